@@ -1,0 +1,38 @@
+"""``infflow integral``."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from ._common import JsonOutput, reports_errors
+
+
+@reports_errors
+def integral(
+    f: Annotated[str, typer.Argument(help="First activation.")],
+    g: Annotated[str, typer.Argument(help="Second activation.")],
+    r1: Annotated[float, typer.Option(help="Standard deviation of the first argument.")] = 1.0,
+    r2: Annotated[float, typer.Option(help="Standard deviation of the second argument.")] = 1.0,
+    u: Annotated[float, typer.Option(help="Correlation.")] = 0.0,
+    b1: Annotated[float, typer.Option(help="Mean of the first argument.")] = 0.0,
+    b2: Annotated[float, typer.Option(help="Mean of the second argument.")] = 0.0,
+    p: Annotated[int, typer.Option(help="Order of the derivative of the first activation.")] = 0,
+    q: Annotated[int, typer.Option(help="Order of the derivative of the second activation.")] = 0,
+    method: Annotated[str, typer.Option(help="auto, closed, ...")] = "auto",
+    json_output: JsonOutput = False,
+) -> None:
+    """E[f^(p)(r1 x + b1) g^(q)(r2 y + b2)] of standard normal x, y with correlation u.
+
+    Example: infflow integral erf relu --r1 0.5 --r2 2 --u 0.3
+    """
+    from ..integrals.moments import gaussian_moment
+
+    moment = gaussian_moment(f, g, r1, r2, u, b1, b2, orders=(p, q), method=method, full_output=True)
+    if json_output:
+        report = {"value": float(moment.value), "method": str(moment.method), "error_bound": float(moment.error_bound)}
+        typer.echo(json.dumps(report))
+    else:
+        typer.echo(f"{float(moment.value):.17g}  ({moment.method}, error below {float(moment.error_bound):.1e})")
