@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from infflow.activations import Activation
-from infflow.networks import readable
+from infflow.errors import ShapeError
+from infflow.networks import net_hvp, readable
 from infflow.networks.net import Net
 from infflow.networks.parameters import random_params
 
@@ -184,9 +185,8 @@ def test_many_blocks_of_samples_give_the_mean_over_parts(hidden, outputs, loss):
         v = np.random.default_rng(0).standard_normal((net.num_params, 3))
         whole, product, expected = net.evaluate(theta, 2), net.hvp(theta, v), 0.0
         hvp_expected, gradient, hessian = 0.0, 0.0, 0.0
-        share = np.full(9001, 1 / 9001) if w is None else w / w.sum()
         for part in np.array_split(np.arange(9001), 61):
-            some, fraction = net.subset(part), share[part].sum()
+            some, fraction = net.subset(part), len(part) / 9001
             result = some.evaluate(theta, 2)
             expected += fraction * result.value
             gradient = gradient + fraction * result.gradient
@@ -200,6 +200,35 @@ def test_many_blocks_of_samples_give_the_mean_over_parts(hidden, outputs, loss):
         np.testing.assert_allclose(
             net.predict(theta, net.data.X)[8990:], net.predict(theta, net.data.X[8990:]), rtol=1e-12
         )
+
+
+def test_the_gradient_of_minibatches_is_unbiased_with_sample_weights():
+    net = make_net((3,), samples=6, weights=[5.0, 0.0, 0.0, 1.0, 2.0, 0.5], ridge=0.1)
+    theta = random_params(net, rng=1)
+    pairs = itertools.combinations(range(6), 2)
+    batches = [net.subset(np.array(pair)).evaluate(theta, 1) for pair in pairs]
+    whole = net.evaluate(theta, 1)
+    assert np.mean([batch.value for batch in batches]) == pytest.approx(whole.value, rel=1e-14)
+    assert largest_error(np.mean([batch.gradient for batch in batches], axis=0), whole.gradient) < TWIN
+    assert net.subset(np.array([1, 2])).evaluate(theta).value == pytest.approx(0.05 * theta @ theta, rel=1e-14)
+
+
+@pytest.mark.parametrize("kept", [2**28, 0])
+@pytest.mark.parametrize(("hidden", "outputs", "loss"), [((7,), 1, "mse"), ((5, 4), 3, "cross_entropy")])
+def test_linearization_is_the_hessian(hidden, outputs, loss, kept, monkeypatch):
+    """With the passes over the data kept, and with more samples than are kept."""
+    monkeypatch.setattr(net_hvp, "KEPT_BYTES", kept)
+    weights = np.random.default_rng(1).random(9001)
+    net = make_net(hidden, outputs, loss, samples=9001, weights=weights, ridge=0.1, parametrization="ntk")
+    theta = random_params(net, rng=1)
+    v = np.random.default_rng(0).standard_normal((net.num_params, 300))
+    product, hessian = net.linearize(theta), net.evaluate(theta, 2).hessian
+    theta *= 2.0  # the operator keeps its own
+    for _ in range(2):
+        assert largest_error(product(v[:, 0]), hessian @ v[:, 0]) < TWIN
+        assert largest_error(product(v), hessian @ v) < TWIN
+    with pytest.raises(ShapeError):
+        product(v[1:])
 
 
 def test_hvp_of_one_direction_and_of_many_chunks():

@@ -121,4 +121,4 @@ class KrylovNewton:
         size = float(np.sqrt(gradient @ gradient))
         self._first = self._first or size
         forcing = min(0.1, math.sqrt(size / self._first)) if self._first else 0.1
-        return SteihaugModel(lambda v: self.problem.hvp(x, v), gradient, forcing * size)
+        return SteihaugModel(self.problem.linearize(x), gradient, forcing * size)

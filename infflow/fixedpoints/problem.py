@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,15 +68,23 @@ class FixedPointProblem:
         free[self.free] = True
         return FixedPointProblem(freeze(self.theta_of(x)), self.theta0, free)
 
-    def hvp(self, x: Array, v: Array) -> Array:
-        """Hessian times ``v`` (n,)."""
-        self.hvps += 1
-        if self.all_free:
-            return self.objective.hvp(x, v)
-        full = np.zeros(len(self.theta0))
-        full[self.free] = v
-        product: Array = self.objective.hvp(self.theta_of(x), full)[self.free]
-        return product
+    def linearize(self, x: Array) -> Callable[[Array], Array]:
+        """The Hessian at ``x`` as a function of a vector (n,), for many products.
+
+        Made by the optional method ``linearize(theta)`` of the objective, where there is one; else from its ``hvp``.
+        """
+        theta, make = self.theta_of(x), getattr(self.objective, "linearize", None)
+        product = make(theta) if make is not None else lambda v: self.objective.hvp(theta, v)
+
+        def counted(v: Array) -> Array:
+            self.hvps += 1
+            if self.all_free:
+                return product(v)
+            full = np.zeros(len(self.theta0))
+            full[self.free] = v
+            return product(full)[self.free]
+
+        return counted
 
     def loss_noise(self, x: Array, value: float) -> float | None:
         """Rounding error of the loss, where the objective knows it (an optional ``loss_rounding(theta, value)``)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -172,10 +173,15 @@ class Net:
         return self._with(self._check_data(check_inputs("X", X), y, weights))
 
     def subset(self, indices: NDArray[np.intp]) -> Net:
-        """The same net on some of its samples, in the given order (a mini-batch); indices are NumPy's."""
+        """The same net on some of its samples, in the given order (a mini-batch); indices are NumPy's.
+
+        Sample weights are those that the samples have among all, times N over the number taken: loss and gradient of a random
+        subset are unbiased estimates of those of all samples. (Divided by their sum in each subset they would not be.)
+        """
         data = self.data
-        weights = None if data.weights is None else check_weights(data.weights[indices], len(data.X[indices]))
-        return self._with(Data(data.X[indices], data.target[indices], weights, self._loss))
+        X = data.X[indices]
+        weights = None if data.weights is None else data.weights[indices] * (len(data.X) / len(X))
+        return self._with(Data(X, data.target[indices], weights, self._loss))
 
     def _with(self, data: Data) -> Net:
         other = object.__new__(Net)
@@ -252,18 +258,36 @@ class Net:
             If ``theta`` or ``v`` has a wrong shape or is not finite, or the net has no data.
         """
         data, theta = self.data, self.layout.check(theta)
+        phi = self.scaled(theta)
+        return self._product(theta, v, lambda columns: net_hvp.hvp(self.architecture, phi, data, columns))
+
+    def linearize(self, theta: Any) -> Callable[[Any], Array]:
+        """The Hessian at ``theta`` ``(P,)`` as a function of ``v``, for many products: as :meth:`hvp`, but forward and
+        backward pass over the data are made once and kept (up to 256 MiB; larger data are passed for every product).
+
+        Raises
+        ------
+        ShapeError, InvalidValueError
+            As :meth:`hvp`.
+        """
+        theta = self.layout.check(theta).copy()
+        with np.errstate(over="ignore", invalid="ignore"):
+            operator = net_hvp.HessianOperator(self.architecture, self.scaled(theta), self.data)
+        return lambda v: self._product(theta, v, operator)
+
+    def _product(self, theta: Array, v: Any, product: Callable[[Array], Array]) -> Array:
+        """Hessian at ``theta`` times ``v``, from the one with respect to the scaled parameters."""
         v = self.layout.check_directions(v)
         columns = v.reshape(self.num_params, -1)
-        factors = None if self.factors is None else self.factors[:, None]
         with np.errstate(over="ignore", invalid="ignore"):
-            directions = columns if factors is None else columns * factors
-            product = net_hvp.hvp(self.architecture, self.scaled(theta), data, directions)
-            if factors is not None:
-                product *= factors
-            product = product.reshape(v.shape)
+            if self.factors is None:
+                result = product(columns)
+            else:
+                result = product(columns * self.factors[:, None]) * self.factors[:, None]
+            result = result.reshape(v.shape)
             if self._regularization.active:
-                product += self._regularization.hvp(theta, v)
-        return product
+                result += self._regularization.hvp(theta, v)
+        return result
 
     # ---------------------------------------------------------------------------------------------- sums of squares
 

@@ -35,7 +35,10 @@ NOTHING = np.empty(0)
 
 @dataclass(frozen=True)
 class Data:
-    """Samples of a net: ``X`` ``(N, D)``, the checked target, weights that sum to one (None: all equal), the loss."""
+    """Samples of a net: ``X`` ``(N, D)``, the checked target, weights (None: all 1/N), the loss.
+
+    The weights sum to one, those of a subset to one on average.
+    """
 
     X: Array
     target: NDArray[Any]

@@ -6,7 +6,11 @@ matrix is one matrix product for all directions and samples.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from .._validation import Array
 from .net_backprop import (
@@ -26,18 +30,93 @@ Directions = list[tuple[Array, Array | None]]
 """Per layer: directions of ``W`` ``(width, m, fan_in)`` and of ``b`` ``(width, m)`` or None."""
 
 
+KEPT_BYTES = 2**28
+"""Passes over the data are kept by :class:`HessianOperator` up to this size, and repeated for every product beyond."""
+
+Pass = tuple[Array, Workspace]
+"""Inputs of a block, and its workspace after :func:`_linearize`."""
+
+
+class HessianOperator:
+    """The Hessian at ``phi`` ``(P,)``, for many products with it: the passes over the data are made once and kept.
+
+    May be shared by threads: a product changes nothing in it.
+    """
+
+    def __init__(self, arch: Architecture, phi: Array, data: Data) -> None:
+        arch.require_derivatives(2)
+        self._arch, self._phi, self._data = arch, phi, data
+        floats = Workspace.floats_per_sample(arch, 2)
+        self._kept: list[Pass] | None = None
+        if 8 * floats * len(data.X) <= KEPT_BYTES:
+            self._kept = []
+            block = block_size(len(data.X), floats + 4 * sum(arch.widths), cache=2 * CACHE_BYTES)
+            params, w = arch.layout.views(phi), np.empty(block)
+            for X, target in blocks(data, block, w):
+                work = Workspace(arch, block, 2)
+                work.w[:] = w
+                _linearize(arch, params, X, data, target, work)
+                self._kept.append((X, work))
+
+    def __call__(self, v: Array) -> Array:
+        """The Hessian with respect to ``phi`` times the columns of ``v`` ``(P, m)``."""
+        if self._kept is None:
+            return hvp(self._arch, self._phi, self._data, v)
+        samples = len(self._kept[0][1].w)
+
+        def passes(count: int) -> list[Pass]:
+            assert self._kept is not None
+            return self._kept
+
+        return _in_chunks(self._arch, self._phi, self._data, v, samples, passes)
+
+
 def hvp(arch: Architecture, phi: Array, data: Data, v: Array) -> Array:
     """Hessian with respect to ``phi`` ``(P,)`` times the columns of ``v`` ``(P, m)``."""
     arch.require_derivatives(2)
+    params = arch.layout.views(phi)
+
+    def passes(count: int) -> Iterator[Pass]:
+        floats = Workspace.floats_per_sample(arch, 2) + 4 * count * sum(arch.widths)
+        block = block_size(len(data.X), floats, cache=2 * CACHE_BYTES)
+        work: Workspace = arch.borrow(Workspace, block, 2)
+        for X, target in blocks(data, block, work.w):
+            _linearize(arch, params, X, data, target, work)
+            yield X, work
+        arch.give_back(work, block, 2)
+
+    return _in_chunks(arch, phi, data, v, 128, passes)
+
+
+def _linearize(
+    arch: Architecture, params: list[Pair], X: Array, data: Data, target: NDArray[Any], work: Workspace
+) -> None:
+    """Forward and backward pass: ``delta`` becomes the errors of the pre-activations, ``d2`` that of the outputs times d2."""
+    forward(arch, params, X, work)
+    output_error(arch, data, target, work)
+    for index in range(len(params) - 1, -1, -1):
+        delta = work.delta[index]
+        if not arch.linear[index]:
+            work.d2[index] *= delta
+            delta *= work.d1[index]
+        if index > 0:
+            np.matmul(params[index][0].T, delta, out=work.delta[index - 1])
+
+
+def _in_chunks(
+    arch: Architecture, phi: Array, data: Data, v: Array, samples: int, passes: Callable[[int], Iterable[Pass]]
+) -> Array:
+    """Products with as many directions at once as fit in memory; ``samples`` of each block are sure to do."""
     out = np.empty_like(v)
-    per_direction = 8 * 128 * 4 * sum(arch.widths)  # 128 samples of one direction
+    per_direction = 8 * samples * 4 * sum(arch.widths)
     chunk = max(1, min(v.shape[1], MEMORY_BYTES // (8 * len(phi)) or 1, MEMORY_BYTES // per_direction or 1))
     for start in range(0, v.shape[1], chunk):
-        out[:, start : start + chunk] = _some_directions(arch, phi, data, v[:, start : start + chunk])
+        part = v[:, start : start + chunk]
+        out[:, start : start + chunk] = _some_directions(arch, phi, data, part, passes(part.shape[1]))
     return out
 
 
-def _some_directions(arch: Architecture, phi: Array, data: Data, v: Array) -> Array:
+def _some_directions(arch: Architecture, phi: Array, data: Data, v: Array, passes: Iterable[Pass]) -> Array:
     params, count = arch.layout.views(phi), v.shape[1]
     directions = [
         (
@@ -47,15 +126,9 @@ def _some_directions(arch: Architecture, phi: Array, data: Data, v: Array) -> Ar
         for k in arch.layout.blocks
     ]
     sums: Directions = [(np.zeros_like(V), None if u is None else np.zeros(u.shape)) for V, u in directions]
-    floats = Workspace.floats_per_sample(arch, 2) + 4 * count * sum(arch.widths)
-    block = block_size(len(data.X), floats, cache=2 * CACHE_BYTES)
-    work: Workspace = arch.borrow(Workspace, block, 2)
-    for X, target in blocks(data, block, work.w):
-        forward(arch, params, X, work)
-        output_error(arch, data, target, work)
+    for X, work in passes:
         rz, rh = _forward(arch, params, directions, X, work)
         _backward(arch, params, directions, X, data, work, rz, rh, sums)
-    arch.give_back(work, block, 2)
     out = np.empty((len(phi), count))
     for k, (RW, Rb) in zip(arch.layout.blocks, sums, strict=True):
         out[k.weights] = RW.transpose(0, 2, 1).reshape(-1, count)
@@ -96,15 +169,13 @@ def _backward(
     sums: Directions,
 ) -> None:
     """Add R of the gradient to ``sums``."""
-    e, re = work.delta[-1], np.empty_like(rz[-1])  # gradient with respect to z, and its R
+    re = np.empty_like(rz[-1])  # R of the gradient with respect to z
     data.loss.directional(work.z[-1], work.w, rz[-1], re)
     for index in range(len(params) - 1, -1, -1):
-        if arch.linear[index]:
-            delta, rdelta = e, re
-        else:
-            delta, rdelta = e * work.d1[index], re
+        rdelta, delta = re, work.delta[index]
+        if not arch.linear[index]:
             rdelta *= work.d1[index][:, None]
-            rh[index] *= (e * work.d2[index])[:, None]
+            rh[index] *= work.d2[index][:, None]
             rdelta += rh[index]
         width, count, size = rdelta.shape
         below = work.z[index - 1] if index > 0 else X.T
@@ -116,6 +187,5 @@ def _backward(
             return
         RW += (delta @ rz[index - 1].reshape(-1, size).T).reshape(width, -1, count).transpose(0, 2, 1)
         W, V = params[index][0], directions[index][0]
-        e = W.T @ delta
         re = (W.T @ rdelta.reshape(width, -1)).reshape(-1, count, size)
         re += (V.transpose(2, 1, 0).reshape(-1, width) @ delta).reshape(re.shape)
