@@ -10,10 +10,11 @@ from analytic_objectives import Function, Quadratic, TanhNetwork, Wrapped, raise
 from scipy.integrate import solve_ivp
 
 from infflow.errors import DivergedError, InvalidValueError, SolverWarning
-from infflow.flow import SOLVERS, FlowSettings, integrate
+from infflow.flow import SOLVERS, FlowSettings, factorization, integrate
 from infflow.flow.factorization import factorize_shifted
 from infflow.flow.methods import automatic_solver
 from infflow.flow.phi_kernels import phi_functions, phi_functions_reference
+from infflow.flow.step_kernels import solve_cholesky
 from infflow.objective import Evaluation
 from infflow.stopping import StopReason, StopRules
 
@@ -221,10 +222,27 @@ def test_factorisation_of_definite_and_indefinite_matrices(shift):
     assert (np.linalg.eigvalsh(H)[0] + shift > 0) == (shift == 100.0)
     b = rng.normal(size=20)
     kept = H.copy(), b.copy()
-    x = factorize_shifted(H, shift)(b)
+    factors = factorize_shifted(H, shift)
+    x = factors.solve(b)
     np.testing.assert_allclose(H @ x + shift * x, b, rtol=0, atol=1e-12)
+    assert (factors.upper is not None) == (shift == 100.0)
+    if factors.upper is not None:
+        jitted = b.copy()
+        solve_cholesky(factors.upper, jitted)
+        np.testing.assert_allclose(jitted, x, rtol=1e-13)
     assert (kept[0] == H).all() and (b == kept[1]).all()
     assert factorize_shifted(np.diag([-1.0, 2.0]), 1.0) is None
+
+
+@pytest.mark.parametrize("name", ["rodas5p", "rodas3", "kencarp58", "trbdf2"])
+def test_jitted_stages_of_small_problems_agree_with_the_general_ones(name, network, monkeypatch):
+    net, _ = network
+    settings = {"t_end": 4.0, "t_eval": np.linspace(0.5, 4.0, 8), "rtol": 1e-8, "atol": 1e-8}
+    jitted = run(net, net.start, name, {"step": 0.25}, **settings)
+    monkeypatch.setattr(factorization, "_SMALL", 0)
+    general = run(net, net.start, name, {"step": 0.25}, **settings)
+    assert jitted.statistics.gradients == general.statistics.gradients
+    np.testing.assert_allclose(jitted.trajectory.theta, general.trajectory.theta, rtol=0, atol=1e-12)
 
 
 @each(ADAPTIVE)

@@ -9,8 +9,9 @@ import numpy as np
 
 from .._validation import Array
 from .explicit import Attempt
-from .factorization import Solve, factorize_shifted
+from .factorization import Factors, factorize_shifted
 from .problem import FlowEvaluation, FlowProblem
+from .step_kernels import newton_change, stage_start
 from .tableaus import ImplicitTableau, dense_weights
 
 #: Newton iterations of a stage end when their remaining error is this part of the tolerance
@@ -39,9 +40,11 @@ class ImplicitFamily:
         self.factorizations = 0
         self._slopes = np.empty((len(tableau.a), problem.size))
         self._points = np.empty_like(self._slopes)
+        c = tableau.c
+        self._nearest = [int(np.abs(c[:i] - c[i]).argmin()) if i else 0 for i in range(len(c))]
         self._hessian: Array | None = None
         self._hessian_at: Array | None = None
-        self._solve: Solve | None = None
+        self._factors: Factors | None = None
         self._shift = math.nan
         self._iterations = 0
         self._left_domain = False
@@ -57,10 +60,10 @@ class ImplicitFamily:
             fresh = True
         if not found:  # an undefined error, or one that asks for the strongest reduction of the step
             return Attempt(z, np.full_like(z, math.nan if self._left_domain else 1e100), None)
-        assert self._solve is not None
+        assert self._factors is not None
         error = (h * self.tableau.e) @ self._slopes
         # through the inverse of I + gamma h H, which tames the estimate of the fast components
-        return Attempt(self._points[-1].copy(), self._solve(error) * self._shift, None)
+        return Attempt(self._points[-1].copy(), self._factors.solve(error) * self._shift, None)
 
     def _prepare(self, z: Array, h: float, fresh: bool) -> bool:
         """Hessian and factorisation for a step of size ``h``; False if the matrix is singular."""
@@ -73,40 +76,46 @@ class ImplicitFamily:
             if self._left_domain:
                 return False
         ratio = shift / self._shift
-        if fresh or self._solve is None or not 1 / _SAME_STEP < ratio < _SAME_STEP:
+        if fresh or self._factors is None or not 1 / _SAME_STEP < ratio < _SAME_STEP:
             assert self._hessian is not None
             self.factorizations += 1
-            self._solve, self._shift = factorize_shifted(self._hessian, shift), shift
-        return self._solve is not None
+            self._factors, self._shift = factorize_shifted(self._hessian, shift), shift
+        return self._factors is not None
 
     def _stages(self, z: Array, evaluation: FlowEvaluation, h: float) -> bool:
         """Fill slopes and points; False if an iteration fails."""
-        a, c = self.tableau.a, self.tableau.c
+        a, c, gamma = self.tableau.a, self.tableau.c, self.tableau.gamma
         np.negative(evaluation.gradient, out=self._slopes[0])
         self._points[0] = z
         self._iterations = 0
         self._left_domain = False
         for i in range(1, len(a)):
-            base = z + (h * a[i, :i]) @ self._slopes[:i]
-            near = int(np.abs(c[:i] - c[i]).argmin())  # start from the nearest point and its slope
-            point = self._points[near] + (h * (c[i] - c[near])) * self._slopes[near]
-            if not self._newton(base, point, h):
+            near = self._nearest[i]  # start from the nearest point and its slope
+            base, point = stage_start(
+                z, h * a[i, :i], self._slopes, self._points[near], self._slopes[near], h * (c[i] - c[near])
+            )
+            if not self._newton(base, point, gamma * h):
                 return False
             self._points[i] = point
-            self._slopes[i] = (point - base) / (self.tableau.gamma * h)
+            self._slopes[i] = (point - base) / (gamma * h)
         return True
 
-    def _newton(self, base: Array, point: Array, h: float) -> bool:
-        """Solve point = base - gamma h gradient(point) in place; whether the iteration converged."""
-        assert self._solve is not None
-        shift = 1.0 / (self.tableau.gamma * h)
+    def _newton(self, base: Array, point: Array, gamma_h: float) -> bool:
+        """Solve point = base - gamma_h gradient(point) in place; whether the iteration converged."""
+        assert self._factors is not None
+        solve, upper = self._factors
+        problem = self.problem
+        shift = 1.0 / gamma_h
         # with a factorisation for another step this is the best factor for fast and slow components together
         damping = 2.0 / (1.0 + shift / self._shift)
         before = math.inf
         for _ in range(_MOST_ITERATIONS):
-            gradient = self.problem.evaluate(point, 1).gradient
-            change = damping * self._solve(shift * (base - point) - gradient)
-            size = self.problem.error_norm(change, point, point)
+            gradient = problem.evaluate(point, 1).gradient
+            if upper is not None:
+                change, size = newton_change(upper, base, point, gradient, shift, damping, problem.atol, problem.rtol)
+            else:
+                change = damping * solve(shift * (base - point) - gradient)
+                size = problem.error_norm(change, point, point)
             self._iterations += 1
             rate = size / before if math.isfinite(before) else 0.5
             self._left_domain = not math.isfinite(size)
@@ -129,4 +138,4 @@ class ImplicitFamily:
     def restore(self, state: dict[str, Any]) -> None:
         """Factorise the same matrix again."""
         self._hessian, self._shift, self._iterations = state["hessian"], state["shift"], int(state["iterations"])
-        self._solve = None if self._hessian is None else factorize_shifted(self._hessian, self._shift)
+        self._factors = None if self._hessian is None else factorize_shifted(self._hessian, self._shift)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from scipy.linalg.lapack import dpotrf, dpotrs, dsytrf, dsytrf_lwork, dsytrs
 
@@ -10,8 +11,18 @@ from .._validation import Array
 
 Solve = Callable[[Array], Array]
 
+#: up to this size jitted loops solve faster than calls of LAPACK
+_SMALL = 64
 
-def factorize_shifted(hessian: Array, shift: float) -> Solve | None:
+
+class Factors(NamedTuple):
+    """A factorised matrix."""
+
+    solve: Solve  #: maps a right-hand side (n,) to the solution (n,)
+    upper: Array | None = None  #: Cholesky factor U (n, n) of a small matrix U'U, its lower triangle undefined
+
+
+def factorize_shifted(hessian: Array, shift: float) -> Factors | None:
     """Factorise shift I + H: by Cholesky where that is positive definite, else by Bunch and Kaufman.
 
     Parameters
@@ -23,16 +34,17 @@ def factorize_shifted(hessian: Array, shift: float) -> Solve | None:
 
     Returns
     -------
-    callable or None
-        Maps a right-hand side (n,) to the solution (n,); None where the matrix is singular.
+    Factors or None
+        None where the matrix is singular.
     """
     shifted = hessian.copy().T  # symmetric: the transpose is in the order of LAPACK without moving anything
     shifted.ravel(order="K")[:: len(shifted) + 1] += shift
     factor, info = dpotrf(shifted, lower=1, clean=0)
     if info == 0:
-        return lambda b: dpotrs(factor, b, lower=1)[0].ravel()
+        upper = factor.T if len(factor) <= _SMALL else None
+        return Factors(lambda b: dpotrs(factor, b, lower=1)[0].ravel(), upper)
     work, _ = dsytrf_lwork(len(shifted), lower=1)
     factor, pivots, info = dsytrf(shifted, lower=1, lwork=int(work), overwrite_a=1)
     if info != 0:
         return None
-    return lambda b: dsytrs(factor, pivots, b, lower=1)[0].ravel()
+    return Factors(lambda b: dsytrs(factor, pivots, b, lower=1)[0].ravel())

@@ -9,8 +9,9 @@ import numpy as np
 
 from .._validation import Array
 from .explicit import Attempt
-from .factorization import Solve, factorize_shifted
+from .factorization import Factors, factorize_shifted
 from .problem import FlowEvaluation, FlowProblem
+from .step_kernels import rosenbrock_stage
 from .tableaus import RosenbrockTableau
 
 
@@ -19,7 +20,7 @@ def rosenbrock_step(
     gradient: Callable[[Array], Array],
     z: Array,
     gradient0: Array,
-    solve: Solve,
+    factors: Factors,
     h: float,
     stages: Array,
 ) -> Attempt:
@@ -33,14 +34,20 @@ def rosenbrock_step(
         Gradient (n,) at a point (n,).
     z, gradient0 : (n,) arrays
         Start of the step and gradient there.
-    solve : callable
-        Applies the inverse of I/(gamma h) + H(z).
+    factors : Factors
+        Of I/(gamma h) + H(z).
     h : float
         Step size.
     stages : (s, n) array
         Overwritten with the stage increments u_i.
     """
     per_step = 1.0 / h
+    if factors.upper is not None:
+        point = rosenbrock_stage(tableau.padded_rows, 0, z, gradient0, per_step, factors.upper, stages)
+        for i in range(1, len(stages)):
+            point = rosenbrock_stage(tableau.padded_rows, i, z, gradient(point), per_step, factors.upper, stages)
+        return Attempt(point, tableau.rows[-1][1] @ stages, None)
+    solve = factors.solve
     stages[0] = solve(-gradient0)
     for i in range(1, len(stages)):
         shift, right = tableau.rows[i] @ stages[:i]
@@ -67,11 +74,11 @@ class RosenbrockFamily:
         """One step of size ``h`` from ``z`` with gradient and Hessian there; NaN where the matrix is singular."""
         assert evaluation.hessian is not None
         self.factorizations += 1
-        solve = factorize_shifted(evaluation.hessian, 1.0 / (self.tableau.gamma * h))
-        if solve is None:
+        factors = factorize_shifted(evaluation.hessian, 1.0 / (self.tableau.gamma * h))
+        if factors is None:
             failed = np.full_like(z, np.nan)
             return Attempt(failed, failed, None)
-        return rosenbrock_step(self.tableau, self._gradient, z, evaluation.gradient, solve, h, self._stages)
+        return rosenbrock_step(self.tableau, self._gradient, z, evaluation.gradient, factors, h, self._stages)
 
     def interpolate(self, z: Array, z1: Array, h: float, fraction: float) -> Array:
         """The point at this fraction of the last step from ``z``, shape (n,)."""

@@ -174,6 +174,15 @@ class RosenbrockTableau:
         pairs = [np.stack([self.a[i, :i], self.c[i, :i]]) for i in range(len(self.a))]
         return [*pairs, np.stack([self.m, self.e])]
 
+    @cached_property
+    def padded_rows(self) -> Array:
+        """The same in one array (s + 1, 2, s), with zeros at the end of the rows."""
+        stages = len(self.a)
+        padded = np.zeros((stages + 1, 2, stages))
+        for i, pair in enumerate(self.rows):
+            padded[i, :, : pair.shape[1]] = pair
+        return padded
+
     def dense_in_stages(self, x: float) -> Array:
         """Weights of the u_i in y(x) - y0, shape (s,)."""
         inner = np.zeros(len(self.m))
