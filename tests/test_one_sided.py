@@ -125,7 +125,7 @@ def regular_values(f, g, point):
     s, out = r2 * math.sqrt(rest * (1 + abs(u))), np.empty((3, 5))
     work, ends = np.zeros((4, max(len(row), 1))), np.empty(64 + 6 * len(row))
     kernels.prepare(row, s, work)
-    kernels.regular_integrals(out, row, *one_sided.sides(f), S2, A2, r1, b1, b2, r2 * u, s, work, ends, np.empty(5))
+    kernels.regular_integrals(out, np.empty((2, 5)), row, *one_sided.sides(f), S2, A2, r1, b1, b2, r2 * u, s, work, ends, np.empty(5))
     return out
 
 

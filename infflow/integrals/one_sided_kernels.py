@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 from numba import njit
 
 from ..vector_math import clipped_magnitude, erf_scaled, exp_, exp_pair, normal_tail
@@ -38,7 +37,6 @@ LONGEST_PANEL = 3.0
 MIXTURE_WIDTHS = 8  # a logistic mixture has at least as many
 # sigmoid(x/t) is a mixture of widths from 0.36 t to 9.9 t; its tail is exp(-x/t)
 NARROWEST, WIDEST = 0.36, 9.9
-BINOMIAL = np.array([[1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0], [1.0, 2.0, 1.0, 0.0], [1.0, 3.0, 3.0, 1.0]])
 
 _kernel = njit(cache=True, error_model="numpy")
 _inline = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
@@ -307,11 +305,13 @@ def _panels(ends, row, A, K, r, b2, slope, s):
 
 
 @_kernel
-def regular_integrals(out, row, S1, A1, S2, A2, r, b1, b2, slope, s, work, ends, Q):
-    """``out[p, q] = E[R_p(h1) Q_q(mu)]``, p = 0 ... 2 (those of p > 2 are the same), q = 0 ... 4."""
-    for p in range(3):
-        for q in range(ORDERS):
-            out[p, q] = 0.0
+def regular_integrals(out, frame, row, S1, A1, S2, A2, r, b1, b2, slope, s, work, ends, Q):
+    """``out[p, q] = E[R_p(h1) Q_q(mu)]``, p = 0 ... 2 (those of p > 2 are the same), q = 0 ... 4.
+
+    ``frame[0]``: means of ``R_2 Q_0 (x^2-1), R_2 Q_1 x, R_1 Q_2 x, R_0 Q_3 x, R_0 Q_2 (x^2-1)``; ``frame[1]``: of their magnitudes.
+    """
+    out[:] = 0.0
+    frame[:] = 0.0
     K = -b1 / r
     count = _panels(ends, row, A2, K, r, b2, slope, s)
     for i in range(count - 1):
@@ -327,105 +327,29 @@ def regular_integrals(out, row, S1, A1, S2, A2, r, b1, b2, slope, s, work, ends,
                 regular_means(row, S2, A2, b2 + slope * x, s, work, Q)
                 if exponential:
                     e, em = exp_pair(min(h, 0.0))
-                    value, tilt = A1 * em * weight, A1 * e * weight
-                    for q in range(ORDERS):
-                        out[0, q] += value * Q[q]
-                        out[1, q] += tilt * Q[q]
-                        out[2, q] += tilt * Q[q]
+                    value, tilt, curved = A1 * em * weight, A1 * e * weight, A1 * e * weight
                 else:
-                    value, tilt = S1 * max(h, 0.0) * weight, S1 * weight
-                    for q in range(ORDERS):
-                        out[0, q] += value * Q[q]
-                        out[1, q] += tilt * Q[q]
+                    value, tilt, curved = S1 * max(h, 0.0) * weight, S1 * weight, 0.0
+                for q in range(ORDERS):
+                    out[0, q] += value * Q[q]
+                    out[1, q] += tilt * Q[q]
+                    out[2, q] += curved * Q[q]
+                y = x * x - 1.0
+                _add_in_frame(
+                    frame, curved * y * Q[0], curved * x * Q[1], tilt * x * Q[2], value * x * Q[3], value * y * Q[2]
+                )
 
 
-# ---------------------------------------------------------------- pairs
-
-
-@_kernel
-def _constant(out, means1, means2, infinite1, infinite2):
-    """Products of means; the mean of order p is infinite from ``infinite`` on."""
-    for p in range(ORDERS):
-        for q in range(ORDERS - p):
-            if (p >= infinite1 and (q >= infinite2 or means2[q] != 0.0)) or (q >= infinite2 and means1[p] != 0.0):
-                out[p, q] = np.inf
-            else:
-                out[p, q] = means1[p] * means2[q] if p < infinite1 and q < infinite2 else 0.0
-
-
-@_kernel
-def _delta_terms(out, jump1, jump2, c1, c2, bump1, bump2, conditional1, conditional2, regular1, whole2):
-    """Add delta functions of f against all of g, and those of g against the regular part of f.
-
-    ``bump1``: density of h1 at 0 with its derivatives, ``conditional1``: the one of h1 given h2 = 0; the others likewise.
-    """
-    for p in range(ORDERS):
-        for q in range(ORDERS - p):
-            total = 0.0
-            for m in range(p):
-                k = p - 1 - m
-                for j in range(k + 1):
-                    if jump1[m] != 0.0:
-                        total += jump1[m] * BINOMIAL[k, j] * bump1[k - j] * (-c1) ** j * whole2[q + j]
-            for m in range(q):
-                k = q - 1 - m
-                for j in range(k + 1):
-                    if jump2[m] != 0.0:
-                        mean = regular1[p + j]
-                        for i in range(j):
-                            mean += jump1[p + i] * conditional1[j - 1 - i]
-                        total += jump2[m] * BINOMIAL[k, j] * bump2[k - j] * (-c2) ** j * mean
-            out[p, q] += total
-
-
-@_kernel
-def pair_moments_loop(row, S1, A1, S2, A2, C11, C12, C22, b1, b2, det, out):
-    """I(p, q), p + q <= 4, of n pairs into ``out`` (n, 5, 5); f is one-sided (S1, A1), g the row plus (S2, A2)."""
-    empty = np.zeros(FIRST)
-    work = np.zeros((4, max(int(row[COEFFICIENT_COUNT]), int(row[WIDTH_COUNT]), 1)))
-    ends, Q, integrals = np.empty(64 + 6 * int(row[WIDTH_COUNT])), np.empty(ORDERS), np.empty((3, ORDERS))
-    jump1, jump2 = np.empty(4), np.empty(4)
-    bump1, bump2, conditional1, conditional2 = np.empty(4), np.empty(4), np.empty(4), np.empty(4)
-    means1, whole1, whole2 = np.empty(ORDERS), np.empty(ORDERS), np.empty(ORDERS)
-    first1, first2 = jumps(empty, S1, A1, jump1), jumps(row, S2, A2, jump2)
-    for n in range(b1.size):
-        r1 = math.sqrt(C11[n]) if C11[n] > SMALLEST_VARIANCE else 0.0
-        r2 = math.sqrt(C22[n]) if C22[n] > SMALLEST_VARIANCE else 0.0
-        bumps(b1[n], r1, bump1)
-        bumps(b2[n], r2, bump2)
-        if r1 == 0.0 or r2 == 0.0:
-            prepare(row, r2, work)
-            regular_means(row, S2, A2, b2[n], r2, work, Q)
-            whole_means(Q, jump2, bump2, whole2)
-            regular_means(empty, S1, A1, b1[n], r1, work, means1)
-            whole_means(means1, jump1, bump1, whole1)
-            infinite1 = first1 + 1 if r1 == 0.0 and b1[n] == 0.0 else ORDERS
-            infinite2 = first2 + 1 if r2 == 0.0 and b2[n] == 0.0 else ORDERS
-            _constant(out[n], whole1, whole2, infinite1, infinite2)
-            continue
-        left = max(det[n], 0.0)
-        c1, c2 = C12[n] / C11[n], C12[n] / C22[n]
-        s1, s2 = math.sqrt(left / C22[n]), math.sqrt(left / C11[n])
-        if s1 * s1 <= SMALLEST_VARIANCE or s2 * s2 <= SMALLEST_VARIANCE:
-            s1 = s2 = 0.0
-        m2 = b2[n] - c1 * b1[n]
-        coincide = s2 == 0.0 and abs(m2) <= ROUNDING * abs(b2[n])
-        if coincide:
-            m2 = 0.0
-        m1 = b1[n] * (s2 / r2) ** 2 - c2 * m2  # b1 - c2 b2 with the rounding error of m2, as in closed_kernels
-        prepare(row, s2, work)
-        regular_integrals(integrals, row, S1, A1, S2, A2, r1, b1[n], b2[n], C12[n] / r1, s2, work, ends, Q)
-        bumps(m1, s1, conditional1)
-        bumps(m2, s2, conditional2)
-        regular_means(row, S2, A2, m2, s2, work, Q)
-        whole_means(Q, jump2, conditional2, whole2)
-        regular_means(empty, S1, A1, m1, s1, work, means1)
-        for p in range(ORDERS):
-            for q in range(ORDERS - p):
-                out[n, p, q] = integrals[min(p, 2), q]
-        _delta_terms(out[n], jump1, jump2, c1, c2, bump1, bump2, conditional1, conditional2, means1, whole2)
-        if coincide:
-            for p in range(ORDERS):
-                for q in range(ORDERS - p):
-                    if p + q >= first1 + first2 + 2:
-                        out[n, p, q] = np.inf
+@_inline
+def _add_in_frame(frame, t0, t1, t2, t3, t4):
+    """Add five terms, and their magnitudes."""
+    frame[0, 0] += t0
+    frame[0, 1] += t1
+    frame[0, 2] += t2
+    frame[0, 3] += t3
+    frame[0, 4] += t4
+    frame[1, 0] += abs(t0)
+    frame[1, 1] += abs(t1)
+    frame[1, 2] += abs(t2)
+    frame[1, 3] += abs(t3)
+    frame[1, 4] += abs(t4)
