@@ -181,29 +181,22 @@ class Result:
             if values.shape[:1] != (T,):
                 raise StorageError(f"{file} is damaged: observable {name!r} has shape {values.shape}, not ({T}, ...).")
 
-    def plot(self) -> Any:
+    def plot(self, ax: Any = None) -> Any:
         """Draw loss and gradient norm along the flow against time, both logarithmic.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Made if not given. Other pictures of a run are in :mod:`infflow.plotting`.
 
         Returns
         -------
-        matplotlib.figure.Figure
-            With one pair of axes; save it with ``figure.savefig(name)``.
+        matplotlib.axes.Axes
+            ``result.plot().figure.savefig(name)`` writes a file.
         """
-        from matplotlib.figure import Figure
+        from .plotting import plot_loss
 
-        figure = Figure(figsize=(6, 4), layout="constrained")
-        axes = figure.add_subplot()
-        later = self.trajectory.t > 0
-        t = self.trajectory.t[later]
-        for values, label in ((self.trajectory.loss, "loss"), (self.trajectory.gradient_norm, "gradient norm")):
-            shown = np.where(values[later] > 0, values[later], np.nan)
-            axes.plot(t, shown, label=label)
-        if self.loss > 0:
-            axes.axhline(self.loss, color="0.6", linestyle=":", label="loss in the end")
-        positive = bool(later.any())
-        axes.set(xlabel="t", xscale="log" if positive else "linear", yscale="log" if positive else "linear")
-        axes.legend()
-        return figure
+        return plot_loss(self, ax=ax)
 
 
 def trajectory_distance(a: Any, b: Any) -> float:

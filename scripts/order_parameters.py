@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import infflow as inf
-from infflow.plotting import STYLE
+from infflow.plotting import style
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def main():
 
     options.out.mkdir(parents=True, exist_ok=True)
     rows = []
-    with matplotlib.rc_context(STYLE):
+    with style():
         figure = Figure(figsize=(8, 6), layout="constrained")
         axes = figure.subplots(2, 2)
         for case, pair in zip(CASES, axes, strict=True):

@@ -148,11 +148,11 @@ def test_repr_tells_the_story(result):
 
 
 def test_plot(result, tmp_path):
-    figure = result.plot()
-    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    axes = result.plot()
+    lines = {line.get_label(): line for line in axes.lines}
     np.testing.assert_array_equal(lines["loss"].get_ydata(), result.trajectory.loss[1:])
     np.testing.assert_array_equal(lines["gradient norm"].get_xdata(), result.trajectory.t[1:])
-    figure.savefig(tmp_path / "figure.png")
+    axes.figure.savefig(tmp_path / "figure.png")
 
 
 def test_trajectory_distance():

@@ -196,7 +196,7 @@ class ConvergenceResult:
         """Measured points, fit and predicted line; returns the matplotlib ``Axes``."""
         from ..plotting import plot_convergence
 
-        return plot_convergence(self, ax)
+        return plot_convergence(self, ax=ax)
 
     def save(self, directory: str | Path) -> None:
         """Write ``convergence.json`` and ``convergence.png``; raises StorageError if the folder cannot be made."""

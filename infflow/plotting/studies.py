@@ -1,0 +1,59 @@
+"""Pictures of studies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .style import BLUE, ORANGE, picture
+
+if TYPE_CHECKING:
+    from ..studies.convergence import ConvergenceResult
+
+
+@picture
+def plot_convergence(result: ConvergenceResult, ax: Any = None) -> Any:
+    """Mean squared distance to the infinite-data solution against the number of samples, log-log.
+
+    Parameters
+    ----------
+    result : ConvergenceResult
+    ax : matplotlib Axes, optional
+        Made if not given.
+
+    Returns
+    -------
+    Axes
+    """
+    N = result.N
+    single = [(run.N, run.squared_distance) for run in result.runs if run.same_basin]
+    ax.plot(*np.transpose(single), ".", color="0.8", markersize=2, label="single runs", zorder=1)
+    ax.errorbar(
+        N,
+        result.mean_squared_distance(),
+        result.standard_error(),
+        fmt="o",
+        color=BLUE,
+        label="mean",
+        zorder=3,
+    )
+    fit = result.fit()
+    low, high = fit.slope_ci
+    ax.plot(
+        N,
+        np.exp(fit.intercept) * N**fit.slope,
+        color=BLUE,
+        label=f"fit: slope {fit.slope:.2f} [{low:.2f}, {high:.2f}]",
+    )
+    ax.plot(N, result.predicted(), "--", color=ORANGE, label=r"predicted: $\mathrm{tr}(H^+CH^+)/N$", zorder=2)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    if max(N) >= 10 * min(N):  # there is a power of ten to label: no labels between, which overlap
+        from matplotlib.ticker import NullFormatter
+
+        ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set_xlabel("number of samples $N$")
+    ax.set_ylabel(r"$|\theta_N - \theta^*|^2$")
+    ax.legend()
+    return ax

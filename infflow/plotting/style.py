@@ -1,0 +1,51 @@
+"""The look of all pictures: one style file, used in a context so that the reader's own settings stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..errors import InvalidTypeError
+
+#: The style file; ``matplotlib.style.use(infflow.plotting.STYLE)`` gives other pictures the same look.
+STYLE = str(Path(__file__).with_name("infflow.mplstyle"))
+
+#: First colours of the style's cycle; names such as "C0" would be looked up when a figure is drawn, outside the style.
+BLUE, ORANGE = "#0072B2", "#D55E00"
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def style() -> Any:
+    """A context in which matplotlib uses :data:`STYLE`."""
+    import matplotlib.style
+
+    return matplotlib.style.context(STYLE)
+
+
+def new_axes(width: float = 3.6, height: float = 2.7) -> Any:
+    """Axes of a fresh figure in the package's style, sizes in inches.
+
+    The figure is made without pyplot, so that no window or global state is involved.
+    """
+    from matplotlib.figure import Figure
+
+    with style():
+        return Figure(figsize=(width, height), layout="constrained").add_subplot()
+
+
+def picture(function: _Function) -> _Function:
+    """Run a function ``(..., ax=None) -> Axes`` in the style; make the axes if none are given, check them if they are."""
+
+    @wraps(function)
+    def drawn(*args: Any, ax: Any = None, **options: Any) -> Any:
+        from matplotlib.axes import Axes
+
+        if ax is not None and not isinstance(ax, Axes):
+            raise InvalidTypeError(f"ax is {ax!r}; a matplotlib Axes is needed, e.g. from matplotlib.pyplot.subplots.")
+        with style():
+            return function(*args, ax=new_axes() if ax is None else ax, **options)
+
+    return drawn  # type: ignore[return-value]
