@@ -135,6 +135,18 @@ def test_newton_at_a_degenerate_minimum_converges_linearly():
     assert coarse.statistics.steps < 30 and np.abs(coarse.theta).max() <= 1.01e-4
 
 
+def test_newton_in_a_degenerate_valley_whose_curvature_is_rounding():
+    """The first steps, of length one, are five decades too long, and the loss shows no difference."""
+    valley = Function(
+        2,
+        lambda x: 1.0 + 50 * x[0] ** 2 + x[1] ** 4 / 4,
+        lambda x: [100 * x[0], x[1] ** 3],
+        lambda x: np.diag([100.0, 3 * x[1] ** 2 - 1e-7]),
+    )
+    found = search(valley, [1e-9, 1e-4])
+    assert found.statistics.stop_reason is StopReason.MIN_GRADIENT_NORM and abs(found.theta[1]) <= 1e-5
+
+
 def test_newton_with_a_flat_valley_does_not_drift():
     # (x y - 1)^2: a curve of minima, one eigenvalue 0 along it
     valley = Function(

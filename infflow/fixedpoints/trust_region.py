@@ -136,7 +136,7 @@ class TrustRegion:
                 self._move(_Point.at(x, found), resolved)
             else:
                 self.rejected += 1
-            if self._has_stalled(resolved, accepted):
+            if self._has_stalled(resolved, accepted, found):
                 return self._end(model)
             if accepted:
                 return None
@@ -152,7 +152,9 @@ class TrustRegion:
         if resolved:
             return (here.value - found.value) / predicted
         decrease = -0.5 * float((here.gradient + found.gradient) @ step)  # type: ignore[operator]
-        self._learn_noise(abs(here.value - found.value - decrease))
+        # that the gradient changes along the step explains a difference of up to this; the rest is rounding
+        explained = 0.5 * float(np.linalg.norm(found.gradient - here.gradient) * np.linalg.norm(step))
+        self._learn_noise(abs(here.value - found.value - decrease) - explained)
         return decrease / predicted
 
     def _learn_noise(self, error: float) -> None:
@@ -186,8 +188,14 @@ class TrustRegion:
             self.best = point
         self.point = point
 
-    def _has_stalled(self, resolved: bool, accepted: bool) -> bool:
-        self._stalled_rejections = 0 if accepted or resolved else self._stalled_rejections + 1
+    def _has_stalled(self, resolved: bool, accepted: bool, found: Evaluation) -> bool:
+        """Whether attempts at the rounding floor lead nowhere.
+
+        Where the gradient has grown by the step, the radius is merely too large for the higher derivatives.
+        """
+        here = self.point.evaluation
+        too_far = not float(found.gradient @ found.gradient) <= 4.0 * float(here.gradient @ here.gradient)
+        self._stalled_rejections = 0 if accepted or resolved else self._stalled_rejections + (not too_far)
         return self._stalled_rejections >= MAX_STALLED_REJECTIONS or self._stalled >= MAX_STALLED
 
     def _end(self, model: Model) -> StopReason:
