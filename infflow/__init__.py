@@ -48,6 +48,8 @@ _HOME = {
     "trajectory_distance": "result",
     "train_many": "many",
     "unique_solutions": "many",
+    "sweep": "sweeps.run",
+    "Sweep": "sweeps.table",
     "split_neuron": "landscape.neurons",
     "grow": "landscape.neurons",
     "shrink": "landscape.neurons",
@@ -55,6 +57,9 @@ _HOME = {
     "loss_on_plane": "landscape.plane",
     "cosine_similarity": "landscape.distance",
     "solution_distance": "landscape.distance",
+    "hessian_operator": "spectrum",
+    "extreme_eigenpairs": "spectrum",
+    "spectral_density": "spectrum",
     "convergence": "studies.convergence",
     "set_num_threads": "threads",
     "InfflowError": "errors",
@@ -62,10 +67,15 @@ _HOME = {
     "SingularMomentError": "errors",
 }
 
+# Modules that are reached as attributes, ``inf.io`` and so on, and loaded when they are.
+_MODULES = ("plotting",)
+
 __all__ = ["__version__", *_HOME]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'infflow' has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
@@ -74,4 +84,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, *_MODULES])

@@ -43,6 +43,10 @@ class DivergedError(InvalidValueError):
     """A computation left the domain where its result is finite."""
 
 
+class OutsideDomainError(DivergedError):
+    """A point lies outside of the domain of a surrogate; the message names the pair of neurons."""
+
+
 class StorageError(InvalidValueError):
     """A file is missing, damaged, or was written by something else."""
 
@@ -65,3 +69,7 @@ class SolverWarning(UserWarning):
 
 class MissingPackageError(InfflowError, ImportError):
     """An optional package is needed; the message says how to install it."""
+
+
+class ClusterError(InfflowError, RuntimeError):
+    """The machines that execute the runs of a sweep cannot be reached any more."""

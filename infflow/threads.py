@@ -7,7 +7,9 @@ on two of a busy machine), so infflow runs on one thread below :data:`SMALL` par
 from __future__ import annotations
 
 import sys
-from contextlib import AbstractContextManager, nullcontext
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -15,6 +17,8 @@ from ._validation import as_integer
 
 SMALL = 500
 _requested: int | None = None
+_alone: list[_Limit] = []  # one entry per context of one_thread() that is open, in any thread
+_lock = threading.Lock()
 
 
 @cache
@@ -59,5 +63,34 @@ class _Limit(AbstractContextManager[None]):
 
 def limit_for(num_params: int) -> AbstractContextManager[Any]:
     """A context in which BLAS uses the number of threads that suits a problem of this size."""
+    if _alone:
+        return nullcontext()
     n = _requested if _requested is not None else (1 if num_params < SMALL else None)
     return nullcontext() if n is None else _Limit(n)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """BLAS and numba on one thread for problems of any size, for runs beside others and for results that do not depend on where they ran.
+
+    BLAS gets its threads back when the last of several contexts, in whatever Python thread, is left.
+    """
+    import numba
+
+    before = numba.get_num_threads()  # numba counts per Python thread
+    with _lock:
+        if not _alone:
+            limit = _Limit(1)
+            limit.__enter__()
+            _alone.append(limit)
+        else:
+            _alone.append(_alone[0])
+    numba.set_num_threads(1)
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
+        with _lock:
+            last = _alone.pop()
+            if not _alone:
+                last.__exit__()
