@@ -110,6 +110,9 @@ class StopRules:
     best_loss: float = math.inf
     best_step: int = 0
     previous_loss: float = math.inf
+    exact: bool = (
+        False  #: whether every loss has to belong to its very point (a callback looks at it, patience counts it)
+    )
     started: float = field(default_factory=time.perf_counter)
 
     def check(self, progress: Progress) -> StopReason | None:
@@ -139,6 +142,14 @@ class StopRules:
         if self.elapsed() >= self.max_time:
             return StopReason.MAX_TIME
         return None
+
+    def near_bound(self, loss: float, gradient_norm: float) -> bool:
+        """Whether a loss that is known to a per cent, or a gradient to two digits, may have reached its bound."""
+        return (
+            loss <= 1.01 * max(self.min_loss, 0.0)
+            or loss <= self.min_loss
+            or gradient_norm <= 100 * self.min_gradient_norm
+        )
 
     def elapsed(self) -> float:
         """Seconds since the stage began."""

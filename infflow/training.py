@@ -117,8 +117,9 @@ def train(
     progress : bool
         Show a progress bar on a terminal.
     callback : callable, optional
-        Called with an :class:`infflow.stopping.Progress` after every accepted step; a true value stops the run. With
-        ``cvode_bdf``, ``lsoda`` and ``bdf`` its loss and gradient norm belong to a point within the tolerances of ``theta``.
+        Called with an :class:`infflow.stopping.Progress` after every accepted step; a true value stops the run. Loss and gradient
+        norm are those of its ``theta`` (with minibatches of the last epoch); ``cvode_bdf``, ``lsoda`` and ``bdf`` need one more
+        gradient per step for it, which they save without a callback (and with ``patience`` beyond ``max_steps_flow``).
 
     Returns
     -------
@@ -159,7 +160,8 @@ def train(
 
     def rules(stage: str) -> StopRules:
         max_time, max_steps = stages[stage]
-        return StopRules(max_time=max_time, max_steps=max_steps, callback=watch.callback(), **common)  # type: ignore[arg-type]
+        exact = callback is not None or common["patience"] < max_steps
+        return StopRules(max_time, max_steps, callback=watch.callback(), exact=exact, **common)  # type: ignore[arg-type]
 
     with limit_for(len(job.theta0)), watch:
         flow = _run_flow(job, rules("flow"), stages["flow"][1] == 0, stages["newton"][1] > 0)

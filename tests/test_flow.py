@@ -414,6 +414,52 @@ def test_stop_rules(name, options, network, changes, reason):
     assert end.best_loss == net.evaluate(end.best_theta, 0).value <= end.loss
 
 
+LIBRARIES = [(n, o) for n, o in ADAPTIVE if SOLVERS[n].family in ("CVODE", "SciPy")]
+
+
+@pytest.fixture(scope="module")
+def all_losses(network):
+    """Accepted points of a run at loose tolerances and the losses there, for every library."""
+    found = {}
+    for name, options in LIBRARIES:
+        points = []
+        rules = make_rules(callback=lambda now, points=points: points.append(now), exact=True)
+        run(network[0], network[0].start, name, options, rules=rules, t_end=300.0, rtol=1e-2, atol=1e-2)
+        found[identify(options) + name] = points
+    return found
+
+
+@each(LIBRARIES)
+def test_libraries_report_the_losses_of_the_points_they_accept(name, options, network, all_losses):
+    net, _ = network
+    points = all_losses[identify(options) + name]
+    for now in points:
+        value, gradient, _ = net.evaluate(now.theta, 1)
+        assert now.loss == value and now.gradient_norm == np.abs(gradient).max()
+    end = run(net, net.start, name, options, t_end=300.0, rtol=1e-2, atol=1e-2)  # without a callback: losses nearby
+    assert (end.theta == points[-1].theta).all()
+    for theta, loss, norm in (
+        (end.theta, end.loss, end.gradient_norm),
+        (end.best_theta, end.best_loss, end.best_gradient_norm),
+    ):
+        value, gradient, _ = net.evaluate(theta, 1)
+        assert loss == value and norm == np.abs(gradient).max()
+    losses = [now.loss for now in points]
+    assert min(losses) <= end.best_loss <= 1.01 * min(losses)
+    for bound in (0.1, 0.03, 0.01):
+        bound = losses[0] * bound + (1 - bound) * min(losses)
+        first = next(now for now in points if now.loss <= bound)
+        stopped = run(
+            net, net.start, name, options, rules=make_rules(min_loss=bound), rtol=1e-2, atol=1e-2, t_end=300.0
+        )
+        assert stopped.statistics.stop_reason is StopReason.MIN_LOSS
+        assert (stopped.theta == first.theta).all() and stopped.loss == first.loss
+        norm = first.gradient_norm
+        rules = make_rules(min_gradient_norm=norm)
+        stopped = run(net, net.start, name, options, rules=rules, rtol=1e-2, atol=1e-2, t_end=300.0)
+        assert stopped.t == next(now for now in points if now.gradient_norm <= norm).t
+
+
 def test_patience_counts_steps_without_a_new_best_loss():
     bowl = Function(2, lambda x: x @ x / 2, lambda x: x, lambda x: np.eye(2))
     end = run(bowl, [1.0, 1.0], "gd", {"step_size": 2.0}, rules=make_rules(patience=7))  # jumps between x and -x

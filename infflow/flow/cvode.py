@@ -59,8 +59,7 @@ class CvodeBdf:
     """Variable-order BDF (orders 1 to 5) with modified Newton iterations.
 
     With ``linear_solver="dense"`` CVODE gets the exact Jacobian -H, with ``"gmres"`` Hessian-vector
-    products only. The evaluation of an accepted step is the last one of its Newton iteration, which lies
-    within the tolerances of the accepted point, so that following the loss costs nothing.
+    products only. CVODE does not evaluate at the points that it accepts; see :meth:`FlowProblem.accepted`.
 
     Parameters
     ----------
@@ -94,7 +93,7 @@ class CvodeBdf:
         self.problem = problem
         self.t = 0.0
         self.z = z
-        self.evaluation = evaluation
+        self.evaluation, self._at = evaluation, z  # the last one, and where it was made
         self._error: BaseException | None = None  # raised by a callback
         self._left_domain = False  # whether a trial point since the last step was not finite
         self._looked_back = False  # whether dense output was asked for since the last step
@@ -136,7 +135,8 @@ class CvodeBdf:
 
     def _rhs(self, t: float, z: Array, out: Array) -> None:
         try:
-            self.evaluation = self.problem.evaluate(np.array(z), 1)  # CVODE re-uses the memory of z
+            self._at = np.array(z)  # CVODE re-uses the memory of z
+            self.evaluation = self.problem.evaluate(self._at, 1)
             self._left_domain |= not is_finite(self.evaluation)
             np.negative(self.evaluation.gradient, out=out)
         except BaseException as error:
@@ -186,12 +186,11 @@ class CvodeBdf:
         self._last = self.t - t0
         if self._dense:
             self.factorizations = self._earlier + int(found.njev)
-        if not is_finite(self.evaluation):  # of a trial point that was given up; the accepted one may be fine
-            self.evaluation = self.problem.evaluate(self.z, 1)
-            if not is_finite(self.evaluation):
-                raise self._failure(StopReason.NON_FINITE)
+        evaluation, exact = self.problem.accepted(self.z, self.evaluation, self._at)
+        if not is_finite(evaluation):
+            raise self._failure(StopReason.NON_FINITE)
         self._left_domain = False
-        return Step(t0, self.t, self.z, self.evaluation, self._interpolate, exact=False)
+        return Step(t0, self.t, self.z, evaluation, self._interpolate, exact)
 
     def _one_step(self, t_end: float) -> Any:
         # the target only gives the direction
@@ -211,7 +210,7 @@ class CvodeBdf:
         self.t, self.z, self._last = state["t"], state["z"], state["step"]
         self._first = 0.1 * self._last
         self._earlier = int(state["factorizations"] or 0)
-        self.evaluation = self.problem.evaluate(self.z, 1)
+        self.evaluation, self._at = self.problem.evaluate(self.z, 1), self.z
         self._start()
 
     def _where(self) -> str:

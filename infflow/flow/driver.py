@@ -64,7 +64,7 @@ _FINAL = (
     StopReason.STEP_UNDERFLOW,
     StopReason.SOLVER_FAILED,
 )
-_RUN_STATE = ("z", "t", "steps", "loss", "gradient", "best_z", "best_loss", "best_gradient", "exact")
+_RUN_STATE = ("z", "t", "steps", "loss", "gradient", "best_z", "best_loss", "best_gradient", "exact", "best_exact")
 _STATISTICS_STATE = ("method", "note", "rejected", "factorizations")
 
 
@@ -90,6 +90,9 @@ class _Run:
     ) -> None:
         first_time = float(settings.options.get("step_size", 0.0))
         self.problem, self.settings, self.rules = problem, settings, rules
+        problem.wants_exact = lambda now: (
+            rules.exact or rules.near_bound(now.value, problem.gradient_norm(now.gradient))
+        )
         self.statistics = Statistics(settings.method.name)
         self.integrator: Integrator | None = None
         self.file: Checkpoint | None = None
@@ -101,7 +104,7 @@ class _Run:
         self.t, self.steps = 0.0, 0
         self.loss = self.best_loss = start.value
         self.gradient = self.best_gradient = start.gradient
-        self.exact = True
+        self.exact = self.best_exact = True
 
     def take(self, step: Step) -> StopReason | None:
         """Remember an accepted step; a reason why the path ends here."""
@@ -110,18 +113,23 @@ class _Run:
         self.t, self.z, self.steps = step.t, step.z, self.steps + 1
         self.loss, self.gradient, self.exact = step.evaluation.value, step.evaluation.gradient, step.exact
         if self.loss < self.best_loss:
-            self.best_z, self.best_loss, self.best_gradient = self.z, self.loss, self.gradient
+            self._make_best()
         return None if self.end is None else self.end.reached(step, previous)
+
+    def _make_best(self) -> None:
+        self.best_z, self.best_loss, self.best_gradient, self.best_exact = self.z, self.loss, self.gradient, self.exact
 
     def make_exact(self) -> None:
         """Evaluate at the very points that the run returns, where the integrator did so only nearby."""
-        if self.exact:
-            return
-        self.loss, self.gradient, _ = self.problem.evaluate(self.z, 1)
-        self.best_loss, self.best_gradient, _ = self.problem.evaluate(self.best_z, 1)
-        if not self.best_loss <= self.loss:
-            self.best_z, self.best_loss, self.best_gradient = self.z, self.loss, self.gradient
-        self.exact = True
+        same = self.best_z is self.z
+        if not self.exact:
+            self.loss, self.gradient, _ = self.problem.evaluate(self.z, 1)
+            self.exact = True
+        if not (same or self.best_exact):
+            self.best_loss, self.best_gradient, _ = self.problem.evaluate(self.best_z, 1)
+            self.best_exact = True
+        if same or not self.best_loss <= self.loss:
+            self._make_best()
 
     def state(self, stop: StopReason | None) -> dict[str, Any]:
         """Everything that the rest of the run depends on, for a checkpoint."""

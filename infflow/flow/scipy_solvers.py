@@ -103,14 +103,12 @@ class SciPySolver:
         if self._t - t0 <= 16 * np.finfo(float).eps * t0:
             raise self._failure(StopReason.STEP_UNDERFLOW)
         self._step = self._t - t0
-        exact = bool((self._evaluated_at == self._z).all())
-        if not is_finite(self.evaluation):  # of a trial point that was given up; the accepted one may be fine
-            self.evaluation, exact = self.problem.evaluate(self._z, 1), True
-            if not is_finite(self.evaluation):
-                raise self._failure(StopReason.NON_FINITE)
+        evaluation, exact = self.problem.accepted(self._z, self.evaluation, self._evaluated_at)
+        if not is_finite(evaluation):
+            raise self._failure(StopReason.NON_FINITE)
         self._left_domain = False
         solver = self._solver
-        return Step(t0, self._t, self._z, self.evaluation, lambda time: np.array(solver.dense_output()(time)), exact)
+        return Step(t0, self._t, self._z, evaluation, lambda time: np.array(solver.dense_output()(time)), exact)
 
     def _try_step(self) -> str | None:
         """Step; what went wrong, or None."""
