@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 import time
 import warnings
 from dataclasses import dataclass
@@ -15,13 +16,14 @@ from numpy.typing import NDArray
 from .._validation import Array
 from ..activations import Activation, resolve
 from ..errors import AccuracyWarning, MethodError
-from . import closed, hermite, hermite_kernels
+from . import closed, hermite, hermite_kernels, one_sided
 from .jets import SIZES
 
 Index = NDArray[np.integer]
 
-#: Methods in the order of a report's codes.
-METHODS = ("closed", "hermite", "mixture", "cubature")
+#: Methods in the order of a report's codes; "mixture" and "one-sided" (elu, selu) are closed forms that cost more.
+METHODS = ("closed", "hermite", "mixture", "one-sided", "cubature", "surrogate")
+_CLOSED = ("closed", "mixture", "one-sided")
 #: Closed forms with at most this many pairs of atoms cost less than a Hermite series.
 CHEAP = 16
 # Series are summed on to this fraction of rtol where the terms are there anyway: sums over pairs that nearly cancel, next to
@@ -81,20 +83,21 @@ def candidates(f: Activation, g: Activation, method: str = "auto") -> tuple[str,
         If the method that was asked for is not defined for the pair.
     """
     found = []
-    atoms = len(f.atoms) * len(g.atoms)
-    is_closed = closed.is_defined(f, g)
-    if is_closed and (atoms <= CHEAP or method == "closed"):
-        found.append("closed")
-    if method != "closed" and hermite.is_defined(f) and hermite.is_defined(g):
-        found.append("hermite")
-    if is_closed and atoms > CHEAP and method != "closed":
-        found.append("mixture")
+    cheap = len(f.atoms) * len(g.atoms) <= CHEAP
+    if closed.is_defined(f, g):
+        found.append("closed" if cheap or method == "closed" else "mixture")
+    elif one_sided.is_defined(f, g):
+        found.append("one-sided")
+    if method == "closed" and found:
+        return tuple(found)
+    if hermite.is_defined(f) and hermite.is_defined(g):
+        found.insert(1 if found == ["closed"] else 0, "hermite")
     found.append("cubature")
     if method == "auto":
         return ("closed",) if found[0] == "closed" else tuple(found)
     if method not in found:
         names = " and ".join(dict.fromkeys(repr(a.name) for a in (f, g)))
-        defined = dict.fromkeys("closed" if name == "mixture" else name for name in candidates(f, g))
+        defined = dict.fromkeys("closed" if name in _CLOSED else name for name in candidates(f, g))
         raise MethodError(
             f"the method {method!r} is not defined for {names}; defined are {', '.join(map(repr, defined))}. Use method='auto'."
         )
@@ -219,7 +222,8 @@ class PairEvaluator:
         if self._last is None:
             return found
         kinked = np.array([bool(a.kinks) for a in self.activations])
-        rows = np.flatnonzero((self.report.method == METHODS.index("closed")) & kinked[self.i] & kinked[self.j])
+        exact = np.isin(self.report.method, [METHODS.index(name) for name in _CLOSED])
+        rows = np.flatnonzero(exact & kinked[self.i] & kinked[self.j])
         C11, _, C22, b1, b2, det = self._last.pairs[:, rows]
         with np.errstate(divide="ignore", invalid="ignore"):
             distance = np.maximum(np.abs(b1) / np.sqrt(C11), np.abs(b2) / np.sqrt(C22))
@@ -245,7 +249,7 @@ class PairEvaluator:
     @property
     def is_smooth(self) -> bool:
         """Whether nothing is chosen by tolerances, so that freezing changes nothing."""
-        return all(names == ("closed",) for names in self._groups)
+        return all(names[0] in ("closed", "one-sided") for names in self._groups)
 
     def _choose(self, args: Arguments) -> None:
         """Fix the methods for :meth:`frozen`."""
@@ -271,6 +275,7 @@ class PairEvaluator:
         left: Index = {
             "closed": self._closed,
             "mixture": self._closed,
+            "one-sided": self._one_sided,
             "hermite": self._series,
             "cubature": self._cubature,
         }[name](rows, args, order, out)
@@ -286,6 +291,23 @@ class PairEvaluator:
         jets = closed.pair_jets(self._table, f, g, C11, C12, C22, b1, b2, det, order, out if whole else None)
         if not whole:
             out[rows] = jets
+        self.report.bound[rows], self.report.work[rows] = CLOSED_BOUND, self._atoms[rows]
+        return rows[:0]
+
+    def _one_sided(self, rows: Index, args: Arguments, order: int, out: Array) -> Index:
+        kinds = self._kind[self.i[rows]] * len(self.activations) + self._kind[self.j[rows]]
+        itself = self.i[rows] == self.j[rows]
+        for kind in np.unique(kinds):
+            some = rows[(kinds == kind) & ~itself]
+            if len(some):
+                f, g = self.activations[self.i[some[0]]], self.activations[self.j[some[0]]]
+                C11, C12, C22, b1, b2, det = np.ascontiguousarray(args.pairs[:, some])
+                out[some] = one_sided.pair_jets(f, g, C11, C12, C22, b1, b2, det, order)
+            some = rows[(kinds == kind) & itself]
+            if len(some):
+                neurons = self.i[some]
+                found = one_sided.squares(self.activations[neurons[0]], args.C[neurons], args.b[neurons])
+                out[some] = _from_squares(found.derivatives, order)
         self.report.bound[rows], self.report.work[rows] = CLOSED_BOUND, self._atoms[rows]
         return rows[:0]
 
@@ -329,8 +351,18 @@ class PairEvaluator:
         warnings.warn(
             f"the error bound {self.report.bound[worst]:.1e} of the Gaussian integrals of {f} and {g} misses rtol={self.rtol:g}. Raise rtol{remedy}.",
             AccuracyWarning,
-            stacklevel=5,
+            stacklevel=_user_level(),
         )
+
+
+def _user_level() -> int:
+    """The ``stacklevel`` of the first caller outside this package, seen from the caller of this function."""
+    frame, level = sys._getframe(1), 1
+    while (
+        frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __name__.partition(".")[0]
+    ):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def _cubature_pair(f: Activation, g: Activation, pair: Array, order: int, rtol: float) -> tuple[Array, float, int]:

@@ -13,7 +13,8 @@ import numpy as np
 from .._validation import Array, as_choice, as_integer, as_number, as_real_array
 from ..activations import Activation, resolve
 from ..errors import AccuracyWarning, InvalidTypeError, InvalidValueError, MethodError, ShapeError, SingularMomentError
-from .methods import EVALUATORS, Estimate, Points
+from .methods import EVALUATORS, Estimate, Evaluator, Points
+from .surrogate import SurrogateMoments
 
 __all__ = ["MAX_ORDER", "METHODS", "GaussianMoment", "available_methods", "gaussian_mean", "gaussian_moment"]
 
@@ -26,6 +27,7 @@ _EPS = float(np.finfo(np.float64).eps)
 SCALE_RANGE = (1e-70, 1e70)
 #: Beyond this size of r or b a result that is not finite is put down to overflow.
 _HUGE = 1e35
+_SURROGATE: Evaluator = SurrogateMoments()
 
 
 class GaussianMoment(NamedTuple):
@@ -103,6 +105,8 @@ def _flag(name: str, value: Any) -> bool:
 def _candidates(method: str, *activations: Activation) -> list[str]:
     """Names of the evaluators to try, cheapest first."""
     as_choice("method", method, ("auto", *METHODS))
+    if method == "surrogate" and _SURROGATE.defined(*activations):
+        return [method]
     defined = [name for name, evaluator in EVALUATORS.items() if evaluator.defined(*activations)]
     what = " and ".join(dict.fromkeys(repr(activation.name) for activation in activations))
     if method == "auto":
@@ -118,7 +122,7 @@ def _choose(method: str, rtol: float, activations: tuple[Activation, ...], compu
     """The first estimate whose bound meets rtol, otherwise the best one and a warning."""
     best: tuple[str, Estimate] | None = None
     for name in _candidates(method, *activations):
-        estimate = compute(EVALUATORS[name])
+        estimate = compute(_SURROGATE if name == "surrogate" else EVALUATORS[name])
         if best is None or np.sum(estimate.error_bound) < np.sum(best[1].error_bound):
             best = (name, estimate)
         tolerance = rtol * np.maximum(estimate.scale, np.abs(estimate.value))
@@ -188,7 +192,8 @@ def gaussian_moment(
         Orders p, q of differentiation, p + q <= 4. For kinked activations the result is the derivative of the
         moment with respect to b1, b2 (in the sense of distributions).
     method : {"auto", "closed", "hermite", "cubature", "surrogate"}
-        "auto" takes the cheapest that is defined for the pair and whose error bound meets ``rtol``.
+        "auto" takes the cheapest exact one that is defined for the pair and whose error bound meets ``rtol``.
+        "surrogate" gives p + q even, without biases, and the largest error on its card as the bound.
     rtol : float
         Tolerance, relative to ``sqrt(E f^2 E g^2)`` of the differentiated functions (where that is infinite: of lower
         derivatives over powers of r; or to the value itself if that is larger).
@@ -266,7 +271,7 @@ def gaussian_mean(
 
 
 def available_methods(f: str | Activation, g: str | Activation) -> tuple[str, ...]:
-    """The methods that are defined for a pair, cheapest first.
+    """The methods that are defined for a pair: the exact ones, cheapest first, and "surrogate" if one is found.
 
     Examples
     --------
@@ -274,7 +279,8 @@ def available_methods(f: str | Activation, g: str | Activation) -> tuple[str, ..
     ('closed', 'cubature')
     """
     pair = resolve(f), resolve(g)
-    return tuple(name for name, evaluator in EVALUATORS.items() if evaluator.defined(*pair))
+    exact = [name for name, evaluator in EVALUATORS.items() if evaluator.defined(*pair)]
+    return (*exact, "surrogate") if _SURROGATE.defined(*pair) else tuple(exact)
 
 
 def _differentiated(activation: Activation, order: int) -> str:

@@ -8,7 +8,14 @@ import numpy as np
 
 from ..integrals.evaluators import METHODS, PairEvaluator
 
-_WORK = {"closed": "pairs of atoms", "mixture": "pairs of atoms", "hermite": "terms", "cubature": "nodes"}
+_WORK = {
+    "closed": "pairs of atoms",
+    "mixture": "pairs of atoms",
+    "one-sided": "atoms on panels",
+    "hermite": "terms",
+    "cubature": "nodes",
+    "surrogate": "weights",
+}
 
 
 class Choice(NamedTuple):
@@ -33,10 +40,12 @@ def choices(evaluator: PairEvaluator) -> list[Choice]:
     pair = np.sort(np.stack([kind[evaluator.i], kind[evaluator.j]]), axis=0)
     keys, group = np.unique(np.vstack([pair, report.method]), axis=1, return_inverse=True)
     known = list(kinds)
-    counts = np.bincount(report.method, minlength=len(METHODS))
+    counts = np.bincount(report.method[report.method >= 0], minlength=len(METHODS))
     bounds = evaluator.bounds()
     found = []
     for g, (first, second, code) in enumerate(keys.T):
+        if code < 0:  # pairs that were not needed
+            continue
         rows = np.flatnonzero(group.ravel() == g)
         method = METHODS[code]
         found.append(
@@ -55,6 +64,10 @@ def choices(evaluator: PairEvaluator) -> list[Choice]:
 
 
 def _reason(method: str, missed: float) -> str:
+    if method == "surrogate":
+        return "largest value error on its card, absolute"
+    if missed == np.inf:
+        return "outside of the domain of the surrogate"
     if missed > 0:
         return f"a series would err by up to {missed:.0e}"
     if method == "closed":

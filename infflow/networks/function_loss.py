@@ -10,6 +10,7 @@ import numpy as np
 from .._validation import Array
 from ..activations import Activation
 from ..errors import AccuracyWarning
+from ..integrals.surrogate import SurrogateMethod
 from .function_integrals import Cross, FunctionIntegrals
 from .function_teacher import FunctionTeacher
 from .infinite import PopulationLoss, State, Units
@@ -42,7 +43,7 @@ class FunctionLoss(PopulationLoss):
         teacher: FunctionTeacher,
         mean: Array | None,
         root: Array | None,
-        method: str,
+        method: str | SurrogateMethod,
         rtol: float,
     ) -> None:
         D, O = teacher.input_dim, teacher.output_dim

@@ -14,8 +14,9 @@ import numpy as np
 
 from .._validation import Array
 from ..activations import Activation, polynomial
-from ..integrals.evaluators import Arguments, PairEvaluator
+from ..integrals.evaluators import Arguments
 from ..integrals.jets import SIZES
+from ..integrals.surrogate import SurrogateMethod, pair_evaluator
 from . import infinite_kernels as kernels
 
 _ONE = polynomial([1.0])
@@ -51,17 +52,26 @@ class PopulationLoss:
     units : Units
         The teacher, in the coordinates of z.
     method, rtol
-        How the integrals are evaluated, and their tolerance: see :class:`~infflow.integrals.evaluators.PairEvaluator`.
+        How the integrals are evaluated, and their tolerance: see :class:`~infflow.integrals.evaluators.PairEvaluator`
+        and :class:`~infflow.integrals.surrogate.SurrogateMethod`.
     """
 
     def __init__(
-        self, student: list[Activation], teacher: list[Activation], units: Units, method: str, rtol: float
+        self,
+        student: list[Activation],
+        teacher: list[Activation],
+        units: Units,
+        method: str | SurrogateMethod,
+        rtol: float,
     ) -> None:
         K, M = len(student), len(teacher)
         n = K + 1 + M
         self.K, self.n = K, n
         self._i, self._j = np.triu_indices(K, m=n)  # pairs i < K, i <= j < n, row by row
-        self.evaluator = PairEvaluator([*student, _ONE, *teacher], self._i, self._j, method, rtol)
+        self._method = method
+        self._labels = [*(f"student neuron {k}" for k in range(K)), "the output bias"]
+        self._labels += [f"teacher neuron {k}" for k in range(M)]
+        self.evaluator = pair_evaluator([*student, _ONE, *teacher], self._i, self._j, method, rtol, self._labels)
         self._W = np.zeros((n, units.W.shape[1]))
         self._W[K + 1 :] = units.W
         self._b = np.zeros(n)
@@ -81,7 +91,7 @@ class PopulationLoss:
         args = np.empty((6, n * (n + 1) // 2))
         kernels.pair_arguments(W, b, W @ W.T, norms, args)
         i, j = np.triu_indices(n)
-        evaluator = PairEvaluator(neurons, i, j, students.method, students.rtol)
+        evaluator = pair_evaluator(neurons, i, j, self._method, students.rtol, self._labels[self.K :])
         at = Arguments(args, norms, b)
         moments = (evaluator if finest is None else evaluator.frozen(at, finest))(at, 0)[:, 0]
         mean: Array = moments[1:n] @ B[1:]  # the first n pairs are those of the constant

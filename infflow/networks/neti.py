@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from .._validation import Array, as_choice, as_integer, as_number, as_rng
-from ..errors import InvalidTypeError, InvalidValueError, ShapeError, SingularMomentError, UnknownNameError
+from ..errors import InvalidTypeError, InvalidValueError, MethodError, ShapeError, SingularMomentError, UnknownNameError
+from ..integrals.surrogate import OUTSIDE, SurrogateMethod
 from ..objective import Evaluation
 from . import explain, realizable
 from .function_loss import FunctionLoss
@@ -22,7 +23,7 @@ from .parameters import Layout
 from .regularization import Regularization
 from .teacher import Teacher
 
-METHODS = ("auto", "closed", "hermite", "cubature")
+METHODS = ("auto", "closed", "hermite", "cubature", "surrogate")
 
 # Below this fraction of the sum of its terms the loss has lost five digits, and a student this
 # close to the teacher is evaluated without cancellation.
@@ -48,11 +49,18 @@ class NetI:
         Distribution of the input; None is standard normal.
     method : str
         How the Gaussian integrals are evaluated: "auto" (the cheapest that meets ``rtol``, pair by pair), or only by
-        "closed", "hermite" or "cubature".
+        "closed", "hermite", "cubature" or "surrogate" (perceptrons for networks without biases; approximate, see
+        docs/surrogates.md).
     rtol : float
         Tolerance of the integrals relative to sqrt(E f^2 E g^2); closed forms are exact to rounding.
     maxnorm, ridge : float
         The barrier's c and the ridge coefficient.
+    outside : {"error", "exact"}
+        With ``method="surrogate"``: pairs outside of a surrogate's domain, with biases or with activations that have
+        no surrogate raise an error, or are evaluated exactly.
+    surrogates_dir : path, optional
+        With ``method="surrogate"``: a folder with surrogates of your own, searched first; by default the one that the
+        environment variable INFFLOW_SURROGATES names, if it is set.
 
     Raises
     ------
@@ -60,6 +68,11 @@ class NetI:
         If an argument cannot be used, e.g. a deep network, or dimensions that differ.
     MethodError
         If the method is not defined for one of the activations.
+    OutsideDomainError
+        If a pair of teacher neurons lies outside of the domain of a surrogate; pairs with students raise it where they are
+        evaluated, which solvers take as a step that went too far.
+    StorageError
+        If the files of a surrogate cannot be used.
 
     Notes
     -----
@@ -81,6 +94,8 @@ class NetI:
         rtol: float = 1e-10,
         maxnorm: float = np.inf,
         ridge: float = 0.0,
+        outside: str = "error",
+        surrogates_dir: Any = None,
     ) -> None:
         if not isinstance(student, Net):
             raise InvalidTypeError(f"student is a {type(student).__name__}; an inf.Net is needed.")
@@ -100,14 +115,19 @@ class NetI:
         self.teacher = teacher
         self.input = as_input(input, student.input_dim)
         self.method = as_choice("method", method, METHODS)
+        self.outside, self.surrogates_dir = as_choice("outside", outside, OUTSIDE), surrogates_dir
+        if self.method != "surrogate" and (outside != "error" or surrogates_dir is not None):
+            raise InvalidValueError(f"outside and surrogates_dir are for method='surrogate'; method is {method!r}.")
         self.rtol = as_number("rtol", rtol, minimum=0.0, strict=True)
         self.regularization = Regularization.from_arguments(maxnorm, ridge)
         self.teacher_units = _teacher_units(teacher)
         self._components = [_MappedLoss(self, component) for component in self.input.components()]
         noise = teacher.noise**2 * student.output_dim
         self._noise = noise
-        self._realizable = isinstance(teacher, Teacher) and realizable.is_covered(
-            [*student.layers[0].activations, *teacher.net.layers[0].activations]
+        self._realizable = (
+            self.method != "surrogate"
+            and isinstance(teacher, Teacher)
+            and realizable.is_covered([*student.layers[0].activations, *teacher.net.layers[0].activations])
         )
         self._memo: tuple[Array, int, list[State]] | None = None
         self._lock = Lock()
@@ -239,6 +259,13 @@ class NetI:
         other._components = [part.frozen(part.to_component(units), rtol) for part in self._components]
         return other
 
+    def with_method(self, method: str) -> NetI:
+        """The same student, teacher, input and regularisation with another method for the integrals, e.g. ``"auto"``."""
+        if method == self.method:
+            return self
+        r = self.regularization
+        return NetI(self.student, self.teacher, self.input, method, self.rtol, r.maxnorm, r.ridge)
+
     def observable(self, name: str) -> Callable[[Array], Any]:
         """The function of theta that ``inf.train(observables=[name])`` records.
 
@@ -277,8 +304,8 @@ class NetI:
         parts = [part.loss.value(state) for part, state in zip(self._components, states, strict=True)]
         value = sum(part.weight * v for part, (v, _) in zip(self._components, parts, strict=True))
         scale = sum(part.weight * s for part, (_, s) in zip(self._components, parts, strict=True))
-        if value > _CANCELLED * scale or not np.isfinite(value):
-            return float(value)
+        if value > _CANCELLED * scale or not np.isfinite(value) or self.method == "surrogate":
+            return float(value)  # that of a surrogate may be negative, by as much as it errs
         if self._realizable and isinstance(self.teacher, Teacher):
             f, g = self.student.layers[0].activations, self.teacher.net.layers[0].activations
             matching = realizable.match(self.student_units(theta), self.teacher_units, list(f), list(g))
@@ -376,10 +403,28 @@ class _MappedLoss:
         f = list(net.student.layers[0].activations)
         self.loss: PopulationLoss
         if isinstance(net.teacher, FunctionTeacher):
-            self.loss = FunctionLoss(f, net.teacher, self._mean, self._root, net.method, net.rtol)
+            self.loss = FunctionLoss(f, net.teacher, self._mean, self._root, self._method(net), net.rtol)
         else:
             g = list(net.teacher.net.layers[0].activations)
-            self.loss = PopulationLoss(f, g, self.to_component(net.teacher_units), net.method, net.rtol)
+            self.loss = PopulationLoss(f, g, self.to_component(net.teacher_units), self._method(net), net.rtol)
+
+    def _method(self, net: NetI) -> str | SurrogateMethod:
+        """What evaluates the integrals; where students have biases, no pair of theirs has a surrogate."""
+        if net.method != "surrogate":
+            return net.method
+        if self._hidden_bias or self._mean is not None:
+            if net.outside == "exact":
+                return "auto"
+            what = (
+                "student's hidden neurons have biases"
+                if self._hidden_bias
+                else "input has a mean, which acts as biases"
+            )
+            raise MethodError(
+                f"the {what}, and surrogates stand for pairs without. Leave them away, or use outside='exact' or method='auto'."
+            )
+        constant = self._output_bias or bool(net.teacher_units.c.any())
+        return SurrogateMethod(net.outside, net.surrogates_dir, constant)
 
     def frozen(self, units: Units, rtol: float) -> _MappedLoss:
         """A copy whose evaluators do not change near the units, which are in the coordinates of z."""

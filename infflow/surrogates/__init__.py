@@ -1,0 +1,1 @@
+"""Perceptrons that stand in for Gaussian integrals: files, cards, checks and export."""
