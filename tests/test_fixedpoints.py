@@ -136,15 +136,15 @@ def test_newton_at_a_degenerate_minimum_converges_linearly():
 
 
 def test_newton_in_a_degenerate_valley_whose_curvature_is_rounding():
-    """The first steps, of length one, are five decades too long, and the loss shows no difference."""
+    """The first steps, of length one along z, are six decades too long; the loss shows differences above 1e-15 only."""
     valley = Function(
-        2,
-        lambda x: 1.0 + 50 * x[0] ** 2 + x[1] ** 4 / 4,
-        lambda x: [100 * x[0], x[1] ** 3],
-        lambda x: np.diag([100.0, 3 * x[1] ** 2 - 1e-7]),
+        3,
+        lambda x: 1.0 + 50 * x[0] ** 2 + 5e-7 * x[1] ** 2 + 1e6 * x[2] ** 4,
+        lambda x: [100 * x[0], 1e-6 * x[1], 4e6 * x[2] ** 3],
+        lambda x: np.diag([100.0, 1e-6, 12e6 * x[2] ** 2 - 1e-11]),
     )
-    found = search(valley, [1e-9, 1e-4])
-    assert found.statistics.stop_reason is StopReason.MIN_GRADIENT_NORM and abs(found.theta[1]) <= 1e-5
+    found = search(valley, [1e-15, 1e-6, 0.0])
+    assert found.statistics.stop_reason is StopReason.MIN_GRADIENT_NORM and abs(found.theta[1]) <= 1e-9
 
 
 def test_newton_with_a_flat_valley_does_not_drift():
