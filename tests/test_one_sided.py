@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from scipy import special
 
+import infflow as inf
 from infflow.activations import polynomial, resolve
 from infflow.errors import MethodError
-from infflow.integrals import cubature, one_sided
+from infflow.integrals import cubature, distributions, one_sided
 from infflow.integrals import one_sided_kernels as kernels
+from infflow.integrals.evaluators import Arguments, PairEvaluator, squared
+from infflow.integrals.jets import COLUMNS, EXCHANGE
 
 PARTNERS = ("elu", "selu", "relu", "erf", "tanh", "identity", "square", "step")
 KINK = {"elu": 2, "selu": 1, "relu": 1, "step": 0}  # first derivative that jumps
@@ -125,7 +128,9 @@ def regular_values(f, g, point):
     s, out = r2 * math.sqrt(rest * (1 + abs(u))), np.empty((3, 5))
     work, ends = np.zeros((4, max(len(row), 1))), np.empty(64 + 6 * len(row))
     kernels.prepare(row, s, work)
-    kernels.regular_integrals(out, np.empty((2, 5)), row, *one_sided.sides(f), S2, A2, r1, b1, b2, r2 * u, s, work, ends, np.empty(5))
+    kernels.regular_integrals(
+        out, np.empty((2, 5)), row, *one_sided.sides(f), S2, A2, r1, b1, b2, r2 * u, s, work, ends, np.empty(5)
+    )
     return out
 
 
@@ -253,6 +258,143 @@ def test_nothing_is_nan():
             rest = rng.choice([1.0, 0.1, 1e-8, 1e-40, 1e-180, 0.0])
             u = rng.choice([-1.0, 1.0]) * (1.0 - rest)
             assert not np.isnan(moments(f, g, r1, r2, (u, rest), b1, b2)).any(), (f, g, r1, r2, u, rest, b1, b2)
+
+
+# ---------------------------------------------------------------- jets
+
+# F40, F31, F13, F04 of nearly parallel neurons, from moments of 30 digits (scripts/make_test_vectors.py) by their definition in jets.py.
+# Norms, means and correlations are exact in float64.
+NEARLY_PARALLEL = [
+    (
+        "selu",
+        "relu",
+        (1.0, 2.0, 0.9999999999999858, 0.25, 0.5),
+        (3.4493617311101726e-08, 0.03419103779137657, -0.03393979491687592, 2.1558507989198514e-09),
+    ),
+    (
+        "selu",
+        "selu",
+        (1.0, 2.0, 0.9999999999999858, 0.25, 0.5),
+        (-0.022697293049665307, -0.07947733107995328, -0.06374761653914428, 0.00563103068276607),
+    ),
+    (
+        "selu",
+        "selu",
+        (0.5, 4.0, -0.9999999999990905, 0.0, 0.0),
+        (3.113895650840761, -0.828052906532882, -0.009836403972135383, -0.0008974927408680824),
+    ),
+    (
+        "relu",
+        "selu",
+        (1.0, 2.0, 0.9999999990686774, 0.5, 1.000244140625),
+        (-6.772263961534853e-05, -0.18524891291155687, 7.282316152279353e-05, 6.96707421115065e-10),
+    ),
+    (
+        "elu",
+        "step",
+        (8.0, 4.0, 0.9999999999999858, 1.0, 0.5),
+        (-4.094798413423341e-10, -0.000773120475813575, -0.0029958419469628375, 0.012176641044767476),
+    ),
+    (
+        "selu",
+        "step",
+        (0.5, 4.0, -0.9999999999990905, 0.0, 0.0),
+        (0.3407502811455303, -1.8868973066971505e-07, -0.008754287740202498, -0.001094285967524317),
+    ),
+    (
+        "elu",
+        "elu",
+        (1.0, 2.0, 0.9999999999999858, 0.25, 0.5),
+        (-0.0073432239932399, -0.05678358939607829, -0.02839179469803802, 0.0018218020615008346),
+    ),
+    (
+        "selu",
+        "erf",
+        (2.0, 1.0, 0.9999999999990905, 0.5, 0.25),
+        (0.0022101596533584135, -0.038744046218065174, -0.18595431463414547, -0.14282758396627593),
+    ),
+]
+
+
+def jets(f, g, r1, r2, u, b1, b2, order=2):
+    numbers = (r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, (r1 * r2) ** 2 * (1 - u) * (1 + u))
+    return one_sided.pair_jets(resolve(f), resolve(g), *[np.array([float(v)]) for v in numbers], order)[0]
+
+
+@pytest.mark.parametrize(("f", "g", "point", "expected"), NEARLY_PARALLEL)
+def test_frame_of_nearly_parallel_neurons(f, g, point, expected):
+    """At angles down to 2e-7; sums of plain moments lose nine digits there."""
+    # F40 is divided by C11 = 1/4 in the worst case
+    found = jets(f, g, *point)
+    columns = [COLUMNS.index(name) for name in ("F40", "F31", "F13", "F04")]
+    np.testing.assert_allclose(found[columns], expected, rtol=1e-14, atol=1e-15)
+    r1, r2, u, b1, b2 = point
+    exchanged = jets(g, f, r2, r1, u, b2, b1)[np.array(EXCHANGE)]
+    np.testing.assert_allclose(exchanged[columns], expected, rtol=1e-14, atol=1e-15)
+
+
+@pytest.mark.parametrize(("f", "g"), list(itertools.product(("elu", "selu"), PARTNERS)))
+def test_jets_are_made_of_moments(f, g):
+    for point in ((1.1, 0.7, 0.4, 0.2, -0.5), (0.9, 0.0, 0.0, 0.3, 0.6)):
+        r1, r2, u = point[:3]
+        I, jet = moments(f, g, *point), jets(f, g, *point)
+        c1, c2 = (u * r2 / r1, u * r1 / r2) if r2 else (0.0, 0.0)
+        F31, F13 = I[3, 1] + c1 * I[2, 2], I[1, 3] + c2 * I[2, 2]
+        expected = {
+            "J00": I[0, 0], "J20": I[2, 0], "J11": I[1, 1], "J02": I[0, 2], "J10": I[1, 0], "J01": I[0, 1],
+            "B20": I[2, 0], "B11": I[1, 1], "B02": I[0, 2],
+            "M30": I[3, 0], "M21": I[2, 1], "M21b": I[2, 1], "M12": I[1, 2], "M12b": I[1, 2], "M03": I[0, 3],
+            "F40": I[4, 0] + c1 * (2 * I[3, 1] + c1 * I[2, 2]), "F31": F31, "F22": I[2, 2],
+            "F13": F13, "F04": I[0, 4] + c2 * (2 * I[1, 3] + c2 * I[2, 2]),
+            "F11": c2 * F31 + c1 * F13 + (1 - u * u) * I[2, 2],
+        }  # fmt: skip
+        np.testing.assert_allclose(jet, [expected[name] for name in COLUMNS], rtol=1e-13, atol=1e-14)
+        np.testing.assert_array_equal(jets(f, g, *point, order=1), jet[:6])
+
+
+@pytest.mark.parametrize("f", ["elu", "selu"])
+@pytest.mark.parametrize(("r", "b"), [(1.2, 0.3), (0.01, -0.02), (30.0, 5.0), (0.7, -9.0), (0.0, 0.4), (0.0, -0.4)])
+def test_squares_against_quadrature(f, r, b):
+    """Derivatives of E f(h)^2, relative to E f^2 and its like: small arguments do not cancel."""
+    C = np.array([r * r])
+    found = one_sided.squares(resolve(f), C, np.array([b]))
+    reference = distributions.single_moments(squared(resolve(f)), C, np.array([b]), 4, 1e-13)
+    np.testing.assert_allclose(
+        found.derivatives[0], reference.value[0], rtol=1e-12, atol=1e-13 * found.derivatives[0, 2]
+    )
+    np.testing.assert_allclose(found.regular[0, 0], found.derivatives[0, 0], rtol=1e-15)
+
+
+def test_a_constant_elu_has_a_hessian_and_a_constant_selu_has_none():
+    for name, finite in (("elu", True), ("selu", False)):
+        one = np.array([0])
+        pair = Arguments(np.zeros((6, 1)), np.zeros(1), np.zeros(1))
+        for g in ("identity", "square", name):
+            args = pair._replace(
+                pairs=np.array([[0.0], [0.0], [1.0], [0.0], [0.3], [0.0]]),
+                C=np.array([0.0, 1.0]),
+                b=np.array([0.0, 0.3]),
+            )
+            jet = PairEvaluator([resolve(name), resolve(g)], one, one + 1)(args, 2)
+            assert np.isfinite(jet).all() == finite
+            assert np.isfinite(jet[:, :6]).all()
+        assert np.isfinite(PairEvaluator([resolve(name)], one, one)(pair, 2)).all() or not finite
+
+
+def test_hessian_of_networks_against_differences():
+    """Also with an elu at w = b = 0 in the teacher's place of no weight, and parallel neurons."""
+    for name in ("elu", "selu"):
+        net = inf.Net(layers=[(3, name, True), (1, "identity", True)], input_dim=3)
+        rng = np.random.default_rng(3)
+        theta, star = rng.normal(size=(2, net.num_params))
+        theta[3:6] = 2.0 * theta[:3]  # two students in parallel, with kinks apart
+        neti = inf.NetI(net, inf.Teacher(net, star))
+        v, h = rng.normal(size=net.num_params), 1e-4
+        g = [inf.gradient(neti, theta + k * h * v) for k in (-2, -1, 1, 2)]
+        slope = (g[0] - 8 * g[1] + 8 * g[2] - g[3]) / (12 * h)
+        np.testing.assert_allclose(
+            inf.hessian(neti, theta) @ v, slope, rtol=1e-8, atol=1e-8
+        )  # truncation of differences
 
 
 # ---------------------------------------------------------------- the interface

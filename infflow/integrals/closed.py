@@ -53,14 +53,20 @@ SMALLEST_VARIANCE = 1e-100
 def is_defined(*activations: Activation) -> bool:
     """Whether one activation, or a pair, has a closed form.
 
-    Polynomials plus atoms have one with each other, exponentials with these and with waves, sines and cosines with
-    polynomials, waves and Gaussian bumps.
+    Polynomials plus atoms have one with each other, exponentials with these, with elu, selu and waves, sines and cosines with
+    polynomials, waves and Gaussian bumps. Other pairs with elu and selu are for ``one_sided.py``.
     """
     if all(f.has_closed_form for f in activations):
         return True
     if len(activations) == 1:
-        return bool(activations[0].waves)
+        return bool(activations[0].waves) or _is_one_sided(activations[0])
     return elementary.is_defined(*activations)
+
+
+def _is_one_sided(f: Activation) -> bool:
+    from . import one_sided  # which imports this module
+
+    return one_sided.sides(f) is not None
 
 
 class AtomTable:
@@ -80,6 +86,7 @@ class AtomTable:
     def __init__(self, activations: Sequence[Activation]) -> None:
         self.activations = tuple(activations)
         self.waves = np.array([bool(a.waves) for a in activations], dtype=bool)
+        self.one_sided = np.array([_is_one_sided(a) for a in activations], dtype=bool)
         packed = [_pack(activation) for activation in activations]
         longest = max((len(row) for row in packed), default=2)  # at least the two counts
         self.rows = np.array([row + [0.0] * (longest - len(row)) for row in packed]).reshape(len(packed), longest)
@@ -106,8 +113,8 @@ def is_centred(activation: Activation) -> bool:
 
 def _pack(activation: Activation) -> list[float]:
     """One row of the table, described in ``closed_kernels``."""
-    if activation.waves:
-        return [0.0, 0.0, 0.0]  # those are for elementary.py
+    if activation.waves or _is_one_sided(activation):
+        return [0.0, 0.0, 0.0]  # those are for elementary.py and one_sided.py
     if not activation.has_closed_form:
         raise MethodError(
             f"{activation.name} has no closed form: it is not given as a polynomial plus smoothed ramps. Use method='auto'."
@@ -259,4 +266,9 @@ def single_moments(table: AtomTable, f: Index, C: Array, b: Array, max_order: in
     for k in np.unique(f[table.waves[f]]):
         rows = np.flatnonzero(f == k)
         out[rows] = elementary.single_moments(table.activations[k], C[rows], b[rows], max_order)
+    for k in np.unique(f[table.one_sided[f]]):
+        from . import one_sided
+
+        rows = np.flatnonzero(f == k)
+        out[rows] = one_sided.single_moments(table.activations[k], C[rows], b[rows], max_order)
     return out

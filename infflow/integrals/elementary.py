@@ -33,10 +33,13 @@ def is_defined(f: Activation, g: Activation) -> bool:
     if f.waves and g.waves:
         return True
     first, second = (f, g) if f.waves else (g, f)
-    if not first.waves or not second.has_closed_form:
+    if not first.waves:
         return False
-    real = all(wave.rate.imag == 0.0 for wave in first.waves)
-    return real or all(atom.order == 2 and atom.width > 0.0 for atom in second.atoms)
+    from . import closed  # which imports this module
+
+    if all(wave.rate.imag == 0.0 for wave in first.waves):
+        return closed.is_defined(second)
+    return second.has_closed_form and all(atom.order == 2 and atom.width > 0.0 for atom in second.atoms)
 
 
 def single_moments(f: Activation, C: Array, b: Array, max_order: int) -> Array:

@@ -11,7 +11,7 @@ import numpy as np
 
 from .._validation import Array
 from ..activations import Activation
-from . import closed, hermite, rounding
+from . import closed, hermite, one_sided, rounding
 
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -52,11 +52,11 @@ class Evaluator(Protocol):
 
 
 class ClosedForms:
-    """Polynomials plus smoothed ramps, and exponentials, exact up to rounding."""
+    """Polynomials plus smoothed ramps, exponentials, elu and selu, exact up to rounding."""
 
     def defined(self, *activations: Activation) -> bool:
         """Whether the activation, or the pair, has a closed form."""
-        return closed.is_defined(*activations)
+        return closed.is_defined(*activations) or (len(activations) == 2 and one_sided.is_defined(*activations))
 
     def moment(self, f: Activation, g: Activation, points: Points, orders: tuple[int, int], rtol: float) -> Estimate:
         """Moments of a pair."""

@@ -14,7 +14,7 @@ import numpy as np
 from .. import logistic_mixture
 from .._validation import Array
 from ..activations import Activation, Atom, Wave
-from . import closed
+from . import closed, one_sided
 
 __all__ = ["UNITS", "amplification", "pair_values", "size_and_scale"]
 
@@ -30,12 +30,15 @@ class _Term(NamedTuple):
     atoms: tuple[Atom, ...]
     has_closed_form: bool = True
     waves: tuple[Wave, ...] = ()
+    name: str = "atom"
 
 
 def pair_values(
     f: Any, g: Any, C11: Array, C12: Array, C22: Array, b1: Array, b2: Array, det: Array, orders: tuple[int, int]
 ) -> Array:
     """``E[f^(p)(h1) g^(q)(h2)]`` at n points."""
+    if one_sided.is_defined(f, g):
+        return one_sided.pair_moments(f, g, C11, C12, C22, b1, b2, det)[:, orders[0], orders[1]]
     table, zeros = closed.AtomTable([f, g]), np.zeros(C11.size, dtype=np.int64)
     return closed.pair_moments(table, zeros, zeros + 1, C11, C12, C22, b1, b2, det, *orders)
 
@@ -46,6 +49,8 @@ def size_and_scale(f: Activation, r: Array, b: Array, order: int) -> tuple[Array
     The first determines rounding and is larger where terms cancel (gelu near 0). It stands in for the second where
     that is infinite, and for third and fourth derivatives.
     """
+    if one_sided.sides(f) is not None:
+        return _one_sided_size_and_scale(f, r, b, order)
     polynomial = np.array(f.polynomial or (0.0,))
     centred = order == 0 and closed.is_centred(f)  # evaluated as weight (step - 1/2)
     if centred:
@@ -62,6 +67,14 @@ def size_and_scale(f: Activation, r: Array, b: Array, order: int) -> tuple[Array
         return size, size
     square = _mean_square(f, r, b, order)
     return size, np.where(np.isfinite(square), np.sqrt(square), size)
+
+
+def _one_sided_size_and_scale(f: Activation, r: Array, b: Array, order: int) -> tuple[Array, Array]:
+    """The same for elu and selu: the part without delta functions, and these as derivatives of steps."""
+    regular = np.sqrt(one_sided.squares(f, r**2, b).regular[:, min(order, 2)])
+    jumps = [(m, jump) for m, jump in enumerate(one_sided.jumps(f)[:order]) if jump != 0.0]
+    size = regular + sum(abs(jump) * _atom_size(1 + order - m, 0.0, False, r, b) for m, jump in jumps)
+    return size, size if jumps else regular
 
 
 def _mixture_error(f: Any, b: Array, order: int) -> Array:
@@ -101,6 +114,13 @@ def _atom_size(order: int, width: float, centred: bool, r: Array, b: Array) -> A
     return np.sqrt(square * damping / (2 * np.pi)) / width ** (order - 1)
 
 
+def _sharp(f: Activation) -> list[Atom]:
+    """What becomes a delta function when it is differentiated."""
+    if one_sided.sides(f) is None:
+        return list(f.atoms)
+    return [Atom(jump, 1 - m) for m, jump in enumerate(one_sided.jumps(f)) if jump != 0.0]
+
+
 def amplification(
     f: Activation, g: Activation, C11: Array, C12: Array, C22: Array, b1: Array, b2: Array, det: Array, p: int, q: int
 ) -> tuple[Array, Array]:
@@ -114,8 +134,8 @@ def amplification(
         units of eps, ``1 + (|b1|/sd1 + |b2|/sd2) / s``. Both are 1 where no density enters.
     """
     growth, error = np.ones_like(C11), np.ones_like(C11)
-    for a in f.atoms:
-        for other in g.atoms:
+    for a in _sharp(f):
+        for other in _sharp(g):
             m1, m2 = a.order + p, other.order + q
             if m1 + m2 < 3:
                 continue

@@ -16,6 +16,7 @@ _WORK = {
     "cubature": "nodes",
     "surrogate": "weights",
 }
+_NAMES = {"one-sided": "closed"}
 
 
 class Choice(NamedTuple):
@@ -72,6 +73,8 @@ def _reason(method: str, missed: float) -> str:
         return f"a series would err by up to {missed:.0e}"
     if method == "closed":
         return "closed form"
+    if method == "one-sided":
+        return "closed means of one argument, one integral over the other"
     if method == "hermite":
         return "smooth activations, series converges"
     return "a kink, for which no series converges"
@@ -83,7 +86,7 @@ def table(evaluator: PairEvaluator, rtol: float) -> str:
     for c in choices(evaluator):
         pair = f"{c.f} x {c.g}"
         lines.append(
-            f"{pair:<28} {c.method:<9} {c.pairs:>6} {c.bound:>8.0e} {c.microseconds:>8.2f}  up to {c.work} {_WORK[c.method]}; {c.reason}"
+            f"{pair:<28} {_NAMES.get(c.method, c.method):<9} {c.pairs:>6} {c.bound:>8.0e} {c.microseconds:>8.2f}  up to {c.work} {_WORK[c.method]}; {c.reason}"
         )
     lines.append(f"tolerance rtol = {rtol:g}, relative to sqrt(E f^(p)^2 E g^(q)^2)")
     return "\n".join(lines)
