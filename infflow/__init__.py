@@ -57,6 +57,8 @@ _HOME = {
     "loss_on_plane": "landscape.plane",
     "cosine_similarity": "landscape.distance",
     "solution_distance": "landscape.distance",
+    "from_torch": "interop",
+    "to_torch": "interop",
     "hessian_operator": "spectrum",
     "extreme_eigenpairs": "spectrum",
     "spectral_density": "spectrum",
@@ -68,7 +70,7 @@ _HOME = {
 }
 
 # Modules that are reached as attributes, ``inf.io`` and so on, and loaded when they are.
-_MODULES = ("plotting",)
+_MODULES = ("plotting", "sklearn", "surrogates")
 
 __all__ = ["__version__", *_HOME]
 

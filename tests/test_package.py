@@ -56,6 +56,8 @@ PUBLIC = [
     "loss_on_plane",
     "cosine_similarity",
     "solution_distance",
+    "from_torch",
+    "to_torch",
     "hessian_operator",
     "extreme_eigenpairs",
     "spectral_density",
