@@ -465,3 +465,17 @@ def test_explain():
     assert net.explain().splitlines()[0] == text.splitlines()[0]
     function = inf.NetI(net.student, inf.FunctionTeacher(lambda z: np.tanh(z[:, 0]), np.ones((1, 4))))
     assert "students x function: quadrature" in function.explain(theta)
+
+
+def test_singular_covariances_in_single_precision():
+    """Rounding makes their smallest eigenvalues negative by more than that of float64 could."""
+    A = np.random.default_rng(0).normal(size=(6, 2)).astype(np.float32)
+    cov = A @ A.T
+    assert np.linalg.eigvalsh(cov.astype(float))[0] < -1e-9
+    root = inf.Gaussian(np.zeros(6), cov).components()[0].root
+    np.testing.assert_allclose(root @ root.T, cov, atol=1e-6)
+    inf.GaussianMixture([0.5, 0.5], np.zeros((2, 6)), np.stack([cov, cov]))
+    with pytest.raises(InvalidValueError, match="semidefinite"):
+        inf.Gaussian(np.zeros(6), cov.astype(float))
+    with pytest.raises(InvalidValueError, match="semidefinite"):
+        inf.Gaussian(np.zeros(6), cov - np.float32(1e-3) * np.eye(6, dtype=np.float32))

@@ -44,6 +44,14 @@ def test_prediction_scales_with_samples(linear):
     assert one.squared_distance == pytest.approx(10 * ten.squared_distance, rel=1e-14)
 
 
+def test_eigenvalues_next_to_the_tolerance_are_named(linear):
+    net, theta = linear
+    values = np.linalg.eigvalsh(inf.hessian(net, theta))
+    for factor in (0.5, 2.0):  # counted, and left out
+        with pytest.warns(AccuracyWarning, match="hardly be told from zero with rtol"):
+            inf.finite_data_prediction(net, theta, 100, samples=200, rtol=factor * values[1] / values[-1])
+
+
 def test_wrong_points(linear):
     net, theta = linear
     with pytest.raises(InvalidValueError, match="not a minimum"):

@@ -20,6 +20,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "SLSQP": {"ftol": 1e-300},
 }
 
+_FLOOR_OF_LOSSES = "judged by losses alone; optimizer='newton' also goes by gradients and may come nearer"
+
 
 class QuasiNewton:
     """One run of a quasi-Newton method of SciPy.
@@ -42,8 +44,9 @@ class QuasiNewton:
         self.stop: StopReason | None = None
         self._last: tuple[Array, float, Array] | None = None  # the last evaluation: x, loss, gradient
         self._best: tuple[float, Array, float] = (math.inf, np.empty(0), math.inf)
-        self._decrease = math.inf
+        self._decrease = self._promise = math.inf  # of the last step; of another one as long, at most
         self._start_loss = math.nan
+        self._where = np.empty(0)  # the last accepted point
 
     def run(self, name: str, x: Array) -> SearchOutcome:
         """Search from ``x`` of shape (n,) until a rule or the method itself stops."""
@@ -55,7 +58,11 @@ class QuasiNewton:
                 if self.stop is None:
                     message = self._minimise(x)
                     self.stop = self.stop or self._own_reason()
-                    statistics.note = "" if self.stop.converged else message
+                    statistics.note = message
+                    if self.stop is StopReason.ROUNDING_FLOOR:
+                        statistics.note = (
+                            "that is, of losses; optimizer='newton' also goes by gradients and may come nearer"
+                        )
             except KeyboardInterrupt:
                 self.stop = StopReason.INTERRUPTED
         statistics.stop_reason = self.stop or StopReason.SOLVER_FAILED
@@ -102,6 +109,8 @@ class QuasiNewton:
         _, loss, gradient = self._last
         norm = float(np.abs(gradient).max())
         self._decrease = self._best[0] - loss
+        self._promise = float(np.linalg.norm(gradient) * np.linalg.norm(x - self._where)) if self.steps else math.inf
+        self._where = np.array(x)
         if loss < self._best[0]:
             self._best = (loss, np.array(x), norm)
         theta = self.problem.theta_of(np.array(x))
@@ -110,7 +119,8 @@ class QuasiNewton:
 
     def _own_reason(self) -> StopReason:
         """SciPy stopped by itself: because the loss does not change any more, or because a line search failed."""
-        at_floor = abs(self._decrease) <= 10 * _EPS * abs(self._best[0])
+        noise = 10 * _EPS * abs(self._best[0])
+        at_floor = abs(self._decrease) <= noise or self._promise <= noise
         return StopReason.ROUNDING_FLOOR if at_floor else StopReason.LINE_SEARCH
 
 

@@ -9,8 +9,9 @@ import numpy as np
 from .._validation import Array, as_real_array, as_rng
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 
-# A covariance may miss symmetry or semidefiniteness by rounding of the products it was made from.
-_COVARIANCE_TOLERANCE = 1e-12
+# A covariance may miss symmetry or semidefiniteness by rounding of the products it was made from: by this, relative
+# to its largest entry, or by this many units of the precision it is given in (that of float32 matters).
+_COVARIANCE_TOLERANCE, _ROUNDINGS = 1e-12, 32
 # Weights may miss the sum 1 by the rounding of float32.
 _SUM_TOLERANCE = 1e-6
 
@@ -37,7 +38,8 @@ class Gaussian:
 
     def __init__(self, mean: Any, cov: Any) -> None:
         self.mean = as_real_array("mean", mean, ndim=1).copy()
-        self.cov, self._root = _checked_covariance("cov", cov, len(self.mean))
+        given, cov = cov, as_real_array("cov", cov, ndim=2)
+        self.cov, self._root = _checked_covariance("cov", cov, len(self.mean), _tolerance(given))
 
     @property
     def input_dim(self) -> int:
@@ -69,7 +71,7 @@ class GaussianMixture:
     def __init__(self, weights: Any, means: Any, covs: Any) -> None:
         self.weights = as_real_array("weights", weights, ndim=1)
         self.means = as_real_array("means", means, ndim=2).copy()
-        covs = as_real_array("covs", covs, ndim=3)
+        given, covs = covs, as_real_array("covs", covs, ndim=3)
         if len(self.weights) == 0 or (self.weights <= 0).any() or abs(self.weights.sum() - 1) > _SUM_TOLERANCE:
             raise InvalidValueError(
                 f"weights are {self.weights}; positive numbers that add up to 1 are needed. Divide them by their sum."
@@ -79,7 +81,9 @@ class GaussianMixture:
             raise ShapeError(
                 f"weights, means and covs have {len(self.weights)}, {len(self.means)} and {len(covs)} entries; one of each per component is needed."
             )
-        checked = [_checked_covariance(f"covs[{k}]", cov, self.input_dim) for k, cov in enumerate(covs)]
+        checked = [
+            _checked_covariance(f"covs[{k}]", cov, self.input_dim, _tolerance(given)) for k, cov in enumerate(covs)
+        ]
         self.covs = np.stack([cov for cov, _ in checked])
         self._roots = [root for _, root in checked]
 
@@ -150,20 +154,26 @@ def as_input(value: Any, input_dim: int) -> InputDistribution:
     return value
 
 
-def _checked_covariance(name: str, cov: Any, dim: int) -> tuple[Array, Array]:
+def _tolerance(given: Any) -> float:
+    """By how much a covariance may miss symmetry and semidefiniteness, relative to its largest entry."""
+    kind = np.asarray(given).dtype
+    rounding = float(np.finfo(kind).eps) if kind.kind == "f" else 0.0
+    return max(_COVARIANCE_TOLERANCE, _ROUNDINGS * rounding)
+
+
+def _checked_covariance(name: str, cov: Array, dim: int, tolerance: float) -> tuple[Array, Array]:
     """The covariance ``(D, D)`` and a root of it, cov = root root'."""
-    cov = as_real_array(name, cov, ndim=2)
     if cov.shape != (dim, dim):
         raise ShapeError(f"{name} has shape {cov.shape}; ({dim}, {dim}) is needed to fit the mean.")
     scale = max(float(np.abs(cov).max(initial=0.0)), np.finfo(float).tiny)
     asymmetry = float(np.abs(cov - cov.T).max(initial=0.0))
-    if asymmetry > _COVARIANCE_TOLERANCE * scale:
+    if asymmetry > tolerance * scale:
         raise InvalidValueError(
             f"{name} is not symmetric (largest difference {asymmetry:.3g}); pass a covariance matrix, e.g. (C + C.T) / 2."
         )
     cov = (cov + cov.T) / 2
     values, vectors = np.linalg.eigh(cov)
-    if dim and values[0] < -_COVARIANCE_TOLERANCE * scale * dim:
+    if dim and values[0] < -tolerance * scale * dim:
         raise InvalidValueError(
             f"{name} is not positive semidefinite (smallest eigenvalue {values[0]:.3g}); pass a covariance matrix."
         )

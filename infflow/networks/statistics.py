@@ -125,7 +125,8 @@ def finite_data_prediction(
     Warns
     -----
     AccuracyWarning
-        If theta is not near a stationary point.
+        If theta is not near a stationary point, or an eigenvalue of H is within a factor of 100 of ``rtol`` times the largest, so
+        that the prediction depends on whether it counts as zero.
     """
     theta, share, generator = _checked(net, theta, samples, rng)
     N = as_number("N", N, minimum=0.0, strict=True)
@@ -136,6 +137,7 @@ def finite_data_prediction(
         raise InvalidValueError(
             f"the Hessian at theta has the eigenvalue {values[0]:.3g}: theta is not a minimum. Pass the solution of inf.train."
         )
+    _warn_of_small_eigenvalues(values, scale, rtol)
     keep = values > rtol * scale
     values, vectors = values[keep], vectors[:, keep]
     gradient = net.evaluate(theta, 1).gradient
@@ -155,6 +157,18 @@ def finite_data_prediction(
         return float(x.std(ddof=1) / np.sqrt(len(x)))
 
     return FiniteDataPrediction(float(distance.mean()), error(distance), float(gap.mean()), error(gap), len(values))
+
+
+def _warn_of_small_eigenvalues(values: Array, scale: float, rtol: float) -> None:
+    unclear = values[(values > 1e-2 * rtol * scale) & (values < 1e2 * rtol * scale)]
+    if len(unclear):
+        warnings.warn(
+            f"{len(unclear)} eigenvalue(s) of the Hessian, {unclear[0] / scale:.2g} to {unclear[-1] / scale:.2g} of the largest, can hardly "
+            f"be told from zero with rtol = {rtol:g}; those above it enter the distance by their inverse squares. "
+            "Look at inf.classify(net, theta) and choose an rtol in a gap of the spectrum.",
+            AccuracyWarning,
+            stacklevel=3,
+        )
 
 
 def overlaps(net: NetI, theta: Any) -> Overlaps:
