@@ -97,11 +97,20 @@ class SurrogateMethod:
         A user's own folder.
     constant : bool
         Whether the constant neuron, which carries the output biases, is used; if not, its pairs are left at 0.
+    given : Surrogate, optional
+        One that is in no file, for its activation.
     """
 
     outside: str = "error"
     directory: Any = None
     constant: bool = False
+    given: Surrogate | None = None
+
+    def find(self, activation: Activation) -> Surrogate | None:
+        """The surrogate of an activation, or None."""
+        if self.given is not None and self.given.name == activation.name:
+            return self.given
+        return surrogate_files.find(activation, self.directory)
 
 
 class SurrogateEvaluator(PairEvaluator):
@@ -132,7 +141,7 @@ class SurrogateEvaluator(PairEvaluator):
     def _plan(self, kinds: list[Activation]) -> dict[tuple[str, ...], Index]:
         """Rows of the pairs that share a list of candidates: a surrogate, then what takes what it leaves."""
         method = self.surrogate_method
-        self._surrogates = [surrogate_files.find(kind, method.directory) for kind in kinds]
+        self._surrogates = [method.find(kind) for kind in kinds]
         first, second = self._kind[self.i], self._kind[self.j]
         groups: dict[tuple[str, ...], list[Index]] = {}
         for pair in np.unique(first * len(kinds) + second):
@@ -214,7 +223,7 @@ class SurrogateEvaluator(PairEvaluator):
         if len(own):
             out[own] = own_jets(found.form, args.pairs[0, own], order)
         self.report.bound[rows] = found.largest_error("value")
-        self.report.work[rows] = found.card["parameters"]
+        self.report.work[rows] = found.parameters
 
     def _inside(self, found: Surrogate, rows: Index, args: Arguments) -> NDArray[np.bool_]:
         """Which rows lie in the domain."""

@@ -64,9 +64,14 @@ class Surrogate:
         """Name of the activation."""
         return self.form.activation
 
+    @property
+    def parameters(self) -> int:
+        """Number of numbers that it consists of."""
+        return int(sum(np.size(array) for array in self.form.arrays.values()))
+
     def largest_error(self, what: str) -> float:
-        """Largest error of "value", "gradient" or "hessian" on the held-out points of the card."""
-        return float(self.card["errors"][what]["maximum"])
+        """Largest error of "value", "gradient" or "hessian" on the held-out points of the card; NaN without a card."""
+        return float(self.card["errors"][what]["maximum"]) if self.card else float("nan")
 
     def __call__(self, r1: Any, r2: Any, u: Any) -> Any:
         """The potential, an approximation of E[f(r1 x) f(r2 y)]; arguments broadcast and are not checked against the domain."""

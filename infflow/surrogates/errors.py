@@ -7,21 +7,27 @@ in r or u would say what it does to coordinates: the largest of them, in u near 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._validation import Array
 from ..activations import Activation
+from ..integrals import closed
 from ..integrals.evaluators import Arguments, PairEvaluator
 from ..integrals.jets import F04, F11, F13, F22, F31, F40, J00, J02, J11, J20
-from ..integrals.surrogate import own_jets, pair_jets
+from ..integrals.surrogate import SurrogateMethod, own_jets, pair_jets
+from ..integrals.surrogate_files import Surrogate
 from ..integrals.surrogate_form import SurrogateForm
+from ..networks.infinite import PopulationLoss, Units
 
 #: What is measured, in the order of the columns of errors.
 QUANTITIES = ("value", "gradient", "hessian")
 #: Points and seed of the held-out set of a card.
 HELD_OUT, HELD_OUT_SEED = 20_000, 20_240
+#: Networks of a card: 4 students, 5 teachers, 6 inputs, all weights 0.7 x standard normal.
+NETWORKS, STUDENTS, TEACHERS, INPUTS, SIZE = 100, 4, 5, 6, 0.7
 # Tolerance of the exact integrals, far below the errors of surrogates.
 _RTOL = 1e-12
 _CHUNK = 2000
@@ -52,13 +58,19 @@ def sample_points(n: int, r_min: float, r_max: float, rng: np.random.Generator) 
     u = np.cos(angle)
     u = np.where(kind == 5, rng.choice([-1.0, 1.0], n), u)
     r2 = np.where(kind == 6, r1, r2)
-    w1, w2 = 0.7 * rng.normal(size=(2, n, 6))
+    w1, w2 = SIZE * rng.normal(size=(2, n, INPUTS))
     network = (kind == 7) | (kind == 8)
     lengths = np.linalg.norm(w1, axis=1), np.linalg.norm(w2, axis=1)
     r1, r2 = (np.where(network, np.clip(a, r_min, r_max), r) for a, r in zip(lengths, (r1, r2), strict=True))
     u = np.where(network, np.einsum("nd,nd->n", w1, w2) / (lengths[0] * lengths[1]), u)
     own = kind == 9
     return Points(r1, np.where(own, r1, r2), np.clip(np.where(own, 1.0, u), -1.0, 1.0), own)
+
+
+def domain(form: SurrogateForm) -> tuple[float, float]:
+    """Smallest and largest standard deviation that a form was trained for."""
+    low, high = form.settings["r"]
+    return float(low), float(high)
 
 
 def pointwise_errors(form: SurrogateForm, activation: Activation, points: Points) -> Array:
@@ -78,9 +90,14 @@ def _errors(form: SurrogateForm, activation: Activation, points: Points) -> Arra
     n = len(u)
     i, j = np.arange(n), np.where(own, np.arange(n), np.arange(n, 2 * n))
     zeros = np.zeros(n)
-    exact = PairEvaluator([activation] * (2 * n), i, j, rtol=_RTOL)
+    exact = PairEvaluator([activation] * (2 * n), i, j, _exact_method(activation), _RTOL)
     args = Arguments(np.stack([C11, C12, C22, zeros, zeros, det]), np.concatenate([C11, C22]), np.zeros(2 * n))
     return in_weights(found - exact(args, 2), points)
+
+
+def _exact_method(activation: Activation) -> str:
+    """Closed forms where there are, which need no series for neurons that occur once."""
+    return "closed" if closed.is_defined(activation) else "auto"
 
 
 def in_weights(jets: Array, points: Points) -> Array:
@@ -138,3 +155,37 @@ def measure(
 ) -> dict[str, Any]:
     """Summary of the errors at n random points of the domain."""
     return summary(pointwise_errors(form, activation, sample_points(n, r_min, r_max, rng)))
+
+
+def network_errors(form: SurrogateForm, activation: Activation, n: int, rng: np.random.Generator) -> Array:
+    """The paper's measure ``(n, 3)``: distances of loss, gradient and Hessian to the exact ones for n random networks.
+
+    Gradient and Hessian are with respect to hidden and output weights, their sizes Euclidean norms.
+    """
+    given = Surrogate(form, {}, *domain(form), Path())
+    methods = (SurrogateMethod(given=given), _exact_method(activation))
+    none = np.zeros(1)
+    found = []
+    for _ in range(n):
+        student, teacher = (
+            Units(SIZE * rng.normal(size=(k, INPUTS)), np.zeros(k), SIZE * rng.normal(size=(k, 1)), none)
+            for k in (STUDENTS, TEACHERS)
+        )
+        results = []
+        for method in methods:
+            loss = PopulationLoss([activation] * STUDENTS, [activation] * TEACHERS, teacher, method, _RTOL)
+            state = loss.state(student, 2)
+            grad_W, _, grad_B = loss.gradient(state)
+            hessian = loss.hessian(state, False, False)
+            results.append((loss.value(state)[0], np.append(grad_W.ravel(), grad_B[:-1].ravel()), hessian))
+        found.append([np.linalg.norm(a - b) for a, b in zip(*results, strict=True)])
+    return np.array(found).reshape(n, 3)
+
+
+def measure_networks(form: SurrogateForm, activation: Activation, n: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Median and maximum of the errors of n random networks."""
+    found = network_errors(form, activation, n, rng)
+    return {
+        name: {"median": float(np.median(column)), "maximum": float(column.max())}
+        for name, column in zip(QUANTITIES, found.T, strict=True)
+    }
