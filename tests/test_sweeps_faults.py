@@ -1,0 +1,168 @@
+"""Sweeps of which workers, or the whole process, are killed; and two processes on one store."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sweep_functions as functions
+from test_sweeps import equal, run
+
+import infflow as inf
+from infflow.errors import InvalidValueError
+
+TESTS = Path(__file__).parent
+GRID = {"seed": range(8), "width": [1, 2]}
+
+# kills a sweep several times at random moments; "alive" counts the children that ended before they were killed
+KILLER = """
+import os, random, signal, sys, time
+import infflow as inf, sweep_functions as functions
+store, times, longest, backend = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
+random.seed(int(sys.argv[5]))
+functions.train_one(0, 1)  # everything is loaded
+grid = {"seed": range(8), "width": [1, 2]}
+killed = 0
+while killed < times:
+    child = os.fork()
+    if not child:
+        inf.sweep(functions.train_one, grid, store, backend=backend, n_jobs=2)
+        os._exit(0)
+    time.sleep(random.uniform(0.0, longest))
+    os.kill(child, signal.SIGKILL)
+    if not os.WIFSIGNALED(os.waitpid(child, 0)[1]):
+        break
+    killed += 1
+    if not os.path.exists(store):
+        continue
+    print(sum(row["status"] == "done" for row in inf.Sweep.load(store)), flush=True)
+"""
+
+
+def python(code, *arguments, **options):
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], cwd=TESTS, **options)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return run(functions.train_one, GRID, tmp_path_factory.mktemp("undisturbed") / "runs.db")
+
+
+@pytest.mark.parametrize(("backend", "times", "longest"), [("sequential", 5, 0.4), ("loky", 2, 3.0)])
+def test_a_main_process_killed_at_random_moments(tmp_path, undisturbed, backend, times, longest):
+    store = tmp_path / "runs.db"
+    killer = python(KILLER, store, times, longest, backend, 3, stdout=subprocess.PIPE, text=True)
+    done = [int(line) for line in killer.communicate(timeout=120)[0].split()]
+    assert killer.returncode == 0
+    assert done == sorted(done), "nothing that was finished is lost"
+    seen = []
+    table = run(functions.train_one, GRID, store, callback=seen.append)
+    assert len(seen) == len(GRID["seed"]) * 2 - (done[-1] if done else 0), "what was finished is not done again"
+    equal(table, undisturbed)
+
+
+def test_workers_end_with_a_main_process_that_was_killed(tmp_path):
+    code = "import sys, infflow as inf, sweep_functions as f; inf.sweep(f.note_pid, {'folder': [sys.argv[1]], 'seed': range(40)}, sys.argv[1] + '/runs.db', n_jobs=2)"
+    main = python(code, tmp_path)
+    wait_for(lambda: len(pids(tmp_path)) >= 2, 60)
+    main.kill()
+    main.wait()
+    wait_for(lambda: not any(map(exists, pids(tmp_path))), 20)
+
+
+def pids(folder):
+    return {int(text) for file in folder.glob("*.pid") if (text := file.read_text())}
+
+
+def exists(pid):
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+def wait_for(condition, seconds):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def test_a_killed_worker_costs_only_its_runs(tmp_path):
+    table = inf.sweep(functions.die_once, {"folder": [str(tmp_path)], "seed": range(6)}, tmp_path / "runs.db", n_jobs=2)
+    assert (tmp_path / "died").exists() and all(row["status"] == "done" for row in table)
+    for row in table:
+        expected = np.random.default_rng(row["seed"]).normal(size=4)
+        np.testing.assert_array_equal(table.arrays(row)["values"], expected)
+
+
+def test_a_run_that_kills_its_worker_is_found(tmp_path):
+    table = inf.sweep(functions.die_always, {"seed": range(5)}, tmp_path / "runs.db", n_jobs=2)
+    assert [row["status"] for row in table] == ["done", "done", "failed", "done", "done"]
+    assert table[2]["error"].startswith("WorkerDiedError") and table[4]["square"] == 16
+
+
+def test_two_processes_share_a_store(tmp_path):
+    store, log = tmp_path / "runs.db", tmp_path / "log"
+    code = "import sys, infflow as inf, sweep_functions as f; print(inf.sweep(f.draw, {'seed': range(30), 'wait': [0.02]}, sys.argv[1], backend='sequential', callback=lambda row: open(sys.argv[2], 'a').write(f'{sys.argv[3]} {row[\"seed\"]}\\n')).rows)"
+    both = [python(code, store, log, name, stdout=subprocess.PIPE, text=True) for name in "ab"]
+    tables = [process.communicate(timeout=60)[0] for process in both]
+    lines = [line.split() for line in log.read_text().splitlines()]
+    assert sorted(int(seed) for _, seed in lines) == list(range(30)), "each run is done once"
+    assert tables[0] == tables[1] == f"{run(functions.draw, {'seed': range(30), 'wait': [0.02]}, store).rows}\n"
+
+
+# ------------------------------------------------------------------------------------------------------------- Dask
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    distributed = pytest.importorskip("distributed")
+    import logging
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    with distributed.LocalCluster(**options, preload=[f"import sys; sys.path.insert(0, {str(TESTS)!r})"]) as found:
+        yield found
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # of the sockets of the worker that is killed
+def test_a_killed_dask_worker(tmp_path, cluster):
+    folder = str(tmp_path)
+    grid = {"folder": [folder], "seed": range(10)}
+    processes, killed = set(), []
+
+    def kill():
+        wait_for(lambda: len(pids(tmp_path)) >= 2, 60)
+        processes.update(pids(tmp_path))
+        killed.append(max(processes))
+        os.kill(killed[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    table = inf.sweep(functions.note_pid, grid, tmp_path / "runs.db", scheduler=cluster.scheduler_address)
+    killer.join()
+    assert len(processes) == 2 and killed and os.getpid() not in processes
+    assert len(table) == 10 and all(row["status"] == "done" for row in table)
+    equal(table, run(functions.note_pid, grid, tmp_path / "undisturbed.db"))
+
+
+def test_the_current_dask_client_is_used(tmp_path, cluster):
+    import distributed
+
+    with distributed.Client(cluster):
+        table = inf.sweep(functions.train_one, GRID, tmp_path / "runs.db", backend="dask")
+    equal(table, run(functions.train_one, GRID, tmp_path / "undisturbed.db"))
+
+
+def test_a_cluster_that_is_not_there(tmp_path):
+    dask = pytest.importorskip("dask")
+    for options in ({"scheduler": "tcp://127.0.0.1:9"}, {"scheduler": "nonsense://x"}, {"backend": "dask"}):
+        quick = dask.config.set({"distributed.comm.timeouts.connect": "0.5s"})  # default 30 s
+        with quick, pytest.raises(InvalidValueError, match=r"cannot use .*Start a scheduler"):
+            inf.sweep(functions.draw, {"seed": [1]}, tmp_path / "runs.db", **options)
