@@ -62,8 +62,8 @@ def export(name: str, format: str = "numpy", surrogates_dir: Any = None) -> Call
 
 def _numpy(arrays: dict[str, Any]) -> Callable[[Any, Any, Any], Any]:
     def kernel(r1: Any, r2: Any, u: Any) -> Any:
-        points = (np.asarray(x, dtype=np.float64) for x in (r1, r2, u))
-        return potential(arrays, *points, xp=np)[()]
+        r1, r2, u = (np.asarray(x, dtype=np.float64) for x in (r1, r2, u))
+        return potential(arrays, r1, r2, u, np)[()]
 
     return kernel
 
@@ -76,8 +76,8 @@ def _jax(arrays: dict[str, Any]) -> Callable[[Any, Any, Any], Any]:
     converted = {key: jnp.asarray(value) if key in _LAYERS else value for key, value in arrays.items()}
 
     def kernel(r1: Any, r2: Any, u: Any) -> Any:
-        points = (jnp.asarray(x, dtype=float) for x in (r1, r2, u))
-        return potential(converted, *points, xp=jnp)
+        r1, r2, u = (jnp.asarray(x, dtype=float) for x in (r1, r2, u))
+        return potential(converted, r1, r2, u, jnp)
 
     return kernel
 
@@ -91,9 +91,9 @@ def _torch(arrays: dict[str, Any]) -> Callable[[Any, Any, Any], Any]:
     layers = {key: tensor(value) for key, value in arrays.items() if key in _LAYERS}
 
     def kernel(r1: Any, r2: Any, u: Any) -> Any:
-        points = [tensor(x) for x in (r1, r2, u)]
-        device = next((x.device for x in (r1, r2, u) if isinstance(x, torch.Tensor)), points[0].device)
+        device = next((x.device for x in (r1, r2, u) if isinstance(x, torch.Tensor)), torch.device("cpu"))
+        r1, r2, u = (tensor(x).to(device) for x in (r1, r2, u))
         here = {key: value.to(device) for key, value in layers.items()}
-        return potential({**arrays, **here}, *(x.to(device) for x in points), xp=torch)
+        return potential({**arrays, **here}, r1, r2, u, torch)
 
     return kernel
