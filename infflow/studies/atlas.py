@@ -1,0 +1,177 @@
+"""Critical points of one-hidden-layer students of orthonormal teachers, grouped modulo the symmetries of students and teachers."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from .._validation import Array
+from ..landscape.distance import Function, function_distance, function_of
+from ..many import unique_solutions
+from ..networks.neti import NetI
+from ..points.classify import Classification, classify
+from ..result import Result
+from ..training import train
+from .critical_points import morse_index
+
+#: functions closer than this fraction of their size are the same, as in unique_solutions
+SAME = 1e-4
+#: output times length of input weights of neurons without effect
+SILENT = 1e-6
+#: of gradient flows; dying relu neurons take forever, all others less than 200 steps
+FLOW_LIMITS: dict[str, Any] = {"solver": "rodas5p", "max_steps_flow": 300, "max_steps_newton": 1000, "progress": False}
+_KICK = 1e-3  # length of the first step along an escape direction
+_SAME_LOSS = 1e-6
+
+
+@dataclass
+class Entry:
+    """One kind of critical point: all points of one index that symmetries of students and teachers map to each other."""
+
+    theta: Array
+    loss: float
+    gradient_norm: float
+    index: int
+    count: int  #: searches that ended here
+    trained: int  #: gradient flows from random starts that ended here
+    kind: str  #: of :func:`infflow.classify`
+    structure: str  #: which teacher neurons the students copy or average
+    escape: float | None  #: the lowest eigenvalue of the Hessian, if negative
+    ends: list[int | None] = field(default_factory=list)  #: entries where flows along both escape directions end
+
+
+class Atlas(NamedTuple):
+    """All entries of one network, by loss, and how the searches went."""
+
+    activation: str
+    teachers: int
+    students: int
+    entries: list[Entry]
+    searches: int
+    converged: int
+    flows: int
+    flows_converged: int
+
+    @property
+    def seen_once(self) -> int:
+        """Entries found once; their number over that of all searches estimates the chance that the next one is new (Good 1953)."""
+        return sum(entry.count + entry.trained == 1 for entry in self.entries)
+
+
+@dataclass(frozen=True, eq=False)
+class _Kind:
+    function: Function
+    loss: float
+    index: int
+    members: list[int]
+
+    def holds(self, function: Function, loss: float, index: int) -> bool:
+        return index == self.index and abs(loss - self.loss) <= _SAME_LOSS and _equivalent(self.function, function)
+
+
+def make_entries(neti: NetI, searched: Sequence[Array], trained: Sequence[Array]) -> list[Entry]:
+    """Entries by ascending loss and index, with where flows along their escape directions end.
+
+    Parameters
+    ----------
+    neti : NetI
+        One output; the teacher neurons are the coordinates of the input.
+    searched, trained : lists of (P,) arrays
+        Critical points from searches, and ends of gradient flows.
+    """
+    thetas = [*searched, *trained]
+    kinds: list[_Kind] = []
+    for group in unique_solutions([_silenced(neti, t) for t in thetas], net=neti, rtol=SAME, converged_only=False):
+        function = _function(neti, group.theta)
+        for k in group.members:  # duplicates can share an output weight in ways of different index
+            index = morse_index(_hessian(neti, thetas[k]))
+            kind = next((kind for kind in kinds if kind.holds(function, group.loss, index)), None)
+            if kind is None:
+                kinds.append(_Kind(function, group.loss, index, [k]))
+            else:
+                kind.members.append(k)
+    kinds.sort(key=lambda kind: (round(kind.loss, 9), kind.index))
+    entries = [_entry(neti, thetas, kind, len(searched)) for kind in kinds]
+    for entry in entries:
+        if entry.index:
+            entry.ends = [_escape(neti, entry.theta, sign, kinds) for sign in (1.0, -1.0)]
+    return entries
+
+
+def _silenced(neti: NetI, theta: Array) -> Result:
+    """A Result at theta whose neurons without effect are silent, so that what they would do does not tell points apart."""
+    theta = theta.copy()
+    (W, _), (a, _) = neti.unpack(theta)
+    a[:, np.abs(a[0]) * np.linalg.norm(W, axis=1) < SILENT] = 0.0
+    return train(neti, theta, max_steps_flow=0, max_steps_newton=0, progress=False)
+
+
+def _function(neti: NetI, theta: Array) -> Function:
+    """What the students compute; no neurons are left of the zero function, of which ``function_of`` keeps one."""
+    function = function_of(neti, theta, SAME)
+    if function.outgoing.any():
+        return function
+    return function._replace(activations=(), incoming=function.incoming[:0], outgoing=function.outgoing[:0])
+
+
+def _gradient_norm(neti: NetI, theta: Array) -> float:
+    gradient = neti.evaluate(theta, 1).gradient
+    assert gradient is not None
+    return float(np.abs(gradient).max())
+
+
+def _hessian(neti: NetI, theta: Array) -> Array:
+    H = neti.evaluate(theta, 2).hessian
+    assert H is not None
+    return H
+
+
+def _equivalent(a: Function, b: Function) -> bool:
+    """Whether a permutation of the teacher neurons, which are the input's coordinates, maps one function to the other."""
+    if len(a.activations) != len(b.activations):
+        return False
+    M = a.incoming.shape[1] - 1
+    permuted = (b._replace(incoming=b.incoming[:, [*order, M]]) for order in itertools.permutations(range(M)))
+    return any(function_distance(a, other) <= SAME * a.size for other in permuted)
+
+
+def _entry(neti: NetI, thetas: Sequence[Array], kind: _Kind, searched: int) -> Entry:
+    theta = min((thetas[k] for k in kind.members), key=lambda t: _gradient_norm(neti, t))
+    found = classify(neti, theta)
+    count = sum(k < searched for k in kind.members)
+    return Entry(
+        theta,
+        found.loss,
+        found.gradient_norm,
+        kind.index,
+        count,
+        len(kind.members) - count,
+        found.kind.name,
+        _describe(found, len(kind.function.activations)),
+        float(np.linalg.eigvalsh(_hessian(neti, theta))[0]) if kind.index else None,
+    )
+
+
+def _describe(found: Classification, neurons: int) -> str:
+    """Roles in a few words, such as "average of 3, copy"."""
+    if not neurons:
+        return "zero function"
+    words = []
+    for role in () if found.structure is None else found.structure.roles:
+        name = role.role.name.lower()
+        words.append(f"{name} of {len(role.teachers)}" if name == "average" else name)
+    equal = ", ".join(f"{len(group)} equal" for group in found.duplicates)
+    return ", ".join(sorted(words)) + (f" ({equal})" if equal else "")
+
+
+def _escape(neti: NetI, theta: Array, sign: float, kinds: Sequence[_Kind]) -> int | None:
+    """The entry where gradient flow ends that starts beside a saddle, along its steepest escape direction."""
+    direction = np.linalg.eigh(_hessian(neti, theta))[1][:, 0]
+    end = train(neti, theta + sign * _KICK * direction, **FLOW_LIMITS).theta
+    function, index = _function(neti, _silenced(neti, end).theta), morse_index(_hessian(neti, end))
+    value = neti.evaluate(end, 0).value
+    return next((k for k, kind in enumerate(kinds) if kind.holds(function, value, index)), None)

@@ -1,0 +1,245 @@
+"""What all studies share: settings, claims, results that are saved, and runs that are stored one by one."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import platform
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .._validation import as_integer
+from .._version import __version__
+from ..errors import InvalidTypeError, StorageError
+from ..storage import write_atomically, write_json
+
+Grid = Mapping[str, Iterable[Any]]
+
+
+@dataclass(frozen=True)
+class StudySetting:
+    """What a study computes; every study has a subclass with its own fields, and defaults that make the full run.
+
+    Attributes
+    ----------
+    seeds : int
+        Number of repetitions with other random numbers.
+    seed : int
+        Base of all random numbers.
+    """
+
+    seeds: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        as_integer("seeds", self.seeds, minimum=1)
+        as_integer("seed", self.seed, minimum=0)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One sentence, what was measured, and whether it held.
+
+    Attributes
+    ----------
+    sentence : str
+        What is claimed, complete enough to be read alone.
+    source : str
+        Who claims it: "paper, figure 4", "blog, theorem 1", "letter", "theory", "infflow".
+    value : number, str, bool, None, or lists and dictionaries of these
+        The measurement.
+    held : bool
+        Whether the measurement agrees with the sentence. A claim that could not be measured did not hold; the note says why.
+    note : str
+        How it was judged, and why it did not hold.
+    """
+
+    sentence: str
+    source: str
+    value: Any
+    held: bool
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.held, (bool, np.bool_)):
+            raise InvalidTypeError(f"held is {self.held!r}; True or False is needed.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, None for numbers that are not finite."""
+        return {**plain(asdict(self)), "held": bool(self.held)}
+
+
+@dataclass
+class StudyResult:
+    """Base class of the outcomes of studies; subclasses define :meth:`claims`, :meth:`plot` and :meth:`table`.
+
+    Attributes
+    ----------
+    setting : StudySetting
+    rows : list of dict
+        The runs: settings, columns and arrays by name, see :func:`run_grid`.
+    wall_seconds : float
+        Duration of the call that made the result; less than that of all runs where a stopped study was continued.
+    """
+
+    name: ClassVar[str]
+    setting: StudySetting
+    rows: list[dict[str, Any]] = field(repr=False)
+    wall_seconds: float
+
+    def claims(self) -> list[Claim]:
+        """Every claim with what was measured."""
+        raise NotImplementedError
+
+    def plot(self) -> Any:
+        """The picture, a matplotlib ``Figure`` (made without pyplot)."""
+        raise NotImplementedError
+
+    def table(self) -> str:
+        """The numbers of the study's page, in markdown."""
+        raise NotImplementedError
+
+    def numbers(self) -> dict[str, Any]:
+        """What ``summary.json`` holds besides settings and claims; by default nothing."""
+        return {}
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``summary.json`` holds."""
+        return {
+            "study": self.name,
+            "settings": plain(asdict(self.setting)),
+            "claims": [claim.to_dict() for claim in self.claims()],
+            "pictures": [f"{self.name}.png"],
+            "numbers": plain(self.numbers()),
+            "wall_seconds": self.wall_seconds,
+            "version": __version__,
+            "platform": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}",
+        }
+
+    def report(self) -> str:
+        """Claims and numbers in markdown, for the study's page."""
+        rows = ["| claim | source | measured | held |", "|---|---|---|---|"]
+        for claim in self.claims():
+            note = f" ({claim.note})" if claim.note else ""
+            cells = (claim.sentence, claim.source, f"{_text(claim.value)}{note}", "yes" if claim.held else "**no**")
+            rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        return "\n".join([*rows, "", self.table().strip(), ""])
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write ``summary.json``, the picture ``NAME.png`` and the text ``NAME.md``, each atomically.
+
+        Raises
+        ------
+        StorageError
+            If the folder cannot be made or written.
+        """
+        path = make_folder(folder)
+        picture = io.BytesIO()
+        self.plot().savefig(picture, format="png", dpi=110)
+        write_atomically(path / f"{self.name}.png", picture.getvalue())
+        write_atomically(path / f"{self.name}.md", self.report().encode())
+        write_json(path / "summary.json", self.to_dict())
+
+
+def run_grid(
+    function: Callable[..., Mapping[str, Any]],
+    grid: Grid | Iterable[Mapping[str, Any]],
+    *,
+    folder: Path | None,
+    jobs: int,
+    progress: bool,
+    label: str = "runs",
+) -> list[dict[str, Any]]:
+    """``function(**settings)`` for all points of a grid; finished ones are stored at once in ``folder/label.db``.
+
+    Parameters
+    ----------
+    function : callable
+        At module level (it goes to other processes). Takes numbers, strings and booleans by keyword; all that decides about its outcome
+        must be among them. Returns numbers, strings, booleans and arrays by name.
+    grid : mapping of name to values, or list of settings
+        All combinations, or the listed points.
+    folder : Path or None
+        None: nothing is kept.
+    jobs : int
+        Processes; -1: as many as there are cores.
+    progress : bool
+        Show a bar on a terminal.
+
+    Returns
+    -------
+    list of dict
+        In the order of the grid, settings and what the function returned.
+
+    Raises
+    ------
+    DivergedError
+        If runs failed; those that did not are stored, and the others are tried again in the next call.
+    """
+    import itertools
+    import sys
+
+    from joblib import Parallel, delayed
+    from tqdm import tqdm
+
+    points = (
+        [dict(zip(grid, p, strict=True)) for p in itertools.product(*grid.values())]
+        if isinstance(grid, Mapping)
+        else [dict(p) for p in grid]
+    )
+    parallel = Parallel(n_jobs=jobs, return_as="generator", inner_max_num_threads=1)
+    runs = parallel(delayed(function)(**point) for point in points)
+    hidden = not (progress and sys.stderr is not None and sys.stderr.isatty())
+    bar = tqdm(runs, total=len(points), desc=label, unit="run", disable=hidden)
+    return [{**point, **dict(run)} for point, run in zip(points, bar, strict=True)]
+
+
+def plain(value: Any) -> Any:
+    """The value for JSON: arrays as lists, NumPy numbers as numbers, None for numbers that are not finite."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _text(value: Any) -> str:
+    """A measurement for a table cell."""
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
+    if isinstance(value, (float, np.floating)):
+        return f"{value:.4g}"
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return ", ".join(_text(item) for item in value)
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {_text(item)}" for key, item in value.items())
+    return str(value)
+
+
+def markdown_table(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """A markdown table; floats with four digits, None and NaN as a dash."""
+    names = list(header)
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    for row in rows:
+        cells = ["-" if x is None or (isinstance(x, float) and math.isnan(x)) else _text(x) for x in row]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def make_folder(folder: str | os.PathLike[str]) -> Path:
+    """The folder, made if it does not exist; raises StorageError where that is impossible."""
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"the folder {path} cannot be made: {error.strerror}. Choose another one.") from error
+    return path

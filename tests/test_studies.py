@@ -1,0 +1,142 @@
+"""Every study of the registry runs in its quick version and writes what it promises."""
+
+import json
+from dataclasses import FrozenInstanceError, fields
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from infflow.cli import app
+from infflow.errors import InfflowError, InvalidTypeError
+from infflow.storage import write_json
+from infflow.studies import STUDIES, Claim, StudyResult, StudySetting, run_study
+from infflow.studies.study import markdown_table, plain, run_grid
+
+
+@pytest.fixture(scope="module", params=sorted(STUDIES))
+def quick(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    return run_study(request.param, quick=True, out=folder, progress=False), folder
+
+
+def test_summary(quick):
+    result, folder = quick
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["study"] == result.name == folder.name.rstrip("0123456789")
+    assert summary.keys() >= {"settings", "claims", "pictures", "numbers", "wall_seconds", "version", "platform"}
+    assert summary["settings"].keys() == {f.name for f in fields(result.setting)} >= {"seeds", "seed"}
+    assert summary["claims"], "a study makes claims"
+    sentences = [claim["sentence"] for claim in summary["claims"]]
+    assert len(set(sentences)) == len(sentences)
+    for claim in summary["claims"]:
+        assert claim.keys() == {"sentence", "source", "value", "held", "note"}
+        assert isinstance(claim["held"], bool)
+        assert claim["sentence"].endswith(".") and claim["source"]
+        assert claim["value"] is not None or claim["note"], "no value, and no reason why"
+        assert claim["held"] or claim["value"] is not None or claim["note"]
+    for picture in summary["pictures"]:
+        content = (folder / picture).read_bytes()
+        assert content.startswith(b"\x89PNG") and len(content) < 300_000
+
+
+def test_report_has_every_claim(quick):
+    result, folder = quick
+    text = (folder / f"{result.name}.md").read_text()
+    for claim in result.claims():
+        assert claim.sentence.replace("|", "\\|") in text
+    assert result.table().strip() in text
+
+
+def test_a_stopped_study_continues(quick):
+    """The finished runs are in the folder: a second call has the same numbers, measured times included."""
+    result, folder = quick
+    again = run_study(result.name, quick=True, out=folder, progress=False)
+    assert [claim.to_dict() for claim in again.claims()] == [claim.to_dict() for claim in result.claims()]
+    assert again.table() == result.table()
+
+
+def test_settings(quick):
+    result, _ = quick
+    module = STUDIES[result.name].load()
+    assert isinstance(module.QUICK, module.Setting) and issubclass(module.Setting, StudySetting)
+    assert module.Setting() != module.QUICK, "the quick version is smaller"
+    with pytest.raises(FrozenInstanceError):
+        module.QUICK.seeds = 3
+    with pytest.raises(InfflowError, match="seeds"):
+        run_study(result.name, quick=True, seeds=0)
+    with pytest.raises(InfflowError, match="Did you mean 'seed"):
+        run_study(result.name, quick=True, seedz=2)
+
+
+@pytest.mark.parametrize("name", sorted(STUDIES))
+def test_each_is_listed(name):
+    listed = CliRunner().invoke(app, ["study"])
+    assert listed.exit_code == 0
+    assert f"{name} " in listed.output and STUDIES[name].title in listed.output
+
+
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        (["landscap"], "Did you mean 'landscape'"),
+        (["landscape", "--quick", "--seeds", "0"], "at least 1"),
+        (["landscape", "--quick", "--jobs", "0"], "jobs"),
+        (["landscape", "--quick", "--seed", "-1"], "seed"),
+    ],
+)
+def test_bad_usage(arguments, message, tmp_path):
+    result = CliRunner().invoke(app, ["study", *arguments, "--out", str(tmp_path)])
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    result = CliRunner().invoke(app, ["study", "landscape", "--quick", "--out", str(tmp_path / "file" / "out")])
+    assert result.exit_code == 1
+    assert "cannot be made" in result.output
+
+
+def test_a_claim_is_plain():
+    claim = Claim("A sentence.", "theory", {"x": np.float64(np.nan), "y": np.arange(2)}, np.True_)
+    assert claim.to_dict() == {
+        "sentence": "A sentence.",
+        "source": "theory",
+        "value": {"x": None, "y": [0, 1]},
+        "held": True,
+        "note": "",
+    }
+    with pytest.raises(InvalidTypeError, match="held"):
+        Claim("A sentence.", "theory", 1.0, None)
+    with pytest.raises(InvalidTypeError, match="held"):
+        Claim("A sentence.", "theory", 1.0, 1)
+
+
+def test_plain_is_json(tmp_path):
+    write_json(tmp_path / "x.json", plain({"a": (np.inf, np.int64(3)), 2: [np.array([[np.nan, 1.0]])]}))
+    assert json.loads((tmp_path / "x.json").read_text()) == {"a": [None, 3], "2": [[[None, 1.0]]]}
+
+
+def test_markdown_table():
+    text = markdown_table(("a", "b"), [(1, 0.123456), (None, float("nan"))])
+    assert text == "| a | b |\n|---|---|\n| 1 | 0.1235 |\n| - | - |"
+
+
+def test_base_class_asks_for_claims():
+    with pytest.raises(NotImplementedError):
+        StudyResult(StudySetting(), [], 0.0).claims()
+
+
+def square(x, shift):
+    return {"y": x * x + shift, "twice": np.array([x, x], dtype=float)}
+
+
+@pytest.mark.parametrize("grid", [{"x": [1, 2], "shift": [10]}, [{"x": 1, "shift": 10}, {"x": 2, "shift": 10}]])
+def test_run_grid(grid, tmp_path):
+    for _ in range(2):  # made, then read
+        rows = run_grid(square, grid, folder=tmp_path, jobs=1, progress=False)
+        assert [(row["x"], row["shift"], row["y"], row["twice"].tolist()) for row in rows] == [
+            (1, 10, 11, [1.0, 1.0]),
+            (2, 10, 14, [2.0, 2.0]),
+        ]
