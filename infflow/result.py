@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from ._validation import Array, as_real_array
 from ._version import __version__
-from .errors import InvalidTypeError, ShapeError, StorageError
+from .errors import InvalidTypeError, MissingPackageError, ShapeError, StorageError
 from .flow import Trajectory
 from .stopping import Statistics, StopReason
 from .storage import as_path, load_archive, save_archive
@@ -54,7 +55,7 @@ class Result:
     theta_flow: Array
     settings: dict[str, Any] = field(default_factory=dict)
     version: str = __version__
-    platform: str = field(default_factory=lambda: f"{platform.system()} {platform.machine()}, numpy {np.__version__}")
+    platform: str = field(default_factory=lambda: _platform())
 
     @property
     def converged(self) -> bool:
@@ -100,12 +101,17 @@ class Result:
             "flow": self.flow.to_dict(),
             "newton": self.newton.to_dict(),
             "settings": self.settings,
+            "seed": _seed(self.settings),
             "version": self.version,
             "platform": self.platform,
         }
 
     def save(self, path: Any) -> None:
         """Write everything to one ``.npz`` file, atomically and without pickles.
+
+        Beside the arrays it holds one text in JSON, ``json.loads(str(numpy.load(path)["metadata"]))``: loss, status, what the two
+        stages did, the arguments of the run, its seed (that of the minibatches), the versions of infflow, Python and
+        NumPy, and the machine. What you add to ``settings``, such as the seed of ``theta0``, is written with it.
 
         Parameters
         ----------
@@ -173,13 +179,37 @@ class Result:
         shapes |= {"trajectory t": (track.t, (T,)), "trajectory theta": (track.theta, (T, P))}
         shapes |= {"trajectory loss": (track.loss, (T,)), "trajectory gradient_norm": (track.gradient_norm, (T,))}
         for name, (array, shape) in shapes.items():
-            if array.shape != shape or not np.isfinite(array).all():
+            # results of other packages may lack values along the path: then all are NaN
+            missing = name in ("trajectory loss", "trajectory gradient_norm") and bool(np.isnan(array).all())
+            if array.shape != shape or not (missing or np.isfinite(array).all()):
                 raise StorageError(
                     f"{file} is damaged: {name} has shape {array.shape} or is not finite; {shape} is needed."
                 )
         for name, values in track.observables.items():
             if values.shape[:1] != (T,):
                 raise StorageError(f"{file} is damaged: observable {name!r} has shape {values.shape}, not ({T}, ...).")
+
+    def to_xarray(self, net: Any = None) -> Any:
+        """The trajectory as an ``xarray.Dataset`` with the dimensions ``t`` and ``parameter``.
+
+        Parameters
+        ----------
+        net : Net or NetI, optional
+            Names the parameters ``W1[0,0]``, ``b1[0]`` and so on (layers from 1, neurons from 0); without it they are numbered.
+
+        Returns
+        -------
+        xarray.Dataset
+            Variables ``theta`` (t, parameter), ``loss`` and ``gradient_norm`` (t), every observable (t, ...), and the points
+            ``theta_best``, ``theta0`` and ``theta_flow`` (parameter). Attributes: loss, status, version and platform, and
+            ``settings`` as JSON, so that the dataset can be written to a NetCDF file.
+
+        Raises
+        ------
+        MissingPackageError
+            Without xarray.
+        """
+        return to_dataset(self, net)
 
     def plot(self, ax: Any = None) -> Any:
         """Draw loss and gradient norm along the flow against time, both logarithmic.
@@ -197,6 +227,57 @@ class Result:
         from .plotting import plot_loss
 
         return plot_loss(self, ax=ax)
+
+
+def _platform() -> str:
+    return f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}"
+
+
+def _seed(settings: dict[str, Any]) -> int | None:
+    """The seed of the minibatches, the only random choice of a run; None where it has none."""
+    options = settings.get("solver_options") or {}
+    return None if settings.get("batch_size") is None else options.get("seed", 0)
+
+
+def to_dataset(result: Result, net: Any = None) -> Any:
+    """The work of :meth:`Result.to_xarray`."""
+    try:
+        import xarray
+    except ImportError as error:
+        raise MissingPackageError("xarray is needed for this: pip install xarray.") from error
+    track, P = result.trajectory, len(result.theta)
+    names: Any = np.arange(P) if net is None else _parameter_names(net, P)
+    variables: dict[str, Any] = {
+        "theta": (("t", "parameter"), track.theta),
+        "loss": ("t", track.loss),
+        "gradient_norm": ("t", track.gradient_norm),
+        "theta_best": ("parameter", result.theta),
+        "theta0": ("parameter", result.theta0),
+        "theta_flow": ("parameter", result.theta_flow),
+    }
+    for name, values in track.observables.items():
+        key = name if name not in variables else f"observable_{name}"
+        variables[key] = (("t", *(f"{key}_{axis}" for axis in range(values.ndim - 1))), values)
+    attributes = {
+        "final_loss": result.loss,
+        "final_gradient_norm": result.gradient_norm,
+        "status": result.status.name,
+        "infflow_version": result.version,
+        "platform": result.platform,
+        "settings": json.dumps(result.settings),
+    }
+    return xarray.Dataset(variables, coords={"t": track.t, "parameter": names}, attrs=attributes)
+
+
+def _parameter_names(net: Any, num_params: int) -> list[str]:
+    layout = getattr(net, "layout", None)
+    if layout is None or layout.num_params != num_params:
+        raise ShapeError(f"net is {net!r}; a Net or NetI with {num_params} parameters is needed.")
+    names: list[str] = []
+    for number, block in enumerate(layout.blocks, start=1):
+        names += [f"W{number}[{i},{j}]" for i in range(block.width) for j in range(block.fan_in)]
+        names += [f"b{number}[{i}]" for i in range(block.width)] * block.bias
+    return names
 
 
 def trajectory_distance(a: Any, b: Any) -> float:

@@ -83,7 +83,9 @@ def train(
         without ``step``); ``linear_solver``, ``krylov_dim``, ``max_order``, ``first_step``, ``max_step`` (``cvode_bdf``);
         ``seed`` (``gd``, ``adam``); ``beta1``, ``beta2``, ``epsilon`` (``adam``).
     num_trajectory : int
-        Number of points kept along the flow, spaced logarithmically in t; the first is t = 0, the last the end.
+        Number of points kept along the flow, spaced logarithmically in t; the first is t = 0, the last the end. On the way, up to
+        twice as many are in memory; where they take more than 32 MiB (8 num_trajectory P bytes), not more than these, and a flow
+        that ends before ``t_end``, or has none, leaves between half and all of them.
     t_eval : increasing array of times >= 0, optional
         Keep exactly these points instead.
     observables : dict or list, optional

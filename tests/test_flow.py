@@ -1,6 +1,7 @@
 """Integrators: order, tolerance, stiffness, stop reasons, recording."""
 
 import math
+import pickle
 import warnings
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from analytic_objectives import Function, Quadratic, TanhNetwork, Wrapped, raise
 from scipy.integrate import solve_ivp
 
 from infflow.errors import DivergedError, InvalidValueError, SolverWarning
-from infflow.flow import SOLVERS, FlowSettings, factorization, integrate
+from infflow.flow import SOLVERS, FlowSettings, factorization, integrate, recording
 from infflow.flow.factorization import factorize_shifted
 from infflow.flow.methods import automatic_solver
 from infflow.flow.phi_kernels import phi_functions, phi_functions_reference
@@ -366,6 +367,43 @@ def test_trajectory_of_a_flow_that_ends_by_itself(network, num):
             assert gaps.max() < 3 * np.median(gaps)  # thinning keeps every point or every second one
             early = t < 4
             assert np.abs(end.trajectory.theta[early] - reference(t[early]).T).max() < 1e-4
+
+
+@pytest.mark.parametrize("t_end", [math.inf, 1e6, 5.0])
+def test_large_trajectories_keep_no_more_on_the_way_than_in_the_end(t_end, monkeypatch):
+    monkeypatch.setattr(recording, "LARGE", 8 * 60 * TanhNetwork().num_params)
+    most = 0
+
+    def look(recorder, step, record=recording.Recorder.record):
+        nonlocal most
+        record(recorder, step)
+        kept = [r for r in (recorder._grid, recorder._online) if r is not None]
+        most = max(most, sum(len(r.state()["points"]) for r in kept))
+
+    monkeypatch.setattr(recording.Recorder, "record", look)
+    net = TanhNetwork()
+    rules = make_rules(max_steps=60)
+    end = run(net, net.start, "rodas5p", t_end=t_end, num_trajectory=100, rules=rules)
+    t = end.trajectory.t
+    assert most <= 100 and t[0] == 0.0 and t[-1] == end.t and (np.diff(t) > 0).all()
+    assert 50 <= len(t) <= 100
+    small = run(net, net.start, "rodas5p", t_end=t_end, num_trajectory=40, rules=rules)  # below the bound
+    assert len(small.trajectory) == 40
+
+
+def test_losses_along_the_trajectory_are_evaluated_when_they_are_asked_for(network):
+    net, _ = network
+    counted = Wrapped(net, lambda count, theta: None)
+    end = run(counted, net.start, "tsit5", t_end=2.0, num_trajectory=9)
+    before = counted.count
+    assert before == end.statistics.gradients and "9 points" in repr(end.trajectory)
+    copied = pickle.loads(pickle.dumps(end.trajectory))  # a copy holds numbers, no objective
+    assert counted.count == before + 9
+    for track in (end.trajectory, copied):
+        for theta, loss, norm in zip(track.theta, track.loss, track.gradient_norm, strict=True):
+            value, gradient, _ = net.evaluate(theta, 1)
+            assert loss == value and norm == np.abs(gradient).max()
+    assert counted.count == before + 9
 
 
 @each(EVERY)

@@ -98,7 +98,7 @@ class _Run:
         self.file: Checkpoint | None = None
         if settings.checkpoint is not None:
             self.file = Checkpoint(settings.checkpoint, _identity(settings, problem, start))
-        self.recorder = Recorder(settings.t_end, settings.num_trajectory, settings.t_eval, first_time)
+        self.recorder = Recorder(settings.t_end, settings.num_trajectory, settings.t_eval, first_time, problem.size)
         self.end = EndOfPath(problem, start, settings.hand_over) if math.isinf(settings.t_end) else None
         self.z0 = self.z = self.best_z = z
         self.t, self.steps = 0.0, 0

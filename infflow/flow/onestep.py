@@ -35,9 +35,7 @@ class Step(NamedTuple):
     z: Array  #: new point, shape (n,)
     evaluation: FlowEvaluation  #: value and gradient there
     dense: Callable[[float], Array]  #: the point (n,) at a time in [t0, t]
-    exact: bool = (
-        True  #: False: loss and gradient come from a point nearby (minibatches: of an earlier epoch)
-    )
+    exact: bool = True  #: False: loss and gradient come from a point nearby (minibatches: of an earlier epoch)
 
 
 class Integrator(Protocol):

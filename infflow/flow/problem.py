@@ -101,6 +101,8 @@ class FlowProblem:
             n = self.size
             return FlowEvaluation(math.nan, np.full(n, math.nan), np.full((n, n), math.nan) if order == 2 else None)
         assert gradient is not None  # order >= 1
+        if not math.isfinite(value):
+            self.outside = self.outside or f"The loss is {value}."
         if self._plain:
             return FlowEvaluation(value, gradient, hessian)
         if not self._all_free:

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._validation import Array
 from ..errors import InvalidValueError, ShapeError
+from ..threads import limit_for
 from .onestep import Step
 from .problem import LEFT_DOMAIN, FlowProblem
 
 #: default trajectories with a finite t_end begin at the smaller of these: absolute, and relative to t_end
 FIRST_TIME, FIRST_FRACTION = 1e-3, 1e-6
+#: bytes of a trajectory above which no more is kept on the way than the trajectory will hold
+LARGE = 2**25
 
 
-@dataclass
 class Trajectory:
     """Points along a gradient flow.
+
+    Loss and gradient norm are evaluated when one of them is asked for, also by saving, copying or pickling: a flow itself does not
+    need them at its recorded points.
 
     Attributes
     ----------
@@ -34,14 +40,48 @@ class Trajectory:
         What was asked for in ``train(observables=...)``.
     """
 
-    t: Array
-    theta: Array
-    loss: Array
-    gradient_norm: Array
-    observables: dict[str, Array] = field(default_factory=dict)
+    def __init__(
+        self, t: Array, theta: Array, loss: Array, gradient_norm: Array, observables: dict[str, Array] | None = None
+    ) -> None:
+        self.t, self.theta = t, theta
+        self.observables = {} if observables is None else observables
+        self._losses: tuple[Array, Array] | Callable[[], tuple[Array, Array]] = (loss, gradient_norm)
+
+    @classmethod
+    def unevaluated(
+        cls, t: Array, theta: Array, losses: Callable[[], tuple[Array, Array]], observables: dict[str, Array]
+    ) -> Trajectory:
+        """One whose losses and gradient norms are found by ``losses()`` when they are asked for."""
+        track = cls(t, theta, t, t, observables)
+        track._losses = losses
+        return track
+
+    def _evaluated(self) -> tuple[Array, Array]:
+        if callable(self._losses):
+            self._losses = self._losses()
+        return self._losses
+
+    @property
+    def loss(self) -> Array:
+        """Loss at every point, shape (T,)."""
+        return self._evaluated()[0]
+
+    @property
+    def gradient_norm(self) -> Array:
+        """Infinity norm of the gradient at every point, shape (T,)."""
+        return self._evaluated()[1]
 
     def __len__(self) -> int:
         return len(self.t)
+
+    def __repr__(self) -> str:
+        return (
+            f"Trajectory({len(self)} points, t = {self.t[0]:.6g} to {self.t[-1]:.6g})" if len(self) else "Trajectory()"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._evaluated()
+        return self.__dict__
 
 
 class GridRecorder:
@@ -65,9 +105,10 @@ class GridRecorder:
             self.points.append(np.array(step.z if time == step.t else step.dense(time)))
             self._next += 1
 
-    def kept(self) -> tuple[Array, list[Array]]:
-        """Times and points so far."""
-        return np.array(self._times[: self._next]), self.points
+    def take_out(self) -> tuple[Array, list[Array]]:
+        """Times and points so far, which are not kept any longer."""
+        points, self.points = self.points, []
+        return np.array(self._times[: self._next]), points
 
     def state(self) -> dict[str, Any]:
         """The points so far, for a checkpoint."""
@@ -83,11 +124,18 @@ class GeometricRecorder:
     """About ``num`` points at geometrically spaced times, without knowing where the flow will end.
 
     Times are 10^(j 2^-m) for integer j, so that runs of the same length share them. The spacing begins
-    fine, and every other point is dropped whenever there are more than 2 ``num``.
+    fine, and every other point is dropped whenever there are more than ``most``.
+
+    Parameters
+    ----------
+    num : int
+        Most points in the end.
+    most : int
+        Most points on the way: 2 ``num`` to end with ``num``, ``num`` to save memory and end with half as many or more.
     """
 
-    def __init__(self, num: int) -> None:
-        self.num = num
+    def __init__(self, num: int, most: int) -> None:
+        self.num, self.most = num, most
         self._points: dict[int, Array] = {}
         self._m: int | None = None
         self._index = 0
@@ -96,7 +144,7 @@ class GeometricRecorder:
     def _start(self, step: Step) -> None:
         first = min(FIRST_TIME, step.t / 100)
         decades = math.log10(step.t / first)
-        self._m = math.ceil(math.log2(2 * self.num / decades)) - 1
+        self._m = math.ceil(math.log2(self.most / decades)) - 1
         self._index = math.ceil(math.log10(first) * 2.0**self._m)
         self._next = 10.0 ** (self._index * 2.0**-self._m)
 
@@ -109,7 +157,7 @@ class GeometricRecorder:
         assert self._m is not None
         while self._next <= step.t:
             self._points[self._index] = np.array(step.dense(self._next))
-            if len(self._points) > 2 * self.num:
+            if len(self._points) > self.most:
                 self._points = {j // 2: z for j, z in self._points.items() if j % 2 == 0}
                 self._m -= 1
                 self._index = self._index // 2
@@ -128,14 +176,15 @@ class GeometricRecorder:
         self._points = {int(j): z for j, z in zip(state["indices"], state["points"], strict=True)}
         self._next = -math.inf if self._m is None else 10.0 ** (self._index * 2.0**-self._m)
 
-    def kept(self) -> tuple[Array, list[Array]]:
-        """At most ``num`` times and points, evenly chosen."""
+    def take_out(self) -> tuple[Array, list[Array]]:
+        """At most ``num`` times and points, evenly chosen; they are not kept any longer."""
         if self._m is None or self.num == 0:
             return np.empty(0), []
         indices = sorted(self._points)
         chosen = np.unique(np.linspace(0, len(indices) - 1, min(self.num, len(indices))).round().astype(int))
         picked = [indices[i] for i in chosen]
-        return 10.0 ** (np.array(picked) * 2.0**-self._m), [self._points[j] for j in picked]
+        points, self._points = [self._points[j] for j in picked], {}
+        return 10.0 ** (np.array(picked) * 2.0**-self._m), points
 
 
 class Recorder:
@@ -143,10 +192,12 @@ class Recorder:
 
     With ``t_eval`` exactly these times are kept. Otherwise t = 0, log-spaced times and the end of the
     flow: for finite ``t_end`` a grid from min(1e-3, 1e-6 t_end) to ``t_end``; if the flow ends
-    earlier, or ``t_end`` is infinite, a geometric set that is thinned as the flow goes on.
+    earlier, or ``t_end`` is infinite, a geometric set that is thinned as the flow goes on. If ``num`` points of ``size`` numbers
+    take more than :data:`LARGE` bytes, a flow that ends early leaves what it has passed of the grid, and the geometric set
+    has num/2 to num points.
     """
 
-    def __init__(self, t_end: float, num: int, t_eval: Array | None, first_time: float) -> None:
+    def __init__(self, t_end: float, num: int, t_eval: Array | None, first_time: float, size: int) -> None:
         self.t_end, self.num, self.t_eval = t_end, num, t_eval
         self._grid = self._online = None
         if t_eval is not None:
@@ -156,8 +207,9 @@ class Recorder:
             first = max(min(FIRST_TIME, FIRST_FRACTION * t_end), first_time)
             if first < t_end:
                 self._grid = GridRecorder(np.geomspace(first, t_end, num - 1)[:-1])
-        if num > 2:
-            self._online = GeometricRecorder(num - 2)
+        large = 8 * num * size > LARGE
+        if num > 2 and not (large and self._grid is not None):
+            self._online = GeometricRecorder(num - 2, (num - 2) * (1 if large else 2))
 
     def record(self, step: Step) -> None:
         """Keep what this step passes."""
@@ -182,42 +234,68 @@ class Recorder:
         """Times (T,) and points (T, n) of the trajectory of a flow that ended at ``t_end``."""
         if self.t_eval is not None:
             assert self._grid is not None
-            times, points = self._grid.kept()
+            times, points = self._grid.take_out()
             if self.t_eval[0] == 0.0:
                 times, points = np.r_[0.0, times], [z0, *points]
-            return times, np.array(points).reshape(len(times), len(z0))
-        reached = t_end == self.t_end and self._grid is not None
-        recorder = self._grid if reached else self._online
-        times, points = (np.empty(0), []) if recorder is None else recorder.kept()
-        inside = [k for k in range(len(times)) if 0 < times[k] < t_end]
-        times, points = times[inside], [points[k] for k in inside]
-        ends = ([0.0], [z0], [t_end], [z_end]) if t_end > 0 else ([0.0], [z0], [], [])
-        return np.r_[ends[0], times, ends[2]], np.array([*ends[1], *points, *ends[3]])
+            return times, _stack(points, len(z0))
+        reached = t_end == self.t_end or self._online is None
+        recorder = self._grid if reached and self._grid is not None else self._online
+        times, points = (np.empty(0), []) if recorder is None else recorder.take_out()
+        inside = (times > 0) & (times < t_end)
+        points = [z0, *(point for point, keep in zip(points, inside, strict=True) if keep), *([z_end] * (t_end > 0))]
+        return np.r_[0.0, times[inside], [t_end] * (t_end > 0)], _stack(points, len(z0))
+
+
+def _stack(points: list[Array], size: int) -> Array:
+    """One array of points that are dropped from the list while they are copied, so that there is one copy in memory."""
+    array = np.empty((len(points), size))
+    for k in reversed(range(len(points))):
+        array[k] = points.pop()
+    return array
 
 
 Observable = str | Callable[[Array], Any]
 
 
 def make_trajectory(problem: FlowProblem, t: Array, z: Array, observables: Mapping[str, Observable]) -> Trajectory:
-    """Evaluate loss, gradient norm and observables at the recorded points.
+    """Observables at the recorded points; loss and gradient norm there are left for later.
 
-    Points that the interpolation put outside of the domain of the objective have an undefined loss; they
-    are left out.
+    Where the flow met the border of the domain, they are evaluated now: points that the interpolation put outside of it are
+    left out.
     """
     theta = problem.theta_of(z)
-    kept, losses, norms = [], [], []
-    for k, point in enumerate(theta):
-        try:
-            value, gradient, _ = problem.objective.evaluate(point, 1)
-        except LEFT_DOMAIN:
-            continue
-        if math.isfinite(value) and gradient is not None:
-            kept.append(k)
-            losses.append(float(value))
-            norms.append(float(np.abs(gradient[problem.free]).max()))
-    theta = np.array(theta[kept])
-    found = {name: _observe(problem, name, function, theta) for name, function in observables.items()}
-    return Trajectory(t[kept], theta, np.array(losses), np.array(norms), found)
+    losses = _Losses(problem.objective, theta, problem.free)
+    if problem.outside:
+        loss, norm = losses()
+        kept = np.isfinite(loss)
+        t, theta, loss, norm = t[kept], theta[kept], loss[kept], norm[kept]
+    recorded = {name: _observe(problem, name, function, theta) for name, function in observables.items()}
+    if problem.outside:
+        return Trajectory(t, theta, loss, norm, recorded)
+    return Trajectory.unevaluated(t, theta, losses, recorded)
+
+
+@dataclass(frozen=True)
+class _Losses:
+    """Evaluates loss and gradient norm at recorded points."""
+
+    objective: Any
+    theta: Array
+    free: NDArray[np.intp]
+
+    def __call__(self) -> tuple[Array, Array]:
+        """Loss and gradient norm, each (T,); infinite outside of the domain."""
+        losses, norms = np.full((2, len(self.theta)), math.inf)
+        with np.errstate(all="ignore"), limit_for(self.theta.shape[1]):
+            for k, point in enumerate(self.theta):
+                try:
+                    value, gradient, _ = self.objective.evaluate(point, 1)
+                except LEFT_DOMAIN:
+                    continue
+                norm = float(np.abs(gradient[self.free]).max())
+                if math.isfinite(value) and math.isfinite(norm):
+                    losses[k], norms[k] = value, norm
+        return losses, norms
 
 
 def _observe(problem: FlowProblem, name: str, observable: Observable, theta: Array) -> Array:
