@@ -2,11 +2,13 @@
 
 import json
 import os
+import platform
 
 import numpy as np
 import pytest
 from analytic_objectives import TanhNetwork
 
+import infflow as inf
 from infflow.errors import InfflowError, StorageError
 from infflow.result import Result, trajectory_distance
 from infflow.stopping import StopReason
@@ -44,7 +46,40 @@ def test_the_file_has_no_pickles_and_readable_metadata(result, tmp_path):
     with np.load(tmp_path / "run.npz", allow_pickle=False) as archive:
         metadata = json.loads(str(archive["metadata"]))
     assert metadata["kind"] == "infflow.Result" and metadata["version"] and metadata["status"] == result.status.name
+    assert platform.python_version() in metadata["platform"] and np.__version__ in metadata["platform"]
+    assert metadata["settings"]["t_end"] == 20.0 and metadata["seed"] is None  # the run has no random choice
     assert os.stat(tmp_path / "run.npz").st_mode & 0o044  # like any other new file, not only for the owner
+
+
+def test_settings_may_be_added_to_and_hold_the_seed(tmp_path):
+    net = inf.Net([(2, "tanh", True), (1, "identity", True)], input=np.eye(4), target=np.arange(4.0))
+    options = {"solver": "gd", "step_size": 0.01, "batch_size": 2, "max_steps_flow": 5, "max_steps_newton": 0}
+    result = train(net, inf.random_params(net, 7), solver_options={"seed": 3}, progress=False, **options)
+    result.settings["seed of theta0"] = 7
+    result.save(tmp_path / "run")
+    with np.load(tmp_path / "run.npz", allow_pickle=False) as archive:
+        assert json.loads(str(archive["metadata"]))["seed"] == 3
+    assert Result.load(tmp_path / "run.npz").settings["seed of theta0"] == 7
+
+
+def test_to_xarray(result, tmp_path):
+    pytest.importorskip("xarray")
+    data = result.to_xarray()
+    track = result.trajectory
+    assert data.theta.dims == ("t", "parameter") and data.two.dims == ("t", "two_0")
+    np.testing.assert_array_equal(data.theta, track.theta)
+    np.testing.assert_array_equal(data.loss.sel(t=track.t[3]), track.loss[3])
+    np.testing.assert_array_equal(data.two, track.observables["two"])
+    np.testing.assert_array_equal(data.theta_best, result.theta)
+    assert data.attrs["status"] == result.status.name and json.loads(data.attrs["settings"])["t_end"] == 20.0
+    net = inf.Net([(2, "tanh", True), (1, "identity", False)], input_dim=2)
+    run = train(net.with_data(np.eye(2), [0.0, 1.0]), inf.random_params(net, 0), t_end=1.0, progress=False)
+    named = run.to_xarray(net)
+    W, b = net.unpack(run.theta)[0]
+    assert named.theta_best.sel(parameter="W1[1,0]") == W[1, 0] and named.theta_best.sel(parameter="b1[1]") == b[1]
+    assert list(named.parameter.values[-2:]) == ["W2[0,0]", "W2[0,1]"]
+    with pytest.raises(InfflowError, match="8 parameters"):
+        run.to_xarray(inf.Net([(1, "tanh", True)], input_dim=1))
 
 
 def test_missing_foreign_and_damaged_files(result, tmp_path):
