@@ -136,6 +136,32 @@ def test_bounds_of_closed_jets_hold(f):
             assert (error <= allowed)[regular].all(), (pair, column, error, allowed)
 
 
+@pytest.mark.parametrize("f", ["sigmoid", "tanh", "softplus", "silu", "g"])
+def test_bounds_of_mixtures_far_from_the_origin(f):
+    """Where b is large and r small the mixture has fewer digits than the default tolerance: the bound says so, and a series takes over."""
+    one, activation = np.array([0]), resolve(f)
+    rate = 2.0 if f == "tanh" else 1.0
+    for b, r, exceeds in ((22.0, 0.1, True), (-22.0, 0.1, True), (14.0, 0.2, False), (-25.0, 8.0, False)):
+        b, r = b / rate, r / rate
+        pair = Arguments(
+            np.array([[r * r], [0.3 * r * r], [r * r], [b], [b], [0.91 * r**4]]), np.full(2, r * r), np.full(2, b)
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AccuracyWarning)
+            evaluators = {m: PairEvaluator([activation] * 2, one, one + 1, m) for m in ("closed", "hermite", "auto")}
+            jets = {m: evaluator(pair, 2)[0] for m, evaluator in evaluators.items()}
+        bounds = {m: evaluator.bounds()[0] for m, evaluator in evaluators.items()}
+        assert (bounds["closed"] > 1e-10) == exceeds
+        assert bounds["auto"] <= 1e-10
+        if bounds["hermite"] > 1e-10:
+            continue
+        points = Points(*(np.array([x]) for x in (r, r, 0.3, b, b)))
+        for pq, column in JET_COLUMNS.items():
+            scale = EVALUATORS["hermite"].moment(activation, activation, points, pq, 1e-11).scale[0]
+            k = COLUMNS.index(column)
+            assert abs(jets["closed"][k] - jets["hermite"][k]) <= (bounds["closed"] + bounds["hermite"]) * scale
+
+
 @pytest.mark.parametrize("kinks", [(), (0.0,)])
 def test_jets_of_pairs_without_closed_form(kinks):
     """Where no activation of a network has one, tanh of a user's own stands for its registered twin."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .._validation import Array
 from ..activations import Activation, resolve
 from ..errors import AccuracyWarning, MethodError
-from . import closed, hermite, hermite_kernels, one_sided
+from . import closed, hermite, hermite_kernels, one_sided, rounding
 from .jets import SIZES
 
 Index = NDArray[np.integer]
@@ -31,6 +31,8 @@ CHEAP = 16
 _FINER = 1e-5
 #: Error of closed forms relative to sqrt(E f^2 E g^2), measured in the tests.
 CLOSED_BOUND = 1e-14
+#: Mixtures stay below this for |b| <= 10; a smaller rtol does not make them hand over.
+MIXTURE_BOUND = 1e-12
 
 # A neuron with itself: both places hold the same h, so that only the derivatives T_n of E f(h)^2 in the common mean
 # are defined. The columns of its jet enter in sums that make T_n again; each gets the same share T_n/2^n of its
@@ -94,7 +96,8 @@ def candidates(f: Activation, g: Activation, method: str = "auto") -> tuple[str,
         found.insert(1 if found == ["closed"] else 0, "hermite")
     found.append("cubature")
     if method == "auto":
-        return ("closed",) if found[0] == "closed" else tuple(found)
+        mixture = max(len(f.atoms), len(g.atoms)) >= closed.MANY_WIDTHS
+        return ("closed",) if found[0] == "closed" and not mixture else tuple(found)
     if method not in found:
         names = " and ".join(dict.fromkeys(repr(a.name) for a in (f, g)))
         defined = dict.fromkeys("closed" if name in _CLOSED else name for name in candidates(f, g))
@@ -136,6 +139,9 @@ class PairEvaluator:
         self._steps = np.flatnonzero((self.i == self.j) & step[self.i])
         atoms = np.array([max(1, len(a.atoms)) for a in activations], dtype=np.int64)
         self._atoms = atoms[self.i] * atoms[self.j]
+        self._mixtures = {
+            f: np.flatnonzero(self._kind == k) for k, f in enumerate(kinds) if len(f.atoms) >= closed.MANY_WIDTHS
+        }
         self._hermite = self._hermite_neurons()
         self.report = _empty_report(len(self.i))
         self._frozen: dict[str, Index] | None = None
@@ -291,8 +297,18 @@ class PairEvaluator:
         jets = closed.pair_jets(self._table, f, g, C11, C12, C22, b1, b2, det, order, out if whole else None)
         if not whole:
             out[rows] = jets
-        self.report.bound[rows], self.report.work[rows] = CLOSED_BOUND, self._atoms[rows]
-        return rows[:0]
+        return self._report_closed(rows, args, order)
+
+    def _report_closed(self, rows: Index, args: Arguments, order: int) -> Index:
+        """Bounds of closed forms, which are those of rounding but for mixtures; returns rows whose bound misses the tolerance."""
+        self.report.work[rows], bound = self._atoms[rows], np.full(len(rows), CLOSED_BOUND)
+        if self._mixtures:
+            errors = np.zeros(len(self.activations))
+            for f, neurons in self._mixtures.items():
+                errors[neurons] = rounding.mixture_error(f, np.sqrt(args.C[neurons]), args.b[neurons], 2 * order)
+            bound += errors[self.i[rows]] + errors[self.j[rows]]
+        self.report.bound[rows] = bound
+        return rows[:0] if self._frozen is not None else rows[bound > max(self.rtol, MIXTURE_BOUND)]
 
     def _one_sided(self, rows: Index, args: Arguments, order: int, out: Array) -> Index:
         kinds = self._kind[self.i[rows]] * len(self.activations) + self._kind[self.j[rows]]
@@ -308,8 +324,7 @@ class PairEvaluator:
                 neurons = self.i[some]
                 found = one_sided.squares(self.activations[neurons[0]], args.C[neurons], args.b[neurons])
                 out[some] = _from_squares(found.derivatives, order)
-        self.report.bound[rows], self.report.work[rows] = CLOSED_BOUND, self._atoms[rows]
-        return rows[:0]
+        return self._report_closed(rows, args, order)
 
     def _series(self, rows: Index, args: Arguments, order: int, out: Array) -> Index:
         assert self._hermite is not None

@@ -16,7 +16,7 @@ from .._validation import Array
 from ..activations import Activation, Atom, Wave
 from . import closed, one_sided
 
-__all__ = ["UNITS", "amplification", "pair_values", "size_and_scale"]
+__all__ = ["UNITS", "amplification", "mixture_error", "pair_values", "size_and_scale"]
 
 #: The bound of closed forms in units of eps times the size of their terms. The largest error found is a third of it.
 UNITS = 64.0
@@ -62,7 +62,7 @@ def size_and_scale(f: Activation, r: Array, b: Array, order: int) -> tuple[Array
         k = abs(wave.rate)
         root_mean_square = np.exp(wave.rate.real * b + wave.rate.real**2 * r**2)
         size += abs(wave.weight) * k**order * root_mean_square * (1.0 + k * np.abs(b) + (k * r) ** 2)
-    size *= 1.0 + _mixture_error(f, b, order) / (UNITS * _EPS)
+    size *= 1.0 + mixture_error(f, r, b, order) / (UNITS * _EPS)
     if order > 2:
         return size, size
     square = _mean_square(f, r, b, order)
@@ -77,13 +77,16 @@ def _one_sided_size_and_scale(f: Activation, r: Array, b: Array, order: int) -> 
     return size, size if jumps else regular
 
 
-def _mixture_error(f: Any, b: Array, order: int) -> Array:
-    """What a mixture misses of the function that it stands for, relative to its size."""
+def mixture_error(f: Any, r: Array, b: Array, order: int) -> Array:
+    """What a logistic mixture misses of the function that it stands for, relative to its root mean square; 0 for others.
+
+    The error of the derivatives is a fraction of exp(-|x|) that grows with |x|; their squares shift the mean by the variance towards 0.
+    """
     widths = {atom.width for atom in f.atoms}
     if len(widths) < closed.MANY_WIDTHS:
         return np.zeros_like(b)
-    narrowest = logistic_mixture.nodes()[0][0]  # of sigmoid(x); sigmoid(2x) has half of it
-    return logistic_mixture.relative_error(order, np.abs(b) * (narrowest / min(widths)))
+    rate = logistic_mixture.nodes()[0][-1] / max(widths)  # 2 for tanh; of sums the one that decays last
+    return logistic_mixture.relative_error(order, np.maximum(rate * np.abs(b) - (rate * r) ** 2, 0.0))
 
 
 def _mean_square(f: Any, r: Array, b: Array, order: int) -> Array:
