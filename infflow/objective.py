@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from ._validation import Array
+from .errors import MethodError
 
 
 class Evaluation(NamedTuple):
@@ -17,6 +18,24 @@ class Evaluation(NamedTuple):
     value: float
     gradient: Array | None = None
     hessian: Array | None = None
+
+    @property
+    def g(self) -> Array:
+        """The gradient, where order 1 or 2 was asked for."""
+        return _evaluated("gradient", self.gradient)
+
+    @property
+    def H(self) -> Array:
+        """The Hessian, where order 2 was asked for."""
+        return _evaluated("hessian", self.hessian)
+
+
+def _evaluated(name: str, found: Array | None) -> Array:
+    if found is None:
+        raise MethodError(
+            f"evaluate(theta, order) left out the {name}; return Evaluation(value, gradient, hessian) as far as order asks for."
+        )
+    return found
 
 
 class Objective(Protocol):

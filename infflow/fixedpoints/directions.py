@@ -76,6 +76,5 @@ class ExactNewton:
 
     def model(self, x: Array, evaluation: Evaluation) -> QuadraticModel:
         """The quadratic model at ``x``; one eigendecomposition."""
-        assert evaluation.gradient is not None and evaluation.hessian is not None
         self.factorizations += 1
-        return QuadraticModel(x, evaluation.gradient, evaluation.hessian)
+        return QuadraticModel(x, evaluation.g, evaluation.H)

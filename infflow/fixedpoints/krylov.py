@@ -116,8 +116,7 @@ class KrylovNewton:
 
     def model(self, x: Array, evaluation: Evaluation) -> SteihaugModel:
         """The quadratic model at ``x``."""
-        gradient = evaluation.gradient
-        assert gradient is not None
+        gradient = evaluation.g
         size = float(np.sqrt(gradient @ gradient))
         self._first = self._first or size
         forcing = min(0.1, math.sqrt(size / self._first)) if self._first else 0.1

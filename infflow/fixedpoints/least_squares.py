@@ -48,10 +48,9 @@ def require_squares(objective: Objective) -> None:
             f"levenberg_marquardt needs a finite sum of squares, that is {' and '.join(missing)} of the objective; "
             f"{type(objective).__name__} has none. Use optimizer='newton'."
         )
-    if getattr(objective, "loss_name", "mse") != "mse":
-        raise MethodError(
-            f"levenberg_marquardt needs a sum of squares; the loss is {objective.loss_name!r}. Use optimizer='newton'."  # type: ignore[attr-defined]
-        )
+    loss = getattr(objective, "loss_name", "mse")
+    if loss != "mse":
+        raise MethodError(f"levenberg_marquardt needs a sum of squares; the loss is {loss!r}. Use optimizer='newton'.")
 
 
 class LeastSquaresProblem(FixedPointProblem):

@@ -164,12 +164,12 @@ def choose_optimizer(problem: FixedPointProblem, x: Array) -> Optimizer:
     Levenberg-Marquardt for sums of squares that are nearly zero: there it descends canyons on which Newton's method stalls. It
     converges only linearly at minima with a large loss, which are for Newton's method.
     """
-    objective = problem.objective
+    objective: Any = problem.objective
     if len(x) and all(hasattr(objective, name) for name in ("residuals", "jacobian", "loss_rounding")):
         value = problem.evaluate(x, 0).value
         floor = problem.loss_noise(x, 0.0)  # (eps times the terms)^2
         if floor is not None and value <= NEARLY_ZERO * floor / _EPS**2:
-            rows = len(objective.residuals(problem.theta_of(x)))  # type: ignore[attr-defined]
+            rows = len(objective.residuals(problem.theta_of(x)))
             if rows * len(x) <= JACOBIAN_ENTRIES and min(rows, len(x)) <= DENSE_NEWTON:
                 return OPTIMIZERS["levenberg_marquardt"]
     return OPTIMIZERS[automatic_optimizer(len(x))]

@@ -55,9 +55,8 @@ class FixedPointProblem:
             return found if order == 2 else found._replace(hessian=None)
         if self.all_free or order == 0:
             return found
-        gradient = found.gradient[self.free]  # type: ignore[index]
         hessian = None if found.hessian is None else found.hessian[np.ix_(self.free, self.free)]
-        return Evaluation(found.value, gradient, hessian)
+        return Evaluation(found.value, found.g[self.free], hessian)
 
     def frozen(self, x: Array) -> FixedPointProblem:
         """The problem with the objective that the present one offers for a search from ``x``, if it does."""

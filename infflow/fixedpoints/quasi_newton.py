@@ -86,15 +86,14 @@ class QuasiNewton:
             raise InvalidValueError(
                 f"loss or gradient at the start of the search is not finite (loss {start.value}). {self.problem.outside}"
             )
-        assert start.gradient is not None
         self._start_loss = start.value
-        self._last = (np.array(x), start.value, np.array(start.gradient))
+        self._last = (np.array(x), start.value, np.array(start.g))
 
     def _function(self, x: Array) -> tuple[float, Array]:
         found = self.problem.evaluate(x, 1)
         if not is_finite(found):  # the line searches come back from a high loss, but not from an infinite one
             return self.scale * (self._start_loss + 1e6 * (1.0 + abs(self._start_loss))), np.zeros_like(x)
-        self._last = (np.array(x), found.value, np.array(found.gradient))
+        self._last = (np.array(x), found.value, np.array(found.g))
         return self.scale * self._last[1], self.scale * self._last[2]
 
     def _callback(self, intermediate_result: Any) -> None:

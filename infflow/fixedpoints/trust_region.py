@@ -45,7 +45,7 @@ class _Point:
 
     @classmethod
     def at(cls, x: Array, evaluation: Evaluation) -> _Point:
-        return cls(x, evaluation, float(np.abs(evaluation.gradient).max()))  # type: ignore[arg-type]
+        return cls(x, evaluation, float(np.abs(evaluation.g).max()))
 
 
 def loss_noise(model: Model, point: _Point) -> float:
@@ -151,9 +151,9 @@ class TrustRegion:
         here = self.point.evaluation
         if resolved:
             return (here.value - found.value) / predicted
-        decrease = -0.5 * float((here.gradient + found.gradient) @ step)  # type: ignore[operator]
+        decrease = -0.5 * float((here.g + found.g) @ step)
         # that the gradient changes along the step explains a difference of up to this; the rest is rounding
-        explained = 0.5 * float(np.linalg.norm(found.gradient - here.gradient) * np.linalg.norm(step))
+        explained = 0.5 * float(np.linalg.norm(found.g - here.g) * np.linalg.norm(step))
         self._learn_noise(abs(here.value - found.value - decrease) - explained)
         return decrease / predicted
 
@@ -168,7 +168,7 @@ class TrustRegion:
         here = self.point.evaluation
         if found.value > here.value + 2 * self._noise:
             return False
-        shrinks = float(found.gradient @ found.gradient) < float(here.gradient @ here.gradient)  # type: ignore[operator]
+        shrinks = float(found.g @ found.g) < float(here.g @ here.g)
         return shrinks or model.lowest < 0.0 or found.value < here.value
 
     def _adapt_radius(self, ratio: float, length: float, on_boundary: bool) -> None:
@@ -194,7 +194,7 @@ class TrustRegion:
         Where the gradient has grown by the step, the radius is merely too large for the higher derivatives.
         """
         here = self.point.evaluation
-        too_far = not float(found.gradient @ found.gradient) <= 4.0 * float(here.gradient @ here.gradient)
+        too_far = not float(found.g @ found.g) <= 4.0 * float(here.g @ here.g)
         self._stalled_rejections = 0 if accepted or resolved else self._stalled_rejections + (not too_far)
         return self._stalled_rejections >= MAX_STALLED_REJECTIONS or self._stalled >= MAX_STALLED
 

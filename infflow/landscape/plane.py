@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..objective import Evaluation, Objective
 from ..stopping import StopReason, StopRules
 from ..threads import limit_for
 
-_OPTIONAL = ("frozen", "residuals", "jacobian", "loss_rounding")
+_OPTIONAL = ("frozen", "linearize", "residuals", "jacobian", "loss_rounding")
 
 
 class SectionMinimum(NamedTuple):
@@ -34,7 +35,8 @@ class Section:
     """
 
     def __init__(self, objective: Objective, origin: Array, d1: Array, d2: Array) -> None:
-        self.objective, self.origin = objective, origin
+        self.objective: Any = objective  # with more than that, perhaps: see _OPTIONAL
+        self.origin = origin
         self.num_params = len(origin) - 2
         reflectors, self._tau = np.linalg.qr(np.column_stack([d1, d2]), mode="raw")
         self._v = np.array(reflectors)
@@ -80,18 +82,22 @@ class Section:
 
     def _frozen(self, theta: Array) -> Section:
         other = copy.copy(self)
-        other.objective = self.objective.frozen(self.point(theta))  # type: ignore[attr-defined]
+        other.objective = self.objective.frozen(self.point(theta))
         return other
 
+    def _linearize(self, theta: Array) -> Callable[[Array], Array]:
+        product = self.objective.linearize(self.point(theta))
+        return lambda v: self.inside(product(self.outside(v)))
+
     def _residuals(self, theta: Array) -> Array:
-        found: Array = self.objective.residuals(self.point(theta))  # type: ignore[attr-defined]
+        found: Array = self.objective.residuals(self.point(theta))
         return found
 
     def _jacobian(self, theta: Array) -> Array:
-        return self.inside(self.objective.jacobian(self.point(theta)).T).T  # type: ignore[attr-defined]
+        return self.inside(self.objective.jacobian(self.point(theta)).T).T
 
     def _loss_rounding(self, theta: Array, value: float) -> float | None:
-        found: float | None = self.objective.loss_rounding(self.point(theta), value)  # type: ignore[attr-defined]
+        found: float | None = self.objective.loss_rounding(self.point(theta), value)
         return found
 
 

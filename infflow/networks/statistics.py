@@ -140,9 +140,7 @@ def finite_data_prediction(
     _warn_of_small_eigenvalues(values, scale, rtol)
     keep = values > rtol * scale
     values, vectors = values[keep], vectors[:, keep]
-    gradient = net.evaluate(theta, 1).gradient
-    assert gradient is not None
-    step = float(np.linalg.norm(gradient @ vectors / values))
+    step = float(np.linalg.norm(net.evaluate(theta, 1).g @ vectors / values))
     if step > _AT_SOLUTION * max(1.0, float(np.linalg.norm(theta))):
         warnings.warn(
             f"theta is {step:.2g} away from the minimum of the quadratic model; the prediction holds at a solution. Run inf.train first.",

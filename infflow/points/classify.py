@@ -304,8 +304,8 @@ def _checked_teacher(net: Net | NetI, teacher: Teacher | None) -> Teacher | None
 
 
 def _evaluate(net: Net | NetI, theta: Array) -> tuple[float, Array, Array]:
-    value, gradient, hessian = net.evaluate(theta, 2)
-    assert gradient is not None and hessian is not None
+    found = net.evaluate(theta, 2)
+    value, gradient, hessian = found.value, found.g, found.H
     if not (math.isfinite(value) and np.isfinite(gradient).all() and np.isfinite(hessian).all()):
         raise DivergedError("loss, gradient or Hessian is not finite at this theta: numbers overflow.")
     return value, gradient, hessian
