@@ -1,6 +1,7 @@
 """Every study of the registry runs in its quick version and writes what it promises."""
 
 import json
+import os
 from dataclasses import FrozenInstanceError, fields
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from infflow.cli import app
-from infflow.errors import InfflowError, InvalidTypeError
+from infflow.errors import DivergedError, InfflowError, InvalidTypeError
 from infflow.storage import write_json
 from infflow.studies import STUDIES, Claim, StudyResult, StudySetting, run_study
 from infflow.studies.study import markdown_table, plain, run_grid
@@ -129,14 +130,31 @@ def test_base_class_asks_for_claims():
 
 
 def square(x, shift):
+    if x < 0:
+        raise ValueError("negative")
+    with open(os.environ["INFFLOW_TEST_LOG"], "a") as log:
+        log.write(f"{x}\n")
     return {"y": x * x + shift, "twice": np.array([x, x], dtype=float)}
 
 
 @pytest.mark.parametrize("grid", [{"x": [1, 2], "shift": [10]}, [{"x": 1, "shift": 10}, {"x": 2, "shift": 10}]])
-def test_run_grid(grid, tmp_path):
+@pytest.mark.parametrize("stored", [True, False])
+def test_run_grid(grid, stored, tmp_path, monkeypatch):
+    monkeypatch.setenv("INFFLOW_TEST_LOG", str(tmp_path / "log"))
+    folder = tmp_path if stored else None
     for _ in range(2):  # made, then read
-        rows = run_grid(square, grid, folder=tmp_path, jobs=1, progress=False)
+        rows = run_grid(square, grid, folder=folder, jobs=1, progress=False)
         assert [(row["x"], row["shift"], row["y"], row["twice"].tolist()) for row in rows] == [
             (1, 10, 11, [1.0, 1.0]),
             (2, 10, 14, [2.0, 2.0]),
         ]
+        assert all(row["wall_time"] > 0 for row in rows)
+    assert len((tmp_path / "log").read_text().split()) == (2 if stored else 4), "stored runs are not repeated"
+
+
+def test_finished_runs_survive_a_failure(tmp_path, monkeypatch):
+    monkeypatch.setenv("INFFLOW_TEST_LOG", str(tmp_path / "log"))
+    with pytest.raises(DivergedError, match=r"1 of 3 runs failed.*negative"):
+        run_grid(square, {"x": [1, -1, 2], "shift": [0]}, folder=tmp_path, jobs=1, progress=False)
+    run_grid(square, {"x": [1, 2], "shift": [0]}, folder=tmp_path, jobs=1, progress=False)
+    assert (tmp_path / "log").read_text().split() == ["1", "2"]

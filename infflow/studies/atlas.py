@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,7 +41,16 @@ class Entry:
     kind: str  #: of :func:`infflow.classify`
     structure: str  #: which teacher neurons the students copy or average
     escape: float | None  #: the lowest eigenvalue of the Hessian, if negative
+    function: Function  #: what the students compute
     ends: list[int | None] = field(default_factory=list)  #: entries where flows along both escape directions end
+
+    def holds(self, function: Function, loss: float, index: int) -> bool:
+        """Whether a point with these properties is of this kind."""
+        return index == self.index and abs(loss - self.loss) <= _SAME_LOSS and _equivalent(self.function, function)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the function, which theta has."""
+        return {name: value for name, value in vars(self).items() if name != "function"}
 
 
 class Atlas(NamedTuple):
@@ -62,19 +71,8 @@ class Atlas(NamedTuple):
         return sum(entry.count + entry.trained == 1 for entry in self.entries)
 
 
-@dataclass(frozen=True, eq=False)
-class _Kind:
-    function: Function
-    loss: float
-    index: int
-    members: list[int]
-
-    def holds(self, function: Function, loss: float, index: int) -> bool:
-        return index == self.index and abs(loss - self.loss) <= _SAME_LOSS and _equivalent(self.function, function)
-
-
 def make_entries(neti: NetI, searched: Sequence[Array], trained: Sequence[Array]) -> list[Entry]:
-    """Entries by ascending loss and index, with where flows along their escape directions end.
+    """Entries by ascending loss and index.
 
     Parameters
     ----------
@@ -84,22 +82,33 @@ def make_entries(neti: NetI, searched: Sequence[Array], trained: Sequence[Array]
         Critical points from searches, and ends of gradient flows.
     """
     thetas = [*searched, *trained]
-    kinds: list[_Kind] = []
+    entries: list[Entry] = []
     for group in unique_solutions([_silenced(neti, t) for t in thetas], net=neti, rtol=SAME, converged_only=False):
         function = _function(neti, group.theta)
         for k in group.members:  # duplicates can share an output weight in ways of different index
             index = morse_index(_hessian(neti, thetas[k]))
-            kind = next((kind for kind in kinds if kind.holds(function, group.loss, index)), None)
-            if kind is None:
-                kinds.append(_Kind(function, group.loss, index, [k]))
+            entry = next((each for each in entries if each.holds(function, group.loss, index)), None)
+            if entry is None:
+                entry = _entry(neti, thetas[k], index, function)
+                entries.append(entry)
+            if k < len(searched):
+                entry.count += 1
             else:
-                kind.members.append(k)
-    kinds.sort(key=lambda kind: (round(kind.loss, 9), kind.index))
-    entries = [_entry(neti, thetas, kind, len(searched)) for kind in kinds]
-    for entry in entries:
-        if entry.index:
-            entry.ends = [_escape(neti, entry.theta, sign, kinds) for sign in (1.0, -1.0)]
-    return entries
+                entry.trained += 1
+    return sorted(entries, key=lambda entry: (round(entry.loss, 9), entry.index))
+
+
+def escape(neti: NetI, theta: Array, sign: float) -> Array:
+    """Where gradient flow ends that starts beside a saddle, along its steepest escape direction."""
+    direction = np.linalg.eigh(_hessian(neti, theta))[1][:, 0]
+    return train(neti, theta + sign * _KICK * direction, **FLOW_LIMITS).theta
+
+
+def find_entry(neti: NetI, entries: Sequence[Entry], theta: Array) -> int | None:
+    """Number of the entry that holds a point."""
+    point = _silenced(neti, theta)
+    function, index = _function(neti, point.theta), morse_index(_hessian(neti, theta))
+    return next((k for k, entry in enumerate(entries) if entry.holds(function, point.loss, index)), None)
 
 
 def _silenced(neti: NetI, theta: Array) -> Result:
@@ -118,12 +127,6 @@ def _function(neti: NetI, theta: Array) -> Function:
     return function._replace(activations=(), incoming=function.incoming[:0], outgoing=function.outgoing[:0])
 
 
-def _gradient_norm(neti: NetI, theta: Array) -> float:
-    gradient = neti.evaluate(theta, 1).gradient
-    assert gradient is not None
-    return float(np.abs(gradient).max())
-
-
 def _hessian(neti: NetI, theta: Array) -> Array:
     H = neti.evaluate(theta, 2).hessian
     assert H is not None
@@ -139,20 +142,19 @@ def _equivalent(a: Function, b: Function) -> bool:
     return any(function_distance(a, other) <= SAME * a.size for other in permuted)
 
 
-def _entry(neti: NetI, thetas: Sequence[Array], kind: _Kind, searched: int) -> Entry:
-    theta = min((thetas[k] for k in kind.members), key=lambda t: _gradient_norm(neti, t))
+def _entry(neti: NetI, theta: Array, index: int, function: Function) -> Entry:
     found = classify(neti, theta)
-    count = sum(k < searched for k in kind.members)
     return Entry(
-        theta,
-        found.loss,
-        found.gradient_norm,
-        kind.index,
-        count,
-        len(kind.members) - count,
-        found.kind.name,
-        _describe(found, len(kind.function.activations)),
-        float(np.linalg.eigvalsh(_hessian(neti, theta))[0]) if kind.index else None,
+        theta=theta,
+        loss=found.loss,
+        gradient_norm=found.gradient_norm,
+        index=index,
+        count=0,
+        trained=0,
+        kind=found.kind.name,
+        structure=_describe(found, len(function.activations)),
+        escape=float(np.linalg.eigvalsh(_hessian(neti, theta))[0]) if index else None,
+        function=function,
     )
 
 
@@ -166,12 +168,3 @@ def _describe(found: Classification, neurons: int) -> str:
         words.append(f"{name} of {len(role.teachers)}" if name == "average" else name)
     equal = ", ".join(f"{len(group)} equal" for group in found.duplicates)
     return ", ".join(sorted(words)) + (f" ({equal})" if equal else "")
-
-
-def _escape(neti: NetI, theta: Array, sign: float, kinds: Sequence[_Kind]) -> int | None:
-    """The entry where gradient flow ends that starts beside a saddle, along its steepest escape direction."""
-    direction = np.linalg.eigh(_hessian(neti, theta))[1][:, 0]
-    end = train(neti, theta + sign * _KICK * direction, **FLOW_LIMITS).theta
-    function, index = _function(neti, _silenced(neti, end).theta), morse_index(_hessian(neti, end))
-    value = neti.evaluate(end, 0).value
-    return next((k for k, kind in enumerate(kinds) if kind.holds(function, value, index)), None)

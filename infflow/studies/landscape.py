@@ -20,7 +20,7 @@ from ..networks.net import Net
 from ..networks.neti import NetI
 from ..networks.teacher import Teacher
 from ..training import train
-from .atlas import FLOW_LIMITS, Atlas, Entry, make_entries
+from .atlas import FLOW_LIMITS, Atlas, Entry, escape, find_entry, make_entries
 from .critical_points import find_critical_point
 from .study import Claim, StudyResult, StudySetting, markdown_table, run_grid
 
@@ -122,6 +122,12 @@ def _atlas(activation: str, teachers: int, students: int, rows: list[dict[str, A
     entries = make_entries(build(activation, teachers, students), searched, trained)
     starts = len(rows) * _BLOCK
     return Atlas(activation, teachers, students, entries, starts, len(searched), starts, len(trained))
+
+
+def follow(activation: str, teachers: int, theta: list[float], sign: float) -> dict[str, Any]:
+    """The flow from one side of a saddle."""
+    neti = build(activation, teachers, len(theta) // (teachers + 1))
+    return {"end": escape(neti, np.array(theta), sign)}
 
 
 # ------------------------------------------------------------------------------------------------------ the result
@@ -231,7 +237,8 @@ class LandscapeResult(StudyResult):
         """All entries of all atlases."""
         return {
             "atlases": [
-                {**a._asdict(), "entries": [vars(e) for e in a.entries], "seen_once": a.seen_once} for a in self.atlases
+                {**a._asdict(), "entries": [e.to_dict() for e in a.entries], "seen_once": a.seen_once}
+                for a in self.atlases
             ]
         }
 
@@ -321,4 +328,21 @@ def run(setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress
         for f in setting.activations
         for K in range(1, setting.students + 1)
     ]
+    _follow_escapes(atlases, options)
     return LandscapeResult(setting, rows, time.perf_counter() - begin, atlases, singles)
+
+
+def _follow_escapes(atlases: list[Atlas], options: dict[str, Any]) -> None:
+    """Gradient flow from both sides of every saddle, and the entry where it ends."""
+    saddles = [(atlas, entry) for atlas in atlases for entry in atlas.entries if entry.index]
+    points = [
+        {"activation": a.activation, "teachers": a.teachers, "theta": e.theta.tolist(), "sign": s}
+        for a, e in saddles
+        for s in (1.0, -1.0)
+    ]
+    if not points:
+        return
+    ends = run_grid(follow, points, **options)
+    for (atlas, entry), pair in zip(saddles, zip(ends[::2], ends[1::2], strict=True), strict=True):
+        neti = build(atlas.activation, atlas.teachers, atlas.students)
+        entry.ends = [find_entry(neti, atlas.entries, row["end"]) for row in pair]

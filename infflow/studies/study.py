@@ -9,14 +9,16 @@ import platform
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 import numpy as np
 
 from .._validation import as_integer
 from .._version import __version__
-from ..errors import InvalidTypeError, StorageError
+from ..errors import DivergedError, InvalidTypeError, StorageError
 from ..storage import write_atomically, write_json
+from ..sweeps.run import sweep
 
 Grid = Mapping[str, Iterable[Any]]
 
@@ -155,48 +157,59 @@ def run_grid(
     progress: bool,
     label: str = "runs",
 ) -> list[dict[str, Any]]:
-    """``function(**settings)`` for all points of a grid; finished ones are stored at once in ``folder/label.db``.
+    """``function(**settings)`` for all points of a grid; finished ones are stored at once in ``folder/LABEL.db``.
 
     Parameters
     ----------
     function : callable
-        At module level (it goes to other processes). Takes numbers, strings and booleans by keyword; all that decides about its outcome
-        must be among them. Returns numbers, strings, booleans and arrays by name.
+        At the top of a module (it goes to other processes). Takes numbers, strings, booleans and lists of these by keyword; all that
+        decides about its outcome must be among them. Returns numbers, strings, booleans and arrays by name. It is executed on one thread.
+        Several functions may share a store.
     grid : mapping of name to values, or list of settings
         All combinations, or the listed points.
     folder : Path or None
         None: nothing is kept.
     jobs : int
-        Processes; -1: as many as there are cores.
+        Processes; 1: this one; -1: as many as there are cores.
     progress : bool
         Show a bar on a terminal.
+    label : str
+        Name of the store, without suffix.
 
     Returns
     -------
     list of dict
-        In the order of the grid, settings and what the function returned.
+        In the order of the grid: settings, what the function returned, and ``wall_time``, the seconds that it took.
 
     Raises
     ------
     DivergedError
         If runs failed; those that did not are stored, and the others are tried again in the next call.
     """
-    import itertools
-    import sys
+    with TemporaryDirectory() as scratch:
+        table = sweep(
+            function,
+            grid,
+            Path(scratch if folder is None else folder) / f"{label}.db",
+            backend="sequential" if jobs == 1 else "loky",
+            n_jobs=jobs,
+            retry_failed=True,
+            recompute_damaged=True,
+            progress=progress,
+        )
+        if table.failures:
+            first = table.failures[0]
+            raise DivergedError(
+                f"{len(table.failures)} of {len(table)} runs failed, the first with: {first['error']}. Start the study again to repeat them."
+            )
+        return [
+            {**_outcome(row), **table.arrays(k), "wall_time": table.details(k)["wall_time"]}
+            for k, row in enumerate(table.rows)
+        ]
 
-    from joblib import Parallel, delayed
-    from tqdm import tqdm
 
-    points = (
-        [dict(zip(grid, p, strict=True)) for p in itertools.product(*grid.values())]
-        if isinstance(grid, Mapping)
-        else [dict(p) for p in grid]
-    )
-    parallel = Parallel(n_jobs=jobs, return_as="generator", inner_max_num_threads=1)
-    runs = parallel(delayed(function)(**point) for point in points)
-    hidden = not (progress and sys.stderr is not None and sys.stderr.isatty())
-    bar = tqdm(runs, total=len(points), desc=label, unit="run", disable=hidden)
-    return [{**point, **dict(run)} for point, run in zip(points, bar, strict=True)]
+def _outcome(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in ("status", "error")}
 
 
 def plain(value: Any) -> Any:
