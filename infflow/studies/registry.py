@@ -33,6 +33,8 @@ STUDIES: dict[str, Study] = {
     study.name: study
     for study in (
         Study("landscape", "landscape", "an atlas of critical points of small students of orthonormal teachers"),
+        Study("descent-vs-flow", "descent_vs_flow", "when gradient descent follows gradient flow"),
+        Study("online-sgd", "online_sgd", "order parameters against simulated online SGD and published formulas"),
     )
 }
 
