@@ -25,7 +25,8 @@ def check_activation(f: Activation) -> None:
     """Raise unless f is a polynomial plus ramps, smoothed steps and normal densities."""
     if not f.has_closed_form:
         raise MethodError(
-            f"certify covers polynomials and sums of smoothed ramps (erf, relu, gelu, ...); {f.name} has no such closed form."
+            f"certify covers polynomials and sums of smoothed ramps (erf, relu, gelu, ...); {f.name} has no such closed form. "
+            "inf.classify(net, theta) covers it, with evidence in the place of a proof."
         )
     if any(atom.order > 0 and atom.width == 0.0 for atom in f.atoms) or any(atom.order > 2 for atom in f.atoms):
         raise MethodError(

@@ -176,21 +176,36 @@ def _matrix(M: Array) -> BallMatrix:
     return flint().arb_mat([[float(x) for x in row] for row in np.atleast_2d(M)])
 
 
+_INSTEAD = "inf.classify(net, theta) covers this case, with evidence in the place of a proof."
+
+
 def _check(net: NetI) -> Teacher:
     """The teacher, or an error for networks that are not covered."""
     if not isinstance(net.teacher, Teacher):
-        raise MethodError(f"certify covers teachers that are networks (inf.Teacher); this one is {net.teacher!r}.")
+        raise MethodError(
+            f"certify covers teachers that are networks (inf.Teacher); this one is {net.teacher!r}. {_INSTEAD}"
+        )
     parts = {"student": net.student, "teacher": net.teacher.net}
     for name, each in parts.items():
         if any(layer.bias for layer in each.layers):
-            raise MethodError(f"certify covers networks without biases; the {name} has some.")
+            raise MethodError(
+                f"certify covers networks without biases; the {name} has some (values of zero count too). Set up student and teacher "
+                f"with layers (width, activation, False) if the problem needs none. {_INSTEAD}"
+            )
         if each.parametrization != "standard":
-            raise MethodError(f"certify covers the standard parametrization; the {name} has {each.parametrization!r}.")
+            raise MethodError(
+                f"certify covers the standard parametrization; the {name} has {each.parametrization!r}. Multiply its factors into the weights."
+            )
         for activation in each.layers[0].activations:
             check_activation(activation)
     if net.regularization.active:
-        raise MethodError("certify covers losses without barrier and ridge.")
+        raise MethodError(
+            f"certify covers losses without barrier and ridge; this one has maxnorm={net.regularization.maxnorm:g}, "
+            f"ridge={net.regularization.ridge:g}. Leave them out, they have other critical points. {_INSTEAD}"
+        )
     components = net.input.components()
     if len(components) > 1 or (components[0].mean is not None and np.any(components[0].mean)):
-        raise MethodError("certify covers centred Gaussian input; the input has a mean, or is a mixture.")
+        raise MethodError(
+            f"certify covers centred Gaussian input; the input, {net.input!r}, has a mean or is a mixture. {_INSTEAD}"
+        )
     return net.teacher

@@ -139,7 +139,9 @@ def certify(net: NetI, theta: Any, frozen: Any = None, gauge: str | None = "auto
     MissingPackageError
         Without python-flint (``pip install 'infflow[proof]'``).
     MethodError
-        If the network is not covered.
+        If the network is not covered: with biases (also if their values are zero), other activations, a barrier or ridge, another
+        parametrization, an input with a mean, a mixture, a teacher that is a function. :func:`infflow.classify` covers these,
+        with evidence in the place of a proof.
     InfflowError
         If another argument cannot be used.
 
