@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ._validation import Array, as_choice, as_integer, as_number, as_real_array
 from .errors import InvalidTypeError, InvalidValueError, ShapeError
 from .fixedpoints import OPTIMIZERS, FixedPointProblem, Optimizer, SearchOutcome, choose_optimizer
-from .flow import SOLVERS, FlowOutcome, FlowSettings, automatic_solver, integrate, resolve_observable
+from .flow import SOLVERS, FlowOutcome, FlowSettings, SearchFile, automatic_solver, integrate, resolve_observable
 from .objective import Objective
 from .result import Result
 from .stopping import Progress, Statistics, StopReason, StopRules
@@ -115,7 +115,7 @@ def train(
         with the same arguments goes on. With the one-step solvers and the discrete ones the resumed run takes the same steps as
         one that was never stopped, bit for bit on the same machine; ``cvode_bdf``, ``lsoda``, ``radau`` and ``bdf`` cannot
         give out their history and start again at the last point, so that the path agrees within the tolerances.
-        Limits (times, steps, losses) may be changed between calls. The second stage is not saved.
+        Limits (times, steps, losses) may be changed between calls. A search that was stopped goes on from its last point.
     progress : bool
         Show a progress bar on a terminal.
     callback : callable, optional
@@ -322,10 +322,34 @@ def _run_flow(job: _Job, rules: StopRules, skip: bool, optimizer_follows: bool) 
 def _run_search(job: _Job, flow: FlowOutcome, rules: StopRules, skip: bool) -> SearchOutcome | None:
     if skip or flow.statistics.stop_reason in _FINAL:
         return None
-    problem = FixedPointProblem(job.objective, flow.theta, job.free)
-    x = flow.theta[problem.free]
+    file = flow.search_file
+    last = None if file is None else file.last(len(flow.theta))
+    theta, before = (flow.theta, 0) if last is None else last[:2]
+    if last is not None:
+        rules.started -= last[2]
+        rules.max_steps = max(rules.max_steps - before, 0)
+    if file is not None:
+        rules.callback = _saving(file, rules, before)
+    problem = FixedPointProblem(job.objective, theta, job.free)
+    x = theta[problem.free]
     optimizer = choose_optimizer(problem, x) if job.optimizer is None else job.optimizer
-    return optimizer.run(problem, x, rules, **job.optimizer_options)
+    found = optimizer.run(problem, x, rules, **job.optimizer_options)
+    found.statistics.steps += before
+    if file is not None:
+        file.write(found.theta, found.statistics.steps, rules.elapsed())
+    return found
+
+
+def _saving(file: SearchFile, rules: StopRules, before: int) -> Callable[[Progress], Any]:
+    """The callback of the rules, with the checkpoint written before it where it is time."""
+    user = rules.callback
+
+    def callback(now: Progress) -> Any:
+        if file.due():
+            file.write(now.theta, before + now.step, rules.elapsed())
+        return None if user is None else user(now)
+
+    return callback
 
 
 def _make_result(job: _Job, flow: FlowOutcome, search: SearchOutcome | None, settings: dict[str, Any]) -> Result:

@@ -1,6 +1,7 @@
 """Checkpoints: a killed run goes on where it was."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -23,6 +24,7 @@ EXACT = {
     "adam": {"step_size": 0.02},
     "batches": {"solver": "adam", "step_size": 0.02, "batch_size": 7},
 }
+SEARCH = {"solver": "rodas5p", "max_steps_flow": 30, "optimizer": "newton"}
 WITHIN_TOLERANCES = {"cvode_bdf": {}, "bdf": {}, "lsoda": {}}
 
 
@@ -75,6 +77,54 @@ def test_a_killed_run_goes_on_to_the_same_trajectory(tmp_path):
             assert resumed.loss == whole.loss and (resumed.theta == whole.theta).all()
         else:  # a restart at low order: equal within a multiple of the tolerances
             np.testing.assert_allclose(resumed.trajectory.theta, whole.trajectory.theta, atol=1e-3)
+
+
+def test_a_killed_search_goes_on_from_its_last_point(tmp_path):
+    code = """
+import os, signal, sys
+sys.path.insert(0, 'tests')
+import test_checkpoint as here
+here.checkpoint.INTERVAL = here.checkpoint.SHARE = 0
+kill = lambda now: now.stage == 'newton' and now.step == 4 and os.kill(os.getpid(), signal.SIGKILL)
+net, start = here.problem_of('')
+here.train(net, start, callback=kill, checkpoint=sys.argv[1], **here.SEARCH)
+"""
+    path, net = tmp_path / "run.npz", TanhNetwork()
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    ended = subprocess.run([sys.executable, "-c", code, path], cwd=root, timeout=120, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    arrays, metadata = load_archive(path, "infflow.Checkpoint")
+    assert metadata["state"]["search"]["steps"] == 4  # the point is saved before the callback sees it
+    point = arrays["/state/search/theta"]
+    whole = train(net, net.start, **SEARCH)
+    assert (whole.theta_flow != point).any() and whole.newton.steps > 6
+    seen = []
+    resumed = train(net, net.start, checkpoint=path, callback=seen.append, **SEARCH)
+    assert [now.step for now in seen if now.stage == "flow"] == [30]  # only its end is looked at
+    first = next(now for now in seen if now.stage == "newton")
+    assert (first.theta == point).all()
+    assert (resumed.theta_flow == whole.theta_flow).all()
+    np.testing.assert_array_equal(resumed.trajectory.theta, whole.trajectory.theta)
+    assert resumed.converged and whole.converged and resumed.newton.steps > 4
+    np.testing.assert_allclose(resumed.theta, whole.theta, atol=1e-6)
+    again = train(net, net.start, checkpoint=path, max_steps_newton=resumed.newton.steps, **SEARCH)
+    assert again.newton.steps == resumed.newton.steps and again.loss == resumed.loss
+    # a flow that goes on makes the search from its old end obsolete
+    longer = train(net, net.start, checkpoint=path, **{**SEARCH, "max_steps_flow": 60})
+    assert longer.flow.steps == 60 and (longer.theta_flow != whole.theta_flow).any()
+
+
+def test_a_search_without_a_flow_is_saved_too(tmp_path):
+    net = TanhNetwork()
+    call = {"checkpoint": tmp_path / "run", "max_steps_flow": 0}
+    part = train(net, net.start, max_steps_newton=3, **call)
+    assert part.flow.stop_reason is StopReason.SKIPPED and part.newton.steps == 3
+    seen = []
+    train(net, net.start, max_steps_newton=5, callback=seen.append, **call)
+    assert [now.step for now in seen if now.stage == "newton"] == [0, 1, 2]
+    assert (seen[1].theta == part.theta).all()
+    flow = train(net, net.start, checkpoint=tmp_path / "run", max_steps_flow=5, max_steps_newton=0)
+    assert flow.flow.steps == 5
 
 
 def test_limits_may_be_raised_and_a_finished_flow_is_not_repeated(tmp_path):

@@ -1,5 +1,6 @@
 """Integrators of the gradient flow."""
 
+from .checkpoint import SearchFile
 from .driver import FlowOutcome, FlowSettings, integrate
 from .methods import SOLVERS, Method, automatic_solver
 from .recording import Trajectory, resolve_observable
@@ -9,6 +10,7 @@ __all__ = [
     "FlowOutcome",
     "FlowSettings",
     "Method",
+    "SearchFile",
     "Trajectory",
     "automatic_solver",
     "integrate",

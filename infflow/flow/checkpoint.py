@@ -88,6 +88,42 @@ class Checkpoint:
         return found["state"]
 
 
+class SearchFile:
+    """What the search of a fixed point adds to the checkpoint of the flow before it.
+
+    Parameters
+    ----------
+    file : Checkpoint
+        Of the whole run.
+    flow : dict
+        State of the flow that has ended.
+    saved : dict or None
+        What an earlier call has added: ``theta``, ``steps``, ``elapsed``.
+    """
+
+    def __init__(self, file: Checkpoint, flow: dict[str, Any], saved: dict[str, Any] | None) -> None:
+        self._file, self._flow = file, flow
+        self._saved = saved
+
+    def last(self, size: int) -> tuple[Array, int, float] | None:
+        """Parameters (P,) that an earlier call had reached, with its steps and seconds; None if it had not begun."""
+        if self._saved is None:
+            return None
+        with self._file.checked():
+            theta, steps, elapsed = self._saved["theta"], int(self._saved["steps"]), float(self._saved["elapsed"])
+            if theta.shape != (size,) or not np.isfinite(theta).all():
+                raise ValueError("theta of the search")
+            return np.array(theta), steps, elapsed
+
+    def due(self) -> bool:
+        """Whether it is time to write."""
+        return self._file.due()
+
+    def write(self, theta: Array, steps: int, elapsed: float) -> None:
+        """Replace the file."""
+        self._file.write({**self._flow, "search": {"theta": theta, "steps": steps, "elapsed": elapsed}})
+
+
 def _without_arrays(value: Any, name: str, arrays: dict[str, Array]) -> Any:
     """``value`` with every array moved to ``arrays`` and its name in its place."""
     if isinstance(value, np.ndarray):

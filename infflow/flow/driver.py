@@ -15,7 +15,7 @@ from .._validation import Array
 from ..errors import InvalidValueError, SolverFailedError, SolverWarning, TooLargeError
 from ..objective import Objective
 from ..stopping import Progress, Statistics, StopReason, StopRules
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, SearchFile
 from .handover import EndOfPath
 from .methods import FALLBACK, SOLVERS, Method
 from .onestep import Integrator, Step, StepFailed, is_finite
@@ -53,6 +53,7 @@ class FlowOutcome:
     best_gradient_norm: float
     trajectory: Trajectory
     statistics: Statistics
+    search_file: SearchFile | None = None  #: where a search that follows saves its points
 
 
 #: after these a flow does not go on, whatever limits are raised
@@ -191,6 +192,8 @@ def integrate(objective: Objective, theta0: Array, settings: FlowSettings, rules
         _check_start(problem, start)
         run = _Run(problem, settings, rules, z, start)
         saved = None if run.file is None else run.file.read()
+        search: dict[str, Any] | None = None if saved is None else saved.get("search")
+        state = saved
         try:
             stop = None
             if run.file is not None and saved is not None:
@@ -198,13 +201,18 @@ def integrate(objective: Objective, theta0: Array, settings: FlowSettings, rules
                     stop = run.restore(saved)
             stop = stop or rules.check(run.progress())
             if stop is None:
+                search = None  # of where the flow had been
                 _start(run, start, saved)
                 stop = _follow(run)
-            if run.file is not None and run.integrator is not None:
-                run.file.write(run.state(stop))
+            if run.file is not None and (run.integrator is not None or saved is None):
+                state = run.state(stop)
+                run.file.write(state)
         except KeyboardInterrupt:
             stop = StopReason.INTERRUPTED
-        return _outcome(run, stop)
+        outcome = _outcome(run, stop)
+        if run.file is not None and state is not None:
+            outcome.search_file = SearchFile(run.file, state, search)
+        return outcome
 
 
 def _check_start(problem: FlowProblem, start: FlowEvaluation) -> None:
@@ -217,6 +225,8 @@ def _check_start(problem: FlowProblem, start: FlowEvaluation) -> None:
 
 def _start(run: _Run, start: FlowEvaluation, saved: dict[str, Any] | None) -> None:
     """Make the integrator of the settings; an implicit one that fails at once is replaced."""
+    if saved is not None and saved["integrator"] is None:
+        saved = None  # no step was allowed
     method, problem, options = run.settings.method, run.problem, run.settings.options
     if saved is not None and run.statistics.method != method.name:
         method, options = SOLVERS[run.statistics.method], {}  # it had been replaced
