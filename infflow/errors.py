@@ -71,5 +71,9 @@ class MissingPackageError(InfflowError, ImportError):
     """An optional package is needed; the message says how to install it."""
 
 
+class ConfigurationError(InvalidValueError):
+    """A configuration file cannot be used; the message lists all of its errors with their lines."""
+
+
 class ClusterError(InfflowError, RuntimeError):
     """The machines that execute the runs of a sweep cannot be reached any more."""
