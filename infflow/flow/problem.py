@@ -94,12 +94,13 @@ class FlowProblem:
         chosen = self.objective if objective is None else objective
         self.gradients += 1
         self.hessians += order >= 2
+        if not np.isfinite(z).all():  # a stage that builds on one outside of the domain
+            return self._nowhere(order)
         try:
             value, gradient, hessian = chosen.evaluate(z if self._plain else self.theta_of(z), order)
         except LEFT_DOMAIN as error:
             self.outside = str(error)
-            n = self.size
-            return FlowEvaluation(math.nan, np.full(n, math.nan), np.full((n, n), math.nan) if order == 2 else None)
+            return self._nowhere(order)
         assert gradient is not None  # order >= 1
         if not math.isfinite(value):
             self.outside = self.outside or f"The loss is {value}."
@@ -111,6 +112,10 @@ class FlowProblem:
         if hessian is not None:
             hessian = hessian * self.scale * self.scale[:, None]
         return FlowEvaluation(value, gradient * self.scale, hessian)
+
+    def _nowhere(self, order: int) -> FlowEvaluation:
+        n = self.size
+        return FlowEvaluation(math.nan, np.full(n, math.nan), np.full((n, n), math.nan) if order == 2 else None)
 
     def accepted(self, z: Array, evaluation: FlowEvaluation, at: Array) -> tuple[FlowEvaluation, bool]:
         """Loss and gradient at an accepted point from an evaluation nearby, and whether they are exact.
@@ -130,6 +135,8 @@ class FlowProblem:
     def hvp(self, z: Array, v: Array) -> Array:
         """Hessian in z times v, both (n,)."""
         self.hvps += 1
+        if not np.isfinite(z).all():
+            return np.full(self.size, math.nan)
         try:
             if self._plain:
                 return self.objective.hvp(z, v)
