@@ -1,0 +1,293 @@
+r"""Minibatch Gauss-Newton with momentum: a least-squares method for many parameters and few samples at a time.
+
+With residuals r and Jacobian J of a minibatch, m rows and P parameters, a step is
+
+    p = argmin |r + J p|^2 + damping |p - momentum p_before|^2
+      = momentum p_before - J' (J J' + damping)^-1 (r + momentum J p_before),
+
+so that only the Gram matrix J J' of the rows (m, m) is factorised, never anything of size P. Directions that the present minibatch does not
+see go on from the steps before: with momentum 0 it is Kaczmarz's method, with momentum near one it approaches Gauss-Newton on
+all samples (G. Goldshlager, N. Abrahamsen and L. Lin, J. Comput. Phys. 516, 113351 (2024)). The damping, relative to the mean
+square of a row of J, follows the ratio of the actual to the predicted decrease on the minibatch (Levenberg-Marquardt).
+
+The objective is seen through :class:`Linearisation` only. One that knows the structure of its Jacobian can give Gram matrix and products
+without forming it; :class:`DenseLinearisation` takes any residuals and Jacobian, those of a :class:`~infflow.Net` with data included.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._validation import Array, as_integer, as_number, as_rng
+from ..errors import DivergedError, InvalidTypeError, InvalidValueError
+from ..stopping import Progress, Statistics, StopReason, StopRules
+from .problem import FixedPointProblem
+from .trust_region import SearchOutcome
+
+Index = NDArray[np.integer]
+
+#: Bounds of the ratio of the actual to the predicted decrease below and above which the damping grows and falls, and by what.
+SHRINK_BELOW, GROW_ABOVE = 0.25, 0.75
+RAISE, LOWER = 2.0, 0.8
+SMALLEST_DAMPING, LARGEST_DAMPING = 1e-14, 1e6
+_EPS = float(np.finfo(float).eps)
+
+
+class Linearisation(Protocol):
+    """Residuals r (m,) of some samples at one point, and products with their Jacobian J (m, P)."""
+
+    residuals: Array
+
+    def gram(self) -> Array:
+        """J J' (m, m)."""
+
+    def product(self, step: Array) -> Array:
+        """J times a step (P,)."""
+
+    def transposed_product(self, weights: Array) -> Array:
+        """J' times weights (m,)."""
+
+
+class SampledLeastSquares(Protocol):
+    """A sum of squares over samples."""
+
+    num_samples: int
+
+    def linearise(self, theta: Array, samples: Index) -> Linearisation:
+        """Residuals and Jacobian of these samples."""
+
+    def residuals(self, theta: Array, samples: Index) -> Array:
+        """Residuals (m,) alone."""
+
+
+@dataclass
+class DenseLinearisation:
+    """Residuals (m,) and their Jacobian (m, P) as arrays."""
+
+    residuals: Array
+    jacobian: Array
+
+    def gram(self) -> Array:
+        """J J' (m, m)."""
+        gram: Array = self.jacobian @ self.jacobian.T
+        return gram
+
+    def product(self, step: Array) -> Array:
+        """J times a step (P,)."""
+        return self.jacobian @ step
+
+    def transposed_product(self, weights: Array) -> Array:
+        """J' times weights (m,)."""
+        return weights @ self.jacobian
+
+
+class SubsetLeastSquares:
+    """An objective with ``subset(indices)``, ``residuals(theta)`` and ``jacobian(theta)``, such as a Net with data.
+
+    Parameters
+    ----------
+    problem : FixedPointProblem
+        The objective, and which of its parameters may move.
+
+    Raises
+    ------
+    InvalidTypeError
+        If the objective has no samples to choose from.
+    """
+
+    def __init__(self, problem: FixedPointProblem) -> None:
+        objective: Any = problem.objective
+        if not hasattr(objective, "subset"):
+            raise InvalidTypeError(
+                f"gauss_newton takes samples by turns, but {type(objective).__name__} has none: a Net with data, or an object with "
+                "subset(indices), residuals(theta) and jacobian(theta), is needed. Use optimizer='newton'."
+            )
+        self._problem, self._objective = problem, objective
+        self.num_samples = int(objective.num_samples if hasattr(objective, "num_samples") else len(objective.data.X))
+
+    def linearise(self, theta: Array, samples: Index) -> DenseLinearisation:
+        """Residuals and Jacobian of these samples with respect to the free parameters."""
+        part, problem = self._objective.subset(samples), self._problem
+        full = problem.theta_of(theta)
+        J = part.jacobian(full)
+        return DenseLinearisation(part.residuals(full), J if problem.all_free else J[:, problem.free])
+
+    def residuals(self, theta: Array, samples: Index) -> Array:
+        """Residuals (m,) alone."""
+        found: Array = self._objective.subset(samples).residuals(self._problem.theta_of(theta))
+        return found
+
+
+@dataclass
+class StepReport:
+    """What one step did: squares of the residuals before and after it, whether it was taken, damping of the next one."""
+
+    before: float
+    after: float
+    accepted: bool
+    damping: float
+
+
+class GaussNewtonSteps:
+    """The iteration: point, momentum and damping.
+
+    Parameters
+    ----------
+    objective : SampledLeastSquares
+    theta : (P,) array
+        Start.
+    momentum : float
+        Fraction of the last step that the next one starts from, in [0, 1).
+    damping : float
+        First damping, relative to the mean square of the rows of the Jacobian.
+    """
+
+    def __init__(self, objective: SampledLeastSquares, theta: Array, momentum: float, damping: float) -> None:
+        self.objective, self.theta = objective, np.array(theta)
+        self.momentum, self.damping = momentum, damping
+        self.last = np.zeros_like(self.theta)
+
+    def step(self, samples: Index) -> StepReport:
+        """One step on the given samples; not taken where the sum of their squares would grow."""
+        here = self.objective.linearise(self.theta, samples)
+        start = self.momentum * self.last
+        target = here.residuals + here.product(start)
+        weights = self._solve(here.gram(), target)
+        step = start - here.transposed_product(weights)
+        before = float(here.residuals @ here.residuals)
+        model = here.residuals + here.product(step)
+        trial = self.theta + step
+        residuals = self._residuals(trial, samples, len(target))
+        after = float(residuals @ residuals)
+        accepted = after <= before
+        self._adapt(before, after, before - float(model @ model))
+        self.theta, self.last = (trial, step) if accepted else (self.theta, np.zeros_like(step))
+        return StepReport(before, after, accepted, self.damping)
+
+    def _solve(self, gram: Array, target: Array) -> Array:
+        """(gram + damping)^-1 target, with more damping where rounding makes the matrix indefinite."""
+        from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+        diagonal = gram.ravel()[:: len(gram) + 1]
+        size = float(diagonal.mean())
+        while self.damping < LARGEST_DAMPING:
+            shifted = gram.copy()
+            shifted.ravel()[:: len(gram) + 1] += self.damping * size
+            try:
+                found: Array = cho_solve(cho_factor(shifted, overwrite_a=True, check_finite=False), target)
+            except LinAlgError:
+                self.damping = max(10.0 * self.damping, SMALLEST_DAMPING)
+                continue
+            return found
+        return np.zeros_like(target)
+
+    def _residuals(self, theta: Array, samples: Index, rows: int) -> Array:
+        try:
+            return self.objective.residuals(theta, samples)
+        except (DivergedError, FloatingPointError, OverflowError):
+            return np.full(rows, math.inf)
+
+    def _adapt(self, before: float, after: float, predicted: float) -> None:
+        ratio = (before - after) / predicted if predicted > 0.0 and math.isfinite(after) else -math.inf
+        if ratio < SHRINK_BELOW:
+            self.damping = min(self.damping * (RAISE if ratio > 0.0 else RAISE**2), LARGEST_DAMPING)
+        elif ratio > GROW_ABOVE:
+            self.damping = max(self.damping * LOWER, SMALLEST_DAMPING)
+
+
+def epochs(num_samples: int, batch_size: int, rng: np.random.Generator) -> Any:
+    """Minibatches without end: every pass takes each sample once, in a new order; the last minibatch of a pass may be smaller."""
+    while True:
+        order = rng.permutation(num_samples)
+        for start in range(0, num_samples, batch_size):
+            yield order[start : start + batch_size]
+
+
+def search(
+    problem: FixedPointProblem,
+    x: Array,
+    rules: StopRules,
+    batch_size: int | None = None,
+    momentum: float = 0.9,
+    damping: float = 1e-3,
+    seed: int = 0,
+) -> SearchOutcome:
+    """Search from ``x`` (n,) of the free parameters, as ``train(optimizer="gauss_newton")`` does.
+
+    Loss and gradient on all samples, by which the stop rules go, are evaluated after every pass over the samples.
+
+    Parameters
+    ----------
+    batch_size : int, optional
+        Samples of a step; all of them, up to 200, by default.
+    momentum, damping : float
+        See :class:`GaussNewtonSteps`.
+    seed : int
+        Of the order of the samples.
+    """
+    samples = SubsetLeastSquares(problem)
+    size = min(samples.num_samples, DEFAULT_BATCH if batch_size is None else batch_size)
+    per_pass = -(-samples.num_samples // size)
+    steps = GaussNewtonSteps(samples, x, momentum, damping)
+    batches = epochs(samples.num_samples, size, as_rng(seed))
+    statistics = Statistics("gauss_newton", rejected=0)
+    best, stop, count = (math.inf, np.array(x), math.inf), None, 0
+    with np.errstate(all="ignore"):
+        try:
+            while stop is None:
+                found = problem.evaluate(steps.theta, 1)
+                if not math.isfinite(found.value) and count == 0:
+                    raise InvalidValueError(f"the loss at the start of the search is not finite. {problem.outside}")
+                norm = float(np.abs(found.gradient).max())  # type: ignore[arg-type]
+                if found.value < best[0]:
+                    best = (found.value, steps.theta.copy(), norm)
+                theta = problem.theta_of(steps.theta)
+                stop = rules.check(Progress("newton", count, math.nan, theta, found.value, norm))
+                if stop is None and statistics.steps and _at_rounding(steps):
+                    stop = StopReason.ROUNDING_FLOOR
+                for _ in range(per_pass if stop is None else 0):
+                    report = steps.step(next(batches))
+                    statistics.factorizations = (statistics.factorizations or 0) + 1
+                    count += report.accepted
+                    statistics.rejected = (statistics.rejected or 0) + (not report.accepted)
+                    if count >= rules.max_steps or rules.elapsed() >= rules.max_time:
+                        break
+                statistics.steps = count
+        except KeyboardInterrupt:
+            stop = StopReason.INTERRUPTED
+    statistics.stop_reason, statistics.gradients = stop or StopReason.SOLVER_FAILED, problem.gradients
+    statistics.wall_time = rules.elapsed()
+    value, theta, norm = best
+    return SearchOutcome(np.array(problem.theta_of(theta)), value, norm, 4.0 * _EPS * abs(value), statistics)
+
+
+#: Samples of a step of :func:`search` where none are given.
+DEFAULT_BATCH = 200
+
+
+def _at_rounding(steps: GaussNewtonSteps) -> bool:
+    """Whether steps do not change the parameters any more, or are refused at every damping."""
+    unchanged = np.abs(steps.last).max() <= _EPS * np.abs(steps.theta).max()
+    return bool(unchanged and (steps.last.any() or steps.damping >= LARGEST_DAMPING))
+
+
+def check_momentum(name: str, value: Any) -> float:
+    """A number in [0, 1)."""
+    number = as_number(name, value, minimum=0.0)
+    if number >= 1.0:
+        raise InvalidValueError(f"{name} is {number:g}; it must be below 1.")
+    return number
+
+
+#: Checks of the options of ``train(optimizer="gauss_newton", optimizer_options={...})``.
+OPTIONS = {
+    "batch_size": lambda name, value: as_integer(name, value, minimum=1),
+    "momentum": check_momentum,
+    "damping": lambda name, value: as_number(name, value, minimum=0.0, strict=True),
+    "seed": lambda name, value: as_integer(name, value, minimum=0),
+}
