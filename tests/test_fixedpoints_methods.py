@@ -138,6 +138,20 @@ def test_steihaug_reaches_the_minimum_and_stops_at_the_boundary():
     assert half.predicted >= 0.5 * solve_subproblem(values, g @ vectors, 1.0).predicted
 
 
+def test_steihaug_ends_in_time_with_a_step_of_descent():
+    values = np.logspace(-8, 0, 400)
+    products, g = [], np.ones(400)
+
+    def product(v):
+        products.append(v)
+        return values * v
+
+    trial = SteihaugModel(product, g, 0.0, hurry=lambda: len(products) >= 7).solve(1e100)
+    assert len(products) == 7 and not trial.on_boundary
+    np.testing.assert_allclose(trial.predicted, -(g @ trial.step + (values * trial.step) @ trial.step / 2), rtol=1e-12)
+    assert trial.predicted > 0.5 * g @ g  # at least that of the first piece, steepest descent
+
+
 def test_steihaug_follows_negative_curvature():
     H = np.diag([-1.0, 2.0])
     model = SteihaugModel(lambda v: H @ v, np.array([1e-3, 1.0]), 1e-12)

@@ -13,6 +13,7 @@ import numpy as np
 
 from .._validation import Array
 from ..objective import Evaluation
+from ..stopping import StopRules
 from .directions import TrialStep
 from .problem import FixedPointProblem
 
@@ -43,10 +44,18 @@ class SteihaugModel:
     gradient : (n,) array
     tolerance : float
         The path ends where the gradient of the model has fallen to this length.
+    hurry : callable
+        Whether the path shall end at once: the time is up. Its end is a step of descent wherever that is.
     """
 
-    def __init__(self, product: Callable[[Array], Array], gradient: Array, tolerance: float) -> None:
-        self._product, self._tolerance = product, tolerance
+    def __init__(
+        self,
+        product: Callable[[Array], Array],
+        gradient: Array,
+        tolerance: float,
+        hurry: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._product, self._tolerance, self._hurry = product, tolerance, hurry
         self.lowest = self.largest = 0.0
         n = len(gradient)
         self._limit = max(10, min(2 * n, _PATH_NUMBERS // (2 * n)))
@@ -60,7 +69,7 @@ class SteihaugModel:
         """The point where the path ends or leaves the radius."""
         for number in range(self._limit):
             if number == len(self._path):
-                if self._complete:
+                if self._complete or (number and self._hurry()):
                     break
                 self._extend()
             piece = self._path[number]
@@ -109,8 +118,8 @@ class KrylovNewton:
 
     order = 1
 
-    def __init__(self, problem: FixedPointProblem) -> None:
-        self.problem = problem
+    def __init__(self, problem: FixedPointProblem, rules: StopRules) -> None:
+        self.problem, self.rules = problem, rules
         self.factorizations = 0
         self._first: float | None = None
 
@@ -120,4 +129,7 @@ class KrylovNewton:
         size = float(np.sqrt(gradient @ gradient))
         self._first = self._first or size
         forcing = min(0.1, math.sqrt(size / self._first)) if self._first else 0.1
-        return SteihaugModel(self.problem.linearize(x), gradient, forcing * size)
+        return SteihaugModel(self.problem.linearize(x), gradient, forcing * size, self._is_late)
+
+    def _is_late(self) -> bool:
+        return self.rules.elapsed() >= self.rules.max_time

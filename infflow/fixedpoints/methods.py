@@ -103,7 +103,7 @@ def _newton(
     problem: FixedPointProblem, x: Array, rules: StopRules, linear_solver: str = "", radius: float = 1.0
 ) -> SearchOutcome:
     dense = linear_solver == "dense" or (not linear_solver and len(x) <= DENSE_NEWTON)
-    direction = ExactNewton() if dense else KrylovNewton(problem)
+    direction = ExactNewton() if dense else KrylovNewton(problem, rules)
     return TrustRegion(problem, direction, rules, radius).run("newton" if dense else "newton_cg", x)
 
 

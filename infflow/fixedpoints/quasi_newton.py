@@ -57,12 +57,9 @@ class QuasiNewton:
                 self._accepted(x)
                 if self.stop is None:
                     message = self._minimise(x)
-                    self.stop = self.stop or self._own_reason()
-                    statistics.note = message
-                    if self.stop is StopReason.ROUNDING_FLOOR:
-                        statistics.note = (
-                            "that is, of losses; optimizer='newton' also goes by gradients and may come nearer"
-                        )
+                    if self.stop is None:
+                        self.stop = self._own_reason()
+                        statistics.note = _FLOOR_OF_LOSSES if self.stop.converged else message
             except KeyboardInterrupt:
                 self.stop = StopReason.INTERRUPTED
         statistics.stop_reason = self.stop or StopReason.SOLVER_FAILED
