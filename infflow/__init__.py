@@ -11,7 +11,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from . import compile_cache
 from ._version import __version__
+
+compile_cache.ensure()
 
 # Public name -> module that defines it.
 _HOME = {
@@ -70,7 +73,7 @@ _HOME = {
 }
 
 # Modules that are reached as attributes, ``inf.io`` and so on, and loaded when they are.
-_MODULES = ("plotting", "sklearn", "surrogates")
+_MODULES = ("io", "plotting", "sklearn", "surrogates")
 
 __all__ = ["__version__", *_HOME]
 
