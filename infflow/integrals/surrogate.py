@@ -239,11 +239,12 @@ class SurrogateEvaluator(PairEvaluator):
         r1, r2 = np.sqrt(C11), np.sqrt(C22)
         u = float(np.clip(C12 / (r1 * r2), -1.0, 1.0)) if r1 * r2 > 0 else 0.0
         who = " and ".join(dict.fromkeys(self.labels[k[row]] for k in (self.i, self.j)))
+        verb = "lie" if self.i[row] != self.j[row] else "lies"
         where = f"r1 = {r1:.6g}, r2 = {r2:.6g}, u = {u:.6g}"
         if b1 or b2:
             where += f", b1 = {b1:.6g}, b2 = {b2:.6g}"
         return OutsideDomainError(
-            f"{who} lie outside of the domain of the surrogate for {found.name} ({found.r_min:g} <= r <= {found.r_max:g}, no biases): "
+            f"{who} {verb} outside of the domain of the surrogate for {found.name} ({found.r_min:g} <= r <= {found.r_max:g}, no biases): "
             f"{where}. Use outside='exact' to evaluate such pairs exactly, or method='auto'."
         )
 
@@ -303,12 +304,19 @@ class SurrogateMoments:
         column, factor, what = MOMENTS[orders]
         det = (r1 * r2) ** 2 * (1.0 - u) * (1.0 + u)
         value = factor * found.form.jet(r1 * r1, r1 * r2 * u, r2 * r2, det=det)[column]
-        scale = np.sqrt(found.form.single(r1 * r1)[:, 0] * found.form.single(r2 * r2)[:, 0])
+        scale = _size(found.form, r1, orders[0]) * _size(found.form, r2, orders[1])
         return Estimate(value, np.full_like(value, found.largest_error(what)), scale, value.size)
 
     def mean(self, f: Activation, r: Array, b: Array, order: int, rtol: float) -> Estimate:
         """Not defined."""
         raise MethodError("a surrogate stands for pairs of neurons; E f(h) is not one of them. Use method='auto'.")
+
+
+def _size(form: SurrogateForm, r: Array, order: int) -> Array:
+    """Root of E f^(p)^2, of at most the second derivative."""
+    C = r * r
+    squares: Array = form.jet(C, C, C, det=np.zeros_like(C))[(0, 2, 7)[min(order, 2)]]
+    return np.sqrt(np.maximum(squares, 0.0))
 
 
 def _find(activation: Activation) -> Surrogate | None:

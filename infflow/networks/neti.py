@@ -412,7 +412,7 @@ class _MappedLoss:
         """What evaluates the integrals; where students have biases, no pair of theirs has a surrogate."""
         if net.method != "surrogate":
             return net.method
-        if self._hidden_bias or self._mean is not None:
+        if self._hidden_bias or (self._mean is not None and self._mean.any()):
             if net.outside == "exact":
                 return "auto"
             what = (

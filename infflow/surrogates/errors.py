@@ -1,8 +1,8 @@
-"""How far a surrogate is from the exact integrals, as it enters networks.
+"""How far a surrogate is from the exact integrals, as networks feel it.
 
-Phi(w1, w2) = E[f(w1.x) f(w2.x)] is a function of two weight vectors in their plane. The errors of its value, of its gradient
-(4 numbers, Euclidean norm) and of its Hessian (4 x 4, Frobenius norm) say what a surrogate does to a network, where derivatives
-in r or u would say what it does to coordinates: the largest of them, in u near |u| = 1, has no weight there.
+Phi(w1, w2) = E[f(w1.x) f(w2.x)] is a function of two weight vectors in D = 6 inputs. The errors of its value, of its gradient
+(Euclidean norm) and of its Hessian with respect to both (Frobenius norm) say what a surrogate does to a network, where
+derivatives in r or u would say what it does to coordinates: the largest of them, in u near |u| = 1, has no weight there.
 """
 
 from __future__ import annotations
@@ -16,18 +16,20 @@ from .._validation import Array
 from ..activations import Activation
 from ..integrals import closed
 from ..integrals.evaluators import Arguments, PairEvaluator
-from ..integrals.jets import F04, F11, F13, F22, F31, F40, J00, J02, J11, J20
+from ..integrals.jets import F04, F11, F40, J00, J02, J11, J20
 from ..integrals.surrogate import SurrogateMethod, own_jets, pair_jets
 from ..integrals.surrogate_files import Surrogate
 from ..integrals.surrogate_form import SurrogateForm
 from ..networks.infinite import PopulationLoss, Units
+from ..surrogate_training import points as training_points
+from ..surrogate_training.points import INPUT_DIM, WEIGHT_SIZE, PointSet
 
 #: What is measured, in the order of the columns of errors.
 QUANTITIES = ("value", "gradient", "hessian")
 #: Points and seed of the held-out set of a card.
 HELD_OUT, HELD_OUT_SEED = 20_000, 20_240
-#: Networks of a card: 4 students, 5 teachers, 6 inputs, all weights 0.7 x standard normal.
-NETWORKS, STUDENTS, TEACHERS, INPUTS, SIZE = 100, 4, 5, 6, 0.7
+#: Networks of a card: their number, and how many students and teachers each has.
+NETWORKS, STUDENTS, TEACHERS = 100, 4, 5
 # Tolerance of the exact integrals, far below the errors of surrogates.
 _RTOL = 1e-12
 _CHUNK = 2000
@@ -58,7 +60,7 @@ def sample_points(n: int, r_min: float, r_max: float, rng: np.random.Generator) 
     u = np.cos(angle)
     u = np.where(kind == 5, rng.choice([-1.0, 1.0], n), u)
     r2 = np.where(kind == 6, r1, r2)
-    w1, w2 = SIZE * rng.normal(size=(2, n, INPUTS))
+    w1, w2 = WEIGHT_SIZE * rng.normal(size=(2, n, INPUT_DIM))
     network = (kind == 7) | (kind == 8)
     lengths = np.linalg.norm(w1, axis=1), np.linalg.norm(w2, axis=1)
     r1, r2 = (np.where(network, np.clip(a, r_min, r_max), r) for a, r in zip(lengths, (r1, r2), strict=True))
@@ -92,7 +94,11 @@ def _errors(form: SurrogateForm, activation: Activation, points: Points) -> Arra
     zeros = np.zeros(n)
     exact = PairEvaluator([activation] * (2 * n), i, j, _exact_method(activation), _RTOL)
     args = Arguments(np.stack([C11, C12, C22, zeros, zeros, det]), np.concatenate([C11, C22]), np.zeros(2 * n))
-    return in_weights(found - exact(args, 2), points)
+    difference = found - exact(args, 2)
+    pairs = PointSet(r1, r2, u, np.sqrt((1.0 - u) * (1.0 + u)))
+    out: Array = training_points.errors(pairs, difference[:, training_points.FRAME].T).T
+    out[own] = own_errors(r1[own], difference[own])
+    return out
 
 
 def _exact_method(activation: Activation) -> str:
@@ -100,42 +106,12 @@ def _exact_method(activation: Activation) -> str:
     return "closed" if closed.is_defined(activation) else "auto"
 
 
-def in_weights(jets: Array, points: Points) -> Array:
-    """Size ``(n, 3)`` of value, gradient and Hessian with respect to two weights in their plane, from jets ``(n, 21)``.
-
-    Of a neuron with itself there is one weight only, and with it the gradient (2 numbers) and the Hessian (2 x 2).
-    """
-    r1, r2, u, own = points
-    s = np.sqrt((1.0 - u) * (1.0 + u))
-    zero = np.zeros_like(u)
-    w1, w2 = np.stack([r1, zero], 1), np.stack([r2 * u, r2 * s], 1)
-    a, b = np.stack([zero, r2 * s], 1), np.stack([r1 * s * s, -r1 * u * s], 1)
-
-    def outer(x: Array, y: Array) -> Array:
-        return x[:, :, None] * y[:, None, :]
-
-    def times(column: int, matrix: Array) -> Array:
-        return jets[:, column, None, None] * matrix
-
-    one = np.broadcast_to(np.eye(2), (len(u), 2, 2))
-    first = jets[:, [J20]] * w1 + jets[:, [J11]] * w2
-    second = jets[:, [J02]] * w2 + jets[:, [J11]] * w1
-    ww = times(J20, one) + times(F40, outer(w1, w1)) + times(F31, outer(w1, a) + outer(a, w1)) + times(F22, outer(a, a))
-    vv = times(J02, one) + times(F04, outer(w2, w2)) + times(F13, outer(w2, b) + outer(b, w2)) + times(F22, outer(b, b))
-    wv = (
-        times(J11, one)
-        + times(F11, outer(w1, w2))
-        + times(F31, outer(w1, b))
-        + times(F13, outer(a, w2))
-        + times(F22, outer(a, b))
-    )
-    gradient = np.linalg.norm(np.concatenate([first, second], axis=1), axis=1)
-    hessian = np.sqrt(sum(weight * (block**2).sum(axis=(1, 2)) for weight, block in ((1.0, ww), (1.0, vv), (2.0, wv))))
-    # w1 = w2 = w: d/dw = first + second, and all four blocks in one
-    gradient = np.where(own, np.linalg.norm(first + second, axis=1), gradient)
-    together = ww + vv + wv + wv.transpose(0, 2, 1)
-    hessian = np.where(own, np.sqrt((together**2).sum(axis=(1, 2))), hessian)
-    return np.stack([np.abs(jets[:, J00]), gradient, hessian], axis=1)
+def own_errors(r: Array, jets: Array) -> Array:
+    """Sizes ``(n, 3)`` of T(w.w), its gradient 2 T' w and its Hessian 2 T' 1 + 4 T'' w w' in D inputs, from jets of T."""
+    slope = jets[:, J20] + 2.0 * jets[:, J11] + jets[:, J02]  # 2 T', of which evaluators define the sum only
+    curvature = (jets[:, F40] + 2.0 * jets[:, F11] + jets[:, F04]) * r**2  # 4 T'' r^2
+    hessian = np.sqrt((INPUT_DIM - 1) * slope**2 + (slope + curvature) ** 2)
+    return np.stack([np.abs(jets[:, J00]), np.abs(slope) * r, hessian], axis=1)
 
 
 def summary(errors: Array) -> dict[str, dict[str, float]]:
@@ -162,13 +138,15 @@ def network_errors(form: SurrogateForm, activation: Activation, n: int, rng: np.
 
     Gradient and Hessian are with respect to hidden and output weights, their sizes Euclidean norms.
     """
-    given = Surrogate(form, {}, *domain(form), Path())
+    given = Surrogate(form, {}, 0.0, np.inf, Path())
     methods = (SurrogateMethod(given=given), _exact_method(activation))
     none = np.zeros(1)
     found = []
     for _ in range(n):
         student, teacher = (
-            Units(SIZE * rng.normal(size=(k, INPUTS)), np.zeros(k), SIZE * rng.normal(size=(k, 1)), none)
+            Units(
+                WEIGHT_SIZE * rng.normal(size=(k, INPUT_DIM)), np.zeros(k), WEIGHT_SIZE * rng.normal(size=(k, 1)), none
+            )
             for k in (STUDENTS, TEACHERS)
         )
         results = []
