@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from . import converge, info, integral, study, surrogates
+from . import converge, info, integral, study, surrogates, sweep, train
 
 app = typer.Typer(
     help="Teacher-student neural networks in the limit of infinite Gaussian data.",
@@ -17,6 +17,13 @@ app = typer.Typer(
     rich_markup_mode=None,  # else the brackets of E[f g] are taken for markup
 )
 
-for command in (converge.converge, study.study, integral.integral, info.info):  # in the order of --help
+for command in (  # in the order of --help
+    train.train,
+    sweep.sweep,
+    converge.converge,
+    study.study,
+    integral.integral,
+    info.info,
+):
     app.command()(command)
 app.add_typer(surrogates.app, name="surrogates")

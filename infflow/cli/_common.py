@@ -7,15 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ..errors import DivergedError, InfflowError, SolverFailedError, StorageError
+from ..errors import ClusterError, DivergedError, InfflowError, InvalidValueError, SolverFailedError, StorageError
 
 JsonOutput = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
-_FAILURES = (DivergedError, SolverFailedError, StorageError)  # of the computation; other errors are of the arguments
+_FAILURES = (
+    ClusterError,
+    DivergedError,
+    SolverFailedError,
+    StorageError,
+)  # of the computation; other errors are of the arguments
 
 
 def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
@@ -33,3 +39,13 @@ def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(1) from None
 
     return wrapped
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for output, at once and not after minutes."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidValueError(
+            f"cannot make the folder {folder}: {error.strerror}. Give another one with --out."
+        ) from error

@@ -1,0 +1,64 @@
+"""What a long command says while it works: one line per event where no terminal shows a bar."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from types import FrameType
+from typing import Any
+
+import typer
+
+from ..stopping import Progress
+
+EVERY = 10.0  #: seconds between two lines about the same stage
+
+
+def say(text: str) -> None:
+    """One line to the standard error, which leaves the standard output to results."""
+    typer.echo(text, err=True)
+
+
+def on_terminal() -> bool:
+    """Whether a bar can be shown."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+class Watcher:
+    """The callback of ``train``: says where the run is, and ends it after the first Ctrl-C, so that its state is saved.
+
+    A second Ctrl-C ends it at once.
+    """
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._stage = ""
+        self._said = 0.0
+        self.interrupted = False
+
+    def __enter__(self) -> Watcher:
+        self._main = threading.current_thread() is threading.main_thread()
+        if self._main:
+            self._before = signal.signal(signal.SIGINT, self._interrupt)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._main:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True
+        say("infflow: stopping after this step; press Ctrl-C again to stop at once")
+
+    def __call__(self, now: Progress) -> Any:
+        """True to stop."""
+        changed = now.stage != self._stage
+        if not self._quiet and (changed or time.monotonic() - self._said > EVERY):
+            self._stage, self._said = now.stage, time.monotonic()
+            when = f"t {now.t:.4g}, " if now.stage == "flow" else ""
+            say(f"{now.stage}: step {now.step}, {when}loss {now.loss:.6g}, gradient norm {now.gradient_norm:.2g}")
+        return self.interrupted
