@@ -157,8 +157,9 @@ def _run_all(net: Any, starts: list[Any], n_jobs: int, arguments: dict[str, Any]
         for theta in starts:
             yield _run(net, theta, arguments)
         return
-    from joblib import Parallel, delayed, parallel_config
+    from joblib import Parallel, delayed, effective_n_jobs, parallel_config
 
+    n_jobs = min(effective_n_jobs(n_jobs), len(starts))  # no more processes than have something to do
     with parallel_config(backend="loky", inner_max_num_threads=1):
         jobs = Parallel(n_jobs=n_jobs, return_as="generator", pre_dispatch="3*n_jobs")
         yield from jobs(delayed(_run_alone)(net, theta, arguments) for theta in starts)

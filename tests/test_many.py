@@ -79,6 +79,22 @@ def test_workers_use_one_thread():
         assert (seen[:, :2] == 1).all() and (seen[:, 2] != os.getpid()).all()
 
 
+def test_no_more_processes_than_starts(monkeypatch):
+    import joblib
+
+    asked = []
+
+    class Recorder(joblib.Parallel):
+        def __init__(self, n_jobs, **options):
+            asked.append(n_jobs)
+            super().__init__(n_jobs=1, return_as="generator")
+
+    monkeypatch.setattr(joblib, "Parallel", Recorder)
+    net = teacher_student()
+    assert len(train_many(net, starts(net, 2), n_jobs=10**6, max_steps_flow=2, max_steps_newton=0)) == 2
+    assert asked == [2]
+
+
 def test_errors_of_arguments_are_raised():
     net = teacher_student()
     with pytest.raises(UnknownNameError, match="Did you mean 'rodas5p'"):
