@@ -17,7 +17,9 @@ from .points import PointSet, row_weights, to_frame
 WIDTH = 96
 #: Weights of value, gradient and Hessian in the objective, and in the last solve of the output layer.
 TRAINING_WEIGHTS = (1.0, 1.0, 0.3)
-FINAL_WEIGHTS = (100.0, 10.0, 0.3)
+FINAL_WEIGHTS = (10.0, 3.0, 0.3)
+#: Errors at a point count by 1/(1 + r1 r2/LARGE): twice the r1 r2 of the networks for which a surrogate is made.
+LARGE = 6.0
 
 
 def arguments(points: PointSet) -> Arguments:
@@ -66,7 +68,8 @@ class PartProblem:
 
     def objective(self, weights: tuple[float, float, float], scale: float) -> SobolevObjective:
         """The Sobolev objective for a perceptron whose output is multiplied by ``scale``."""
-        roots = row_weights(self.points, weights)
+        importance = 1.0 / (1.0 + self.points.r1 * self.points.r2 / LARGE)
+        roots = row_weights(self.points, weights) * importance[:, None, None]
         rows = roots @ self._frame @ self._prefactor
         targets = np.einsum("nab,bn->na", roots, self.difference) / scale
         return SobolevObjective(self.features, rows, targets, shapes(self.features.shape[2]))

@@ -24,6 +24,7 @@ from .objective import Index, Layer, SobolevObjective, split
 from .points import PointSet, errors, exact_parts, sample_points, to_frame, upper_triangle
 from .problem import (
     FINAL_WEIGHTS,
+    LARGE,
     TRAINING_WEIGHTS,
     WIDTH,
     PartProblem,
@@ -53,7 +54,7 @@ class Recipe:
 
     points: int = 8000
     held_out: int = 2000
-    steps: int = 500
+    steps: int = 320
     batch: int = 120
     momentum: float = 0.95
     damping: float = 1e-3
@@ -224,7 +225,7 @@ class _Training:
         return chosen
 
     def _last_solve(self, problem: PartProblem, theta: Array, scale: float) -> list[tuple[Array, Array]]:
-        """The output layer by one linear least-squares solve at all points, with the weights of the bars."""
+        """The output layer by one linear least-squares solve at all points."""
         objective = problem.objective(FINAL_WEIGHTS, scale)
         hidden = split(theta, objective.shapes)[:2]
         W, b = solve_output(objective, hidden)
@@ -256,7 +257,12 @@ class _Training:
         return {
             "infflow": __version__,
             "seed": self.seed,
-            "recipe": {**asdict(self.recipe), "weights": list(TRAINING_WEIGHTS), "last_weights": list(FINAL_WEIGHTS)},
+            "recipe": {
+                **asdict(self.recipe),
+                "weights": list(TRAINING_WEIGHTS),
+                "last_weights": list(FINAL_WEIGHTS),
+                "large": LARGE,
+            },
             "optimizer": "minibatch Gauss-Newton with momentum; output layer by least squares",
             "parts": report,
             "processor_seconds": self.state["cpu"],
