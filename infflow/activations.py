@@ -337,6 +337,11 @@ class _CallableKernel:
                 f"The function for {label} failed on an array of shape {x.shape}: {error}. It must be vectorised"
                 " (numpy functions instead of those of math; numpy.where instead of if), or wrap it in numpy.vectorize."
             ) from error
+        except Exception as error:
+            error.add_note(
+                f"Raised by the function for {label}, called on {x.size} points from {x.min(initial=np.inf):.17g} to {x.max(initial=-np.inf):.17g}."
+            )
+            raise
         if y.shape != x.shape:
             raise ShapeError(
                 f"The function for {label} returned shape {y.shape} for an input of shape {x.shape}; the same shape is needed."

@@ -389,3 +389,12 @@ def test_pickles_by_recipe():
             a.max_order,
         )
         np.testing.assert_array_equal(b.derivative(x, 1), a.derivative(x, 1))
+
+
+def test_an_exception_of_a_callable_says_whose_it_is():
+    def fails(x):
+        raise ZeroDivisionError("own")
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        Activation.from_callable("broken", fails)
+    assert "the function for activation 'broken', called on" in caught.value.__notes__[0]

@@ -25,6 +25,7 @@ from infflow.integrals import cubature
 from infflow.integrals.evaluators import Arguments, PairEvaluator
 from infflow.integrals.jets import COLUMNS
 from infflow.integrals.methods import EVALUATORS, Estimate, Points
+from infflow.integrals.moments import gaussian_mean, gaussian_moment
 
 AGREEMENT = 1e-11
 DATA = Path(__file__).parent / "data" / "gaussian_moments.json"
@@ -246,3 +247,18 @@ def test_closed_forms_and_series_agree_anywhere(f, g, r, u, b, orders):
 @given(**drawn)
 def test_cubature_agrees_with_the_others(f, g, r, u, b, orders):
     check_agreement(("closed", "hermite", "cubature"), f, g, (*r, u, *b), orders)
+
+
+def test_a_series_of_a_function_that_grows_too_fast():
+    """No number comes back, though the method was named: E exp(2 h^2) is infinite for a variance above 1/4."""
+    f = Activation.from_sympy("fast", "exp(x**2)")
+    for call in (
+        lambda: gaussian_moment(f, "erf", 1.0, 1.0, 0.1, method="hermite"),
+        lambda: gaussian_moment("erf", f, 1.0, 1.0, 0.1),
+        lambda: gaussian_mean(f, 1.0, method="hermite"),
+    ):
+        with pytest.raises(InvalidValueError, match="'fast' grows too fast"):
+            call()
+    pair = Arguments(np.array([[1.0], [0.1], [1.0], [0.0], [0.0], [0.99]]), np.ones(2), np.zeros(2))
+    with pytest.raises(InvalidValueError, match="'fast' grows too fast"):
+        PairEvaluator([f, resolve("erf")], np.array([0]), np.array([1]), "hermite")(pair, 0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+from pathlib import Path
 
 import gaussian_reference as reference
 import mpmath
@@ -11,6 +13,7 @@ import pytest
 import sympy
 from sympy import asin, pi, sqrt
 
+from infflow.activations import Activation
 from infflow.errors import InvalidTypeError, InvalidValueError, MethodError, UnknownNameError
 from infflow.integrals.formulas import BivariateNormalCDF, closed_form, symbols
 
@@ -336,14 +339,55 @@ def test_waves_of_the_literature():
     assert closed_form("exp", "sin") == sympy.exp(C11 / 2 - C22 / 2) * sympy.sin(C12)
 
 
+# -- elu and selu -------------------------------------------------------------------------------------
+
+VECTORS = json.loads((Path(__file__).parent / "data" / "gaussian_moments.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("pair", [("elu", "elu"), ("selu", "erf")])
+def test_one_sided_exponentials_against_the_test_vectors(pair):
+    """20 digits, with biases, of values and derivatives."""
+    rows = [row[2:] for row in VECTORS["moments"] if tuple(row[:2]) == pair]
+    for r1, r2, u, means1, means2, exact in rows[1:2]:
+        r1, r2, u = (sympy.Rational(x) for x in (r1, r2, u))  # exactly the float64 numbers
+        point = {C11: r1**2, C22: r2**2, C12: r1 * r2 * u, b1: sympy.Rational(means1), b2: sympy.Rational(means2)}
+        for orders in ((0, 0), (2, 1)):
+            expected = mpmath.mpf(exact[VECTORS["orders"].index(list(orders))])
+            found = closed_form(*pair, biases=True, derivatives=orders).subs(point, simultaneous=True)
+            assert abs(mpmath.mpf(str(found.evalf(22))) - expected) <= mpmath.mpf("1e-20"), (point, orders)
+
+
+def test_one_sided_exponentials_in_one_dimension():
+    tail = (1 - sympy.erf(sqrt(C / 2))) / 2
+    assert same(closed_form("elu"), sqrt(C / (2 * pi)) + sympy.exp(C / 2) * tail - sympy.Rational(1, 2))
+    form = closed_form("exp", "elu")  # a shift of the mean by C12
+    shifted = closed_form("elu", biases=True).subs({C: C22, b: C12}, simultaneous=True) * sympy.exp(C11 / 2)
+    point = {C11: sympy.Rational(1, 3), C12: sympy.Rational(1, 7), C22: sympy.Rational(3, 2)}
+    assert abs((form - shifted).subs(point).evalf(30)) < 1e-28
+
+
+def test_overlap_with_one_sided_exponentials():
+    """E[f'(h1) h2 g(h3)] by Stein's lemma."""
+    form = closed_form("elu", "h", "relu")
+    C13, C23, C33 = symbols.C13, symbols.C23, symbols.C33
+    parts = [
+        closed_form("elu", "relu", derivatives=orders).subs({C22: C33, C12: C13}, simultaneous=True)
+        for orders in ((2, 0), (1, 1))
+    ]
+    numbers = {C11: 1.3, C12: 0.2, C13: -0.4, C23: 0.3, C33: 0.9}
+    assert float((form - C12 * parts[0] - C23 * parts[1]).subs(numbers).evalf()) == pytest.approx(0.0, abs=1e-14)
+
+
 # -- errors -------------------------------------------------------------------------------------------
 
 
 def test_activation_without_closed_form():
-    with pytest.raises(MethodError, match=r"(?s)'elu' has no closed-form.*gaussian_moment"):
-        closed_form("relu", "elu")
-    with pytest.raises(MethodError, match="sine and cosine have closed forms with polynomials"):
-        closed_form("relu", "sin")
+    own = Activation.from_callable("own", np.tanh)
+    with pytest.raises(MethodError, match=r"(?s)'own' has no closed-form.*gaussian_moment"):
+        closed_form("relu", own)
+    for partner in ("relu", "elu"):
+        with pytest.raises(MethodError, match="sine and cosine have closed forms with polynomials"):
+            closed_form(partner, "sin")
     with pytest.raises(MethodError, match="'softplus' is a finite mixture"):
         closed_form("softplus", "erf")
 
@@ -352,6 +396,7 @@ def test_activation_without_closed_form():
     ("error", "call"),
     [
         (UnknownNameError, lambda: closed_form("rellu")),
+        (InvalidValueError, lambda: closed_form()),
         (InvalidValueError, lambda: closed_form("relu", "erf", "relu")),
         (InvalidValueError, lambda: closed_form("relu", "h", "relu", derivatives=(1, 1))),
         (InvalidValueError, lambda: closed_form("relu", "h", "relu", "relu")),

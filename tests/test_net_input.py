@@ -163,9 +163,9 @@ def test_predict_and_other_data(net):
         loss(net, np.zeros(9), np.zeros((4, 2)), np.zeros(3))
 
 
-@pytest.mark.parametrize("order", [-1, 3, "two", None])
+@pytest.mark.parametrize("order", [-1, 3, "two", None, True, 1.0])
 def test_order(net, order):
-    with pytest.raises(errors.InvalidValueError, match="0, 1 or 2"):
+    with pytest.raises((errors.InvalidValueError, errors.InvalidTypeError), match="order is"):
         net.evaluate(np.zeros(9), order)
 
 

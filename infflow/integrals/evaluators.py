@@ -362,12 +362,22 @@ class PairEvaluator:
     def _warn(self, rows: Index) -> None:
         worst = rows[int(np.argmax(self.report.bound[rows]))]
         f, g = (self.activations[k[worst]].name for k in (self.i, self.j))
+        if not self.report.bound[worst] < 1.0 and self._last is not None:
+            for k in (self.i[worst], self.j[worst]):
+                check_growth(self.activations[k], self._last.C[k : k + 1], self._last.b[k : k + 1])
         remedy = "" if self.method == "auto" else " or use method='auto'"
         warnings.warn(
             f"the error bound {self.report.bound[worst]:.1e} of the Gaussian integrals of {f} and {g} misses rtol={self.rtol:g}. Raise rtol{remedy}.",
             AccuracyWarning,
             stacklevel=_user_level(),
         )
+
+
+def check_growth(f: Activation, C: Array, b: Array) -> None:
+    """Refuse neurons of an activation whose E f(h)^2 is infinite or beyond float64; for results that tell nothing."""
+    from . import distributions  # scipy.integrate is loaded where it is needed only
+
+    distributions.reach(f, np.sqrt(C), b, 0, 1e-10)
 
 
 def _user_level() -> int:

@@ -31,9 +31,11 @@ import sympy
 from sympy import Expr, Integer, Rational, exp, pi, sqrt
 
 from .._validation import as_integer
+from ..activation_kernels import SELU_ALPHA, SELU_SCALE
 from ..activations import Activation, resolve
 from ..errors import InvalidTypeError, InvalidValueError, MethodError
-from . import symbolic
+from . import one_sided, symbolic
+from .normal_functions import BivariateNormalCDF
 
 __all__ = ["BivariateNormalCDF", "closed_form", "symbols"]
 
@@ -63,104 +65,19 @@ def _symbol(name: str) -> sympy.Symbol:
 symbols = Symbols(*(_symbol(name) for name in Symbols._fields))
 
 
-class BivariateNormalCDF(sympy.Function):
-    r"""``P(x < h, y < k)`` of standard normal x, y with correlation rho, as a sympy function.
-
-    It differentiates with respect to all three arguments, is evaluated by ``evalf`` to any number of digits,
-    and reduces to elementary functions where it can (``h = k = 0``, ``rho = 0``, infinite arguments).
-    """
-
-    nargs = 3
-
-    @classmethod
-    def eval(cls, h: Expr, k: Expr, rho: Expr) -> Expr | None:
-        """Special values that are elementary."""
-        if h is sympy.S.NegativeInfinity or k is sympy.S.NegativeInfinity:
-            return Integer(0)
-        if h is sympy.S.Infinity:
-            return _normal_cdf(k)
-        if k is sympy.S.Infinity:
-            return _normal_cdf(h)
-        if rho.is_zero:
-            return _normal_cdf(h) * _normal_cdf(k)
-        if h.is_zero and k.is_zero:
-            return Rational(1, 4) + sympy.asin(rho) / (2 * pi)
-        if rho == 1:
-            return _normal_cdf(sympy.Min(h, k))
-        if rho == -1:
-            return _normal_cdf(h) - _normal_cdf(sympy.Min(h, -k))
-        return None
-
-    def fdiff(self, argindex: int = 1) -> Expr:
-        """Derivatives: a density times a conditional normal cdf; the joint density for rho."""
-        h, k, rho = self.args
-        s = sqrt(1 - rho**2)
-        if argindex == 1:
-            return exp(-(h**2) / 2) / sqrt(2 * pi) * _normal_cdf((k - rho * h) / s)
-        if argindex == 2:
-            return exp(-(k**2) / 2) / sqrt(2 * pi) * _normal_cdf((h - rho * k) / s)
-        if argindex == 3:
-            return exp(-(h**2 - 2 * rho * h * k + k**2) / (2 * s**2)) / (2 * pi * s)
-        raise sympy.function.ArgumentIndexError(self, argindex)
-
-    def _eval_is_extended_real(self) -> bool | None:
-        return True if all(argument.is_extended_real for argument in self.args) else None
-
-    def _eval_evalf(self, prec: int) -> Expr | None:
-        import mpmath
-
-        if not all(argument.is_number for argument in self.args):
-            return None
-        digits = int(prec * 0.302) + 15
-        with mpmath.workprec(prec + 20):
-            value = _bivariate_normal_cdf(*(mpmath.mpf(argument.evalf(digits)) for argument in self.args))
-        return Expr._from_mpmath(value, prec)
-
-    def _latex(self, printer: Any, exp: str | None = None) -> str:
-        h, k, rho = (printer._print(argument) for argument in self.args)
-        power = "" if exp is None else f"^{{{exp}}}"
-        return rf"\Phi_2{power}\left({h}, {k}; {rho}\right)"
-
-
-def _normal_cdf(x: Expr) -> Expr:
-    return (1 + sympy.erf(x / sqrt(2))) / 2
-
-
-def _bivariate_normal_cdf(h: Any, k: Any, rho: Any) -> Any:
-    """Bivariate normal cdf at mpmath's working precision: Price's theorem, integrated from rho = -1.
-
-    Both terms are positive, so that small probabilities keep their digits.
-    """
-    from mpmath import asin, cos, exp, mp, mpf, ncdf, pi, quad, sin
-
-    if abs(rho) > 1:
-        raise InvalidValueError(f"The correlation of BivariateNormalCDF is {rho}; it must lie between -1 and 1.")
-
-    def exponent(theta: Any) -> Any:
-        # (h^2 - 2 h k sin + k^2) / (2 cos^2), written without cancellation at both ends
-        sine, cosine, sign = sin(theta), cos(theta), 1 if theta > 0 else -1
-        return (h - sign * k) ** 2 / (2 * cosine**2) + sign * h * k / (1 + sign * sine)
-
-    with mp.extraprec(20):
-        # the integrand is largest where sin(theta) = h/k or k/h, or at the end; scaled to 1 there
-        ratio = (h / k if abs(h) < abs(k) else k / h) if h or k else mpf(0)
-        end, top = asin(rho), asin(min(ratio, rho))
-        points = sorted({-pi / 2, top, (top + end) / 2, end})
-        least = exponent(top)
-        integral = quad(lambda theta: exp(least - exponent(theta)), points, maxdegree=10)
-        start = ncdf(h) - ncdf(-k) if h + k > 0 else mpf(0)
-        return start + exp(-least) * integral / (2 * pi)
-
-
 # -- activations as exact data ------------------------------------------------------------------------
 
 
 class _Exact(NamedTuple):
-    """An activation with exact coefficients: polynomial (ascending), atoms (weight, order, width), waves (weight, rate)."""
+    """An activation with exact coefficients: polynomial (ascending), atoms (weight, order, width), waves (weight, rate).
+
+    ``sides``: of elu and selu the slope S above 0 and the factor A of exp(h) - 1 below, instead of all these.
+    """
 
     polynomial: tuple[Expr, ...]
     atoms: tuple[tuple[Expr, int, Expr], ...]
     waves: tuple[tuple[Expr, Expr], ...] = ()
+    sides: tuple[Expr, Expr] | None = None
 
 
 def _exact(value: Any) -> Expr:
@@ -187,6 +104,11 @@ MOST_ATOMS = 8
 
 def _exact_activation(name: str | Activation) -> _Exact:
     activation = resolve(name)
+    if one_sided.sides(activation) is not None:
+        scale, alpha = (
+            (_exact(SELU_SCALE), _exact(SELU_ALPHA)) if activation.name == "selu" else (Integer(1), Integer(1))
+        )
+        return _Exact((), (), sides=(scale, scale * alpha))
     if activation.waves:
         return _Exact((), (), tuple((_exact_complex(w.weight), _exact_complex(w.rate)) for w in activation.waves))
     if not activation.has_closed_form:
@@ -417,6 +339,7 @@ class _Shifted(_Gaussian):
 
     def __init__(self, gaussian: _Gaussian, i: int, rate: Expr) -> None:
         self.__dict__.update(gaussian.__dict__)  # the abbreviations are those of the original
+        self.biases = True
         self.original, self.i, self.rate = gaussian, i, rate
 
     def mean(self, i: int) -> Expr:
@@ -482,7 +405,55 @@ def _check_waves(f: _Exact, g: _Exact) -> None:
             )
 
 
+def _pieces(f: _Exact, order: int) -> list[tuple[int, _Exact, int]]:
+    """``f^(order)`` as a sum of exp(rate h) times a derivative of a polynomial plus atoms or waves: rate, these, order.
+
+    Elu and selu are ``S ramp + A (step - 1) + A exp(h) (1 - step)``, and ``(exp(h) (1 - step))^(p)`` is itself minus all derivatives
+    1 to p of the step.
+    """
+    if f.sides is None:
+        return [(0, f, order)]
+    S, A = f.sides
+    tilted = _Exact((A,), ((-A, 1, Integer(0)),))
+    if order == 0:
+        return [(0, _Exact((-A,), ((S, 0, Integer(0)), (A, 1, Integer(0)))), 0), (1, tilted, 0)]
+    deltas = tuple((-A, 1 + k, Integer(0)) for k in range(1, order))
+    return [(0, _Exact((), ((S, order, Integer(0)), *deltas)), 0), (1, tilted, 0)]
+
+
+def _tilt(rate: int, i: int, gaussian: _Gaussian) -> tuple[Expr, _Gaussian]:
+    """The factor that multiplication by exp(rate h_i) brings, and the shifted variables."""
+    if rate == 0:
+        return Integer(1), gaussian
+    return exp(gaussian.mean(i) + gaussian.cov(i, i) / 2), _Shifted(gaussian, i, Integer(1))
+
+
+def _add_tilted(result: _Sum, factor: Expr, other: _Sum) -> None:
+    for outer, group in other.groups.items():
+        for inner, coefficient in group.items():
+            result.add(coefficient, outer * factor, inner)
+
+
 def _mean(f: _Exact, order: int, i: int, gaussian: _Gaussian) -> _Sum:
+    result = _Sum(gaussian)
+    for rate, piece, p in _pieces(f, order):
+        factor, shifted = _tilt(rate, i, gaussian)
+        _add_tilted(result, factor, _plain_mean(piece, p, i, shifted))
+    return result
+
+
+def _pair(f: _Exact, g: _Exact, i: int, j: int, orders: tuple[int, int], gaussian: _Gaussian) -> _Sum:
+    """``E[f^(p)(h_i) g^(q)(h_j)]``."""
+    result = _Sum(gaussian)
+    for rate1, piece1, p in _pieces(f, orders[0]):
+        factor1, shifted = _tilt(rate1, i, gaussian)
+        for rate2, piece2, q in _pieces(g, orders[1]):
+            factor2, both = _tilt(rate2, j, shifted)
+            _add_tilted(result, factor1 * factor2, _plain_pair(piece1, piece2, i, j, (p, q), both))
+    return result
+
+
+def _plain_mean(f: _Exact, order: int, i: int, gaussian: _Gaussian) -> _Sum:
     if f.waves:
         return _wave_mean(f, order, i, gaussian)
     result = _atoms_mean(f, order, i, gaussian)
@@ -490,8 +461,8 @@ def _mean(f: _Exact, order: int, i: int, gaussian: _Gaussian) -> _Sum:
     return result
 
 
-def _pair(f: _Exact, g: _Exact, i: int, j: int, orders: tuple[int, int], gaussian: _Gaussian) -> _Sum:
-    """``E[f^(p)(h_i) g^(q)(h_j)]``; polynomials by Price's series ``sum_n C_ij^n/n! E f^(p+n) E g^(q+n)``."""
+def _plain_pair(f: _Exact, g: _Exact, i: int, j: int, orders: tuple[int, int], gaussian: _Gaussian) -> _Sum:
+    """The same without elu and selu; polynomials by Price's series ``sum_n C_ij^n/n! E f^(p+n) E g^(q+n)``."""
     p, q = orders
     _check_waves(f, g)
     if f.waves:
@@ -517,9 +488,7 @@ def _triple(f: _Exact, g: _Exact, gaussian: _Gaussian) -> _Sum:
     return result
 
 
-def closed_form(
-    f: str | Activation, *others: str | Activation, biases: bool = False, derivatives: Iterable[int] | None = None
-) -> Expr:
+def closed_form(*activations: str | Activation, biases: bool = False, derivatives: Iterable[int] | None = None) -> Expr:
     """Sympy expression of a one-, two- or three-dimensional Gaussian integral.
 
     ``closed_form(f)`` is ``E f(h)`` for h of variance ``C`` and mean ``b``; ``closed_form(f, g)`` is
@@ -528,8 +497,8 @@ def closed_form(
 
     Parameters
     ----------
-    f, g : str or Activation
-        Activations with a closed form: polynomials, relu, leaky_relu, abs, step, sign, erf, normal_cdf, gelu, gaussian, exp;
+    *activations : str or Activation
+        Activations with a closed form: polynomials, relu, leaky_relu, abs, step, sign, erf, normal_cdf, gelu, gaussian, elu, selu, exp;
         sin and cos among themselves and with polynomials, exp and gaussian.
     biases : bool, default False
         False: all means are zero. True: the means are the symbols ``b``; ``b1, b2``; ``b1, b2, b3``.
@@ -561,19 +530,22 @@ def closed_form(
     """
     if not isinstance(biases, bool):
         raise InvalidTypeError(f"biases is {biases!r}; True or False is needed.")
-    if len(others) == 2:
-        if not (isinstance(others[0], str) and others[0] == "h"):
+    if not 1 <= len(activations) <= 3:
+        raise InvalidValueError(
+            f"closed_form takes one, two or three activations, as in closed_form('relu', 'erf'); {len(activations)} were given."
+        )
+    if len(activations) == 3:
+        f, middle, g = activations
+        if not (isinstance(middle, str) and middle == "h"):
             raise InvalidValueError(
-                f"The second of three arguments is {others[0]!r}; it must be 'h', as in "
+                f"The second of three arguments is {middle!r}; it must be 'h', as in "
                 "closed_form(f, 'h', g) for E[f'(h1) h2 g(h3)]."
             )
         if derivatives is not None:
             raise InvalidValueError("derivatives is not defined for closed_form(f, 'h', g); leave it out.")
-        return _expression((_exact_activation(f), _exact_activation(others[1])), None, biases)
-    if len(others) > 2:
-        raise InvalidValueError(f"closed_form takes one, two or three arguments; {1 + len(others)} were given.")
-    orders = _derivative_orders(derivatives, 1 + len(others))
-    return _expression(tuple(_exact_activation(activation) for activation in (f, *others)), orders, biases)
+        return _expression((_exact_activation(f), _exact_activation(g)), None, biases)
+    orders = _derivative_orders(derivatives, len(activations))
+    return _expression(tuple(_exact_activation(activation) for activation in activations), orders, biases)
 
 
 @lru_cache(maxsize=1024)

@@ -12,6 +12,7 @@ import numpy as np
 from .._validation import Array
 from ..activations import Activation
 from . import closed, hermite, one_sided, rounding
+from .evaluators import check_growth
 
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -108,6 +109,10 @@ class HermiteSeries:
                 break
         p, q = orders
         scale = np.sqrt(expansion.products[i, p, p] * expansion.products[j, q, q])
+        if not (bounds < 1.0).all():
+            worst = int(np.argmax(bounds))
+            check_growth(f, points.r1[worst : worst + 1] ** 2, points.b1[worst : worst + 1])
+            check_growth(g, points.r2[worst : worst + 1] ** 2, points.b2[worst : worst + 1])
         return Estimate(values[:, p, q].copy(), bounds * scale, scale, int(terms.sum()))
 
     def mean(self, f: Activation, r: Array, b: Array, order: int, rtol: float) -> Estimate:
@@ -117,6 +122,9 @@ class HermiteSeries:
         expansion = series.expand(r, b, order + 1)
         scale = np.sqrt(expansion.products[:, order, order])
         value = expansion.coefficients[:, 0, order].copy()
+        if not (expansion.errors < 1.0).all():
+            worst = int(np.argmax(expansion.errors))
+            check_growth(f, r[worst : worst + 1] ** 2, b[worst : worst + 1])
         return Estimate(value, (expansion.errors + hermite.ROUNDING) * scale, scale, len(r))
 
 

@@ -38,6 +38,8 @@ class Gaussian:
 
     def __init__(self, mean: Any, cov: Any) -> None:
         self.mean = as_real_array("mean", mean, ndim=1).copy()
+        if not len(self.mean):
+            raise ShapeError("mean is empty; one entry per input is needed.")
         given, cov = cov, as_real_array("cov", cov, ndim=2)
         self.cov, self._root = _checked_covariance("cov", cov, len(self.mean), _tolerance(given))
 
@@ -71,6 +73,8 @@ class GaussianMixture:
     def __init__(self, weights: Any, means: Any, covs: Any) -> None:
         self.weights = as_real_array("weights", weights, ndim=1)
         self.means = as_real_array("means", means, ndim=2).copy()
+        if not self.means.shape[1]:
+            raise ShapeError(f"means has shape {self.means.shape}; one column per input is needed.")
         given, covs = covs, as_real_array("covs", covs, ndim=3)
         if len(self.weights) == 0 or (self.weights <= 0).any() or abs(self.weights.sum() - 1) > _SUM_TOLERANCE:
             raise InvalidValueError(

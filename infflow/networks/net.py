@@ -221,22 +221,21 @@ class Net:
 
         Raises
         ------
-        ShapeError, InvalidValueError
-            If ``theta`` has a wrong length or is not finite, or the net has no data.
+        ShapeError, InvalidValueError, InvalidTypeError
+            If ``theta`` has a wrong length or is not finite, ``order`` is not 0, 1 or 2, or the net has no data.
         TooLargeError
             If the Hessian would not fit in memory.
         """
         data, theta = self.data, self.layout.check(theta)
+        order = as_integer("order", order, minimum=0, maximum=2)
         phi = self.scaled(theta)
         gradient: Array | None = None
         hessian: Array | None = None
         with np.errstate(over="ignore", invalid="ignore"):
             if order == 2:
                 value, gradient, hessian = net_hessian.derivatives(self.architecture, phi, data)
-            elif order in (0, 1):
-                value, gradient = net_backprop.value_and_gradient(self.architecture, phi, data, order)
             else:
-                raise InvalidValueError(f"order is {order!r}; 0, 1 or 2 is needed.")
+                value, gradient = net_backprop.value_and_gradient(self.architecture, phi, data, order)
             if self.factors is not None:
                 gradient = None if gradient is None else gradient * self.factors
                 if hessian is not None:
