@@ -69,10 +69,16 @@ def heavy_ball_flow(net: Objective, theta: Array, friction: float, times: Array,
     return path
 
 
-def heavy_ball_descent(net: Objective, theta: Array, step: float, momentum: float, steps: int) -> Array:
-    """Points ``(steps + 1, P)`` of descent with momentum: theta - step grad L + momentum (theta - its predecessor)."""
+def heavy_ball_descent(
+    net: Objective, theta: Array, step: float, momentum: float, steps: int, previous: Array | None = None
+) -> Array:
+    """Points ``(steps + 1, P)`` of descent with momentum: theta - step grad L + momentum (theta - its predecessor).
+
+    ``previous`` is the predecessor of the start, by default the start itself (at rest).
+    """
     path = np.empty((steps + 1, len(theta)))
-    path[0] = previous = theta
+    path[0] = theta
+    previous = theta if previous is None else previous
     for k in range(steps):
         g: Any = net.evaluate(path[k], 1).gradient
         path[k + 1] = path[k] - step * g + momentum * (path[k] - previous)
