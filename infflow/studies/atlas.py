@@ -26,6 +26,7 @@ SILENT = 1e-6
 FLOW_LIMITS: dict[str, Any] = {"solver": "rodas5p", "max_steps_flow": 300, "max_steps_newton": 1000, "progress": False}
 _KICK = 1e-3  # length of the first step along an escape direction
 _SAME_LOSS = 1e-6
+_AT_KINK = 1e-4  # input weights below this are on their way to zero
 
 
 @dataclass
@@ -43,6 +44,7 @@ class Entry:
     escape: float | None  #: the lowest eigenvalue of the Hessian, if negative
     function: Function  #: what the students compute
     ends: list[int | None] = field(default_factory=list)  #: entries where flows along both escape directions end
+    end_losses: list[float] = field(default_factory=list)  #: losses there
 
     def holds(self, function: Function, loss: float, index: int) -> bool:
         """Whether a point with these properties is of this kind."""
@@ -54,7 +56,10 @@ class Entry:
 
 
 class Atlas(NamedTuple):
-    """All entries of one network, by loss, and how the searches went."""
+    """All entries of one network, by loss, and how the searches went.
+
+    ``converged`` searches and ``flows_converged`` flows ended at points without gradient where the loss is smooth.
+    """
 
     activation: str
     teachers: int
@@ -64,6 +69,7 @@ class Atlas(NamedTuple):
     converged: int
     flows: int
     flows_converged: int
+    flows_at_kink: int  #: those of them that ended where a neuron has lost its input weights
 
     @property
     def seen_once(self) -> int:
@@ -98,10 +104,17 @@ def make_entries(neti: NetI, searched: Sequence[Array], trained: Sequence[Array]
     return sorted(entries, key=lambda entry: (round(entry.loss, 9), entry.index))
 
 
-def escape(neti: NetI, theta: Array, sign: float) -> Array:
-    """Where gradient flow ends that starts beside a saddle, along its steepest escape direction."""
+def escape(neti: NetI, theta: Array, sign: float) -> Result:
+    """Gradient flow that starts beside a saddle, along its steepest escape direction."""
     direction = np.linalg.eigh(_hessian(neti, theta))[1][:, 0]
-    return train(neti, theta + sign * _KICK * direction, **FLOW_LIMITS).theta
+    return train(neti, theta + sign * _KICK * direction, **FLOW_LIMITS)
+
+
+def is_smooth(neti: NetI, theta: Array) -> bool:
+    """False where a student neuron with a kink has no input weights: the loss has a kink there, and second derivatives mean nothing."""
+    W = neti.unpack(theta)[0][0]
+    kinked = [bool(activation.kinks) for activation in neti.student.layers[0].activations]
+    return not np.any(kinked & (np.linalg.norm(W, axis=1) < _AT_KINK))
 
 
 def find_entry(neti: NetI, entries: Sequence[Entry], theta: Array) -> int | None:
@@ -128,9 +141,7 @@ def _function(neti: NetI, theta: Array) -> Function:
 
 
 def _hessian(neti: NetI, theta: Array) -> Array:
-    H = neti.evaluate(theta, 2).hessian
-    assert H is not None
-    return H
+    return neti.evaluate(theta, 2).H
 
 
 def _equivalent(a: Function, b: Function) -> bool:

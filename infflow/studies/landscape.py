@@ -20,7 +20,7 @@ from ..networks.net import Net
 from ..networks.neti import NetI
 from ..networks.teacher import Teacher
 from ..training import train
-from .atlas import FLOW_LIMITS, Atlas, Entry, escape, find_entry, make_entries
+from .atlas import FLOW_LIMITS, Atlas, Entry, escape, find_entry, is_smooth, make_entries
 from .critical_points import find_critical_point
 from .study import Claim, StudyResult, StudySetting, markdown_table, run_grid
 
@@ -41,7 +41,7 @@ class Setting(StudySetting):
         Numbers M at which the optimum of one erf neuron is compared with the formula.
     """
 
-    seeds: int = 400
+    seeds: int = 200
     activations: tuple[str, ...] = ("erf", "relu")
     teachers: int = 4
     students: int = 3
@@ -76,9 +76,8 @@ def _start(neti: NetI, rng: np.random.Generator) -> Array:
     K, D = neti.student.layers[0].width, neti.input_dim
     W = rng.normal(size=(K, D)) * np.exp(rng.normal(size=(K, 1))) / np.sqrt(D)
     theta = np.concatenate([W.ravel(), np.zeros(K)])
-    _, g, H = neti.evaluate(theta, 2)
-    assert g is not None and H is not None
-    theta[-K:] = -np.linalg.lstsq(H[-K:, -K:], g[-K:], rcond=None)[0]
+    found = neti.evaluate(theta, 2)
+    theta[-K:] = -np.linalg.lstsq(found.H[-K:, -K:], found.g[-K:], rcond=None)[0]
     return theta
 
 
@@ -86,21 +85,25 @@ def explore(activation: str, teachers: int, students: int, block: int, seed: int
     """A block of starts: a search for critical points from each, and gradient flow from a random start of train's kind."""
     neti = build(activation, teachers, students)
     rng = np.random.default_rng([seed, teachers, students, block])
-    found, wanted, ends, trained = [], [], [], []
+    found, good, wanted, ends, trained, smooth = [], [], [], [], [], []
     for _ in range(_BLOCK):
         index = int(rng.integers(-1, 2 * students + 1))
-        found.append(find_critical_point(neti, _start(neti, rng), index))
+        point = find_critical_point(neti, _start(neti, rng), index)
+        found.append(point)
+        good.append(float(point.converged and is_smooth(neti, point.theta)))
         wanted.append(index)
         end = train(neti, rng.normal(size=neti.num_params), **FLOW_LIMITS)
         ends.append(end.theta)
-        trained.append(end.converged)
+        trained.append(float(end.converged))
+        smooth.append(float(is_smooth(neti, end.theta)))
     return {
         "theta": np.array([point.theta for point in found]),
-        "converged": np.array([float(point.converged) for point in found]),
+        "converged": np.array(good),
         "index": np.array([float(point.index) for point in found]),
         "wanted": np.array(wanted, dtype=float),
         "trained_theta": np.array(ends),
-        "trained_converged": np.array(trained, dtype=float),
+        "trained_converged": np.array(trained),
+        "trained_smooth": np.array(smooth),
     }
 
 
@@ -115,19 +118,24 @@ def best_single(activation: str, teachers: int, seed: int) -> dict[str, Any]:
 
 
 def _atlas(activation: str, teachers: int, students: int, rows: list[dict[str, Any]]) -> Atlas:
-    def good(what: str, converged: str) -> list[Array]:
-        return [t for row in rows for t, ok in zip(row[what], row[converged], strict=True) if ok]
-
-    searched, trained = good("theta", "converged"), good("trained_theta", "trained_converged")
+    searched = [t for row in rows for t, ok in zip(row["theta"], row["converged"], strict=True) if ok]
+    ends = [
+        end
+        for row in rows
+        for end in zip(row["trained_theta"], row["trained_converged"], row["trained_smooth"], strict=True)
+    ]
+    trained = [theta for theta, converged, smooth in ends if converged and smooth]
+    at_kink = sum(not smooth for _, _, smooth in ends)
     entries = make_entries(build(activation, teachers, students), searched, trained)
     starts = len(rows) * _BLOCK
-    return Atlas(activation, teachers, students, entries, starts, len(searched), starts, len(trained))
+    return Atlas(activation, teachers, students, entries, starts, len(searched), starts, len(trained), at_kink)
 
 
 def follow(activation: str, teachers: int, theta: list[float], sign: float) -> dict[str, Any]:
     """The flow from one side of a saddle."""
     neti = build(activation, teachers, len(theta) // (teachers + 1))
-    return {"end": escape(neti, np.array(theta), sign)}
+    end = escape(neti, np.array(theta), sign)
+    return {"end": end.theta, "loss": end.loss, "converged": bool(end.converged and is_smooth(neti, end.theta))}
 
 
 # ------------------------------------------------------------------------------------------------------ the result
@@ -173,9 +181,14 @@ class LandscapeResult(StudyResult):
         for atlas in (a for a in self.atlases if a.activation == "erf" and a.entries):
             K = atlas.students
             lowest, law = atlas.entries[0].loss, average_loss(M - K + 1)
+            copies = (
+                ("one average of all", "one copy and one average of the rest")[K - 1]
+                if K < 3
+                else f"{K - 1} copies and one average of the rest"
+            )
             claims.append(
                 Claim(
-                    f"The best {K} erf neurons for {M} orthonormal teacher neurons are {K - 1} copies and one average of the rest.",
+                    f"The lowest loss that {K} erf neuron{'s' * (K > 1)} found for {M} orthonormal teacher neurons is that of {copies}.",
                     "theory",
                     {"lowest loss": lowest, "formula": law},
                     abs(lowest - law) < 1e-12,
@@ -188,7 +201,7 @@ class LandscapeResult(StudyResult):
                     missing.append("+".join(map(str, parts)))
             claims.append(
                 Claim(
-                    f"Every way of sharing {M} teacher neurons among {K} erf neurons, each copying or averaging its group, is a critical point of the atlas.",
+                    f"Every way of sharing {M} teacher neurons among {K} erf neuron{'s' * (K > 1)}, each copying or averaging its group, is a critical point of the atlas.",
                     "theory",
                     "all found" if not missing else f"not found: {', '.join(missing)}",
                     not missing,
@@ -198,21 +211,25 @@ class LandscapeResult(StudyResult):
 
     def _flows(self) -> list[Claim]:
         saddles = [(a, e) for a in self.atlases for e in a.entries if e.index]
-        lower = [a.entries[k].loss < e.loss for a, e in saddles for k in e.ends if k is not None]
-        known = [k is not None for _, e in saddles for k in e.ends]
-        trained = [e for a in self.atlases for e in a.entries if e.trained]
+        escapes = [(e, k, loss) for _, e in saddles for k, loss in zip(e.ends, e.end_losses, strict=True)]
+        lower = sum(loss < e.loss for e, _, loss in escapes)
+        known = sum(k is not None for _, k, _ in escapes)
+        flows = sum(e.trained for a in self.atlases for e in a.entries)
+        at_saddles = sum(e.trained for a in self.atlases for e in a.entries if e.index)
+        kinks = sum(a.flows_at_kink for a in self.atlases)
         return [
             Claim(
-                "Gradient flow along either escape direction of a saddle ends at a lower critical point of the atlas.",
-                "infflow",
-                {"flows": len(known), "ended in the atlas": sum(known), "lower": sum(lower)},
-                bool(known) and all(known) and all(lower),
+                "Gradient flow from either side of a saddle along its steepest escape direction ends lower.",
+                "theory",
+                {"flows": len(escapes), "lower": lower, "at an entry of the atlas": known},
+                bool(escapes) and lower == len(escapes),
+                "the others ended at a kink, were not done after 300 steps, or found something new",
             ),
             Claim(
-                "Gradient flow from random starts ends at minima only.",
+                "Gradient flow from random starts never ends at a saddle.",
                 "theory",
-                {"flows": sum(e.trained for e in trained), "at saddles": sum(e.trained for e in trained if e.index)},
-                bool(trained) and not any(e.index for e in trained),
+                {"flows that ended where the loss is smooth": flows, "at saddles": at_saddles, "at a kink": kinks},
+                flows > 0 and not at_saddles,
             ),
         ]
 
@@ -222,7 +239,7 @@ class LandscapeResult(StudyResult):
         for atlas in self.atlases:
             parts.append(
                 f"### {atlas.students} {atlas.activation} neuron{'s' * (atlas.students > 1)}, {atlas.teachers} teacher neurons\n\n"
-                f"{atlas.searches} searches, {atlas.converged} of them ended at a critical point; {atlas.flows} gradient flows, {atlas.flows_converged} converged. "
+                f"{atlas.searches} searches, {atlas.converged} of them ended at a critical point; {atlas.flows} gradient flows, {atlas.flows_converged} ended at one, {atlas.flows_at_kink} at a kink. "
                 f"{len(atlas.entries)} kinds of critical points, {atlas.seen_once} of them seen once.\n"
             )
             rows = (
@@ -245,6 +262,7 @@ class LandscapeResult(StudyResult):
     def plot(self) -> Any:
         """Loss of every entry against its index, one panel for each activation."""
         from matplotlib.figure import Figure
+        from matplotlib.ticker import NullFormatter
 
         from ..plotting import style
 
@@ -261,13 +279,14 @@ class LandscapeResult(StudyResult):
                     ylabel="loss",
                     yscale="log",
                 )
+                ax.yaxis.set_minor_formatter(NullFormatter())
                 ax.legend(title="student neurons")
         return figure
 
 
 def _draw(ax: Any, atlas: Atlas) -> None:
     """Points, larger the more searches ended there, and lines to where escapes end."""
-    color, shift = f"C{atlas.students - 1}", 0.12 * (atlas.students - 2)
+    color, shift = _color(atlas.students - 1), 0.12 * (atlas.students - 2)
     for entry in atlas.entries:
         for k in (k for k in entry.ends if k is not None):
             other = atlas.entries[k]
@@ -291,6 +310,14 @@ def _draw(ax: Any, atlas: Atlas) -> None:
         label=f"{atlas.students}",
         zorder=2,
     )
+
+
+def _color(k: int) -> str:
+    """Of the style that is active now; "C0" would be looked up when the figure is drawn."""
+    import matplotlib
+
+    colors = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
+    return str(colors[k % len(colors)])
 
 
 def _ends(entry: Entry) -> str:
@@ -345,4 +372,5 @@ def _follow_escapes(atlases: list[Atlas], options: dict[str, Any]) -> None:
     ends = run_grid(follow, points, **options)
     for (atlas, entry), pair in zip(saddles, zip(ends[::2], ends[1::2], strict=True), strict=True):
         neti = build(atlas.activation, atlas.teachers, atlas.students)
-        entry.ends = [find_entry(neti, atlas.entries, row["end"]) for row in pair]
+        entry.ends = [find_entry(neti, atlas.entries, row["end"]) if row["converged"] else None for row in pair]
+        entry.end_losses = [row["loss"] for row in pair]
