@@ -270,7 +270,11 @@ def _check_options(stage: str, registry: Mapping[str, Any], name: str | None, se
     if name == "auto":
         problems.add((stage, "options"), f"{stage}.options is for a method that is named; {stage} takes 'auto'.")
         return
-    _checked(problems, (stage, "options"), lambda _, value: registry[name].check_options(value), options)
+    for key, value in options.items():
+        try:
+            registry[name].check_options({key: value})
+        except InfflowError as error:
+            problems.add((stage, "options", key), f"{stage}.options: {error}")
 
 
 def read_data(path: Path) -> dict[str, Array]:

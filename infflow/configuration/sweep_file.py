@@ -141,14 +141,26 @@ def _range(value: dict[str, Any]) -> list[int] | None:
 
 
 def _check_values(config: dict[str, Any], grid: dict[Keys, list[Any]], problems: Problems) -> None:
-    """Every value by itself, with the first ones of the other keys."""
+    """Every value by itself; then those that need the other keys of the grid, with the first values of these."""
     first = {dotted(keys): values[0] for keys, values in grid.items()}
-    for keys, values in grid.items():
-        for value in values:
-            try:
-                Configuration.from_dict(with_changes(config, {**first, dotted(keys): value}))
-            except InfflowError as error:
-                lines = str(error).splitlines()
-                own = [line.strip() for line in lines[1:] if line.strip().startswith(dotted(keys))]
-                for line in own or [line.strip() for line in lines[1:]] or lines:
-                    problems.add(("grid", *keys), line)
+    later = []
+    for keys, value in ((keys, value) for keys, values in grid.items() for value in values):
+        messages = _messages(config, {dotted(keys): value})
+        own = [message for message in messages if message.startswith(dotted(keys))]
+        for message in own:
+            problems.add(("grid", *keys), message)
+        if messages and not own:
+            later.append((keys, value))
+    for keys, value in later if not problems else []:
+        for message in _messages(config, {**first, dotted(keys): value}):
+            problems.add(("grid", *keys), message)
+
+
+def _messages(config: dict[str, Any], changes: dict[str, Any]) -> list[str]:
+    try:
+        Configuration.from_dict(with_changes(config, changes))
+    except ConfigurationError as error:
+        return [line.strip() for line in str(error).splitlines()[1:]]
+    except InfflowError as error:  # a key that leads through a value
+        return [str(error)]
+    return []
