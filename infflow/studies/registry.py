@@ -33,6 +33,7 @@ STUDIES: dict[str, Study] = {
     study.name: study
     for study in (
         Study("landscape", "landscape", "an atlas of critical points of small students of orthonormal teachers"),
+        Study("speed", "speed", "gradients and Hessians against PyTorch and JAX"),
         Study("descent-vs-flow", "descent_vs_flow", "when gradient descent follows gradient flow"),
         Study("stiffness", "stiffness", "what stiff solvers do on classification and regression"),
         Study("online-sgd", "online_sgd", "order parameters against simulated online SGD and published formulas"),

@@ -642,8 +642,8 @@ class StiffnessStudy(StudyResult):
                 _draw_stiffness(self, problem, column[0])
                 _draw_errors(self, problem, column[1])
                 _draw_losses(self, problem, column[2])
-            panels[1, -1].legend(fontsize=6)
-            panels[2, -1].legend(fontsize=6)
+            for ax in panels[1:, -1]:
+                ax.legend(fontsize=6, loc="upper left", bbox_to_anchor=(1.0, 1.0))
         return figure
 
 
