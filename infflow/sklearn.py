@@ -144,7 +144,7 @@ class _GradientFlowEstimator(BaseEstimator):
             if best is None or found.loss < best.loss:
                 best = found
         assert best is not None  # n_starts is at least 1
-        # the data are not kept: an estimator is stored and sent around without them
+        # the architecture only: estimators are stored and sent around without the data
         self.net_ = Net(layers, input_dim=X.shape[1], loss=self._loss, ridge=self.ridge)
         self.result_, self.theta_, self.loss_ = best, best.theta, best.loss
 

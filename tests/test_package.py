@@ -89,7 +89,7 @@ def test_public_names():
 
 
 def test_import_is_cheap_and_lazy():
-    heavy = ["sympy", "sklearn", "matplotlib", "scipy.integrate", "scipy.optimize", "pandas", "torch"]
+    heavy = ["sympy", "sklearn", "matplotlib", "scipy.integrate", "scipy.optimize", "pandas", "torch", "xarray"]
     loaded = python("import sys, infflow; print(*sys.modules)").split()
     assert not set(heavy) & set(loaded)
     # using a network still loads none of the symbolic, learning and plotting libraries
