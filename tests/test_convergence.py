@@ -70,6 +70,27 @@ def test_lost_runs_are_left_out_and_counted():
         synthetic(-1.0, spoilt=19).fit()
 
 
+def test_no_slope_of_a_selection(tmp_path):
+    """With 75 % of the runs in the basin there is none, with 80 % there is."""
+    assert synthetic(-1.0, spoilt=4).fit().slope == pytest.approx(-1, abs=0.1)
+    result = synthetic(-1.0, spoilt=5)
+    with pytest.raises(DivergedError, match="75 of 100 runs stayed .* 80%"):
+        result.fit()
+    result.save(tmp_path)
+    data = json.loads((tmp_path / "convergence.json").read_text())
+    assert data["slope"] is data["slope_ci"] is None
+    assert "75 of 100" in data["slope_refused"] and "no slope: 75 of 100" in result.table()
+    assert synthetic(-1.0).to_dict()["slope_refused"] is None
+
+
+def test_no_slope_where_the_distance_is_zero():
+    result = synthetic(-1.0)
+    result.theta = np.ones(3)
+    result.runs = [run._replace(squared_distance=1e-17 / run.N) for run in result.runs]
+    with pytest.raises(DivergedError, match="does not apply"):
+        result.fit()
+
+
 def test_a_number_of_samples_without_runs_spoils_nothing(tmp_path):
     result = synthetic(-1.0)
     result.runs = [run._replace(same_basin=run.N != 1000) for run in result.runs]

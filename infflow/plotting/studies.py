@@ -27,8 +27,8 @@ def plot_convergence(result: ConvergenceResult, ax: Any = None) -> Any:
     Axes
     """
     N = result.N
-    single = [(run.N, run.squared_distance) for run in result.runs if run.same_basin]
-    ax.plot(*np.transpose(single), ".", color="0.8", markersize=2, label="single runs", zorder=1)
+    single = np.array([(run.N, run.squared_distance) for run in result.runs if run.same_basin]).reshape(-1, 2)
+    ax.plot(*single.T, ".", color="0.8", markersize=2, label="single runs", zorder=1)
     ax.errorbar(
         N,
         result.mean_squared_distance(),
@@ -38,14 +38,11 @@ def plot_convergence(result: ConvergenceResult, ax: Any = None) -> Any:
         label="mean",
         zorder=3,
     )
-    fit = result.fit()
-    low, high = fit.slope_ci
-    ax.plot(
-        N,
-        np.exp(fit.intercept) * N**fit.slope,
-        color=BLUE,
-        label=f"fit: slope {fit.slope:.2f} [{low:.2f}, {high:.2f}]",
-    )
+    fit, _ = result.fit_or_reason()
+    if fit is not None:
+        low, high = fit.slope_ci
+        label = f"fit: slope {fit.slope:.2f} [{low:.2f}, {high:.2f}]"
+        ax.plot(N, np.exp(fit.intercept) * N**fit.slope, color=BLUE, label=label)
     ax.plot(N, result.predicted(), "--", color=ORANGE, label=r"predicted: $\mathrm{tr}(H^+CH^+)/N$", zorder=2)
     ax.set_xscale("log")
     ax.set_yscale("log")

@@ -34,6 +34,10 @@ _FAR = 25.0
 # Smallest eigenvalue, relative to the largest, of a minimum without flat directions.
 _NON_DEGENERATE = 1e-8
 _BOOTSTRAP = 2000
+# Squared distance of two solutions, relative to the squared length, that is rounding.
+_ZERO_DISTANCE = 1e-16
+#: with fewer runs in the basin of the infinite-data solution, a mean over them is that of a selection, and no slope is reported
+ENOUGH = 0.8
 
 
 @dataclass(frozen=True)
@@ -134,8 +138,21 @@ class ConvergenceResult:
         Raises
         ------
         DivergedError
-            If fewer than two values of N have two or more runs in the basin.
+            If fewer than 80 % of the runs stayed in the basin of the infinite-data solution, if fewer than two values of N have two or
+            more runs there, or if all distances are zero to rounding (a realizable case without noise, to which no power law applies).
         """
+        stayed = len(self.runs) - len(self.excluded)
+        if stayed < ENOUGH * len(self.runs):
+            raise DivergedError(
+                f"{stayed} of {len(self.runs)} runs stayed in the basin of the infinite-data solution: no slope with fewer than {ENOUGH:.0%}, since "
+                "the mean would be that of a selection. Use larger N, or another seed."
+            )
+        largest = max((run.squared_distance for run in self.runs if run.same_basin), default=0.0)
+        if largest <= _ZERO_DISTANCE * float(self.theta @ self.theta):
+            raise DivergedError(
+                "the finite-data solutions are the infinite-data solution to rounding: the student matches the teacher and there is no "
+                "noise, so that the law of 1/N does not apply. Use label noise or a smaller student."
+            )
         groups = {N: np.array([run.squared_distance for run in self.used(N)]) for N in self.N}
         groups = {N: d for N, d in groups.items() if len(d) >= 2}
         if len(groups) < 2:
@@ -150,17 +167,25 @@ class ConvergenceResult:
         low, high = np.percentile(slopes, [2.5, 97.5])
         return Fit(float(slope), float(intercept), (float(low), float(high)))
 
+    def fit_or_reason(self) -> tuple[Fit | None, str | None]:
+        """:meth:`fit`, or None and why there is none."""
+        try:
+            return self.fit(), None
+        except DivergedError as error:
+            return None, str(error)
+
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain numbers, with the keys of ``convergence.json``; None for means over no runs."""
-        fit = self.fit()
+        """Everything as plain numbers, with the keys of ``convergence.json``; None for means over no runs, and for a slope that is refused."""
+        fit, refused = self.fit_or_reason()
         return {
             "N": list(self.setting.N),
             "mean_squared_distance": _plain(self.mean_squared_distance()),
             "standard_error": _plain(self.standard_error()),
             "predicted": self.predicted().tolist(),
             "measured_over_predicted": _plain(self.mean_squared_distance() / self.predicted()),
-            "slope": fit.slope,
-            "slope_ci": list(fit.slope_ci),
+            "slope": None if fit is None else fit.slope,
+            "slope_ci": None if fit is None else list(fit.slope_ci),
+            "slope_refused": refused,
             "mean_loss_gap": _plain(self.mean_loss_gap()),
             "predicted_loss_gap": (self.prediction.loss_gap / self.N).tolist(),
             "prefactor": self.prediction.squared_distance,
@@ -178,15 +203,19 @@ class ConvergenceResult:
     def table(self) -> str:
         """The numbers as text, one row for each N."""
         head = f"{'N':>8} {'used':>7} {'measured':>11} {'+-':>9} {'predicted':>11} {'ratio':>7} {'loss gap':>10} {'predicted':>10}"
-        rows, measured, predicted, fit = [head], self.mean_squared_distance(), self.predicted(), self.fit()
+        rows, measured, predicted = [head], self.mean_squared_distance(), self.predicted()
         columns = (measured, self.standard_error(), predicted, measured / predicted, self.mean_loss_gap())
         for N, distance, error, law, ratio, gap in zip(self.setting.N, *columns, strict=True):
             rows.append(
                 f"{N:>8} {len(self.used(N)):>3}/{self.setting.seeds:<3} {distance:>11.4g} {error:>9.2g} {law:>11.4g} "
                 f"{ratio:>7.3f} {gap:>10.3g} {self.prediction.loss_gap / N:>10.3g}"
             )
-        low, high = fit.slope_ci
-        rows.append(f"slope {fit.slope:.3f}, 95 % interval [{low:.3f}, {high:.3f}]; theory: -1")
+        fit, refused = self.fit_or_reason()
+        if fit is None:
+            rows.append(f"no slope: {refused}")
+        else:
+            low, high = fit.slope_ci
+            rows.append(f"slope {fit.slope:.3f}, 95 % interval [{low:.3f}, {high:.3f}]; theory: -1")
         if self.excluded:
             which = ", ".join(f"N={run.N} seed {run.seed}" for run in self.excluded)
             rows.append(f"left out, {len(self.excluded)} runs in another basin: {which}")
