@@ -240,6 +240,19 @@ def test_bfgs_stalls_where_its_gradient_is_small_unless_the_loss_is_scaled():
     assert scaled.loss < 1e-25
 
 
+@pytest.mark.parametrize("name", ["bfgs", "lbfgs", "slsqp"])
+def test_quasi_newton_at_a_minimum_that_is_not_zero_judges_by_losses_and_says_so(name):
+    base = rosenbrock()
+    raised = Function(2, lambda x: 1.0 + base.value(x), base.gradient, base.hessian)
+    found = search(raised, [-1.2, 1.0], name)
+    assert found.statistics.stop_reason is StopReason.ROUNDING_FLOOR and "optimizer='newton'" in found.statistics.note
+    # a loss of 1 resolves differences of 2e-16, that is, with curvatures up to 1e3, gradients of 6e-7
+    assert found.gradient_norm < 6e-7
+    assert search(raised, found.theta, "newton").gradient_norm < 1e-13
+    stopped = search(raised, [-1.2, 1.0], name, max_steps=3)
+    assert stopped.statistics.stop_reason is StopReason.MAX_STEPS and stopped.statistics.note == ""
+
+
 def test_choice_of_the_method():
     net, _ = teacher_student(0, 3, 2)
     far = inf.random_params(net, 0)
