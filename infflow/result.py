@@ -42,6 +42,8 @@ class Result:
         The start, and where the flow ended.
     settings : dict
         The arguments of the run.
+    surrogate_loss : float, optional
+        With ``polish="exact"``: what the surrogate gives at ``theta``, where ``loss`` is exact; NaN outside of its domain.
     """
 
     theta: Array
@@ -56,6 +58,7 @@ class Result:
     settings: dict[str, Any] = field(default_factory=dict)
     version: str = __version__
     platform: str = field(default_factory=lambda: _platform())
+    surrogate_loss: float | None = None
 
     @property
     def converged(self) -> bool:
@@ -68,12 +71,15 @@ class Result:
     def __repr__(self) -> str:
         end = self.trajectory.t[-1] if len(self.trajectory) else 0.0
         lines = (
-            f"Result: loss {self.loss:.6g}, gradient norm {self.gradient_norm:.3g}, {len(self.theta)} parameters",
+            f"Result: loss {self.loss:.6g}{self._beside()}, gradient norm {self.gradient_norm:.3g}, {len(self.theta)} parameters",
             f"  {'converged' if self.converged else 'not converged'}: {self.status.message}",
             f"  flow    {self.flow} It ended at t = {end:.6g}.",
             f"  newton  {self.newton}",
         )
         return "\n".join(lines)
+
+    def _beside(self) -> str:
+        return "" if self.surrogate_loss is None else f" (exact; the surrogate's {self.surrogate_loss:.6g})"
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as a dictionary of arrays, numbers, strings and dictionaries of these."""
@@ -104,6 +110,7 @@ class Result:
             "seed": _seed(self.settings),
             "version": self.version,
             "platform": self.platform,
+            "surrogate_loss": self.surrogate_loss,
         }
 
     def save(self, path: Any) -> None:
@@ -165,6 +172,7 @@ class Result:
             metadata["settings"],
             metadata["version"],
             metadata["platform"],
+            metadata.get("surrogate_loss"),
         )
 
     def _check(self, file: str) -> None:

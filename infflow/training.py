@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._validation import Array, as_choice, as_integer, as_number, as_real_array
-from .errors import InvalidTypeError, InvalidValueError, ShapeError
+from .errors import InvalidTypeError, InvalidValueError, OutsideDomainError, ShapeError
 from .fixedpoints import OPTIMIZERS, FixedPointProblem, Optimizer, SearchOutcome, choose_optimizer
 from .flow import SOLVERS, FlowOutcome, FlowSettings, SearchFile, automatic_solver, integrate, resolve_observable
 from .objective import Objective
@@ -43,6 +43,7 @@ def train(
     max_steps_flow: int = 10**6,
     optimizer: str = "auto",
     optimizer_options: Mapping[str, Any] | None = None,
+    polish: str | None = None,
     max_time_newton: float = 120.0,
     max_steps_newton: int = 10**5,
     min_loss: float = 2e-32,
@@ -102,6 +103,9 @@ def train(
         parameters and ``lbfgs`` above.
     optimizer_options : dict, optional
         Options of the optimizer that is named, e.g. ``{"scale": 1e4}`` for ``bfgs``, ``{"linear_solver": "cg"}`` for ``newton``.
+    polish : {None, "exact"}
+        "exact", for a ``NetI`` with ``method="surrogate"``: the flow follows the surrogate's loss, whichever sign it has, and the
+        second stage searches the fixed point of the exact one. ``Result.loss`` is then exact, ``Result.surrogate_loss`` not.
     min_loss, min_gradient_norm : float
         Both stages stop when loss or gradient (infinity norm, frozen parameters left out) are this small.
     patience : int
@@ -139,6 +143,7 @@ def train(
         if name not in ("net", "theta0", "progress", "callback", "observables")
     }
     job = _check_arguments(net, theta0, settings, observables)
+    job.polished = _check_polish(net, polish, max_steps_newton)
     stages = {
         "flow": (
             _rules_number("max_time_flow", max_time_flow),
@@ -163,7 +168,10 @@ def train(
     def rules(stage: str) -> StopRules:
         max_time, max_steps = stages[stage]
         exact = callback is not None or common["patience"] < max_steps
-        return StopRules(max_time, max_steps, callback=watch.callback(), exact=exact, **common)  # type: ignore[arg-type]
+        limits = common
+        if stage == "flow" and job.polished is not None:
+            limits = common | {"min_loss": -math.inf}  # a surrogate's loss may be negative
+        return StopRules(max_time, max_steps, callback=watch.callback(), exact=exact, **limits)  # type: ignore[arg-type]
 
     with limit_for(len(job.theta0)), watch:
         flow = _run_flow(job, rules("flow"), stages["flow"][1] == 0, stages["newton"][1] > 0)
@@ -181,6 +189,7 @@ class _Job:
     flow: FlowSettings
     optimizer: Optimizer | None  # None: chosen where the flow ends
     optimizer_options: dict[str, Any]
+    polished: Objective | None = None  # of the second stage, where it is another one
 
 
 def _rules_number(name: str, value: Any) -> float:
@@ -225,6 +234,23 @@ def _check_optimizer(net: Objective, name: Any, options: Any) -> tuple[Optimizer
     optimizer = OPTIMIZERS[as_choice("optimizer", name, ["auto", *OPTIMIZERS])]
     optimizer.check_objective(net)
     return optimizer, optimizer.check_options(options)
+
+
+def _check_polish(net: Any, polish: Any, max_steps_newton: Any) -> Objective | None:
+    """The exact objective that the second stage is to use, if any."""
+    if polish is None:
+        return None
+    as_choice("polish", polish, ["exact"])
+    if getattr(net, "method", None) != "surrogate":
+        raise InvalidValueError(
+            "polish='exact' is for a NetI with method='surrogate'; leave it None for other objectives."
+        )
+    if max_steps_newton == 0:
+        raise InvalidValueError(
+            "polish='exact' is what the second stage does, and max_steps_newton is 0. Allow some steps."
+        )
+    exact: Objective = net.with_method("auto")
+    return exact
 
 
 def check_theta(net: Any, theta: Any) -> Array:
@@ -330,7 +356,7 @@ def _run_search(job: _Job, flow: FlowOutcome, rules: StopRules, skip: bool) -> S
         rules.max_steps = max(rules.max_steps - before, 0)
     if file is not None:
         rules.callback = _saving(file, rules, before)
-    problem = FixedPointProblem(job.objective, theta, job.free)
+    problem = FixedPointProblem(job.polished or job.objective, theta, job.free)
     x = theta[problem.free]
     optimizer = choose_optimizer(problem, x) if job.optimizer is None else job.optimizer
     found = optimizer.run(problem, x, rules, **job.optimizer_options)
@@ -359,6 +385,9 @@ def _make_result(job: _Job, flow: FlowOutcome, search: SearchOutcome | None, set
         newton, status = search.statistics, search.statistics.stop_reason
         if not flow.best_loss < search.loss - search.loss_noise:
             best = (search.theta, search.loss, search.gradient_norm)
+    surrogate_loss = None
+    if job.polished is not None:
+        best, surrogate_loss = _polished(job, search, best[0])
     theta, loss, norm = best
     return Result(
         theta=theta,
@@ -371,7 +400,22 @@ def _make_result(job: _Job, flow: FlowOutcome, search: SearchOutcome | None, set
         theta0=job.theta0,
         theta_flow=flow.theta,
         settings=settings,
+        surrogate_loss=surrogate_loss,
     )
+
+
+def _polished(job: _Job, search: SearchOutcome | None, theta: Array) -> tuple[tuple[Array, float, float], float]:
+    """Where the exact search ended (or else ``theta``), exact loss and gradient norm there, and the surrogate's loss."""
+    assert job.polished is not None
+    if search is not None:
+        best = (search.theta, search.loss, search.gradient_norm)
+    else:
+        found = job.polished.evaluate(theta, 1)
+        best = (theta, found.value, float(np.abs(found.gradient[job.free]).max()))  # type: ignore[index]
+    try:
+        return best, float(job.objective.evaluate(best[0], 0).value)
+    except OutsideDomainError:
+        return best, math.nan
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:

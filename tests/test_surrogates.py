@@ -289,6 +289,71 @@ def test_a_flow_ends_at_the_border_and_names_the_pair(tmp_path, solver):
         inf.train(neti, np.array([2.0, 0.0, 1.0]), solver=solver, progress=False)
 
 
+def perturbed(folder, size):
+    """A surrogate of erf that errs by about ``size``, by a perceptron, which need not be a positive kernel."""
+    rng = np.random.default_rng(0)
+    (W1, b1), (W2, b2), (W3, b3) = (
+        (rng.normal(size=shape), rng.normal(size=shape[0])) for shape in ((6, 3), (6, 6), (1, 6))
+    )
+    part = Part(1, np.ones(1), np.full(1, 2.0), 0.0, network=[(W1, b1), (W2, b2), (size * W3, size * b3)])
+    inf.surrogates.save(SurrogateForm.of_parts("erf", {"odd": part}, SETTINGS), {}, folder)
+
+
+def test_polish_ends_at_the_exact_fixed_point(tmp_path):
+    perturbed(tmp_path, 1e-3)
+    rng = np.random.default_rng(2)
+    student, teacher = network("erf", 2, outputs=1), network("erf", 4, outputs=1)
+    theta = rng.normal(size=student.num_params)
+    given = inf.Teacher(teacher, rng.normal(size=teacher.num_params))
+    net = inf.NetI(student, given, method="surrogate", surrogates_dir=tmp_path)
+    plain, polished = (inf.train(net, theta, polish=polish, progress=False) for polish in (None, "exact"))
+    exact = net.with_method("auto")
+    assert polished.converged
+    assert inf.loss(exact, polished.theta) == pytest.approx(polished.loss, rel=1e-13)
+    assert np.abs(inf.gradient(exact, polished.theta)).max() < 1e-13
+    assert np.abs(inf.gradient(net, plain.theta)).max() < 1e-13  # Newton on the surrogate's own Hessian
+    assert np.abs(inf.gradient(exact, plain.theta)).max() > 1e-5
+    assert polished.surrogate_loss == pytest.approx(inf.loss(net, polished.theta), rel=1e-13)
+    assert plain.surrogate_loss is None
+    assert "(exact; the surrogate's" in repr(polished)
+    np.testing.assert_allclose(polished.theta_flow, plain.theta_flow, rtol=1e-12)
+    polished.save(tmp_path / "result")
+    assert inf.Result.load(tmp_path / "result").surrogate_loss == polished.surrogate_loss
+
+
+def test_polish_where_the_surrogate_loss_is_negative(tmp_path):
+    """At the teacher it is zero up to rounding of either sign, which must not end the flow."""
+    perturbed(tmp_path, 1e-4)
+    rng = np.random.default_rng(0)
+    net = network("erf", 2, outputs=1)
+    other = network("erf", 2, outputs=1)
+    theta = rng.normal(size=net.num_params)
+    neti = inf.NetI(net, inf.Teacher(other, theta), method="surrogate", surrogates_dir=tmp_path)
+    result = inf.train(neti, theta + 0.05 * rng.normal(size=len(theta)), polish="exact", progress=False)
+    assert result.trajectory.loss[-1] < 2e-32
+    assert result.flow.stop_reason.name == "HANDOVER"
+    assert result.converged
+    assert result.loss < 1e-25
+    np.testing.assert_allclose(result.theta, theta, atol=1e-10)
+
+
+def test_polish_of_an_interrupted_run_reports_the_exact_loss(folder):
+    net, theta = setting("erf", method="surrogate", surrogates_dir=folder)
+    result = inf.train(net, theta, polish="exact", callback=lambda now: now.step >= 3, progress=False)
+    assert result.status.name == "CALLBACK"
+    assert result.loss == pytest.approx(inf.loss(net.with_method("auto"), result.theta), rel=1e-13)
+
+
+def test_polish_needs_a_surrogate_and_a_second_stage(folder):
+    net, theta = setting("erf", method="surrogate", surrogates_dir=folder)
+    with pytest.raises(InvalidValueError, match="polish='exact' is for"):
+        inf.train(net.with_method("auto"), theta, polish="exact")
+    with pytest.raises(InvalidValueError, match="max_steps_newton is 0"):
+        inf.train(net, theta, polish="exact", max_steps_newton=0)
+    with pytest.raises(InvalidValueError, match="polish 'exactly' is not known"):
+        inf.train(net, theta, polish="exactly")
+
+
 # ------------------------------------------------------------------------------------------------------------- moments
 
 
