@@ -7,11 +7,12 @@ import sys
 import threading
 import time
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..stopping import Progress
+if TYPE_CHECKING:
+    from ..stopping import Progress
 
 EVERY = 10.0  #: seconds between two lines about the same stage
 

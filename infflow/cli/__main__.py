@@ -1,0 +1,5 @@
+"""``python -m infflow.cli``."""
+
+from . import app
+
+app(prog_name="infflow")
