@@ -34,6 +34,9 @@ CLOSED_BOUND = 1e-14
 #: Mixtures stay below this for |b| <= 10; a smaller rtol does not make them hand over.
 MIXTURE_BOUND = 1e-12
 
+# Squared lengths of equal neurons differ by this at most, relatively: they are summed in different orders.
+_SAME = 1e-14
+
 # A neuron with itself: both places hold the same h, so that only the derivatives T_n of E f(h)^2 in the common mean
 # are defined. The columns of its jet enter in sums that make T_n again; each gets the same share T_n/2^n of its
 # moments I(p, q), p + q = n, and F40 = D^2 d1^2 = 4 I, F31 = 2 I, F22 = I, F11 = 4 I with D = d1 + d2.
@@ -340,12 +343,20 @@ class PairEvaluator:
             moments, bounds, terms = series.pairs(expansion, i, j, u, tolerance)
             if self._frozen is not None or not series.can_widen(expansion, i, j, u, bounds, self.rtol):
                 break
-        same = self.i[rows] == self.j[rows]
+        same = self._coincident(rows, args)
         moments[same] = expansion.products[i[same]]
         bounds[same] = expansion.product_errors[i[same]] + hermite.ROUNDING
         hermite_kernels.write_jets(moments, C11, C12, C22, det, rows, out)
         self.report.bound[rows], self.report.work[rows] = bounds, terms
         return rows[:0] if self._frozen is not None else rows[~(bounds <= self.rtol)]
+
+    def _coincident(self, rows: Index, args: Arguments) -> NDArray[np.bool_]:
+        """Pairs of a neuron with itself or with one that is equal: their moments cancel in the gradient next to a teacher."""
+        i, j = self.i[rows], self.j[rows]
+        C11, C12, C22, b1, b2, det = args.pairs[:, rows]
+        equal = (self._kind[i] == self._kind[j]) & (b1 == b2) & (det == 0.0) & (C12 > 0.0)
+        close: NDArray[np.bool_] = (i == j) | (equal & (np.abs(C11 - C22) <= _SAME * C22))
+        return close
 
     def _cubature(self, rows: Index, args: Arguments, order: int, out: Array) -> Index:
         rtol = self._tolerance  # a frozen evaluator does not ask more of it, which would take long

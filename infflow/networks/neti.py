@@ -306,10 +306,12 @@ class NetI:
         scale = sum(part.weight * s for part, (_, s) in zip(self._components, parts, strict=True))
         if value > _CANCELLED * scale or not np.isfinite(value) or self.method == "surrogate":
             return float(value)  # that of a surrogate may be negative, by as much as it errs
-        if self._realizable and isinstance(self.teacher, Teacher):
+        if isinstance(self.teacher, Teacher):
             f, g = self.student.layers[0].activations, self.teacher.net.layers[0].activations
             matching = realizable.match(self.student_units(theta), self.teacher_units, list(f), list(g))
-            if matching.close:
+            if matching.exact:
+                return 0.0
+            if self._realizable and matching.close:
                 close = sum(
                     p.weight * realizable.loss(p.map_matching(matching), self.method, self.rtol)
                     for p in self._components

@@ -37,6 +37,11 @@ class Matching(NamedTuple):
     activations: list[Activation]
 
     @property
+    def exact(self) -> bool:
+        """Whether student and teacher are the same network."""
+        return all(np.array_equal(a, b) for a, b in zip(self.student, self.teacher, strict=True))
+
+    @property
     def close(self) -> bool:
         """Whether what is left unmatched is small: the difference of the output weights says so."""
         size = max(float(np.abs(self.teacher.B).max()), float(np.abs(self.teacher.c).max()))
@@ -142,7 +147,7 @@ def _nodes(kinked: bool) -> list[tuple[float, float, float]]:
     x, w = (1 + x) / 2, w / 2
     if kinked:
         return [(p * q, p, 2 * u * v * p) for p, u in zip(x, w, strict=True) for q, v in zip(x, w, strict=True)]
-    return [(p, q, u * v) for p, u in zip(x, w, strict=True) for q, v in zip(x, w, strict=True)]
+    return [(x[0], x[0], w[0] ** 2), (x[1], x[1], w[1] ** 2), (x[0], x[1], 2 * w[0] * w[1])]
 
 
 def is_covered(activations: list[Activation]) -> bool:
