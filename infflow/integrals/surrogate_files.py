@@ -113,7 +113,8 @@ def folders(surrogates_dir: Any = None) -> list[Path]:
 
 def names(surrogates_dir: Any = None) -> tuple[str, ...]:
     """Names of all surrogates that are found, sorted."""
-    found = {path.stem for folder in folders(surrogates_dir) for path in folder.glob("*.npz")}
+    paths = (path for folder in folders(surrogates_dir) for path in folder.glob("*.npz"))
+    found = {path.stem for path in paths if _NAME.fullmatch(path.stem)}  # hidden files are checkpoints
     return tuple(sorted(found))
 
 
