@@ -46,9 +46,11 @@ def from_torch(module: Any, **arguments: Any) -> tuple[Net, Array]:
         raise InvalidTypeError(f"module is a {type(module).__name__}; a torch.nn.Sequential is needed.")
     layers: list[list[Any]] = []
     pairs: list[tuple[Array, Array | None]] = []
+    seen: set[int] = set()
     open_layer = False  # whether the last layer may still get an activation
     for place, each in _flatten(torch, module, ""):
-        if isinstance(each, torch.nn.Linear):
+        _check_plain(place, each, seen)
+        if type(each) is torch.nn.Linear:
             pairs.append((_array(f"weight of module {place}", each.weight), _bias(place, each)))
             if layers and each.in_features != layers[-1][0]:
                 raise InvalidValueError(
@@ -124,10 +126,22 @@ def _torch() -> Any:
 def _flatten(torch: Any, module: Any, prefix: str) -> list[tuple[str, Any]]:
     """Modules of nested Sequentials in order, with their places such as ``0.2``."""
     found = []
-    for name, each in module.named_children():
-        place = f"{prefix}{name}"
+    for number, each in enumerate(module):  # named_children would leave out a module that occurs twice
+        place = f"{prefix}{number}"
         found += _flatten(torch, each, f"{place}.") if isinstance(each, torch.nn.Sequential) else [(place, each)]
     return found
+
+
+def _check_plain(place: str, each: Any, seen: set[int]) -> None:
+    """Refuse what changes outputs behind the module's back, and parameters that two layers share."""
+    if each._forward_hooks or each._forward_pre_hooks:
+        raise InvalidTypeError(f"module {place} ({each!r}) has hooks, which cannot be taken over; remove them first.")
+    shared = [parameter for parameter in each.parameters() if id(parameter) in seen]
+    if shared:
+        raise InvalidValueError(
+            f"module {place} ({each!r}) shares parameters with an earlier one; every layer here has its own. Copy it first."
+        )
+    seen.update(id(parameter) for parameter in each.parameters())
 
 
 def _activations(torch: Any) -> dict[Any, tuple[str, dict[str, Any]]]:

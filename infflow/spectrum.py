@@ -97,7 +97,8 @@ def extreme_eigenpairs(
     """The ``k`` smallest and the ``k`` largest eigenvalues of the Hessian with eigenvectors, by Lanczos (ARPACK).
 
     The bottom of the spectrum is found as the top of ``s - H``, where ``s`` is the largest eigenvalue: eigenvalues near zero
-    in the middle of the spectrum do not disturb, and no system is solved.
+    in the middle of the spectrum do not disturb, and no system is solved. Of eigenvalues that coincide exactly a Lanczos
+    iteration may see fewer copies than there are; rounding brings them out, in general.
 
     Parameters
     ----------
@@ -150,6 +151,8 @@ def _lanczos_top(operator: Any, k: int, rtol: float, limit: int | None, start: A
     from scipy.sparse.linalg import ArpackError, eigsh
 
     P = operator.shape[0]
+    if not (operator @ start).any():  # a random vector in the null space: the matrix is zero, which ARPACK refuses
+        return np.zeros(k), np.eye(P, k)
     try:
         values, vectors = eigsh(
             operator, k, which="LA", tol=rtol, maxiter=limit, v0=start, ncv=min(P, max(4 * k + 1, 40))

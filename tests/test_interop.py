@@ -1,6 +1,7 @@
 """PyTorch: the same outputs and derivatives on both sides, and clear errors for what has no equal."""
 
 import builtins
+import warnings
 
 import numpy as np
 import pytest
@@ -131,6 +132,25 @@ def test_modules_without_an_equal(torch):
         broken = nn.Linear(2, 3)
         broken.weight.data.fill_(float("nan"))
         inf.from_torch(nn.Sequential(broken))
+
+
+def test_modules_that_occur_twice(torch):
+    nn = torch.nn
+    activation = nn.Tanh()
+    module = nn.Sequential(nn.Linear(2, 2), activation, nn.Linear(2, 2), activation, nn.Linear(2, 1)).double()
+    net, theta = inf.from_torch(module)
+    X = np.random.default_rng(0).standard_normal((10, 2))
+    np.testing.assert_allclose(net.predict(theta, X), module(torch.tensor(X)).detach().numpy(), rtol=1e-12, atol=1e-14)
+    linear = nn.Linear(2, 2)
+    with pytest.raises(InvalidValueError, match=r"module 2 .* shares parameters"):
+        inf.from_torch(nn.Sequential(linear, activation, linear))
+    hooked = nn.Sequential(nn.Linear(2, 2))
+    hooked[0].register_forward_hook(lambda *_: None)
+    with pytest.raises(InvalidTypeError, match="hooks"):
+        inf.from_torch(hooked)
+    with pytest.raises(InvalidTypeError, match="LazyLinear"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's own, about lazy modules
+        inf.from_torch(nn.Sequential(nn.LazyLinear(2)))
 
 
 def test_nets_without_an_equal(torch):

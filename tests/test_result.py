@@ -63,7 +63,7 @@ def test_settings_may_be_added_to_and_hold_the_seed(tmp_path):
 
 
 def test_to_xarray(result, tmp_path):
-    pytest.importorskip("xarray")
+    xarray = pytest.importorskip("xarray")
     data = result.to_xarray()
     track = result.trajectory
     assert data.theta.dims == ("t", "parameter") and data.two.dims == ("t", "two_0")
@@ -77,6 +77,9 @@ def test_to_xarray(result, tmp_path):
     named = run.to_xarray(net)
     W, b = net.unpack(run.theta)[0]
     assert named.theta_best.sel(parameter="W1[1,0]") == W[1, 0] and named.theta_best.sel(parameter="b1[1]") == b[1]
+    named.to_netcdf(tmp_path / "run.nc", engine="scipy")
+    with xarray.open_dataset(tmp_path / "run.nc", engine="scipy") as kept:
+        assert kept.identical(named)
     assert list(named.parameter.values[-2:]) == ["W2[0,0]", "W2[0,1]"]
     with pytest.raises(InfflowError, match="8 parameters"):
         run.to_xarray(inf.Net([(1, "tanh", True)], input_dim=1))

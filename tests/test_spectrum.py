@@ -182,3 +182,13 @@ def test_a_point_mass_needs_a_width():
         inf.spectral_density(net, np.zeros(2))
     found = inf.spectral_density(net, np.zeros(2), width=0.1)
     assert found.x[found.density.argmax()] == pytest.approx(2.0, abs=0.01)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0])
+def test_equal_eigenvalues(scale):
+    """All eigenvalues coincide: zero, as for dead neurons, or two."""
+    X = scale * np.sqrt(80.0) * np.eye(80)
+    net = inf.Net([(1, "identity", False)], input=X, target=np.zeros(80))
+    found = inf.extreme_eigenpairs(net, np.zeros(80), 2)
+    np.testing.assert_allclose(np.concatenate([found.bottom, found.top]), 2.0 * scale, rtol=1e-14)
+    assert found.residuals.max() < 1e-14
