@@ -11,7 +11,7 @@ from .._validation import Array
 from .explicit import Attempt
 from .factorization import Factors, factorize_shifted
 from .problem import FlowEvaluation, FlowProblem
-from .step_kernels import newton_change, stage_start
+from .step_kernels import newton_iteration, stage_start
 from .tableaus import ImplicitTableau, dense_weights
 
 #: Newton iterations of a stage end when their remaining error is this part of the tolerance
@@ -91,9 +91,8 @@ class ImplicitFamily:
         self._left_domain = False
         for i in range(1, len(a)):
             near = self._nearest[i]  # start from the nearest point and its slope
-            base, point = stage_start(
-                z, h * a[i, :i], self._slopes, self._points[near], self._slopes[near], h * (c[i] - c[near])
-            )
+            ahead = h * (c[i] - c[near])
+            base, point = stage_start(z, a, i, h, self._slopes, self._points, near, ahead)
             if not self._newton(base, point, gamma * h):
                 return False
             self._points[i] = point
@@ -112,16 +111,19 @@ class ImplicitFamily:
         for _ in range(_MOST_ITERATIONS):
             gradient = problem.evaluate(point, 1).gradient
             if upper is not None:
-                change, size = newton_change(upper, base, point, gradient, shift, damping, problem.atol, problem.rtol)
+                size = newton_iteration(
+                    upper, base, point, gradient, shift, damping, problem.atol, problem.rtol, before
+                )
             else:
                 change = damping * solve(shift * (base - point) - gradient)
                 size = problem.error_norm(change, point, point)
+                if size < before:
+                    point += change
             self._iterations += 1
-            rate = size / before if math.isfinite(before) else 0.5
             self._left_domain = not math.isfinite(size)
-            if not rate < 1.0:  # divergence, rounding, or undefined
+            if not size < before:  # divergence, rounding, or undefined
                 return size <= _ROUNDING
-            point += change
+            rate = size / before if math.isfinite(before) else 0.5
             if rate / (1.0 - rate) * size <= _NEWTON_PART:
                 return True
             before = size

@@ -60,23 +60,40 @@ def rosenbrock_stage(
 
 
 @njit(cache=True)
-def newton_change(
-    upper: Array, base: Array, point: Array, gradient: Array, shift: float, damping: float, atol: Array, rtol: float
-) -> tuple[Array, float]:
-    """Change of ``point`` by one simplified Newton iteration of point = base - gradient(point)/shift, and its error norm."""
+def newton_iteration(
+    upper: Array,
+    base: Array,
+    point: Array,
+    gradient: Array,
+    shift: float,
+    damping: float,
+    atol: Array,
+    rtol: float,
+    largest: float,
+) -> float:
+    """One simplified Newton iteration of point = base - gradient(point)/shift; returns the error norm of the change.
+
+    ``point`` (n,) is changed where that norm is below ``largest``.
+    """
     change = shift * (base - point) - gradient
     solve_cholesky(upper, change)
     change *= damping
-    return change, weighted_rms(change, point, point, atol, rtol)
+    size = weighted_rms(change, point, point, atol, rtol)
+    if size < largest:
+        point += change
+    return size
 
 
 @njit(cache=True)
 def stage_start(
-    z: Array, weights: Array, slopes: Array, near: Array, slope: Array, ahead: float
+    z: Array, a: Array, i: int, h: float, slopes: Array, points: Array, near: int, ahead: float
 ) -> tuple[Array, Array]:
-    """The explicit part z + weights . slopes of a stage, and its first guess near + ahead slope; all (n,), slopes (i, n)."""
+    """The explicit part z + h a_i . slopes of stage i, and its first guess ahead of the point ``near`` along its slope.
+
+    Shapes: z (n,), a (s, s), slopes and points (s, n); both results (n,).
+    """
     base = z.copy()
-    for j in range(len(weights)):
+    for j in range(i):
         for k in range(len(z)):
-            base[k] += weights[j] * slopes[j, k]
-    return base, near + ahead * slope
+            base[k] += h * a[i, j] * slopes[j, k]
+    return base, points[near] + ahead * slopes[near]
