@@ -253,6 +253,13 @@ def test_quasi_newton_at_a_minimum_that_is_not_zero_judges_by_losses_and_says_so
     assert stopped.statistics.stop_reason is StopReason.MAX_STEPS and stopped.statistics.note == ""
 
 
+def test_bfgs_knows_the_rounding_of_a_realizable_loss():
+    net, teacher = teacher_student(1, 2, 2)
+    start = teacher + 0.05 * np.random.default_rng(0).normal(size=len(teacher))
+    found = search(net, start, "bfgs", min_loss=0.0, min_gradient_norm=0.0)
+    assert found.statistics.stop_reason is StopReason.ROUNDING_FLOOR and found.loss < 1e-30
+
+
 def test_choice_of_the_method():
     net, _ = teacher_student(0, 3, 2)
     far = inf.random_params(net, 0)

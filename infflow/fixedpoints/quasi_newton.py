@@ -115,7 +115,8 @@ class QuasiNewton:
 
     def _own_reason(self) -> StopReason:
         """SciPy stopped by itself: because the loss does not change any more, or because a line search failed."""
-        noise = 10 * _EPS * abs(self._best[0])
+        loss, best, _ = self._best
+        noise = max(10 * _EPS * abs(loss), self.problem.loss_noise(best, loss) or 0.0)
         at_floor = abs(self._decrease) <= noise or self._promise <= noise
         return StopReason.ROUNDING_FLOOR if at_floor else StopReason.LINE_SEARCH
 
