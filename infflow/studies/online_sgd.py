@@ -171,7 +171,7 @@ def plateau(rate: float, asymmetry: float) -> dict[str, Any]:
         "growth": growth,
         "plateau_error": op.generalization_error(symmetric) / 2,
         "t": run.t[keep],
-        "error": run.generalization_error[keep] / 2,
+        "errors": run.generalization_error[keep] / 2,
     }
 
 
@@ -184,7 +184,7 @@ def final_error(students: int, teachers: int, rate: float, seed: int) -> dict[st
     op = OrderParameters(neti, rate, 0.0, half_loss=True)
     run = op.solve(_committee(neti, W), t_eval=np.array([0.0, 4000.0 / rate, 8000.0 / rate]))
     later, last = run.generalization_error[1:] / 2
-    return {"error": float(last), "still_moving": float(abs(later / last - 1))}
+    return {"final": float(last), "still_moving": float(abs(later / last - 1))}
 
 
 def flow_limit(activation: str) -> dict[str, Any]:
@@ -356,7 +356,7 @@ class OnlineStudy(StudyResult):
 
     def _finals(self) -> list[Claim]:
         smallest = [row for row in self.finals if row["rate"] == self.setting.final_rates[-1]]
-        ratio = {f"K = {row['students']}, M = {row['teachers']}": row["error"] / self._law(row) for row in smallest}
+        ratio = {f"K = {row['students']}, M = {row['teachers']}": row["final"] / self._law(row) for row in smallest}
         moving = max(row["still_moving"] for row in smallest)
         return [
             Claim(
@@ -387,7 +387,7 @@ class OnlineStudy(StudyResult):
         )
         finals = markdown_table(
             ("students", "teachers", "rate", "final error", "measured / formula"),
-            [(r["students"], r["teachers"], r["rate"], r["error"], r["error"] / self._law(r)) for r in self.finals],
+            [(r["students"], r["teachers"], r["rate"], r["final"], r["final"] / self._law(r)) for r in self.finals],
         )
         return f"### Simulations\n\n{dimensions}\n\n### Plateaus, asymmetry {first:g}\n\n{plateaus}\n\n### Final errors, label noise {_NOISE:g}\n\n{finals}\n"
 
@@ -444,7 +444,7 @@ def _scatter(study: OnlineStudy, ax: Any) -> None:
 def _errors(study: OnlineStudy, ax: Any) -> None:
     rows = [row for row in study.plateaus if row["asymmetry"] == study.setting.asymmetries[0]]
     for k, row in enumerate(rows[:: max(1, len(rows) // 4)]):
-        ax.semilogy(row["rate"] * row["t"], row["error"], color=f"C{k}", label=f"rate {row['rate']:g}")
+        ax.semilogy(row["rate"] * row["t"], row["errors"], color=f"C{k}", label=f"rate {row['rate']:g}")
     ax.set(title="plateaus", xlabel="rate x t", ylabel="generalization error", xlim=(0, 500), ylim=(1e-6, None))
     ax.legend()
 
@@ -473,7 +473,7 @@ def _asymmetries(study: OnlineStudy, ax: Any) -> None:
 def _finals(study: OnlineStudy, ax: Any) -> None:
     for k, (K, M) in enumerate(study.setting.networks):
         rows = [row for row in study.finals if (row["students"], row["teachers"]) == (K, M)]
-        ax.loglog([r["rate"] for r in rows], [r["error"] for r in rows], "o", color=f"C{k}", label=f"K = {K}, M = {M}")
+        ax.loglog([r["rate"] for r in rows], [r["final"] for r in rows], "o", color=f"C{k}", label=f"K = {K}, M = {M}")
         ax.loglog([r["rate"] for r in rows], [study._law(r) for r in rows], "-", color=f"C{k}", lw=1)
     ax.set(title="final error, label noise; lines: formula", xlabel="learning rate", ylabel="generalization error")
     ax.legend()
