@@ -34,7 +34,8 @@ def test_loss(run):
     assert lines["loss in the end"].get_ydata()[0] == result.loss
     assert ax.get_xscale() == ax.get_yscale() == "log" and ax.get_xlabel() == "time $t$"
     only = plotting.plot_loss(result.trajectory, gradient_norm=False)
-    assert [line.get_label() for line in only.lines] == ["loss"]
+    assert [line.get_label() for line in only.lines] == ["loss"] and only.get_ylabel() == "loss"
+    assert ax.get_ylabel() == "loss and gradient norm"
 
 
 def test_loss_without_positive_values(run):
@@ -54,10 +55,16 @@ def test_neurons(run):
         np.testing.assert_array_equal(line.get_xydata(), np.array(weights)[:, :2])
     teacher = next(line for line in ax.lines if line.get_label() == "teacher")
     np.testing.assert_array_equal(teacher.get_xydata(), net.teacher_units.W[:, :2])
-    # without directions: an orthogonal projection, which shortens no difference by more than rounding where it is in the plane
+    # without directions the teachers, of which there are two, keep their lengths in the plane as far as students let them
     free = plotting.plot_neurons(net, result)
-    assert len(free.lines) == len(ax.lines)
-    assert free.get_xlabel() == "direction 1"
+    assert len(free.lines) == len(ax.lines) and free.get_xlabel() == "direction 1"
+    vectors = np.vstack([net.student.unpack(result.theta)[0][0], net.teacher_units.W])
+    shown = np.array(
+        [line.get_xydata()[-1] for line in free.lines if len(line.get_xdata()) == len(result.trajectory) + 1]
+    )
+    shown = np.vstack([shown, next(line for line in free.lines if line.get_label() == "teacher").get_xydata()])
+    kept = np.linalg.svd(vectors, compute_uv=False)[:2]
+    np.testing.assert_allclose(np.linalg.norm(shown) ** 2, (kept**2).sum(), rtol=1e-12)  # the best plane there is
 
 
 def test_neurons_of_a_net_with_two_inputs():
@@ -126,7 +133,7 @@ def test_figures_are_written_and_the_style_stays_inside(run, tmp_path):
     ]
     assert pictures[0] is mine and len(mine.lines) == 4  # the caller's line is still there
     for number, ax in enumerate(pictures):
-        for suffix in ("png", "pdf"):
+        for suffix in ("png",) if number else ("png", "pdf"):
             ax.figure.savefig(tmp_path / f"{number}.{suffix}")
             assert (tmp_path / f"{number}.{suffix}").stat().st_size > 3000
     assert dict(mpl.rcParams) == before

@@ -37,10 +37,12 @@ def plot_loss(result: Any, *, gradient_norm: bool = True, ax: Any = None) -> Any
     track = _trajectory(result)
     shown = [("loss", track.loss)] + [("gradient norm", track.gradient_norm)] * bool(gradient_norm)
     later = track.t > 0
+    drawn = []
     for label, values in shown:
         kept = np.where(values > 0, values, np.nan)[later]
         if np.isfinite(kept).any():
             ax.plot(track.t[later], kept, label=label)
+            drawn.append(label)
     final = getattr(result, "loss", None)
     if isinstance(final, float) and final > 0:
         ax.axhline(final, color="0.6", linestyle=":", linewidth=0.8, label="loss in the end", zorder=1)
@@ -48,7 +50,7 @@ def plot_loss(result: Any, *, gradient_norm: bool = True, ax: Any = None) -> Any
     if ax.lines:
         ax.set_yscale("log")
         ax.legend()
-    ax.set_ylabel("loss and gradient norm" if gradient_norm else "loss")
+    ax.set_ylabel(" and ".join(drawn) or "loss")
     return ax
 
 
