@@ -1,5 +1,6 @@
 """Configuration files: everything that can be said, and every way to say it wrong."""
 
+import inspect
 import tomllib
 from dataclasses import fields
 
@@ -104,6 +105,11 @@ def test_settings_reach_networks_and_train():
     assert arguments["max_time_flow"] == 3.0 and arguments["max_steps_newton"] == 4 and arguments["patience"] == 10
 
 
+def test_every_argument_of_train_is_a_setting():
+    known = set(inspect.signature(inf.train).parameters) - {"net", "theta0", "progress", "callback", "checkpoint"}
+    assert set(Configuration.from_dict(SMALL).train_arguments()) == known
+
+
 def test_an_unchanged_configuration_trains_as_the_library():
     found = train_configuration(config=SMALL, seed=5)
     net = Configuration.from_dict(SMALL).problem()
@@ -196,11 +202,12 @@ WRONG = {  # a value that is wrong in every field
         "batch_size": "1.0",
         "num_trajectory": "1",
         "observables": '"lambda_min"',
+        "t_eval": "[[1.0]]",
         "max_time": "-1",
         "max_steps": "-1",
         "options": "3",
     },
-    "newton": {"optimizer": '"nweton"', "max_time": "true", "max_steps": "1e3", "options": '"x"'},
+    "newton": {"optimizer": '"nweton"', "max_time": "true", "max_steps": "1e3", "polish": "true", "options": '"x"'},
     "stop": {"min_loss": '"0"', "min_gradient_norm": "-1.0", "patience": "0"},
     "output": {"folder": "3", "plot": '"no"', "checkpoint": "1"},
 }

@@ -135,6 +135,7 @@ class FlowSettings:
     step_size: float | None = _of_train("step_size", number(0.0, strict=True), "of gd and adam", 0.01)
     batch_size: int | None = _of_train("batch_size", integer(1), "samples per step of gd and adam", 100)
     num_trajectory: int = _of_train("num_trajectory", integer(2), "number of points that are kept")
+    t_eval: list[float] | None = _of_train("t_eval", array(1), "exactly these times instead", [0.0, 1.0, 10.0])
     observables: list[str] | None = _of_train("observables", texts, "recorded along the path", ["lambda_min"])
     max_time: float = _of_train("max_time_flow", number(0.0, infinite=True), "seconds")
     max_steps: int = _of_train("max_steps_flow", integer(0), "0 skips the flow")
@@ -148,6 +149,9 @@ class NewtonSettings:
     optimizer: str = _of_train("optimizer", choice("auto", *OPTIMIZERS), f"auto, {', '.join(OPTIMIZERS)}")
     max_time: float = _of_train("max_time_newton", number(0.0, infinite=True), "seconds")
     max_steps: int = _of_train("max_steps_newton", integer(0), "0 skips it")
+    polish: str | None = _of_train(
+        "polish", choice("exact"), "after method surrogate: the fixed point of the exact loss", "exact"
+    )
     options: dict[str, Any] | None = _of_train("optimizer_options", table, "of the optimizer", {"scale": 100.0})
 
 
