@@ -34,7 +34,9 @@ def regression_baseline(
 
     start = time.process_time()
     mean, size = float(values.mean()), float(values.std()) or 1.0
-    regressor = MLPRegressor((hidden, hidden), activation="tanh", max_iter=PASSES, tol=0.0, random_state=seed)
+    regressor = MLPRegressor(
+        hidden_layer_sizes=(hidden, hidden), activation="tanh", max_iter=PASSES, tol=0.0, random_state=seed
+    )
     model = make_pipeline(StandardScaler(), regressor)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the number of passes is what it is
