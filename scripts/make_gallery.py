@@ -28,7 +28,7 @@ import sympy
 import infflow as inf
 from infflow.activations import Activation, names, resolve
 from infflow.errors import AccuracyWarning, MethodError
-from infflow.integrals import cubature
+from infflow.integrals import cubature, one_sided
 from infflow.integrals.evaluators import Arguments, PairEvaluator
 from infflow.integrals.methods import EVALUATORS, Points
 
@@ -256,6 +256,11 @@ def kind(f: Activation) -> str:
     if f.waves:
         partners = ", ".join(n for n in names() if "closed" in inf.available_methods(f, n))
         return f"Closed form by a shift of the other mean (exp) or by Euler's formula, with {partners}."
+    if one_sided.sides(f) is not None:
+        return (
+            "Closed form by normal distribution functions at shifted means; evaluated as one integral over closed conditional means, with"
+            " all activations but sin and cos. Those with itself are in `inf.closed_form`; the mean above shows their kind."
+        )
     if not f.has_closed_form:
         return "No closed form."
     parts = []
@@ -292,7 +297,9 @@ def latex(expression: Any) -> str:
 
 def generating_function(f: Activation) -> str | None:
     try:
-        return latex(inf.closed_form(f, f))
+        if one_sided.sides(f) is not None:  # that of a pair takes half a page
+            return "E[f(h)] = " + latex(inf.closed_form(f, biases=True))
+        return "E[f(h_1) f(h_2)] = " + latex(inf.closed_form(f, f))
     except MethodError:
         return None
 
@@ -302,7 +309,7 @@ def section(entry: Entry) -> list[str]:
     lines = [f"### {f.name}", "", "$$ f(x) = " + latex(f.expression) + " $$", ""]
     formula = generating_function(f)
     if formula is not None:
-        lines += ["$$ E[f(h_1) f(h_2)] = " + formula + " $$", ""]
+        lines += ["$$ " + formula + " $$", ""]
     lines.append(kind(f))
     words = {"closed": "closed form", "hermite": "Hermite series", "cubature": "cubature"}
     for m, e in found.items():

@@ -139,3 +139,12 @@ def test_networks(f):
     )
     np.testing.assert_allclose(value.gradient, gradient, atol=1e-6 * np.abs(gradient).max())
     np.testing.assert_allclose(value.hessian, hessian, atol=1e-6 * np.abs(hessian).max())
+
+
+def test_a_remainder_that_does_not_fall():
+    """cos at r = 12 and u = 1: the series is given up, with its bound."""
+    with pytest.warns(inf.errors.AccuracyWarning, match="does not meet"):
+        found = inf.gaussian_moment(
+            "cos", "cos", 12.178, 0.00135, 1.0, -2.83, 0.9957, method="hermite", rtol=1e-12, full_output=True
+        )
+    assert found.error_bound > 1e-12

@@ -166,7 +166,7 @@ class HermiteEvaluator:
         half = u ** (N // 2) * tail[i, N // 2 - 1] * tail[j, N // 2 - 1]
         with np.errstate(divide="ignore", invalid="ignore"):
             needed = N + np.log(rtol / last) / np.log(last / half) * (N - N // 2)
-        reachable = needed[needed <= MAX_TERMS]
+        reachable = needed[np.isfinite(needed) & (needed <= MAX_TERMS)]  # -inf: the remainder does not fall
         if not len(reachable):
             return False
         self.terms = min(MAX_TERMS, max(N + 8, int(1.1 * reachable.max()) + 4))

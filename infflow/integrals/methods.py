@@ -67,6 +67,7 @@ class ClosedForms:
         size1, scale1 = rounding.size_and_scale(f, r1, b1, orders[0])
         size2, scale2 = rounding.size_and_scale(g, r2, b2, orders[1])
         growth, error = rounding.amplification(f, g, *gaussian, *orders)
+        error = error + rounding.phase_error(f, r1, b1) + rounding.phase_error(g, r2, b2)
         bound = rounding.UNITS * _EPS * error * np.maximum(size1 * size2 * growth, np.abs(value))
         return Estimate(value, bound, scale1 * scale2, value.size * max(1, len(f.atoms) * len(g.atoms)))
 
@@ -75,7 +76,8 @@ class ClosedForms:
         table, zeros = closed.AtomTable([f]), np.zeros(r.size, dtype=np.int64)
         value = closed.single_moments(table, zeros, r**2, b, order)[:, order]
         size, scale = rounding.size_and_scale(f, r, b, order)
-        bound = rounding.UNITS * _EPS * np.maximum(size, np.abs(value))
+        error = 1.0 + rounding.phase_error(f, r, b)
+        bound = rounding.UNITS * _EPS * error * np.maximum(size, np.abs(value))
         return Estimate(value, bound, scale, value.size * max(1, len(f.atoms)))
 
 

@@ -16,7 +16,7 @@ from .._validation import Array
 from ..activations import Activation, Atom, Wave
 from . import closed, one_sided
 
-__all__ = ["UNITS", "amplification", "mixture_error", "pair_values", "size_and_scale"]
+__all__ = ["UNITS", "amplification", "mixture_error", "pair_values", "phase_error", "size_and_scale"]
 
 #: The bound of closed forms in units of eps times the size of their terms. The largest error found is a third of it.
 UNITS = 64.0
@@ -61,12 +61,23 @@ def size_and_scale(f: Activation, r: Array, b: Array, order: int) -> tuple[Array
     for wave in f.waves:  # the relative error of an exponential is that of its argument
         k = abs(wave.rate)
         root_mean_square = np.exp(wave.rate.real * b + wave.rate.real**2 * r**2)
-        size += abs(wave.weight) * k**order * root_mean_square * (1.0 + k * np.abs(b) + (k * r) ** 2)
+        growth = (1.0 + k * np.abs(b) + (k * r) ** 2) if wave.rate.imag == 0.0 else 1.0
+        size += abs(wave.weight) * k**order * root_mean_square * growth
     size *= 1.0 + mixture_error(f, r, b, order) / (UNITS * _EPS)
     if order > 2:
         return size, size
     square = _mean_square(f, r, b, order)
     return size, np.where(np.isfinite(square), np.sqrt(square), size)
+
+
+def phase_error(f: Activation, r: Array, b: Array) -> Array:
+    """Relative error of sines and cosines in units of the bound: that of their phase and of the exponent that damps them.
+
+    Those of two factors add up, since the exponent of a product is one sum. It is rounded a few times only.
+    """
+    errors = [abs(w.rate.imag * b) + (w.rate.imag * r) ** 2 for w in f.waves if w.rate.imag != 0.0]
+    total: Array = 4.0 / UNITS * np.max(errors, axis=0) if errors else np.zeros_like(b)
+    return total
 
 
 def _one_sided_size_and_scale(f: Activation, r: Array, b: Array, order: int) -> tuple[Array, Array]:
