@@ -14,10 +14,10 @@ so the identity holds for every matching; a good one only makes delta small.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..activations import Activation, polynomial
 from ..integrals.evaluators import Arguments, PairEvaluator
@@ -57,8 +57,10 @@ def match(student: Units, teacher: Units, f: list[Activation], g: list[Activatio
     if len(alive) < len(f):
         f = [f[i] for i in alive]
         student = Units(student.W[alive], student.b[alive], student.B[alive], student.c)
-    alike = {a: np.array([j for j, other in enumerate(g) if _same(other, a)], dtype=np.intp) for a in dict.fromkeys(f)}
-    near = [_nearest(student, i, a, teacher, alike[a]) for i, a in enumerate(f)]
+    near: list[tuple[int, float, float] | None] = [None] * len(f)
+    for a in dict.fromkeys(f):
+        for i, pair in _nearest(student, [i for i, other in enumerate(f) if other == a], a, teacher, g):
+            near[i] = pair
     W, b, B = student.W.copy(), student.b.copy(), np.zeros_like(student.B)
     extra = []
     for j in range(len(g)):
@@ -90,23 +92,28 @@ def match(student: Units, teacher: Units, f: list[Activation], g: list[Activatio
 
 
 def _nearest(
-    student: Units, i: int, f: Activation, teacher: Units, alike: NDArray[np.intp]
-) -> tuple[int, float, float] | None:
-    """Nearest of the teacher neurons ``alike`` to student i, with the factors of its (w, b) and of its output vector."""
-    own, others = np.append(student.W[i], student.b[i]), np.column_stack([teacher.W[alike], teacher.b[alike]])
-    length, sizes = float(np.linalg.norm(own)), np.linalg.norm(others, axis=1)
-    scales = (
-        np.divide(length, sizes, out=np.ones_like(sizes), where=sizes > 0) if f.homogeneous else np.ones_like(sizes)
-    )
-    best: tuple[int, float, float] | None = None
-    distance = _NEAR * length
-    for sign in (1.0, -1.0) if f.parity else (1.0,):
-        gaps = np.linalg.norm(own - (sign * scales)[:, None] * others, axis=1)
-        k = int(np.argmin(gaps)) if len(gaps) else -1
-        if k >= 0 and gaps[k] <= distance:
-            best = int(alike[k]), sign * scales[k], (f.parity if sign < 0 else 1.0) / scales[k]
-            distance = gaps[k]
-    return best
+    student: Units, group: list[int], f: Activation, teacher: Units, g: list[Activation]
+) -> Iterator[tuple[int, tuple[int, float, float]]]:
+    """Those students of a group with activation f that are near a teacher neuron: it, and the factors of its (w, b) and output vector."""
+    alike = [j for j, other in enumerate(g) if _same(other, f)]
+    if not alike:
+        return
+    own = np.column_stack([student.W[group], student.b[group]])
+    others = np.column_stack([teacher.W[alike], teacher.b[alike]])
+    lengths, sizes = np.linalg.norm(own, axis=1), np.linalg.norm(others, axis=1)
+    scales = np.ones((len(group), len(alike)))
+    if f.homogeneous:
+        np.divide(lengths[:, None], sizes, out=scales, where=sizes > 0)
+    signs = np.array([1.0, -1.0] if f.parity else [1.0])
+    scaled = (signs[:, None, None] * scales)[..., None] * others
+    gaps = np.linalg.norm(own[:, None, None] - np.moveaxis(scaled, 0, 1), axis=-1).reshape(
+        len(group), -1
+    )  # by sign, then neuron
+    for n, k in enumerate(gaps.argmin(axis=1)):
+        if gaps[n, k] <= _NEAR * lengths[n]:
+            sign, j = signs[k // len(alike)], k % len(alike)
+            scale = float(scales[n, j])
+            yield group[n], (alike[j], float(sign) * scale, (f.parity if sign < 0 else 1.0) / scale)
 
 
 def _same(f: Activation, g: Activation) -> bool:
