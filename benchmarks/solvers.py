@@ -180,7 +180,7 @@ def by_infflow(net, solver: str, options: dict) -> Callable:
     def solve(functions, start, tolerance):
         found = inf.train(
             net, start, solver=solver, solver_options=options, rtol=tolerance, atol=tolerance, t_end=T_END,
-            t_eval=TIMES, max_steps_newton=0, max_time_flow=LIMIT, progress=False,
+            t_eval=TIMES, max_steps_newton=0, max_time_flow=np.inf, progress=False,
         )  # fmt: skip
         return found.trajectory.theta, found.flow.gradients
 
@@ -403,7 +403,7 @@ def sizes() -> list[str]:
                 begin = time.process_time()
                 found = inf.train(
                     net, start, solver=solver, solver_options=options, t_end=T_END, t_eval=TIMES, max_steps_newton=0,
-                    max_time_flow=LIMIT, progress=False,
+                    max_time_flow=np.inf, progress=False,
                 )  # fmt: skip
                 seconds, path = time.process_time() - begin, found.trajectory.theta
                 reached = path.shape == reference.shape
