@@ -1,7 +1,10 @@
 """Sweeps: the grid, the store, the table, and what happens when something is wrong."""
 
 import json
+import re
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -394,3 +397,15 @@ def test_the_tables_are_documented_by_their_schema(store):
     ((settings, status, columns),) = database.execute("SELECT settings, status, columns FROM runs").fetchall()
     database.close()
     assert json.loads(settings) == {"seed": 1} and status == "done" and json.loads(columns)["count"] == 6
+
+
+def test_the_script_of_the_documentation(tmp_path):
+    text = (Path(__file__).parents[1] / "docs" / "sweeps.md").read_text()
+    (tmp_path / "my_sweep.py").write_text(re.search(r"```py\n(.*?)```", text, flags=re.S)[1])
+    command = [sys.executable, "-W", "error", "my_sweep.py"]
+    first, second = (
+        subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout for _ in range(2)
+    )
+    assert first == second and "width" in first and "Result: loss" in first
+    table = inf.Sweep.load(tmp_path / "runs.db")
+    assert len(table) == 8 and table.details(0)["function"] == "my_sweep.train_one", "a script is named as a module"

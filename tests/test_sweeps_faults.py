@@ -23,10 +23,11 @@ GRID = {"seed": range(8), "width": [1, 2]}
 KILLER = """
 import os, random, signal, sys, time
 import infflow as inf, sweep_functions as functions
-store, times, backend, seed = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
-random.seed(seed)
+store, backend = sys.argv[1:3]
+times, seeds = map(int, sys.argv[3:])
+random.seed(3)
 functions.train_one(0, 1)  # everything is loaded
-grid = {"seed": range(8), "width": [1, 2]}
+grid = {"seed": range(seeds), "width": [1, 2]}
 
 def child(*arguments):
     pid = os.fork()
@@ -36,7 +37,7 @@ def child(*arguments):
     return pid
 
 start = time.perf_counter()
-os.waitpid(child({"seed": range(4), "width": [1]}, store + ".clock"), 0)
+os.waitpid(child({"seed": range(4), "width": [1, 2]}, store + ".clock"), 0)
 longest = time.perf_counter() - start
 killed = 0
 while killed < times:
@@ -63,7 +64,7 @@ def undisturbed(tmp_path_factory):
 @pytest.mark.parametrize(("backend", "times"), [("sequential", 5), ("loky", 2)])
 def test_a_main_process_killed_at_random_moments(tmp_path, undisturbed, backend, times):
     store = tmp_path / "runs.db"
-    killer = python(KILLER, store, times, backend, 3, stdout=subprocess.PIPE, text=True)
+    killer = python(KILLER, store, backend, times, len(GRID["seed"]), stdout=subprocess.PIPE, text=True)
     done = [int(line) for line in killer.communicate(timeout=120)[0].split()]
     assert killer.returncode == 0
     assert done == sorted(done), "nothing that was finished is lost"

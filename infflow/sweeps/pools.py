@@ -7,6 +7,7 @@ worker dies, and with its Dask backend waits forever for a run whose workers kee
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -84,7 +85,7 @@ class LokyPool(Pool):
         for _ in range(2):
             if self._executor is None:
                 self._executor = ProcessPoolExecutor(
-                    self._workers, env=_ONE_THREAD, initializer=_end_with_parent, initargs=(os.getpid(),)
+                    self._workers, env=_ONE_THREAD, initializer=_obey_parent, initargs=(os.getpid(),)
                 )
             try:
                 inner = self._executor.submit(execute_elsewhere, self._function, run.settings, run.fixed)
@@ -99,8 +100,9 @@ class LokyPool(Pool):
             self._executor = None
 
 
-def _end_with_parent(parent: int) -> None:
-    """Let a worker end when the process that it works for was killed, rather than finish for nobody."""
+def _obey_parent(parent: int) -> None:
+    """Let a worker end when the process that it works for was killed, rather than finish for nobody; leave Ctrl-C to that process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import io
 import json
@@ -269,7 +270,7 @@ class Store:
     def absorb(self, keys: Sequence[str]) -> None:
         """Take over what other slots, or the sweep without slots, have finished of these runs."""
         wanted = set(keys)
-        others = [self._main, *sorted(self._main.parent.glob(f"{self._main.name}.slot*of*"))]
+        others = [self._main, *sorted(self._main.parent.glob(f"{glob.escape(self._main.name)}.slot*of*"))]
         for path in others:
             if path == self.path or not path.exists() or path.name.endswith(("-wal", "-shm")):
                 continue
