@@ -14,18 +14,19 @@ from ..landscape.distance import Function, function_distance, function_of
 from ..many import unique_solutions
 from ..networks.neti import NetI
 from ..points.classify import Classification, classify
+from ..points.hidden import homogeneity
 from ..result import Result
 from ..training import train
 from .critical_points import morse_index
 
-#: functions closer than this fraction of their size are the same, as in unique_solutions
-SAME = 1e-4
+#: functions closer than this fraction of their size are the same; Newton's method reaches duplicated neurons slowly
+SAME = 1e-3
 #: output times length of input weights of neurons without effect
 SILENT = 1e-6
 #: of gradient flows; dying relu neurons take forever, all others less than 200 steps
 FLOW_LIMITS: dict[str, Any] = {"solver": "rodas5p", "max_steps_flow": 300, "max_steps_newton": 1000, "progress": False}
 _KICK = 1e-3  # length of the first step along an escape direction
-_SAME_LOSS = 1e-6
+_SAME_LOSS = 1e-9
 _AT_KINK = 1e-4  # input weights below this are on their way to zero
 
 
@@ -87,9 +88,11 @@ def make_entries(neti: NetI, searched: Sequence[Array], trained: Sequence[Array]
     searched, trained : lists of (P,) arrays
         Critical points from searches, and ends of gradient flows.
     """
-    thetas = [*searched, *trained]
+    thetas = [balanced(neti, theta) for theta in (*searched, *trained)]
     entries: list[Entry] = []
-    for group in unique_solutions([_silenced(neti, t) for t in thetas], net=neti, rtol=SAME, converged_only=False):
+    for group in unique_solutions(
+        [_silenced(neti, t) for t in thetas], net=neti, rtol=SAME, loss_rtol=1e-8, converged_only=False
+    ):
         function = _function(neti, group.theta)
         for k in group.members:  # duplicates can share an output weight in ways of different index
             index = morse_index(_hessian(neti, thetas[k]))
@@ -102,6 +105,22 @@ def make_entries(neti: NetI, searched: Sequence[Array], trained: Sequence[Array]
             else:
                 entry.trained += 1
     return sorted(entries, key=lambda entry: (round(entry.loss, 9), entry.index))
+
+
+def balanced(neti: NetI, theta: Array) -> Array:
+    """The same function with input and output weights of equal length, where the activation is homogeneous.
+
+    The index does not depend on the balance (Sylvester's law), but its eigenvalues do, and without it the small ones drown in rounding.
+    """
+    theta = theta.copy()
+    (W, _), (a, _) = neti.unpack(theta)
+    for i, activation in enumerate(neti.student.layers[0].activations):
+        degree, length, size = homogeneity(activation), float(np.linalg.norm(W[i])), float(np.abs(a[0, i]))
+        if degree is not None and length * size > SILENT:
+            factor = (size / length) ** (1.0 / (1.0 + degree))
+            W[i] *= factor
+            a[0, i] /= factor**degree
+    return theta
 
 
 def escape(neti: NetI, theta: Array, sign: float) -> Result:

@@ -68,6 +68,13 @@ def average_loss(m: int) -> float:
     return float(m / 3 - 2 / np.pi * m**2 * np.arcsin(1 / (2 * m)))
 
 
+def relu_average_loss(m: int) -> float:
+    """Loss of one relu neuron at its best average of m orthonormal teacher neurons, with those alone."""
+    c = 1 / np.sqrt(m)
+    overlap = (np.sqrt(1 - c**2) + c * (np.pi - np.arccos(c))) / (2 * np.pi)  # E relu(x) relu(y) at correlation c
+    return float(m / 2 + m * (m - 1) / (2 * np.pi) - 2 * (m * overlap) ** 2)
+
+
 # ------------------------------------------------------------------------------------------------------- the runs
 
 
@@ -156,7 +163,7 @@ class LandscapeResult(StudyResult):
 
     def claims(self) -> list[Claim]:
         """The formulas for erf, and what every atlas should show."""
-        return [*self._single_neuron(), *self._copies_and_averages(), *self._flows()]
+        return [*self._single_neuron(), *self._single_relu(), *self._copies_and_averages(), *self._flows()]
 
     def _single_neuron(self) -> list[Claim]:
         deviations: dict[str, float] = {}
@@ -173,6 +180,20 @@ class LandscapeResult(StudyResult):
                 max(deviations.values()) < 1e-9,
                 "largest relative deviation of a weight, or absolute one of the loss, for the best of ten starts; below 1e-9 asked",
             )
+        ]
+
+    def _single_relu(self) -> list[Claim]:
+        atlases = [a for a in self.atlases if (a.activation, a.students) == ("relu", 1) and a.entries]
+        law = relu_average_loss(self.setting.teachers)
+        sentence = f"The lowest loss that one relu neuron found for {self.setting.teachers} orthonormal teacher neurons is that of the average of all."
+        return [
+            Claim(
+                sentence,
+                "theory",
+                {"lowest loss": a.entries[0].loss, "formula": law},
+                abs(a.entries[0].loss - law) < 1e-12,
+            )
+            for a in atlases
         ]
 
     def _copies_and_averages(self) -> list[Claim]:

@@ -1,0 +1,440 @@
+"""The study ``convergence``: finite against infinite data, in more settings than figure 4 of the paper has.
+
+The demo :func:`infflow.convergence` measures one case; here are a realizable case without label noise, to which the law of 1/N does not
+apply, and with noise, to which it does; relu students, whose Hessian has a part from kinks that finite data do not show; inputs of more and
+more dimensions; and numbers of samples that are too small for any law.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .._validation import Array
+from ..networks.statistics import FiniteDataPrediction
+from . import convergence
+from .finite_data_runs import Case, solve_finite, solve_infinite
+from .study import Claim, StudyResult, StudySetting, markdown_table, run_grid
+
+# A difference of this many standard errors has a probability of one in a thousand.
+_ERRORS = 3.3
+_BOOTSTRAP = 2000
+# The relative accuracy of the parameters at which costs are compared.
+_ACCURACY = 0.01
+
+
+def _dimension(D: int, N: tuple[int, ...]) -> Case:
+    return Case(f"{D} inputs", "dimension", N, "erf", D, 4, 2, teacher_dim=4, teacher_seed=5)
+
+
+_REALIZABLE: dict[str, Any] = {
+    "activation": "erf",
+    "input_dim": 5,
+    "teacher_width": 2,
+    "student_width": 2,
+    "teacher_seed": 2,
+}
+_RELU: dict[str, Any] = {
+    "activation": "relu",
+    "input_dim": 5,
+    "teacher_width": 4,
+    "student_width": 2,
+    "teacher_seed": 3,
+}
+
+CASES = (
+    Case("figure 4", "law", (1_000, 3_000, 10_000, 30_000, 100_000)),
+    Case("relu", "kinks", (1_000, 3_000, 10_000, 30_000), **_RELU),
+    Case("realizable", "realizable", (1_000, 3_000, 10_000), **_REALIZABLE),
+    Case("realizable with noise", "law", (1_000, 3_000, 10_000), noise=0.05, **_REALIZABLE),
+    *(_dimension(D, (3_000, 10_000)) for D in (4, 8, 16, 32, 64)),
+    Case("few samples", "few", (30, 100, 300)),
+)
+QUICK_CASES = (
+    Case("small", "law", (300, 1_000, 3_000), "erf", 3, 3, 1, teacher_seed=0),
+    Case("relu", "kinks", (1_000, 2_000), **_RELU),
+    Case("realizable", "realizable", (300, 1_000), **_REALIZABLE),
+    Case("realizable with noise", "law", (1_000, 2_000), noise=0.05, **_REALIZABLE),
+    *(_dimension(D, (1_000, 2_000)) for D in (4, 16)),
+    Case("few samples", "few", (10, 30), "erf", 3, 3, 1, teacher_seed=0),
+)
+
+
+@dataclass(frozen=True)
+class Setting(StudySetting):
+    """Cases, data sets for each number of samples (``seeds``), and the base of the data's random numbers (``seed``)."""
+
+    seeds: int = 20
+    cases: tuple[Case, ...] = CASES
+
+
+QUICK = Setting(seeds=6, cases=QUICK_CASES)
+
+
+@dataclass
+class CaseResult:
+    """One case: the infinite-data solution and the runs."""
+
+    case: Case
+    infinite: dict[str, Any]
+    runs: list[dict[str, Any]]
+    seeds: int
+
+    @cached_property
+    def summary(self) -> convergence.ConvergenceResult:
+        """Means, predictions and slope, as the demo has them."""
+        i, c = self.infinite, self.case
+        names = ("activation", "input_dim", "teacher_width", "student_width")
+        setting = convergence.Setting(
+            **{n: getattr(c, n) for n in names}, N=c.N, seeds=self.seeds, seed=c.teacher_seed, noise=c.noise
+        )
+        rank = len(i["theta"]) - i["flat"]
+        law = FiniteDataPrediction(i["prefactor"], i["prefactor_error"], i["gap"], i["gap_error"], rank)
+        runs = [
+            convergence.Run(
+                r["N"],
+                r["data_seed"],
+                r["squared_distance"],
+                r["loss_gap"],
+                r["gradient_norm"],
+                r["same_basin"],
+                r["seconds"],
+            )
+            for r in self.runs
+        ]
+        return convergence.ConvergenceResult(
+            setting, i["theta"], i["loss"], i["gradient_norm"], i["seconds"], law, runs
+        )
+
+    @cached_property
+    def fit(self) -> tuple[convergence.Fit | None, str | None]:
+        """The slope, or None and why there is none."""
+        return self.summary.fit_or_reason()
+
+    def used(self, N: int, what: str) -> Array:
+        """A column of the runs with N samples that stayed in the basin."""
+        return np.array([run[what] for run in self.runs if run["N"] == N and run["same_basin"]])
+
+    def against_prediction(self, what: str, predicted: float, error: float) -> tuple[float, float, float]:
+        """Measured mean over predicted at the largest N, the standard error of this, and the difference in standard errors."""
+        N = max(self.case.N)
+        values = self.used(N, what) * N
+        if len(values) < 2:
+            return np.nan, np.nan, np.inf
+        scatter = float(np.hypot(values.std(ddof=1) / np.sqrt(len(values)), error))
+        ratio = float(values.mean()) / predicted
+        return ratio, scatter / predicted, abs(float(values.mean()) - predicted) / scatter
+
+    def relative_shift_errors(self) -> dict[int, Array]:
+        """|displacement - predicted| / |displacement| by N."""
+        return {N: self.used(N, "shift_error") / np.sqrt(self.used(N, "squared_distance")) for N in self.case.N}
+
+    def seconds(self) -> Array:
+        """Median duration of a finite-data run, by N."""
+        return np.array([np.median([run["seconds"] for run in self.runs if run["N"] == N]) for N in self.case.N])
+
+    def cost_ratio(self) -> float:
+        """Seconds of finite over those of infinite data for parameters to 1 % (root mean square).
+
+        The number of samples is that of the law, the seconds are extrapolated linearly from the largest N. The infinite-data run
+        goes on to rounding error, so that it is not favoured.
+        """
+        theta = self.infinite["theta"]
+        needed = self.infinite["prefactor"] / (_ACCURACY**2 * float(theta @ theta))
+        return float(self.seconds()[-1] * needed / max(self.case.N) / self.infinite["seconds"])
+
+
+@dataclass
+class FiniteDataResult(StudyResult):
+    """Outcome of the study ``convergence``."""
+
+    name = "convergence"
+    setting: Setting
+    results: list[CaseResult]
+
+    def of(self, *kinds: str) -> list[CaseResult]:
+        """The cases of some kinds."""
+        return [result for result in self.results if result.case.kind in kinds]
+
+    # ------------------------------------------------------------------------------------------------------ claims
+
+    def claims(self) -> list[Claim]:
+        """Paper and theory against the runs."""
+        main = self.of("law")[0]
+        lawful = self.of("law", "kinks", "dimension")
+        claims = [self._slope(result) for result in self.of("law", "kinks")]
+        claims += [self._prefactor(result) for result in lawful]
+        claims += [self._gap(result) for result in self.of("law", "kinks")]
+        claims += [self._shift(result) for result in self.of("law", "kinks")]
+        claims += [self._kinks(result) for result in self.of("kinks")]
+        claims += [self._realizable(result) for result in self.of("realizable")]
+        return [*claims, self._cost(main), *self._dimensions(), self._refusals()]
+
+    def _slope(self, result: CaseResult) -> Claim:
+        fit, refused = result.fit
+        sentence = f"The squared distance of the finite-data solution to the infinite-data solution falls as 1/N ({result.case.name})."
+        if fit is None:
+            return Claim(sentence, "paper, figure 4", None, False, str(refused))
+        low, high = fit.slope_ci
+        value = {"slope": fit.slope, "95 % interval": [low, high]}
+        return Claim(sentence, "paper, figure 4", value, low <= -1 <= high, "holds if the interval contains -1")
+
+    def _compared(self, sentence: str, result: CaseResult, what: str, predicted: float, error: float) -> Claim:
+        ratio, scatter, errors = result.against_prediction(what, predicted, error)
+        value = {"measured/predicted": ratio, "standard error": scatter, "N": max(result.case.N)}
+        return Claim(sentence, "theory", value, errors < _ERRORS, f"holds within {_ERRORS} standard errors")
+
+    def _prefactor(self, result: CaseResult) -> Claim:
+        sentence = f"The mean squared distance is tr(H^+ C H^+)/N ({result.case.name})."
+        i = result.infinite
+        return self._compared(sentence, result, "squared_distance", i["prefactor"], i["prefactor_error"])
+
+    def _gap(self, result: CaseResult) -> Claim:
+        sentence = f"The mean gap of the loss is tr(H^+ C)/(2N) ({result.case.name})."
+        return self._compared(sentence, result, "loss_gap", result.infinite["gap"], result.infinite["gap_error"])
+
+    def _shift(self, result: CaseResult) -> Claim:
+        sentence = f"Run by run the displacement is -H^+ grad L_N(theta*), up to a relative error that falls as 1/sqrt(N) ({result.case.name})."
+        errors = {N: e for N, e in result.relative_shift_errors().items() if len(e)}
+        medians = {f"median at N = {N}": float(np.median(e)) for N, e in errors.items()}
+        if len(errors) < 2:
+            return Claim(sentence, "theory", medians, False, "too few runs stayed in the basin")
+        slope, low, high = _median_slope(errors)
+        value = {**medians, "slope": slope, "95 % interval": [low, high]}
+        return Claim(sentence, "theory", value, low <= -0.5 <= high, "holds if the interval contains -1/2")
+
+    def _kinks(self, result: CaseResult) -> Claim:
+        i = result.infinite
+        _, _, with_kinks = result.against_prediction("squared_distance", i["prefactor"], i["prefactor_error"])
+        ratio, _, without = result.against_prediction("squared_distance", i["prefactor_without_kinks"], 0.0)
+        return Claim(
+            f"With {result.case.activation} the Hessian of finite data misses the kinks and does not predict the distance; that of infinite data does.",
+            "infflow",
+            {
+                "without kinks: measured/predicted": ratio,
+                "standard errors off": without,
+                "with kinks: standard errors off": with_kinks,
+            },
+            without > _ERRORS > with_kinks,
+        )
+
+    def _realizable(self, result: CaseResult) -> Claim:
+        fit, reason = result.fit
+        theta = result.infinite["theta"]
+        largest = max((run["squared_distance"] for run in result.runs if run["same_basin"]), default=np.nan) / float(
+            theta @ theta
+        )
+        return Claim(
+            "Where student and teacher match and labels have no noise, finite data give the infinite-data solution to rounding: the 1/N law does not apply.",
+            "theory",
+            {"largest squared distance / |theta*|^2": largest},
+            largest < 1e-16 and fit is None,
+            f"slope refused: {reason}" if reason else "a slope was reported",
+        )
+
+    def _cost(self, main: CaseResult) -> Claim:
+        N = np.array(main.case.N, dtype=float)
+        slope = float(np.polyfit(np.log(N[-3:]), np.log(main.seconds()[-3:]), 1)[0])
+        value = {
+            "exponent of N": slope,
+            "finite/infinite seconds at the largest N": float(main.seconds()[-1] / main.infinite["seconds"]),
+        }
+        return Claim(
+            "The cost of a finite-data run increases linearly with N.",
+            "paper, conclusion of the section on infinite data",
+            value,
+            0.75 <= slope <= 1.25,
+            "three largest N; holds if the exponent is within 1/4 of 1",
+        )
+
+    def _dimensions(self) -> list[Claim]:
+        results = self.of("dimension")
+        D = np.array([result.case.input_dim for result in results], dtype=float)
+        prefactor = np.array([result.infinite["prefactor"] for result in results])
+        error = np.array([result.infinite["prefactor_error"] for result in results])
+        line = np.polyval(np.polyfit(D, prefactor, 1, w=1 / error), D)
+        ratios = [result.cost_ratio() for result in results]
+        named = {result.case.name: ratio for result, ratio in zip(results, ratios, strict=True)}
+        return [
+            Claim(
+                "The prefactor tr(H^+ C H^+) grows linearly with inputs that the teacher ignores.",
+                "theory",
+                {result.case.name: x for result, x in zip(results, prefactor.tolist(), strict=True)},
+                bool((np.abs(prefactor - line) < _ERRORS * error).all()),
+                f"holds if all are within {_ERRORS} standard errors of a line",
+            ),
+            Claim(
+                "At equal accuracy infinite data are cheaper, the more so the more inputs there are.",
+                "paper, conclusion of the section on infinite data",
+                {"finite/infinite seconds for parameters to 1 %": named},
+                ratios[-1] > 1 and ratios[-1] > ratios[0],
+                "seconds at the largest N, extrapolated linearly to the N of the law; holds if the ratio is above 1 for the most inputs and higher than for the fewest",
+            ),
+        ]
+
+    def _refusals(self) -> Claim:
+        shares = {r.case.name: float(np.mean([run["same_basin"] for run in r.runs])) for r in self.results}
+        right = [
+            share >= convergence.ENOUGH or result.fit[0] is None
+            for result, share in zip(self.results, shares.values(), strict=True)
+        ]
+        return Claim(
+            "No slope is reported where fewer than 80 % of the runs stayed in the basin of the infinite-data solution.",
+            "infflow",
+            {"share that stayed": shares},
+            all(right),
+        )
+
+    # ------------------------------------------------------------------------------------------------------ outputs
+
+    def table(self) -> str:
+        """Each case and N: runs used, squared distance, loss gap, error of the predicted shift, seconds."""
+        header = (
+            "case",
+            "N",
+            "runs",
+            "squared distance",
+            "predicted",
+            "ratio",
+            "loss gap",
+            "predicted",
+            "error of the shift",
+            "seconds",
+        )
+        rows: list[tuple[Any, ...]] = []
+        for result in self.results:
+            s, i, errors, seconds = result.summary, result.infinite, result.relative_shift_errors(), result.seconds()
+            measured, gaps = s.mean_squared_distance(), s.mean_loss_gap()
+            for k, N in enumerate(result.case.N):
+                law, gap = i["prefactor"] / N, i["gap"] / N
+                error = float(np.median(errors[N])) if len(errors[N]) else None
+                used = f"{len(s.used(N))}/{result.seeds}"
+                cells = (
+                    float(measured[k]),
+                    law,
+                    float(measured[k]) / law,
+                    float(gaps[k]),
+                    gap,
+                    error,
+                    float(seconds[k]),
+                )
+                rows.append((result.case.name, f"{N:,}", used, *cells))
+        infinite = [
+            (
+                r.case.name,
+                r.case.activation,
+                f"{r.case.input_dim}-{r.case.student_width} ({r.case.teacher_width})",
+                r.infinite["loss"],
+                f"{r.infinite['smallest']:.2g} to {r.infinite['largest']:.2g}",
+                r.infinite["flat"],
+                r.infinite["prefactor"],
+                r.infinite["seconds"],
+            )
+            for r in self.results
+        ]
+        columns = (
+            "case",
+            "activation",
+            "inputs-students (teachers)",
+            "loss",
+            "eigenvalues",
+            "flat",
+            "tr(H^+ C H^+)",
+            "seconds",
+        )
+        return (
+            f"Infinite data:\n\n{markdown_table(columns, infinite)}\n\n"
+            f"Finite data, means over the runs in the basin, medians of the shift's relative error and of the seconds:\n\n{markdown_table(header, rows)}\n"
+        )
+
+    def numbers(self) -> dict[str, Any]:
+        """The demo's numbers for each case."""
+        return {
+            result.case.name: {**result.summary.to_dict(), "cost_ratio": result.cost_ratio()} for result in self.results
+        }
+
+    def plot(self) -> Any:
+        """Figure 4 with its prediction; measured against predicted displacement; relu with and without kinks; dimensions."""
+        from matplotlib.figure import Figure
+
+        from ..plotting import plot_convergence, style
+
+        with style():
+            figure = Figure(figsize=(8, 6.2), layout="constrained")
+            panels = figure.subplots(2, 2).ravel()
+            main = self.of("law")[0]
+            plot_convergence(main.summary, ax=panels[0])
+            panels[0].set_title(main.case.name)
+            self._draw_shifts(panels[1])
+            for result in self.of("kinks")[:1]:
+                plot_convergence(result.summary, ax=panels[2])
+                without = result.infinite["prefactor_without_kinks"] / np.array(result.case.N)
+                panels[2].plot(result.case.N, without, ":", color="0.4", label="predicted without kinks")
+                panels[2].set_title(result.case.activation)
+                panels[2].legend()
+            self._draw_dimensions(panels[3])
+        return figure
+
+    def _draw_shifts(self, ax: Any) -> None:
+        import matplotlib
+
+        colors = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
+        for color, result in zip(colors, self.of("law", "kinks"), strict=False):
+            used = [run for run in result.runs if run["same_basin"]]
+            predicted, measured = ([run[name] for run in used] for name in ("predicted_squared", "squared_distance"))
+            ax.loglog(predicted, measured, ".", color=color, markersize=3, label=result.case.name)
+        low, high = ax.get_xlim()
+        ax.plot([low, high], [low, high], color="0.5", lw=0.8, zorder=0)
+        ax.set(
+            xlabel=r"predicted $|H^+\nabla L_N(\theta^*)|^2$", ylabel=r"$|\theta_N - \theta^*|^2$", title="run by run"
+        )
+        ax.legend()
+
+    def _draw_dimensions(self, ax: Any) -> None:
+        from ..plotting.style import BLUE, ORANGE
+
+        results = self.of("dimension")
+        D = [result.case.input_dim for result in results]
+        ax.plot(
+            D, [result.infinite["prefactor"] for result in results], "--", color=ORANGE, label=r"$\mathrm{tr}(H^+CH^+)$"
+        )
+        measured = [result.summary.mean_squared_distance()[-1] * max(result.case.N) for result in results]
+        scatter = [result.summary.standard_error()[-1] * max(result.case.N) for result in results]
+        ax.errorbar(D, measured, scatter, fmt="o", color=BLUE, label=r"$N\,|\theta_N - \theta^*|^2$")
+        ax.set(xlabel="inputs, of which the teacher uses 4", ylim=(0, None), title="dimension")
+        ax.legend()
+
+
+def _median_slope(errors: dict[int, Array]) -> tuple[float, float, float]:
+    """Exponent of the medians in N, and its 95 % interval by resampling the runs."""
+    rng, x = np.random.default_rng(0), np.log(list(errors))
+    slope = np.polyfit(x, np.log([np.median(e) for e in errors.values()]), 1)[0]
+    draws = [np.log(np.median(rng.choice(e, (_BOOTSTRAP, len(e))), axis=1)) for e in errors.values()]
+    low, high = np.percentile(np.polyfit(x, np.array(draws), 1)[0], [2.5, 97.5])
+    return float(slope), float(low), float(high)
+
+
+def run(setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress: bool = True) -> FiniteDataResult:
+    """All cases; see :func:`infflow.studies.run_study` for the arguments."""
+    begin = time.perf_counter()
+    options: dict[str, Any] = {"folder": folder, "jobs": jobs, "progress": progress}
+    different = {tuple(case.problem.values()): case.problem for case in setting.cases}
+    infinite = dict(zip(different, run_grid(solve_infinite, different.values(), **options), strict=True))
+    points = [
+        {**case.problem, "N": N, "data_seed": k, "base": setting.seed}
+        for case in setting.cases
+        for N in case.N
+        for k in range(setting.seeds)
+    ]
+    rows = run_grid(solve_finite, points, **options)
+    results, start = [], 0
+    for case in setting.cases:
+        stop = start + len(case.N) * setting.seeds
+        results.append(CaseResult(case, infinite[tuple(case.problem.values())], rows[start:stop], setting.seeds))
+        start = stop
+    return FiniteDataResult(setting, rows, time.perf_counter() - begin, results)
