@@ -33,6 +33,11 @@ STUDIES: dict[str, Study] = {
     study.name: study
     for study in (
         Study("flow-accuracy", "flow_accuracy", "distance, progress and loss of every integrator at equal time"),
+        Study(
+            "convergence",
+            "finite_data",
+            "finite against infinite data: the law of 1/N, its prefactor, and where it ends",
+        ),
         Study("landscape", "landscape", "an atlas of critical points of small students of orthonormal teachers"),
         Study("speed", "speed", "gradients and Hessians against PyTorch and JAX"),
         Study("descent-vs-flow", "descent_vs_flow", "when gradient descent follows gradient flow"),
