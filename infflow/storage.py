@@ -32,9 +32,24 @@ def as_path(name: str, path: Any, suffix: str = "") -> Path:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that other processes see the old content or the new one, never a part of it."""
+    """Write a file so that other processes see the old content or the new one, never a part of it.
+
+    Raises
+    ------
+    StorageError
+        If the folder does not exist or cannot be written, or the disk is full; what was there before is unchanged.
+    """
     if not path.parent.is_dir():
         raise StorageError(f"cannot write {path}: the folder {path.parent} does not exist. Create it first.")
+    try:
+        _write_and_replace(path, content)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {path}: {error.strerror or error}. What was there before is unchanged; make room or choose another place."
+        ) from error
+
+
+def _write_and_replace(path: Path, content: bytes) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -161,7 +161,7 @@ def test_writing_is_atomic(result, tmp_path, monkeypatch):
     result.save(path)
     before = path.read_bytes()
     monkeypatch.setattr("os.replace", lambda a, b: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(StorageError, match="disk full"):
         result.save(path)
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["run.npz"]
     with pytest.raises(StorageError, match="does not exist"):

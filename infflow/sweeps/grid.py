@@ -60,9 +60,12 @@ def make_runs(function: Callable[..., Any], grid: Any, fixed: Any, slot: int, sl
     name = qualified_name(function)
     shared = _plain_settings("fixed", {} if fixed is None else fixed)
     runs: dict[str, Run] = {}
+    callable_with: set[tuple[str, ...]] = set()
     for where, point in _points(grid):
         settings = _plain_settings(where, point)
-        _check_call(function, name, where, settings, shared)
+        if tuple(settings) not in callable_with:
+            _check_call(function, name, where, settings, shared)
+            callable_with.add(tuple(settings))
         key = _hash(name, settings, shared)
         if key in runs:
             raise InvalidValueError(f"the grid holds the settings {runs[key].label} twice. Remove one.")

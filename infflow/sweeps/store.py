@@ -110,7 +110,7 @@ class Store:
                 "version of infflow that wrote it, or another file as store."
             )
         if not self._frozen:
-            execute("PRAGMA synchronous = FULL")
+            execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last rows, which are then run again
 
     def close(self) -> None:
         """Give back unfinished runs and close the file."""
@@ -251,10 +251,12 @@ class Store:
                 np.savez(buffer, allow_pickle=False, **outcome.arrays)
                 write_atomically(path, buffer.getvalue())
             return _checksum(path)
-        except OSError as error:
+        except (OSError, StorageError) as error:
+            reason = (
+                str(error) if isinstance(error, StorageError) else f"cannot write {path}: {error.strerror or error}."
+            )
             raise StorageError(
-                f"cannot write {path}: {error.strerror or error}. What was finished is safe; free some space or repair the folder, "
-                "and the same call goes on from there."
+                f"{reason} All runs that were finished are safe, and the same call goes on from there."
             ) from error
 
     def read_rows(self, keys: Sequence[str] | None = None) -> list[dict[str, Any]]:
