@@ -111,3 +111,7 @@ def matrix(seed, n):
     """Large enough that BLAS would use several threads, whose number changes the last bits."""
     a = np.random.default_rng(seed).normal(size=(n, n))
     return {"product": a @ a.T, "trace": np.linalg.eigvalsh(a + a.T)[0]}
+
+
+def train_or_multiply(seed, width=None, n=None):
+    return train_one(seed, width) if n is None else matrix(seed, n)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from test_sweeps import equal, run
 
 import infflow as inf
 from infflow.errors import InvalidValueError
+from infflow.sweeps.outcome import Outcome
+from infflow.sweeps.pools import Pool, WorkerDiedError
 
 TESTS = Path(__file__).parent
 GRID = {"seed": range(8), "width": [1, 2]}
@@ -110,9 +113,50 @@ def test_a_killed_worker_costs_only_its_runs(tmp_path):
 
 
 def test_a_run_that_kills_its_worker_is_found(tmp_path):
-    table = inf.sweep(functions.die_always, {"seed": range(5)}, tmp_path / "runs.db", n_jobs=2)
-    assert [row["status"] for row in table] == ["done", "done", "failed", "done", "done"]
-    assert table[2]["error"].startswith("WorkerDiedError") and table[4]["square"] == 16
+    table = inf.sweep(functions.die_always, {"seed": range(1, 4)}, tmp_path / "runs.db", n_jobs=1)
+    assert [row["status"] for row in table] == ["done", "failed", "done"]
+    assert table[1]["error"].startswith("WorkerDiedError") and table[2]["square"] == 9
+
+
+class FragilePool(Pool):
+    """Three workers, of which all are lost when that of seed 2 dies."""
+
+    def __init__(self):
+        self.flying, self.deaths, self.lock = {}, 0, threading.Lock()
+
+    def capacity(self):
+        return 3
+
+    def submit(self, run):
+        future = Future()
+        with self.lock:
+            self.flying[future] = run
+        threading.Timer(0.02, self.land, (future,)).start()
+        return future
+
+    def land(self, future):
+        with self.lock:
+            if future not in self.flying:
+                return
+            if any(run.settings["seed"] == 2 for run in self.flying.values()):
+                self.deaths += 1
+                for lost in self.flying:
+                    lost.set_exception(WorkerDiedError("killed"))
+                self.flying.clear()
+            else:
+                run = self.flying.pop(future)
+                future.set_result(Outcome({"square": run.settings["seed"] ** 2}))
+
+    def close(self):
+        pass
+
+
+def test_runs_beside_the_one_that_kills_workers_are_not_blamed(tmp_path, monkeypatch):
+    pool = FragilePool()
+    monkeypatch.setattr("infflow.sweeps.run.make_pool", lambda *_: pool)
+    table = inf.sweep(functions.die_always, {"seed": range(9)}, tmp_path / "runs.db")
+    assert [row["seed"] for row in table.failures] == [2] and pool.deaths == 3, "beside others twice, then alone"
+    assert [row["square"] for row in table if row["status"] == "done"] == [k**2 for k in range(9) if k != 2]
 
 
 def test_two_processes_share_a_store(tmp_path):
