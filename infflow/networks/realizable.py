@@ -14,11 +14,12 @@ so the identity holds for every matching; a good one only makes delta small.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from .._validation import Array
 from ..activations import Activation, polynomial
 from ..integrals.evaluators import Arguments, PairEvaluator
 from . import infinite_kernels as kernels
@@ -57,24 +58,21 @@ def match(student: Units, teacher: Units, f: list[Activation], g: list[Activatio
     if len(alive) < len(f):
         f = [f[i] for i in alive]
         student = Units(student.W[alive], student.b[alive], student.B[alive], student.c)
-    near: list[tuple[int, float, float] | None] = [None] * len(f)
+    # of every student its teacher neuron (-1: none), the factor of that one's (w, b), and that of its output vector
+    near, scale, gauge = np.full(len(f), -1), np.ones(len(f)), np.ones(len(f))
     for a in dict.fromkeys(f):
-        for i, pair in _nearest(student, [i for i, other in enumerate(f) if other == a], a, teacher, g):
-            near[i] = pair
-    W, b, B = student.W.copy(), student.b.copy(), np.zeros_like(student.B)
-    extra = []
-    for j in range(len(g)):
-        group = [i for i, found in enumerate(near) if found is not None and found[0] == j]
-        if not group:
-            extra.append(j)
-            continue
-        gauge = np.array([found[2] for i in group if (found := near[i]) is not None])
-        own = student.B[group] / gauge[:, None]  # output weights in the teacher's gauge
-        B[group] = gauge[:, None] * (own + (teacher.B[j] - own.sum(axis=0)) / len(group))
-        for i in group:
-            found = near[i]
-            assert found is not None
-            W[i], b[i] = found[1] * teacher.W[j], found[1] * teacher.b[j]
+        group = np.flatnonzero([other == a for other in f])
+        near[group], scale[group], gauge[group] = _nearest(student, group, a, teacher, g)
+    own = student.B / gauge[:, None]  # output weights in the teacher's gauge
+    count, total = np.zeros(len(g)), np.zeros_like(teacher.B)
+    paired = near >= 0
+    np.add.at(count, near[paired], 1.0)
+    np.add.at(total, near[paired], own[paired])
+    missing = (teacher.B - total) / np.maximum(count, 1.0)[:, None]
+    W = np.where(paired[:, None], scale[:, None] * teacher.W[near], student.W)
+    b = np.where(paired, scale * teacher.b[near], student.b)
+    B = np.where(paired[:, None], gauge[:, None] * (own + missing[near]), 0.0)
+    extra = [int(j) for j in np.flatnonzero(count == 0)]
     zero = np.zeros((len(extra), student.B.shape[1]))
     left = Units(
         np.vstack([student.W, teacher.W[extra]]),
@@ -92,12 +90,12 @@ def match(student: Units, teacher: Units, f: list[Activation], g: list[Activatio
 
 
 def _nearest(
-    student: Units, group: list[int], f: Activation, teacher: Units, g: list[Activation]
-) -> Iterator[tuple[int, tuple[int, float, float]]]:
-    """Those students of a group with activation f that are near a teacher neuron: it, and the factors of its (w, b) and output vector."""
-    alike = [j for j, other in enumerate(g) if _same(other, f)]
-    if not alike:
-        return
+    student: Units, group: NDArray[np.intp], f: Activation, teacher: Units, g: list[Activation]
+) -> tuple[NDArray[np.intp], Array, Array]:
+    """For a group of students with activation f the nearest teacher neuron (-1: none is near), and the factors of its (w, b) and B."""
+    alike = np.array([j for j, other in enumerate(g) if _same(other, f)], dtype=np.intp)
+    if not len(alike):
+        return np.full(len(group), -1), np.ones(len(group)), np.ones(len(group))
     own = np.column_stack([student.W[group], student.b[group]])
     others = np.column_stack([teacher.W[alike], teacher.b[alike]])
     lengths, sizes = np.linalg.norm(own, axis=1), np.linalg.norm(others, axis=1)
@@ -105,15 +103,13 @@ def _nearest(
     if f.homogeneous:
         np.divide(lengths[:, None], sizes, out=scales, where=sizes > 0)
     signs = np.array([1.0, -1.0] if f.parity else [1.0])
-    scaled = (signs[:, None, None] * scales)[..., None] * others
-    gaps = np.linalg.norm(own[:, None, None] - np.moveaxis(scaled, 0, 1), axis=-1).reshape(
-        len(group), -1
-    )  # by sign, then neuron
-    for n, k in enumerate(gaps.argmin(axis=1)):
-        if gaps[n, k] <= _NEAR * lengths[n]:
-            sign, j = signs[k // len(alike)], k % len(alike)
-            scale = float(scales[n, j])
-            yield group[n], (alike[j], float(sign) * scale, (f.parity if sign < 0 else 1.0) / scale)
+    factors = (signs[:, None] * scales[:, None, :]).reshape(len(group), -1)  # by sign, then by neuron
+    candidates = np.tile(others, (len(signs), 1))
+    gaps = np.linalg.norm(own[:, None] - factors[..., None] * candidates, axis=-1)
+    rows, best = np.arange(len(group)), gaps.argmin(axis=1)
+    j, factor = best % len(alike), factors[rows, best]
+    gauge = np.where(best < len(alike), 1.0, f.parity) / scales[rows, j]
+    return np.where(gaps[rows, best] <= _NEAR * lengths, alike[j], -1), factor, gauge
 
 
 def _same(f: Activation, g: Activation) -> bool:
