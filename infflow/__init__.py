@@ -73,7 +73,7 @@ _HOME = {
 }
 
 # Modules that are reached as attributes, ``inf.io`` and so on, and loaded when they are.
-_MODULES = ("io", "plotting", "sklearn", "surrogates")
+_MODULES = ("conventions", "io", "plotting", "sklearn", "surrogates")
 
 __all__ = ["__version__", *_HOME]
 
