@@ -98,7 +98,8 @@ def train(
         Accepted steps for each stage; 0 skips it.
     optimizer : str
         ``newton`` (trust region; exact Hessian up to 2000 parameters, Hessian-vector products above),
-        ``levenberg_marquardt`` (least squares on finite data), ``bfgs``, ``lbfgs``, ``slsqp``. ``"auto"`` chooses where the
+        ``levenberg_marquardt`` (least squares on finite data), ``gauss_newton`` (the same by minibatches, with
+        ``optimizer_options={"batch_size": 100, "momentum": 0.9}``), ``bfgs``, ``lbfgs``, ``slsqp``. ``"auto"`` chooses where the
         flow ends: ``levenberg_marquardt`` for sums of squares that are nearly zero, else ``newton`` up to 2000
         parameters and ``lbfgs`` above.
     optimizer_options : dict, optional

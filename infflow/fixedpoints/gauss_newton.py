@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from .._validation import Array, as_integer, as_number, as_rng
 from ..errors import DivergedError, InvalidTypeError, InvalidValueError
 from ..stopping import Progress, Statistics, StopReason, StopRules
+from .least_squares import require_squares
 from .problem import FixedPointProblem
 from .trust_region import SearchOutcome
 
@@ -35,6 +36,10 @@ Index = NDArray[np.integer]
 SHRINK_BELOW, GROW_ABOVE = 0.25, 0.75
 RAISE, LOWER = 2.0, 0.8
 SMALLEST_DAMPING, LARGEST_DAMPING = 1e-14, 1e6
+#: Factor of the damping after good steps that see all samples, where it need not average over minibatches.
+LOWER_ALL = 0.2
+#: Samples of a step, and momentum, of :func:`search` where none are given.
+DEFAULT_BATCH, DEFAULT_MOMENTUM = 200, 0.9
 _EPS = float(np.finfo(float).eps)
 
 
@@ -87,39 +92,43 @@ class DenseLinearisation:
 
 
 class SubsetLeastSquares:
-    """An objective with ``subset(indices)``, ``residuals(theta)`` and ``jacobian(theta)``, such as a Net with data.
+    """An objective with ``residuals(theta)``, ``jacobian(theta)`` and, for minibatches, ``subset(indices)``, such as a Net with data.
 
     Parameters
     ----------
     problem : FixedPointProblem
-        The objective, and which of its parameters may move.
+        The objective, and which of its parameters may move. Without ``subset`` it counts as one sample.
 
     Raises
     ------
-    InvalidTypeError
-        If the objective has no samples to choose from.
+    MethodError
+        If the objective is no sum of squares.
     """
 
     def __init__(self, problem: FixedPointProblem) -> None:
+        require_squares(problem.objective, "gauss_newton")
         objective: Any = problem.objective
-        if not hasattr(objective, "subset"):
-            raise InvalidTypeError(
-                f"gauss_newton takes samples by turns, but {type(objective).__name__} has none: a Net with data, or an object with "
-                "subset(indices), residuals(theta) and jacobian(theta), is needed. Use optimizer='newton'."
-            )
         self._problem, self._objective = problem, objective
-        self.num_samples = int(objective.num_samples if hasattr(objective, "num_samples") else len(objective.data.X))
+        self.has_samples = hasattr(objective, "subset")
+        self.num_samples = 1
+        if self.has_samples:
+            self.num_samples = int(
+                objective.num_samples if hasattr(objective, "num_samples") else len(objective.data.X)
+            )
+
+    def _part(self, samples: Index) -> Any:
+        return self._objective if len(samples) == self.num_samples else self._objective.subset(samples)
 
     def linearise(self, theta: Array, samples: Index) -> DenseLinearisation:
         """Residuals and Jacobian of these samples with respect to the free parameters."""
-        part, problem = self._objective.subset(samples), self._problem
+        part, problem = self._part(samples), self._problem
         full = problem.theta_of(theta)
         J = part.jacobian(full)
         return DenseLinearisation(part.residuals(full), J if problem.all_free else J[:, problem.free])
 
     def residuals(self, theta: Array, samples: Index) -> Array:
         """Residuals (m,) alone."""
-        found: Array = self._objective.subset(samples).residuals(self._problem.theta_of(theta))
+        found: Array = self._part(samples).residuals(self._problem.theta_of(theta))
         return found
 
 
@@ -145,11 +154,15 @@ class GaussNewtonSteps:
         Fraction of the last step that the next one starts from, in [0, 1).
     damping : float
         First damping, relative to the mean square of the rows of the Jacobian.
+    lower : float
+        Factor of the damping after a step that the model predicted well.
     """
 
-    def __init__(self, objective: SampledLeastSquares, theta: Array, momentum: float, damping: float) -> None:
+    def __init__(
+        self, objective: SampledLeastSquares, theta: Array, momentum: float, damping: float, lower: float = LOWER
+    ) -> None:
         self.objective, self.theta = objective, np.array(theta)
-        self.momentum, self.damping = momentum, damping
+        self.momentum, self.damping, self._lower = momentum, damping, lower
         self.last = np.zeros_like(self.theta)
 
     def step(self, samples: Index) -> StepReport:
@@ -197,7 +210,7 @@ class GaussNewtonSteps:
         if ratio < SHRINK_BELOW:
             self.damping = min(self.damping * (RAISE if ratio > 0.0 else RAISE**2), LARGEST_DAMPING)
         elif ratio > GROW_ABOVE:
-            self.damping = max(self.damping * LOWER, SMALLEST_DAMPING)
+            self.damping = max(self.damping * self._lower, SMALLEST_DAMPING)
 
 
 def epochs(num_samples: int, batch_size: int, rng: np.random.Generator) -> Any:
@@ -213,7 +226,7 @@ def search(
     x: Array,
     rules: StopRules,
     batch_size: int | None = None,
-    momentum: float = 0.9,
+    momentum: float | None = None,
     damping: float = 1e-3,
     seed: int = 0,
 ) -> SearchOutcome:
@@ -224,56 +237,81 @@ def search(
     Parameters
     ----------
     batch_size : int, optional
-        Samples of a step; all of them, up to 200, by default.
-    momentum, damping : float
-        See :class:`GaussNewtonSteps`.
+        Samples of a step; all of them, up to :data:`DEFAULT_BATCH`, by default.
+    momentum : float, optional
+        See :class:`GaussNewtonSteps`; by default 0.9, and 0 where a step sees all samples.
+    damping : float
+        The first one.
     seed : int
         Of the order of the samples.
     """
     samples = SubsetLeastSquares(problem)
+    if batch_size is not None and not samples.has_samples:
+        raise InvalidTypeError(
+            f"batch_size is {batch_size}, but {type(problem.objective).__name__} has no samples to choose from: a Net with data, or an "
+            "object with subset(indices) and num_samples, is needed."
+        )
     size = min(samples.num_samples, DEFAULT_BATCH if batch_size is None else batch_size)
-    per_pass = -(-samples.num_samples // size)
-    steps = GaussNewtonSteps(samples, x, momentum, damping)
-    batches = epochs(samples.num_samples, size, as_rng(seed))
-    statistics = Statistics("gauss_newton", rejected=0)
-    best, stop, count = (math.inf, np.array(x), math.inf), None, 0
-    with np.errstate(all="ignore"):
-        try:
-            while stop is None:
-                found = problem.evaluate(steps.theta, 1)
-                if not math.isfinite(found.value) and count == 0:
-                    raise InvalidValueError(f"the loss at the start of the search is not finite. {problem.outside}")
-                norm = float(np.abs(found.gradient).max())  # type: ignore[arg-type]
-                if found.value < best[0]:
-                    best = (found.value, steps.theta.copy(), norm)
-                theta = problem.theta_of(steps.theta)
-                stop = rules.check(Progress("newton", count, math.nan, theta, found.value, norm))
-                if stop is None and statistics.steps and _at_rounding(steps):
-                    stop = StopReason.ROUNDING_FLOOR
-                for _ in range(per_pass if stop is None else 0):
-                    report = steps.step(next(batches))
-                    statistics.factorizations = (statistics.factorizations or 0) + 1
-                    count += report.accepted
-                    statistics.rejected = (statistics.rejected or 0) + (not report.accepted)
-                    if count >= rules.max_steps or rules.elapsed() >= rules.max_time:
-                        break
-                statistics.steps = count
-        except KeyboardInterrupt:
-            stop = StopReason.INTERRUPTED
-    statistics.stop_reason, statistics.gradients = stop or StopReason.SOLVER_FAILED, problem.gradients
-    statistics.wall_time = rules.elapsed()
-    value, theta, norm = best
-    return SearchOutcome(np.array(problem.theta_of(theta)), value, norm, 4.0 * _EPS * abs(value), statistics)
+    whole = size == samples.num_samples
+    if momentum is None:
+        momentum = 0.0 if whole else DEFAULT_MOMENTUM
+    steps = GaussNewtonSteps(samples, x, momentum, damping, lower=LOWER_ALL if whole else LOWER)
+    return _Search(problem, steps, rules, size, as_rng(seed)).run()
 
 
-#: Samples of a step of :func:`search` where none are given.
-DEFAULT_BATCH = 200
+class _Search:
+    """Passes over the samples until a rule stops them."""
 
+    def __init__(
+        self, problem: FixedPointProblem, steps: GaussNewtonSteps, rules: StopRules, size: int, rng: np.random.Generator
+    ) -> None:
+        self.problem, self.steps, self.rules = problem, steps, rules
+        self.per_pass = -(-steps.objective.num_samples // size)
+        self.batches = epochs(steps.objective.num_samples, size, rng)
+        self.taken = self.rejected = 0
+        self.best = (math.inf, steps.theta.copy(), math.inf)
 
-def _at_rounding(steps: GaussNewtonSteps) -> bool:
-    """Whether steps do not change the parameters any more, or are refused at every damping."""
-    unchanged = np.abs(steps.last).max() <= _EPS * np.abs(steps.theta).max()
-    return bool(unchanged and (steps.last.any() or steps.damping >= LARGEST_DAMPING))
+    def run(self) -> SearchOutcome:
+        """The best point of all passes."""
+        stop = None
+        with np.errstate(all="ignore"):
+            try:
+                while stop is None:
+                    stop = self._look() or self._pass()
+            except KeyboardInterrupt:
+                stop = StopReason.INTERRUPTED
+        statistics = Statistics("gauss_newton", self.taken, self.rejected, self.problem.gradients)
+        statistics.factorizations, statistics.stop_reason = self.taken + self.rejected, stop
+        statistics.wall_time = self.rules.elapsed()
+        value, x, norm = self.best
+        return SearchOutcome(np.array(self.problem.theta_of(x)), value, norm, 4.0 * _EPS * abs(value), statistics)
+
+    def _look(self) -> StopReason | None:
+        """Loss and gradient on all samples, and what the rules say to them."""
+        found = self.problem.evaluate(self.steps.theta, 1)
+        norm = float(np.abs(found.gradient).max())  # type: ignore[arg-type]
+        if not math.isfinite(found.value + norm) and not self.taken:
+            raise InvalidValueError(
+                f"loss or gradient at the start of the search is not finite (loss {found.value}). {self.problem.outside}"
+            )
+        if found.value < self.best[0]:
+            self.best = (found.value, self.steps.theta.copy(), norm)
+        theta = self.problem.theta_of(self.steps.theta)
+        return self.rules.check(Progress("newton", self.taken, math.nan, theta, found.value, norm))
+
+    def _pass(self) -> StopReason | None:
+        """Steps on every sample once; ends early only where the numbers of steps or the time are used up."""
+        before = self.steps.theta
+        for _ in range(self.per_pass):
+            report = self.steps.step(next(self.batches))
+            self.taken += report.accepted
+            self.rejected += not report.accepted
+            if self.taken >= self.rules.max_steps or self.rules.elapsed() >= self.rules.max_time:
+                return None
+        still = np.abs(self.steps.theta - before).max() <= _EPS * np.abs(before).max()
+        if still and (self.steps.last.any() or self.steps.damping >= LARGEST_DAMPING):
+            return StopReason.ROUNDING_FLOOR
+        return None
 
 
 def check_momentum(name: str, value: Any) -> float:

@@ -40,17 +40,17 @@ class LeastSquares(Protocol):
         """Its Jacobian (M, P)."""
 
 
-def require_squares(objective: Objective) -> None:
+def require_squares(objective: Objective, name: str = "levenberg_marquardt") -> None:
     """Raise MethodError if the objective is no sum of squares, or does not offer residuals and Jacobian."""
     missing = [name for name in ("residuals", "jacobian") if not hasattr(objective, name)]
     if missing:
         raise MethodError(
-            f"levenberg_marquardt needs a finite sum of squares, that is {' and '.join(missing)} of the objective; "
+            f"{name} needs a finite sum of squares, that is {' and '.join(missing)} of the objective; "
             f"{type(objective).__name__} has none. Use optimizer='newton'."
         )
     loss = getattr(objective, "loss_name", "mse")
     if loss != "mse":
-        raise MethodError(f"levenberg_marquardt needs a sum of squares; the loss is {loss!r}. Use optimizer='newton'.")
+        raise MethodError(f"{name} needs a sum of squares; the loss is {loss!r}. Use optimizer='newton'.")
 
 
 class LeastSquaresProblem(FixedPointProblem):

@@ -11,6 +11,7 @@ from .._validation import Array, as_choice, as_number
 from ..errors import InvalidTypeError, UnknownNameError
 from ..objective import Objective
 from ..stopping import StopRules
+from . import gauss_newton
 from .directions import ExactNewton
 from .krylov import KrylovNewton
 from .least_squares import GaussNewton, LeastSquaresProblem, require_squares
@@ -88,7 +89,7 @@ class Optimizer:
     def check_objective(self, objective: Objective) -> None:
         """Raise :class:`MethodError` if the objective lacks what the method needs."""
         if self.needs == "residuals":
-            require_squares(objective)
+            require_squares(objective, self.name)
 
     def run(self, problem: FixedPointProblem, x: Array, rules: StopRules, **options: Any) -> SearchOutcome:
         """Search from ``x`` of shape (n,); the options are checked ones.
@@ -139,6 +140,7 @@ def _library(name: str, value: Any) -> str:
 _METHODS = (
     Optimizer("newton", "exact Hessian; conjugate gradients above 2000 parameters", "trust region", _newton, "Hessian", NEWTON_OPTIONS, "More and Sorensen, SIAM J. Sci. Stat. Comput. 4, 553 (1983); Steihaug, SIAM J. Numer. Anal. 20, 626 (1983)"),
     Optimizer("levenberg_marquardt", "Gauss-Newton on singular values", "trust region", _levenberg_marquardt, "residuals", {"radius": _positive}, "More, Lecture Notes in Mathematics 630, 105 (1978)"),
+    Optimizer("gauss_newton", "Gauss-Newton on the Gram matrix of a minibatch, with momentum", "adaptive damping", gauss_newton.search, "residuals", gauss_newton.OPTIONS, "Goldshlager et al., J. Comput. Phys. 516, 113351 (2024)"),
     Optimizer("bfgs", "BFGS", "line search", _bfgs, "gradient", SCALE, "scipy.optimize; Nocedal and Wright, Numerical Optimization, section 6.1"),
     Optimizer("lbfgs", "L-BFGS", "line search", _lbfgs, "gradient", SCALE, "scipy.optimize; Zhu et al., ACM TOMS 23, 550 (1997)"),
     Optimizer("slsqp", "quasi-Newton, dense LDL' factors", "line search", _slsqp, "gradient", {**SCALE, "library": _library}, "scipy.optimize or NLopt; Kraft, DFVLR-FB 88-28 (1988)"),

@@ -54,8 +54,8 @@ class Recipe:
 
     points: int = 8000
     held_out: int = 2000
-    steps: int = 320
-    batch: int = 120
+    steps: int = 1000
+    batch: int = 50
     momentum: float = 0.95
     damping: float = 1e-3
 
