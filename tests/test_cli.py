@@ -160,9 +160,16 @@ def test_train_goes_on_after_a_limit(config, tmp_path):
     assert found.flow.steps == expected.flow.steps == 30
 
 
-def infflow(*arguments, **options):
+def infflow(*arguments):
     command = [sys.executable, "-m", "infflow.cli", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a child inherits that it is ignored in the background
+    try:
+        return subprocess.Popen(command, **pipes)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_ctrl_c_leaves_a_state_that_can_be_resumed(config, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -383,8 +384,12 @@ def test_slots_share_arrays(store):
 
 @pytest.mark.parametrize(("function", "bad"), [(functions.interrupted, 2), (functions.interrupted_training, 1)])
 def test_what_was_interrupted_does_not_count(store, function, bad):
-    with pytest.raises(KeyboardInterrupt):
-        run(function, {"seed": range(4)}, store)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(function, {"seed": range(4)}, store)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert [row["status"] for row in inf.Sweep.load(store)] == ["done"] * bad + ["pending"] * (4 - bad)
 
 

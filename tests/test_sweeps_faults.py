@@ -47,11 +47,12 @@ while killed < times:
     pid = child(grid, store)
     time.sleep(random.uniform(0.0, longest))
     os.kill(pid, signal.SIGKILL)
-    if not os.WIFSIGNALED(os.waitpid(pid, 0)[1]):
-        break
-    killed += 1
+    ended = not os.WIFSIGNALED(os.waitpid(pid, 0)[1])
     if os.path.exists(store):
         print(sum(row["status"] == "done" for row in inf.Sweep.load(store)), flush=True)
+    if ended:
+        break
+    killed += 1
 """
 
 

@@ -40,13 +40,15 @@ class Watcher:
         self.interrupted = False
 
     def __enter__(self) -> Watcher:
-        self._main = threading.current_thread() is threading.main_thread()
-        if self._main:
+        # in the background of a shell it is ignored, and stays so
+        main = threading.current_thread() is threading.main_thread()
+        self._listens = main and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+        if self._listens:
             self._before = signal.signal(signal.SIGINT, self._interrupt)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._main:
+        if self._listens:
             signal.signal(signal.SIGINT, self._before)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
