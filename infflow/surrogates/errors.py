@@ -47,12 +47,12 @@ class Points(NamedTuple):
 def sample_points(n: int, r_min: float, r_max: float, rng: np.random.Generator) -> Points:
     """Points of the whole domain, crowded where it is hard, and like those of networks.
 
-    Of ten points four have r1, r2 log-uniform and an angle arccos(u) uniform; one has the angle log-uniform next to 0 or pi; one
-    has u = 1 or -1; one has r1 = r2; two come from weights 0.7 x standard normal in 6 dimensions; one is a neuron
-    with itself. One of thirty has r1 = 0 (and u = 0, which means nothing there).
+    r1, r2 are log-uniform from 0.05, for a sixth of the points from 1e-6. Of ten points four have an angle arccos(u) uniform; one
+    has it log-uniform next to 0 or pi; one has u = 1 or -1; one has r1 = r2; two come from weights 0.7 x standard normal in
+    6 dimensions; one is a neuron with itself. One of thirty has r1 = 0 (and u = 0, which means nothing there).
     """
-    low, high = np.log([max(r_min, 1e-6), r_max])
-    r1, r2 = np.exp(rng.uniform(low, high, (2, n)))
+    low = np.minimum(np.where(rng.random((2, n)) < 1 / 6, max(r_min, 1e-6), max(r_min, 0.05)), r_max)
+    r1, r2 = low * (r_max / low) ** rng.random((2, n))
     angle = rng.uniform(0.0, np.pi, n)
     kind = np.arange(n) % 10
     near = 10.0 ** rng.uniform(-8.0, 0.0, n)
