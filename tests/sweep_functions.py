@@ -21,6 +21,12 @@ def train_one(seed, width):
     return inf.train(net, inf.random_params(net, seed), progress=False, max_time_flow=np.inf, max_time_newton=np.inf)
 
 
+def train_briefly(seed, width):
+    net = network(width)
+    limits = {"max_steps_flow": 40, "max_steps_newton": 3, "max_time_flow": np.inf, "max_time_newton": np.inf}
+    return inf.train(net, inf.random_params(net, seed), progress=False, **limits)
+
+
 def draw(seed, scale=1.0, wait=0.0):
     """Quick, with all kinds of results."""
     time.sleep(wait)

@@ -29,13 +29,13 @@ import infflow as inf, sweep_functions as functions
 store, backend = sys.argv[1:3]
 times, seeds = map(int, sys.argv[3:])
 random.seed(3)
-functions.train_one(0, 1)  # everything is loaded
+functions.train_briefly(0, 1)  # everything is loaded
 grid = {"seed": range(seeds), "width": [1, 2]}
 
 def child(*arguments):
     pid = os.fork()
     if not pid:
-        inf.sweep(functions.train_one, *arguments, backend=backend, n_jobs=2)
+        inf.sweep(functions.train_briefly, *arguments, backend=backend, n_jobs=2)
         os._exit(0)
     return pid
 
@@ -62,7 +62,7 @@ def python(code, *arguments, **options):
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    return run(functions.train_one, GRID, tmp_path_factory.mktemp("undisturbed") / "runs.db")
+    return run(functions.train_briefly, GRID, tmp_path_factory.mktemp("undisturbed") / "runs.db")
 
 
 @pytest.mark.parametrize(("backend", "times"), [("sequential", 5), ("loky", 2)])
@@ -73,7 +73,7 @@ def test_a_main_process_killed_at_random_moments(tmp_path, undisturbed, backend,
     assert killer.returncode == 0
     assert done == sorted(done), "nothing that was finished is lost"
     seen = []
-    table = run(functions.train_one, GRID, store, callback=seen.append)
+    table = run(functions.train_briefly, GRID, store, callback=seen.append)
     assert len(seen) == len(GRID["seed"]) * 2 - (done[-1] if done else 0), "what was finished is not done again"
     equal(table, undisturbed)
 
@@ -209,8 +209,8 @@ def test_the_current_dask_client_is_used(tmp_path, cluster):
     import distributed
 
     with distributed.Client(cluster):
-        table = inf.sweep(functions.train_one, GRID, tmp_path / "runs.db", backend="dask")
-    equal(table, run(functions.train_one, GRID, tmp_path / "undisturbed.db"))
+        table = inf.sweep(functions.train_briefly, GRID, tmp_path / "runs.db", backend="dask")
+    equal(table, run(functions.train_briefly, GRID, tmp_path / "undisturbed.db"))
 
 
 def test_a_cluster_that_is_not_there(tmp_path):
