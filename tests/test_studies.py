@@ -2,7 +2,10 @@
 
 import json
 import os
+import subprocess
+import sys
 from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -158,3 +161,25 @@ def test_finished_runs_survive_a_failure(tmp_path, monkeypatch):
         run_grid(square, {"x": [1, -1, 2], "shift": [0]}, folder=tmp_path, jobs=1, progress=False)
     run_grid(square, {"x": [1, 2], "shift": [0]}, folder=tmp_path, jobs=1, progress=False)
     assert (tmp_path / "log").read_text().split() == ["1", "2"]
+
+
+def test_page_of_a_study(tmp_path):
+    """The script puts numbers between the marks of the page, twice in a row as well, and copies the picture."""
+    script = Path(__file__).parents[1] / "scripts" / "update_study_page.py"
+    out, docs = tmp_path / "out", tmp_path / "docs"
+    for folder in (out, docs / "studies", docs / "images"):
+        folder.mkdir(parents=True)
+    (out / "summary.json").write_text(json.dumps({"study": "x", "pictures": ["x.png"]}))
+    (out / "x.png").write_bytes(b"picture")
+    command = [sys.executable, str(script), str(out), "--docs", str(docs)]
+    page = docs / "studies" / "x.md"
+    page.write_text("# X\n\nno marks\n")
+    failed = subprocess.run(command, capture_output=True, text=True)
+    assert failed.returncode == 1 and "lacks the marks" in failed.stderr
+    marks = "<!-- numbers: written by scripts/update_study_page.py -->", "<!-- end of numbers -->"
+    page.write_text(f"# X\n\n{marks[0]}\nold\n{marks[1]}\n\nEnd.\n")
+    for text in ("first", "second"):
+        (out / "x.md").write_text(f"{text}\n")
+        subprocess.run(command, check=True, capture_output=True)
+        assert page.read_text() == f"# X\n\n{marks[0]}\n\n{text}\n\n{marks[1]}\n\nEnd.\n"
+    assert (docs / "images" / "study_x.png").read_bytes() == b"picture"

@@ -147,7 +147,8 @@ def _silenced(neti: NetI, theta: Array) -> Result:
     """A Result at theta whose neurons without effect are silent, so that what they would do does not tell points apart."""
     theta = theta.copy()
     (W, _), (a, _) = neti.unpack(theta)
-    a[:, np.abs(a[0]) * np.linalg.norm(W, axis=1) < SILENT] = 0.0
+    silent = np.abs(a[0]) * np.linalg.norm(W, axis=1) < SILENT
+    a[:, silent], W[silent] = 0.0, 0.0
     return train(neti, theta, max_steps_flow=0, max_steps_newton=0, progress=False)
 
 
@@ -182,19 +183,22 @@ def _entry(neti: NetI, theta: Array, index: int, function: Function) -> Entry:
         count=0,
         trained=0,
         kind=found.kind.name,
-        structure=_describe(found, len(function.activations)),
+        structure=_describe(neti, found, len(function.activations)),
         escape=float(np.linalg.eigvalsh(_hessian(neti, theta))[0]) if index else None,
         function=function,
     )
 
 
-def _describe(found: Classification, neurons: int) -> str:
-    """Roles in a few words, such as "average of 3, copy"."""
+def _describe(neti: NetI, found: Classification, neurons: int) -> str:
+    """Roles in a few words, such as "average of 3, copy"; signs only where a symmetry does not leave them open."""
     if not neurons:
         return "zero function"
     words = []
-    for role in () if found.structure is None else found.structure.roles:
+    roles = () if found.structure is None else found.structure.roles
+    for role, activation in zip(roles, neti.student.layers[0].activations, strict=False):
         name = role.role.name.lower()
-        words.append(f"{name} of {len(role.teachers)}" if name == "average" else name)
+        negative = not activation.parity and bool(role.coefficients) and max(role.coefficients) < 0
+        sign = "minus " * negative
+        words.append(f"{sign}average of {len(role.teachers)}" if name == "average" else name)
     equal = ", ".join(f"{len(group)} equal" for group in found.duplicates)
     return ", ".join(sorted(words)) + (f" ({equal})" if equal else "")

@@ -94,6 +94,11 @@ class StudyResult:
     rows: list[dict[str, Any]] = field(repr=False)
     wall_seconds: float
 
+    @property
+    def run_seconds(self) -> float:
+        """Durations of all runs in ``rows``, of earlier calls as well, one after the other."""
+        return float(sum(row.get("wall_time", 0.0) for row in self.rows))
+
     def claims(self) -> list[Claim]:
         """Every claim with what was measured."""
         raise NotImplementedError
@@ -119,6 +124,7 @@ class StudyResult:
             "pictures": [f"{self.name}.png"],
             "numbers": plain(self.numbers()),
             "wall_seconds": self.wall_seconds,
+            "run_seconds": self.run_seconds,
             "version": __version__,
             "platform": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}",
         }
@@ -130,7 +136,8 @@ class StudyResult:
             note = f" ({claim.note})" if claim.note else ""
             cells = (claim.sentence, claim.source, f"{_text(claim.value)}{note}", "yes" if claim.held else "**no**")
             rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-        return "\n".join([*rows, "", self.table().strip(), ""])
+        seconds = f"{len(self.rows)} runs, {self.run_seconds:.0f} s one after the other."
+        return "\n".join([*rows, "", seconds, "", self.table().strip(), ""])
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write ``summary.json``, the picture ``NAME.png`` and the text ``NAME.md``, each atomically.
