@@ -10,7 +10,7 @@ from ..integrals.moments import gaussian_mean
 from ..integrals.surrogate_form import PARITIES, Part
 
 #: Most smoothed ramps or steps of a base.
-MAX_TERMS = 3
+MAX_TERMS = 4
 #: Range of the standard deviations r; what a card states.
 SMALLEST_R, LARGEST_R = 1e-6, 10.0
 _EXACT = 1e-12  # a part that its base meets this closely needs no perceptron

@@ -76,8 +76,8 @@ class PartProblem:
 
     def typical_output(self) -> float:
         """Root mean square of what the output has to be: the difference over the prefactor, where that is not small."""
-        prefactor = self._prefactor[:, 0, 0]
-        large = np.abs(prefactor) > 0.1
+        prefactor = np.abs(self._prefactor[:, 0, 0])
+        large = prefactor > min(0.1, 0.2 * float(prefactor.max()))
         return float(np.sqrt(np.mean((self.difference[0, large] / prefactor[large]) ** 2)))
 
 
