@@ -53,7 +53,7 @@ CASES = (
     Case("realizable", "realizable", (1_000, 3_000, 10_000), **_REALIZABLE),
     Case("realizable with noise", "law", (1_000, 3_000, 10_000), noise=0.05, **_REALIZABLE),
     *(_dimension(D, (3_000, 10_000)) for D in (4, 8, 16, 32, 64)),
-    Case("few samples", "few", (30, 100, 300)),
+    Case("few samples", "few", (100, 300)),
 )
 QUICK_CASES = (
     Case("small", "law", (300, 1_000, 3_000), "erf", 3, 3, 1, teacher_seed=0),

@@ -27,6 +27,8 @@ _FLAT = 1e-10
 # Solutions with kinks often lie on one, where the gradient jumps past zero by terms of order 1/N. This fraction of the gradient of the
 # finite data at theta* may be left; the displacement is known to the same fraction.
 _SOLVED_AT_KINK = 0.1
+# Runs with few samples may go on forever, to weights without bound; all others take less than a quarter of this.
+_LIMITS = {"max_steps_flow": 20_000, "max_steps_newton": 1_000}
 # Solutions that agree to this fraction of their distance from theta* are the same.
 _SAME = 0.1
 # A Gaussian fluctuation exceeds 25 times the mean of its square with a probability below 1e-6.
@@ -170,9 +172,9 @@ def solve_finite(N: int, data_seed: int, base: int, **settings: Any) -> dict[str
     g = net.evaluate(theta, 1).g
     shift = -problem.inverse @ g
     if problem.smooth:
-        end = train(net, problem.theta0, solver="cvode_bdf", progress=False)
+        end = train(net, problem.theta0, solver="cvode_bdf", progress=False, **_LIMITS)
         found, seconds, converged = end.theta, end.flow.wall_time + end.newton.wall_time, end.converged
-        again = train(net, theta, max_steps_flow=0, progress=False).theta
+        again = train(net, theta, progress=False, **{**_LIMITS, "max_steps_flow": 0}).theta
     else:
         found, seconds = _solve_with_kinks(problem, net, problem.theta0)
         converged = bool(np.linalg.norm(net.evaluate(found, 1).g) <= _SOLVED_AT_KINK * np.linalg.norm(g))
