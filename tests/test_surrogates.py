@@ -133,6 +133,15 @@ def test_the_orders_agree(folder):
     assert values == pytest.approx([values[0]] * 3, rel=1e-13)
 
 
+def test_fewer_derivatives_are_the_same(folder):
+    """Jets of 1, 4 and 10 rows."""
+    form = inf.surrogates.load("tanh", folder).form
+    r1, r2, u = points()
+    full, gradient, value = (form.jet(r1**2, r1 * r2 * u, r2**2, rows) for rows in (10, 4, 1))
+    np.testing.assert_allclose(gradient, full[:4], rtol=1e-14)
+    np.testing.assert_allclose(value, full[:1], rtol=1e-14)
+
+
 def test_a_pair_outside_of_the_domain_is_named(folder):
     net, theta = setting(students=2, method="surrogate", surrogates_dir=folder)
     (W, b), second = net.unpack(theta)

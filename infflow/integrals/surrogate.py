@@ -30,6 +30,7 @@ Index = NDArray[np.integer]
 OUTSIDE = ("error", "exact")
 _CODE = METHODS.index("surrogate")
 _NOT_NEEDED = -1
+_ROWS = (1, 4, 10)  # of a form's jet, for derivatives up to each order
 _ROUNDING = 1e-12  # relative, of r at the border of the domain
 
 
@@ -48,12 +49,12 @@ def pair_jets(form: SurrogateForm, C11: Array, C12: Array, C22: Array, order: in
         C11 C22 - C12^2, where it is known without cancellation.
     """
     jets = np.zeros((len(C11), SIZES[order]))
-    if order == 0:
-        jets[:, J00] = form.jet(C11, C12, C22, rows=1, det=det)[0]
-        return jets
-    G, d1, d2, d3, d11, d12, d13, d22, d23, d33 = form.jet(C11, C12, C22, det=det)
-    jets[:, J00], jets[:, J20], jets[:, J11], jets[:, J02] = G, 2.0 * d1, d2, 2.0 * d3
+    found = form.jet(C11, C12, C22, rows=_ROWS[order], det=det)
+    jets[:, J00] = found[0]
+    if order >= 1:
+        jets[:, J20], jets[:, J11], jets[:, J02] = 2.0 * found[1], found[2], 2.0 * found[3]
     if order == 2:
+        d11, d12, d13, d22, d23, d33 = found[4:]
         c1 = np.divide(C12, C11, out=np.zeros_like(C12), where=C11 > 0)
         c2 = np.divide(C12, C22, out=np.zeros_like(C12), where=C22 > 0)
         jets[:, F40] = 4.0 * d11 + c1 * (4.0 * d12 + c1 * d22)
@@ -70,12 +71,13 @@ def own_jets(form: SurrogateForm, C: Array, order: int) -> Array:
 
     Only the derivatives of T(C) = E f(h)^2 are defined; the columns enter in sums that make them again, with these shares.
     """
-    T, first, second = form.single(C).T
+    found = form.jet(C, C, C, rows=_ROWS[order], det=np.zeros_like(C))
     jets = np.zeros((len(C), SIZES[order]))
-    jets[:, J00] = T
+    jets[:, J00] = found[0]
     if order >= 1:
-        jets[:, [J20, J11, J02]] = 0.5 * first[:, None]
+        jets[:, [J20, J11, J02]] = 0.5 * found[1:4].sum(axis=0)[:, None]
     if order == 2:
+        second = found[4] + found[7] + found[9] + 2.0 * (found[5] + found[6] + found[8])
         jets[:, [F40, F04, F11]] = second[:, None]
         jets[:, [F31, F13]] = 0.5 * second[:, None]
         jets[:, F22] = 0.25 * second

@@ -12,7 +12,8 @@ even and one that is odd in C12. Each of them, with the parity p = 0 or 1, is
 
 All of it is a smooth function of the three covariances, down to C11 = 0, and features and base are symmetric in the two neurons.
 A *jet* below is the array ``(10, n)`` of a function of (C11, C12, C22) at n points: value, first derivatives in that order,
-second derivatives 11, 12, 13, 22, 23, 33; of a function of one variable ``(3, n)``; or the value alone, ``(1, n)``.
+second derivatives 11, 12, 13, 22, 23, 33; of a function of one variable ``(3, n)``. Without second derivatives these are ``(4, n)``
+and ``(2, n)``; the value alone is ``(1, n)``.
 """
 
 from __future__ import annotations
@@ -44,9 +45,11 @@ def separable(a: Array, b: Array, x: Array, power: int = 0) -> Array:
     if len(a) == 1:
         return a * b * c0
     c1 = power * x ** max(power - 1, 0)
+    rows = [a[0] * b[0] * c0, a[1] * b[0] * c0, a[0] * b[0] * c1, a[0] * b[1] * c0]
+    if len(a) == 2:
+        return np.stack(rows)
     c2 = power * (power - 1) * x ** max(power - 2, 0)
-    rows = [a[0] * b[0] * c0, a[1] * b[0] * c0, a[0] * b[0] * c1, a[0] * b[1] * c0, a[2] * b[0] * c0]
-    rows += [a[1] * b[0] * c1, a[1] * b[1] * c0, a[0] * b[0] * c2, a[0] * b[1] * c1, a[0] * b[2] * c0]
+    rows += [a[2] * b[0] * c0, a[1] * b[0] * c1, a[1] * b[1] * c0, a[0] * b[0] * c2, a[0] * b[1] * c1, a[0] * b[2] * c0]
     return np.stack(rows)
 
 
@@ -56,9 +59,14 @@ def product(a: Array, b: Array) -> Array:
     if len(a) == 1:
         return out
     out[1:] += a[0] * b[1:]
-    for row, (i, j) in enumerate(PAIRS, start=4):
+    for row, (i, j) in _second_rows(out):
         out[row] += a[i] * b[j] + a[j] * b[i]
     return out
+
+
+def _second_rows(jet: Array) -> list[tuple[int, tuple[int, int]]]:
+    """Rows of second derivatives, where the jet has them, and which they are."""
+    return list(enumerate(PAIRS, start=4)) if len(jet) == SIZE else []
 
 
 def compose(f: tuple[Array, ...], a: Array) -> Array:
@@ -68,7 +76,7 @@ def compose(f: tuple[Array, ...], a: Array) -> Array:
     out = np.empty(np.broadcast_shapes(a.shape, f[0].shape))
     out[0] = f[0]
     np.multiply(f[1], a[1:], out=out[1:])
-    for row, (i, j) in enumerate(PAIRS, start=4):
+    for row, (i, j) in _second_rows(out):
         out[row] += f[2] * a[i] * a[j]
     return out
 
@@ -79,13 +87,13 @@ def power_jet(C: Array, shift: float, exponent: float, rows: int) -> Array:
     if rows == 1:
         return value[None]
     first = exponent * value / (C + shift)
-    return np.stack([value, first, (exponent - 1.0) * first / (C + shift)])
+    return np.stack([value, first, (exponent - 1.0) * first / (C + shift)][:rows])
 
 
 def log_jet(C: Array, shift: float, rows: int) -> Array:
     """Jet of log(1 + C/shift)."""
     value = np.log1p(C / shift)
-    return value[None] if rows == 1 else np.stack([value, 1.0 / (C + shift), -1.0 / (C + shift) ** 2])
+    return value[None] if rows == 1 else np.stack([value, 1.0 / (C + shift), -1.0 / (C + shift) ** 2][:rows])
 
 
 def arcsine(v: Array, rest: Array) -> tuple[Array, Array, Array]:
@@ -108,7 +116,7 @@ def squared_arcsine(v: Array, rest: Array) -> tuple[Array, Array, Array]:
 
 @dataclass(frozen=True)
 class Arguments:
-    """Covariances ``(n,)`` of the points, their determinant, and how many rows of a jet are wanted (1 or 10)."""
+    """Covariances ``(n,)`` of the points, their determinant, and how many rows of a jet are wanted (1, 4 or 10)."""
 
     C11: Array
     C12: Array
@@ -119,7 +127,7 @@ class Arguments:
     @property
     def single_rows(self) -> int:
         """Rows of a jet in one variable."""
-        return 1 if self.rows == 1 else 3
+        return {1: 1, 4: 2, SIZE: 3}[self.rows]
 
     def correlation(self, shift1: float, shift2: float) -> tuple[Array, Array]:
         """Jet of v = C12 / sqrt((C11 + shift1)(C22 + shift2)), and 1 - v^2."""
@@ -207,6 +215,8 @@ class Part:
         if rows == 1:
             return value[None]
         d1 = chebyshev.chebval(t[0], chebyshev.chebder(self.moment))
+        if rows == 2:
+            return np.stack([value, d1 * t[1]])
         d2 = chebyshev.chebval(t[0], chebyshev.chebder(self.moment, 2))
         return np.stack([value, d1 * t[1], d1 * t[2] + d2 * t[1] ** 2])
 
@@ -316,7 +326,7 @@ class SurrogateForm:
         return found
 
     def jet(self, C11: Array, C12: Array, C22: Array, rows: int = SIZE, det: Array | None = None) -> Array:
-        """Jet ``(rows, n)``; ``det = C11 C22 - C12^2`` may be given where it is known without cancellation."""
+        """Jet ``(rows, n)`` with 1, 4 or 10 rows; ``det = C11 C22 - C12^2`` may be given where it is known without cancellation."""
         C11, C12, C22 = (np.asarray(c, dtype=np.float64) for c in (C11, C12, C22))
         det = np.maximum(C11 * C22 - C12 * C12, 0.0) if det is None else np.asarray(det, dtype=np.float64)
         out = np.zeros((rows, len(C12)))
