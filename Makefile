@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: venv demo test lint bench derive references clean
+.PHONY: venv demo test lint docs release-check bench derive references clean
 
 venv: $(STAMP)
 
@@ -24,6 +24,13 @@ lint: venv
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: venv  ## the documentation site, docs/_build/html; every warning is an error
+	rm -rf docs/_build docs/_api
+	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -q -W --keep-going -E -j auto -b html docs docs/_build/html
+
+release-check: venv  ## build wheel and sdist; install the wheel in an empty environment and run the README's example there
+	$(BIN)/python scripts/release_check.py
+
 derive: venv  ## derive the closed forms anew with sympy and write infflow/integrals/_generated.py
 	$(BIN)/python -m infflow.integrals.symbolic
 
@@ -36,4 +43,4 @@ bench: venv  ## compare with torch and jax on one thread and write docs/benchmar
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) out build dist
+	rm -rf $(VENV) out build dist docs/_build docs/_api

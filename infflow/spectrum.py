@@ -28,7 +28,7 @@ class ExtremeEigenpairs(NamedTuple):
     bottom_vectors: Array  #: (P, k), one per column
     top: Array  #: (k,) largest eigenvalues, ascending
     top_vectors: Array  #: (P, k)
-    residuals: Array  #: (2, k) lengths |H v - lambda v|, bottom and top: within them of each value lies an eigenvalue
+    residuals: Array  #: (2, k) lengths |H v - lambda v|, bottom and top; within them of each value lies an eigenvalue
 
 
 class SpectralDensity(NamedTuple):

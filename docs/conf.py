@@ -1,0 +1,93 @@
+"""Sphinx configuration. ``make docs`` builds the site into docs/_build/html; every warning is an error."""
+
+import re
+import sys
+
+import infflow
+
+project = "infflow"
+author = "The infflow authors"
+project_copyright = "2026, the infflow authors"
+release = infflow.__version__
+version = ".".join(release.split(".")[:2])
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+]
+exclude_patterns = ["_build"]
+suppress_warnings = ["toc.empty_glob"]  # folders may be empty
+templates_path = ["_templates"]
+
+# Pages: ```python blocks are run by the tests; {code-cell} blocks are run here, and their outputs shown.
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+nb_execution_mode = "force"
+nb_execution_timeout = 120
+nb_execution_raise_on_error = True
+nb_execution_show_tb = True
+nb_merge_streams = True
+
+# API reference: one page per public name, from the docstrings (numpydoc style).
+autosummary_generate = True
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # the docstrings say types and shapes
+napoleon_google_docstring = False
+napoleon_use_param = False  # types are prose, "(P,) array", and not links
+napoleon_use_rtype = False
+napoleon_custom_sections = [("Attributes", "params_style")]
+nitpicky = True
+
+html_theme = "furo"
+html_title = f"infflow {release}"
+html_show_sourcelink = False
+html_copy_source = False
+copybutton_exclude = ".linenos, .gp, .go"
+
+
+def escape_bars(app, what, name, obj, options, lines):
+    """Docstrings write norms and absolute values as |x|, which reStructuredText would read as substitutions."""
+    literal = None  # indentation of the paragraph that announced a literal block
+    for i, line in enumerate(lines):
+        indent = len(line) - len(line.lstrip())
+        if literal is not None and line.strip() and indent <= literal:
+            literal = None
+        if literal is None and not line.lstrip().startswith((">>>", "...")):
+            parts = re.split(r"(``.*?``|`[^`]*`)", line)
+            lines[i] = "".join(part if part.startswith("`") else part.replace("|", r"\|") for part in parts)
+        if literal is None and line.rstrip().endswith("::"):
+            literal = indent
+
+
+def find_by_last_name(app, env, node, contnode):
+    """Docstrings name classes and errors without the module where they live: link to the one with that name.
+
+    Names that are not on this site but exist in the package become text; others stay unresolved, which is an error.
+    """
+    if node.get("refdomain") != "py":
+        return None
+    domain, name = env.domains["py"], node["reftarget"].split(".")[-1]
+    found = {full for full in domain.objects if full.split(".")[-1] == name}
+    if len(found) == 1:
+        return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", found.pop(), node, contnode)
+    return contnode if exists(node["reftarget"], node.get("py:class")) else None
+
+
+def exists(target, class_name):
+    """Whether the package has a module, a module-level name, or (in a docstring of a class) an attribute of this name."""
+    name = target.split(".")[-1]
+    modules = [module for key, module in sys.modules.items() if key.partition(".")[0] == "infflow"]
+    if target in sys.modules or any(name in vars(module) for module in modules):
+        return True
+    owner = getattr(infflow, class_name or "", None)
+    return owner is not None and (hasattr(owner, name) or re.search(rf"^ *{name} : ", owner.__doc__, re.M) is not None)
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", escape_bars)
+    app.connect("missing-reference", find_by_last_name)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
