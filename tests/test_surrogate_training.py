@@ -17,7 +17,7 @@ from infflow.surrogate_training.points import errors, exact_frames, exact_parts,
 from infflow.surrogate_training.problem import PartProblem, arguments, closed_part, shapes, with_scaled_features
 from infflow.surrogate_training.recipe import held_out_errors, solve_output
 
-SMALL = Recipe(points=300, held_out=200, steps=6, batch=40)
+SMALL = Recipe(points=400, held_out=200, steps=40, batch=40)
 
 
 def covariances(n=40, seed=0):
@@ -66,32 +66,31 @@ def test_potential_is_symmetric_and_consistent_with_itself():
     np.testing.assert_allclose(slopes[:, :2], single[:, 1:], rtol=1e-5, atol=1e-6 * np.abs(single).max())
 
 
-def test_limits_hold_whatever_was_learnt(tanh):
+@pytest.mark.parametrize("name", ["softplus", "g"])
+def test_limits_hold_whatever_was_learnt(name):
     # at C12 = 0 the perceptron has no weight: value, slope and everything in C11 and C22 are exact
-    noise = random_form("f", np.random.default_rng(2))
-    rng, parts = np.random.default_rng(3), {}
-    for name in ("softplus", "g"):
-        f = resolve(name)
-        for part in ("even", "odd"):
-            closed, error = closed_part(f, part)
-            assert error < 1e-12
-            if len(closed.moment):
-                d = len(closed.scales) + 2
-                random = noise.parts[part].network
-                closed = replace(closed, centre=np.zeros(d), spread=np.ones(d), network=random)
-            parts[part] = closed
-        form = SurrogateForm.of_parts(name, parts, {})
-        C1, C2 = rng.uniform(0.0, 20.0, (2, 30))
-        C1[:3] = 0.0
-        jet = form.pair(C1, np.zeros(30), C2)
-        r1, r2 = np.sqrt(C1), np.sqrt(C2)
-        value = inf.gaussian_mean(f, r1) * inf.gaussian_mean(f, r2)
-        slope = inf.gaussian_mean(f, r1, order=1) * inf.gaussian_mean(f, r2, order=1)
-        heat = 0.5 * inf.gaussian_mean(f, r1, order=2) * inf.gaussian_mean(f, r2)
-        np.testing.assert_allclose(jet[:, 0], value, rtol=1e-11)
-        np.testing.assert_allclose(jet[:, 2], slope, rtol=1e-10)
-        # a derivative of the Chebyshev series loses digits at r = 0
-        np.testing.assert_allclose(jet[:, 1], heat, rtol=1e-8)
+    f, rng, parts = resolve(name), np.random.default_rng(3), {}
+    for parity in ("even", "odd"):
+        closed, error = closed_part(f, parity)
+        assert error < 1e-12
+        if len(closed.moment):
+            d = len(closed.scales) + 2
+            network = [(rng.normal(size=shape), rng.normal(size=shape[0])) for shape in shapes(d)]
+            closed = replace(closed, centre=np.zeros(d), spread=np.ones(d), network=network)
+        parts[parity] = closed
+    form = SurrogateForm.of_parts(name, parts, {})
+    C1, C2 = rng.uniform(0.0, 20.0, (2, 30))
+    C1[:3] = 0.0
+    jet = form.pair(C1, np.zeros(30), C2)
+    assert np.abs(form.pair(C1, 0.5 * np.sqrt(C1 * C2), C2)[5:, 0]).max() > 1.0
+    r1, r2 = np.sqrt(C1), np.sqrt(C2)
+    value = inf.gaussian_mean(f, r1) * inf.gaussian_mean(f, r2)
+    slope = inf.gaussian_mean(f, r1, order=1) * inf.gaussian_mean(f, r2, order=1)
+    heat = 0.5 * inf.gaussian_mean(f, r1, order=2) * inf.gaussian_mean(f, r2)
+    np.testing.assert_allclose(jet[:, 0], value, rtol=1e-11)
+    np.testing.assert_allclose(jet[:, 2], slope, rtol=1e-10)
+    # a derivative of the Chebyshev series loses digits, most of them at r = 0
+    np.testing.assert_allclose(jet[:, 1], heat, rtol=1e-8, atol=1e-10)
 
 
 # --- the closed base
@@ -147,24 +146,25 @@ def test_parts_are_the_integrals_and_bounds_hold():
 def test_integrals_without_a_closed_form_agree_with_those_that_have_one():
     # where Hermite series do not converge, the product rule takes over
     own = inf.Activation.from_sympy("own_silu", "x/(1 + exp(-x))")
-    points = sample_points(60, np.random.default_rng(9))
+    points = sample_points(100, np.random.default_rng(9))
     closed, closed_bounds = exact_frames(resolve("silu"), points, -1.0)
     found, bounds = exact_frames(own, points, -1.0)
     scale = errors(points, closed).max(axis=1)
     assert bounds.max() < 1e-10 and closed_bounds.max() < 1e-10
     assert (errors(points, found - closed).max(axis=1) < 1e-12 * scale).all()
-    assert (points.u > 0.99).any() and points.r1.max() > 5.0
+    assert (points.u > 0.99).any() and points.r1.max() > 9.0
 
 
 def test_errors_are_those_of_weights():
-    # an 'error' of the size of E[tanh tanh] itself: lengths of its gradient and Hessian in six inputs, entry by entry
+    f = resolve("erf")
+    # an 'error' of the size of E[f f] itself: lengths of its gradient and Hessian in six inputs, entry by entry
     points = sample_points(30, np.random.default_rng(5)).take(np.arange(12))
     C11, C12, C22, det = points.covariances()
     n, zero = len(C11), np.zeros(12)
     i = np.arange(n)
-    evaluator = PairEvaluator([resolve("tanh")] * (2 * n), i, i + n)
+    evaluator = PairEvaluator([f] * (2 * n), i, i + n)
     jets = evaluator(Arguments(np.array([C11, C12, C22, zero, zero, det]), np.append(C11, C22), np.zeros(2 * n)), 2)
-    parts, _ = exact_parts(resolve("tanh"), points)
+    parts, _ = exact_parts(f, points)
     frames = parts["even"] + parts["odd"]
     np.testing.assert_allclose(frames[[0, 2]], jets[:, [0, 2]].T, atol=1e-11)
     found = errors(points, frames)
@@ -174,8 +174,9 @@ def test_errors_are_those_of_weights():
         w1[0], w2[:2] = points.r1[k], (points.r2[k] * points.u[k], points.r2[k] * points.s[k])
 
         def moment(p, q, k=k):
-            f = resolve("tanh")
-            return float(inf.gaussian_moment(f, f, points.r1[k], points.r2[k], points.u[k], orders=(p, q), rtol=1e-9))
+            return float(
+                inf.gaussian_moment(f, f, points.r1[k], points.r2[k], points.u[k], orders=(p, q), method="closed")
+            )
 
         g1 = moment(2, 0) * w1 + moment(1, 1) * w2
         g2 = moment(0, 2) * w2 + moment(1, 1) * w1

@@ -52,37 +52,40 @@ class PointSet(NamedTuple):
 
 
 # Shares of the kinds of points.
-_SHARES = {"networks": 0.5, "broad": 0.32, "near one": 0.1, "u = 1": 0.04, "r1 = r2, u = 1": 0.04}
+_SHARES = {"networks": 0.42, "broad": 0.25, "large": 0.15, "near one": 0.1, "u = 1": 0.04, "r1 = r2, u = 1": 0.04}
 
 
 def sample_points(n: int, rng: np.random.Generator) -> PointSet:
     """Points with u in [0, 1], shuffled; negative u follow from the parity of each part.
 
-    Half are pairs of neurons of random networks with 2 to 10 inputs; a third has r from 1e-6 to 10, u crowding at 0 and at 1; the
-    rest lies close to or at u = 1, and r1 = r2.
+    Four of ten are pairs of neurons of random networks with 2 to 10 inputs; of the others some have r log-uniform from 1e-6 to 10, some
+    r uniform up to 10, which fills the corner of two large neurons, both with u crowding at 0 and at 1; the rest lies close to or at
+    u = 1, and r1 = r2.
     """
     counts = [round(share * n) for share in _SHARES.values()]
     counts[1] += n - sum(counts)
-    networks, _, near, parallel, same = counts
+    networks, _, large, near, parallel, same = counts
     r1, r2, u, s = (np.empty(n) for _ in range(4))
     ends = np.cumsum(counts)
     r1[: ends[0]], r2[: ends[0]], u[: ends[0]], s[: ends[0]] = _network_pairs(networks, rng)
     rest = n - networks
     low = np.where(rng.random((2, rest)) < 0.15, SMALLEST_R, 0.05)
     r1[ends[0] :], r2[ends[0] :] = low * (LARGEST_R / low) ** rng.random((2, rest))
+    corner = slice(ends[1], ends[2])
+    r1[corner], r2[corner] = np.minimum(1.06 * LARGEST_R * rng.random((2, large)), LARGEST_R)
     angle = 0.5 * np.pi * rng.random(n - networks)  # u = cos(angle): density 1/sqrt(1 - u^2)
     third = np.arange(rest) % 3
     angle = np.where(third == 0, 0.5 * np.pi * 10.0 ** (-4.0 * rng.random(rest)), angle)
     angle = np.where(third == 1, 0.5 * np.pi * (1.0 - 10.0 ** (-3.0 * rng.random(rest))), angle)
     u[ends[0] :], s[ends[0] :] = np.cos(angle), np.sin(angle)
-    close = slice(ends[1], ends[2])
+    close = slice(ends[2], ends[3])
     angle = 10.0 ** rng.uniform(-4.0, -0.3, near)
     r2[close] = np.minimum(r1[close] * np.exp(angle * rng.normal(size=near)), LARGEST_R)
     u[close], s[close] = np.cos(angle), np.sin(angle)
-    u[ends[2] :], s[ends[2] :] = 1.0, 0.0
-    r2[ends[3] :] = r1[ends[3] :]
+    u[ends[3] :], s[ends[3] :] = 1.0, 0.0
+    r2[ends[4] :] = r1[ends[4] :]
     order = rng.permutation(n)
-    assert parallel + same == n - ends[2]
+    assert parallel + same == n - ends[3]
     return PointSet(r1, r2, u, s).take(order)
 
 

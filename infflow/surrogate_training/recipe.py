@@ -54,7 +54,7 @@ class Recipe:
 
     points: int = 8000
     held_out: int = 2000
-    steps: int = 550
+    steps: int = 750
     batch: int = 50
     momentum: float = 0.95
     damping: float = 1e-3
