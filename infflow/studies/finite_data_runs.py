@@ -27,8 +27,8 @@ _FLAT = 1e-10
 # Solutions with kinks often lie on one, where the gradient jumps past zero by terms of order 1/N. This fraction of the gradient of the
 # finite data at theta* may be left; the displacement is known to the same fraction.
 _SOLVED_AT_KINK = 0.1
-# Runs with few samples may go on forever, to weights without bound; all others take less than a quarter of this.
-_LIMITS = {"max_steps_flow": 20_000, "max_steps_newton": 1_000}
+# Runs with few samples may go on forever, to weights without bound; all others take less than a tenth of this.
+_LIMITS: dict[str, Any] = {"max_steps_flow": 5_000, "max_steps_newton": 1_000}
 # Solutions that agree to this fraction of their distance from theta* are the same.
 _SAME = 0.1
 # A Gaussian fluctuation exceeds 25 times the mean of its square with a probability below 1e-6.
@@ -154,6 +154,21 @@ def solve_infinite(**settings: Any) -> dict[str, Any]:
     }
 
 
+def predict_spread(**settings: Any) -> dict[str, Any]:
+    """Standard deviations over data sets of N |theta_N - theta*|^2 and of N times the loss gap, for Gaussian displacements.
+
+    For d ~ N(0, S/N), S = H^+ C H^+, they are sqrt(2 tr S^2) and sqrt(tr (S H)^2 / 2).
+    """
+    problem = _problem(**settings)
+    C = gradient_covariance(problem.neti, problem.theta, rng=settings["teacher_seed"])
+    S = problem.inverse @ C @ problem.inverse
+    SH = problem.inverse @ C
+    return {
+        "distance_spread": float(np.sqrt(2.0 * np.sum(S * S))),
+        "gap_spread": float(np.sqrt(0.5 * np.sum(SH * SH.T))),
+    }
+
+
 def _prefactor_of_finite_hessian(problem: Problem, samples: int = 100_000) -> float:
     """tr(H^+ C H^+) with the second derivatives of a finite-data loss, which are zero at kinks."""
     net = problem.neti.sample(samples, np.random.default_rng(0))
@@ -195,6 +210,21 @@ def solve_finite(N: int, data_seed: int, base: int, **settings: Any) -> dict[str
         "same_basin": bool(converged and same and near),
         "seconds": seconds,
     }
+
+
+def measure_seconds(N: int, repeats: int, base: int, **settings: Any) -> dict[str, Any]:
+    """Processor seconds of infinite- and finite-data runs, in turns; medians."""
+    problem = _problem(**settings)
+    infinite, finite = [], []
+    for k in range(repeats):
+        net = problem.neti.sample(N, np.random.default_rng([base, N, k]))
+        begin = time.process_time()
+        train(problem.neti, problem.theta0, progress=False)
+        middle = time.process_time()
+        train(net, problem.theta0, solver="cvode_bdf", progress=False, **_LIMITS)
+        infinite.append(middle - begin)
+        finite.append(time.process_time() - middle)
+    return {"infinite_seconds": float(np.median(infinite)), "finite_seconds": float(np.median(finite))}
 
 
 def _solve_with_kinks(problem: Problem, net: Net, start: Array) -> tuple[Array, float]:
