@@ -88,6 +88,7 @@ def exists(target, class_name):
 
 
 def setup(app):
+    """Connect both to Sphinx."""
     app.connect("autodoc-process-docstring", escape_bars)
     app.connect("missing-reference", find_by_last_name)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -16,13 +16,17 @@ from numpy.typing import NDArray
 from .._validation import Array
 from ..activations import Activation, resolve
 from ..errors import AccuracyWarning, MethodError
-from . import closed, hermite, hermite_kernels, one_sided, rounding
+from . import closed, from_moments, hermite, hermite_kernels, one_sided, rounding
+from .growth import check_growth
 from .jets import SIZES
+from .methods import EVALUATORS
 
 Index = NDArray[np.integer]
 
+#: Methods of the registry that have no code of their own here.
+_OTHERS = tuple(name for name in EVALUATORS if name not in ("closed", "hermite", "cubature"))
 #: Methods in the order of a report's codes; "mixture" and "one-sided" (elu, selu) are closed forms that cost more.
-METHODS = ("closed", "hermite", "mixture", "one-sided", "cubature", "surrogate")
+METHODS = ("closed", "hermite", "mixture", "one-sided", "cubature", "surrogate", *_OTHERS)
 _CLOSED = ("closed", "mixture", "one-sided")
 #: Closed forms with at most this many pairs of atoms cost less than a Hermite series.
 CHEAP = 16
@@ -97,6 +101,7 @@ def candidates(f: Activation, g: Activation, method: str = "auto") -> tuple[str,
         return tuple(found)
     if hermite.is_defined(f) and hermite.is_defined(g):
         found.insert(1 if found == ["closed"] else 0, "hermite")
+    found += [name for name in _OTHERS if EVALUATORS[name].defined(f, g)]
     found.append("cubature")
     if method == "auto":
         mixture = max(len(f.atoms), len(g.atoms)) >= closed.MANY_WIDTHS
@@ -281,13 +286,16 @@ class PairEvaluator:
     def _apply(self, name: str, rows: Index, args: Arguments, order: int, out: Array) -> Index:
         """Fill the rows by one method; returns those whose bound it misses."""
         start = time.perf_counter()
-        left: Index = {
-            "closed": self._closed,
-            "mixture": self._closed,
-            "one-sided": self._one_sided,
-            "hermite": self._series,
-            "cubature": self._cubature,
-        }[name](rows, args, order, out)
+        if name in _OTHERS:
+            left = self._from_moments(name, rows, args, order, out)
+        else:
+            left = {
+                "closed": self._closed,
+                "mixture": self._closed,
+                "one-sided": self._one_sided,
+                "hermite": self._series,
+                "cubature": self._cubature,
+            }[name](rows, args, order, out)
         self.report.method[rows] = METHODS.index(name)
         self.report.seconds[name] = time.perf_counter() - start
         return left
@@ -370,6 +378,25 @@ class PairEvaluator:
             out[row], self.report.bound[row], self.report.work[row] = jet, bound, work
         return rows[self.report.bound[rows] > rtol]
 
+    def _from_moments(self, name: str, rows: Index, args: Arguments, order: int, out: Array) -> Index:
+        evaluator, rtol = EVALUATORS[name], self._tolerance
+        itself = self.i[rows] == self.j[rows]
+        kinds = self._kind[self.i[rows]] * len(self.activations) + self._kind[self.j[rows]]
+        for kind in np.unique(kinds):
+            f, g = (self.activations[k[rows[kinds == kind][0]]] for k in (self.i, self.j))
+            for some in (rows[(kinds == kind) & ~itself], rows[(kinds == kind) & itself]):
+                if not len(some):
+                    continue
+                if self.i[some[0]] == self.j[some[0]]:
+                    C, b = args.C[self.i[some]], args.b[self.i[some]]
+                    found = from_moments.square_derivatives(evaluator, f, C, b, order, rtol)
+                    out[some] = _from_squares(found.values, order)
+                else:
+                    found = from_moments.pair_jets(evaluator, f, g, args.pairs[:, some], order, rtol)
+                    out[some] = found.values
+                self.report.bound[some], self.report.work[some] = found.bound, found.work // len(some)
+        return rows[~(self.report.bound[rows] <= rtol)]
+
     def _warn(self, rows: Index) -> None:
         worst = rows[int(np.argmax(self.report.bound[rows]))]
         f, g = (self.activations[k[worst]].name for k in (self.i, self.j))
@@ -382,13 +409,6 @@ class PairEvaluator:
             AccuracyWarning,
             stacklevel=_user_level(),
         )
-
-
-def check_growth(f: Activation, C: Array, b: Array) -> None:
-    """Refuse neurons of an activation whose E f(h)^2 is infinite or beyond float64; for results that tell nothing."""
-    from . import distributions  # scipy.integrate is loaded where it is needed only
-
-    distributions.reach(f, np.sqrt(C), b, 0, 1e-10)
 
 
 def _user_level() -> int:

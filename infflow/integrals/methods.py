@@ -1,6 +1,7 @@
 """The methods that evaluate Gaussian moments: closed forms, Hermite series, cubature.
 
-A method is an object with the three functions of :class:`Evaluator` and one entry in :data:`EVALUATORS`.
+A method is an object with the three functions of :class:`Evaluator` and one entry in :data:`EVALUATORS`; single moments, networks and
+the command line then know it by its name (networks through ``from_moments.py``, where ``evaluators.py`` has no faster way).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 from .._validation import Array
 from ..activations import Activation
 from . import closed, hermite, one_sided, rounding
-from .evaluators import check_growth
+from .growth import check_growth
 
 _EPS = float(np.finfo(np.float64).eps)
 

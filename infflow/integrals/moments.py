@@ -21,7 +21,7 @@ __all__ = ["MAX_ORDER", "METHODS", "GaussianMoment", "available_methods", "gauss
 #: Highest total order of differentiation.
 MAX_ORDER = 4
 #: Names that ``method`` can take beside "auto".
-METHODS = ("closed", "hermite", "cubature", "surrogate")
+METHODS = (*EVALUATORS, "surrogate")
 _EPS = float(np.finfo(np.float64).eps)
 #: Standard deviations other than 0 lie in this range, so that fourth powers neither underflow nor overflow.
 SCALE_RANGE = (1e-70, 1e70)

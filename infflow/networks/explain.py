@@ -75,6 +75,8 @@ def _reason(method: str, missed: float) -> str:
         return "closed form"
     if method == "one-sided":
         return "closed means of one argument, one integral over the other"
+    if method != "cubature" and method not in _WORK:
+        return "of the registry"
     if method == "hermite":
         return "smooth activations, series converges"
     return "a kink, for which no series converges"
@@ -84,9 +86,9 @@ def table(evaluator: PairEvaluator, rtol: float) -> str:
     """The choices as text."""
     lines = [f"{'activations':<28} {'method':<9} {'pairs':>6} {'bound':>8} {'us/pair':>8}  work, reason"]
     for c in choices(evaluator):
-        pair = f"{c.f} x {c.g}"
+        pair, work = f"{c.f} x {c.g}", _WORK.get(c.method, "evaluations")
         lines.append(
-            f"{pair:<28} {_NAMES.get(c.method, c.method):<9} {c.pairs:>6} {c.bound:>8.0e} {c.microseconds:>8.2f}  up to {c.work} {_WORK[c.method]}; {c.reason}"
+            f"{pair:<28} {_NAMES.get(c.method, c.method):<9} {c.pairs:>6} {c.bound:>8.0e} {c.microseconds:>8.2f}  up to {c.work} {work}; {c.reason}"
         )
     lines.append(f"tolerance rtol = {rtol:g}, relative to sqrt(E f^(p)^2 E g^(q)^2)")
     return "\n".join(lines)

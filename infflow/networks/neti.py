@@ -11,6 +11,7 @@ import numpy as np
 
 from .._validation import Array, as_choice, as_integer, as_number, as_rng
 from ..errors import InvalidTypeError, InvalidValueError, MethodError, ShapeError, SingularMomentError, UnknownNameError
+from ..integrals.moments import METHODS as MOMENT_METHODS
 from ..integrals.surrogate import OUTSIDE, SurrogateMethod
 from ..objective import Evaluation
 from . import explain, realizable
@@ -23,7 +24,7 @@ from .parameters import Layout
 from .regularization import Regularization
 from .teacher import Teacher
 
-METHODS = ("auto", "closed", "hermite", "cubature", "surrogate")
+METHODS = ("auto", *MOMENT_METHODS)
 
 # Below this fraction of the sum of its terms the loss has lost five digits, and a student this
 # close to the teacher is evaluated without cancellation.
