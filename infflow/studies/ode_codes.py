@@ -144,8 +144,10 @@ def _zvode(
     solver.set_integrator("zvode", rtol=tol, atol=tol, nsteps=10**6, **options).set_initial_value(theta)
     end = theta
     while solver.t < t_end and record.seconds < seconds and solver.successful():
-        end = solver.integrate(t_end, step=True).real.copy()
-        work = solver._integrator.iwork
+        point = solver.integrate(t_end, step=True).real.copy()
+        if not np.isfinite(point).all():  # the code goes on with infinities
+            return end, float(record.rows[-1][0]) if record.rows else 0.0
+        end, work = point, solver._integrator.iwork
         record.add(min(solver.t, t_end), end, {name: int(work[k]) for name, k in _ZVODE.items()})
     reached = float(solver.t)
     if reached > t_end:  # single steps do not stop at the end; the code interpolates back to it

@@ -39,6 +39,7 @@ STUDIES: dict[str, Study] = {
             "finite against infinite data: the law of 1/N, its prefactor, and where it ends",
         ),
         Study("landscape", "landscape", "an atlas of critical points of small students of orthonormal teachers"),
+        Study("fixed-points", "fixed_points", "how near to a fixed point every method gets, and what was found"),
         Study("speed", "speed", "gradients and Hessians against PyTorch and JAX"),
         Study("descent-vs-flow", "descent_vs_flow", "when gradient descent follows gradient flow"),
         Study("stiffness", "stiffness", "what stiff solvers do on classification and regression"),
