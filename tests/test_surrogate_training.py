@@ -9,12 +9,19 @@ import infflow as inf
 from infflow.activations import resolve
 from infflow.errors import InfflowError, MethodError, StorageError
 from infflow.integrals.evaluators import Arguments, PairEvaluator
-from infflow.integrals.surrogate_form import PAIRS, SurrogateForm, random_form
+from infflow.integrals.surrogate_form import PAIRS, SurrogateForm, perceptron, random_form
 from infflow.surrogate_training import Recipe, train_surrogate
 from infflow.surrogate_training.base import exact_series, fit_base, is_exact, parity_parts, unit
 from infflow.surrogate_training.objective import SobolevObjective, split
 from infflow.surrogate_training.points import errors, exact_frames, exact_parts, row_weights, sample_points, to_frame
-from infflow.surrogate_training.problem import PartProblem, arguments, closed_part, shapes, with_scaled_features
+from infflow.surrogate_training.problem import (
+    PartProblem,
+    arguments,
+    closed_part,
+    shapes,
+    start_parameters,
+    with_scaled_features,
+)
 from infflow.surrogate_training.recipe import held_out_errors, solve_output
 
 SMALL = Recipe(points=400, held_out=200, steps=40, batch=40)
@@ -219,6 +226,18 @@ def test_structured_gram_matrix_is_that_of_the_jacobian():
     np.testing.assert_allclose(here.transposed_product(weights), weights @ J, rtol=0, atol=1e-12 * np.abs(J).max())
 
 
+def test_the_perceptron_is_a_net():
+    layers = [(96, "tanh", True), (96, "tanh", True), (1, "identity", True)]
+    net, rng = inf.Net(layers, input_dim=5), np.random.default_rng(1)
+    theta, X = 0.3 * rng.normal(size=net.num_params), rng.normal(size=(20, 5))
+    parts = split(theta, shapes(5))
+    for (W, b), (V, c) in zip(parts, net.unpack(theta), strict=True):
+        np.testing.assert_array_equal(W, V)
+        np.testing.assert_array_equal(b, c)
+    np.testing.assert_allclose(perceptron(parts, X[None])[0], net.predict(theta, X)[:, 0], rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(net.unpack(start_parameters(5, rng))[2][0], 0.0)
+
+
 def test_rows_are_weighted_errors_of_the_formula_and_the_last_solve_is_optimal():
     f, points = resolve("tanh"), sample_points(60, np.random.default_rng(6))
     frames = exact_parts(f, points)[0]["odd"]
@@ -301,6 +320,9 @@ def test_an_activation_of_the_user():
 
 
 def test_bad_input(tmp_path):
+    for name in ("exp", "square", "cube"):
+        with pytest.raises(MethodError, match="at most linearly"):
+            train_surrogate(name)
     with pytest.raises(MethodError, match="kinks"):
         train_surrogate("relu")
     with pytest.raises(MethodError, match="1 derivatives"):

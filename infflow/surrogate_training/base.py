@@ -30,6 +30,15 @@ def parity_parts(f: Activation, x: Array, orders: int = 3) -> dict[str, Array]:
     return {"even": 0.5 * (right + left), "odd": 0.5 * (right - left)}
 
 
+def grows_at_most_linearly(f: Activation) -> bool:
+    """Whether |f| about doubles at most from 40 to 80, both beyond what r up to 10 sees much of."""
+    values = np.empty((1, 4))
+    with np.errstate(over="ignore", invalid="ignore"):
+        f.jet(4.0 * LARGEST_R * np.array([-2.0, -1.0, 1.0, 2.0]), values)
+    far, near = np.abs(values[0, [0, 3]]).max(), np.abs(values[0, 1:3]).max()
+    return bool(np.isfinite(far) and far <= 2.5 * max(near, 1.0))
+
+
 def unit(parity: int, x: Array, width: float) -> Array:
     """Value and two derivatives ``(3, n)`` of |x|/2 (parity 0) or of the unit step minus 1/2 (parity 1) after smoothing."""
     from scipy.special import erf

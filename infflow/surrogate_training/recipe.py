@@ -18,7 +18,7 @@ from ..fixedpoints.gauss_newton import GaussNewtonSteps, check_momentum
 from ..flow.checkpoint import Checkpoint
 from ..integrals.surrogate_form import PARITIES, SIZE, Part, SurrogateForm
 from ..storage import as_path
-from .base import LARGEST_R, SMALLEST_R
+from .base import LARGEST_R, SMALLEST_R, grows_at_most_linearly
 from .baseline import regression_baseline
 from .objective import Index, Layer, SobolevObjective, split
 from .points import PointSet, errors, exact_parts, sample_points, to_frame, upper_triangle
@@ -102,7 +102,7 @@ def train_surrogate(
     Raises
     ------
     MethodError
-        If the activation has kinks, fewer than four derivatives, or grows so fast that integrals overflow.
+        If the activation has kinks, fewer than four derivatives, or grows faster than linearly.
     StorageError
         If the checkpoint is damaged, or of another run.
     """
@@ -111,6 +111,10 @@ def train_surrogate(
         raise MethodError(
             f"a surrogate needs a smooth activation with four derivatives; {f.name!r} has "
             f"{'kinks' if f.kinks else f'{f.max_order} derivatives'}. Use method='auto' for it."
+        )
+    if not grows_at_most_linearly(f):
+        raise MethodError(
+            f"a surrogate needs an activation that grows at most linearly; {f.name!r} grows faster. Use method='auto' for it."
         )
     seed = as_integer("seed", seed, minimum=0)
     max_time = as_number("max_time", max_time, minimum=0.0, strict=True, infinite=True)
@@ -160,11 +164,6 @@ class _Training:
     def _integrals(self) -> None:
         for key, points in (("train", self.points), ("held_out", self.held_out)):
             found, bounds = exact_parts(self.f, points)
-            if not np.isfinite(found["even"]).all() or not np.isfinite(found["odd"]).all():
-                raise MethodError(
-                    f"integrals of {self.f.name!r} are not finite for all r up to {LARGEST_R:g}: the activation grows too fast for a "
-                    "surrogate. Use method='auto' for it."
-                )
             self.state[key] = {**found, "bounds": bounds}
         self._save()
 
