@@ -74,7 +74,7 @@ def heavy_ball_descent(
 ) -> Array:
     """Points ``(steps + 1, P)`` of descent with momentum: theta - step grad L + momentum (theta - its predecessor).
 
-    ``previous`` is the predecessor of the start, by default the start itself (at rest).
+    ``previous`` is the predecessor of the start, by default the start itself (at rest). A path that diverges is NaN from there on.
     """
     path = np.empty((steps + 1, len(theta)))
     path[0] = theta
@@ -83,4 +83,7 @@ def heavy_ball_descent(
         g: Any = net.evaluate(path[k], 1).gradient
         path[k + 1] = path[k] - step * g + momentum * (path[k] - previous)
         previous = path[k]
+        if not np.isfinite(path[k + 1]).all():
+            path[k + 1 :] = np.nan
+            break
     return path
