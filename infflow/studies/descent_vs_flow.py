@@ -346,11 +346,7 @@ class DescentStudy(StudyResult):
                 "integral of the negative part": row["negative_part"],
             }
             held = row["most_negative"] > -0.05 * row["largest"]
-            note = (
-                ""
-                if held
-                else ". The saddle at zero has negative curvature that does not vanish with the weights, and must be left along it"
-            )
+            note = "" if held else ". The way leads past the saddle at zero, which is left along negative curvature"
             claims.append(
                 Claim(
                     f"Along the flow from near-zero weights the smallest eigenvalue is almost non-negative: {row['network']}.",
