@@ -43,8 +43,8 @@ def exact_form():
 def small_held_out_sets():
     """Cards of 20,000 points and 100 networks take seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(errors, "HELD_OUT", 1000)
-        patch.setattr(errors, "NETWORKS", 10)
+        patch.setattr(errors, "HELD_OUT", (1000, 300))
+        patch.setattr(errors, "NETWORKS", (10, 5))
         yield
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from .._validation import as_rng
 from ..activations import Activation, resolve
 from ..errors import InvalidTypeError, InvalidValueError
-from ..integrals import surrogate_files
+from ..integrals import closed, surrogate_files
 from ..integrals.surrogate_files import Surrogate
 from ..integrals.surrogate_form import SurrogateForm
 from .export import export
@@ -94,11 +94,12 @@ def save(form: SurrogateForm, info: dict[str, Any], folder: Any, activation: Act
     if not isinstance(target, Activation) or target.name != form.activation:
         raise InvalidValueError(f"activation is {activation!r}, but the surrogate is for {form.activation!r}.")
     domain = errors.domain(form)
-    measured = errors.measure(form, target, *domain, errors.HELD_OUT, as_rng(errors.HELD_OUT_SEED))
+    other = int(not closed.is_defined(target))
+    points, networks, seed = errors.HELD_OUT[other], errors.NETWORKS[other], errors.HELD_OUT_SEED
     about = {
-        "errors": measured,
-        "held_out": {"points": errors.HELD_OUT, "seed": errors.HELD_OUT_SEED},
-        "networks": errors.measure_networks(form, target, errors.NETWORKS, as_rng(errors.HELD_OUT_SEED)),
+        "errors": errors.measure(form, target, *domain, points, as_rng(seed)),
+        "networks": errors.measure_networks(form, target, networks, as_rng(seed)),
+        "held_out": {"points": points, "networks": networks, "seed": seed},
         "training": info,
     }
     path = surrogate_files.write(form, target, domain, about, folder)
