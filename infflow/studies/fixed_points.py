@@ -59,14 +59,14 @@ class Setting(StudySetting):
         Limits of part C.
     """
 
-    seeds: int = 4
+    seeds: int = 3
     hidden: tuple[int, ...] = (8, 288)
-    seconds: tuple[float, ...] = (3.0, 20.0)
+    seconds: tuple[float, ...] = (2.0, 10.0)
     dimensions: tuple[int, ...] = (2, 4, 8)
     widths: tuple[int, ...] = (1, 2, 4)
     samples: int = 1000
     flow_steps: int = 2000
-    newton_seconds: float = 15.0
+    newton_seconds: float = 8.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
