@@ -694,3 +694,58 @@ def test_command_line(folder):
 def test_bad_usage(folder, monkeypatch, arguments, code):
     monkeypatch.setenv("INFFLOW_SURROGATES", str(folder))
     assert CliRunner().invoke(app, ["surrogates", *arguments]).exit_code == code
+
+
+def test_train_on_the_command_line(tmp_path, monkeypatch):
+    """Everything but the training itself, which tests/test_surrogate_training.py covers."""
+    import infflow.surrogate_training as training
+
+    asked = {}
+
+    def train_surrogate(activation, **options):
+        asked.update(options, activation=activation)
+        options["checkpoint"].write_bytes(b"")
+        form = exact_form()
+        return SurrogateForm(activation.name, form.arrays, SETTINGS), {"seed": options["seed"]}
+
+    monkeypatch.setattr(training, "train_surrogate", train_surrogate)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_activations.py").write_text(
+        "import infflow as inf\nerf = inf.Activation.from_sympy('my_erf', 'erf(x/sqrt(2))')\n"
+    )
+    arguments = [
+        "my_erf",
+        "--activation-from",
+        "own_activations:erf",
+        "--seed",
+        "3",
+        "--max-time",
+        "7",
+        "--out",
+        "made",
+    ]
+    found = CliRunner().invoke(app, ["surrogates", "train", *arguments])
+    assert found.exit_code == 0, found.output
+    assert asked["activation"].name == "my_erf"
+    assert (asked["seed"], asked["max_time"]) == (3, 7.0)
+    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["my_erf.json", "my_erf.npz"]  # no checkpoint
+    card = inf.surrogates.card("my_erf", tmp_path / "made")
+    assert card["training"] == {"seed": 3}
+    assert card["errors"]["hessian"]["maximum"] < 1e-9  # no closed form: series and product rules at 1e-12
+    verify = [
+        "surrogates",
+        "verify",
+        "my_erf",
+        "--activation-from",
+        "own_activations:erf",
+        "--dir",
+        "made",
+        "--points",
+        "100",
+        "--networks",
+        "5",
+    ]
+    found = CliRunner().invoke(app, verify)
+    assert found.exit_code == 0, found.output
+    (tmp_path / "file").write_text("")
+    assert CliRunner().invoke(app, ["surrogates", "train", "erf", "--out", "file"]).exit_code == 1
