@@ -1,0 +1,62 @@
+"""The documentation site is complete: `make docs` builds it with warnings as errors, and here is what a build cannot know."""
+
+import ast
+import inspect
+import re
+from importlib import import_module
+from pathlib import Path
+
+import infflow as inf
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+ERRORS = {"InfflowError", "AccuracyWarning", "SingularMomentError"}  # on the page of their module, which lists all
+
+
+def listed():
+    return set(re.findall(r"^   ([\w.]+)$", (DOCS / "api.md").read_text(), flags=re.M))
+
+
+def test_reference_lists_every_public_name():
+    assert set(inf.__all__) - {"__version__"} - ERRORS <= listed()
+    assert set(inf._MODULES) <= listed()
+    for name in listed():  # and nothing that does not exist
+        module, _, last = name.rpartition(".")
+        assert getattr(import_module(f"infflow.{module}") if module else inf, last) is not None
+
+
+def test_every_page_is_reached_from_the_index():
+    entries = re.findall(r"```\{toctree\}\n(.*?)```", (DOCS / "index.md").read_text(), flags=re.S)
+    patterns = [line for block in entries for line in block.splitlines() if line and not line.startswith(":")]
+    reached = {path.resolve() for pattern in patterns for path in DOCS.glob(pattern + ".md")}
+    pages = {path.resolve() for path in DOCS.rglob("*.md") if "_build" not in path.parts}
+    assert pages - reached == {(DOCS / "index.md").resolve()}
+
+
+def test_executed_cells_are_python():
+    """They run when the site is built; a typing error shows here already."""
+    found = 0
+    for page in DOCS.rglob("*.md"):
+        for cell in re.findall(r"```\{code-cell\} ipython3\n(.*?)```", page.read_text(), flags=re.S):
+            ast.parse(cell)
+            assert page.read_text().startswith("---\nfile_format: mystnb\n"), page.name
+            found += 1
+    assert found > 10
+
+
+def test_migration_table_names_what_exists():
+    """Every function that the table names has the keywords that it is given."""
+    text = (DOCS / "migration.md").read_text()
+    calls = [
+        node
+        for code in re.findall(r"`(inf\.[^`]*\))`", text)
+        for node in ast.walk(ast.parse(code, mode="eval"))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("inf.")
+    ]
+    assert len(calls) > 25
+    for call in calls:
+        owner = inf
+        for part in ast.unparse(call.func).split(".")[1:]:
+            owner = getattr(owner, part)
+        given = [argument for argument in call.args if ast.unparse(argument) != "..."]
+        inspect.signature(owner).bind_partial(*given, **{keyword.arg: None for keyword in call.keywords})
