@@ -66,24 +66,6 @@ def pair_jets(form: SurrogateForm, C11: Array, C12: Array, C22: Array, order: in
     return jets
 
 
-def own_jets(form: SurrogateForm, C: Array, order: int) -> Array:
-    """Jets ``(n, 1 | 6 | 21)`` of n neurons with themselves.
-
-    Only the derivatives of T(C) = E f(h)^2 are defined; the columns enter in sums that make them again, with these shares.
-    """
-    found = form.jet(C, C, C, rows=_ROWS[order], det=np.zeros_like(C))
-    jets = np.zeros((len(C), SIZES[order]))
-    jets[:, J00] = found[0]
-    if order >= 1:
-        jets[:, [J20, J11, J02]] = 0.5 * found[1:4].sum(axis=0)[:, None]
-    if order == 2:
-        second = found[4] + found[7] + found[9] + 2.0 * (found[5] + found[6] + found[8])
-        jets[:, [F40, F04, F11]] = second[:, None]
-        jets[:, [F31, F13]] = 0.5 * second[:, None]
-        jets[:, F22] = 0.25 * second
-    return jets
-
-
 # -------------------------------------------------------------------------------------------------- pairs of a network
 
 
@@ -216,14 +198,9 @@ class SurrogateEvaluator(PairEvaluator):
         return outside
 
     def _fill(self, found: Surrogate, rows: Index, args: Arguments, order: int, out: Array) -> None:
-        """One batch of pairs and one of neurons with themselves."""
-        same = self.i[rows] == self.j[rows]
-        pairs, own = rows[~same], rows[same]
-        C11, C12, C22, _, _, det = args.pairs[:, pairs]
-        if len(pairs):
-            out[pairs] = pair_jets(found.form, C11, C12, C22, order, det)
-        if len(own):
-            out[own] = own_jets(found.form, args.pairs[0, own], order)
+        """One batch; a neuron with itself is a pair of equal ones, of whose columns only sums over both places are used."""
+        C11, C12, C22, _, _, det = args.pairs[:, rows]
+        out[rows] = pair_jets(found.form, C11, C12, C22, order, det)
         self.report.bound[rows] = found.largest_error("value")
         self.report.work[rows] = found.parameters
 

@@ -16,7 +16,7 @@ from .._validation import Array
 from ..activations import Activation
 from ..integrals import closed
 from ..integrals.evaluators import Arguments, PairEvaluator
-from ..integrals.surrogate import SurrogateMethod, own_jets, pair_jets
+from ..integrals.surrogate import SurrogateMethod, pair_jets
 from ..integrals.surrogate_files import Surrogate
 from ..integrals.surrogate_form import SIZE, SurrogateForm
 from ..networks.infinite import PopulationLoss, Units
@@ -87,7 +87,6 @@ def _errors(form: SurrogateForm, activation: Activation, points: Points) -> Arra
     pairs = PointSet(r1, r2, u, np.sqrt((1.0 - u) * (1.0 + u)))
     C11, C12, C22, det = pairs.covariances()
     found = pair_jets(form, C11, C12, C22, 2, det)
-    found[own] = own_jets(form, C11[own], 2)
     difference = found[:, training_points.FRAME].T - exact_frames(activation, pairs)
     out = np.array(training_points.errors(pairs, difference).T)
     out[own] = own_errors(r1[own], difference[:, own])
