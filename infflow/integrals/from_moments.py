@@ -9,9 +9,9 @@ import numpy as np
 
 from .._validation import Array
 from ..activations import Activation
+from .estimates import Estimate, Evaluator, Points
 from .hermite_kernels import write_jets
 from .jets import SIZES
-from .methods import Estimate, Evaluator, Points
 
 
 class Jets(NamedTuple):

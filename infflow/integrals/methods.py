@@ -6,51 +6,15 @@ the command line then know it by its name (networks through ``from_moments.py``,
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
-
 import numpy as np
 
 from .._validation import Array
 from ..activations import Activation
 from . import closed, hermite, one_sided, rounding
+from .estimates import Estimate, Evaluator, Points
 from .growth import check_growth
 
 _EPS = float(np.finfo(np.float64).eps)
-
-
-class Points(NamedTuple):
-    """Where a moment is wanted: arrays of shape (n,)."""
-
-    r1: Array
-    r2: Array
-    u: Array
-    b1: Array
-    b2: Array
-
-
-class Estimate(NamedTuple):
-    """What an evaluator returns: arrays of shape (n,); infinite moments are ``inf``. ``scale`` is what rtol refers to."""
-
-    value: Array
-    error_bound: Array
-    scale: Array
-    work: int
-
-
-class Evaluator(Protocol):
-    """A method: which activations it is defined for, moments of pairs and of single activations."""
-
-    def defined(self, *activations: Activation) -> bool:
-        """Whether the method covers these activations."""
-        ...
-
-    def moment(self, f: Activation, g: Activation, points: Points, orders: tuple[int, int], rtol: float) -> Estimate:
-        """``E[f^(p) g^(q)]``."""
-        ...
-
-    def mean(self, f: Activation, r: Array, b: Array, order: int, rtol: float) -> Estimate:
-        """``E f^(order)(r x + b)``."""
-        ...
 
 
 class ClosedForms:
