@@ -8,7 +8,7 @@ import sys
 CODE = """
 import numpy as np
 from infflow.integrals import methods
-from infflow.integrals.methods import Estimate
+from infflow.integrals.estimates import Estimate, Points
 
 
 def rule(f, g, points, orders, nodes):
@@ -34,7 +34,7 @@ class GaussProduct:
 
     def mean(self, f, r, b, order, rtol):
         one = np.ones_like(r)
-        points = methods.Points(r, one, 0 * r, b, 0 * r)
+        points = Points(r, one, 0 * r, b, 0 * r)
         return self.moment(f, inf.polynomial([1.0]), points, (order, 0), rtol)
 
 
