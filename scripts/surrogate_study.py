@@ -52,9 +52,9 @@ def accuracy(folder):
 # --------------------------------------------------------------------------------------------------------------- speed
 
 
-def speed(folder, neurons=40, repeats=15):
-    """Microseconds per pair for value, gradient and Hessian."""
-    print(f"\n| activation | {' | '.join(METHODS)} | auto is |\n|" + "---|" * (len(METHODS) + 2))
+def speed(folder, neurons, repeats):
+    """Microseconds per pair for value, gradient and Hessian, of as many students as teachers."""
+    print(f"\n| {neurons} students and teachers | {' | '.join(METHODS)} | auto is |\n|" + "---|" * (len(METHODS) + 2))
     for name in inf.surrogates.available(folder):
         f = resolve(name)
         losses = {}
@@ -215,7 +215,7 @@ def draw(measured, path, fits, example, out):
             )
         left.set(yscale="log", ylabel="distance to the exact value", title="random networks (dotted: paper)")
         left.set_xticks(range(len(measured)), measured, rotation=30)
-        left.legend(loc="center right")
+        left.legend(loc="upper center", bbox_to_anchor=(0.5, 0.93), ncols=3, columnspacing=1.0, handletextpad=0.1)
         middle.plot(*path, color=BLUE)
         middle.set(
             xscale="log",
@@ -227,6 +227,7 @@ def draw(measured, path, fits, example, out):
         for k, what in enumerate(NAMES):
             right.plot(range(2, 2 + len(fits[example])), fits[example][:, k], "o-", color=colours[what], markersize=4)
             right.axhline(measured[example][what]["median"], color=colours[what], linestyle="--", linewidth=1.0)
+        right.set_xticks(range(2, 2 + len(fits[example])))
         right.set(
             yscale="log", xlabel="terms of a fitted closed form", title=f"no network, {example} (dashed: surrogate)"
         )
@@ -243,7 +244,8 @@ def main():
     with one_thread():
         measured = accuracy(given.dir)
         if "speed" in given.part:
-            speed(given.dir)
+            speed(given.dir, neurons=40, repeats=15)
+            speed(given.dir, neurons=4, repeats=40)
         path = flow(given.dir, given.example) if "flow" in given.part else None
         fits = terms([given.example, "softplus", "silu"]) if "terms" in given.part else None
     if path is not None and fits is not None:
