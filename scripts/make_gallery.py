@@ -287,12 +287,22 @@ def _atom(a: Any) -> str:
 
 def latex(expression: Any) -> str:
     """LaTeX with arcsin and decimal constants, and the step without its value at 0."""
+    expression = expression.replace(lambda e: e.is_Mul and e.args[0].is_Rational and e.args[0].q > 10**6, spread)
     long = {n: sympy.Float(n, 17) for n in expression.atoms(sympy.Rational) if n.q > 10**6}
     return str(
         sympy.latex(expression.xreplace(long))
         .replace(r"\operatorname{asin}", r"\arcsin")
         .replace(r"\left(x, 0\right)", "(x)")
     )
+
+
+def spread(product: Any) -> Any:
+    """A tiny constant multiplied into the sum whose integers it makes small: 0.5 b + 0.9 instead of 1e-16 (5e15 b + 9e15)."""
+    constant, rest = product.as_coeff_Mul()
+    for factor in sympy.Mul.make_args(rest):
+        if factor.is_Add and any(abs(n) > 10**6 for n in factor.atoms(sympy.Integer)):
+            return sympy.Add(*(constant * term for term in factor.args)) * (rest / factor)
+    return product
 
 
 def generating_function(f: Activation) -> str | None:
