@@ -265,3 +265,13 @@ def test_expectation_warns_when_it_cannot():
 def test_bad_expectations(function, mean, cov, error, message):
     with pytest.raises(error, match=message):
         gaussian_expectation(function, mean, cov)
+
+
+def test_other_errors_of_the_function_name_it_and_the_points():
+    def lookup(x):
+        return np.array([{0.0: 1.0}[t] for t in x[:, 0]])
+
+    with pytest.raises(KeyError) as caught:
+        gaussian_expectation(lookup, [0.5], [[1.0]])
+    (note,) = caught.value.__notes__
+    assert note.startswith("Raised by function, called on ") and " points between [" in note

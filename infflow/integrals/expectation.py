@@ -67,6 +67,10 @@ class Integrand:
                 f"{self.name} failed on points of shape {points.shape}: {error}. It must take an array (n, {points.shape[1]}), "
                 "one point per row, and return (n,) or (n, k)."
             ) from error
+        except Exception as error:
+            low, high = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+            error.add_note(f"Raised by {self.name}, called on {len(points)} points between {low} and {high}.")
+            raise
         wanted = values.ndim in (1, 2) and values.shape[0] == len(points) and values.size > 0
         if not wanted or (outputs is not None and values.size != outputs * len(points)):
             columns = "(n,) or (n, k)" if outputs is None else f"({len(points)}, {outputs})"
