@@ -149,7 +149,7 @@ class StudyResult:
         """
         path = make_folder(folder)
         picture = io.BytesIO()
-        self.plot().savefig(picture, format="png", dpi=110)
+        self.plot().savefig(picture, format="png", dpi=100)
         write_atomically(path / f"{self.name}.png", picture.getvalue())
         write_atomically(path / f"{self.name}.md", self.report().encode())
         write_json(path / "summary.json", self.to_dict())
@@ -237,7 +237,7 @@ def _text(value: Any) -> str:
     if isinstance(value, (bool, np.bool_)):
         return "yes" if value else "no"
     if isinstance(value, (float, np.floating)):
-        return f"{value:.4g}"
+        return "-" if math.isnan(value) else f"{value:.4g}"
     if isinstance(value, (list, tuple, np.ndarray)):
         return ", ".join(_text(item) for item in value)
     if isinstance(value, Mapping):
