@@ -8,9 +8,10 @@ replaces what is between the two marks in docs/studies/landscape.md by the text 
 
 import argparse
 import json
-import shutil
 import sys
 from pathlib import Path
+
+from PIL import Image  # comes with matplotlib
 
 BEGIN, END = "<!-- numbers: written by scripts/update_study_page.py -->", "<!-- end of numbers -->"
 
@@ -27,7 +28,8 @@ def update(folder, docs):
         raise ValueError(f"{page} lacks the marks {BEGIN!r} and {END!r}. Write them where the numbers go.")
     numbers = (folder / f"{name}.md").read_text().strip()
     page.write_text(f"{before}{BEGIN}\n\n{numbers}\n\n{END}{after}")
-    shutil.copyfile(folder / summary["pictures"][0], docs / "images" / f"study_{name}.png")
+    picture = Image.open(folder / summary["pictures"][0]).convert("RGB").quantize(128)  # a third of the size
+    picture.save(docs / "images" / f"study_{name}.png", optimize=True)
     return page
 
 
