@@ -113,7 +113,6 @@ def main():
     options = parser.parse_args()
     if options.dimension < 5 or options.runs < 2:
         parser.error("--dimension must be at least 5 and --runs at least 2")
-    import matplotlib
     from matplotlib.figure import Figure
 
     options.out.mkdir(parents=True, exist_ok=True)
