@@ -33,7 +33,7 @@ _TIGHT: dict[str, Any] = {
     "min_loss": -np.inf,
     "min_gradient_norm": 0.0,
 }
-_NEAR_ZERO = 0.01
+_NEAR_ZERO = 0.03
 
 
 @dataclass(frozen=True)
