@@ -102,9 +102,44 @@ def test_shrink_merges_signs_scales_and_constants():
     small, found = shrink(net, theta)
     np.testing.assert_allclose(small.predict(found, X[:, :2]), net.predict(theta, X[:, :2]), atol=1e-14)
     assert [a.name for a in small.layers[0].activations] == ["tanh", "relu"]
-    np.testing.assert_allclose(small.unpack(found)[1][0], [[0.75, -1.0]], atol=1e-15)
+    # the second relu does more than the first
+    np.testing.assert_allclose(small.unpack(found)[1][0], [[0.75, -1.0 / 3.0]], atol=1e-15)
     zero, nothing = shrink(net, 0 * theta)
     assert zero.layers[0].width == 1 and not nothing.any()
+
+
+@pytest.mark.parametrize("activation", ["relu", "square", "sign"])
+def test_shrink_does_not_depend_on_the_balance_of_homogeneous_neurons(activation):
+    net = inf.Net([(4, activation, False), (1, "identity", True)], input_dim=3)
+    degree = {"relu": 1, "square": 2, "sign": 0}[activation]
+    W = np.array([[1.0, 2.0, 3.0], [-0.4, 1.0, 0.1], [0.3, -1.0, 1.0], [1.0, 2.0, 3.0]])
+    a = np.array([0.2, 0.8, -1.5, 0.3])
+    merged = np.array([0.5, 0.8, -1.5])  # the first and the last are the same
+    for scales in ([1e-6, 1.0, 1.0, 1.0], [1.0, 1e5, 1e-5, 1e-4], [1e9, 1.0, 1e-9, 1e-3]):
+        factors = np.array(scales)
+        theta = net.pack([(W * factors[:, None], None), (a[None, :] / factors**degree, np.array([0.1]))])
+        small, found = shrink(net, theta, 1e-3)
+        assert small.layers[0].width == 3
+        np.testing.assert_allclose(small.predict(found, X), net.predict(theta, X), rtol=0, atol=1e-13)
+        (W2, _), (A2, _) = small.unpack(found)
+        effects = A2[0] * np.linalg.norm(W2, axis=1) ** degree
+        np.testing.assert_allclose(
+            sorted(effects), sorted(merged * np.linalg.norm(W[:3], axis=1) ** degree), rtol=1e-13
+        )
+    # one that does next to nothing goes, however large its input weights are
+    theta = net.pack(
+        [(W * np.array([[1.0], [1.0], [1e9], [1.0]]), None), (np.array([[0.2, 0.8, 0.0, 0.3]]), np.zeros(1))]
+    )
+    assert shrink(net, theta)[0].layers[0].width == 2
+
+
+def test_shrink_keeps_small_tanh_neurons_beside_large_relu_weights():
+    net = inf.Net([(3, ["tanh", "relu", "relu"], True), (1, "identity", True)], input_dim=2)
+    W, b = np.array([[1.0, 0.5], [1e8, 2e8], [1e-12, 0.0]]), np.array([0.1, 0.0, 2.0])
+    theta = net.pack([(W, b), (np.array([[1.0, 1e-8, 1.0]]), np.array([0.3]))])
+    small, found = shrink(net, theta, 1e-6)
+    assert [a.name for a in small.layers[0].activations] == ["tanh", "relu"]  # the other relu is a constant
+    np.testing.assert_allclose(small.predict(found, X[:, :2]), net.predict(theta, X[:, :2]), atol=1e-11)
 
 
 def minimum_of_one_neuron(seed, bias):

@@ -7,9 +7,11 @@ is preserved (barrier and ridge, which look at theta itself, are not).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._validation import Array, as_choice, as_integer, as_number, as_rng
 from ..activations import Activation, resolve
@@ -17,7 +19,7 @@ from ..errors import InvalidTypeError, InvalidValueError
 from ..networks.net import Net
 from ..networks.neti import NetI
 from ..networks.parameters import Init, random_params
-from ..points.hidden import Index, copies, hidden_layers
+from ..points.hidden import HiddenLayer, Index, copies, hidden_layers, homogeneity
 
 Network = TypeVar("Network", bound=Net | NetI)
 
@@ -138,15 +140,17 @@ def shrink(net: Network, theta: Any, rtol: float = 1e-10, layer: int = 0) -> tup
 
     Dead are neurons with zero output weights, and those with zero input weights, whose constant goes to the bias of the next
     layer (without such a bias they stay unless the constant is zero). Duplicates have the same input weights and bias, up to sign
-    for odd and even activations and up to a factor for homogeneous ones. At least one neuron remains.
+    for odd and even activations and up to a factor for homogeneous ones; the one with the largest effect stays. At least one neuron
+    remains.
 
     Parameters
     ----------
     net : Net or NetI
     theta : (P,) array
     rtol : float
-        Weights below ``rtol`` times the largest of their kind count as zero; neurons count as equal if their input
-        weights agree to ``rtol`` relative to their length.
+        Weights below ``rtol`` times the largest of their kind count as zero. For homogeneous neurons, where a factor can go from
+        the input to the output weights, what counts is the product. Neurons count as equal if their input weights agree to
+        ``rtol`` relative to their length.
     layer : int
         Hidden layer, 0 the first.
 
@@ -163,15 +167,12 @@ def shrink(net: Network, theta: Any, rtol: float = 1e-10, layer: int = 0) -> tup
     theta, layer = _check(net, theta, layer)
     rtol = as_number("rtol", rtol, minimum=0.0)
     hidden = _hidden(net, theta, layer)
-    A = hidden.A.copy()
-    keep = np.ones(len(hidden.W), dtype=bool)
-    for copy in copies(hidden_layers(net, theta)[layer], rtol):
-        A[:, copy.first] += copy.factor * A[:, copy.second]
-        keep[copy.second] = False
-    sizes = np.abs(A).max(axis=0)
-    keep &= sizes > rtol * sizes[keep].max()
-    c = hidden.c
-    silent = np.abs(hidden.W).max(axis=1) <= rtol * np.abs(hidden.W).max()
+    neurons = hidden_layers(net, theta)[layer]
+    units = _units(neurons)
+    A, keep = _merge(neurons, hidden.A, units, rtol)
+    sizes = np.abs(A).max(axis=0) * units
+    keep &= sizes > rtol * sizes.max(where=keep, initial=0.0)
+    c, silent = hidden.c, _silent(neurons, rtol)
     for i in np.flatnonzero(keep & silent):
         constant = float(hidden.activations[i](0.0 if hidden.b is None else hidden.b[i]))
         if c is None and constant != 0.0:
@@ -183,6 +184,39 @@ def shrink(net: Network, theta: Any, rtol: float = 1e-10, layer: int = 0) -> tup
         A[:, 0] = 0.0
     rows = np.flatnonzero(keep)
     return _rebuild(net, theta, layer, _take(hidden, rows)._replace(A=A[:, rows], c=c))
+
+
+def _units(layer: HiddenLayer) -> Array:
+    """What one unit of output weight does at each neuron: for homogeneous ones a power of the length of the input weights."""
+    lengths = np.linalg.norm(layer.incoming, axis=1)
+    degrees = [homogeneity(activation) for activation in layer.activations]
+    return np.array([length ** (degree or 0) for length, degree in zip(lengths, degrees, strict=True)])
+
+
+def _merge(layer: HiddenLayer, A: Array, units: Array, rtol: float) -> tuple[Array, NDArray[np.bool_]]:
+    """Output weights, and which neurons stay, when duplicates are merged into the one with the largest effect."""
+    A = A.copy()
+    keep: NDArray[np.bool_] = np.any(A != 0.0, axis=0)
+    effects = np.abs(A).max(axis=0) * units
+    order = np.flatnonzero(keep)
+    order = order[np.argsort(-effects[order], kind="stable")]
+    sorted_layer = replace(
+        layer, activations=tuple(layer.activations[i] for i in order), incoming=layer.incoming[order]
+    )
+    for copy in copies(sorted_layer, rtol):
+        first, second = order[[copy.first, copy.second]]
+        A[:, first] += copy.factor * A[:, second]
+        keep[second] = False
+    return A, keep
+
+
+def _silent(layer: HiddenLayer, rtol: float) -> NDArray[np.bool_]:
+    """Neurons with zero input weights: next to their bias if they are homogeneous, else next to the largest weight."""
+    weights, biases = np.abs(layer.incoming[:, :-1]).max(axis=1), np.abs(layer.incoming[:, -1])
+    scaled = np.array([homogeneity(activation) is not None for activation in layer.activations])
+    scales = np.where(scaled, np.maximum(weights, biases), weights.max(where=~scaled, initial=0.0))
+    silent: NDArray[np.bool_] = weights <= rtol * scales
+    return silent
 
 
 def _check(net: Any, theta: Any, layer: Any) -> tuple[Array, int]:
