@@ -163,6 +163,28 @@ def test_newton_with_a_flat_valley_does_not_drift():
     assert np.linalg.norm(again.theta - found.theta) < 1e-4
 
 
+@pytest.mark.parametrize(("steepness", "most"), [(1.0, 200), (10.0, 600)])
+def test_newton_follows_the_floor_of_a_curved_canyon(steepness, most):
+    # the floor is the helix (t, sin 3t, cos 3t); uncorrected steps end on its walls, and 349 and 1,441 are needed
+    def residuals(x):
+        walls = steepness * np.array([x[1] - np.sin(3 * x[0]), x[2] - np.cos(3 * x[0])])
+        return np.append(0.01 * (x[0] - 4), walls)
+
+    def jacobian(x):
+        s, c = 3 * steepness * np.sin(3 * x[0]), 3 * steepness * np.cos(3 * x[0])
+        return np.array([[0.01, 0, 0], [-c, steepness, 0], [s, 0, steepness]])
+
+    def hessian(x):
+        J, r = jacobian(x), residuals(x)
+        bending = 9 * steepness * (r[1] * np.sin(3 * x[0]) + r[2] * np.cos(3 * x[0]))
+        return 2 * J.T @ J + 2 * np.diag([bending, 0, 0])
+
+    canyon = Function(3, lambda x: residuals(x) @ residuals(x), lambda x: 2 * residuals(x) @ jacobian(x), hessian)
+    found = search(canyon, [0.0, 0.0, 1.0])
+    np.testing.assert_allclose(found.theta, [4, np.sin(12), np.cos(12)], atol=1e-13)
+    assert found.loss < 1e-28 and found.statistics.steps < most
+
+
 def test_newton_reaches_the_rounding_floor_of_a_realizable_problem():
     for seed in range(4):
         net = TanhNetwork(K=3, M=3, seed=seed)

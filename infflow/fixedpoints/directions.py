@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -11,6 +13,7 @@ from ..objective import Evaluation
 from .subproblem import solve_subproblem
 
 _EPS = float(np.finfo(float).eps)
+STEEP = 100.0  # curvature, over the multiplier of a step, from which the radius leaves a direction alone
 
 
 class TrialStep(NamedTuple):
@@ -19,6 +22,7 @@ class TrialStep(NamedTuple):
     step: Array
     predicted: float
     on_boundary: bool
+    correction: Callable[[Array], Array] | None = None  #: what to add to the step, from the gradient at its end
 
 
 class Model(Protocol):
@@ -63,7 +67,20 @@ class QuadraticModel:
         """The exact solution of the trust-region subproblem."""
         order = np.argsort(self._values, kind="stable")
         found = solve_subproblem(self._values[order], self._components[order], radius)
-        return TrialStep(self._vectors[:, order] @ found.step, found.predicted, found.on_boundary)
+        correction = partial(self._correction, max(STEEP * found.multiplier, len(order) * _EPS * self.largest))
+        return TrialStep(self._vectors[:, order] @ found.step, found.predicted, found.on_boundary, correction)
+
+    def _correction(self, bound: float, gradient: Array) -> Array:
+        """Newton's step from the end of a step, with the gradient there, in the directions of curvature above ``bound``.
+
+        A step along the curved floor of a canyon ends on its wall, and this leads down from there (a second-order correction:
+        A. Conn, N. Gould and P. Toint, Trust-Region Methods, section 15.3.2.3). Along the floor, where the radius bounds
+        the step, the model has nothing to say beyond it.
+        """
+        steep = self._values > bound
+        walls = self._vectors[:, steep]
+        correction: Array = -walls @ ((gradient @ walls) / self._values[steep])
+        return correction
 
 
 class ExactNewton:

@@ -17,11 +17,13 @@ from .._validation import Array
 from ..errors import InvalidValueError
 from ..objective import Evaluation
 from ..stopping import Progress, Statistics, StopReason, StopRules
-from .directions import Direction, Model
+from .directions import Direction, Model, TrialStep
 from .problem import FixedPointProblem, is_finite
 
 _EPS = float(np.finfo(float).eps)
 ACCEPT, SHRINK_BELOW, GROW_ABOVE = 0.1, 0.25, 0.75  # of the ratio of actual to predicted decrease
+CLEAR = 1e3  # decrease over rounding error from which a second attempt is not a second chance for rounding
+MAX_CORRECTION = 0.75  # length of a correction over that of the step
 MAX_STALLED = 25  # attempts at the rounding floor without progress before the search ends
 MAX_STALLED_REJECTIONS = 5
 
@@ -92,6 +94,8 @@ class TrustRegion:
         statistics.gradients, statistics.hessians = self.problem.gradients, self.problem.hessians
         statistics.hvps, statistics.factorizations = self.problem.hvps, self.direction.factorizations
         statistics.wall_time = self.rules.elapsed()
+        if stop is StopReason.MIN_GRADIENT_NORM and self.best.norm > self.rules.min_gradient_norm:
+            self.best = self.point  # the lower loss of the other one was rounding, since the search only descends
         best = self.best
         theta = np.array(self.problem.theta_of(best.x))
         return SearchOutcome(theta, best.evaluation.value, best.norm, self._noise, statistics)
@@ -127,6 +131,8 @@ class TrustRegion:
             found = self.problem.evaluate(x, 1)
             length = float(np.sqrt(trial.step @ trial.step))
             ratio = self._ratio(found, trial.step, trial.predicted, resolved) if is_finite(found) else -math.inf
+            if trial.predicted > CLEAR * self._noise and trial.on_boundary and -math.inf < ratio < GROW_ABOVE:
+                x, found, ratio = self._corrected(trial, length, x, found, ratio)
             accepted = ratio >= ACCEPT and (resolved or self._credible(found, model))
             self._adapt_radius(ratio if accepted else min(ratio, 0.0), length, trial.on_boundary)
             if accepted:
@@ -142,6 +148,22 @@ class TrustRegion:
                 return None
             if self.rules.elapsed() >= self.rules.max_time:
                 return StopReason.MAX_TIME
+
+    def _corrected(
+        self, trial: TrialStep, length: float, x: Array, found: Evaluation, ratio: float
+    ) -> tuple[Array, Evaluation, float]:
+        """The end of the step, its evaluation and ratio: with the correction of the model where that makes it a good step.
+
+        A poor one would only be longer than the radius should be, and lead on along a flat valley.
+        """
+        if trial.correction is None:
+            return x, found, ratio
+        change = trial.correction(found.g)
+        if change @ change > (MAX_CORRECTION * length) ** 2:
+            return x, found, ratio
+        other = self.problem.evaluate(x + change, 1)
+        better = (self.point.evaluation.value - other.value) / trial.predicted if is_finite(other) else -math.inf
+        return (x + change, other, better) if better > max(ratio, SHRINK_BELOW) else (x, found, ratio)
 
     def _complete(self, x: Array, found: Evaluation) -> Evaluation:
         return found if self.direction.order < 2 else self.problem.evaluate(x, self.direction.order)
