@@ -94,7 +94,7 @@ def reach(f: Activation, s: Array, b: Array, levels: int, rtol: float) -> float:
     Raises
     ------
     InvalidValueError
-        If f grows so fast that E f^2 is infinite, or beyond float64.
+        If f grows so fast that E f^2 is infinite, or out of reach for quadrature.
     """
     start, drop = tail(rtol), 4.0 * np.log(100.0 / rtol)
     x = np.linspace(-_FURTHEST, _FURTHEST, 161)
@@ -115,8 +115,8 @@ def _check_growth(f: Activation, L: Array, inside: NDArray[np.bool_], h: Array, 
         _, i, j = np.argwhere(outer)[0]
         raise InvalidValueError(
             f"Activation {f.name!r} grows too fast for a Gaussian argument of standard deviation {s[i]:g}: the density times the square "
-            f"of the function or of a derivative has not fallen off at h = {h[i, j]:g}, and E f^2 is infinite or beyond float64. "
-            "Use smaller weights or a function that grows more slowly."
+            f"of the function or of a derivative has not fallen off at h = {h[i, j]:g}, within {_FURTHEST:g} standard deviations; E f^2 is infinite, "
+            "or out of reach for quadrature. Use smaller weights or a function that grows more slowly."
         )
 
 
