@@ -616,6 +616,49 @@ def test_no_handover_on_a_saddle_or_a_plateau():
     assert abs(end.theta[0] - 1) < 1e-5
 
 
+def curved_valley(height):
+    """A valley along the curve y = x^2, flat but for height x^4; flows end on it at a distance that falls as t^(-1/2)."""
+
+    def value(x):
+        return 0.5 * (x[1] - x[0] ** 2) ** 2 + height * x[0] ** 4
+
+    def gradient(x):
+        wall = x[1] - x[0] ** 2
+        return np.array([-2 * x[0] * wall + 4 * height * x[0] ** 3, wall])
+
+    def hessian(x):
+        wall = x[1] - x[0] ** 2
+        return np.array([[-2 * wall + 4 * x[0] ** 2 + 12 * height * x[0] ** 2, -2 * x[0]], [-2 * x[0], 1.0]])
+
+    return Function(2, value, gradient, hessian)
+
+
+@each([("rodas5p", {}), ("lsoda", {}), ("cvode_bdf", {})])
+def test_the_end_of_a_flat_valley_is_seen_from_its_walls(name, options):
+    end = run(curved_valley(0.0), [1.0, 0.0], name, options, rtol=1e-4, atol=1e-4, hand_over=True)
+    assert end.statistics.stop_reason is StopReason.HANDOVER and end.statistics.steps < 300
+    assert end.loss < 1e-7
+
+
+@pytest.mark.parametrize("name", ["rodas5p", "cvode_bdf"])
+def test_walls_do_not_hide_that_a_valley_goes_on(name):
+    # from a wall the curvature along the valley is larger than at the bottom, and what is left of the path seems short
+    end = run(curved_valley(1e-8), [1.0, 0.0], name, rtol=1e-4, atol=1e-4, hand_over=True)
+    assert end.t > 1e9
+
+
+def test_handover_by_rounding_of_the_loss():
+    def slow(constant):
+        return Function(1, lambda x: constant + x[0] ** 4, lambda x: 4 * x**3, lambda x: 12 * np.diag(x**2))
+
+    given = {"name": "cvode_bdf", "rtol": 1e-9, "atol": 1e-9, "hand_over": True}
+    end = run(slow(1.0), [1.0], **given)  # the path is still longer than the tolerances when the loss stands still
+    assert end.statistics.stop_reason is StopReason.HANDOVER
+    assert end.t < 2e8 and end.theta[0] > 1e-5  # (8 t)^(-1/2)
+    resolved = run(slow(0.0), [1.0], **given)
+    assert resolved.t > 1e9 and resolved.statistics.stop_reason is StopReason.MIN_GRADIENT_NORM
+
+
 def test_rounding_floor_ends_a_flow_without_t_end():
     # the loss 1 + x^2 can not show that x still shrinks, and the gradient of (1e8 + x) has rounding of 1e-8
     def gradient(x):

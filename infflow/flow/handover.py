@@ -13,6 +13,11 @@ from .problem import FlowEvaluation, FlowProblem
 
 #: eigendecompositions beyond this number of parameters cost more than the rules can save
 LARGEST = 2000
+#: steps up to this length, in units of the tolerances, may be what error control lets through on a path that has ended
+NOISE = 2.0
+#: curvature below this part of the largest one, and below ten relative tolerances, may be that of a valley seen from its walls;
+#: so many Newton steps lead to its bottom
+SOFT, MOST_STEPS = 1e-2, 3
 _EPS = float(np.finfo(float).eps)
 
 
@@ -21,15 +26,20 @@ class EndOfPath:
 
     The path from here to the fixed point of the quadratic model at the current point is
     -sum_i (c_i / lambda_i) v_i, with the eigenvalues lambda_i and eigenvectors v_i of the Hessian and the
-    components c_i of the gradient. The flow *hands over* to an optimizer when the last step was shorter than the
-    tolerances (weighted root mean square of the displacement at most 1), and so is this rest, and no
+    components c_i of the gradient. The flow *hands over* to an optimizer when this rest is shorter than the
+    tolerances (weighted root mean square of the displacement at most 1), the last step at most twice as long, and no
     eigenvalue is negative beyond rounding. A direction that is flat to rounding counts with the distance
-    c_i t that it would still move until the time has doubled, or with 0 where c_i is rounding too.
+    c_i t that it would still move until the time has doubled, or with 0 where c_i is rounding too. Integrators keep to the bottom
+    of a curved valley within their tolerances only, and on its walls the curvature along it has errors of the same order, of
+    both signs: where there is weak curvature, the model is that at the bottom.
+
+    It also hands over when the loss changed by less than its rounding error, and by less than a tenth, while time grew tenfold,
+    and the gradient is a millionth of the first one: then only the search can tell where the valley ends.
 
     It has reached the *rounding floor* when the gradient is below its own rounding error, of the order of
     eps |H| |theta|, and the loss fell by less than a tenth while the time doubled. So end paths to a fixed point at infinity.
 
-    Both rules need Hessians; they are looked at when the time has doubled, and when the last step or the gradient
+    All rules need Hessians; they are looked at when the time has doubled (or grown tenfold), and when the last step or the gradient
     is so small that they can apply.
 
     Parameters
@@ -46,31 +56,40 @@ class EndOfPath:
         self.problem = problem
         self.hand_over = hand_over
         self._small = 1e-6 * problem.gradient_norm(start.gradient)
-        self._next_short = self._next_small = 0.0
-        self._last_loss = math.inf
+        self._next_short = self._next_small = self._next_level = 0.0
+        self._last_loss = self._level = math.inf
 
     def state(self) -> dict[str, float]:
         """When to look again, for a checkpoint."""
-        return {"short": self._next_short, "small": self._next_small, "loss": self._last_loss}
+        times = {"short": self._next_short, "small": self._next_small, "next level": self._next_level}
+        return {**times, "loss": self._last_loss, "level": self._level}
 
     def restore(self, state: dict[str, float]) -> None:
         """Go on from there."""
-        self._next_short, self._next_small, self._last_loss = state["short"], state["small"], state["loss"]
+        self._next_short, self._next_small, self._next_level = state["short"], state["small"], state["next level"]
+        self._last_loss, self._level = state["loss"], state["level"]
 
     def reached(self, step: Step, z0: Array) -> StopReason | None:
         """Whether, and why, the flow can end after this step, which began at ``z0`` (n,)."""
         if self.problem.size > LARGEST:
             return None
-        short = self.hand_over and step.t >= self._next_short and self._is_short(step.z - z0, step.z)
-        small = step.t >= self._next_small and self.problem.gradient_norm(step.evaluation.gradient) <= self._small
-        if not (short or small):
+        low = self.problem.gradient_norm(step.evaluation.gradient) <= self._small
+        short = self.hand_over and step.t >= self._next_short and self._length(step.z - z0, step.z) <= NOISE
+        level = self.hand_over and low and step.t >= self._next_level
+        small = low and step.t >= self._next_small
+        if not (short or level or small):
             return None
         known = step.evaluation.hessian is not None
         evaluation = step.evaluation if known else self.problem.evaluate(step.z, 2)
         if short:
             self._next_short = 2 * step.t
-            rest = remaining_path(evaluation, step.z, step.t)
-            if rest is not None and self._is_short(rest, step.z):
+        if level:
+            self._next_level, before, self._level = 10 * step.t, self._level, evaluation.value
+            change = abs(before - evaluation.value)
+            level = change <= min(0.1 * abs(evaluation.value), self._loss_rounding(evaluation, step.z))
+        if short or level:
+            rest = remaining_path(self.problem, evaluation, step.z, step.t)
+            if rest is not None and (level or self._length(rest, step.z) <= 1.0):
                 return StopReason.HANDOVER
         if small:
             self._next_small = 2 * step.t
@@ -80,8 +99,18 @@ class EndOfPath:
                 return StopReason.ROUNDING_FLOOR
         return None
 
-    def _is_short(self, displacement: Array, z: Array) -> bool:
-        return self.problem.error_norm(displacement, z, z) <= 1.0
+    def _length(self, displacement: Array, z: Array) -> float:
+        return self.problem.error_norm(displacement, z, z)
+
+    def _loss_rounding(self, evaluation: FlowEvaluation, z: Array) -> float:
+        """Of the objective where it knows it, otherwise that of a sum of terms of the size of curvature times z^2."""
+        known = getattr(self.problem.objective, "loss_rounding", None)
+        found = None if known is None else known(self.problem.theta_of(z), evaluation.value)
+        if found is not None:
+            return float(found)
+        assert evaluation.hessian is not None
+        terms = float(np.linalg.norm(evaluation.hessian)) * float(z @ z) / len(z)
+        return 4 * _EPS * (abs(evaluation.value) + terms)
 
     def _is_rounding(self, evaluation: FlowEvaluation, z: Array) -> bool:
         assert evaluation.hessian is not None
@@ -89,19 +118,34 @@ class EndOfPath:
         return float(np.abs(evaluation.gradient).max()) <= floor
 
 
-def remaining_path(evaluation: FlowEvaluation, z: Array, t: float) -> Array | None:
-    """Displacement (n,) from here to the end of the flow of the quadratic model; None on a saddle."""
-    gradient, hessian = evaluation.gradient, evaluation.hessian
-    assert hessian is not None
-    if not (math.isfinite(evaluation.value) and np.isfinite(hessian).all()):
-        return None
-    values, vectors = np.linalg.eigh(hessian)
-    largest = float(np.abs(values).max())
+def remaining_path(problem: FlowProblem, evaluation: FlowEvaluation, z: Array, t: float) -> Array | None:
+    """Displacement (n,) from here to the end of the flow of the quadratic model; None on a saddle.
+
+    The model is that at the bottom of the valley, a few Newton steps in the directions of hard walls from here.
+    """
+    limit = min(10 * problem.rtol, SOFT)
+    moved = np.zeros_like(z)
+    for steps_left in reversed(range(MOST_STEPS + 1)):
+        gradient, hessian = evaluation.gradient, evaluation.hessian
+        assert hessian is not None
+        if not (math.isfinite(evaluation.value) and np.isfinite(hessian).all()):
+            return None
+        values, vectors = np.linalg.eigh(hessian)
+        largest = float(np.abs(values).max())
+        if values[0] < -limit * largest:
+            return None
+        components = gradient @ vectors
+        hard = values > limit * largest
+        step = -vectors[:, hard] @ (components[hard] / values[hard])
+        if hard.all() or not steps_left or np.abs(step).max(initial=0.0) <= 16 * _EPS * np.abs(z).max():
+            break
+        moved += step
+        evaluation = problem.evaluate(z + moved, 2)
     floor = len(values) * _EPS * largest
     if values[0] < -floor:
         return None
-    components = gradient @ vectors
     flat = values <= floor
     components[flat & (np.abs(components) <= 4 * _EPS * largest * np.abs(z).max())] = 0.0
     rates = np.where(flat, 1.0, values)
-    return -vectors @ np.where(flat, components * t, components / rates)
+    rest: Array = moved - vectors @ np.where(flat, components * t, components / rates)
+    return rest
