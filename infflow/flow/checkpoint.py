@@ -82,7 +82,7 @@ class Checkpoint:
             different = sorted(_differences(self._identity, found["identity"]))
         if different:
             raise StorageError(
-                f"{self.path} is the checkpoint of another run: {', '.join(different)} differ. "
+                f"{self.path} is the checkpoint of another run: {', '.join(different)} {'differs' if len(different) == 1 else 'differ'}. "
                 "Remove it, take another name, or repeat the call that wrote it."
             )
         return found["state"]

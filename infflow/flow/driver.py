@@ -204,11 +204,12 @@ def integrate(objective: Objective, theta0: Array, settings: FlowSettings, rules
                 search = None  # of where the flow had been
                 _start(run, start, saved)
                 stop = _follow(run)
-            if run.file is not None and (run.integrator is not None or saved is None):
-                state = run.state(stop)
-                run.file.write(state)
         except KeyboardInterrupt:
             stop = StopReason.INTERRUPTED
+        # Ctrl-C between a step and what is kept of it leaves the file of before
+        if run.file is not None and (saved is None if run.integrator is None else run.integrator.t == run.t):
+            state = run.state(stop)
+            run.file.write(state)
         outcome = _outcome(run, stop)
         if run.file is not None and state is not None:
             outcome.search_file = SearchFile(run.file, state, search)
