@@ -30,7 +30,7 @@ class StopReason(Enum):
     MAX_STEPS = "The allowed number of steps is used up; raise max_steps_flow or max_steps_newton to go on from here."
     CALLBACK = "The callback asked to stop."
     INTERRUPTED = "Interrupted from the keyboard; this is the best point so far."
-    STEP_UNDERFLOW = "The step size fell below the spacing of floating point numbers: the loss is not smooth here, the path runs off to infinity within a finite time, or the tolerances are too small; look at the note and the trajectory, raise rtol and atol, or take another solver."
+    STEP_UNDERFLOW = "The step size fell below the spacing of floating point numbers: the loss is not smooth here, or the path runs off to infinity; look at note and trajectory. In a flow the tolerances may be too small: raise rtol and atol, or take another solver. In a search the loss may be rounded too coarsely: take another optimizer."
     NON_FINITE = "Loss or gradient became infinite or undefined: the run left the domain (see the note for where and when); start elsewhere, or bound the parameters with maxnorm or ridge."
     SOLVER_FAILED = "The solver gave up (see the note for its own message); take another solver or other tolerances."
     LINE_SEARCH = (

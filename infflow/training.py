@@ -177,7 +177,7 @@ def train(
     with limit_for(len(job.theta0)), watch:
         flow = _run_flow(job, rules("flow"), stages["flow"][1] == 0, stages["newton"][1] > 0)
         search = _run_search(job, flow, rules("newton"), stages["newton"][1] == 0)
-    return _make_result(job, flow, search, _plain(settings))
+    return _make_result(job, flow, search, {"net": repr(net), **_plain(settings)})
 
 
 @dataclass
@@ -384,7 +384,9 @@ def _make_result(job: _Job, flow: FlowOutcome, search: SearchOutcome | None, set
     newton, status = Statistics("" if job.optimizer is None else job.optimizer.name), flow.statistics.stop_reason
     if search is not None:
         newton, status = search.statistics, search.statistics.stop_reason
-        if not flow.best_loss < search.loss - search.loss_noise:
+        # losses that agree to rounding say nothing: then the smaller gradient decides
+        equal = abs(flow.best_loss - search.loss) <= 4 * max(search.loss_noise, 2.0**-52 * abs(search.loss))
+        if search.gradient_norm <= flow.best_gradient_norm if equal else search.loss <= flow.best_loss:
             best = (search.theta, search.loss, search.gradient_norm)
     surrogate_loss = None
     if job.polished is not None:

@@ -59,7 +59,8 @@ def test_settings_may_be_added_to_and_hold_the_seed(tmp_path):
     result.save(tmp_path / "run")
     with np.load(tmp_path / "run.npz", allow_pickle=False) as archive:
         assert json.loads(str(archive["metadata"]))["seed"] == 3
-    assert Result.load(tmp_path / "run.npz").settings["seed of theta0"] == 7
+    settings = Result.load(tmp_path / "run.npz").settings
+    assert settings["seed of theta0"] == 7 and settings["net"] == repr(net)
 
 
 def test_to_xarray(result, tmp_path):

@@ -1,5 +1,6 @@
 """train: flow, then Newton; every argument checked at once."""
 
+import inspect
 import math
 import os
 import subprocess
@@ -9,8 +10,11 @@ import numpy as np
 import pytest
 from analytic_objectives import Function, Quadratic, TanhNetwork, Wrapped, quartic, raise_at, rosenbrock
 
+from infflow import training
 from infflow.errors import InfflowError
-from infflow.stopping import StopReason
+from infflow.fixedpoints import SearchOutcome
+from infflow.flow import FlowOutcome, Trajectory
+from infflow.stopping import Statistics, StopReason
 from infflow.training import train
 
 
@@ -66,6 +70,28 @@ def test_best_point_is_returned_when_the_flow_rises():
     result = train(Quadratic([1.0, 1.0]), [1.0, 0.0], solver="gd", step_size=2.5, max_steps_flow=50, max_steps_newton=0)
     assert (result.theta == [1.0, 0.0]).all() and result.loss == pytest.approx(0.5)
     assert np.abs(result.theta_flow).max() > 1e6
+
+
+def test_of_losses_that_agree_to_rounding_the_smaller_gradient_decides():
+    theta, statistics = np.zeros(2), Statistics("made up")
+    track = Trajectory(np.zeros(1), np.zeros((1, 2)), np.ones(1), np.ones(1))
+    job = training._check_arguments(Quadratic([1.0, 1.0]), theta, inspect_defaults(), None)
+
+    def chosen(flow_loss, flow_norm, search_loss, search_norm, noise):
+        flow = FlowOutcome(theta, 1.0, flow_loss, flow_norm, theta, flow_loss, flow_norm, track, statistics)
+        search = SearchOutcome(theta + 1.0, search_loss, search_norm, noise, statistics)
+        return "search" if training._make_result(job, flow, search, {}).theta[0] else "flow"
+
+    assert chosen(1.0, 1e-8, 1.0 + 5e-16, 1e-15, 1e-15) == "search"  # the flow's loss is lower by rounding only
+    assert chosen(1.0, 1e-8, 1.0 + 2e-15, 1e-15, 1e-15) == "search"  # estimates of rounding may be too low
+    assert chosen(1.0, 1e-15, 1.0 - 5e-16, 1e-8, 1e-15) == "flow"
+    assert chosen(1.0, 1e-8, 1.0 + 1e-9, 1e-15, 1e-15) == "flow"
+    assert chosen(1.0, 1e-15, 1.0 - 1e-9, 1e-8, 1e-15) == "search"
+    assert chosen(1.0, 1e-8, np.nan, np.nan, 1e-15) == "flow"
+
+
+def inspect_defaults():
+    return {name: p.default for name, p in inspect.signature(train).parameters.items()}
 
 
 def test_realizable_problems_end_at_losses_of_rounding_size():
