@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import sys
 import traceback
@@ -19,7 +20,7 @@ from .networks.net import Net
 from .networks.neti import NetI
 from .result import Result
 from .stopping import StopReason
-from .training import train
+from .training import _check_arguments, _check_polish, check_theta, train
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,13 +90,14 @@ def train_many(net: Any, thetas: Any, *, n_jobs: int = 1, progress: bool = True,
     InvalidTypeError, InvalidValueError
         If ``thetas`` or ``n_jobs`` cannot be used, or an argument of ``train`` is not known.
     InfflowError
-        If all starts fail with the same error, which is then that of an argument.
+        Before any run, if an argument of ``train`` cannot be used; and if several starts all fail with the same error.
     """
     starts = _check_starts(thetas)
     n_jobs = as_integer("n_jobs", n_jobs)
     if n_jobs == 0:
         raise InvalidValueError("n_jobs is 0; a number of processes is needed, or -1 for all cores.")
     _check_names(arguments)
+    _check_values(net, starts, arguments)
     outcomes: list[Result | FailedRun] = []
     errors: set[tuple[str, str]] = set()
     last: InfflowError | None = None
@@ -136,8 +138,6 @@ def _check_starts(thetas: Any) -> list[Any]:
 
 def _check_names(arguments: dict[str, Any]) -> None:
     """Reject misspelled arguments before any process starts."""
-    import inspect
-
     known = [name for name in inspect.signature(train).parameters if name not in ("net", "theta0", "progress")]
     for name in arguments:
         if name not in known:
@@ -146,6 +146,38 @@ def _check_names(arguments: dict[str, Any]) -> None:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise InvalidTypeError(f"{name!r} is not an argument of train.{hint}")
+
+
+def _check_values(net: Any, starts: list[Any], arguments: dict[str, Any]) -> None:
+    """Raise what is wrong with the network or an argument, whatever the starts are like."""
+    if len(starts) > 1 and arguments.get("checkpoint") is not None:
+        raise InvalidValueError(
+            f"checkpoint is {arguments['checkpoint']!r}, but there are {len(starts)} starts and a file holds one run. Leave it None, or call train."
+        )
+    for theta in starts:
+        try:
+            check_theta(net, theta)
+        except InfflowError:
+            if not hasattr(net, "evaluate") or not hasattr(net, "num_params"):
+                raise
+            continue
+        defaults = {name: each.default for name, each in inspect.signature(train).parameters.items()}
+        _check_settings(net, theta, {**defaults, **arguments})
+        return
+
+
+def _check_settings(net: Any, theta: Any, given: dict[str, Any]) -> None:
+    """The checks that ``train`` makes before it runs."""
+    _check_arguments(net, theta, given, given["observables"])
+    _check_polish(net, given["polish"], given["max_steps_newton"])
+    for stage in ("flow", "newton"):
+        as_number(f"max_time_{stage}", given[f"max_time_{stage}"], minimum=0.0, infinite=True)
+        as_integer(f"max_steps_{stage}", given[f"max_steps_{stage}"], minimum=0)
+    as_number("min_loss", given["min_loss"], minimum=-math.inf, infinite=True)
+    as_number("min_gradient_norm", given["min_gradient_norm"], minimum=0.0)
+    as_integer("patience", given["patience"], minimum=1)
+    if given["callback"] is not None and not callable(given["callback"]):
+        raise InvalidTypeError(f"callback is {given['callback']!r}; a function of one argument (Progress) is needed.")
 
 
 _Outcome = tuple["Result | FailedRun", "InfflowError | None"]

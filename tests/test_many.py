@@ -1,5 +1,7 @@
 """Many starts: order, failures, processes, and the solutions that were found."""
 
+import functools
+import inspect
 import os
 
 import numpy as np
@@ -7,7 +9,8 @@ import pytest
 from analytic_objectives import Function
 
 import infflow as inf
-from infflow.errors import InvalidTypeError, InvalidValueError, UnknownNameError
+from infflow import many
+from infflow.errors import InfflowError, InvalidTypeError, InvalidValueError, UnknownNameError
 from infflow.many import FailedRun, Runs, train_many, unique_solutions
 from infflow.result import Result
 from infflow.stopping import StopReason
@@ -109,6 +112,31 @@ def test_errors_of_arguments_are_raised():
         train_many(net, [])
     with pytest.raises(InvalidValueError, match="n_jobs is 0"):
         train_many(net, starts(net, 1), n_jobs=0)
+
+
+class Wrong:
+    """No value of any argument of train."""
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in inspect.signature(inf.train).parameters if n not in ("net", "theta0", "progress")]
+)
+def test_a_wrong_argument_is_raised_before_any_run(name, monkeypatch):
+    monkeypatch.setattr(many, "train", functools.wraps(inf.train)(lambda *_, **__: pytest.fail("a run was started")))
+    net = teacher_student()
+    broken = np.full(net.num_params, np.nan)
+    solver = {"solver": "gd", "step_size": 0.1} if name == "batch_size" else {}
+    for thetas in (starts(net, 1), [broken, *starts(net, 1)]):
+        with pytest.raises(InfflowError, match=name):
+            train_many(net, thetas, **{**solver, name: Wrong()})
+
+
+def test_a_network_that_is_none_and_one_file_for_many_runs_are_raised():
+    with pytest.raises(InvalidTypeError, match="num_params"):
+        train_many("net", [[1.0, 2.0]])
+    net = teacher_student()
+    with pytest.raises(InvalidValueError, match="a file holds one run"):
+        train_many(net, starts(net, 2), checkpoint="run.npz")
 
 
 def test_a_bug_in_the_objective_is_recorded_too():
