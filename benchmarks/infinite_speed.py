@@ -163,7 +163,7 @@ def main() -> None:
         print(lines[-1], flush=True)
     lines += [
         "",
-        "Size: value and gradient with 1,000 students, 1,000 teachers and 10,000 inputs (1.5 million pairs, 10 million parameters), one thread.",
+        "Size: value and gradient with 1,000 students, 1,000 teachers and 10,000 inputs (1.5 million pairs, 10 million parameters), one thread. Wall time includes waiting for a core on a shared machine.",
         "",
         "| activation | wall s | processor s | peak memory GB |",
         "|---|---:|---:|---:|",
