@@ -9,6 +9,7 @@ Networks of 33 and 601 parameters (2 inputs, one hidden layer of softplus neuron
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -117,19 +118,26 @@ class Curve(NamedTuple):
     theta: Array
 
 
-def nearest(curve: Curve, point: Array) -> tuple[float, float]:
-    """Squared distance of a point from the polygon, and the time of the nearest point on it."""
-    squares = ((curve.theta - point) ** 2).sum(axis=1)
-    k = int(np.argmin(squares))
-    best, at = float(squares[k]), float(curve.t[k])
-    for a, b in ((k - 1, k), (k, k + 1)):
-        if a >= 0 and b < len(curve.t):
-            side = curve.theta[b] - curve.theta[a]
-            part = np.clip((point - curve.theta[a]) @ side / max(side @ side, 1e-300), 0.0, 1.0)
-            square = float(((curve.theta[a] + part * side - point) ** 2).sum())
-            if square < best:
-                best, at = square, float(curve.t[a] + part * (curve.t[b] - curve.t[a]))
-    return best, at
+def nearest(curve: Curve, points: Array) -> tuple[Array, Array]:
+    """Squared distances of points ``(n, P)`` from the polygon, and the times of the nearest points on it, ``(n,)`` both.
+
+    The nearest corner is found by matrix products, whose rounding may miss it by a corner or two; the segments around it are then
+    compared by differences.
+    """
+    corners = curve.theta
+    products = points @ corners.T
+    candidates = np.argmin((corners**2).sum(axis=1) - 2.0 * products, axis=1)
+    found = [min(_on_segments(curve, point, k)) for point, k in zip(points, candidates, strict=True)]
+    squares, times = np.array(found).T
+    return squares, times
+
+
+def _on_segments(curve: Curve, point: Array, k: int) -> Iterator[tuple[float, float]]:
+    """Squared distance and time of the nearest point of each segment within three corners of the k-th."""
+    for a in range(max(0, k - 3), min(len(curve.t) - 1, k + 3)):
+        side, way = curve.theta[a + 1] - curve.theta[a], point - curve.theta[a]
+        part = float(np.clip(way @ side / max(side @ side, 1e-300), 0.0, 1.0))
+        yield float(((way - part * side) ** 2).sum()), float(curve.t[a] + part * (curve.t[a + 1] - curve.t[a]))
 
 
 def reference(hidden: int, samples: int, t_end: float, seconds: float, seed: int) -> dict[str, Any]:
@@ -208,8 +216,8 @@ def run(setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress
 def _judge(row: dict[str, Any], reference: dict[str, Any]) -> dict[str, float]:
     """Distance and progress of a run."""
     curve = Curve(np.asarray(reference["t"]), np.asarray(reference["theta"]))
-    squares = [nearest(curve, point)[0] for point in row["theta"]]
-    return {"distance": float(np.mean(squares)), "progress": nearest(curve, row["theta"][-1])[1]}
+    squares, times = nearest(curve, np.asarray(row["theta"]))
+    return {"distance": float(squares.mean()), "progress": float(times[-1])}
 
 
 # ------------------------------------------------------------------------------------------------------ the result
