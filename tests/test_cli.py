@@ -263,3 +263,28 @@ def test_help_loads_no_heavy_packages():
     code = "import sys, infflow.cli; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"numpy", "numba", "scipy", "sympy", "matplotlib", "sklearn", "joblib"} & set(loaded)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["integral", "erf", "relu", "--p", "-1"],
+        ["converge", "--teacher", "0"],
+        ["converge", "--jobs", "0"],
+        ["converge", "--n", "0"],
+        ["converge", "--seeds", "1"],
+        ["converge", "--noise", "-1"],
+        ["surrogates", "verify", "tanh", "--points", "0"],
+        ["surrogates", "verify", "tanh", "--seed", "-1"],
+    ],
+)
+def test_numbers_out_of_range_are_told_by_the_name_of_the_option(arguments):
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert f"Invalid value for '{arguments[-2]}'" in result.stderr
+
+
+def test_a_study_in_a_folder_that_cannot_be_made_is_bad_usage(tmp_path):
+    (tmp_path / "file").write_text("")
+    result = CliRunner().invoke(app, ["study", "convergence", "--quick", "--out", str(tmp_path / "file" / "folder")])
+    assert result.exit_code == 2 and "--out" in result.stderr

@@ -19,9 +19,9 @@ def integral(
     u: Annotated[float, typer.Option(help="Correlation.")] = 0.0,
     b1: Annotated[float, typer.Option(help="Mean of the first argument.")] = 0.0,
     b2: Annotated[float, typer.Option(help="Mean of the second argument.")] = 0.0,
-    p: Annotated[int, typer.Option(help="Order of the derivative of the first activation.")] = 0,
-    q: Annotated[int, typer.Option(help="Order of the derivative of the second activation.")] = 0,
-    method: Annotated[str, typer.Option(help="auto, closed, ...")] = "auto",
+    p: Annotated[int, typer.Option(min=0, help="Order of the derivative of the first activation.")] = 0,
+    q: Annotated[int, typer.Option(min=0, help="Order of the derivative of the second activation.")] = 0,
+    method: Annotated[str, typer.Option(help="auto, closed, hermite, cubature or surrogate.")] = "auto",
     json_output: JsonOutput = False,
 ) -> None:
     """E[f^(p)(r1 x + b1) g^(q)(r2 y + b2)] of standard normal x, y with correlation u.

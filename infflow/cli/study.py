@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ._common import JsonOutput, reports_errors
+from ._common import JsonOutput, make_folder, reports_errors
 
 
 @reports_errors
@@ -40,6 +40,8 @@ def study(
             typer.echo(f"{each.name:<16} {each.title}")
         return
     folder = Path("out/studies") / (f"{name}-quick" if quick else name) if out is None else out
+    if name in STUDIES:
+        make_folder(folder)  # a bad name of a folder is bad usage
     changes: dict[str, Any] = {key: value for key, value in (("seeds", seeds), ("seed", seed)) if value is not None}
     result = run_study(name, quick=quick, jobs=jobs, out=folder, **changes)
     if json_output:

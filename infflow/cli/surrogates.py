@@ -68,9 +68,9 @@ def list_(directory: _Dir = None, json_output: JsonOutput = False) -> None:
 @reports_errors
 def verify(
     names: Annotated[list[str] | None, typer.Argument(help="Which; default: all.", show_default=False)] = None,
-    points: Annotated[int, typer.Option(help="Number of fresh points.")] = 2000,
-    networks: Annotated[int, typer.Option(help="Number of random networks; 0: none.")] = 20,
-    seed: Annotated[int, typer.Option(help="Seed of points and networks.")] = 0,
+    points: Annotated[int, typer.Option(min=100, help="Number of fresh points.")] = 2000,
+    networks: Annotated[int, typer.Option(min=0, help="Number of random networks; 0: none.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of points and networks.")] = 0,
     activation_from: _From = None,
     directory: _Dir = None,
     json_output: JsonOutput = False,
@@ -108,7 +108,7 @@ def train(
     name: Annotated[str, typer.Argument(help="Name of the activation.")],
     activation_from: _From = None,
     out: Annotated[Path, typer.Option(help="Folder for NAME.npz and NAME.json.")] = Path("out/surrogates"),
-    seed: Annotated[int, typer.Option(help="Seed of points and weights.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of points and weights.")] = 0,
     max_time: Annotated[float, typer.Option(help="Seconds of training.")] = 900.0,
     resume: Annotated[bool, typer.Option(help="Keep a checkpoint in the folder, and go on from it.")] = True,
     json_output: JsonOutput = False,
