@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._validation import Array, as_integer, as_number, as_real_array, as_rng
-from .errors import InvalidTypeError, InvalidValueError, SolverFailedError
+from .errors import DivergedError, InvalidTypeError, InvalidValueError, SolverFailedError
 from .networks.functions import hessian, hvp
 from .objective import Objective
 from .threads import limit_for
@@ -79,9 +79,17 @@ def hessian_operator(net: Objective, theta: Any) -> Any:
     point = np.array(as_real_array("theta", theta))
     P = int(net.num_params)
     hvp(net, point, np.zeros(P))
+    make = getattr(net, "linearize", None)  # both passes over the data once, not for every product
+    times = (lambda v: net.hvp(point, v)) if make is None else make(point)
 
     def product(v: Array) -> Array:
-        return hvp(net, point, np.ascontiguousarray(v, dtype=np.float64))
+        with limit_for(P):
+            found: Array = times(np.ascontiguousarray(v, dtype=np.float64))
+        if not np.isfinite(found).all():
+            raise DivergedError(
+                "the Hessian-vector product is not finite. Use smaller parameters or data of smaller scale."
+            )
+        return found
 
     def vector_product(v: Array) -> Array:
         return product(v.reshape(P))

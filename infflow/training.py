@@ -64,10 +64,11 @@ def train(
         Start.
     solver : str
         Stiff, with exact Hessians: ``rodas5p``, ``rodas3``, ``exprb`` (exponential), ``kencarp58``, ``trbdf2``, ``cvode_bdf``
-        (``solver_options={"linear_solver": "dense"}``, or ``"gmres"`` with Hessian-vector products only), ``lsoda``, ``radau``,
+        (``solver_options={"linear_solver": "dense"}``, ``"gmres"`` with Hessian-vector products only, or ``"switch"`` from these to
+        dense Hessians), ``lsoda``, ``radau``,
         ``bdf``; explicit: ``tsit5``, ``dopri5``, ``rk4`` (``solver_options={"step": h}`` fixes the step); discrete: ``gd``,
-        ``adam``. ``"auto"`` takes ``cvode_bdf``, up to 2000 parameters with dense Hessians, above with GMRES, as
-        measured (docs/solvers.md); ``rodas5p`` has smaller errors at the same tolerances.
+        ``adam``. ``"auto"`` takes ``cvode_bdf``: up to 400 parameters with dense Hessians, up to 2000 with GMRES until that needs many
+        products (``"switch"``), above with GMRES, as measured (docs/solvers.md); ``rodas5p`` has smaller errors at the same tolerances.
     t_end : float
         Time at which the flow ends. With infinity, and an optimizer to follow, the flow also ends when its last step
         and the rest of its path (the Newton step of the quadratic model, if that has no negative

@@ -11,7 +11,7 @@ from analytic_objectives import Function, Quadratic, TanhNetwork, Wrapped, raise
 from scipy.integrate import solve_ivp
 
 from infflow.errors import DivergedError, InvalidValueError, SolverWarning
-from infflow.flow import SOLVERS, FlowSettings, factorization, integrate, recording
+from infflow.flow import SOLVERS, FlowSettings, cvode, factorization, integrate, recording
 from infflow.flow.factorization import factorize_shifted
 from infflow.flow.methods import automatic_solver
 from infflow.flow.phi_kernels import phi_functions, phi_functions_reference
@@ -33,6 +33,7 @@ ADAPTIVE = [
     ("dopri5", {}),
     ("cvode_bdf", {"linear_solver": "dense"}),
     ("cvode_bdf", {"linear_solver": "gmres"}),
+    ("cvode_bdf", {"linear_solver": "switch"}),
 ]
 IMPLICIT = [pair for pair in ADAPTIVE if SOLVERS[pair[0]].implicit]
 EVERY = [*ADAPTIVE, ("gd", {"step_size": 1e-3}), ("adam", {"step_size": 1e-3})]
@@ -684,8 +685,40 @@ def test_observables_and_lambda_min(network):
 
 def test_automatic_choice():
     assert automatic_solver(10) == ("cvode_bdf", {"linear_solver": "dense"})
-    assert automatic_solver(1000) == ("cvode_bdf", {"linear_solver": "dense"})
+    assert automatic_solver(1000) == ("cvode_bdf", {"linear_solver": "switch"})
     assert automatic_solver(10_000) == ("cvode_bdf", {"linear_solver": "gmres"})
+
+
+def test_switch_goes_on_with_dense_hessians_where_gmres_takes_many_products(network, monkeypatch):
+    net, exact = network
+    given = {"t_end": 4.0, "t_eval": np.array([1.0, 2.0, 4.0]), "rtol": 1e-8, "atol": 1e-8}
+    monkeypatch.setattr(cvode, "_WATCHED", 30)
+    monkeypatch.setattr(cvode, "_PRODUCTS", 1000)
+    before = run(net, net.start, "cvode_bdf", {"linear_solver": "switch"}, **given)
+    assert before.statistics.hessians == 0 and before.statistics.hvps > 100
+    monkeypatch.setattr(cvode, "_PRODUCTS", 1)
+    after = run(net, net.start, "cvode_bdf", {"linear_solver": "switch"}, **given)
+    assert after.statistics.hessians > 0 and 0 < after.statistics.hvps < before.statistics.hvps
+    assert after.statistics.factorizations == after.statistics.hessians
+    for end in (before, after):  # errors of BDF are some ten times the tolerance
+        np.testing.assert_allclose(end.trajectory.theta, exact(given["t_eval"]).T, atol=1e-6, rtol=0)
+
+
+def test_gmres_linearizes_once_per_point_where_the_objective_can(network):
+    net, _ = network
+
+    class Linearizing(Wrapped):
+        points = 0
+
+        def linearize(self, theta):
+            self.points += 1
+            theta = theta.copy()
+            return lambda v: self.hvp(theta, v)
+
+    counted = Linearizing(net, lambda *_: None)
+    ends = [run(each, net.start, "cvode_bdf", {"linear_solver": "gmres"}, t_end=20.0) for each in (net, counted)]
+    assert np.array_equal(ends[0].theta, ends[1].theta)
+    assert 0 < counted.points < 0.7 * ends[1].statistics.hvps
 
 
 def test_gmres_needs_no_hessian(network):

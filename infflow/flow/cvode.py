@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array
+from .._validation import Array, as_choice
 from ..stopping import StopReason
 from .control import initial_step
 from .onestep import Step, StepFailed, is_finite
@@ -20,6 +20,9 @@ from .problem import FlowEvaluation, FlowProblem
 
 #: above this number of parameters LAPACK's LU is faster than the unblocked one of SUNDIALS
 _LAPACK_ABOVE = 100
+#: "switch" goes on with dense Hessians when so many steps took more than so many Hessian-vector products each
+_WATCHED, _PRODUCTS = 50, 8
+LINEAR_SOLVERS = ("dense", "gmres", "switch")
 
 
 @contextmanager
@@ -59,7 +62,8 @@ class CvodeBdf:
     """Variable-order BDF (orders 1 to 5) with modified Newton iterations.
 
     With ``linear_solver="dense"`` CVODE gets the exact Jacobian -H, with ``"gmres"`` Hessian-vector
-    products only. CVODE does not evaluate at the points that it accepts; see :meth:`FlowProblem.accepted`.
+    products only. ``"switch"`` begins with these and, when GMRES takes more than 8 of them per step (over 50 steps), starts again
+    from there with dense Hessians. CVODE does not evaluate at the points that it accepts; see :meth:`FlowProblem.accepted`.
 
     Parameters
     ----------
@@ -67,7 +71,7 @@ class CvodeBdf:
         The flow.
     z, evaluation : (n,) array, FlowEvaluation
         Start, with value and gradient.
-    linear_solver : {"dense", "gmres"}
+    linear_solver : {"dense", "gmres", "switch"}
         How the linear systems are solved.
     krylov_dim : int
         Dimension of the Krylov space of GMRES.
@@ -97,10 +101,15 @@ class CvodeBdf:
         self._error: BaseException | None = None  # raised by a callback
         self._left_domain = False  # whether a trial point since the last step was not finite
         self._looked_back = False  # whether dense output was asked for since the last step
-        self.factorizations: int | None = 0 if linear_solver == "dense" else None
-        self._dense = linear_solver == "dense"
+        self.factorizations: int | None = None if linear_solver == "gmres" else 0
+        self._linear_solver = linear_solver
+        self._product: tuple[Array, Any] = (
+            np.empty(0),
+            None,
+        )  # a point, and the Hessian there as a function of a vector
+        self._steps = self._products = 0  # with GMRES: since the last look, and products before it
         self._first = first_step or initial_step(problem, z, evaluation.gradient, 1, None)
-        self._options = (linear_solver, krylov_dim, max_order, max_step)
+        self._options = (krylov_dim, max_order, max_step)
         self._last = self._first
         self._earlier = 0  # factorisations before a restart
         self._start()
@@ -108,7 +117,7 @@ class CvodeBdf:
     def _start(self) -> None:
         try:
             with _silent_sundials():
-                self._solver = self._create(*self._options)
+                self._solver = self._create(self._linear_solver, *self._options)
                 self._solver.init_step(self.t, self.z)
         except (RuntimeError, ImportError) as error:
             raise StepFailed(StopReason.SOLVER_FAILED, f"CVODE: {error}") from error
@@ -154,7 +163,12 @@ class CvodeBdf:
 
     def _jacobian_times(self, t: float, z: Array, rhs: Array, v: Array, out: Array) -> None:
         try:
-            np.negative(self.problem.hvp(np.array(z), np.array(v)), out=out)
+            at, product = self._product
+            if not np.array_equal(at, z):
+                at = np.array(z)
+                product = self.problem.linearize(at)
+                self._product = at, product
+            np.negative(product(np.array(v)), out=out)
         except BaseException as error:
             self._error = error
             raise
@@ -173,6 +187,8 @@ class CvodeBdf:
 
     def advance(self, t_end: float) -> Step:
         """One internal step of CVODE."""
+        if self._linear_solver == "switch":
+            self._consider()
         t0 = self.t
         found = self._one_step(t_end)
         if found.t == t0 and self._looked_back:  # after dense output CVODE first returns the point it had reached
@@ -184,13 +200,24 @@ class CvodeBdf:
             raise self._failure(StopReason.STEP_UNDERFLOW)
         self.t, self.z = float(found.t), found.y
         self._last = self.t - t0
-        if self._dense:
+        if self._linear_solver == "dense":
             self.factorizations = self._earlier + int(found.njev)
         evaluation, exact = self.problem.accepted(self.z, self.evaluation, self._at)
         if not is_finite(evaluation):
             raise self._failure(StopReason.NON_FINITE)
         self._left_domain = False
         return Step(t0, self.t, self.z, evaluation, self._interpolate, exact)
+
+    def _consider(self) -> None:
+        """Start again with dense Hessians where GMRES needs many products."""
+        self._steps += 1
+        if self._steps < _WATCHED:
+            return
+        if self.problem.hvps - self._products > _PRODUCTS * self._steps:
+            self._linear_solver = "dense"
+            self._first = 0.01 * self._last
+            self._start()
+        self._steps, self._products = 0, self.problem.hvps
 
     def _one_step(self, t_end: float) -> Any:
         # the target only gives the direction
@@ -203,13 +230,20 @@ class CvodeBdf:
 
     def state(self) -> dict[str, Any]:
         """The last point only: CVODE's history cannot be read, a restart begins with a short step of order 1."""
-        return {"t": self.t, "z": self.z, "step": self._last, "factorizations": self.factorizations}
+        return {
+            "t": self.t,
+            "z": self.z,
+            "step": self._last,
+            "factorizations": self.factorizations,
+            "linear_solver": self._linear_solver,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Start again at the last point."""
         self.t, self.z, self._last = state["t"], state["z"], state["step"]
         self._first = 0.1 * self._last
         self._earlier = int(state["factorizations"] or 0)
+        self._linear_solver = as_choice("linear_solver", state["linear_solver"], LINEAR_SOLVERS)
         self.evaluation, self._at = self.problem.evaluate(self.z, 1), self.z
         self._start()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from ..errors import InvalidTypeError, InvalidValueError, UnknownNameError
 from .batches import Batches
 from .coefficients import DOPRI5, KENCARP58, RK4, RK4_DOUBLED, RODAS3, RODAS5P, TRBDF2, TSIT5
 from .control import PI, PREDICTIVE
-from .cvode import CvodeBdf
+from .cvode import LINEAR_SOLVERS, CvodeBdf
 from .descent import Adam, GradientDescent
 from .esdirk import ImplicitFamily
 from .explicit import ExplicitFamily
@@ -40,7 +41,7 @@ def _beta(name: str, value: Any) -> float:
 STEP_OPTIONS: Mapping[str, Check] = {"step": _positive, "first_step": _positive, "max_step": _positive}
 SCIPY_OPTIONS: Mapping[str, Check] = {"first_step": _positive, "max_step": _positive}
 CVODE_OPTIONS: Mapping[str, Check] = {
-    "linear_solver": lambda name, value: as_choice(name, value, ("dense", "gmres")),
+    "linear_solver": lambda name, value: as_choice(name, value, LINEAR_SOLVERS),
     "krylov_dim": lambda name, value: as_integer(name, value, minimum=1),
     "max_order": lambda name, value: as_integer(name, value, minimum=1, maximum=5),
     "first_step": _positive,
@@ -173,11 +174,17 @@ _METHODS = (
 # fmt: on
 SOLVERS: dict[str, Method] = {method.name: method for method in _METHODS}
 
-#: largest number of parameters for which ``solver="auto"`` takes dense Hessians; fallback of implicit methods
-AUTO_DENSE = 2000
+#: what ``solver="auto"`` takes: up to so many free parameters this solver with these options, as measured (docs/solvers.md)
+AUTOMATIC: tuple[tuple[float, str, Mapping[str, Any]], ...] = (
+    (400, "cvode_bdf", {"linear_solver": "dense"}),
+    (2000, "cvode_bdf", {"linear_solver": "switch"}),
+    (math.inf, "cvode_bdf", {"linear_solver": "gmres"}),
+)
+#: takes the place of an implicit method that fails at the start
 FALLBACK = "tsit5"
 
 
 def automatic_solver(num_free: int) -> tuple[str, dict[str, Any]]:
-    """Name and options that ``solver="auto"`` takes for this number of free parameters, as measured (docs/solvers.md)."""
-    return "cvode_bdf", {"linear_solver": "dense" if num_free <= AUTO_DENSE else "gmres"}
+    """Name and options that ``solver="auto"`` takes for this number of free parameters."""
+    _, name, options = next(row for row in AUTOMATIC if num_free <= row[0])
+    return name, dict(options)

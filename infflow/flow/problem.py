@@ -132,20 +132,34 @@ class FlowProblem:
             return near, False
         return self.evaluate(z, 1), True
 
-    def hvp(self, z: Array, v: Array) -> Array:
-        """Hessian in z times v, both (n,)."""
-        self.hvps += 1
+    def linearize(self, z: Array) -> Callable[[Array], Array]:
+        """The Hessian in z as a function of v, both (n,), for many products; NaN outside of the domain.
+
+        Made by the optional method ``linearize(theta)`` of the objective, where there is one; else from its ``hvp``.
+        """
+        nowhere = np.full(self.size, math.nan)
         if not np.isfinite(z).all():
-            return np.full(self.size, math.nan)
+            return lambda v: nowhere
+        theta, make = self.theta_of(z), getattr(self.objective, "linearize", None)
         try:
-            if self._plain:
-                return self.objective.hvp(z, v)
-            full = np.zeros(len(self.theta0))
-            full[self.free] = v * self.scale
-            return self.objective.hvp(self.theta_of(z), full)[self.free] * self.scale
+            times = make(theta) if make is not None else lambda v: self.objective.hvp(theta, v)
         except LEFT_DOMAIN as error:
             self.outside = str(error)
-            return np.full(self.size, math.nan)
+            return lambda v: nowhere
+
+        def product(v: Array) -> Array:
+            self.hvps += 1
+            try:
+                if self._plain:
+                    return times(v)
+                full = np.zeros(len(self.theta0))
+                full[self.free] = v * self.scale
+                return times(full)[self.free] * self.scale
+            except LEFT_DOMAIN as error:
+                self.outside = str(error)
+                return nowhere
+
+        return product
 
     def gradient_norm(self, gradient: Array) -> float:
         """Infinity norm of the gradient in theta, from the gradient in z."""
