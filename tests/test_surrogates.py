@@ -455,6 +455,14 @@ def flip(folder):
         (lambda d: write_card(d / "erf.json", format=2), r"erf\.json has format 2, .* reads format 1\. Train it again"),
         (lambda d: write_card(d / "erf.json", domain={"r": [0, 99]}), r"card .*erf\.json was altered: its 'domain'"),
         (lambda d: write_card(d / "erf.json", activation="sin"), r"was altered: its 'activation'"),
+        (lambda d: write_card(d / "erf.json", errors={}), r"no number for 'median' of 'value' in 'errors'"),
+        (lambda d: write_card(d / "erf.json", networks=None), r"no number for 'median' of 'value' in 'networks'"),
+        (
+            lambda d: write_card(
+                d / "erf.json", networks={key: {"median": "1"} for key in ("value", "gradient", "hessian")}
+            ),
+            "no number",
+        ),
     ],
 )
 def test_damaged_files_are_named(copy, damage, message):

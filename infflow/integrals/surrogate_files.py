@@ -13,6 +13,7 @@ import os
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ _KIND = "infflow.surrogate"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 #: Where an activation is compared with the one that a surrogate was trained for.
 _PROBES = np.array([-7.5, -2.25, -0.75, -0.125, 0.0, 0.375, 1.5, 3.25, 9.0])
+#: What a card says of errors at held-out points and of those of networks.
+_QUANTITIES = ("value", "gradient", "hessian")
+_STATISTICS = {"errors": ("median", "99%", "maximum"), "networks": ("median", "maximum")}
 _TRAIN = "`infflow surrogates train`"
 
 
@@ -220,10 +224,25 @@ def _read_card(path: Path) -> dict[str, Any]:
             f"{place} has format {card.get('format')!r}, written by infflow {card.get('infflow')}; infflow {__version__} reads "
             f"format {FORMAT}. Train it again with {_TRAIN} {path.stem}."
         )
-    missing = [key for key in ("sha256", "activation", "domain", "errors", "activation_values") if key not in card]
+    missing = [key for key in ("sha256", "activation", "domain", "activation_values", *_STATISTICS) if key not in card]
     if missing:
         raise StorageError(f"the card {place} has no {missing[0]!r}. {_remedy(path)}")
+    for key, statistics in _STATISTICS.items():
+        for quantity, statistic in product(_QUANTITIES, statistics):
+            if not _is_error(card[key], quantity, statistic):
+                raise StorageError(
+                    f"the card {place} has no number for {statistic!r} of {quantity!r} in {key!r}. {_remedy(path)}"
+                )
     return card
+
+
+def _is_error(table: Any, quantity: str, statistic: str) -> bool:
+    """Whether a table of the card has a finite, non-negative number there."""
+    try:
+        value = table[quantity][statistic]
+    except (KeyError, TypeError, IndexError):
+        return False
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0.0 <= value < float("inf")
 
 
 def _remedy(path: Path) -> str:
