@@ -282,9 +282,3 @@ def test_numbers_out_of_range_are_told_by_the_name_of_the_option(arguments):
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2
     assert f"Invalid value for '{arguments[-2]}'" in result.stderr
-
-
-def test_a_study_in_a_folder_that_cannot_be_made_is_bad_usage(tmp_path):
-    (tmp_path / "file").write_text("")
-    result = CliRunner().invoke(app, ["study", "convergence", "--quick", "--out", str(tmp_path / "file" / "folder")])
-    assert result.exit_code == 2 and "--out" in result.stderr

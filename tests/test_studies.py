@@ -98,8 +98,8 @@ def test_bad_usage(arguments, message, tmp_path):
 def test_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     result = CliRunner().invoke(app, ["study", "landscape", "--quick", "--out", str(tmp_path / "file" / "out")])
-    assert result.exit_code == 1
-    assert "cannot be made" in result.output
+    assert result.exit_code == 2
+    assert "cannot make the folder" in result.output
 
 
 def test_a_claim_is_plain():
