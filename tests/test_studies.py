@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from infflow.cli import app
@@ -170,7 +171,7 @@ def test_page_of_a_study(tmp_path):
     for folder in (out, docs / "studies", docs / "images"):
         folder.mkdir(parents=True)
     (out / "summary.json").write_text(json.dumps({"study": "x", "pictures": ["x.png"]}))
-    (out / "x.png").write_bytes(b"picture")
+    Image.new("RGB", (4, 3), "red").save(out / "x.png")
     command = [sys.executable, str(script), str(out), "--docs", str(docs)]
     page = docs / "studies" / "x.md"
     page.write_text("# X\n\nno marks\n")
@@ -182,4 +183,4 @@ def test_page_of_a_study(tmp_path):
         (out / "x.md").write_text(f"{text}\n")
         subprocess.run(command, check=True, capture_output=True)
         assert page.read_text() == f"# X\n\n{marks[0]}\n\n{text}\n\n{marks[1]}\n\nEnd.\n"
-    assert (docs / "images" / "study_x.png").read_bytes() == b"picture"
+    assert Image.open(docs / "images" / "study_x.png").convert("RGB").getpixel((1, 1)) == (255, 0, 0)
