@@ -74,7 +74,7 @@ def test_no_slope_of_a_selection(tmp_path):
     """With 75 % of the runs in the basin there is none, with 80 % there is."""
     assert synthetic(-1.0, spoilt=4).fit().slope == pytest.approx(-1, abs=0.1)
     result = synthetic(-1.0, spoilt=5)
-    with pytest.raises(DivergedError, match="75 of 100 runs stayed .* 80%"):
+    with pytest.raises(DivergedError, match=r"75 of 100 runs stayed .* 80%"):
         result.fit()
     result.save(tmp_path)
     data = json.loads((tmp_path / "convergence.json").read_text())
