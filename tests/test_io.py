@@ -22,7 +22,9 @@ def run():
     X = rng.standard_normal((30, 2))
     layers = [(3, "softplus", True), (2, "tanh", False), (1, "identity", True)]
     net = inf.Net(layers, input=X, target=np.sin(X[:, :1]))
-    return net, inf.train(net, inf.random_params(net, 1), t_end=40.0, num_trajectory=8, max_steps_newton=30, progress=False)
+    return net, inf.train(
+        net, inf.random_params(net, 1), t_end=40.0, num_trajectory=8, max_steps_newton=30, progress=False
+    )
 
 
 @pytest.fixture(scope="module")
