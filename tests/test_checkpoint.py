@@ -57,7 +57,7 @@ for name in sys.argv[2:]:
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
 """
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    subprocess.run([sys.executable, "-c", code, folder, *names], cwd=root, check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code, folder, *names], cwd=root, check=True, timeout=600)
     return {name: folder / f"{name}.npz" for name in names}
 
 
@@ -91,7 +91,7 @@ here.train(net, start, callback=kill, checkpoint=sys.argv[1], **here.SEARCH)
 """
     path, net = tmp_path / "run.npz", TanhNetwork()
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    ended = subprocess.run([sys.executable, "-c", code, path], cwd=root, timeout=120, check=False)
+    ended = subprocess.run([sys.executable, "-c", code, path], cwd=root, timeout=600, check=False)
     assert ended.returncode == -signal.SIGKILL
     arrays, metadata = load_archive(path, "infflow.Checkpoint")
     assert metadata["state"]["search"]["steps"] == 4  # the point is saved before the callback sees it

@@ -183,7 +183,7 @@ def test_ctrl_c_leaves_a_state_that_can_be_resumed(config, tmp_path):
     assert process.stderr.readline().startswith("training")
     assert process.stderr.readline().startswith("flow: step")
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=300)
     report = json.loads(stdout)
     assert process.returncode == 1 and report["interrupted"] and "the same command goes on" in stderr
     config.write_text(endless.format(report["flow_steps"] + 5))
@@ -252,7 +252,7 @@ def test_sweep_stopped_by_ctrl_c_goes_on(config, tmp_path):
     process = infflow("sweep", tmp_path / "sweep.toml", "--out", out, "--jobs", 2)
     assert process.stderr.readline().startswith("done 1")
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=300)
     assert process.returncode == 1 and "interrupted" in stderr and "Traceback" not in stderr
     table = inf.Sweep.load(out / "runs.db")
     status = [row["status"] for row in table]
