@@ -44,6 +44,11 @@ class GradientDescent:
         """The displacement per unit of time, shape (n,)."""
         return -gradient
 
+    @property
+    def t(self) -> float:
+        """Time of the last step."""
+        return self.k * self.step_size
+
     def advance(self, t_end: float) -> Step:
         """One step."""
         z0, t0 = self.z, self.k * self.step_size

@@ -207,7 +207,8 @@ def integrate(objective: Objective, theta0: Array, settings: FlowSettings, rules
         except KeyboardInterrupt:
             stop = StopReason.INTERRUPTED
         # Ctrl-C between a step and what is kept of it leaves the file of before
-        if run.file is not None and (saved is None if run.integrator is None else run.integrator.t == run.t):
+        torn = stop is StopReason.INTERRUPTED and run.integrator is not None and run.integrator.t != run.t
+        if run.file is not None and not torn and (run.integrator is not None or saved is None):
             state = run.state(stop)
             run.file.write(state)
         outcome = _outcome(run, stop)

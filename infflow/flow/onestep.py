@@ -42,6 +42,10 @@ class Integrator(Protocol):
     """What the driver needs: one accepted step at a time."""
 
     @property
+    def t(self) -> float:
+        """Time of the last accepted point."""
+
+    @property
     def rejected(self) -> int | None:
         """Rejected steps so far; None where a library does not tell."""
 

@@ -50,7 +50,7 @@ class SciPySolver:
         self.problem = problem
         self.name = name
         self.evaluation = evaluation
-        self._z, self._t, self._step = z, 0.0, 0.0
+        self._z, self.t, self._step = z, 0.0, 0.0
         self._evaluated_at = z
         self._left_domain = False
         self._reached = 0.0  # latest time of an evaluation
@@ -81,15 +81,15 @@ class SciPySolver:
 
         bound = min(t_end, _FOREVER)
         options = {"rtol": max(self.problem.rtol, 3e-14), "atol": self.problem.atol, "jac": self._jacobian}
-        options |= {"first_step": min(self._first, bound - self._t), "max_step": self._max_step}
+        options |= {"first_step": min(self._first, bound - self.t), "max_step": self._max_step}
         try:
-            self._solver = getattr(scipy.integrate, self.name)(self._rhs, self._t, self._z, bound, **options)
+            self._solver = getattr(scipy.integrate, self.name)(self._rhs, self.t, self._z, bound, **options)
         except _UndefinedHessian:
             raise StepFailed(StopReason.SOLVER_FAILED, "the Hessian is not finite") from None
 
     def advance(self, t_end: float) -> Step:
         """One internal step; ``t_end`` is the same at every call."""
-        t0, fresh = self._t, self._solver is None
+        t0, fresh = self.t, self._solver is None
         if fresh:
             self._start(t_end)
         while (message := self._try_step()) is not None:
@@ -99,16 +99,16 @@ class SciPySolver:
                 raise self._failure(StopReason.SOLVER_FAILED, f": {self.name}: {message}")
             self._reached = t0
             self._start(t_end)
-        self._t, self._z = float(self._solver.t), np.array(self._solver.y)
-        if self._t - t0 <= 16 * np.finfo(float).eps * t0:
+        self.t, self._z = float(self._solver.t), np.array(self._solver.y)
+        if self.t - t0 <= 16 * np.finfo(float).eps * t0:
             raise self._failure(StopReason.STEP_UNDERFLOW)
-        self._step = self._t - t0
+        self._step = self.t - t0
         evaluation, exact = self.problem.accepted(self._z, self.evaluation, self._evaluated_at)
         if not is_finite(evaluation):
             raise self._failure(StopReason.NON_FINITE)
         self._left_domain = False
         solver = self._solver
-        return Step(t0, self._t, self._z, evaluation, lambda time: np.array(solver.dense_output()(time)), exact)
+        return Step(t0, self.t, self._z, evaluation, lambda time: np.array(solver.dense_output()(time)), exact)
 
     def _try_step(self) -> str | None:
         """Step; what went wrong, or None."""
@@ -123,16 +123,16 @@ class SciPySolver:
 
     def state(self) -> dict[str, Any]:
         """The last point only: a restart begins with a short step of low order."""
-        return {"t": self._t, "z": self._z, "step": self._step}
+        return {"t": self.t, "z": self._z, "step": self._step}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Start again at the last point."""
-        self._t, self._z, self._step = state["t"], state["z"], state["step"]
-        self._first, self._reached = 0.1 * self._step, self._t
+        self.t, self._z, self._step = state["t"], state["z"], state["step"]
+        self._first, self._reached = 0.1 * self._step, self.t
         self.evaluation, self._evaluated_at = self.problem.evaluate(self._z, 1), self._z
 
     def _failure(self, reason: StopReason, message: str = "") -> StepFailed:
         if self._left_domain:
             reason = StopReason.NON_FINITE
-        where = f"at t = {self._t:.6g}, |theta|_inf = {np.abs(self.problem.theta_of(self._z)).max():.4g}"
+        where = f"at t = {self.t:.6g}, |theta|_inf = {np.abs(self.problem.theta_of(self._z)).max():.4g}"
         return StepFailed(reason, f"{where}{message}. {self.problem.outside}".strip())
