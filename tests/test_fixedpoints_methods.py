@@ -18,7 +18,7 @@ from infflow.threads import one_thread
 
 def search(objective, x, name, free=None, options=None, **changes):
     x = np.asarray(x, dtype=float)
-    values = {"max_time": 20.0, "max_steps": 10**5, "min_loss": 2e-32, "min_gradient_norm": 1e-15, "patience": 10**6}
+    values = {"max_time": 600.0, "max_steps": 10**5, "min_loss": 2e-32, "min_gradient_norm": 1e-15, "patience": 10**6}
     free = np.ones(len(x), bool) if free is None else np.asarray(free)
     problem = FixedPointProblem(objective, x, free)
     checked = OPTIMIZERS[name].check_options(options)

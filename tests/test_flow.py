@@ -48,7 +48,7 @@ def each(pairs):
 
 
 def make_rules(**changes):
-    values = {"max_time": 60.0, "max_steps": 10**6, "min_loss": 2e-32, "min_gradient_norm": 1e-15, "patience": 10**6}
+    values = {"max_time": 600.0, "max_steps": 10**6, "min_loss": 2e-32, "min_gradient_norm": 1e-15, "patience": 10**6}
     return StopRules(**{**values, **changes})
 
 

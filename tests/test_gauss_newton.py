@@ -35,7 +35,7 @@ def student(width=6, samples=400, noise=0.0):
 
 
 def search(net, theta, max_steps=200, options=None, **rules):
-    limits = {"max_time": 30.0, "min_loss": 0.0, "min_gradient_norm": 0.0, "patience": 10**6, **rules}
+    limits = {"max_time": 600.0, "min_loss": 0.0, "min_gradient_norm": 0.0, "patience": 10**6, **rules}
     problem = FixedPointProblem(net, theta, np.ones(len(theta), bool))
     checked = OPTIMIZERS["gauss_newton"].check_options(options)
     return OPTIMIZERS["gauss_newton"].run(problem, theta, StopRules(max_steps=max_steps, **limits), **checked)
