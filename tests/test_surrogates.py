@@ -339,7 +339,7 @@ def test_polish_where_the_surrogate_loss_is_negative(tmp_path):
     theta = rng.normal(size=net.num_params)
     neti = inf.NetI(net, inf.Teacher(other, theta), method="surrogate", surrogates_dir=tmp_path)
     result = inf.train(neti, theta + 0.05 * rng.normal(size=len(theta)), polish="exact", progress=False)
-    assert result.trajectory.loss[-1] < 2e-32
+    assert abs(result.trajectory.loss[-1]) < 1e-14  # rounding of terms of order one, of either sign
     assert result.flow.stop_reason.name == "HANDOVER"
     assert result.converged
     assert result.loss < 1e-25
