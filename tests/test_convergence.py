@@ -178,7 +178,7 @@ def test_command_line(tmp_path):
         (["converge", "--seeds", "1"], 2, "seeds"),
         (["converge", "--n", "100"], 2, "two different"),
         (["converge", "--student", "many"], 2, "Invalid value"),
-        (["converge", "--input-dim", "0"], 2, "input_dim"),
+        (["converge", "--input-dim", "0"], 2, "--input-dim"),
         (["integral", "erf", "relu", "--u", "1.5"], 2, "u"),
         (["integral", "erf", "relu", "--method", "closd"], 2, "closed"),
         (["nonsense"], 2, "No such command"),
