@@ -20,11 +20,11 @@ from ..networks.teacher import Teacher
 from ..objective import Objective
 from ..training import train
 from . import linear_networks
+from .descent_panels import DIVISORS, PANELS, case
 from .euler_bound import cumulative, fundamental_bound, sample_curvature, theorem1_factor
 from .objectives import ModifiedLoss, Saddle, heavy_ball_descent, heavy_ball_flow
 from .study import Claim, StudyResult, StudySetting, markdown_table, run_grid
 
-DIVISORS = (1, 2, 5, 10, 20)
 _TIGHT: dict[str, Any] = {
     "rtol": 1e-10,
     "atol": 1e-12,
@@ -309,7 +309,7 @@ class DescentStudy(StudyResult):
         return [*claims, *self._linear(), self._proposition1(), *self._modified()]
 
     def _figure2(self) -> Claim:
-        found = {_case(row): float(row["from_smallest_step"].max() / row["moved"].max()) for row in self.follows}
+        found = {case(row): float(row["from_smallest_step"].max() / row["moved"].max()) for row in self.follows}
         return Claim(
             "Reducing the step size of descent changes its trajectory only slightly.",
             "blog, figure 2",
@@ -320,7 +320,7 @@ class DescentStudy(StudyResult):
 
     def _first_order(self) -> Claim:
         found = {
-            _case(row): float(-np.polyfit(np.log(DIVISORS), np.log(row["distance"].max(axis=1)), 1)[0])
+            case(row): float(-np.polyfit(np.log(DIVISORS), np.log(row["distance"].max(axis=1)), 1)[0])
             for row in self.follows
         }
         sentence = "The distance between descent and flow is proportional to the step size."
@@ -333,7 +333,7 @@ class DescentStudy(StudyResult):
         )
 
     def _bound(self) -> Claim:
-        found = {_case(row): float((row["distance"][:, 1:] / row["bound"][:, 1:]).max()) for row in self.follows}
+        found = {case(row): float((row["distance"][:, 1:] / row["bound"][:, 1:]).max()) for row in self.follows}
         sentence = "Descent stays within the bound of the Fundamental Lemma at all times and for all step sizes."
         note = "largest distance / bound; eigenvalues and the defect are sampled at five points of each segment between descent and flow"
         return Claim(sentence, "blog, theorem 1", found, max(found.values()) <= 1.0, note)
@@ -360,7 +360,7 @@ class DescentStudy(StudyResult):
 
     def _allowed(self) -> Claim:
         found = {
-            _case(row): dict(zip(("theorem 1", "lemma", "enough"), self.allowed_steps(row), strict=True))
+            case(row): dict(zip(("theorem 1", "lemma", "enough"), self.allowed_steps(row), strict=True))
             for row in self.follows
         }
         ratio = [row["enough"] / row["theorem 1"] for row in found.values()]
@@ -497,7 +497,7 @@ class DescentStudy(StudyResult):
             ),
             [
                 (
-                    _case(row),
+                    case(row),
                     row["negative_part"],
                     row["distance"][0].max() / row["moved"].max(),
                     *self.allowed_steps(row),
@@ -546,7 +546,7 @@ class DescentStudy(StudyResult):
     def numbers(self) -> dict[str, Any]:
         """Largest distances and orders."""
         return {
-            "distance": {_case(row): row["distance"].max(axis=1) for row in self.follows},
+            "distance": {case(row): row["distance"].max(axis=1) for row in self.follows},
             "orders": self._orders(),
             "steps": self.steps,
             "saddles": self.saddles,
@@ -562,75 +562,6 @@ class DescentStudy(StudyResult):
         with style():
             figure = Figure(figsize=(10.5, 6), layout="constrained")
             panels = figure.subplots(2, 3).ravel()
-            for draw, ax in zip(
-                (_losses, _distances, _figure2, _eigenvalues, _large_steps, _saddle), panels, strict=True
-            ):
+            for draw, ax in zip(PANELS, panels, strict=True):
                 draw(self, ax)
         return figure
-
-
-def _case(row: dict[str, Any]) -> str:
-    return f"{row['activation']}, {row['data']} data"
-
-
-def _losses(study: DescentStudy, ax: Any) -> None:
-    row = study.follows[0]
-    for divisor, loss in zip(DIVISORS, row["loss"], strict=True):
-        ax.semilogy(row["t"], loss, label=f"step {study.setting.step / divisor:g}")
-    ax.semilogy(row["t"], row["flow_loss"], "k:", label="flow")
-    ax.set(title=_case(row), xlabel="t", ylabel="loss")
-    ax.legend()
-
-
-def _distances(study: DescentStudy, ax: Any) -> None:
-    row = study.follows[0]
-    for k, divisor in enumerate(DIVISORS):
-        ax.semilogy(row["t"][1:], row["distance"][k][1:], color=f"C{k}", label=f"step {study.setting.step / divisor:g}")
-    ax.semilogy(row["t"][1:], row["bound"][-1][1:], "--", color=f"C{len(DIVISORS) - 1}", label="bound, smallest step")
-    ax.semilogy(row["t"][1:], row["theorem1"][-1][1:], ":", color=f"C{len(DIVISORS) - 1}", label="theorem 1")
-    ax.set(title=_case(row), xlabel="t", ylabel="distance of descent from flow")
-    ax.legend()
-
-
-def _figure2(study: DescentStudy, ax: Any) -> None:
-    for k, row in enumerate(study.follows):
-        ax.loglog(row["moved"][1:], row["from_smallest_step"][1:], color=f"C{k}", label=_case(row))
-    ax.set(
-        title=f"step {study.setting.step:g} against a twentieth of it",
-        xlabel="distance from the start",
-        ylabel="distance between the two",
-    )
-    ax.legend()
-
-
-def _eigenvalues(study: DescentStudy, ax: Any) -> None:
-    name = study.flows[-1]["network"]
-    for k, row in enumerate(row for row in study.flows if row["network"] == name):
-        ax.semilogx(row["t"][1:], row["lowest"][1:], color=f"C{k}", label=f"weights {row['scale']:g}")
-    ax.set(title=name, xlabel="t", ylabel="smallest eigenvalue")
-    ax.set_yscale("symlog", linthresh=0.1)
-    ax.legend()
-
-
-def _large_steps(study: DescentStudy, ax: Any) -> None:
-    h = [row["step"] for row in study.steps]
-    names = {
-        "plain": "descent, flow",
-        "modified": "descent, modified flow",
-        "ball_plain": "momentum, flow",
-        "ball": "momentum, heavy-ball flow",
-    }
-    for key, label in names.items():
-        ax.loglog(h, [row[key] for row in study.steps], "o-", label=label)
-    ax.set(title="large steps and momentum", xlabel="step", ylabel="largest distance")
-    ax.legend()
-
-
-def _saddle(study: DescentStudy, ax: Any) -> None:
-    for k, m in enumerate((1.0, 2.0)):
-        rows = [row for row in study.saddles if row["m"] == m]
-        t = np.array([row["t"] for row in rows])
-        ax.semilogy(t, [row["step"] for row in rows], "o", color=f"C{k}", label=f"m = {m:g}")
-        ax.semilogy(t, np.exp(-m * t) / (m**2 * t), "-", color=f"C{k}", lw=1)
-    ax.set(title="saddle: step for a distance of 1/2", xlabel="t", ylabel="largest step (lines: first order)")
-    ax.legend()
