@@ -45,7 +45,7 @@ def arguments(cov, mean, det=None):
 
 
 def jet(f, g, args, order=2):
-    return closed.pair_jets(TABLE, INDEX[f], INDEX[g], *args, order)[0]
+    return closed.pair_jets(TABLE, INDEX[f], INDEX[g], np.array(args), order)[0]
 
 
 def moment(f, g, args, p, q):
@@ -158,9 +158,9 @@ def test_many_pairs_at_once():
     C11, C12, C22 = (w1**2).sum(1), (w1 * w2).sum(1), (w2**2).sum(1)
     args = [C11, C12, C22, *b, C11 * C22 - C12**2]
     out = np.full((n, 21), np.nan)
-    assert closed.pair_jets(TABLE, f, g, *args, 2, out) is out
+    assert closed.pair_jets(TABLE, f, g, np.array(args), 2, out) is out
     for k in range(n):
-        one = closed.pair_jets(TABLE, f[k : k + 1], g[k : k + 1], *(a[k : k + 1] for a in args), 2)[0]
+        one = closed.pair_jets(TABLE, f[k : k + 1], g[k : k + 1], np.array(args)[:, k : k + 1], 2)[0]
         np.testing.assert_array_equal(out[k], one)
 
 
@@ -171,7 +171,9 @@ def test_arcsine_and_arccosine_kernels():
     args = [r1**2 * one, r1 * r2 * u, r2**2 * one, zero, zero, (r1 * r2) ** 2 * (1 - u) * (1 + u)]
 
     def phi(f, g):
-        return closed.pair_jets(TABLE, np.repeat(INDEX[f], u.size), np.repeat(INDEX[g], u.size), *args, 0)[:, 0]
+        return closed.pair_jets(TABLE, np.repeat(INDEX[f], u.size), np.repeat(INDEX[g], u.size), np.array(args), 0)[
+            :, 0
+        ]
 
     erf = 2 / np.pi * np.arcsin(r1 * r2 * u / np.sqrt((1 + r1**2) * (1 + r2**2)))
     np.testing.assert_allclose(phi("erf", "erf"), erf, rtol=1e-14, atol=1e-16)

@@ -34,7 +34,7 @@ RAMP_HESSIANS = json.loads((Path(__file__).parent / "data" / "ramp_hessian_refer
 
 def jet(f, g, C11, C12, C22, b1=0.0, b2=0.0, det=0.0, order=2):
     args = [np.array([float(v)]) for v in (C11, C12, C22, b1, b2, det)]
-    values = closed.pair_jets(TABLE, np.array([NAMES.index(f)]), np.array([NAMES.index(g)]), *args, order)[0]
+    values = closed.pair_jets(TABLE, np.array([NAMES.index(f)]), np.array([NAMES.index(g)]), np.array(args), order)[0]
     return dict(zip(jets.COLUMNS, values, strict=False))
 
 

@@ -93,7 +93,7 @@ def test_jets_are_moments_in_the_frame(f, g):
     point = (0.9, 1.3, 0.4, 0.3, -0.5)
     args = arguments(*point)
     table = closed.AtomTable([resolve(f), resolve(g)])
-    values = closed.pair_jets(table, INDEX, INDEX + 1, *args, 2)[0]
+    values = closed.pair_jets(table, INDEX, INDEX + 1, np.array(args), 2)[0]
     c1, c2 = args[1][0] / args[0][0], args[1][0] / args[2][0]
     I = {(p, q): moment(f, g, point, p, q) for p, q in ORDERS}
     expected = [
@@ -109,7 +109,9 @@ def test_jets_are_moments_in_the_frame(f, g):
     ]
     np.testing.assert_allclose(values, expected, rtol=1e-13, atol=1e-15)
     for order, size in enumerate(jets.SIZES):
-        np.testing.assert_array_equal(closed.pair_jets(table, INDEX, INDEX + 1, *args, order)[0], values[:size])
+        np.testing.assert_array_equal(
+            closed.pair_jets(table, INDEX, INDEX + 1, np.array(args), order)[0], values[:size]
+        )
 
 
 def test_single_moments():
@@ -137,7 +139,7 @@ def test_small_weights_keep_their_digits():
 def test_overflow_is_not_silent():
     assert np.isnan(moment("exp", "exp", (40.0, 1.0, 0.5, 0, 0), 0, 0))
     table = closed.AtomTable([resolve("exp")])
-    assert np.isinf(closed.pair_jets(table, INDEX, INDEX, *arguments(40.0, 40.0, 0.5, 0, 0), 0)[0, 0])
+    assert np.isinf(closed.pair_jets(table, INDEX, INDEX, np.array(arguments(40.0, 40.0, 0.5, 0, 0)), 0)[0, 0])
 
 
 def test_which_pairs_are_closed():

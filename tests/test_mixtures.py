@@ -96,12 +96,14 @@ def test_equals_sum_over_pairs_of_atoms(f, g):
     table = closed.AtomTable([*parts1, *parts2, resolve(f), resolve(g)])
     i, j = (k.ravel() for k in np.indices((len(parts1), len(parts2))))
     wide = [np.tile(a, i.size) for a in args]
-    twin = closed.pair_jets(table, np.repeat(i, n), np.repeat(j + len(parts1), n), *wide, 2).reshape(i.size, n, 21)
+    twin = closed.pair_jets(table, np.repeat(i, n), np.repeat(j + len(parts1), n), np.array(wide), 2).reshape(
+        i.size, n, 21
+    )
     last = np.full(n, len(parts1) + len(parts2))
     for first, second, exchange in ((last, last + 1, False), (last + 1, last, True)):
         swapped = [args[k] for k in (2, 1, 0, 4, 3, 5)] if exchange else args
         for order, size in enumerate(jets.SIZES):
-            fast = closed.pair_jets(table, first, second, *swapped, order)
+            fast = closed.pair_jets(table, first, second, np.array(swapped), order)
             expected = twin.sum(0)[:, list(jets.EXCHANGE)] if exchange else twin.sum(0)
             terms = np.abs(twin).sum(0)[:, list(jets.EXCHANGE)] if exchange else np.abs(twin).sum(0)
             # by plain derivatives: those of the frame lose a factor r^2

@@ -92,6 +92,7 @@ class AtomTable:
         self.rows = np.array([row + [0.0] * (longest - len(row)) for row in packed]).reshape(len(packed), longest)
         self.widths = self.rows[:, 1].astype(np.int64)
         self.kinked = np.array([any(atom.width == 0.0 for atom in a.atoms) for a in activations], dtype=bool)
+        self.only_atoms = bool(self.widths.max(initial=0) < MANY_WIDTHS) and not self.waves.any()
 
     def mixtures(self, f: Index, g: Index, C11: Array, C22: Array) -> Index:
         """Which of the pairs are for ``mixture_kernels``."""
@@ -148,12 +149,7 @@ def pair_jets(
     table: AtomTable,
     f: Index,
     g: Index,
-    C11: Array,
-    C12: Array,
-    C22: Array,
-    b1: Array,
-    b2: Array,
-    det: Array,
+    pairs: Array,
     order: int,
     out: Array | None = None,
 ) -> Array:
@@ -164,10 +160,9 @@ def pair_jets(
     table : AtomTable
     f, g : (n,) int64 arrays
         Numbers of the activations in the table.
-    C11, C12, C22, b1, b2 : (n,) arrays
-        Covariances and means of the two Gaussian arguments.
-    det : (n,) array
-        ``C11 C22 - C12^2``, accurate also where it is small.
+    pairs : (6, n) array
+        Covariances C11, C12, C22 and means b1, b2 of the two Gaussian arguments, and ``det = C11 C22 - C12^2``, accurate
+        also where it is small.
     order : {0, 1, 2}
     out : (n, 1 | 6 | 21) array, optional
 
@@ -178,27 +173,26 @@ def pair_jets(
     """
     if out is None:
         out = np.empty((f.shape[0], SIZES[order]))
-    args: Any = (f, g, C11, C12, C22, b1, b2, det)
-    parts = _parts(table, args)
+    parts = _parts(table, f, g, pairs[0], pairs[2])
     if parts is None:
-        _kernels.pair_jets_loop(table.rows, *args, order, out)
+        _kernels.pair_jets_loop(table.rows, f, g, np.ascontiguousarray(pairs), order, out)
         return out
     for part, kind in parts:
-        picked: Any = tuple(np.ascontiguousarray(x[part]) for x in args)
+        picked = pairs[:, part]
         jets = np.empty((len(part), SIZES[order]))
         if kind == "atoms":
-            _kernels.pair_jets_loop(table.rows, *picked, order, jets)
+            _kernels.pair_jets_loop(table.rows, f[part], g[part], np.ascontiguousarray(picked), order, jets)
         else:
-            _kernels.jets_from_slots(_slots(kind, table, picked, False, order), *picked[2:5], picked[7], order, jets)
+            slots = _slots(kind, table, (f[part], g[part], *np.ascontiguousarray(picked)), False, order)
+            _kernels.jets_from_slots(slots, picked, order, jets)
         out[part] = jets
     return out
 
 
-def _parts(table: AtomTable, args: Any) -> list[tuple[Index, str]] | None:
+def _parts(table: AtomTable, f: Index, g: Index, C11: Array, C22: Array) -> list[tuple[Index, str]] | None:
     """Rows of mixtures, of pairs with waves and of other pairs; None if there are only the last."""
-    if table.widths.max(initial=0) < MANY_WIDTHS and not table.waves.any():
+    if table.only_atoms:
         return None
-    f, g, C11, _, C22 = args[:5]
     mixtures = table.mixtures(f, g, C11, C22)
     waves = np.flatnonzero(table.waves[f] | table.waves[g])
     others = np.setdiff1d(np.arange(f.size), np.concatenate([mixtures, waves]), assume_unique=True)
@@ -240,7 +234,7 @@ def pair_moments(
     """``E[f^(p)(h1) g^(q)(h2)]`` of n pairs, p + q <= 4; infinite ones are ``inf``; arguments as in :func:`pair_jets`."""
     out = np.empty(f.shape[0])
     args: Any = (f, g, C11, C12, C22, b1, b2, det)
-    parts = _parts(table, args)
+    parts = _parts(table, f, g, C11, C22)
     if parts is None:
         _kernels.pair_moments_loop(table.rows, *args, p, q, out)
         return out

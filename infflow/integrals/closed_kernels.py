@@ -352,27 +352,27 @@ def work_rows(table):
 
 
 @_kernel
-def pair_jets_loop(table, f, g, C11, C12, C22, b1, b2, det, order, out):
-    """Jets of n pairs into ``out`` of shape (n, 1 | 6 | 21)."""
+def pair_jets_loop(table, f, g, pairs, order, out):
+    """Jets of n pairs with the arguments C11, C12, C22, b1, b2, det (6, n) into ``out`` of shape (n, 1 | 6 | 21)."""
     work, slots, scratch = work_rows(table), np.empty(SLOTS[2]), np.empty(SLOTS[2])
     plain = order < 0  # False; as a literal it would make numba compile everything once more
     for n in range(f.size):
-        c1, c2 = jets.slope(C12[n], C11[n]), jets.slope(C12[n], C22[n])
-        infinite = pair_slots(
-            slots, order, table, f[n], g[n], C11[n], C12[n], C22[n], b1[n], b2[n], det[n], c1, c2, plain, work, scratch
-        )
-        regular = C11[n] > jets.SMALLEST_VARIANCE and C22[n] > jets.SMALLEST_VARIANCE
-        sine2 = det[n] / C11[n] / C22[n] if regular else 1.0
+        C11, C12, C22, b1, b2, det = pairs[0, n], pairs[1, n], pairs[2, n], pairs[3, n], pairs[4, n], pairs[5, n]
+        c1, c2 = jets.slope(C12, C11), jets.slope(C12, C22)
+        infinite = pair_slots(slots, order, table, f[n], g[n], C11, C12, C22, b1, b2, det, c1, c2, plain, work, scratch)
+        regular = C11 > jets.SMALLEST_VARIANCE and C22 > jets.SMALLEST_VARIANCE
+        sine2 = det / C11 / C22 if regular else 1.0
         _write_jet(out, n, order, slots, infinite, c1, c2, sine2)
 
 
 @_kernel
-def jets_from_slots(slots, C11, C12, C22, det, order, out):
-    """Jets of n pairs from their finite slots."""
-    for n in range(C11.size):
-        c1, c2 = jets.slope(C12[n], C11[n]), jets.slope(C12[n], C22[n])
-        regular = C11[n] > jets.SMALLEST_VARIANCE and C22[n] > jets.SMALLEST_VARIANCE
-        _write_jet(out, n, order, slots[n], 0, c1, c2, det[n] / C11[n] / C22[n] if regular else 1.0)
+def jets_from_slots(slots, pairs, order, out):
+    """Jets of n pairs from their finite slots; ``pairs`` (6, n) as above."""
+    for n in range(pairs.shape[1]):
+        C11, C12, C22, det = pairs[0, n], pairs[1, n], pairs[2, n], pairs[5, n]
+        c1, c2 = jets.slope(C12, C11), jets.slope(C12, C22)
+        regular = C11 > jets.SMALLEST_VARIANCE and C22 > jets.SMALLEST_VARIANCE
+        _write_jet(out, n, order, slots[n], 0, c1, c2, det / C11 / C22 if regular else 1.0)
 
 
 @_kernel

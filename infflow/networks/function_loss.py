@@ -82,16 +82,15 @@ class FunctionLoss(PopulationLoss):
         value += square - terms.sum() - constant.sum()
         return float(value), float(scale + square + np.abs(terms).sum() + np.abs(constant).sum())
 
-    def gradient(self, state: FunctionState) -> tuple[Array, Array, Array]:  # type: ignore[override]
-        """Derivatives with respect to W, b and B with the output bias in the last row."""
-        grad_W, grad_b, grad_B = super().gradient(state.base)
+    def gradient(self, state: FunctionState, hidden_bias: bool, output_bias: bool) -> Array:  # type: ignore[override]
+        """Gradient in the order W, b (if wanted), output weights output by output, output bias (if wanted)."""
         first = np.einsum("io,iod->id", state.base.B[: self.K], state.cross.first)
-        grad_B[: self.K] -= 2.0 * state.cross.value
-        grad_B[self.K] -= 2.0 * self.integrals.mean
-        return grad_W - 2.0 * first[:, :-1], grad_b - 2.0 * first[:, -1], grad_B
+        cross = [first[:, :-1].ravel(), *([first[:, -1]] if hidden_bias else []), state.cross.value.T.ravel()]
+        cross += [self.integrals.mean] if output_bias else []
+        return super().gradient(state.base, hidden_bias, output_bias) - 2.0 * np.concatenate(cross)
 
     def hessian(self, state: FunctionState, hidden_bias: bool, output_bias: bool) -> Array:  # type: ignore[override]
-        """Hessian in the order W, b (if wanted), output weights output by output, output bias (if wanted)."""
+        """Hessian in the order of :meth:`gradient`."""
         H = super().hessian(state.base, hidden_bias, output_bias)
         K, O, m = state.cross.value.shape[0], state.cross.value.shape[1], state.second.shape[1]
         D = m - 1
@@ -106,11 +105,12 @@ class FunctionLoss(PopulationLoss):
                 H[own, row] = H[row, own]
         return H
 
-    def product(self, state: FunctionState, direction: Units) -> tuple[Array, Array, Array]:  # type: ignore[override]
-        """Hessian times one direction, in the form of :meth:`gradient`."""
-        out_W, out_b, out_B = super().product(state.base, direction)
+    def product(self, state: FunctionState, direction: Units) -> Array:  # type: ignore[override]
+        """Hessian times one direction, in the order of :meth:`gradient` with all biases."""
         V = np.column_stack([direction.W, direction.b])
         with np.errstate(invalid="ignore"):
             moved = np.einsum("ide,ie->id", state.second, V) + np.einsum("io,iod->id", direction.B, state.cross.first)
-        out_B[: self.K] -= 2.0 * np.einsum("iod,id->io", state.cross.first, V)
-        return out_W - 2.0 * moved[:, :-1], out_b - 2.0 * moved[:, -1], out_B
+        outputs = np.einsum("iod,id->oi", state.cross.first, V)
+        constant = np.zeros(len(self.integrals.mean))
+        cross = np.concatenate([moved[:, :-1].ravel(), moved[:, -1], outputs.ravel(), constant])
+        return super().product(state.base, direction) - 2.0 * cross

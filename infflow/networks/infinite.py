@@ -77,8 +77,7 @@ class PopulationLoss:
         self._b = np.zeros(n)
         self._b[K + 1 :] = units.b
         self._B = np.zeros((n, units.B.shape[1]))
-        self._B[K + 1 :] = -units.B
-        self._c = units.c
+        self._B[K], self._B[K + 1 :] = -units.c, -units.B
         self._norms = np.einsum("jd,jd->j", self._W, self._W)
         self._teacher_mean, self._teacher_square = self._teacher_terms()
 
@@ -117,39 +116,43 @@ class PopulationLoss:
         K = self.K
         W, b, B, norms = self._W.copy(), self._b.copy(), self._B.copy(), self._norms.copy()
         W[:K], b[:K], B[:K] = student.W, student.b, student.B
-        B[K] = student.c - self._c
+        B[K] += student.c
         gram = W[:K] @ W.T
-        norms[:K] = np.diagonal(gram)
+        norms[:K] = gram.diagonal()
         args = np.empty((6, len(self._i)))
         kernels.pair_arguments(W, b, gram, norms, args)
         return W, B, gram, norms, Arguments(args, norms, b)
 
     def value(self, state: State) -> tuple[float, float]:
         """The loss, and the sum of the absolute terms that it is the sum of."""
-        value, scale = kernels.value_sum(state.S, state.jets)
-        c = state.B[self.K]
-        value += self._teacher_square + c @ c + 2.0 * (c @ self._teacher_mean)
-        return float(value), float(scale + self._teacher_square + c @ c)
+        found: tuple[float, float] = kernels.value(
+            state.S, state.B, state.jets, self._teacher_mean, self._teacher_square
+        )
+        return found
 
-    def gradient(self, state: State) -> tuple[Array, Array, Array]:
-        """Derivatives with respect to W ``(K, D)``, b ``(K,)`` and B ``(K + 1, O)``, the last row the constant's."""
-        K, O = self.K, state.B.shape[1]
-        coef, grad_b, grad_B = np.empty((K, self.n)), np.empty(K), np.empty((K + 1, O))
-        kernels.gradient_sums(state.S, state.B, state.jets, coef, grad_b, grad_B)
-        grad_B[K] += 2.0 * (state.B[K] + self._teacher_mean)
-        return coef @ state.W, grad_b, grad_B
+    def _size(self, hidden_bias: bool, output_bias: bool) -> int:
+        """Number of entries of a gradient."""
+        D, O = self._W.shape[1], self._B.shape[1]
+        return self.K * (D + hidden_bias + O) + O * output_bias
+
+    def gradient(self, state: State, hidden_bias: bool, output_bias: bool) -> Array:
+        """Gradient in the order W, b (if wanted), output weights output by output, output bias (if wanted)."""
+        coef, gradient = np.empty((self.K, self.n)), np.empty(self._size(hidden_bias, output_bias))
+        kernels.gradient(state.S, state.B, state.jets, self._teacher_mean, hidden_bias, output_bias, coef, gradient)
+        K, D = self.K, state.W.shape[1]
+        np.dot(coef, state.W, out=gradient[: K * D].reshape(K, D))
+        return gradient
 
     def hessian(self, state: State, hidden_bias: bool, output_bias: bool) -> Array:
-        """Hessian in the order W, b (if wanted), output weights output by output, output bias (if wanted)."""
-        K, D, O = self.K, state.W.shape[1], state.B.shape[1]
-        P = K * D + K * hidden_bias + O * K + O * output_bias
+        """Hessian in the order of :meth:`gradient`."""
+        P = self._size(hidden_bias, output_bias)
         H = np.empty((P, P))
-        kernels.hessian(state.W, state.B, state.S, state.gram, state.norms, state.jets, hidden_bias, output_bias, H)
+        kernels.hessian(*state, hidden_bias, output_bias, H)
         return H
 
-    def product(self, state: State, direction: Units) -> tuple[Array, Array, Array]:
-        """Hessian times one direction, in the form of :meth:`gradient`."""
+    def product(self, state: State, direction: Units) -> Array:
+        """Hessian times one direction, in the order of :meth:`gradient` with all biases."""
         V_B = np.vstack([direction.B, direction.c])
-        out = np.empty_like(direction.W), np.empty_like(direction.b), np.empty_like(V_B)
-        kernels.hessian_product(*state, direction.W, direction.b, V_B, *out)
-        return out
+        W, b, B = np.empty_like(direction.W), np.empty_like(direction.b), np.empty_like(V_B)
+        kernels.hessian_product(*state, direction.W, direction.b, V_B, W, b, B)
+        return np.concatenate([W.ravel(), b, B[:-1].T.ravel(), B[-1]])

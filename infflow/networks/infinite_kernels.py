@@ -66,14 +66,14 @@ def perpendicular_part(wi, wj, cii, cij, a):
     return squared
 
 
-@njit(cache=True, error_model="numpy")
-def determinant(wi, wj, cii, cij, cjj, work):
-    """Gram determinant cii cjj - cij^2, accurate also for nearly parallel neurons, 0 for parallel ones."""
+@njit(forceinline=True, error_model="numpy")
+def determinant(W1, i, W2, j, cii, cij, cjj, work):
+    """Gram determinant cii cjj - cij^2 of two rows, accurate also for nearly parallel ones, 0 for parallel ones."""
     product = cii * cjj
     plain = product - cij * cij
     if plain > _OBLIQUE * product:
         return plain
-    squared = perpendicular_part(wi, wj, cii, cij, work)
+    squared = perpendicular_part(W1[i], W2[j], cii, cij, work)
     if squared <= _PARALLEL * _PARALLEL * cjj:
         return 0.0
     return cii * squared
@@ -92,7 +92,7 @@ def pair_arguments(W, b, gram, norms, out):
             out[2, r] = norms[j]
             out[3, r] = b[i]
             out[4, r] = b[j]
-            out[5, r] = 0.0 if j == i else determinant(W[i], W[j], norms[i], gram[i, j], norms[j], work)
+            out[5, r] = 0.0 if j == i else determinant(W, i, W, j, norms[i], gram[i, j], norms[j], work)
             r += 1
 
 
@@ -112,8 +112,8 @@ def spread(rows, full):
 
 
 @njit(cache=True)
-def value_sum(S, jets):
-    """The part of the loss that depends on the students, and the sum of its absolute terms."""
+def value(S, B, jets, teacher_mean, teacher_square):
+    """The loss, and the sum of the absolute terms that it is the sum of."""
     K, n = jets.shape[0], jets.shape[1]
     value = 0.0
     scale = 0.0
@@ -124,33 +124,46 @@ def value_sum(S, jets):
                 term *= 2.0
             value += term
             scale += abs(term)
-    return value, scale
+    square = 0.0
+    product = 0.0
+    for o in range(B.shape[1]):
+        square += B[K, o] * B[K, o]
+        product += B[K, o] * teacher_mean[o]
+    return value + (teacher_square + square + 2.0 * product), scale + teacher_square + square
 
 
 @njit(cache=True)
-def gradient_sums(S, B, jets, coef, grad_b, grad_B):
-    """First derivatives up to the products with W.
+def gradient(S, B, jets, teacher_mean, hidden_bias, output_bias, coef, out):
+    """First derivatives but those with respect to W, in the order and with the flags of :func:`hessian`.
 
-    ``coef`` (K, n) receives the coefficients of the gradient with respect to w_i on the rows of W,
-    ``grad_b`` (K,) and ``grad_B`` (K + 1, O) are complete but for the constant neuron's own terms.
+    ``coef`` (K, n) receives the coefficients of the gradient with respect to w_i on the rows of W.
     """
     K, n = jets.shape[0], jets.shape[1]
     O = B.shape[1]
-    grad_B[:] = 0.0
+    oc = out.size - (O if output_bias else 0)
+    oA = oc - O * K
+    ob = oA - (K if hidden_bias else 0)
     for i in range(K):
         own = 0.0
         gb = 0.0
+        for o in range(O):
+            out[oA + o * K + i] = 0.0
         for j in range(n):
             s = 2.0 * S[i, j]
             own += s * jets[i, j, J20]
             coef[i, j] = s * jets[i, j, J11]
             gb += s * jets[i, j, J10]
             for o in range(O):
-                grad_B[i, o] += 2.0 * B[j, o] * jets[i, j, J00]
+                out[oA + o * K + i] += 2.0 * B[j, o] * jets[i, j, J00]
         coef[i, i] += own
-        grad_b[i] = gb
+        if hidden_bias:
+            out[ob + i] = gb
+    if output_bias:
         for o in range(O):
-            grad_B[K, o] += 2.0 * B[i, o] * jets[i, K, J00]
+            total = 0.0
+            for i in range(K):
+                total += 2.0 * B[i, o] * jets[i, K, J00]
+            out[oc + o] = total + 2.0 * (B[K, o] + teacher_mean[o])
 
 
 @njit(cache=True, fastmath={"contract"}, error_model="numpy")
@@ -488,4 +501,4 @@ def cross_arguments(W1, b1, W2, b2, out):
             out[2, r] = cjj
             out[3, r] = b1[i]
             out[4, r] = b2[j]
-            out[5, r] = determinant(W1[i], W2[j], cii, cij, cjj, work)
+            out[5, r] = determinant(W1, i, W2, j, cii, cij, cjj, work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from threading import Lock
 from typing import Any
@@ -130,7 +131,7 @@ class NetI:
             and isinstance(teacher, Teacher)
             and realizable.is_covered([*student.layers[0].activations, *teacher.net.layers[0].activations])
         )
-        self._memo: tuple[Array, int, list[State]] | None = None
+        self._memo: tuple[bytes, int, list[State]] | None = None
         self._lock = Lock()
 
     # ------------------------------------------------------------------------------------------------- properties
@@ -201,16 +202,10 @@ class NetI:
         value = self._value(theta, states) + self._noise
         gradient = hessian = None
         if order >= 1:
-            gradient = np.zeros(self.num_params)
-            for part, state in zip(self._components, states, strict=True):
-                gradient += part.weight * part.gradient(state)
+            gradient = self._sum(_MappedLoss.gradient, states)
         if order == 2:
-            hessian = self._components[0].hessian(states[0])
-            if len(states) > 1:
-                hessian *= self._components[0].weight
-            for part, state in zip(self._components[1:], states[1:], strict=True):
-                hessian += part.weight * part.hessian(state)
-            if np.isfinite(value) and not np.isfinite(hessian).all():
+            hessian = self._sum(_MappedLoss.hessian, states)
+            if math.isfinite(value) and not np.isfinite(hessian).all():
                 raise SingularMomentError(_singular_message(self._components[0].loss, states))
         if self.regularization.active:
             value += self.regularization.value(theta)
@@ -290,23 +285,35 @@ class NetI:
 
         return overlaps
 
+    def _sum(self, derivative: Callable[[_MappedLoss, State], Array], states: list[State]) -> Array:
+        """Gradient or Hessian, from those of the components."""
+        total = derivative(self._components[0], states[0])
+        if len(states) > 1:
+            total *= self._components[0].weight
+        for part, state in zip(self._components[1:], states[1:], strict=True):
+            total += part.weight * derivative(part, state)
+        return total
+
     def _states(self, theta: Array, order: int) -> list[State]:
         """Jets of all components; those of the last theta are kept, since Krylov solvers ask for many products there."""
+        key = theta.tobytes()
         with self._lock:  # evaluators keep expansions and searches from call to call
-            if self._memo is not None and self._memo[1] >= order and np.array_equal(self._memo[0], theta):
+            if self._memo is not None and self._memo[1] >= order and self._memo[0] == key:
                 return self._memo[2]
             units = self.student_units(theta)
             states = [part.loss.state(part.to_component(units), order) for part in self._components]
-            self._memo = (theta.copy(), order, states)
+            self._memo = (key, order, states)
             return states
 
     def _value(self, theta: Array, states: list[State]) -> float:
         """The loss without noise and regularisation; without cancellation next to a realizable solution."""
-        parts = [part.loss.value(state) for part, state in zip(self._components, states, strict=True)]
-        value = sum(part.weight * v for part, (v, _) in zip(self._components, parts, strict=True))
-        scale = sum(part.weight * s for part, (_, s) in zip(self._components, parts, strict=True))
-        if value > _CANCELLED * scale or not np.isfinite(value) or self.method == "surrogate":
-            return float(value)  # that of a surrogate may be negative, by as much as it errs
+        value = scale = 0.0
+        for part, state in zip(self._components, states, strict=True):
+            own, terms = part.loss.value(state)
+            value += part.weight * own
+            scale += part.weight * terms
+        if value > _CANCELLED * scale or not math.isfinite(value) or self.method == "surrogate":
+            return value  # that of a surrogate may be negative, by as much as it errs
         if isinstance(self.teacher, Teacher):
             f, g = self.student.layers[0].activations, self.teacher.net.layers[0].activations
             matching = realizable.match(self.student_units(theta), self.teacher_units, list(f), list(g))
@@ -452,7 +459,9 @@ class _MappedLoss:
 
     def gradient(self, state: State) -> Array:
         """Gradient ``(P,)`` with respect to the student's parameters."""
-        return self._pull(*self.loss.gradient(state))
+        if self._plain:
+            return self.loss.gradient(state, self._hidden_bias, self._output_bias)
+        return self._pull(self.loss.gradient(state, True, True))
 
     def product(self, state: State, v: Array) -> Array:
         """Hessian times a direction ``(P,)``."""
@@ -464,47 +473,28 @@ class _MappedLoss:
             self._factors[1] * VB.T,
             np.zeros(O) if vc is None else vc,
         )
-        return self._pull(*self.loss.product(state, self.to_component(direction)))
+        return self._pull(self.loss.product(state, self.to_component(direction)))
 
     def hessian(self, state: State) -> Array:
         """Hessian ``(P, P)`` with respect to the student's parameters."""
         if self._plain:
             return self.loss.hessian(state, self._hidden_bias, self._output_bias)
         full = self.loss.hessian(state, True, True)
-        half = self._pull_columns(full)
-        hessian = self._pull_columns(np.ascontiguousarray(half.T))
+        half = self._pull(full)
+        hessian = self._pull(np.ascontiguousarray(half.T))
         return (hessian + hessian.T) / 2  # the two products round differently
 
-    def _pull(self, grad_W: Array, grad_b: Array, grad_B: Array) -> Array:
-        """Gradient with respect to theta from one with respect to W, b, B in the coordinates of z."""
-        if self._root is not None:
-            grad_W = grad_W @ self._root.T
-        if self._mean is not None:
-            grad_W = grad_W + np.outer(grad_b, self._mean)
-        parts = [self._factors[0] * grad_W.ravel()]
-        if self._hidden_bias:
-            parts.append(grad_b)
-        parts.append(self._factors[1] * grad_B[:-1].T.ravel())
-        if self._output_bias:
-            parts.append(grad_B[-1])
-        return np.concatenate(parts)
-
-    def _pull_columns(self, G: Array) -> Array:
-        """:meth:`_pull` of every column of ``G``, whose rows are in the order of the kernel with all biases."""
+    def _pull(self, G: Array) -> Array:
+        """Gradients with respect to theta from those of the loss with all biases, along the last axis of ``G``."""
         K, D, O = self._layout.blocks[0].width, self._layout.input_dim, self._layout.blocks[1].width
-        m = G.shape[1]
-        W, b = G[: K * D].reshape(K, D, m), G[K * D : K * D + K]
+        W, b, A, c = np.split(G, [K * D, K * D + K, K * D + K + O * K], axis=-1)
         if self._root is not None:
-            W = self._root @ W
-        if self._mean is not None:
-            W = W + self._mean[:, None] * b[:, None, :]
-        parts = [self._factors[0] * W.reshape(K * D, m)]
-        if self._hidden_bias:
-            parts.append(b)
-        parts.append(self._factors[1] * G[K * D + K : K * D + K + O * K])
-        if self._output_bias:
-            parts.append(G[K * D + K + O * K :])
-        return np.concatenate(parts)
+            assert self._mean is not None  # a component has both or neither
+            rows = np.concatenate([W.reshape(*b.shape, D), b[..., None]], axis=-1).reshape(-1, D + 1)
+            W = (rows @ np.vstack([self._root.T, self._mean])).reshape(W.shape)
+        parts = [self._factors[0] * W, *([b] if self._hidden_bias else [])]
+        parts += [self._factors[1] * A, *([c] if self._output_bias else [])]
+        return np.concatenate(parts, axis=-1)
 
 
 def _teacher_units(teacher: Teacher | FunctionTeacher) -> Units:

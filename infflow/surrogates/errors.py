@@ -174,9 +174,8 @@ def network_errors(form: SurrogateForm, activation: Activation, n: int, rng: np.
         for method in methods:
             loss = PopulationLoss([activation] * STUDENTS, [activation] * TEACHERS, teacher, method, 1e-10)
             state = loss.state(student, 2)
-            grad_W, _, grad_B = loss.gradient(state)
-            hessian = loss.hessian(state, False, False)
-            results.append((loss.value(state)[0], np.append(grad_W.ravel(), grad_B[:-1].ravel()), hessian))
+            gradient, hessian = loss.gradient(state, False, False), loss.hessian(state, False, False)
+            results.append((loss.value(state)[0], gradient, hessian))
         found.append([np.linalg.norm(a - b) for a, b in zip(*results, strict=True)])
     return np.array(found).reshape(n, 3)
 
