@@ -63,12 +63,12 @@ def train(
     theta0 : (P,) array
         Start.
     solver : str
-        Stiff, with exact Hessians: ``rodas5p``, ``rodas3``, ``exprb`` (exponential), ``kencarp58``, ``trbdf2``, ``cvode_bdf``
-        (``solver_options={"linear_solver": "dense"}``, ``"gmres"`` with Hessian-vector products only, or ``"switch"`` from these to
+        Stiff, with exact Hessians: ``gear`` (BDF made for symmetric Jacobians), ``rodas5p``, ``rodas3``, ``exprb`` (exponential),
+        ``kencarp58``, ``trbdf2``, ``cvode_bdf`` (``solver_options={"linear_solver": "dense"}``, ``"gmres"`` with Hessian-vector products only, or ``"switch"`` from these to
         dense Hessians), ``lsoda``, ``radau``,
         ``bdf``; explicit: ``tsit5``, ``dopri5``, ``rk4`` (``solver_options={"step": h}`` fixes the step); discrete: ``gd``,
-        ``adam``. ``"auto"`` takes ``cvode_bdf``: up to 400 parameters with dense Hessians, up to 2000 with GMRES until that needs many
-        products (``"switch"``), above with GMRES, as measured (docs/solvers.md); ``rodas5p`` has smaller errors at the same tolerances.
+        ``adam``. ``"auto"`` takes ``gear`` up to 400 parameters, ``cvode_bdf`` above: up to 2000 with GMRES until that needs many
+        products (``"switch"``), beyond with GMRES, as measured (docs/solvers.md); ``rodas5p`` has smaller errors at the same tolerances.
     t_end : float
         Time at which the flow ends. With infinity, and an optimizer to follow, the flow also ends when its last step
         and the rest of its path (the Newton step of the quadratic model, if that has no negative
@@ -82,7 +82,7 @@ def train(
         For ``gd`` and ``adam``, where time is t = k step_size.
     solver_options : dict, optional
         Options of the solver: ``step``, ``first_step``, ``max_step`` (one-step methods; ``lsoda``, ``radau`` and ``bdf``
-        without ``step``); ``linear_solver``, ``krylov_dim``, ``max_order``, ``first_step``, ``max_step`` (``cvode_bdf``);
+        without ``step``); ``max_order``, ``first_step``, ``max_step`` (``gear``, ``cvode_bdf``); ``linear_solver``, ``krylov_dim`` (``cvode_bdf``);
         ``seed`` (``gd``, ``adam``); ``beta1``, ``beta2``, ``epsilon`` (``adam``).
     num_trajectory : int
         Number of points kept along the flow, spaced logarithmically in t; the first is t = 0, the last the end. On the way, up to
@@ -118,7 +118,7 @@ def train(
         those on all samples, evaluated after every epoch, and the stopping rules wait for that; a minibatch counts as one gradient.
     checkpoint : str or path-like, optional
         A file (``.npz``) that is replaced atomically every ten seconds and when the flow ends, and from which a later call
-        with the same arguments goes on. With the one-step solvers and the discrete ones the resumed run takes the same steps as
+        with the same arguments goes on. With the one-step solvers, ``gear`` and the discrete ones the resumed run takes the same steps as
         one that was never stopped, bit for bit on the same machine; ``cvode_bdf``, ``lsoda``, ``radau`` and ``bdf`` cannot
         give out their history and start again at the last point, so that the path agrees within the tolerances.
         Limits (times, steps, losses) may be changed between calls. A search that was stopped goes on from its last point.
@@ -126,7 +126,7 @@ def train(
         Show a progress bar on a terminal.
     callback : callable, optional
         Called with an :class:`infflow.stopping.Progress` after every accepted step; a true value stops the run. Loss and gradient
-        norm are those of its ``theta`` (with minibatches of the last epoch); ``cvode_bdf``, ``lsoda`` and ``bdf`` need one more
+        norm are those of its ``theta`` (with minibatches of the last epoch); ``gear``, ``cvode_bdf``, ``lsoda`` and ``bdf`` need one more
         gradient per step for it, which they save without a callback (and with ``patience`` beyond ``max_steps_flow``).
 
     Returns
@@ -283,7 +283,7 @@ def _check_step_size(name: str, discrete: bool, step_size: Any) -> dict[str, flo
     if not discrete:
         if step_size is None:
             return {}
-        hint = " Fix the step with solver_options={'step': h}." if name != "cvode_bdf" else ""
+        hint = " Fix the step with solver_options={'step': h}." if "step" in SOLVERS[name].options else ""
         raise InvalidValueError(f"step_size is for gd and adam; solver {name!r} chooses its steps itself.{hint}")
     if step_size is None:
         raise InvalidValueError(f"solver {name!r} needs a step_size, e.g. step_size=0.01.")

@@ -21,6 +21,7 @@ EXACT = {
     "exprb": {},
     "kencarp58": {},
     "tsit5": {},
+    "gear": {},
     "adam": {"step_size": 0.02},
     "batches": {"solver": "adam", "step_size": 0.02, "batch_size": 7},
 }
@@ -73,7 +74,9 @@ def test_a_killed_run_goes_on_to_the_same_trajectory(tmp_path):
         np.testing.assert_array_equal(resumed.trajectory.t, whole.trajectory.t)
         if name in EXACT:
             np.testing.assert_array_equal(resumed.trajectory.theta, whole.trajectory.theta)
-            assert {**resumed.flow.to_dict(), "wall_time": 0} == {**whole.flow.to_dict(), "wall_time": 0}
+            # where losses belong to points nearby, the callback that kills asks for those at the 12 points
+            more = {"gradients": whole.flow.gradients + 12} if name == "gear" else {}
+            assert {**resumed.flow.to_dict(), "wall_time": 0} == {**whole.flow.to_dict(), "wall_time": 0, **more}
             assert resumed.loss == whole.loss and (resumed.theta == whole.theta).all()
         else:  # a restart at low order: equal within a multiple of the tolerances
             np.testing.assert_allclose(resumed.trajectory.theta, whole.trajectory.theta, atol=1e-3)
@@ -127,7 +130,7 @@ def test_a_search_without_a_flow_is_saved_too(tmp_path):
     assert flow.flow.steps == 5
 
 
-@pytest.mark.parametrize("name", ["rodas5p", "cvode_bdf"])
+@pytest.mark.parametrize("name", ["rodas5p", "gear", "cvode_bdf"])
 def test_ctrl_c_writes_the_last_point(tmp_path, name):
     net, start = problem_of(name)
 
@@ -143,8 +146,8 @@ def test_ctrl_c_writes_the_last_point(tmp_path, name):
     assert again.flow.stop_reason is StopReason.T_END
     assert np.array_equal(again.trajectory.t, whole.trajectory.t)
     # cvode_bdf starts again with a short step: both paths have errors of the tolerances, 1e-6
-    np.testing.assert_allclose(again.theta_flow, whole.theta_flow, atol=0 if name == "rodas5p" else 2e-5, rtol=0)
-    assert name != "rodas5p" or again.flow.steps == whole.flow.steps
+    np.testing.assert_allclose(again.theta_flow, whole.theta_flow, atol=0 if name in EXACT else 2e-5, rtol=0)
+    assert name not in EXACT or again.flow.steps == whole.flow.steps
 
 
 def test_limits_may_be_raised_and_a_finished_flow_is_not_repeated(tmp_path):

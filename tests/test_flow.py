@@ -11,9 +11,10 @@ from analytic_objectives import Function, Quadratic, TanhNetwork, Wrapped, raise
 from scipy.integrate import solve_ivp
 
 from infflow.errors import DivergedError, InvalidValueError, SolverWarning
-from infflow.flow import SOLVERS, FlowSettings, cvode, factorization, integrate, recording
+from infflow.flow import SOLVERS, FlowSettings, cvode, factorization, gear, gear_kernels, integrate, recording
 from infflow.flow.factorization import factorize_shifted
 from infflow.flow.methods import automatic_solver
+from infflow.flow.norm_kernels import largest, weighted_rms_reference
 from infflow.flow.phi_kernels import phi_functions, phi_functions_reference
 from infflow.flow.step_kernels import solve_cholesky
 from infflow.objective import Evaluation
@@ -31,6 +32,7 @@ ADAPTIVE = [
     ("rk4", {}),
     ("tsit5", {}),
     ("dopri5", {}),
+    ("gear", {}),
     ("cvode_bdf", {"linear_solver": "dense"}),
     ("cvode_bdf", {"linear_solver": "gmres"}),
     ("cvode_bdf", {"linear_solver": "switch"}),
@@ -87,9 +89,9 @@ def measured_order(steps, errors):
 
 
 ORDERED = [
-    m.name for m in SOLVERS.values() if m.order and m.family not in ("CVODE", "SciPy")
+    m.name for m in SOLVERS.values() if m.order and m.family not in ("Gear", "CVODE", "SciPy")
 ]  # these have no fixed step
-MULTISTEP = ("cvode_bdf", "lsoda", "bdf")
+MULTISTEP = ("gear", "cvode_bdf", "lsoda", "bdf")
 
 
 @pytest.mark.parametrize("name", ORDERED)
@@ -109,7 +111,7 @@ def test_order_of_convergence(name, network):
 
 
 @pytest.mark.parametrize("name", [m.name for m in SOLVERS.values() if m.order and m.name not in ORDERED])
-def test_order_of_libraries_that_choose_their_steps(name, network):
+def test_order_of_methods_that_choose_their_steps(name, network):
     net, reference = network
     times = np.arange(0.25, 4.1, 0.25)
     ends = [run(net, net.start, name, t_end=4.0, t_eval=times, rtol=tol, atol=tol) for tol in (1e-5, 1e-6, 1e-7, 1e-8)]
@@ -182,6 +184,76 @@ def test_kencarp58_reuses_factorisations_and_counts():
     net = TanhNetwork()
     s = run(net, net.start, "kencarp58", t_end=50.0).statistics
     assert s.hessians <= s.factorizations <= s.steps + s.rejected
+
+
+@pytest.mark.parametrize("order", range(1, 6))
+def test_gear_formulas(order):
+    """Against the backward differentiation formula sum_m nabla^m y / m = h f, from its definition."""
+    formula = gear._FORMULAS[order]
+    powers = np.arange(order + 1)
+    for i in range(1, order + 1):  # a new point changes the polynomial, but not at the old points
+        assert abs(np.float_power(-i, powers) @ formula.shape) < 1e-13
+    assert formula.shape[0] == 1.0 and formula.lead == formula.shape[1]
+    np.testing.assert_allclose(formula.lead, sum(1 / m for m in range(1, order + 1)), rtol=1e-15)
+    # y = (t/h)^(order+1): what the formula misses is h^(order+1) y^(order+1)/(order+1), the prediction all of it
+    points = np.float_power(-np.arange(order + 2), order + 1)
+    nabla = [sum((-1) ** i * math.comb(m, i) * points[i] for i in range(m + 1)) for m in range(order + 2)]
+    missing = sum(nabla[m] / m for m in range(1, order + 1))  # the derivative at 0 is 0
+    np.testing.assert_allclose(-missing / nabla[order + 1], formula.error, rtol=1e-13)
+
+
+def test_gear_moves_and_rescales_a_polynomial():
+    rng = np.random.default_rng(0)
+    history, shape, error = rng.normal(size=(6, 3)), rng.normal(size=6), rng.normal(size=3)
+    for order in range(1, 6):
+        ahead, corrected = np.zeros_like(history), np.zeros_like(history)
+        gear_kernels.predict(history, order, ahead)
+        twin = [sum(math.comb(i, j) * history[i] for i in range(j, order + 1)) for j in range(order + 1)]
+        np.testing.assert_allclose(ahead[: order + 1], twin, rtol=1e-13, atol=1e-13)
+        gear_kernels.correct(ahead, order, shape, error, corrected)
+        twin = ahead[: order + 1] + np.outer(shape, error)[: order + 1]
+        np.testing.assert_allclose(corrected[: order + 1], twin, rtol=1e-15)
+        gear_kernels.rescale(corrected, order, 0.7)
+        np.testing.assert_allclose(corrected[: order + 1], 0.7 ** np.arange(order + 1)[:, None] * twin, rtol=1e-14)
+
+
+def test_gear_kernels_agree_with_their_twins():
+    rng = np.random.default_rng(0)
+    ahead, point, gradient, change = rng.normal(size=(6, 4)), *rng.normal(size=(3, 4))
+    atol, rtol, shift, h = np.full(4, 1e-3), 1e-2, 3.0, 0.2
+    twin = shift * (ahead[0] - point) - ahead[1] / h - gradient
+    np.testing.assert_allclose(gear_kernels.newton_residual(ahead, point, gradient, shift, h), twin, rtol=1e-14)
+    new, size = gear_kernels.moved(point, change, 0.8, atol, rtol)
+    np.testing.assert_allclose(new, point + 0.8 * change, rtol=1e-15)
+    np.testing.assert_allclose(size, weighted_rms_reference(0.8 * change, new, new, atol, rtol), rtol=1e-14)
+    found, size = gear_kernels.difference(point, ahead, atol, rtol)
+    np.testing.assert_allclose(found, point - ahead[0], rtol=1e-15)
+    np.testing.assert_allclose(size, weighted_rms_reference(found, point, ahead[0], atol, rtol), rtol=1e-14)
+
+
+@pytest.mark.parametrize("x", [[], [0.5, -2.0, 1.0], [1.0, math.nan, 3.0], [math.nan, 1.0], [1.0, -math.inf]])
+def test_largest_is_that_of_numpy(x):
+    assert np.array_equal(largest(np.array(x)), np.abs(x).max(initial=0.0), equal_nan=True)
+
+
+@pytest.mark.parametrize("order", range(1, 6))
+def test_gear_has_the_order_that_it_is_limited_to(order, network):
+    net, reference = network
+    times = np.arange(0.25, 4.1, 0.25)
+    given = {"options": {"max_order": order}, "t_end": 4.0, "t_eval": times}
+    tolerances = (1e-4, 1e-5, 1e-6, 1e-7)
+    ends = [run(net, net.start, "gear", rtol=tolerance, atol=tolerance, **given) for tolerance in tolerances]
+    errors = [np.abs(end.trajectory.theta - reference(times).T).max() for end in ends]
+    # against the mean step; higher ones come out above, as the orders on the way to the highest grow with the accuracy
+    measured = measured_order([1 / end.statistics.steps for end in ends], errors)
+    assert order - 0.5 < measured < (order + 1.5 if order < 4 else math.inf)
+
+
+def test_gear_reuses_hessians_and_factorisations_and_counts():
+    net = TanhNetwork()
+    s = run(net, net.start, "gear", t_end=1e3, rtol=1e-8, atol=1e-8).statistics
+    assert s.hessians <= s.factorizations < s.steps / 4
+    assert s.steps < s.gradients < 1.3 * s.steps
 
 
 def test_exprb_is_exact_on_a_quadratic_and_inside_its_steps():
@@ -453,14 +525,14 @@ def test_stop_rules(name, options, network, changes, reason):
     assert end.best_loss == net.evaluate(end.best_theta, 0).value <= end.loss
 
 
-LIBRARIES = [(n, o) for n, o in ADAPTIVE if SOLVERS[n].family in ("CVODE", "SciPy")]
+NEARBY = [(n, o) for n, o in ADAPTIVE if SOLVERS[n].family in ("Gear", "CVODE", "SciPy")]
 
 
 @pytest.fixture(scope="module")
 def all_losses(network):
-    """Accepted points of a run at loose tolerances and the losses there, for every library."""
+    """Accepted points of a run at loose tolerances and the losses there, for methods that do not evaluate at these."""
     found = {}
-    for name, options in LIBRARIES:
+    for name, options in NEARBY:
         points = []
         rules = make_rules(callback=lambda now, points=points: points.append(now), exact=True)
         run(network[0], network[0].start, name, options, rules=rules, t_end=300.0, rtol=1e-2, atol=1e-2)
@@ -468,8 +540,8 @@ def all_losses(network):
     return found
 
 
-@each(LIBRARIES)
-def test_libraries_report_the_losses_of_the_points_they_accept(name, options, network, all_losses):
+@each(NEARBY)
+def test_methods_report_the_losses_of_the_points_they_accept(name, options, network, all_losses):
     net, _ = network
     points = all_losses[identify(options) + name]
     for now in points:
@@ -684,7 +756,7 @@ def test_observables_and_lambda_min(network):
 
 
 def test_automatic_choice():
-    assert automatic_solver(10) == ("cvode_bdf", {"linear_solver": "dense"})
+    assert automatic_solver(10) == ("gear", {})
     assert automatic_solver(1000) == ("cvode_bdf", {"linear_solver": "switch"})
     assert automatic_solver(10_000) == ("cvode_bdf", {"linear_solver": "gmres"})
 

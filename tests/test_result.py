@@ -182,7 +182,7 @@ def test_write_json(tmp_path):
 
 def test_repr_tells_the_story(result):
     text = repr(result)
-    for part in (f"loss {result.loss:.6g}", "cvode_bdf", "newton", result.status.message, "t = 20"):
+    for part in (f"loss {result.loss:.6g}", "gear", "newton", result.status.message, "t = 20"):
         assert part in text
 
 

@@ -25,7 +25,7 @@ def network():
 
 def test_defaults_end_at_a_fixed_point(network):
     result = train(network, network.start)
-    assert result.converged and result.flow.method == "cvode_bdf" and result.newton.method == "newton"
+    assert result.converged and result.flow.method == "gear" and result.newton.method == "newton"
     assert result.flow.stop_reason is StopReason.HANDOVER
     value, gradient, hessian = network.evaluate(result.theta, 2)
     assert result.loss == value and result.gradient_norm == np.abs(gradient).max() < 1e-14

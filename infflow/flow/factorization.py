@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from scipy.linalg.blas import dtrsv
 from scipy.linalg.lapack import dpotrf, dpotrs, dsytrf, dsytrf_lwork, dsytrs
 
 from .._validation import Array
@@ -41,8 +42,10 @@ def factorize_shifted(hessian: Array, shift: float) -> Factors | None:
     shifted.ravel(order="K")[:: len(shifted) + 1] += shift
     factor, info = dpotrf(shifted, lower=1, clean=0)
     if info == 0:
-        upper = factor.T if len(factor) <= _SMALL else None
-        return Factors(lambda b: dpotrs(factor, b, lower=1)[0].ravel(), upper)
+        if len(factor) <= _SMALL:
+            return Factors(lambda b: dpotrs(factor, b, lower=1)[0].ravel(), factor.T)
+        # for one right-hand side two to three times faster than dpotrs, which is made for many
+        return Factors(lambda b: dtrsv(factor, dtrsv(factor, b, lower=1), lower=1, trans=1, overwrite_x=1))
     work, _ = dsytrf_lwork(len(shifted), lower=1)
     factor, pivots, info = dsytrf(shifted, lower=1, lwork=int(work), overwrite_a=1)
     if info != 0:

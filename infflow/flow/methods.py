@@ -17,6 +17,7 @@ from .descent import Adam, GradientDescent
 from .esdirk import ImplicitFamily
 from .explicit import ExplicitFamily
 from .exponential import DENSE_ORDER, ERROR_ORDER, ORDER, ExponentialFamily
+from .gear import MAX_ORDER, GearBdf
 from .onestep import Integrator, build_one_step
 from .problem import FlowEvaluation, FlowProblem
 from .rosenbrock import RosenbrockFamily
@@ -47,6 +48,11 @@ CVODE_OPTIONS: Mapping[str, Check] = {
     "first_step": _positive,
     "max_step": _positive,
 }
+GEAR_OPTIONS: Mapping[str, Check] = {
+    "max_order": lambda name, value: as_integer(name, value, minimum=1, maximum=MAX_ORDER),
+    "first_step": _positive,
+    "max_step": _positive,
+}
 DESCENT_OPTIONS: Mapping[str, Check] = {"seed": lambda name, value: as_integer(name, value, minimum=0)}
 ADAM_OPTIONS: Mapping[str, Check] = {**DESCENT_OPTIONS, "beta1": _beta, "beta2": _beta, "epsilon": _positive}
 
@@ -60,13 +66,13 @@ class Method:
     name, family : str
         Name in ``train(solver=...)``; the stepper it uses.
     order : int
-        Order of convergence with a fixed step (for ``cvode_bdf``, ``bdf`` and ``lsoda`` the highest order of their BDF; 0: Adam does not
-        approximate the flow).
+        Order of convergence with a fixed step (for ``gear``, ``cvode_bdf``, ``bdf`` and ``lsoda`` the highest order of their BDF; 0: Adam does
+        not approximate the flow).
     dense_order : int
         Interpolated points are accurate to the (dense_order + 1)-th power of the step.
     adaptive, implicit, needs_hessian : bool
-        Step-size control; linear systems to solve; a Hessian with every step (``cvode_bdf`` asks for one now and
-        then where its linear solver is dense, never with GMRES).
+        Step-size control; linear systems to solve; a Hessian with every step (``gear`` asks for one now and then, ``cvode_bdf`` too where
+        its linear solver is dense, never with GMRES).
     discrete : bool
         Whether it takes ``step_size``.
     options : mapping
@@ -144,6 +150,10 @@ def _cvode_bdf(problem: FlowProblem, z: Array, start: FlowEvaluation, options: d
     return CvodeBdf(problem, z, start, **options)
 
 
+def _gear(problem: FlowProblem, z: Array, start: FlowEvaluation, options: dict[str, Any]) -> Integrator:
+    return GearBdf(problem, z, start, **options)
+
+
 def _descent(kind: type[GradientDescent]) -> Build:
     def build(problem: FlowProblem, z: Array, start: FlowEvaluation, options: dict[str, Any]) -> Integrator:
         rest = dict(options)
@@ -165,6 +175,7 @@ _METHODS = (
     Method("tsit5", "explicit Runge-Kutta", 5, 4, _explicit(TSIT5), STEP_OPTIONS, "Tsitouras, Comput. Math. Appl. 62, 770 (2011)"),
     Method("dopri5", "explicit Runge-Kutta", 5, 4, _explicit(DOPRI5), STEP_OPTIONS, "Dormand and Prince, J. Comp. Appl. Math. 6, 19 (1980)"),
     Method("cvode_bdf", "CVODE", 5, 5, _cvode_bdf, CVODE_OPTIONS, "Hindmarsh et al., ACM TOMS 31, 363 (2005)", implicit=True),
+    Method("gear", "Gear", 5, 5, _gear, GEAR_OPTIONS, "Gear 1971, chapter 9; Radhakrishnan and Hindmarsh, UCRL-ID-113855 (1993)", implicit=True),
     Method("lsoda", "SciPy", 5, 5, _scipy("LSODA"), SCIPY_OPTIONS, "Petzold, SIAM J. Sci. Stat. Comput. 4, 136 (1983)", implicit=True),
     Method("radau", "SciPy", 5, 3, _scipy("Radau"), SCIPY_OPTIONS, "Hairer and Wanner II, section IV.8", implicit=True),
     Method("bdf", "SciPy", 5, 5, _scipy("BDF"), SCIPY_OPTIONS, "Shampine and Reichelt, SIAM J. Sci. Comput. 18, 1 (1997)", implicit=True),
@@ -176,7 +187,7 @@ SOLVERS: dict[str, Method] = {method.name: method for method in _METHODS}
 
 #: what ``solver="auto"`` takes: up to so many free parameters this solver with these options, as measured (docs/solvers.md)
 AUTOMATIC: tuple[tuple[float, str, Mapping[str, Any]], ...] = (
-    (400, "cvode_bdf", {"linear_solver": "dense"}),
+    (400, "gear", {}),
     (2000, "cvode_bdf", {"linear_solver": "switch"}),
     (math.inf, "cvode_bdf", {"linear_solver": "gmres"}),
 )

@@ -18,6 +18,19 @@ def weighted_rms(error: Array, z0: Array, z1: Array, atol: Array, rtol: float) -
     return np.sqrt(total / len(error))
 
 
+@njit(cache=True)
+def largest(x: Array) -> float:
+    """Largest absolute value in ``x`` (n,); NaN where there is one."""
+    found = 0.0
+    for i in range(len(x)):
+        size = abs(x[i])
+        if not size <= found:
+            if np.isnan(size):
+                return size
+            found = size
+    return found
+
+
 def weighted_rms_reference(error: Array, z0: Array, z1: Array, atol: Array, rtol: float) -> float:
     """The readable twin of :func:`weighted_rms`."""
     return float(np.sqrt(np.mean((error / (atol + rtol * np.maximum(abs(z0), abs(z1)))) ** 2)))

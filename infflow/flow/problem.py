@@ -16,7 +16,7 @@ import numpy as np
 from .._validation import Array
 from ..errors import DivergedError, SingularMomentError
 from ..objective import Objective
-from .norm_kernels import weighted_rms
+from .norm_kernels import largest, weighted_rms
 
 #: a loss is carried over to a point nearby where it changes by at most this part. Measured on networks, it is then off by
 #: 5e-5 of itself at tolerances of 1e-6, by 4e-3 at most at 1e-2 (without this rule by 1e-4 and 1.6, near minima by 1e3)
@@ -120,7 +120,7 @@ class FlowProblem:
     def accepted(self, z: Array, evaluation: FlowEvaluation, at: Array) -> tuple[FlowEvaluation, bool]:
         """Loss and gradient at an accepted point from an evaluation nearby, and whether they are exact.
 
-        Multistep libraries evaluate at the last iterates of Newton's method, and accept the point after them. The loss falls by
+        Multistep methods evaluate at the last iterates of Newton's method, and accept the point after them. The loss falls by
         half of what the gradient says (all of it on a line, half at the minimum of a parabola), which is taken where it is at most
         a thousandth of the loss. Otherwise, and where :attr:`wants_exact`, the accepted point is evaluated.
         """
@@ -163,7 +163,7 @@ class FlowProblem:
 
     def gradient_norm(self, gradient: Array) -> float:
         """Infinity norm of the gradient in theta, from the gradient in z."""
-        return float(np.abs(gradient if self._plain else gradient / self.scale).max())
+        return largest(gradient if self._plain else gradient / self.scale)
 
     def error_norm(self, error: Array, z0: Array, z1: Array) -> float:
         """Root mean square of error_i / (atol + rtol max(|z0_i|, |z1_i|)) in theta; all (n,)."""
