@@ -11,7 +11,7 @@ from analytic_objectives import Quadratic, TanhNetwork, quartic
 from test_flow import LeastSquares
 
 from infflow.errors import StorageError
-from infflow.flow import checkpoint
+from infflow.flow import checkpoint, switching
 from infflow.stopping import StopReason
 from infflow.storage import load_archive, save_archive
 from infflow.training import train
@@ -26,7 +26,12 @@ EXACT = {
     "batches": {"solver": "adam", "step_size": 0.02, "batch_size": 7},
 }
 SEARCH = {"solver": "rodas5p", "max_steps_flow": 30, "optimizer": "newton"}
-WITHIN_TOLERANCES = {"cvode_bdf": {}, "bdf": {}, "lsoda": {}}
+WITHIN_TOLERANCES = {
+    "cvode_bdf": {},
+    "switch": {"solver": "cvode_bdf", "solver_options": {"linear_solver": "switch"}},
+    "bdf": {},
+    "lsoda": {},
+}
 
 
 def problem_of(name):
@@ -128,6 +133,20 @@ def test_a_search_without_a_flow_is_saved_too(tmp_path):
     assert (seen[1].theta == part.theta).all()
     flow = train(net, net.start, checkpoint=tmp_path / "run", max_steps_flow=5, max_steps_newton=0)
     assert flow.flow.steps == 5
+
+
+@pytest.mark.parametrize("max_order", [2, 5])
+def test_a_run_that_had_switched_to_gear_goes_on_with_it(tmp_path, monkeypatch, max_order):
+    monkeypatch.setattr(switching, "_WATCHED", 5)
+    monkeypatch.setattr(switching, "_PRODUCTS", 0)
+    net = TanhNetwork()
+    options = {"linear_solver": "switch", "max_order": max_order}
+    call = {"solver": "cvode_bdf", "solver_options": options, "t_end": 20.0, "max_steps_newton": 0}
+    part = train(net, net.start, checkpoint=tmp_path / "run", max_steps_flow=15, **call)
+    assert part.flow.hessians > 0 and part.flow.hvps > 0
+    resumed, whole = train(net, net.start, checkpoint=tmp_path / "run", **call), train(net, net.start, **call)
+    np.testing.assert_array_equal(resumed.trajectory.theta, whole.trajectory.theta)
+    assert resumed.flow.steps == whole.flow.steps
 
 
 @pytest.mark.parametrize("name", ["rodas5p", "gear", "cvode_bdf"])

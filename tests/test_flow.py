@@ -11,7 +11,16 @@ from analytic_objectives import Function, Quadratic, TanhNetwork, Wrapped, raise
 from scipy.integrate import solve_ivp
 
 from infflow.errors import DivergedError, InvalidValueError, SolverWarning
-from infflow.flow import SOLVERS, FlowSettings, cvode, factorization, gear, gear_kernels, integrate, recording
+from infflow.flow import (
+    SOLVERS,
+    FlowSettings,
+    factorization,
+    gear,
+    gear_kernels,
+    integrate,
+    recording,
+    switching,
+)
 from infflow.flow.factorization import factorize_shifted
 from infflow.flow.methods import automatic_solver
 from infflow.flow.norm_kernels import largest, weighted_rms_reference
@@ -761,17 +770,17 @@ def test_automatic_choice():
     assert automatic_solver(10_000) == ("cvode_bdf", {"linear_solver": "gmres"})
 
 
-def test_switch_goes_on_with_dense_hessians_where_gmres_takes_many_products(network, monkeypatch):
+def test_switch_goes_on_with_gear_where_gmres_takes_many_products(network, monkeypatch):
     net, exact = network
     given = {"t_end": 4.0, "t_eval": np.array([1.0, 2.0, 4.0]), "rtol": 1e-8, "atol": 1e-8}
-    monkeypatch.setattr(cvode, "_WATCHED", 30)
-    monkeypatch.setattr(cvode, "_PRODUCTS", 1000)
+    monkeypatch.setattr(switching, "_WATCHED", 30)
+    monkeypatch.setattr(switching, "_PRODUCTS", 1000)
     before = run(net, net.start, "cvode_bdf", {"linear_solver": "switch"}, **given)
     assert before.statistics.hessians == 0 and before.statistics.hvps > 100
-    monkeypatch.setattr(cvode, "_PRODUCTS", 1)
+    monkeypatch.setattr(switching, "_PRODUCTS", 1)
     after = run(net, net.start, "cvode_bdf", {"linear_solver": "switch"}, **given)
     assert after.statistics.hessians > 0 and 0 < after.statistics.hvps < before.statistics.hvps
-    assert after.statistics.factorizations == after.statistics.hessians
+    assert before.statistics.factorizations == 0 < after.statistics.hessians <= after.statistics.factorizations
     for end in (before, after):  # errors of BDF are some ten times the tolerance
         np.testing.assert_allclose(end.trajectory.theta, exact(given["t_eval"]).T, atol=1e-6, rtol=0)
 

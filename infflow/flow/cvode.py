@@ -20,9 +20,7 @@ from .problem import FlowEvaluation, FlowProblem
 
 #: above this number of parameters LAPACK's LU is faster than the unblocked one of SUNDIALS
 _LAPACK_ABOVE = 100
-#: "switch" goes on with dense Hessians when so many steps took more than so many Hessian-vector products each
-_WATCHED, _PRODUCTS = 50, 8
-LINEAR_SOLVERS = ("dense", "gmres", "switch")
+LINEAR_SOLVERS = ("dense", "gmres")
 
 
 @contextmanager
@@ -62,8 +60,7 @@ class CvodeBdf:
     """Variable-order BDF (orders 1 to 5) with modified Newton iterations.
 
     With ``linear_solver="dense"`` CVODE gets the exact Jacobian -H, with ``"gmres"`` Hessian-vector
-    products only. ``"switch"`` begins with these and, when GMRES takes more than 8 of them per step (over 50 steps), starts again
-    from there with dense Hessians. CVODE does not evaluate at the points that it accepts; see :meth:`FlowProblem.accepted`.
+    products only. CVODE does not evaluate at the points that it accepts; see :meth:`FlowProblem.accepted`.
 
     Parameters
     ----------
@@ -71,7 +68,7 @@ class CvodeBdf:
         The flow.
     z, evaluation : (n,) array, FlowEvaluation
         Start, with value and gradient.
-    linear_solver : {"dense", "gmres", "switch"}
+    linear_solver : {"dense", "gmres"}
         How the linear systems are solved.
     krylov_dim : int
         Dimension of the Krylov space of GMRES.
@@ -107,7 +104,6 @@ class CvodeBdf:
             np.empty(0),
             None,
         )  # a point, and the Hessian there as a function of a vector
-        self._steps = self._products = 0  # with GMRES: since the last look, and products before it
         self._first = first_step or initial_step(problem, z, evaluation.gradient, 1, None)
         self._options = (krylov_dim, max_order, max_step)
         self._last = self._first
@@ -187,8 +183,6 @@ class CvodeBdf:
 
     def advance(self, t_end: float) -> Step:
         """One internal step of CVODE."""
-        if self._linear_solver == "switch":
-            self._consider()
         t0 = self.t
         found = self._one_step(t_end)
         if found.t == t0 and self._looked_back:  # after dense output CVODE first returns the point it had reached
@@ -207,17 +201,6 @@ class CvodeBdf:
             raise self._failure(StopReason.NON_FINITE)
         self._left_domain = False
         return Step(t0, self.t, self.z, evaluation, self._interpolate, exact)
-
-    def _consider(self) -> None:
-        """Start again with dense Hessians where GMRES needs many products."""
-        self._steps += 1
-        if self._steps < _WATCHED:
-            return
-        if self.problem.hvps - self._products > _PRODUCTS * self._steps:
-            self._linear_solver = "dense"
-            self._first = 0.01 * self._last
-            self._start()
-        self._steps, self._products = 0, self.problem.hvps
 
     def _one_step(self, t_end: float) -> Any:
         # the target only gives the direction

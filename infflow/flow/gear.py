@@ -24,11 +24,10 @@ MAX_ORDER = 5
 #: a factorisation is used while the step size differs by at most this part from its own
 _SAME_STEP = 0.3
 #: a Hessian is used for so many steps when there is something to factorise anyway, and for so many at most. Where Newton's method fails
-#: with a Hessian of some age, later ones are not used that long; this limit grows by so much with every Hessian that reaches it
-_YOUNG, _OLD, _AGING = 20, 50, 1.02
-#: it is also renewed when the Newton iterations beyond one per step have come to be more than so many, and one more per so many parameters,
-#: since its factorisation costs the more gradients the more parameters there are
-_EXTRA, _PER_EXTRA = 1, 100
+#: with a Hessian of some age, later ones are not used that long; this limit grows with every Hessian that reaches it. It is also renewed
+#: when the Newton iterations beyond one per step have become many. Both are milder the more gradients a Hessian and its factorisation cost:
+#: one for every so many parameters, more or less
+_YOUNG, _OLD, _DEAR = 20, 50, 100
 #: Newton iterations end when their remaining error is this part of the error that a step may have, or there is no hope for that
 _NEWTON_PART, _MOST_ITERATIONS = 0.05, 4
 #: expected rate of convergence with a new factorisation, and how much of the last rate is believed to be left
@@ -73,6 +72,8 @@ class GearBdf:
         Highest order of the formulas.
     first_step, max_step : float
         0 for a choice of its own; no limit by default.
+    t : float
+        Time at the start.
     """
 
     def __init__(
@@ -83,9 +84,10 @@ class GearBdf:
         max_order: int = MAX_ORDER,
         first_step: float = 0.0,
         max_step: float = math.inf,
+        t: float = 0.0,
     ) -> None:
         self.problem = problem
-        self.t = 0.0
+        self.t = t
         self.rejected = self.factorizations = 0
         self._max_order, self._max_step = max_order, max_step
         self.order = 1
@@ -103,7 +105,8 @@ class GearBdf:
         self._shift = math.nan
         self._hessian_age = self._extra = 0
         self._age_limit = float(_OLD)
-        self._allowed_extra = _EXTRA + problem.size // _PER_EXTRA
+        dear = problem.size / _DEAR
+        self._allowed_extra, self._aging = 1.0 + dear, 1.02 + 0.06 * dear
         self._rate = _FIRST_RATE
         self._left_domain = False
 
@@ -186,7 +189,7 @@ class GearBdf:
             evaluation = self.problem.evaluate(self._ahead[0].copy(), 2)
             self._hessian, self._hessian_age, self._extra = evaluation.hessian, 0, 0
             if aged:
-                self._age_limit = min(_AGING * self._age_limit, _OLD)
+                self._age_limit = min(self._aging * self._age_limit, _OLD)
         self._factors = None
         assert self._hessian is not None
         if np.isfinite(self._hessian).all():

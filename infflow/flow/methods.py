@@ -22,6 +22,7 @@ from .onestep import Integrator, build_one_step
 from .problem import FlowEvaluation, FlowProblem
 from .rosenbrock import RosenbrockFamily
 from .scipy_solvers import SciPySolver
+from .switching import SwitchingBdf
 from .tableaus import ExplicitTableau, ImplicitTableau, RosenbrockTableau
 
 Check = Callable[[str, Any], Any]
@@ -42,7 +43,7 @@ def _beta(name: str, value: Any) -> float:
 STEP_OPTIONS: Mapping[str, Check] = {"step": _positive, "first_step": _positive, "max_step": _positive}
 SCIPY_OPTIONS: Mapping[str, Check] = {"first_step": _positive, "max_step": _positive}
 CVODE_OPTIONS: Mapping[str, Check] = {
-    "linear_solver": lambda name, value: as_choice(name, value, LINEAR_SOLVERS),
+    "linear_solver": lambda name, value: as_choice(name, value, (*LINEAR_SOLVERS, "switch")),
     "krylov_dim": lambda name, value: as_integer(name, value, minimum=1),
     "max_order": lambda name, value: as_integer(name, value, minimum=1, maximum=5),
     "first_step": _positive,
@@ -147,6 +148,8 @@ def _scipy(name: str) -> Build:
 
 
 def _cvode_bdf(problem: FlowProblem, z: Array, start: FlowEvaluation, options: dict[str, Any]) -> Integrator:
+    if options.get("linear_solver") == "switch":
+        return SwitchingBdf(problem, z, start, **{key: options[key] for key in options if key != "linear_solver"})
     return CvodeBdf(problem, z, start, **options)
 
 
