@@ -136,12 +136,12 @@ def _add_atom_means(weight, k, shift, b, V, last, out, row):
 
 
 @_kernel
-def _atoms(out, order, table, a, n1, shift1, b, n2, shift2, C11, C12, C22, b1, b2, det, plain, scratch):
-    """Add the atoms of one width of f times those of one width of g, at places a, b of the table; returns the infinite slots.
+def _atoms(out, order, a, b, shift1, shift2, C11, C12, C22, b1, b2, det, plain, scratch):
+    """Add the atoms ``a`` of one width of f times those ``b`` of one width of g; returns the infinite slots.
 
-    ``a`` and ``b`` are pairs (row, column); n1, n2 the distances from a width to its weights.
+    ``a`` and ``b`` hold a squared width and the weights of its ramp, step and density.
     """
-    t1, t2 = table[a], table[b]
+    t1, t2 = a[0], b[0]
     V1, V2 = C11 + t1, C22 + t2
     i1, i2 = _reciprocal(V1), _reciprocal(V2)
     g1, g2 = C12 * i1, C12 * i2
@@ -160,54 +160,74 @@ def _atoms(out, order, table, a, n1, shift1, b, n2, shift2, C11, C12, C22, b1, b
     d2, F2 = _gaussian_at_zero(b2, i2, shift2)
     q1, P1 = _gaussian_at_zero(m1, r1, shift2)
     q2, P2 = _gaussian_at_zero(m2, r2, shift1)
-    smooth = table[a[0], a[1] + 3 * n1] != 0.0 and table[a[0], a[1] + n1] == 0.0 and table[a[0], a[1] + 2 * n1] == 0.0
-    smooth |= table[b[0], b[1] + 3 * n2] != 0.0 and table[b[0], b[1] + n2] == 0.0 and table[b[0], b[1] + 2 * n2] == 0.0
-    L = 0.0 if smooth else _joint(b1, b2, C12, i1, i2, s1, shift1, shift2, F1, F2)
-    # e = c - g, without cancellation
-    e1 = -g1 if plain or C11 <= jets.SMALLEST_VARIANCE else g1 * (t1 / C11)
-    e2 = -g2 if plain or C22 <= jets.SMALLEST_VARIANCE else g2 * (t2 / C22)
-    infinite = 0
-    for k1 in range(3):
-        for k2 in range(3):
-            w = table[a[0], a[1] + (k1 + 1) * n1] * table[b[0], b[1] + (k2 + 1) * n2]
-            if w == 0.0:
-                continue
-            if vertex1:
-                infinite |= _vertex_bits(k1, SLOT_P)
-            if vertex2:
-                infinite |= _vertex_bits(k2, SLOT_Q)
-            if parallel:
-                infinite |= _parallel_bits(k1 + k2, b1 != 0.0, plain)
-            if k1 <= k2:
-                args = (b1, b2, C12, V1, V2, i1, i2, g1, g2, e1, e2, m1, m2, s1, s2, r1, r2, d1, d2, P1, P2, q1, q2, L)
-                _add_pair(out, w, order, k1, k2, args)
-                continue
-            args = (b2, b1, C12, V2, V1, i2, i1, g2, g1, e2, e1, m2, m1, s2, s1, r2, r1, d2, d1, P2, P1, q2, q1, L)
-            for slot in range(SLOTS[order]):
-                scratch[slot] = 0.0
-            _add_pair(scratch, w, order, k2, k1, args)
-            for slot in range(SLOTS[order]):
-                out[EXCHANGED[slot]] += scratch[slot]
-    return infinite
+    L = 0.0 if _only_density(a) or _only_density(b) else _joint(b1, b2, C12, i1, i2, s1, shift1, shift2, F1, F2)
+    e1, e2 = _slope_gap(g1, t1, C11, plain), _slope_gap(g2, t2, C22, plain)
+    args = (b1, b2, C12, V1, V2, i1, i2, g1, g2, e1, e2, m1, m2, s1, s2, r1, r2, d1, d2, P1, P2, q1, q2, L)
+    _add_atoms(out, order, a, b, args, scratch)
+    return _infinite_slots(a, b, vertex1, vertex2, parallel, b1 != 0.0, plain) if vertex1 or vertex2 or parallel else 0
+
+
+@_inline
+def _only_density(a):
+    """Whether the atoms of a width are a smooth function, for which no joint probability is needed."""
+    return a[3] != 0.0 and a[1] == 0.0 and a[2] == 0.0
+
+
+@_inline
+def _slope_gap(g, t, C, plain):
+    """The gap ``e = c - g``, without cancellation."""
+    return -g if plain or C <= jets.SMALLEST_VARIANCE else g * (t / C)
 
 
 @_kernel
-def _add_pair(out, w, order, k1, k2, args):
-    """The generated function of the orders k1 <= k2."""
-    if k1 == 0:
-        if k2 == 0:
-            atoms_00(out, w, order, *args)
-        elif k2 == 1:
-            atoms_01(out, w, order, *args)
-        else:
-            atoms_02(out, w, order, *args)
-    elif k1 == 1:
-        if k2 == 1:
-            atoms_11(out, w, order, *args)
-        else:
-            atoms_12(out, w, order, *args)
-    else:
-        atoms_22(out, w, order, *args)
+def _add_atoms(out, order, a, b, args, scratch):
+    """Call the generated functions, which are for the orders k1 <= k2, of all pairs of atoms.
+
+    Not in a loop over the orders: the compiler would move what they compute out of it, and compute all of them always.
+    """
+    if a[1] * b[1] != 0.0:
+        atoms_00(out, a[1] * b[1], order, *args)
+    if a[2] * b[2] != 0.0:
+        atoms_11(out, a[2] * b[2], order, *args)
+    if a[3] * b[3] != 0.0:
+        atoms_22(out, a[3] * b[3], order, *args)
+    _add_unequal(out, order, a, b, args)
+    if a[2] * b[1] == 0.0 and a[3] * b[1] == 0.0 and a[3] * b[2] == 0.0:
+        return
+    for slot in range(SLOTS[order]):
+        scratch[slot] = 0.0
+    b1, b2, C12, V1, V2, i1, i2, g1, g2, e1, e2, m1, m2, s1, s2, r1, r2, d1, d2, P1, P2, q1, q2, L = args
+    swapped = (b2, b1, C12, V2, V1, i2, i1, g2, g1, e2, e1, m2, m1, s2, s1, r2, r1, d2, d1, P2, P1, q2, q1, L)
+    _add_unequal(scratch, order, b, a, swapped)
+    for slot in range(SLOTS[order]):
+        out[EXCHANGED[slot]] += scratch[slot]
+
+
+@_kernel
+def _add_unequal(out, order, a, b, args):
+    """The orders k1 < k2."""
+    if a[1] * b[2] != 0.0:
+        atoms_01(out, a[1] * b[2], order, *args)
+    if a[1] * b[3] != 0.0:
+        atoms_02(out, a[1] * b[3], order, *args)
+    if a[2] * b[3] != 0.0:
+        atoms_12(out, a[2] * b[3], order, *args)
+
+
+@_kernel
+def _infinite_slots(a, b, vertex1, vertex2, parallel, biased, plain):
+    """Which slots are infinite where a neuron is constant and sits on its kink, or two are parallel and their kinks coincide."""
+    infinite = 0
+    for k1 in range(3):
+        for k2 in range(3):
+            if a[k1 + 1] * b[k2 + 1] != 0.0:
+                if vertex1:
+                    infinite |= _vertex_bits(k1, SLOT_P)
+                if vertex2:
+                    infinite |= _vertex_bits(k2, SLOT_Q)
+                if parallel:
+                    infinite |= _parallel_bits(k1 + k2, biased, plain)
+    return infinite
 
 
 @_inline
@@ -313,12 +333,57 @@ def pair_slots(out, order, table, f, g, C11, C12, C22, b1, b2, det, c1, c2, plai
     shift1, shift2 = table[f, SHIFT], table[g, SHIFT]
     start1, start2 = FIRST + int(table[f, COEFFICIENT_COUNT]), FIRST + int(table[g, COEFFICIENT_COUNT])
     n1, n2 = int(table[f, WIDTH_COUNT]), int(table[g, WIDTH_COUNT])
-    for a in range(start1, start1 + n1):
-        for b in range(start2, start2 + n2):
-            infinite |= _atoms(
-                out, order, table, (f, a), n1, shift1, (g, b), n2, shift2, C11, C12, C22, b1, b2, det, plain, scratch
-            )
+    for k in range(start1, start1 + n1):
+        a = (table[f, k], table[f, k + n1], table[f, k + 2 * n1], table[f, k + 3 * n1])
+        for l in range(start2, start2 + n2):
+            b = (table[g, l], table[g, l + n2], table[g, l + 2 * n2], table[g, l + 3 * n2])
+            infinite |= _atoms(out, order, a, b, shift1, shift2, C11, C12, C22, b1, b2, det, plain, scratch)
     return infinite
+
+
+@_inline
+def _only_atom(table, f):
+    """The order of the atom of an activation that is one atom and nothing else, -1 for others."""
+    if table[f, COEFFICIENT_COUNT] != 0.0 or table[f, WIDTH_COUNT] != 1.0:
+        return -1
+    ramp, step, density = table[f, FIRST + 1] != 0.0, table[f, FIRST + 2] != 0.0, table[f, FIRST + 3] != 0.0
+    return int(step) + 2 * int(density) if int(ramp) + int(step) + int(density) == 1 else -1
+
+
+@_inline
+def _centred_slots(out, order, table, f, g, C11, C12, C22, det):
+    """What ``pair_slots`` does for means 0 and one atom each (erf, relu), in half the time; False where that one is needed."""
+    k1, k2 = _only_atom(table, f), _only_atom(table, g)
+    if k1 != k2 or k1 < 0:
+        return False
+    t1, t2 = table[f, FIRST], table[g, FIRST]
+    V1, V2 = C11 + t1, C22 + t2
+    i1, i2 = _reciprocal(V1), _reciprocal(V2)
+    D = max(det, 0.0) + t1 * C22 + t2 * C11 + t1 * t2
+    s1, s2 = D * i1, D * i2
+    regular = s1 > jets.SMALLEST_VARIANCE and s2 > jets.SMALLEST_VARIANCE and min(C11, C22) > jets.SMALLEST_VARIANCE
+    if not regular:
+        return False
+    r1, r2 = 1.0 / s1, 1.0 / s2
+    root1, root2 = math.sqrt(i1), math.sqrt(i2)
+    d1, d2 = INV_SQRT_2PI * root1, INV_SQRT_2PI * root2
+    q1, q2 = INV_SQRT_2PI * math.sqrt(r1), INV_SQRT_2PI * math.sqrt(r2)
+    shift1, shift2 = table[f, SHIFT], table[g, SHIFT]
+    P1, P2 = 0.5 - shift2, 0.5 - shift1
+    L = 0.0 if k2 == 2 else orthant(0.0, 0.0, C12 * root1 * root2, math.sqrt(s1 * i2), shift1, shift2)
+    g1, g2 = C12 * i1, C12 * i2
+    e1, e2 = g1 * (t1 / C11), g2 * (t2 / C22)
+    for slot in range(SLOTS[order]):
+        out[slot] = 0.0
+    w = table[f, FIRST + 1 + k1] * table[g, FIRST + 1 + k2]
+    args = (0.0, 0.0, C12, V1, V2, i1, i2, g1, g2, e1, e2, 0.0, 0.0, s1, s2, r1, r2, d1, d2, P1, P2, q1, q2, L)
+    if k1 == 0:
+        atoms_00(out, w, order, *args)
+    elif k1 == 1:
+        atoms_11(out, w, order, *args)
+    else:
+        atoms_22(out, w, order, *args)
+    return True
 
 
 @_kernel
@@ -359,7 +424,12 @@ def pair_jets_loop(table, f, g, pairs, order, out):
     for n in range(f.size):
         C11, C12, C22, b1, b2, det = pairs[0, n], pairs[1, n], pairs[2, n], pairs[3, n], pairs[4, n], pairs[5, n]
         c1, c2 = jets.slope(C12, C11), jets.slope(C12, C22)
-        infinite = pair_slots(slots, order, table, f[n], g[n], C11, C12, C22, b1, b2, det, c1, c2, plain, work, scratch)
+        infinite = 0
+        centred = b1 == 0.0 and b2 == 0.0
+        if not (centred and _centred_slots(slots, order, table, f[n], g[n], C11, C12, C22, det)):
+            infinite = pair_slots(
+                slots, order, table, f[n], g[n], C11, C12, C22, b1, b2, det, c1, c2, plain, work, scratch
+            )
         regular = C11 > jets.SMALLEST_VARIANCE and C22 > jets.SMALLEST_VARIANCE
         sine2 = det / C11 / C22 if regular else 1.0
         _write_jet(out, n, order, slots, infinite, c1, c2, sine2)
