@@ -222,3 +222,21 @@ def test_without_closed_form():
         closed.AtomTable([bump])
     with pytest.raises(errors.MethodError, match="max_order is 5"):
         closed.single_moments(TABLE, INDEX["relu"], np.ones(1), np.ones(1), 5)
+
+
+@pytest.mark.parametrize("name", ["erf", "step", "relu", "gaussian"])
+def test_pairs_without_biases_are_the_limit_of_pairs_with(name):
+    """Those of single atoms have a shorter way of their own; biases of 1e-200 take the general one."""
+    rng = np.random.default_rng(3)
+    r1, r2 = 10.0 ** rng.uniform(-3, 2, (2, 100))
+    u = rng.uniform(-1, 1, 100)
+    table, index = closed.AtomTable([resolve(name)]), np.zeros(100, np.int64)
+    args = np.array([r1**2, r1 * r2 * u, r2**2, 0 * u, 0 * u, (r1 * r2) ** 2 * (1 - u) * (1 + u)])
+    for order in range(3):
+        short = closed.pair_jets(table, index, index, args, order)
+        args[3:5] = 1e-200
+        general = closed.pair_jets(table, index, index, args, order)
+        args[3:5] = 0.0
+        # order 0 of relu cancels for u near -1; its L is by the T functions in one way, by the arctangent in the other
+        np.testing.assert_allclose(short[:, 1:], general[:, 1:], rtol=2e-14, atol=1e-150)
+        np.testing.assert_allclose(short[:, 0] / (r1 * r2), general[:, 0] / (r1 * r2), rtol=2e-14, atol=1e-15)
