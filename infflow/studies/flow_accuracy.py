@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._validation import Array, as_integer
+from ..flow import automatic_solver
 from ..networks.net import Net
 from ..networks.neti import NetI
 from ..networks.parameters import random_params
@@ -30,8 +31,10 @@ METHODS: dict[str, dict[str, Any]] = {
         name: {"solver": name}
         for name in ("rodas5p", "kencarp58", "trbdf2", "exprb", "rodas3", "rk4", "tsit5", "dopri5")
     },
+    "gear": {"solver": "gear"},
     "cvode_bdf": {"solver": "cvode_bdf"},
     "cvode_bdf, gmres": {"solver": "cvode_bdf", "solver_options": {"linear_solver": "gmres"}},
+    "cvode_bdf, switch": {"solver": "cvode_bdf", "solver_options": {"linear_solver": "switch"}},
     **{name: {"solver": name} for name in ("lsoda", "radau", "bdf")},
     **{f"descent({h:g})": {"solver": "gd", "step_size": h} for h in (0.01, 0.001)},
     **{f"adam({h:g})": {"solver": "adam", "step_size": h} for h in (0.001, 0.0001)},
@@ -43,8 +46,10 @@ _SECOND_ORDER = (
     "trbdf2",
     "exprb",
     "rodas3",
+    "gear",
     "cvode_bdf",
     "cvode_bdf, gmres",
+    "cvode_bdf, switch",
     "lsoda",
     "radau",
     "bdf",
@@ -95,8 +100,15 @@ QUICK = Setting(
     t_end=100.0,
     points=100,
     reference_seconds=10.0,
-    methods=("rodas5p", "kencarp58", "cvode_bdf", "rk4", "descent(0.01)", "adam(0.001)"),
+    methods=("rodas5p", "kencarp58", "gear", "cvode_bdf", "rk4", "descent(0.01)", "adam(0.001)"),
 )
+
+
+def default_method(hidden: int) -> str:
+    """The label of what ``train`` takes by default."""
+    name, options = automatic_solver(4 * hidden + 1)
+    asked = {"solver": name, **({"solver_options": options} if options else {})}
+    return next(label for label, arguments in METHODS.items() if arguments == asked)
 
 
 def build(hidden: int, samples: int, seed: int) -> tuple[Net, Array]:
@@ -321,12 +333,14 @@ class FlowAccuracyStudy(StudyResult):
     def _own(self) -> Claim:
         found, held = {}, True
         for hidden in self.setting.hidden:
-            order = self._ranking(hidden, "progress")
-            found[f"{4 * hidden + 1} parameters"] = f"{order.index('cvode_bdf') + 1} of {len(order)}; first {order[0]}"
-            best, own = self.median(hidden, order[0], "progress"), self.median(hidden, "cvode_bdf", "progress")
+            order, default = self._ranking(hidden, "progress"), default_method(hidden)
+            found[f"{4 * hidden + 1} parameters"] = (
+                f"{default}: {order.index(default) + 1} of {len(order)}; first {order[0]}"
+            )
+            best, own = self.median(hidden, order[0], "progress"), self.median(hidden, default, "progress")
             held &= own > 0.5 * best
         return Claim(
-            "The default, cvode_bdf, gets at least half as far as the best method.",
+            "The default gets at least half as far as the best method.",
             "infflow",
             found,
             held,
