@@ -134,8 +134,8 @@ class GearBdf:
                 self._shorten(0.25)
             else:
                 self._reject(error)
+        self.t = t  # before the rest: so a checkpoint can tell that Ctrl-C fell in between
         correct(self._ahead, self.order, formula.shape, change, self._history)
-        self.t = t
         self._before, self._change, self._error = self._change, change, error
         self._steps += 1
         self._wait -= 1
@@ -225,10 +225,10 @@ class GearBdf:
 
     def _resize(self, ratio: float) -> None:
         """Change the step size; differences of steps of another size say nothing about the order any more."""
-        rescale(self._history, self.order, ratio)
         self.h *= ratio
         self._change = None
         self._wait = self.order + 1
+        rescale(self._history, self.order, ratio)  # last: Ctrl-C comes after it, when all is done
 
     def _shorten(self, ratio: float) -> None:
         """A shorter step after a failure, or the end."""
@@ -266,7 +266,8 @@ class GearBdf:
         best = max(candidates, key=lambda order: candidates[order])
         most = _MOST_GROWTH if self._steps > _FIRST_STEPS else _FIRST_GROWTH
         ratio = min(candidates[best], most, self._max_step / self.h)
-        if ratio < _LEAST_GROWTH:
+        # steps at their upper limit still come to the order that would allow the longest ones
+        if (ratio if best == k else candidates[best]) < _LEAST_GROWTH:
             self._wait = 2
             return
         if best > k:

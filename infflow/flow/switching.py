@@ -17,7 +17,7 @@ _FIRST = 0.01
 
 
 class SwitchingBdf:
-    """BDF that begin as :class:`CvodeBdf` with GMRES and go on as :class:`GearBdf` where that needs many products.
+    """BDF that begins as :class:`CvodeBdf` with GMRES and goes on as :class:`GearBdf` where that needs many products.
 
     Early in a flow a few products solve the linear systems of a large network, which is far cheaper than a Hessian. Later the number of
     iterations grows with the condition of the Hessian.
@@ -57,7 +57,7 @@ class SwitchingBdf:
 
     def advance(self, t_end: float) -> Step:
         """One accepted step of the method that is in use."""
-        if self._last is not None and self._steps == _WATCHED:
+        if self._last is not None and self._steps >= _WATCHED:  # more than that after a restart, which has no last step
             if self.problem.hvps - self._products > _PRODUCTS * _WATCHED:
                 self._go_on_with_gear(self._last)
             self._steps, self._products = 0, self.problem.hvps
