@@ -287,7 +287,14 @@ class GearBdf:
         return {name: getattr(self, name) for name in _STATE}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Go on from there; the kernels check no bounds, so the sizes are checked here."""
+        n = self.problem.size
+        shapes = {"_history": (MAX_ORDER + 1, n), "_change": (n,), "_before": (n,), "_hessian": (n, n)}
+        for name, shape in shapes.items():
+            if np.shape(state[name]) != shape and (state[name] is not None or name == "_history"):
+                raise ValueError(name)
+        if state["order"] not in _FORMULAS:
+            raise ValueError("order")
         vars(self).update({name: state[name] for name in _STATE})
         if self._hessian is not None and math.isfinite(self._shift):
             self._factors = factorize_shifted(self._hessian, self._shift)
