@@ -369,6 +369,7 @@ def to_the_end() -> list[str]:
     ]
     for solver in ("auto", "cvode_bdf", "rodas5p", "exprb", "lsoda"):
         seconds, found = [], []
+        inf.train(net, inf.random_params(net, 2), solver=solver, progress=False)  # compiles
         for seed in range(2, 7):
             begin = time.process_time()
             found.append(inf.train(net, inf.random_params(net, seed), solver=solver, progress=False))

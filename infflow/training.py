@@ -64,11 +64,11 @@ def train(
         Start.
     solver : str
         Stiff, with exact Hessians: ``gear`` (BDF made for symmetric Jacobians), ``rodas5p``, ``rodas3``, ``exprb`` (exponential),
-        ``kencarp58``, ``trbdf2``, ``cvode_bdf`` (``solver_options={"linear_solver": "dense"}``, ``"gmres"`` with Hessian-vector products only, or ``"switch"`` from these to
-        dense Hessians), ``lsoda``, ``radau``,
-        ``bdf``; explicit: ``tsit5``, ``dopri5``, ``rk4`` (``solver_options={"step": h}`` fixes the step); discrete: ``gd``,
-        ``adam``. ``"auto"`` takes ``gear`` up to 400 parameters, ``cvode_bdf`` above: up to 2000 with GMRES until that needs many
-        products (``"switch"``), beyond with GMRES, as measured (docs/solvers.md); ``rodas5p`` has smaller errors at the same tolerances.
+        ``kencarp58``, ``trbdf2``, ``lsoda``, ``radau``, ``bdf``, ``cvode_bdf`` (``solver_options={"linear_solver": "dense"}``; ``"gmres"``
+        with Hessian-vector products only; ``"switch"`` begins with these and goes on as ``gear`` when they become many);
+        explicit: ``tsit5``, ``dopri5``, ``rk4`` (``solver_options={"step": h}`` fixes the step); discrete: ``gd``,
+        ``adam``. ``"auto"`` takes ``gear`` up to 400 parameters, ``cvode_bdf`` above: up to 2000 with ``"switch"``, beyond with
+        ``"gmres"``, as measured (docs/solvers.md); ``rodas5p`` has smaller errors at the same tolerances.
     t_end : float
         Time at which the flow ends. With infinity, and an optimizer to follow, the flow also ends when its last step
         and the rest of its path (the Newton step of the quadratic model, if that has no negative

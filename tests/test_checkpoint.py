@@ -11,7 +11,7 @@ from analytic_objectives import Quadratic, TanhNetwork, quartic
 from test_flow import LeastSquares
 
 from infflow.errors import StorageError
-from infflow.flow import checkpoint, switching
+from infflow.flow import checkpoint, gear, switching
 from infflow.stopping import StopReason
 from infflow.storage import load_archive, save_archive
 from infflow.training import train
@@ -135,6 +135,41 @@ def test_a_search_without_a_flow_is_saved_too(tmp_path):
     assert flow.flow.steps == 5
 
 
+@pytest.mark.parametrize("name", ["predict", "correct", "rescale"])
+@pytest.mark.parametrize("call", [7, 12, 13])
+def test_ctrl_c_within_a_step_of_gear(tmp_path, monkeypatch, name, call):
+    net, kernel, calls = TanhNetwork(), getattr(gear, name), []
+
+    def interrupted(*args):
+        kernel(*args)
+        calls.append(None)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+
+    given = {"solver": "gear", "t_end": 20.0, "max_steps_newton": 0}
+    with monkeypatch.context() as context:
+        context.setattr(gear, name, interrupted)
+        context.setattr(checkpoint, "INTERVAL", 0)
+        context.setattr(checkpoint, "SHARE", 0)
+        stopped = train(net, net.start, checkpoint=tmp_path / "run", **given)
+        assert stopped.status is StopReason.INTERRUPTED
+    resumed, whole = train(net, net.start, checkpoint=tmp_path / "run", **given), train(net, net.start, **given)
+    np.testing.assert_array_equal(resumed.theta, whole.theta)
+
+
+def test_arrays_of_wrong_sizes_in_a_checkpoint_of_gear(tmp_path):
+    net, path = TanhNetwork(), tmp_path / "run.npz"
+    call = {"solver": "gear", "t_end": 20.0, "max_steps_newton": 0, "checkpoint": path}
+    train(net, net.start, max_steps_flow=9, **call)
+    arrays, metadata = load_archive(path, "infflow.Checkpoint")
+    for name in ("_history", "_hessian", "_change"):
+        (key,) = (k for k in arrays if k.endswith(f"/{name}"))
+        damaged = {**arrays, key: arrays[key][..., :-1]}
+        save_archive(path, "infflow.Checkpoint", damaged, metadata)
+        with pytest.raises(StorageError, match=r"run\.npz"):
+            train(net, net.start, **call)
+
+
 @pytest.mark.parametrize("max_order", [2, 5])
 def test_a_run_that_had_switched_to_gear_goes_on_with_it(tmp_path, monkeypatch, max_order):
     monkeypatch.setattr(switching, "_WATCHED", 5)
@@ -147,6 +182,10 @@ def test_a_run_that_had_switched_to_gear_goes_on_with_it(tmp_path, monkeypatch, 
     resumed, whole = train(net, net.start, checkpoint=tmp_path / "run", **call), train(net, net.start, **call)
     np.testing.assert_array_equal(resumed.trajectory.theta, whole.trajectory.theta)
     assert resumed.flow.steps == whole.flow.steps
+    # one that was stopped just where products are looked at does so when it goes on
+    part = train(net, net.start, checkpoint=tmp_path / "other", max_steps_flow=5, **call)
+    assert part.flow.hessians == 0
+    assert train(net, net.start, checkpoint=tmp_path / "other", max_steps_flow=7, **call).flow.hessians > 0
 
 
 @pytest.mark.parametrize("name", ["rodas5p", "gear", "cvode_bdf"])

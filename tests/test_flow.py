@@ -10,7 +10,7 @@ import pytest
 from analytic_objectives import Function, Quadratic, TanhNetwork, Wrapped, raise_at, rosenbrock
 from scipy.integrate import solve_ivp
 
-from infflow.errors import DivergedError, InvalidValueError, SolverWarning
+from infflow.errors import DivergedError, InvalidValueError, SolverWarning, TooLargeError
 from infflow.flow import (
     SOLVERS,
     FlowSettings,
@@ -256,6 +256,39 @@ def test_gear_has_the_order_that_it_is_limited_to(order, network):
     # against the mean step; higher ones come out above, as the orders on the way to the highest grow with the accuracy
     measured = measured_order([1 / end.statistics.steps for end in ends], errors)
     assert order - 0.5 < measured < (order + 1.5 if order < 4 else math.inf)
+
+
+def test_gear_leaves_a_saddle():
+    """Next to it the growing modes are below all tolerances, and steps that are too long would damp them."""
+    net = TanhNetwork()
+    for scale in (1e-5, 1e-7, 1e-9):
+        start = scale * np.random.default_rng(0).normal(size=net.num_params)
+        ends = [run(net, start, name, t_end=200.0) for name in ("gear", "rodas5p")]
+        assert ends[1].loss < 0.5 * net.evaluate(start).value
+        np.testing.assert_allclose(ends[0].loss, ends[1].loss, rtol=1e-2)
+
+
+def test_gear_raises_its_order_at_the_longest_step(network):
+    net, reference = network
+    options = {"first_step": 1e-3, "max_step": 1e-3}
+    end = run(net, net.start, "gear", options, t_end=4.0, rtol=1e-8, atol=1e-8)
+    assert end.statistics.steps > 3900
+    np.testing.assert_allclose(end.theta, reference(4.0), atol=1e-8, rtol=0)
+
+
+@pytest.mark.parametrize("error", [None, MemoryError("no room"), TooLargeError("too large")])
+def test_gear_without_a_hessian_is_replaced(error, network):
+    net, _ = network
+
+    class NoHessian(Wrapped):
+        def evaluate(self, theta, order=0):
+            if order == 2 and error is not None:
+                raise error
+            return net.evaluate(theta, order)._replace(hessian=None)
+
+    with pytest.warns(SolverWarning, match="gear failed at the start"):
+        end = run(NoHessian(net, lambda *_: None), net.start, "gear", t_end=4.0)
+    assert end.statistics.method == "tsit5" and end.statistics.stop_reason is StopReason.T_END
 
 
 def test_gear_reuses_hessians_and_factorisations_and_counts():
@@ -766,7 +799,8 @@ def test_observables_and_lambda_min(network):
 
 def test_automatic_choice():
     assert automatic_solver(10) == ("gear", {})
-    assert automatic_solver(1000) == ("cvode_bdf", {"linear_solver": "switch"})
+    assert automatic_solver(1000) == ("gear", {})
+    assert automatic_solver(1001) == ("cvode_bdf", {"linear_solver": "switch"})
     assert automatic_solver(10_000) == ("cvode_bdf", {"linear_solver": "gmres"})
 
 

@@ -263,9 +263,11 @@ def _follow(run: _Run) -> StopReason:
         assert run.integrator is not None
         try:
             step = run.integrator.advance(settings.t_end)
-        except StepFailed as failure:
+        except (StepFailed, MemoryError, TooLargeError) as failure:
             fresh = run.steps == 0 and settings.method.implicit and statistics.method != FALLBACK
             if not fresh:
+                if not isinstance(failure, StepFailed):
+                    raise
                 statistics.note = "; ".join(filter(None, (statistics.note, str(failure))))
                 return failure.reason
             _fall_back(run, run.problem.evaluate(run.z, 1), str(failure))

@@ -102,7 +102,7 @@ class ImplicitFamily:
     def _newton(self, base: Array, point: Array, gamma_h: float) -> bool:
         """Solve point = base - gamma_h gradient(point) in place; whether the iteration converged."""
         assert self._factors is not None
-        solve, upper = self._factors
+        solve, upper, _ = self._factors
         problem = self.problem
         shift = 1.0 / gamma_h
         # with a factorisation for another step this is the best factor for fast and slow components together

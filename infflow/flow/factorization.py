@@ -21,6 +21,7 @@ class Factors(NamedTuple):
 
     solve: Solve  #: maps a right-hand side (n,) to the solution (n,)
     upper: Array | None = None  #: Cholesky factor U (n, n) of a small matrix U'U, its lower triangle undefined
+    definite: bool = True  #: whether the matrix is positive definite
 
 
 def factorize_shifted(hessian: Array, shift: float) -> Factors | None:
@@ -50,4 +51,4 @@ def factorize_shifted(hessian: Array, shift: float) -> Factors | None:
     factor, pivots, info = dsytrf(shifted, lower=1, lwork=int(work), overwrite_a=1)
     if info != 0:
         return None
-    return Factors(lambda b: dsytrs(factor, pivots, b, lower=1)[0].ravel())
+    return Factors(lambda b: dsytrs(factor, pivots, b, lower=1)[0].ravel(), definite=False)

@@ -21,13 +21,15 @@ from .onestep import Step, StepFailed, is_finite
 from .problem import FlowEvaluation, FlowProblem
 
 MAX_ORDER = 5
-#: a factorisation is used while the step size differs by at most this part from its own
+#: a factorisation is used while its shift differs by at most this part from the one that is needed
 _SAME_STEP = 0.3
 #: a Hessian is used for so many steps when there is something to factorise anyway, and for so many at most. Where Newton's method fails
 #: with a Hessian of some age, later ones are not used that long; this limit grows with every Hessian that reaches it. It is also renewed
 #: when the Newton iterations beyond one per step have become many. Both are milder the more gradients a Hessian and its factorisation cost:
 #: one for every so many parameters, more or less
 _YOUNG, _OLD, _DEAR = 20, 50, 100
+#: negative eigenvalues smaller than this part of the largest do not limit the step: along a valley, curvatures have errors of both signs
+_WEAK = 1e-9
 #: Newton iterations end when their remaining error is this part of the error that a step may have, or there is no hope for that
 _NEWTON_PART, _MOST_ITERATIONS = 0.05, 4
 #: expected rate of convergence with a new factorisation, and how much of the last rate is believed to be left
@@ -190,15 +192,26 @@ class GearBdf:
             self._hessian, self._hessian_age, self._extra = evaluation.hessian, 0, 0
             if aged:
                 self._age_limit = min(self._aging * self._age_limit, _OLD)
+        if self._hessian is None:
+            raise StepFailed(StopReason.SOLVER_FAILED, "the objective gives no Hessian")
+        self._shift, self._rate = shift, _FIRST_RATE
         self._factors = None
-        assert self._hessian is not None
         if np.isfinite(self._hessian).all():
-            self._factors = factorize_shifted(self._hessian, shift)
-            self.factorizations += 1
+            self._factors = self._factorize(self._hessian, shift)
         else:
             self._hessian, self._left_domain = None, True
-        self._shift, self._rate = shift, _FIRST_RATE
         return evaluation
+
+    def _factorize(self, hessian: Array, shift: float) -> Factors | None:
+        """Factors of shift I + H; None where negative eigenvalues of H forbid so long a step.
+
+        With a longer one the formula damps what grows along these directions, and the path would stay on a saddle that it has to leave.
+        """
+        self.factorizations += 1
+        factors = factorize_shifted(hessian, shift)
+        if factors is None or factors.definite or shift <= _WEAK * len(hessian) * np.abs(hessian).max():
+            return factors
+        return None
 
     def _failed(self) -> None:
         """Newton's method failed: again with a new Hessian, or with a shorter step if it was new."""
@@ -232,6 +245,7 @@ class GearBdf:
 
     def _shorten(self, ratio: float) -> None:
         """A shorter step after a failure, or the end."""
+        self.rejected += 1
         self._resize(ratio)
         self._wait += 1
         if self.h <= 8 * _EPS * self.t or self.h < 1e-100:
@@ -241,7 +255,6 @@ class GearBdf:
 
     def _reject(self, error: float) -> None:
         """The error was too large: a shorter step, after repeated failures also a new Hessian and the lowest order."""
-        self.rejected += 1
         self._failures += 1
         ratio = min(max(_allowed(error, self.order, _SAME), 0.2), 0.9)
         if self._failures >= 2:

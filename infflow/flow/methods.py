@@ -190,7 +190,7 @@ SOLVERS: dict[str, Method] = {method.name: method for method in _METHODS}
 
 #: what ``solver="auto"`` takes: up to so many free parameters this solver with these options, as measured (docs/solvers.md)
 AUTOMATIC: tuple[tuple[float, str, Mapping[str, Any]], ...] = (
-    (400, "gear", {}),
+    (1000, "gear", {}),
     (2000, "cvode_bdf", {"linear_solver": "switch"}),
     (math.inf, "cvode_bdf", {"linear_solver": "gmres"}),
 )

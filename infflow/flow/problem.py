@@ -94,7 +94,7 @@ class FlowProblem:
         chosen = self.objective if objective is None else objective
         self.gradients += 1
         self.hessians += order >= 2
-        if not np.isfinite(z).all():  # a stage that builds on one outside of the domain
+        if not largest(z) < math.inf:  # a stage that builds on one outside of the domain
             return self._nowhere(order)
         try:
             value, gradient, hessian = chosen.evaluate(z if self._plain else self.theta_of(z), order)

@@ -11,7 +11,7 @@ from .onestep import Step
 from .problem import FlowEvaluation, FlowProblem
 
 #: GMRES is given up when so many steps took more than so many Hessian-vector products each
-_WATCHED, _PRODUCTS = 50, 8
+_WATCHED, _PRODUCTS = 25, 4
 #: first step of Gear's method, of order 1, as a part of the last step before
 _FIRST = 0.01
 

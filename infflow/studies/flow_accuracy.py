@@ -383,7 +383,7 @@ class FlowAccuracyStudy(StudyResult):
                         "color": f"C{k % 8}",
                         "ls": "",
                         "ms": 5,
-                        "marker": "os^Dv<>p"[k // 8 * 3 + k % 3],
+                        "marker": "os^Dv<>pX"[k // 8 * 3 + k % 3],
                     }
                     left.loglog(x, [max(r["progress"], 1e-6) for r in rows], label=method, **look)
                     right.loglog(x, [r["loss"] for r in rows], **look)
