@@ -67,7 +67,7 @@ def train(
         ``kencarp58``, ``trbdf2``, ``lsoda``, ``radau``, ``bdf``, ``cvode_bdf`` (``solver_options={"linear_solver": "dense"}``; ``"gmres"``
         with Hessian-vector products only; ``"switch"`` begins with these and goes on as ``gear`` when they become many);
         explicit: ``tsit5``, ``dopri5``, ``rk4`` (``solver_options={"step": h}`` fixes the step); discrete: ``gd``,
-        ``adam``. ``"auto"`` takes ``gear`` up to 400 parameters, ``cvode_bdf`` above: up to 2000 with ``"switch"``, beyond with
+        ``adam``. ``"auto"`` takes ``gear`` up to 1000 parameters, ``cvode_bdf`` above: up to 2000 with ``"switch"``, beyond with
         ``"gmres"``, as measured (docs/solvers.md); ``rodas5p`` has smaller errors at the same tolerances.
     t_end : float
         Time at which the flow ends. With infinity, and an optimizer to follow, the flow also ends when its last step
