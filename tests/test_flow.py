@@ -628,6 +628,25 @@ def test_ctrl_c_returns_the_best_point(name, options, network):
     assert end.loss == net.evaluate(end.theta).value and end.trajectory.t[-1] == end.t
 
 
+def test_ctrl_c_in_the_last_evaluation(network):
+    net, _ = network
+    given = {"t_end": 50.0, "num_trajectory": 2}
+    whole = run(net, net.start, "gear", **given)
+    # one more than those of the path: that of the end, which the method accepted from a point nearby
+    last = whole.statistics.gradients + 1
+    end = run(Wrapped(net, raise_at(last, KeyboardInterrupt)), net.start, "gear", **given)
+    assert end.statistics.stop_reason is StopReason.INTERRUPTED
+    assert end.t == 50.0 and end.loss == whole.loss and (end.theta == whole.theta).all()
+
+
+def test_trajectory_at_times_that_overflow():
+    line = Function(1, lambda x: x[0], lambda x: [1.0], lambda x: [[0.0]])
+    rules = make_rules(min_loss=-math.inf)
+    track = run(line, [0.0], "gear", rules=rules, num_trajectory=10).trajectory
+    assert track.t[-1] > 1e290 and np.isfinite(track.t).all() and 5 <= len(track) <= 10
+    np.testing.assert_allclose(track.theta[:, 0], -track.t, rtol=1e-5)
+
+
 @each(EVERY)
 def test_errors_of_the_objective_get_through(name, options, network):
     net, _ = network

@@ -293,7 +293,11 @@ def _outcome(run: _Run, stop: StopReason) -> FlowOutcome:
     vars(statistics).update(problem.counts())
     if run.integrator is not None:
         statistics.rejected, statistics.factorizations = run.integrator.rejected, run.integrator.factorizations
-    run.make_exact()
+    try:
+        run.make_exact()
+    except KeyboardInterrupt:
+        statistics.stop_reason = StopReason.INTERRUPTED
+        run.make_exact()
     t, z = run.recorder.finish(run.z0, run.z, run.t)
     trajectory = make_trajectory(problem, t, z, run.settings.observables)
     end, norm = problem.theta_of(run.z), problem.gradient_norm(run.gradient)

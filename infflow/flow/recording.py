@@ -18,6 +18,8 @@ from .problem import LEFT_DOMAIN, FlowProblem
 
 #: default trajectories with a finite t_end begin at the smaller of these: absolute, and relative to t_end
 FIRST_TIME, FIRST_FRACTION = 1e-3, 1e-6
+#: ten to the power of this and more is no time any more
+LAST_EXPONENT = 308.0
 #: bytes of a trajectory above which no more is kept on the way than the trajectory will hold
 LARGE = 2**25
 
@@ -120,6 +122,12 @@ class GridRecorder:
         self._next = len(self.points)
 
 
+def _time(index: int, m: int) -> float:
+    """10^(index 2^-m), infinite where that overflows."""
+    exponent = index * 2.0**-m
+    return 10.0**exponent if exponent < LAST_EXPONENT else math.inf
+
+
 class GeometricRecorder:
     """About ``num`` points at geometrically spaced times, without knowing where the flow will end.
 
@@ -146,7 +154,7 @@ class GeometricRecorder:
         decades = math.log10(step.t / first)
         self._m = math.ceil(math.log2(self.most / decades)) - 1
         self._index = math.ceil(math.log10(first) * 2.0**self._m)
-        self._next = 10.0 ** (self._index * 2.0**-self._m)
+        self._next = _time(self._index, self._m)
 
     def record(self, step: Step) -> None:
         """Keep what this step passes."""
@@ -162,7 +170,7 @@ class GeometricRecorder:
                 self._m -= 1
                 self._index = self._index // 2
             self._index += 1
-            self._next = 10.0 ** (self._index * 2.0**-self._m)
+            self._next = _time(self._index, self._m)
 
     def state(self) -> dict[str, Any]:
         """Spacing and points so far, for a checkpoint."""
@@ -174,7 +182,7 @@ class GeometricRecorder:
         """Go on from there."""
         self._m, self._index = state["m"], int(state["index"])
         self._points = {int(j): z for j, z in zip(state["indices"], state["points"], strict=True)}
-        self._next = -math.inf if self._m is None else 10.0 ** (self._index * 2.0**-self._m)
+        self._next = -math.inf if self._m is None else _time(self._index, self._m)
 
     def take_out(self) -> tuple[Array, list[Array]]:
         """At most ``num`` times and points, evenly chosen; they are not kept any longer."""
