@@ -282,7 +282,7 @@ def test_a_flow_on_an_exact_form_is_the_exact_flow(folder):
     np.testing.assert_allclose(runs[0].theta_flow, runs[1].theta_flow, atol=1e-10)
 
 
-@pytest.mark.parametrize("solver", ["cvode_bdf", "rodas5p", "tsit5", "kencarp58", "exprb", "lsoda", "radau"])
+@pytest.mark.parametrize("solver", ["gear", "cvode_bdf", "rodas5p", "tsit5", "kencarp58", "exprb", "lsoda", "radau"])
 def test_a_flow_ends_at_the_border_and_names_the_pair(tmp_path, solver):
     """Steps out of the domain are rejected; some stages then are of NaN, which no objective sees."""
     inf.surrogates.save(SurrogateForm("erf", exact_form().arrays, {"r": [0.0, 1.0]}), {}, tmp_path)

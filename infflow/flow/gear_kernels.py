@@ -12,7 +12,8 @@ from .._validation import Array
 def predict(history: Array, order: int, ahead: Array) -> None:
     """The polynomial one step later: ``ahead[j] = sum_i binomial(i, j) history[i]``, all rows (n,), by additions."""
     for j in range(order + 1):
-        ahead[j] = history[j]
+        for k in range(ahead.shape[1]):
+            ahead[j, k] = history[j, k]
     for first in range(order):
         for j in range(order - 1, first - 1, -1):
             for k in range(ahead.shape[1]):

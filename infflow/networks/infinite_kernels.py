@@ -198,7 +198,7 @@ def diagonal_block(W, i, S, jets, A, block):
         for d in range(D):
             v[d] += f31 * A[j, d]
             weighted[j, d] = f22 * A[j, d]
-    block[:] = np.dot(A.T, weighted)
+    np.dot(A.T, weighted, block)
     w = W[i]
     for d in range(D):
         for e in range(d):
@@ -220,6 +220,14 @@ def mixed_block(wi, wk, a, b, s, jet, block):
         block[d, d] += s * jet[J11]
 
 
+@njit(cache=True)
+def put(block, row, column, H):
+    """Copy a block into H. Assigning to a slice would make numba compile its error message, which takes seconds."""
+    for d in range(block.shape[0]):
+        for e in range(block.shape[1]):
+            H[row + d, column + e] = block[d, e]
+
+
 @njit(cache=True, error_model="numpy")
 def hessian(W, B, S, gram, norms, jets, hidden_bias, output_bias, H):
     """Fill the Hessian (P, P) in the order W (K, D), b (K,), output weights (O, K), output bias (O,).
@@ -239,13 +247,13 @@ def hessian(W, B, S, gram, norms, jets, hidden_bias, output_bias, H):
         frame(W, i, gram, norms, A)
         diagonal_block(W, i, S, jets, A, block)
         r = i * D
-        H[r : r + D, r : r + D] = block
+        put(block, r, r, H)
         for k in range(i + 1, K):
             perpendicular_part(W[k], W[i], norms[k], gram[i, k], b)
             mixed_block(W[i], W[k], A[k], b, 2.0 * S[i, k], jets[i, k], block)
             q = k * D
-            H[r : r + D, q : q + D] = block
-            H[q : q + D, r : r + D] = block.T
+            put(block, r, q, H)
+            put(block.T, q, r, H)
     if hidden_bias:
         _bias_rows(W, S, jets, ob, H)
     _output_rows(W, B, jets, hidden_bias, ob, oA, H)
@@ -427,7 +435,7 @@ def hessian_product(W, B, S, gram, norms, jets, V, vb, VB, out_W, out_b, out_B):
                     out_B[i, o] += 2.0 * jet[J00] * VB[j, o]
                 if j == K:
                     out_B[K, o] += 2.0 * (jet[J00] * VB[i, o] + B[i, o] * along)
-    out_W[:] = np.dot(on_W, W) + np.dot(on_V, V) + extra
+    put(np.dot(on_W, W) + np.dot(on_V, V) + extra, 0, 0, out_W)
     for o in range(O):
         out_B[K, o] += 2.0 * VB[K, o]
 
