@@ -341,7 +341,7 @@ def test_factorisation_of_definite_and_indefinite_matrices(shift):
     factors = factorize_shifted(H, shift)
     x = factors.solve(b)
     np.testing.assert_allclose(H @ x + shift * x, b, rtol=0, atol=1e-12)
-    assert (factors.upper is not None) == (shift == 100.0)
+    assert (factors.upper is not None) == factors.definite == (shift == 100.0)
     if factors.upper is not None:
         jitted = b.copy()
         solve_cholesky(factors.upper, jitted)

@@ -231,7 +231,7 @@ class CvodeBdf:
         self._start()
 
     def _where(self) -> str:
-        return f"at t = {self.t:.6g}, |theta|_inf = {np.abs(self.problem.theta_of(self.z)).max():.4g}"
+        return self.problem.where(self.t, self.z)
 
     def _failure(self, reason: StopReason, message: str = "") -> StepFailed:
         if self._left_domain:

@@ -62,7 +62,7 @@ class GradientDescent:
         exact = self.batches is None or self.batches.at_end or t == t_end
         evaluation = self.problem.evaluate(z, 1) if exact else self.evaluation
         if not (is_finite(evaluation) and is_finite(used)):
-            note = f"at t = {t0:.6g}, |theta|_inf = {np.abs(self.problem.theta_of(z0)).max():.4g}: step_size {self.step_size:g} is probably too large"
+            note = f"{self.problem.where(t0, z0)}: step_size {self.step_size:g} is probably too large"
             raise StepFailed(StopReason.NON_FINITE, note)
         self.z, self.evaluation = z, evaluation
         return Step(t0, t, z, evaluation, lambda time: z0 + (time - t0) * velocity, exact)

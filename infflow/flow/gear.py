@@ -17,7 +17,7 @@ from ..stopping import StopReason
 from .control import initial_step
 from .factorization import Factors, factorize_shifted
 from .gear_kernels import correct, difference, moved, newton_residual, predict, rescale
-from .onestep import Step, StepFailed, is_finite
+from .onestep import Step, StepFailed, check_time, is_finite, underflows
 from .problem import FlowEvaluation, FlowProblem
 
 MAX_ORDER = 5
@@ -39,8 +39,6 @@ _SAME, _LOWER, _HIGHER = 1.2, 1.3, 1.4
 #: steps become longer by at least and at most this factor; the first ones, which begin very short, by more. Larger factors save no
 #: steps on smooth paths and lead to failures of Newton's method in curved valleys
 _LEAST_GROWTH, _MOST_GROWTH, _FIRST_GROWTH, _FIRST_STEPS = 1.2, 1.5, 1e4, 10
-_LARGEST_TIME = 1e300
-_EPS = float(np.finfo(float).eps)
 
 
 class _Formula(NamedTuple):
@@ -214,7 +212,7 @@ class GearBdf:
         return None
 
     def _failed(self) -> None:
-        """Newton's method failed: again with a new Hessian, or with a shorter step if it was new."""
+        """The formula could not be solved: again with a new Hessian, or with a shorter step if it was new."""
         if self._hessian_age > 0:
             self._hessian, self._age_limit = None, float(self._hessian_age)
         else:
@@ -232,8 +230,7 @@ class GearBdf:
                 self.h = left
             return t_end
         t = self.t + self.h
-        if t >= _LARGEST_TIME:
-            raise StepFailed(StopReason.T_END, "t reached 1e300; nothing moves any more")
+        check_time(t)
         return t
 
     def _resize(self, ratio: float) -> None:
@@ -248,10 +245,9 @@ class GearBdf:
         self.rejected += 1
         self._resize(ratio)
         self._wait += 1
-        if self.h <= 8 * _EPS * self.t or self.h < 1e-100:
-            where = f"at t = {self.t:.6g}, |theta|_inf = {np.abs(self.problem.theta_of(self._history[0])).max():.4g}"
+        if underflows(self.h, self.t):
             reason = StopReason.NON_FINITE if self._left_domain else StopReason.STEP_UNDERFLOW
-            raise StepFailed(reason, f"{where}. {self.problem.outside}".strip())
+            raise StepFailed(reason, f"{self.problem.where(self.t, self._history[0])}. {self.problem.outside}".strip())
 
     def _reject(self, error: float) -> None:
         """The error was too large: a shorter step, after repeated failures also a new Hessian and the lowest order."""

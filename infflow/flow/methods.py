@@ -42,17 +42,15 @@ def _beta(name: str, value: Any) -> float:
 
 STEP_OPTIONS: Mapping[str, Check] = {"step": _positive, "first_step": _positive, "max_step": _positive}
 SCIPY_OPTIONS: Mapping[str, Check] = {"first_step": _positive, "max_step": _positive}
-CVODE_OPTIONS: Mapping[str, Check] = {
-    "linear_solver": lambda name, value: as_choice(name, value, (*LINEAR_SOLVERS, "switch")),
-    "krylov_dim": lambda name, value: as_integer(name, value, minimum=1),
-    "max_order": lambda name, value: as_integer(name, value, minimum=1, maximum=5),
-    "first_step": _positive,
-    "max_step": _positive,
-}
 GEAR_OPTIONS: Mapping[str, Check] = {
     "max_order": lambda name, value: as_integer(name, value, minimum=1, maximum=MAX_ORDER),
     "first_step": _positive,
     "max_step": _positive,
+}
+CVODE_OPTIONS: Mapping[str, Check] = {
+    "linear_solver": lambda name, value: as_choice(name, value, (*LINEAR_SOLVERS, "switch")),
+    "krylov_dim": lambda name, value: as_integer(name, value, minimum=1),
+    **GEAR_OPTIONS,
 }
 DESCENT_OPTIONS: Mapping[str, Check] = {"seed": lambda name, value: as_integer(name, value, minimum=0)}
 ADAM_OPTIONS: Mapping[str, Check] = {**DESCENT_OPTIONS, "beta1": _beta, "beta2": _beta, "epsilon": _positive}

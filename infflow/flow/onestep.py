@@ -19,6 +19,17 @@ _LARGEST_TIME = 1e300
 _EPS = float(np.finfo(float).eps)
 
 
+def check_time(t: float) -> None:
+    """End a flow, as if at ``t_end``, where nothing moves any more."""
+    if t >= _LARGEST_TIME:
+        raise StepFailed(StopReason.T_END, "t reached 1e300; nothing moves any more")
+
+
+def underflows(h: float, t: float) -> bool:
+    """Whether a step of size ``h`` hardly changes the time."""
+    return h <= 8 * _EPS * t or h < 1e-100
+
+
 class StepFailed(SolverFailedError):
     """No further step is possible, for the given reason."""
 
@@ -188,19 +199,18 @@ class OneStepIntegrator:
             return left, t_end
         if self.control is not None and 2 * h > left:
             h = left / 2  # no tiny last step
-        if self.t + h >= _LARGEST_TIME:
-            raise StepFailed(StopReason.T_END, "t reached 1e300; nothing moves any more")
+        check_time(self.t + h)
         return h, self.t + h
 
     def _reject(self, h: float, error: float) -> None:
         self.rejected += 1
-        where = f"at t = {self.t:.6g}, |theta|_inf = {np.abs(self.problem.theta_of(self.z)).max():.4g}"
+        where = self.problem.where(self.t, self.z)
         if self.control is None:
             raise StepFailed(
                 StopReason.NON_FINITE, f"{where}, with the fixed step {h:g}. {self.problem.outside}".strip()
             )
         self.control.reject(h, error)
-        if self.control.h <= 8 * _EPS * self.t or self.control.h < 1e-100:
+        if underflows(self.control.h, self.t):
             reason = StopReason.NON_FINITE if self._left_domain else StopReason.STEP_UNDERFLOW
             raise StepFailed(reason, f"{where}. {self.problem.outside}".strip())
 

@@ -165,6 +165,10 @@ class FlowProblem:
         """Infinity norm of the gradient in theta, from the gradient in z."""
         return largest(gradient if self._plain else gradient / self.scale)
 
+    def where(self, t: float, z: Array) -> str:
+        """Time and size of the parameters, for messages."""
+        return f"at t = {t:.6g}, |theta|_inf = {np.abs(self.theta_of(z)).max():.4g}"
+
     def error_norm(self, error: Array, z0: Array, z1: Array) -> float:
         """Root mean square of error_i / (atol + rtol max(|z0_i|, |z1_i|)) in theta; all (n,)."""
         return weighted_rms(error, z0, z1, self.atol, self.rtol)

@@ -134,5 +134,5 @@ class SciPySolver:
     def _failure(self, reason: StopReason, message: str = "") -> StepFailed:
         if self._left_domain:
             reason = StopReason.NON_FINITE
-        where = f"at t = {self.t:.6g}, |theta|_inf = {np.abs(self.problem.theta_of(self._z)).max():.4g}"
+        where = self.problem.where(self.t, self._z)
         return StepFailed(reason, f"{where}{message}. {self.problem.outside}".strip())

@@ -80,9 +80,8 @@ class SwitchingBdf:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from there."""
-        if state["method"] == "gear":
-            z = state["state"]["_history"][0]
+        if state["method"] == "gear" and isinstance(self._method, CvodeBdf):  # made at the start, then moved on
             options = {**self._options, "first_step": state["state"]["h"]}
-            self._method = GearBdf(self.problem, z, self.problem.evaluate(z, 1), **options)
+            self._method = GearBdf(self.problem, self._method.z, self._method.evaluation, **options)
         self._method.restore(state["state"])
         self._steps, self._products = state["steps"], state["products"]
