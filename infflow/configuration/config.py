@@ -20,6 +20,7 @@ from ..networks.neti import NetI
 from ..networks.parameters import random_params
 from ..networks.teacher import Teacher
 from ..result import Result
+from ..storage import read_arrays
 from ..training import train
 from .checks import Check, integer
 from .sections import (
@@ -286,13 +287,12 @@ def read_data(path: Path) -> dict[str, Array]:
         If the file does not exist, is no ``.npz``, or has other arrays.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = read_arrays(path)
     except FileNotFoundError:
         raise StorageError(
             f"{path} does not exist. Check data.file; it is relative to the configuration file."
         ) from None
-    except Exception as error:
+    except (OSError, ValueError) as error:
         raise StorageError(f"{path} cannot be read: {error}. An .npz with arrays X and y is needed.") from error
     if not {"X", "y"} <= arrays.keys() <= {"X", "y", "weights"}:
         raise StorageError(

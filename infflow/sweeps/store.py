@@ -9,7 +9,6 @@ import json
 import sqlite3
 import threading
 import time
-import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,7 +20,7 @@ from .._validation import Array
 from .._version import __version__
 from ..errors import StorageError
 from ..result import Result
-from ..storage import as_path, write_atomically
+from ..storage import as_path, read_arrays, write_atomically
 from .grid import Run
 from .outcome import Outcome
 from .owners import HEARTBEAT, Owner
@@ -320,11 +319,10 @@ def read_file(path: Path, row: dict[str, Any]) -> Result | dict[str, Array]:
             )
         if row["arrays"] == "result":
             return Result.load(path)
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        return read_arrays(io.BytesIO(content))
     except FileNotFoundError:
         raise StorageError(f"{path} is missing. Run the sweep again with recompute_damaged=True.") from None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError) as error:
         if isinstance(error, StorageError):
             raise
         raise StorageError(f"{path} cannot be read: {error}. Restore the file.") from error

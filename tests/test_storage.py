@@ -1,0 +1,90 @@
+"""Archives: whatever happens to a file, what is read is what was written, or one clear error names the file."""
+
+import io
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+
+from infflow.errors import StorageError
+from infflow.storage import load_archive, read_arrays, save_archive
+
+KIND = "infflow.Test"
+ARRAYS = {"theta": np.linspace(-1.0, 1.0, 7), "trajectory": np.arange(6.0).reshape(2, 3)}
+
+
+@pytest.fixture
+def path(tmp_path):
+    save_archive(tmp_path / "run.npz", KIND, ARRAYS, {"format": 1})
+    return tmp_path / "run.npz"
+
+
+def assert_noticed_or_harmless(path):
+    try:
+        arrays, metadata = load_archive(path, KIND)
+    except StorageError as error:
+        assert "run.npz" in str(error)
+    else:  # a byte that zip does not need, such as a date
+        assert metadata == {"kind": KIND, "format": 1} and arrays.keys() == ARRAYS.keys()
+        for name, values in ARRAYS.items():
+            np.testing.assert_array_equal(arrays[name], values)
+
+
+@pytest.mark.parametrize("flip", [0xFF, 0x01, 0x20, 0x80])
+def test_every_flipped_byte(path, flip):
+    content = path.read_bytes()
+    for position in range(len(content)):
+        damaged = bytearray(content)
+        damaged[position] ^= flip
+        path.write_bytes(damaged)
+        assert_noticed_or_harmless(path)
+
+
+def test_every_truncation(path):
+    content = path.read_bytes()
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        with pytest.raises(StorageError, match=r"run\.npz"):
+            load_archive(path, KIND)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_runs_of_foreign_bytes(path, seed):
+    rng = np.random.default_rng(seed)
+    damaged = bytearray(path.read_bytes())
+    start, length = rng.integers(len(damaged)), rng.integers(1, 40)
+    damaged[start : start + length] = rng.bytes(rng.integers(0, 40))
+    path.write_bytes(damaged)
+    assert_noticed_or_harmless(path)
+
+
+@pytest.mark.parametrize("shape", ["(-\x00\x00 }", "(2,", "(99999999999, 999)", "(True,)", "'"])
+def test_a_header_that_is_no_dictionary(path, shape):
+    """With a right checksum: files that something else wrote."""
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}".encode("latin1")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("extra.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(StorageError, match=r"run\.npz is damaged"):
+        load_archive(path, KIND)
+
+
+def test_a_missing_array(path):
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(path.with_name("less.npz"), "w") as less:
+        for name in ("metadata.npy", "theta.npy"):
+            less.writestr(name, archive.read(name))
+    with pytest.raises(StorageError, match=r"less\.npz is damaged: its array 'trajectory' is missing"):
+        load_archive(path.with_name("less.npz"), KIND)
+
+
+def test_nothing_is_unpickled():
+    class Hostile:
+        def __reduce__(self):
+            return (pytest.fail, ("unpickled",))
+
+    buffer = io.BytesIO()
+    np.savez(buffer, theta=np.array([Hostile()], dtype=object))
+    with pytest.raises(ValueError, match="allow_pickle"):
+        read_arrays(buffer)
+    with pytest.raises(ValueError, match="zip"):
+        read_arrays(io.BytesIO(pickle.dumps([1.0])))
