@@ -77,52 +77,52 @@ def _reciprocal(variance):
 
 
 @_kernel
-def polynomial_means(table, f, b, C, out, row):
-    """``out[row, j] = E p^(j)(h)`` of the polynomial of f for all j up to its degree, h ~ N(b, C); returns their number."""
+def polynomial_means(table, f, b, C, out):
+    """``out[j] = E p^(j)(h)`` of the polynomial of f for all j up to its degree, h ~ N(b, C); returns their number."""
     size = int(table[f, COEFFICIENT_COUNT])
     for j in range(size):
-        out[row, j] = 0.0
+        out[j] = 0.0
     previous, power = 0.0, 1.0  # E h^n, by E h^(n+1) = b E h^n + n C E h^(n-1)
     for n in range(size):
         falling = 1.0  # (n + j)!/n!, which the j-th derivative brings down
         for j in range(size - n):
-            out[row, j] += table[f, FIRST + n + j] * falling * power
+            out[j] += table[f, FIRST + n + j] * falling * power
             falling *= n + j + 1
         previous, power = power, b * power + n * C * previous
     return size
 
 
 @_kernel
-def atom_means(table, f, b, C, last, out, row):
-    """``out[row, j] = E`` of the j-th derivative of the atoms of f for j = 0 ... last, h ~ N(b, C).
+def atom_means(table, f, b, C, last, out):
+    """``out[j] = E`` of the j-th derivative of the atoms of f for j = 0 ... last, h ~ N(b, C).
 
     Returns a bit mask of the infinite ones (kinks at h = b = 0), whose infinite parts are left out.
     """
     for j in range(last + 1):
-        out[row, j] = 0.0
+        out[j] = 0.0
     infinite = 0
     start, count = FIRST + int(table[f, COEFFICIENT_COUNT]), int(table[f, WIDTH_COUNT])
     for a in range(start, start + count):
         for k in range(3):
             weight = table[f, a + (k + 1) * count]
             if weight != 0.0:
-                infinite |= _add_atom_means(weight, k, table[f, SHIFT], b, C + table[f, a], last, out, row)
+                infinite |= _add_atom_means(weight, k, table[f, SHIFT], b, C + table[f, a], last, out)
     return infinite
 
 
 @_kernel
-def _add_atom_means(weight, k, shift, b, V, last, out, row):
+def _add_atom_means(weight, k, shift, b, V, last, out):
     """Add weight times ramp, step, density and its derivatives (orders k ... k + last) at mean b, variance V."""
     inverse = _reciprocal(V)
     density, probability = _gaussian_at_zero(b, inverse, shift if k == 1 else 0.0)
     if k == 0:
-        out[row, 0] += weight * (b * probability + V * density)
+        out[0] += weight * (b * probability + V * density)
     if k <= 1 and 1 - k <= last:
-        out[row, 1 - k] += weight * probability
+        out[1 - k] += weight * probability
     previous = 0.0  # derivatives of the density N: N^(n+1) = -(b N^(n) + n N^(n-1))/V
     for n in range(k + last - 1):
         if n + 2 >= k:
-            out[row, n + 2 - k] += weight * density
+            out[n + 2 - k] += weight * density
         previous, density = density, -(b * density + n * previous) * inverse
     infinite = 0
     if inverse == 0.0 and b == 0.0:  # the delta function and its even derivatives, at 0
@@ -274,14 +274,14 @@ def add_polynomials(out, order, table, f, g, C11, C12, C22, b1, b2, c1, c2, work
 
     E[p(h1) g(h2)] = sum_j C12^j/j! E p^(j)(h1) E g^(j)(h2). Returns the infinite slots.
     """
-    size_f = polynomial_means(table, f, b1, C11, work, POLYNOMIAL_F)
-    size_g = polynomial_means(table, g, b2, C22, work, POLYNOMIAL_G)
+    size_f = polynomial_means(table, f, b1, C11, work[POLYNOMIAL_F])
+    size_g = polynomial_means(table, g, b2, C22, work[POLYNOMIAL_G])
     infinite_f = infinite_g = 0
     if size_g > 0:
-        infinite_f = atom_means(table, f, b1, C11, size_g - 1 + 2 * order, work, ATOMS_F)
+        infinite_f = atom_means(table, f, b1, C11, size_g - 1 + 2 * order, work[ATOMS_F])
     if size_f > 0:
         last = size_f - 1 + 2 * order
-        infinite_g = atom_means(table, g, b2, C22, last, work, ALL_G)
+        infinite_g = atom_means(table, g, b2, C22, last, work[ALL_G])
         for j in range(min(size_g, last + 1)):
             work[ALL_G, j] += work[POLYNOMIAL_G, j]
     infinite = 0
@@ -412,8 +412,10 @@ def _write_jet(out, n, order, slots, infinite, c1, c2, sine2):
 @_kernel
 def work_rows(table):
     """Rows for the means of polynomials and atoms of one pair."""
-    longest = int(table[:, COEFFICIENT_COUNT].max())
-    return np.empty((PLAIN + 1, max(longest + MAX_ORDER + 1, SLOTS[2])))
+    longest = 0.0
+    for f in range(table.shape[0]):
+        longest = max(longest, table[f, COEFFICIENT_COUNT])
+    return np.empty((PLAIN + 1, max(int(longest) + MAX_ORDER + 1, SLOTS[2])))
 
 
 @_kernel
@@ -483,8 +485,8 @@ def single_moments_loop(table, f, C, b, max_order, out):
     """E f^(p)(h), p = 0 ... max_order, for n neurons; infinite ones as inf."""
     work = work_rows(table)
     for n in range(f.size):
-        infinite = atom_means(table, f[n], b[n], C[n], max_order, out, n)
-        size = polynomial_means(table, f[n], b[n], C[n], work, POLYNOMIAL_F)
+        infinite = atom_means(table, f[n], b[n], C[n], max_order, out[n])
+        size = polynomial_means(table, f[n], b[n], C[n], work[POLYNOMIAL_F])
         for j in range(min(size, max_order + 1)):
             out[n, j] += work[POLYNOMIAL_F, j]
         for j in range(max_order + 1):

@@ -172,7 +172,8 @@ def frame(W, i, gram, norms, A):
     for j in range(W.shape[0]):
         cij = norms[i] if j == i else gram[i, j]
         if j == i:
-            A[j] = 0.0
+            for d in range(W.shape[1]):
+                A[j, d] = 0.0
         elif norms[i] * norms[j] - cij * cij > _OBLIQUE * norms[i] * norms[j]:
             c = cij / norms[i]
             for d in range(W.shape[1]):
@@ -222,10 +223,10 @@ def mixed_block(wi, wk, a, b, s, jet, block):
 
 @njit(cache=True)
 def put(block, row, column, H):
-    """Copy a block into H. Assigning to a slice would make numba compile its error message, which takes seconds."""
+    """Copy a block into H and mirror it. Assigning to slices would make numba compile error messages for seconds."""
     for d in range(block.shape[0]):
         for e in range(block.shape[1]):
-            H[row + d, column + e] = block[d, e]
+            H[row + d, column + e] = H[column + e, row + d] = block[d, e]
 
 
 @njit(cache=True, error_model="numpy")
@@ -253,7 +254,6 @@ def hessian(W, B, S, gram, norms, jets, hidden_bias, output_bias, H):
             mixed_block(W[i], W[k], A[k], b, 2.0 * S[i, k], jets[i, k], block)
             q = k * D
             put(block, r, q, H)
-            put(block.T, q, r, H)
     if hidden_bias:
         _bias_rows(W, S, jets, ob, H)
     _output_rows(W, B, jets, hidden_bias, ob, oA, H)
@@ -268,7 +268,8 @@ def _bias_rows(W, S, jets, ob, H):
     D = W.shape[1]
     v = np.empty(D)
     for i in range(K):
-        v[:] = 0.0
+        for d in range(D):
+            v[d] = 0.0
         bb = 2.0 * S[i, i] * jets[i, i, B11]
         own = 2.0 * S[i, i] * (jets[i, i, M21B] + jets[i, i, M12])
         for j in range(n):
@@ -310,7 +311,8 @@ def _output_rows(W, B, jets, hidden_bias, ob, oA, H):
                     p11 = 2.0 * B[k, o] * jets[i, k, J11]
                     for d in range(D):
                         H[row, k * D + d] = H[k * D + d, row] = p02 * W[k, d] + p11 * W[i, d]
-            v[:] = 0.0
+            for d in range(D):
+                v[d] = 0.0
             own = 2.0 * B[i, o] * (jets[i, i, J02] + jets[i, i, J11])
             for j in range(n):
                 own += 2.0 * B[j, o] * jets[i, j, J20]
@@ -336,7 +338,8 @@ def _constant_rows(W, B, jets, hidden_bias, ob, oA, oc, H):
     O = B.shape[1]
     for o in range(O):
         row = oc + o
-        H[row, oc : oc + O] = 0.0
+        for p in range(O):
+            H[row, oc + p] = 0.0
         H[row, row] = 2.0
         for k in range(K):
             for p in range(O):
@@ -435,7 +438,10 @@ def hessian_product(W, B, S, gram, norms, jets, V, vb, VB, out_W, out_b, out_B):
                     out_B[i, o] += 2.0 * jet[J00] * VB[j, o]
                 if j == K:
                     out_B[K, o] += 2.0 * (jet[J00] * VB[i, o] + B[i, o] * along)
-    put(np.dot(on_W, W) + np.dot(on_V, V) + extra, 0, 0, out_W)
+    extra += np.dot(on_W, W) + np.dot(on_V, V)
+    for i in range(K):
+        for d in range(D):
+            out_W[i, d] = extra[i, d]
     for o in range(O):
         out_B[K, o] += 2.0 * VB[K, o]
 
