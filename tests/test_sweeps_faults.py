@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,9 @@ from test_sweeps import equal, run
 
 import infflow as inf
 from infflow.errors import InvalidValueError
+from infflow.sweeps.grid import make_runs
 from infflow.sweeps.outcome import Outcome
-from infflow.sweeps.pools import Pool, WorkerDiedError
+from infflow.sweeps.pools import LokyPool, Pool, WorkerDiedError
 
 TESTS = Path(__file__).parent
 GRID = {"seed": range(8), "width": [1, 2]}
@@ -219,3 +220,14 @@ def test_a_cluster_that_is_not_there(tmp_path):
         quick = dask.config.set({"distributed.comm.timeouts.connect": "0.5s"})  # default 30 s
         with quick, pytest.raises(InvalidValueError, match=r"cannot use .*Start a scheduler"):
             inf.sweep(functions.draw, {"seed": [1]}, tmp_path / "runs.db", **options)
+
+
+def test_a_pool_closes_while_runs_are_on_their_way():
+    """As Ctrl-C may do; loky's thread must not die with a traceback, which pytest makes an error."""
+    runs = make_runs(functions.draw, {"seed": range(4)}, None, 0, 1)
+    pool = LokyPool(functions.draw, 2)
+    wait([pool.submit(each) for each in runs[:2]])
+    for each in runs[2:]:
+        pool.submit(each)
+    pool.close()
+    pool.close()

@@ -74,6 +74,7 @@ class LokyPool(Pool):
         with parallel_config(backend="loky"):
             self._workers = effective_n_jobs(n_jobs)
         self._executor: Any = None
+        self._last: Any = None
 
     def capacity(self) -> int:  # noqa: D102
         return self._workers
@@ -89,6 +90,7 @@ class LokyPool(Pool):
                 )
             try:
                 inner = self._executor.submit(execute_elsewhere, self._function, run.settings, run.fixed)
+                self._last = inner
                 return _translated(inner, lambda error: isinstance(error, BrokenProcessPool))
             except BrokenProcessPool:  # between two runs
                 self.close()
@@ -96,6 +98,14 @@ class LokyPool(Pool):
 
     def close(self) -> None:  # noqa: D102
         if self._executor is not None:
+            # a run on its way to the workers' queue would end loky's thread with a KeyError and its traceback
+            patience = time.monotonic() + 1.0
+            while (
+                self._last is not None
+                and not (self._last.running() or self._last.done())
+                and time.monotonic() < patience
+            ):
+                time.sleep(0.001)
             self._executor.shutdown(wait=True, kill_workers=True)
             self._executor = None
 
