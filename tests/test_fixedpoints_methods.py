@@ -126,7 +126,12 @@ def test_steihaug_reaches_the_minimum_and_stops_at_the_boundary():
     inside = model.solve(1e3)
     np.testing.assert_allclose(inside.step, -np.linalg.solve(q.matrix, g), rtol=1e-10)
     np.testing.assert_allclose(inside.predicted, -0.5 * g @ inside.step, rtol=1e-12)
-    assert not inside.on_boundary and model.lowest == 0.0 and 3.0 < model.largest <= 10.0
+    assert (
+        not inside.on_boundary
+        and model.lowest == 0.0
+        and (3.0 < 2.0 * model.curvatures).all()
+        and (2.0 * model.curvatures <= 10.0).all()
+    )
     lengths = [np.linalg.norm(model.solve(radius).step) for radius in (0.01, 0.5, 1.0)]
     np.testing.assert_allclose(lengths, [0.01, 0.5, 1.0], rtol=1e-12)
     p = model.solve(0.01)

@@ -10,6 +10,7 @@ import numpy as np
 
 from .._validation import Array
 from ..objective import Evaluation
+from ..rounding import gradient_rounding
 from .subproblem import solve_subproblem
 
 _EPS = float(np.finfo(float).eps)
@@ -29,7 +30,10 @@ class Model(Protocol):
     """A model of the loss around one point; solving it again with a smaller radius is cheap."""
 
     lowest: float  #: lowest curvature, 0 where it is rounding
-    largest: float  #: largest modulus of a curvature
+
+    @property
+    def curvatures(self) -> Array:
+        """Along the coordinates (n,), or an estimate of their size."""
 
     def solve(self, radius: float) -> TrialStep:
         """The minimiser of the model within the radius."""
@@ -52,12 +56,13 @@ class QuadraticModel:
     symmetry) is left alone.
     """
 
-    def __init__(self, x: Array, gradient: Array, hessian: Array) -> None:
-        values, self._vectors = np.linalg.eigh(hessian)
-        self.largest = float(np.abs(values[[0, -1]]).max())
-        components = gradient @ self._vectors
-        slope_noise = 8 * _EPS * self.largest * float(np.abs(x).max())
-        flat = np.abs(values) <= len(x) * _EPS * self.largest
+    def __init__(self, x: Array, evaluation: Evaluation) -> None:
+        values, self._vectors = np.linalg.eigh(evaluation.H)
+        self._largest = float(np.abs(values[[0, -1]]).max())
+        self.curvatures = np.diagonal(evaluation.H)
+        components = evaluation.g @ self._vectors
+        slope_noise = 8 * gradient_rounding(evaluation.value, self.curvatures, x) @ np.abs(self._vectors)
+        flat = np.abs(values) <= len(x) * _EPS * self._largest
         flat &= np.abs(components) <= slope_noise
         self._values = np.where(flat, 0.0, values)
         self._components = np.where(flat, 0.0, components)
@@ -67,7 +72,7 @@ class QuadraticModel:
         """The exact solution of the trust-region subproblem."""
         order = np.argsort(self._values, kind="stable")
         found = solve_subproblem(self._values[order], self._components[order], radius)
-        correction = partial(self._correction, max(STEEP * found.multiplier, len(order) * _EPS * self.largest))
+        correction = partial(self._correction, max(STEEP * found.multiplier, len(order) * _EPS * self._largest))
         return TrialStep(self._vectors[:, order] @ found.step, found.predicted, found.on_boundary, correction)
 
     def _correction(self, bound: float, gradient: Array) -> Array:
@@ -94,4 +99,4 @@ class ExactNewton:
     def model(self, x: Array, evaluation: Evaluation) -> QuadraticModel:
         """The quadratic model at ``x``; one eigendecomposition."""
         self.factorizations += 1
-        return QuadraticModel(x, evaluation.g, evaluation.H)
+        return QuadraticModel(x, evaluation)

@@ -56,7 +56,7 @@ class SteihaugModel:
         hurry: Callable[[], bool] = lambda: False,
     ) -> None:
         self._product, self._tolerance, self._hurry = product, tolerance, hurry
-        self.lowest = self.largest = 0.0
+        self.lowest = self._largest = 0.0
         n = len(gradient)
         self._limit = max(10, min(2 * n, _PATH_NUMBERS // (2 * n)))
         self._path: list[_Segment] = []
@@ -64,6 +64,11 @@ class SteihaugModel:
         self._value = 0.0
         self._complete = not gradient.any()
         self.solve(1.0)  # so that the extreme curvatures are known
+
+    @property
+    def curvatures(self) -> Array:
+        """An estimate of their size (n,) along the coordinates: few directions have the largest one."""
+        return np.full(len(self._next[0]), self._largest / math.sqrt(len(self._next[0])))
 
     def solve(self, radius: float) -> TrialStep:
         """The point where the path ends or leaves the radius."""
@@ -85,7 +90,7 @@ class SteihaugModel:
         squared = float(direction @ direction)
         curvature, slope = float(direction @ bent), float(residual @ direction)
         ratio = curvature / squared if squared > 0.0 else 0.0
-        self.largest, self.lowest = max(self.largest, abs(ratio)), min(self.lowest, ratio)
+        self._largest, self.lowest = max(self._largest, abs(ratio)), min(self.lowest, ratio)
         if not curvature > 0.0:
             self._path.append(_Segment(point, direction, self._value, slope, curvature, math.inf))
             self._complete = True

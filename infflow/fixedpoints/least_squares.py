@@ -119,7 +119,7 @@ class GaussNewtonModel:
             self._left, s, self._vectors = np.linalg.svd(jacobian, full_matrices=False)
         s = np.where(s <= min(M, n) * _EPS * s[0], 0.0, s)
         self._singular = s
-        self.largest = 2.0 * float(s[0]) ** 2
+        self.curvatures = 2.0 * np.einsum("ij,ij->j", jacobian, jacobian)
         self._values, self._components = 2.0 * s * s, 2.0 * s * (residuals @ self._left)
 
     def solve(self, radius: float) -> TrialStep:

@@ -16,11 +16,11 @@ import numpy as np
 from .._validation import Array
 from ..errors import InvalidValueError
 from ..objective import Evaluation
+from ..rounding import gradient_rounding, loss_rounding
 from ..stopping import Progress, Statistics, StopReason, StopRules
 from .directions import Direction, Model, TrialStep
 from .problem import FixedPointProblem, is_finite
 
-_EPS = float(np.finfo(float).eps)
 ACCEPT, SHRINK_BELOW, GROW_ABOVE = 0.1, 0.25, 0.75  # of the ratio of actual to predicted decrease
 CLEAR = 1e3  # decrease over rounding error from which a second attempt is not a second chance for rounding
 MAX_CORRECTION = 0.75  # length of a correction over that of the step
@@ -48,11 +48,6 @@ class _Point:
     @classmethod
     def at(cls, x: Array, evaluation: Evaluation) -> _Point:
         return cls(x, evaluation, float(np.abs(evaluation.g).max()))
-
-
-def loss_noise(model: Model, point: _Point) -> float:
-    """Rounding error of a loss that is a sum of terms of the size of curvature times x^2, if nothing better is known."""
-    return 4 * _EPS * (abs(point.evaluation.value) + model.largest * float(point.x @ point.x) / len(point.x))
 
 
 class TrustRegion:
@@ -113,7 +108,9 @@ class TrustRegion:
             model = self.direction.model(self.point.x, self.point.evaluation)
             known = self.problem.loss_noise(self.point.x, self.point.evaluation.value)
             self._cancels = known is None
-            self._noise = self._factor * (loss_noise(model, self.point) if known is None else known)
+            if known is None:
+                known = loss_rounding(self.point.evaluation.value, model.curvatures, self.point.x)
+            self._noise = self._factor * known
             stop = self._step(model)
             if stop is None:
                 stop = self.rules.check(self._progress())
@@ -221,14 +218,18 @@ class TrustRegion:
         return self._stalled_rejections >= MAX_STALLED_REJECTIONS or self._stalled >= MAX_STALLED
 
     def _end(self, model: Model) -> StopReason:
-        """Nothing moves any more: at a fixed point only if steps of size one promise no more than rounding either.
+        """Nothing moves any more: at a fixed point only if steps of the size of x promise no more than rounding either.
 
-        And only if the gradient is not far above its own rounding error, curvature times x times eps.
+        And only if the gradient is not far above its own rounding error.
         """
         if self.point.norm <= self.rules.min_gradient_norm:
             return StopReason.MIN_GRADIENT_NORM
-        gradient_noise = _EPS * model.largest * max(1.0, float(np.abs(self.point.x).max()))
-        at_floor = model.solve(1.0).predicted <= 1e3 * self._noise and self.point.norm <= 1e2 * gradient_noise
+        x, g = self.point.x, np.abs(self.point.evaluation.g)
+        rounding = gradient_rounding(self.point.evaluation.value, model.curvatures, x)
+        # a parameter on its way to infinity may have any slope that does not change the loss until it has doubled
+        small = (g <= 1e2 * rounding) | (g * np.maximum(np.abs(x), 1.0) <= self._noise)
+        reach = max(1.0, float(np.sqrt(x @ x)))
+        at_floor = small.all() and model.solve(reach).predicted <= 1e3 * self._noise
         return StopReason.ROUNDING_FLOOR if at_floor else StopReason.STEP_UNDERFLOW
 
     def _progress(self) -> Progress:

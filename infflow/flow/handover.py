@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from .._validation import Array
+from ..rounding import gradient_rounding, loss_rounding
 from ..stopping import StopReason
 from .onestep import Step
 from .problem import FlowEvaluation, FlowProblem
@@ -36,8 +37,9 @@ class EndOfPath:
     It also hands over when the loss changed by less than its rounding error, and by less than a tenth, while time grew tenfold,
     and the gradient is a millionth of the first one: then only the search can tell where the valley ends.
 
-    It has reached the *rounding floor* when the gradient is below its own rounding error, of the order of
-    eps |H| |theta|, and the loss fell by less than a tenth while the time doubled. So end paths to a fixed point at infinity.
+    It has reached the *rounding floor* when every derivative is below its own rounding error, or so small that the loss would not change
+    before the variable has doubled, and the loss fell by less than a tenth while the time doubled. So end paths to a fixed
+    point at infinity.
 
     All rules need Hessians; they are looked at when the time has doubled (or grown tenfold), and when the last step or the gradient
     is so small that they can apply.
@@ -103,19 +105,21 @@ class EndOfPath:
         return self.problem.error_norm(displacement, z, z)
 
     def _loss_rounding(self, evaluation: FlowEvaluation, z: Array) -> float:
-        """Of the objective where it knows it, otherwise that of a sum of terms of the size of curvature times z^2."""
+        """Of the objective where it knows it, otherwise an estimate."""
         known = getattr(self.problem.objective, "loss_rounding", None)
         found = None if known is None else known(self.problem.theta_of(z), evaluation.value)
         if found is not None:
             return float(found)
         assert evaluation.hessian is not None
-        terms = float(np.linalg.norm(evaluation.hessian)) * float(z @ z) / len(z)
-        return 4 * _EPS * (abs(evaluation.value) + terms)
+        return loss_rounding(evaluation.value, np.diagonal(evaluation.hessian), z)
 
     def _is_rounding(self, evaluation: FlowEvaluation, z: Array) -> bool:
+        """Whether every derivative is, or cannot change the loss before its variable has doubled."""
         assert evaluation.hessian is not None
-        floor = 2 * _EPS * float(np.linalg.norm(evaluation.hessian)) * float(np.abs(z).max())
-        return float(np.abs(evaluation.gradient).max()) <= floor
+        slopes = np.abs(evaluation.gradient)
+        rounding = gradient_rounding(evaluation.value, np.diagonal(evaluation.hessian), z)
+        harmless = slopes * np.maximum(np.abs(z), 1.0) <= self._loss_rounding(evaluation, z)
+        return bool(((slopes <= 4.0 * rounding) | harmless).all())
 
 
 def remaining_path(problem: FlowProblem, evaluation: FlowEvaluation, z: Array, t: float) -> Array | None:
@@ -131,7 +135,7 @@ def remaining_path(problem: FlowProblem, evaluation: FlowEvaluation, z: Array, t
         if not (math.isfinite(evaluation.value) and np.isfinite(hessian).all()):
             return None
         values, vectors = np.linalg.eigh(hessian)
-        largest = float(np.abs(values).max())
+        largest, diagonal = float(np.abs(values).max()), np.diagonal(hessian)
         if values[0] < -limit * largest:
             return None
         components = gradient @ vectors
@@ -145,7 +149,8 @@ def remaining_path(problem: FlowProblem, evaluation: FlowEvaluation, z: Array, t
     if values[0] < -floor:
         return None
     flat = values <= floor
-    components[flat & (np.abs(components) <= 4 * _EPS * largest * np.abs(z).max())] = 0.0
+    noise = gradient_rounding(evaluation.value, diagonal, z + moved) @ np.abs(vectors)
+    components[flat & (np.abs(components) <= 4 * noise)] = 0.0
     rates = np.where(flat, 1.0, values)
     rest: Array = moved - vectors @ np.where(flat, components * t, components / rates)
     return rest

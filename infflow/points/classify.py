@@ -15,6 +15,7 @@ from ..errors import DivergedError, InvalidTypeError, InvalidValueError, ShapeEr
 from ..networks.net import Net
 from ..networks.neti import NetI
 from ..networks.teacher import Teacher
+from ..rounding import gradient_rounding
 from ..threads import limit_for
 from .kantorovich import NewtonNumbers, newton_numbers
 from .structure import Structure, duplicate_groups, find_structure
@@ -22,8 +23,8 @@ from .symmetries import FlatDirections, Symmetry, families, flat_space
 
 #: rounding error of Hessians, relative to their norm
 _HESSIAN_NOISE = 1e-13
-#: rounding error of gradients, relative to the norm of the Hessian times 1 + |theta|
-_GRADIENT_NOISE = 1e-14
+#: slopes up to so many rounding errors are zero
+_SLOPE = 50.0
 #: a squared error below this fraction of E|y|^2 is zero
 _ZERO_LOSS = 1e-13
 
@@ -220,11 +221,10 @@ def _classify(
     space = np.zeros((len(theta), int((~null).sum())))
     space[free] = rest @ vectors[:, ~null]
     newton = newton_numbers(net, theta, gradient, hessian, space, samples, seed)
-    slope = float(np.linalg.norm(vectors[:, null].T @ (rest.T @ g)))
-    at_rest = slope <= _GRADIENT_NOISE * norm * (1.0 + float(np.linalg.norm(theta)))
-    kind, reason = _verdict(
-        newton, index, 0 if zero_loss else int(null.sum()), at_rest, bool(flats) or bool(null.any())
-    )
+    noise_of_g = _SLOPE * gradient_rounding(value, np.diagonal(H), theta[free])
+    at_rest, level = (_is_level(g, noise_of_g, each) for each in (rest @ vectors[:, null], flat))
+    unexplained = 0 if zero_loss else int(null.sum())
+    kind, reason = _verdict(newton, index, unexplained, at_rest, level, bool(flats) or bool(null.any()))
     if null.any():
         why = Symmetry.ZERO_LOSS if zero_loss else Symmetry.UNKNOWN
         flats = (*flats, FlatDirections(why, -1, (), int(null.sum())))
@@ -243,12 +243,27 @@ def _classify(
     )
 
 
-def _verdict(newton: NewtonNumbers, index: int, unexplained: int, at_rest: bool, flat: bool) -> tuple[PointKind, str]:
-    """Kind and reason; ``at_rest``: the gradient has no part in the unexplained directions without curvature."""
+def _is_level(gradient: Array, noise: Array, directions: Array) -> bool:
+    """Whether the gradient (n,), known to ``noise`` (n,), has no part in orthonormal directions (n, k)."""
+    return bool((np.abs(gradient @ directions) <= noise @ np.abs(directions)).all())
+
+
+def _verdict(
+    newton: NewtonNumbers, index: int, unexplained: int, at_rest: bool, level: bool, flat: bool
+) -> tuple[PointKind, str]:
+    """Kind and reason.
+
+    ``at_rest``: the gradient has no part in the unexplained directions without curvature; ``level``: nor in those of symmetries.
+    """
     if unexplained and not (index and at_rest):  # negative curvature decides, whatever the others do
         return PointKind.NOT_CONVERGED, (
             f"{unexplained} direction(s) have no curvature and no known symmetry explains them, so second derivatives "
             "cannot decide. Train longer or with Newton's method; if it stays so, look at the loss along them."
+        )
+    if not level:
+        return PointKind.NOT_CONVERGED, (
+            "The loss has a slope along directions that a symmetry would leave flat, e.g. neurons that are nearly but not quite equal "
+            "move along a channel. Train longer."
         )
     if not newton.h <= 0.5:
         return PointKind.NOT_CONVERGED, (

@@ -1,0 +1,31 @@
+"""Rounding errors to expect of a loss and of its gradient, from the diagonal of the Hessian.
+
+A loss is a sum of terms of the size of itself and of H_jj x_j^2. A derivative is a sum of as many terms, which for
+losses that are squared errors the Cauchy-Schwarz inequality bounds by the roots of H_ii times those. Both keep their meaning where
+parameters have different units, or where one runs off to infinity: no norm mixes a large parameter with the curvature of
+another one.
+
+Measured against the scatter under changes of x by up to two units in the last place, at the ends of 52 runs with random small
+networks and infinite data: that of the gradient is 0.9 to 2.5 times the estimate in the worst component (of those that
+are not exactly zero), that of the loss, where it is not nearly zero, a fortieth to a half.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._validation import Array
+
+_EPS = float(np.finfo(float).eps)
+
+
+def loss_rounding(value: float, curvatures: Array, x: Array) -> float:
+    """Rounding error of a function with this value and this diagonal (n,) of its Hessian at ``x`` (n,)."""
+    return 2.0 * _EPS * (abs(value) + float(np.abs(curvatures) @ (x * x)))
+
+
+def gradient_rounding(value: float, curvatures: Array, x: Array) -> Array:
+    """The same for its gradient: shape (n,)."""
+    sizes = np.abs(curvatures)
+    found: Array = _EPS * np.sqrt(sizes * (2.0 * abs(value) + sizes @ (x * x)))
+    return found
