@@ -3,6 +3,7 @@
 import itertools
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import mpmath as mp
@@ -13,8 +14,10 @@ import infflow as inf
 
 flint = pytest.importorskip("flint")
 
+from infflow.activations import REGISTRY  # noqa: E402
 from infflow.networks.function_teacher import FunctionTeacher  # noqa: E402
 from infflow.points.ball import Jet, lower, magnitude, upper, working_precision  # noqa: E402
+from infflow.points.ball_activations import exact_activation  # noqa: E402
 from infflow.points.ball_network import BallNetwork  # noqa: E402
 from infflow.points.ball_pairs import pair_derivatives  # noqa: E402
 
@@ -129,10 +132,10 @@ def test_value_contains_the_reference(activation):
 @pytest.mark.parametrize("activation", ["relu", "abs", "gelu", "erf"])
 def test_boxes_contain_their_points(activation, v):
     """Derivatives over a box of weights contain those at random points of the box, parallel ramps included."""
-    f = inf.Net([(1, activation, False), (1, "identity", False)], input_dim=1).layers[0].activations[0]
     rng = np.random.default_rng(0)
     u, radius = np.array([1.0, 0.0, 0.0]), 1e-3
     with working_precision(128):
+        f = exact_activation(REGISTRY[activation])
         box = pair_derivatives(f, f, column(u, radius), column(np.array(v), radius))
         assert all(magnitude(x) < 10 for part in box[1:] for x in part.entries())
         for _ in range(20):
@@ -169,6 +172,114 @@ def test_jets_differentiate():
     for (i, j), value in second.items():
         assert float(found.derivative(i, j)) == pytest.approx(value, rel=1e-14)
         assert found.derivative(j, i) is found.derivative(i, j)
+
+
+# ------------------------------------------------------------------------------------------------ which functions
+
+
+def atom_at(order, width, x):
+    """Smoothed ramps and their derivatives, of width 0 or 1."""
+    if width == 0:
+        return max(x, mp.mpf(0)) if order == 0 else mp.mpf(x > 0)
+    return (x * mp.ncdf(x) + mp.npdf(x), mp.ncdf(x), mp.npdf(x))[order]
+
+
+@pytest.mark.parametrize("name", COVERED)
+def test_weights_are_those_of_the_named_function(name):
+    """To all digits: float64 weights of the fast evaluation are rounded."""
+    with working_precision(200), mp.workdps(60):
+        f = exact_activation(REGISTRY[name])
+        for point in ("-5/7", "3/11", "2"):
+            x = mp.mpf(Fraction(point).numerator) / Fraction(point).denominator
+            exact = mp.mpmathify(REGISTRY[name].expression.xreplace(substitution(point)).evalf(55))
+            found = mp.fsum(number(c) * x**n for n, c in enumerate(f.polynomial))
+            found += mp.fsum(number(atom.weight) * atom_at(atom.order, atom.width, x) for atom in f.atoms)
+            assert abs(found - exact) < mp.mpf(10) ** -50
+
+
+def substitution(point):
+    import sympy
+
+    return {sympy.Symbol("x", real=True): sympy.Rational(point)}
+
+
+def number(ball):
+    return mp.mpf(ball.mid().str(58, radius=False))
+
+
+@pytest.mark.parametrize("name", [name for name in REGISTRY if name not in COVERED])
+def test_approximated_functions_are_refused(name):
+    neti = inf.NetI(shallow(1, 1, name), inf.Teacher(shallow(1, 1, name), [0.5, 1.0]))
+    with pytest.raises(inf.InfflowError, match=f"certify.* {name}"):
+        inf.certify(neti, [0.5, 1.0])
+
+
+def test_polynomials_of_ones_own_have_float64_coefficients():
+    f = inf.polynomial([0.0, 0.1, 0.0, 0.3])
+    neti = inf.NetI(shallow(1, 1, f), inf.Teacher(shallow(1, 1, f), [0.0, 1.0]))
+    a, b = Fraction(0.1), Fraction(0.3)
+    with working_precision(400):
+        value = BallNetwork(neti).value(balls([1.0, 1.0]))
+        exact = a * a + 6 * a * b + 15 * b * b  # E (a h + b h^3)^2
+        assert (
+            value.contains(flint.arb(exact.numerator) / exact.denominator) and magnitude(value - value.mid()) < 1e-100
+        )
+    proof = inf.certify(inf.NetI(neti.student, inf.Teacher(neti.student, [0.7, 1.0])), [0.7, 1.0])
+    assert proof and "0.1 x^1 + 0.3 x^3, these float64 numbers" in str(proof)
+
+
+def test_loss_of_gaussian_to_all_digits():
+    """E exp(-h^2/2 - k^2/2) = det(1 + C)^(-1/2)."""
+    V = (0.5, 2.0)
+    teacher = inf.Teacher(shallow(2, 1, "gaussian"), [*V, 1.0, 1.0])
+    neti = inf.NetI(shallow(1, 1, "gaussian"), teacher)
+    proof = inf.certify(neti, inf.train(neti, [1.0, 1.0], progress=False).theta)
+    with mp.workdps(40):
+
+        def k(u, v):
+            return 1 / mp.sqrt(1 + u * u + v * v)
+
+        def share(w):  # the best output weight
+            return mp.fsum(k(w, v) for v in V) / k(w, w)
+
+        w = mp.findroot(lambda w: mp.diff(lambda u: share(u) ** 2 * k(u, u), w), mp.mpf(proof.theta[0]))
+        loss = mp.fsum(k(mp.mpf(u), v) for u in V for v in V) - share(w) ** 2 * k(w, w)
+        check_digits(proof, loss, [w, share(w)])
+
+
+def test_loss_of_leaky_relu_to_all_digits():
+    """The slope is 1/100: a student of two teachers in the plane, a function of its angle."""
+    angles = (0.3, 1.7)
+    V = np.column_stack([np.cos(angles), np.sin(angles)])
+    teacher = inf.Teacher(shallow(2, 2, "leaky_relu"), [*V.ravel(), 1.0, 1.0])
+    neti = inf.NetI(shallow(1, 2, "leaky_relu"), teacher)
+    proof = inf.certify(neti, inf.train(neti, [0.5, 1.0, 1.0], progress=False).theta)
+    with mp.workdps(40):
+        slope = mp.mpf(1) / 100
+        exact = exact_rows(V)
+
+        def k(u, v):  # f = slope x + (1 - slope) relu; E x relu = C/2
+            C, nu, nv = mp.fdot(u, v), mp.norm(u), mp.norm(v)
+            t = mp.acos(min(C / (nu * nv), 1))
+            ramps = nu * nv * (mp.sin(t) + (mp.pi - t) * mp.cos(t)) / (2 * mp.pi)
+            return slope * slope * C + slope * (1 - slope) * C + (1 - slope) ** 2 * ramps
+
+        def share(angle):  # the best length of the student times its output weight
+            e = [mp.cos(angle), mp.sin(angle)]
+            return mp.fsum(k(e, v) for v in exact) / k(e, e)
+
+        own = (1 + slope * slope) / 2
+        angle = mp.findroot(lambda t: mp.diff(share, t), mp.atan2(*proof.theta[1::-1]))
+        loss = mp.fsum(k(u, v) for u in exact for v in exact) - share(angle) ** 2 * own
+        a = mp.mpf(proof.theta[2])  # held by the gauge
+        check_digits(proof, loss, [share(angle) / a * mp.cos(angle), share(angle) / a * mp.sin(angle), a])
+
+
+def check_digits(proof, loss, theta):
+    """A certificate that is tight contains the exact numbers."""
+    digits = proof.loss_digits.strip("[]").split(" +/- ")
+    assert proof and abs(mp.mpf(digits[0]) - loss) <= mp.mpf(digits[1]) < 1e-26
+    assert max(abs(mp.mpf(x) - y) for x, y in zip(proof.theta, theta, strict=True)) <= proof.radius < 1e-14
 
 
 # ------------------------------------------------------------------------------------------------ certificates

@@ -8,7 +8,7 @@ orders k1, k2 (``docs/mathematics.md``):
     (1,2)  1/(2 (2 pi V2)^(1/2))                             (2,2)  1/(2 pi s)
 
 Derivatives come from :class:`~infflow.points.ball.Jet`. Two ramps without width are left to
-:mod:`infflow.points.ball_frame`, which stays finite where they are parallel.
+:mod:`infflow.points.ball_pairs`, which stays finite where they are parallel.
 """
 
 from __future__ import annotations
@@ -16,36 +16,17 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..activations import Activation, Atom
-from ..errors import MethodError
 from .ball import Ball, Jet, flint, total
+from .ball_activations import BallActivation, BallAtom
 
 
-def check_activation(f: Activation) -> None:
-    """Raise unless f is a polynomial plus ramps, smoothed steps and normal densities."""
-    if not f.has_closed_form:
-        raise MethodError(
-            f"certify covers polynomials and sums of smoothed ramps (erf, relu, gelu, ...); {f.name} has no such closed form. "
-            "inf.classify(net, theta) covers it, with evidence in the place of a proof."
-        )
-    if any(atom.order > 0 and atom.width == 0.0 for atom in f.atoms) or any(atom.order > 2 for atom in f.atoms):
-        raise MethodError(
-            f"certify does not cover {f.name}: its Hessian is not continuous. Use a smooth activation or a ramp."
-        )
-
-
-def is_ramp(atom: Atom) -> bool:
-    """A ramp without width."""
-    return atom.order == 0 and atom.width == 0.0
-
-
-def ramp_weight(f: Activation, g: Activation) -> Ball | None:
+def ramp_weight(f: BallActivation, g: BallActivation) -> Ball | None:
     """Product of the total weights of the ramps without width; None if one of the two has none."""
-    weights = [[flint().arb(atom.weight) for atom in each.atoms if is_ramp(atom)] for each in (f, g)]
+    weights = [[atom.weight for atom in each.atoms if atom.is_ramp] for each in (f, g)]
     return total(weights[0]) * total(weights[1]) if all(weights) else None
 
 
-def smooth_moment(f: Activation, g: Activation, C: list[Jet]) -> Jet:
+def smooth_moment(f: BallActivation, g: BallActivation, C: list[Jet]) -> Jet:
     """E[f(h1) g(h2)] without the product of ramps, as a function of ``C = [C11, C12, C22]``."""
     C11, C12, C22 = C
     result = _series(_polynomial_means(f, C11), _polynomial_means(g, C22), C12)
@@ -55,9 +36,8 @@ def smooth_moment(f: Activation, g: Activation, C: list[Jet]) -> Jet:
         result = result + _series(_polynomial_means(f, C11), _atom_means(atom, C22, len(f.polynomial)), C12)
     for first in f.atoms:
         for second in g.atoms:
-            if not (is_ramp(first) and is_ramp(second)):
-                weight = flint().arb(first.weight) * second.weight
-                result = result + _atom_pair(first, second, C11, C12, C22) * weight
+            if not (first.is_ramp and second.is_ramp):
+                result = result + _atom_pair(first, second, C11, C12, C22) * (first.weight * second.weight)
     return result
 
 
@@ -71,23 +51,23 @@ def _series(first: list[Jet], second: list[Jet], C12: Jet) -> Jet:
     return result
 
 
-def _polynomial_means(f: Activation, V: Jet) -> list[Jet]:
+def _polynomial_means(f: BallActivation, V: Jet) -> list[Jet]:
     """E p^(j)(h) of the polynomial part with h ~ N(0, V) for j = 0 to its degree."""
     means = []
     for j in range(len(f.polynomial)):
         mean = Jet.constant(0)
         for n in range(j, len(f.polynomial), 2):
             k = (n - j) // 2
-            coefficient = flint().arb(f.polynomial[n]) * (math.perm(n, j) * _odd_factorial(k))
+            coefficient = f.polynomial[n] * (math.perm(n, j) * _odd_factorial(k))
             mean = mean + V.power(k) * coefficient
         means.append(mean)
     return means
 
 
-def _atom_means(atom: Atom, C: Jet, count: int) -> list[Jet]:
+def _atom_means(atom: BallAtom, C: Jet, count: int) -> list[Jet]:
     """E of derivatives j = 0 to count - 1 of an atom."""
     V = _widened(C, atom)
-    return [_ramp_mean(atom.order + j, V) * flint().arb(atom.weight) for j in range(count)]
+    return [_ramp_mean(atom.order + j, V) * atom.weight for j in range(count)]
 
 
 def _ramp_mean(order: int, V: Jet) -> Jet:
@@ -108,11 +88,11 @@ def _odd_factorial(k: int) -> int:
     return math.prod(range(1, 2 * k, 2))
 
 
-def _widened(C: Jet, atom: Atom) -> Jet:
-    return C + flint().arb(atom.width) ** 2
+def _widened(C: Jet, atom: BallAtom) -> Jet:
+    return C + atom.width**2
 
 
-def _atom_pair(first: Atom, second: Atom, C11: Jet, C12: Jet, C22: Jet) -> Jet:
+def _atom_pair(first: BallAtom, second: BallAtom, C11: Jet, C12: Jet, C22: Jet) -> Jet:
     """The table above, without the weights."""
     if first.order > second.order:
         first, second, C11, C22 = second, first, C22, C11

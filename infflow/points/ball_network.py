@@ -14,7 +14,7 @@ from ..errors import MethodError
 from ..networks.neti import NetI
 from ..networks.teacher import Teacher
 from .ball import Ball, flint, total
-from .ball_moments import check_activation
+from .ball_activations import exact_activation
 from .ball_pairs import BallMatrix, PairDerivatives, inner, pair_derivatives, pair_value
 
 
@@ -44,8 +44,8 @@ class BallNetwork:
     def __init__(self, net: NetI) -> None:
         teacher = _check(net)
         self.layout = net.layout
-        self.f = list(net.layers[0].activations)
-        self.g = list(teacher.net.layers[0].activations)
+        self.f = [exact_activation(f) for f in net.layers[0].activations]
+        self.g = [exact_activation(g) for g in teacher.net.layers[0].activations]
         (component,) = net.input.components()
         self._root = None if component.root is None else _matrix(component.root.T)
         units = net.teacher_units
@@ -196,8 +196,6 @@ def _check(net: NetI) -> Teacher:
             raise MethodError(
                 f"certify covers the standard parametrization; the {name} has {each.parametrization!r}. Multiply its factors into the weights."
             )
-        for activation in each.layers[0].activations:
-            check_activation(activation)
     if net.regularization.active:
         raise MethodError(
             f"certify covers losses without barrier and ridge; this one has maxnorm={net.regularization.maxnorm:g}, "

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..activations import Activation
 from .ball import Ball, Jet, flint, square_root
+from .ball_activations import BallActivation
 from .ball_moments import ramp_weight, smooth_moment
 
 #: Matrix of balls (python-flint's arb_mat); vectors are columns (D, 1).
@@ -32,7 +32,7 @@ def inner(u: BallMatrix, v: BallMatrix) -> Ball:
     return (u.transpose() * v)[0, 0]
 
 
-def pair_value(f: Activation, g: Activation, w1: BallMatrix, w2: BallMatrix) -> Ball:
+def pair_value(f: BallActivation, g: BallActivation, w1: BallMatrix, w2: BallMatrix) -> Ball:
     """E[f(w1.x) g(w2.x)] alone."""
     C = [inner(w1, w1), inner(w1, w2), inner(w2, w2)]
     value = smooth_moment(f, g, [Jet.constant(c) for c in C]).value
@@ -42,7 +42,7 @@ def pair_value(f: Activation, g: Activation, w1: BallMatrix, w2: BallMatrix) -> 
     return value
 
 
-def pair_derivatives(f: Activation, g: Activation, w1: BallMatrix, w2: BallMatrix) -> PairDerivatives:
+def pair_derivatives(f: BallActivation, g: BallActivation, w1: BallMatrix, w2: BallMatrix) -> PairDerivatives:
     """E[f(w1.x) g(w2.x)] with first and second derivatives; the same object twice means the same neuron."""
     C = Jet.variables([inner(w1, w1), inner(w1, w2), inner(w2, w2)])
     result = _from_covariances(smooth_moment(f, g, C), w1, w2)

@@ -117,7 +117,9 @@ def certify(net: NetI, theta: Any, frozen: Any = None, gauge: str | None = "auto
     ----------
     net : NetI
         Without biases, barrier and ridge, standard parametrization, centred Gaussian input; activations that are
-        polynomials, erf, normal_cdf, gelu, gaussian, relu, leaky_relu, abs.
+        identity, square, cube, erf, normal_cdf, gelu, gaussian, relu, leaky_relu, abs, or polynomials of one's own. The proof is about these
+        functions, as ``assumptions`` prints them, not about their float64 weights: leaky_relu has the slope 1/100 exactly, gaussian is exp(-x^2/2).
+        Only polynomials of one's own have float64 coefficients by definition, those of ``Activation.polynomial``.
     theta : (P,) array
         An accurate critical point, as Newton's method finds it.
     frozen : (P,) boolean array, optional
@@ -177,7 +179,7 @@ def certify(net: NetI, theta: Any, frozen: Any = None, gauge: str | None = "auto
         theta,
         tuple(int(k) for k in np.setdiff1d(np.arange(len(theta)), free)),
         held,
-        _assumptions(net, len(theta) - len(free), held),
+        _assumptions(net, network, len(theta) - len(free), held),
         precision,
     )
 
@@ -195,8 +197,9 @@ def _gauge(net: NetI, theta: Array, free: NDArray[np.intp]) -> tuple[int, ...]:
     return tuple(held)
 
 
-def _assumptions(net: NetI, frozen: int, held: tuple[int, ...]) -> tuple[str, ...]:
+def _assumptions(net: NetI, network: BallNetwork, frozen: int, held: tuple[int, ...]) -> tuple[str, ...]:
     lines = [f"infinite data, loss E|student - teacher|^2 without a factor 1/2, input {net.input!r}"]
+    lines += dict.fromkeys(f.formula for f in [*network.f, *network.g])
     if net.input.components()[0].root is not None:
         lines.append("the covariance of the input is that of its float64 root: root @ root.T")
     if frozen:
