@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
@@ -17,8 +18,25 @@ Array = NDArray[np.float64]
 
 def as_real_array(name: str, value: Any, *, ndim: int | tuple[int, ...] | None = None) -> Array:
     """Convert to a finite C-contiguous float64 array, or raise an error that names ``name``."""
+    array = as_real_numbers(name, value)
+    if ndim is not None and array.ndim not in ((ndim,) if isinstance(ndim, int) else ndim):
+        raise ShapeError(f"{name} has shape {array.shape}; an array of dimension {ndim} is needed.")
+    if not is_all_finite(array):
+        bad = np.argwhere(~np.isfinite(array))[0]
+        raise InvalidValueError(
+            f"{name} contains {array[tuple(bad)]} at index {tuple(int(i) for i in bad)} ({int((~np.isfinite(array)).sum())} non-finite in total); all entries must be finite. Remove or impute them."
+        )
+    return array
+
+
+def as_real_numbers(name: str, value: Any) -> Array:
+    """The same for numbers that may be infinite or NaN."""
     if isinstance(value, (str, bytes)):
         raise InvalidTypeError(f"{name} is a string ({value!r}); an array of real numbers is needed.")
+    if type(value) is not np.ndarray and _is_masked(value):
+        raise InvalidValueError(
+            f"{name} is a masked array with masked entries, which would count as numbers. Remove or impute them, e.g. with value.filled(0.0)."
+        )
     try:
         array = np.asarray(value)
     except ValueError as error:  # rows that differ in length
@@ -32,14 +50,18 @@ def as_real_array(name: str, value: Any, *, ndim: int | tuple[int, ...] | None =
     array = np.ascontiguousarray(array, dtype=np.float64)
     if np.ndim(value) == 0 and array.ndim == 1:  # ascontiguousarray makes scalars 1-D
         array = array.reshape(())
-    if ndim is not None and array.ndim not in ((ndim,) if isinstance(ndim, int) else ndim):
-        raise ShapeError(f"{name} has shape {array.shape}; an array of dimension {ndim} is needed.")
-    if not is_all_finite(array):
-        bad = np.argwhere(~np.isfinite(array))[0]
-        raise InvalidValueError(
-            f"{name} contains {array[tuple(bad)]} at index {tuple(int(i) for i in bad)} ({int((~np.isfinite(array)).sum())} non-finite in total); all entries must be finite. Remove or impute them."
-        )
     return array
+
+
+def _is_masked(value: Any) -> bool:
+    """Whether an array, or a row of a list of arrays, has masked entries."""
+    ma: Any = sys.modules.get("numpy.ma")  # who has a masked array has imported it
+    if ma is None:
+        return False
+    if isinstance(value, (list, tuple)):
+        kinds = set(map(type, value))
+        return any(issubclass(kind, ma.MaskedArray) for kind in kinds) and any(map(ma.is_masked, value))
+    return isinstance(value, ma.MaskedArray) and bool(ma.is_masked(value))
 
 
 def is_all_finite(array: Array) -> bool:
@@ -62,7 +84,12 @@ def as_number(
     """A real number, at least (``strict``: above) ``minimum``; infinity only where ``infinite``."""
     if isinstance(value, bool) or not isinstance(value, (Real, np.floating, np.integer)):
         raise InvalidTypeError(f"{name} is {value!r}; a real number is needed.")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError as error:  # an integer or a fraction
+        raise InvalidValueError(
+            f"{name} is beyond the range of floating point numbers; at most {np.finfo(np.float64).max:.3g} in size is possible."
+        ) from error
     if np.isnan(number) or (np.isinf(number) and not infinite):
         raise InvalidValueError(f"{name} is {number}; a finite number is needed.")
     if number < minimum or (strict and number == minimum):
@@ -76,10 +103,16 @@ def as_integer(name: str, value: Any, *, minimum: int | None = None, maximum: in
         raise InvalidTypeError(f"{name} is {value!r}; an integer is needed.")
     number = int(value)
     if minimum is not None and number < minimum:
-        raise InvalidValueError(f"{name} is {number}; it must be at least {minimum}.")
+        raise InvalidValueError(f"{name} is {_digits(number)}; it must be at least {minimum}.")
     if maximum is not None and number > maximum:
-        raise InvalidValueError(f"{name} is {number}; it must be at most {maximum}.")
+        raise InvalidValueError(f"{name} is {_digits(number)}; it must be at most {maximum}.")
     return number
+
+
+def _digits(number: int) -> str:
+    """All digits; of a number with more than twenty its size, since Python does not print every one."""
+    sign, size = "-" * (number < 0), abs(number)
+    return str(number) if size < 10**20 else f"about {sign}10^{round(size.bit_length() * np.log10(2))}"
 
 
 def as_choice(name: str, value: Any, options: Iterable[str]) -> str:
@@ -101,5 +134,5 @@ def as_rng(rng: Any) -> np.random.Generator:
     if isinstance(rng, bool) or not isinstance(rng, (Integral, np.integer)):
         raise InvalidTypeError(f"rng is {rng!r}; an integer seed or a numpy.random.Generator is needed.")
     if rng < 0:
-        raise InvalidValueError(f"rng is {rng}; a seed must not be negative.")
+        raise InvalidValueError(f"rng is {_digits(int(rng))}; a seed must not be negative.")
     return np.random.default_rng(int(rng))

@@ -18,6 +18,7 @@ from typing import Any
 from ._validation import as_integer
 
 SMALL = 2500
+MOST_THREADS = 4096  # libraries take a C int, and reduce what they cannot give
 _requested: int | None = None
 _alone: list[_Limit] = []  # one entry per context of one_thread() that is open, in any thread
 _lock = threading.Lock()
@@ -34,10 +35,10 @@ def _controller(with_sundials: bool) -> Any:
 def set_num_threads(n: int | None) -> None:
     """Use ``n`` threads in BLAS for all problems; ``None`` restores the default.
 
-    The default is one thread below 2500 parameters and the libraries' own choice above.
+    The default is one thread below 2500 parameters and the libraries' own choice above; 4096 are the most that can be asked for.
     """
     global _requested
-    _requested = None if n is None else as_integer("n", n, minimum=1)
+    _requested = None if n is None else as_integer("n", n, minimum=1, maximum=MOST_THREADS)
 
 
 class _Limit(AbstractContextManager[None]):

@@ -147,3 +147,11 @@ def test_weight_factors():
     assert weight_factors(layout, "mean_field") == (1.0, 1 / 4, 1 / 16)
     with pytest.raises(UnknownNameError, match="mean_field"):
         weight_factors(layout, "mean-field")
+
+
+@pytest.mark.parametrize("number", [10**400, 2**62, 10**9])
+def test_widths_beyond_any_memory_are_refused(number):
+    with pytest.raises(InvalidValueError, match=r"width of layers\[0\] is .*; it must be at most 100000000"):
+        Net([(number, "relu", True), (1, "identity", True)], input_dim=2)
+    with pytest.raises(InvalidValueError, match=r"input_dim is .*; it must be at most 100000000"):
+        Net([(3, "relu", True), (1, "identity", True)], input_dim=number)

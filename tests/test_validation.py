@@ -1,9 +1,10 @@
 import tracemalloc
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from infflow._validation import as_real_array, is_all_finite
+from infflow._validation import as_integer, as_number, as_real_array, as_rng, is_all_finite
 from infflow.errors import InvalidValueError
 
 
@@ -34,3 +35,32 @@ def test_checking_large_data_takes_no_memory():
         assert tracemalloc.get_traced_memory()[1] < 200_000  # an array of flags would take a million bytes
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("infinite", [False, True])
+def test_numbers_beyond_floating_point_are_refused(infinite):
+    for value in (10**400, -(10**400), 10**5000, Fraction(10**400, 3)):
+        with pytest.raises(InvalidValueError, match="rtol is beyond the range of floating point"):
+            as_number("rtol", value, infinite=infinite)
+    assert as_number("rtol", 10**300) == 1e300
+
+
+def test_integers_of_any_length_are_told_by_their_size():
+    with pytest.raises(InvalidValueError, match=r"N is about 10\^5000; it must be at most 7"):
+        as_integer("N", 10**5000, maximum=7)  # of which Python prints no digits
+    with pytest.raises(InvalidValueError, match=r"N is about -10\^400; it must be at least 1"):
+        as_integer("N", -(10**400), minimum=1)
+    with pytest.raises(InvalidValueError, match=r"N is -123; it must be at least 1"):
+        as_integer("N", -123, minimum=1)
+    with pytest.raises(InvalidValueError, match=r"rng is about -10\^5000"):
+        as_rng(-(10**5000))
+
+
+def test_masked_entries_are_refused():
+    values = np.array([1.0, 999.0, 3.0])
+    masked = np.ma.array(values, mask=[0, 1, 0])
+    for given in (masked, [masked, masked], (values, masked), masked.astype(int), np.ma.masked):
+        with pytest.raises(InvalidValueError, match="X is a masked array with masked entries"):
+            as_real_array("X", given)
+    for given in (np.ma.array(values), np.ma.array(values, mask=False), [np.ma.array(values)]):  # nothing is hidden
+        np.testing.assert_array_equal(np.ravel(as_real_array("X", given)), values)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array, as_real_array, as_rng
-from ..errors import InvalidTypeError, InvalidValueError, ShapeError
+from .._validation import Array, as_integer, as_real_array, as_rng
+from ..errors import InvalidTypeError, InvalidValueError, ShapeError, TooLargeError
+from .net_hessian import available_memory
 
 # A covariance may miss symmetry or semidefiniteness by rounding of the products it was made from: by this, relative
 # to its largest entry, or by this many units of the precision it is given in (that of float32 matters).
 _COVARIANCE_TOLERANCE, _ROUNDINGS = 1e-12, 32
+# Bytes of samples that are not checked against the memory of the machine.
+_LARGE = 2**25
 # Weights may miss the sum 1 by the rounding of float32.
 _SUM_TOLERANCE = 1e-6
 
@@ -58,6 +62,7 @@ class Gaussian:
 
     def sample(self, N: int, rng: Any) -> Array:
         """Draw ``(N, D)`` independent inputs."""
+        N = _sample_size(N, self.input_dim)
         return self.mean + as_rng(rng).standard_normal((N, self.input_dim)) @ self._root.T
 
     def __repr__(self) -> str:
@@ -107,7 +112,7 @@ class GaussianMixture:
 
     def sample(self, N: int, rng: Any) -> Array:
         """Draw ``(N, D)`` independent inputs."""
-        rng = as_rng(rng)
+        N, rng = _sample_size(N, self.input_dim), as_rng(rng)
         which = rng.choice(len(self.weights), size=N, p=self.weights)
         z = rng.standard_normal((N, self.input_dim))
         for k, (mean, root) in enumerate(zip(self.means, self._roots, strict=True)):
@@ -134,7 +139,7 @@ class StandardNormal:
 
     def sample(self, N: int, rng: Any) -> Array:
         """Draw ``(N, D)`` independent inputs."""
-        return as_rng(rng).standard_normal((N, self.input_dim))
+        return as_rng(rng).standard_normal((_sample_size(N, self.input_dim), self.input_dim))
 
     def __repr__(self) -> str:
         return f"StandardNormal(input_dim={self.input_dim})"
@@ -156,6 +161,18 @@ def as_input(value: Any, input_dim: int) -> InputDistribution:
             f"input has dimension {value.input_dim} but the student has {input_dim} inputs; they must agree."
         )
     return value
+
+
+def _sample_size(N: Any, dim: int) -> int:
+    """A number of samples that fit in memory."""
+    N = as_integer("N", N, minimum=0, maximum=sys.maxsize // (8 * dim))  # NumPy has no larger arrays
+    needed = 8 * N * dim
+    available = available_memory() if needed > _LARGE else None
+    if available is not None and needed > available:
+        raise TooLargeError(
+            f"{N} samples of {dim} inputs take {needed / 2**30:.1f} GiB, and {available / 2**30:.1f} GiB are available. Take fewer."
+        )
+    return N
 
 
 def _tolerance(given: Any) -> float:

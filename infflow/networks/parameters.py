@@ -18,6 +18,8 @@ Init = str | Callable[[np.random.Generator, tuple[int, ...]], Any]
 
 INITS = ("glorot_normal", "glorot_uniform", "standard_normal")
 PARAMETRIZATIONS = ("standard", "ntk", "mean_field")
+WIDEST = 10**8
+"""Most neurons of a layer, and most inputs: more of them are a mistake, and beyond the memory of any machine with their weights."""
 
 
 class Layer(NamedTuple):
@@ -60,7 +62,7 @@ def parse_layers(layers: Any) -> tuple[Layer, ...]:
 def _parse_layer(name: str, layer: Any) -> Layer:
     if isinstance(layer, (str, bytes)) or not isinstance(layer, Sequence) or len(layer) != 3:
         raise InvalidTypeError(f"{name} is {layer!r}; a triple (width, activation, bias) is needed.")
-    width = as_integer(f"width of {name}", layer[0], minimum=1)
+    width = as_integer(f"width of {name}", layer[0], minimum=1, maximum=WIDEST)
     if not isinstance(layer[2], (bool, np.bool_)):
         raise InvalidTypeError(f"bias of {name} is {layer[2]!r}; True or False is needed.")
     given = layer[1]
