@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from infflow.errors import InvalidValueError, ShapeError, TooLargeError
+from infflow.errors import InvalidTypeError, InvalidValueError, MethodError, ShapeError, TooLargeError
 from infflow.networks import net_hessian, readable
 from infflow.networks.covariance import GradientMoments, gradient_covariance
 from infflow.networks.functions import gradient, hessian, hessian_spectrum, hvp, loss
@@ -77,6 +77,33 @@ def test_functions_take_any_objective():
     np.testing.assert_array_equal(gradient(Quadratic(), theta), [2, 4])
     np.testing.assert_array_equal(hessian_spectrum(Quadratic(), theta).values, [2, 2])
     np.testing.assert_array_equal(hvp(Quadratic(), theta, theta), [2, 4])
+
+
+def test_theta_for_any_objective_may_be_a_list_and_is_checked():
+    assert loss(Quadratic(), [1, 2]) == 5.0 and gradient(Quadratic(), (1, 2)).tolist() == [2.0, 4.0]
+    assert hvp(Quadratic(), [1, 2], [1, 0]).tolist() == [2.0, 0.0]
+    assert hvp(Quadratic(), [1, 2], [[1, 0, 3], [0, 1, 3]]).tolist() == [[2.0, 0.0, 6.0], [0.0, 2.0, 6.0]]
+    for function in (loss, gradient, hessian, hessian_spectrum, lambda net, theta: hvp(net, theta, [1.0, 0.0])):
+        with pytest.raises(ShapeError, match=r"theta has shape \(3,\); \(2,\) is needed"):
+            function(Quadratic(), [1, 2, 3])
+        with pytest.raises(InvalidValueError, match="theta contains nan"):
+            function(Quadratic(), [1, np.nan])
+        with pytest.raises(InvalidTypeError, match="theta has dtype object"):
+            function(Quadratic(), [1, None])
+    for v in ([1.0], np.eye(3), 1.0):
+        with pytest.raises(ShapeError, match="v has shape"):
+            hvp(Quadratic(), [1, 2], v)
+
+
+def test_what_an_objective_leaves_out():
+    class ValueOnly(Quadratic):
+        def evaluate(self, theta, order=0):
+            return super().evaluate(theta, order)._replace(gradient=None, hessian=None)
+
+    assert loss(ValueOnly(), [1, 2]) == 5.0
+    for function, name in ((gradient, "gradient"), (hessian, "Hessian")):
+        with pytest.raises(MethodError, match=f"of ValueOnly left out the {name}"):
+            function(ValueOnly(), [1, 2])
 
 
 # ------------------------------------------------------------------------------------------------ gradient covariance

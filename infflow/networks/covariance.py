@@ -9,7 +9,7 @@ from .._validation import Array
 from ..errors import InvalidValueError, ShapeError
 from ..threads import limit_for
 from . import net_kernels as kernels
-from .net import Net
+from .net import Net, finite
 from .net_backprop import Architecture, Workspace, block_size, blocks, errors, forward, output_error
 from .net_hessian import require_memory
 
@@ -46,6 +46,7 @@ class GradientMoments:
         self._first = np.zeros(num_params)
         self._second: Array = np.zeros((num_params, num_params))  # lower triangle
 
+    @np.errstate(over="ignore", invalid="ignore")
     def add(self, net: Net, theta: Array) -> None:
         """Add all samples of ``net``, which count as ``len(X)`` in total, at ``theta``."""
         if net.num_params != self.num_params:
@@ -72,7 +73,7 @@ class GradientMoments:
         self.weight += total
 
     def mean(self) -> Array:
-        """``(P,)`` mean gradient."""
+        """``(P,)`` mean gradient; infinite where numbers overflow, when :meth:`covariance` raises DivergedError."""
         if self.weight == 0.0:
             raise InvalidValueError("no samples were added; call add(net, theta) first.")
         return self._first / self.weight
@@ -87,13 +88,14 @@ class GradientMoments:
         return _covariance(second, self.weight, self.mean())
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _covariance(second: Array, weight: float, mean: Array) -> Array:
     """Turn the lower triangle of the sum of outer products into the covariance, in place."""
     second /= weight
     for row, entry in zip(second, mean, strict=True):
         row -= entry * mean
     kernels.mirror(second)
-    return second
+    return finite("the covariance of the gradients is", second)
 
 
 def sample_gradients(arch: Architecture, X: Array, work: CovarianceWorkspace) -> None:
@@ -129,6 +131,8 @@ def gradient_covariance(net: Net, theta: Array) -> Array:
         If ``theta`` cannot be used, or the net has no data.
     TooLargeError
         If the matrix would not fit in memory.
+    DivergedError
+        If numbers overflow.
     """
     moments = GradientMoments(net.num_params)
     with limit_for(net.num_params):

@@ -6,12 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array
-from ..errors import DivergedError, InvalidTypeError, InvalidValueError
+from .._validation import Array, as_real_array, as_vector
+from ..errors import InvalidTypeError, InvalidValueError, MethodError, ShapeError
 from ..objective import Objective
 from ..threads import limit_for
-from .net import Net
-from .net_kernels import all_finite
+from .net import Net, finite
 
 
 class Spectrum(NamedTuple):
@@ -73,11 +72,13 @@ def hvp(net: Objective, theta: Any, v: Any) -> Array:
     ShapeError
         If ``v`` has another shape; and the errors of :func:`loss`.
     """
-    with limit_for(_num_params(net)):
-        product = net.hvp(theta, v)
-    if not all_finite(product.ravel()):
-        raise DivergedError(_OVERFLOW.format("Hessian-vector product"))
-    return product
+    num_params = _num_params(net)
+    if not hasattr(net, "layout"):  # an objective of the user's, which is asked for no checks
+        theta, v = as_vector("theta", theta, num_params), as_real_array("v", v, ndim=(1, 2))
+        if len(v) != num_params:
+            raise ShapeError(f"v has shape {v.shape}; ({num_params},) or ({num_params}, m) is needed.")
+    with limit_for(num_params):
+        return finite("the Hessian-vector product is", net.hvp(theta, v))
 
 
 def hessian_spectrum(net: Objective, theta: Any) -> Spectrum:
@@ -85,9 +86,6 @@ def hessian_spectrum(net: Objective, theta: Any) -> Spectrum:
     matrix = hessian(net, theta)
     with limit_for(len(matrix)):
         return Spectrum(*np.linalg.eigh(matrix))
-
-
-_OVERFLOW = "the {} is not finite at this theta: numbers overflow. Use smaller parameters or data of smaller scale."
 
 
 def _num_params(net: Objective) -> int:
@@ -98,8 +96,14 @@ def _num_params(net: Objective) -> int:
 
 def _evaluate(net: Objective, theta: Any, order: int) -> Any:
     """Loss, gradient or Hessian on a suitable number of threads; raise where it is not finite."""
-    with limit_for(_num_params(net)):
+    num_params, name = _num_params(net), ("loss", "gradient", "Hessian")[order]
+    if not hasattr(net, "layout"):
+        theta = as_vector("theta", theta, num_params)
+    with limit_for(num_params):
         result: Any = net.evaluate(theta, order)[order]
-        if not all_finite(np.ravel(result)):
-            raise DivergedError(_OVERFLOW.format(("loss", "gradient", "Hessian")[order]))
+        if result is None:
+            raise MethodError(
+                f"evaluate(theta, {order}) of {type(net).__name__} left out the {name}; return it as well."
+            )
+        finite(f"the {name} is", np.asarray(result, dtype=np.float64))
     return result

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import Array, as_choice, as_integer, as_real_array
-from ..errors import InvalidTypeError, InvalidValueError, ShapeError
+from ..errors import DivergedError, InvalidTypeError, InvalidValueError, ShapeError
 from ..objective import Evaluation
 from . import net_backprop, net_hessian, net_hvp
 from . import net_kernels as kernels
 from .losses import resolve_loss
 from .net_backprop import Architecture, Data
-from .parameters import PARAMETRIZATIONS, Layer, Layout, Pair, factor_vector, parse_layers, weight_factors
+from .parameters import PARAMETRIZATIONS, WIDEST, Layer, Layout, Pair, factor_vector, parse_layers, weight_factors
 from .regularization import Regularization
 
 
@@ -89,7 +89,8 @@ class Net:
         X = None if input is None else check_inputs("input", input)
         if input_dim is None and X is None:
             raise InvalidValueError("Net needs input_dim, or input, from which it is taken.")
-        dim = as_integer("input_dim", X.shape[1] if input_dim is None and X is not None else input_dim, minimum=1)
+        dim = X.shape[1] if input_dim is None and X is not None else input_dim
+        dim = as_integer("input_dim", dim, minimum=1, maximum=WIDEST)
         self.architecture = Architecture(parsed, dim)
         self._loss = resolve_loss(loss)
         if self._loss.name == "cross_entropy" and parsed[-1].width < 2:
@@ -206,12 +207,21 @@ class Net:
     # -------------------------------------------------------------------------------------------------- evaluation
 
     def predict(self, theta: Any, X: Any) -> Array:
-        """Outputs ``(N, output_dim)`` for inputs ``X`` ``(N, input_dim)``; for cross-entropy before the softmax."""
+        """Outputs ``(N, output_dim)`` for inputs ``X`` ``(N, input_dim)``; for cross-entropy before the softmax.
+
+        Raises
+        ------
+        ShapeError, InvalidValueError, InvalidTypeError
+            If ``theta`` or ``X`` has a wrong shape or is not finite.
+        DivergedError
+            If numbers overflow.
+        """
         inputs = check_inputs("X", X)
         if inputs.shape[1] != self.input_dim:
             raise ShapeError(f"X has {inputs.shape[1]} columns; the net has input dimension {self.input_dim}.")
         with np.errstate(over="ignore", invalid="ignore"):
-            return net_backprop.predict(self.architecture, self.scaled(self.layout.check(theta)), inputs)
+            outputs = net_backprop.predict(self.architecture, self.scaled(self.layout.check(theta)), inputs)
+        return finite("the outputs are", outputs)
 
     def evaluate(self, theta: Any, order: int = 0) -> Evaluation:
         """Value, gradient ``(P,)`` from order 1, Hessian ``(P, P)`` from order 2, at ``theta`` ``(P,)``.
@@ -313,6 +323,15 @@ class Net:
         from . import residuals
 
         return residuals.loss_rounding(self, self.layout.check(theta), value)
+
+
+def finite(what: str, array: Array) -> Array:
+    """The array itself, of any shape, or DivergedError where numbers overflowed on the way to it."""
+    if not kernels.all_finite(array.ravel()):
+        raise DivergedError(
+            f"{what} not finite at this theta: numbers overflow. Use smaller parameters or data of smaller scale."
+        )
+    return array
 
 
 def check_inputs(name: str, value: Any) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from .._validation import Array, as_integer, as_number, as_rng
 from ..errors import AccuracyWarning, InvalidTypeError, InvalidValueError
 from . import covariance
 from .functions import hessian_spectrum
-from .net import Net
+from .net import Net, finite
 from .neti import NetI
 
 _BATCHES = 20
@@ -61,6 +62,8 @@ def gradient_covariance(net: Net | NetI, theta: Any, samples: int = 100_000, rng
     ------
     InvalidTypeError, InvalidValueError, ShapeError
         If an argument cannot be used.
+    DivergedError
+        If numbers overflow.
     """
     if isinstance(net, Net):
         return covariance.gradient_covariance(net, theta)
@@ -78,7 +81,7 @@ def _checked(net: Any, theta: Any, samples: Any, rng: Any) -> tuple[Array, int, 
             f"net is a {type(net).__name__}; an inf.NetI is needed (gradient_covariance also takes an inf.Net with data)."
         )
     covariance.require_memory(net.num_params)
-    share = as_integer("samples", samples, minimum=2 * _BATCHES) // _BATCHES
+    share = as_integer("samples", samples, minimum=2 * _BATCHES, maximum=sys.maxsize) // _BATCHES
     return net.check(theta), share, as_rng(rng)
 
 
@@ -184,9 +187,20 @@ def overlaps(net: NetI, theta: Any) -> Overlaps:
     -------
     Overlaps
         Named tuple Q (K, K), R (K, M), T (M, M).
+
+    Raises
+    ------
+    InvalidTypeError, InvalidValueError, ShapeError
+        If an argument cannot be used.
+    DivergedError
+        If numbers overflow.
     """
     if not isinstance(net, NetI):
         raise InvalidTypeError(f"net is a {type(net).__name__}; overlaps need an inf.NetI.")
     W, V = net.student_units(net.check(theta)).W, net.teacher_units.W
     cov = net.input.covariance()
-    return Overlaps(W @ cov @ W.T, W @ cov @ V.T, V @ cov @ V.T)
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = Overlaps(W @ cov @ W.T, W @ cov @ V.T, V @ cov @ V.T)
+    for name, matrix in found._asdict().items():
+        finite(f"{name} is", matrix)
+    return found

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .._validation import Array, as_number, as_rng
 from ..errors import InvalidTypeError
-from .net import Net
+from .net import Net, finite
 
 
 class Teacher:
@@ -41,13 +43,16 @@ class Teacher:
         return self.net.output_dim
 
     def predict(self, X: Any) -> Array:
-        """Noise-free outputs ``(N, D_out)`` for inputs ``(N, D_in)``."""
+        """Noise-free outputs ``(N, D_out)`` for inputs ``(N, D_in)``; raises DivergedError where numbers overflow."""
         return self.net.predict(self.theta, X)
 
     def label(self, X: Any, rng: Any) -> Array:
-        """Targets ``(N, D_out)``: the outputs with fresh label noise."""
+        """Targets ``(N, D_out)``: the outputs with fresh label noise; raises DivergedError where numbers overflow."""
         y = self.predict(X)
-        return y + self.noise * as_rng(rng).standard_normal(y.shape) if self.noise > 0 else y
+        if self.noise == 0.0:
+            return y
+        with np.errstate(over="ignore"):
+            return finite("the labels are", y + self.noise * as_rng(rng).standard_normal(y.shape))
 
     def __repr__(self) -> str:
         return f"Teacher({self.net!r}, noise={self.noise:g})"
