@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from ._validation import Array
+from .errors import InvalidTypeError
 
 #: A bound on the gradient norm below this asks for all that double precision gives, see :meth:`StopRules.check`.
 ROUNDING_GRADIENT = 1e-13
@@ -55,7 +56,7 @@ class Progress(NamedTuple):
     stage: str  #: "flow" or "newton"
     step: int  #: accepted steps so far in this stage
     t: float  #: time of the flow; NaN in the second stage
-    theta: Array  #: parameters, shape (P,)
+    theta: Array  #: parameters, shape (P,), a copy of its own
     loss: float
     gradient_norm: float  #: infinity norm over the parameters that are not frozen
 
@@ -133,7 +134,7 @@ class StopRules:
             return StopReason.MIN_LOSS
         if progress.gradient_norm <= self.min_gradient_norm and not falls:
             return StopReason.MIN_GRADIENT_NORM
-        if self.callback is not None and self.callback(progress):
+        if self.callback is not None and self._called_back(self.callback, progress):
             return StopReason.CALLBACK
         if step >= self.max_steps:
             return StopReason.MAX_STEPS
@@ -142,6 +143,16 @@ class StopRules:
         if self.elapsed() >= self.max_time:
             return StopReason.MAX_TIME
         return None
+
+    def _called_back(self, callback: Callable[[Progress], Any], progress: Progress) -> bool:
+        """Whether the callback asks to stop. It may keep theta, or write to it: its copy is none of the solver's."""
+        answer = callback(progress._replace(theta=progress.theta.copy()))
+        try:
+            return bool(answer)
+        except (TypeError, ValueError) as error:  # an array of several
+            raise InvalidTypeError(
+                f"the callback returned {answer!r}; True (stop), False or None is needed."
+            ) from error
 
     def near_bound(self, loss: float, gradient_norm: float) -> bool:
         """Whether a loss that is known to a per cent, or a gradient to two digits, may have reached its bound."""

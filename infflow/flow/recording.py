@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array
+from .._validation import Array, as_real_numbers
 from ..errors import InvalidValueError, ShapeError
 from ..threads import limit_for
 from .onestep import Step
@@ -308,15 +308,13 @@ class _Losses:
 
 def _observe(problem: FlowProblem, name: str, observable: Observable, theta: Array) -> Array:
     function = resolve_observable(problem.objective, observable) if isinstance(observable, str) else observable
-    values = [np.asarray(function(point)) for point in theta]
+    # a copy, since the function may write to its argument
+    values = [as_real_numbers(f"what observable {name!r} returned", function(point.copy())) for point in theta]
     if len({value.shape for value in values}) > 1:
         raise ShapeError(
             f"observable {name!r} returned arrays of different shapes; it must always return the same shape."
         )
-    try:
-        return np.array(values, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise InvalidValueError(f"observable {name!r} must return real numbers; it returned {values[0]!r}.") from error
+    return np.array(values, dtype=float)
 
 
 def resolve_observable(objective: Any, name: str) -> Callable[[Array], Any]:
