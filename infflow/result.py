@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,7 +107,7 @@ class Result:
             "status": self.status.name,
             "flow": self.flow.to_dict(),
             "newton": self.newton.to_dict(),
-            "settings": self.settings,
+            "settings": plain(self.settings),
             "seed": _seed(self.settings),
             "version": self.version,
             "platform": self.platform,
@@ -118,7 +119,8 @@ class Result:
 
         Beside the arrays it holds one text in JSON, ``json.loads(str(numpy.load(path)["metadata"]))``: loss, status, what the two
         stages did, the arguments of the run, its seed (that of the minibatches), the versions of infflow, Python and
-        NumPy, and the machine. What you add to ``settings``, such as the seed of ``theta0``, is written with it.
+        NumPy, and the machine. What you add to ``settings``, such as the seed of ``theta0``, is written with it: numbers, texts, arrays,
+        lists and dictionaries of them; of anything else its ``repr``.
 
         Parameters
         ----------
@@ -244,7 +246,18 @@ def _platform() -> str:
 def _seed(settings: dict[str, Any]) -> int | None:
     """The seed of the minibatches, the only random choice of a run; None where it has none."""
     options = settings.get("solver_options") or {}
-    return None if settings.get("batch_size") is None else options.get("seed", 0)
+    return None if settings.get("batch_size") is None else int(options.get("seed", 0))
+
+
+def plain(value: Any) -> Any:
+    """Settings in a form that JSON can hold: NumPy's numbers and arrays as numbers and lists, what it does not know as text."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, (np.ndarray, np.generic)):
+        return plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    return value if isinstance(value, (str, int, float, bool, type(None))) else repr(value)
 
 
 def to_dataset(result: Result, net: Any = None) -> Any:
@@ -272,7 +285,7 @@ def to_dataset(result: Result, net: Any = None) -> Any:
         "status": result.status.name,
         "infflow_version": result.version,
         "platform": result.platform,
-        "settings": json.dumps(result.settings),
+        "settings": json.dumps(plain(result.settings)),
     }
     return xarray.Dataset(variables, coords={"t": track.t, "parameter": names}, attrs=attributes)
 

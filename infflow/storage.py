@@ -24,9 +24,15 @@ _METADATA, _NAMES = "metadata", "arrays"
 
 def as_path(name: str, path: Any, suffix: str = "") -> Path:
     """A path from a string or path-like object, with ``suffix`` where it has none."""
-    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+    text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
+    if not text or not isinstance(text, str):
         raise InvalidTypeError(f"{name} is {path!r}; a file name is needed.")
-    found = Path(os.fspath(path)).expanduser()
+    try:
+        found = Path(text).expanduser()
+    except RuntimeError as error:
+        raise InvalidValueError(f"{name} is {path!r}: there is no such user. Give the folder itself.") from error
+    if "\0" in text or (suffix and not found.name):
+        raise InvalidValueError(f"{name} is {path!r}; a file name, without null characters, is needed.")
     return found if found.suffix or not suffix else found.with_suffix(suffix)
 
 

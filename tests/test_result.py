@@ -1,5 +1,6 @@
 """Result: what is written is read back, and nothing else is."""
 
+import dataclasses
 import json
 import os
 import platform
@@ -9,7 +10,7 @@ import pytest
 from analytic_objectives import TanhNetwork
 
 import infflow as inf
-from infflow.errors import InfflowError, StorageError
+from infflow.errors import InfflowError, InvalidTypeError, InvalidValueError, StorageError
 from infflow.result import Result, trajectory_distance
 from infflow.stopping import StopReason
 from infflow.storage import load_archive, save_archive, write_json
@@ -61,6 +62,30 @@ def test_settings_may_be_added_to_and_hold_the_seed(tmp_path):
         assert json.loads(str(archive["metadata"]))["seed"] == 3
     settings = Result.load(tmp_path / "run.npz").settings
     assert settings["seed of theta0"] == 7 and settings["net"] == repr(net)
+
+
+def test_settings_of_numpy_are_saved_as_numbers_and_lists(result, tmp_path):
+    added = {
+        "seed": np.int64(3),
+        "seeds": np.arange(3),
+        "scales": [np.float32(0.5), (np.bool_(True), np.eye(2))],
+        "nested": {1: {"flag": np.True_}},
+        "other": 1 + 2j,
+    }
+    changed = dataclasses.replace(result, settings=result.settings | added)
+    changed.save(tmp_path / "run.npz")
+    settings = Result.load(tmp_path / "run.npz").settings
+    assert settings["seed"] == 3 and settings["seeds"] == [0, 1, 2] and settings["nested"] == {"1": {"flag": True}}
+    assert settings["scales"] == [0.5, [True, [[1.0, 0.0], [0.0, 1.0]]]] and settings["other"] == "(1+2j)"
+    assert settings["t_end"] == 20.0
+    assert changed.settings["seeds"] is added["seeds"]  # the result itself keeps what it was given
+
+
+@pytest.mark.parametrize("name", ["a\0b", "~no such user/run", "/", b"run.npz", "", 3])
+def test_names_that_are_no_files(result, name):
+    for call in (result.save, Result.load):
+        with pytest.raises((InvalidTypeError, InvalidValueError), match="path is"):
+            call(name)
 
 
 def test_to_xarray(result, tmp_path):
