@@ -16,12 +16,13 @@ import sympy
 from sympy.core.relational import Relational
 
 from ._validation import Array
-from .errors import InvalidTypeError, InvalidValueError
+from .errors import InfflowError, InvalidTypeError, InvalidValueError
 
 X = sympy.Symbol("x", real=True)
 MAX_ORDER = 4
 _DIGITS = 50
 _PROBES = ("-7.31", "-2.17", "-0.83", "-0.29", "0.41", "1.13", "3.77", "9.19")  # away from likely kinks
+_POINTS = np.array([-(2.0**0.5), 3.0**0.5])
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,7 @@ class Analysis:
 def analyse(name: str, expr: Any) -> Analysis:
     """Derive an :class:`Analysis` from an expression in one symbol, or say why it is none."""
     expression = _as_expression(name, expr)
-    kernel = ExpressionKernel(name, expression)
-    _check_real(name, kernel)
+    kernel = _as_kernel(name, expression)
     polynomial = _polynomial(expression)
     return Analysis(
         expression,
@@ -118,6 +118,23 @@ class ExpressionKernel:
             except (ZeroDivisionError, ValueError):
                 return mpmath.nan
             return value if isinstance(value, mpmath.mpf) else value.real if value.imag == 0 else mpmath.nan
+
+
+def _as_kernel(name: str, expression: Any) -> ExpressionKernel:
+    """The kernel of an expression that it can evaluate."""
+    try:
+        kernel = ExpressionKernel(name, expression)
+        _check_real(name, kernel)
+        kernel(_POINTS, np.empty((MAX_ORDER + 1, len(_POINTS))))
+    except InfflowError:
+        raise
+    except Exception as error:  # sympy's printers, and the functions that they print, raise many kinds
+        first = str(error).partition("\n")[0]
+        raise InvalidValueError(
+            f"The expression of activation {name!r} ({expression}), or one of its {MAX_ORDER} derivatives, cannot be evaluated: {first}"
+            " Use other functions, or Activation.from_callable."
+        ) from error
+    return kernel
 
 
 def _check_real(name: str, kernel: ExpressionKernel) -> None:
