@@ -241,6 +241,17 @@ def test_expectation_of_several_functions():
     assert result.converged and result.rank == 1 and result.work > 0 and result.error.shape == (2,)
 
 
+@pytest.mark.parametrize("size", [1e300, 1e-300])  # the squares overflow, and underflow
+def test_expectation_of_large_and_small_functions(size):
+    value, error = gaussian_expectation(lambda x: x[:, 0] * size, [0.0], [[1.0]])
+    assert abs(value) <= error <= 1e-8 * size
+    for function, exact in ((lambda x: x[:, 0] ** 2, 2.0), (lambda x: x[:, 0] * x[:, 1], 0.5)):
+        result = gaussian_expectation(lambda x: size * function(x), [0, 0], [[2, 0.5], [0.5, 1]], full_output=True)  # noqa: B023
+        assert abs(result.value / size - exact) <= result.error / size <= 3e-8 and result.converged
+    both = gaussian_expectation(lambda x: np.column_stack([size * x[:, 0] ** 2, x[:, 0] ** 2, 0 * x[:, 0]]), 0.0, 1.0)
+    np.testing.assert_allclose(both.value, [size, 1.0, 0.0], rtol=1e-10)
+
+
 def test_expectation_warns_when_it_cannot():
     with pytest.warns(AccuracyWarning, match="does not meet rtol=1e-12"):
         value, error = gaussian_expectation(lambda x: np.sin(1e5 * x[:, 0]) > 0, 0.0, 1.0, rtol=1e-12)
@@ -260,6 +271,13 @@ def test_expectation_warns_when_it_cannot():
         (lambda x: x[:, 5], [0.0], [[1.0]], InvalidTypeError, "failed on points"),
         (lambda x: 1j * x, [0.0], [[1.0]], InvalidTypeError, "real numbers"),
         (lambda x: np.exp(x[:, 0] ** 2), [0.0], [[1.0]], InvalidValueError, "grows too fast"),
+        (
+            lambda x: np.where(abs(x[:, 0] - 0.22) < 0.1, np.inf, 0.0),
+            [0.0],
+            [[1.0]],
+            InvalidValueError,
+            "infinite values",
+        ),
     ],
 )
 def test_bad_expectations(function, mean, cov, error, message):

@@ -20,6 +20,7 @@ _FURTHEST = 40.0
 _INNER_SHARE = 5e-3  # of the tolerance, so that the noise of inner integrals does not look like structure
 _MAX_WORK = 30_000_000
 _RULES = {1: ("gk21", 2000), 2: ("gk21", 60), 3: ("gk15", 40)}  # rule, highest number of subdivisions
+_INFINITE = "function takes infinite values where the density is not small; its expectation is infinite."
 _ZERO_VARIANCE = 1e-14  # relative to the largest: directions below are constant
 
 
@@ -137,9 +138,7 @@ def gaussian_expectation(
     integrand = Integrand("function", function, dim)
     value, error, scale, work = _integrate(lambda t: integrand(mean + t @ root.T), root.shape[1], rtol)
     if not np.isfinite(value).all():
-        raise InvalidValueError(
-            "function takes infinite values where the density is not small; its expectation is infinite."
-        )
+        raise InvalidValueError(_INFINITE)
     converged = bool((error <= rtol * scale).all())
     if not converged:
         worst = float(np.max(error / np.maximum(scale, 1e-300)))
@@ -262,6 +261,15 @@ class Iterated:
         return self.work >= self.max_work
 
 
+def _root_mean_square(values: Array, weights: Array) -> Array:
+    """Roots ``(k,)`` of the weighted means of the squares of ``values`` ``(n, k)``, 1 where all are 0; the squares do not overflow."""
+    largest = np.abs(values).max(axis=0)
+    if np.isinf(largest).any():
+        raise InvalidValueError(_INFINITE)
+    root = largest * np.sqrt(weights @ (values / np.where(largest > 0, largest, 1.0)) ** 2)
+    return np.where(root > 0, root, 1.0)
+
+
 def _integrate(function: Callable[[Array], Array], dim: int, rtol: float) -> tuple[Array, Array, Array, int]:
     """Value, error, root mean square of ``E function(t)`` over standard normal t, and the number of points."""
     from scipy.integrate import cubature
@@ -273,8 +281,7 @@ def _integrate(function: Callable[[Array], Array], dim: int, rtol: float) -> tup
     nodes, weights = np.polynomial.hermite_e.hermegauss(24)
     grid = np.stack(np.meshgrid(*[nodes] * dim), axis=-1).reshape(-1, dim)
     product = np.prod(np.stack(np.meshgrid(*[weights / weights.sum()] * dim), axis=-1), axis=-1).ravel()
-    scale = np.sqrt(product @ function(grid) ** 2)
-    unit = np.where(scale > 0, scale, 1.0)
+    unit = _root_mean_square(function(grid), product)
     work = 0
 
     def integrand(t: Array) -> Array:
