@@ -37,8 +37,12 @@ COMMANDS = {
     "train": ["config", "--example", "--seed", "--out", "--json"],
     "sweep": ["sweep", "--example", "--seed", "--out", "--json", "--slot", "--slots", "--scheduler", "--retry-failed"],
     "converge": ["--seed", "--out", "--json"],
-    "integral": ["--r1", "--json"],
+    "integral": ["--r1", "--seed", "--out", "--json"],
     "info": ["--json"],
+    "study": ["--seed", "--out", "--json", "--quick"],
+    "surrogates list": ["--seed", "--out", "--json"],
+    "surrogates verify": ["--seed", "--out", "--json", "--points"],
+    "surrogates train": ["--seed", "--out", "--json"],
 }
 
 
@@ -59,7 +63,7 @@ def summary(folder):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_an_example(command):
-    shown = run(command, "--help")
+    shown = run(*command.split(), "--help")
     assert shown.exit_code == 0
     assert f"Example: infflow {command}" in shown.output
     for option in COMMANDS[command]:
@@ -85,6 +89,38 @@ def test_integral():
     assert report["value"] == inf.gaussian_moment("relu", "relu", 1.0, 1.0, 0.5)
     done = run("integral", "relu", "rleu")
     assert done.exit_code == 2 and "Did you mean 'relu'?" in done.output
+
+
+def test_integral_writes_what_it_says(tmp_path):
+    asked = ("integral", "erf", "relu", "--u", 0.5, "--b1", 0.25, "--p", 1)
+    plain = run(*asked)
+    done = run(*asked, "--seed", 3, "--out", tmp_path / "new" / "folder")
+    file = tmp_path / "new" / "folder" / "integral.json"
+    assert done.exit_code == 0 and done.stdout == f"{plain.stdout}wrote {file}\n"
+    report = json.loads(file.read_text())
+    assert (report["f"], report["g"], report["u"], report["b1"], report["orders"]) == ("erf", "relu", 0.5, 0.25, [1, 0])
+    assert report["value"] == inf.gaussian_moment("erf", "relu", 1.0, 1.0, 0.5, 0.25, orders=(1, 0))
+    (tmp_path / "file").touch()
+    assert run(*asked, "--out", tmp_path / "file").exit_code == 2
+    assert run(*asked, "--seed", -1).exit_code == 2
+
+
+def test_surrogates_write_cards_and_what_was_verified(tmp_path):
+    done = run("surrogates", "list", "--seed", 0, "--out", tmp_path, "--json")
+    assert done.exit_code == 0
+    cards = json.loads(done.stdout)
+    assert json.loads((tmp_path / "surrogates.json").read_text()) == cards and "tanh" in cards
+    assert run("surrogates", "list", "--out", tmp_path).stdout.endswith(f"wrote {tmp_path / 'surrogates.json'}\n")
+    done = run("surrogates", "verify", "tanh", "--points", 100, "--networks", 0, "--out", tmp_path / "new", "--json")
+    report = json.loads((tmp_path / "new" / "verification.json").read_text())
+    assert report == json.loads(done.stdout) and report["tanh"]["points"] == 100
+    assert done.exit_code == (0 if report["tanh"]["holds"] else 1)
+
+
+@pytest.mark.parametrize("module", ["infflow", "infflow.cli"])
+def test_the_package_runs_as_a_module(module):
+    done = subprocess.run([sys.executable, "-m", module, "integral", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0 and "Usage: infflow integral" in done.stdout
 
 
 # ------------------------------------------------------------------------------------------------------------ train

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ._common import JsonOutput, reports_errors
+from ._common import JsonOutput, UnusedSeed, finite, reports_errors, write_report
 
 
 @reports_errors
@@ -22,6 +23,8 @@ def integral(
     p: Annotated[int, typer.Option(min=0, help="Order of the derivative of the first activation.")] = 0,
     q: Annotated[int, typer.Option(min=0, help="Order of the derivative of the second activation.")] = 0,
     method: Annotated[str, typer.Option(help="auto, closed, hermite, cubature or surrogate.")] = "auto",
+    out: Annotated[Path | None, typer.Option(help="Folder for integral.json.", show_default=False)] = None,
+    seed: UnusedSeed = None,
     json_output: JsonOutput = False,
 ) -> None:
     """E[f^(p)(r1 x + b1) g^(q)(r2 y + b2)] of standard normal x, y with correlation u.
@@ -31,8 +34,13 @@ def integral(
     from ..integrals.moments import gaussian_moment
 
     moment = gaussian_moment(f, g, r1, r2, u, b1, b2, orders=(p, q), method=method, full_output=True)
+    value, bound, used = float(moment.value), float(moment.error_bound), str(moment.method)
+    asked = {"f": f, "g": g, "r1": r1, "r2": r2, "u": u, "b1": b1, "b2": b2, "orders": [p, q]}
+    found = {"value": value, "method": used, "error_bound": finite(bound)}
+    file = write_report(out, "integral.json", {**asked, **found})
     if json_output:
-        report = {"value": float(moment.value), "method": str(moment.method), "error_bound": float(moment.error_bound)}
-        typer.echo(json.dumps(report))
-    else:
-        typer.echo(f"{float(moment.value):.17g}  ({moment.method}, error below {float(moment.error_bound):.1e})")
+        typer.echo(json.dumps(found))
+        return
+    typer.echo(f"{value:.17g}  ({used}, error below {bound:.1e})")
+    if file is not None:
+        typer.echo(f"wrote {file}")

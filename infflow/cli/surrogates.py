@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import InvalidValueError, StorageError
-from ._common import JsonOutput, reports_errors
+from ..errors import InvalidValueError
+from ._common import JsonOutput, UnusedSeed, make_folder, reports_errors, write_report
 
 if TYPE_CHECKING:
     from ..activations import Activation
@@ -35,25 +35,30 @@ _From = Annotated[
 
 @app.command("list")
 @reports_errors
-def list_(directory: _Dir = None, json_output: JsonOutput = False) -> None:
+def list_(
+    directory: _Dir = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for surrogates.json.", show_default=False)] = None,
+    seed: UnusedSeed = None,
+    json_output: JsonOutput = False,
+) -> None:
     """The cards of all surrogates as a table: domain, errors on held-out points, size.
 
     Example: infflow surrogates list
     """
     from .. import surrogates
 
-    names = surrogates.available(directory)
+    cards = {name: surrogates.card(name, directory) for name in surrogates.available(directory)}
+    file = write_report(out, "surrogates.json", cards)
     if json_output:
-        typer.echo(json.dumps({name: surrogates.card(name, directory) for name in names}))
+        typer.echo(json.dumps(cards))
         return
-    if not names:
+    if not cards:
         typer.echo("no surrogates found; train one with `infflow surrogates train NAME`")
         return
     typer.echo(
         f"{'activation':<12} {'r':<12} {'value':>17} {'gradient':>17} {'hessian':>17} {'networks: loss, gradient, hessian':>34} {'kB':>5}"
     )
-    for name in names:
-        card = surrogates.card(name, directory)
+    for name, card in cards.items():
         low, high = card["domain"]["r"]
         pairs = [f"{e['median']:.0e} .. {e['maximum']:.0e}" for e in card["errors"].values()]
         medians = "  ".join(f"{e['median']:.1e}" for e in card["networks"].values())
@@ -62,6 +67,8 @@ def list_(directory: _Dir = None, json_output: JsonOutput = False) -> None:
     typer.echo(
         "errors: median .. maximum on held-out points, absolute; networks: median over random students and teachers"
     )
+    if file is not None:
+        typer.echo(f"wrote {file}")
 
 
 @app.command()
@@ -73,6 +80,7 @@ def verify(
     seed: Annotated[int, typer.Option(min=0, help="Seed of points and networks.")] = 0,
     activation_from: _From = None,
     directory: _Dir = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for verification.json.", show_default=False)] = None,
     json_output: JsonOutput = False,
 ) -> None:
     """Compute the errors on the cards again, with exact integrals at fresh points; exit code 1 if they do not hold.
@@ -89,15 +97,21 @@ def verify(
             f"--activation-from is for one surrogate, and {len(chosen)} are to be verified. Name one."
         )
     activation = None if activation_from is None else _imported(activation_from)
+    if out is not None:
+        make_folder(out)
     found = [
         surrogates.verify(name, points, seed, networks=networks, surrogates_dir=directory, activation=activation)
         for name in chosen
     ]
+    report = {each.name: each.to_dict() for each in found}
+    file = write_report(out, "verification.json", report)
     if json_output:
-        typer.echo(json.dumps({each.name: each.to_dict() for each in found}))
+        typer.echo(json.dumps(report))
     else:
         for each in found:
             typer.echo(each.table())
+        if file is not None:
+            typer.echo(f"wrote {file}")
     if not all(each.holds for each in found):
         raise typer.Exit(1)
 
@@ -124,10 +138,7 @@ def train(
     activation = resolve(name) if activation_from is None else _imported(activation_from)
     if activation.name != name:
         raise InvalidValueError(f"the activation is called {activation.name!r}, not {name!r}. Give one name to both.")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot make the folder {out}: {error.strerror}. Choose another one with --out.") from error
+    make_folder(out)
     checkpoint = out / f".{name}.checkpoint.npz" if resume else None
     form, info = train_surrogate(
         activation, seed=seed, max_time=max_time, checkpoint=checkpoint, progress=not json_output

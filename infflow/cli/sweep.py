@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import InvalidValueError
-from ._common import JsonOutput, make_folder, reports_errors
+from ._common import JsonOutput, finite, make_folder, reports_errors
 from ._events import on_terminal, say
 
 if TYPE_CHECKING:
@@ -117,5 +116,4 @@ def _write_csv(table: Sweep, path: Path) -> None:
 
 
 def _finite(row: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no infinity."""
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+    return {key: finite(value) if isinstance(value, float) else value for key, value in row.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InvalidValueError
-from ._common import JsonOutput, make_folder, reports_errors
+from ._common import JsonOutput, finite, make_folder, reports_errors
 from ._events import Watcher, on_terminal, say
 
 if TYPE_CHECKING:
@@ -97,8 +96,8 @@ def _write(settings: Configuration, result: Result, folder: Path, interrupted: b
     elif checkpoint.exists():
         files.append(checkpoint.name)
     report = {
-        "loss": _finite(result.loss),
-        "gradient_norm": _finite(result.gradient_norm),
+        "loss": finite(result.loss),
+        "gradient_norm": finite(result.gradient_norm),
         "converged": result.converged,
         "status": result.status.name,
         "message": result.status.message,
@@ -113,8 +112,3 @@ def _write(settings: Configuration, result: Result, folder: Path, interrupted: b
     }
     write_json(folder / "summary.json", report)
     return report
-
-
-def _finite(value: float) -> float | None:
-    """JSON has no infinity."""
-    return value if math.isfinite(value) else None

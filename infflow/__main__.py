@@ -1,0 +1,5 @@
+"""``python -m infflow``."""
+
+from .cli import app
+
+app(prog_name="infflow")
