@@ -287,6 +287,23 @@ def test_damaged_and_foreign_files(tmp_path):
             train(net, net.start, t_end=1.0, checkpoint=path)
 
 
+@pytest.mark.parametrize("solver", ["bdf", "radau", "lsoda", "gear", "cvode_bdf", "rodas5p", "tsit5"])
+def test_interrupted_before_the_first_step(solver, tmp_path):
+    class Interrupted(TanhNetwork):
+        def evaluate(self, theta, order=0):
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+            return super().evaluate(theta, order)
+
+    arguments = {"solver": solver, "t_end": 3.0, "max_steps_newton": 0, "checkpoint": tmp_path / "run.npz"}
+    net = Interrupted()
+    net.left = 3
+    first = train(net, net.start, **arguments)
+    assert first.status is StopReason.INTERRUPTED and first.flow.steps <= 1
+    assert train(net, net.start, **arguments).status is StopReason.T_END
+
+
 def test_checkpoints_cost_little(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "INTERVAL", 0.0)
     written = []

@@ -128,7 +128,9 @@ class SciPySolver:
     def restore(self, state: dict[str, Any]) -> None:
         """Start again at the last point."""
         self.t, self._z, self._step = state["t"], state["z"], state["step"]
-        self._first, self._reached = 0.1 * self._step, self.t
+        if self._step > 0.0:  # else it was stopped before the first one
+            self._first = 0.1 * self._step
+        self._reached = self.t
         self.evaluation, self._evaluated_at = self.problem.evaluate(self._z, 1), self._z
 
     def _failure(self, reason: StopReason, message: str = "") -> StepFailed:
