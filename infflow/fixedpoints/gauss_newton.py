@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from .._validation import Array, as_integer, as_number, as_rng
 from ..errors import DivergedError, InvalidTypeError, InvalidValueError
+from ..interrupts import plain_interrupts
 from ..stopping import Progress, Statistics, StopReason, StopRules
 from .least_squares import require_squares
 from .problem import FixedPointProblem
@@ -276,8 +277,9 @@ class _Search:
         stop = None
         with np.errstate(all="ignore"):
             try:
-                while stop is None:
-                    stop = self._look() or self._pass()
+                with plain_interrupts():
+                    while stop is None:
+                        stop = self._look() or self._pass()
             except KeyboardInterrupt:
                 stop = StopReason.INTERRUPTED
         statistics = Statistics("gauss_newton", self.taken, self.rejected, self.problem.gradients)

@@ -15,6 +15,7 @@ import numpy as np
 
 from .._validation import Array
 from ..errors import InvalidValueError
+from ..interrupts import plain_interrupts
 from ..objective import Evaluation
 from ..rounding import gradient_rounding, loss_rounding
 from ..stopping import Progress, Statistics, StopReason, StopRules
@@ -82,7 +83,8 @@ class TrustRegion:
         with np.errstate(all="ignore"):
             self.point = self.best = _Point.at(x, self._evaluate_start(x))
             try:
-                stop = self.rules.check(self._progress()) or self._search()
+                with plain_interrupts():
+                    stop = self.rules.check(self._progress()) or self._search()
             except KeyboardInterrupt:
                 stop = StopReason.INTERRUPTED
         statistics.stop_reason, statistics.steps, statistics.rejected = stop, self.steps, self.rejected
