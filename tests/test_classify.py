@@ -283,6 +283,33 @@ def test_ridge_breaks_symmetries():
     assert found.kind is MINIMUM and not found.flat
 
 
+@pytest.mark.parametrize("size", [0.0, 1e-14, 1e-10])
+def test_all_weights_next_to_zero(size):
+    """There slope over output weight, which excuses curvature of shared output weights elsewhere, does not vanish."""
+    net = shallow(3, 2)
+    neti = inf.NetI(net, inf.Teacher(net, inf.random_params(net, 5, init="standard_normal")))
+    found = inf.classify(neti, np.full(9, size))
+    values = inf.hessian_spectrum(neti, np.full(9, size)).values
+    assert found.kind is SADDLE and found.index == (values < -1).sum() == 3
+    assert found.flat_dimension == (np.abs(values) < 1e-12).sum() == 3
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-2, 1e-5])
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_large_ridge_leaves_a_minimum_at_zero(activation, scale):
+    """Curvatures are positive, though with small inputs small against that of the output bias."""
+    X = np.random.default_rng(0).standard_normal((40, 2))
+    net = inf.Net(
+        [(3, activation, False), (1, "identity", True)], input=scale * X, target=np.sin(X[:, 0]), ridge=3.0 * scale
+    )
+    theta = inf.train(net, inf.random_params(net, 0), progress=False).theta
+    assert np.abs(theta[:-1]).max() < 1e-12
+    for near in (theta, np.append(np.full(9, 1e-13), theta[-1])):
+        found = inf.classify(net, near)
+        assert inf.hessian_spectrum(net, near).values[0] > 1.5 * scale
+        assert found.kind is MINIMUM and not found.flat and len(found.eigenvalues) == 10
+
+
 def test_other_evaluators_and_teachers():
     teacher = orthonormal_teacher(2, 3, "tanh")  # no closed form: series or mixtures
     found = inf.classify(inf.NetI(shallow(2, 3, "tanh"), teacher), teacher.theta)
