@@ -29,7 +29,7 @@ def test_numbers_of_samples(source):
     assert neti.input.sample(0, 0).shape == (0, 2) and neti.input.sample(np.int64(3), 0).shape == (3, 2)
 
 
-@pytest.mark.parametrize("number", [10**400, 2**31, 5000, 0])
+@pytest.mark.parametrize("number", [10**400, 2**31, 5000, 0], ids=["10^400", "2^31", "5000", "0"])
 def test_numbers_of_threads(number):
     net = inf.Net([(2, "relu", True), (1, "identity", True)], input=np.eye(2), target=np.ones(2))
     with pytest.raises(InvalidValueError, match=r"n is .*; it must be at"):

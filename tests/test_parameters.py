@@ -149,7 +149,7 @@ def test_weight_factors():
         weight_factors(layout, "mean-field")
 
 
-@pytest.mark.parametrize("number", [10**400, 2**62, 10**9])
+@pytest.mark.parametrize("number", [10**400, 2**62, 10**9], ids=["10^400", "2^62", "10^9"])
 def test_widths_beyond_any_memory_are_refused(number):
     with pytest.raises(InvalidValueError, match=r"width of layers\[0\] is .*; it must be at most 100000000"):
         Net([(number, "relu", True), (1, "identity", True)], input_dim=2)
