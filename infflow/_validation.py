@@ -33,10 +33,7 @@ def as_real_numbers(name: str, value: Any) -> Array:
     """The same for numbers that may be infinite or NaN."""
     if isinstance(value, (str, bytes)):
         raise InvalidTypeError(f"{name} is a string ({value!r}); an array of real numbers is needed.")
-    if type(value) is not np.ndarray and _is_masked(value):
-        raise InvalidValueError(
-            f"{name} is a masked array with masked entries, which would count as numbers. Remove or impute them, e.g. with value.filled(0.0)."
-        )
+    refuse_masked(name, value)
     try:
         array = np.asarray(value)
     except ValueError as error:  # rows that differ in length
@@ -51,6 +48,14 @@ def as_real_numbers(name: str, value: Any) -> Array:
     if np.ndim(value) == 0 and array.ndim == 1:  # ascontiguousarray makes scalars 1-D
         array = array.reshape(())
     return array
+
+
+def refuse_masked(name: str, value: Any) -> None:
+    """Raise an error where NumPy would take the entries under a mask for numbers."""
+    if type(value) is not np.ndarray and _is_masked(value):
+        raise InvalidValueError(
+            f"{name} is a masked array with masked entries, which would count as numbers. Remove or impute them, e.g. with value.filled(0.0)."
+        )
 
 
 def _is_masked(value: Any) -> bool:

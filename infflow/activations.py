@@ -17,7 +17,7 @@ import numpy as np
 
 from . import activation_kernels as kernels
 from . import logistic_mixture
-from ._validation import Array, as_choice, as_integer, as_number, as_real_array
+from ._validation import Array, as_choice, as_integer, as_number, as_real_array, refuse_masked
 from .errors import InvalidTypeError, InvalidValueError, ShapeError
 
 Kernel = Callable[[Array, Array], Any]
@@ -331,7 +331,8 @@ class _CallableKernel:
     def _evaluate(self, label: str, function: Callable[[Array], Any], x: Array) -> Array:
         try:
             with np.errstate(all="ignore"):
-                y = np.asarray(function(x))
+                found = function(x)
+                y = np.asarray(found)
         except (TypeError, ValueError) as error:
             raise InvalidTypeError(
                 f"The function for {label} failed on an array of shape {x.shape}: {error}. It must be vectorised"
@@ -342,6 +343,7 @@ class _CallableKernel:
                 f"Raised by the function for {label}, called on {x.size} points from {x.min(initial=np.inf):.17g} to {x.max(initial=-np.inf):.17g}."
             )
             raise
+        refuse_masked(f"what the function for {label} returned", found)
         if y.shape != x.shape:
             raise ShapeError(
                 f"The function for {label} returned shape {y.shape} for an input of shape {x.shape}; the same shape is needed."

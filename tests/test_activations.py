@@ -346,6 +346,7 @@ def test_from_callable(f):
         (np.sum, [], ShapeError, r"activation 'bad' returned shape \(\)"),
         (lambda x: x[:2], [], ShapeError, "shape"),
         (lambda x: x + 1j, [], InvalidTypeError, "complex"),
+        (lambda x: np.ma.masked_greater(x, 0.0), [], InvalidValueError, "activation 'bad' returned is a masked array"),
         (math.atan, [], InvalidTypeError, "vectorised"),
         (lambda x: x if x > 0 else 0, [], InvalidTypeError, "vectorised"),
         (3.0, [], InvalidTypeError, "callable"),

@@ -269,6 +269,13 @@ def test_expectation_warns_when_it_cannot():
         (lambda x: x[:, 0] * np.nan, [0.0], [[1.0]], InvalidValueError, "returned NaN at x ="),
         (lambda x: x[:3, 0], [0.0], [[1.0]], ShapeError, "one row per point"),
         (lambda x: x[:, 5], [0.0], [[1.0]], InvalidTypeError, "failed on points"),
+        (
+            lambda x: np.ma.masked_less(x[:, 0], 1.0),
+            [0.0],
+            [[1.0]],
+            InvalidValueError,
+            "what function returned is a masked",
+        ),
         (lambda x: 1j * x, [0.0], [[1.0]], InvalidTypeError, "real numbers"),
         (lambda x: np.exp(x[:, 0] ** 2), [0.0], [[1.0]], InvalidValueError, "grows too fast"),
         (

@@ -38,6 +38,14 @@ def test_large_predictions_that_are_finite():
     np.testing.assert_array_equal(saturated.predict(np.full(13, 1e200), np.full((1, 2), 1e200)), [[4e200]])
 
 
+def test_what_solvers_call_is_not_finite_without_a_warning():
+    for ridge in (0.0, 1.0):
+        net = inf.Net(NET.layers, input=1e150 * X, target=X[:, 0], ridge=ridge)
+        found = [*net.evaluate(LARGE, 2), net.residuals(LARGE), net.jacobian(LARGE), net.hvp(LARGE, LARGE)]
+        found.append(net.linearize(LARGE)(LARGE))
+        assert not any(np.isfinite(values).all() for values in found)
+
+
 def test_label_noise():
     teacher = inf.Teacher(NET, np.zeros(NET.num_params), noise=1.7e308)
     with pytest.raises(DivergedError, match="labels are not finite"):

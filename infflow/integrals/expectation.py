@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array, as_number, as_real_array
+from .._validation import Array, as_number, as_real_array, refuse_masked
 from ..errors import AccuracyWarning, InvalidTypeError, InvalidValueError, ShapeError
 from .panels import Index, Quadrature, density, integrate, panels_between, tail
 
@@ -62,7 +62,8 @@ class Integrand:
     def _call(self, points: Array, outputs: int | None) -> Array:
         try:
             with np.errstate(all="ignore"):
-                values = np.asarray(self.function(points))
+                found = self.function(points)
+                values = np.asarray(found)
         except (TypeError, ValueError, IndexError) as error:
             raise InvalidTypeError(
                 f"{self.name} failed on points of shape {points.shape}: {error}. It must take an array (n, {points.shape[1]}), "
@@ -72,6 +73,7 @@ class Integrand:
             low, high = points.min(axis=0).tolist(), points.max(axis=0).tolist()
             error.add_note(f"Raised by {self.name}, called on {len(points)} points between {low} and {high}.")
             raise
+        refuse_masked(f"what {self.name} returned", found)
         wanted = values.ndim in (1, 2) and values.shape[0] == len(points) and values.size > 0
         if not wanted or (outputs is not None and values.size != outputs * len(points)):
             columns = "(n,) or (n, k)" if outputs is None else f"({len(points)}, {outputs})"

@@ -226,8 +226,8 @@ class Net:
     def evaluate(self, theta: Any, order: int = 0) -> Evaluation:
         """Value, gradient ``(P,)`` from order 1, Hessian ``(P, P)`` from order 2, at ``theta`` ``(P,)``.
 
-        Where numbers overflow, the result is not finite, as solvers expect of a step that went too far; the public
-        functions ``loss``, ``gradient`` and ``hessian`` raise there.
+        Where numbers overflow, the result is not finite, as solvers expect of a step that went too far (so too in the
+        methods below, which they call); the public functions ``loss``, ``gradient``, ``hessian`` and ``hvp`` raise there.
 
         Raises
         ------
@@ -310,13 +310,15 @@ class Net:
         """
         from . import residuals
 
-        return residuals.residuals(self, self.layout.check(theta))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return residuals.residuals(self, self.layout.check(theta))
 
     def jacobian(self, theta: Any) -> Array:
         """Jacobian ``(M, P)`` of :meth:`residuals`; raises TooLargeError if it would not fit in memory."""
         from . import residuals
 
-        return residuals.jacobian(self, self.layout.check(theta))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return residuals.jacobian(self, self.layout.check(theta))
 
     def loss_rounding(self, theta: Any, value: float) -> float | None:
         """Rounding error to expect of a loss ``value`` at ``theta``; None where it is not known."""
