@@ -10,6 +10,7 @@ import pytest
 from analytic_objectives import Quadratic, TanhNetwork, quartic
 from test_flow import LeastSquares
 
+import infflow as inf
 from infflow.errors import StorageError
 from infflow.flow import checkpoint, gear, switching
 from infflow.stopping import StopReason
@@ -85,6 +86,23 @@ def test_a_killed_run_goes_on_to_the_same_trajectory(tmp_path):
             assert resumed.loss == whole.loss and (resumed.theta == whole.theta).all()
         else:  # a restart at low order: equal within a multiple of the tolerances
             np.testing.assert_allclose(resumed.trajectory.theta, whole.trajectory.theta, atol=1e-3)
+
+
+@pytest.mark.parametrize("solver", ["gear", "rodas5p", "tsit5", "exprb"])
+def test_networks_with_integrals_by_series_go_on_bit_for_bit(tmp_path, solver):
+    """Expansions that were kept from step to step are not in the file, and need not be."""
+    student, teacher = (inf.Net([(K, "softplus", True), (1, "identity", True)], input_dim=2) for K in (3, 4))
+    true = inf.Teacher(teacher, np.random.default_rng(0).standard_normal(teacher.num_params))
+    start = inf.random_params(student, rng=1)
+    settings = {"solver": solver, "t_end": 50.0, "max_steps_newton": 0, "progress": False}
+    path = tmp_path / "run.npz"
+    whole = train(inf.NetI(student, true), start, **settings)
+    for steps in (6, 15):
+        train(inf.NetI(student, true), start, checkpoint=path, max_steps_flow=steps, **settings)
+    resumed = train(inf.NetI(student, true), start, checkpoint=path, **settings)
+    assert whole.flow.steps > 25
+    np.testing.assert_array_equal(resumed.trajectory.theta, whole.trajectory.theta)
+    np.testing.assert_array_equal(resumed.theta_flow, whole.theta_flow)
 
 
 def test_a_killed_search_goes_on_from_its_last_point(tmp_path):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import infflow as inf
 from infflow.activations import names, resolve
-from infflow.integrals import hermite
+from infflow.integrals import hermite, hermite_kernels
 from infflow.integrals.evaluators import Arguments, PairEvaluator
 from infflow.networks import infinite_kernels
 
@@ -96,21 +96,101 @@ def test_agrees_with_closed_forms(activation):
 
 
 def test_search_is_kept_and_widened():
-    """A second call repeats no search; a harder one widens it; unmoved neurons are not computed again."""
+    """Without a choice: a second call repeats no search; a harder one widens it; unmoved neurons are not computed again."""
     evaluator, args = evaluator_of("tanh", 4, 3, 6, method="hermite")
-    evaluator(args, 1)
-    series = evaluator._hermite
-    terms, levels = series.terms, series._levels.copy()
-    first = series.expand(np.sqrt(args.C), args.b, 3)
-    assert series.expand(np.sqrt(args.C), args.b, 3) is first
-    evaluator(args, 1)
+    frozen = evaluator.frozen(args, 1e-13)
+    frozen(args, 1)
+    series, r = frozen._hermite, np.sqrt(args.C)
+    terms, levels = series.terms, series.levels.copy()
+    first = series.expand(r, args.b, 3).coefficients.copy()
+    series._kept[terms, 3][1].coefficients[:] = 7.0
+    assert (series.expand(r, args.b, 3).coefficients == 7.0).all()
+    series.expand(2 * r, args.b, 3)
+    np.testing.assert_allclose(series.expand(r, args.b, 3).coefficients, first, rtol=1e-13, atol=1e-14)
     assert series.terms == terms
-    np.testing.assert_array_equal(series._levels, levels)
-    harder, args = evaluator_of("tanh", 4, 3, 2, method="hermite")
-    harder._hermite.terms = 8
-    harder(args, 1)
-    assert harder._hermite.terms > 8
-    assert harder.report.bound.max() <= 1e-10
+    assert (series.levels > levels).any()
+    i, j, u = np.array([0]), np.array([1]), np.array([0.7])
+    series.terms = 8
+    expansion = series.expand(r, args.b, 3)
+    bounds = series.pairs(expansion, i, j, u, 0.0)[1]
+    assert bounds.max() > 1e-10
+    assert series.can_widen(expansion, i, j, u, bounds, 1e-10)
+    assert series.terms > 8
+
+
+def test_the_choice_depends_on_the_arguments_alone():
+    """Terms, levels and jets after evaluations elsewhere, easy and hard, are those of a new evaluator, to the last bit."""
+    rng = np.random.default_rng(0)
+    used, args = evaluator_of("tanh", 4, 3, 6)
+    students = np.arange(7) < 4
+
+    def scaled(factor):
+        size = np.where(students, factor, 1.0)
+        i, j = used.i, used.j
+        pairs = args.pairs * np.stack(
+            [size[i] ** 2, size[i] * size[j], size[j] ** 2, size[i], size[j], (size[i] * size[j]) ** 2]
+        )
+        return Arguments(pairs, args.C * size**2, args.b * size)
+
+    seen = set()
+    for factor in (1.0, 0.2, 2.0, 0.03, 1.3, 0.2, 1.0, 0.5):
+        order = int(rng.integers(3))
+        fresh, _ = evaluator_of("tanh", 4, 3, 6)
+        np.testing.assert_array_equal(used(scaled(factor), order), fresh(scaled(factor), order))
+        assert used._hermite.terms == fresh._hermite.terms
+        np.testing.assert_array_equal(used._hermite.levels, fresh._hermite.levels)
+        seen.add((used._hermite.terms, used._hermite.levels.max()))
+    assert len(seen) >= 4  # there were choices to make
+
+
+def test_needed_terms_against_a_direct_search():
+    rng = np.random.default_rng(3)
+    tail = np.exp(-rng.uniform(0.001, 0.2, 6)[:, None] * np.arange(256))
+    i, j = (x.copy() for x in np.triu_indices(6, 1))
+    for _ in range(20):
+        u, wanted = rng.uniform(-1, 1, len(i)), rng.random(len(i)) < 0.7
+        goal = 10.0 ** -rng.uniform(2, 14)
+        remainder = np.abs(u[:, None]) ** hermite.COUNTS * (tail[i] * tail[j])[:, hermite.COUNTS - 1]
+        reachable = wanted & (remainder[:, -1] <= 10.0 * goal)
+        places = [int(np.argmax(row <= goal)) if row[-1] <= goal else len(row) - 1 for row in remainder[reachable]]
+        found = hermite_kernels.needed_terms(tail, i, j, u, wanted, goal, 10.0, hermite.COUNTS)
+        assert found == max(places, default=0)
+
+
+@pytest.mark.parametrize("f", ["tanh", "square", "exp"])
+def test_coefficients_moments_and_errors_in_plain_numpy(f):
+    """What the kernel makes of the sums, and what a profile says of a neuron."""
+    r, b = np.array([0.4, 1.7]), np.array([0.3, -1.0])
+    by = hermite.rule(3)
+    values, first, second = hermite._sums(resolve(f), r, b, by, 40, 3)
+    found = hermite._certified(by, values, first, second)
+    weighted = values * by.weights
+    moments = np.einsum("pkt,qkt->kpq", weighted, values)
+    odd = np.einsum("pkt,qkt->kpq", weighted[..., by.even :], values[..., by.even :])
+    sizes = np.sqrt(np.einsum("kpp->kp", moments))
+    sizes[sizes == 0] = 1.0
+    ends = np.abs(values[:, :, by.ends] * by.roots).max(axis=2).T
+    errors = (np.linalg.norm(first - second, axis=2).T + ends) / sizes
+    relative = np.abs(moments - 2 * odd) / (sizes[:, :, None] * sizes[:, None, :])
+    np.testing.assert_allclose(found.coefficients, np.einsum("pkn->knp", first + second), rtol=1e-14)
+    np.testing.assert_allclose(found.products, moments, rtol=1e-13, atol=1e-300)
+    np.testing.assert_allclose(found.errors, errors.max(axis=1), rtol=1e-12)
+    # differences of sums that agree to 1e-15 are rounding
+    np.testing.assert_allclose(found.product_errors, relative.max(axis=(1, 2)), rtol=1e-9, atol=1e-15)
+    by_term = np.empty(40)
+    hermite_kernels.errors_by_term(
+        values[:, :1], first[:, :1], second[:, :1], by.ends, by.roots, found.products[:1], by_term
+    )
+    np.testing.assert_allclose(by_term[-1], found.errors[0], rtol=1e-12)
+    assert (np.diff(by_term) >= 0).all()
+
+
+def test_values_that_overflow_are_errors():
+    by = hermite.rule(0)
+    expansion = hermite.expand(resolve("exp"), np.array([1.0, 90.0]), np.zeros(2), 5, 24, 5)
+    assert np.isfinite(expansion.errors[0])
+    assert expansion.errors[1] == expansion.product_errors[1] == np.inf
+    assert by.nodes[by.ends].tolist() == [by.nodes.min(), by.nodes.max()]
 
 
 def test_functions_that_do_not_converge_say_so():

@@ -3,6 +3,9 @@
 import functools
 import inspect
 import os
+import signal
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -163,6 +166,58 @@ def test_ctrl_c_ends_all_starts():
     assert [run.error for run in runs.failures] == ["KeyboardInterrupt"] * 2
 
 
+def square(value):
+    return Function(1, value, lambda x: 2 * (x - 2), lambda x: [[2.0]])
+
+
+def test_ctrl_c_keeps_what_has_ended():
+    """Also where the first start is the slowest."""
+
+    def value(x):
+        if x[0] > 50:
+            time.sleep(60)
+        return (x[0] - 2) ** 2
+
+    waiting = threading.Timer(10.0, os.kill, (os.getpid(), signal.SIGINT))
+    ended = []
+    bar = many._bar
+
+    def counting(total, wanted):
+        shown = bar(total, wanted)
+        shown.update = lambda: (ended.append(1), len(ended) == 3 and os.kill(os.getpid(), signal.SIGINT))
+        return shown
+
+    waiting.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(many, "_bar", counting)
+        runs = train_many(square(value), [[60.0], [3.0], [4.0], [5.0]], n_jobs=2)
+    waiting.cancel()
+    assert [type(run) for run in runs] == [FailedRun, Result, Result, Result] and runs[0].error == "KeyboardInterrupt"
+
+
+def test_a_worker_that_dies_is_recorded():
+    def value(x):
+        if x[0] < 0:
+            os._exit(1)
+        return (x[0] - 2) ** 2
+
+    runs = train_many(square(value), [[3.0], [-1.0], [4.0], [5.0]], n_jobs=2)
+    assert [type(run) for run in runs] == [Result, FailedRun, Result, Result]
+    assert runs[1].error == "WorkerDied" and "memory" in runs[1].message
+
+
+def test_what_cannot_be_sent_to_processes():
+    lock = threading.Lock()
+
+    def value(x):
+        with lock:
+            return (x[0] - 2) ** 2
+
+    with pytest.raises(InvalidTypeError, match=r"cannot be sent to other processes.*n_jobs=1"):
+        train_many(square(value), [[3.0], [4.0]], n_jobs=2)
+    assert len(train_many(square(value), [[3.0], [4.0]]).failures) == 0
+
+
 def test_unique_solutions_of_a_teacher():
     # erf, two students, two teachers: all starts end at the teacher, in one of 2! 2^2 copies
     net = teacher_student()
@@ -172,6 +227,18 @@ def test_unique_solutions_of_a_teacher():
     assert len(groups) == 1 and groups[0].count == 8 and groups[0].members == tuple(range(8))
     assert groups[0].num_neurons == 2 and groups[0].converged and groups[0].loss < 1e-25
     assert unique_solutions(list(runs), net)[0].members == groups[0].members
+
+
+def test_results_do_not_depend_on_the_number_of_processes():
+    """Also where integrals are evaluated to a tolerance: the second of two runs of a process finds nothing that the first one kept."""
+    student, teacher = (inf.Net([(K, "softplus", True), (1, "identity", True)], input_dim=2) for K in (2, 3))
+    net = inf.NetI(student, inf.Teacher(teacher, np.random.default_rng(0).standard_normal(teacher.num_params)))
+    settings = {"max_steps_flow": 60, "max_steps_newton": 5}
+    alone, together = (train_many(net, starts(net, 3), n_jobs=n, **settings) for n in (1, 2))
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one.theta, other.theta)
+        np.testing.assert_array_equal(one.theta_flow, other.theta_flow)
+        assert one.loss == other.loss
 
 
 def test_unique_solutions_tells_minima_apart():

@@ -498,3 +498,25 @@ def test_next_to_the_teacher(name):
         return
     delta = theta - star  # what rounding has left of it
     assert inf.loss(neti, theta) == pytest.approx(0.5 * delta @ inf.hessian(neti, star) @ delta, rel=1e-5)
+
+
+@pytest.mark.parametrize("activations", [("softplus", "tanh"), ("tanh", "relu"), ("erf", "gelu")])
+def test_results_do_not_depend_on_what_was_evaluated_before(activations):
+    """Loss, gradient, Hessian and products are functions of theta to the last bit, whatever the evaluators keep from call to call."""
+    f, g = activations
+    student = inf.Net([(3, f, True), (1, "identity", True)], input_dim=2)
+    teacher = inf.Net([(4, g, True), (1, "identity", True)], input_dim=2)
+    rng = np.random.default_rng(0)
+    true = inf.Teacher(teacher, rng.standard_normal(teacher.num_params))
+    used = inf.NetI(student, true)
+    points = [scale * rng.standard_normal(used.num_params) for scale in (0.1, 2.0, 0.5, 1.0)]
+    for k in (0, 1, 1, 2, 0, 3, 2, 2, 1, 0):
+        order = int(rng.integers(3))
+        found, expected = used.evaluate(points[k], order), inf.NetI(student, true).evaluate(points[k], order)
+        assert found.value == expected.value
+        for name in ("gradient", "hessian")[:order]:
+            np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+        used.frozen(points[k]).evaluate(points[k - 1], 1)
+    v = rng.standard_normal(used.num_params)
+    np.testing.assert_array_equal(used.hvp(points[1], v), inf.NetI(student, true).hvp(points[1], v))
+    assert used.evaluate(points[1], 0).value == inf.NetI(student, true).evaluate(points[1], 0).value

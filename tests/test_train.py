@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from analytic_objectives import Function, Quadratic, TanhNetwork, Wrapped, quartic, raise_at, rosenbrock
 
+import infflow as inf
 from infflow import training
 from infflow.errors import InfflowError
 from infflow.fixedpoints import SearchOutcome
@@ -309,3 +310,20 @@ def test_optimizer_options_and_choice():
     ):
         with pytest.raises(InfflowError):
             inf.train(neti, near, **arguments)
+
+
+def test_a_run_does_not_depend_on_those_before_with_the_same_network():
+    """Flow and search of a network whose integrals are series, to the last bit; and the loss at the end is that of the network."""
+    student, teacher = (inf.Net([(K, "softplus", True), (1, "identity", True)], input_dim=2) for K in (2, 3))
+    true = inf.Teacher(teacher, np.random.default_rng(0).standard_normal(teacher.num_params))
+    start, elsewhere = (inf.random_params(student, rng=k) for k in (1, 2))
+    used = inf.NetI(student, true)
+    limits = {"max_steps_flow": 60, "max_steps_newton": 30, "progress": False}
+    inf.train(used, elsewhere, **limits)
+    inf.hessian(used, 3.0 * elsewhere)
+    runs = [inf.train(net, start, **limits) for net in (used, inf.NetI(student, true), used)]
+    for run in runs:
+        assert run.flow.steps == 60 and run.newton.steps > 5
+        np.testing.assert_array_equal(run.theta_flow, runs[0].theta_flow)
+        np.testing.assert_array_equal(run.theta, runs[0].theta)
+        assert (run.loss, run.gradient_norm) == (runs[0].loss, runs[0].gradient_norm)

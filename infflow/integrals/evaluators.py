@@ -154,6 +154,7 @@ class PairEvaluator:
         self._hermite = self._hermite_neurons()
         self.report = _empty_report(len(self.i))
         self._frozen: dict[str, Index] | None = None
+        self._is_copy = False  # made by :meth:`frozen`, where choices are kept from call to call
         self._last: Arguments | None = None
         self._limit = np.empty(0)  # bounds above which a frozen evaluator chooses anew
         self._tolerance = rtol
@@ -180,7 +181,9 @@ class PairEvaluator:
         self._neurons = np.unique(np.concatenate([self.i[every], self.j[every]]))
         self._place = np.full(len(self.activations), -1, dtype=np.int64)
         self._place[self._neurons] = np.arange(len(self._neurons))
-        return hermite.HermiteEvaluator([self.activations[k] for k in self._neurons], self.rtol / 4)
+        first = np.isin(self._neurons, self.i)  # of networks these are the students; teachers do not move
+        batches = [batch for batch in (np.flatnonzero(first), np.flatnonzero(~first)) if len(batch)]
+        return hermite.HermiteEvaluator([self.activations[k] for k in self._neurons], self.rtol / 4, batches)
 
     # ------------------------------------------------------------------------------------------------- evaluation
 
@@ -262,10 +265,10 @@ class PairEvaluator:
         a bound grows tenfold. A copy never warns.
         """
         other = copy.copy(self)
-        other.rtol, other._tolerance = rtol, self.rtol
+        other.rtol, other._tolerance, other._is_copy = rtol, self.rtol, True
         other.report = _empty_report(len(self.i))
         if self._hermite is not None:
-            other._hermite = hermite.HermiteEvaluator(self._hermite.activations, rtol / 4)
+            other._hermite = self._hermite.searching(rtol / 4)
         other._choose(args)
         return other
 
@@ -355,14 +358,16 @@ class PairEvaluator:
         u = np.clip(np.divide(C12, sizes, out=np.zeros_like(C12), where=sizes > 0), -1.0, 1.0)
         i, j = self._place[self.i[rows]], self._place[self.j[rows]]
         tolerance = 0.0 if self._frozen is not None else _FINER * self.rtol
+        same, b = self._coincident(rows, args), args.b[self._neurons]
+        if not self._is_copy:
+            series.choose(r, b, i, j, u, ~same, self.rtol)
         while True:
-            expansion = series.expand(r, args.b[self._neurons], 2 * order + 1)
+            expansion = series.expand(r, b, 2 * order + 1)
             moments, bounds, terms = series.pairs(expansion, i, j, u, tolerance)
+            bounds[same] = expansion.product_errors[i[same]] + hermite.ROUNDING
             if self._frozen is not None or not series.can_widen(expansion, i, j, u, bounds, self.rtol):
                 break
-        same = self._coincident(rows, args)
         moments[same] = expansion.products[i[same]]
-        bounds[same] = expansion.product_errors[i[same]] + hermite.ROUNDING
         hermite_kernels.write_jets(moments, C11, C12, C22, det, rows, out)
         self.report.bound[rows], self.report.work[rows] = bounds, terms
         return rows[:0] if self._frozen is not None else rows[~(bounds <= self.rtol)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from numba import njit
 
 from .jets import (
@@ -37,6 +38,56 @@ _kernel = njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc"}
 TAIL_ROUNDING = 4e-15
 # How often the remainder is looked at: every term would cost as much as the term itself.
 _STRIDE = 4
+# The grid on which the lengths of series are known: steps per factor of two of r, and of b in units of max(1, r).
+_R_STEPS, _B_STEPS = 4, 4
+_LEAST, _MOST = -4 * _R_STEPS, 12 * _R_STEPS
+
+
+@_kernel
+def has_moved(r, b, before, grid):
+    """Put the numbers (k, 2) of the points of the grid that stand for r, which is rounded up, and b into ``grid``; whether any is another."""
+    moved = False
+    for k in range(r.size):
+        step = _LEAST
+        if r[k] > 2.0 ** (_LEAST / _R_STEPS):
+            step = math.ceil(_R_STEPS * math.log2(min(r[k], 2.0 ** (_MOST / _R_STEPS))))
+        center = b[k] * _B_STEPS / max(1.0, 2.0 ** (step / _R_STEPS))
+        place = round(center) if abs(center) < 1e15 else 0
+        moved = moved or before[k, 0] != step or before[k, 1] != place
+        grid[k, 0], grid[k, 1] = step, place
+    return moved
+
+
+def grid_point(r_step, b_step):
+    """Lengths r and biases b that the numbers of a point of the grid stand for."""
+    r = 2.0 ** (r_step / _R_STEPS)
+    return r, b_step / _B_STEPS * max(1.0, r)
+
+
+@_kernel
+def needed_terms(tail, i, j, u, wanted, goal, reach, counts):
+    """The first place in ``counts`` where the remainders of all wanted pairs are below the goal, but for those that stay far above it.
+
+    ``tail`` (k, N) as in :func:`tails`; pairs that are above ``reach`` times the goal with all terms are left out. The order of the pairs does
+    not matter.
+    """
+    place, last = 0, counts.size - 1
+    for r in range(i.size):
+        if not wanted[r]:
+            continue
+        f, g, a = tail[i[r]], tail[j[r]], abs(u[r])
+        n = counts[place]
+        if a**n * f[n - 1] * g[n - 1] <= goal:
+            continue
+        n = counts[last]
+        if a**n * f[n - 1] * g[n - 1] > reach * goal:
+            continue
+        while place < last:
+            n = counts[place]
+            if a**n * f[n - 1] * g[n - 1] <= goal:
+                break
+            place += 1
+    return place
 
 
 @_kernel
@@ -143,11 +194,62 @@ def products(values, weights, even, out, errors):
 
 
 @_kernel
+def errors_by_term(values, first, second, ends, roots, moments, out):
+    """Largest error of the first n + 1 coefficients of the one neuron over the orders, ``out`` (N,); infinite where it is not finite."""
+    m, _, N = first.shape
+    out[:] = 0.0
+    for p in range(m):
+        size = math.sqrt(moments[0, p, p])
+        size = size if size > 0.0 else 1.0
+        beyond = max(abs(values[p, 0, ends[0]]) * roots[0], abs(values[p, 0, ends[1]]) * roots[1])
+        total = 0.0
+        for n in range(N):
+            total += (first[p, 0, n] - second[p, 0, n]) ** 2
+            error = (math.sqrt(total) + beyond) / size
+            if not error <= out[n]:
+                out[n] = error if error < math.inf else math.inf
+
+
+@_kernel
+def certify(values, first, second, even, weights, ends, roots, coefficients, tail, moments, errors, product_errors):
+    """Coefficients and moments of neurons from the sums over both halves of the nodes, and their errors.
+
+    ``values`` (m, k, Q), ``first`` and ``second`` (m, k, N); the results are the fields of an ``Expansion``. What lies beyond the nodes is
+    the integrand at the ``ends`` times a length of one. Errors are infinite where anything is not finite.
+    """
+    m, k, N = first.shape
+    differences = np.empty((k, m, m))
+    products(values, weights, even, moments, differences)
+    energies, uncertain, sizes = np.empty((k, m)), np.empty((k, m)), np.empty(m)
+    for i in range(k):
+        worst = 0.0
+        for p in range(m):
+            energies[i, p], uncertain[i, p] = moments[i, p, p], differences[i, p, p]
+            sizes[p] = math.sqrt(energies[i, p]) if energies[i, p] > 0.0 else 1.0
+            total = 0.0
+            for n in range(N):
+                a, b = first[p, i, n], second[p, i, n]
+                coefficients[i, n, p] = a + b
+                total += (a - b) ** 2
+            beyond = max(abs(values[p, i, ends[0]]) * roots[0], abs(values[p, i, ends[1]]) * roots[1])
+            error = (math.sqrt(total) + beyond) / sizes[p]
+            worst = max(worst, error if error < math.inf else math.inf)
+        errors[i] = worst
+        worst = 0.0
+        for p in range(m):
+            for q in range(m):
+                error = differences[i, p, q] / (sizes[p] * sizes[q])
+                worst = max(worst, error if error < math.inf else math.inf)
+        product_errors[i] = worst
+    tails(coefficients, energies, uncertain, tail)
+
+
+@_kernel
 def hermite_functions(x, N, out):
     """Normalised Hermite polynomials He_n(x)/sqrt(n!) times the root of the normal density, ``out`` (N, Q)."""
     for t in range(x.size):
-        previous = 0.0
-        current = math.exp(-0.25 * x[t] * x[t]) / (2.0 * math.pi) ** 0.25
-        for n in range(N):
-            out[n, t] = current
-            previous, current = current, (x[t] * current - math.sqrt(n) * previous) / math.sqrt(n + 1.0)
+        out[0, t] = math.exp(-0.25 * x[t] * x[t]) / (2.0 * math.pi) ** 0.25
+    for n in range(1, N):
+        here, before, scale, size = out[n - 1], out[max(n - 2, 0)], math.sqrt(n - 1.0), math.sqrt(n)
+        for t in range(x.size):
+            out[n, t] = (x[t] * here[t] - scale * before[t]) / size

@@ -295,10 +295,13 @@ class NetI:
         return total
 
     def _states(self, theta: Array, order: int) -> list[State]:
-        """Jets of all components; those of the last theta are kept, since Krylov solvers ask for many products there."""
+        """Jets of all components; those of the last theta are kept, since Krylov solvers ask for many products there.
+
+        Those for another order differ by rounding: the loss is a function of theta, whatever was evaluated before.
+        """
         key = theta.tobytes()
-        with self._lock:  # evaluators keep expansions and searches from call to call
-            if self._memo is not None and self._memo[1] >= order and self._memo[0] == key:
+        with self._lock:  # evaluators keep expansions from call to call
+            if self._memo is not None and self._memo[1] == order and self._memo[0] == key:
                 return self._memo[2]
             units = self.student_units(theta)
             states = [part.loss.state(part.to_component(units), order) for part in self._components]
