@@ -6,8 +6,11 @@ import inspect
 import math
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from pickle import PicklingError
 from typing import Any
 
 import numpy as np
@@ -83,12 +86,12 @@ def train_many(net: Any, thetas: Any, *, n_jobs: int = 1, progress: bool = True,
     -------
     Runs
         A list with a :class:`Result` per start, in order. Where :func:`train` raised an error there is a :class:`FailedRun`; the
-        other starts go on. After Ctrl-C the starts that have not ended are failures with the error "KeyboardInterrupt".
+        other starts go on, also where a process dies (error "WorkerDied"). After Ctrl-C the starts that have not ended are failures with the error "KeyboardInterrupt".
 
     Raises
     ------
     InvalidTypeError, InvalidValueError
-        If ``thetas`` or ``n_jobs`` cannot be used, or an argument of ``train`` is not known.
+        If ``thetas`` or ``n_jobs`` cannot be used, an argument of ``train`` is not known, or something cannot be sent to other processes.
     InfflowError
         Before any run, if an argument of ``train`` cannot be used; and if several starts all fail with the same error.
     """
@@ -98,30 +101,30 @@ def train_many(net: Any, thetas: Any, *, n_jobs: int = 1, progress: bool = True,
         raise InvalidValueError("n_jobs is 0; a number of processes is needed, or -1 for all cores.")
     _check_names(arguments)
     _check_values(net, starts, arguments)
-    outcomes: list[Result | FailedRun] = []
+    outcomes: dict[int, Result | FailedRun] = {}
     errors: set[tuple[str, str]] = set()
     last: InfflowError | None = None
     with _bar(len(starts), progress) as bar:
         try:
-            for outcome, error in _run_all(net, starts, n_jobs, arguments):
-                if isinstance(outcome, Result) and outcome.status is StopReason.INTERRUPTED:
-                    outcomes.append(outcome)
-                    break
-                outcomes.append(outcome)
-                if isinstance(outcome, FailedRun):
-                    errors.add((outcome.error, outcome.message))
-                    last = error
-                bar.update()
+            with closing(_run_all(net, starts, n_jobs, arguments)) as ended:
+                for number, outcome, error in ended:
+                    outcomes[number] = outcome
+                    if isinstance(outcome, Result) and outcome.status is StopReason.INTERRUPTED:
+                        break
+                    if isinstance(outcome, FailedRun):
+                        errors.add((outcome.error, outcome.message))
+                        last = error
+                    bar.update()
         except KeyboardInterrupt:
             pass
-    if last is not None and len(starts) == len(outcomes) > 1 and len(errors) == 1 and _all_failed(outcomes):
+    if last is not None and len(starts) == len(outcomes) > 1 and len(errors) == 1 and _all_failed(outcomes.values()):
         raise last
-    for theta in starts[len(outcomes) :]:
-        outcomes.append(FailedRun(theta, "KeyboardInterrupt", "interrupted before it ended"))
-    return Runs(net, outcomes)
+    for number, theta in enumerate(starts):
+        outcomes.setdefault(number, FailedRun(theta, "KeyboardInterrupt", "interrupted before it ended"))
+    return Runs(net, [outcomes[number] for number in range(len(starts))])
 
 
-def _all_failed(outcomes: list[Result | FailedRun]) -> bool:
+def _all_failed(outcomes: Iterable[Result | FailedRun]) -> bool:
     return all(isinstance(outcome, FailedRun) for outcome in outcomes)
 
 
@@ -180,38 +183,70 @@ def _check_settings(net: Any, theta: Any, given: dict[str, Any]) -> None:
         raise InvalidTypeError(f"callback is {given['callback']!r}; a function of one argument (Progress) is needed.")
 
 
-_Outcome = tuple["Result | FailedRun", "InfflowError | None"]
+_Outcome = tuple[int, "Result | FailedRun", "InfflowError | None"]  # number of the start, what came of it
+_Outcomes = Generator[_Outcome, None, None]
 
 
-def _run_all(net: Any, starts: list[Any], n_jobs: int, arguments: dict[str, Any]) -> Iterator[_Outcome]:
-    """Outcomes in the order of the starts, as they come."""
+def _run_all(net: Any, starts: list[Any], n_jobs: int, arguments: dict[str, Any]) -> _Outcomes:
+    """Outcomes as they come."""
     if n_jobs == 1:
-        for theta in starts:
-            yield _run(net, theta, arguments)
+        for number, theta in enumerate(starts):
+            yield _run(number, net, theta, arguments)
         return
-    from joblib import Parallel, delayed, effective_n_jobs, parallel_config
+    from joblib import effective_n_jobs, parallel_config
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     n_jobs = min(effective_n_jobs(n_jobs), len(starts))  # no more processes than have something to do
+    waiting = dict(enumerate(starts))
     with parallel_config(backend="loky", inner_max_num_threads=1):
-        jobs = Parallel(n_jobs=n_jobs, return_as="generator", pre_dispatch="3*n_jobs")
-        yield from jobs(delayed(_run_alone)(net, theta, arguments) for theta in starts)
+        try:
+            with closing(_in_processes(net, waiting, n_jobs, arguments)) as ended:
+                for outcome in ended:
+                    del waiting[outcome[0]]
+                    yield outcome
+        except TerminatedWorkerError:  # which of the starts it was shows when each has a process to itself
+            for number, theta in waiting.items():
+                try:
+                    yield from _in_processes(net, {number: theta}, 2, arguments)
+                except TerminatedWorkerError as error:
+                    why = f"the process that worked on this start died, perhaps for lack of memory: {error}"
+                    yield number, FailedRun(theta, "WorkerDied", why), None
 
 
-def _run_alone(net: Any, theta: Any, arguments: dict[str, Any]) -> _Outcome:
+def _in_processes(net: Any, starts: dict[int, Any], n_jobs: int, arguments: dict[str, Any]) -> _Outcomes:
+    from joblib import Parallel, delayed
+
+    jobs = Parallel(n_jobs=n_jobs, return_as="generator_unordered", pre_dispatch="3*n_jobs")
+    ended = jobs(delayed(_run_alone)(number, net, theta, arguments) for number, theta in list(starts.items()))
+    try:
+        for outcome in ended:  # noqa: UP028 ("yield from" would close it before the warning is silenced)
+            yield outcome
+    except PicklingError as error:
+        why = str(error.__cause__ or error).strip('"\n').splitlines()[-1]
+        raise InvalidTypeError(
+            f"net or an argument cannot be sent to other processes ({why}). Make it one that can be pickled, or take n_jobs=1."
+        ) from error
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # joblib's advice not to stop it early
+            ended.close()
+
+
+def _run_alone(number: int, net: Any, theta: Any, arguments: dict[str, Any]) -> _Outcome:
     """One start in a process of its own."""
     import numba
 
     threads.set_num_threads(1)
     numba.set_num_threads(1)
-    return _run(net, theta, arguments)
+    return _run(number, net, theta, arguments)
 
 
-def _run(net: Any, theta: Any, arguments: dict[str, Any]) -> _Outcome:
+def _run(number: int, net: Any, theta: Any, arguments: dict[str, Any]) -> _Outcome:
     try:
-        return train(net, theta, progress=False, **arguments), None
+        return number, train(net, theta, progress=False, **arguments), None
     except Exception as error:  # whatever it is: the other starts go on
         failed = FailedRun(theta, type(error).__name__, str(error), traceback.format_exc())
-        return failed, error if isinstance(error, InfflowError) else None
+        return number, failed, error if isinstance(error, InfflowError) else None
 
 
 def _bar(total: int, wanted: bool) -> Any:
