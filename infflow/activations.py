@@ -209,7 +209,8 @@ class Activation:
         Raises
         ------
         InvalidTypeError, InvalidValueError
-            If ``expr`` is not such an expression, or is not real, or has infinitely many kinks.
+            If ``expr`` is not such an expression, or is not real, or has infinitely many kinks, or neither NumPy nor SciPy can evaluate
+            it and its four derivatives.
         """
         from .activation_analysis import analyse  # sympy is imported when it is first needed
 

@@ -756,4 +756,4 @@ def test_train_on_the_command_line(tmp_path, monkeypatch):
     found = CliRunner().invoke(app, verify)
     assert found.exit_code == 0, found.output
     (tmp_path / "file").write_text("")
-    assert CliRunner().invoke(app, ["surrogates", "train", "erf", "--out", "file"]).exit_code == 1
+    assert CliRunner().invoke(app, ["surrogates", "train", "erf", "--out", "file"]).exit_code == 2
