@@ -18,6 +18,7 @@ import numpy as np
 
 from ._validation import Array
 from .errors import InvalidTypeError, InvalidValueError, StorageError
+from .interrupts import plain_interrupts
 
 _METADATA, _NAMES = "metadata", "arrays"
 
@@ -110,7 +111,8 @@ def save_archive(path: Path, kind: str, arrays: Mapping[str, Array], metadata: M
     buffer = io.BytesIO()
     # the names, because a damaged directory can hide members whose checksums are never looked at
     text = json.dumps({"kind": kind, _NAMES: sorted(arrays), **metadata})
-    np.savez_compressed(buffer, **{_METADATA: np.array(text)}, **dict(arrays))  # type: ignore[arg-type]
+    with plain_interrupts():
+        np.savez_compressed(buffer, **{_METADATA: np.array(text)}, **dict(arrays))  # type: ignore[arg-type]
     write_atomically(path, buffer.getvalue())
 
 

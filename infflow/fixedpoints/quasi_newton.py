@@ -9,6 +9,7 @@ import numpy as np
 
 from .._validation import Array
 from ..errors import InvalidValueError
+from ..interrupts import plain_interrupts
 from ..stopping import Progress, Statistics, StopReason, StopRules
 from .problem import FixedPointProblem, is_finite
 from .trust_region import SearchOutcome
@@ -53,13 +54,14 @@ class QuasiNewton:
         statistics = Statistics(name, rejected=None)
         with np.errstate(all="ignore"):
             try:
-                self._start(x)
-                self._accepted(x)
-                if self.stop is None:
-                    message = self._minimise(x)
+                with plain_interrupts():
+                    self._start(x)
+                    self._accepted(x)
                     if self.stop is None:
-                        self.stop = self._own_reason()
-                        statistics.note = _FLOOR_OF_LOSSES if self.stop.converged else message
+                        message = self._minimise(x)
+                        if self.stop is None:
+                            self.stop = self._own_reason()
+                            statistics.note = _FLOOR_OF_LOSSES if self.stop.converged else message
             except KeyboardInterrupt:
                 self.stop = StopReason.INTERRUPTED
         statistics.stop_reason = self.stop or StopReason.SOLVER_FAILED

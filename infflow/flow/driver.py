@@ -13,6 +13,7 @@ import numpy as np
 
 from .._validation import Array
 from ..errors import InvalidValueError, SolverFailedError, SolverWarning, TooLargeError
+from ..interrupts import plain_interrupts
 from ..objective import Objective
 from ..stopping import Progress, Statistics, StopReason, StopRules
 from .checkpoint import Checkpoint, SearchFile
@@ -195,15 +196,16 @@ def integrate(objective: Objective, theta0: Array, settings: FlowSettings, rules
         search: dict[str, Any] | None = None if saved is None else saved.get("search")
         state = saved
         try:
-            stop = None
-            if run.file is not None and saved is not None:
-                with run.file.checked():
-                    stop = run.restore(saved)
-            stop = stop or rules.check(run.progress())
-            if stop is None:
-                search = None  # of where the flow had been
-                _start(run, start, saved)
-                stop = _follow(run)
+            with plain_interrupts():
+                stop = None
+                if run.file is not None and saved is not None:
+                    with run.file.checked():
+                        stop = run.restore(saved)
+                stop = stop or rules.check(run.progress())
+                if stop is None:
+                    search = None  # of where the flow had been
+                    _start(run, start, saved)
+                    stop = _follow(run)
         except KeyboardInterrupt:
             stop = StopReason.INTERRUPTED
         # Ctrl-C between a step and what is kept of it leaves the file of before
@@ -294,7 +296,8 @@ def _outcome(run: _Run, stop: StopReason) -> FlowOutcome:
     if run.integrator is not None:
         statistics.rejected, statistics.factorizations = run.integrator.rejected, run.integrator.factorizations
     try:
-        run.make_exact()
+        with plain_interrupts():
+            run.make_exact()
     except KeyboardInterrupt:
         statistics.stop_reason = StopReason.INTERRUPTED
         run.make_exact()
