@@ -110,6 +110,21 @@ class Activation:
         """The other part of the closed form; mixtures compute it when it is first needed."""
         return tuple(self._atoms() if callable(self._atoms) else self._atoms)
 
+    @cached_property
+    def has_corners(self) -> bool:
+        """Whether the value or the slope jumps at a kink: for relu, abs and step it does, for elu it does not.
+
+        Where slopes are not known, every kink counts.
+        """
+        if self.max_order < 1:
+            return bool(self.kinks)
+        for kink in self.kinks:
+            aside = 1e-9 * max(1.0, abs(kink))
+            left, right = (np.array([self.derivative(kink + d, n) for n in (0, 1)]) for d in (-aside, aside))
+            if not np.allclose(left, right, rtol=1e-6, atol=1e-6):
+                return True
+        return False
+
     # -------------------------------------------------------------------------------------------------- evaluation
 
     def __call__(self, x: Any) -> Array:

@@ -408,3 +408,12 @@ def test_an_exception_of_a_callable_says_whose_it_is():
     with pytest.raises(ZeroDivisionError) as caught:
         Activation.from_callable("broken", fails)
     assert "the function for activation 'broken', called on" in caught.value.__notes__[0]
+
+
+def test_corners():
+    corners = {name for name, activation in REGISTRY.items() if activation.has_corners}
+    assert corners == {"relu", "leaky_relu", "abs", "step", "sign", "selu"}
+    bent = Activation.from_sympy("bent", "Max(x, 2*x - 2)")
+    assert bent.kinks == (2.0,) and bent.has_corners
+    value_only = Activation.from_callable("bent", lambda x: np.where(x > 2.0, 2.0 * x - 2.0, x), kinks=[2.0])
+    assert value_only.has_corners  # who lists a kink has one

@@ -821,6 +821,7 @@ def test_automatic_choice():
     assert automatic_solver(1000) == ("gear", {})
     assert automatic_solver(1001) == ("cvode_bdf", {"linear_solver": "switch"})
     assert automatic_solver(10_000) == ("cvode_bdf", {"linear_solver": "gmres"})
+    assert automatic_solver(10, gradient_jumps=True) == ("tsit5", {})
 
 
 def test_switch_goes_on_with_gear_where_gmres_takes_many_products(network, monkeypatch):

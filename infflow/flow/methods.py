@@ -192,11 +192,17 @@ AUTOMATIC: tuple[tuple[float, str, Mapping[str, Any]], ...] = (
     (2000, "cvode_bdf", {"linear_solver": "switch"}),
     (math.inf, "cvode_bdf", {"linear_solver": "gmres"}),
 )
-#: takes the place of an implicit method that fails at the start
+#: takes the place of an implicit method that fails at the start, and of those above where the gradient jumps
 FALLBACK = "tsit5"
 
 
-def automatic_solver(num_free: int) -> tuple[str, dict[str, Any]]:
-    """Name and options that ``solver="auto"`` takes for this number of free parameters."""
+def automatic_solver(num_free: int, gradient_jumps: bool = False) -> tuple[str, dict[str, Any]]:
+    """Name and options that ``solver="auto"`` takes for this number of free parameters.
+
+    An objective may say by its attribute ``gradient_jumps`` that an implicit method, which would take long steps, meets a jump in
+    each of them.
+    """
+    if gradient_jumps:
+        return FALLBACK, {}
     _, name, options = next(row for row in AUTOMATIC if num_free <= row[0])
     return name, dict(options)

@@ -18,6 +18,9 @@ from .net_backprop import Architecture, Data
 from .parameters import PARAMETRIZATIONS, WIDEST, Layer, Layout, Pair, factor_vector, parse_layers, weight_factors
 from .regularization import Regularization
 
+#: up to so many, kinks of activations that cross one hold up implicit methods (docs/solvers.md)
+_MANY_SAMPLES = 5000
+
 
 class Net:
     """A multilayer perceptron, with data or as an architecture only.
@@ -319,6 +322,12 @@ class Net:
 
         with np.errstate(over="ignore", invalid="ignore"):
             return residuals.jacobian(self, self.layout.check(theta))
+
+    @property
+    def gradient_jumps(self) -> bool:
+        """Whether kinks of activations cross samples so seldom that each crossing is a jump of the gradient, not one of many."""
+        corners = any(f.has_corners for layer in self.layers for f in layer.activations)
+        return corners and len(self.data.X) <= _MANY_SAMPLES
 
     def loss_rounding(self, theta: Any, value: float) -> float | None:
         """Rounding error to expect of a loss ``value`` at ``theta``; None where it is not known."""
