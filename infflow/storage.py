@@ -34,6 +34,8 @@ def as_path(name: str, path: Any, suffix: str = "") -> Path:
         raise InvalidValueError(f"{name} is {path!r}: there is no such user. Give the folder itself.") from error
     if "\0" in text or (suffix and not found.name):
         raise InvalidValueError(f"{name} is {path!r}; a file name, without null characters, is needed.")
+    if suffix and found.is_dir():
+        raise InvalidValueError(f"{name} is {path!r}, a folder; the name of a file is needed.")
     return found if found.suffix or not suffix else found.with_suffix(suffix)
 
 

@@ -7,8 +7,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from infflow.errors import StorageError
-from infflow.storage import load_archive, read_arrays, save_archive
+from infflow.errors import InvalidValueError, StorageError
+from infflow.storage import as_path, load_archive, read_arrays, save_archive
 
 KIND = "infflow.Test"
 ARRAYS = {"theta": np.linspace(-1.0, 1.0, 7), "trajectory": np.arange(6.0).reshape(2, 3)}
@@ -88,3 +88,9 @@ def test_nothing_is_unpickled():
         read_arrays(buffer)
     with pytest.raises(ValueError, match="zip"):
         read_arrays(io.BytesIO(pickle.dumps([1.0])))
+
+
+def test_a_folder_is_no_file(tmp_path):
+    with pytest.raises(InvalidValueError, match="a folder; the name of a file is needed"):
+        as_path("path", tmp_path, ".npz")
+    assert as_path("path", tmp_path / "run", ".npz") == tmp_path / "run.npz"
