@@ -68,7 +68,7 @@ def train(
         with Hessian-vector products only; ``"switch"`` begins with these and goes on as ``gear`` when they become many);
         explicit: ``tsit5``, ``dopri5``, ``rk4`` (``solver_options={"step": h}`` fixes the step); discrete: ``gd``,
         ``adam``. ``"auto"`` takes ``gear`` up to 1000 parameters, ``cvode_bdf`` above: up to 2000 with ``"switch"``, beyond with
-        ``"gmres"``, as measured (docs/solvers.md); ``rodas5p`` has smaller errors at the same tolerances.
+        ``"gmres"``, and ``tsit5`` where activations have kinks and samples are few, as measured (docs/solvers.md); ``rodas5p`` has smaller errors at the same tolerances.
     t_end : float
         Time at which the flow ends. With infinity, and an optimizer to follow, the flow also ends when its last step
         and the rest of its path (the Newton step of the quadratic model, if that has no negative
@@ -132,7 +132,8 @@ def train(
     Returns
     -------
     Result
-        Ctrl-C ends a run early with the best point so far and the status ``INTERRUPTED``.
+        Ctrl-C ends a run early with the best point so far and the status ``INTERRUPTED``. Where integrals are evaluated to a tolerance, loss and
+        gradient norm after a search are those of ``net.frozen``, as accurate as they get; ``inf.loss`` differs by up to ``net.rtol``.
 
     Raises
     ------
@@ -205,9 +206,9 @@ def _check_arguments(net: Objective, theta0: Any, given: dict[str, Any], observa
     t_end = as_number("t_end", given["t_end"], minimum=0.0, strict=True, infinite=True)
     name = given["solver"]
     defaults: dict[str, Any] = {}
-    if name == "auto":
-        name, defaults = automatic_solver(int(free.sum()))
-    method = SOLVERS[as_choice("solver", name, SOLVERS)]
+    if _is_auto(name):
+        name, defaults = automatic_solver(int(free.sum()), getattr(net, "gradient_jumps", False))
+    method = SOLVERS[as_choice("solver", name, ["auto", *SOLVERS])]
     options = {**defaults, **method.check_options(given["solver_options"])}
     options |= _check_step_size(method.name, method.discrete, given["step_size"])
     options |= _check_batch_size(net, method.name, method.discrete, given["batch_size"])
@@ -227,10 +228,15 @@ def _check_arguments(net: Objective, theta0: Any, given: dict[str, Any], observa
     return _Job(net, start, free, flow, optimizer, search_options)
 
 
+def _is_auto(name: Any) -> bool:
+    """Whether a method is to be chosen; not so for anything else that compares with strings, as arrays do entry by entry."""
+    return isinstance(name, str) and name == "auto"
+
+
 def _check_optimizer(net: Objective, name: Any, options: Any) -> tuple[Optimizer | None, dict[str, Any]]:
     """The method for fixed points, None for "auto", and its checked options."""
-    if name == "auto":
-        if options:
+    if _is_auto(name):
+        if options is not None and (not isinstance(options, Mapping) or options):
             raise InvalidValueError(f"optimizer_options is {options!r}; name the optimizer that they are for.")
         return None, {}
     optimizer = OPTIMIZERS[as_choice("optimizer", name, ["auto", *OPTIMIZERS])]
@@ -247,7 +253,7 @@ def _check_polish(net: Any, polish: Any, max_steps_newton: Any) -> Objective | N
         raise InvalidValueError(
             "polish='exact' is for a NetI with method='surrogate'; leave it None for other objectives."
         )
-    if max_steps_newton == 0:
+    if as_integer("max_steps_newton", max_steps_newton, minimum=0) == 0:
         raise InvalidValueError(
             "polish='exact' is what the second stage does, and max_steps_newton is 0. Allow some steps."
         )
@@ -361,11 +367,23 @@ def _run_search(job: _Job, flow: FlowOutcome, rules: StopRules, skip: bool) -> S
     problem = FixedPointProblem(job.polished or job.objective, theta, job.free)
     x = theta[problem.free]
     optimizer = choose_optimizer(problem, x) if job.optimizer is None else job.optimizer
+    problem = problem.frozen(x)
     found = optimizer.run(problem, x, rules, **job.optimizer_options)
     found.statistics.steps += before
+    if job.polished is None and problem.objective is not job.objective:
+        _evaluate_as_search(flow, problem)
+        found.statistics.gradients += 1
     if file is not None:
         file.write(found.theta, found.statistics.steps, rules.elapsed())
     return found
+
+
+def _evaluate_as_search(flow: FlowOutcome, problem: FixedPointProblem) -> None:
+    """Loss and gradient at the best point of the flow by the objective of the search, which may be more accurate."""
+    found = problem.evaluate(flow.best_theta[problem.free], 1)
+    flow.best_loss, flow.best_gradient_norm = found.value, float(np.abs(found.g).max())
+    if not np.isfinite([flow.best_loss, flow.best_gradient_norm]).all():  # then any result of the search is better
+        flow.best_loss = flow.best_gradient_norm = math.inf
 
 
 def _saving(file: SearchFile, rules: StopRules, before: int) -> Callable[[Progress], Any]:

@@ -368,3 +368,19 @@ def test_a_slow_stretch_is_not_a_fixed_point():
     assert not found.statistics.stop_reason.converged and found.gradient_norm > 1e-7
     again = search(net, found.theta, "newton", max_steps=150)
     assert not again.statistics.stop_reason.converged and again.gradient_norm > 1e-7
+
+
+@pytest.mark.parametrize("name", ["bfgs", "lbfgs", "slsqp"])
+def test_of_losses_that_agree_to_rounding_the_smaller_gradient_is_kept(name):
+    """At a minimum that is not zero losses say nothing below gradients of 1e-8."""
+    H = Quadratic([1.0, 10.0, 1000.0]).matrix
+    objective = Function(3, lambda x: 1.0 + x @ H @ x / 2, lambda x: H @ x, lambda x: H)
+    for start in ([1.0, -2.0, 0.5], [0.3, 0.7, -0.2], [0.9, 0.1, 0.4]):
+        seen = []
+        rules = {"callback": lambda now, seen=seen: seen.append((now.loss, now.gradient_norm)) and None}
+        found = search(objective, start, name, **rules)
+        near = [norm for loss, norm in seen if loss <= min(loss for loss, _ in seen) + 4e-16]
+        assert found.gradient_norm <= min(near)
+        if found.statistics.stop_reason is StopReason.MIN_GRADIENT_NORM:
+            assert found.gradient_norm <= 1e-15
+        np.testing.assert_array_equal(found.gradient_norm, np.abs(H @ found.theta).max())

@@ -15,6 +15,7 @@ from infflow import training
 from infflow.errors import InfflowError
 from infflow.fixedpoints import SearchOutcome
 from infflow.flow import FlowOutcome, Trajectory
+from infflow.objective import Evaluation
 from infflow.stopping import Statistics, StopReason
 from infflow.training import train
 
@@ -172,7 +173,7 @@ def test_time_limits_are_kept(network):
 
 BAD = [
     ({"solver": "rodas5"}, ValueError, "Did you mean 'rodas5p'"),
-    ({"solver": "xyz"}, ValueError, "Known: rodas5p"),
+    ({"solver": "xyz"}, ValueError, "Known: auto, rodas5p"),
     ({"solver": 3}, TypeError, "solver is 3"),
     ({"optimizer": "neuton"}, ValueError, "Did you mean 'newton'"),
     ({"t_end": -1.0}, ValueError, "t_end"),
@@ -327,3 +328,75 @@ def test_a_run_does_not_depend_on_those_before_with_the_same_network():
         np.testing.assert_array_equal(run.theta_flow, runs[0].theta_flow)
         np.testing.assert_array_equal(run.theta, runs[0].theta)
         assert (run.loss, run.gradient_norm) == (runs[0].loss, runs[0].gradient_norm)
+
+
+class Rough:
+    """1 + a parabola, by integrals that are off by as much as their tolerance allows; frozen, they are right."""
+
+    def __init__(self, error):
+        self.num_params, self.error = 3, error
+        self.matrix = np.diag([1.0, 10.0, 1000.0])
+
+    def evaluate(self, theta, order=0):
+        gradient = self.matrix @ theta
+        return Evaluation(1.0 + self.error + theta @ gradient / 2, gradient, self.matrix if order == 2 else None)
+
+    def hvp(self, theta, v):
+        return self.matrix @ v
+
+    def frozen(self, theta):
+        return Rough(0.0)
+
+
+@pytest.mark.parametrize("error", [-1e-9, 1e-9])
+def test_the_best_point_of_the_flow_and_that_of_the_search_are_compared_by_the_search(error):
+    """Else the flow's, with a loss that is too low by the error of its integrals, hides the fixed point that was found."""
+    found = train(Rough(error), [1.0, -2.0, 0.5], optimizer="newton", progress=False)
+    assert found.status is StopReason.MIN_GRADIENT_NORM and found.newton.steps > 0
+    assert found.gradient_norm <= 1e-15 and found.loss == 1.0
+    np.testing.assert_array_equal(found.gradient_norm, np.abs(Rough(0.0).evaluate(found.theta, 1).g).max())
+
+
+def test_a_network_with_series_ends_where_its_status_says():
+    rng = np.random.default_rng(44)
+    student, teacher = (
+        inf.Net([(K, f, True), (1, "identity", True)], input_dim=2) for K, f in ((2, "sin"), (3, "tanh"))
+    )
+    net = inf.NetI(student, inf.Teacher(teacher, rng.standard_normal(13)))
+    found = train(net, inf.random_params(student, rng=44), progress=False)
+    assert found.status is StopReason.MIN_GRADIENT_NORM
+    assert found.gradient_norm <= 1e-15
+    assert abs(found.loss - inf.loss(net, found.theta)) < 1e-10
+
+
+def test_time_scales_leave_the_start_as_it_is():
+    """To the last bit, which division and multiplication by their roots do not; nor do other values change the search."""
+    net = Quadratic([1.0, 3.0, 5.0, 7.0])
+    start = np.array([0.1, -0.7, 1.3, 0.3])
+    eta = np.array([0.3, 1.7, 0.0, 2.9])
+    assert (start[eta > 0] / np.sqrt(eta[eta > 0]) * np.sqrt(eta[eta > 0]) != start[eta > 0]).any()
+    found, plain = (train(net, start, eta=e, max_steps_flow=0, progress=False) for e in (eta, (eta > 0) * 1.0))
+    np.testing.assert_array_equal(found.theta_flow, start)
+    np.testing.assert_array_equal(found.theta, plain.theta)
+    moved = train(net, start, eta=eta, max_steps_flow=5, max_steps_newton=0, progress=False)
+    np.testing.assert_array_equal(moved.trajectory.theta[0], start)
+    assert (moved.theta[eta > 0] != start[eta > 0]).all() and moved.theta[2] == start[2]
+
+
+@pytest.mark.parametrize("name", ["solver", "solver_options", "optimizer", "optimizer_options", "polish"])
+@pytest.mark.parametrize("value", [np.array(["auto", "gear"]), np.zeros(3), np.zeros(0), [1]])
+def test_arrays_and_lists_are_no_names_and_no_options(name, value):
+    with pytest.raises(InfflowError, match=f"^{name} is "):
+        train(Quadratic([1.0]), [1.0], **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("activation", "samples", "solver"),
+    [("relu", 50, "tsit5"), ("relu", 5001, "gear"), ("relu", 0, "gear"), ("elu", 50, "gear"), ("tanh", 50, "gear")],
+)
+def test_the_automatic_solver_looks_at_kinks(activation, samples, solver):
+    student = inf.Net([(2, activation, True), (1, "identity", True)], input_dim=2)
+    neti = inf.NetI(student, inf.Teacher(student, inf.random_params(student, 0)))
+    net = neti.sample(samples, rng=1) if samples else neti
+    result = train(net, inf.random_params(student, 2), t_end=0.1, max_steps_newton=0, progress=False)
+    assert result.flow.method == solver

@@ -33,6 +33,7 @@ class FixedPointProblem:
         self.all_free = len(self.free) == len(theta0)
         self.gradients = self.hessians = self.hvps = 0
         self.outside = ""
+        self._is_frozen = False
 
     def theta_of(self, x: Array) -> Array:
         """All parameters (P,) from the free ones (n,)."""
@@ -59,13 +60,15 @@ class FixedPointProblem:
         return Evaluation(found.value, found.g[self.free], hessian)
 
     def frozen(self, x: Array) -> FixedPointProblem:
-        """The problem with the objective that the present one offers for a search from ``x``, if it does."""
+        """The problem with the objective that the present one offers for a search from ``x``, if it does; a frozen one stays as it is."""
         freeze = getattr(self.objective, "frozen", None)
-        if freeze is None:
+        if freeze is None or self._is_frozen:
             return self
         free = np.zeros(len(self.theta0), dtype=bool)
         free[self.free] = True
-        return FixedPointProblem(freeze(self.theta_of(x)), self.theta0, free)
+        other = FixedPointProblem(freeze(self.theta_of(x)), self.theta0, free)
+        other._is_frozen = True
+        return other
 
     def linearize(self, x: Array) -> Callable[[Array], Array]:
         """The Hessian at ``x`` as a function of a vector (n,), for many products.

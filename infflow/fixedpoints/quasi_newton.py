@@ -15,6 +15,8 @@ from .problem import FixedPointProblem, is_finite
 from .trust_region import SearchOutcome
 
 _EPS = float(np.finfo(float).eps)
+#: part of a loss that is taken to be rounding
+_LOSS_ROUNDING = 4 * _EPS
 _OPTIONS: dict[str, dict[str, Any]] = {
     "BFGS": {"gtol": 0.0, "xrtol": 0.0},
     "L-BFGS-B": {"ftol": 0.0, "gtol": 0.0, "maxls": 50, "maxcor": 20, "maxfun": 2**31 - 1},
@@ -69,7 +71,7 @@ class QuasiNewton:
         statistics.wall_time = self.rules.elapsed()
         loss, best, norm = self._best
         theta = np.array(self.problem.theta_of(best))
-        return SearchOutcome(theta, loss, norm, 4 * _EPS * abs(loss), statistics)
+        return SearchOutcome(theta, loss, norm, _LOSS_ROUNDING * abs(loss), statistics)
 
     def _minimise(self, x: Array) -> str:
         """Run the library's method from ``x``; returns its own message."""
@@ -109,11 +111,19 @@ class QuasiNewton:
         self._decrease = self._best[0] - loss
         self._promise = float(np.linalg.norm(gradient) * np.linalg.norm(x - self._where)) if self.steps else math.inf
         self._where = np.array(x)
-        if loss < self._best[0]:
+        if self._is_better(x, loss, norm):
             self._best = (loss, np.array(x), norm)
         theta = self.problem.theta_of(np.array(x))
         self.stop = self.rules.check(Progress("newton", self.steps, math.nan, theta, loss, norm))
         self.steps += 1
+
+    def _is_better(self, x: Array, loss: float, norm: float) -> bool:
+        """Whether this point is better than the best one: losses that agree to rounding say nothing, then the smaller gradient decides."""
+        best, _, least = self._best
+        if not math.isfinite(best):
+            return True
+        noise = max(_LOSS_ROUNDING * abs(best), self.problem.loss_noise(x, loss) or 0.0)
+        return norm < least if abs(loss - best) <= noise else loss < best
 
     def _own_reason(self) -> StopReason:
         """SciPy stopped by itself: because the loss does not change any more, or because a line search failed."""

@@ -67,6 +67,7 @@ class FlowProblem:
         self._all_free = self.size == len(theta0)
         self._plain = self._all_free and bool((scales == 1.0).all())
         self.scale = np.ascontiguousarray(scales[self.free])
+        self._z0 = self.z_of(theta0)
         self.rtol = rtol
         self.atol = atol / self.scale  # per component of z
         self.gradients = self.hessians = self.hvps = 0
@@ -78,12 +79,15 @@ class FlowProblem:
         return theta[self.free] / self.scale
 
     def theta_of(self, z: Array) -> Array:
-        """Parameters, frozen ones included: (n,) to (P,), or (m, n) to (m, P)."""
+        """Parameters, frozen ones included: (n,) to (P,), or (m, n) to (m, P).
+
+        Entries that have not moved are those of the start to the last bit, which division and multiplication by a scale need not give.
+        """
         if self._plain:
             return z
         theta = np.empty((*z.shape[:-1], len(self.theta0)))
         theta[...] = self.theta0
-        theta[..., self.free] = z * self.scale
+        theta[..., self.free] = np.where(z == self._z0, self.theta0[self.free], z * self.scale)
         return theta
 
     def evaluate(self, z: Array, order: int, objective: Objective | None = None) -> FlowEvaluation:
