@@ -7,7 +7,7 @@ import infflow as inf
 from infflow.networks.function_teacher import FunctionTeacher
 from infflow.points.classify import PointKind
 from infflow.points.structure import Role
-from infflow.points.symmetries import Symmetry
+from infflow.points.symmetries import Symmetry, families
 
 MINIMUM, DEGENERATE, SADDLE, NOT_CONVERGED = PointKind
 
@@ -267,6 +267,133 @@ def test_dependent_neurons():
     assert found.flat_dimension == net.num_params - 3
 
 
+def critical_on_data(layers, theta, X, residual=1e-3, **options):
+    """A net and targets for which theta is critical: the residual is orthogonal to the derivatives of the outputs."""
+    net = inf.Net(layers, input_dim=X.shape[1], **options)
+    output, step = net.predict(theta, X), 1e-6
+    J = [
+        (net.predict(theta + step * e, X) - net.predict(theta - step * e, X)).ravel() / (2 * step)
+        for e in np.eye(len(theta))
+    ]
+    U, s, _ = np.linalg.svd(np.array(J).T, full_matrices=False)
+    U = U[:, s > 1e-7 * s[0]]
+    r = np.random.default_rng(1).standard_normal(output.size)
+    for _ in range(3):
+        r -= U @ (U.T @ r)
+    return inf.Net(layers, input=X, target=output + residual * r.reshape(output.shape), **options)
+
+
+def check_pieces(net, theta):
+    """Flat directions are explained, as many as the Hessian has, and along them nothing happens."""
+    found = inf.classify(net, theta)
+    spectrum = inf.hessian_spectrum(net, theta).values
+    assert found.flat_dimension == (np.abs(spectrum) < 1e-10 * spectrum[-1]).sum()
+    assert found.index == (spectrum < -1e-10 * spectrum[-1]).sum()
+    assert Symmetry.UNKNOWN not in dimensions(found)
+    for family in families(net, theta):
+        if family.exact:
+            V = family.directions / np.linalg.norm(family.directions, axis=0)
+            assert np.abs(inf.hessian(net, theta) @ V).max() < 1e-12 * spectrum[-1]
+            for v in V.T:  # a line that leaves the flat manifold with t^2 changes the loss with t^4
+                assert abs(inf.loss(net, theta + 1e-4 * v) - inf.loss(net, theta)) < 1e-14 * spectrum[-1]
+    return dimensions(found)
+
+
+def pieces_of(net, theta):
+    found = [family for family in families(net, theta) if family.symmetry is Symmetry.PIECEWISE_LINEAR]
+    return found[0].directions if found else np.zeros((net.num_params, 0))
+
+
+HARD_TANH = inf.Activation.from_sympy("hard_tanh", "Max(-1, Min(1, x))")
+
+
+@pytest.mark.parametrize("options", [{}, {"parametrization": "ntk"}], ids=["standard", "ntk"])
+@pytest.mark.parametrize(("D", "O", "N"), [(3, 1, 60), (3, 2, 60), (4, 1, 25), (4, 2, 30)])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "abs", "step", "identity", HARD_TANH], ids=str)
+def test_piecewise_linear_layers(activation, bias, D, O, N, options):
+    """Random weights; the same weights twice, with other biases; a neuron beyond its kink on all samples."""
+    rng = np.random.default_rng(N)
+    layers = [(3, activation, bias), (O, "identity", bias)]
+    net = inf.Net(layers, input_dim=D)
+    theta = rng.standard_normal(net.num_params)
+    (W, b), (A, c) = net.unpack(theta)
+    twice, shifted = np.vstack([W[:1], W[:1], W[2:]]), None if b is None else b + np.array([8.0, 0.0, 0.0])
+    X = rng.standard_normal((N, D))
+    for point in (theta, net.pack([(twice, b), (A, c)]), net.pack([(W, shifted), (A, c)])):
+        check_pieces(critical_on_data(layers, point, X, **options), point)
+
+
+def test_split_relu_neuron_on_data():
+    """Both halves have the same active samples: w1 += d/a1, w2 -= d/a2 changes nothing."""
+    X = np.random.default_rng(0).standard_normal((200, 3))
+    target = np.maximum(X @ [1.0, 0.5, -0.3], 0) + 0.3 * X[:, 1] ** 2
+    net = shallow(1, 3, "relu", input=X, target=target)
+    single = inf.train(net, [1.0, 0.5, -0.3, 1.0], progress=False).theta
+    wide, theta = inf.split_neuron(net, single, 0, 0.3)
+    total = check_pieces(wide, theta)
+    assert total == {Symmetry.SCALING: 2, Symmetry.DUPLICATE: 1, Symmetry.PIECEWISE_LINEAR: 2}
+    assert inf.classify(wide, theta).kind is DEGENERATE
+    (W, _), (A, _) = wide.unpack(theta)
+    for d in 1e-4 * np.eye(3):
+        moved = wide.pack([(W + np.array([d / A[0, 0], -d / A[0, 1]]), None), (A, None)])
+        assert abs(inf.loss(wide, moved) - inf.loss(wide, theta)) < 1e-15
+
+
+def test_split_relu_neuron_of_two_outputs_is_flat_only_where_the_hessian_says_so():
+    """Output vectors are parallel; moving the halves apart lets them differ, with a gain: a saddle."""
+    rng = np.random.default_rng(3)
+    net = critical_on_data(
+        [(2, "relu", False), (2, "identity", False)], theta := rng.standard_normal(10), rng.standard_normal((60, 3))
+    )
+    wide, split = inf.split_neuron(net, theta, 0, 0.3)
+    total = check_pieces(wide, split)
+    assert inf.classify(wide, split).kind is SADDLE and total[Symmetry.DUPLICATE] == 1
+    V = pieces_of(wide, split)
+    assert V.shape[1] == 3 and np.abs(inf.hessian(wide, split) @ V).max() > 1e-5  # constant loss, yet not flat
+
+
+def test_relu_neurons_active_on_all_or_on_few_samples():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40, 4))
+    layers = [(2, "relu", True), (1, "identity", True)]
+    net = inf.Net(layers, input_dim=4)
+    W, A, c = rng.standard_normal((2, 4)), rng.standard_normal((1, 2)), np.ones(1)
+    second = np.sort(X @ W[1])[-3:-1].mean()  # neuron 1 is active on two samples
+    theta = net.pack([(W, np.array([10.0, -second])), (A, c)])
+    net = critical_on_data(layers, theta, X)
+    total = check_pieces(net, theta)
+    # neuron 0: b against c; neuron 1: of w and b (5) two matter
+    assert total == {Symmetry.SCALING: 2, Symmetry.PIECEWISE_LINEAR: 1 + 3}
+    moved = net.pack([(W, np.array([9.0, -second])), (A, c + A[0, 0])])
+    assert inf.loss(net, moved) == pytest.approx(inf.loss(net, theta), rel=1e-12)
+    # with frozen biases: of w and a of neuron 1 (5) two matter
+    frozen = np.isin(np.arange(net.num_params), [8, 9, 12])
+    fixed = inf.classify(net, theta, frozen=frozen)
+    free = inf.hessian(net, theta)[np.ix_(~frozen, ~frozen)]
+    assert fixed.kind is DEGENERATE and dimensions(fixed) == {Symmetry.PIECEWISE_LINEAR: 3}
+    assert (np.abs(np.linalg.eigvalsh(free)) < 1e-12).sum() == 3
+
+
+def test_no_direction_moves_a_sample_across_a_kink():
+    X = np.linspace(0.0, 1.0, 9)[:, None]  # the first sample lies on the kink of relu(x)
+    net = inf.Net([(1, "relu", True), (1, "identity", True)], input=X, target=np.cos(X[:, 0]))
+    on, beside = [1.0, 0.0, 0.5, 0.1], [1.0, 0.2, 0.5, 0.1]
+    assert pieces_of(net, np.array(on)).shape[1] == 0
+    shift = pieces_of(net, np.array(beside)) @ pieces_of(net, np.array(beside)).T @ [0.0, 1.0, 0.0, -0.5]
+    np.testing.assert_allclose(shift, [0.0, 1.0, 0.0, -0.5], atol=1e-14)
+
+
+def test_deep_piecewise_linear_layers():
+    """What changes only sums on which the next layer is inactive has no effect either."""
+    rng = np.random.default_rng(2)
+    layers = [(3, "relu", True), (3, "relu", True), (1, "identity", True)]
+    X = rng.standard_normal((60, 3))
+    theta = rng.standard_normal(28)
+    total = check_pieces(critical_on_data(layers, theta, X, residual=1e-4), theta)
+    assert total[Symmetry.SCALING] == 6 and total[Symmetry.PIECEWISE_LINEAR] == 6
+
+
 def test_softmax_shift():
     rng = np.random.default_rng(0)
     net = inf.Net(
@@ -302,9 +429,9 @@ def test_large_ridge_leaves_a_minimum_at_zero(activation, scale):
     net = inf.Net(
         [(3, activation, False), (1, "identity", True)], input=scale * X, target=np.sin(X[:, 0]), ridge=3.0 * scale
     )
-    theta = inf.train(net, inf.random_params(net, 0), progress=False).theta
-    assert np.abs(theta[:-1]).max() < 1e-12
-    for near in (theta, np.append(np.full(9, 1e-13), theta[-1])):
+    bias = -inf.gradient(net, np.zeros(10))[9] / inf.hessian(net, np.zeros(10))[9, 9]
+    for weights in (1e-22 * np.random.default_rng(1).standard_normal(9), np.full(9, 1e-13)):
+        near = np.append(weights, bias)
         found = inf.classify(net, near)
         assert inf.hessian_spectrum(net, near).values[0] > 1.5 * scale
         assert found.kind is MINIMUM and not found.flat and len(found.eigenvalues) == 10

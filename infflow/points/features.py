@@ -1,8 +1,11 @@
-"""Linear dependences among what a layer receives: null inputs, and neurons whose outputs depend on each other."""
+"""Linear dependences on the data: null inputs, and neurons whose outputs depend on each other."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
 from .._validation import Array
 from ..networks.net import Net
@@ -22,29 +25,49 @@ def input_null_space(net: Net | NetI, bias: bool) -> Array:
             rows += [np.column_stack([spread, np.zeros(len(spread))])]
             rows += [np.append(np.zeros(net.input_dim) if mean is None else mean, 1.0)[None]]
         table = np.vstack(rows)
-        return _null_space(table if bias else table[:, :-1])
+        return null_space(table if bias else table[:, :-1])
     X = _samples(net)
-    return _null_space(np.column_stack([X, np.ones(len(X))]) if bias else X)
+    return null_space(np.column_stack([X, np.ones(len(X))]) if bias else X)
 
 
 def neuron_null_space(net: Net | NetI, theta: Array, number: int, bias: bool) -> Array:
     """The same for the outputs of hidden layer ``number`` (and 1)."""
     if isinstance(net, NetI):
         return _gram_null_space(neuron_moments(net, theta, bias))
-    Z = layer_jets(net, theta, number)[0]
-    return _null_space(np.column_stack([Z, np.ones(len(Z))]) if bias else Z)
+    Z = layer_signals(net, theta, number).values
+    return null_space(np.column_stack([Z, np.ones(len(Z))]) if bias else Z)
 
 
-def layer_jets(net: Net, theta: Array, number: int) -> Array:
-    """Outputs of hidden layer ``number`` on the data with their first derivatives, (2, N, width)."""
+class LayerSignals(NamedTuple):
+    """What a hidden layer does on the N samples that count."""
+
+    inputs: Array  #: (N, fan_in)
+    sums: Array  #: (N, width) before the activations
+    values: Array  #: (N, width) outputs
+    slopes: Array  #: (N, width) derivatives of the activations
+    on_kink: NDArray[np.bool_]  #: (N, width) whether a sum is a kink, to rounding
+
+    @property
+    def is_active(self) -> NDArray[np.bool_]:
+        """Neurons (width,) of which output or slope is not zero on all data."""
+        return np.asarray((self.values != 0.0).any(axis=0) | (self.slopes != 0.0).any(axis=0))
+
+
+def layer_signals(net: Net, theta: Array, number: int) -> LayerSignals:
+    """Signals of hidden layer ``number``."""
     Z = _samples(net)
     for layer, (W, b) in zip(net.layers[: number + 1], net.layout.views(net.scaled(theta)), strict=False):
-        h = np.ascontiguousarray((Z @ W.T + (0.0 if b is None else b)).T)
+        inputs, h = Z, np.ascontiguousarray((Z @ W.T + (0.0 if b is None else b)).T)
         jets = np.empty((2, *h.shape))
         for i, f in enumerate(layer.activations):
             f.jet(h[i], jets[:, i])
         Z = jets[0].T
-    return jets.transpose(0, 2, 1)
+    rounding = 1e-14 * (np.abs(inputs) @ np.abs(W).T + (0.0 if b is None else np.abs(b)))
+    on_kink = [
+        (np.abs(h[i][:, None] - np.array(f.kinks)) <= rounding[:, i, None]).any(axis=1)
+        for i, f in enumerate(layer.activations)
+    ]
+    return LayerSignals(inputs, h.T, jets[0].T, jets[1].T, np.array(on_kink).T)
 
 
 def neuron_moments(net: NetI, theta: Array, bias: bool) -> Array:
@@ -63,7 +86,8 @@ def _samples(net: Net) -> Array:
     return data.X if data.weights is None else data.X[data.weights > 0.0]
 
 
-def _null_space(table: Array) -> Array:
+def null_space(table: Array) -> Array:
+    """Orthonormal columns of the null space of the rows, judged after scaling columns to length one."""
     size = np.sqrt(np.einsum("nd,nd->d", table, table))
     scaled = table / np.where(size > 0.0, size, 1.0)
     triangle = np.linalg.qr(scaled, mode="r") if len(scaled) > scaled.shape[1] else scaled

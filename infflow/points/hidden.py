@@ -16,6 +16,9 @@ from ..networks.neti import NetI
 
 Index = NDArray[np.intp]
 
+#: where the outer pieces of an activation are probed, from their kinks
+_BESIDE = np.array([0.1203, 0.7071, 2.4142])
+
 
 @dataclass(frozen=True)
 class HiddenLayer:
@@ -30,6 +33,7 @@ class HiddenLayer:
     in_factors: Array  #: (fan_in or fan_in + 1,): factor of each of them
     bias: bool
     next_bias: Index | None  #: (next width,) biases of the next layer
+    out_factor: float  #: with which outgoing weights act
 
     @property
     def width(self) -> int:
@@ -62,6 +66,7 @@ def hidden_layers(net: Net | NetI, theta: Array) -> list[HiddenLayer]:
                 factors,
                 block.bias,
                 index[after.biases] if after.bias else None,
+                student.weight_factors[number + 1],
             )
         )
     return found
@@ -81,6 +86,14 @@ def homogeneity(f: Activation) -> int | None:
 def is_monomial(f: Activation, degree: int) -> bool:
     """Whether f(x) = c x^degree."""
     return f.has_closed_form and not f.atoms and [n for n, c in enumerate(f.polynomial) if c != 0.0] == [degree]
+
+
+def is_piecewise_linear(f: Activation) -> bool:
+    """Whether f is linear between its kinks: the second derivative is exactly zero at points of every piece."""
+    ends = np.array(f.kinks if f.kinks else (0.0,))
+    inner = ends[:-1] + np.diff(ends) * np.array([[0.31], [0.72]])
+    points = np.concatenate([ends[0] - _BESIDE, inner.ravel(), ends[-1] + _BESIDE])
+    return f.max_order >= 2 and not f.derivative(points, 2).any()
 
 
 def same_function(f: Activation, g: Activation) -> bool:

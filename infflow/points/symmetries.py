@@ -1,9 +1,9 @@
 """Directions that symmetries of the network leave flat.
 
 A *family* spans tangent directions of a set of parameters on which the loss is constant. Exact families (a group acts
-on the parameters) are flat at every theta; then gradient and Newton step have no part in them, and fixing the
-component along them loses no critical point. The others (split and dead neurons) hold where neurons coincide
-or vanish; moving along them must not switch on a gradient either, otherwise they belong to a saddle, so they are accepted
+on the parameters, or the constant rank theorem holds, see :mod:`.pieces`) are flat at every theta around; then gradient and Newton step
+have no part in them, and fixing the component along them loses no critical point. The others (split and dead neurons) hold where neurons
+coincide or vanish; moving along them must not switch on a gradient either, otherwise they belong to a saddle, so they are accepted
 only as far as the Hessian annihilates them.
 """
 
@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from .._validation import Array
 from ..networks.net import Net
 from ..networks.neti import NetI
-from .features import input_null_space, layer_jets, neuron_null_space
-from .hidden import HiddenLayer, copies, hidden_layers, homogeneity, is_monomial
+from .features import input_null_space, layer_signals, neuron_null_space
+from .hidden import HiddenLayer, copies, hidden_layers, homogeneity, is_monomial, is_piecewise_linear
+from .pieces import cancelling_changes
 
 #: relative distance of weights below which two neurons count as the same
 DUPLICATE = 1e-5
@@ -41,6 +42,10 @@ class Symmetry(Enum):
     DEAD = "a neuron without effect: its output weights, or its input weights and bias, or its output on all data, are zero"
     DEPENDENT = "outputs of neurons are linearly dependent: output weights can be shifted among them"
     MIXING = "linear or quadratic neurons can be mixed without changing their sum"
+    PIECEWISE_LINEAR = (
+        "between their kinks neurons are linear in weights and biases, changes of which cancel in the next layer until a kink meets a sample, "
+        "e.g. neurons active on the same samples, a neuron active on all, or on few"
+    )
     OUTPUT_SHIFT = "the softmax does not change if the same number is added to all outputs"
     ZERO_LOSS = (
         "the loss is zero and these directions leave all outputs unchanged to first order (more parameters than the "
@@ -58,13 +63,14 @@ class Family:
     layer: int  #: hidden layer, 0 the first
     neurons: tuple[int, ...]
     directions: Array
-    exact: bool  #: flat at every theta
+    exact: bool  #: flat at every theta around
     slack: float = 0.0  #: how far the Hessian may fail to annihilate them, in units of its norm
     gradient_slack: float = 0.0  #: the same, in units of the norm of the gradient
+    together: bool = False  #: exact only if no parameter is frozen
 
 
 def families(net: Net | NetI, theta: Array) -> Iterator[Family]:
-    """All families that are known, exact ones first within each layer."""
+    """All families that are known, the more special ones first."""
     for layer in hidden_layers(net, theta):
         if layer.number == 0:
             yield from _null_inputs(net, layer)
@@ -73,8 +79,11 @@ def families(net: Net | NetI, theta: Array) -> Iterator[Family]:
         yield from _duplicates(net.num_params, layer)
         yield from _dead(net, theta, layer)
         yield from _dependent(net, theta, layer)
-    if isinstance(net, Net) and net.loss_name == "cross_entropy":
-        yield _output_shift(net)
+    if isinstance(net, Net):
+        for layer in hidden_layers(net, theta):
+            yield from _piecewise_linear(net, theta, layer)
+        if net.loss_name == "cross_entropy":
+            yield _output_shift(net)
 
 
 def _null_inputs(net: Net | NetI, layer: HiddenLayer) -> Iterator[Family]:
@@ -119,7 +128,7 @@ def _mixings(num_params: int, layer: HiddenLayer) -> Iterator[Family]:
             rows += [t] if i != j else []
         if layer.bias and layer.next_bias is not None:
             t = np.zeros(num_params)
-            t[layer.in_index[i, -1]], t[layer.next_bias] = 1.0, -slopes[i] * A[:, i]
+            t[layer.in_index[i, -1]], t[layer.next_bias] = 1.0, -slopes[i] * layer.out_factor * A[:, i]
             rows.append(t)
     for i in quadratic:
         for j in quadratic[quadratic.index(i) + 1 :]:
@@ -152,14 +161,13 @@ def _duplicates(num_params: int, layer: HiddenLayer) -> Iterator[Family]:
 def _dead(net: Net | NetI, theta: Array, layer: HiddenLayer) -> Iterator[Family]:
     largest_out = float(np.abs(layer.outgoing).max())
     largest_in = float(np.abs(layer.incoming).max())
-    inactive = np.zeros(layer.width, dtype=bool)
+    active = np.ones(layer.width, dtype=bool)
     if isinstance(net, Net):
-        values, slopes = np.abs(layer_jets(net, theta, layer.number)).max(axis=1)
-        inactive = (values == 0.0) & (slopes == 0.0)
+        active = layer_signals(net, theta, layer.number).is_active
     for i, f in enumerate(layer.activations):
         out, into = float(np.abs(layer.outgoing[:, i]).max()), float(np.abs(layer.incoming[i]).max())
         incoming, outgoing = _units(net, layer.in_index[i]), _units(net, layer.out_index[:, i])
-        if inactive[i]:
+        if not active[i]:
             yield Family(Symmetry.DEAD, layer.number, (i,), np.hstack([incoming, outgoing]), True)
             continue
         if out <= ZERO * largest_out:
@@ -181,6 +189,7 @@ def _dependent(net: Net | NetI, theta: Array, layer: HiddenLayer) -> Iterator[Fa
     null = neuron_null_space(net, theta, layer.number, layer.next_bias is not None)
     if not null.shape[1]:
         return
+    null[: layer.width] /= layer.out_factor
     columns = []
     for o, row in enumerate(layer.out_index):
         where = row if layer.next_bias is None else np.append(row, layer.next_bias[o])
@@ -189,11 +198,33 @@ def _dependent(net: Net | NetI, theta: Array, layer: HiddenLayer) -> Iterator[Fa
             t[where] = vector
             columns.append(t)
     involved = np.flatnonzero(np.abs(null[: layer.width]).max(axis=1) > 1e-8)
-    sizes = np.abs(layer.outgoing[:, involved]).max(axis=0)
-    sizes = sizes[sizes > ZERO * np.abs(layer.outgoing).max()]
-    gradient_slack = 10.0 * (1.0 + 1.0 / float(sizes.min())) if len(sizes) else 0.0
+    slack = _gradient_slack(layer, involved)
     neurons = tuple(int(i) for i in involved)
-    yield Family(Symmetry.DEPENDENT, layer.number, neurons, np.array(columns).T, False, 0.0, gradient_slack)
+    yield Family(Symmetry.DEPENDENT, layer.number, neurons, np.array(columns).T, False, 0.0, slack)
+
+
+def _gradient_slack(layer: HiddenLayer, neurons: NDArray[np.intp]) -> float:
+    """Gradients along directions that these neurons share change by those of the input weights over output weights."""
+    sizes = np.abs(layer.outgoing[:, neurons]).max(axis=0)
+    sizes = sizes[sizes > ZERO * np.abs(layer.outgoing).max()]
+    return 10.0 * (1.0 + 1.0 / float(sizes.min())) if len(sizes) else 0.0
+
+
+def _piecewise_linear(net: Net, theta: Array, layer: HiddenLayer) -> Iterator[Family]:
+    signals = layer_signals(net, theta, layer.number)
+    alive = layer.outgoing.any(axis=0) & signals.is_active
+    able = [i for i, f in enumerate(layer.activations) if alive[i] and is_piecewise_linear(f)]
+    if not able:
+        return
+    after = layer_signals(net, theta, layer.number + 1)
+    curved = np.array([not is_piecewise_linear(f) for f in net.layers[layer.number + 1].activations])
+    counts = curved | (after.slopes != 0.0) | after.on_kink
+    directions, exact = cancelling_changes(layer, signals, able, counts, net.num_params)
+    if directions.shape[1]:
+        moved = np.abs(directions).max(axis=1)
+        involved = np.array([i for i in able if moved[layer.in_index[i]].max() > 1e-8], dtype=np.intp)
+        slack, neurons = _gradient_slack(layer, involved), tuple(int(i) for i in involved)
+        yield Family(Symmetry.PIECEWISE_LINEAR, layer.number, neurons, directions, exact, 0.0, slack, True)
 
 
 def _output_shift(net: Net) -> Family:
@@ -246,7 +277,8 @@ def flat_space(
     candidates = list(found)
     for family in candidates + ([_joint(candidates)] if len(free) < _num_params(candidates) else []):
         V = _within(family.directions, free)
-        if V.shape[1] and not (family.exact and exact):
+        trusted = family.exact and exact and (len(free) == len(family.directions) or not family.together)
+        if V.shape[1] and not trusted:
             local = float(np.linalg.norm(np.linalg.norm(V, axis=1)[:, None] * hessian, 2))
             allowed = noise + _tolerance(family, size, slope, local)
             _, s, rows = np.linalg.svd(hessian @ V, full_matrices=False)
