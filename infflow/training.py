@@ -133,7 +133,7 @@ def train(
     -------
     Result
         Ctrl-C ends a run early with the best point so far and the status ``INTERRUPTED``. Where integrals are evaluated to a tolerance, loss and
-        gradient norm after a search are those of ``net.frozen``, as accurate as they get; ``inf.loss`` differs by up to ``net.rtol``.
+        gradient norm after a search are those of ``net.frozen``, as accurate as they get; ``inf.loss`` agrees within the tolerance.
 
     Raises
     ------
