@@ -394,6 +394,22 @@ def test_deep_piecewise_linear_layers():
     assert total[Symmetry.SCALING] == 6 and total[Symmetry.PIECEWISE_LINEAR] == 6
 
 
+def test_second_layer_that_receives_duplicates():
+    """It may share its weights among them as far as the outputs go, but the weights of the first layer feel that."""
+    rng = np.random.default_rng(0)
+    layers = [(3, "tanh", False), (3, "relu", True), (1, "identity", True)]
+    X = rng.standard_normal((60, 3))
+    theta = rng.standard_normal(25)
+    theta[3:6] = theta[:3]
+    net = critical_on_data(layers, theta, X, residual=1e-2)
+    check_pieces(net, theta)
+    (pieces,) = [family for family in families(net, theta) if family.symmetry is Symmetry.PIECEWISE_LINEAR]
+    assert pieces.layer == 1 and not pieces.exact
+    assert (
+        np.abs(inf.hessian(net, theta) @ pieces.directions).max() > 1e-6
+    )  # not flat: its curvature is 1e-13 otherwise
+
+
 def test_softmax_shift():
     rng = np.random.default_rng(0)
     net = inf.Net(

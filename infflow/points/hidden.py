@@ -90,7 +90,7 @@ def is_monomial(f: Activation, degree: int) -> bool:
 
 def is_piecewise_linear(f: Activation) -> bool:
     """Whether f is linear between its kinks: the second derivative is exactly zero at points of every piece."""
-    ends = np.array(f.kinks if f.kinks else (0.0,))
+    ends = np.sort(f.kinks if f.kinks else (0.0,))
     inner = ends[:-1] + np.diff(ends) * np.array([[0.31], [0.72]])
     points = np.concatenate([ends[0] - _BESIDE, inner.ravel(), ends[-1] + _BESIDE])
     return f.max_order >= 2 and not f.derivative(points, 2).any()

@@ -1,11 +1,12 @@
 """Flat directions of piecewise linear layers on finite data.
 
-As long as no sample meets a kink, the sums of the next layer (those that matter: not where that layer has no slope) are linear in weights and biases, and bilinear together with the output
-weights: a polynomial map F of (w, b, a, c) with coefficients that depend on the data and on who is active. Where its Jacobian J has the rank
-that it has almost everywhere, the constant rank theorem says that F does not change along a manifold with the null space of J as
-tangent space, and that all points of it near a critical point are critical. So the null space is flat, without more ado. Elsewhere (two
-neurons with parallel output weights, say) F stays constant along the null space in (w, b, c) alone, where it is linear, but the loss may gain a gradient
-with respect to a; there the Hessian has to decide.
+As long as no sample meets a kink, the sums of the next layer (where it has a slope, the others have no effect) are linear in weights and
+biases, and bilinear together with the output weights: a polynomial map F of (w, b, a, c) with coefficients that depend on the data and on
+who is active. Where its Jacobian J has the rank that it has almost everywhere, the constant rank theorem says that F is constant on a
+manifold with the null space of J as tangent space, and that J has the same range all over it: near a critical point all its points are
+critical, and the null space is flat without more ado. In deeper layers the Hessian must agree, as the weights of the layers before see
+products of w and a and not only F. Elsewhere (two neurons with parallel output weights, say) F is still constant along the null space in
+(w, b, c) alone, where it is linear, but the loss may gain a gradient with respect to a; there as well the Hessian has to decide.
 """
 
 from __future__ import annotations
@@ -38,16 +39,14 @@ class _Map:
         """Null space of the Jacobian in (w, b), a if ``outputs``, c, and of additional rows for (w, b)."""
         N, (k, m), O = len(self.acting), self.entries.shape, len(self.gains)
         columns = k * m + O * k * outputs + O * self.next_bias
-        size = max(1, 3 * columns // O)
         triangle = np.zeros((len(fixed), columns))
         triangle[:, : k * m] = fixed
-        if 2 * size < N:  # a part of the samples usually shows that there is nothing
-            found = null_space(np.vstack([triangle, self._rows(slice(0, N, N // size), outputs)]))
-            if found.shape[1] <= self.scalings * outputs:
-                return found
-        for start in range(0, N, size):
-            block = self._rows(slice(start, start + size), outputs)
-            triangle = np.asarray(np.linalg.qr(np.vstack([triangle, block]), mode="r"))
+        parts = max(1, N * O // (2 * columns))
+        for start in range(parts):
+            rows = self._rows(slice(start, N, parts), outputs)
+            triangle = np.asarray(np.linalg.qr(np.vstack([triangle, rows]), mode="r"))
+            if start == 0 and null_space(triangle).shape[1] <= self.scalings * outputs:
+                break  # more samples cannot show less
         return null_space(triangle)
 
     @property
@@ -102,16 +101,17 @@ def cancelling_changes(
     gains = layer.outgoing[:, neurons] * layer.out_factor
     F = _Map(acting, slopes, offsets, entries, gains, layer.out_factor, layer.next_bias is not None, counts)
     fixed = np.vstack(list(_kink_rows(signals, neurons, acting)))
-    null = F.null_space(True, fixed)
-    least = null.shape[1] == F.scalings
-    exact = not len(fixed) and (least or null.shape[1] == F.elsewhere().null_space(True, fixed).shape[1])
     where = [layer.in_index[neurons].ravel(), layer.out_index[:, neurons].ravel(), layer.next_bias]
-    if not exact:
+    generic, null = False, np.zeros((0, 0))
+    if not len(fixed):
+        null = F.null_space(True, fixed)
+        generic = null.shape[1] == F.scalings or null.shape[1] == F.elsewhere().null_space(True, fixed).shape[1]
+    if not generic:
         null = F.null_space(False, fixed)
         del where[1]
     directions = np.zeros((P, null.shape[1]))
     directions[np.concatenate([each for each in where if each is not None])] = null
-    return directions, exact
+    return directions, generic and layer.number == 0
 
 
 def _kink_rows(signals: LayerSignals, neurons: list[int], acting: Array) -> Iterator[Array]:
