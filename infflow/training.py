@@ -21,6 +21,8 @@ from .stopping import Progress, Statistics, StopReason, StopRules
 from .storage import as_path
 from .threads import limit_for
 
+#: shortest flow (shorter times have no relative precision), and most points of a trajectory
+_SHORTEST, _MOST_POINTS = 1e-300, 10**6
 #: after these the second stage does not begin
 _FINAL = (StopReason.INTERRUPTED, StopReason.CALLBACK, StopReason.NON_FINITE)
 
@@ -203,7 +205,7 @@ def _check_arguments(net: Objective, theta0: Any, given: dict[str, Any], observa
     start = check_theta(net, theta0)
     eta = _check_eta(given["eta"], len(start))
     free = np.broadcast_to(np.asarray(eta) > 0, start.shape)
-    t_end = as_number("t_end", given["t_end"], minimum=0.0, strict=True, infinite=True)
+    t_end = as_number("t_end", given["t_end"], minimum=_SHORTEST, infinite=True)
     name = given["solver"]
     defaults: dict[str, Any] = {}
     if _is_auto(name):
@@ -220,7 +222,7 @@ def _check_arguments(net: Objective, theta0: Any, given: dict[str, Any], observa
         rtol=as_number("rtol", given["rtol"], minimum=0.0, strict=True),
         atol=as_number("atol", given["atol"], minimum=0.0, strict=True),
         eta=eta,
-        num_trajectory=as_integer("num_trajectory", given["num_trajectory"], minimum=2),
+        num_trajectory=as_integer("num_trajectory", given["num_trajectory"], minimum=2, maximum=_MOST_POINTS),
         t_eval=_check_t_eval(given["t_eval"], t_end),
         observables=_check_observables(net, observables),
         checkpoint=None if given["checkpoint"] is None else as_path("checkpoint", given["checkpoint"], ".npz"),

@@ -69,3 +69,16 @@ def test_gradient_covariance(scale):
     for net in (neti, neti.sample(50, 0)):
         with pytest.raises(DivergedError, match="covariance of the gradients is not finite"):
             inf.gradient_covariance(net, theta) if net is not neti else inf.gradient_covariance(net, theta, samples=100)
+
+
+@pytest.mark.parametrize("activation", ["relu", "erf", "tanh", "sin"])
+def test_infinite_data(activation):
+    student = inf.Net([(3, activation, True), (1, "identity", True)], input_dim=2)
+    neti = inf.NetI(student, inf.Teacher(student, np.ones(student.num_params)))
+    large = np.where(np.arange(student.num_params) % 2, 1e200, -1e200)
+    for call in (inf.loss, inf.gradient):
+        with pytest.raises(DivergedError, match="not finite"):
+            call(neti, large)
+    far = inf.NetI(student, inf.Teacher(student, large, noise=1e200))
+    with pytest.raises(DivergedError, match="not finite"):
+        inf.loss(far, np.ones(student.num_params))

@@ -178,6 +178,8 @@ BAD = [
     ({"optimizer": "neuton"}, ValueError, "Did you mean 'newton'"),
     ({"t_end": -1.0}, ValueError, "t_end"),
     ({"t_end": 0.0}, ValueError, "t_end"),
+    ({"t_end": 1e-320}, ValueError, "at least 1e-300"),
+    ({"num_trajectory": 10**400}, ValueError, "at most 1000000"),
     ({"t_end": "1"}, TypeError, "t_end"),
     ({"t_end": math.nan}, ValueError, "t_end"),
     ({"rtol": -1e-6}, ValueError, "rtol"),
@@ -400,3 +402,12 @@ def test_the_automatic_solver_looks_at_kinks(activation, samples, solver):
     net = neti.sample(samples, rng=1) if samples else neti
     result = train(net, inf.random_params(student, 2), t_end=0.1, max_steps_newton=0, progress=False)
     assert result.flow.method == solver
+
+
+@pytest.mark.parametrize("optimizer", ["bfgs", "lbfgs", "slsqp"])
+def test_quasi_newton_methods_look_at_the_gradient_when_they_stop(optimizer):
+    student = inf.Net([(3, "erf", False), (1, "identity", False)], input_dim=2)
+    for seed in (20, 21):
+        net = inf.NetI(student, inf.Teacher(student, inf.random_params(student, seed, init="standard_normal")))
+        found = train(net, net.teacher.theta + 0.05, optimizer=optimizer, max_steps_flow=0, progress=False)
+        assert found.gradient_norm < 1e-13 and found.converged, found

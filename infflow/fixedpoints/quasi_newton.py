@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from .._validation import Array
-from ..errors import InvalidValueError
+from ..errors import InvalidValueError, MethodError, TooLargeError
 from ..interrupts import plain_interrupts
+from ..rounding import gradient_rounding
 from ..stopping import Progress, Statistics, StopReason, StopRules
 from .problem import FixedPointProblem, is_finite
 from .trust_region import SearchOutcome
@@ -23,6 +24,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "SLSQP": {"ftol": 1e-300},
 }
 
+#: largest number of parameters for which a Hessian is formed to tell how a search has ended
+DENSE = 2000
 _FLOOR_OF_LOSSES = "judged by losses alone; optimizer='newton' also goes by gradients and may come nearer"
 
 
@@ -127,10 +130,25 @@ class QuasiNewton:
 
     def _own_reason(self) -> StopReason:
         """SciPy stopped by itself: because the loss does not change any more, or because a line search failed."""
-        loss, best, _ = self._best
+        loss, best, norm = self._best
+        if norm <= self.rules.min_gradient_norm:
+            return StopReason.MIN_GRADIENT_NORM
         noise = max(10 * _EPS * abs(loss), self.problem.loss_noise(best, loss) or 0.0)
-        at_floor = abs(self._decrease) <= noise or self._promise <= noise
+        at_floor = abs(self._decrease) <= noise or self._promise <= noise or self._is_rounding(best)
         return StopReason.ROUNDING_FLOOR if at_floor else StopReason.LINE_SEARCH
+
+    def _is_rounding(self, x: Array) -> bool:
+        """Whether the gradient is, as far as a Hessian can be had to tell."""
+        if len(x) > DENSE:
+            return False
+        try:
+            found = self.problem.evaluate(x, 2)
+        except (MethodError, TooLargeError, MemoryError):
+            return False
+        if found.hessian is None or not is_finite(found):
+            return False
+        rounding = gradient_rounding(found.value, np.diagonal(found.hessian), x)
+        return bool((np.abs(found.g) <= 1e2 * rounding).all())
 
 
 class NloptSlsqp(QuasiNewton):

@@ -77,7 +77,7 @@ def hvp(net: Objective, theta: Any, v: Any) -> Array:
         theta, v = as_vector("theta", theta, num_params), as_real_array("v", v, ndim=(1, 2))
         if len(v) != num_params:
             raise ShapeError(f"v has shape {v.shape}; ({num_params},) or ({num_params}, m) is needed.")
-    with limit_for(num_params):
+    with limit_for(num_params), _quiet():
         return finite("the Hessian-vector product is", net.hvp(theta, v))
 
 
@@ -94,12 +94,17 @@ def _num_params(net: Objective) -> int:
     return net.num_params
 
 
+def _quiet() -> np.errstate:
+    """No warnings of overflow before the one clear error."""
+    return np.errstate(over="ignore", invalid="ignore", divide="ignore")
+
+
 def _evaluate(net: Objective, theta: Any, order: int) -> Any:
     """Loss, gradient or Hessian on a suitable number of threads; raise where it is not finite."""
     num_params, name = _num_params(net), ("loss", "gradient", "Hessian")[order]
     if not hasattr(net, "layout"):
         theta = as_vector("theta", theta, num_params)
-    with limit_for(num_params):
+    with limit_for(num_params), _quiet():
         result: Any = net.evaluate(theta, order)[order]
         if result is None:
             raise MethodError(

@@ -123,9 +123,9 @@ class NetI:
         self.rtol = as_number("rtol", rtol, minimum=0.0, strict=True)
         self.regularization = Regularization.from_arguments(maxnorm, ridge)
         self.teacher_units = _teacher_units(teacher)
-        self._components = [_MappedLoss(self, component) for component in self.input.components()]
-        noise = teacher.noise**2 * student.output_dim
-        self._noise = noise
+        with np.errstate(over="ignore", invalid="ignore"):  # evaluations say where weights overflow
+            self._components = [_MappedLoss(self, component) for component in self.input.components()]
+        self._noise = teacher.noise * teacher.noise * student.output_dim
         self._realizable = (
             self.method != "surrogate"
             and isinstance(teacher, Teacher)

@@ -356,7 +356,7 @@ def _curvature_left(net: Net | NetI, excess: float) -> float:
 
 def _noise(net: Net | NetI) -> float:
     """What label noise adds to the loss, which cannot fall below it."""
-    return net.teacher.noise**2 * net.output_dim if isinstance(net, NetI) else 0.0
+    return net.teacher.noise * net.teacher.noise * net.output_dim if isinstance(net, NetI) else 0.0
 
 
 def _complement(basis: Array) -> Array:
