@@ -324,6 +324,23 @@ def test_piecewise_linear_layers(activation, bias, D, O, N, options):
         check_pieces(critical_on_data(layers, point, X, **options), point)
 
 
+@pytest.mark.parametrize("small", [1e-4, 1e-8, 1e-17])
+def test_piecewise_linear_neurons_with_small_output_weights(small):
+    """Changes of their weights that cancel are long, those of others short."""
+    rng = np.random.default_rng(5)
+    layers = [(3, "relu", True), (1, "identity", True)]
+    theta = rng.standard_normal(16)
+    theta[13] = small
+    net = critical_on_data(layers, theta, rng.standard_normal((60, 3)))
+    (pieces,) = [family for family in families(net, theta) if family.symmetry is Symmetry.PIECEWISE_LINEAR]
+    assert pieces.exact and pieces.directions.shape[1] >= 2
+    for v in pieces.directions.T:  # to first order; the second is 1e-6
+        moved = net.predict(theta + 1e-6 * v, net.data.X) - net.predict(theta, net.data.X)
+        assert np.abs(moved).max() < 1e-11
+    if small < 1e-10:  # otherwise curvatures are small, but not zero
+        check_pieces(net, theta)
+
+
 def test_split_relu_neuron_on_data():
     """Both halves have the same active samples: w1 += d/a1, w2 -= d/a2 changes nothing."""
     X = np.random.default_rng(0).standard_normal((200, 3))

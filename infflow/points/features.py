@@ -93,7 +93,11 @@ def null_space(table: Array) -> Array:
     triangle = np.linalg.qr(scaled, mode="r") if len(scaled) > scaled.shape[1] else scaled
     _, values, rows = np.linalg.svd(triangle)
     values = np.append(values, np.zeros(len(rows) - len(values)))
-    return _unscale(rows[values <= _ZERO_OF_SAMPLES].T, size)
+    null = _unscale(rows[values <= _ZERO_OF_SAMPLES].T, size)
+    if null.shape[1]:  # columns of very different lengths spoil some
+        _, values, rows = np.linalg.svd(triangle @ (size[:, None] * null), full_matrices=False)
+        null = null @ rows[values <= _ZERO_OF_SAMPLES * size.max(initial=0.0)].T
+    return null
 
 
 def _gram_null_space(G: Array) -> Array:

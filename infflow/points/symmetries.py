@@ -212,7 +212,8 @@ def _gradient_slack(layer: HiddenLayer, neurons: NDArray[np.intp]) -> float:
 
 def _piecewise_linear(net: Net, theta: Array, layer: HiddenLayer) -> Iterator[Family]:
     signals = layer_signals(net, theta, layer.number)
-    alive = layer.outgoing.any(axis=0) & signals.is_active
+    sizes = np.abs(layer.outgoing).max(axis=0)
+    alive = (sizes > ZERO * sizes.max()) & signals.is_active
     able = [i for i, f in enumerate(layer.activations) if alive[i] and is_piecewise_linear(f)]
     if not able:
         return
