@@ -39,7 +39,9 @@ class EndOfPath:
 
     It has reached the *rounding floor* when every derivative is below its own rounding error, or so small that the loss would not change
     before the variable has doubled, and the loss fell by less than a tenth while the time doubled. So end paths to a fixed
-    point at infinity.
+    point at infinity. Long before, every integrator crawls along such a channel, whose walls are steeper than its tolerances can
+    resolve: once the gradient is below the rounding error of the steepest force, eps |H| |z|, the flow hands over, since the search
+    follows channels in steps that grow.
 
     All rules need Hessians; they are looked at when the time has doubled (or grown tenfold), and when the last step or the gradient
     is so small that they can apply.
@@ -99,6 +101,8 @@ class EndOfPath:
             self._last_loss = evaluation.value
             if slow and self._is_rounding(evaluation, step.z):
                 return StopReason.ROUNDING_FLOOR
+            if slow and self.hand_over and _is_drowned(evaluation, step.z):
+                return StopReason.HANDOVER
         return None
 
     def _length(self, displacement: Array, z: Array) -> float:
@@ -120,6 +124,13 @@ class EndOfPath:
         rounding = gradient_rounding(evaluation.value, np.diagonal(evaluation.hessian), z)
         harmless = slopes * np.maximum(np.abs(z), 1.0) <= self._loss_rounding(evaluation, z)
         return bool(((slopes <= 4.0 * rounding) | harmless).all())
+
+
+def _is_drowned(evaluation: FlowEvaluation, z: Array) -> bool:
+    """Whether the gradient is smaller than what the steepest force rounds to at this distance from the origin."""
+    assert evaluation.hessian is not None
+    floor = 2 * _EPS * float(np.linalg.norm(evaluation.hessian)) * float(np.abs(z).max())
+    return float(np.abs(evaluation.gradient).max()) <= floor
 
 
 def remaining_path(problem: FlowProblem, evaluation: FlowEvaluation, z: Array, t: float) -> Array | None:
