@@ -39,6 +39,9 @@ class StopReason(Enum):
     )
     SKIPPED = "Skipped: zero steps were allowed."
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return getattr, (type(self), self.name)  # pickled by name: sentences may differ between versions
+
     @property
     def message(self) -> str:
         """The sentence that says what happened and what can be done."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import infflow as inf
-from infflow.activations import names, resolve
+from infflow.activations import names, polynomial, resolve
 from infflow.errors import InvalidTypeError, InvalidValueError, MethodError, ShapeError, SingularMomentError
 from infflow.integrals import closed
 from infflow.networks import readable_infinite
@@ -520,3 +520,14 @@ def test_results_do_not_depend_on_what_was_evaluated_before(activations):
     v = rng.standard_normal(used.num_params)
     np.testing.assert_array_equal(used.hvp(points[1], v), inf.NetI(student, true).hvp(points[1], v))
     assert used.evaluate(points[1], 0).value == inf.NetI(student, true).evaluate(points[1], 0).value
+
+
+def test_the_output_layer_is_judged_by_its_function():
+    square = inf.Activation.from_sympy("identity", "x**2")
+    student = inf.Net([(2, "erf", False), (1, square, False)], input_dim=2)
+    teacher = inf.Net([(2, "erf", False), (1, "identity", False)], input_dim=2)
+    with pytest.raises(ValueError, match="identity output layer"):
+        inf.NetI(student, inf.Teacher(teacher, np.ones(6)))
+    line = inf.Net([(2, "erf", False), (1, polynomial([0.0, 1.0]), False)], input_dim=2)
+    theta = np.arange(6.0)
+    assert inf.loss(inf.NetI(line, inf.Teacher(teacher, theta)), theta) == 0.0

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import pickle
 import platform
 
 import numpy as np
@@ -240,3 +241,10 @@ def test_trajectory_distance_of_runs():
         trajectory_distance(runs[0], np.ones((3, 2)))
     with pytest.raises(InfflowError, match="dimension 2"):
         trajectory_distance(runs[0], np.ones(3))
+
+
+def test_stop_reasons_are_pickled_by_name():
+    for reason in StopReason:
+        content = pickle.dumps(reason)
+        assert reason.name.encode() in content and reason.value.encode() not in content
+        assert pickle.loads(content) is reason

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._validation import Array, as_choice, as_integer, as_number, as_rng
+from ..activations import Activation
 from ..errors import InvalidTypeError, InvalidValueError, MethodError, ShapeError, SingularMomentError, UnknownNameError
 from ..integrals.moments import METHODS as MOMENT_METHODS
 from ..integrals.surrogate import OUTSIDE, SurrogateMethod
@@ -521,13 +522,17 @@ def _units(net: Net, theta: Array) -> Units:
 
 def _check_shallow(name: str, net: Net) -> None:
     """One hidden layer, identity output, squared error."""
-    if len(net.layers) != 2 or any(a.name != "identity" for a in net.layers[-1].activations):
+    if len(net.layers) != 2 or not all(_is_identity(f) for f in net.layers[-1].activations):
         shape = " -> ".join(f"{layer.width} {layer.activations[0].name}" for layer in net.layers)
         raise InvalidValueError(
             f"{name} has the layers {shape}; infinite data needs exactly one hidden layer and an identity output layer. Use inf.Net with sampled data for other networks."
         )
     if net.loss_name != "mse":
         raise InvalidValueError(f"{name} has loss {net.loss_name!r}; infinite data needs 'mse'.")
+
+
+def _is_identity(f: Activation) -> bool:
+    return f.polynomial == (0.0, 1.0) and not f.atoms and not f.waves  # whatever its name is
 
 
 def _singular_message(loss: PopulationLoss, states: list[State]) -> str:

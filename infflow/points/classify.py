@@ -15,7 +15,7 @@ from ..errors import DivergedError, InvalidTypeError, InvalidValueError, ShapeEr
 from ..networks.net import Net
 from ..networks.neti import NetI
 from ..networks.teacher import Teacher
-from ..rounding import gradient_rounding
+from ..rounding import gradient_rounding, loss_rounding
 from ..threads import limit_for
 from .kantorovich import NewtonNumbers, newton_numbers
 from .structure import Structure, duplicate_groups, find_structure
@@ -154,7 +154,8 @@ def classify(
     """Say what kind of point ``theta`` is: small gradients and eigenvalues near zero prove nothing.
 
     Directions that symmetries make flat are removed: scaling of homogeneous neurons, duplicated, dead and linearly
-    dependent neurons, mixtures of linear or quadratic neurons, null inputs. On the rest the Newton-Kantorovich number h = beta |step| K
+    dependent neurons, mixtures of linear or quadratic neurons, null inputs, changes that cancel in piecewise linear layers on
+    finite data. On the rest the Newton-Kantorovich number h = beta |step| K
     decides whether a critical point is near (h <= 1/2), and the signs of the eigenvalues what it is. K is sampled on the ball
     around theta, so this is strong evidence, not a proof; :func:`infflow.certify` proves.
 
@@ -221,8 +222,9 @@ def _classify(
     space = np.zeros((len(theta), int((~null).sum())))
     space[free] = rest @ vectors[:, ~null]
     newton = newton_numbers(net, theta, gradient, hessian, space, samples, seed)
-    noise_of_g = _SLOPE * gradient_rounding(value, np.diagonal(H), theta[free])
-    at_rest, level = (_is_level(g, noise_of_g, each) for each in (rest @ vectors[:, null], flat))
+    at_rest = _is_level(value, g, H, theta[free], rest @ vectors[:, null], 0.0)
+    # Newton's step to the critical point, to second order, turns the gradient by so much
+    level = _is_level(value, g, H, theta[free], flat, newton.lipschitz * newton.length**2)
     unexplained = 0 if zero_loss else int(null.sum())
     kind, reason = _verdict(newton, index, unexplained, at_rest, level, bool(flats) or bool(null.any()))
     if null.any():
@@ -243,9 +245,16 @@ def _classify(
     )
 
 
-def _is_level(gradient: Array, noise: Array, directions: Array) -> bool:
-    """Whether the gradient (n,), known to ``noise`` (n,), has no part in orthonormal directions (n, k)."""
-    return bool((np.abs(gradient @ directions) <= noise @ np.abs(directions)).all())
+def _is_level(value: float, gradient: Array, hessian: Array, x: Array, directions: Array, allowance: float) -> bool:
+    """Whether the loss has no slope along orthonormal directions (n, k), but for rounding and an allowance.
+
+    Rounding of the gradient, or slopes that change the loss by no more than its rounding over a distance as long as x.
+    """
+    curvatures = np.diagonal(hessian)
+    reach = max(1.0, float(np.linalg.norm(x)))
+    harmless = _SLOPE * loss_rounding(value, curvatures, x) / reach + allowance
+    noise = _SLOPE * gradient_rounding(value, curvatures, x) @ np.abs(directions)
+    return bool((np.abs(gradient @ directions) <= noise + harmless).all())
 
 
 def _verdict(
