@@ -112,7 +112,7 @@ class Activation:
 
     @cached_property
     def has_corners(self) -> bool:
-        """Whether the value or the slope jumps at a kink: for relu, abs and step it does, for elu it does not.
+        """Whether the value or the slope jumps at a kink, as for relu, abs and step but not for elu.
 
         Where slopes are not known, every kink counts.
         """
