@@ -17,7 +17,7 @@ from ..storage import load_archive, save_archive
 
 #: seconds between two checkpoints, and how many times longer than writing one this is at least
 INTERVAL, SHARE = 10.0, 20.0
-_KIND, _FORMAT = "infflow.Checkpoint", 1
+_KIND, _FORMAT = "infflow.Checkpoint", 2
 _ARRAY = "array:"
 
 

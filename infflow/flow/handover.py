@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,8 @@ NOISE = 2.0
 #: curvature below this part of the largest one, and below ten relative tolerances, may be that of a valley seen from its walls;
 #: so many Newton steps lead to its bottom
 SOFT, MOST_STEPS = 1e-2, 3
+#: steps for a doubling of the time beyond which a flow crawls; in curved valleys it takes tens
+CRAWL = 500
 _EPS = float(np.finfo(float).eps)
 
 
@@ -40,8 +43,8 @@ class EndOfPath:
     It has reached the *rounding floor* when every derivative is below its own rounding error, or so small that the loss would not change
     before the variable has doubled, and the loss fell by less than a tenth while the time doubled. So end paths to a fixed
     point at infinity. Long before, every integrator crawls along such a channel, whose walls are steeper than its tolerances can
-    resolve: once the gradient is below the rounding error of the steepest force, eps |H| |z|, the flow hands over, since the search
-    follows channels in steps that grow.
+    resolve: once the gradient is a millionth of the first one and below the rounding error of the steepest force, eps |H| |z|, or time takes more than
+    :data:`CRAWL` steps to double while the loss falls by less than a tenth, the flow hands over, since the search follows channels in steps that grow.
 
     All rules need Hessians; they are looked at when the time has doubled (or grown tenfold), and when the last step or the gradient
     is so small that they can apply.
@@ -62,22 +65,27 @@ class EndOfPath:
         self._small = 1e-6 * problem.gradient_norm(start.gradient)
         self._next_short = self._next_small = self._next_level = 0.0
         self._last_loss = self._level = math.inf
+        self._lap = (0.0, math.inf, 0)  # since when the time has not doubled, the loss there, steps since then
 
-    def state(self) -> dict[str, float]:
+    def state(self) -> dict[str, Any]:
         """When to look again, for a checkpoint."""
         times = {"short": self._next_short, "small": self._next_small, "next level": self._next_level}
-        return {**times, "loss": self._last_loss, "level": self._level}
+        return {**times, "loss": self._last_loss, "level": self._level, "lap": list(self._lap)}
 
-    def restore(self, state: dict[str, float]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Go on from there."""
         self._next_short, self._next_small, self._next_level = state["short"], state["small"], state["next level"]
         self._last_loss, self._level = state["loss"], state["level"]
+        t, loss, steps = state["lap"]
+        self._lap = (float(t), float(loss), int(steps))
 
     def reached(self, step: Step, z0: Array) -> StopReason | None:
         """Whether, and why, the flow can end after this step, which began at ``z0`` (n,)."""
         if self.problem.size > LARGEST:
             return None
         low = self.problem.gradient_norm(step.evaluation.gradient) <= self._small
+        if self._crawls(step) and low and self.hand_over:
+            return StopReason.HANDOVER
         short = self.hand_over and step.t >= self._next_short and self._length(step.z - z0, step.z) <= NOISE
         level = self.hand_over and low and step.t >= self._next_level
         small = low and step.t >= self._next_small
@@ -104,6 +112,14 @@ class EndOfPath:
             if slow and self.hand_over and _is_drowned(evaluation, step.z):
                 return StopReason.HANDOVER
         return None
+
+    def _crawls(self, step: Step) -> bool:
+        since, loss, steps = self._lap
+        if step.t >= 2.0 * since:
+            self._lap = (step.t, step.evaluation.value, 0)
+            return False
+        self._lap = (since, loss, steps + 1)
+        return steps > CRAWL and step.evaluation.value > 0.9 * loss
 
     def _length(self, displacement: Array, z: Array) -> float:
         return self.problem.error_norm(displacement, z, z)
