@@ -16,7 +16,7 @@ from .errors import InvalidTypeError, InvalidValueError, OutsideDomainError, Sha
 from .fixedpoints import OPTIMIZERS, FixedPointProblem, Optimizer, SearchOutcome, choose_optimizer
 from .flow import SOLVERS, FlowOutcome, FlowSettings, SearchFile, automatic_solver, integrate, resolve_observable
 from .objective import Objective
-from .result import Result
+from .result import Result, plain
 from .stopping import Progress, Statistics, StopReason, StopRules
 from .storage import as_path
 from .threads import limit_for
@@ -181,7 +181,7 @@ def train(
     with limit_for(len(job.theta0)), watch:
         flow = _run_flow(job, rules("flow"), stages["flow"][1] == 0, stages["newton"][1] > 0)
         search = _run_search(job, flow, rules("newton"), stages["newton"][1] == 0)
-    return _make_result(job, flow, search, {"net": repr(net), **_plain(settings)})
+    return _make_result(job, flow, search, {"net": repr(net), **plain(settings)})
 
 
 @dataclass
@@ -440,19 +440,6 @@ def _polished(job: _Job, search: SearchOutcome | None, theta: Array) -> tuple[tu
         return best, float(job.objective.evaluate(best[0], 0).value)
     except OutsideDomainError:
         return best, math.nan
-
-
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments in a form that JSON can hold."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {str(k): plain(v) for k, v in value.items()}
-        if isinstance(value, (np.ndarray, list, tuple, np.generic)):
-            return np.asarray(value).tolist()
-        return value if isinstance(value, (str, int, float, bool, type(None))) else repr(value)
-
-    return {name: plain(value) for name, value in settings.items()}
 
 
 class _Watch:

@@ -15,7 +15,7 @@ from . import gauss_newton
 from .directions import ExactNewton
 from .krylov import KrylovNewton
 from .least_squares import GaussNewton, LeastSquaresProblem, require_squares
-from .problem import FixedPointProblem
+from .problem import DENSE, FixedPointProblem
 from .quasi_newton import NloptSlsqp, QuasiNewton
 from .trust_region import SearchOutcome, TrustRegion
 
@@ -23,9 +23,6 @@ Search = Callable[..., SearchOutcome]
 Check = Callable[[str, Any], Any]
 
 _EPS = 2.0**-52
-
-#: largest number of free parameters for which ``newton`` forms Hessians, and ``optimizer="auto"`` takes it
-DENSE_NEWTON = 2000
 
 
 def _positive(name: str, value: Any) -> float:
@@ -103,7 +100,7 @@ class Optimizer:
 def _newton(
     problem: FixedPointProblem, x: Array, rules: StopRules, linear_solver: str = "", radius: float = 1.0
 ) -> SearchOutcome:
-    dense = linear_solver == "dense" or (not linear_solver and len(x) <= DENSE_NEWTON)
+    dense = linear_solver == "dense" or (not linear_solver and len(x) <= DENSE)
     direction = ExactNewton() if dense else KrylovNewton(problem, rules)
     return TrustRegion(problem, direction, rules, radius).run("newton" if dense else "newton_cg", x)
 
@@ -151,7 +148,7 @@ OPTIMIZERS: dict[str, Optimizer] = {method.name: method for method in _METHODS}
 
 def automatic_optimizer(num_free: int) -> str:
     """The name that ``optimizer="auto"`` takes for this number of free parameters."""
-    return "newton" if num_free <= DENSE_NEWTON else "lbfgs"
+    return "newton" if num_free <= DENSE else "lbfgs"
 
 
 #: ``choose_optimizer`` takes Levenberg-Marquardt where the loss is below this fraction of the squared terms of the outputs,
@@ -172,6 +169,6 @@ def choose_optimizer(problem: FixedPointProblem, x: Array) -> Optimizer:
         floor = problem.loss_noise(x, 0.0)  # (eps times the terms)^2
         if floor is not None and value <= NEARLY_ZERO * floor / _EPS**2:
             rows = len(objective.residuals(problem.theta_of(x)))
-            if rows * len(x) <= JACOBIAN_ENTRIES and min(rows, len(x)) <= DENSE_NEWTON:
+            if rows * len(x) <= JACOBIAN_ENTRIES and min(rows, len(x)) <= DENSE:
                 return OPTIMIZERS["levenberg_marquardt"]
     return OPTIMIZERS[automatic_optimizer(len(x))]

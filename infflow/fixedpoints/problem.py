@@ -12,6 +12,11 @@ from .._validation import Array
 from ..errors import DivergedError, SingularMomentError
 from ..objective import Evaluation, Objective
 
+#: largest number of free parameters for which Hessians are formed
+DENSE = 2000
+#: a search that does not move has converged if its gradient is at most so many rounding errors
+GRADIENT_FLOOR = 1e2
+
 
 class FixedPointProblem:
     """The objective as a function of the parameters that are not frozen.

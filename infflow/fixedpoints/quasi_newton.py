@@ -10,9 +10,9 @@ import numpy as np
 from .._validation import Array
 from ..errors import InvalidValueError, MethodError, TooLargeError
 from ..interrupts import plain_interrupts
-from ..rounding import gradient_rounding
+from ..rounding import is_hidden
 from ..stopping import Progress, Statistics, StopReason, StopRules
-from .problem import FixedPointProblem, is_finite
+from .problem import DENSE, GRADIENT_FLOOR, FixedPointProblem, is_finite
 from .trust_region import SearchOutcome
 
 _EPS = float(np.finfo(float).eps)
@@ -24,8 +24,6 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "SLSQP": {"ftol": 1e-300},
 }
 
-#: largest number of parameters for which a Hessian is formed to tell how a search has ended
-DENSE = 2000
 _FLOOR_OF_LOSSES = "judged by losses alone; optimizer='newton' also goes by gradients and may come nearer"
 
 
@@ -147,8 +145,7 @@ class QuasiNewton:
             return False
         if found.hessian is None or not is_finite(found):
             return False
-        rounding = gradient_rounding(found.value, np.diagonal(found.hessian), x)
-        return bool((np.abs(found.g) <= 1e2 * rounding).all())
+        return is_hidden(found.value, found.g, np.diagonal(found.hessian), x, GRADIENT_FLOOR, 0.0)
 
 
 class NloptSlsqp(QuasiNewton):

@@ -17,10 +17,10 @@ from .._validation import Array
 from ..errors import InvalidValueError
 from ..interrupts import plain_interrupts
 from ..objective import Evaluation
-from ..rounding import gradient_rounding, loss_rounding
+from ..rounding import is_hidden, loss_rounding
 from ..stopping import Progress, Statistics, StopReason, StopRules
 from .directions import Direction, Model, TrialStep
-from .problem import FixedPointProblem, is_finite
+from .problem import GRADIENT_FLOOR, FixedPointProblem, is_finite
 
 ACCEPT, SHRINK_BELOW, GROW_ABOVE = 0.1, 0.25, 0.75  # of the ratio of actual to predicted decrease
 CLEAR = 1e3  # decrease over rounding error from which a second attempt is not a second chance for rounding
@@ -226,12 +226,10 @@ class TrustRegion:
         """
         if self.point.norm <= self.rules.min_gradient_norm:
             return StopReason.MIN_GRADIENT_NORM
-        x, g = self.point.x, np.abs(self.point.evaluation.g)
-        rounding = gradient_rounding(self.point.evaluation.value, model.curvatures, x)
-        # a parameter on its way to infinity may have any slope that does not change the loss until it has doubled
-        small = (g <= 1e2 * rounding) | (g * np.maximum(np.abs(x), 1.0) <= self._noise)
+        x, here = self.point.x, self.point.evaluation
         reach = max(1.0, float(np.sqrt(x @ x)))
-        at_floor = small.all() and model.solve(reach).predicted <= 1e3 * self._noise
+        at_floor = is_hidden(here.value, here.g, model.curvatures, x, GRADIENT_FLOOR, self._noise)
+        at_floor = at_floor and model.solve(reach).predicted <= 1e3 * self._noise
         return StopReason.ROUNDING_FLOOR if at_floor else StopReason.STEP_UNDERFLOW
 
     def _progress(self) -> Progress:

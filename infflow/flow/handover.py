@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._validation import Array
-from ..rounding import gradient_rounding, loss_rounding
+from ..rounding import gradient_rounding, is_hidden, loss_rounding
 from ..stopping import StopReason
 from .onestep import Step
 from .problem import FlowEvaluation, FlowProblem
@@ -46,7 +46,7 @@ class EndOfPath:
     resolve: once the gradient is a millionth of the first one and below the rounding error of the steepest force, eps |H| |z|, or time takes more than
     :data:`CRAWL` steps to double while the loss falls by less than a tenth, the flow hands over, since the search follows channels in steps that grow.
 
-    All rules need Hessians; they are looked at when the time has doubled (or grown tenfold), and when the last step or the gradient
+    All rules but that of time need Hessians; they are looked at when the time has doubled (or grown tenfold), and when the last step or the gradient
     is so small that they can apply.
 
     Parameters
@@ -136,10 +136,8 @@ class EndOfPath:
     def _is_rounding(self, evaluation: FlowEvaluation, z: Array) -> bool:
         """Whether every derivative is, or cannot change the loss before its variable has doubled."""
         assert evaluation.hessian is not None
-        slopes = np.abs(evaluation.gradient)
-        rounding = gradient_rounding(evaluation.value, np.diagonal(evaluation.hessian), z)
-        harmless = slopes * np.maximum(np.abs(z), 1.0) <= self._loss_rounding(evaluation, z)
-        return bool(((slopes <= 4.0 * rounding) | harmless).all())
+        noise = self._loss_rounding(evaluation, z)
+        return is_hidden(evaluation.value, evaluation.gradient, np.diagonal(evaluation.hessian), z, 4.0, noise)
 
 
 def _is_drowned(evaluation: FlowEvaluation, z: Array) -> bool:

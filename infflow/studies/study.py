@@ -223,12 +223,10 @@ def plain(value: Any) -> Any:
     """The value for JSON: arrays as lists, NumPy numbers as numbers, None for numbers that are not finite."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
+    if isinstance(value, (np.ndarray, np.generic)):
         return plain(value.tolist())
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return plain(value.item())
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
