@@ -120,9 +120,7 @@ def main() -> None:
     print("| case | empty cache, s | ratio to one function | filled cache, s | functions compiled |")
     print("|---|---:|---:|---:|---:|")
     for name, cold in found.items():
-        print(
-            f"| {name} | {cold.seconds:.1f} | {cold.seconds / unit:.1f} | {cold.again:.2f} | {len(cold.functions)} |"
-        )
+        print(f"| {name} | {cold.seconds:.1f} | {cold.seconds / unit:.1f} | {cold.again:.2f} | {len(cold.functions)} |")
     for name, cold in list(found.items())[1:]:
         print(f"\n{name}: seconds of the dearest functions by themselves")
         for function, seconds in sorted(cold.functions, key=lambda row: -row[1])[:limit]:
