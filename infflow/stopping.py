@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from ._validation import Array
+from .compile_time import compile_seconds
 from .errors import InvalidTypeError
 
 #: A bound on the gradient norm below this asks for all that double precision gives, see :meth:`StopRules.check`.
@@ -53,6 +54,10 @@ class StopReason(Enum):
         return self in (StopReason.MIN_LOSS, StopReason.MIN_GRADIENT_NORM, StopReason.ROUNDING_FLOOR)
 
 
+class TimeIsUp(Exception):
+    """Raised where an evaluation would begin after the time that a stage is allowed; the stage ends with ``MAX_TIME``."""
+
+
 class Progress(NamedTuple):
     """What the callback of :func:`infflow.train` gets after every accepted step."""
 
@@ -79,7 +84,7 @@ class Statistics:
     hessians: int = 0
     hvps: int = 0  #: Hessian-vector products
     factorizations: int | None = 0
-    wall_time: float = 0.0  #: seconds
+    wall_time: float = 0.0  #: seconds, without those that numba compiled
     stop_reason: StopReason = StopReason.SKIPPED
     note: str = ""  #: details: where values became infinite, which method was replaced, a library's message
 
@@ -103,7 +108,11 @@ class Statistics:
 
 @dataclass
 class StopRules:
-    """The rules that both stages share, checked after every accepted step."""
+    """The rules that both stages share, checked after every accepted step.
+
+    Time runs from when the rules are made, and does not count what numba compiles. Within a step every evaluation
+    calls :meth:`require_time` first, so that a limit is exceeded by one evaluation at most.
+    """
 
     max_time: float
     max_steps: int
@@ -117,7 +126,7 @@ class StopRules:
     exact: bool = (
         False  #: whether every loss has to belong to its very point (a callback looks at it, patience counts it)
     )
-    started: float = field(default_factory=time.perf_counter)
+    started: float = field(default_factory=lambda: _running_time())
 
     def check(self, progress: Progress) -> StopReason | None:
         """The reason to stop after this step, or None. Remembers the lowest loss for ``patience``.
@@ -166,5 +175,14 @@ class StopRules:
         )
 
     def elapsed(self) -> float:
-        """Seconds since the stage began."""
-        return time.perf_counter() - self.started
+        """Seconds since the stage began, without those that numba compiled."""
+        return _running_time() - self.started
+
+    def require_time(self) -> None:
+        """Raise :class:`TimeIsUp` where the allowed time is used up."""
+        if self.elapsed() >= self.max_time:
+            raise TimeIsUp
+
+
+def _running_time() -> float:
+    return time.perf_counter() - compile_seconds()

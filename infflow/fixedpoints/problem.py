@@ -29,6 +29,12 @@ class FixedPointProblem:
         Start; the entries where ``free`` is False stay there.
     free : (P,) boolean array
         Which parameters may move.
+
+    Attributes
+    ----------
+    require_time : callable
+        Called before every evaluation and product; raises :class:`~infflow.stopping.TimeIsUp` where there is no time for one.
+        Searches set it when they have evaluated their start.
     """
 
     def __init__(self, objective: Objective, theta0: Array, free: NDArray[np.bool_]) -> None:
@@ -39,6 +45,7 @@ class FixedPointProblem:
         self.gradients = self.hessians = self.hvps = 0
         self.outside = ""
         self._is_frozen = False
+        self.require_time: Callable[[], None] = lambda: None
 
     def theta_of(self, x: Array) -> Array:
         """All parameters (P,) from the free ones (n,)."""
@@ -50,6 +57,7 @@ class FixedPointProblem:
 
     def evaluate(self, x: Array, order: int) -> Evaluation:
         """Value, gradient (n,) and Hessian (n, n); NaN outside of the domain of the objective."""
+        self.require_time()
         self.gradients += order >= 1
         self.hessians += order >= 2
         n = len(self.free)
@@ -84,6 +92,7 @@ class FixedPointProblem:
         product = make(theta) if make is not None else lambda v: self.objective.hvp(theta, v)
 
         def counted(v: Array) -> Array:
+            self.require_time()
             self.hvps += 1
             if self.all_free:
                 return product(v)

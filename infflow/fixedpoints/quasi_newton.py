@@ -11,7 +11,7 @@ from .._validation import Array
 from ..errors import InvalidValueError, MethodError, TooLargeError
 from ..interrupts import plain_interrupts
 from ..rounding import is_hidden
-from ..stopping import Progress, Statistics, StopReason, StopRules
+from ..stopping import Progress, Statistics, StopReason, StopRules, TimeIsUp
 from .problem import DENSE, GRADIENT_FLOOR, FixedPointProblem, is_finite
 from .trust_region import SearchOutcome
 
@@ -59,6 +59,7 @@ class QuasiNewton:
             try:
                 with plain_interrupts():
                     self._start(x)
+                    self.problem.require_time = self.rules.require_time
                     self._accepted(x)
                     if self.stop is None:
                         message = self._minimise(x)
@@ -67,6 +68,9 @@ class QuasiNewton:
                             statistics.note = _FLOOR_OF_LOSSES if self.stop.converged else message
             except KeyboardInterrupt:
                 self.stop = StopReason.INTERRUPTED
+            except TimeIsUp:
+                self.stop = StopReason.MAX_TIME
+            self.problem.require_time = lambda: None
         statistics.stop_reason = self.stop or StopReason.SOLVER_FAILED
         statistics.steps, statistics.gradients = max(self.steps - 1, 0), self.problem.gradients
         statistics.wall_time = self.rules.elapsed()

@@ -18,7 +18,7 @@ from ..errors import InvalidValueError
 from ..interrupts import plain_interrupts
 from ..objective import Evaluation
 from ..rounding import is_hidden, loss_rounding
-from ..stopping import Progress, Statistics, StopReason, StopRules
+from ..stopping import Progress, Statistics, StopReason, StopRules, TimeIsUp
 from .directions import Direction, Model, TrialStep
 from .problem import GRADIENT_FLOOR, FixedPointProblem, is_finite
 
@@ -82,11 +82,15 @@ class TrustRegion:
         statistics = Statistics(name)
         with np.errstate(all="ignore"):
             self.point = self.best = _Point.at(x, self._evaluate_start(x))
+            self.problem.require_time = self.rules.require_time
             try:
                 with plain_interrupts():
                     stop = self.rules.check(self._progress()) or self._search()
             except KeyboardInterrupt:
                 stop = StopReason.INTERRUPTED
+            except TimeIsUp:
+                stop = StopReason.MAX_TIME
+            self.problem.require_time = lambda: None
         statistics.stop_reason, statistics.steps, statistics.rejected = stop, self.steps, self.rejected
         statistics.gradients, statistics.hessians = self.problem.gradients, self.problem.hessians
         statistics.hvps, statistics.factorizations = self.problem.hvps, self.direction.factorizations

@@ -15,7 +15,7 @@ from .._validation import Array
 from ..errors import InvalidValueError, SolverFailedError, SolverWarning, TooLargeError
 from ..interrupts import plain_interrupts
 from ..objective import Objective
-from ..stopping import Progress, Statistics, StopReason, StopRules
+from ..stopping import Progress, Statistics, StopReason, StopRules, TimeIsUp
 from .checkpoint import Checkpoint, SearchFile
 from .handover import EndOfPath
 from .methods import FALLBACK, SOLVERS, Method
@@ -97,6 +97,7 @@ class _Run:
         )
         self.statistics = Statistics(settings.method.name)
         self.integrator: Integrator | None = None
+        self._before: tuple[float, dict[str, Any], dict[str, int]] | None = None  # see remember
         self.file: Checkpoint | None = None
         if settings.checkpoint is not None:
             self.file = Checkpoint(settings.checkpoint, _identity(settings, problem, start))
@@ -108,15 +109,25 @@ class _Run:
         self.gradient = self.best_gradient = start.gradient
         self.exact = self.best_exact = True
 
+    def remember(self) -> None:
+        """Keep the state between two steps, where there is a checkpoint: the next step may be left unfinished."""
+        if self.file is not None and self.integrator is not None:
+            self._before = self.t, self.integrator.state(), self.problem.counts()
+
     def take(self, step: Step) -> StopReason | None:
         """Remember an accepted step; a reason why the path ends here."""
-        previous = self.z
+        previous, self._before = self.z, None
         self.recorder.record(step)
         self.t, self.z, self.steps = step.t, step.z, self.steps + 1
         self.loss, self.gradient, self.exact = step.evaluation.value, step.evaluation.gradient, step.exact
         if self.loss < self.best_loss:
             self._make_best()
         return None if self.end is None else self.end.reached(step, previous)
+
+    @property
+    def torn(self) -> bool:
+        """Whether Ctrl-C fell between a step and what is kept of it; then the file of before stays."""
+        return self._before is None and self.integrator is not None and self.integrator.t != self.t
 
     def _make_best(self) -> None:
         self.best_z, self.best_loss, self.best_gradient, self.best_exact = self.z, self.loss, self.gradient, self.exact
@@ -135,9 +146,11 @@ class _Run:
 
     def state(self, stop: StopReason | None) -> dict[str, Any]:
         """Everything that the rest of the run depends on, for a checkpoint."""
-        statistics = self.statistics
+        statistics, integrator, counts = self.statistics, None, self.problem.counts()
         if self.integrator is not None:
             statistics.rejected, statistics.factorizations = self.integrator.rejected, self.integrator.factorizations
+            integrator = self.integrator.state() if self._before is None else self._before[1]
+            counts = counts if self._before is None else self._before[2]
         return {
             "stop": stop.name if stop in _FINAL else None,
             "run": {name: getattr(self, name) for name in _RUN_STATE},
@@ -145,8 +158,8 @@ class _Run:
             "elapsed": self.rules.elapsed(),
             "recorder": self.recorder.state(),
             "end": None if self.end is None else self.end.state(),
-            "integrator": None if self.integrator is None else self.integrator.state(),
-            "counts": self.problem.counts(),
+            "integrator": integrator,
+            "counts": counts,
             "statistics": {name: getattr(statistics, name) for name in _STATISTICS_STATE},
         }
 
@@ -204,13 +217,14 @@ def integrate(objective: Objective, theta0: Array, settings: FlowSettings, rules
                 stop = stop or rules.check(run.progress())
                 if stop is None:
                     search = None  # of where the flow had been
+                    problem.require_time = rules.require_time
                     _start(run, start, saved)
                     stop = _follow(run)
         except KeyboardInterrupt:
             stop = StopReason.INTERRUPTED
-        # Ctrl-C between a step and what is kept of it leaves the file of before
-        torn = stop is StopReason.INTERRUPTED and run.integrator is not None and run.integrator.t != run.t
-        if run.file is not None and not torn and (run.integrator is not None or saved is None):
+        except TimeIsUp:
+            stop = StopReason.MAX_TIME
+        if run.file is not None and not run.torn and (run.integrator is not None or saved is None):
             state = run.state(stop)
             run.file.write(state)
         outcome = _outcome(run, stop)
@@ -263,6 +277,7 @@ def _follow(run: _Run) -> StopReason:
     settings, rules, statistics = run.settings, run.rules, run.statistics
     while True:
         assert run.integrator is not None
+        run.remember()
         try:
             step = run.integrator.advance(settings.t_end)
         except (StepFailed, MemoryError, TooLargeError) as failure:
@@ -291,6 +306,7 @@ def _follow(run: _Run) -> StopReason:
 
 def _outcome(run: _Run, stop: StopReason) -> FlowOutcome:
     problem, statistics = run.problem, run.statistics
+    problem.require_time = lambda: None  # what is returned is evaluated, however late it is
     statistics.stop_reason, statistics.steps, statistics.wall_time = stop, run.steps, run.rules.elapsed()
     vars(statistics).update(problem.counts())
     if run.integrator is not None:

@@ -205,6 +205,7 @@ class GearBdf:
 
         With a longer one the formula damps what grows along these directions, and the path would stay on a saddle that it has to leave.
         """
+        self.problem.require_time()
         self.factorizations += 1
         factors = factorize_shifted(hessian, shift)
         if factors is None or factors.definite or shift <= _WEAK * len(hessian) * np.abs(hessian).max():
@@ -292,8 +293,8 @@ class GearBdf:
     # ----------------------------------------------------------------------------------------------- checkpoints
 
     def state(self) -> dict[str, Any]:
-        """Everything that the next steps depend on."""
-        return {name: getattr(self, name) for name in _STATE}
+        """Everything that the next steps depend on; steps change only one of these arrays in place."""
+        return {name: getattr(self, name) for name in _STATE} | {"_history": self._history.copy()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from there; the kernels check no bounds, so the sizes are checked here."""
