@@ -8,7 +8,7 @@ import time
 from numba.core import event
 
 
-class _Listener(event.Listener):  # type: ignore[misc]  # numba has no types
+class _Listener(event.Listener):
     """Adds up the time that the present thread spends in the compiler; calls of it may be nested."""
 
     def __init__(self) -> None:
@@ -38,3 +38,8 @@ def compile_seconds() -> float:
     """Seconds that numba has compiled in this thread."""
     found: float = vars(_listener.of_thread).get("total", 0.0)
     return found
+
+
+def running_time() -> float:
+    """Seconds of a clock that stands still while numba compiles in this thread."""
+    return time.perf_counter() - compile_seconds()

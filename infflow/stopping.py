@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
 
 from ._validation import Array
-from .compile_time import compile_seconds
+from .compile_time import running_time
 from .errors import InvalidTypeError
 
 #: A bound on the gradient norm below this asks for all that double precision gives, see :meth:`StopRules.check`.
@@ -126,7 +125,7 @@ class StopRules:
     exact: bool = (
         False  #: whether every loss has to belong to its very point (a callback looks at it, patience counts it)
     )
-    started: float = field(default_factory=lambda: _running_time())
+    started: float = field(default_factory=lambda: running_time())
 
     def check(self, progress: Progress) -> StopReason | None:
         """The reason to stop after this step, or None. Remembers the lowest loss for ``patience``.
@@ -176,13 +175,9 @@ class StopRules:
 
     def elapsed(self) -> float:
         """Seconds since the stage began, without those that numba compiled."""
-        return _running_time() - self.started
+        return running_time() - self.started
 
     def require_time(self) -> None:
         """Raise :class:`TimeIsUp` where the allowed time is used up."""
         if self.elapsed() >= self.max_time:
             raise TimeIsUp
-
-
-def _running_time() -> float:
-    return time.perf_counter() - compile_seconds()

@@ -205,7 +205,8 @@ def _check_arguments(net: Objective, theta0: Any, given: dict[str, Any], observa
     start = check_theta(net, theta0)
     eta = _check_eta(given["eta"], len(start))
     free = np.broadcast_to(np.asarray(eta) > 0, start.shape)
-    t_end = as_number("t_end", given["t_end"], minimum=_SHORTEST, infinite=True)
+    t_end = as_number("t_end", given["t_end"], minimum=0.0, strict=True, infinite=True)
+    as_number("t_end", t_end, minimum=_SHORTEST, infinite=True)
     name = given["solver"]
     defaults: dict[str, Any] = {}
     if _is_auto(name):

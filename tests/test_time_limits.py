@@ -60,7 +60,7 @@ class SlowSquares(Slow):
 def clock(monkeypatch):
     def start(net):
         net.now = 0.0
-        monkeypatch.setattr(stopping, "_running_time", lambda: net.now)
+        monkeypatch.setattr(stopping, "running_time", lambda: net.now)
         return net
 
     return start
@@ -121,7 +121,7 @@ class Compiling(TanhNetwork):
 
             @njit
             def kernel(x):
-                return np.linalg.solve(x @ x.T + np.eye(len(x)), np.sort(x.sum(axis=0)))
+                return np.sort(x.sum(axis=0))
 
             kernel(np.eye(3))
             self.seconds = compile_seconds() - before
@@ -131,9 +131,10 @@ class Compiling(TanhNetwork):
 
 def test_compilation_is_not_counted():
     plain = TanhNetwork()
-    usual = train(plain, plain.start, t_end=1.0, max_steps_newton=0, progress=False).flow.wall_time
+    for _ in range(2):
+        usual = train(plain, plain.start, t_end=1.0, max_steps_newton=0, progress=False).flow.wall_time
     net = Compiling()
-    limit = 0.2 + 20 * usual
+    limit = 10 * usual
     result = train(net, net.start, t_end=1.0, max_time_flow=limit, max_steps_newton=0, progress=False)
     assert net.seconds > limit, "compile something larger"
     assert result.status is StopReason.T_END and result.flow.wall_time < limit
