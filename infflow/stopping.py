@@ -86,6 +86,7 @@ class Statistics:
     wall_time: float = 0.0  #: seconds, without those that numba compiled
     stop_reason: StopReason = StopReason.SKIPPED
     note: str = ""  #: details: where values became infinite, which method was replaced, a library's message
+    t: float = 0.0  #: time that a flow reached
 
     def to_dict(self) -> dict[str, Any]:
         """A plain dictionary; the stop reason by its name."""

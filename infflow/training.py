@@ -91,12 +91,15 @@ def train(
         twice as many are in memory; where they take more than 32 MiB (8 num_trajectory P bytes), not more than these, and a flow
         that ends before ``t_end``, or has none, leaves between half and all of them.
     t_eval : increasing array of times >= 0, optional
-        Keep exactly these points instead.
+        Keep exactly these points instead, whenever the flow ends, so that runs can be stacked. Behind its end theta stays where the
+        flow ended, if it met ``min_loss`` or ``min_gradient_norm`` or came to rest (``t_end`` infinite); where it was cut off by
+        another limit, failed or was left for a search on a path that goes on, these points are not known, and are NaN.
     observables : dict or list, optional
         ``{"name": function of theta}``, or names (``"lambda_min"``; further ones where ``net`` knows them), evaluated
-        along the trajectory.
+        along the trajectory. Where one raises an error it is NaN, with one :class:`~infflow.errors.IncompleteWarning` per run; only
+        a function that is wrong already at ``theta0`` (no numbers, a name that does not exist) raises, before the flow.
     max_time_flow, max_time_newton : float
-        Seconds for each stage.
+        Seconds for each stage, kept to within one evaluation or factorisation. What numba compiles does not count.
     max_steps_flow, max_steps_newton : int
         Accepted steps for each stage; 0 skips it.
     optimizer : str

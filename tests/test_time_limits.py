@@ -121,7 +121,7 @@ class Compiling(TanhNetwork):
 
             @njit
             def kernel(x):
-                return np.sort(x.sum(axis=0))
+                return x.sum()
 
             kernel(np.eye(3))
             self.seconds = compile_seconds() - before

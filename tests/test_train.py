@@ -213,7 +213,6 @@ BAD = [
     ({"observables": {"norm": 3}}, TypeError, "function of theta"),
     ({"observables": 3}, TypeError, "observables is 3"),
     ({"observables": {"word": lambda x: "a"}, "t_end": 1.0}, TypeError, "real numbers"),
-    ({"observables": {"ragged": lambda x: x[: int(x[0] > 1.4) + 1]}, "t_end": 1.0}, ValueError, "different shapes"),
     ({"max_time_flow": -1.0}, ValueError, "max_time_flow"),
     ({"max_steps_flow": -1}, ValueError, "max_steps_flow"),
     ({"max_steps_flow": 1.5}, TypeError, "max_steps_flow"),

@@ -21,7 +21,7 @@ from .handover import EndOfPath
 from .methods import FALLBACK, SOLVERS, Method
 from .onestep import Integrator, Step, StepFailed, is_finite
 from .problem import FlowEvaluation, FlowProblem
-from .recording import Observable, Recorder, Trajectory, make_trajectory
+from .recording import Observable, Recorder, Trajectory, check_observables, make_trajectory
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,12 @@ class _Run:
             self._make_best()
         return None if self.end is None else self.end.reached(step, previous)
 
+    def rests(self, stop: StopReason) -> bool:
+        """Whether the flow stays where it ended: at a bound, at rest, or within the tolerances of its end."""
+        if stop is StopReason.HANDOVER:
+            return self.end is not None and self.end.rests
+        return stop.converged or stop is StopReason.T_END  # the latter before t_end where nothing moves any more
+
     @property
     def torn(self) -> bool:
         """Whether Ctrl-C fell between a step and what is kept of it; then the file of before stays."""
@@ -204,6 +210,7 @@ def integrate(objective: Objective, theta0: Array, settings: FlowSettings, rules
         z = problem.z_of(theta0)
         start = problem.evaluate(z, 1)
         _check_start(problem, start)
+        check_observables(objective, settings.observables, theta0)
         run = _Run(problem, settings, rules, z, start)
         saved = None if run.file is None else run.file.read()
         search: dict[str, Any] | None = None if saved is None else saved.get("search")
@@ -317,8 +324,10 @@ def _outcome(run: _Run, stop: StopReason) -> FlowOutcome:
     except KeyboardInterrupt:
         statistics.stop_reason = StopReason.INTERRUPTED
         run.make_exact()
-    t, z = run.recorder.finish(run.z0, run.z, run.t)
-    trajectory = make_trajectory(problem, t, z, run.settings.observables)
+    statistics.t = run.t
+    t, z = run.recorder.finish(run.z0, run.z, run.t, run.rests(stop))
+    keep_all = run.settings.t_eval is not None
+    trajectory = make_trajectory(problem, t, z, run.settings.observables, keep_all)
     end, norm = problem.theta_of(run.z), problem.gradient_norm(run.gradient)
     best, best_norm = problem.theta_of(run.best_z), problem.gradient_norm(run.best_gradient)
     return FlowOutcome(
