@@ -37,6 +37,7 @@ class StopReason(Enum):
     LINE_SEARCH = (
         "The line search found no lower loss although the gradient is not small; take optimizer='newton' from here."
     )
+    FROZEN = "All parameters are frozen (eta is 0 everywhere): nothing moves, and the run ends where it began."
     SKIPPED = "Skipped: zero steps were allowed."
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -50,7 +51,8 @@ class StopReason(Enum):
     @property
     def converged(self) -> bool:
         """Whether the run ended at a point that is as good as was asked for, or as rounding allows."""
-        return self in (StopReason.MIN_LOSS, StopReason.MIN_GRADIENT_NORM, StopReason.ROUNDING_FLOOR)
+        reached = (StopReason.MIN_LOSS, StopReason.MIN_GRADIENT_NORM, StopReason.ROUNDING_FLOOR)
+        return self in reached or self is StopReason.FROZEN
 
 
 class TimeIsUp(Exception):

@@ -24,7 +24,7 @@ from .threads import limit_for
 #: shortest flow (shorter times have no relative precision), and most points of a trajectory
 _SHORTEST, _MOST_POINTS = 1e-300, 10**6
 #: after these the second stage does not begin
-_FINAL = (StopReason.INTERRUPTED, StopReason.CALLBACK, StopReason.NON_FINITE)
+_FINAL = (StopReason.INTERRUPTED, StopReason.CALLBACK, StopReason.NON_FINITE, StopReason.FROZEN)
 
 
 def train(
@@ -79,7 +79,8 @@ def train(
     rtol, atol : float
         Tolerances of the adaptive solvers: errors count in units of atol + rtol |theta_i|, root mean square.
     eta : float or (P,) array
-        Time scale, or time scales >= 0 of each parameter. Entries 0 freeze a parameter in flow and search.
+        Time scale, or time scales >= 0 of each parameter. Entries 0 freeze a parameter in flow and search;
+        with zeros only nothing moves, and the status is ``FROZEN``.
     step_size : float, optional
         For ``gd`` and ``adam``, where time is t = k step_size.
     solver_options : dict, optional
@@ -286,8 +287,10 @@ def _check_eta(eta: Any, num_params: int) -> float | Array:
     found = as_real_array("eta", eta)
     if found.shape not in ((), (num_params,)):
         raise ShapeError(f"eta has shape {found.shape}; a number or an array of shape ({num_params},) is needed.")
-    if (found < 0).any() or not (found > 0).any():
-        raise InvalidValueError("eta must not be negative, and at least one entry must be positive.")
+    if (found < 0).any():
+        raise InvalidValueError(
+            f"eta must not be negative; its smallest entry is {found.min():g}. 0 freezes a parameter."
+        )
     return float(found) if found.ndim == 0 else found
 
 
@@ -439,7 +442,7 @@ def _polished(job: _Job, search: SearchOutcome | None, theta: Array) -> tuple[tu
         best = (search.theta, search.loss, search.gradient_norm)
     else:
         found = job.polished.evaluate(theta, 1)
-        best = (theta, found.value, float(np.abs(found.gradient[job.free]).max()))  # type: ignore[index]
+        best = (theta, found.value, float(np.abs(found.gradient[job.free]).max(initial=0.0)))  # type: ignore[index]
     try:
         return best, float(job.objective.evaluate(best[0], 0).value)
     except OutsideDomainError:

@@ -174,3 +174,47 @@ def test_the_smallest_eigenvalue_where_the_hessian_is_infinite_at_the_start():
 def test_errors_of_t_eval_stay_errors():
     with pytest.raises(InfflowError, match="increasing"):
         train(BOWL, [1.0, 1.0], t_eval=[1.0, 0.0], t_end=2.0, **FLOW)
+
+
+# ------------------------------------------------------------------------------------------------ nothing that moves
+
+
+def frozen_cases():
+    net = inf.Net([(2, "tanh", True), (1, "identity", True)], input_dim=2)
+    neti = inf.NetI(net, inf.Teacher(net, inf.random_params(net, 3, init="standard_normal")))
+    return {"Net": neti.sample(20, 0), "NetI": neti}
+
+
+@pytest.mark.parametrize("kind", ["Net", "NetI"])
+@pytest.mark.parametrize("scalar", [True, False])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"t_end": 5.0, "t_eval": [0.0, 1.0, 5.0], "observables": ["lambda_min"]},
+        {"max_steps_flow": 0, "optimizer": "newton"},
+        {"solver": "gd", "step_size": 0.1, "max_steps_newton": 0},
+        {"optimizer": "lbfgs", "callback": lambda now: False},
+    ],
+)
+def test_time_scales_of_zero_move_nothing(kind, scalar, options, tmp_path):
+    net = frozen_cases()[kind]
+    theta = inf.random_params(net, 5)
+    eta = 0.0 if scalar else 0.0 * theta
+    found = inf.train(net, theta, eta=eta, progress=False, checkpoint=tmp_path / "run", **options)
+    assert found.status is StopReason.FROZEN and found.converged and found.flow.steps == found.newton.steps == 0
+    for point in (found.theta, found.theta_flow, found.theta0, *found.trajectory.theta):
+        np.testing.assert_array_equal(point, theta)
+    assert found.loss == inf.loss(net, theta) and found.gradient_norm == 0.0
+    np.testing.assert_array_equal(found.trajectory.t, options.get("t_eval", [0.0]))
+    found.save(tmp_path / "result")
+    assert inf.Result.load(tmp_path / "result.npz").status is StopReason.FROZEN
+    again = inf.train(net, theta, eta=eta, progress=False, checkpoint=tmp_path / "run", **options)
+    assert again.status is StopReason.FROZEN
+    many = inf.train_many(net, [theta, -theta], eta=eta, progress=False, **options)
+    assert [run.status for run in many] == [StopReason.FROZEN] * 2
+
+
+def test_a_negative_time_scale():
+    with pytest.raises(InfflowError, match="smallest entry is -1"):
+        train(BOWL, [1.0, 1.0], eta=[1.0, -1.0], **FLOW)

@@ -29,7 +29,7 @@ from ..errors import DivergedError, InvalidTypeError, InvalidValueError
 from ..interrupts import plain_interrupts
 from ..stopping import Progress, Statistics, StopReason, StopRules, TimeIsUp
 from .least_squares import require_squares
-from .problem import FixedPointProblem
+from .problem import FixedPointProblem, curvature_at, promises_more
 from .trust_region import SearchOutcome
 
 Index = NDArray[np.integer]
@@ -320,7 +320,9 @@ class _Search:
                 return None
         still = np.abs(self.steps.theta - before).max() <= _EPS * np.abs(before).max()
         if still and (self.steps.last.any() or self.steps.damping >= LARGEST_DAMPING):
-            return StopReason.ROUNDING_FLOOR
+            found = curvature_at(self.problem, self.best[1])
+            more = found is not None and promises_more(found, self.best[1])
+            return StopReason.STEP_UNDERFLOW if more else StopReason.ROUNDING_FLOOR
         return None
 
 

@@ -224,17 +224,25 @@ class TrustRegion:
         return self._stalled_rejections >= MAX_STALLED_REJECTIONS or self._stalled >= MAX_STALLED
 
     def _end(self, model: Model) -> StopReason:
-        """Nothing moves any more: at a fixed point only if steps of the size of x promise no more than rounding either.
-
-        And only if the gradient is not far above its own rounding error.
-        """
+        """Nothing moves any more: at a fixed point only if this, or the best point, which is returned, is one."""
         if self.point.norm <= self.rules.min_gradient_norm:
             return StopReason.MIN_GRADIENT_NORM
-        x, here = self.point.x, self.point.evaluation
-        reach = max(1.0, float(np.sqrt(x @ x)))
-        at_floor = is_hidden(here.value, here.g, model.curvatures, x, GRADIENT_FLOOR, self._noise)
-        at_floor = at_floor and model.solve(reach).predicted <= 1e3 * self._noise
+        if self._is_at_floor(self.point, model):
+            return StopReason.ROUNDING_FLOOR
+        best = self.best
+        if best is self.point:
+            return StopReason.STEP_UNDERFLOW
+        # attempts at the floor, along directions that are flat but for rounding, have led away from it
+        found = self.problem.evaluate(best.x, self.direction.order)
+        at_floor = self._is_at_floor(best, self.direction.model(best.x, found))
         return StopReason.ROUNDING_FLOOR if at_floor else StopReason.STEP_UNDERFLOW
+
+    def _is_at_floor(self, point: _Point, model: Model) -> bool:
+        """Whether steps of the size of x promise no more than rounding, and the gradient is not far above its own rounding error."""
+        x, here = point.x, point.evaluation
+        reach = max(1.0, float(np.sqrt(x @ x)))
+        hidden = is_hidden(here.value, here.g, model.curvatures, x, GRADIENT_FLOOR, self._noise)
+        return hidden and model.solve(reach).predicted <= 1e3 * self._noise
 
     def _progress(self) -> Progress:
         point = self.point

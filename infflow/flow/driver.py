@@ -62,6 +62,7 @@ _FINAL = (
     StopReason.T_END,
     StopReason.HANDOVER,
     StopReason.ROUNDING_FLOOR,
+    StopReason.FROZEN,
     StopReason.NON_FINITE,
     StopReason.STEP_UNDERFLOW,
     StopReason.SOLVER_FAILED,
@@ -221,7 +222,7 @@ def integrate(objective: Objective, theta0: Array, settings: FlowSettings, rules
                 if run.file is not None and saved is not None:
                     with run.file.checked():
                         stop = run.restore(saved)
-                stop = stop or rules.check(run.progress())
+                stop = stop or (rules.check(run.progress()) if problem.size else StopReason.FROZEN)
                 if stop is None:
                     search = None  # of where the flow had been
                     problem.require_time = rules.require_time

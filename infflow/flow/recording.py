@@ -76,7 +76,7 @@ class Trajectory:
         return self._evaluated()[1]
 
     def reached(self) -> Trajectory:
-        """This trajectory without the points that the flow did not reach."""
+        """The same without the points that the flow did not reach."""
         known = ~np.isnan(self.theta).any(axis=1)
         if known.all():
             return self
