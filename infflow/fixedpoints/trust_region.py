@@ -136,7 +136,8 @@ class TrustRegion:
             ratio = self._ratio(found, trial.step, trial.predicted, resolved) if is_finite(found) else -math.inf
             if trial.predicted > CLEAR * self._noise and trial.on_boundary and -math.inf < ratio < GROW_ABOVE:
                 x, found, ratio = self._corrected(trial, length, x, found, ratio)
-            accepted = ratio >= ACCEPT and (resolved or self._credible(found, model))
+            good = ratio >= ACCEPT or (not resolved and self._halves_the_gradient(found))
+            accepted = good and (resolved or self._credible(found, model))
             self._adapt_radius(ratio if accepted else min(ratio, 0.0), length, trial.on_boundary)
             if accepted:
                 found = self._complete(x, found)
@@ -195,6 +196,11 @@ class TrustRegion:
             return False
         shrinks = float(found.g @ found.g) < float(here.g @ here.g)
         return shrinks or model.lowest < 0.0 or found.value < here.value
+
+    def _halves_the_gradient(self, found: Evaluation) -> bool:
+        """Below the rounding of the loss that is progress, whatever weak curvature, which may be rounding too, has promised."""
+        here = self.point.evaluation
+        return 4.0 * float(found.g @ found.g) <= float(here.g @ here.g)
 
     def _adapt_radius(self, ratio: float, length: float, on_boundary: bool) -> None:
         if not ratio >= SHRINK_BELOW:

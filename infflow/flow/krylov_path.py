@@ -19,9 +19,9 @@ from .problem import FlowEvaluation, FlowProblem
 _PROBES = 10
 #: iterations of conjugate gradients at most, and so many before the rounding error of the gradient is asked for
 MOST_ITERATIONS, _BEGINNING = 300, 8
-#: steps of Lanczos' method. It sees an eigenvalue between others and zero where it is a thousandth of the largest
-#: one, isolated ones far sooner
-LANCZOS_STEPS = 150
+#: steps of Lanczos' method. Among eigenvalues of all sizes it sees a negative one of a ten-thousandth of the largest, one that is
+#: isolated at a millionth and below
+LANCZOS_STEPS = 300
 _EPS = float(np.finfo(float).eps)
 
 
