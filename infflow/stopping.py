@@ -26,6 +26,7 @@ class StopReason(Enum):
         "No step changes loss or gradient beyond rounding: the fixed point is as accurate as double precision allows."
     )
     HANDOVER = "The rest of the path is shorter than the tolerances, or hidden by rounding errors; Newton takes over."
+    AT_REST = "The loss is at rest to rounding, and the rest of the path is shorter than the tolerances; allow a search (max_steps_newton) to find the fixed point itself."
     PATIENCE = "No new lowest loss within the last `patience` steps; raise patience if the descent is only slow."
     MAX_TIME = "The allowed wall time is used up; raise max_time_flow or max_time_newton to go on from here."
     MAX_STEPS = "The allowed number of steps is used up; raise max_steps_flow or max_steps_newton to go on from here."

@@ -61,6 +61,7 @@ class FlowOutcome:
 _FINAL = (
     StopReason.T_END,
     StopReason.HANDOVER,
+    StopReason.AT_REST,
     StopReason.ROUNDING_FLOOR,
     StopReason.FROZEN,
     StopReason.NON_FINITE,
@@ -127,7 +128,7 @@ class _Run:
 
     def rests(self, stop: StopReason) -> bool:
         """Whether the flow stays where it ended: at a bound, at rest, or within the tolerances of its end."""
-        if stop is StopReason.HANDOVER:
+        if stop in (StopReason.HANDOVER, StopReason.AT_REST):
             return self.end is not None and self.end.rests
         return stop.converged or stop is StopReason.T_END  # the latter before t_end where nothing moves any more
 

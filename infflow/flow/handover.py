@@ -51,7 +51,9 @@ class EndOfPath:
     All rules but that of time need curvature; they are looked at when the time has doubled (or grown tenfold), and when the last step or the gradient
     is so small that they can apply. Above :data:`LARGEST` parameters the Newton step comes from conjugate gradients, which end where it
     is longer than the tolerances or only rounding is left of the gradient; negative curvature is what these meet and what Lanczos' method
-    sees at the end of that step; sizes of derivatives come from products with random signs (see ``krylov_path.py``).
+    sees at the end of that step; sizes of derivatives come from products with random signs (see ``krylov_path.py``). There a flow
+    without a search is *at rest* when its loss is, and the rest of the path is shorter than the tolerances: iterative
+    solutions of the linear systems keep its gradient above rounding for ever.
 
     Parameters
     ----------
@@ -68,7 +70,7 @@ class EndOfPath:
         self.hand_over = hand_over
         self._small = 1e-6 * problem.gradient_norm(start.gradient)
         self.rests = False  # whether the rest of a path that was handed over is shorter than the tolerances
-        self._has_products = True  # until it turns out that the objective has none
+        self._has_products = any(hasattr(problem.objective, name) for name in ("hvp", "linearize"))
         self._next_short = self._next_small = self._next_level = 0.0
         self._last_loss = self._level = math.inf
         self._lap = (0.0, math.inf, 0)  # since when the time has not doubled, the loss there, steps since then
@@ -92,23 +94,36 @@ class EndOfPath:
         if self._crawls(step) and low and self.hand_over:
             return StopReason.HANDOVER
         short = self.hand_over and step.t >= self._next_short and self._length(step.z - z0, step.z) <= NOISE
-        level = self.hand_over and low and step.t >= self._next_level
+        level = low and step.t >= self._next_level and (self.hand_over or self.problem.size > LARGEST)
         small = low and step.t >= self._next_small
         if not (short or level or small):
             return None
-        local = self._model(step)
-        if local is None:
+        if self.problem.size <= LARGEST:
+            return self._judge(self._dense_model(step), step.t, short, level, small)
+        if not self._has_products:
             return None
+        evaluation = step.evaluation if step.exact else self.problem.evaluate(step.z, 1)
+        try:
+            return self._judge(KrylovModel(self.problem, evaluation, step.z), step.t, short, level, small)
+        except (NotImplementedError, MethodError, TooLargeError):
+            self._has_products = False
+            return None
+
+    def _judge(
+        self, local: DenseModel | KrylovModel, t: float, short: bool, level: bool, small: bool
+    ) -> StopReason | None:
+        """Which of the rules that are looked at end the path at time ``t``."""
         value = local.evaluation.value
         if short:
-            self._next_short = 2 * step.t
+            self._next_short = 2 * t
         if level:
-            self._next_level, before, self._level = 10 * step.t, self._level, value
-            level = abs(before - value) <= min(0.1 * abs(value), self._loss_rounding(local))
-        if (short or level) and self._path_ends(local, step.t, level):
-            return StopReason.HANDOVER
+            self._next_level, before, self._level = 10 * t, self._level, value
+            # a loss that grows within its rounding is at rest, too: noise of the integrator
+            level = before - value <= 0.1 * abs(value) and abs(before - value) <= self._loss_rounding(local)
+        if (short or level) and self._path_ends(local, t, level and self.hand_over):
+            return StopReason.HANDOVER if self.hand_over else StopReason.AT_REST
         if small:
-            self._next_small = 2 * step.t
+            self._next_small = 2 * t
             slow = value > 0.9 * self._last_loss
             self._last_loss = value
             if slow and self._is_rounding(local):
@@ -117,19 +132,9 @@ class EndOfPath:
                 return StopReason.HANDOVER
         return None
 
-    def _model(self, step: Step) -> DenseModel | KrylovModel | None:
-        """The quadratic model at the end of a step; None where the objective offers no products."""
-        if self.problem.size <= LARGEST:
-            known = step.evaluation.hessian is not None
-            return DenseModel(self.problem, step.evaluation if known else self.problem.evaluate(step.z, 2), step.z)
-        if not self._has_products:
-            return None
-        evaluation = step.evaluation if step.exact else self.problem.evaluate(step.z, 1)
-        try:
-            return KrylovModel(self.problem, evaluation, step.z)
-        except (AttributeError, NotImplementedError, MethodError, TooLargeError):
-            self._has_products = False
-            return None
+    def _dense_model(self, step: Step) -> DenseModel:
+        known = step.evaluation.hessian is not None
+        return DenseModel(self.problem, step.evaluation if known else self.problem.evaluate(step.z, 2), step.z)
 
     def _path_ends(self, local: DenseModel | KrylovModel, t: float, level: bool) -> bool:
         """Whether the rest of the path is shorter than the tolerances (``level``: or longer) and leads to no saddle."""
