@@ -110,6 +110,20 @@ def test_linear_students_that_are_solved_to_rounding_have_converged():
         assert float(((v @ W - a @ V) ** 2).sum()) <= 1e-20 * size  # by losses alone 1e-16
 
 
+@pytest.mark.parametrize("case", [("square", 3, 3, 0), ("square", 4, 3, 3), ("erf", 2, 1, 4), ("square", 4, 2, 1)])
+def test_other_students_that_are_solved_to_rounding_have_converged(case):
+    """Teachers that are represented in another way than neuron by neuron, and neurons that die out."""
+    activation, K, M, seed = case
+    student, teacher = (inf.Net([(k, activation, False), (1, "identity", False)], input_dim=4) for k in (K, M))
+    neti = inf.NetI(student, inf.Teacher(teacher, inf.random_params(teacher, 10 + seed, init="standard_normal")))
+    call = {"solver": "cvode_bdf", "solver_options": {"linear_solver": "gmres"}, "progress": False}
+    for options in (call, {"progress": False}):
+        result = inf.train(neti, inf.random_params(student, 20 + seed), **options)
+        X = np.random.default_rng(0).standard_normal((500, 4))
+        difference = student.predict(result.theta, X) - teacher.predict(neti.teacher.theta, X)
+        assert result.converged and (difference**2).mean() < 1e-17  # its sums round at 1e-14
+
+
 def test_a_linear_student_that_is_stopped_on_its_way_has_not_converged():
     student = inf.Net([(1, "identity", False), (1, "identity", False)], input_dim=3)
     teacher = inf.Teacher(student, inf.random_params(student, rng=0, init="standard_normal"))

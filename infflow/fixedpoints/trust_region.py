@@ -20,7 +20,7 @@ from ..objective import Evaluation
 from ..rounding import is_hidden, loss_rounding
 from ..stopping import Progress, Statistics, StopReason, StopRules, TimeIsUp
 from .directions import Direction, Model, TrialStep
-from .problem import GRADIENT_FLOOR, FixedPointProblem, is_finite
+from .problem import GRADIENT_FLOOR, ZERO_LOSS_FLOOR, FixedPointProblem, is_finite
 
 ACCEPT, SHRINK_BELOW, GROW_ABOVE = 0.1, 0.25, 0.75  # of the ratio of actual to predicted decrease
 CLEAR = 1e3  # decrease over rounding error from which a second attempt is not a second chance for rounding
@@ -247,7 +247,8 @@ class TrustRegion:
         """Whether steps of the size of x promise no more than rounding, and the gradient is not far above its own rounding error."""
         x, here = point.x, point.evaluation
         reach = max(1.0, float(np.sqrt(x @ x)))
-        hidden = is_hidden(here.value, here.g, model.curvatures, x, GRADIENT_FLOOR, self._noise)
+        factor = ZERO_LOSS_FLOOR if self._cancels and abs(here.value) <= self._noise else GRADIENT_FLOOR
+        hidden = is_hidden(here.value, here.g, model.curvatures, x, factor, self._noise)
         return hidden and model.solve(reach).predicted <= 1e3 * self._noise
 
     def _progress(self) -> Progress:
