@@ -36,7 +36,8 @@ class Result:
     status : StopReason
         Why the last stage stopped; ``status.message`` is a sentence.
     trajectory : Trajectory
-        Points along the flow: ``t`` (T,), ``theta`` (T, P), ``loss`` (T,), ``gradient_norm`` (T,), ``observables``.
+        Points along the flow: ``t`` (T,), ``theta`` (T, P), ``loss`` (T,), ``gradient_norm`` (T,), ``observables``. Points of
+        ``t_eval`` that the flow did not reach are NaN.
     flow, newton : Statistics
         What the two stages did and cost.
     theta0, theta_flow : (P,) arrays
@@ -70,11 +71,10 @@ class Result:
         return self.status.converged
 
     def __repr__(self) -> str:
-        end = self.trajectory.t[-1] if len(self.trajectory) else 0.0
         lines = (
             f"Result: loss {self.loss:.6g}{self._beside()}, gradient norm {self.gradient_norm:.3g}, {len(self.theta)} parameters",
             f"  {'converged' if self.converged else 'not converged'}: {self.status.message}",
-            f"  flow    {self.flow} It ended at t = {end:.6g}.",
+            f"  flow    {self.flow} It ended at t = {self.flow.t:.6g}.",
             f"  newton  {self.newton}",
         )
         return "\n".join(lines)
@@ -161,13 +161,15 @@ class Result:
         observables = {k.removeprefix(_OBSERVABLE): v for k, v in arrays.items() if k.startswith(_OBSERVABLE)}
         t, theta, loss, norm = (arrays[f"trajectory_{name}"] for name in ("t", "theta", "loss", "gradient_norm"))
         trajectory = Trajectory(t, theta, loss, norm, observables)
+        end = float(t[-1]) if len(t) else 0.0  # what files of earlier versions do not hold
+        flow = Statistics.from_dict({"t": end, **metadata["flow"]})
         return cls(
             arrays["theta"],
             float(metadata["loss"]),
             float(metadata["gradient_norm"]),
             StopReason[metadata["status"]],
             trajectory,
-            Statistics.from_dict(metadata["flow"]),
+            flow,
             Statistics.from_dict(metadata["newton"]),
             arrays["theta0"],
             arrays["theta_flow"],
@@ -189,9 +191,9 @@ class Result:
         shapes |= {"trajectory t": (track.t, (T,)), "trajectory theta": (track.theta, (T, P))}
         shapes |= {"trajectory loss": (track.loss, (T,)), "trajectory gradient_norm": (track.gradient_norm, (T,))}
         for name, (array, shape) in shapes.items():
-            # results of other packages may lack values along the path: then all are NaN
-            missing = name in ("trajectory loss", "trajectory gradient_norm") and bool(np.isnan(array).all())
-            if array.shape != shape or not (missing or np.isfinite(array).all()):
+            # points that a flow did not reach are NaN, and results of other packages may lack losses along the path
+            partial = name.startswith("trajectory ") and name != "trajectory t"
+            if array.shape != shape or not (np.isfinite(array) | (partial & np.isnan(array))).all():
                 raise StorageError(
                     f"{file} is damaged: {name} has shape {array.shape} or is not finite; {shape} is needed."
                 )
@@ -328,7 +330,7 @@ def _points(name: str, value: Any) -> Array:
     if isinstance(value, Result):
         value = value.trajectory
     if isinstance(value, Trajectory):
-        value = value.theta
+        value = value.reached().theta
     array = as_real_array(name, value, ndim=2)
     if not array.size:
         raise InvalidTypeError(f"{name} has no points; a trajectory with at least one is needed.")

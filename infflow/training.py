@@ -24,7 +24,7 @@ from .threads import limit_for
 #: shortest flow (shorter times have no relative precision), and most points of a trajectory
 _SHORTEST, _MOST_POINTS = 1e-300, 10**6
 #: after these the second stage does not begin
-_FINAL = (StopReason.INTERRUPTED, StopReason.CALLBACK, StopReason.NON_FINITE)
+_FINAL = (StopReason.INTERRUPTED, StopReason.CALLBACK, StopReason.NON_FINITE, StopReason.FROZEN)
 
 
 def train(
@@ -79,7 +79,8 @@ def train(
     rtol, atol : float
         Tolerances of the adaptive solvers: errors count in units of atol + rtol |theta_i|, root mean square.
     eta : float or (P,) array
-        Time scale, or time scales >= 0 of each parameter. Entries 0 freeze a parameter in flow and search.
+        Time scale, or time scales >= 0 of each parameter. Entries 0 freeze a parameter in flow and search;
+        with zeros only nothing moves, and the status is ``FROZEN``.
     step_size : float, optional
         For ``gd`` and ``adam``, where time is t = k step_size.
     solver_options : dict, optional
@@ -91,12 +92,15 @@ def train(
         twice as many are in memory; where they take more than 32 MiB (8 num_trajectory P bytes), not more than these, and a flow
         that ends before ``t_end``, or has none, leaves between half and all of them.
     t_eval : increasing array of times >= 0, optional
-        Keep exactly these points instead.
+        Keep exactly these points instead, whenever the flow ends, so that runs can be stacked. Behind its end theta stays where the
+        flow ended, if it met ``min_loss`` or ``min_gradient_norm`` or came to rest (``t_end`` infinite); where it was cut off by
+        another limit, failed or was left for a search on a path that goes on, these points are not known, and are NaN.
     observables : dict or list, optional
         ``{"name": function of theta}``, or names (``"lambda_min"``; further ones where ``net`` knows them), evaluated
-        along the trajectory.
+        along the trajectory. Where one raises an error it is NaN, with one :class:`~infflow.errors.IncompleteWarning` per run; only
+        a function that is wrong already at ``theta0`` (no numbers, a name that does not exist) raises, before the flow.
     max_time_flow, max_time_newton : float
-        Seconds for each stage.
+        Seconds for each stage, kept to within one evaluation or factorisation. What numba compiles does not count.
     max_steps_flow, max_steps_newton : int
         Accepted steps for each stage; 0 skips it.
     optimizer : str
@@ -205,7 +209,8 @@ def _check_arguments(net: Objective, theta0: Any, given: dict[str, Any], observa
     start = check_theta(net, theta0)
     eta = _check_eta(given["eta"], len(start))
     free = np.broadcast_to(np.asarray(eta) > 0, start.shape)
-    t_end = as_number("t_end", given["t_end"], minimum=_SHORTEST, infinite=True)
+    t_end = as_number("t_end", given["t_end"], minimum=0.0, strict=True, infinite=True)
+    as_number("t_end", t_end, minimum=_SHORTEST, infinite=True)
     name = given["solver"]
     defaults: dict[str, Any] = {}
     if _is_auto(name):
@@ -282,8 +287,10 @@ def _check_eta(eta: Any, num_params: int) -> float | Array:
     found = as_real_array("eta", eta)
     if found.shape not in ((), (num_params,)):
         raise ShapeError(f"eta has shape {found.shape}; a number or an array of shape ({num_params},) is needed.")
-    if (found < 0).any() or not (found > 0).any():
-        raise InvalidValueError("eta must not be negative, and at least one entry must be positive.")
+    if (found < 0).any():
+        raise InvalidValueError(
+            f"eta must not be negative; its smallest entry is {found.min():g}. 0 freezes a parameter."
+        )
     return float(found) if found.ndim == 0 else found
 
 
@@ -435,7 +442,7 @@ def _polished(job: _Job, search: SearchOutcome | None, theta: Array) -> tuple[tu
         best = (search.theta, search.loss, search.gradient_norm)
     else:
         found = job.polished.evaluate(theta, 1)
-        best = (theta, found.value, float(np.abs(found.gradient[job.free]).max()))  # type: ignore[index]
+        best = (theta, found.value, float(np.abs(found.gradient[job.free]).max(initial=0.0)))  # type: ignore[index]
     try:
         return best, float(job.objective.evaluate(best[0], 0).value)
     except OutsideDomainError:

@@ -13,7 +13,7 @@ import pytest
 
 import infflow as inf
 from infflow.activations import resolve
-from infflow.online import order_parameters
+from infflow.online import integration, order_parameters
 from infflow.online.fourth_moments import ClosedFourthMoments, SampledFourthMoments
 from infflow.online.integration import OnlineStop
 from infflow.online.orthant_kernels import moment
@@ -411,6 +411,54 @@ def test_stops():
         far = inf.OrderParameters(linear, 3.0, 0.0).solve(start, 100.0, solver=solver)
         assert far.status is OnlineStop.DIVERGED and "too high" in far.status.message
         assert np.isfinite(far.generalization_error).all()
+
+
+@pytest.mark.parametrize("solver", ["cvode_bdf", "radau", "bdf"])
+def test_a_divergence_in_finite_time_is_called_one(solver):
+    """The step size falls to rounding in front of the pole, where errors are of the order of 1e9 to 1e14."""
+    hermite = inf.polynomial([0.0, -3.0, 0.0, 1.0])
+    student = inf.Net([(1, hermite, False), (1, "identity", False)], input_dim=4)
+    teacher = inf.Teacher(student, inf.random_params(student, rng=1, init="standard_normal"))
+    op = inf.OrderParameters(inf.NetI(student, teacher), 0.1)
+    found = op.solve(inf.random_params(student, rng=2), 100.0, solver=solver)
+    assert found.status is OnlineStop.DIVERGED and "learning_rate" in found.status.message
+    assert "double within" in found.note and found.t[-1] < 100.0
+    assert np.isfinite(found.generalization_error).all()
+
+
+def test_a_failure_that_is_no_divergence_stays_one(monkeypatch):
+    neti, theta = make("erf", "erf", 2, 2)
+    op = inf.OrderParameters(neti, 0.5)
+
+    def singular(z):
+        raise inf.errors.SingularMomentError("no derivative here")
+
+    monkeypatch.setattr(op.equations, "jacobian", singular)
+    assert op.solve(theta, 10.0).status is OnlineStop.SOLVER_FAILED
+
+
+@pytest.mark.parametrize("solver", ["cvode_bdf", "radau", "bdf"])
+def test_the_limit_of_time_is_kept_to_within_one_evaluation(solver, monkeypatch):
+    """Evaluations take a second of a clock that only they move; sampling errors of the kept points end with it, too."""
+    neti, theta = make("tanh", "tanh", 2, 2)
+    op, now = inf.OrderParameters(neti, 0.1), [0.0]
+
+    def slow(name):
+        function = getattr(op.equations, name)
+
+        def wrapped(z):
+            now[0] += 1.0
+            return function(z)
+
+        monkeypatch.setattr(op.equations, name, wrapped)
+
+    for name in ("value", "jacobian", "fourth_error"):
+        slow(name)
+    for module in (order_parameters, integration):
+        monkeypatch.setattr(module, "running_time", lambda: now[0])
+    found = op.solve(theta, 1e4, solver=solver, max_time=12.5)
+    assert found.status is OnlineStop.MAX_TIME and found.wall_time == 13.0
+    assert now[0] == 14.0 and found.sampling_error > 0.0
 
 
 def net(*layers, **options):

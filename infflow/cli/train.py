@@ -102,7 +102,7 @@ def _write(settings: Configuration, result: Result, folder: Path, interrupted: b
         "status": result.status.name,
         "message": result.status.message,
         "interrupted": interrupted,
-        "t_flow": float(result.trajectory.t[-1]) if len(result.trajectory.t) else 0.0,
+        "t_flow": float(result.flow.t),
         "flow_steps": result.flow.steps,
         "newton_steps": result.newton.steps,
         "seed": settings.seed,

@@ -56,6 +56,8 @@ class FlowProblem:
         Evaluations so far.
     wants_exact : callable
         Whether loss and gradient at an accepted point have to be those of this very point, given nearly those; see :meth:`accepted`.
+    require_time : callable
+        Called before every evaluation and product; raises :class:`~infflow.stopping.TimeIsUp` where there is no time for one.
     """
 
     def __init__(self, objective: Objective, theta0: Array, eta: float | Array, rtol: float, atol: float) -> None:
@@ -73,6 +75,7 @@ class FlowProblem:
         self.gradients = self.hessians = self.hvps = 0
         self.outside = ""  # the last message of an evaluation that left the domain
         self.wants_exact: Callable[[FlowEvaluation], bool] = lambda evaluation: False
+        self.require_time: Callable[[], None] = lambda: None
 
     def z_of(self, theta: Array) -> Array:
         """Free parameters in the variables of the integrator: (P,) to (n,)."""
@@ -95,6 +98,7 @@ class FlowProblem:
 
         With ``objective`` (a minibatch) of that one, otherwise of the one of the flow.
         """
+        self.require_time()
         chosen = self.objective if objective is None else objective
         self.gradients += 1
         self.hessians += order >= 2
@@ -152,6 +156,7 @@ class FlowProblem:
             return lambda v: nowhere
 
         def product(v: Array) -> Array:
+            self.require_time()
             self.hvps += 1
             try:
                 if self._plain:

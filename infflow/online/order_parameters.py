@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._validation import Array, as_choice, as_integer, as_number, as_real_array, as_rng
+from ..compile_time import running_time
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError, SingularMomentError
 from ..networks.inputs import Gaussian
 from ..networks.net import Net
@@ -53,11 +53,12 @@ class OnlineResult:
     steps, evaluations, jacobians : int
         Of the solver; for a simulation the number of samples, 0 and 0.
     wall_time : float
-        Seconds.
+        Seconds, without those that numba compiled.
     fourth_moments : str
         "closed", "sampling", or "none" (simulations; fixed first layer).
     sampling_error : float
         Standard error of dQ/dt from the sampled fourth moments, largest entry over the kept points; 0 for closed forms.
+        Where ``max_time`` is used up, over the last of them only.
     """
 
     t: Array
@@ -282,7 +283,7 @@ class OrderParameters:
         min_error : float
             Stop when the generalization error has fallen to this.
         max_time, max_steps : float, int
-            Limits: seconds, steps of the solver.
+            Limits: seconds, kept to within one evaluation and without those that numba compiles; steps of the solver.
 
         Returns
         -------
@@ -299,26 +300,50 @@ class OrderParameters:
             as_number("max_time", max_time, minimum=0.0, strict=True, infinite=True),
             as_integer("max_steps", max_steps, minimum=1),
         )
-        equations, started = self.equations, time.perf_counter()
+        equations, started = self.equations, running_time()
         equations.evaluations = equations.jacobians = 0
         with np.errstate(over="ignore", invalid="ignore"), limit_for(len(z0)):
             path = integrate(equations, z0, times, settings)
         return self._result(
-            path.t, path.z, path.status, path.note, path.steps, time.perf_counter() - started, self.fourth_moments
+            path.t,
+            path.z,
+            path.status,
+            path.note,
+            path.steps,
+            running_time() - started,
+            self.fourth_moments,
+            settings.max_time,
         )
 
     def _result(
-        self, t: Array, z: Array, status: OnlineStop, note: str, steps: int, wall_time: float, fourth: str
+        self,
+        t: Array,
+        z: Array,
+        status: OnlineStop,
+        note: str,
+        steps: int,
+        wall_time: float,
+        fourth: str,
+        max_time: float = math.inf,
     ) -> OnlineResult:
         equations = self.equations
         counts = (equations.evaluations, equations.jacobians) if fourth != "simulation" else (0, 0)
-        sampled = [equations.fourth_error(point) for point in z] if fourth == "sampling" else []
+        sampled = self._sampling_errors(z, max_time - wall_time) if fourth == "sampling" else []
         with np.errstate(over="ignore", invalid="ignore"):
             errors = np.array([equations.error(point) for point in z])
         states = equations.coordinates.unpack(z)
         return OnlineResult(
             t, *states, self.T, errors, status, note, steps, *counts, wall_time, fourth, max(sampled, default=0.0)
         )
+
+    def _sampling_errors(self, z: Array, max_time: float) -> list[float]:
+        """Standard errors at the points z (T, n), from the last one back, as many as the time allows but at least one."""
+        until, found = running_time() + max_time, []
+        for point in z[::-1]:
+            found.append(self.equations.fourth_error(point))
+            if running_time() >= until:
+                break
+        return found
 
     # ---------------------------------------------------------------------------------------- weights, and back
 
@@ -374,7 +399,7 @@ class OrderParameters:
         OnlineResult
             With the measured overlaps; ``generalization_error`` is that of infinitely many inputs at these overlaps.
         """
-        generator, started = as_rng(rng), time.perf_counter()
+        generator, started = as_rng(rng), running_time()
         times = _times(None, t_eval, 2)
         lifted = self.lift(initial, D, generator)
         D = lifted.neti.input_dim
@@ -385,7 +410,7 @@ class OrderParameters:
         finite = len(states) == len(steps)
         status = OnlineStop.SIMULATED if finite else OnlineStop.DIVERGED
         made = int(steps[len(states) - 1]) if states else 0
-        return self._result(steps[: len(states)] / D, z, status, "", made, time.perf_counter() - started, "simulation")
+        return self._result(steps[: len(states)] / D, z, status, "", made, running_time() - started, "simulation")
 
     def __repr__(self) -> str:
         half = ", half_loss=True" if self.half_loss else ""

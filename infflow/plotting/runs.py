@@ -230,7 +230,7 @@ def _trajectory(result: Any) -> Any:
         raise InvalidTypeError(
             f"result is a {type(result).__name__}; a Result of inf.train, or its trajectory, is needed."
         )
-    return track
+    return track.reached() if hasattr(track, "reached") else track
 
 
 def _student(net: Any) -> Net:

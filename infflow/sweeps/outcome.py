@@ -137,13 +137,12 @@ def _check_scalar(name: str, item: Any) -> Scalar:
 
 def _columns_of(result: Result) -> dict[str, Scalar]:
     """What a table shows of a Result; nothing that differs from one machine's speed to another's."""
-    path = result.trajectory.t
     return {
         "loss": result.loss,
         "gradient_norm": result.gradient_norm,
         "converged": result.converged,
         "stop_reason": result.status.name,
-        "t_flow": float(path[-1]) if len(path) else 0.0,
+        "t_flow": float(result.flow.t),
         "flow_steps": int(result.flow.steps),
         "newton_steps": int(result.newton.steps),
     }
