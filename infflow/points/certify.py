@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .._validation import Array, as_integer
 from ..errors import InvalidTypeError, InvalidValueError
+from ..memory import require_memory
 from ..networks.neti import NetI
 from .ball import Ball, flint, lower, magnitude, total, upper, working_precision
 from .ball_network import BallNetwork
@@ -23,6 +24,8 @@ _FIRST_RADIUS = 1e-6
 _ATTEMPTS = 12
 #: a Hessian whose smallest eigenvalue is below this fraction of the largest is singular to rounding
 _SINGULAR = 1e-13
+#: memory of all matrices of balls together, in matrices of float64
+_BALL_MATRICES = 100
 
 
 class Enclosure(NamedTuple):
@@ -144,6 +147,8 @@ def certify(net: NetI, theta: Any, frozen: Any = None, gauge: str | None = "auto
         If the network is not covered: with biases (also if their values are zero), other activations, a barrier or ridge, another
         parametrization, an input with a mean, a mixture, a teacher that is a function. :func:`infflow.classify` covers these,
         with evidence in the place of a proof.
+    TooLargeError
+        If matrices of balls would not fit in memory.
     InfflowError
         If another argument cannot be used.
 
@@ -163,6 +168,8 @@ def certify(net: NetI, theta: Any, frozen: Any = None, gauge: str | None = "auto
     if gauge not in ("auto", None):
         raise InvalidValueError(f"gauge is {gauge!r}; 'auto' or None is needed.")
     precision = as_integer("precision", precision, minimum=64)
+    remedy = "Use inf.classify, which gives evidence in the place of a proof."
+    require_memory(net.num_params, "the Hessian in ball arithmetic", _BALL_MATRICES, remedy)
     with working_precision(precision):
         network = BallNetwork(net)
         held = _gauge(net, theta, free) if gauge == "auto" else ()
