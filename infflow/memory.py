@@ -77,10 +77,6 @@ def require_memory(num_params: int, what: str = "the Hessian", matrices: int = 2
 
 def _size(count: float) -> str:
     """Bytes in the unit that suits."""
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            break
-        count /= 1024
-    else:
-        unit = "TiB"
-    return f"{count:.1f} {unit}"
+    units = ("bytes", "KiB", "MiB", "GiB", "TiB")
+    power = min((int(max(count, 1.0)).bit_length() - 1) // 10, len(units) - 1)
+    return f"{count / 1024**power:.1f} {units[power]}"

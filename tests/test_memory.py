@@ -101,7 +101,7 @@ def test_limits_of_containers_count(tmp_path, monkeypatch):
 
 
 def test_sizes_are_readable():
-    assert [memory._size(x) for x in (12, 3 * 2**20, 2**50)] == ["12.0 bytes", "3.0 MiB", "1024.0 TiB"]
+    assert [memory._size(x) for x in (12, 1024, 3 * 2**20, 2**50)] == ["12.0 bytes", "1.0 KiB", "3.0 MiB", "1024.0 TiB"]
 
 
 def test_small_matrices_are_not_checked(monkeypatch):
