@@ -19,6 +19,8 @@ from ..spectrum import largest_magnitude
 _NORM = 1e-2
 #: products with random signs from which the diagonal is estimated
 _PROBES = 8
+#: numbers of work space that LAPACK gets for each column, for blocks of that size
+_WORK = 64
 
 Product = Callable[[Array], Array]
 
@@ -92,7 +94,7 @@ class Complement:
 
         self.n, self.k = basis.shape
         if self.k:
-            self._reflectors, self._tau, _, info = dgeqrf(basis)
+            self._reflectors, self._tau, _, info = dgeqrf(basis, lwork=_WORK * self.k)
             if info:
                 raise MethodError(f"LAPACK's dgeqrf ended with the code {info}.")
 
@@ -117,8 +119,8 @@ class Complement:
     def _apply(self, transposed: str, V: Array) -> Array:
         from scipy.linalg.lapack import dormqr
 
-        # a fast block size of work for each reflector and column
-        found, _, info = dormqr("L", transposed, self._reflectors, self._tau, V, max(1, 64 * V.shape[1]))
+        work = max(1, _WORK * V.shape[1])
+        found, _, info = dormqr("L", transposed, self._reflectors, self._tau, V, work)
         if info:
             raise MethodError(f"LAPACK's dormqr ended with the code {info}.")
         return np.asarray(found)

@@ -22,7 +22,7 @@ from ..networks.net import Net
 from ..networks.neti import NetI
 from ..spectrum import largest_magnitude
 from .curvature import Curvature
-from .features import input_null_space, layer_signals, neuron_null_space
+from .features import input_null_space, layer_signals, neuron_null_space, within
 from .hidden import HiddenLayer, copies, hidden_layers, homogeneity, is_monomial, is_piecewise_linear
 from .pieces import cancelling_changes
 
@@ -292,23 +292,12 @@ def flat_space(
         V = _within(family.directions, free)
         trusted = family.exact and exact and (len(free) == num_params or not family.together)
         if V.shape[1] and not trusted:
-            V = _annihilated(curvature, V, noise + _tolerance(family, curvature, V, slope))
+            V = within(V, curvature.times(V), noise + _tolerance(family, curvature, V, slope))
         V = _new_directions(V, basis)
         if V.shape[1]:
             basis = np.hstack([basis, V])
             flats.append(FlatDirections(family.symmetry, family.layer, family.neurons, V.shape[1]))
     return basis, tuple(_merged(flats))
-
-
-def _annihilated(curvature: Curvature, V: Array, allowed: float) -> Array:
-    """Orthonormal basis of those combinations of orthonormal columns that the Hessian makes no longer than ``allowed``."""
-    bent = curvature.times(V)
-    if np.linalg.norm(bent) <= allowed:
-        return V
-    _, s, rows = np.linalg.svd(np.linalg.qr(bent, mode="r") if len(bent) > len(bent.T) else bent)
-    s = np.append(s, np.zeros(len(rows) - len(s)))
-    kept: Array = V @ rows[s <= allowed].T
-    return kept
 
 
 def _tolerance(family: Family, curvature: Curvature, V: Array, slope: float) -> float:
@@ -374,10 +363,7 @@ def _within(directions: Array, free: NDArray[np.intp]) -> Array:
         return V
     held = np.delete(V, free, axis=0)
     if V.shape[1]:
-        triangle = np.linalg.qr(held, mode="r") if len(held) > held.shape[1] else held
-        _, s, rows = np.linalg.svd(triangle)
-        s = np.append(s, np.zeros(len(rows) - len(s)))
-        V = V @ rows[s <= 1e-10].T
+        V = within(V, held, 1e-10)
     return V[free]
 
 
@@ -395,9 +381,8 @@ def _new_directions(V: Array, basis: Array) -> Array:
     """Orthonormal basis of what V adds to the space of ``basis``; both have orthonormal columns."""
     if not basis.shape[1] or not V.shape[1]:
         return V
-    for _ in range(2):
-        V = V - basis @ (basis.T @ V)
+    V = V - basis @ (basis.T @ V)
     squares, vectors = np.linalg.eigh(V.T @ V)
     new = squares > 1e-12
     U = (V @ vectors[:, new]) / np.sqrt(squares[new])
-    return np.linalg.qr(U - basis @ (basis.T @ U))[0]
+    return np.linalg.qr(U - basis @ (basis.T @ U))[0]  # what rounding left along the basis was scaled up with it
