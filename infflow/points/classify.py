@@ -112,7 +112,8 @@ class Classification:
     def __str__(self) -> str:
         n, low = self.newton, self.eigenvalues
         name = self.kind.name.lower().replace("_", " ")
-        name += f" of index {self.index}" if self.kind is PointKind.SADDLE else ""
+        at_least = "at least " if self.unknown else ""
+        name += f" of index {at_least}{self.index}" if self.kind is PointKind.SADDLE else ""
         spectrum = f"{len(low)} eigenvalues from {low[0]:.3g} to {low[-1]:.3g}" if len(low) else "no other directions"
         lines = [
             f"{name}: {self.kind.value}",
@@ -319,9 +320,7 @@ def _classify(
     )
 
 
-def _is_level(
-    value: float, gradient: Array, curvatures: Array, x: Array, directions: Array, allowance: float
-) -> bool:
+def _is_level(value: float, gradient: Array, curvatures: Array, x: Array, directions: Array, allowance: float) -> bool:
     """Whether the loss has no slope along orthonormal directions (n, k), but for rounding and an allowance.
 
     Rounding of the gradient, or slopes that change the loss by no more than its rounding over a distance as long as x.
@@ -349,6 +348,11 @@ def _verdict(
             "The loss has a slope along directions that a symmetry would leave flat, e.g. neurons that are nearly but not quite equal "
             "move along a channel. Train longer."
         )
+    if math.isinf(newton.beta):
+        return PointKind.NOT_CONVERGED, (
+            "Lanczos's method found no positive eigenvalue beside those that are zero or negative, so that how regular the "
+            'Hessian is on the other directions is not known. Use method="dense" where matrices fit in memory.'
+        )
     if not newton.h <= 0.5:
         return PointKind.NOT_CONVERGED, (
             "The Newton-Kantorovich test fails: this may be a slow stretch of the path. Train longer "
@@ -372,9 +376,7 @@ def frozen_by(net: Net | NetI, theta: Any, frozen: Any, eta: Any) -> Any:
         return None
     scales = as_real_array("eta", eta)
     if scales.shape not in ((), (net.num_params,)):
-        raise ShapeError(
-            f"eta has shape {scales.shape}; a number or an array of shape ({net.num_params},) is needed."
-        )
+        raise ShapeError(f"eta has shape {scales.shape}; a number or an array of shape ({net.num_params},) is needed.")
     if (scales < 0.0).any():
         raise InvalidValueError("eta must not be negative.")
     return np.broadcast_to(scales == 0.0, (net.num_params,))

@@ -24,10 +24,12 @@ _SIMILAR = 1e-3
 def input_null_space(net: Net | NetI, bias: bool) -> Array:
     """Orthonormal columns (D, or D + 1 with ``bias``; d) of combinations of inputs (and 1) that vanish on all inputs."""
     if isinstance(net, NetI):
+        if any(root is None for _, _, root in net.input.components()):  # they spread in all directions
+            return np.zeros((net.input_dim + bias, 0))
         rows = []
         for _, mean, root in net.input.components():
-            spread = np.eye(net.input_dim) if root is None else root.T
-            rows += [np.column_stack([spread, np.zeros(len(spread))])]
+            assert root is not None
+            rows += [np.column_stack([root.T, np.zeros(len(root.T))])]
             rows += [np.append(np.zeros(net.input_dim) if mean is None else mean, 1.0)[None]]
         table = np.vstack(rows)
         return null_space(table if bias else table[:, :-1])

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._validation import Array
 from .curvature import Complement, Curvature, DenseCurvature, Product
@@ -27,8 +28,8 @@ class Rest:
     """The Hessian on the complement of flat directions, which has the n coordinates of the free parameters."""
 
     eigenvalues: Array  #: those that are known, ascending
-    is_null: Array  #: which of them count as zero
-    is_negative: Array  #: which of them are below zero for sure
+    is_null: NDArray[np.bool_]  #: which of them count as zero
+    is_negative: NDArray[np.bool_]  #: which of them are below zero for sure
     null: Array  #: (n, q) orthonormal vectors of those
     project: Product  #: orthogonal projection (n,) to (n,) on directions that have a curvature
     dimension: int  #: of the space of those, where all eigenvalues are known; else at most so many
@@ -94,14 +95,14 @@ def smallest_of_it(curvature: Curvature, gradient: Array, flat: Array, gap: floa
     null = np.abs(values) <= gap + errors
     known = bool(len(values)) and values[-1] > gap + errors[-1]
     project = without(np.hstack([flat, vectors[:, null]]))
-    curved, width = values[~null], np.abs(values[~null]) - errors[~null]
-    beta = 1.0 / float(width.min()) if known else math.inf
+    widths = np.abs(values[~null]) - errors[~null]
+    beta = 1.0 / float(widths.min()) if known else math.inf
     step, left = _newton_step(curvature, project, project(gradient))
     negative = values < -gap - errors
     downhill = vectors[:, negative].T @ gradient
     gain = -0.5 * float(gradient @ step)
     squared = 2.0 * gain + 2.0 * float(downhill @ (downhill / -values[negative]))
-    length = float(np.linalg.norm(step)) + (beta * left if left > 0.0 else 0.0)
+    length = float(np.linalg.norm(step)) + (beta * left if known else 0.0)
     return Rest(
         values,
         null,

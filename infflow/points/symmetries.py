@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import Array
+from ..errors import TooLargeError
+from ..memory import available_memory
 from ..networks.net import Net
 from ..networks.neti import NetI
 from ..spectrum import largest_magnitude
@@ -34,6 +36,8 @@ ZERO = 1e-10
 #: the slope: beyond, Newton's step is no longer short against the output weights. The value hardly matters: on 77 split neurons, exact
 #: and up to 1e-6 away, 1e-1 to 1e-5 give the same kinds, but for points on the way where several tests fail.
 _FLAT = 1e-3
+#: bytes for which nobody asks how many there are
+_UNCHECKED = 2**28
 #: columns of length one are orthogonal to rounding
 _ORTHOGONAL = 1e-14
 
@@ -91,11 +95,22 @@ def families(net: Net | NetI, theta: Array, matrices: bool = True) -> Iterator[F
             yield _output_shift(net)
 
 
+def _directions(num_params: int, number: int) -> Array:
+    """Zeros of shape (num_params, number); raises TooLargeError where they do not fit beside what they are used for."""
+    needed, available = 4 * 8 * num_params * number, available_memory()
+    if needed > _UNCHECKED and available is not None and needed > available:
+        raise TooLargeError(
+            f"{number} directions that a symmetry leaves flat, of {num_params} parameters each, do not fit in memory. "
+            "Remove dead and duplicated neurons by inf.shrink, and inputs that are always zero."
+        )
+    return np.zeros((num_params, number))
+
+
 def _null_inputs(net: Net | NetI, layer: HiddenLayer) -> Iterator[Family]:
     null = input_null_space(net, layer.bias)
     if null.shape[1]:
         entries = null / layer.in_factors[:, None]
-        directions = np.zeros((net.num_params, layer.width * null.shape[1]))
+        directions = _directions(net.num_params, layer.width * null.shape[1])
         for i, rows in enumerate(layer.in_index):
             directions[rows, i * null.shape[1] : (i + 1) * null.shape[1]] = entries
         yield Family(Symmetry.NULL_INPUT, 0, tuple(range(layer.width)), directions, True)
@@ -104,7 +119,7 @@ def _null_inputs(net: Net | NetI, layer: HiddenLayer) -> Iterator[Family]:
 def _scalings(num_params: int, layer: HiddenLayer) -> Iterator[Family]:
     for i, f in enumerate(layer.activations):
         degree = homogeneity(f)
-        direction = np.zeros((num_params, 1))
+        direction = _directions(num_params, 1)
         if degree is not None:
             direction[layer.in_index[i], 0] = _entries(layer, i)
             direction[layer.out_index[:, i], 0] = -degree * layer.outgoing[:, i]
@@ -171,21 +186,21 @@ def _dead(net: Net | NetI, theta: Array, layer: HiddenLayer) -> Iterator[Family]
         active = layer_signals(net, theta, layer.number).is_active
     for i, f in enumerate(layer.activations):
         out, into = float(np.abs(layer.outgoing[:, i]).max()), float(np.abs(layer.incoming[i]).max())
-        incoming, outgoing = _units(net, layer.in_index[i]), _units(net, layer.out_index[:, i])
+        incoming, outgoing = layer.in_index[i], layer.out_index[:, i]
         if not active[i]:
-            yield Family(Symmetry.DEAD, layer.number, (i,), np.hstack([incoming, outgoing]), True)
+            yield Family(Symmetry.DEAD, layer.number, (i,), _units(net, np.append(incoming, outgoing)), True)
             continue
         if out <= ZERO * largest_out:
             slack = 10.0 * out / largest_out if largest_out > 0.0 else 0.0
-            yield Family(Symmetry.DEAD, layer.number, (i,), incoming, False, slack)
+            yield Family(Symmetry.DEAD, layer.number, (i,), _units(net, incoming), False, slack)
         if into <= ZERO * largest_in and float(f(0.0)) == 0.0:
             slack = 10.0 * into / largest_in if largest_in > 0.0 else 0.0
-            yield Family(Symmetry.DEAD, layer.number, (i,), outgoing, False, slack)
+            yield Family(Symmetry.DEAD, layer.number, (i,), _units(net, outgoing), False, slack)
 
 
 def _units(net: Net | NetI, index: NDArray[np.intp]) -> Array:
     """Unit vectors (P, k) of some entries of theta."""
-    directions = np.zeros((net.num_params, len(index)))
+    directions = _directions(net.num_params, len(index))
     directions[index, np.arange(len(index))] = 1.0
     return directions
 
@@ -239,7 +254,7 @@ def _output_shift(net: Net) -> Family:
     rows = index[last.weights].reshape(last.width, last.fan_in)
     if last.bias:
         rows = np.column_stack([rows, index[last.biases]])
-    directions = np.zeros((net.num_params, rows.shape[1]))
+    directions = _directions(net.num_params, rows.shape[1])
     directions[rows, np.arange(rows.shape[1])] = 1.0
     return Family(Symmetry.OUTPUT_SHIFT, len(net.layers) - 1, (), directions, True)
 
