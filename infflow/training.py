@@ -220,6 +220,8 @@ def _check_arguments(net: Objective, theta0: Any, given: dict[str, Any], observa
     options |= _check_step_size(method.name, method.discrete, given["step_size"])
     options |= _check_batch_size(net, method.name, method.discrete, given["batch_size"])
     optimizer, search_options = _check_optimizer(net, given["optimizer"], given["optimizer_options"])
+    if optimizer is not None:
+        optimizer.check_size(int(free.sum()), search_options)
     flow = FlowSettings(
         method=method,
         options=options,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from .._validation import Array
 from ..errors import DivergedError, MethodError, SingularMomentError, TooLargeError
+from ..memory import require_memory
 from ..objective import Evaluation, Objective
 from ..rounding import loss_rounding
 
@@ -66,6 +67,8 @@ class FixedPointProblem:
         self.gradients += order >= 1
         self.hessians += order >= 2
         n = len(self.free)
+        if order == 2:
+            require_memory(len(self.theta0))
         try:
             found = self.objective.evaluate(self.theta_of(x), order)
         except (DivergedError, SingularMomentError, FloatingPointError, OverflowError) as error:

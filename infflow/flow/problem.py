@@ -15,6 +15,7 @@ import numpy as np
 
 from .._validation import Array
 from ..errors import DivergedError, SingularMomentError
+from ..memory import require_memory
 from ..objective import Objective
 from .norm_kernels import largest, weighted_rms
 
@@ -104,6 +105,8 @@ class FlowProblem:
         self.hessians += order >= 2
         if not largest(z) < math.inf:  # a stage that builds on one outside of the domain
             return self._nowhere(order)
+        if order == 2:
+            require_memory(len(self.theta0))
         try:
             value, gradient, hessian = chosen.evaluate(z if self._plain else self.theta_of(z), order)
         except LEFT_DOMAIN as error:

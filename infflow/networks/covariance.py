@@ -7,11 +7,15 @@ from scipy.linalg.blas import dsyrk
 
 from .._validation import Array
 from ..errors import InvalidValueError, ShapeError
+from ..memory import require_memory
 from ..threads import limit_for
 from . import net_kernels as kernels
 from .net import Net, finite
 from .net_backprop import Architecture, Workspace, block_size, blocks, errors, forward, output_error
-from .net_hessian import require_memory
+
+#: how messages call it, and what to do where it does not fit
+NAME = "the covariance of the gradients"
+REMEDY = "Use a network with fewer parameters, or gradients of your own on subsets: Net.subset and inf.gradient."
 
 
 class CovarianceWorkspace(Workspace):
@@ -40,7 +44,7 @@ class GradientMoments:
     """
 
     def __init__(self, num_params: int) -> None:
-        require_memory(num_params)
+        require_memory(num_params, NAME, remedy=REMEDY)
         self.num_params = num_params
         self.weight = 0.0
         self._first = np.zeros(num_params)

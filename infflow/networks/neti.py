@@ -15,6 +15,7 @@ from ..activations import Activation
 from ..errors import InvalidTypeError, InvalidValueError, MethodError, ShapeError, SingularMomentError, UnknownNameError
 from ..integrals.moments import METHODS as MOMENT_METHODS
 from ..integrals.surrogate import OUTSIDE, SurrogateMethod
+from ..memory import require_memory
 from ..objective import Evaluation
 from . import explain, realizable
 from .function_loss import FunctionLoss
@@ -196,9 +197,13 @@ class NetI:
             If theta has another shape or is not finite.
         SingularMomentError
             If the Hessian is infinite at theta.
+        TooLargeError
+            If the Hessian would not fit in memory.
         """
         theta = self.layout.check(theta)
         order = as_integer("order", order, minimum=0, maximum=2)
+        if order == 2:
+            require_memory(self.num_params)
         states = self._states(theta, order)
         value = self._value(theta, states) + self._noise
         gradient = hessian = None

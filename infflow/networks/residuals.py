@@ -13,10 +13,10 @@ import numpy as np
 
 from .._validation import Array
 from ..errors import MethodError, TooLargeError
+from ..memory import available_memory
 from . import residual_kernels as kernels
 from .covariance import CovarianceWorkspace, sample_gradients
 from .net_backprop import Data, Workspace, activate, block_size, blocks, errors, forward
-from .net_hessian import available_memory
 
 if TYPE_CHECKING:
     from .net import Net

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +16,9 @@ from ..networks.net import Net
 from ..networks.neti import NetI
 from ..networks.teacher import Teacher
 from ..threads import limit_for
+from . import record
 from .equations import Equations, OrderState, Rates
+from .fixed_point import OnlineFixedPoint, find_fixed_point
 from .fourth_moments import ClosedFourthMoments, FourthMoments, SampledFourthMoments, closed_form_applies, jumps
 from .integration import SOLVERS, OnlineStop, Settings, integrate
 from .simulation import simulate
@@ -59,6 +61,8 @@ class OnlineResult:
     sampling_error : float
         Standard error of dQ/dt from the sampled fourth moments, largest entry over the kept points; 0 for closed forms.
         Where ``max_time`` is used up, over the last of them only.
+    settings : dict
+        Rates, label noise and ridge of the equations; what you add is saved with it, if JSON can hold it.
     """
 
     t: Array
@@ -75,6 +79,7 @@ class OnlineResult:
     wall_time: float
     fourth_moments: str
     sampling_error: float
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def state(self, index: int = -1) -> OrderState:
         """Q, R and v at one of the kept points, the last by default."""
@@ -82,6 +87,73 @@ class OnlineResult:
 
     def __len__(self) -> int:
         return len(self.t)
+
+    def save(self, path: Any) -> None:
+        """Write everything to one ``.npz`` file, atomically and without pickles.
+
+        Parameters
+        ----------
+        path : str or path-like
+            File name; ``.npz`` is added where there is no suffix. An existing file is replaced.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import infflow as inf
+        >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+        >>> dynamics = inf.OrderParameters(inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0])), 0.1)
+        >>> result = dynamics.solve([0.5, 0.5, 1.0], t_end=1.0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     result.save(os.path.join(folder, "run.npz"))
+        ...     again = type(result).load(os.path.join(folder, "run.npz"))
+        >>> bool((again.Q == result.Q).all())
+        True
+        """
+        record.save(self, path)
+
+    @classmethod
+    def load(cls, path: Any) -> OnlineResult:
+        """Read a file that :meth:`save` wrote; everything is read and checked at once.
+
+        Raises
+        ------
+        StorageError
+            If the file is missing, damaged, or something else; the message names it.
+        """
+        return cls(**record.load(path))
+
+    def to_xarray(self) -> Any:
+        """Everything as an ``xarray.Dataset``.
+
+        Returns
+        -------
+        xarray.Dataset
+            Variables ``Q`` (t, student, student_2), ``R`` (t, student, teacher), ``v`` (t, output, student), ``T`` (teacher, teacher_2)
+            and ``generalization_error`` (t); attributes: status, note, counts, version, and the settings as JSON.
+
+        Raises
+        ------
+        MissingPackageError
+            Without xarray.
+        """
+        return record.to_dataset(self)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw overlaps and generalization error against time, all axes linear, on which plateaus show.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Made if not given.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            ``result.plot().figure.savefig(name)`` writes a file.
+        """
+        from ..plotting import plot_order_parameters
+
+        return plot_order_parameters(self, ax=ax)
 
     def __repr__(self) -> str:
         if not len(self):
@@ -250,6 +322,80 @@ class OrderParameters:
         """E |student - teacher|^2 at a state or at theta, without label noise and without a factor 1/2."""
         return self.equations.error(self._initial(state))
 
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of the variables in the order of :meth:`jacobian`: upper triangle of Q, R, v, each row by row."""
+        where = self.equations.coordinates
+        pairs = [f"Q[{i},{k}]" for i, k in zip(*where.q, strict=True)]
+        pairs += [f"R[{i},{m}]" for i in range(where.K) for m in range(where.M)]
+        return (*pairs, *(f"v[{o},{i}]" for o in range(where.O) for i in range(where.K)))
+
+    def jacobian(self, state: Any) -> Array:
+        """Derivative of the time derivatives in the order parameters, exact but for sampled fourth moments.
+
+        Parameters
+        ----------
+        state : (Q, R, v) or (P,) array
+            Order parameters, or parameters of the student.
+
+        Returns
+        -------
+        (n, n) array
+            Rows and columns in the order of :attr:`variables`. Q is symmetric: Q[i,k] and Q[k,i] are one variable.
+
+        Raises
+        ------
+        ShapeError, InvalidValueError
+            If no weights have these order parameters.
+        SingularMomentError
+            If a kinked student has weights of length 0.
+
+        Examples
+        --------
+        >>> import infflow as inf
+        >>> net = inf.Net([(1, "identity", False), (1, "identity", False)], input_dim=2)
+        >>> dynamics = inf.OrderParameters(inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0])), 0.1, 0.0)
+        >>> dynamics.variables
+        ('Q[0,0]', 'R[0,0]', 'v[0,0]')
+        >>> dynamics.jacobian(([[1.0]], [[1.0]], [1.0]))[:2, :2].round(12).tolist()
+        [[-0.36, 0.32], [0.0, -0.2]]
+        """
+        return self.equations.jacobian(self._initial(state))
+
+    def fixed_point(self, state: Any) -> OnlineFixedPoint:
+        """The fixed point next to a state, by Newton's method: a plateau, or where learning ends.
+
+        Parameters
+        ----------
+        state : (Q, R, v) or (P,) array
+            Where to start, e.g. ``solve(...).state(k)`` on the plateau. Newton's method goes to saddles as well.
+
+        Returns
+        -------
+        OnlineFixedPoint
+            ``state``, ``converged``, and the ``eigenvalues`` of the Jacobian: the largest real part is the rate at which a plateau
+            is left. A layer with rate 0 stays as it is.
+
+        Raises
+        ------
+        ShapeError, InvalidValueError
+            If no weights have these order parameters.
+        SingularMomentError
+            If a kinked student has weights of length 0.
+
+        Examples
+        --------
+        >>> import infflow as inf
+        >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+        >>> dynamics = inf.OrderParameters(inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0])), 0.1)
+        >>> found = dynamics.fixed_point([0.9, 0.2, 1.1])
+        >>> found.converged, found.unstable, found.state.R.round(10).tolist()
+        (True, 0, [[1.0]])
+        """
+        z = self._initial(state)
+        with np.errstate(over="ignore", invalid="ignore"), limit_for(len(z)):
+            return find_fixed_point(self.equations, z)
+
     # -------------------------------------------------------------------------------------------------- integration
 
     def solve(
@@ -275,7 +421,8 @@ class OrderParameters:
         t_end : float
             Steps over input dimension at the end; may be left out with ``t_eval``.
         t_eval : increasing array of times >= 0, optional
-            Where to keep points; by default ``num_trajectory`` points, t = 0 and logarithmically spaced ones.
+            Where to keep points; by default ``num_trajectory`` of them: half at equal distances from 0 to ``t_end``, so that
+            plateaus and the ways between them show on a linear axis, and half logarithmically spaced from 1e-4 ``t_end`` on.
         solver : {"cvode_bdf", "radau", "bdf"}
             All with the exact Jacobian.
         rtol, atol : float
@@ -333,7 +480,18 @@ class OrderParameters:
             errors = np.array([equations.error(point) for point in z])
         states = equations.coordinates.unpack(z)
         return OnlineResult(
-            t, *states, self.T, errors, status, note, steps, *counts, wall_time, fourth, max(sampled, default=0.0)
+            t,
+            *states,
+            self.T,
+            errors,
+            status,
+            note,
+            steps,
+            *counts,
+            wall_time,
+            fourth,
+            max(sampled, default=0.0),
+            self._settings(),
         )
 
     def _sampling_errors(self, z: Array, max_time: float) -> list[float]:
@@ -344,6 +502,9 @@ class OrderParameters:
             if running_time() >= until:
                 break
         return found
+    def _settings(self) -> dict[str, Any]:
+        rates = {"learning_rate": self.learning_rate, "second_layer_rate": self.second_layer_rate}
+        return {**rates, "half_loss": self.half_loss, "noise": self._rates.noise, "ridge": self._rates.ridge}
 
     # ---------------------------------------------------------------------------------------- weights, and back
 
@@ -457,13 +618,23 @@ def _is_standard(given: Any) -> bool:
     return zero and (not isinstance(given, Gaussian) or np.array_equal(given.cov, np.eye(len(given.cov))))
 
 
+def _default_times(end: float, num: int) -> Array:
+    """``num`` times from 0 to ``end``: one half equidistant, the other logarithmic."""
+    even = np.linspace(0.0, end, (num + 3) // 2)
+    times = np.union1d(even, np.geomspace(1e-4 * end, end, num - len(even), endpoint=False))
+    while len(times) < num:  # some of the two halves are the same
+        widest = int(np.diff(times).argmax())
+        times = np.insert(times, widest + 1, 0.5 * (times[widest] + times[widest + 1]))
+    return times
+
+
 def _times(t_end: Any, t_eval: Any, num: int) -> Array:
     """The times at which points are kept; the last is the end."""
     if t_eval is None:
         if t_end is None:
             raise InvalidValueError("neither t_end nor t_eval is given; say how far to go, in steps over dimension.")
         end = as_number("t_end", t_end, minimum=0.0, strict=True)
-        return np.r_[0.0, np.geomspace(1e-4 * end, end, num - 1)[:-1], end]
+        return _default_times(end, num)
     times = as_real_array("t_eval", t_eval, ndim=1)
     if not len(times) or times[0] < 0 or (np.diff(times) <= 0).any():
         raise InvalidValueError("t_eval must be increasing times >= 0, at least one.")
