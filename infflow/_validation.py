@@ -289,6 +289,8 @@ def as_items(name: str, value: Any, what: str) -> list[Any]:
         return list(value)
     except (MemoryError, OverflowError) as error:
         raise InvalidValueError(f"{name} has too many items: {shown(value)}; {what} is needed.") from error
+    except Exception as error:  # of the object
+        _raise_unconvertible(name, value, error)
 
 
 def as_rng(rng: Any) -> np.random.Generator:

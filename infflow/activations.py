@@ -11,13 +11,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from . import activation_kernels as kernels
 from . import logistic_mixture
-from ._validation import Array, as_choice, as_integer, as_number, as_real_array, refuse_masked
+from ._validation import (
+    Array,
+    as_choice,
+    as_flag,
+    as_function,
+    as_integer,
+    as_items,
+    as_real_array,
+    refuse_masked,
+    shown,
+)
 from .errors import InvalidTypeError, InvalidValueError, ShapeError
 
 Kernel = Callable[[Array, Array], Any]
@@ -45,6 +55,9 @@ class Wave:
 
     weight: complex
     rate: complex
+
+
+_Part = TypeVar("_Part", Atom, Wave)
 
 
 class Activation:
@@ -92,17 +105,19 @@ class Activation:
         max_order: int = MAX_ORDER,
         recipe: tuple[Callable[..., Activation], tuple[Any, ...]] | None = None,
     ) -> None:
-        self.name = name
-        self.kinks = tuple(float(k) for k in kinks)
-        self.polynomial = tuple(float(c) for c in polynomial)
-        self._atoms = atoms
-        self.waves = tuple(waves)
-        self.has_closed_form = bool(self.polynomial or atoms)
-        self.parity = parity
-        self.homogeneous = homogeneous
-        self.max_order = max_order
-        self._kernel = kernel
-        self._source = source
+        self.name = _as_name(name)
+        self._kernel: Kernel = as_function("kernel", kernel, _KERNEL)
+        self.kinks = tuple(as_real_array("kinks", kinks, ndim=1).tolist())
+        self.polynomial = tuple(as_real_array("polynomial", polynomial, ndim=1).tolist())
+        self._atoms = atoms if callable(atoms) else _all_of(Atom, "atoms", atoms)
+        self.waves = _all_of(Wave, "waves", waves)
+        self.has_closed_form = bool(self.polynomial or self._atoms)
+        self.parity = as_integer("parity", parity, minimum=-1, maximum=1)
+        self.homogeneous = as_flag("homogeneous", homogeneous)
+        self.max_order = as_integer("max_order", max_order, minimum=0)
+        self._source = _as_source(source)
+        if recipe is not None and not (isinstance(recipe, tuple) and len(recipe) == 2):
+            raise InvalidTypeError(f"recipe is {shown(recipe)}; a pair (function, arguments) is needed.")
         self._recipe = recipe
 
     @cached_property
@@ -272,18 +287,15 @@ class Activation:
             central differences of the function before it.
         """
         name = _as_name(name)
-        if not isinstance(derivatives, (list, tuple)):
-            raise InvalidTypeError(
-                f"derivatives is {derivatives!r}; a list of functions [f', f'', ...] is needed (of length one for f' only)."
-            )
-        kernel = _CallableKernel(name, [f, *derivatives])
-        places = sorted(as_number("kinks", k) for k in kinks)
+        given = as_items("derivatives", derivatives, "a list of functions [f', f'', ...] (of length one for f' only)")
+        kernel = _CallableKernel(name, [f, *given])
+        places = sorted(as_real_array("kinks", kinks, ndim=1).tolist())
         kernel.check_derivatives(places)
         return cls(
             name,
             kernel,
             kinks=places,
-            max_order=min(len(derivatives), MAX_ORDER),
+            max_order=min(len(given), MAX_ORDER),
         )
 
 
@@ -293,8 +305,29 @@ def _from_sympy(name: str, expr: Any) -> Activation:
 
 def _as_name(name: Any) -> str:
     if not isinstance(name, str) or not name:
-        raise InvalidTypeError(f"name is {name!r}; a non-empty string is needed.")
+        raise InvalidTypeError(f"name is {shown(name)}; a non-empty string is needed.")
     return name
+
+
+def _as_source(source: Any) -> Any:
+    if source is None or isinstance(source, str) or hasattr(source, "free_symbols"):
+        return source
+    raise InvalidTypeError(f"source is {shown(source)}; a text that sympy reads, or an expression, is needed.")
+
+
+_KERNEL = (
+    "a function kernel(x, out) that writes the derivatives is needed. Networks take activations by name; "
+    "Activation.from_sympy and Activation.from_callable make others, e.g. with another slope"
+)
+
+
+def _all_of(kind: type[_Part], name: str, parts: Any) -> tuple[_Part, ...]:
+    """The parts of a closed form, each of the right kind."""
+    found = as_items(name, parts, f"a list of {kind.__name__}")
+    for part in found:
+        if not isinstance(part, kind):
+            raise InvalidTypeError(f"{name} contains {shown(part)}; a list of {kind.__name__} is needed.")
+    return tuple(found)
 
 
 # ------------------------------------------------------------------------------------------------ a user's functions
@@ -312,7 +345,7 @@ class _CallableKernel:
         ]
         for label, function in zip(self.labels, functions, strict=True):
             if not callable(function):
-                raise InvalidTypeError(f"The function for {label} is {function!r}; a callable is needed.")
+                raise InvalidTypeError(f"The function for {label} is {shown(function)}; a callable is needed.")
         self.name = name
         self.functions = [_vectorised(f) for f in functions]
 
@@ -470,7 +503,7 @@ def resolve(activation: str | Activation) -> Activation:
         return activation
     if not isinstance(activation, str):
         raise InvalidTypeError(
-            f"activation is {activation!r}; a name ({', '.join(REGISTRY)}) or an infflow.Activation is needed"
+            f"activation is {shown(activation)}; a name ({', '.join(REGISTRY)}) or an infflow.Activation is needed"
             " (Activation.from_callable makes one of a function)."
         )
     name = as_choice("activation", activation, [*REGISTRY, *ALIASES])

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from . import threads
-from ._validation import Array, as_integer, as_number
+from ._validation import Array, as_flag, as_function, as_integer, as_items, as_number, unknown_keyword
 from .errors import InfflowError, InvalidTypeError, InvalidValueError
 from .landscape.distance import Function, function_distance, function_of
 from .networks.net import Net
 from .networks.neti import NetI
+from .objective import as_objective
 from .result import Result
 from .stopping import StopReason
 from .training import _check_arguments, _check_polish, check_theta, train
@@ -99,6 +100,7 @@ def train_many(net: Any, thetas: Any, *, n_jobs: int = 1, progress: bool = True,
     n_jobs = as_integer("n_jobs", n_jobs)
     if n_jobs == 0:
         raise InvalidValueError("n_jobs is 0; a number of processes is needed, or -1 for all cores.")
+    progress = as_flag("progress", progress)
     _check_names(arguments)
     _check_values(net, starts, arguments)
     outcomes: dict[int, Result | FailedRun] = {}
@@ -129,12 +131,10 @@ def _all_failed(outcomes: Iterable[Result | FailedRun]) -> bool:
 
 
 def _check_starts(thetas: Any) -> list[Any]:
-    if isinstance(thetas, (str, bytes)) or not isinstance(thetas, Iterable):
-        raise InvalidTypeError(f"thetas is {thetas!r}; a list of start vectors (P,) or an array (n, P) is needed.")
-    starts = list(thetas)
+    starts = as_items("thetas", thetas, "a list of start vectors (P,) or an array (n, P)")
     if not starts:
         raise InvalidValueError("thetas is empty; at least one start is needed.")
-    if all(np.ndim(theta) == 0 for theta in starts):
+    if all(isinstance(theta, (int, float, np.generic)) for theta in starts):
         raise InvalidTypeError("thetas is one vector of numbers; a list of vectors or an array (n, P) is needed.")
     return starts
 
@@ -144,11 +144,7 @@ def _check_names(arguments: dict[str, Any]) -> None:
     known = [name for name in inspect.signature(train).parameters if name not in ("net", "theta0", "progress")]
     for name in arguments:
         if name not in known:
-            import difflib
-
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise InvalidTypeError(f"{name!r} is not an argument of train.{hint}")
+            raise unknown_keyword("train", name, known)
 
 
 def _check_values(net: Any, starts: list[Any], arguments: dict[str, Any]) -> None:
@@ -157,16 +153,17 @@ def _check_values(net: Any, starts: list[Any], arguments: dict[str, Any]) -> Non
         raise InvalidValueError(
             f"checkpoint is {arguments['checkpoint']!r}, but there are {len(starts)} starts and a file holds one run. Leave it None, or call train."
         )
+    as_objective(net)
     for theta in starts:
         try:
             check_theta(net, theta)
-        except InfflowError:
-            if not hasattr(net, "evaluate") or not hasattr(net, "num_params"):
-                raise
+        except InfflowError as error:
+            unusable = error
             continue
         defaults = {name: each.default for name, each in inspect.signature(train).parameters.items()}
         _check_settings(net, theta, {**defaults, **arguments})
         return
+    raise unusable
 
 
 def _check_settings(net: Any, theta: Any, given: dict[str, Any]) -> None:
@@ -179,8 +176,8 @@ def _check_settings(net: Any, theta: Any, given: dict[str, Any]) -> None:
     as_number("min_loss", given["min_loss"], minimum=-math.inf, infinite=True)
     as_number("min_gradient_norm", given["min_gradient_norm"], minimum=0.0)
     as_integer("patience", given["patience"], minimum=1)
-    if given["callback"] is not None and not callable(given["callback"]):
-        raise InvalidTypeError(f"callback is {given['callback']!r}; a function of one argument (Progress) is needed.")
+    if given["callback"] is not None:
+        as_function("callback", given["callback"], "a function of one argument (Progress)")
 
 
 _Outcome = tuple[int, "Result | FailedRun", "InfflowError | None"]  # number of the start, what came of it
@@ -321,6 +318,8 @@ def unique_solutions(
         )
     for name, value in (("rtol", rtol), ("loss_rtol", loss_rtol), ("loss_atol", loss_atol)):
         as_number(name, value, minimum=0.0)
+    results = as_items("results", results, "a list of Result, as train_many returns it,")
+    converged_only = as_flag("converged_only", converged_only)
     chosen = [k for k, run in enumerate(results) if isinstance(run, Result) and (run.converged or not converged_only)]
     chosen.sort(key=lambda k: results[k].loss)
     groups: list[tuple[Function, list[int]]] = []

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import Array, as_real_array
+from ._validation import Array, as_real_array, shown
 from ._version import __version__
 from .errors import InvalidTypeError, MissingPackageError, ShapeError, StorageError
 from .flow import Trajectory
@@ -293,7 +293,7 @@ def to_dataset(result: Result, net: Any = None) -> Any:
 def _parameter_names(net: Any, num_params: int) -> list[str]:
     layout = getattr(net, "layout", None)
     if layout is None or layout.num_params != num_params:
-        raise ShapeError(f"net is {net!r}; a Net or NetI with {num_params} parameters is needed.")
+        raise ShapeError(f"net is {shown(net)}; a Net or NetI with {num_params} parameters is needed.")
     names: list[str] = []
     for number, block in enumerate(layout.blocks, start=1):
         names += [f"W{number}[{i},{j}]" for i in range(block.width) for j in range(block.fan_in)]

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, Regre
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, check_random_state, validate_data
 
-from ._validation import as_integer, as_number
+from ._validation import as_integer, as_number, shown
 from .errors import InvalidTypeError, InvalidValueError
 from .networks.net import Net
 from .networks.parameters import random_params
@@ -107,7 +107,9 @@ class _GradientFlowEstimator(BaseEstimator):
         if isinstance(sizes, (int, np.integer)):
             sizes = [sizes]
         if not isinstance(sizes, (list, tuple, np.ndarray)):
-            raise InvalidTypeError(f"hidden_layer_sizes is {sizes!r}; a tuple of integers is needed, e.g. (10, 5).")
+            raise InvalidTypeError(
+                f"hidden_layer_sizes is {shown(sizes)}; a tuple of integers is needed, e.g. (10, 5)."
+            )
         given = self.activation
         activations = list(given) if isinstance(given, (list, tuple)) else [given] * len(sizes)
         if len(activations) != len(sizes):

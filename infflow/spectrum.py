@@ -12,7 +12,7 @@ import numpy as np
 from ._validation import Array, as_integer, as_number, as_real_array, as_rng
 from .errors import DivergedError, InvalidTypeError, InvalidValueError, SolverFailedError
 from .networks.functions import hessian, hvp
-from .objective import Objective
+from .objective import Objective, as_objective
 from .threads import limit_for
 
 #: up to this many parameters the dense Hessian and all its eigenvalues cost less than Lanczos
@@ -74,8 +74,8 @@ def hessian_operator(net: Objective, theta: Any) -> Any:
     """
     from scipy.sparse.linalg import LinearOperator
 
-    if not (hasattr(net, "hvp") and hasattr(net, "num_params")):
-        raise InvalidTypeError(f"net is a {type(net).__name__}; a Net with data or a NetI is needed.")
+    if not hasattr(as_objective(net), "hvp"):
+        raise InvalidTypeError(f"net is a {type(net).__name__}, which has no hvp; a Net with data or a NetI is needed.")
     point = np.array(as_real_array("theta", theta))
     P = int(net.num_params)
     hvp(net, point, np.zeros(P))

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._validation import Array, as_choice, as_integer, as_number, as_real_array
+from ._validation import Array, as_choice, as_flag, as_function, as_integer, as_items, as_number, as_real_array, shown
 from .errors import InvalidTypeError, InvalidValueError, OutsideDomainError, ShapeError
 from .fixedpoints import OPTIMIZERS, FixedPointProblem, Optimizer, SearchOutcome, choose_optimizer
 from .flow import SOLVERS, FlowOutcome, FlowSettings, SearchFile, automatic_solver, integrate, resolve_observable
-from .objective import Objective
+from .objective import Objective, as_objective
 from .result import Result, plain
 from .stopping import Progress, Statistics, StopReason, StopRules
 from .storage import as_path
@@ -164,11 +164,11 @@ def train(
         "min_gradient_norm": as_number("min_gradient_norm", min_gradient_norm, minimum=0.0),
         "patience": as_integer("patience", patience, minimum=1),
     }
-    if callback is not None and not callable(callback):
-        raise InvalidTypeError(f"callback is {callback!r}; a function of one argument (Progress) is needed.")
+    if callback is not None:
+        as_function("callback", callback, "a function of one argument (Progress)")
     if job.flow.method.family == "CVODE":
         import sksundae.cvode  # noqa: F401  brings a BLAS of its own, which the limit on threads must see
-    watch = _Watch(bool(progress), callback)
+    watch = _Watch(as_flag("progress", progress), callback)
 
     def rules(stage: str) -> StopRules:
         max_time, max_steps = stages[stage]
@@ -239,7 +239,7 @@ def _check_optimizer(net: Objective, name: Any, options: Any) -> tuple[Optimizer
     """The method for fixed points, None for "auto", and its checked options."""
     if _is_auto(name):
         if options is not None and (not isinstance(options, Mapping) or options):
-            raise InvalidValueError(f"optimizer_options is {options!r}; name the optimizer that they are for.")
+            raise InvalidValueError(f"optimizer_options is {shown(options)}; name the optimizer that they are for.")
         return None, {}
     optimizer = OPTIMIZERS[as_choice("optimizer", name, ["auto", *OPTIMIZERS])]
     optimizer.check_objective(net)
@@ -265,10 +265,7 @@ def _check_polish(net: Any, polish: Any, max_steps_newton: Any) -> Objective | N
 
 def check_theta(net: Any, theta: Any) -> Array:
     """A finite parameter vector of the right length, by ``net.check`` where there is one."""
-    if not hasattr(net, "evaluate") or not hasattr(net, "num_params"):
-        raise InvalidTypeError(
-            f"net is {net!r}; a Net with data, a NetI, or an object with num_params and evaluate(theta, order) is needed."
-        )
+    as_objective(net)
     check = getattr(net, "check", None)
     if check is not None:
         return np.array(check(theta))
@@ -334,13 +331,15 @@ def _check_observables(net: Any, observables: Any) -> dict[str, Any]:
     if isinstance(observables, Mapping):
         for name, function in observables.items():
             if not isinstance(name, str) or not callable(function):
-                raise InvalidTypeError(f"observables[{name!r}] is {function!r}; a function of theta is needed.")
+                raise InvalidTypeError(
+                    f"observables[{shown(name)}] is {shown(function)}; a function of theta is needed."
+                )
         return dict(observables)
-    if not isinstance(observables, Iterable):
-        raise InvalidTypeError(
-            f"observables is {observables!r}; a dictionary {{name: function}} or a list of names is needed."
-        )
-    return {str(name): resolve_observable(net, str(name)) for name in observables}
+    names = as_items("observables", observables, "a dictionary {name: function} or a list of names")
+    for name in names:
+        if not isinstance(name, str):
+            raise InvalidTypeError(f"observables contains {shown(name)}; names are needed.")
+    return {name: resolve_observable(net, name) for name in names}
 
 
 def _run_flow(job: _Job, rules: StopRules, skip: bool, optimizer_follows: bool) -> FlowOutcome:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array
+from .._validation import Array, shown
 from ..errors import InfflowError, InvalidValueError, StorageError
 from ..fixedpoints import OPTIMIZERS
 from ..flow import SOLVERS
@@ -209,7 +209,7 @@ def _layers(own: Any, student: StudentSettings) -> list[tuple[int, Any, bool]]:
 
 def _read_section(kind: type, name: str, table: Any, problems: Problems) -> Any:
     if not isinstance(table, dict):
-        problems.add((name,), f"{name} is {table!r}; a table [{name}] is needed.")
+        problems.add((name,), f"{name} is {shown(table)}; a table [{name}] is needed.")
         return None
     known: dict[str, Field[Any]] = {item.name: item for item in fields(kind)}
     for key in table.keys() - known.keys():
@@ -329,7 +329,7 @@ def with_changes(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[s
         for name in outer:
             inner = inner.setdefault(name, {})
             if not isinstance(inner, dict):
-                raise InvalidValueError(f"{key} cannot be set: {name} is {inner!r}, not a table.")
+                raise InvalidValueError(f"{key} cannot be set: {name} is {shown(inner)}, not a table.")
         inner[last] = value
     return changed
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array
+from .._validation import Array, shown
 from .._version import __version__
 from ..activations import Activation
 from ..errors import InvalidTypeError, InvalidValueError, MethodError, StorageError
@@ -125,7 +125,7 @@ def names(surrogates_dir: Any = None) -> tuple[str, ...]:
 def locate(name: str, surrogates_dir: Any = None) -> Path | None:
     """The archive of a name, or None."""
     if not isinstance(name, str):
-        raise InvalidTypeError(f"name is {name!r}; the name of an activation is needed.")
+        raise InvalidTypeError(f"name is {shown(name)}; the name of an activation is needed.")
     if not _NAME.fullmatch(name):
         return None
     paths = (folder / f"{name}.npz" for folder in folders(surrogates_dir))

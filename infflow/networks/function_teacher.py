@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array, as_number, as_real_array, as_rng
+from .._validation import Array, as_items, as_number, as_real_array, as_rng, shown
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from ..integrals.expectation import Integrand
 
@@ -86,17 +86,17 @@ class FunctionTeacher:
 
 def _lines(kinks: Sequence[Any], k: int) -> tuple[Array, Array]:
     """Normals (lines, k) and offsets (lines,)."""
-    normals, offsets = np.empty((len(kinks), k)), np.empty(len(kinks))
-    for row, line in enumerate(kinks):
+    lines = as_items("kinks", kinks, "a list of lines (normal, offset), or of numbers for one projection,")
+    normals, offsets = np.empty((len(lines), k)), np.empty(len(lines))
+    for row, line in enumerate(lines):
         if k == 1 and isinstance(line, Real):
             normals[row], offsets[row] = 1.0, as_number("kinks", line)
             continue
-        try:
-            normal, offset = line
-        except (TypeError, ValueError) as error:
+        if not isinstance(line, (list, tuple)) or len(line) != 2:
             raise InvalidTypeError(
-                f"kinks contains {line!r}; pairs (normal, offset) of lines normal @ z = offset are needed."
-            ) from error
+                f"kinks contains {shown(line)}; pairs (normal, offset) of lines normal @ z = offset are needed."
+            )
+        normal, offset = line
         normal = np.atleast_1d(as_real_array("the normal of a kink", normal))
         if normal.shape != (k,) or not normal.any():
             raise ShapeError(f"kinks contains the normal {normal.tolist()}; {k} numbers, not all 0, are needed.")

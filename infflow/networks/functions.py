@@ -8,7 +8,7 @@ import numpy as np
 
 from .._validation import Array, as_real_array, as_vector
 from ..errors import InvalidTypeError, InvalidValueError, MethodError, ShapeError
-from ..objective import Objective
+from ..objective import Objective, as_objective
 from ..threads import limit_for
 from .net import Net, finite
 
@@ -89,9 +89,7 @@ def hessian_spectrum(net: Objective, theta: Any) -> Spectrum:
 
 
 def _num_params(net: Objective) -> int:
-    if not (hasattr(net, "evaluate") and hasattr(net, "num_params")):
-        raise InvalidTypeError(f"a Net or a NetI is needed; {type(net).__name__} was given.")
-    return net.num_params
+    return as_objective(net).num_params
 
 
 def _quiet() -> np.errstate:

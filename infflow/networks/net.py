@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array, as_choice, as_integer, as_real_array
+from .._validation import Array, as_array, as_choice, as_integer, as_number, as_real_array, shown
 from ..errors import DivergedError, InvalidTypeError, InvalidValueError, ShapeError
 from ..objective import Evaluation
 from . import net_backprop, net_hessian, net_hvp
@@ -183,6 +183,7 @@ class Net:
         subset are unbiased estimates of those of all samples. (Divided by their sum in each subset they would not be.)
         """
         data = self.data
+        indices = _check_indices(indices, len(data.X))
         X = data.X[indices]
         weights = None if data.weights is None else data.weights[indices] * (len(data.X) / len(X))
         return self._with(Data(X, data.target[indices], weights, self._loss))
@@ -333,7 +334,7 @@ class Net:
         """Rounding error to expect of a loss ``value`` at ``theta``; None where it is not known."""
         from . import residuals
 
-        return residuals.loss_rounding(self, self.layout.check(theta), value)
+        return residuals.loss_rounding(self, self.layout.check(theta), as_number("value", value, infinite=True))
 
 
 def finite(what: str, array: Array) -> Array:
@@ -353,6 +354,18 @@ def check_inputs(name: str, value: Any) -> Array:
     if X.size == 0:
         raise ShapeError(f"{name} is empty (shape {X.shape}); at least one sample with one entry is needed.")
     return X
+
+
+def _check_indices(indices: Any, num_samples: int) -> NDArray[Any]:
+    """Indices of samples that NumPy takes: integers in range, or a mask ``(N,)``."""
+    found = as_array("indices", indices)
+    if found.ndim != 1 or found.dtype.kind not in "iub" or not found.size:
+        raise InvalidTypeError(f"indices is {shown(indices)}; an array (n,) of integers, or a mask (N,), is needed.")
+    if found.dtype.kind == "b" and (len(found) != num_samples or not found.any()):
+        raise ShapeError(f"indices is a mask of shape {found.shape}; ({num_samples},) is needed, with a sample in it.")
+    if found.dtype.kind != "b" and not -num_samples <= int(found.min()) <= int(found.max()) < num_samples:
+        raise InvalidValueError(f"indices goes from {found.min()} to {found.max()}; there are {num_samples} samples.")
+    return found
 
 
 def check_weights(value: Any, num_samples: int) -> Array:

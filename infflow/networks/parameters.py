@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from .._validation import Array, as_choice, as_integer, as_real_array, as_rng
+from .._validation import Array, as_choice, as_integer, as_real_array, as_rng, shown
 from ..activations import Activation, resolve
 from ..errors import InvalidTypeError, ShapeError
 from .net_kernels import all_finite
@@ -54,14 +54,14 @@ def parse_layers(layers: Any) -> tuple[Layer, ...]:
     """Check ``[(width, activation | list of activations, bias), ...]``, first hidden layer to output layer."""
     if isinstance(layers, (str, bytes)) or not isinstance(layers, Sequence) or len(layers) == 0:
         raise InvalidTypeError(
-            f"layers is {layers!r}; a list of (width, activation, bias) is needed, the output layer last."
+            f"layers is {shown(layers)}; a list of (width, activation, bias) is needed, the output layer last."
         )
     return tuple(_parse_layer(f"layers[{index}]", layer) for index, layer in enumerate(layers))
 
 
 def _parse_layer(name: str, layer: Any) -> Layer:
     if isinstance(layer, (str, bytes)) or not isinstance(layer, Sequence) or len(layer) != 3:
-        raise InvalidTypeError(f"{name} is {layer!r}; a triple (width, activation, bias) is needed.")
+        raise InvalidTypeError(f"{name} is {shown(layer)}; a triple (width, activation, bias) is needed.")
     width = as_integer(f"width of {name}", layer[0], minimum=1, maximum=WIDEST)
     if not isinstance(layer[2], (bool, np.bool_)):
         raise InvalidTypeError(f"bias of {name} is {layer[2]!r}; True or False is needed.")

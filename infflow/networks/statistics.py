@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array, as_integer, as_number, as_rng
+from .._validation import Array, as_integer, as_number, as_rng, user_level
 from ..errors import AccuracyWarning, InvalidTypeError, InvalidValueError
 from . import covariance
 from .functions import hessian_spectrum
@@ -148,7 +148,7 @@ def finite_data_prediction(
         warnings.warn(
             f"theta is {step:.2g} away from the minimum of the quadratic model; the prediction holds at a solution. Run inf.train first.",
             AccuracyWarning,
-            stacklevel=2,
+            stacklevel=user_level(),
         )
     estimates = _covariances(net, theta, share, generator)
     diagonals = np.array([np.einsum("pk,pk->k", vectors, C @ vectors) for C in estimates])
@@ -168,7 +168,7 @@ def _warn_of_small_eigenvalues(values: Array, scale: float, rtol: float) -> None
             f"be told from zero with rtol = {rtol:g}; those above it enter the distance by their inverse squares. "
             "Look at inf.classify(net, theta) and choose an rtol in a gap of the spectrum.",
             AccuracyWarning,
-            stacklevel=3,
+            stacklevel=user_level(),
         )
 
 

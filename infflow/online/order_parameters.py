@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array, as_choice, as_integer, as_number, as_real_array, as_rng
+from .._validation import Array, as_choice, as_integer, as_number, as_real_array, as_rng, shown
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError, SingularMomentError
 from ..networks.inputs import Gaussian
 from ..networks.net import Net
@@ -155,7 +155,7 @@ class OrderParameters:
     ) -> None:
         self._teacher = _check_network(neti)
         if not isinstance(half_loss, (bool, np.bool_)):
-            raise InvalidTypeError(f"half_loss is {half_loss!r}; True or False is needed.")
+            raise InvalidTypeError(f"half_loss is {shown(half_loss)}; True or False is needed.")
         first = as_number("learning_rate", learning_rate, minimum=0.0)
         second = first if second_layer_rate is None else as_number("second_layer_rate", second_layer_rate, minimum=0.0)
         if first == second == 0.0:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import as_integer, as_real_array
+from .._validation import as_integer, as_real_array, shown
 from ..activations import resolve
 from ..errors import InvalidValueError
 from ..integrals.moments import gaussian_moment
@@ -71,7 +71,7 @@ def plot_integral(
 def _bounds(r: Any) -> tuple[float, float]:
     limits = as_real_array("r", r)
     if limits.shape != (2,) or not 0.0 < limits[0] < limits[1]:
-        raise InvalidValueError(f"r is {r!r}; two increasing positive numbers are needed.")
+        raise InvalidValueError(f"r is {shown(r)}; two increasing positive numbers are needed.")
     return float(limits[0]), float(limits[1])
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array, as_integer, as_real_array
+from .._validation import Array, as_integer, as_real_array, shown
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from ..landscape.distance import cosine_similarity
 from ..networks.functions import hessian
@@ -113,7 +113,7 @@ def plot_overlaps(net: Any, result: Any, *, which: str = "QR", ax: Any = None) -
     Axes
     """
     if which not in ("QR", "Q", "R"):
-        raise InvalidValueError(f"which is {which!r}; 'QR', 'Q' or 'R' is needed.")
+        raise InvalidValueError(f"which is {shown(which)}; 'QR', 'Q' or 'R' is needed.")
     track = _trajectory(result)
     later = np.flatnonzero(track.t > 0)
     if len(later) < 2:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array, as_integer
+from .._validation import Array, as_integer, shown
 from ..errors import InvalidTypeError, InvalidValueError
 from ..networks.neti import NetI
 from .ball import Ball, flint, lower, magnitude, total, upper, working_precision
@@ -161,7 +161,7 @@ def certify(net: NetI, theta: Any, frozen: Any = None, gauge: str | None = "auto
     theta = np.array(net.check(theta))
     free = free_parameters(frozen, net.num_params)
     if gauge not in ("auto", None):
-        raise InvalidValueError(f"gauge is {gauge!r}; 'auto' or None is needed.")
+        raise InvalidValueError(f"gauge is {shown(gauge)}; 'auto' or None is needed.")
     precision = as_integer("precision", precision, minimum=64)
     with working_precision(precision):
         network = BallNetwork(net)

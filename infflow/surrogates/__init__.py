@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._validation import as_rng
+from .._validation import as_rng, shown
 from ..activations import Activation, resolve
 from ..errors import InvalidTypeError, InvalidValueError
 from ..integrals import closed, surrogate_files
@@ -87,12 +87,12 @@ def save(form: SurrogateForm, info: dict[str, Any], folder: Any, activation: Act
     from . import errors
 
     if not isinstance(form, SurrogateForm):
-        raise InvalidTypeError(f"form is {form!r}; a SurrogateForm, as train_surrogate returns it, is needed.")
+        raise InvalidTypeError(f"form is {shown(form)}; a SurrogateForm, as train_surrogate returns it, is needed.")
     if not isinstance(info, dict):
-        raise InvalidTypeError(f"info is {info!r}; a dictionary is needed.")
+        raise InvalidTypeError(f"info is {shown(info)}; a dictionary is needed.")
     target = resolve(form.activation) if activation is None else activation
     if not isinstance(target, Activation) or target.name != form.activation:
-        raise InvalidValueError(f"activation is {activation!r}, but the surrogate is for {form.activation!r}.")
+        raise InvalidValueError(f"activation is {shown(activation)}, but the surrogate is for {form.activation!r}.")
     domain = errors.domain(form)
     other = int(not closed.is_defined(target))
     points, networks, seed = errors.HELD_OUT[other], errors.NETWORKS[other], errors.HELD_OUT_SEED

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import as_integer
+from .._validation import as_integer, shown
 from ..errors import InvalidTypeError, InvalidValueError
 
 RESERVED = ("status", "error")  # columns of every table
@@ -86,7 +86,7 @@ def qualified_name(function: Any) -> str:
         found = getattr(found, part, None)
     if not callable(function) or not module or not name or found is not function:
         raise InvalidTypeError(
-            f"function is {function!r}; a function defined at the top of a module is needed, so that other processes "
+            f"function is {shown(function)}; a function defined at the top of a module is needed, so that other processes "
             "find it and its results can be told from those of others by its name. Write lambdas, nested "
             "functions and partial functions out as one."
         )
@@ -100,7 +100,9 @@ def _points(grid: Any) -> Iterable[tuple[str, Mapping[str, Any]]]:
     if isinstance(grid, Mapping):
         for name, values in grid.items():
             if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
-                raise InvalidTypeError(f"grid[{name!r}] is {values!r}; a list of values is needed, e.g. [{values!r}].")
+                raise InvalidTypeError(
+                    f"grid[{name!r}] is {shown(values)}; a list of values is needed, e.g. [{values!r}]."
+                )
         axes = {name: list(values) for name, values in grid.items()}
         empty = [name for name, values in axes.items() if not values]
         if not axes or empty:
@@ -109,25 +111,25 @@ def _points(grid: Any) -> Iterable[tuple[str, Mapping[str, Any]]]:
             yield "grid", dict(zip(axes, values, strict=True))
         return
     if isinstance(grid, (str, bytes)) or not isinstance(grid, Iterable):
-        raise InvalidTypeError(f"grid is {grid!r}; a dictionary of lists or a list of dictionaries is needed.")
+        raise InvalidTypeError(f"grid is {shown(grid)}; a dictionary of lists or a list of dictionaries is needed.")
     points = list(grid)
     if not points:
         raise InvalidValueError("the grid has no points: it is empty.")
     for k, point in enumerate(points):
         if not isinstance(point, Mapping):
-            raise InvalidTypeError(f"grid[{k}] is {point!r}; a dictionary of settings is needed.")
+            raise InvalidTypeError(f"grid[{k}] is {shown(point)}; a dictionary of settings is needed.")
         yield f"grid[{k}]", point
 
 
 def _plain_settings(where: str, point: Any) -> dict[str, Any]:
     if not isinstance(point, Mapping):
-        raise InvalidTypeError(f"{where} is {point!r}; a dictionary of settings is needed.")
+        raise InvalidTypeError(f"{where} is {shown(point)}; a dictionary of settings is needed.")
     plain = {}
     for name, value in point.items():
         if not isinstance(name, str):
-            raise InvalidTypeError(f"{where} has the name {name!r}; names of settings are strings.")
+            raise InvalidTypeError(f"{where} has the name {shown(name)}; names of settings are strings.")
         if name in RESERVED:
-            raise InvalidValueError(f"{where} has the name {name!r}, which is a column of every table. Rename it.")
+            raise InvalidValueError(f"{where} has the name {shown(name)}, which is a column of every table. Rename it.")
         plain[name] = plain_value(f"the setting {name!r}", value)
     return plain
 
@@ -149,7 +151,7 @@ def plain_value(where: str, value: Any) -> Any:
     if isinstance(value, float):
         if math.isnan(value):
             raise InvalidValueError(
-                f"{where} is {value!r}, which equals nothing, so that its run is never found again."
+                f"{where} is {shown(value)}, which equals nothing, so that its run is never found again."
             )
         return float(value)
     if isinstance(value, np.ndarray):
@@ -160,7 +162,7 @@ def plain_value(where: str, value: Any) -> Any:
     if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
         return {name: plain_value(where, item) for name, item in value.items()}
     raise InvalidTypeError(
-        f"{where} is {value!r} of type {type(value).__name__}, which cannot be stored. Numbers, strings, booleans, "
+        f"{where} is {shown(value)} of type {type(value).__name__}, which cannot be stored. Numbers, strings, booleans, "
         "None, and lists and dictionaries of these are needed; give a name or a number from which the function makes the object."
     )
 

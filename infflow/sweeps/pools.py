@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from .._validation import as_choice, as_integer
+from .._validation import as_choice, as_integer, shown
 from ..errors import ClusterError, InvalidTypeError, InvalidValueError, MissingPackageError, StorageError
 from .grid import Run
 from .outcome import Outcome, execute, execute_elsewhere
@@ -194,7 +194,7 @@ class RayPool(Pool):
 def make_pool(function: Callable[..., Any], backend: Any, n_jobs: Any, scheduler: Any) -> Pool:
     """The pool for the arguments of :func:`infflow.sweep`."""
     if scheduler is not None and not isinstance(scheduler, str):
-        raise InvalidTypeError(f"scheduler is {scheduler!r}; an address such as 'tcp://127.0.0.1:8786' is needed.")
+        raise InvalidTypeError(f"scheduler is {shown(scheduler)}; an address such as 'tcp://127.0.0.1:8786' is needed.")
     if as_integer("n_jobs", n_jobs) == 0:
         raise InvalidValueError("n_jobs is 0; a number of processes is needed, or -1 for all cores.")
     if backend == "loky" and scheduler is not None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
+from .._validation import shown
 from ..errors import ClusterError, InvalidTypeError, StorageError
 from .grid import Run, make_runs
 from .outcome import Outcome
@@ -100,7 +101,7 @@ def sweep(
     >>> table.to_pandas().groupby("width").loss.min()  # doctest: +SKIP
     """
     if callback is not None and not callable(callback):
-        raise InvalidTypeError(f"callback is {callback!r}; a function of one argument (a row) is needed.")
+        raise InvalidTypeError(f"callback is {shown(callback)}; a function of one argument (a row) is needed.")
     runs = make_runs(function, grid, fixed, slot, slots)
     keys = [run.key for run in runs]
     database = Store(store, slot=slot, slots=slots)

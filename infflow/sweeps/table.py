@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array
+from .._validation import Array, shown
 from ..errors import InvalidTypeError, InvalidValueError, MissingPackageError, StorageError
 from ..result import Result
 from ..storage import as_path
@@ -185,7 +185,7 @@ class Sweep:
         except ImportError as error:
             raise MissingPackageError("to_xarray needs xarray: install infflow[sweep].") from error
         if isinstance(arrays, str) or not all(isinstance(name, str) for name in arrays):
-            raise InvalidTypeError(f"arrays is {arrays!r}; a list of names is needed.")
+            raise InvalidTypeError(f"arrays is {shown(arrays)}; a list of names is needed.")
         settings, order = self._axes()
         names = list(dict.fromkeys(name for row in self._stored for name in row["columns"]))
         taken = [self.arrays(k) if arrays and row["status"] == "done" else {} for k, row in enumerate(self._stored)]
