@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import threads
-from ._validation import Array, as_flag, as_function, as_integer, as_items, as_number, unknown_keyword
+from ._validation import Array, as_flag, as_function, as_integer, as_items, as_number, shown, unknown_keyword
 from .errors import InfflowError, InvalidTypeError, InvalidValueError
 from .landscape.distance import Function, function_distance, function_of
 from .networks.net import Net
@@ -97,7 +97,7 @@ def train_many(net: Any, thetas: Any, *, n_jobs: int = 1, progress: bool = True,
         Before any run, if an argument of ``train`` cannot be used; and if several starts all fail with the same error.
     """
     starts = _check_starts(thetas)
-    n_jobs = as_integer("n_jobs", n_jobs)
+    n_jobs = as_integer("n_jobs", n_jobs, minimum=-(2**31))
     if n_jobs == 0:
         raise InvalidValueError("n_jobs is 0; a number of processes is needed, or -1 for all cores.")
     progress = as_flag("progress", progress)
@@ -319,6 +319,9 @@ def unique_solutions(
     for name, value in (("rtol", rtol), ("loss_rtol", loss_rtol), ("loss_atol", loss_atol)):
         as_number(name, value, minimum=0.0)
     results = as_items("results", results, "a list of Result, as train_many returns it,")
+    for run in results:
+        if not isinstance(run, (Result, FailedRun)):
+            raise InvalidTypeError(f"results contains {shown(run)}; results of train are needed.")
     converged_only = as_flag("converged_only", converged_only)
     chosen = [k for k, run in enumerate(results) if isinstance(run, Result) and (run.converged or not converged_only)]
     chosen.sort(key=lambda k: results[k].loss)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array, as_integer, as_real_array, as_rng
+from .._validation import Array, as_integer, as_real_array, as_rng, counted
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError, TooLargeError
 from .net_hessian import available_memory
 
@@ -62,7 +62,7 @@ class Gaussian:
 
     def sample(self, N: int, rng: Any) -> Array:
         """Draw ``(N, D)`` independent inputs."""
-        N = _sample_size(N, self.input_dim)
+        N = sample_size(N, self.input_dim)
         return self.mean + as_rng(rng).standard_normal((N, self.input_dim)) @ self._root.T
 
     def __repr__(self) -> str:
@@ -112,7 +112,7 @@ class GaussianMixture:
 
     def sample(self, N: int, rng: Any) -> Array:
         """Draw ``(N, D)`` independent inputs."""
-        N, rng = _sample_size(N, self.input_dim), as_rng(rng)
+        N, rng = sample_size(N, self.input_dim), as_rng(rng)
         which = rng.choice(len(self.weights), size=N, p=self.weights)
         z = rng.standard_normal((N, self.input_dim))
         for k, (mean, root) in enumerate(zip(self.means, self._roots, strict=True)):
@@ -139,7 +139,7 @@ class StandardNormal:
 
     def sample(self, N: int, rng: Any) -> Array:
         """Draw ``(N, D)`` independent inputs."""
-        return as_rng(rng).standard_normal((_sample_size(N, self.input_dim), self.input_dim))
+        return as_rng(rng).standard_normal((sample_size(N, self.input_dim), self.input_dim))
 
     def __repr__(self) -> str:
         return f"StandardNormal(input_dim={self.input_dim})"
@@ -163,14 +163,14 @@ def as_input(value: Any, input_dim: int) -> InputDistribution:
     return value
 
 
-def _sample_size(N: Any, dim: int) -> int:
-    """A number of samples that fit in memory."""
-    N = as_integer("N", N, minimum=0, maximum=sys.maxsize // (8 * dim))  # NumPy has no larger arrays
+def sample_size(N: Any, dim: int, name: str = "N", minimum: int = 0) -> int:
+    """A number of samples, each of ``dim`` numbers, that fit in memory."""
+    N = as_integer(name, N, minimum=minimum, maximum=sys.maxsize // (8 * dim))  # NumPy has no larger arrays
     needed = 8 * N * dim
     available = available_memory() if needed > _LARGE else None
     if available is not None and needed > available:
         raise TooLargeError(
-            f"{N} samples of {dim} inputs take {needed / 2**30:.1f} GiB, and {available / 2**30:.1f} GiB are available. Take fewer."
+            f"{name} is {N}: so many samples of {counted(dim, 'number')} take {needed / 2**30:.1f} GiB, and {available / 2**30:.1f} GiB are available. Take fewer."
         )
     return N
 

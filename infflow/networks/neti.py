@@ -15,8 +15,8 @@ from ..activations import Activation
 from ..errors import InvalidTypeError, InvalidValueError, MethodError, ShapeError, SingularMomentError, UnknownNameError
 from ..integrals.moments import METHODS as MOMENT_METHODS
 from ..integrals.surrogate import OUTSIDE, SurrogateMethod
+from ..integrals.surrogate_files import folders
 from ..objective import Evaluation
-from ..storage import as_path
 from . import explain, realizable
 from .function_loss import FunctionLoss
 from .function_teacher import FunctionTeacher
@@ -120,7 +120,8 @@ class NetI:
         self.input = as_input(input, student.input_dim)
         self.method = as_choice("method", method, METHODS)
         self.outside = as_choice("outside", outside, OUTSIDE)
-        self.surrogates_dir = None if surrogates_dir is None else as_path("surrogates_dir", surrogates_dir)
+        self.surrogates_dir = surrogates_dir
+        folders(surrogates_dir)  # raises where it is none
         if self.method != "surrogate" and (outside != "error" or surrogates_dir is not None):
             raise InvalidValueError(
                 f"outside and surrogates_dir are for method='surrogate'; method is {shown(method)}."

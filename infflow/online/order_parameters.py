@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array, as_choice, as_integer, as_number, as_real_array, as_rng, shown
+from .._validation import Array, as_choice, as_flag, as_integer, as_number, as_real_array, as_rng
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError, SingularMomentError
-from ..networks.inputs import Gaussian
+from ..networks.inputs import Gaussian, sample_size
 from ..networks.net import Net
 from ..networks.neti import NetI
 from ..networks.teacher import Teacher
@@ -25,6 +25,8 @@ METHODS = ("auto", "closed", "sampling")
 
 # A covariance may miss semidefiniteness by this fraction of its trace.
 _ROUNDING = 1e-10
+#: most points that are kept, and the shortest run
+_MOST_POINTS, _SHORTEST = 10**6, 1e-300
 
 
 class Lifted(NamedTuple):
@@ -154,8 +156,7 @@ class OrderParameters:
         rng: Any = 0,
     ) -> None:
         self._teacher = _check_network(neti)
-        if not isinstance(half_loss, (bool, np.bool_)):
-            raise InvalidTypeError(f"half_loss is {shown(half_loss)}; True or False is needed.")
+        half_loss = as_flag("half_loss", half_loss)
         first = as_number("learning_rate", learning_rate, minimum=0.0)
         second = first if second_layer_rate is None else as_number("second_layer_rate", second_layer_rate, minimum=0.0)
         if first == second == 0.0:
@@ -169,7 +170,7 @@ class OrderParameters:
         students, teachers = neti.student.layers[0].activations, self._teacher.net.layers[0].activations
         activations, K = [*students, *teachers], len(students)
         as_choice("fourth_moments", fourth_moments, METHODS)
-        samples = as_integer("samples", samples, minimum=1000)
+        samples = sample_size(samples, len(activations), "samples", minimum=1000)
         generator = as_rng(rng)
         for activation in students if first > 0.0 else ():
             if jumps(activation):
@@ -290,7 +291,7 @@ class OrderParameters:
             If the run ends early, its last point is where.
         """
         z0 = self._initial(initial)
-        times = _times(t_end, t_eval, as_integer("num_trajectory", num_trajectory, minimum=2))
+        times = _times(t_end, t_eval, as_integer("num_trajectory", num_trajectory, minimum=2, maximum=_MOST_POINTS))
         settings = Settings(
             as_choice("solver", solver, SOLVERS),
             as_number("rtol", rtol, minimum=0.0, strict=True),
@@ -344,7 +345,7 @@ class OrderParameters:
         """
         Q, R, v = self.check(state if isinstance(state, (tuple, list)) else self.state(state))
         K, n = len(Q), len(Q) + len(self.T)
-        D = as_integer("D", D, minimum=n)
+        D = sample_size(D, n, "D", minimum=n)
         values, vectors = np.linalg.eigh(np.block([[Q, R], [R.T, self.T]]))
         root = vectors * np.sqrt(np.maximum(values, 0.0))
         directions = np.linalg.qr(as_rng(rng).standard_normal((D, n)))[0]
@@ -438,6 +439,10 @@ def _times(t_end: Any, t_eval: Any, num: int) -> Array:
         if t_end is None:
             raise InvalidValueError("neither t_end nor t_eval is given; say how far to go, in steps over dimension.")
         end = as_number("t_end", t_end, minimum=0.0, strict=True)
+        if end < _SHORTEST:
+            raise InvalidValueError(
+                f"t_end is {end:g}, too short for points before it; at least {_SHORTEST:g} is needed."
+            )
         return np.r_[0.0, np.geomspace(1e-4 * end, end, num - 1)[:-1], end]
     times = as_real_array("t_eval", t_eval, ndim=1)
     if not len(times) or times[0] < 0 or (np.diff(times) <= 0).any():

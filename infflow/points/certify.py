@@ -21,6 +21,8 @@ from .hidden import hidden_layers, homogeneity
 #: where the search for the largest box with a unique critical point begins
 _FIRST_RADIUS = 1e-6
 _ATTEMPTS = 12
+#: most bits of the ball arithmetic, beyond which a proof takes for ever
+_MOST_BITS = 10**6
 #: a Hessian whose smallest eigenvalue is below this fraction of the largest is singular to rounding
 _SINGULAR = 1e-13
 
@@ -160,9 +162,9 @@ def certify(net: NetI, theta: Any, frozen: Any = None, gauge: str | None = "auto
         raise InvalidTypeError(f"net is a {type(net).__name__}; certify needs an inf.NetI (infinite data).")
     theta = np.array(net.check(theta))
     free = free_parameters(frozen, net.num_params)
-    if gauge not in ("auto", None):
+    if gauge is not None and not (isinstance(gauge, str) and gauge == "auto"):
         raise InvalidValueError(f"gauge is {shown(gauge)}; 'auto' or None is needed.")
-    precision = as_integer("precision", precision, minimum=64)
+    precision = as_integer("precision", precision, minimum=64, maximum=_MOST_BITS)
     with working_precision(precision):
         network = BallNetwork(net)
         held = _gauge(net, theta, free) if gauge == "auto" else ()

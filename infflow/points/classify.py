@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array, as_integer
+from .._validation import Array, as_array, as_integer
 from ..errors import DivergedError, InvalidTypeError, InvalidValueError, ShapeError
+from ..networks.inputs import sample_size
 from ..networks.net import Net
 from ..networks.neti import NetI
 from ..networks.teacher import Teacher
@@ -195,7 +196,7 @@ def classify(
     theta = np.array(_checked(net, theta))
     free = free_parameters(frozen, net.num_params)
     teacher = _checked_teacher(net, teacher)
-    samples, seed = as_integer("samples", samples, minimum=1), as_integer("seed", seed, minimum=0)
+    samples, seed = sample_size(samples, net.num_params, "samples", minimum=1), as_integer("seed", seed, minimum=0)
     with limit_for(net.num_params):
         if isinstance(net, NetI):
             net = net.frozen(theta)  # integrals as accurate as they get
@@ -288,7 +289,7 @@ def free_parameters(frozen: Any, num_params: int) -> NDArray[np.intp]:
     """Indices of the parameters that are not frozen."""
     if frozen is None:
         return np.arange(num_params)
-    mask = np.asarray(frozen)
+    mask = as_array("frozen", frozen)
     if mask.dtype != np.bool_:
         raise InvalidTypeError(
             f"frozen has dtype {mask.dtype}; a boolean array is needed, True where a parameter is held fixed (eta == 0)."

@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import as_integer, shown
+from .._validation import as_integer, as_items, refuse_masked, shown
 from ..errors import InvalidTypeError, InvalidValueError
 
+#: how deep settings may be nested, and what integers are smaller than
+_DEEPEST, _LARGEST = 50, 10**4000
 RESERVED = ("status", "error")  # columns of every table
 
 
@@ -98,21 +100,16 @@ def qualified_name(function: Any) -> str:
 
 def _points(grid: Any) -> Iterable[tuple[str, Mapping[str, Any]]]:
     if isinstance(grid, Mapping):
+        axes: dict[Any, list[Any]] = {}
         for name, values in grid.items():
-            if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
-                raise InvalidTypeError(
-                    f"grid[{name!r}] is {shown(values)}; a list of values is needed, e.g. [{values!r}]."
-                )
-        axes = {name: list(values) for name, values in grid.items()}
+            axes[name] = as_items(f"grid[{shown(name)}]", values, "a list of values")
         empty = [name for name, values in axes.items() if not values]
         if not axes or empty:
             raise InvalidValueError(f"the grid has no points: {f'grid[{empty[0]!r}]' if empty else 'it'} is empty.")
         for values in itertools.product(*axes.values()):
             yield "grid", dict(zip(axes, values, strict=True))
         return
-    if isinstance(grid, (str, bytes)) or not isinstance(grid, Iterable):
-        raise InvalidTypeError(f"grid is {shown(grid)}; a dictionary of lists or a list of dictionaries is needed.")
-    points = list(grid)
+    points = as_items("grid", grid, "a dictionary of lists or a list of dictionaries")
     if not points:
         raise InvalidValueError("the grid has no points: it is empty.")
     for k, point in enumerate(points):
@@ -134,7 +131,7 @@ def _plain_settings(where: str, point: Any) -> dict[str, Any]:
     return plain
 
 
-def plain_value(where: str, value: Any) -> Any:
+def plain_value(where: str, value: Any, depth: int = 0) -> Any:
     """A value as JSON gives it back: NumPy numbers become numbers, tuples and arrays become lists.
 
     Raises
@@ -142,11 +139,18 @@ def plain_value(where: str, value: Any) -> Any:
     InvalidTypeError, InvalidValueError
         If it has a type that JSON does not know, or is not a number.
     """
+    if depth > _DEEPEST:
+        raise InvalidValueError(
+            f"{where} holds itself, or is nested more than {_DEEPEST} deep, which cannot be stored."
+        )
+    refuse_masked(where, value)
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, int):
+        if abs(value) >= _LARGEST:
+            raise InvalidValueError(f"{where} is {shown(value)}, which has too many digits to be stored.")
         return int(value)
     if isinstance(value, float):
         if math.isnan(value):
@@ -155,12 +159,13 @@ def plain_value(where: str, value: Any) -> Any:
             )
         return float(value)
     if isinstance(value, np.ndarray):
-        value = value.tolist()
-        return plain_value(where, value)
+        if value.dtype.kind not in "biufUO":
+            raise InvalidTypeError(f"{where} is an array of dtype {value.dtype}, which cannot be stored.")
+        return plain_value(where, value.tolist(), depth)
     if isinstance(value, (list, tuple)):
-        return [plain_value(where, item) for item in value]
+        return [plain_value(where, item, depth + 1) for item in value]
     if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
-        return {name: plain_value(where, item) for name, item in value.items()}
+        return {name: plain_value(where, item, depth + 1) for name, item in value.items()}
     raise InvalidTypeError(
         f"{where} is {shown(value)} of type {type(value).__name__}, which cannot be stored. Numbers, strings, booleans, "
         "None, and lists and dictionaries of these are needed; give a name or a number from which the function makes the object."

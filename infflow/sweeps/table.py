@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array, shown
+from .._validation import Array, as_items, shown
 from ..errors import InvalidTypeError, InvalidValueError, MissingPackageError, StorageError
 from ..result import Result
 from ..storage import as_path
@@ -32,6 +32,8 @@ class Sweep:
     """
 
     def __init__(self, store: Store, keys: Sequence[str] | None = None) -> None:
+        if not isinstance(store, Store):
+            raise InvalidTypeError(f"store is {shown(store)}; inf.Sweep.load(path) opens the file of a sweep.")
         self._path = store.path
         self._stored = store.read_rows(keys)
         self._files = [store.file(row["key"]) for row in self._stored]
@@ -138,10 +140,11 @@ class Sweep:
             if not -len(self) <= row < len(self):
                 raise InvalidValueError(f"row is {row}, but there are {len(self)} rows.")
             return int(row) % len(self)
-        for k, known in enumerate(self.rows):  # a copy
-            if known == row:
-                return k
-        raise InvalidTypeError(f"row is {row!r:.200}; one of the rows, or its number, is needed.")
+        if isinstance(row, dict):  # a copy
+            for k, known in enumerate(self.rows):
+                if known == row:
+                    return k
+        raise InvalidTypeError(f"row is {shown(row)}; one of the rows, or its number, is needed.")
 
     # ------------------------------------------------------------------------------------------------- to other tables
 
@@ -184,7 +187,8 @@ class Sweep:
             import xarray
         except ImportError as error:
             raise MissingPackageError("to_xarray needs xarray: install infflow[sweep].") from error
-        if isinstance(arrays, str) or not all(isinstance(name, str) for name in arrays):
+        arrays = as_items("arrays", arrays, "a list of names")
+        if not all(isinstance(name, str) for name in arrays):
             raise InvalidTypeError(f"arrays is {shown(arrays)}; a list of names is needed.")
         settings, order = self._axes()
         names = list(dict.fromkeys(name for row in self._stored for name in row["columns"]))
