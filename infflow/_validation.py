@@ -219,9 +219,15 @@ def as_vector(name: str, value: Any, length: int, what: str = "") -> Array:
 
 
 def as_number(
-    name: str, value: Any, *, minimum: float = -np.inf, strict: bool = False, infinite: bool = False
+    name: str,
+    value: Any,
+    *,
+    minimum: float = -np.inf,
+    maximum: float = np.inf,
+    strict: bool = False,
+    infinite: bool = False,
 ) -> float:
-    """A real number, at least (``strict``: above) ``minimum``; infinity only where ``infinite``."""
+    """A real number, at least (``strict``: above) ``minimum``, at most ``maximum``; infinity only where ``infinite``."""
     if isinstance(value, bool) or not isinstance(value, (Real, np.floating, np.integer)):
         raise InvalidTypeError(f"{name} is {shown(value)}; a real number is needed.")
     try:
@@ -234,6 +240,8 @@ def as_number(
         raise InvalidValueError(f"{name} is {number}; a finite number is needed.")
     if number < minimum or (strict and number == minimum):
         raise InvalidValueError(f"{name} is {number:g}; it must be {'above' if strict else 'at least'} {minimum:g}.")
+    if number > maximum:
+        raise InvalidValueError(f"{name} is {number:g}; it must be at most {maximum:g}.")
     return number
 
 

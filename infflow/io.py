@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._validation import Array, as_number, as_real_array
+from ._validation import Array, as_items, as_number, as_real_array
 from .errors import InfflowError, MissingPackageError, ShapeError, StorageError
 from .flow import Trajectory
 from .networks.functions import gradient, loss
@@ -94,6 +94,8 @@ def read_mlpgradientflow(
     tried on a file that Julia has written. Networks with ``NetI`` of versions before 0.3 may be stored transposed; these are refused.
     """
     file = as_path("path", path)
+    if layers is not None:
+        layers = as_items("layers", layers, "a list of (width, activation, bias)")
     scale = as_number("time_scale", time_scale, minimum=0.0, strict=True)
     found = _read(file)
     try:

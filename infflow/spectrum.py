@@ -250,6 +250,10 @@ def spectral_density(
         sigma = (high - low) / steps
     if points is None:
         points = np.linspace(low - 4.0 * sigma, high + 4.0 * sigma, 400)
+    with np.errstate(over="ignore"):
+        peak = 1.0 / float(sigma)
+    if not np.isfinite(peak):
+        raise InvalidValueError(f"width is {sigma:g}, so that densities overflow; take a larger one.")
     each = np.array([_smoothed(points, nodes[i], weights[i], sigma) for i in range(probes)])
     error = each.std(axis=0, ddof=1) / np.sqrt(probes)
     return SpectralDensity(points, each.mean(axis=0), error, float(sigma), nodes, weights)

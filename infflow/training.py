@@ -23,6 +23,8 @@ from .threads import limit_for
 
 #: shortest flow (shorter times have no relative precision), and most points of a trajectory
 _SHORTEST, _MOST_POINTS = 1e-300, 10**6
+#: smallest tolerances, whose inverse squares do not overflow
+_SMALLEST = 1e-100
 #: after these the second stage does not begin
 _FINAL = (StopReason.INTERRUPTED, StopReason.CALLBACK, StopReason.NON_FINITE)
 
@@ -219,8 +221,8 @@ def _check_arguments(net: Objective, theta0: Any, given: dict[str, Any], observa
         method=method,
         options=options,
         t_end=t_end,
-        rtol=as_number("rtol", given["rtol"], minimum=0.0, strict=True),
-        atol=as_number("atol", given["atol"], minimum=0.0, strict=True),
+        rtol=_positive("rtol", given["rtol"], _SMALLEST),
+        atol=_positive("atol", given["atol"], _SMALLEST),
         eta=eta,
         num_trajectory=as_integer("num_trajectory", given["num_trajectory"], minimum=2, maximum=_MOST_POINTS),
         t_eval=_check_t_eval(given["t_eval"], t_end),
@@ -228,6 +230,11 @@ def _check_arguments(net: Objective, theta0: Any, given: dict[str, Any], observa
         checkpoint=None if given["checkpoint"] is None else as_path("checkpoint", given["checkpoint"], ".npz"),
     )
     return _Job(net, start, free, flow, optimizer, search_options)
+
+
+def _positive(name: str, value: Any, smallest: float) -> float:
+    """A positive number that is not so small that its inverse, or the square of that, overflows."""
+    return as_number(name, as_number(name, value, minimum=0.0, strict=True), minimum=smallest)
 
 
 def _is_auto(name: Any) -> bool:
@@ -292,7 +299,7 @@ def _check_step_size(name: str, discrete: bool, step_size: Any) -> dict[str, flo
         raise InvalidValueError(f"step_size is for gd and adam; solver {name!r} chooses its steps itself.{hint}")
     if step_size is None:
         raise InvalidValueError(f"solver {name!r} needs a step_size, e.g. step_size=0.01.")
-    return {"step_size": as_number("step_size", step_size, minimum=0.0, strict=True)}
+    return {"step_size": _positive("step_size", step_size, _SHORTEST)}
 
 
 def _check_batch_size(net: Any, name: str, discrete: bool, batch_size: Any) -> dict[str, int]:

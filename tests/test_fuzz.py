@@ -524,7 +524,7 @@ def _cases():
             "progress": A(False, flag),
             "N": A((10, 20), "array list"),
             "seeds": A(2, "count"),
-            "seed": rng,
+            "seed": A(3, "seed"),
             "input_dim": A(2, "count"),
             "teacher_width": A(1, "count"),
             "student_width": A(1, "count"),

@@ -136,7 +136,7 @@ def gaussian_expectation(
     if not 1 <= dim <= _MAX_DIM:
         raise ShapeError(f"mean has {dim} entries; 1 to {_MAX_DIM} are possible. Use Monte Carlo in higher dimensions.")
     full_output = as_flag("full_output", full_output)
-    rtol = max(as_number("rtol", rtol, minimum=0.0, strict=True), _SMALLEST_RTOL)
+    rtol = min(max(as_number("rtol", rtol, minimum=0.0, strict=True), _SMALLEST_RTOL), 1.0)
     root = covariance_root("cov", np.atleast_2d(as_real_array("cov", cov, ndim=(0, 2))), dim)
     integrand = Integrand("function", function, dim)
     value, error, scale, work = _integrate(lambda t: integrand(mean + t @ root.T), root.shape[1], rtol)

@@ -32,6 +32,8 @@ FORMAT = 1
 VARIABLE = "INFFLOW_SURROGATES"
 
 _KIND = "infflow.surrogate"
+#: names beyond this are none of a file
+_LONGEST = 100
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 #: Where an activation is compared with the one that a surrogate was trained for.
 _PROBES = np.array([-7.5, -2.25, -0.75, -0.125, 0.0, 0.375, 1.5, 3.25, 9.0])
@@ -126,7 +128,7 @@ def locate(name: str, surrogates_dir: Any = None) -> Path | None:
     """The archive of a name, or None."""
     if not isinstance(name, str):
         raise InvalidTypeError(f"name is {shown(name)}; the name of an activation is needed.")
-    if not _NAME.fullmatch(name):
+    if len(name) > _LONGEST or not _NAME.fullmatch(name):
         return None
     paths = (folder / f"{name}.npz" for folder in folders(surrogates_dir))
     return next((path for path in paths if path.exists() or path.with_suffix(".json").exists()), None)

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from .._validation import Array, as_choice, as_integer, as_number, as_rng
 from ..activations import Activation, resolve
 from ..errors import InvalidTypeError, InvalidValueError
+from ..networks.inputs import sample_size
 from ..networks.net import Net
 from ..networks.neti import NetI
-from ..networks.parameters import Init, random_params
+from ..networks.parameters import WIDEST, Init, random_params
 from ..points.hidden import HiddenLayer, Index, copies, hidden_layers, homogeneity
 
 Network = TypeVar("Network", bound=Net | NetI)
@@ -110,11 +111,12 @@ def grow(
         If an argument cannot be used.
     """
     theta, layer = _check(net, theta, layer)
-    k = as_integer("k", k, minimum=1)
+    k = as_integer("k", k, minimum=1, maximum=WIDEST)
     output = as_choice("output", output, ("zero", "random"))
     hidden = _hidden(net, theta, layer)
     kind = hidden.activations[-1] if activation is None else resolve(activation)
     width = len(hidden.W)
+    sample_size(k, hidden.W.shape[1] + len(hidden.A), "k")  # raises where they don't fit in memory
     wider = _Hidden(
         hidden.activations + (kind,) * k,
         np.vstack([hidden.W, np.zeros((k, hidden.W.shape[1]))]),

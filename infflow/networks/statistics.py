@@ -132,7 +132,7 @@ def finite_data_prediction(
         that the prediction depends on whether it counts as zero.
     """
     theta, share, generator = _checked(net, theta, samples, rng)
-    N = as_number("N", N, minimum=0.0, strict=True)
+    N = as_number("N", N, minimum=1.0)
     rtol = as_number("rtol", rtol, minimum=0.0, strict=True)
     values, vectors = hessian_spectrum(net, theta)
     scale = float(np.abs(values).max())

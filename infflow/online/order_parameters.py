@@ -25,6 +25,8 @@ METHODS = ("auto", "closed", "sampling")
 
 # A covariance may miss semidefiniteness by this fraction of its trace.
 _ROUNDING = 1e-10
+#: what solvers can resolve; smaller tolerances count as this
+_ROUNDING_OF_STEPS = 2.5e-14
 #: most points that are kept, and the shortest run
 _MOST_POINTS, _SHORTEST = 10**6, 1e-300
 
@@ -294,7 +296,7 @@ class OrderParameters:
         times = _times(t_end, t_eval, as_integer("num_trajectory", num_trajectory, minimum=2, maximum=_MOST_POINTS))
         settings = Settings(
             as_choice("solver", solver, SOLVERS),
-            as_number("rtol", rtol, minimum=0.0, strict=True),
+            max(as_number("rtol", rtol, minimum=0.0, strict=True), _ROUNDING_OF_STEPS),
             as_number("atol", atol, minimum=0.0, strict=True),
             as_number("min_error", min_error, minimum=0.0),
             as_number("max_time", max_time, minimum=0.0, strict=True, infinite=True),

@@ -138,7 +138,7 @@ class Sweep:
             return self._index[id(row)]
         if isinstance(row, (int, np.integer)) and not isinstance(row, bool):
             if not -len(self) <= row < len(self):
-                raise InvalidValueError(f"row is {row}, but there are {len(self)} rows.")
+                raise InvalidValueError(f"row is {shown(row)}, but there are {len(self)} rows.")
             return int(row) % len(self)
         if isinstance(row, dict):  # a copy
             for k, known in enumerate(self.rows):
