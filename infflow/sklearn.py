@@ -77,7 +77,8 @@ def _documented(cls: _Class) -> _Class:
 def _own_errors() -> Iterator[None]:
     """What scikit-learn's checks find, in its words, as errors of infflow; they are ValueError and TypeError as well."""
     try:
-        yield
+        with np.errstate(over="ignore"):  # numbers of a longer type become infinite, which is refused
+            yield
     except np.exceptions.ComplexWarning as error:
         raise InvalidTypeError("Complex data not supported") from error
     except (InfflowError, Warning):

@@ -20,9 +20,7 @@ class Tensor:
     dtype = "torch.float64"
 
     def __array__(self, dtype=None, copy=None):
-        raise RuntimeError(
-            "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
-        )
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
 
     def __len__(self):
         return 2
@@ -140,9 +138,9 @@ VALUES = [
     _value("null character", lambda: "a\0b", "text"),
     _value("bytes", lambda: b"abc"),
     _value("Path", lambda: pathlib.Path("abc"), "path"),
-    _value("[]", lambda: [], "array list"),
+    _value("[]", list, "array list"),
     _value("()", lambda: (), "array list"),
-    _value("{}", lambda: {}, "mapping"),
+    _value("{}", dict, "mapping"),
     _value("set", lambda: {0, 1}),
     _value("ragged", lambda: [[1, 2], [3]]),
     _value("cyclic list", _cyclic),
