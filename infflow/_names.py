@@ -170,8 +170,10 @@ SYNONYMS: Mapping[str, Mapping[str, str]] = {
         "gaussian": "standard_normal",
         "randn": "standard_normal",
         "uniform": "glorot_uniform",
-        "he": "Pass a function init(rng, shape).",
-        "kaiming": "Pass a function init(rng, shape).",
+        **dict.fromkeys(
+            ("he", "henormal", "heuniform", "kaiming", "kaimingnormal", "kaiminguniform"),
+            "Pass a function init(rng, shape).",
+        ),
         "zeros": "Pass a function init(rng, shape), or numpy.zeros(net.num_params) as theta.",
     },
     "method": {
@@ -249,6 +251,7 @@ KEYWORDS: Mapping[str, tuple[str, ...]] = {
     "losstype": ("loss",),
     "distr_fn": ("init",),
     "p": ("theta", "theta0"),
+    "derivs": ("orders", "derivatives"),
     "g1": ("method",),
     "g2": ("method",),
     # others
@@ -335,6 +338,8 @@ _ELSEWHERE: Mapping[str, str] = {
 def suggestion(kind: str, given: str, known: Iterable[str]) -> str:
     """A sentence with the name that is meant, after a space, or nothing where none is near."""
     names = list(known)
+    if kind == "activation" and given.partition("(")[0] in names:
+        return " It takes no arguments; Activation.from_sympy(name, expression) makes others."
     word, plain_names = _plain(given), {_plain(name): name for name in reversed(names)}
     meant = plain_names.get(word) or SYNONYMS.get(kind, {}).get(word)
     if meant is None:

@@ -52,7 +52,7 @@ def _raise_unless_bound(name: str, function: Callable[..., Any], args: tuple[Any
     try:
         signature.bind(*args, **kwargs)
     except TypeError as error:
-        known = [each for each in signature.parameters if each != "self"]
+        known = [each for each in signature.parameters if each not in ("self", "cls")]
         for keyword in kwargs:
             if keyword not in known:
                 raise unknown_keyword(name, keyword, known) from None

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import Array, as_choice, as_integer, as_items, as_number, as_real_array
+from ._validation import Array, as_choice, as_integer, as_items, as_number, as_real_array, public
 from .errors import InvalidTypeError, ShapeError
 from .networks.net import Net
 from .networks.neti import NetI
@@ -129,6 +129,7 @@ CONVENTIONS: dict[str, Convention] = {
 }
 
 
+@public
 def to(convention: str, quantity: str, value: Any, **sizes: Any) -> Any:
     """A quantity of infflow as others write it.
 
@@ -165,6 +166,7 @@ def to(convention: str, quantity: str, value: Any, **sizes: Any) -> Any:
     return _scaled(value, _factor(convention, quantity, sizes))
 
 
+@public
 def from_(convention: str, quantity: str, value: Any, **sizes: Any) -> Any:
     """A quantity as others write it, in the convention of infflow; the inverse of :func:`to`.
 
@@ -206,6 +208,7 @@ def _scaled(value: Any, factor: float) -> Any:
 # ------------------------------------------------------------------------------- parameters of MLPGradientFlow.jl
 
 
+@public
 def to_weight_matrices(net: Net | NetI, theta: Any) -> list[Array]:
     """Parameters as MLPGradientFlow.jl has them: one matrix ``w1``, ``w2``, ... per layer, the bias as its last column.
 
@@ -222,6 +225,7 @@ def to_weight_matrices(net: Net | NetI, theta: Any) -> list[Array]:
     return [W.copy() if b is None else np.column_stack([W, b]) for W, b in _network(net).unpack(theta)]
 
 
+@public
 def from_weight_matrices(net: Net | NetI, matrices: Any) -> Array:
     """The parameter vector ``theta`` (P,) of matrices as :func:`to_weight_matrices` returns them.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import Array
+from ._validation import Array, public
 from .activations import Activation, resolve
 from .errors import InvalidTypeError, InvalidValueError, MissingPackageError
 from .networks.net import Net
@@ -16,6 +16,7 @@ from .networks.net import Net
 _SOFTPLUS_THRESHOLD = 40.0
 
 
+@public
 def from_torch(module: Any, **arguments: Any) -> tuple[Net, Array]:
     """A :class:`~infflow.Net` and its parameters from a ``torch.nn.Sequential`` of linear layers and activations.
 
@@ -74,6 +75,7 @@ def from_torch(module: Any, **arguments: Any) -> tuple[Net, Array]:
     return net, net.pack(pairs)
 
 
+@public
 def to_torch(net: Net, theta: Any) -> Any:
     """A ``torch.nn.Sequential`` in double precision with the outputs of ``net.predict(theta, .)``.
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._validation import Array, as_items, as_number, as_real_array
+from ._validation import Array, as_items, as_number, as_real_array, public
 from .errors import InfflowError, MissingPackageError, ShapeError, StorageError
 from .flow import Trajectory
 from .networks.functions import gradient, loss
@@ -50,6 +50,7 @@ _REASONS = {
 }
 
 
+@public
 def read_mlpgradientflow(
     path: Any, *, layers: Any = None, net: Objective | None = None, time_scale: float = 1.0
 ) -> Result:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import threads
-from ._validation import Array, as_flag, as_function, as_integer, as_items, as_number, shown, unknown_keyword
+from ._validation import Array, as_flag, as_function, as_integer, as_items, as_number, public, shown, unknown_keyword
 from .errors import InfflowError, InvalidTypeError, InvalidValueError
 from .landscape.distance import Function, function_distance, function_of
 from .networks.net import Net
@@ -68,6 +68,7 @@ class Runs(list["Result | FailedRun"]):
         return f"Runs: {len(self)} starts, {converged} converged, {len(self.failures)} failed, lowest loss {best:.6g}"
 
 
+@public
 def train_many(net: Any, thetas: Any, *, n_jobs: int = 1, progress: bool = True, **arguments: Any) -> Runs:
     """Train from many starts, in parallel processes with one BLAS and one numba thread each.
 
@@ -271,6 +272,7 @@ class SolutionGroup:
         return f"SolutionGroup(loss {self.loss:.9g}, {self.count} runs, {self.num_neurons} neurons)"
 
 
+@public
 def unique_solutions(
     results: Sequence[Result | FailedRun],
     net: Net | NetI | None = None,

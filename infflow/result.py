@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import Array, as_real_array, shown
+from ._validation import Array, as_real_array, public, shown
 from ._version import __version__
 from .errors import InvalidTypeError, MissingPackageError, ShapeError, StorageError
 from .flow import Trajectory
@@ -22,7 +22,7 @@ _FORMAT = 1
 _OBSERVABLE = "observable:"
 
 
-@dataclass
+@dataclass(eq=False)  # arrays have no truth value; two results are equal if they are the same
 class Result:
     """The outcome of :func:`infflow.train`.
 
@@ -301,6 +301,7 @@ def _parameter_names(net: Any, num_params: int) -> list[str]:
     return names
 
 
+@public
 def trajectory_distance(a: Any, b: Any) -> float:
     """Mean squared distance of the points of one trajectory to the nearest points of another.
 

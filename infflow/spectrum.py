@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._validation import Array, as_integer, as_number, as_real_array, as_rng
+from ._validation import Array, as_integer, as_number, as_real_array, as_rng, public
 from .errors import DivergedError, InvalidTypeError, InvalidValueError, SolverFailedError
 from .networks.functions import hessian, hvp
 from .objective import Objective, as_objective
@@ -42,6 +42,7 @@ class SpectralDensity(NamedTuple):
     weights: Array  #: (probes, steps) their weights; each row sums to 1
 
 
+@public
 def hessian_operator(net: Objective, theta: Any) -> Any:
     """The Hessian at ``theta`` as a SciPy operator that multiplies without being formed.
 
@@ -99,6 +100,7 @@ def hessian_operator(net: Objective, theta: Any) -> Any:
     )
 
 
+@public
 def extreme_eigenpairs(
     net: Objective, theta: Any, k: int = 1, *, rtol: float = 1e-10, max_iterations: int | None = None, rng: Any = 0
 ) -> ExtremeEigenpairs:
@@ -185,6 +187,7 @@ def _shifted(operator: Any, shift: float) -> Any:
     return LinearOperator(operator.shape, matvec=vector_product, rmatvec=vector_product, dtype=np.float64)
 
 
+@public
 def spectral_density(
     net: Objective,
     theta: Any,

@@ -11,7 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._validation import Array, as_choice, as_flag, as_function, as_integer, as_items, as_number, as_real_array, shown
+from ._validation import (
+    Array,
+    as_choice,
+    as_flag,
+    as_function,
+    as_integer,
+    as_items,
+    as_number,
+    as_real_array,
+    counted,
+    public,
+    shown,
+)
 from .errors import InvalidTypeError, InvalidValueError, OutsideDomainError, ShapeError
 from .fixedpoints import OPTIMIZERS, FixedPointProblem, Optimizer, SearchOutcome, choose_optimizer
 from .flow import SOLVERS, FlowOutcome, FlowSettings, SearchFile, automatic_solver, integrate, resolve_observable
@@ -29,6 +41,7 @@ _SMALLEST = 1e-100
 _FINAL = (StopReason.INTERRUPTED, StopReason.CALLBACK, StopReason.NON_FINITE)
 
 
+@public
 def train(
     net: Objective,
     theta0: Any,
@@ -273,10 +286,14 @@ def _check_polish(net: Any, polish: Any, max_steps_newton: Any) -> Objective | N
 def check_theta(net: Any, theta: Any) -> Array:
     """A finite parameter vector of the right length, by ``net.check`` where there is one."""
     as_objective(net)
+    if isinstance(theta, (list, tuple)) and any(isinstance(each, (list, tuple, np.ndarray)) for each in theta):
+        raise InvalidTypeError(
+            f"theta0 is a list of {counted(len(theta), 'vector')}; train takes one start. inf.train_many(net, thetas) takes many."
+        )
     check = getattr(net, "check", None)
     if check is not None:
         return np.array(check(theta))
-    found = as_real_array("theta0", theta)
+    found = as_real_array("theta0", theta, advice="It is the start, a vector (P,): inf.random_params(net) draws one.")
     if found.shape != (net.num_params,):
         raise ShapeError(f"theta0 has shape {found.shape}; ({net.num_params},) is needed.")
     return np.array(found)

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array, as_real_array, as_real_numbers
+from .._validation import Array, as_real_array, as_real_numbers, public
 from ..errors import InvalidValueError, ShapeError
 from .bivariate_normal_kernels import bivariate_normal_cdf_loop
 
 __all__ = ["bivariate_normal_cdf"]
 
 
+@public
 def bivariate_normal_cdf(h: Any, k: Any, u: Any) -> Array:
     """``P(X < h, Y < k)`` of standard normal X, Y with correlation u.
 

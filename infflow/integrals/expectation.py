@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array, as_flag, as_number, as_real_array, refuse_masked, shown, user_level
+from .._validation import Array, as_flag, as_number, as_real_array, public, refuse_masked, shown, user_level
 from ..errors import AccuracyWarning, InvalidTypeError, InvalidValueError, ShapeError
 from .panels import Index, Quadrature, density, integrate, panels_between, tail
 
@@ -90,6 +90,7 @@ class Integrand:
         return values.astype(np.float64, copy=False)
 
 
+@public
 def gaussian_expectation(
     function: Callable[[Array], Any], mean: Any, cov: Any, rtol: float = 1e-8, full_output: bool = False
 ) -> Expectation | ExpectationDetails:

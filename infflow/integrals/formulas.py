@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import sympy
 from sympy import Expr, Integer, Rational, exp, pi, sqrt
 
-from .._validation import as_flag, as_integer, as_items, counted, shown
+from .._validation import as_flag, as_integer, as_items, counted, public, shown
 from ..activation_kernels import SELU_ALPHA, SELU_SCALE
 from ..activations import Activation, resolve
 from ..errors import InvalidValueError, MethodError
@@ -488,6 +488,7 @@ def _triple(f: _Exact, g: _Exact, gaussian: _Gaussian) -> _Sum:
     return result
 
 
+@public
 def closed_form(*activations: str | Activation, biases: bool = False, derivatives: Iterable[int] | None = None) -> Expr:
     """Sympy expression of a one-, two- or three-dimensional Gaussian integral.
 

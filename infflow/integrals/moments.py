@@ -10,7 +10,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array, as_choice, as_flag, as_integer, as_items, as_number, as_real_array, shown, user_level
+from .._validation import (
+    Array,
+    as_choice,
+    as_flag,
+    as_integer,
+    as_items,
+    as_number,
+    as_real_array,
+    public,
+    shown,
+    user_level,
+)
 from ..activations import Activation, resolve
 from ..errors import AccuracyWarning, InvalidTypeError, InvalidValueError, MethodError, ShapeError, SingularMomentError
 from .methods import EVALUATORS, Estimate, Evaluator, Points
@@ -159,6 +170,7 @@ def _shaped(array: Array, shape: tuple[int, ...]) -> Any:
 # -- the public functions -----------------------------------------------------------------------------
 
 
+@public
 def gaussian_moment(
     f: str | Activation,
     g: str | Activation,
@@ -234,6 +246,7 @@ def gaussian_moment(
     return _output(name, estimate, shape, full_output)
 
 
+@public
 def gaussian_mean(
     f: str | Activation,
     r: Any,
@@ -265,6 +278,7 @@ def gaussian_mean(
     return _output(name, estimate, shape, full_output)
 
 
+@public
 def available_methods(f: str | Activation, g: str | Activation) -> tuple[str, ...]:
     """The methods that are defined for a pair: the exact ones, cheapest first, and "surrogate" if one is found.
 

@@ -43,7 +43,7 @@ _STATISTICS = {"errors": ("median", "99%", "maximum"), "networks": ("median", "m
 _TRAIN = "`infflow surrogates train`"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Surrogate:
     """A surrogate as it was read: its potential, its card, its domain, and where it came from.
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array, as_choice, as_integer, as_number, as_rng
+from .._validation import Array, as_choice, as_integer, as_number, as_rng, public
 from ..activations import Activation, resolve
 from ..errors import InvalidTypeError, InvalidValueError
 from ..networks.inputs import sample_size
@@ -35,6 +35,7 @@ class _Hidden(NamedTuple):
     c: Array | None
 
 
+@public
 def split_neuron(net: Network, theta: Any, i: int, gamma: float = 0.5, layer: int = 0) -> tuple[Network, Array]:
     """Duplicate hidden neuron ``i``: two neurons with its input weights, output weights gamma a and (1 - gamma) a.
 
@@ -72,6 +73,7 @@ def split_neuron(net: Network, theta: Any, i: int, gamma: float = 0.5, layer: in
     return _rebuild(net, theta, layer, _take(hidden, rows)._replace(A=hidden.A[:, rows] * shares))
 
 
+@public
 def grow(
     net: Network,
     theta: Any,
@@ -137,6 +139,7 @@ def grow(
     return new, new.pack(pairs)
 
 
+@public
 def shrink(net: Network, theta: Any, rtol: float = 1e-10, layer: int = 0) -> tuple[Network, Array]:
     """Remove dead hidden neurons and merge duplicates; the function stays the same up to ``rtol``.
 

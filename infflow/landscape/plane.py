@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array, as_choice, as_flag, as_integer, as_number, as_real_array, as_vector
+from .._validation import Array, as_choice, as_flag, as_integer, as_number, as_real_array, as_vector, public
 from ..errors import InvalidTypeError, InvalidValueError
 from ..fixedpoints import OPTIMIZERS, FixedPointProblem, choose_optimizer
 from ..objective import Evaluation, Objective, as_objective
@@ -101,6 +101,7 @@ class Section:
         return found
 
 
+@public
 def minimise_orthogonal(
     net: Objective,
     theta: Any,
@@ -162,6 +163,7 @@ def minimise_orthogonal(
     return SectionMinimum(section.point(found.theta), found.loss, found.gradient_norm, found.statistics.stop_reason)
 
 
+@public
 def loss_on_plane(
     net: Objective, theta: Any, d1: Any, d2: Any, a1: Any, a2: Any, *, minimise: bool = False, **options: Any
 ) -> Array:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array, as_items, as_number, as_real_array, as_rng, shown
+from .._validation import Array, as_items, as_number, as_real_array, as_rng, public, shown
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from ..integrals.expectation import Integrand
+from .net import check_columns
 
 _MAX_PROJECTIONS = 2
 
@@ -43,6 +44,7 @@ class FunctionTeacher:
     array([[1.]])
     """
 
+    @public
     def __init__(self, F: Callable[[Array], Any], V: Any, noise: float = 0.0, kinks: Sequence[Any] = ()) -> None:
         self.V = np.atleast_2d(as_real_array("V", V, ndim=(1, 2))).copy()
         k = len(self.V)
@@ -68,8 +70,7 @@ class FunctionTeacher:
     def predict(self, X: Any) -> Array:
         """Noise-free outputs ``(N, O)`` for inputs ``(N, D)``."""
         X = as_real_array("X", X, ndim=2)
-        if X.shape[1] != self.input_dim:
-            raise ShapeError(f"X has {X.shape[1]} columns; the teacher has input dimension {self.input_dim}.")
+        check_columns("X", X, self.input_dim)
         values = self.function(X @ self.V.T)
         if np.isinf(values).any():
             raise InvalidValueError("F returned an infinite value for one of these inputs.")

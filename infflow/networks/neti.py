@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array, as_choice, as_integer, as_number, as_rng, shown
+from .._validation import Array, as_choice, as_integer, as_number, as_rng, public, shown
 from ..activations import Activation
 from ..errors import InvalidTypeError, InvalidValueError, MethodError, ShapeError, SingularMomentError, UnknownNameError
 from ..integrals.moments import METHODS as MOMENT_METHODS
@@ -89,6 +89,7 @@ class NetI:
     ``SingularMomentError``.
     """
 
+    @public
     def __init__(
         self,
         student: Net,
@@ -339,6 +340,7 @@ class NetI:
         # Never report less than can be resolved: a rounding error below zero is not a solution.
         return float(max(value, np.finfo(np.float64).eps * scale))
 
+    @public
     def explain(self, theta: Any = None) -> str:
         """Which evaluator each pair of activations uses, why, its error bound and its cost, as a table.
 
@@ -370,6 +372,7 @@ class NetI:
 
     # ------------------------------------------------------------------------------------------------- finite data
 
+    @public
     def sample(self, N: int, rng: Any) -> Net:
         """Finite data of the same teacher and input for the same student.
 

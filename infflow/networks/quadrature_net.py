@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array, as_integer, as_number
+from .._validation import Array, as_integer, as_number, public
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from ..integrals.expectation import Integrand
 from .inputs import Gaussian, StandardNormal, as_input
@@ -19,6 +19,7 @@ DEFAULT_PRUNE = 1e-18
 _MOST_NODES = 5000
 
 
+@public
 def quadrature_net(
     net: Net,
     target_function: Callable[[Array], Any],

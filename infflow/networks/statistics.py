@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array, as_integer, as_number, as_rng, user_level
+from .._validation import Array, as_integer, as_number, as_rng, public, user_level
 from ..errors import AccuracyWarning, InvalidTypeError, InvalidValueError
 from . import covariance
 from .functions import hessian_spectrum
@@ -40,6 +40,7 @@ class Overlaps(NamedTuple):
     T: Array
 
 
+@public
 def gradient_covariance(net: Net | NetI, theta: Any, samples: int = 100_000, rng: Any = 0) -> Array:
     """Covariance of the gradients of the loss of single samples at ``theta``, barrier and ridge left out.
 
@@ -93,6 +94,7 @@ def _covariances(net: NetI, theta: Array, share: int, rng: np.random.Generator) 
         yield moments.finish() * (share / (share - 1))
 
 
+@public
 def finite_data_prediction(
     net: NetI, theta: Any, N: float, samples: int = 100_000, rng: Any = 0, rtol: float = 1e-10
 ) -> FiniteDataPrediction:
@@ -172,6 +174,7 @@ def _warn_of_small_eigenvalues(values: Array, scale: float, rtol: float) -> None
         )
 
 
+@public
 def overlaps(net: NetI, theta: Any) -> Overlaps:
     """Order parameters: covariances of the pre-activations of students and teachers.
 

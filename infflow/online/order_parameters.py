@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array, as_choice, as_flag, as_integer, as_number, as_real_array, as_rng
+from .._validation import Array, as_choice, as_flag, as_integer, as_number, as_real_array, as_rng, public
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError, SingularMomentError
 from ..networks.inputs import Gaussian, sample_size
 from ..networks.net import Net
@@ -38,7 +38,7 @@ class Lifted(NamedTuple):
     theta: Array
 
 
-@dataclass
+@dataclass(eq=False)
 class OnlineResult:
     """Order parameters along online learning, from the equations or from a simulation.
 
@@ -146,6 +146,7 @@ class OrderParameters:
     ``learning_rate * t``.
     """
 
+    @public
     def __init__(
         self,
         neti: NetI,
@@ -254,6 +255,7 @@ class OrderParameters:
 
     # -------------------------------------------------------------------------------------------------- integration
 
+    @public
     def solve(
         self,
         initial: Any,
@@ -325,6 +327,7 @@ class OrderParameters:
 
     # ---------------------------------------------------------------------------------------- weights, and back
 
+    @public
     def lift(self, state: Any, D: int, rng: Any = 0) -> Lifted:
         """Random weights in ``D`` dimensions with exactly these order parameters, teacher included.
 
@@ -360,6 +363,7 @@ class OrderParameters:
         neti = NetI(student, teacher, method=self.neti.method, rtol=self.neti.rtol, ridge=self._rates.ridge)
         return Lifted(neti, student.pack([(weights[:K], None), (v, None)]))
 
+    @public
     def simulate(self, initial: Any, D: int, t_eval: Any, rng: Any = 0) -> OnlineResult:
         """Online gradient descent itself in ``D`` dimensions, from weights with the given order parameters.
 

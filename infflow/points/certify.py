@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array, as_integer, shown
+from .._validation import Array, as_integer, public, shown
 from ..errors import InvalidTypeError, InvalidValueError
 from ..networks.neti import NetI
 from .ball import Ball, flint, lower, magnitude, total, upper, working_precision
@@ -41,7 +41,7 @@ class Enclosure(NamedTuple):
 _NOTHING = Enclosure(math.nan, math.nan)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Certificate:
     """What :func:`certify` proved, or why it did not.
 
@@ -109,6 +109,7 @@ class Certificate:
         return {**self.__dict__, "loss": tuple(self.loss)}
 
 
+@public
 def certify(net: NetI, theta: Any, frozen: Any = None, gauge: str | None = "auto", precision: int = 128) -> Certificate:
     """Prove that exactly one critical point of the infinite-data loss is near ``theta``, and what it is.
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array, as_array, as_integer
+from .._validation import Array, as_array, as_integer, public
 from ..errors import DivergedError, InvalidTypeError, InvalidValueError, ShapeError
 from ..networks.inputs import sample_size
 from ..networks.net import Net
@@ -39,7 +39,7 @@ class PointKind(Enum):
     NOT_CONVERGED = "nothing shows that a critical point is near."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Classification:
     """What :func:`classify` found.
 
@@ -144,6 +144,7 @@ class Classification:
         }
 
 
+@public
 def classify(
     net: Net | NetI,
     theta: Any,

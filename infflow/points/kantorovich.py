@@ -22,7 +22,7 @@ from ..objective import Objective
 CLOSEST = 1e-5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NewtonNumbers:
     """What Newton's method says about the nearest critical point."""
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array, as_choice, as_flag, as_integer, as_items, as_number, as_rng, shown
+from .._validation import Array, as_choice, as_flag, as_integer, as_items, as_number, as_rng, public, shown
 from ..errors import DivergedError, InvalidTypeError, InvalidValueError, StorageError
 from ..networks.functions import gradient, hessian_spectrum, loss
 from ..networks.net import Net
@@ -74,7 +74,7 @@ class Fit(NamedTuple):
     slope_ci: tuple[float, float]
 
 
-@dataclass
+@dataclass(eq=False)
 class ConvergenceResult:
     """Outcome of :func:`convergence`.
 
@@ -250,6 +250,7 @@ def make_folder(directory: str | Path) -> Path:
     return path
 
 
+@public
 def convergence(
     setting: Setting | None = None, *, jobs: int = 2, progress: bool = True, **changes: Any
 ) -> ConvergenceResult:

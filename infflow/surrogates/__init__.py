@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._validation import as_rng, shown
+from .._validation import as_rng, public, shown
 from ..activations import Activation, resolve
 from ..errors import InvalidTypeError, InvalidValueError
 from ..integrals import closed, surrogate_files
@@ -20,6 +20,7 @@ from .verify import Verification, verify
 __all__ = ["Surrogate", "Verification", "available", "card", "export", "load", "save", "verify"]
 
 
+@public
 def available(surrogates_dir: Any = None) -> tuple[str, ...]:
     """Names of the activations that have a surrogate.
 
@@ -31,6 +32,7 @@ def available(surrogates_dir: Any = None) -> tuple[str, ...]:
     return surrogate_files.names(surrogates_dir)
 
 
+@public
 def load(name: str, surrogates_dir: Any = None) -> Surrogate:
     """The surrogate of an activation: its potential as a function of (r1, r2, u), its card, its domain.
 
@@ -51,6 +53,7 @@ def load(name: str, surrogates_dir: Any = None) -> Surrogate:
     return surrogate_files.load(name, surrogates_dir)
 
 
+@public
 def card(name: str, surrogates_dir: Any = None) -> dict[str, Any]:
     """The card of a surrogate: domain, formula, training, size, checksum, errors.
 

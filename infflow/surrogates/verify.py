@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._validation import as_integer, as_rng, shown
+from .._validation import as_integer, as_rng, public, shown
 from ..activations import Activation, resolve
 from ..errors import InvalidTypeError, InvalidValueError
 from ..integrals import surrogate_files
@@ -68,6 +68,7 @@ class Verification:
         return "\n".join([*lines, *(f"  {failure}" for failure in self.failures)])
 
 
+@public
 def verify(
     name: str,
     n: int = 2000,

@@ -102,7 +102,7 @@ def _points(grid: Any) -> Iterable[tuple[str, Mapping[str, Any]]]:
     if isinstance(grid, Mapping):
         axes: dict[Any, list[Any]] = {}
         for name, values in grid.items():
-            axes[name] = as_items(f"grid[{shown(name)}]", values, "a list of values")
+            axes[name] = as_items(f"grid[{shown(name)}]", values, f"a list of values, e.g. [{shown(values)}],")
         empty = [name for name, values in axes.items() if not values]
         if not axes or empty:
             raise InvalidValueError(f"the grid has no points: {f'grid[{empty[0]!r}]' if empty else 'it'} is empty.")

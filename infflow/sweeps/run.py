@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
-from .._validation import as_flag, as_function
+from .._validation import as_flag, as_function, public
 from ..errors import ClusterError, StorageError
 from .grid import Run, make_runs
 from .outcome import Outcome
@@ -21,6 +21,7 @@ _DEATHS = 2  #: so many dead workers on the way, and a run is executed alone, to
 _POLL = 0.5  #: seconds between two looks at what other processes do
 
 
+@public
 def sweep(
     function: Callable[..., Any],
     grid: Any,

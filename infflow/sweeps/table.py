@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array, as_items, shown
+from .._validation import Array, as_items, public, shown
 from ..errors import InvalidTypeError, InvalidValueError, MissingPackageError, StorageError
 from ..result import Result
 from ..storage import as_path
@@ -31,6 +31,7 @@ class Sweep:
         ``failed``, ``running``, ``pending``) and ``error``, which is None unless the run failed.
     """
 
+    @public
     def __init__(self, store: Store, keys: Sequence[str] | None = None) -> None:
         if not isinstance(store, Store):
             raise InvalidTypeError(f"store is {shown(store)}; inf.Sweep.load(path) opens the file of a sweep.")
