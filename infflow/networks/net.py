@@ -90,7 +90,9 @@ class Net:
         parametrization: str = "standard",
     ) -> None:
         parsed = parse_layers(layers)
-        if input_dim is not None and (isinstance(input_dim, (list, tuple)) or getattr(input_dim, "ndim", 0) > 0):
+        if isinstance(input_dim, (list, tuple)) or (
+            hasattr(input_dim, "__array__") and not isinstance(input_dim, np.generic)
+        ):
             raise InvalidTypeError(
                 "input_dim is an array; an integer is needed. Data are given by name: inf.Net(layers, input=X, target=y)."
             )
