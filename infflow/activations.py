@@ -292,6 +292,12 @@ class Activation:
         ShapeError, InvalidValueError
             If one returns another shape, complex numbers or NaN, now or later, or if a derivative disagrees with
             central differences of the function before it.
+
+        Warns
+        -----
+        AccuracyWarning
+            If a function, or the slope of ``f`` where no derivative is given, jumps between -10 and 10 at a place that is not
+            among ``kinks``. Jumps closer than 0.01 to each other may go unnoticed.
         """
         name = _as_name(name)
         given = as_items("derivatives", derivatives, "a list of functions [f', f'', ...] (of length one for f' only)")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import Array, public
+from ._validation import Array, counted, public
 from .activations import Activation, resolve
 from .errors import InvalidTypeError, InvalidValueError, MissingPackageError
 from .networks.net import Net
@@ -55,7 +55,7 @@ def from_torch(module: Any, **arguments: Any) -> tuple[Net, Array]:
             pairs.append((_array(f"weight of module {place}", each.weight), _bias(place, each)))
             if layers and each.in_features != layers[-1][0]:
                 raise InvalidValueError(
-                    f"module {place} takes {each.in_features} inputs, but the layer before has {layers[-1][0]} neurons."
+                    f"module {place} takes {counted(each.in_features, 'input')}, but the layer before has {counted(layers[-1][0], 'neuron')}."
                 )
             layers.append([each.out_features, "identity", each.bias is not None])
             open_layer = True

@@ -16,7 +16,18 @@ from typing import Any
 import numpy as np
 
 from . import threads
-from ._validation import Array, as_flag, as_function, as_integer, as_items, as_number, public, shown, unknown_keyword
+from ._validation import (
+    Array,
+    as_flag,
+    as_function,
+    as_integer,
+    as_items,
+    as_number,
+    counted,
+    public,
+    shown,
+    unknown_keyword,
+)
 from .errors import InfflowError, InvalidTypeError, InvalidValueError
 from .landscape.distance import Function, function_distance, function_of
 from .networks.net import Net
@@ -65,7 +76,7 @@ class Runs(list["Result | FailedRun"]):
     def __repr__(self) -> str:
         best = min((run.loss for run in self), default=math.nan)
         converged = sum(run.converged for run in self)
-        return f"Runs: {len(self)} starts, {converged} converged, {len(self.failures)} failed, lowest loss {best:.6g}"
+        return f"Runs: {counted(len(self), 'start')}, {converged} converged, {len(self.failures)} failed, lowest loss {best:.6g}"
 
 
 @public
@@ -269,7 +280,9 @@ class SolutionGroup:
     num_neurons: int  #: neurons that are left without dead and duplicated ones
 
     def __repr__(self) -> str:
-        return f"SolutionGroup(loss {self.loss:.9g}, {self.count} runs, {self.num_neurons} neurons)"
+        return (
+            f"SolutionGroup(loss {self.loss:.9g}, {counted(self.count, 'run')}, {counted(self.num_neurons, 'neuron')})"
+        )
 
 
 @public

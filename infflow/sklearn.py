@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, Regre
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, check_random_state, validate_data
 
-from ._validation import as_flag, as_integer, as_items, as_number
+from ._validation import as_flag, as_integer, as_items, as_number, counted
 from .errors import InfflowError, InvalidTypeError, InvalidValueError
 from .networks.net import Net
 from .networks.parameters import random_params
@@ -129,7 +129,9 @@ class _GradientFlowEstimator(BaseEstimator):
         given = self.activation
         activations = list(given) if isinstance(given, (list, tuple)) else [given] * len(sizes)
         if len(activations) != len(sizes):
-            raise InvalidValueError(f"activation lists {len(activations)} activations for {len(sizes)} hidden layers.")
+            raise InvalidValueError(
+                f"activation lists {counted(len(activations), 'activation')} for {counted(len(sizes), 'hidden layer')}."
+            )
         hidden = [(width, activation, True) for width, activation in zip(sizes, activations, strict=True)]
         return [*hidden, (outputs, "identity", True)]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
 
-from ._validation import Array
+from ._validation import Array, counted
 from .errors import InvalidTypeError
 
 #: A bound on the gradient norm below this asks for all that double precision gives, see :meth:`StopRules.check`.
@@ -93,7 +93,7 @@ class Statistics:
         return cls(**{**values, "stop_reason": StopReason[values["stop_reason"]]})
 
     def __str__(self) -> str:
-        known = [f"{self.steps} steps"]
+        known = [f"{counted(self.steps, 'step')}"]
         for name in ("rejected", "gradients", "hessians", "hvps", "factorizations"):
             if getattr(self, name):
                 known.append(f"{getattr(self, name)} {name}")

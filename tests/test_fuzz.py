@@ -9,6 +9,7 @@ import inspect
 import pathlib
 import signal
 import warnings
+from dataclasses import fields
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,10 @@ from fuzz_values import VALUES
 from julia_files import julia_result, thsave
 
 import infflow as inf
-from infflow.errors import AccuracyWarning, InfflowError, SolverWarning
+from infflow.configuration import Configuration, train_configuration
+from infflow.configuration.sections import SECTIONS
+from infflow.configuration.sweep_file import SweepFile
+from infflow.errors import AccuracyWarning, ConfigurationError, InfflowError, SolverWarning
 
 
 class Argument(NamedTuple):
@@ -819,3 +823,63 @@ def test_every_public_callable_is_called(tmp_path, monkeypatch):
     for table in (ON_PURPOSE, FAILING_FUNCTIONS, ENDLESS):
         assert set(table) <= set(rows)
         assert {label for each in table.values() for label in each} <= labels
+
+
+# -- configuration files ---------------------------------------------------------------------------
+
+SMALL = {
+    "student": {"hidden": 2, "input_dim": 3, "activation": "erf", "bias": False, "output_bias": False},
+    "teacher": {"hidden": 2, "seed": 4},
+}
+
+
+def refusals(call):
+    """What else than an error of infflow a call ends in, if anything."""
+    try:
+        with warnings.catch_warnings(), limited(20.0):
+            warnings.simplefilter("error")
+            call()
+    except InfflowError as error:
+        str(error).encode("utf-8")
+    except Exception as error:
+        yield f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+
+
+def build(table):
+    configuration = Configuration.from_dict(table)
+    net = configuration.problem()
+    configuration.start(net)
+    configuration.train_arguments()
+
+
+def test_no_setting_ends_in_a_foreign_error(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tables = []
+    for section, kind in SECTIONS.items():
+        for value in VALUES:
+            tables += [(f"[{section}] = {value.label}", {**SMALL, section: value.make()})]
+            for field in fields(kind):
+                changed = {**SMALL.get(section, {}), field.name: value.make()}
+                tables += [(f"{section}.{field.name} = {value.label}", {**SMALL, section: changed})]
+    found = [f"{name}: {each}" for name, table in tables for each in refusals(lambda table=table: build(table))]
+    doors = {
+        "from_dict": Configuration.from_dict,
+        "load": Configuration.load,
+        "SweepFile.load": SweepFile.load,
+        "train_configuration": lambda value: train_configuration(config=value),
+    }
+    for name, door in doors.items():
+        for value in VALUES:
+            found += [f"{name}({value.label}): {each}" for each in refusals(lambda d=door, v=value: d(v.make()))]
+    assert not found, f"{len(found)} failures:\n" + "\n".join(found[:100])
+
+
+@pytest.mark.parametrize(
+    "text", ["a = " + "[" * 3000 + "]" * 3000, "a = " + "9" * 5000, "a = 1\nb", "\ud800", "a\0 = 1"]
+)
+def test_texts_that_are_no_configuration(text, tmp_path):
+    file = tmp_path / "config.toml"
+    file.write_bytes(text.encode("utf-8", "surrogatepass"))
+    for load in (Configuration.load, SweepFile.load):
+        with pytest.raises(ConfigurationError, match=r"config\.toml"):
+            load(file)

@@ -67,7 +67,7 @@ def array(*ndim: int) -> Check:
             wanted = " or ".join(
                 ("a number", "a list of numbers", "a list of lists of numbers, all as long")[n] for n in ndim
             )
-            raise InvalidTypeError(f"{name} is {value!r:.80}; {wanted} is needed, all finite.") from error
+            raise InvalidTypeError(f"{name} is {shown(value)}; {wanted} is needed, all finite.") from error
 
     return check
 
@@ -87,7 +87,7 @@ def activation(name: str, value: Any) -> Any:
     for item in value:
         for one in item if isinstance(item, list) else [item]:
             if not isinstance(one, str):
-                raise InvalidTypeError(f"{name} holds {one!r}; names of activations are needed.")
+                raise InvalidTypeError(f"{name} holds {shown(one)}; names of activations are needed.")
             try:
                 resolve(one)
             except InfflowError as error:
@@ -102,7 +102,9 @@ def components(name: str, value: Any) -> list[dict[str, Any]]:
         raise InvalidTypeError(f"{name} is {shown(value)}; tables [[{name}]] with {', '.join(checks)} are needed.")
     for k, item in enumerate(value):
         if item.keys() != checks.keys():
-            raise InvalidValueError(f"{name}[{k}] has the keys {', '.join(item)}; {', '.join(checks)} are needed.")
+            raise InvalidValueError(
+                f"{name}[{k}] has the keys {', '.join(map(str, item))}; {', '.join(checks)} are needed."
+            )
     return [
         {key: check(f"{name}[{k}].{key}", item[key]) for key, check in checks.items()} for k, item in enumerate(value)
     ]

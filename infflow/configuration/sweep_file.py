@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from .._validation import shown
 from ..errors import ConfigurationError, InfflowError
+from ..storage import as_path
 from .checks import text
 from .config import Configuration, with_absolute_paths, with_changes
 from .toml_file import Keys, Problems, TomlFile, dotted
@@ -55,7 +55,7 @@ class SweepFile:
         ConfigurationError
             Lists all errors with their lines.
         """
-        file = TomlFile(Path(path))
+        file = TomlFile(as_path("path", path))
         problems = Problems(file)
         known = ("config", "folder", "grid")
         for key in file.data.keys() - set(known):

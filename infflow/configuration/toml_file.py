@@ -42,6 +42,8 @@ class TomlFile:
             self.data = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise ConfigurationError(f"{path} is not TOML: {error}.") from error
+        except (RecursionError, ValueError) as error:  # lists in lists, or integers, beyond what Python reads
+            raise ConfigurationError(f"{path} cannot be read: {error}.") from error
         self._lines = lines_of_keys(text)
 
     def line(self, keys: Keys) -> int | None:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array, as_number, as_real_array, public
+from .._validation import Array, as_number, as_real_array, counted, public
 from ..activations import Activation
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from ..networks.net import Net
@@ -78,7 +78,7 @@ def function_of(net: Net | NetI, theta: Any, rtol: float = 1e-6) -> Function:
     if not isinstance(net, (Net, NetI)):
         raise InvalidTypeError(f"a Net or a NetI is needed; {type(net).__name__} was given.")
     if len(net.layers) != 2:
-        raise InvalidValueError(f"the net has {len(net.layers) - 1} hidden layers; one is needed.")
+        raise InvalidValueError(f"the net has {counted(len(net.layers) - 1, 'hidden layer')}; one is needed.")
     smaller, parameters = shrink(net, theta, rtol)
     layer = hidden_layers(smaller, parameters)[0]
     student = smaller.student if isinstance(smaller, NetI) else smaller

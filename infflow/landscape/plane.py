@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array, as_choice, as_flag, as_integer, as_number, as_real_array, as_vector, public
+from .._validation import Array, as_choice, as_flag, as_integer, as_number, as_real_array, as_vector, counted, public
 from ..errors import InvalidTypeError, InvalidValueError
 from ..fixedpoints import OPTIMIZERS, FixedPointProblem, choose_optimizer
 from ..objective import Evaluation, Objective, as_objective
@@ -212,7 +212,9 @@ def loss_on_plane(
 def _check_plane(net: Any, theta: Any, d1: Any, d2: Any) -> tuple[Array, Array, Array]:
     P = as_objective(net).num_params
     if P < 3:
-        raise InvalidValueError(f"the net has {P} parameters; at least 3 are needed to leave two directions out.")
+        raise InvalidValueError(
+            f"the net has {counted(P, 'parameter')}; at least 3 are needed to leave two directions out."
+        )
     theta, units = as_vector("theta", theta, P), []
     for name, value in (("d1", d1), ("d2", d2)):
         direction = as_vector(name, value, P)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array, as_items, as_number, as_real_array, as_rng, public, shown
+from .._validation import Array, as_items, as_number, as_real_array, as_rng, counted, public, shown
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from ..integrals.expectation import Integrand
 from .net import check_columns
@@ -82,7 +82,7 @@ class FunctionTeacher:
         return y + self.noise * as_rng(rng).standard_normal(y.shape) if self.noise > 0 else y
 
     def __repr__(self) -> str:
-        return f"FunctionTeacher({len(self.V)} projections, input_dim={self.input_dim}, output_dim={self.output_dim}, noise={self.noise:g})"
+        return f"FunctionTeacher({counted(len(self.V), 'projection')}, input_dim={self.input_dim}, output_dim={self.output_dim}, noise={self.noise:g})"
 
 
 def _lines(kinks: Sequence[Any], k: int) -> tuple[Array, Array]:
@@ -100,6 +100,8 @@ def _lines(kinks: Sequence[Any], k: int) -> tuple[Array, Array]:
         normal, offset = line
         normal = np.atleast_1d(as_real_array("the normal of a kink", normal))
         if normal.shape != (k,) or not normal.any():
-            raise ShapeError(f"kinks contains the normal {normal.tolist()}; {k} numbers, not all 0, are needed.")
+            raise ShapeError(
+                f"kinks contains the normal {normal.tolist()}; a vector of length {k}, not all 0, is needed."
+            )
         normals[row], offsets[row] = normal, as_number("the offset of a kink", offset)
     return normals, offsets

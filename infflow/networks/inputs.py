@@ -137,7 +137,7 @@ class GaussianMixture:
         return z
 
     def __repr__(self) -> str:
-        return f"GaussianMixture({len(self.weights)} components, input_dim={self.input_dim})"
+        return f"GaussianMixture({counted(len(self.weights), 'component')}, input_dim={self.input_dim})"
 
 
 class StandardNormal:
@@ -175,7 +175,7 @@ def as_input(value: Any, input_dim: int) -> InputDistribution:
         )
     if value.input_dim != input_dim:
         raise ShapeError(
-            f"input has dimension {value.input_dim} but the student has {input_dim} inputs; they must agree."
+            f"input has dimension {value.input_dim} but the student has {counted(input_dim, 'input')}; they must agree."
         )
     return value
 

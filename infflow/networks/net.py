@@ -53,6 +53,8 @@ class Net:
 
     Attributes
     ----------
+    input, target : ndarray or None
+        The data.
     layers : tuple of Layer
         Width, one activation per neuron, and bias of each layer.
     weight_factors : tuple of float
@@ -184,8 +186,8 @@ class Net:
 
     def __repr__(self) -> str:
         shape = "-".join(str(n) for n in (self.input_dim, *self.architecture.widths))
-        samples = f", {len(self._data.X)} samples" if self._data is not None else ""
-        return f"Net({shape}, {self.num_params} parameters, {self.loss_name}{samples})"
+        samples = f", {counted(len(self._data.X), 'sample')}" if self._data is not None else ""
+        return f"Net({shape}, {counted(self.num_params, 'parameter')}, {self.loss_name}{samples})"
 
     # -------------------------------------------------------------------------------------------- other nets from it
 

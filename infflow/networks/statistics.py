@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array, as_integer, as_number, as_rng, public, user_level
+from .._validation import Array, as_integer, as_number, as_rng, counted, public, user_level
 from ..errors import AccuracyWarning, InvalidTypeError, InvalidValueError
 from . import covariance
 from .functions import hessian_spectrum
@@ -166,7 +166,7 @@ def _warn_of_small_eigenvalues(values: Array, scale: float, rtol: float) -> None
     unclear = values[(values > 1e-2 * rtol * scale) & (values < 1e2 * rtol * scale)]
     if len(unclear):
         warnings.warn(
-            f"{len(unclear)} eigenvalue(s) of the Hessian, {unclear[0] / scale:.2g} to {unclear[-1] / scale:.2g} of the largest, can hardly "
+            f"{counted(len(unclear), 'eigenvalue')} of the Hessian, {unclear[0] / scale:.2g} to {unclear[-1] / scale:.2g} of the largest, can hardly "
             f"be told from zero with rtol = {rtol:g}; those above it enter the distance by their inverse squares. "
             "Look at inf.classify(net, theta) and choose an rtol in a gap of the spectrum.",
             AccuracyWarning,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array, as_choice, as_flag, as_integer, as_number, as_real_array, as_rng, public
+from .._validation import Array, as_choice, as_flag, as_integer, as_number, as_real_array, as_rng, counted, public
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError, SingularMomentError
 from ..networks.inputs import Gaussian, sample_size
 from ..networks.net import Net
@@ -90,8 +90,8 @@ class OnlineResult:
         if not len(self):
             return f"OnlineResult: no points. {self.status.message}"
         text = (
-            f"OnlineResult: {len(self)} points, t = {self.t[0]:g} to {self.t[-1]:g}, generalization error "
-            f"{self.generalization_error[-1]:.6g}\n  {self.status.message} {self.steps} steps, "
+            f"OnlineResult: {counted(len(self), 'point')}, t = {self.t[0]:g} to {self.t[-1]:g}, generalization error "
+            f"{self.generalization_error[-1]:.6g}\n  {self.status.message} {counted(self.steps, 'step')}, "
             f"{self.wall_time:.3g} s, fourth moments: {self.fourth_moments}"
         )
         return text + (f"\n  {self.note}" if self.note else "")

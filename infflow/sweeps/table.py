@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array, as_items, public, shown
+from .._validation import Array, as_items, counted, public, shown
 from ..errors import InvalidTypeError, InvalidValueError, MissingPackageError, StorageError
 from ..result import Result
 from ..storage import as_path
@@ -71,7 +71,7 @@ class Sweep:
     def __repr__(self) -> str:
         count = {s: sum(row["status"] == s for row in self.rows) for s in ("done", "failed", "running", "pending")}
         parts = [f"{n} {status}" for status, n in count.items() if n or status == "done"]
-        return f"Sweep: {len(self)} runs in {self._path}, {', '.join(parts)}"
+        return f"Sweep: {counted(len(self), 'run')} in {self._path}, {', '.join(parts)}"
 
     @property
     def failures(self) -> list[dict[str, Any]]:
