@@ -17,12 +17,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import threads
-from ._validation import Array, as_integer, as_number
+from ._validation import (
+    Array,
+    as_flag,
+    as_function,
+    as_integer,
+    as_items,
+    as_number,
+    counted,
+    public,
+    shown,
+    unknown_keyword,
+)
 from .errors import InfflowError, InvalidTypeError, InvalidValueError, MissingPackageError
 from .landscape.distance import Function, function_distance, function_of
 from .landscape.teacher_symmetry import TeacherSymmetry
 from .networks.net import Net
 from .networks.neti import NetI
+from .objective import as_objective
 from .result import Result
 from .stopping import StopReason
 from .training import _check_arguments, _check_polish, check_theta, train
@@ -125,7 +137,7 @@ class Runs(list["Result | FailedRun"]):
     def __repr__(self) -> str:
         best = min((run.loss for run in self), default=math.nan)
         converged = sum(run.converged for run in self)
-        return f"Runs: {len(self)} starts, {converged} converged, {len(self.failures)} failed, lowest loss {best:.6g}"
+        return f"Runs: {counted(len(self), 'start')}, {converged} converged, {len(self.failures)} failed, lowest loss {best:.6g}"
 
 
 _COLUMNS = ["loss", "gradient_norm", "status", "converged", "flow_steps", "newton_steps", "t_end"]
@@ -153,6 +165,7 @@ def _row(run: Result | FailedRun) -> dict[str, Any]:
     }
 
 
+@public
 def train_many(net: Any, thetas: Any, *, n_jobs: int = 1, progress: bool = True, **arguments: Any) -> Runs:
     """Train from many starts, in parallel processes with one BLAS and one numba thread each.
 
@@ -182,9 +195,10 @@ def train_many(net: Any, thetas: Any, *, n_jobs: int = 1, progress: bool = True,
         Before any run, if an argument of ``train`` cannot be used; and if several starts all fail with the same error.
     """
     starts = _check_starts(thetas)
-    n_jobs = as_integer("n_jobs", n_jobs)
+    n_jobs = as_integer("n_jobs", n_jobs, minimum=-(2**31))
     if n_jobs == 0:
         raise InvalidValueError("n_jobs is 0; a number of processes is needed, or -1 for all cores.")
+    progress = as_flag("progress", progress)
     _check_names(arguments)
     _check_values(net, starts, arguments)
     outcomes: dict[int, Result | FailedRun] = {}
@@ -215,12 +229,10 @@ def _all_failed(outcomes: Iterable[Result | FailedRun]) -> bool:
 
 
 def _check_starts(thetas: Any) -> list[Any]:
-    if isinstance(thetas, (str, bytes)) or not isinstance(thetas, Iterable):
-        raise InvalidTypeError(f"thetas is {thetas!r}; a list of start vectors (P,) or an array (n, P) is needed.")
-    starts = list(thetas)
+    starts = as_items("thetas", thetas, "a list of start vectors (P,) or an array (n, P)")
     if not starts:
         raise InvalidValueError("thetas is empty; at least one start is needed.")
-    if all(np.ndim(theta) == 0 for theta in starts):
+    if all(isinstance(theta, (int, float, np.generic)) for theta in starts):
         raise InvalidTypeError("thetas is one vector of numbers; a list of vectors or an array (n, P) is needed.")
     return starts
 
@@ -230,11 +242,7 @@ def _check_names(arguments: dict[str, Any]) -> None:
     known = [name for name in inspect.signature(train).parameters if name not in ("net", "theta0", "progress")]
     for name in arguments:
         if name not in known:
-            import difflib
-
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise InvalidTypeError(f"{name!r} is not an argument of train.{hint}")
+            raise unknown_keyword("train", name, known)
 
 
 def _check_values(net: Any, starts: list[Any], arguments: dict[str, Any]) -> None:
@@ -243,16 +251,17 @@ def _check_values(net: Any, starts: list[Any], arguments: dict[str, Any]) -> Non
         raise InvalidValueError(
             f"checkpoint is {arguments['checkpoint']!r}, but there are {len(starts)} starts and a file holds one run. Leave it None, or call train."
         )
+    as_objective(net)
     for theta in starts:
         try:
             check_theta(net, theta)
-        except InfflowError:
-            if not hasattr(net, "evaluate") or not hasattr(net, "num_params"):
-                raise
+        except InfflowError as error:
+            unusable = error
             continue
         defaults = {name: each.default for name, each in inspect.signature(train).parameters.items()}
         _check_settings(net, theta, {**defaults, **arguments})
         return
+    raise unusable
 
 
 def _check_settings(net: Any, theta: Any, given: dict[str, Any]) -> None:
@@ -265,8 +274,8 @@ def _check_settings(net: Any, theta: Any, given: dict[str, Any]) -> None:
     as_number("min_loss", given["min_loss"], minimum=-math.inf, infinite=True)
     as_number("min_gradient_norm", given["min_gradient_norm"], minimum=0.0)
     as_integer("patience", given["patience"], minimum=1)
-    if given["callback"] is not None and not callable(given["callback"]):
-        raise InvalidTypeError(f"callback is {given['callback']!r}; a function of one argument (Progress) is needed.")
+    if given["callback"] is not None:
+        as_function("callback", given["callback"], "a function of one argument (Progress)")
 
 
 _Outcome = tuple[int, "Result | FailedRun", "InfflowError | None"]  # number of the start, what came of it
@@ -357,9 +366,12 @@ class SolutionGroup:
     num_neurons: int  #: neurons that are left without dead and duplicated ones
 
     def __repr__(self) -> str:
-        return f"SolutionGroup(loss {self.loss:.9g}, {self.count} runs, {self.num_neurons} neurons)"
+        return (
+            f"SolutionGroup(loss {self.loss:.9g}, {counted(self.count, 'run')}, {counted(self.num_neurons, 'neuron')})"
+        )
 
 
+@public
 def unique_solutions(
     results: Sequence[Result | FailedRun],
     net: Net | NetI | None = None,
@@ -418,7 +430,12 @@ def unique_solutions(
         )
     for name, value in (("rtol", rtol), ("loss_rtol", loss_rtol), ("loss_atol", loss_atol)):
         as_number(name, value, minimum=0.0)
-    symmetry = TeacherSymmetry(net) if teacher_symmetry else None
+    results = as_items("results", results, "a list of Result, as train_many returns it,")
+    for run in results:
+        if not isinstance(run, (Result, FailedRun)):
+            raise InvalidTypeError(f"results contains {shown(run)}; results of train are needed.")
+    converged_only = as_flag("converged_only", converged_only)
+    symmetry = TeacherSymmetry(net) if as_flag("teacher_symmetry", teacher_symmetry) else None
     chosen = [k for k, run in enumerate(results) if isinstance(run, Result) and (run.converged or not converged_only)]
     chosen.sort(key=lambda k: results[k].loss)
     groups: list[tuple[Function, list[int]]] = []

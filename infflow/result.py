@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import Array, as_real_array
+from ._validation import Array, as_real_array, counted, public, shown
 from ._version import __version__
 from .errors import InvalidTypeError, MissingPackageError, ShapeError, StorageError
 from .flow import Trajectory
@@ -22,7 +22,7 @@ _FORMAT = 1
 _OBSERVABLE = "observable:"
 
 
-@dataclass
+@dataclass(eq=False)  # arrays have no truth value; two results are equal if they are the same
 class Result:
     """The outcome of :func:`infflow.train`.
 
@@ -72,7 +72,7 @@ class Result:
 
     def __repr__(self) -> str:
         lines = (
-            f"Result: loss {self.loss:.6g}{self._beside()}, gradient norm {self.gradient_norm:.3g}, {len(self.theta)} parameters",
+            f"Result: loss {self.loss:.6g}{self._beside()}, gradient norm {self.gradient_norm:.3g}, {counted(len(self.theta), 'parameter')}",
             f"  {'converged' if self.converged else 'not converged'}: {self.status.message}",
             f"  flow    {self.flow} It ended at t = {self.flow.t:.6g}.",
             f"  newton  {self.newton}",
@@ -295,7 +295,7 @@ def to_dataset(result: Result, net: Any = None) -> Any:
 def _parameter_names(net: Any, num_params: int) -> list[str]:
     layout = getattr(net, "layout", None)
     if layout is None or layout.num_params != num_params:
-        raise ShapeError(f"net is {net!r}; a Net or NetI with {num_params} parameters is needed.")
+        raise ShapeError(f"net is {shown(net)}; a Net or NetI with {counted(num_params, 'parameter')} is needed.")
     names: list[str] = []
     for number, block in enumerate(layout.blocks, start=1):
         names += [f"W{number}[{i},{j}]" for i in range(block.width) for j in range(block.fan_in)]
@@ -303,6 +303,7 @@ def _parameter_names(net: Any, num_params: int) -> list[str]:
     return names
 
 
+@public
 def trajectory_distance(a: Any, b: Any) -> float:
     """Mean squared distance of the points of one trajectory to the nearest points of another.
 
@@ -321,7 +322,7 @@ def trajectory_distance(a: Any, b: Any) -> float:
     """
     first, second = _points("a", a), _points("b", b)
     if first.shape[1] != second.shape[1]:
-        raise ShapeError(f"a has {first.shape[1]} parameters and b has {second.shape[1]}; they must agree.")
+        raise ShapeError(f"a has {counted(first.shape[1], 'parameter')} and b has {second.shape[1]}; they must agree.")
     # differences, not |x|^2 - 2 x.y + |y|^2, which loses small distances to rounding
     return float(np.mean([((second - point) ** 2).sum(axis=1).min() for point in first]))
 

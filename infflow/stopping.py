@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
 
-from ._validation import Array
+from ._validation import Array, counted
 from .compile_time import running_time
 from .errors import InvalidTypeError
 
@@ -101,7 +101,7 @@ class Statistics:
         return cls(**{**values, "stop_reason": StopReason[values["stop_reason"]]})
 
     def __str__(self) -> str:
-        known = [f"{self.steps} steps"]
+        known = [f"{counted(self.steps, 'step')}"]
         for name in ("rejected", "gradients", "hessians", "hvps", "factorizations"):
             if getattr(self, name):
                 known.append(f"{getattr(self, name)} {name}")

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import Array
+from ._validation import Array, shown
 from .errors import InvalidTypeError, InvalidValueError, StorageError
 from .interrupts import plain_interrupts
 
@@ -27,15 +27,23 @@ def as_path(name: str, path: Any, suffix: str = "") -> Path:
     """A path from a string or path-like object, with ``suffix`` where it has none."""
     text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
     if not text or not isinstance(text, str):
-        raise InvalidTypeError(f"{name} is {path!r}; a file name is needed.")
+        raise InvalidTypeError(f"{name} is {shown(path)}; a file name is needed.")
     try:
         found = Path(text).expanduser()
     except RuntimeError as error:
-        raise InvalidValueError(f"{name} is {path!r}: there is no such user. Give the folder itself.") from error
+        raise InvalidValueError(f"{name} is {shown(path)}: there is no such user. Give the folder itself.") from error
     if "\0" in text or (suffix and not found.name):
-        raise InvalidValueError(f"{name} is {path!r}; a file name, without null characters, is needed.")
-    if suffix and found.is_dir():
-        raise InvalidValueError(f"{name} is {path!r}, a folder; the name of a file is needed.")
+        raise InvalidValueError(f"{name} is {shown(path)}; a file name, without null characters, is needed.")
+    try:
+        os.fsencode(text)
+        folder = found.is_dir()
+    except (OSError, UnicodeError) as error:  # too long, or not in the encoding of the file system
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InvalidValueError(
+            f"{name} is {shown(path)}, which cannot be the name of a file: {reason}. Choose another one."
+        ) from error
+    if suffix and folder:
+        raise InvalidValueError(f"{name} is {shown(path)}, a folder; the name of a file is needed.")
     return found if found.suffix or not suffix else found.with_suffix(suffix)
 
 

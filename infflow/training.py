@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._validation import Array, as_choice, as_integer, as_number, as_real_array
+from ._validation import (
+    Array,
+    as_choice,
+    as_flag,
+    as_function,
+    as_integer,
+    as_items,
+    as_number,
+    as_real_array,
+    counted,
+    public,
+    shown,
+)
 from .errors import InvalidTypeError, InvalidValueError, OutsideDomainError, ShapeError
 from .fixedpoints import OPTIMIZERS, FixedPointProblem, Optimizer, SearchOutcome, choose_optimizer
 from .flow import SOLVERS, FlowOutcome, FlowSettings, SearchFile, automatic_solver, integrate, resolve_observable
-from .objective import Objective
+from .objective import Objective, as_objective
 from .result import Result, plain
 from .stopping import Progress, Statistics, StopReason, StopRules
 from .storage import as_path
@@ -23,10 +35,13 @@ from .threads import limit_for
 
 #: shortest flow (shorter times have no relative precision), and most points of a trajectory
 _SHORTEST, _MOST_POINTS = 1e-300, 10**6
+#: smallest tolerances, whose inverse squares do not overflow
+_SMALLEST = 1e-100
 #: after these the second stage does not begin
 _FINAL = (StopReason.INTERRUPTED, StopReason.CALLBACK, StopReason.NON_FINITE, StopReason.FROZEN)
 
 
+@public
 def train(
     net: Objective,
     theta0: Any,
@@ -168,11 +183,11 @@ def train(
         "min_gradient_norm": as_number("min_gradient_norm", min_gradient_norm, minimum=0.0),
         "patience": as_integer("patience", patience, minimum=1),
     }
-    if callback is not None and not callable(callback):
-        raise InvalidTypeError(f"callback is {callback!r}; a function of one argument (Progress) is needed.")
+    if callback is not None:
+        as_function("callback", callback, "a function of one argument (Progress)")
     if job.flow.method.family == "CVODE":
         import sksundae.cvode  # noqa: F401  brings a BLAS of its own, which the limit on threads must see
-    watch = _Watch(bool(progress), callback)
+    watch = _Watch(as_flag("progress", progress), callback)
 
     def rules(stage: str) -> StopRules:
         max_time, max_steps = stages[stage]
@@ -226,8 +241,8 @@ def _check_arguments(net: Objective, theta0: Any, given: dict[str, Any], observa
         method=method,
         options=options,
         t_end=t_end,
-        rtol=as_number("rtol", given["rtol"], minimum=0.0, strict=True),
-        atol=as_number("atol", given["atol"], minimum=0.0, strict=True),
+        rtol=_positive("rtol", given["rtol"], _SMALLEST),
+        atol=_positive("atol", given["atol"], _SMALLEST),
         eta=eta,
         num_trajectory=as_integer("num_trajectory", given["num_trajectory"], minimum=2, maximum=_MOST_POINTS),
         t_eval=_check_t_eval(given["t_eval"], t_end),
@@ -235,6 +250,11 @@ def _check_arguments(net: Objective, theta0: Any, given: dict[str, Any], observa
         checkpoint=None if given["checkpoint"] is None else as_path("checkpoint", given["checkpoint"], ".npz"),
     )
     return _Job(net, start, free, flow, optimizer, search_options)
+
+
+def _positive(name: str, value: Any, smallest: float) -> float:
+    """A positive number that is not so small that its inverse, or the square of that, overflows."""
+    return as_number(name, as_number(name, value, minimum=0.0, strict=True), minimum=smallest)
 
 
 def _is_auto(name: Any) -> bool:
@@ -246,7 +266,7 @@ def _check_optimizer(net: Objective, name: Any, options: Any) -> tuple[Optimizer
     """The method for fixed points, None for "auto", and its checked options."""
     if _is_auto(name):
         if options is not None and (not isinstance(options, Mapping) or options):
-            raise InvalidValueError(f"optimizer_options is {options!r}; name the optimizer that they are for.")
+            raise InvalidValueError(f"optimizer_options is {shown(options)}; name the optimizer that they are for.")
         return None, {}
     optimizer = OPTIMIZERS[as_choice("optimizer", name, ["auto", *OPTIMIZERS])]
     optimizer.check_objective(net)
@@ -272,14 +292,15 @@ def _check_polish(net: Any, polish: Any, max_steps_newton: Any) -> Objective | N
 
 def check_theta(net: Any, theta: Any) -> Array:
     """A finite parameter vector of the right length, by ``net.check`` where there is one."""
-    if not hasattr(net, "evaluate") or not hasattr(net, "num_params"):
+    as_objective(net)
+    if isinstance(theta, (list, tuple)) and any(isinstance(each, (list, tuple, np.ndarray)) for each in theta):
         raise InvalidTypeError(
-            f"net is {net!r}; a Net with data, a NetI, or an object with num_params and evaluate(theta, order) is needed."
+            f"theta0 is a list of {counted(len(theta), 'vector')}; train takes one start. inf.train_many(net, thetas) takes many."
         )
     check = getattr(net, "check", None)
     if check is not None:
         return np.array(check(theta))
-    found = as_real_array("theta0", theta)
+    found = as_real_array("theta0", theta, advice="It is the start, a vector (P,): inf.random_params(net) draws one.")
     if found.shape != (net.num_params,):
         raise ShapeError(f"theta0 has shape {found.shape}; ({net.num_params},) is needed.")
     return np.array(found)
@@ -304,7 +325,7 @@ def _check_step_size(name: str, discrete: bool, step_size: Any) -> dict[str, flo
         raise InvalidValueError(f"step_size is for gd and adam; solver {name!r} chooses its steps itself.{hint}")
     if step_size is None:
         raise InvalidValueError(f"solver {name!r} needs a step_size, e.g. step_size=0.01.")
-    return {"step_size": as_number("step_size", step_size, minimum=0.0, strict=True)}
+    return {"step_size": _positive("step_size", step_size, _SHORTEST)}
 
 
 def _check_batch_size(net: Any, name: str, discrete: bool, batch_size: Any) -> dict[str, int]:
@@ -343,13 +364,15 @@ def _check_observables(net: Any, observables: Any) -> dict[str, Any]:
     if isinstance(observables, Mapping):
         for name, function in observables.items():
             if not isinstance(name, str) or not callable(function):
-                raise InvalidTypeError(f"observables[{name!r}] is {function!r}; a function of theta is needed.")
+                raise InvalidTypeError(
+                    f"observables[{shown(name)}] is {shown(function)}; a function of theta is needed."
+                )
         return dict(observables)
-    if not isinstance(observables, Iterable):
-        raise InvalidTypeError(
-            f"observables is {observables!r}; a dictionary {{name: function}} or a list of names is needed."
-        )
-    return {str(name): resolve_observable(net, str(name)) for name in observables}
+    names = as_items("observables", observables, "a dictionary {name: function} or a list of names")
+    for name in names:
+        if not isinstance(name, str):
+            raise InvalidTypeError(f"observables contains {shown(name)}; names are needed.")
+    return {name: resolve_observable(net, name) for name in names}
 
 
 def _run_flow(job: _Job, rules: StopRules, skip: bool, optimizer_follows: bool) -> FlowOutcome:

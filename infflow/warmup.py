@@ -66,14 +66,19 @@ def _finite_data() -> None:
 
     X = np.random.default_rng(0).normal(size=(40, 3))
     y = np.sin(X[:, :2])
-    for layers in ([(3, "softplus", True), (2, "identity", True)], [(3, "tanh", True), (3, "erf", False), (2, "identity", True)]):
+    for layers in (
+        [(3, "softplus", True), (2, "identity", True)],
+        [(3, "tanh", True), (3, "erf", False), (2, "identity", True)],
+    ):
         net = inf.Net(layers, input=X, target=y)
         theta = inf.random_params(net, rng=1)
         inf.train(net, theta, progress=False, max_steps_flow=50, max_steps_newton=5)
         inf.train(net, theta, progress=False, max_steps_flow=0, max_steps_newton=3, optimizer="levenberg_marquardt")
         inf.hvp(net, theta, theta)
         inf.gradient_covariance(net, theta)
-    labels = inf.Net([(3, "softplus", True), (2, "identity", True)], input=X, target=(y[:, 0] > 0).astype(int), loss="cross_entropy")
+    labels = inf.Net(
+        [(3, "softplus", True), (2, "identity", True)], input=X, target=(y[:, 0] > 0).astype(int), loss="cross_entropy"
+    )
     inf.hessian(labels, inf.random_params(labels, rng=1))
     for name in names():
         net = inf.Net([(2, name, True), (2, "identity", True)], input=X, target=y)

@@ -134,7 +134,7 @@ def nested():
         (functions.echo, {"a": [inf.Net]}, InvalidTypeError, "'a' is <class .*cannot be stored"),
         (functions.echo, {"a": [np.nan]}, InvalidValueError, "'a' is nan"),
         (functions.echo, {"a": [{1: 2}]}, InvalidTypeError, "cannot be stored"),
-        (functions.echo, {"a": 3}, InvalidTypeError, r"grid\['a'\] is 3; a list of values is needed, e.g. \[3\]"),
+        (functions.echo, {"a": 3}, InvalidTypeError, r"grid\['a'\] is 3; a list of values, e.g. \[3\], is needed"),
         (functions.echo, {"a": "abc"}, InvalidTypeError, "a list of values"),
         (functions.echo, {"a": []}, InvalidValueError, r"grid\['a'\] is empty"),
         (functions.echo, {}, InvalidValueError, "no points"),

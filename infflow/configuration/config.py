@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array
-from ..errors import InfflowError, InvalidValueError, StorageError
+from .._validation import Array, shown
+from ..errors import InfflowError, InvalidTypeError, InvalidValueError, StorageError
 from ..fixedpoints import OPTIMIZERS
 from ..flow import SOLVERS
 from ..networks.inputs import Gaussian, GaussianMixture
@@ -20,7 +20,7 @@ from ..networks.neti import NetI
 from ..networks.parameters import random_params
 from ..networks.teacher import Teacher
 from ..result import Result
-from ..storage import read_arrays
+from ..storage import as_path, read_arrays
 from ..training import train
 from .checks import Check, integer
 from .sections import (
@@ -63,7 +63,7 @@ class Configuration:
         ConfigurationError
             Lists all errors of the file with their lines.
         """
-        file = TomlFile(Path(path))
+        file = TomlFile(as_path("path", path))
         return cls.from_dict(with_absolute_paths(file.data, file.path), Problems(file))
 
     @classmethod
@@ -76,6 +76,8 @@ class Configuration:
             Lists all errors.
         """
         problems = Problems("the configuration") if problems is None else problems
+        if not isinstance(table, Mapping):
+            raise InvalidTypeError(f"the configuration is {shown(table)}; a dictionary of tables is needed.")
         for key in table.keys() - {"seed", *SECTIONS}:
             problems.unknown((key,), ("seed", *SECTIONS))
         seed = _checked(problems, ("seed",), integer(0), table.get("seed", 0))
@@ -209,7 +211,7 @@ def _layers(own: Any, student: StudentSettings) -> list[tuple[int, Any, bool]]:
 
 def _read_section(kind: type, name: str, table: Any, problems: Problems) -> Any:
     if not isinstance(table, dict):
-        problems.add((name,), f"{name} is {table!r}; a table [{name}] is needed.")
+        problems.add((name,), f"{name} is {shown(table)}; a table [{name}] is needed.")
         return None
     known: dict[str, Field[Any]] = {item.name: item for item in fields(kind)}
     for key in table.keys() - known.keys():
@@ -322,6 +324,8 @@ def with_changes(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[s
     InvalidValueError
         If a key leads through a value that is no table.
     """
+    if not isinstance(table, Mapping):
+        raise InvalidTypeError(f"the configuration is {shown(table)}; a dictionary of tables is needed.")
     changed = copy.deepcopy(dict(table))
     for key, value in changes.items():
         inner: Any = changed
@@ -329,7 +333,7 @@ def with_changes(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[s
         for name in outer:
             inner = inner.setdefault(name, {})
             if not isinstance(inner, dict):
-                raise InvalidValueError(f"{key} cannot be set: {name} is {inner!r}, not a table.")
+                raise InvalidValueError(f"{key} cannot be set: {name} is {shown(inner)}, not a table.")
         inner[last] = value
     return changed
 

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array
+from .._validation import Array, shown
 from ..errors import DivergedError, MethodError, SingularMomentError
 from ..objective import Evaluation, Objective
 from .directions import TrialStep
@@ -51,7 +51,7 @@ def require_squares(objective: Objective, name: str = "levenberg_marquardt") -> 
         )
     loss = getattr(objective, "loss_name", "mse")
     if loss != "mse":
-        raise MethodError(f"{name} needs a sum of squares; the loss is {loss!r}. Use optimizer='newton'.")
+        raise MethodError(f"{name} needs a sum of squares; the loss is {shown(loss)}. Use optimizer='newton'.")
 
 
 class LeastSquaresProblem(FixedPointProblem):

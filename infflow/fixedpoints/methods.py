@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from .._validation import Array, as_choice, as_number
+from .._validation import Array, as_choice, as_number, shown
 from ..errors import InvalidTypeError, UnknownNameError
 from ..memory import require_memory
 from ..objective import Objective
@@ -76,7 +76,7 @@ class Optimizer:
             return {}
         if not isinstance(options, Mapping):
             raise InvalidTypeError(
-                f"optimizer_options is {options!r}; a dictionary such as {{'scale': 1e4}} is needed."
+                f"optimizer_options is {shown(options)}; a dictionary such as {{'scale': 1e4}} is needed."
             )
         for key in options:
             if not self.options:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array, as_real_numbers
+from .._validation import Array, as_real_numbers, counted
 from ..errors import IncompleteWarning, InvalidValueError, MethodError, ShapeError
 from ..threads import limit_for
 from .onestep import Step
@@ -88,7 +88,9 @@ class Trajectory:
 
     def __repr__(self) -> str:
         return (
-            f"Trajectory({len(self)} points, t = {self.t[0]:.6g} to {self.t[-1]:.6g})" if len(self) else "Trajectory()"
+            f"Trajectory({counted(len(self), 'point')}, t = {self.t[0]:.6g} to {self.t[-1]:.6g})"
+            if len(self)
+            else "Trajectory()"
         )
 
     def __getstate__(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array, as_number, as_real_array, refuse_masked
+from .._validation import Array, as_flag, as_number, as_real_array, public, refuse_masked, shown, user_level
 from ..errors import AccuracyWarning, InvalidTypeError, InvalidValueError, ShapeError
 from .panels import Index, Quadrature, density, integrate, panels_between, tail
 
@@ -47,7 +47,7 @@ class Integrand:
     def __init__(self, name: str, function: Callable[[Array], Any], dim: int) -> None:
         if not callable(function):
             raise InvalidTypeError(
-                f"{name} is {function!r}; a callable is needed that takes points of shape (n, {dim})."
+                f"{name} is {shown(function)}; a callable is needed that takes points of shape (n, {dim})."
             )
         self.name, self.function = name, function
         probe = self._call(np.zeros((2, dim)), None)
@@ -90,6 +90,7 @@ class Integrand:
         return values.astype(np.float64, copy=False)
 
 
+@public
 def gaussian_expectation(
     function: Callable[[Array], Any], mean: Any, cov: Any, rtol: float = 1e-8, full_output: bool = False
 ) -> Expectation | ExpectationDetails:
@@ -135,7 +136,8 @@ def gaussian_expectation(
     dim = len(mean)
     if not 1 <= dim <= _MAX_DIM:
         raise ShapeError(f"mean has {dim} entries; 1 to {_MAX_DIM} are possible. Use Monte Carlo in higher dimensions.")
-    rtol = max(as_number("rtol", rtol, minimum=0.0, strict=True), _SMALLEST_RTOL)
+    full_output = as_flag("full_output", full_output)
+    rtol = min(max(as_number("rtol", rtol, minimum=0.0, strict=True), _SMALLEST_RTOL), 1.0)
     root = covariance_root("cov", np.atleast_2d(as_real_array("cov", cov, ndim=(0, 2))), dim)
     integrand = Integrand("function", function, dim)
     value, error, scale, work = _integrate(lambda t: integrand(mean + t @ root.T), root.shape[1], rtol)
@@ -148,7 +150,7 @@ def gaussian_expectation(
             f"The error estimate of gaussian_expectation is {worst:.1e} of sqrt(E function^2) and does not meet rtol={rtol:g}; "
             "increase rtol, or split the function where it is not smooth.",
             AccuracyWarning,
-            stacklevel=2,
+            stacklevel=user_level(),
         )
     first, second = (float(value[0]), float(error[0])) if integrand.scalar else (value, error)
     if full_output:

@@ -13,12 +13,13 @@ from typing import Any, NamedTuple, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array, as_choice, as_integer, as_number, as_rng
+from .._validation import Array, as_choice, as_integer, as_number, as_rng, public
 from ..activations import Activation, resolve
 from ..errors import InvalidTypeError, InvalidValueError
+from ..networks.inputs import sample_size
 from ..networks.net import Net
 from ..networks.neti import NetI
-from ..networks.parameters import Init, random_params
+from ..networks.parameters import WIDEST, Init, random_params
 from ..points.hidden import HiddenLayer, Index, copies, hidden_layers, homogeneity
 
 Network = TypeVar("Network", bound=Net | NetI)
@@ -34,6 +35,7 @@ class _Hidden(NamedTuple):
     c: Array | None
 
 
+@public
 def split_neuron(net: Network, theta: Any, i: int, gamma: float = 0.5, layer: int = 0) -> tuple[Network, Array]:
     """Duplicate hidden neuron ``i``: two neurons with its input weights, output weights gamma a and (1 - gamma) a.
 
@@ -71,6 +73,7 @@ def split_neuron(net: Network, theta: Any, i: int, gamma: float = 0.5, layer: in
     return _rebuild(net, theta, layer, _take(hidden, rows)._replace(A=hidden.A[:, rows] * shares))
 
 
+@public
 def grow(
     net: Network,
     theta: Any,
@@ -110,11 +113,12 @@ def grow(
         If an argument cannot be used.
     """
     theta, layer = _check(net, theta, layer)
-    k = as_integer("k", k, minimum=1)
+    k = as_integer("k", k, minimum=1, maximum=WIDEST)
     output = as_choice("output", output, ("zero", "random"))
     hidden = _hidden(net, theta, layer)
     kind = hidden.activations[-1] if activation is None else resolve(activation)
     width = len(hidden.W)
+    sample_size(k, hidden.W.shape[1] + len(hidden.A), "k")  # raises where they don't fit in memory
     wider = _Hidden(
         hidden.activations + (kind,) * k,
         np.vstack([hidden.W, np.zeros((k, hidden.W.shape[1]))]),
@@ -135,6 +139,7 @@ def grow(
     return new, new.pack(pairs)
 
 
+@public
 def shrink(net: Network, theta: Any, rtol: float = 1e-10, layer: int = 0) -> tuple[Network, Array]:
     """Remove dead hidden neurons and merge duplicates; the function stays the same up to ``rtol``.
 

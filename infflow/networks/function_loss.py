@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._validation import Array
+from .._validation import Array, user_level
 from ..activations import Activation
 from ..errors import AccuracyWarning
 from ..integrals.surrogate import SurrogateMethod
@@ -69,7 +69,7 @@ class FunctionLoss(PopulationLoss):
                 f"The cross terms of student and F have the error estimate {error:.1e}, relative to sqrt(E F^2 E f^2), and do not meet "
                 f"rtol={self.rtol:g}. Pass the lines on which F or its derivatives jump as kinks of FunctionTeacher, or increase rtol.",
                 AccuracyWarning,
-                stacklevel=5,
+                stacklevel=user_level(),
             )
         return FunctionState(base, cross, np.einsum("io,iode->ide", student.B, cross.second))
 

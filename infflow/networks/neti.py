@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array, as_choice, as_integer, as_number, as_rng
+from .._validation import Array, as_choice, as_integer, as_number, as_rng, public, shown
 from ..activations import Activation
 from ..errors import InvalidTypeError, InvalidValueError, MethodError, ShapeError, SingularMomentError, UnknownNameError
 from ..integrals.moments import METHODS as MOMENT_METHODS
 from ..integrals.surrogate import OUTSIDE, SurrogateMethod
+from ..integrals.surrogate_files import folders
 from ..memory import require_memory
 from ..objective import Evaluation
 from . import explain, realizable
@@ -89,6 +90,7 @@ class NetI:
     ``SingularMomentError``.
     """
 
+    @public
     def __init__(
         self,
         student: Net,
@@ -119,9 +121,13 @@ class NetI:
         self.teacher = teacher
         self.input = as_input(input, student.input_dim)
         self.method = as_choice("method", method, METHODS)
-        self.outside, self.surrogates_dir = as_choice("outside", outside, OUTSIDE), surrogates_dir
+        self.outside = as_choice("outside", outside, OUTSIDE)
+        self.surrogates_dir = surrogates_dir
+        folders(surrogates_dir)  # raises where it is none
         if self.method != "surrogate" and (outside != "error" or surrogates_dir is not None):
-            raise InvalidValueError(f"outside and surrogates_dir are for method='surrogate'; method is {method!r}.")
+            raise InvalidValueError(
+                f"outside and surrogates_dir are for method='surrogate'; method is {shown(method)}."
+            )
         self.rtol = as_number("rtol", rtol, minimum=0.0, strict=True)
         self.regularization = Regularization.from_arguments(maxnorm, ridge)
         self.teacher_units = _teacher_units(teacher)
@@ -254,6 +260,7 @@ class NetI:
             If theta has another shape or is not finite.
         """
         units = self.student_units(self.layout.check(theta))
+        rtol = as_number("rtol", rtol, minimum=0.0)
         smooth = all(part.loss.evaluator.is_smooth for part in self._components)
         if smooth or isinstance(self.teacher, FunctionTeacher):
             return self
@@ -263,7 +270,7 @@ class NetI:
 
     def with_method(self, method: str) -> NetI:
         """The same student, teacher, input and regularisation with another method for the integrals, e.g. ``"auto"``."""
-        if method == self.method:
+        if as_choice("method", method, METHODS) == self.method:
             return self
         r = self.regularization
         return NetI(self.student, self.teacher, self.input, method, self.rtol, r.maxnorm, r.ridge)
@@ -279,9 +286,9 @@ class NetI:
         UnknownNameError
             If the name is another one.
         """
-        if name != "overlaps":
+        if not isinstance(name, str) or name != "overlaps":
             raise UnknownNameError(
-                f"observable {name!r} is not known. Known: 'lambda_min', 'overlaps'; or pass a dictionary {{name: function of theta}}."
+                f"observable {shown(name)} is not known. Known: 'lambda_min', 'overlaps'; or pass a dictionary {{name: function of theta}}."
             )
         cov, V = self.input.covariance(), self.teacher_units.W
 
@@ -338,6 +345,7 @@ class NetI:
         # Never report less than can be resolved: a rounding error below zero is not a solution.
         return float(max(value, np.finfo(np.float64).eps * scale))
 
+    @public
     def explain(self, theta: Any = None) -> str:
         """Which evaluator each pair of activations uses, why, its error bound and its cost, as a table.
 
@@ -369,6 +377,7 @@ class NetI:
 
     # ------------------------------------------------------------------------------------------------- finite data
 
+    @public
     def sample(self, N: int, rng: Any) -> Net:
         """Finite data of the same teacher and input for the same student.
 

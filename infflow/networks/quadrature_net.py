@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array, as_integer, as_number
+from .._validation import Array, as_integer, as_number, counted, public
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from ..integrals.expectation import Integrand
 from .inputs import Gaussian, StandardNormal, as_input
@@ -19,6 +19,7 @@ DEFAULT_PRUNE = 1e-18
 _MOST_NODES = 5000
 
 
+@public
 def quadrature_net(
     net: Net,
     target_function: Callable[[Array], Any],
@@ -74,7 +75,7 @@ def quadrature_net(
         raise InvalidTypeError(f"net is a {type(net).__name__}; an inf.Net is needed.")
     if net.input_dim > 2:
         raise InvalidValueError(
-            f"net has {net.input_dim} inputs; a quadrature rule is possible for 1 or 2. Use inf.NetI for one hidden layer, or sample data."
+            f"net has {counted(net.input_dim, 'input')}; a quadrature rule is possible for 1 or 2. Use inf.NetI for one hidden layer, or sample data."
         )
     if net.loss_name != "mse":
         raise InvalidValueError(f"net has loss {net.loss_name!r}; quadrature_net needs 'mse'.")
@@ -122,7 +123,7 @@ def _targets(function: Callable[[Array], Any], X: Array, outputs: int) -> Array:
     integrand = Integrand("target_function", function, X.shape[1])
     if integrand.outputs != outputs:
         raise ShapeError(
-            f"target_function returned {integrand.outputs} outputs and the net has {outputs}; they must agree."
+            f"target_function returned {counted(integrand.outputs, 'output')} and the net has {outputs}; they must agree."
         )
     y = integrand(X)
     if not np.isfinite(y).all():

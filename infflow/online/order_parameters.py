@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array, as_choice, as_integer, as_number, as_real_array, as_rng
+from .._validation import Array, as_choice, as_flag, as_integer, as_number, as_real_array, as_rng, counted, public
 from ..compile_time import running_time
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError, SingularMomentError
-from ..networks.inputs import Gaussian
+from ..networks.inputs import Gaussian, sample_size
 from ..networks.net import Net
 from ..networks.neti import NetI
 from ..networks.teacher import Teacher
@@ -27,6 +27,10 @@ METHODS = ("auto", "closed", "sampling")
 
 # A covariance may miss semidefiniteness by this fraction of its trace.
 _ROUNDING = 1e-10
+#: what solvers can resolve; smaller tolerances count as this
+_ROUNDING_OF_STEPS = 2.5e-14
+#: most points that are kept, and the shortest run
+_MOST_POINTS, _SHORTEST = 10**6, 1e-300
 
 
 class Lifted(NamedTuple):
@@ -36,7 +40,7 @@ class Lifted(NamedTuple):
     theta: Array
 
 
-@dataclass
+@dataclass(eq=False)
 class OnlineResult:
     """Order parameters along online learning, from the equations or from a simulation.
 
@@ -159,8 +163,8 @@ class OnlineResult:
         if not len(self):
             return f"OnlineResult: no points. {self.status.message}"
         text = (
-            f"OnlineResult: {len(self)} points, t = {self.t[0]:g} to {self.t[-1]:g}, generalization error "
-            f"{self.generalization_error[-1]:.6g}\n  {self.status.message} {self.steps} steps, "
+            f"OnlineResult: {counted(len(self), 'point')}, t = {self.t[0]:g} to {self.t[-1]:g}, generalization error "
+            f"{self.generalization_error[-1]:.6g}\n  {self.status.message} {counted(self.steps, 'step')}, "
             f"{self.wall_time:.3g} s, fourth moments: {self.fourth_moments}"
         )
         return text + (f"\n  {self.note}" if self.note else "")
@@ -215,6 +219,7 @@ class OrderParameters:
     ``learning_rate * t``.
     """
 
+    @public
     def __init__(
         self,
         neti: NetI,
@@ -227,8 +232,7 @@ class OrderParameters:
         rng: Any = 0,
     ) -> None:
         self._teacher = _check_network(neti)
-        if not isinstance(half_loss, (bool, np.bool_)):
-            raise InvalidTypeError(f"half_loss is {half_loss!r}; True or False is needed.")
+        half_loss = as_flag("half_loss", half_loss)
         first = as_number("learning_rate", learning_rate, minimum=0.0)
         second = first if second_layer_rate is None else as_number("second_layer_rate", second_layer_rate, minimum=0.0)
         if first == second == 0.0:
@@ -242,7 +246,7 @@ class OrderParameters:
         students, teachers = neti.student.layers[0].activations, self._teacher.net.layers[0].activations
         activations, K = [*students, *teachers], len(students)
         as_choice("fourth_moments", fourth_moments, METHODS)
-        samples = as_integer("samples", samples, minimum=1000)
+        samples = sample_size(samples, len(activations), "samples", minimum=1000)
         generator = as_rng(rng)
         for activation in students if first > 0.0 else ():
             if jumps(activation):
@@ -398,6 +402,7 @@ class OrderParameters:
 
     # -------------------------------------------------------------------------------------------------- integration
 
+    @public
     def solve(
         self,
         initial: Any,
@@ -438,10 +443,10 @@ class OrderParameters:
             If the run ends early, its last point is where.
         """
         z0 = self._initial(initial)
-        times = _times(t_end, t_eval, as_integer("num_trajectory", num_trajectory, minimum=2))
+        times = _times(t_end, t_eval, as_integer("num_trajectory", num_trajectory, minimum=2, maximum=_MOST_POINTS))
         settings = Settings(
             as_choice("solver", solver, SOLVERS),
-            as_number("rtol", rtol, minimum=0.0, strict=True),
+            max(as_number("rtol", rtol, minimum=0.0, strict=True), _ROUNDING_OF_STEPS),
             as_number("atol", atol, minimum=0.0, strict=True),
             as_number("min_error", min_error, minimum=0.0),
             as_number("max_time", max_time, minimum=0.0, strict=True, infinite=True),
@@ -502,12 +507,14 @@ class OrderParameters:
             if running_time() >= until:
                 break
         return found
+
     def _settings(self) -> dict[str, Any]:
         rates = {"learning_rate": self.learning_rate, "second_layer_rate": self.second_layer_rate}
         return {**rates, "half_loss": self.half_loss, "noise": self._rates.noise, "ridge": self._rates.ridge}
 
     # ---------------------------------------------------------------------------------------- weights, and back
 
+    @public
     def lift(self, state: Any, D: int, rng: Any = 0) -> Lifted:
         """Random weights in ``D`` dimensions with exactly these order parameters, teacher included.
 
@@ -530,7 +537,7 @@ class OrderParameters:
         """
         Q, R, v = self.check(state if isinstance(state, (tuple, list)) else self.state(state))
         K, n = len(Q), len(Q) + len(self.T)
-        D = as_integer("D", D, minimum=n)
+        D = sample_size(D, n, "D", minimum=n)
         values, vectors = np.linalg.eigh(np.block([[Q, R], [R.T, self.T]]))
         root = vectors * np.sqrt(np.maximum(values, 0.0))
         directions = np.linalg.qr(as_rng(rng).standard_normal((D, n)))[0]
@@ -543,6 +550,7 @@ class OrderParameters:
         neti = NetI(student, teacher, method=self.neti.method, rtol=self.neti.rtol, ridge=self._rates.ridge)
         return Lifted(neti, student.pack([(weights[:K], None), (v, None)]))
 
+    @public
     def simulate(self, initial: Any, D: int, t_eval: Any, rng: Any = 0) -> OnlineResult:
         """Online gradient descent itself in ``D`` dimensions, from weights with the given order parameters.
 
@@ -634,6 +642,10 @@ def _times(t_end: Any, t_eval: Any, num: int) -> Array:
         if t_end is None:
             raise InvalidValueError("neither t_end nor t_eval is given; say how far to go, in steps over dimension.")
         end = as_number("t_end", t_end, minimum=0.0, strict=True)
+        if end < _SHORTEST:
+            raise InvalidValueError(
+                f"t_end is {end:g}, too short for points before it; at least {_SHORTEST:g} is needed."
+            )
         return _default_times(end, num)
     times = as_real_array("t_eval", t_eval, ndim=1)
     if not len(times) or times[0] < 0 or (np.diff(times) <= 0).any():

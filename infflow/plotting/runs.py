@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array, as_integer, as_real_array
+from .._validation import Array, as_choice, as_flag, as_integer, as_real_array
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from ..landscape.distance import cosine_similarity
 from ..networks.functions import hessian
@@ -38,7 +38,7 @@ def plot_loss(result: Any, *, gradient_norm: bool = True, ax: Any = None) -> Any
     Axes
     """
     track = _trajectory(result)
-    shown = [("loss", track.loss)] + [("gradient norm", track.gradient_norm)] * bool(gradient_norm)
+    shown = [("loss", track.loss)] + [("gradient norm", track.gradient_norm)] * as_flag("gradient_norm", gradient_norm)
     later = track.t > 0
     drawn = []
     for label, values in shown:
@@ -115,8 +115,7 @@ def plot_overlaps(net: Any, result: Any, *, which: str = "QR", ax: Any = None) -
     -------
     Axes
     """
-    if which not in ("QR", "Q", "R"):
-        raise InvalidValueError(f"which is {which!r}; 'QR', 'Q' or 'R' is needed.")
+    which = as_choice("which", which, ("QR", "Q", "R"))
     track = _trajectory(result)
     later = np.flatnonzero(track.t > 0)
     if len(later) < 2:

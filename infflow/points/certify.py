@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array, as_integer
+from .._validation import Array, as_integer, public, shown
 from ..errors import InvalidTypeError, InvalidValueError
 from ..memory import require_memory
 from ..networks.neti import NetI
@@ -22,6 +22,8 @@ from .hidden import hidden_layers, homogeneity
 #: where the search for the largest box with a unique critical point begins
 _FIRST_RADIUS = 1e-6
 _ATTEMPTS = 12
+#: most bits of the ball arithmetic, beyond which a proof takes for ever
+_MOST_BITS = 10**6
 #: a Hessian whose smallest eigenvalue is below this fraction of the largest is singular to rounding
 _SINGULAR = 1e-13
 #: memory of all matrices of balls together, in matrices of float64
@@ -42,7 +44,7 @@ class Enclosure(NamedTuple):
 _NOTHING = Enclosure(math.nan, math.nan)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Certificate:
     """What :func:`certify` proved, or why it did not.
 
@@ -110,6 +112,7 @@ class Certificate:
         return {**self.__dict__, "loss": tuple(self.loss)}
 
 
+@public
 def certify(
     net: NetI,
     theta: Any,
@@ -177,9 +180,9 @@ def certify(
     held_fixed = frozen_by(net, theta, frozen, eta)
     theta = np.array(net.check(getattr(theta, "theta", theta)))
     free = free_parameters(held_fixed, net.num_params)
-    if gauge not in ("auto", None):
-        raise InvalidValueError(f"gauge is {gauge!r}; 'auto' or None is needed.")
-    precision = as_integer("precision", precision, minimum=64)
+    if gauge is not None and not (isinstance(gauge, str) and gauge == "auto"):
+        raise InvalidValueError(f"gauge is {shown(gauge)}; 'auto' or None is needed.")
+    precision = as_integer("precision", precision, minimum=64, maximum=_MOST_BITS)
     remedy = "Use inf.classify, which gives evidence in the place of a proof."
     require_memory(net.num_params, "the Hessian in ball arithmetic", _BALL_MATRICES, remedy)
     with working_precision(precision):

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array, as_choice, as_integer, as_real_array
+from .._validation import Array, as_array, as_choice, as_integer, as_real_array, public
 from ..errors import DivergedError, InvalidTypeError, InvalidValueError, ShapeError, TooLargeError
 from ..memory import SPECTRUM, require_memory
+from ..networks.inputs import sample_size
 from ..networks.net import Net
 from ..networks.neti import NetI
 from ..networks.teacher import Teacher
@@ -48,7 +49,7 @@ class PointKind(Enum):
     NOT_CONVERGED = "nothing shows that a critical point is near."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Classification:
     """What :func:`classify` found.
 
@@ -164,6 +165,7 @@ class Classification:
         }
 
 
+@public
 def classify(
     net: Net | NetI,
     theta: Any,
@@ -242,7 +244,8 @@ def classify(
     theta = np.array(_checked(net, getattr(theta, "theta", theta)))
     free = free_parameters(held, net.num_params)
     teacher = _checked_teacher(net, teacher)
-    number, seed = as_integer("samples", samples, minimum=1), as_integer("seed", seed, minimum=0)
+    number = sample_size(samples, net.num_params, "samples", minimum=1)
+    seed = as_integer("seed", seed, minimum=0)
     dense = _is_dense(as_choice("method", method, METHODS), net.num_params, len(free))
     with limit_for(net.num_params), Watch(bool(progress)) as watch:
         if isinstance(net, NetI):
@@ -386,7 +389,7 @@ def free_parameters(frozen: Any, num_params: int) -> NDArray[np.intp]:
     """Indices of the parameters that are not frozen."""
     if frozen is None:
         return np.arange(num_params)
-    mask = np.asarray(frozen)
+    mask = as_array("frozen", frozen)
     if mask.dtype != np.bool_:
         raise InvalidTypeError(
             f"frozen has dtype {mask.dtype}; a boolean array is needed, True where a parameter is held fixed (eta == 0)."

@@ -32,7 +32,7 @@ CLOSEST = 1e-5
 _ACCURACY = 1e-2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NewtonNumbers:
     """What Newton's method says about the nearest critical point."""
 

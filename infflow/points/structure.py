@@ -61,7 +61,7 @@ class NeuronRole:
         return f"averages teachers {', '.join(map(str, sorted(self.teachers)))} (weights {parts})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Structure:
     """Roles of all students."""
 
