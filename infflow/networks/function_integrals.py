@@ -249,7 +249,9 @@ class FunctionIntegrals:
         R = max(self.R, reach(f, np.array([np.hypot(a, s)]), np.array([b]), min(highest, f.max_order), self.rtol))
         neuron = _Smoothed(f, a, s, b, highest, self.rtol)
         fscale = np.sqrt(np.maximum(self.square, 1e-300))
-        values, errors, scale = [], [], np.empty(0)
+        values: list[Array] = []
+        errors: list[float] = []
+        scale = np.empty(0)
         for even in self._subdivisions:
             panels = neuron.panels(self._outer_breaks(axes, R, even, neuron.breaks(R)), R)
             if not values:
