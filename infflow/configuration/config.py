@@ -286,18 +286,23 @@ def read_data(path: Path) -> dict[str, Array]:
     StorageError
         If the file does not exist, is no ``.npz``, or has other arrays.
     """
+
+    def check(shapes: Mapping[str, tuple[int, ...]]) -> None:
+        if not {"X", "y"} <= shapes.keys() <= {"X", "y", "weights"}:
+            raise StorageError(
+                f"{path} holds {', '.join(shapes) or 'nothing'}; arrays X, y and perhaps weights are needed."
+            )
+
     try:
-        arrays = read_arrays(path)
+        arrays = read_arrays(path, check)
     except FileNotFoundError:
         raise StorageError(
             f"{path} does not exist. Check data.file; it is relative to the configuration file."
         ) from None
+    except StorageError:
+        raise
     except (OSError, ValueError) as error:
         raise StorageError(f"{path} cannot be read: {error}. An .npz with arrays X and y is needed.") from error
-    if not {"X", "y"} <= arrays.keys() <= {"X", "y", "weights"}:
-        raise StorageError(
-            f"{path} holds {', '.join(arrays) or 'nothing'}; arrays X, y and perhaps weights are needed."
-        )
     names = {"X": "input", "y": "target", "weights": "weights"}
     return {names[name]: array for name, array in arrays.items()}
 
