@@ -18,6 +18,7 @@ from ..networks.inputs import Gaussian, GaussianMixture
 from ..networks.net import Net
 from ..networks.neti import NetI
 from ..networks.parameters import random_params
+from ..networks.regularization import Regularization
 from ..networks.teacher import Teacher
 from ..result import Result
 from ..storage import read_arrays
@@ -99,6 +100,10 @@ class Configuration:
         """The student without data."""
         return _network(self.student, self.input_dim(), self.student, self.data.loss)
 
+    def penalty(self) -> dict[str, Any]:
+        """What is added to the loss, as arguments of Net and NetI."""
+        return {name: getattr(self.loss, name) for name in ("maxnorm", "ridge", "merge")}
+
     def input_dim(self) -> int:
         """Length of an input."""
         if self.student.input_dim is not None:
@@ -107,7 +112,7 @@ class Configuration:
 
     def problem(self) -> Net | NetI:
         """What is trained: infinite data, samples of the teacher, or the data of a file."""
-        penalty: dict[str, Any] = {"maxnorm": self.loss.maxnorm, "ridge": self.loss.ridge}
+        penalty = self.penalty()
         student = self.network()
         if self.data.file is not None:
             layers = _layers(self.student, self.student)
@@ -261,6 +266,11 @@ def _check_together(config: Configuration, problems: Problems) -> None:
             problems.add((section,), f"[{section}]: {error}")
             if section == "data":
                 return
+    if not problems:
+        try:
+            Regularization.from_arguments(**config.penalty(), layout=config.network().layout)
+        except InfflowError as error:
+            problems.add(("loss", "merge"), f"[loss]: {error}")
 
 
 def _check_options(stage: str, registry: Mapping[str, Any], name: str | None, section: Any, problems: Problems) -> None:

@@ -21,7 +21,7 @@ class Spectrum(NamedTuple):
 
 
 def loss(net: Objective, theta: Any, X: Any = None, y: Any = None, weights: Any = None) -> float:
-    """Loss at ``theta``, barrier and ridge included.
+    """Loss at ``theta``, regularisation included.
 
     Parameters
     ----------

@@ -47,6 +47,10 @@ class Net:
         ``c`` of the barrier of the paper's eq. 6, ``(|theta|^2/2 - c)^2`` where ``|theta|^2/2 > c``; infinite: none.
     ridge : float
         Adds ``ridge/2 |theta|^2``.
+    merge : dict or list of dict, optional
+        ``{"layer": 1, "pair": (i, j), "lambda": c}`` adds ``c/2 |w_i - w_j|^2``, which brings two neurons of a layer together.
+        Layers count from 1, as in ``W1, b1``, and neurons from 0. ``w`` is the row of W in theta, with the bias
+        where the layer has one; output weights have no part in it.
     parametrization : {"standard", "ntk", "mean_field"}
         Factor of ``W``: 1; 1/sqrt(fan_in); 1 in the first layer and 1/fan_in in the others. The factors are outside
         theta, and biases are not scaled.
@@ -87,6 +91,7 @@ class Net:
         maxnorm: float = np.inf,
         ridge: float = 0.0,
         parametrization: str = "standard",
+        merge: Any = None,
     ) -> None:
         parsed = parse_layers(layers)
         X = None if input is None else check_inputs("input", input)
@@ -98,7 +103,7 @@ class Net:
         self._loss = resolve_loss(loss)
         if self._loss.name == "cross_entropy" and parsed[-1].width < 2:
             raise InvalidValueError("cross_entropy needs at least two outputs, one per class; widen the output layer.")
-        self._regularization = Regularization.from_arguments(maxnorm, ridge)
+        self._regularization = Regularization.from_arguments(maxnorm, ridge, merge, self.layout)
         self.parametrization = as_choice("parametrization", parametrization, PARAMETRIZATIONS)
         self.weight_factors = weight_factors(self.layout, parametrization)
         self.factors = factor_vector(self.layout, self.weight_factors)
@@ -148,7 +153,7 @@ class Net:
 
     @property
     def regularization(self) -> Regularization:
-        """Barrier and ridge."""
+        """Barrier, ridge and pairs of neurons to merge."""
         return self._regularization
 
     @property

@@ -33,7 +33,7 @@ def quadrature_net(
     Parameters
     ----------
     net : Net
-        Architecture, barrier and ridge; with squared error. Data in it is not used.
+        Architecture and regularisation; with squared error. Data in it is not used.
     target_function : callable
         Takes inputs ``(n, D)``, returns targets ``(n,)`` or ``(n, D_out)``.
     nodes : int, optional
@@ -94,9 +94,8 @@ def quadrature_net(
         input=np.ascontiguousarray(X),
         target=_targets(target_function, X, net.output_dim),
         weights=weights,
-        maxnorm=net.regularization.maxnorm,
-        ridge=net.regularization.ridge,
         parametrization=net.parametrization,
+        **net.regularization.arguments(),
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from .._validation import Array
 from .net import Net
+from .regularization import Merge
 
 
 class Taylor(NamedTuple):
@@ -55,7 +56,7 @@ def outputs(net: Net, theta: Array, x: Array) -> Taylor:
 
 
 def sample_loss(net: Net, theta: Array, x: Array, target: Array) -> tuple[float, Array, Array]:
-    """Loss of one sample with gradient and Hessian, without barrier and ridge."""
+    """Loss of one sample with gradient and Hessian, without regularisation."""
     z = outputs(net, theta, x)
     if net.loss_name == "mse":
         value = np.sum((z.value - target) ** 2)
@@ -69,7 +70,7 @@ def sample_loss(net: Net, theta: Array, x: Array, target: Array) -> tuple[float,
 
 
 def derivatives(net: Net, theta: Array) -> tuple[float, Array, Array]:
-    """Loss, gradient ``(P,)`` and Hessian ``(P, P)`` of a net with data, barrier and ridge included."""
+    """Loss, gradient ``(P,)`` and Hessian ``(P, P)`` of a net with data, regularisation included."""
     data, c, ridge = net.data, net.regularization.maxnorm, net.regularization.ridge
     num, P = len(data.X), net.num_params
     weights = np.full(num, 1.0 / num) if data.weights is None else data.weights
@@ -83,6 +84,28 @@ def derivatives(net: Net, theta: Array) -> tuple[float, Array, Array]:
     if r > c:
         value, gradient = value + (r - c) ** 2, gradient + 2.0 * (r - c) * theta
         hessian = hessian + 2.0 * (r - c) * np.eye(P) + 2.0 * np.outer(theta, theta)
+    for pair in net.regularization.merge:
+        one = merging(net, theta, pair)
+        value, gradient, hessian = value + one[0], gradient + one[1], hessian + one[2]
+    return float(value), gradient, hessian
+
+
+def merging(net: Net, theta: Array, pair: Merge) -> tuple[float, Array, Array]:
+    """Value, gradient and Hessian of ``lambda/2 |w_i - w_j|^2``, w with the bias, entry by entry."""
+    value, gradient, hessian = 0.0, np.zeros(net.num_params), np.zeros((net.num_params, net.num_params))
+    numbers = net.unpack(np.arange(net.num_params, dtype=float))
+    W, b = numbers[pair.layer - 1]
+    i, j = pair.pair
+    entries = list(zip(W[i], W[j], strict=True))
+    if b is not None:
+        entries.append((b[i], b[j]))
+    for first, second in ((int(k), int(l)) for k, l in entries):
+        gap = theta[first] - theta[second]
+        value += 0.5 * pair.strength * gap**2
+        for place, sign in ((first, 1.0), (second, -1.0)):
+            gradient[place] += sign * pair.strength * gap
+            hessian[place, first] += sign * pair.strength
+            hessian[place, second] -= sign * pair.strength
     return float(value), gradient, hessian
 
 

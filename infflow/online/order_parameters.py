@@ -107,7 +107,7 @@ class OrderParameters:
     ----------
     neti : NetI
         Student, teacher and label noise; standard normal input, no biases, standard parametrization of the
-        student, ridge if wanted, no maxnorm. Its input dimension only matters for the overlaps of the teacher.
+        student, ridge if wanted, no maxnorm or merge. Its input dimension only matters for the overlaps of the teacher.
     learning_rate : float
         Rate of the first layer, >= 0, in the formula above. 0 keeps it fixed.
     second_layer_rate : float, optional
@@ -420,6 +420,8 @@ def _check_network(neti: Any) -> Teacher:
         )
     if math.isfinite(neti.regularization.maxnorm):
         raise InvalidValueError("maxnorm is finite; the barrier is no function of Q and R alone. Use ridge instead.")
+    if neti.regularization.merge:
+        raise InvalidValueError("merge is given; order parameters have no term for it. Use ridge, or leave it out.")
     return teacher
 
 

@@ -336,9 +336,8 @@ def _evaluate(net: Net | NetI, theta: Array) -> tuple[float, Array, Array]:
 
 
 def _is_regularized(net: Net | NetI, theta: Array) -> bool:
-    """Whether barrier or ridge act at theta, which breaks all symmetries but permutations."""
-    r = net.regularization
-    return r.ridge > 0.0 or 0.5 * float(theta @ theta) > r.maxnorm
+    """Whether barrier, ridge or pairs to merge act at theta, which breaks all symmetries but permutations."""
+    return net.regularization.acts_at(theta)
 
 
 def _relative_excess(net: Net | NetI, theta: Array, value: float) -> float:
