@@ -244,7 +244,9 @@ def _run_alone(number: int, net: Any, theta: Any, arguments: dict[str, Any]) -> 
 def _run(number: int, net: Any, theta: Any, arguments: dict[str, Any]) -> _Outcome:
     try:
         return number, train(net, theta, progress=False, **arguments), None
-    except Exception as error:  # whatever it is: the other starts go on
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever it is, sys.exit in a callback too: the other starts go on
         failed = FailedRun(theta, type(error).__name__, str(error), traceback.format_exc())
         return number, failed, error if isinstance(error, InfflowError) else None
 

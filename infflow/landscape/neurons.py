@@ -262,33 +262,15 @@ def _rebuild(net: Network, theta: Array, layer: int, hidden: _Hidden, neurons: I
 
 def _with_hidden(net: Network, layer: int, activations: Sequence[Activation], neurons: Index) -> Network:
     """The same network with other neurons in one hidden layer."""
-    penalty = net.regularization.arguments()
-    penalty["merge"] = _renumbered(net.regularization.merge, layer + 1, neurons)
-    make = _finite if isinstance(net, Net) else _infinite
-    return cast(Network, make(net, layer, activations, penalty))  # type: ignore[arg-type]
+    merge = _renumbered(net.regularization.merge, layer + 1, neurons)
+    if isinstance(net, NetI):
+        student = _with_hidden(net.student, layer, activations, neurons)
+        return cast(Network, net.replace(student=student, merge=merge))
+    layers = [(old.width, list(old.activations), old.bias) for old in net.layers]
+    layers[layer] = (len(activations), list(activations), layers[layer][2])
+    return cast(Network, net.replace(layers=layers, merge=merge))
 
 
 def _renumbered(merge: Sequence[Merge], layer: int, neurons: Index) -> list[Merge]:
     found = [pair.renumbered(neurons) if pair.layer == layer else pair for pair in merge]
     return [pair for pair in found if pair is not None]
-
-
-def _infinite(net: NetI, layer: int, activations: Sequence[Activation], penalty: dict[str, Any]) -> NetI:
-    student = _finite(net.student, layer, activations, {})
-    return NetI(student, net.teacher, net.input, net.method, net.rtol, **penalty)
-
-
-def _finite(net: Net, layer: int, activations: Sequence[Activation], penalty: dict[str, Any]) -> Net:
-    layers = [(old.width, list(old.activations), old.bias) for old in net.layers]
-    layers[layer] = (len(activations), list(activations), layers[layer][2])
-    data: dict[str, Any] = {}
-    if net.has_data:
-        data = {"input": net.data.X, "target": net.data.target, "weights": net.data.weights}
-    return Net(
-        layers,
-        input_dim=net.input_dim,
-        loss=net.loss_name,
-        parametrization=net.parametrization,
-        **penalty,
-        **data,
-    )

@@ -17,6 +17,7 @@ from .losses import resolve_loss
 from .net_backprop import Architecture, Data
 from .parameters import PARAMETRIZATIONS, WIDEST, Layer, Layout, Pair, factor_vector, parse_layers, weight_factors
 from .regularization import Regularization
+from .replacement import changed, recorded
 
 #: up to so many, kinks of activations that cross one hold up implicit methods (docs/solvers.md)
 _MANY_SAMPLES = 5000
@@ -80,6 +81,9 @@ class Net:
     Evaluation(value=0.5, gradient=array([0., 0., 0., 0., 0., 0.]), hessian=None)
     """
 
+    _arguments: dict[str, Any]  # of the constructor; see replace
+
+    @recorded("layers", "input_dim", "input", "target", "weights")
     def __init__(
         self,
         layers: Any,
@@ -176,6 +180,36 @@ class Net:
         return f"Net({shape}, {self.num_params} parameters, {self.loss_name}{samples})"
 
     # -------------------------------------------------------------------------------------------- other nets from it
+
+    def replace(self, **changes: Any) -> Net:
+        """The same net with other arguments of the constructor; everything else, the data too, is kept.
+
+        Parameters
+        ----------
+        **changes
+            Arguments of :class:`Net` by name. ``input=None, target=None, weights=None`` leaves the data out; another
+            number of inputs needs ``input_dim``.
+
+        Raises
+        ------
+        InfflowError
+            As the constructor, and InvalidTypeError for a name that it does not have.
+
+        Examples
+        --------
+        >>> from infflow.networks.net import Net
+        >>> Net([(2, "tanh", True), (1, "identity", True)], input_dim=3).replace(ridge=0.1).regularization.ridge
+        0.1
+        """
+        known: dict[str, Any] = {"layers": self.layers, "input_dim": self.input_dim}
+        data: dict[str, Any] = {"input": None, "target": None, "weights": None}
+        if self._data is not None:
+            data = {"input": self._data.X, "target": self._data.target, "weights": self._data.weights}
+        other = Net(**changed(self, {**known, **data}, changes))
+        if self._data is None or not data.keys().isdisjoint(changes):
+            return other
+        # weights of a subset do not add up to one, which the constructor makes them do
+        return other._with(Data(other.data.X, other.data.target, self._data.weights, other._loss))
 
     def with_data(self, X: Any, y: Any, weights: Any = None) -> Net:
         """The same architecture, loss and regularisation on other data."""

@@ -24,6 +24,7 @@ from .inputs import Component, as_input
 from .net import Net
 from .parameters import Layout
 from .regularization import Regularization
+from .replacement import changed, recorded
 from .teacher import Teacher
 
 METHODS = ("auto", *MOMENT_METHODS)
@@ -90,6 +91,9 @@ class NetI:
     ``SingularMomentError``.
     """
 
+    _arguments: dict[str, Any]  # of the constructor; see replace
+
+    @recorded()
     def __init__(
         self,
         student: Net,
@@ -263,7 +267,25 @@ class NetI:
         """The same student, teacher, input and regularisation with another method for the integrals, e.g. ``"auto"``."""
         if method == self.method:
             return self
-        return NetI(self.student, self.teacher, self.input, method, self.rtol, **self.regularization.arguments())
+        changes: dict[str, Any] = {"method": method}
+        if method != "surrogate":
+            changes |= {"outside": "error", "surrogates_dir": None}
+        return self.replace(**changes)
+
+    def replace(self, **changes: Any) -> NetI:
+        """The same with other arguments of the constructor; everything else is kept.
+
+        Parameters
+        ----------
+        **changes
+            Arguments of :class:`NetI` by name. :meth:`with_method` also takes back what is for surrogates.
+
+        Raises
+        ------
+        InfflowError
+            As the constructor, and InvalidTypeError for a name that it does not have.
+        """
+        return NetI(**changed(self, {}, changes))
 
     def observable(self, name: str) -> Callable[[Array], Any]:
         """The function of theta that ``inf.train(observables=[name])`` records.
@@ -384,13 +406,8 @@ class NetI:
         generator = as_rng(rng)
         X = self.input.sample(N, generator)
         y = self.teacher.label(X, generator)
-        return Net(
-            layers=self.student.layers,
-            input=X,
-            target=y,
-            parametrization=self.student.parametrization,
-            **self.regularization.arguments(),
-        )
+        penalty = self.regularization.arguments()
+        return self.student.replace(input=X, target=y, weights=None, loss="mse", **penalty)
 
     def __repr__(self) -> str:
         return f"NetI(student={self.student!r}, teacher={self.teacher!r}, input={self.input!r})"

@@ -89,14 +89,8 @@ def quadrature_net(
         X = X @ component.root.T
     if component.mean is not None:
         X = X + component.mean
-    return Net(
-        layers=net.layers,
-        input=np.ascontiguousarray(X),
-        target=_targets(target_function, X, net.output_dim),
-        weights=weights,
-        parametrization=net.parametrization,
-        **net.regularization.arguments(),
-    )
+    y = _targets(target_function, X, net.output_dim)
+    return net.replace(input=np.ascontiguousarray(X), target=y, weights=weights)
 
 
 def gauss_hermite(dim: int, nodes: int, prune: float) -> tuple[Array, Array]:

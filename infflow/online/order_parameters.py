@@ -354,7 +354,7 @@ class OrderParameters:
         net = Net([(width, list(activations), False), (old.output_dim, "identity", False)], input_dim=D)
         teacher = Teacher(net, net.pack([(weights[K:], None), (self.neti.teacher_units.B.T, None)]), self._rates.noise)
         student = Net([(K, list(self.neti.layers[0].activations), False), (len(v), "identity", False)], input_dim=D)
-        neti = NetI(student, teacher, method=self.neti.method, rtol=self.neti.rtol, ridge=self._rates.ridge)
+        neti = self.neti.replace(student=student, teacher=teacher, input=None)
         return Lifted(neti, student.pack([(weights[:K], None), (v, None)]))
 
     def simulate(self, initial: Any, D: int, t_eval: Any, rng: Any = 0) -> OnlineResult:
