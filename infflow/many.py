@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import sys
 import traceback
 import warnings
 from collections.abc import Generator, Iterable, Sequence
@@ -23,6 +22,7 @@ from .networks.net import Net
 from .networks.neti import NetI
 from .result import Result
 from .stopping import StopReason
+from .terminal import on_terminal
 from .training import _check_arguments, _check_polish, check_theta, train
 
 
@@ -254,8 +254,7 @@ def _run(number: int, net: Any, theta: Any, arguments: dict[str, Any]) -> _Outco
 def _bar(total: int, wanted: bool) -> Any:
     from tqdm import tqdm
 
-    shown = wanted and sys.stderr is not None and sys.stderr.isatty()
-    return tqdm(total=total, unit=" starts", disable=not shown)
+    return tqdm(total=total, unit=" starts", disable=not (wanted and on_terminal()))
 
 
 # ------------------------------------------------------------------------------------------------------- solutions

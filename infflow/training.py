@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from .objective import Objective
 from .result import Result, plain
 from .stopping import Progress, Statistics, StopReason, StopRules
 from .storage import as_path
+from .terminal import on_terminal
 from .threads import limit_for
 
 #: shortest flow (shorter times have no relative precision), and most points of a trajectory
@@ -448,7 +448,7 @@ class _Watch:
     def __init__(self, wanted: bool, callback: Callable[[Progress], Any] | None) -> None:
         self._user = callback
         self._bar: Any = None
-        self._wanted = wanted and sys.stderr is not None and sys.stderr.isatty()
+        self._wanted = wanted and on_terminal()
 
     def __enter__(self) -> _Watch:
         if self._wanted:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 import time
 from types import FrameType
@@ -20,11 +19,6 @@ EVERY = 10.0  #: seconds between two lines about the same stage
 def say(text: str) -> None:
     """One line to the standard error, which leaves the standard output to results."""
     typer.echo(text, err=True)
-
-
-def on_terminal() -> bool:
-    """Whether a bar can be shown."""
-    return sys.stderr is not None and sys.stderr.isatty()
 
 
 class Watcher:
