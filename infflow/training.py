@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from ._validation import Array, as_choice, as_integer, as_number, as_real_array
 from .errors import InvalidTypeError, InvalidValueError, OutsideDomainError, ShapeError
 from .fixedpoints import OPTIMIZERS, FixedPointProblem, Optimizer, SearchOutcome, choose_optimizer
 from .flow import SOLVERS, FlowOutcome, FlowSettings, SearchFile, automatic_solver, integrate, resolve_observable
+from .interrupts import saving_before_termination
 from .objective import Objective
 from .result import Result, plain
 from .stopping import Progress, Statistics, StopReason, StopRules
@@ -178,7 +180,8 @@ def train(
             limits = common | {"min_loss": -math.inf}  # a surrogate's loss may be negative
         return StopRules(max_time, max_steps, callback=watch.callback(), exact=exact, **limits)  # type: ignore[arg-type]
 
-    with limit_for(len(job.theta0)), watch:
+    saving = nullcontext() if job.flow.checkpoint is None else saving_before_termination()
+    with saving, limit_for(len(job.theta0)), watch:
         flow = _run_flow(job, rules("flow"), stages["flow"][1] == 0, stages["newton"][1] > 0)
         search = _run_search(job, flow, rules("newton"), stages["newton"][1] == 0)
     return _make_result(job, flow, search, {"net": repr(net), **plain(settings)})
