@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import sys
 import traceback
 import warnings
 from collections.abc import Generator, Iterable, Sequence
@@ -37,6 +36,7 @@ from .networks.neti import NetI
 from .objective import as_objective
 from .result import Result
 from .stopping import StopReason
+from .terminal import on_terminal
 from .training import _check_arguments, _check_polish, check_theta, train
 
 
@@ -339,7 +339,9 @@ def _run_alone(number: int, net: Any, theta: Any, arguments: dict[str, Any]) -> 
 def _run(number: int, net: Any, theta: Any, arguments: dict[str, Any]) -> _Outcome:
     try:
         return number, train(net, theta, progress=False, **arguments), None
-    except Exception as error:  # whatever it is: the other starts go on
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever it is, sys.exit in a callback too: the other starts go on
         failed = FailedRun(theta, type(error).__name__, str(error), traceback.format_exc())
         return number, failed, error if isinstance(error, InfflowError) else None
 
@@ -347,8 +349,7 @@ def _run(number: int, net: Any, theta: Any, arguments: dict[str, Any]) -> _Outco
 def _bar(total: int, wanted: bool) -> Any:
     from tqdm import tqdm
 
-    shown = wanted and sys.stderr is not None and sys.stderr.isatty()
-    return tqdm(total=total, unit=" starts", disable=not shown)
+    return tqdm(total=total, unit=" starts", disable=not (wanted and on_terminal()))
 
 
 # ------------------------------------------------------------------------------------------------------- solutions

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,10 +27,12 @@ from ._validation import (
 from .errors import InvalidTypeError, InvalidValueError, OutsideDomainError, ShapeError
 from .fixedpoints import OPTIMIZERS, FixedPointProblem, Optimizer, SearchOutcome, choose_optimizer
 from .flow import SOLVERS, FlowOutcome, FlowSettings, SearchFile, automatic_solver, integrate, resolve_observable
+from .interrupts import saving_before_termination
 from .objective import Objective, as_objective
 from .result import Result, plain
 from .stopping import Progress, Statistics, StopReason, StopRules
 from .storage import as_path
+from .terminal import on_terminal
 from .threads import limit_for
 
 #: shortest flow (shorter times have no relative precision), and most points of a trajectory
@@ -197,7 +199,8 @@ def train(
             limits = common | {"min_loss": -math.inf}  # a surrogate's loss may be negative
         return StopRules(max_time, max_steps, callback=watch.callback(), exact=exact, **limits)  # type: ignore[arg-type]
 
-    with limit_for(len(job.theta0)), watch:
+    saving = nullcontext() if job.flow.checkpoint is None else saving_before_termination()
+    with saving, limit_for(len(job.theta0)), watch:
         flow = _run_flow(job, rules("flow"), stages["flow"][1] == 0, stages["newton"][1] > 0)
         search = _run_search(job, flow, rules("newton"), stages["newton"][1] == 0)
     return _make_result(job, flow, search, {"net": repr(net), **plain(settings)})
@@ -480,7 +483,7 @@ class _Watch:
     def __init__(self, wanted: bool, callback: Callable[[Progress], Any] | None) -> None:
         self._user = callback
         self._bar: Any = None
-        self._wanted = wanted and sys.stderr is not None and sys.stderr.isatty()
+        self._wanted = wanted and on_terminal()
 
     def __enter__(self) -> _Watch:
         if self._wanted:

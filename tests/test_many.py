@@ -4,6 +4,7 @@ import functools
 import inspect
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -151,6 +152,17 @@ def test_a_bug_in_the_objective_is_recorded_too():
     objective = Function(1, value, lambda x: 2 * (x - 2), lambda x: [[2.0]])
     runs = train_many(objective, [[-1.0], [3.0]])
     assert runs[0].error == "ZeroDivisionError" and isinstance(runs[1], Result)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_callback_that_leaves_is_a_failure(n_jobs):
+    net = teacher_student()
+    runs = train_many(net, starts(net, 2), n_jobs=n_jobs, callback=leave, progress=False)
+    assert [(run.error, run.message) for run in runs] == [("SystemExit", "4")] * 2
+
+
+def leave(now):
+    sys.exit(4)
 
 
 def test_ctrl_c_ends_all_starts():

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InvalidValueError
+from ..terminal import on_terminal
 from ._common import JsonOutput, finite, make_folder, reports_errors
-from ._events import Watcher, on_terminal, say
+from ._events import Watcher, say
 
 if TYPE_CHECKING:
     from ..configuration import Configuration

@@ -75,7 +75,9 @@ _STATISTICS_STATE = ("method", "note", "rejected", "factorizations")
 def _identity(settings: FlowSettings, problem: FlowProblem, start: FlowEvaluation) -> dict[str, Any]:
     """What a checkpoint has to agree in: the problem as seen from its start, and the settings of the path."""
     names = ("t_end", "rtol", "atol", "eta", "num_trajectory", "t_eval")
+    penalty = getattr(problem.objective, "regularization", None)  # its terms may all vanish at the start
     return {
+        **({"regularization": str(penalty)} if penalty is not None and penalty.active else {}),
         "objective": type(problem.objective).__name__,
         "theta0": problem.theta0,
         "loss at theta0": start.value,

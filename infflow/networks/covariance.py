@@ -30,7 +30,7 @@ class CovarianceWorkspace(Workspace):
 class GradientMoments:
     """Sums over samples of gradients and of their outer products, fed batch by batch.
 
-    Barrier and ridge are left out: ``g_n`` is the gradient of the loss of sample n alone.
+    The regularisation is left out: ``g_n`` is the gradient of the loss of sample n alone.
 
     Parameters
     ----------
@@ -116,8 +116,8 @@ def sample_gradients(arch: Architecture, X: Array, work: CovarianceWorkspace) ->
 def gradient_covariance(net: Net, theta: Array) -> Array:
     """Covariance of the gradients ``g_n`` of single samples at ``theta``, weighted as the loss is.
 
-    ``sum_n w_n g_n g_n' - gbar gbar'`` with weights that sum to one and ``gbar = sum_n w_n g_n``; barrier and ridge,
-    which are the same for every sample, are left out.
+    ``sum_n w_n g_n g_n' - gbar gbar'`` with weights that sum to one and ``gbar = sum_n w_n g_n``; the regularisation,
+    which is the same for every sample, is left out.
 
     Parameters
     ----------

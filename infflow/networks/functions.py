@@ -23,7 +23,7 @@ class Spectrum(NamedTuple):
 
 @public
 def loss(net: Objective, theta: Any, X: Any = None, y: Any = None, weights: Any = None) -> float:
-    """Loss at ``theta``, barrier and ridge included.
+    """Loss at ``theta``, regularisation included.
 
     Parameters
     ----------

@@ -43,7 +43,7 @@ class Overlaps(NamedTuple):
 
 @public
 def gradient_covariance(net: Net | NetI, theta: Any, samples: int = 100_000, rng: Any = 0) -> Array:
-    """Covariance of the gradients of the loss of single samples at ``theta``, barrier and ridge left out.
+    """Covariance of the gradients of the loss of single samples at ``theta``, the regularisation left out.
 
     Parameters
     ----------

@@ -184,7 +184,7 @@ class OrderParameters:
     ----------
     neti : NetI
         Student, teacher and label noise; standard normal input, no biases, standard parametrization of the
-        student, ridge if wanted, no maxnorm. Its input dimension only matters for the overlaps of the teacher.
+        student, ridge if wanted, no maxnorm or merge. Its input dimension only matters for the overlaps of the teacher.
     learning_rate : float
         Rate of the first layer, >= 0, in the formula above. 0 keeps it fixed.
     second_layer_rate : float, optional
@@ -547,7 +547,7 @@ class OrderParameters:
         net = Net([(width, list(activations), False), (old.output_dim, "identity", False)], input_dim=D)
         teacher = Teacher(net, net.pack([(weights[K:], None), (self.neti.teacher_units.B.T, None)]), self._rates.noise)
         student = Net([(K, list(self.neti.layers[0].activations), False), (len(v), "identity", False)], input_dim=D)
-        neti = NetI(student, teacher, method=self.neti.method, rtol=self.neti.rtol, ridge=self._rates.ridge)
+        neti = self.neti.replace(student=student, teacher=teacher, input=None)
         return Lifted(neti, student.pack([(weights[:K], None), (v, None)]))
 
     @public
@@ -614,6 +614,8 @@ def _check_network(neti: Any) -> Teacher:
         )
     if math.isfinite(neti.regularization.maxnorm):
         raise InvalidValueError("maxnorm is finite; the barrier is no function of Q and R alone. Use ridge instead.")
+    if neti.regularization.merge:
+        raise InvalidValueError("merge is given; order parameters have no term for it. Use ridge, or leave it out.")
     return teacher
 
 

@@ -130,7 +130,7 @@ def certify(
     Parameters
     ----------
     net : NetI
-        Without biases, barrier and ridge, standard parametrization, centred Gaussian input; activations that are
+        Without biases, barrier, ridge and merge, standard parametrization, centred Gaussian input; activations that are
         identity, square, cube, erf, normal_cdf, gelu, gaussian, relu, leaky_relu, abs, or polynomials of one's own. The proof is about these
         functions, as ``assumptions`` prints them, not about their float64 weights: leaky_relu has the slope 1/100 exactly, gaussian is exp(-x^2/2).
         Only polynomials of one's own have float64 coefficients by definition, those of ``Activation.polynomial``.
@@ -158,7 +158,7 @@ def certify(
     MissingPackageError
         Without python-flint (``pip install 'infflow[proof]'``).
     MethodError
-        If the network is not covered: with biases (also if their values are zero), other activations, a barrier or ridge, another
+        If the network is not covered: with biases (also if their values are zero), other activations, a barrier, ridge or merge, another
         parametrization, an input with a mean, a mixture, a teacher that is a function. :func:`infflow.classify` covers these,
         with evidence in the place of a proof.
     TooLargeError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -20,6 +19,7 @@ from ..networks.net import Net
 from ..networks.neti import NetI
 from ..networks.teacher import Teacher
 from ..rounding import gradient_rounding, loss_rounding
+from ..terminal import on_terminal
 from ..threads import limit_for
 from .curvature import Curvature, DenseCurvature, Product, ProductCurvature, products
 from .hidden import is_piecewise_linear
@@ -446,9 +446,8 @@ def _evaluate(
 
 
 def _is_regularized(net: Net | NetI, theta: Array) -> bool:
-    """Whether barrier or ridge act at theta, which breaks all symmetries but permutations."""
-    r = net.regularization
-    return r.ridge > 0.0 or 0.5 * float(theta @ theta) > r.maxnorm
+    """Whether barrier, ridge or pairs to merge act at theta, which breaks all symmetries but permutations."""
+    return net.regularization.acts_at(theta)
 
 
 def _relative_excess(net: Net | NetI, theta: Array, value: float) -> float:
@@ -482,7 +481,7 @@ class Watch:
     """A line on a terminal that says what is being computed, and how many Hessian-vector products were made for it."""
 
     def __init__(self, wanted: bool) -> None:
-        self._wanted = wanted and sys.stderr is not None and sys.stderr.isatty()
+        self._wanted = wanted and on_terminal()
         self._bar: Any = None
 
     def __enter__(self) -> Watch:

@@ -50,7 +50,9 @@ def execute(function: Callable[..., Any], settings: Mapping[str, Any], fixed: Ma
             value = function(**settings, **fixed)
             interrupts.check(value)
             outcome = _check(value, settings)
-        except Exception as error:  # whatever it is: the other runs go on
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever it is, sys.exit too: the other runs go on
             interrupts.check(None)
             outcome = Outcome(error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
     outcome.wall_time = time.perf_counter() - start
