@@ -123,7 +123,7 @@ class _Run:
         self.t, self.z, self.steps = step.t, step.z, self.steps + 1
         self.loss, self.gradient, self.exact = step.evaluation.value, step.evaluation.gradient, step.exact
         if self.loss < self.best_loss:
-            self._make_best()
+            self.take_end()
         return None if self.end is None else self.end.reached(step, previous)
 
     def rests(self, stop: StopReason) -> bool:
@@ -137,7 +137,8 @@ class _Run:
         """Whether Ctrl-C fell between a step and what is kept of it; then the file of before stays."""
         return self._before is None and self.integrator is not None and self.integrator.t != self.t
 
-    def _make_best(self) -> None:
+    def take_end(self) -> None:
+        """The present point is the best one."""
         self.best_z, self.best_loss, self.best_gradient, self.best_exact = self.z, self.loss, self.gradient, self.exact
 
     def make_exact(self) -> None:
@@ -150,7 +151,7 @@ class _Run:
             self.best_loss, self.best_gradient, _ = self.problem.evaluate(self.best_z, 1)
             self.best_exact = True
         if same or not self.best_loss <= self.loss:
-            self._make_best()
+            self.take_end()
 
     def state(self, stop: StopReason | None) -> dict[str, Any]:
         """Everything that the rest of the run depends on, for a checkpoint."""
@@ -326,6 +327,10 @@ def _outcome(run: _Run, stop: StopReason) -> FlowOutcome:
     except KeyboardInterrupt:
         statistics.stop_reason = StopReason.INTERRUPTED
         run.make_exact()
+    limit = run.rules.min_gradient_norm
+    if stop is StopReason.MIN_GRADIENT_NORM and not run.settings.method.discrete:
+        if problem.gradient_norm(run.best_gradient) > limit >= problem.gradient_norm(run.gradient):
+            run.take_end()  # the lower loss of the other point was rounding, since a flow only descends
     statistics.t = run.t
     t, z = run.recorder.finish(run.z0, run.z, run.t, run.rests(stop))
     keep_all = run.settings.t_eval is not None
