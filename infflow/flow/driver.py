@@ -153,6 +153,12 @@ class _Run:
         if same or not self.best_loss <= self.loss:
             self.take_end()
 
+    def prefer_end(self) -> None:
+        """Return the end where only it has met the bound of the gradient: a flow only descends, the lower loss was rounding."""
+        best, end = (self.problem.gradient_norm(each) for each in (self.best_gradient, self.gradient))
+        if best > self.rules.min_gradient_norm >= end:
+            self.take_end()
+
     def state(self, stop: StopReason | None) -> dict[str, Any]:
         """Everything that the rest of the run depends on, for a checkpoint."""
         statistics, integrator, counts = self.statistics, None, self.problem.counts()
@@ -327,10 +333,8 @@ def _outcome(run: _Run, stop: StopReason) -> FlowOutcome:
     except KeyboardInterrupt:
         statistics.stop_reason = StopReason.INTERRUPTED
         run.make_exact()
-    limit = run.rules.min_gradient_norm
     if stop is StopReason.MIN_GRADIENT_NORM and not run.settings.method.discrete:
-        if problem.gradient_norm(run.best_gradient) > limit >= problem.gradient_norm(run.gradient):
-            run.take_end()  # the lower loss of the other point was rounding, since a flow only descends
+        run.prefer_end()
     statistics.t = run.t
     t, z = run.recorder.finish(run.z0, run.z, run.t, run.rests(stop))
     keep_all = run.settings.t_eval is not None
