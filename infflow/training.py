@@ -92,7 +92,8 @@ def train(
         Time at which the flow ends. With infinity, and an optimizer to follow, the flow also ends when its last step
         and the rest of its path (the Newton step of the quadratic model, if that has no negative
         curvature) are shorter than the tolerances: root mean square of displacement_i/(atol + rtol |theta_i|) at most 1;
-        and, with or without optimizer, when the gradient is below its own rounding error.
+        and, with or without optimizer, when the gradient is below its own rounding error. Above 2,000 parameters a flow without
+        an optimizer also ends when its loss is at rest to rounding and the rest of its path is that short.
     rtol, atol : float
         Tolerances of the adaptive solvers: errors count in units of atol + rtol |theta_i|, root mean square.
     eta : float or (P,) array

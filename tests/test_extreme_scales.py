@@ -10,6 +10,7 @@ from infflow.fixedpoints import OPTIMIZERS
 from infflow.flow import SOLVERS
 from infflow.flow.norm_kernels import weighted_rms, weighted_rms_reference
 from infflow.rounding import is_hidden
+from infflow.stopping import StopReason
 
 X = np.random.default_rng(0).normal(size=(30, 2))
 LAYERS = [(3, "tanh", True), (1, "identity", True)]
@@ -70,6 +71,14 @@ def unit_gradient(theta, scale):
     net = inf.Net(LAYERS, input=X, target=np.sin(X[:, :1]))
     hidden, (v, c) = net.unpack(theta)
     return inf.gradient(net, net.pack([hidden, (v / scale, c / scale)]))
+
+
+@pytest.mark.parametrize("solver", [name for name in SOLVERS if not SOLVERS[name].discrete])
+def test_a_flow_that_met_its_bound_of_the_gradient_returns_a_point_that_does(solver):
+    """Of two points whose losses differ by rounding the earlier one, with the lower loss, was returned."""
+    net = inf.Net(LAYERS, input=X, target=np.sin(X[:, :1]), ridge=1e100)
+    found = inf.train(net, START, solver=solver, max_steps_newton=0, max_steps_flow=500, **QUICK)
+    assert found.status is not StopReason.MIN_GRADIENT_NORM or found.gradient_norm <= 1e-15
 
 
 @pytest.mark.parametrize("scale", [1e-100, 1e-150])

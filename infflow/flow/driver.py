@@ -125,7 +125,7 @@ class _Run:
         self.t, self.z, self.steps = step.t, step.z, self.steps + 1
         self.loss, self.gradient, self.exact = step.evaluation.value, step.evaluation.gradient, step.exact
         if self.loss < self.best_loss:
-            self._make_best()
+            self.take_end()
         return None if self.end is None else self.end.reached(step, previous)
 
     def rests(self, stop: StopReason) -> bool:
@@ -139,7 +139,8 @@ class _Run:
         """Whether Ctrl-C fell between a step and what is kept of it; then the file of before stays."""
         return self._before is None and self.integrator is not None and self.integrator.t != self.t
 
-    def _make_best(self) -> None:
+    def take_end(self) -> None:
+        """The present point is the best one."""
         self.best_z, self.best_loss, self.best_gradient, self.best_exact = self.z, self.loss, self.gradient, self.exact
 
     def make_exact(self) -> None:
@@ -152,7 +153,13 @@ class _Run:
             self.best_loss, self.best_gradient, _ = self.problem.evaluate(self.best_z, 1)
             self.best_exact = True
         if same or not self.best_loss <= self.loss:
-            self._make_best()
+            self.take_end()
+
+    def prefer_end(self) -> None:
+        """Return the end where only it has met the bound of the gradient: a flow only descends, the lower loss was rounding."""
+        best, end = (self.problem.gradient_norm(each) for each in (self.best_gradient, self.gradient))
+        if best > self.rules.min_gradient_norm >= end:
+            self.take_end()
 
     def state(self, stop: StopReason | None) -> dict[str, Any]:
         """Everything that the rest of the run depends on, for a checkpoint."""
@@ -328,6 +335,8 @@ def _outcome(run: _Run, stop: StopReason) -> FlowOutcome:
     except KeyboardInterrupt:
         statistics.stop_reason = StopReason.INTERRUPTED
         run.make_exact()
+    if stop is StopReason.MIN_GRADIENT_NORM and not run.settings.method.discrete:
+        run.prefer_end()
     statistics.t = run.t
     t, z = run.recorder.finish(run.z0, run.z, run.t, run.rests(stop))
     keep_all = run.settings.t_eval is not None
