@@ -165,5 +165,27 @@ class Cubature:
         return Estimate(value, error, scale, int(np.sum(found.work)))
 
 
-#: The methods that exist, the one to be tried first first.
+#: The methods that exist.
 EVALUATORS: dict[str, Evaluator] = {"closed": ClosedForms(), "hermite": HermiteSeries(), "cubature": Cubature()}
+
+#: Closed forms with at most this many pairs of atoms cost less than a Hermite series.
+CHEAP = 16
+
+
+def is_cheap(f: Activation, g: Activation) -> bool:
+    """Whether the closed form of a pair costs less than a series."""
+    return len(f.atoms) * len(g.atoms) <= CHEAP
+
+
+def in_order(*activations: Activation) -> tuple[str, ...]:
+    """The methods that are defined for an activation or a pair, in the order in which they are tried.
+
+    Closed forms of few atoms, series, closed forms of mixtures, what was added to the registry,
+    and cubature. Means of one activation are closed first.
+    """
+    names = [name for name in EVALUATORS if name != "cubature"]
+    if len(activations) == 2 and not is_cheap(*activations):
+        names.remove("closed")
+        names.insert(names.index("hermite") + 1, "closed")
+    names.append("cubature")
+    return tuple(name for name in names if EVALUATORS[name].defined(*activations))
