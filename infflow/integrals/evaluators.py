@@ -481,7 +481,9 @@ def steps_with_themselves(steps: list[Activation], C: Array, b: Array, order: in
     c = np.array([sum(a.polynomial[:1]) for a in steps])
     a = np.array([sum(atom.weight for atom in a.atoms) for a in steps])
     T = closed.single_moments(closed.AtomTable([resolve("step")]), np.zeros(len(steps), np.int64), C, b, 4)
-    T *= (2.0 * c * a + a * a)[:, None]
+    factor = 2.0 * c * a + a * a
+    T[factor == 0.0] = 0.0  # infinite derivatives too: the square of sign is 1
+    T *= factor[:, None]
     T[:, 0] += c * c
     return _from_squares(T, order)
 
