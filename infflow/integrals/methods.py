@@ -174,7 +174,12 @@ CHEAP = 16
 
 def is_cheap(f: Activation, g: Activation) -> bool:
     """Whether the closed form of a pair costs less than a series."""
-    return len(f.atoms) * len(g.atoms) <= CHEAP
+    return _pieces(f) * _pieces(g) <= CHEAP
+
+
+def _pieces(f: Activation) -> int:
+    """The number of its atoms; a sine or cosine, for which all atoms of the partner have complex means, is one."""
+    return len(f.atoms) or int(any(wave.rate.imag != 0.0 for wave in f.waves))
 
 
 def in_order(*activations: Activation) -> tuple[str, ...]:
