@@ -69,7 +69,7 @@ def test_aliasing_is_a_bound(name):
     """Coefficients and moments of coarse rules against those of a fine one; all aliases, at all b."""
     f, rng = resolve(name), np.random.default_rng(1)
     fine = hermite.rule(11)
-    for level in range(0, 7):
+    for level in range(7):
         for r in 10.0 ** rng.uniform(-0.7, 0.8, 8):
             b = np.array([rng.uniform(-2, 2)])
             spacing = hermite._SPACINGS[level : level + 1]
@@ -77,13 +77,12 @@ def test_aliasing_is_a_bound(name):
             if rated > 1.0 or resolution.aliasing(f.strip, np.array([r]), hermite._SPACINGS[11:], 24)[0] > 1e-15:
                 continue
             by = hermite.rule(level)
-            coarse, true = (
-                np.add(*hermite._sums(f, np.array([r]), b, rule, 24, 5)[1:])[:, 0] for rule in (by, fine)
-            )
+            coarse, true = (np.add(*hermite._sums(f, np.array([r]), b, rule, 24, 5)[1:])[:, 0] for rule in (by, fine))
             points = r * fine.nodes + b
             near = np.max([np.abs(f.derivative(points + d, p)) for d in (-1, -0.5, 0, 0.5, 1) for p in [0]], axis=0)
             sizes = [near] + [
-                np.max([np.abs(f.derivative(points + d, p)) for d in (-1, -0.5, 0, 0.5, 1)], axis=0) for p in range(1, 5)
+                np.max([np.abs(f.derivative(points + d, p)) for d in (-1, -0.5, 0, 0.5, 1)], axis=0)
+                for p in range(1, 5)
             ]
             for p in range(5):
                 size = np.sqrt((fine.weights * sizes[p] ** 2).sum())
@@ -221,7 +220,14 @@ def test_one_order_for_moments_and_networks():
 
 
 def test_moments_take_what_networks_take():
-    for f, g in (("tanh", "tanh"), ("softplus", "gelu"), ("sin", "relu"), ("cos", "tanh"), ("elu", "erf"), ("gelu", "erf")):
+    for f, g in (
+        ("tanh", "tanh"),
+        ("softplus", "gelu"),
+        ("sin", "relu"),
+        ("cos", "tanh"),
+        ("elu", "erf"),
+        ("gelu", "erf"),
+    ):
         first, second = (inf.Net([(1, x, False), (1, "identity", False)], input_dim=2) for x in (f, g))
         net = inf.NetI(first, inf.Teacher(second, [0.4, 0.5, 1.0]))
         net.evaluate(np.array([0.8, -0.3, 1.0]), 0)

@@ -50,7 +50,7 @@ _REACH = 1e4
 # Half width of the trapezoidal rule in standard deviations: Hermite functions carry the root of the density, 4e-19 there.
 _WIDTH = 13.0
 # Spacings of the rules: a factor sqrt(1/2) from level to level.
-_SPACINGS = 0.45 * 0.5 ** (0.5 * np.arange(12))
+_SPACINGS: Array = np.array([0.45 * 0.5 ** (0.5 * level) for level in range(12)])
 _MAX_LEVEL = len(_SPACINGS) - 1
 # Levels that a rule may be finer than the grid of r and b says, where it has to.
 _FINER_THAN_GRID = 2
@@ -385,7 +385,7 @@ def _compare(activation: Activation, r: Array, b: Array, level: int, coefficient
 
     ``coefficients`` (m, k, N) are those of the rule of this level.
     """
-    m, k, terms = coefficients.shape
+    m, _, terms = coefficients.shape
     by = shifted_rule(level)
     values, shifted, _ = _sums(activation, r, b, by, terms, m)
     with np.errstate(all="ignore"):
