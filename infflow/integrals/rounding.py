@@ -14,7 +14,7 @@ import numpy as np
 from .. import logistic_mixture
 from .._validation import Array
 from ..activations import Activation, Atom, Wave
-from . import closed, one_sided
+from . import closed, elementary, one_sided
 
 __all__ = ["UNITS", "amplification", "mixture_error", "pair_values", "phase_error", "size_and_scale"]
 
@@ -75,7 +75,7 @@ def phase_error(f: Activation, r: Array, b: Array) -> Array:
 
     Those of two factors add up, since the exponent of a product is one sum. It is rounded a few times only.
     """
-    errors = [abs(w.rate.imag * b) + (w.rate.imag * r) ** 2 for w in f.waves if w.rate.imag != 0.0]
+    errors = [abs(w.rate.imag) * (np.abs(b) + r) for w in f.waves if w.rate.imag != 0.0]
     total: Array = 4.0 / UNITS * np.max(errors, axis=0) if errors else np.zeros_like(b)
     return total
 
@@ -147,6 +147,8 @@ def amplification(
         bivariate density: ``s^-(m+1) exp(-Q/4)``, with Q the Mahalanobis distance of the kinks, and the relative error in
         units of eps, ``1 + (|b1|/sd1 + |b2|/sd2) / s``. Both are 1 where no density enters.
     """
+    if f.waves or g.waves:
+        return elementary.amplification(f, g, (C11, C12, C22, b1, b2, det), p, q)
     growth, error = np.ones_like(C11), np.ones_like(C11)
     for a in _sharp(f):
         for other in _sharp(g):
