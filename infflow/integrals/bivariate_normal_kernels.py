@@ -171,8 +171,13 @@ def tail_moments(h, k, u, s):
     if h > k:
         joint, ramp1, ramp2, ramps = tail_moments(k, h, u, s)
         return joint, ramp2, ramp1, ramps
-    h, s = max(h, -FAR), max(s, SMALLEST_SINE)
-    mean, inverse = k - u * h, 1.0 / s
+    h = max(h, -FAR)
+    mean = k - u * h
+    if abs(u) > PLACKETT_LIMIT:  # without the rounding error of u, which 1/s would enlarge
+        sign, gap = math.copysign(1.0, u), s * s / (1.0 + abs(u))
+        u, mean = sign * (1.0 - gap), (k - sign * h) + sign * gap * h
+    s = max(s, SMALLEST_SINE)
+    inverse = 1.0 / s
     z, c = mean * inverse, u * inverse
     first, second, last = _reach(18.0, h, z, c), _reach(42.0, h, z, c), _reach(84.0, h, z, c)
     joint, ramp2, ramp1, ramps = 0.0, 0.0, 0.0, 0.0
