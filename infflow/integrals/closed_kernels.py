@@ -259,7 +259,7 @@ def _sums(b1, b2, C12, V1, V2, i1, i2, s1, shift1, shift2, F1, F2, d1, d2, R1, R
     if lost:
         root1, root2 = math.sqrt(i1), math.sqrt(i2)
         u, s = C12 * root1 * root2, math.sqrt(s1 * i2)
-        return _tail_sums(b1 * root1, b2 * root2, u, s, V1 * root1, V2 * root2, shift1, shift2)
+        return tail_sums(b1 * root1, b2 * root2, u, s, V1 * root1, V2 * root2, shift1, shift2)
     step1, step2 = d1 * P1, d2 * P2
     A10 = b2 * L + C12 * step1 + V2 * step2
     A01 = b1 * L + C12 * step2 + V1 * step1
@@ -289,7 +289,7 @@ def _joint(b1, b2, C12, i1, i2, s1, shift1, shift2, F1, F2):
 
 
 @_kernel
-def _tail_sums(h, k, u, s, r1, r2, shift1, shift2):
+def tail_sums(h, k, u, s, r1, r2, shift1, shift2):
     """The same by integrals of positive functions; h, k are the means in units of the standard deviations r1, r2."""
     joint, ramp2, ramp1, ramps = tail_moments(h, k, u, s)
     if shift2 != 0.0:
