@@ -26,10 +26,10 @@ class ClosedForms:
         """Moments of a pair."""
         r1, r2, u, b1, b2 = points
         gaussian = (r1**2, r1 * r2 * u, r2**2, b1, b2, (r1 * r2) ** 2 * (1 - u) * (1 + u))
-        value = rounding.pair_values(f, g, *gaussian, orders)
+        value, changes = rounding.values_and_changes(f, g, *gaussian, orders)
         size1, scale1 = rounding.size_and_scale(f, r1, b1, orders[0])
         size2, scale2 = rounding.size_and_scale(g, r2, b2, orders[1])
-        bound = rounding.pair_bound(f, g, points, gaussian, orders, (size1, size2), value)
+        bound = rounding.pair_bound(f, g, points, gaussian, orders, (size1, size2), value, changes)
         return Estimate(value, bound, scale1 * scale2, value.size * max(1, len(f.atoms) * len(g.atoms)))
 
     def mean(self, f: Activation, r: Array, b: Array, order: int, rtol: float) -> Estimate:

@@ -17,7 +17,7 @@ from .._validation import Array
 from ..activations import Activation, Atom, Wave
 from . import closed, error_kernels, one_sided
 
-__all__ = ["UNITS", "mean_bound", "mixture_error", "pair_bound", "pair_values", "size_and_scale"]
+__all__ = ["UNITS", "mean_bound", "mixture_error", "pair_bound", "pair_values", "size_and_scale", "values_and_changes"]
 
 _errors: Any = error_kernels  # mypy does not spread tuples into jitted functions
 
@@ -45,6 +45,27 @@ def pair_values(
     """``E[f^(p)(h1) g^(q)(h2)]`` at n points."""
     if one_sided.is_defined(f, g):
         return one_sided.pair_moments(f, g, C11, C12, C22, b1, b2, det)[:, orders[0], orders[1]]
+    return _atom_values(f, g, C11, C12, C22, b1, b2, det, orders)
+
+
+def values_and_changes(
+    f: Any, g: Any, C11: Array, C12: Array, C22: Array, b1: Array, b2: Array, det: Array, orders: tuple[int, int]
+) -> tuple[Array, Array]:
+    """:func:`pair_values`, and by how much the rounding of the means changes those of elu and selu, in units of eps."""
+    if not one_sided.is_defined(f, g):
+        return _atom_values(f, g, C11, C12, C22, b1, b2, det, orders), np.zeros_like(b1)
+    p, q = orders
+    moments = one_sided.pair_moments(f, g, C11, C12, C22, b1, b2, det)
+    changes = np.zeros_like(b1)
+    if p + q < 4:  # those of fourth order are left to the amplification
+        slopes = np.abs(b1 * moments[:, p + 1, q]) + np.abs(b2 * moments[:, p, q + 1])
+        changes[:] = np.where(np.isfinite(slopes), slopes, 0.0)
+    return moments[:, p, q], changes
+
+
+def _atom_values(
+    f: Any, g: Any, C11: Array, C12: Array, C22: Array, b1: Array, b2: Array, det: Array, orders: tuple[int, int]
+) -> Array:
     table, zeros = closed.AtomTable([f, g]), np.zeros(C11.size, dtype=np.int64)
     return closed.pair_moments(table, zeros, zeros + 1, C11, C12, C22, b1, b2, det, *orders)
 
@@ -57,8 +78,9 @@ def pair_bound(
     orders: tuple[int, int],
     sizes: tuple[Array, Array],
     value: Array,
+    changes: Array,
 ) -> Array:
-    """Bound of the absolute errors of :func:`pair_values`.
+    """Bound of the absolute errors of :func:`values_and_changes`.
 
     Parameters
     ----------
@@ -70,7 +92,8 @@ def pair_bound(
     orders : (int, int)
     sizes : tuple of (n,) arrays
         Of f and g, by :func:`size_and_scale`.
-    value : (n,) array
+    value, changes : (n,) arrays
+        By :func:`values_and_changes`.
     """
     r1, r2, _, b1, b2 = points
     missed = mixture_error(f, r1, b1, orders[0]) + mixture_error(g, r2, b2, orders[1])
@@ -81,7 +104,7 @@ def pair_bound(
     growth, error = _amplification(f, g, *gaussian, *orders)
     error = error + _phase_error(f, r1, b1) + _phase_error(g, r2, b2) + missed / (UNITS * _EPS)
     bound: Array = UNITS * _EPS * error * np.maximum(sizes[0] * sizes[1] * growth, np.abs(value))
-    return bound
+    return bound + FOLLOWED * _EPS * changes
 
 
 def mean_bound(f: Activation, r: Array, b: Array, order: int, size: Array, value: Array) -> Array:
