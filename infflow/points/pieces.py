@@ -108,14 +108,22 @@ def cancelling_changes(
     if not len(fixed):
         triangle = F.triangle(True, fixed)
         null = null_space(triangle)
-        number = null.shape[1]
-        generic = number == F.scalings or number == nullity(F.elsewhere().triangle(True, fixed))
+        generic = null.shape[1] == F.scalings or _has_rank(F.elsewhere().triangle(True, fixed), null.shape[1])
     if not generic:
         null = null_space(F.triangle(False, fixed))
         del where[1]
     directions = np.zeros((P, null.shape[1]))
     directions[np.concatenate([each for each in where if each is not None])] = null
     return directions, generic and layer.number == 0
+
+
+def _has_rank(elsewhere: Array, nulls: int) -> bool:
+    """Whether the Jacobian at a random point has a null space of no other dimension than that at the point in question.
+
+    It is never larger there, and not smaller than the number of rows leaves it.
+    """
+    least = elsewhere.shape[1] - int(elsewhere.any(axis=1).sum())
+    return nulls == least or nulls == nullity(elsewhere)
 
 
 def _kink_rows(signals: LayerSignals, neurons: list[int], acting: Array) -> Iterator[Array]:
