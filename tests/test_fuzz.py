@@ -22,6 +22,9 @@ from infflow.configuration import Configuration, train_configuration
 from infflow.configuration.sections import SECTIONS
 from infflow.configuration.sweep_file import SweepFile
 from infflow.errors import AccuracyWarning, ConfigurationError, InfflowError, SolverWarning
+from infflow.fixedpoints import OPTIMIZERS
+from infflow.flow import SOLVERS
+from infflow.sweeps.grid import make_runs
 
 
 class Argument(NamedTuple):
@@ -47,6 +50,7 @@ ON_PURPOSE = {
     ("sweep", "function"): ("class",),  # it can be called; its runs fail, and are kept as failures
     # settings are whatever JSON holds
     ("sweep over seed", "value"): ("empty string", "ragged", "list of None", "list of names"),
+    ("values of a setting", "value"): ("ragged", "list of names"),
     # as scikit-learn takes them
     ("sklearn.GradientFlowRegressor", "random_state"): ("True",),
     ("sklearn.GradientFlowClassifier", "random_state"): ("True",),
@@ -59,6 +63,7 @@ FAILING_FUNCTIONS = {
     ("train", "callback"): ("class",),
     ("random_params", "init"): ("function", "class"),
     ("grow", "init"): ("function", "class"),
+    ("an observable", "value"): ("class",),
 }
 
 #: (call, argument) -> values that are right, and mean a computation without end
@@ -713,6 +718,56 @@ def _cases():
         inf.plotting.plot_spectrum,
         {"net": A(data), "result": A(result), "points": A(3, "count"), "ax": ax},
     )
+
+    yield from _parts(net, theta, teacher, ode, state, data)
+
+
+def _parts(net, theta, teacher, ode, state, data):
+    """What stands inside of arguments: entries of lists, options."""
+    (W, b), second = net.unpack(theta)
+    Q, R, v = state
+    eye = np.eye(2)
+
+    def part(name, function, value, kinds=""):
+        return Call(name, lambda value: function(value), {"value": A(value, kinds)})
+
+    yield part("a layer", lambda x: inf.Net([x], input_dim=2), (2, "erf", True))
+    yield part("a width", lambda x: inf.Net([(x, "erf", True)], input_dim=2), 2, "count")
+    yield part("an activation", lambda x: inf.Net([(2, x, True)], input_dim=2), "erf")
+    yield part("an activation of one neuron", lambda x: inf.Net([(2, ["erf", x], True)], input_dim=2), "erf")
+    yield part("a bias", lambda x: inf.Net([(2, "erf", x)], input_dim=2), True, "flag")
+    yield part("a pair", lambda x: net.pack([x, second]), (W, b))
+    yield part("a matrix", lambda x: net.pack([(x, b), second]), W, "array")
+    yield part("a bias vector", lambda x: net.pack([(W, x), second]), b, "array")
+    yield part("a kink", lambda x: inf.Activation.from_callable("n", np.tanh, kinks=[x]), 0.5, "numbers")
+    yield part("a derivative", lambda x: inf.Activation.from_callable("n", np.tanh, [x]), lambda x: 1 - np.tanh(x) ** 2)
+    yield part("a line", lambda x: inf.FunctionTeacher(lambda z: z[:, 0], eye, kinks=[x]), ([1.0, 0.0], 0.5))
+    yield part("a normal", lambda x: inf.FunctionTeacher(lambda z: z[:, 0], eye, kinks=[(x, 0.5)]), [1.0, 0.0], "array")
+    yield part("an offset", lambda x: inf.FunctionTeacher(lambda z: z[:, 0], eye, kinks=[([1, 0], x)]), 0.5, "number")
+    yield part("a covariance", lambda x: inf.GaussianMixture([1.0], np.zeros((1, 2)), [x]), eye, "array")
+    yield part("an order", lambda x: inf.gaussian_moment("erf", "relu", 1.0, 1.0, 0.3, orders=(x, 0)), 0, "count")
+    yield part("Q", lambda x: ode.check((x, R, v)), Q, "array")
+    yield part("R", lambda x: ode.check((Q, x, v)), R, "array")
+    yield part("v", lambda x: ode.check((Q, R, x)), v, "array")
+    quick = {"solver": "rk4", "max_steps_flow": 2, "max_steps_newton": 0, "progress": False}
+    yield part("an observable", lambda x: inf.train(data, theta, observables={"a": x}, **quick), np.sum, "function")
+    yield part("the name of one", lambda x: inf.train(data, theta, observables=[x], **quick), "lambda_min")
+    yield part("a start", lambda x: inf.train_many(data, [x], **quick), theta, "array")
+    yield part("a run", lambda x: inf.unique_solutions([x], data), inf.train(data, theta, **quick))
+    yield part("values of a setting", lambda x: make_runs(run_of_sweep, {"seed": x}, None, 0, 1), [1], "list array")
+    yield part("a point", lambda x: make_runs(run_of_sweep, [x], None, 0, 1), {"seed": 1}, "mapping")
+    for registry in (SOLVERS, OPTIMIZERS):
+        for name, method in registry.items():
+            for option in method.options:
+                yield Call(
+                    f"option {option} of {name}",
+                    lambda value, m=method, o=option: m.check_options({o: value}),
+                    {"value": A(OPTIONS.get(option, 1), "number count flag")},
+                )
+
+
+#: valid values of options, where 1 is none
+OPTIONS = {"linear_solver": "dense", "library": "scipy", "momentum": 0.5, "beta1": 0.9, "beta2": 0.9}
 
 
 #: calls that end in an error of infflow as they are: PyTorch is not there, or there is nothing to give
