@@ -59,6 +59,25 @@ class Wave:
     rate: complex
 
 
+@dataclass(frozen=True)
+class Strip:
+    """Where a smooth function is analytic, and how it grows beside the real line.
+
+    For |y| < half_width and p <= 4, ``|f^(p)(x + iy)|`` is at most 4 times the largest ``|f^(p)|``
+    within 1 of x on the real line, times
+
+        exp(rate |y| + curvature y^2/2) (1 + |y|)^degree (1 - |y|/half_width)^-(p + 1),
+
+    times ``(1 + |y|)^p`` where the curvature is not 0. ``degree`` is that of the polynomial like
+    which the function grows.
+    """
+
+    half_width: float = np.inf
+    rate: float = 0.0
+    curvature: float = 0.0
+    degree: int = 0
+
+
 _Part = TypeVar("_Part", Atom, Wave)
 
 
@@ -84,6 +103,9 @@ class Activation:
         depends on the partner (``integrals.closed.is_defined``).
     has_closed_form : bool
         Whether ``polynomial`` plus ``atoms`` is the whole function.
+    strip : Strip or None
+        Where the function is analytic, for registered smooth ones and polynomials: error bounds of
+        rules rest on it. None: not known.
     parity : int
         1 for even, -1 for odd functions, 0 for others.
     homogeneous : bool
@@ -103,6 +125,7 @@ class Activation:
         polynomial: Sequence[float] = (),
         atoms: Sequence[Atom] | Callable[[], Sequence[Atom]] = (),
         waves: Sequence[Wave] = (),
+        strip: Strip | None = None,
         parity: int = 0,
         homogeneous: bool = False,
         max_order: int = MAX_ORDER,
@@ -116,6 +139,9 @@ class Activation:
         self.polynomial = tuple(as_real_array("polynomial", polynomial, ndim=1).tolist())
         self._atoms = atoms if callable(atoms) else _all_of(Atom, "atoms", atoms)
         self.waves = _all_of(Wave, "waves", waves)
+        if strip is not None and not isinstance(strip, Strip):
+            raise InvalidTypeError(f"strip is {shown(strip)}; an activations.Strip or None is needed.")
+        self.strip = _polynomial_strip(self.polynomial) if strip is None and not atoms else strip
         self.has_closed_form = bool(self.polynomial or self._atoms)
         self.parity = as_integer("parity", parity, minimum=-1, maximum=1)
         self.homogeneous = as_flag("homogeneous", homogeneous)
@@ -522,6 +548,11 @@ def _polynomial_kernel(coefficients: Sequence[float]) -> Kernel:
     return _PolynomialKernel(_derivative_table(coefficients))
 
 
+def _polynomial_strip(coefficients: Sequence[float]) -> Strip | None:
+    """That of a polynomial; None where there are no coefficients."""
+    return Strip(degree=len(coefficients) - 1) if coefficients else None
+
+
 def _polynomial_source(coefficients: Sequence[float]) -> str:
     return " + ".join(f"({c!r})*x**{k}" for k, c in enumerate(coefficients) if c) or "0"
 
@@ -596,6 +627,7 @@ def _row(
     polynomial: Sequence[float] = (),
     atoms: Sequence[Atom] | Callable[[], Sequence[Atom]] = (),
     waves: Sequence[Wave] = (),
+    strip: Strip | None = None,
     parity: int = 0,
     homogeneous: bool = False,
 ) -> Activation:
@@ -608,6 +640,7 @@ def _row(
         polynomial=polynomial,
         atoms=atoms,
         waves=waves,
+        strip=strip,
         parity=parity,
         homogeneous=homogeneous,
         recipe=(resolve, (name,)),
@@ -625,6 +658,7 @@ def _silu_atoms() -> list[Atom]:
     return [part for a in _logistic(0) for part in (a, Atom(-a.weight * a.width**2, 2, a.width))]
 
 
+_NORMAL = Strip(curvature=1)
 _ELU = "Piecewise(({0}*x, x > 0), ({0}*{1}*(exp(x) - 1), True))"
 _ROWS = (
     _row("identity", (), "x", polynomial=(0, 1), parity=-1, homogeneous=True),
@@ -643,26 +677,60 @@ _ROWS = (
     _row("abs", (0,), "Abs(x)", kernels.absolute, polynomial=(0, -1), atoms=[Atom(2, 0)], parity=1, homogeneous=True),
     _row("step", (0,), "Heaviside(x, 0)", kernels.step, atoms=[Atom(1, 1)]),
     _row("sign", (0,), "sign(x)", kernels.sign, polynomial=(-1,), atoms=[Atom(2, 1)], parity=-1),
-    _row("erf", (), "erf(x/sqrt(2))", kernels.erf, polynomial=(-1,), atoms=[Atom(2, 1, 1)], parity=-1),
-    _row("normal_cdf", (), "(1 + erf(x/sqrt(2)))/2", kernels.normal_cdf, atoms=[Atom(1, 1, 1)]),
-    _row("gelu", (), "x*(1 + erf(x/sqrt(2)))/2", kernels.gelu, atoms=[Atom(1, 0, 1), Atom(-1, 2, 1)]),
-    _row("gaussian", (), "exp(-x**2/2)", kernels.gaussian, atoms=[Atom((2 * np.pi) ** 0.5, 2, 1)], parity=1),
-    _row("sigmoid", (), "1/(1 + exp(-x))", kernels.sigmoid, atoms=lambda: _logistic(1)),
-    _row("tanh", (), "tanh(x)", kernels.tanh, polynomial=(-1,), atoms=lambda: _logistic(1, 2, 2), parity=-1),
-    _row("softplus", (), "log(1 + exp(x))", kernels.softplus, atoms=lambda: _logistic(0)),
-    _row("silu", (), "x/(1 + exp(-x))", kernels.silu, atoms=_silu_atoms),
+    _row(
+        "erf",
+        (),
+        "erf(x/sqrt(2))",
+        kernels.erf,
+        polynomial=(-1,),
+        atoms=[Atom(2, 1, 1)],
+        strip=_NORMAL,
+        parity=-1,
+    ),
+    _row("normal_cdf", (), "(1 + erf(x/sqrt(2)))/2", kernels.normal_cdf, atoms=[Atom(1, 1, 1)], strip=_NORMAL),
+    _row(
+        "gelu",
+        (),
+        "x*(1 + erf(x/sqrt(2)))/2",
+        kernels.gelu,
+        atoms=[Atom(1, 0, 1), Atom(-1, 2, 1)],
+        strip=Strip(curvature=1, degree=1),
+    ),
+    _row(
+        "gaussian",
+        (),
+        "exp(-x**2/2)",
+        kernels.gaussian,
+        atoms=[Atom((2 * np.pi) ** 0.5, 2, 1)],
+        strip=_NORMAL,
+        parity=1,
+    ),
+    _row("sigmoid", (), "1/(1 + exp(-x))", kernels.sigmoid, atoms=lambda: _logistic(1), strip=Strip(np.pi)),
+    _row(
+        "tanh",
+        (),
+        "tanh(x)",
+        kernels.tanh,
+        polynomial=(-1,),
+        atoms=lambda: _logistic(1, 2, 2),
+        strip=Strip(np.pi / 2),
+        parity=-1,
+    ),
+    _row("softplus", (), "log(1 + exp(x))", kernels.softplus, atoms=lambda: _logistic(0), strip=Strip(np.pi, degree=1)),
+    _row("silu", (), "x/(1 + exp(-x))", kernels.silu, atoms=_silu_atoms, strip=Strip(np.pi, degree=1)),
     _row(
         "g",
         (),
         "1/(1 + exp(-4*x)) + log(1 + exp(x))",
         kernels.g,
         atoms=lambda: _logistic(0) + _logistic(1, 4),
+        strip=Strip(np.pi / 4, degree=1),
     ),
     _row("elu", (0,), _ELU.format("1", "1"), kernels.elu),
     _row("selu", (0,), _ELU.format(kernels.SELU_SCALE, kernels.SELU_ALPHA), kernels.selu),
-    _row("exp", (), "exp(x)", kernels.exp, waves=[Wave(1, 1)]),
-    _row("sin", (), "sin(x)", kernels.sin, waves=[Wave(-1j, 1j)], parity=-1),
-    _row("cos", (), "cos(x)", kernels.cos, waves=[Wave(1, 1j)], parity=1),
+    _row("exp", (), "exp(x)", kernels.exp, waves=[Wave(1, 1)], strip=Strip()),
+    _row("sin", (), "sin(x)", kernels.sin, waves=[Wave(-1j, 1j)], strip=Strip(rate=1), parity=-1),
+    _row("cos", (), "cos(x)", kernels.cos, waves=[Wave(1, 1j)], strip=Strip(rate=1), parity=1),
 )
 
 REGISTRY: Mapping[str, Activation] = MappingProxyType({row.name: row for row in _ROWS})

@@ -27,7 +27,7 @@ def from_torch(module: Any, **arguments: Any) -> tuple[Net, Array]:
         ``Sigmoid``, ``Tanh``, ``Softplus()``, ``SiLU``, ``GELU()``, all with PyTorch's default arguments (the ``threshold`` of
         ``Softplus`` may be larger). Sequentials may be nested. Two ``Linear`` in a row make a layer with activation ``identity``.
     **arguments
-        Further arguments of :class:`~infflow.Net`: ``input``, ``target``, ``weights``, ``loss``, ``maxnorm``, ``ridge``.
+        Further arguments of :class:`~infflow.Net`: ``input``, ``target``, ``weights``, ``loss``, ``maxnorm``, ``ridge``, ``merge``.
 
     Returns
     -------

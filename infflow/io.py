@@ -129,6 +129,7 @@ def _convert(file: Path, found: Mapping[str, Any], layers: Any, net: Any, time_s
     end = track.theta[-1] if len(track) else theta0
     theta_flow = _theta(file, found["ode_x"], shape) if "ode_x" in found else end
     flow, newton = _statistics(found)
+    flow.t = float(track.t[-1]) if len(track) else 0.0
     objective = _network(found, shape) if net is None else net
     if objective is not None:
         note = _add_gradients(file, track, objective, theta, float(found["loss"]), given=net is not None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import sys
 import traceback
 import warnings
 from collections.abc import Generator, Iterable, Sequence
@@ -14,6 +13,7 @@ from pickle import PicklingError
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import threads
 from ._validation import (
@@ -28,13 +28,15 @@ from ._validation import (
     shown,
     unknown_keyword,
 )
-from .errors import InfflowError, InvalidTypeError, InvalidValueError
+from .errors import InfflowError, InvalidTypeError, InvalidValueError, MissingPackageError
 from .landscape.distance import Function, function_distance, function_of
+from .landscape.teacher_symmetry import TeacherSymmetry
 from .networks.net import Net
 from .networks.neti import NetI
 from .objective import as_objective
 from .result import Result
 from .stopping import StopReason
+from .terminal import on_terminal
 from .training import _check_arguments, _check_polish, check_theta, train
 
 
@@ -57,7 +59,17 @@ class FailedRun:
 
 
 class Runs(list["Result | FailedRun"]):
-    """Outcomes in the order of the starts: a list that also knows the network."""
+    """Outcomes in the order of the starts: a list that also knows the network, and gives columns of numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "identity", False)], input=np.eye(2), target=[1.0, 2.0])
+    >>> runs = inf.train_many(net, [[0.0, 0.0], [3.0, 3.0]], progress=False)
+    >>> len(runs), runs.losses.shape, runs.thetas.round(6).tolist()
+    (2, (2,), [[1.0, 2.0], [1.0, 2.0]])
+    """
 
     def __init__(self, net: Any, outcomes: Iterable[Result | FailedRun]) -> None:
         super().__init__(outcomes)
@@ -73,10 +85,84 @@ class Runs(list["Result | FailedRun"]):
         """Those that did."""
         return [run for run in self if isinstance(run, FailedRun)]
 
+    @property
+    def losses(self) -> Array:
+        """Losses (n,); infinite for starts that failed."""
+        return np.array([run.loss for run in self])
+
+    @property
+    def gradient_norms(self) -> Array:
+        """Gradient norms (n,); NaN for starts that failed."""
+        return np.array([getattr(run, "gradient_norm", math.nan) for run in self])
+
+    @property
+    def statuses(self) -> NDArray[np.str_]:
+        """Names of the :class:`~infflow.stopping.StopReason` of each run (n,), "FAILED" for starts that failed."""
+        return np.array([run.status.name if isinstance(run, Result) else "FAILED" for run in self], dtype=np.str_)
+
+    @property
+    def converged(self) -> NDArray[np.bool_]:
+        """Which runs converged (n,)."""
+        return np.array([run.converged for run in self], dtype=bool)
+
+    @property
+    def thetas(self) -> Array:
+        """The points that were found (n, P); NaN for starts that failed."""
+        found = np.full((len(self), self.net.num_params), math.nan)
+        for row, run in zip(found, self, strict=True):
+            if isinstance(run, Result):
+                row[:] = run.theta
+        return found
+
+    def to_pandas(self) -> Any:
+        """A ``pandas.DataFrame`` with a row per start.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``loss``, ``gradient_norm``, ``status``, ``converged``, of both stages ``steps`` and ``wall_time``, ``t_end`` of the
+            flow, and for starts that failed ``error`` and ``message`` (empty for the others).
+
+        Raises
+        ------
+        MissingPackageError
+            If pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingPackageError("to_pandas needs pandas: pip install pandas.") from error
+        return pandas.DataFrame([_row(run) for run in self], columns=_COLUMNS)
+
     def __repr__(self) -> str:
         best = min((run.loss for run in self), default=math.nan)
         converged = sum(run.converged for run in self)
         return f"Runs: {counted(len(self), 'start')}, {converged} converged, {len(self.failures)} failed, lowest loss {best:.6g}"
+
+
+_COLUMNS = ["loss", "gradient_norm", "status", "converged", "flow_steps", "newton_steps", "t_end"]
+_COLUMNS += ["flow_wall_time", "newton_wall_time", "error", "message"]
+
+
+def _row(run: Result | FailedRun) -> dict[str, Any]:
+    if isinstance(run, FailedRun):
+        nothing = dict.fromkeys(_COLUMNS, math.nan)
+        steps = {"flow_steps": 0, "newton_steps": 0}
+        known = {"loss": run.loss, "status": "FAILED", "converged": False, "error": run.error, "message": run.message}
+        return {**nothing, **steps, **known}
+    return {
+        "loss": run.loss,
+        "gradient_norm": run.gradient_norm,
+        "status": run.status.name,
+        "converged": run.converged,
+        "flow_steps": run.flow.steps,
+        "newton_steps": run.newton.steps,
+        "t_end": float(run.trajectory.t[-1]) if len(run.trajectory) else 0.0,
+        "flow_wall_time": run.flow.wall_time,
+        "newton_wall_time": run.newton.wall_time,
+        "error": "",
+        "message": "",
+    }
 
 
 @public
@@ -253,7 +339,9 @@ def _run_alone(number: int, net: Any, theta: Any, arguments: dict[str, Any]) -> 
 def _run(number: int, net: Any, theta: Any, arguments: dict[str, Any]) -> _Outcome:
     try:
         return number, train(net, theta, progress=False, **arguments), None
-    except Exception as error:  # whatever it is: the other starts go on
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever it is, sys.exit in a callback too: the other starts go on
         failed = FailedRun(theta, type(error).__name__, str(error), traceback.format_exc())
         return number, failed, error if isinstance(error, InfflowError) else None
 
@@ -261,8 +349,7 @@ def _run(number: int, net: Any, theta: Any, arguments: dict[str, Any]) -> _Outco
 def _bar(total: int, wanted: bool) -> Any:
     from tqdm import tqdm
 
-    shown = wanted and sys.stderr is not None and sys.stderr.isatty()
-    return tqdm(total=total, unit=" starts", disable=not shown)
+    return tqdm(total=total, unit=" starts", disable=not (wanted and on_terminal()))
 
 
 # ------------------------------------------------------------------------------------------------------- solutions
@@ -294,6 +381,7 @@ def unique_solutions(
     loss_rtol: float = 1e-6,
     loss_atol: float = 1e-14,
     converged_only: bool = True,
+    teacher_symmetry: bool = False,
 ) -> list[SolutionGroup]:
     """Group runs by the solution that they found, modulo the symmetries of one hidden layer.
 
@@ -313,16 +401,26 @@ def unique_solutions(
         How far losses may differ.
     converged_only : bool
         Leave out runs that did not converge.
+    teacher_symmetry : bool
+        For a ``NetI`` with a network as teacher: solutions also belong together if an orthogonal map of the inputs takes one to the
+        other that exchanges teacher neurons with equal activations, biases and output weights (up to the signs of odd and even
+        ones), leaves what is orthogonal to the teacher's weights in place, and keeps the distribution of the input. All such maps are
+        searched; others, such as rotations of the teacher's space that permute no neurons, are not.
 
     Returns
     -------
     list of SolutionGroup
         By ascending loss.
 
+    Warns
+    -----
+    AccuracyWarning
+        If there are too many permutations of teachers to try them all for a pair of solutions.
+
     Raises
     ------
     InvalidTypeError
-        If the net is not known.
+        If the net is not known, or has no teacher neurons to exchange with ``teacher_symmetry``.
     InvalidValueError
         If it has more than one hidden layer, or a tolerance is negative.
     """
@@ -338,6 +436,7 @@ def unique_solutions(
         if not isinstance(run, (Result, FailedRun)):
             raise InvalidTypeError(f"results contains {shown(run)}; results of train are needed.")
     converged_only = as_flag("converged_only", converged_only)
+    symmetry = TeacherSymmetry(net) if as_flag("teacher_symmetry", teacher_symmetry) else None
     chosen = [k for k, run in enumerate(results) if isinstance(run, Result) and (run.converged or not converged_only)]
     chosen.sort(key=lambda k: results[k].loss)
     groups: list[tuple[Function, list[int]]] = []
@@ -347,7 +446,10 @@ def unique_solutions(
             gap = results[k].loss - results[members[0]].loss
             if gap > loss_rtol * abs(results[k].loss) + loss_atol:
                 continue
-            if function_distance(representative, function) <= rtol * representative.size:
+            near = rtol * representative.size
+            if function_distance(representative, function) <= near or (
+                symmetry is not None and symmetry.relates(function, representative, near)
+            ):
                 members.append(k)
                 break
         else:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, check_random_state, validate_data
 
@@ -20,7 +21,11 @@ from ._validation import as_flag, as_integer, as_items, as_number, counted
 from .errors import InfflowError, InvalidTypeError, InvalidValueError
 from .networks.net import Net
 from .networks.parameters import random_params
+from .stopping import StopReason
 from .training import train
+
+#: The flow has come as far as was asked for; handed over and skipped are stages without an end of their own.
+_DONE = (StopReason.T_END, StopReason.HANDOVER, StopReason.SKIPPED)
 
 _PARAMETERS = """    Parameters
     ----------
@@ -41,7 +46,7 @@ _PARAMETERS = """    Parameters
     newton : bool
         Whether Newton's method goes on from where the flow ended, to the fixed point. ``t_end`` should then be infinite.
     max_steps : int
-        Steps of the flow, and of Newton's method, at most.
+        Steps of the flow, and of Newton's method, at most. A fit that they end raises scikit-learn's ``ConvergenceWarning``.
     n_starts : int
         Number of random initial parameters (Glorot, normal); the one with the lowest loss in the end is kept.
     random_state : int, RandomState or None
@@ -167,6 +172,15 @@ class _GradientFlowEstimator(BaseEstimator):
         # the architecture only: estimators are stored and sent around without the data
         self.net_ = Net(layers, input_dim=X.shape[1], loss=self._loss, ridge=self.ridge)
         self.result_, self.theta_, self.loss_ = best, best.theta, best.loss
+        if best.status not in _DONE and not best.converged:
+            used_up = f"all {steps} steps (max_steps) are used up."
+            reason = used_up if best.status is StopReason.MAX_STEPS else best.status.message
+            warnings.warn(
+                f"The fit has not converged: {reason} The gradient norm is {best.gradient_norm:.2g} (tol={tol:g}). "
+                "Scale inputs and targets, raise max_steps, or end the flow earlier with t_end.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
 
     def _outputs(self, X: Any) -> Any:
         check_is_fitted(self)

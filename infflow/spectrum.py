@@ -187,6 +187,55 @@ def _shifted(operator: Any, shift: float) -> Any:
     return LinearOperator(operator.shape, matvec=vector_product, rmatvec=vector_product, dtype=np.float64)
 
 
+def largest_magnitude(product: Any, n: int, rtol: float = 1e-2, floor: float = 0.0, steps: int = 100) -> float:
+    """Largest eigenvalue in absolute value of a symmetric matrix that is only multiplied with, by Lanczos.
+
+    Parameters
+    ----------
+    product : callable
+        ``(n,)`` to ``(n,)``.
+    n : int
+    rtol : float
+        It ends when an eigenvalue is known to lie within ``rtol`` times itself of what is returned.
+    floor : float
+        It also ends when what is returned is that far below ``floor`` that nobody asks for more.
+    steps : int
+        At most so many products.
+
+    Returns
+    -------
+    float
+        The largest Ritz value, which is never above; the vectors are not kept orthogonal, which extreme values do not need.
+    """
+    rng = np.random.default_rng(0)
+    v = rng.standard_normal(n)
+    v /= np.linalg.norm(v)
+    before, beta = np.zeros(n), 0.0
+    alphas: list[float] = []
+    betas: list[float] = []
+    value = 0.0
+    for step in range(1, min(n, steps) + 1):
+        w = product(v) - beta * before
+        alphas.append(float(v @ w))
+        w -= alphas[-1] * v
+        beta = float(np.linalg.norm(w))
+        if step % 3 == 0 or step == min(n, steps) or beta <= 1e-14 * abs(alphas[-1]):
+            values, vectors = _tridiagonal(alphas, betas)
+            best = int(np.abs(values).argmax())
+            value = float(abs(values[best]))
+            error = beta * abs(vectors[-1, best])
+            if error <= rtol * value or value + 10.0 * error < floor or beta <= 1e-14 * value:
+                break
+        betas.append(beta)
+        before, v = v, w / beta
+    return value
+
+
+def _tridiagonal(diagonal: list[float], beside: list[float]) -> tuple[Array, Array]:
+    values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1))
+    return values, vectors
+
+
 @public
 def spectral_density(
     net: Objective,

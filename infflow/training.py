@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,10 +27,12 @@ from ._validation import (
 from .errors import InvalidTypeError, InvalidValueError, OutsideDomainError, ShapeError
 from .fixedpoints import OPTIMIZERS, FixedPointProblem, Optimizer, SearchOutcome, choose_optimizer
 from .flow import SOLVERS, FlowOutcome, FlowSettings, SearchFile, automatic_solver, integrate, resolve_observable
+from .interrupts import saving_before_termination
 from .objective import Objective, as_objective
 from .result import Result, plain
 from .stopping import Progress, Statistics, StopReason, StopRules
 from .storage import as_path
+from .terminal import on_terminal
 from .threads import limit_for
 
 #: shortest flow (shorter times have no relative precision), and most points of a trajectory
@@ -38,7 +40,7 @@ _SHORTEST, _MOST_POINTS = 1e-300, 10**6
 #: smallest tolerances, whose inverse squares do not overflow
 _SMALLEST = 1e-100
 #: after these the second stage does not begin
-_FINAL = (StopReason.INTERRUPTED, StopReason.CALLBACK, StopReason.NON_FINITE)
+_FINAL = (StopReason.INTERRUPTED, StopReason.CALLBACK, StopReason.NON_FINITE, StopReason.FROZEN)
 
 
 @public
@@ -90,11 +92,13 @@ def train(
         Time at which the flow ends. With infinity, and an optimizer to follow, the flow also ends when its last step
         and the rest of its path (the Newton step of the quadratic model, if that has no negative
         curvature) are shorter than the tolerances: root mean square of displacement_i/(atol + rtol |theta_i|) at most 1;
-        and, with or without optimizer, when the gradient is below its own rounding error.
+        and, with or without optimizer, when the gradient is below its own rounding error. Above 2,000 parameters a flow without
+        an optimizer also ends when its loss is at rest to rounding and the rest of its path is that short.
     rtol, atol : float
         Tolerances of the adaptive solvers: errors count in units of atol + rtol |theta_i|, root mean square.
     eta : float or (P,) array
-        Time scale, or time scales >= 0 of each parameter. Entries 0 freeze a parameter in flow and search.
+        Time scale, or time scales >= 0 of each parameter. Entries 0 freeze a parameter in flow and search;
+        with zeros only nothing moves, and the status is ``FROZEN``.
     step_size : float, optional
         For ``gd`` and ``adam``, where time is t = k step_size.
     solver_options : dict, optional
@@ -106,12 +110,15 @@ def train(
         twice as many are in memory; where they take more than 32 MiB (8 num_trajectory P bytes), not more than these, and a flow
         that ends before ``t_end``, or has none, leaves between half and all of them.
     t_eval : increasing array of times >= 0, optional
-        Keep exactly these points instead.
+        Keep exactly these points instead, whenever the flow ends, so that runs can be stacked. Behind its end theta stays where the
+        flow ended, if it met ``min_loss`` or ``min_gradient_norm`` or came to rest (``t_end`` infinite); where it was cut off by
+        another limit, failed or was left for a search on a path that goes on, these points are not known, and are NaN.
     observables : dict or list, optional
         ``{"name": function of theta}``, or names (``"lambda_min"``; further ones where ``net`` knows them), evaluated
-        along the trajectory.
+        along the trajectory. Where one raises an error it is NaN, with one :class:`~infflow.errors.IncompleteWarning` per run; only
+        a function that is wrong already at ``theta0`` (no numbers, a name that does not exist) raises, before the flow.
     max_time_flow, max_time_newton : float
-        Seconds for each stage.
+        Seconds for each stage, kept to within one evaluation or factorisation. What numba compiles does not count.
     max_steps_flow, max_steps_newton : int
         Accepted steps for each stage; 0 skips it.
     optimizer : str
@@ -193,7 +200,8 @@ def train(
             limits = common | {"min_loss": -math.inf}  # a surrogate's loss may be negative
         return StopRules(max_time, max_steps, callback=watch.callback(), exact=exact, **limits)  # type: ignore[arg-type]
 
-    with limit_for(len(job.theta0)), watch:
+    saving = nullcontext() if job.flow.checkpoint is None else saving_before_termination()
+    with saving, limit_for(len(job.theta0)), watch:
         flow = _run_flow(job, rules("flow"), stages["flow"][1] == 0, stages["newton"][1] > 0)
         search = _run_search(job, flow, rules("newton"), stages["newton"][1] == 0)
     return _make_result(job, flow, search, {"net": repr(net), **plain(settings)})
@@ -220,7 +228,8 @@ def _check_arguments(net: Objective, theta0: Any, given: dict[str, Any], observa
     start = check_theta(net, theta0)
     eta = _check_eta(given["eta"], len(start))
     free = np.broadcast_to(np.asarray(eta) > 0, start.shape)
-    t_end = as_number("t_end", given["t_end"], minimum=_SHORTEST, infinite=True)
+    t_end = as_number("t_end", given["t_end"], minimum=0.0, strict=True, infinite=True)
+    as_number("t_end", t_end, minimum=_SHORTEST, infinite=True)
     name = given["solver"]
     defaults: dict[str, Any] = {}
     if _is_auto(name):
@@ -230,6 +239,8 @@ def _check_arguments(net: Objective, theta0: Any, given: dict[str, Any], observa
     options |= _check_step_size(method.name, method.discrete, given["step_size"])
     options |= _check_batch_size(net, method.name, method.discrete, given["batch_size"])
     optimizer, search_options = _check_optimizer(net, given["optimizer"], given["optimizer_options"])
+    if optimizer is not None:
+        optimizer.check_size(int(free.sum()), search_options)
     flow = FlowSettings(
         method=method,
         options=options,
@@ -303,8 +314,10 @@ def _check_eta(eta: Any, num_params: int) -> float | Array:
     found = as_real_array("eta", eta)
     if found.shape not in ((), (num_params,)):
         raise ShapeError(f"eta has shape {found.shape}; a number or an array of shape ({num_params},) is needed.")
-    if (found < 0).any() or not (found > 0).any():
-        raise InvalidValueError("eta must not be negative, and at least one entry must be positive.")
+    if (found < 0).any():
+        raise InvalidValueError(
+            f"eta must not be negative; its smallest entry is {found.min():g}. 0 freezes a parameter."
+        )
     return float(found) if found.ndim == 0 else found
 
 
@@ -458,7 +471,7 @@ def _polished(job: _Job, search: SearchOutcome | None, theta: Array) -> tuple[tu
         best = (search.theta, search.loss, search.gradient_norm)
     else:
         found = job.polished.evaluate(theta, 1)
-        best = (theta, found.value, float(np.abs(found.gradient[job.free]).max()))  # type: ignore[index]
+        best = (theta, found.value, float(np.abs(found.gradient[job.free]).max(initial=0.0)))  # type: ignore[index]
     try:
         return best, float(job.objective.evaluate(best[0], 0).value)
     except OutsideDomainError:
@@ -471,7 +484,7 @@ class _Watch:
     def __init__(self, wanted: bool, callback: Callable[[Progress], Any] | None) -> None:
         self._user = callback
         self._bar: Any = None
-        self._wanted = wanted and sys.stderr is not None and sys.stderr.isatty()
+        self._wanted = wanted and on_terminal()
 
     def __enter__(self) -> _Watch:
         if self._wanted:

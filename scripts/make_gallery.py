@@ -259,7 +259,7 @@ def kind(f: Activation) -> str:
     if one_sided.sides(f) is not None:
         return (
             "Closed form by normal distribution functions at shifted means; evaluated as one integral over closed conditional means, with"
-            " all activations but sin and cos. Those with itself are in `inf.closed_form`; the mean above shows their kind."
+            " all activations. Those with itself are in `inf.closed_form`; the mean above shows their kind."
         )
     if not f.has_closed_form:
         return "No closed form."
@@ -335,7 +335,7 @@ def section(entry: Entry) -> list[str]:
 INTRODUCTION = """# Gallery of Gaussian integrals
 
 For jointly Gaussian $h_1, h_2$ with covariance $C_{11}, C_{12}, C_{22}$, infflow evaluates $E[f^{(p)}(h_1)\\, g^{(q)}(h_2)]$, $p + q \\le 4$, of
-any two activations by three independent methods: closed forms, Hermite series with a certified bound, and cubature.
+any two activations by three independent methods: closed forms, Hermite series, and cubature, each with an error bound.
 This page is written by `python scripts/make_gallery.py`. How the closed forms come about is told in
 [mathematics.md](mathematics.md).
 

@@ -163,7 +163,7 @@ def test_coefficients_moments_and_errors_in_plain_numpy(f):
     r, b = np.array([0.4, 1.7]), np.array([0.3, -1.0])
     by = hermite.rule(3)
     values, first, second = hermite._sums(resolve(f), r, b, by, 40, 3)
-    found = hermite._certified(by, values, first, second)
+    found = hermite._with_errors(by, values, first, second)
     weighted = values * by.weights
     moments = np.einsum("pkt,qkt->kpq", weighted, values)
     odd = np.einsum("pkt,qkt->kpq", weighted[..., by.even :], values[..., by.even :])

@@ -174,7 +174,7 @@ def test_full_output():
 
 def test_available_methods():
     assert available_methods("relu", "erf") == ("closed", "cubature")
-    assert available_methods("erf", "tanh") == ("closed", "hermite", "cubature")
+    assert available_methods("erf", "tanh") == ("hermite", "closed", "cubature")
     assert available_methods("sin", "cos")[-2:] == ("hermite", "cubature")
     custom = Activation.from_callable("bump", lambda x: 1 / (1 + x**2))
     assert available_methods("relu", custom) == ("cubature",)
@@ -190,7 +190,7 @@ def test_methods_agree(f, g, orders):
     """Three evaluators that share nothing agree, each within its own bound."""
     points = [0.3, 1.1], [0.9, 2.0], [0.4, -0.7], [0.5, -1.0], [0.0, 1.5]
     exact = gaussian_moment(f, g, *points, orders=orders, method="closed", full_output=True)
-    for method in available_methods(f, g)[1:]:
+    for method in set(available_methods(f, g)) - {"closed"}:
         other = gaussian_moment(f, g, *points, orders=orders, method=method, full_output=True)
         assert other.method == method
         assert (np.abs(other.value - exact.value) <= other.error_bound + exact.error_bound).all()

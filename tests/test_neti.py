@@ -430,9 +430,11 @@ def test_bad_arguments():
         (lambda: inf.NetI(student, teacher, ridge=-1.0), InvalidValueError, "ridge"),
         (lambda: inf.NetI(student, teacher, maxnorm=-1.0), InvalidValueError, "maxnorm"),
         (
-            lambda: inf.NetI(inf.Net([(2, "sin", True), (1, "identity", True)], input_dim=4), teacher, method="closed"),
+            lambda: inf.NetI(
+                inf.Net([(2, "relu", True), (1, "identity", True)], input_dim=4), teacher, method="hermite"
+            ),
             MethodError,
-            "sin",
+            "relu",
         ),
         (lambda: inf.Teacher(teacher.net, theta[:-1]), ShapeError, "theta"),
         (lambda: inf.Teacher(teacher.net, teacher.theta, noise=-1.0), InvalidValueError, "noise"),

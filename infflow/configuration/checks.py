@@ -10,6 +10,7 @@ import numpy as np
 from .._validation import as_choice, as_integer, as_number, as_real_array, shown
 from ..activations import resolve
 from ..errors import InfflowError, InvalidTypeError, InvalidValueError
+from ..networks.regularization import MERGE_KEYS
 
 Check = Callable[[str, Any], Any]
 
@@ -108,3 +109,14 @@ def components(name: str, value: Any) -> list[dict[str, Any]]:
     return [
         {key: check(f"{name}[{k}].{key}", item[key]) for key, check in checks.items()} for k, item in enumerate(value)
     ]
+
+
+def merges(name: str, value: Any) -> list[dict[str, Any]]:
+    """One table of layer, pair and lambda, or a list of these; the network knows which layers and neurons there are."""
+    items = value if isinstance(value, list) else [value]
+    for item in items:
+        if not isinstance(item, dict) or item.keys() != set(MERGE_KEYS):
+            raise InvalidTypeError(
+                f"{name} is {value!r:.200}; {{layer = 1, pair = [0, 1], lambda = 0.1}}, or a list of these, is needed."
+            )
+    return items

@@ -18,6 +18,7 @@ from ..networks.inputs import Gaussian, GaussianMixture
 from ..networks.net import Net
 from ..networks.neti import NetI
 from ..networks.parameters import random_params
+from ..networks.regularization import Regularization
 from ..networks.teacher import Teacher
 from ..result import Result
 from ..storage import as_path, read_arrays
@@ -101,6 +102,10 @@ class Configuration:
         """The student without data."""
         return _network(self.student, self.input_dim(), self.student, self.data.loss)
 
+    def penalty(self) -> dict[str, Any]:
+        """What is added to the loss, as arguments of Net and NetI."""
+        return {name: getattr(self.loss, name) for name in ("maxnorm", "ridge", "merge")}
+
     def input_dim(self) -> int:
         """Length of an input."""
         if self.student.input_dim is not None:
@@ -109,7 +114,7 @@ class Configuration:
 
     def problem(self) -> Net | NetI:
         """What is trained: infinite data, samples of the teacher, or the data of a file."""
-        penalty: dict[str, Any] = {"maxnorm": self.loss.maxnorm, "ridge": self.loss.ridge}
+        penalty = self.penalty()
         student = self.network()
         if self.data.file is not None:
             layers = _layers(self.student, self.student)
@@ -263,6 +268,11 @@ def _check_together(config: Configuration, problems: Problems) -> None:
             problems.add((section,), f"[{section}]: {error}")
             if section == "data":
                 return
+    if not problems:
+        try:
+            Regularization.from_arguments(**config.penalty(), layout=config.network().layout)
+        except InfflowError as error:
+            problems.add(("loss", "merge"), f"[loss]: {error}")
 
 
 def _check_options(stage: str, registry: Mapping[str, Any], name: str | None, section: Any, problems: Problems) -> None:
@@ -288,18 +298,23 @@ def read_data(path: Path) -> dict[str, Array]:
     StorageError
         If the file does not exist, is no ``.npz``, or has other arrays.
     """
+
+    def check(shapes: Mapping[str, tuple[int, ...]]) -> None:
+        if not {"X", "y"} <= shapes.keys() <= {"X", "y", "weights"}:
+            raise StorageError(
+                f"{path} holds {', '.join(shapes) or 'nothing'}; arrays X, y and perhaps weights are needed."
+            )
+
     try:
-        arrays = read_arrays(path)
+        arrays = read_arrays(path, check)
     except FileNotFoundError:
         raise StorageError(
             f"{path} does not exist. Check data.file; it is relative to the configuration file."
         ) from None
+    except StorageError:
+        raise
     except (OSError, ValueError) as error:
         raise StorageError(f"{path} cannot be read: {error}. An .npz with arrays X and y is needed.") from error
-    if not {"X", "y"} <= arrays.keys() <= {"X", "y", "weights"}:
-        raise StorageError(
-            f"{path} holds {', '.join(arrays) or 'nothing'}; arrays X, y and perhaps weights are needed."
-        )
     names = {"X": "input", "y": "target", "weights": "weights"}
     return {names[name]: array for name, array in arrays.items()}
 

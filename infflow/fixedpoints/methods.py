@@ -9,6 +9,7 @@ from typing import Any
 
 from .._validation import Array, as_choice, as_number, shown
 from ..errors import InvalidTypeError, UnknownNameError
+from ..memory import require_memory
 from ..objective import Objective
 from ..stopping import StopRules
 from . import gauss_newton
@@ -87,6 +88,11 @@ class Optimizer:
         """Raise :class:`MethodError` if the objective lacks what the method needs."""
         if self.needs == "residuals":
             require_squares(objective, self.name)
+
+    def check_size(self, num_free: int, options: Mapping[str, Any]) -> None:
+        """Raise :class:`TooLargeError` if the matrix that the method keeps would not fit in memory."""
+        if self.name in ("bfgs", "slsqp") or options.get("linear_solver") == "dense":
+            require_memory(num_free, f"the matrix of optimizer {self.name!r}")
 
     def run(self, problem: FixedPointProblem, x: Array, rules: StopRules, **options: Any) -> SearchOutcome:
         """Search from ``x`` of shape (n,); the options are checked ones.

@@ -56,7 +56,7 @@ class StepControl:
         self.gains = gains
         self.k = k
         self.largest = largest
-        self.h = min(first, largest)
+        self.h = self.first = min(first, largest)
         self._previous_error = gains.safety
         self._previous_h = self.h
         self._rejected = True  # no growth beyond the plain rule before there is a history

@@ -53,8 +53,8 @@ SMALLEST_VARIANCE = 1e-100
 def is_defined(*activations: Activation) -> bool:
     """Whether one activation, or a pair, has a closed form.
 
-    Polynomials plus atoms have one with each other, exponentials with these, with elu, selu and waves, sines and cosines with
-    polynomials, waves and Gaussian bumps. Other pairs with elu and selu are for ``one_sided.py``.
+    Polynomials plus atoms have one with each other; exponentials, sines and cosines with these, with elu, selu and each
+    other. Other pairs with elu and selu are for ``one_sided.py``.
     """
     if all(f.has_closed_form for f in activations):
         return True
@@ -185,6 +185,8 @@ def pair_jets(
         else:
             slots = _slots(kind, table, (f[part], g[part], *np.ascontiguousarray(picked)), False, order)
             _kernels.jets_from_slots(slots, picked, order, jets)
+            if kind == "waves":
+                _leave_out_infinite(table, f[part], g[part], jets)
         out[part] = jets
     return out
 
@@ -213,9 +215,20 @@ def _slots(kind: str, table: AtomTable, args: Any, plain: bool, order: int) -> A
     for pair in np.unique(pairs):
         rows = np.flatnonzero(pairs == pair)
         f, g = (table.activations[k] for k in divmod(int(pair), len(table)))
-        C11, C12, C22, b1, b2 = (x[rows] for x in args[2:7])
-        slots[rows] = elementary.pair_slots(f, g, (C11, C12, C22, b1, b2), order, plain)
+        C11, C12, C22, b1, b2, det = (x[rows] for x in args[2:8])
+        slots[rows] = elementary.pair_slots(f, g, (C11, C12, C22, b1, b2, det), order, plain)
     return slots
+
+
+def _leave_out_infinite(table: AtomTable, f: Index, g: Index, jets: Array) -> None:
+    """Make order 1 of sines and cosines with constant neurons on their kink finite; exponentials overflow instead."""
+    waves = [any(wave.rate.imag != 0.0 for wave in a.waves) for a in table.activations]
+    kinked = np.array([bool(a.kinks) for a in table.activations])
+    oscillating = np.array(waves, dtype=bool)
+    rows = (oscillating[f] & kinked[g]) | (kinked[f] & oscillating[g])
+    first = jets[rows, :6]
+    first[np.isinf(first)] = 0.0
+    jets[rows, :6] = first
 
 
 def pair_moments(
@@ -246,8 +259,7 @@ def pair_moments(
             _kernels.pair_moments_loop(table.rows, *picked, p, q, values)
         else:
             values = _slots(kind, table, picked, True, int(np.searchsorted(SLOTS, slot, side="right")))[:, slot]
-        # an infinite moment of smooth functions has overflowed
-        out[part] = np.where(np.isinf(values), np.nan, values) if kind == "waves" else values
+        out[part] = values
     return out
 
 

@@ -19,7 +19,7 @@ from ..errors import AccuracyWarning, MethodError
 from . import closed, from_moments, hermite, hermite_kernels, one_sided, rounding
 from .growth import check_growth
 from .jets import SIZES
-from .methods import EVALUATORS
+from .methods import EVALUATORS, in_order, is_cheap
 
 Index = NDArray[np.integer]
 
@@ -28,8 +28,6 @@ _OTHERS = tuple(name for name in EVALUATORS if name not in ("closed", "hermite",
 #: Methods in the order of a report's codes; "mixture" and "one-sided" (elu, selu) are closed forms that cost more.
 METHODS = ("closed", "hermite", "mixture", "one-sided", "cubature", "surrogate", *_OTHERS)
 _CLOSED = ("closed", "mixture", "one-sided")
-#: Closed forms with at most this many pairs of atoms cost less than a Hermite series.
-CHEAP = 16
 # Series are summed on to this fraction of rtol where the terms are there anyway: sums over pairs that nearly cancel, next to
 # a teacher, then do so to rounding.
 _FINER = 1e-5
@@ -91,18 +89,12 @@ def candidates(f: Activation, g: Activation, method: str = "auto") -> tuple[str,
     MethodError
         If the method that was asked for is not defined for the pair.
     """
-    found = []
-    cheap = len(f.atoms) * len(g.atoms) <= CHEAP
+    of_closed = "one-sided"
     if closed.is_defined(f, g):
-        found.append("closed" if cheap or method == "closed" else "mixture")
-    elif one_sided.is_defined(f, g):
-        found.append("one-sided")
-    if method == "closed" and found:
-        return tuple(found)
-    if hermite.is_defined(f) and hermite.is_defined(g):
-        found.insert(1 if found == ["closed"] else 0, "hermite")
-    found += [name for name in _OTHERS if EVALUATORS[name].defined(f, g)]
-    found.append("cubature")
+        of_closed = "closed" if is_cheap(f, g) or method == "closed" else "mixture"
+    found = [of_closed if name == "closed" else name for name in in_order(f, g)]
+    if method == "closed" and of_closed in found:
+        return (of_closed,)
     if method == "auto":
         mixture = max(len(f.atoms), len(g.atoms)) >= closed.MANY_WIDTHS
         return ("closed",) if found[0] == "closed" and not mixture else tuple(found)
@@ -489,7 +481,9 @@ def steps_with_themselves(steps: list[Activation], C: Array, b: Array, order: in
     c = np.array([sum(a.polynomial[:1]) for a in steps])
     a = np.array([sum(atom.weight for atom in a.atoms) for a in steps])
     T = closed.single_moments(closed.AtomTable([resolve("step")]), np.zeros(len(steps), np.int64), C, b, 4)
-    T *= (2.0 * c * a + a * a)[:, None]
+    factor = 2.0 * c * a + a * a
+    T[factor == 0.0] = 0.0  # infinite derivatives too: the square of sign is 1
+    T *= factor[:, None]
     T[:, 0] += c * c
     return _from_squares(T, order)
 

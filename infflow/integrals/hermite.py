@@ -9,10 +9,14 @@ every pair, all orders at once. Two errors, both relative to sqrt(E f^(p)^2 E g^
 
 * The remainder after n terms is at most |u|^(n+1) t_f(n) t_g(n), by Cauchy and Schwarz, where t^2 is the share of
   E f^(p)^2 that the first n coefficients do not explain.
-* Coefficients and E f^(p)^2 come from the trapezoidal rule, which converges exponentially for analytic functions. Its spacing is
-  refined until it agrees with the rule of twice the spacing, independently of the length of the series (with one
-  Gauss rule for both, discrete Parseval would hold identically and certify nothing). The difference, an
-  overestimate, is taken as the error of the finer rule.
+* Coefficients and E f^(p)^2 come from the trapezoidal rule, which converges exponentially for analytic functions. Which spacing
+  can be taken at all is not asked of samples, which cannot see what lies between them: registered activations state their
+  strip of analyticity and their growth, and the error of the rule is bounded by them (:mod:`infflow.integrals.resolution`). Finer
+  errors, relative to neurons that are small or saturated, are the difference from the rule of twice the spacing, an overestimate.
+  (It is independent of the length of the series: with one Gauss rule for both, discrete Parseval would hold identically.)
+* Activations of a user's own state nothing. Their spacing stays below the length on which they vary, and a third rule, of twice
+  the spacing and shifted by the golden section of it, sees every alias that the first two have in common. Four times
+  the difference is their error: an estimate. Where it exceeds 1e-4 they count as not resolved, with an infinite error.
 
 Kinked activations, correlations near one at large r, and fast growing functions do not converge in this way; they
 are reported as not done, for another evaluator.
@@ -33,6 +37,7 @@ from numpy.typing import NDArray
 from .._validation import Array
 from ..activations import Activation
 from . import hermite_kernels as kernels
+from . import resolution
 
 Index = NDArray[np.integer]
 
@@ -45,7 +50,7 @@ _REACH = 1e4
 # Half width of the trapezoidal rule in standard deviations: Hermite functions carry the root of the density, 4e-19 there.
 _WIDTH = 13.0
 # Spacings of the rules: a factor sqrt(1/2) from level to level.
-_SPACINGS = 0.45 * 0.5 ** (0.5 * np.arange(12))
+_SPACINGS: Array = np.array([0.45 * 0.5 ** (0.5 * level) for level in range(12)])
 _MAX_LEVEL = len(_SPACINGS) - 1
 # Levels that a rule may be finer than the grid of r and b says, where it has to.
 _FINER_THAN_GRID = 2
@@ -53,6 +58,15 @@ _FINER_THAN_GRID = 2
 _ORDERS = 5
 # Expansions that are kept: of two numbers of terms for values, gradients and Hessians.
 _KEPT = 6
+# Aliases of registered activations stay below this fraction of the tolerance, relative to their size near by: so much
+# smaller than that size a neuron may be.
+_ALIASING = 1e-7
+# Shift of the third rule for a user's own activations, in units of its spacing: multiples of it stay far from integers.
+_GOLDEN = 0.5 * (3.0 - 5.0**0.5)
+# What the difference from it is multiplied by, and from where on it says that nothing is resolved.
+_CAUTION, _UNRESOLVED = 4.0, 1e-4
+# Neurons whose values on the nodes are held at a time.
+_BLOCK = 256
 #: What the sums themselves lose.
 ROUNDING = 2e-15
 
@@ -84,6 +98,45 @@ def rule(level: int) -> Rule:
     ends = np.array([nodes.argmin(), nodes.argmax()])
     weighted = functions * (spacing * functions[0])
     return Rule(nodes, len(even), spacing * functions[0] ** 2, weighted, ends, functions[0, ends])
+
+
+@cache
+def shifted_rule(level: int) -> Rule:
+    """The rule of twice the spacing whose nodes are shifted by the golden section of that."""
+    spacing = 2.0 * _SPACINGS[level]
+    half = int(_WIDTH / spacing)
+    nodes = spacing * (np.arange(-half, half) + _GOLDEN)
+    functions = np.empty((MAX_TERMS, len(nodes)))
+    kernels.hermite_functions(nodes, MAX_TERMS, functions)
+    ends = np.array([0, len(nodes) - 1])
+    return Rule(
+        nodes,
+        len(nodes),
+        spacing * functions[0] ** 2,
+        functions * (spacing * functions[0]),
+        ends,
+        functions[0, ends],
+    )
+
+
+def least_levels(activation: Activation, r: Array, terms: int, tolerance: float) -> NDArray[np.int64]:
+    """The coarsest levels that may be used at each r (k,); one above the last where none may be.
+
+    Parameters
+    ----------
+    tolerance : float
+        That of the quadrature.
+    """
+    limits = _scales(activation, terms, _ALIASING * tolerance)
+    found: NDArray[np.int64] = np.searchsorted(limits, r, side="left").astype(np.int64)
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _scales(activation: Activation, terms: int, tolerance: float) -> Array:
+    """The largest r of each level, ascending."""
+    scales: Array = resolution.largest_scales(activation, _SPACINGS, terms, tolerance)
+    return np.maximum.accumulate(scales)
 
 
 class Expansion(NamedTuple):
@@ -120,17 +173,15 @@ def profile(activation: Activation, rtol: float, r_step: int, b_step: int) -> Pr
     """
     r, b = (np.array([x]) for x in kernels.grid_point(r_step, b_step))
     levels, least = np.zeros(len(COUNTS), dtype=np.int64), np.full(len(COUNTS), np.inf)
-    tail = np.empty((1, MAX_TERMS))
-    for level in range(_MAX_LEVEL + 1):
-        by = rule(level)
-        values, first, second = _sums(activation, r, b, by, MAX_TERMS, _ORDERS)
-        found = _certified(by, values, first, second)
-        errors = np.empty(MAX_TERMS)
-        kernels.errors_by_term(values, first, second, by.ends, by.roots, found.products, errors)
-        errors = np.maximum(errors[COUNTS - 1], found.product_errors[0])
+    coarsest = np.array([least_levels(activation, r, int(n), rtol)[0] for n in COUNTS])
+    tail = np.ones((1, MAX_TERMS))
+    for level in range(int(coarsest.min()), _MAX_LEVEL + 1):
+        found, by_term = _expansion_by_term(activation, r, b, level, MAX_TERMS, _ORDERS)
+        errors = np.maximum(by_term[COUNTS - 1], found.product_errors[0])
+        errors[coarsest > level] = np.inf
         better = (least > rtol) & (errors < least)
         levels[better], least[better] = level, errors[better]
-        if better[-1] or level == 0:
+        if better[-1] or level == coarsest.min():
             tail = found.tail
         if (least <= rtol).all():
             break
@@ -141,7 +192,7 @@ class HermiteEvaluator:
     """Expansions of a fixed list of neurons, kept from call to call.
 
     After :meth:`choose`, rules and number of terms are functions of the arguments. Without it they are searched once and then kept; every
-    call certifies them anew and widens them where the bound fails.
+    call finds their errors anew and widens them where these miss the tolerance.
 
     Parameters
     ----------
@@ -157,6 +208,9 @@ class HermiteEvaluator:
     def __init__(self, activations: list[Activation], rtol: float, batches: Sequence[Index] | None = None) -> None:
         k = len(activations)
         self.activations = activations
+        self._kinds = list(dict.fromkeys(activations))
+        number = {activation: place for place, activation in enumerate(self._kinds)}
+        self._kind = np.array([number[activation] for activation in activations], dtype=np.int64)
         self.rtol = max(rtol, ROUNDING)
         self.terms = int(COUNTS[0])
         self.levels = np.zeros(k, dtype=np.int64)  #: of the rules that are tried first
@@ -210,23 +264,38 @@ class HermiteEvaluator:
     def _expand(self, out: Expansion, neurons: Index, r: Array, b: Array) -> None:
         """Expand the given neurons by the rules of their levels, or by finer ones where these miss the tolerance."""
         levels = self.levels.copy() if self._chosen else self.levels  # what is searched is kept
+        neurons = self._admit(out, neurons, r, levels)
         finest = np.minimum(levels + (_FINER_THAN_GRID if self._chosen else _MAX_LEVEL), _MAX_LEVEL)
-        while True:
-            groups: dict[tuple[int, Activation], list[int]] = {}
-            for i, level in zip(neurons.tolist(), levels[neurons].tolist(), strict=True):
-                groups.setdefault((level, self.activations[i]), []).append(i)
-            for (level, activation), members in groups.items():
-                index = np.array(members)
-                parts = expand(activation, r[index], b[index], level, *out.coefficients.shape[1:])
-                for whole, part in zip(out, parts, strict=True):
-                    whole[index] = part
+        while len(neurons):
+            groups: dict[tuple[int, int], list[int]] = {}
+            for i, level, kind in zip(
+                neurons.tolist(), levels[neurons].tolist(), self._kind[neurons].tolist(), strict=True
+            ):
+                groups.setdefault((level, kind), []).append(i)
+            for (level, kind), members in groups.items():
+                for start in range(0, len(members), _BLOCK):
+                    index = np.array(members[start : start + _BLOCK])
+                    parts = expand(self._kinds[kind], r[index], b[index], level, *out.coefficients.shape[1:])
+                    for whole, part in zip(out, parts, strict=True):
+                        whole[index] = part
             failed = np.maximum(out.errors[neurons], out.product_errors[neurons]) > self.rtol
-            if not failed.any():
-                return
             neurons = neurons[failed & (levels < finest)[neurons]]
-            if not len(neurons):
-                return
             levels[neurons] += 1
+
+    def _admit(self, out: Expansion, neurons: Index, r: Array, levels: NDArray[np.int64]) -> Index:
+        """Raise ``levels`` to those that may be used; the neurons that have one, while the others are refused."""
+        admitted = []
+        for kind, activation in enumerate(self._kinds):
+            members = neurons[self._kind[neurons] == kind]
+            least = least_levels(activation, r[members], out.tail.shape[1], self.rtol)
+            fits = least <= _MAX_LEVEL
+            levels[members[fits]] = np.maximum(levels[members[fits]], least[fits])
+            admitted.append(members[fits])
+            refused = members[~fits]
+            if len(refused):
+                out.coefficients[refused], out.tail[refused], out.products[refused] = 0.0, 1.0, 1.0
+                out.errors[refused] = out.product_errors[refused] = np.inf
+        return np.sort(np.concatenate(admitted))
 
     def pairs(
         self, expansion: Expansion, i: Index, j: Index, u: Array, tolerance: float
@@ -270,7 +339,25 @@ def _empty(k: int, terms: int, orders: int) -> Expansion:
 
 def expand(activation: Activation, r: Array, b: Array, level: int, terms: int, orders: int) -> Expansion:
     """Hermite coefficients of f(r x + b) and its derivatives for k neurons of one activation by one rule."""
-    return _certified(rule(level), *_sums(activation, r, b, rule(level), terms, orders))
+    by = rule(level)
+    values, first, second = _sums(activation, r, b, by, terms, orders)
+    found = _with_errors(by, values, first, second)
+    if activation.strip is None:
+        _compare(activation, r, b, level, first + second, found)
+    return found
+
+
+def _expansion_by_term(
+    activation: Activation, r: Array, b: Array, level: int, terms: int, orders: int
+) -> tuple[Expansion, Array]:
+    """The same for one neuron, and the errors (N,) of its first n + 1 coefficients."""
+    by = rule(level)
+    values, first, second = _sums(activation, r, b, by, terms, orders)
+    found, errors = _with_errors(by, values, first, second), np.empty(terms)
+    kernels.errors_by_term(values, first, second, by.ends, by.roots, found.products, errors)
+    if activation.strip is None:
+        errors = np.maximum(errors, _compare(activation, r, b, level, first + second, found)[0])
+    return found, errors
 
 
 def _sums(activation: Activation, r: Array, b: Array, by: Rule, terms: int, orders: int) -> tuple[Array, Array, Array]:
@@ -285,9 +372,37 @@ def _sums(activation: Activation, r: Array, b: Array, by: Rule, terms: int, orde
     return values, first.reshape(orders, k, terms), second.reshape(orders, k, terms)
 
 
-def _certified(by: Rule, values: Array, first: Array, second: Array) -> Expansion:
-    """The expansion from what :func:`_sums` returns."""
+def _with_errors(by: Rule, values: Array, first: Array, second: Array) -> Expansion:
+    """The expansion from what :func:`_sums` returns; its errors are differences of the halves of the rule."""
     m, k, terms = first.shape
     found = _empty(k, terms, m)
-    kernels.certify(values, first, second, by.even, by.weights, by.ends, by.roots, *found)
+    kernels.expansions(values, first, second, by.even, by.weights, by.ends, by.roots, *found)
     return found
+
+
+def _compare(activation: Activation, r: Array, b: Array, level: int, coefficients: Array, found: Expansion) -> Array:
+    """Put the errors that the shifted rule finds into ``found``; returns those by term, (k, N).
+
+    ``coefficients`` (m, k, N) are those of the rule of this level.
+    """
+    m, _, terms = coefficients.shape
+    by = shifted_rule(level)
+    values, shifted, _ = _sums(activation, r, b, by, terms, m)
+    with np.errstate(all="ignore"):
+        moments = np.einsum("pkt,qkt,t->kpq", values, values, by.weights, optimize=True)
+        energies = np.maximum(np.einsum("kpp->kp", moments), np.einsum("kpp->kp", found.products))
+        sizes = np.sqrt(energies)
+        sizes[sizes == 0.0] = 1.0
+        distance = np.sqrt(np.cumsum((shifted - coefficients) ** 2, axis=2))
+        by_term = _cautious((distance / sizes.T[:, :, None]).max(axis=0))
+        relative = np.abs(moments - found.products) / (sizes[:, :, None] * sizes[:, None, :])
+        uncertain = np.einsum("kpp->kp", relative).max(axis=1)
+        found.tail[:] = np.sqrt(found.tail**2 + uncertain[:, None])
+    found.errors[:] = np.maximum(found.errors, by_term[:, -1])
+    found.product_errors[:] = np.maximum(found.product_errors, _cautious(relative.max(axis=(1, 2))))
+    return by_term
+
+
+def _cautious(difference: Array) -> Array:
+    """The error that a difference of rules stands for."""
+    return np.where(difference <= _UNRESOLVED, _CAUTION * difference, np.inf)

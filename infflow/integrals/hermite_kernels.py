@@ -211,7 +211,7 @@ def errors_by_term(values, first, second, ends, roots, moments, out):
 
 
 @_kernel
-def certify(values, first, second, even, weights, ends, roots, coefficients, tail, moments, errors, product_errors):
+def expansions(values, first, second, even, weights, ends, roots, coefficients, tail, moments, errors, product_errors):
     """Coefficients and moments of neurons from the sums over both halves of the nodes, and their errors.
 
     ``values`` (m, k, Q), ``first`` and ``second`` (m, k, N); the results are the fields of an ``Expansion``. What lies beyond the nodes is

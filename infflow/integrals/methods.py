@@ -7,14 +7,13 @@ the command line then know it by its name (networks through ``from_moments.py``,
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._validation import Array
 from ..activations import Activation
 from . import closed, hermite, one_sided, rounding
 from .estimates import Estimate, Evaluator, Points
 from .growth import check_growth
-
-_EPS = float(np.finfo(np.float64).eps)
 
 
 class ClosedForms:
@@ -28,12 +27,10 @@ class ClosedForms:
         """Moments of a pair."""
         r1, r2, u, b1, b2 = points
         gaussian = (r1**2, r1 * r2 * u, r2**2, b1, b2, (r1 * r2) ** 2 * (1 - u) * (1 + u))
-        value = rounding.pair_values(f, g, *gaussian, orders)
+        value, changes = rounding.values_and_changes(f, g, *gaussian, orders)
         size1, scale1 = rounding.size_and_scale(f, r1, b1, orders[0])
         size2, scale2 = rounding.size_and_scale(g, r2, b2, orders[1])
-        growth, error = rounding.amplification(f, g, *gaussian, *orders)
-        error = error + rounding.phase_error(f, r1, b1) + rounding.phase_error(g, r2, b2)
-        bound = rounding.UNITS * _EPS * error * np.maximum(size1 * size2 * growth, np.abs(value))
+        bound = rounding.pair_bound(f, g, points, gaussian, orders, (size1, size2), value, changes)
         return Estimate(value, bound, scale1 * scale2, value.size * max(1, len(f.atoms) * len(g.atoms)))
 
     def mean(self, f: Activation, r: Array, b: Array, order: int, rtol: float) -> Estimate:
@@ -41,13 +38,12 @@ class ClosedForms:
         table, zeros = closed.AtomTable([f]), np.zeros(r.size, dtype=np.int64)
         value = closed.single_moments(table, zeros, r**2, b, order)[:, order]
         size, scale = rounding.size_and_scale(f, r, b, order)
-        error = 1.0 + rounding.phase_error(f, r, b)
-        bound = rounding.UNITS * _EPS * error * np.maximum(size, np.abs(value))
+        bound = rounding.mean_bound(f, r, b, order, size, value)
         return Estimate(value, bound, scale, value.size * max(1, len(f.atoms)))
 
 
-# A chunk of points whose Hermite coefficients take some 20 MB.
-_CHUNK = 1000
+# Points that are summed at a time, and neurons whose coefficients are held meanwhile.
+_POINTS, _NEURONS = 100_000, 20_000
 
 
 class HermiteSeries:
@@ -58,29 +54,29 @@ class HermiteSeries:
         return all(hermite.is_defined(activation) for activation in activations)
 
     def moment(self, f: Activation, g: Activation, points: Points, orders: tuple[int, int], rtol: float) -> Estimate:
-        """Moments of a pair."""
-        chunks = [Points(*(x[k : k + _CHUNK] for x in points)) for k in range(0, len(points.u), _CHUNK)]
-        parts = [self._moment(f, g, chunk, orders, rtol) for chunk in chunks]
-        value, bound, scale = (np.concatenate([part[k] for part in parts]) for k in range(3))
-        return Estimate(value, bound, scale, sum(part.work for part in parts))
-
-    def _moment(self, f: Activation, g: Activation, points: Points, orders: tuple[int, int], rtol: float) -> Estimate:
-        n = len(points.u)
-        series = hermite.HermiteEvaluator([f] * n + [g] * n, rtol / 4)
-        r, b = np.concatenate([points.r1, points.r2]), np.concatenate([points.b1, points.b2])
-        i, j = np.arange(n), np.arange(n, 2 * n)
-        while True:
-            expansion = series.expand(r, b, sum(orders) + 1)
-            values, bounds, terms = series.pairs(expansion, i, j, points.u, rtol / 4)
-            if not series.can_widen(expansion, i, j, points.u, bounds, rtol):
-                break
-        p, q = orders
-        scale = np.sqrt(expansion.products[i, p, p] * expansion.products[j, q, q])
-        if not (bounds < 1.0).all():
-            worst = int(np.argmax(bounds))
+        """Moments of a pair; equal neurons, as those of a kernel matrix, are expanded once."""
+        size = len(points.u)
+        firsts, i = _distinct(points.r1, points.b1)
+        seconds, j = _distinct(points.r2, points.b2)
+        if len(firsts) + len(seconds) > _NEURONS and size > _NEURONS // 2:
+            step = _NEURONS // 2
+            chunks = [Points(*(x[k : k + step] for x in points)) for k in range(0, size, step)]
+            return _joined([self.moment(f, g, chunk, orders, rtol) for chunk in chunks])
+        series = hermite.HermiteEvaluator([f] * len(firsts) + [g] * len(seconds), rtol / 4)
+        neurons = np.concatenate([firsts, seconds])
+        r, b = np.ascontiguousarray(neurons.real), np.ascontiguousarray(neurons.imag)
+        j += len(firsts)
+        parts = [
+            _summed(series, r, b, i[k : k + _POINTS], j[k : k + _POINTS], points.u[k : k + _POINTS], orders, rtol)
+            for k in range(0, size, _POINTS)
+        ]
+        found = _joined(parts)
+        useless = ~(found.error_bound <= found.scale)
+        if useless.any():
+            worst = int(np.argmax(useless))
             check_growth(f, points.r1[worst : worst + 1] ** 2, points.b1[worst : worst + 1])
             check_growth(g, points.r2[worst : worst + 1] ** 2, points.b2[worst : worst + 1])
-        return Estimate(values[:, p, q].copy(), bounds * scale, scale, int(terms.sum()))
+        return found
 
     def mean(self, f: Activation, r: Array, b: Array, order: int, rtol: float) -> Estimate:
         """Moments of one activation."""
@@ -92,7 +88,47 @@ class HermiteSeries:
         if not (expansion.errors < 1.0).all():
             worst = int(np.argmax(expansion.errors))
             check_growth(f, r[worst : worst + 1] ** 2, b[worst : worst + 1])
-        return Estimate(value, (expansion.errors + hermite.ROUNDING) * scale, scale, len(r))
+        return Estimate(value, _absolute(expansion.errors + hermite.ROUNDING, scale), scale, len(r))
+
+
+def _distinct(r: Array, b: Array) -> tuple[NDArray[np.complex128], NDArray[np.int64]]:
+    """The distinct neurons as r + ib, and which of them each is."""
+    neurons, place = np.unique(r + 1j * b, return_inverse=True)
+    return neurons, place.reshape(-1).astype(np.int64)
+
+
+def _summed(
+    series: hermite.HermiteEvaluator,
+    r: Array,
+    b: Array,
+    i: NDArray[np.int64],
+    j: NDArray[np.int64],
+    u: Array,
+    orders: tuple[int, int],
+    rtol: float,
+) -> Estimate:
+    """The series of the pairs i, j of neurons, with as many terms as bring them to the tolerance."""
+    while True:
+        expansion = series.expand(r, b, sum(orders) + 1)
+        values, bounds, terms = series.pairs(expansion, i, j, u, rtol / 4)
+        if not series.can_widen(expansion, i, j, u, bounds, rtol):
+            break
+    p, q = orders
+    scale = np.sqrt(expansion.products[i, p, p] * expansion.products[j, q, q])
+    return Estimate(values[:, p, q].copy(), _absolute(bounds, scale), scale, int(terms.sum()))
+
+
+def _absolute(bounds: Array, scale: Array) -> Array:
+    """Absolute bounds from relative ones; infinite ones stay so at a scale of 0."""
+    return np.where(np.isinf(bounds), np.inf, np.where(np.isinf(bounds), 0.0, bounds) * scale)
+
+
+def _joined(parts: list[Estimate]) -> Estimate:
+    """The estimates of successive points as one."""
+    if not parts:
+        return Estimate(np.empty(0), np.empty(0), np.empty(0), 0)
+    value, bound, scale = (np.concatenate([part[k] for part in parts]) for k in range(3))
+    return Estimate(value, bound, scale, sum(part.work for part in parts))
 
 
 class Cubature:
@@ -124,5 +160,32 @@ class Cubature:
         return Estimate(value, error, scale, int(np.sum(found.work)))
 
 
-#: The methods that exist, the one to be tried first first.
+#: The methods that exist.
 EVALUATORS: dict[str, Evaluator] = {"closed": ClosedForms(), "hermite": HermiteSeries(), "cubature": Cubature()}
+
+#: Closed forms with at most this many pairs of atoms cost less than a Hermite series.
+CHEAP = 16
+
+
+def is_cheap(f: Activation, g: Activation) -> bool:
+    """Whether the closed form of a pair costs less than a series."""
+    return _pieces(f) * _pieces(g) <= CHEAP
+
+
+def _pieces(f: Activation) -> int:
+    """The number of its atoms; a sine or cosine, for which all atoms of the partner have complex means, is one."""
+    return len(f.atoms) or int(any(wave.rate.imag != 0.0 for wave in f.waves))
+
+
+def in_order(*activations: Activation) -> tuple[str, ...]:
+    """The methods that are defined for an activation or a pair, in the order in which they are tried.
+
+    Closed forms of few atoms, series, closed forms of mixtures, what was added to the registry,
+    and cubature. Means of one activation are closed first.
+    """
+    names = [name for name in EVALUATORS if name != "cubature"]
+    if len(activations) == 2 and not is_cheap(*activations):
+        names.remove("closed")
+        names.insert(names.index("hermite") + 1, "closed")
+    names.append("cubature")
+    return tuple(name for name in names if EVALUATORS[name].defined(*activations))

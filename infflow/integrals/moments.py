@@ -24,7 +24,7 @@ from .._validation import (
 )
 from ..activations import Activation, resolve
 from ..errors import AccuracyWarning, InvalidTypeError, InvalidValueError, MethodError, ShapeError, SingularMomentError
-from .methods import EVALUATORS, Estimate, Evaluator, Points
+from .methods import EVALUATORS, Estimate, Evaluator, Points, in_order
 from .surrogate import SurrogateMoments
 
 __all__ = ["MAX_ORDER", "METHODS", "GaussianMoment", "available_methods", "gaussian_mean", "gaussian_moment"]
@@ -113,7 +113,7 @@ def _candidates(method: str, *activations: Activation) -> list[str]:
     as_choice("method", method, ("auto", *METHODS))
     if method == "surrogate" and _SURROGATE.defined(*activations):
         return [method]
-    defined = [name for name, evaluator in EVALUATORS.items() if evaluator.defined(*activations)]
+    defined = list(in_order(*activations))
     what = " and ".join(dict.fromkeys(repr(activation.name) for activation in activations))
     if method == "auto":
         return defined
@@ -280,7 +280,7 @@ def gaussian_mean(
 
 @public
 def available_methods(f: str | Activation, g: str | Activation) -> tuple[str, ...]:
-    """The methods that are defined for a pair: the exact ones, cheapest first, and "surrogate" if one is found.
+    """The methods that are defined for a pair: the exact ones in the order of ``method="auto"``, and "surrogate" if one is found.
 
     Examples
     --------
@@ -288,8 +288,8 @@ def available_methods(f: str | Activation, g: str | Activation) -> tuple[str, ..
     ('closed', 'cubature')
     """
     pair = resolve(f), resolve(g)
-    exact = [name for name, evaluator in EVALUATORS.items() if evaluator.defined(*pair)]
-    return (*exact, "surrogate") if _SURROGATE.defined(*pair) else tuple(exact)
+    exact = in_order(*pair)
+    return (*exact, "surrogate") if _SURROGATE.defined(*pair) else exact
 
 
 def _differentiated(activation: Activation, order: int) -> str:

@@ -1,7 +1,8 @@
 """Networks of other widths: split a neuron, add neurons, remove those without effect.
 
 ``(net, theta)`` goes in, a new pair comes out; data, teacher, loss and regularisation stay. The function of the network
-is preserved (barrier and ridge, which look at theta itself, are not).
+is preserved (what the regularisation adds, which looks at theta itself, is not). A pair of ``merge`` follows its
+neurons (of a neuron and its copy it keeps the first), and goes with the first of them that is removed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ..networks.inputs import sample_size
 from ..networks.net import Net
 from ..networks.neti import NetI
 from ..networks.parameters import WIDEST, Init, random_params
+from ..networks.regularization import Merge
 from ..points.hidden import HiddenLayer, Index, copies, hidden_layers, homogeneity
 
 Network = TypeVar("Network", bound=Net | NetI)
@@ -70,7 +72,7 @@ def split_neuron(net: Network, theta: Any, i: int, gamma: float = 0.5, layer: in
     rows = np.insert(np.arange(len(hidden.W)), i + 1, i)
     shares = np.ones(len(rows))
     shares[i : i + 2] = gamma, 1.0 - gamma
-    return _rebuild(net, theta, layer, _take(hidden, rows)._replace(A=hidden.A[:, rows] * shares))
+    return _rebuild(net, theta, layer, _take(hidden, rows)._replace(A=hidden.A[:, rows] * shares), rows)
 
 
 @public
@@ -126,7 +128,7 @@ def grow(
         np.hstack([hidden.A, np.zeros((len(hidden.A), k))]),
         hidden.c,
     )
-    new, start = _rebuild(net, theta, layer, wider)
+    new, start = _rebuild(net, theta, layer, wider, np.append(np.arange(width), np.full(k, -1)))
     fresh = new.unpack(random_params(new, as_rng(rng), init))
     pairs = [(np.array(W), None if b is None else np.array(b)) for W, b in new.unpack(start)]
     (W, b), (A, _) = pairs[layer], pairs[layer + 1]
@@ -188,7 +190,7 @@ def shrink(net: Network, theta: Any, rtol: float = 1e-10, layer: int = 0) -> tup
         keep[0] = True
         A[:, 0] = 0.0
     rows = np.flatnonzero(keep)
-    return _rebuild(net, theta, layer, _take(hidden, rows)._replace(A=A[:, rows], c=c))
+    return _rebuild(net, theta, layer, _take(hidden, rows)._replace(A=A[:, rows], c=c), rows)
 
 
 def _units(layer: HiddenLayer) -> Array:
@@ -253,9 +255,9 @@ def _take(hidden: _Hidden, rows: Index) -> _Hidden:
     )
 
 
-def _rebuild(net: Network, theta: Array, layer: int, hidden: _Hidden) -> tuple[Network, Array]:
-    """The network with another hidden layer, and its parameters."""
-    new = with_hidden(net, layer, hidden.activations)
+def _rebuild(net: Network, theta: Array, layer: int, hidden: _Hidden, neurons: Index) -> tuple[Network, Array]:
+    """The network with another hidden layer, whose neuron k was ``neurons[k]`` (-1: it is new), and its parameters."""
+    new = _with_hidden(net, layer, hidden.activations, neurons)
     pairs = list(net.unpack(theta))
     pairs[layer] = (hidden.W, hidden.b)
     pairs[layer + 1] = (hidden.A / _student(new).weight_factors[layer + 1], hidden.c)
@@ -263,30 +265,17 @@ def _rebuild(net: Network, theta: Array, layer: int, hidden: _Hidden) -> tuple[N
     return new, packed
 
 
-def with_hidden(net: Network, layer: int, activations: Sequence[Activation]) -> Network:
+def _with_hidden(net: Network, layer: int, activations: Sequence[Activation], neurons: Index) -> Network:
     """The same network with other neurons in one hidden layer."""
-    new = _finite(net, layer, activations) if isinstance(net, Net) else _infinite(net, layer, activations)
-    return cast(Network, new)
-
-
-def _infinite(net: NetI, layer: int, activations: Sequence[Activation]) -> NetI:
-    student = _finite(net.student, layer, activations)
-    barrier = net.regularization
-    return NetI(student, net.teacher, net.input, net.method, net.rtol, barrier.maxnorm, barrier.ridge)
-
-
-def _finite(net: Net, layer: int, activations: Sequence[Activation]) -> Net:
+    merge = _renumbered(net.regularization.merge, layer + 1, neurons)
+    if isinstance(net, NetI):
+        student = _with_hidden(net.student, layer, activations, neurons)
+        return cast(Network, net.replace(student=student, merge=merge))
     layers = [(old.width, list(old.activations), old.bias) for old in net.layers]
     layers[layer] = (len(activations), list(activations), layers[layer][2])
-    data = {}
-    if net.has_data:
-        data = {"input": net.data.X, "target": net.data.target, "weights": net.data.weights}
-    return Net(
-        layers,
-        input_dim=net.input_dim,
-        loss=net.loss_name,
-        maxnorm=net.regularization.maxnorm,
-        ridge=net.regularization.ridge,
-        parametrization=net.parametrization,
-        **data,
-    )
+    return cast(Network, net.replace(layers=layers, merge=merge))
+
+
+def _renumbered(merge: Sequence[Merge], layer: int, neurons: Index) -> list[Merge]:
+    found = [pair.renumbered(neurons) if pair.layer == layer else pair for pair in merge]
+    return [pair for pair in found if pair is not None]

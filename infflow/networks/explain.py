@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..integrals.evaluators import METHODS, PairEvaluator
+from ..integrals.surrogate import SurrogateEvaluator
 
 _WORK = {
     "closed": "pairs of atoms",
@@ -58,17 +60,20 @@ def choices(evaluator: PairEvaluator) -> list[Choice]:
                 float(bounds[rows].max()),
                 int(report.work[rows].max()),
                 1e6 * report.seconds.get(method, 0.0) / max(1, counts[code]),
-                _reason(method, float(report.missed[rows].max())),
+                _reason(method, float(report.missed[rows].max()), evaluator, rows),
             )
         )
     return found
 
 
-def _reason(method: str, missed: float) -> str:
+def _reason(method: str, missed: float, evaluator: PairEvaluator, rows: NDArray[np.intp]) -> str:
+    """Why the method was taken for these pairs; ``missed`` is the bound of the cheaper one before it."""
     if method == "surrogate":
         return "largest value error on its card, absolute"
-    if missed == np.inf:
+    if missed == np.inf and isinstance(evaluator, SurrogateEvaluator):
         return "outside of the domain of the surrogate"
+    if missed == np.inf:
+        return "too sharp or oscillating for the rules of a series"
     if missed > 0:
         return f"a series would err by up to {missed:.0e}"
     if method == "closed":
@@ -78,8 +83,16 @@ def _reason(method: str, missed: float) -> str:
     if method != "cubature" and method not in _WORK:
         return "of the registry"
     if method == "hermite":
-        return "smooth activations, series converges"
+        return _of_series(evaluator, rows)
     return "a kink, for which no series converges"
+
+
+def _of_series(evaluator: PairEvaluator, rows: NDArray[np.intp]) -> str:
+    """What the bound of a series rests on."""
+    neurons = np.concatenate([evaluator.i[rows], evaluator.j[rows]])
+    if all(evaluator.activations[k].strip is not None for k in np.unique(neurons)):
+        return "analytic activations, series converges"
+    return "smooth activations, series converges; the bound is an estimate from rules of different position"
 
 
 def table(evaluator: PairEvaluator, rtol: float) -> str:

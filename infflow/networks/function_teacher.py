@@ -28,8 +28,10 @@ class FunctionTeacher:
     noise : float
         Standard deviation of Gaussian label noise; adds ``noise**2`` per output to the infinite-data loss.
     kinks : sequence of (normal, offset), or of numbers for k = 1
-        Lines ``normal @ z = offset`` (points ``z = offset``) on which F or a derivative jumps. Without them jumps are found by
-        bisection where k = 1, which is slower, and where k = 2 the tolerance is often missed.
+        Lines ``normal @ z = offset`` (points ``z = offset``) on which F or a derivative jumps. Without them jumps and kinks are
+        looked for: where k = 1, once, by bisection, which costs no accuracy; where k = 2, in every integral, which is slow, and
+        the tolerance is often missed, with a warning. What is not seen at all are features, and gaps between jumps, that are
+        narrower than 0.01 (k = 1) or 0.1 (k = 2) standard deviations of the projections.
 
     Raises
     ------

@@ -8,6 +8,7 @@ import numpy as np
 
 from .._validation import Array, as_real_array, as_vector, public
 from ..errors import InvalidTypeError, InvalidValueError, MethodError, ShapeError
+from ..memory import SPECTRUM, require_memory
 from ..objective import Objective, as_objective
 from ..threads import limit_for
 from .net import Net, finite
@@ -22,7 +23,7 @@ class Spectrum(NamedTuple):
 
 @public
 def loss(net: Objective, theta: Any, X: Any = None, y: Any = None, weights: Any = None) -> float:
-    """Loss at ``theta``, barrier and ridge included.
+    """Loss at ``theta``, regularisation included.
 
     Parameters
     ----------
@@ -88,6 +89,7 @@ def hvp(net: Objective, theta: Any, v: Any) -> Array:
 @public
 def hessian_spectrum(net: Objective, theta: Any) -> Spectrum:
     """Eigenvalues (ascending) and eigenvectors (columns) of the Hessian at ``theta``; errors as in :func:`hessian`."""
+    require_memory(_num_params(net), "the spectrum of the Hessian", SPECTRUM)
     matrix = hessian(net, theta)
     with limit_for(len(matrix)):
         return Spectrum(*np.linalg.eigh(matrix))
@@ -107,6 +109,8 @@ def _evaluate(net: Objective, theta: Any, order: int) -> Any:
     num_params, name = _num_params(net), ("loss", "gradient", "Hessian")[order]
     if not hasattr(net, "layout"):
         theta = as_vector("theta", theta, num_params)
+        if order == 2:
+            require_memory(num_params)
     with limit_for(num_params), _quiet():
         result: Any = net.evaluate(theta, order)[order]
         if result is None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from .._validation import Array, as_integer, as_real_array, as_rng, counted, public
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError, TooLargeError
-from .net_hessian import available_memory
+from ..memory import available_memory
 
 # A covariance may miss symmetry or semidefiniteness by rounding of the products it was made from: by this, relative
 # to its largest entry, or by this many units of the precision it is given in (that of float32 matters).

@@ -17,6 +17,7 @@ from .losses import resolve_loss
 from .net_backprop import Architecture, Data
 from .parameters import PARAMETRIZATIONS, WIDEST, Layer, Layout, Pair, factor_vector, parse_layers, weight_factors
 from .regularization import Regularization
+from .replacement import changed, recorded
 
 #: up to so many, kinks of activations that cross one hold up implicit methods (docs/solvers.md)
 _MANY_SAMPLES = 5000
@@ -47,6 +48,10 @@ class Net:
         ``c`` of the barrier of the paper's eq. 6, ``(|theta|^2/2 - c)^2`` where ``|theta|^2/2 > c``; infinite: none.
     ridge : float
         Adds ``ridge/2 |theta|^2``.
+    merge : dict or list of dict, optional
+        ``{"layer": 1, "pair": (i, j), "lambda": c}`` adds ``c/2 |w_i - w_j|^2``, which brings two neurons of a layer together.
+        Layers count from 1, as in ``W1, b1``, and neurons from 0. ``w`` is the row of W in theta, with the bias
+        where the layer has one; output weights have no part in it.
     parametrization : {"standard", "ntk", "mean_field"}
         Factor of ``W``: 1; 1/sqrt(fan_in); 1 in the first layer and 1/fan_in in the others. The factors are outside
         theta, and biases are not scaled.
@@ -78,7 +83,10 @@ class Net:
     Evaluation(value=0.5, gradient=array([0., 0., 0., 0., 0., 0.]), hessian=None)
     """
 
+    _arguments: dict[str, Any]  # of the constructor; see replace
+
     @public
+    @recorded("layers", "input_dim", "input", "target", "weights")
     def __init__(
         self,
         layers: Any,
@@ -90,6 +98,7 @@ class Net:
         maxnorm: float = np.inf,
         ridge: float = 0.0,
         parametrization: str = "standard",
+        merge: Any = None,
     ) -> None:
         parsed = parse_layers(layers)
         if isinstance(input_dim, (list, tuple)) or (
@@ -107,7 +116,7 @@ class Net:
         self._loss = resolve_loss(loss)
         if self._loss.name == "cross_entropy" and parsed[-1].width < 2:
             raise InvalidValueError("cross_entropy needs at least two outputs, one per class; widen the output layer.")
-        self._regularization = Regularization.from_arguments(maxnorm, ridge)
+        self._regularization = Regularization.from_arguments(maxnorm, ridge, merge, self.layout)
         self.parametrization = as_choice("parametrization", parametrization, PARAMETRIZATIONS)
         self.weight_factors = weight_factors(self.layout, parametrization)
         self.factors = factor_vector(self.layout, self.weight_factors)
@@ -157,7 +166,7 @@ class Net:
 
     @property
     def regularization(self) -> Regularization:
-        """Barrier and ridge."""
+        """Barrier, ridge and pairs of neurons to merge."""
         return self._regularization
 
     @property
@@ -190,6 +199,36 @@ class Net:
         return f"Net({shape}, {counted(self.num_params, 'parameter')}, {self.loss_name}{samples})"
 
     # -------------------------------------------------------------------------------------------- other nets from it
+
+    def replace(self, **changes: Any) -> Net:
+        """The same net with other arguments of the constructor; everything else, the data too, is kept.
+
+        Parameters
+        ----------
+        **changes
+            Arguments of :class:`Net` by name. ``input=None, target=None, weights=None`` leaves the data out; another
+            number of inputs needs ``input_dim``.
+
+        Raises
+        ------
+        InfflowError
+            As the constructor, and InvalidTypeError for a name that it does not have.
+
+        Examples
+        --------
+        >>> from infflow.networks.net import Net
+        >>> Net([(2, "tanh", True), (1, "identity", True)], input_dim=3).replace(ridge=0.1).regularization.ridge
+        0.1
+        """
+        known: dict[str, Any] = {"layers": self.layers, "input_dim": self.input_dim}
+        data: dict[str, Any] = {"input": None, "target": None, "weights": None}
+        if self._data is not None:
+            data = {"input": self._data.X, "target": self._data.target, "weights": self._data.weights}
+        other = Net(**changed(self, {**known, **data}, changes))
+        if self._data is None or not data.keys().isdisjoint(changes):
+            return other
+        # weights of a subset do not add up to one, which the constructor makes them do
+        return other._with(Data(other.data.X, other.data.target, self._data.weights, other._loss))
 
     @public
     def with_data(self, X: Any, y: Any, weights: Any = None) -> Net:

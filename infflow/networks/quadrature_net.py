@@ -34,7 +34,7 @@ def quadrature_net(
     Parameters
     ----------
     net : Net
-        Architecture, barrier and ridge; with squared error. Data in it is not used.
+        Architecture and regularisation; with squared error. Data in it is not used.
     target_function : callable
         Takes inputs ``(n, D)``, returns targets ``(n,)`` or ``(n, D_out)``.
     nodes : int, optional
@@ -90,15 +90,8 @@ def quadrature_net(
         X = X @ component.root.T
     if component.mean is not None:
         X = X + component.mean
-    return Net(
-        layers=net.layers,
-        input=np.ascontiguousarray(X),
-        target=_targets(target_function, X, net.output_dim),
-        weights=weights,
-        maxnorm=net.regularization.maxnorm,
-        ridge=net.regularization.ridge,
-        parametrization=net.parametrization,
-    )
+    y = _targets(target_function, X, net.output_dim)
+    return net.replace(input=np.ascontiguousarray(X), target=y, weights=weights)
 
 
 def gauss_hermite(dim: int, nodes: int, prune: float) -> tuple[Array, Array]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from .._validation import Array, as_integer, as_number, as_rng, counted, public, user_level
 from ..errors import AccuracyWarning, InvalidTypeError, InvalidValueError
+from ..memory import SPECTRUM, require_memory
 from . import covariance
 from .functions import hessian_spectrum
 from .net import Net, finite
@@ -42,7 +43,7 @@ class Overlaps(NamedTuple):
 
 @public
 def gradient_covariance(net: Net | NetI, theta: Any, samples: int = 100_000, rng: Any = 0) -> Array:
-    """Covariance of the gradients of the loss of single samples at ``theta``, barrier and ridge left out.
+    """Covariance of the gradients of the loss of single samples at ``theta``, the regularisation left out.
 
     Parameters
     ----------
@@ -63,6 +64,8 @@ def gradient_covariance(net: Net | NetI, theta: Any, samples: int = 100_000, rng
     ------
     InvalidTypeError, InvalidValueError, ShapeError
         If an argument cannot be used.
+    TooLargeError
+        If the matrix would not fit in memory.
     DivergedError
         If numbers overflow.
     """
@@ -81,7 +84,7 @@ def _checked(net: Any, theta: Any, samples: Any, rng: Any) -> tuple[Array, int, 
         raise InvalidTypeError(
             f"net is a {type(net).__name__}; an inf.NetI is needed (gradient_covariance also takes an inf.Net with data)."
         )
-    covariance.require_memory(net.num_params)
+    require_memory(net.num_params, covariance.NAME, remedy=covariance.REMEDY)
     share = as_integer("samples", samples, minimum=2 * _BATCHES, maximum=sys.maxsize) // _BATCHES
     return net.check(theta), share, as_rng(rng)
 
@@ -126,6 +129,8 @@ def finite_data_prediction(
     ------
     InvalidValueError
         If H has a negative eigenvalue (theta is no minimum), or an argument cannot be used.
+    TooLargeError
+        If matrices of parameters by parameters would not fit in memory.
 
     Warns
     -----
@@ -136,6 +141,7 @@ def finite_data_prediction(
     theta, share, generator = _checked(net, theta, samples, rng)
     N = as_number("N", N, minimum=1.0)
     rtol = as_number("rtol", rtol, minimum=0.0, strict=True)
+    require_memory(net.num_params, "the prediction from Hessian and covariance", SPECTRUM, covariance.REMEDY)
     values, vectors = hessian_spectrum(net, theta)
     scale = float(np.abs(values).max())
     if values[0] < -rtol * scale:

@@ -24,6 +24,7 @@ from ..networks.parameters import random_params
 from ..networks.statistics import FiniteDataPrediction, finite_data_prediction
 from ..networks.teacher import Teacher
 from ..storage import write_json
+from ..terminal import on_terminal
 from ..training import train
 
 # Two solutions that agree to this fraction of their norm are the same minimum; Newton's method leaves 1e-13, and
@@ -339,8 +340,6 @@ def _check_minimum(neti: NetI, theta: Array) -> None:
 
 def _all_runs(neti: NetI, theta0: Array, result: ConvergenceResult, jobs: int, progress: bool) -> Iterator[Run]:
     """All finite-data runs, the long ones first."""
-    import sys
-
     from joblib import Parallel, delayed
     from tqdm import tqdm
 
@@ -350,7 +349,7 @@ def _all_runs(neti: NetI, theta0: Array, result: ConvergenceResult, jobs: int, p
     ]
     parallel = Parallel(n_jobs=jobs, return_as="generator_unordered", inner_max_num_threads=1)
     runs = parallel(delayed(_run)(neti, theta0, result.theta, predicted, N, seed, setting.seed) for N, seed in tasks)
-    hidden = not (progress and sys.stderr is not None and sys.stderr.isatty())
+    hidden = not (progress and on_terminal())
     yield from tqdm(runs, total=len(tasks), desc="finite data", unit="run", disable=hidden)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 from .._validation import as_flag, as_function, public
 from ..errors import ClusterError, StorageError
+from ..terminal import on_terminal
 from .grid import Run, make_runs
 from .outcome import Outcome
 from .pools import Pool, WorkerDiedError, check_pool, make_pool
@@ -225,7 +225,7 @@ class _Report:
         from tqdm import tqdm
 
         self._callback = callback
-        shown = bool(progress) and sys.stderr is not None and sys.stderr.isatty()
+        shown = bool(progress) and on_terminal()
         self._bar = tqdm(total=total, initial=total - remaining, unit=" runs", disable=not shown)
 
     def __enter__(self) -> _Report:
