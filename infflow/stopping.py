@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
 
-from ._validation import Array, counted
+from ._validation import Array, counted, shown
 from .compile_time import running_time
 from .errors import InvalidTypeError
 
@@ -166,7 +166,7 @@ class StopRules:
             return bool(answer)
         except (TypeError, ValueError) as error:  # an array of several
             raise InvalidTypeError(
-                f"the callback returned {answer!r}; True (stop), False or None is needed."
+                f"the callback returned {shown(answer)}; True (stop), False or None is needed."
             ) from error
 
     def near_bound(self, loss: float, gradient_norm: float) -> bool:

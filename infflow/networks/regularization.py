@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array, as_integer, as_number
+from .._validation import Array, as_integer, as_number, shown
 from ..errors import InvalidTypeError, InvalidValueError
 from .parameters import Layout
 
@@ -38,7 +38,7 @@ class Merge:
             given = dict(zip(MERGE_KEYS, (given.layer, given.pair, given.strength), strict=True))
         if not isinstance(given, Mapping) or set(given) != set(MERGE_KEYS):
             raise InvalidTypeError(
-                f"{name} is {given!r:.200}; a dictionary {MERGE_EXAMPLE}, or a list of these, is needed."
+                f"{name} is {shown(given)}; a dictionary {MERGE_EXAMPLE}, or a list of these, is needed."
             )
         last = len(layout.blocks)
         layer = as_integer(f"layer of {name}, counted from 1,", given["layer"], minimum=1, maximum=last)
@@ -72,7 +72,7 @@ class Merge:
 
 def _as_pair(name: str, given: Any) -> tuple[int, int]:
     if isinstance(given, (str, bytes)) or not isinstance(given, (Sequence, np.ndarray)) or np.shape(given) != (2,):
-        raise InvalidTypeError(f"{name} is {given!r:.200}; two neurons, e.g. (0, 1), are needed.")
+        raise InvalidTypeError(f"{name} is {shown(given)}; two neurons, e.g. (0, 1), are needed.")
     return as_integer(name, given[0]), as_integer(name, given[1])
 
 
