@@ -253,6 +253,8 @@ class FunctionIntegrals:
         errors: list[float] = []
         scale = np.empty(0)
         for even in self._subdivisions:
+            if self.rank == 1:
+                even = axes[0, 0] * even  # tau may run against the direction in which F was searched
             panels = neuron.panels(self._outer_breaks(axes, R, even, neuron.breaks(R)), R)
             if not values:
                 frms = neuron.scale(panels)
