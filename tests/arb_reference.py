@@ -57,7 +57,7 @@ def _edges(h: float, z: float, c: float) -> list[float]:
         return (t - h) ** 2 / 2 + min(z + c * t, 0.0) ** 2 / 2
 
     top = exponent(max(h, 0.0)) if z + c * max(h, 0.0) > 0 else exponent(0.0)
-    low, high = 0.0, 1.0
+    low, high = max(h, 0.0), max(h, 0.0) + 1.0
     while exponent(high) < top + 85:
         high *= 2
     for _ in range(60):

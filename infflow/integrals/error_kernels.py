@@ -172,12 +172,14 @@ def _term_error(m, n, t1, t2, shift1, shift2, C11, C12, C22, b1, b2, det, F):
     error = OWN * terms + E1 * step2 + E2 * step1
     if m + n == 2:
         return error
-    _row(F, 1, x1, E1, d1, abs(R1), P1, q1, m1, s1, r1)
-    ramp1, error1 = F[2, 0], F[2, 1]
-    _row(F, 1, x2, E2, d2, abs(R2), P2, q2, m2, s2, r2)
-    error2 = F[2, 1]
+    _row(F, 0, x1, E1, d1, abs(R1), P1, q1, m1, s1, r1)
+    ramp1 = F[2, 0]
+    # P1 and P2 share the error of m1, as m2 is made of m1: in K(1,0) its parts cancel, in K(0,1) all but s2 d1 q1
+    joint = d2 * q2 * (abs(b1) * D * i1 * i2 + abs(g2 * m1))
+    error1 = (OWN + x1) * step1 + OWN * abs(m1) * d1 * q1
+    error2 = (OWN + x2) * step2 + OWN * abs(m2) * d2 * q2 + joint
     if n == 1:
-        return abs(b1) * error + abs(C12) * error2 + V1 * error1
+        return abs(b1) * error + abs(C12) * error2 + V1 * error1 + s2 * E1 * d1 * q1
     one = abs(b2) * error + abs(C12) * error1 + V2 * error2
     if m == 1:
         return one
