@@ -7,6 +7,7 @@ the orthant probability by Gauss-Legendre panels over a positive integrand. Used
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 from math import factorial, sqrt
 
 import numpy as np
@@ -76,7 +77,7 @@ def orthant(h: arb, k: arb, u: arb, s: arb) -> arb:
     z, c = (k - u * h) / s, u / s
     total = arb(0)
     edges = _edges(float(h), float(z), float(c))
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         length = arb(end) - arb(start)
         for x, w in _rule():
             t = arb(start) + length * x

@@ -101,7 +101,7 @@ def pair_bound(
         table, zeros, error = closed.AtomTable([f, g]), np.zeros(value.size, dtype=np.int64), np.empty(value.size)
         _errors.pair_error_loop(table.rows, zeros, zeros + 1, *gaussian, *orders, error)
         return FOLLOWED * _EPS * error + missed * sizes[0] * sizes[1]
-    growth, error = _amplification(f, g, *gaussian, *orders)
+    growth, error = _amplification(f, g, gaussian, orders)
     error = error + _phase_error(f, r1, b1) + _phase_error(g, r2, b2) + missed / (UNITS * _EPS)
     bound: Array = UNITS * _EPS * error * np.maximum(sizes[0] * sizes[1] * growth, np.abs(value))
     return bound + FOLLOWED * _EPS * changes
@@ -226,7 +226,7 @@ def _sharp(f: Activation) -> list[Atom]:
 
 
 def _amplification(
-    f: Activation, g: Activation, C11: Array, C12: Array, C22: Array, b1: Array, b2: Array, det: Array, p: int, q: int
+    f: Activation, g: Activation, gaussian: tuple[Array, ...], orders: tuple[int, int]
 ) -> tuple[Array, Array]:
     """Growth of a moment, and of its rounding errors, where atoms of f and g are sharp and coincide.
 
@@ -237,6 +237,8 @@ def _amplification(
         bivariate density: ``s^-(m+1) exp(-Q/4)``, with Q the Mahalanobis distance of the kinks, and the relative error in
         units of eps, ``1 + (|b1|/sd1 + |b2|/sd2) / s``. Both are 1 where no density enters.
     """
+    C11, C12, C22, b1, b2, det = gaussian
+    p, q = orders
     growth, error = np.ones_like(C11), np.ones_like(C11)
     for a in _sharp(f):
         for other in _sharp(g):
