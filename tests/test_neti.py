@@ -430,7 +430,9 @@ def test_bad_arguments():
         (lambda: inf.NetI(student, teacher, ridge=-1.0), InvalidValueError, "ridge"),
         (lambda: inf.NetI(student, teacher, maxnorm=-1.0), InvalidValueError, "maxnorm"),
         (
-            lambda: inf.NetI(inf.Net([(2, "relu", True), (1, "identity", True)], input_dim=4), teacher, method="hermite"),
+            lambda: inf.NetI(
+                inf.Net([(2, "relu", True), (1, "identity", True)], input_dim=4), teacher, method="hermite"
+            ),
             MethodError,
             "relu",
         ),
