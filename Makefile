@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: venv demo test lint docs release-check bench derive references clean
+.PHONY: venv demo test lint docs release-check bench cold derive references clean
 
 venv: $(STAMP)
 
@@ -41,6 +41,9 @@ references: venv  ## make the 30-digit reference values of the tests anew with m
 bench: venv  ## compare with torch and jax on one thread and write docs/benchmarks/
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks
+
+cold: venv  ## what the first use costs: wall times and compiled functions in an empty kernel cache
+	$(BIN)/python scripts/cold.py
 
 clean:
 	rm -rf $(VENV) out build dist docs/_build docs/_api

@@ -2,23 +2,124 @@
 
 from __future__ import annotations
 
-import difflib
+import functools
+import inspect
+import reprlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InvalidTypeError, InvalidValueError, ShapeError, UnknownNameError
+from ._names import keyword_hint, suggestion
+from .errors import InfflowError, InvalidTypeError, InvalidValueError, ShapeError, UnknownNameError
 
 Array = NDArray[np.float64]
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+#: what to do where an array of other things is given
+_CONVERT = "Convert it first, e.g. with numpy.asarray(..., dtype=float)."
 
 
-def as_real_array(name: str, value: Any, *, ndim: int | tuple[int, ...] | None = None) -> Array:
-    """Convert to a finite C-contiguous float64 array, or raise an error that names ``name``."""
-    array = as_real_numbers(name, value)
+# -- calls ----------------------------------------------------------------------------------------
+
+
+def public(function: _Function) -> _Function:
+    """Decorate a public function: arguments that it does not have end in an error that suggests.
+
+    Python's own TypeError for them does not know what is meant. The signature stays as it is.
+    """
+    name = function.__qualname__.removesuffix(".__init__")
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except TypeError as error:
+            if not isinstance(error, InfflowError):
+                _raise_unless_bound(name, function, args, kwargs)
+            raise
+
+    return call  # type: ignore[return-value]
+
+
+def _raise_unless_bound(name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Raise an error that suggests, where a function does not have these arguments."""
+    signature = inspect.signature(function)
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        known = [each for each in signature.parameters if each not in ("self", "cls")]
+        for keyword in kwargs:
+            if keyword not in known:
+                raise unknown_keyword(name, keyword, known) from None
+        raise InvalidTypeError(f"{name}: {error}. Its arguments are {', '.join(known)}.") from None
+
+
+def unknown_keyword(name: str, keyword: str, known: Iterable[str]) -> InvalidTypeError:
+    """The error for a keyword that a function does not have."""
+    known = list(known)
+    hint = keyword_hint(keyword, known) or f" Its arguments are {', '.join(known)}."
+    return InvalidTypeError(f"{shown(keyword)} is not an argument of {name}.{hint}")
+
+
+def user_level() -> int:
+    """The ``stacklevel`` of a warning that points to the first caller outside of this package."""
+    package = __name__.partition(".")[0]
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+# -- what messages show ---------------------------------------------------------------------------
+
+
+class _Short(reprlib.Repr):
+    """Representations of any object, in one short line and without fail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 3, 80, 160
+        self.maxlong = 40
+
+    def repr_int(self, x: int, level: int) -> str:
+        """All digits, or the size of a number with very many."""
+        return _digits(x)
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        """One line."""
+        return " ".join(super().repr_instance(x, level).split())
+
+
+_short = _Short()
+
+
+def shown(value: Any) -> str:
+    """A value as messages show it: short, on one line, whatever it is."""
+    try:
+        return _short.repr(value)
+    except Exception:  # a container with a method that fails
+        return f"a {type(value).__name__}"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 neuron``, ``2 neurons``."""
+    return f"{number} {noun}" + "s" * (number != 1)
+
+
+# -- arrays ---------------------------------------------------------------------------------------
+
+
+def as_real_array(name: str, value: Any, *, ndim: int | tuple[int, ...] | None = None, advice: str = _CONVERT) -> Array:
+    """Convert to a finite C-contiguous float64 array, or raise an error that names ``name``.
+
+    ``advice`` is what to do where it is no array of numbers at all.
+    """
+    array = as_real_numbers(name, value, advice=advice)
     if ndim is not None and array.ndim not in ((ndim,) if isinstance(ndim, int) else ndim):
         raise ShapeError(f"{name} has shape {array.shape}; an array of dimension {ndim} is needed.")
     if not is_all_finite(array):
@@ -29,25 +130,56 @@ def as_real_array(name: str, value: Any, *, ndim: int | tuple[int, ...] | None =
     return array
 
 
-def as_real_numbers(name: str, value: Any) -> Array:
+def as_real_numbers(name: str, value: Any, *, advice: str = _CONVERT) -> Array:
     """The same for numbers that may be infinite or NaN."""
     if isinstance(value, (str, bytes)):
-        raise InvalidTypeError(f"{name} is a string ({value!r}); an array of real numbers is needed.")
+        raise InvalidTypeError(f"{name} is a string ({shown(value)}); an array of real numbers is needed.")
+    array = as_array(name, value)
+    if array.dtype.kind not in "fiub":
+        if array.ndim == 0:
+            raise InvalidTypeError(f"{name} is {shown(value)}; real numbers are needed. {advice}")
+        raise InvalidTypeError(
+            f"{name} has dtype {array.dtype}; real numbers (float64, float32 or integers) are needed. {advice}"
+        )
+    scalar = array.ndim == 0
+    with np.errstate(over="ignore"):  # of a longer type: infinite
+        array = np.ascontiguousarray(array, dtype=np.float64)
+    return array.reshape(()) if scalar else array  # ascontiguousarray makes scalars 1-D
+
+
+def as_array(name: str, value: Any) -> NDArray[Any]:
+    """A NumPy array of anything, or an error that says why it can't be made into one."""
     refuse_masked(name, value)
     try:
-        array = np.asarray(value)
-    except ValueError as error:  # rows that differ in length
+        return np.asarray(value)
+    except Exception as error:  # of NumPy, or of the object that is converted
+        _raise_unconvertible(name, value, error)
+
+
+def _raise_unconvertible(name: str, value: Any, error: Exception) -> NoReturn:
+    parts = [value, *value] if isinstance(value, (list, tuple)) else [value]
+    kinds = {type(part).__name__ for part in parts} | {type(error).__name__}
+    if any(_needs_gradient(part) for part in parts):
+        raise InvalidTypeError(
+            f"{name} is a tensor that records gradients; infflow differentiates by itself. Pass tensor.detach()."
+        ) from error
+    if any("Tracer" in kind for kind in kinds):
+        raise InvalidTypeError(
+            f"{name} is a tracer, which has no values yet. Call infflow outside of jax.jit, jax.grad and jax.vmap."
+        ) from error
+    if isinstance(error, ValueError) and isinstance(value, (list, tuple)):
         raise ShapeError(
             f"{name} cannot be made into an array: its rows differ in length. Pass a rectangular array."
         ) from error
-    if array.dtype.kind not in "fiub":
-        raise InvalidTypeError(
-            f"{name} has dtype {array.dtype}; real numbers (float64, float32 or integers) are needed. Convert it first, e.g. with numpy.asarray(..., dtype=float)."
-        )
-    array = np.ascontiguousarray(array, dtype=np.float64)
-    if np.ndim(value) == 0 and array.ndim == 1:  # ascontiguousarray makes scalars 1-D
-        array = array.reshape(())
-    return array
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    raise InvalidTypeError(f"{name} (a {type(value).__name__}) cannot be made into an array: {reason}.") from error
+
+
+def _needs_gradient(value: Any) -> bool:
+    try:
+        return value.requires_grad is True
+    except Exception:  # anything may be given
+        return False
 
 
 def refuse_masked(name: str, value: Any) -> None:
@@ -83,12 +215,21 @@ def as_vector(name: str, value: Any, length: int, what: str = "") -> Array:
     return array
 
 
+# -- numbers, names and the like ------------------------------------------------------------------
+
+
 def as_number(
-    name: str, value: Any, *, minimum: float = -np.inf, strict: bool = False, infinite: bool = False
+    name: str,
+    value: Any,
+    *,
+    minimum: float = -np.inf,
+    maximum: float = np.inf,
+    strict: bool = False,
+    infinite: bool = False,
 ) -> float:
-    """A real number, at least (``strict``: above) ``minimum``; infinity only where ``infinite``."""
+    """A real number, at least (``strict``: above) ``minimum``, at most ``maximum``; infinity only where ``infinite``."""
     if isinstance(value, bool) or not isinstance(value, (Real, np.floating, np.integer)):
-        raise InvalidTypeError(f"{name} is {value!r}; a real number is needed.")
+        raise InvalidTypeError(f"{name} is {shown(value)}; a real number is needed.")
     try:
         number = float(value)
     except OverflowError as error:  # an integer or a fraction
@@ -99,13 +240,15 @@ def as_number(
         raise InvalidValueError(f"{name} is {number}; a finite number is needed.")
     if number < minimum or (strict and number == minimum):
         raise InvalidValueError(f"{name} is {number:g}; it must be {'above' if strict else 'at least'} {minimum:g}.")
+    if number > maximum:
+        raise InvalidValueError(f"{name} is {number:g}; it must be at most {maximum:g}.")
     return number
 
 
 def as_integer(name: str, value: Any, *, minimum: int | None = None, maximum: int | None = None) -> int:
     """An integer between ``minimum`` and ``maximum`` (both allowed)."""
     if isinstance(value, bool) or not isinstance(value, (Integral, np.integer)):
-        raise InvalidTypeError(f"{name} is {value!r}; an integer is needed.")
+        raise InvalidTypeError(f"{name} is {shown(value)}; an integer is needed.")
     number = int(value)
     if minimum is not None and number < minimum:
         raise InvalidValueError(f"{name} is {_digits(number)}; it must be at least {minimum}.")
@@ -123,13 +266,39 @@ def _digits(number: int) -> str:
 def as_choice(name: str, value: Any, options: Iterable[str]) -> str:
     """One of the known names; otherwise an error that suggests the nearest."""
     known = list(options)
-    if isinstance(value, str) and value in known:
-        return value
     if not isinstance(value, str):
-        raise InvalidTypeError(f"{name} is {value!r}; one of the names {', '.join(known)} is needed.")
-    near = difflib.get_close_matches(value.lower(), known, n=1, cutoff=0.4)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise UnknownNameError(f"{name} {value!r} is not known.{hint} Known: {', '.join(known)}.")
+        raise InvalidTypeError(f"{name} is {shown(value)}; one of the names {', '.join(known)} is needed.")
+    if value in known:
+        return value
+    hint = suggestion(name, value, known)
+    raise UnknownNameError(f"{name} {shown(value)} is not known.{hint} Known: {', '.join(known)}.")
+
+
+def as_flag(name: str, value: Any) -> bool:
+    """True or False; nothing else, since a number or a text in its place is a mistake."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise InvalidTypeError(f"{name} is {shown(value)}; True or False is needed.")
+    return bool(value)
+
+
+def as_function(name: str, value: Any, what: str = "a function") -> Callable[..., Any]:
+    """Something that can be called."""
+    if not callable(value):
+        raise InvalidTypeError(f"{name} is {shown(value)}; {what} is needed.")
+    return value
+
+
+def as_items(name: str, value: Any, what: str) -> list[Any]:
+    """The items of something that has them in an order: no text, set or mapping."""
+    unordered = isinstance(value, (str, bytes, Mapping, AbstractSet))
+    if unordered or not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0:
+        raise InvalidTypeError(f"{name} is {shown(value)}; {what} is needed.")
+    try:
+        return list(value)
+    except (MemoryError, OverflowError) as error:
+        raise InvalidValueError(f"{name} has too many items: {shown(value)}; {what} is needed.") from error
+    except Exception as error:  # of the object
+        _raise_unconvertible(name, value, error)
 
 
 def as_rng(rng: Any) -> np.random.Generator:
@@ -137,7 +306,7 @@ def as_rng(rng: Any) -> np.random.Generator:
     if isinstance(rng, np.random.Generator):
         return rng
     if isinstance(rng, bool) or not isinstance(rng, (Integral, np.integer)):
-        raise InvalidTypeError(f"rng is {rng!r}; an integer seed or a numpy.random.Generator is needed.")
+        raise InvalidTypeError(f"rng is {shown(rng)}; an integer seed or a numpy.random.Generator is needed.")
     if rng < 0:
         raise InvalidValueError(f"rng is {_digits(int(rng))}; a seed must not be negative.")
     return np.random.default_rng(int(rng))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
+from numbers import Real
 from typing import Any
 
 import mpmath
@@ -15,7 +16,7 @@ import numpy as np
 import sympy
 from sympy.core.relational import Relational
 
-from ._validation import Array
+from ._validation import Array, as_number, shown
 from .errors import InfflowError, InvalidTypeError, InvalidValueError
 
 X = sympy.Symbol("x", real=True)
@@ -54,13 +55,22 @@ def analyse(name: str, expr: Any) -> Analysis:
 
 def _as_expression(name: str, expr: Any) -> Any:
     """The expression with its one symbol replaced by the real symbol x."""
+    if not isinstance(expr, (str, Real, sympy.Basic)) or isinstance(expr, bool):
+        raise InvalidTypeError(
+            f"The expression of activation {name!r} is {shown(expr)}; a sympy expression or a text is needed."
+        )
+    if not isinstance(expr, (str, sympy.Basic)):
+        expr = as_number("the expression", expr)
     try:
         expr = sympy.sympify(expr)
-    except (sympy.SympifyError, TypeError, SyntaxError) as error:
-        raise InvalidTypeError(f"The expression of activation {name!r} cannot be read by sympy: {error}.") from error
+    except Exception as error:  # a text is run as code
+        reason = " ".join(str(error).split())[:200]
+        raise InvalidTypeError(
+            f"The expression of activation {name!r} cannot be read by sympy ({type(error).__name__}: {reason})."
+        ) from error
     if not isinstance(expr, sympy.Expr):
         raise InvalidTypeError(
-            f"The expression of activation {name!r} is {expr!r} of type {type(expr).__name__}; a sympy expression in one symbol is needed."
+            f"The expression of activation {name!r} is {shown(expr)} of type {type(expr).__name__}; a sympy expression in one symbol is needed."
         )
     if len(expr.free_symbols) > 1:
         found = ", ".join(sorted(map(str, expr.free_symbols)))

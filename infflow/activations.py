@@ -7,18 +7,30 @@ row per activation; :meth:`Activation.from_sympy` and :meth:`Activation.from_cal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from . import activation_kernels as kernels
 from . import logistic_mixture
-from ._validation import Array, as_choice, as_integer, as_number, as_real_array, refuse_masked
-from .errors import InvalidTypeError, InvalidValueError, ShapeError
+from ._validation import (
+    Array,
+    as_choice,
+    as_flag,
+    as_integer,
+    as_items,
+    as_real_array,
+    public,
+    refuse_masked,
+    shown,
+    user_level,
+)
+from .errors import AccuracyWarning, InvalidTypeError, InvalidValueError, ShapeError
 
 Kernel = Callable[[Array, Array], Any]
 """``kernel(x, out)``: derivatives 0 to m - 1 at ``x`` of shape ``(n,)`` into ``out`` of shape ``(m, n)``."""
@@ -66,6 +78,9 @@ class Strip:
     degree: int = 0
 
 
+_Part = TypeVar("_Part", Atom, Wave)
+
+
 class Activation:
     """An activation function with its derivatives.
 
@@ -99,6 +114,7 @@ class Activation:
         Highest derivative available.
     """
 
+    @public
     def __init__(
         self,
         name: str,
@@ -115,18 +131,24 @@ class Activation:
         max_order: int = MAX_ORDER,
         recipe: tuple[Callable[..., Activation], tuple[Any, ...]] | None = None,
     ) -> None:
-        self.name = name
-        self.kinks = tuple(float(k) for k in kinks)
-        self.polynomial = tuple(float(c) for c in polynomial)
-        self._atoms = atoms
-        self.waves = tuple(waves)
+        self.name = _as_name(name)
+        if not callable(kernel):
+            raise InvalidTypeError(f"kernel is {shown(kernel)}; a function kernel(x, out) is needed. {_KERNEL}")
+        self._kernel: Kernel = kernel
+        self.kinks = tuple(as_real_array("kinks", kinks, ndim=1).tolist())
+        self.polynomial = tuple(as_real_array("polynomial", polynomial, ndim=1).tolist())
+        self._atoms = atoms if callable(atoms) else _all_of(Atom, "atoms", atoms)
+        self.waves = _all_of(Wave, "waves", waves)
+        if strip is not None and not isinstance(strip, Strip):
+            raise InvalidTypeError(f"strip is {shown(strip)}; an activations.Strip or None is needed.")
         self.strip = _polynomial_strip(self.polynomial) if strip is None and not atoms else strip
-        self.has_closed_form = bool(self.polynomial or atoms)
-        self.parity = parity
-        self.homogeneous = homogeneous
-        self.max_order = max_order
-        self._kernel = kernel
-        self._source = source
+        self.has_closed_form = bool(self.polynomial or self._atoms)
+        self.parity = as_integer("parity", parity, minimum=-1, maximum=1)
+        self.homogeneous = as_flag("homogeneous", homogeneous)
+        self.max_order = as_integer("max_order", max_order, minimum=0)
+        self._source = _as_source(source)
+        if recipe is not None and not (isinstance(recipe, tuple) and len(recipe) == 2):
+            raise InvalidTypeError(f"recipe is {shown(recipe)}; a pair (function, arguments) is needed.")
         self._recipe = recipe
 
     @cached_property
@@ -230,6 +252,7 @@ class Activation:
     # ------------------------------------------------------------------------------------------------ construction
 
     @classmethod
+    @public
     def from_sympy(cls, name: str, expr: Any) -> Activation:
         """An activation from a sympy expression in one real symbol.
 
@@ -267,6 +290,7 @@ class Activation:
         )
 
     @classmethod
+    @public
     def from_callable(
         cls,
         name: str,
@@ -294,20 +318,24 @@ class Activation:
         ShapeError, InvalidValueError
             If one returns another shape, complex numbers or NaN, now or later, or if a derivative disagrees with
             central differences of the function before it.
+
+        Warns
+        -----
+        AccuracyWarning
+            If a function, or the slope of ``f`` where no derivative is given, jumps between -10 and 10 at a place that is not
+            among ``kinks``. Jumps closer than 0.01 to each other may go unnoticed.
         """
         name = _as_name(name)
-        if not isinstance(derivatives, (list, tuple)):
-            raise InvalidTypeError(
-                f"derivatives is {derivatives!r}; a list of functions [f', f'', ...] is needed (of length one for f' only)."
-            )
-        kernel = _CallableKernel(name, [f, *derivatives])
-        places = sorted(as_number("kinks", k) for k in kinks)
+        given = as_items("derivatives", derivatives, "a list of functions [f', f'', ...] (of length one for f' only)")
+        kernel = _CallableKernel(name, [f, *given])
+        places = sorted(as_real_array("kinks", kinks, ndim=1).tolist())
         kernel.check_derivatives(places)
+        kernel.warn_of_jumps(places)
         return cls(
             name,
             kernel,
             kinks=places,
-            max_order=min(len(derivatives), MAX_ORDER),
+            max_order=min(len(given), MAX_ORDER),
         )
 
 
@@ -317,8 +345,29 @@ def _from_sympy(name: str, expr: Any) -> Activation:
 
 def _as_name(name: Any) -> str:
     if not isinstance(name, str) or not name:
-        raise InvalidTypeError(f"name is {name!r}; a non-empty string is needed.")
+        raise InvalidTypeError(f"name is {shown(name)}; a non-empty string is needed.")
     return name
+
+
+def _as_source(source: Any) -> Any:
+    if source is None or isinstance(source, str) or hasattr(source, "free_symbols"):
+        return source
+    raise InvalidTypeError(f"source is {shown(source)}; a text that sympy reads, or an expression, is needed.")
+
+
+_KERNEL = (
+    "Networks take activations by name; Activation.from_sympy and Activation.from_callable make others, "
+    "such as one with another slope."
+)
+
+
+def _all_of(kind: type[_Part], name: str, parts: Any) -> tuple[_Part, ...]:
+    """The parts of a closed form, each of the right kind."""
+    found = as_items(name, parts, f"a list of {kind.__name__}")
+    for part in found:
+        if not isinstance(part, kind):
+            raise InvalidTypeError(f"{name} contains {shown(part)}; a list of {kind.__name__} is needed.")
+    return tuple(found)
 
 
 # ------------------------------------------------------------------------------------------------ a user's functions
@@ -336,7 +385,7 @@ class _CallableKernel:
         ]
         for label, function in zip(self.labels, functions, strict=True):
             if not callable(function):
-                raise InvalidTypeError(f"The function for {label} is {function!r}; a callable is needed.")
+                raise InvalidTypeError(f"The function for {label} is {shown(function)}; a callable is needed.")
         self.name = name
         self.functions = [_vectorised(f) for f in functions]
 
@@ -368,6 +417,37 @@ class _CallableKernel:
                     f" function before it give {fine[i]:.6g}. Correct it, or list the kinks of the function."
                 )
 
+    def warn_of_jumps(self, kinks: Sequence[float]) -> None:
+        """Warn once where the function or a derivative that is given jumps beside the kinks that were named."""
+        found: dict[float, str] = {}
+        for label, function, width, noise in self._searched():
+            for place in _jumps(function, width, noise):
+                place = round(place, 8 if width == _NARROW else 5) + 0.0
+                if all(abs(place - known) > _SPACING for known in (*kinks, *found)):
+                    found[place] = label
+        if found:
+            places = sorted(found)
+            label = next(iter(found.values()))
+            warnings.warn(
+                f"{label} jumps at x = {places[0]:g}, which is none of the kinks: integrals would be wrong there. "
+                f"Name the kinks, Activation.from_callable(..., kinks={sorted([*kinks, *places])}).",
+                AccuracyWarning,
+                stacklevel=user_level(),
+            )
+
+    def _searched(self) -> Iterator[tuple[str, Callable[[Array], Array], float, float]]:
+        """What may jump: label, function, to which width jumps are enclosed, and rounding errors."""
+        for label, function in zip(self.labels, self.functions, strict=True):
+            yield label, partial(self._evaluate, label, function), _NARROW, 0.0
+        values = self._evaluate(self.labels[0], self.functions[0], _PROBES)
+        if len(self.functions) == 1 and values.dtype == np.float64:  # slopes by differences
+            noise = 100 * np.finfo(np.float64).eps * float(np.abs(values).max()) / _SLOPE
+            yield f"the slope of {self.labels[0]}", self._slope, 4 * _SLOPE, noise
+
+    def _slope(self, x: Array) -> Array:
+        f = partial(self._evaluate, self.labels[0], self.functions[0])
+        return (f(x + _SLOPE) - f(x - _SLOPE)) / (2 * _SLOPE)
+
     def _evaluate(self, label: str, function: Callable[[Array], Any], x: Array) -> Array:
         try:
             with np.errstate(all="ignore"):
@@ -396,6 +476,37 @@ class _CallableKernel:
                 f"The function for {label} returned NaN at x = {x[bad][0]:.17g}; it must be defined for all real numbers."
             )
         return y
+
+
+#: where jumps are searched, as many intervals, and the smallest width to which one is enclosed
+_RANGE, _INTERVALS, _NARROW = 10.0, 4000, 1e-9
+_SPACING = 2 * _RANGE / _INTERVALS
+#: half the distance of the points that make a slope
+_SLOPE = 1e-6
+#: most jumps that are followed
+_MOST_JUMPS = 8
+
+
+def _jumps(function: Callable[[Array], Array], width: float, noise: float) -> list[float]:
+    """Where a function jumps: where halving an interval down to ``width`` leaves the difference at its ends."""
+    x = np.linspace(-_RANGE, _RANGE, _INTERVALS + 1) + _SPACING / np.pi  # kinks at round numbers lie inside
+    y = function(x)
+    change = np.abs(np.diff(y))
+    # a smooth function changes about as much in the intervals beside
+    beside = np.maximum(np.r_[0.0, change[:-1]], np.r_[change[1:], 0.0])
+    size = np.maximum(np.abs(y[1:]), np.abs(y[:-1]))
+    candidates = np.flatnonzero((change > 2.0 * beside) & (change > 1e-4 * size + noise))
+    candidates = candidates[np.argsort(-change[candidates], kind="stable")[:_MOST_JUMPS]]
+    low, high = x[candidates], x[candidates + 1]
+    left, right = y[candidates], y[candidates + 1]
+    while candidates.size and (high - low).max() > width:
+        middle = (low + high) / 2
+        value = function(middle)
+        upper = np.abs(right - value) > np.abs(value - left)
+        low, left = np.where(upper, middle, low), np.where(upper, value, left)
+        high, right = np.where(upper, high, middle), np.where(upper, right, value)
+    kept = np.abs(right - left) > 0.5 * change[candidates]
+    return [float(place) for place in ((low + high) / 2)[kept]]
 
 
 def _vectorised(function: Any) -> Callable[[Array], Any]:
@@ -446,6 +557,7 @@ def _polynomial_source(coefficients: Sequence[float]) -> str:
     return " + ".join(f"({c!r})*x**{k}" for k, c in enumerate(coefficients) if c) or "0"
 
 
+@public
 def polynomial(coefficients: Sequence[float]) -> Activation:
     """The activation c0 + c1 x + c2 x^2 + ...
 
@@ -499,7 +611,7 @@ def resolve(activation: str | Activation) -> Activation:
         return activation
     if not isinstance(activation, str):
         raise InvalidTypeError(
-            f"activation is {activation!r}; a name ({', '.join(REGISTRY)}) or an infflow.Activation is needed"
+            f"activation is {shown(activation)}; a name ({', '.join(REGISTRY)}) or an infflow.Activation is needed"
             " (Activation.from_callable makes one of a function)."
         )
     name = as_choice("activation", activation, [*REGISTRY, *ALIASES])

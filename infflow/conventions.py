@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from ._validation import Array, as_choice, as_integer, as_number, as_real_array
+from ._validation import Array, as_choice, as_integer, as_items, as_number, as_real_array, public
 from .errors import InvalidTypeError, ShapeError
 from .networks.net import Net
 from .networks.neti import NetI
@@ -128,6 +129,7 @@ CONVENTIONS: dict[str, Convention] = {
 }
 
 
+@public
 def to(convention: str, quantity: str, value: Any, **sizes: Any) -> Any:
     """A quantity of infflow as others write it.
 
@@ -164,6 +166,7 @@ def to(convention: str, quantity: str, value: Any, **sizes: Any) -> Any:
     return _scaled(value, _factor(convention, quantity, sizes))
 
 
+@public
 def from_(convention: str, quantity: str, value: Any, **sizes: Any) -> Any:
     """A quantity as others write it, in the convention of infflow; the inverse of :func:`to`.
 
@@ -193,11 +196,11 @@ def _factor(convention: str, quantity: str, sizes: Mapping[str, Any]) -> float:
 def _size(name: str, value: Any) -> float:
     if name == "num_samples" and isinstance(value, float) and value == math.inf:
         return value
-    return float(as_integer(name, value, minimum=1))
+    return as_number(name, as_integer(name, value, minimum=1))
 
 
 def _scaled(value: Any, factor: float) -> Any:
-    if np.ndim(value) == 0:
+    if isinstance(value, Real):
         return as_number("value", value) * factor
     return as_real_array("value", value) * factor
 
@@ -205,6 +208,7 @@ def _scaled(value: Any, factor: float) -> Any:
 # ------------------------------------------------------------------------------- parameters of MLPGradientFlow.jl
 
 
+@public
 def to_weight_matrices(net: Net | NetI, theta: Any) -> list[Array]:
     """Parameters as MLPGradientFlow.jl has them: one matrix ``w1``, ``w2``, ... per layer, the bias as its last column.
 
@@ -221,6 +225,7 @@ def to_weight_matrices(net: Net | NetI, theta: Any) -> list[Array]:
     return [W.copy() if b is None else np.column_stack([W, b]) for W, b in _network(net).unpack(theta)]
 
 
+@public
 def from_weight_matrices(net: Net | NetI, matrices: Any) -> Array:
     """The parameter vector ``theta`` (P,) of matrices as :func:`to_weight_matrices` returns them.
 
@@ -230,7 +235,8 @@ def from_weight_matrices(net: Net | NetI, matrices: Any) -> Array:
         If their number or shapes are not those of the network.
     """
     layers = _network(net).layers
-    given = [as_real_array(f"matrix {k + 1}", each, ndim=2) for k, each in enumerate(matrices)]
+    given = as_items("matrices", matrices, "a list of matrices, one per layer,")
+    given = [as_real_array(f"matrix {k + 1}", each, ndim=2) for k, each in enumerate(given)]
     widths = [_network(net).input_dim, *(layer.width for layer in layers)]
     shapes = [(layer.width, fan_in + layer.bias) for layer, fan_in in zip(layers, widths, strict=False)]
     if [each.shape for each in given] != shapes:

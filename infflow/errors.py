@@ -67,6 +67,10 @@ class SolverWarning(UserWarning):
     """A run went on with another method than the one that was asked for."""
 
 
+class IncompleteWarning(UserWarning):
+    """A part of a result could not be evaluated and is NaN; the message says which and where."""
+
+
 class MissingPackageError(InfflowError, ImportError):
     """An optional package is needed; the message says how to install it."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import Array
+from ._validation import Array, counted, public
 from .activations import Activation, resolve
 from .errors import InvalidTypeError, InvalidValueError, MissingPackageError
 from .networks.net import Net
@@ -16,6 +16,7 @@ from .networks.net import Net
 _SOFTPLUS_THRESHOLD = 40.0
 
 
+@public
 def from_torch(module: Any, **arguments: Any) -> tuple[Net, Array]:
     """A :class:`~infflow.Net` and its parameters from a ``torch.nn.Sequential`` of linear layers and activations.
 
@@ -26,7 +27,7 @@ def from_torch(module: Any, **arguments: Any) -> tuple[Net, Array]:
         ``Sigmoid``, ``Tanh``, ``Softplus()``, ``SiLU``, ``GELU()``, all with PyTorch's default arguments (the ``threshold`` of
         ``Softplus`` may be larger). Sequentials may be nested. Two ``Linear`` in a row make a layer with activation ``identity``.
     **arguments
-        Further arguments of :class:`~infflow.Net`: ``input``, ``target``, ``weights``, ``loss``, ``maxnorm``, ``ridge``.
+        Further arguments of :class:`~infflow.Net`: ``input``, ``target``, ``weights``, ``loss``, ``maxnorm``, ``ridge``, ``merge``.
 
     Returns
     -------
@@ -54,7 +55,7 @@ def from_torch(module: Any, **arguments: Any) -> tuple[Net, Array]:
             pairs.append((_array(f"weight of module {place}", each.weight), _bias(place, each)))
             if layers and each.in_features != layers[-1][0]:
                 raise InvalidValueError(
-                    f"module {place} takes {each.in_features} inputs, but the layer before has {layers[-1][0]} neurons."
+                    f"module {place} takes {counted(each.in_features, 'input')}, but the layer before has {counted(layers[-1][0], 'neuron')}."
                 )
             layers.append([each.out_features, "identity", each.bias is not None])
             open_layer = True
@@ -74,6 +75,7 @@ def from_torch(module: Any, **arguments: Any) -> tuple[Net, Array]:
     return net, net.pack(pairs)
 
 
+@public
 def to_torch(net: Net, theta: Any) -> Any:
     """A ``torch.nn.Sequential`` in double precision with the outputs of ``net.predict(theta, .)``.
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._validation import Array, as_number, as_real_array
+from ._validation import Array, as_items, as_number, as_real_array, counted, public
 from .errors import InfflowError, MissingPackageError, ShapeError, StorageError
 from .flow import Trajectory
 from .networks.functions import gradient, loss
@@ -50,6 +50,7 @@ _REASONS = {
 }
 
 
+@public
 def read_mlpgradientflow(
     path: Any, *, layers: Any = None, net: Objective | None = None, time_scale: float = 1.0
 ) -> Result:
@@ -94,6 +95,8 @@ def read_mlpgradientflow(
     tried on a file that Julia has written. Networks with ``NetI`` of versions before 0.3 may be stored transposed; these are refused.
     """
     file = as_path("path", path)
+    if layers is not None:
+        layers = as_items("layers", layers, "a list of (width, activation, bias)")
     scale = as_number("time_scale", time_scale, minimum=0.0, strict=True)
     found = _read(file)
     try:
@@ -126,6 +129,7 @@ def _convert(file: Path, found: Mapping[str, Any], layers: Any, net: Any, time_s
     end = track.theta[-1] if len(track) else theta0
     theta_flow = _theta(file, found["ode_x"], shape) if "ode_x" in found else end
     flow, newton = _statistics(found)
+    flow.t = float(track.t[-1]) if len(track) else 0.0
     objective = _network(found, shape) if net is None else net
     if objective is not None:
         note = _add_gradients(file, track, objective, theta, float(found["loss"]), given=net is not None)
@@ -165,9 +169,9 @@ def _layers(file: Path, found: Mapping[str, Any], layers: Any) -> list[_Layer]:
         fan_in = shape[1] - bool(bias) if not result else result[-1].width
         if shape != (width, fan_in + bool(bias)) or fan_in < 1:
             raise StorageError(
-                f"{file}: w{number + 1} has shape {shape}, which does not fit a layer of {width} neurons "
+                f"{file}: w{number + 1} has shape {shape}, which does not fit a layer of {counted(width, 'neuron')} "
                 f"{'with' if bias else 'without'} bias"
-                f"{f' on {fan_in} inputs' if result else ''}. Pass the right layers; transposed weights cannot be read."
+                f"{' on ' + counted(fan_in, 'input') if result else ''}. Pass the right layers; transposed weights cannot be read."
             )
         name = activation.rsplit(".", 1)[-1] if isinstance(activation, str) else activation
         result.append(
@@ -198,7 +202,9 @@ def _track(file: Path, found: Mapping[str, Any], layers: list[_Layer], time_scal
     unknown = np.full(len(points), np.nan)
     losses = np.array(found.get("loss_curve", unknown) if points else unknown, dtype=float)
     if losses.shape != (len(points),):
-        raise StorageError(f"{file} is damaged: loss_curve has shape {losses.shape} for {len(points)} points.")
+        raise StorageError(
+            f"{file} is damaged: loss_curve has shape {losses.shape} for {counted(len(points), 'point')}."
+        )
     times = np.array([t for t, _ in points], dtype=float)
     if (np.diff(times) < 0).any() or not np.isfinite(times).all():
         raise StorageError(f"{file} is damaged: the times of the trajectory do not increase.")
@@ -260,7 +266,7 @@ def _network(found: Mapping[str, Any], layers: list[_Layer]) -> Net | None:
 def _add_gradients(file: Path, track: Trajectory, net: Objective, theta: Array, expected: float, *, given: bool) -> str:
     """Fill in gradient norms (and losses, if missing), once the loss in the end agrees; a note if it does not."""
     if net.num_params != len(theta):
-        raise ShapeError(f"net has {net.num_params} parameters, the result in {file} has {len(theta)}.")
+        raise ShapeError(f"net has {counted(net.num_params, 'parameter')}, the result in {file} has {len(theta)}.")
     value = loss(net, theta)
     # theirs is summed in another order, and near zero by another formula
     if not math.isclose(value, expected, rel_tol=1e-6, abs_tol=1e-12):

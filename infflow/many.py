@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import sys
 import traceback
 import warnings
 from collections.abc import Generator, Iterable, Sequence
@@ -14,15 +13,30 @@ from pickle import PicklingError
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import threads
-from ._validation import Array, as_integer, as_number
-from .errors import InfflowError, InvalidTypeError, InvalidValueError
+from ._validation import (
+    Array,
+    as_flag,
+    as_function,
+    as_integer,
+    as_items,
+    as_number,
+    counted,
+    public,
+    shown,
+    unknown_keyword,
+)
+from .errors import InfflowError, InvalidTypeError, InvalidValueError, MissingPackageError
 from .landscape.distance import Function, function_distance, function_of
+from .landscape.teacher_symmetry import TeacherSymmetry
 from .networks.net import Net
 from .networks.neti import NetI
+from .objective import as_objective
 from .result import Result
 from .stopping import StopReason
+from .terminal import on_terminal
 from .training import _check_arguments, _check_polish, check_theta, train
 
 
@@ -45,7 +59,17 @@ class FailedRun:
 
 
 class Runs(list["Result | FailedRun"]):
-    """Outcomes in the order of the starts: a list that also knows the network."""
+    """Outcomes in the order of the starts: a list that also knows the network, and gives columns of numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "identity", False)], input=np.eye(2), target=[1.0, 2.0])
+    >>> runs = inf.train_many(net, [[0.0, 0.0], [3.0, 3.0]], progress=False)
+    >>> len(runs), runs.losses.shape, runs.thetas.round(6).tolist()
+    (2, (2,), [[1.0, 2.0], [1.0, 2.0]])
+    """
 
     def __init__(self, net: Any, outcomes: Iterable[Result | FailedRun]) -> None:
         super().__init__(outcomes)
@@ -61,12 +85,87 @@ class Runs(list["Result | FailedRun"]):
         """Those that did."""
         return [run for run in self if isinstance(run, FailedRun)]
 
+    @property
+    def losses(self) -> Array:
+        """Losses (n,); infinite for starts that failed."""
+        return np.array([run.loss for run in self])
+
+    @property
+    def gradient_norms(self) -> Array:
+        """Gradient norms (n,); NaN for starts that failed."""
+        return np.array([getattr(run, "gradient_norm", math.nan) for run in self])
+
+    @property
+    def statuses(self) -> NDArray[np.str_]:
+        """Names of the :class:`~infflow.stopping.StopReason` of each run (n,), "FAILED" for starts that failed."""
+        return np.array([run.status.name if isinstance(run, Result) else "FAILED" for run in self], dtype=np.str_)
+
+    @property
+    def converged(self) -> NDArray[np.bool_]:
+        """Which runs converged (n,)."""
+        return np.array([run.converged for run in self], dtype=bool)
+
+    @property
+    def thetas(self) -> Array:
+        """The points that were found (n, P); NaN for starts that failed."""
+        found = np.full((len(self), self.net.num_params), math.nan)
+        for row, run in zip(found, self, strict=True):
+            if isinstance(run, Result):
+                row[:] = run.theta
+        return found
+
+    def to_pandas(self) -> Any:
+        """A ``pandas.DataFrame`` with a row per start.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``loss``, ``gradient_norm``, ``status``, ``converged``, of both stages ``steps`` and ``wall_time``, ``t_end`` of the
+            flow, and for starts that failed ``error`` and ``message`` (empty for the others).
+
+        Raises
+        ------
+        MissingPackageError
+            If pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingPackageError("to_pandas needs pandas: pip install pandas.") from error
+        return pandas.DataFrame([_row(run) for run in self], columns=_COLUMNS)
+
     def __repr__(self) -> str:
         best = min((run.loss for run in self), default=math.nan)
         converged = sum(run.converged for run in self)
-        return f"Runs: {len(self)} starts, {converged} converged, {len(self.failures)} failed, lowest loss {best:.6g}"
+        return f"Runs: {counted(len(self), 'start')}, {converged} converged, {len(self.failures)} failed, lowest loss {best:.6g}"
 
 
+_COLUMNS = ["loss", "gradient_norm", "status", "converged", "flow_steps", "newton_steps", "t_end"]
+_COLUMNS += ["flow_wall_time", "newton_wall_time", "error", "message"]
+
+
+def _row(run: Result | FailedRun) -> dict[str, Any]:
+    if isinstance(run, FailedRun):
+        nothing = dict.fromkeys(_COLUMNS, math.nan)
+        steps = {"flow_steps": 0, "newton_steps": 0}
+        known = {"loss": run.loss, "status": "FAILED", "converged": False, "error": run.error, "message": run.message}
+        return {**nothing, **steps, **known}
+    return {
+        "loss": run.loss,
+        "gradient_norm": run.gradient_norm,
+        "status": run.status.name,
+        "converged": run.converged,
+        "flow_steps": run.flow.steps,
+        "newton_steps": run.newton.steps,
+        "t_end": float(run.trajectory.t[-1]) if len(run.trajectory) else 0.0,
+        "flow_wall_time": run.flow.wall_time,
+        "newton_wall_time": run.newton.wall_time,
+        "error": "",
+        "message": "",
+    }
+
+
+@public
 def train_many(net: Any, thetas: Any, *, n_jobs: int = 1, progress: bool = True, **arguments: Any) -> Runs:
     """Train from many starts, in parallel processes with one BLAS and one numba thread each.
 
@@ -96,9 +195,10 @@ def train_many(net: Any, thetas: Any, *, n_jobs: int = 1, progress: bool = True,
         Before any run, if an argument of ``train`` cannot be used; and if several starts all fail with the same error.
     """
     starts = _check_starts(thetas)
-    n_jobs = as_integer("n_jobs", n_jobs)
+    n_jobs = as_integer("n_jobs", n_jobs, minimum=-(2**31))
     if n_jobs == 0:
         raise InvalidValueError("n_jobs is 0; a number of processes is needed, or -1 for all cores.")
+    progress = as_flag("progress", progress)
     _check_names(arguments)
     _check_values(net, starts, arguments)
     outcomes: dict[int, Result | FailedRun] = {}
@@ -129,12 +229,10 @@ def _all_failed(outcomes: Iterable[Result | FailedRun]) -> bool:
 
 
 def _check_starts(thetas: Any) -> list[Any]:
-    if isinstance(thetas, (str, bytes)) or not isinstance(thetas, Iterable):
-        raise InvalidTypeError(f"thetas is {thetas!r}; a list of start vectors (P,) or an array (n, P) is needed.")
-    starts = list(thetas)
+    starts = as_items("thetas", thetas, "a list of start vectors (P,) or an array (n, P)")
     if not starts:
         raise InvalidValueError("thetas is empty; at least one start is needed.")
-    if all(np.ndim(theta) == 0 for theta in starts):
+    if all(isinstance(theta, (int, float, np.generic)) for theta in starts):
         raise InvalidTypeError("thetas is one vector of numbers; a list of vectors or an array (n, P) is needed.")
     return starts
 
@@ -144,11 +242,7 @@ def _check_names(arguments: dict[str, Any]) -> None:
     known = [name for name in inspect.signature(train).parameters if name not in ("net", "theta0", "progress")]
     for name in arguments:
         if name not in known:
-            import difflib
-
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise InvalidTypeError(f"{name!r} is not an argument of train.{hint}")
+            raise unknown_keyword("train", name, known)
 
 
 def _check_values(net: Any, starts: list[Any], arguments: dict[str, Any]) -> None:
@@ -157,16 +251,17 @@ def _check_values(net: Any, starts: list[Any], arguments: dict[str, Any]) -> Non
         raise InvalidValueError(
             f"checkpoint is {arguments['checkpoint']!r}, but there are {len(starts)} starts and a file holds one run. Leave it None, or call train."
         )
+    as_objective(net)
     for theta in starts:
         try:
             check_theta(net, theta)
-        except InfflowError:
-            if not hasattr(net, "evaluate") or not hasattr(net, "num_params"):
-                raise
+        except InfflowError as error:
+            unusable = error
             continue
         defaults = {name: each.default for name, each in inspect.signature(train).parameters.items()}
         _check_settings(net, theta, {**defaults, **arguments})
         return
+    raise unusable
 
 
 def _check_settings(net: Any, theta: Any, given: dict[str, Any]) -> None:
@@ -179,8 +274,8 @@ def _check_settings(net: Any, theta: Any, given: dict[str, Any]) -> None:
     as_number("min_loss", given["min_loss"], minimum=-math.inf, infinite=True)
     as_number("min_gradient_norm", given["min_gradient_norm"], minimum=0.0)
     as_integer("patience", given["patience"], minimum=1)
-    if given["callback"] is not None and not callable(given["callback"]):
-        raise InvalidTypeError(f"callback is {given['callback']!r}; a function of one argument (Progress) is needed.")
+    if given["callback"] is not None:
+        as_function("callback", given["callback"], "a function of one argument (Progress)")
 
 
 _Outcome = tuple[int, "Result | FailedRun", "InfflowError | None"]  # number of the start, what came of it
@@ -244,7 +339,9 @@ def _run_alone(number: int, net: Any, theta: Any, arguments: dict[str, Any]) -> 
 def _run(number: int, net: Any, theta: Any, arguments: dict[str, Any]) -> _Outcome:
     try:
         return number, train(net, theta, progress=False, **arguments), None
-    except Exception as error:  # whatever it is: the other starts go on
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever it is, sys.exit in a callback too: the other starts go on
         failed = FailedRun(theta, type(error).__name__, str(error), traceback.format_exc())
         return number, failed, error if isinstance(error, InfflowError) else None
 
@@ -252,8 +349,7 @@ def _run(number: int, net: Any, theta: Any, arguments: dict[str, Any]) -> _Outco
 def _bar(total: int, wanted: bool) -> Any:
     from tqdm import tqdm
 
-    shown = wanted and sys.stderr is not None and sys.stderr.isatty()
-    return tqdm(total=total, unit=" starts", disable=not shown)
+    return tqdm(total=total, unit=" starts", disable=not (wanted and on_terminal()))
 
 
 # ------------------------------------------------------------------------------------------------------- solutions
@@ -271,9 +367,12 @@ class SolutionGroup:
     num_neurons: int  #: neurons that are left without dead and duplicated ones
 
     def __repr__(self) -> str:
-        return f"SolutionGroup(loss {self.loss:.9g}, {self.count} runs, {self.num_neurons} neurons)"
+        return (
+            f"SolutionGroup(loss {self.loss:.9g}, {counted(self.count, 'run')}, {counted(self.num_neurons, 'neuron')})"
+        )
 
 
+@public
 def unique_solutions(
     results: Sequence[Result | FailedRun],
     net: Net | NetI | None = None,
@@ -282,6 +381,7 @@ def unique_solutions(
     loss_rtol: float = 1e-6,
     loss_atol: float = 1e-14,
     converged_only: bool = True,
+    teacher_symmetry: bool = False,
 ) -> list[SolutionGroup]:
     """Group runs by the solution that they found, modulo the symmetries of one hidden layer.
 
@@ -301,16 +401,26 @@ def unique_solutions(
         How far losses may differ.
     converged_only : bool
         Leave out runs that did not converge.
+    teacher_symmetry : bool
+        For a ``NetI`` with a network as teacher: solutions also belong together if an orthogonal map of the inputs takes one to the
+        other that exchanges teacher neurons with equal activations, biases and output weights (up to the signs of odd and even
+        ones), leaves what is orthogonal to the teacher's weights in place, and keeps the distribution of the input. All such maps are
+        searched; others, such as rotations of the teacher's space that permute no neurons, are not.
 
     Returns
     -------
     list of SolutionGroup
         By ascending loss.
 
+    Warns
+    -----
+    AccuracyWarning
+        If there are too many permutations of teachers to try them all for a pair of solutions.
+
     Raises
     ------
     InvalidTypeError
-        If the net is not known.
+        If the net is not known, or has no teacher neurons to exchange with ``teacher_symmetry``.
     InvalidValueError
         If it has more than one hidden layer, or a tolerance is negative.
     """
@@ -321,6 +431,12 @@ def unique_solutions(
         )
     for name, value in (("rtol", rtol), ("loss_rtol", loss_rtol), ("loss_atol", loss_atol)):
         as_number(name, value, minimum=0.0)
+    results = as_items("results", results, "a list of Result, as train_many returns it,")
+    for run in results:
+        if not isinstance(run, (Result, FailedRun)):
+            raise InvalidTypeError(f"results contains {shown(run)}; results of train are needed.")
+    converged_only = as_flag("converged_only", converged_only)
+    symmetry = TeacherSymmetry(net) if as_flag("teacher_symmetry", teacher_symmetry) else None
     chosen = [k for k, run in enumerate(results) if isinstance(run, Result) and (run.converged or not converged_only)]
     chosen.sort(key=lambda k: results[k].loss)
     groups: list[tuple[Function, list[int]]] = []
@@ -330,7 +446,10 @@ def unique_solutions(
             gap = results[k].loss - results[members[0]].loss
             if gap > loss_rtol * abs(results[k].loss) + loss_atol:
                 continue
-            if function_distance(representative, function) <= rtol * representative.size:
+            near = rtol * representative.size
+            if function_distance(representative, function) <= near or (
+                symmetry is not None and symmetry.relates(function, representative, near)
+            ):
                 members.append(k)
                 break
         else:

@@ -6,10 +6,10 @@ finite-data networks, infinite-data networks and anything a user writes.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from ._validation import Array
-from .errors import MethodError
+from ._validation import Array, shown
+from .errors import InvalidTypeError, MethodError
 
 
 class Evaluation(NamedTuple):
@@ -50,3 +50,12 @@ class Objective(Protocol):
 
     def hvp(self, theta: Array, v: Array) -> Array:
         """Hessian times ``v`` of shape ``(P,)`` or ``(P, m)``, without forming the Hessian."""
+
+
+def as_objective(net: Any) -> Objective:
+    """Anything that has what solvers need, or an error."""
+    if isinstance(net, type) or not (hasattr(net, "evaluate") and hasattr(net, "num_params")):
+        raise InvalidTypeError(
+            f"net is {shown(net)}; a Net with data, a NetI, or an object with num_params and evaluate(theta, order) is needed."
+        )
+    return net

@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import Array, as_real_array
+from ._validation import Array, as_real_array, counted, public, shown
 from ._version import __version__
 from .errors import InvalidTypeError, MissingPackageError, ShapeError, StorageError
 from .flow import Trajectory
 from .stopping import Statistics, StopReason
-from .storage import as_path, load_archive, save_archive
+from .storage import Shapes, as_path, load_archive, save_archive
 
 _KIND = "infflow.Result"
 _FORMAT = 1
 _OBSERVABLE = "observable:"
 
 
-@dataclass
+@dataclass(eq=False)  # arrays have no truth value; two results are equal if they are the same
 class Result:
     """The outcome of :func:`infflow.train`.
 
@@ -36,7 +36,8 @@ class Result:
     status : StopReason
         Why the last stage stopped; ``status.message`` is a sentence.
     trajectory : Trajectory
-        Points along the flow: ``t`` (T,), ``theta`` (T, P), ``loss`` (T,), ``gradient_norm`` (T,), ``observables``.
+        Points along the flow: ``t`` (T,), ``theta`` (T, P), ``loss`` (T,), ``gradient_norm`` (T,), ``observables``. Points of
+        ``t_eval`` that the flow did not reach are NaN.
     flow, newton : Statistics
         What the two stages did and cost.
     theta0, theta_flow : (P,) arrays
@@ -70,11 +71,10 @@ class Result:
         return self.status.converged
 
     def __repr__(self) -> str:
-        end = self.trajectory.t[-1] if len(self.trajectory) else 0.0
         lines = (
-            f"Result: loss {self.loss:.6g}{self._beside()}, gradient norm {self.gradient_norm:.3g}, {len(self.theta)} parameters",
+            f"Result: loss {self.loss:.6g}{self._beside()}, gradient norm {self.gradient_norm:.3g}, {counted(len(self.theta), 'parameter')}",
             f"  {'converged' if self.converged else 'not converged'}: {self.status.message}",
-            f"  flow    {self.flow} It ended at t = {end:.6g}.",
+            f"  flow    {self.flow} It ended at t = {self.flow.t:.6g}.",
             f"  newton  {self.newton}",
         )
         return "\n".join(lines)
@@ -144,11 +144,7 @@ class Result:
             If the file is missing, damaged, or something else; the message names it.
         """
         file = as_path("path", path, ".npz")
-        arrays, metadata = load_archive(file, _KIND)
-        if metadata.get("format") != _FORMAT:
-            raise StorageError(
-                f"{file} has format {metadata.get('format')}; this version of infflow reads format {_FORMAT}."
-            )
+        arrays, metadata = load_archive(file, _KIND, lambda shapes, found: _check_archive(str(file), shapes, found))
         try:
             result = cls._assemble(arrays, metadata)
         except (KeyError, TypeError, ValueError) as error:
@@ -161,13 +157,15 @@ class Result:
         observables = {k.removeprefix(_OBSERVABLE): v for k, v in arrays.items() if k.startswith(_OBSERVABLE)}
         t, theta, loss, norm = (arrays[f"trajectory_{name}"] for name in ("t", "theta", "loss", "gradient_norm"))
         trajectory = Trajectory(t, theta, loss, norm, observables)
+        end = float(t[-1]) if len(t) else 0.0  # what files of earlier versions do not hold
+        flow = Statistics.from_dict({"t": end, **metadata["flow"]})
         return cls(
             arrays["theta"],
             float(metadata["loss"]),
             float(metadata["gradient_norm"]),
             StopReason[metadata["status"]],
             trajectory,
-            Statistics.from_dict(metadata["flow"]),
+            flow,
             Statistics.from_dict(metadata["newton"]),
             arrays["theta0"],
             arrays["theta_flow"],
@@ -178,26 +176,17 @@ class Result:
         )
 
     def _check(self, file: str) -> None:
-        """Shapes fit together and numbers are finite."""
-        track, P = self.trajectory, len(self.theta)
-        T = len(track.t)
-        shapes: dict[str, tuple[Array, tuple[int, ...]]] = {
-            "theta0": (self.theta0, (P,)),
-            "theta_flow": (self.theta_flow, (P,)),
-            "theta": (self.theta, (P,)),
-        }
-        shapes |= {"trajectory t": (track.t, (T,)), "trajectory theta": (track.theta, (T, P))}
-        shapes |= {"trajectory loss": (track.loss, (T,)), "trajectory gradient_norm": (track.gradient_norm, (T,))}
-        for name, (array, shape) in shapes.items():
-            # results of other packages may lack values along the path: then all are NaN
-            missing = name in ("trajectory loss", "trajectory gradient_norm") and bool(np.isnan(array).all())
-            if array.shape != shape or not (missing or np.isfinite(array).all()):
-                raise StorageError(
-                    f"{file} is damaged: {name} has shape {array.shape} or is not finite; {shape} is needed."
-                )
-        for name, values in track.observables.items():
-            if values.shape[:1] != (T,):
-                raise StorageError(f"{file} is damaged: observable {name!r} has shape {values.shape}, not ({T}, ...).")
+        """Numbers are finite where a flow has been; shapes have been checked."""
+        track = self.trajectory
+        needed = {"theta0": self.theta0, "theta_flow": self.theta_flow, "theta": self.theta}
+        needed |= {"trajectory t": track.t}
+        # points that a flow did not reach are NaN, and results of other packages may lack losses
+        along = {"trajectory theta": track.theta, "trajectory loss": track.loss}
+        along |= {"trajectory gradient_norm": track.gradient_norm}
+        for name, array in (needed | along).items():
+            allowed = np.isnan(array) if name in along else False
+            if not (np.isfinite(array) | allowed).all():
+                raise StorageError(f"{file} is damaged: {name} is not finite. Restore or recompute it.")
 
     def to_xarray(self, net: Any = None) -> Any:
         """The trajectory as an ``xarray.Dataset`` with the dimensions ``t`` and ``parameter``.
@@ -237,6 +226,29 @@ class Result:
         from .plotting import plot_loss
 
         return plot_loss(self, ax=ax)
+
+
+def _check_archive(file: str, shapes: Shapes, metadata: dict[str, Any]) -> None:
+    """The format is known, and shapes fit together."""
+    if metadata.get("format") != _FORMAT:
+        raise StorageError(
+            f"{file} has format {metadata.get('format')}; this version of infflow reads format {_FORMAT}."
+        )
+    missing = [name for name in ("theta", "trajectory_t") if len(shapes.get(name, ())) != 1]
+    if missing:
+        raise StorageError(f"{file} is damaged: {missing[0]} is missing or no vector. Restore or recompute it.")
+    (P,), (T,) = shapes["theta"], shapes["trajectory_t"]
+    needed: Shapes = {"theta0": (P,), "theta_flow": (P,), "trajectory_theta": (T, P)}
+    needed |= {"trajectory_loss": (T,), "trajectory_gradient_norm": (T,)}
+    for name, shape in needed.items():
+        found = shapes.get(name)
+        if found != shape:
+            name = name.replace("trajectory_", "trajectory ")
+            raise StorageError(f"{file} is damaged: {name} has shape {found}; {shape} is needed.")
+    for name, shape in shapes.items():
+        if name.startswith(_OBSERVABLE) and shape[:1] != (T,):
+            name = name.removeprefix(_OBSERVABLE)
+            raise StorageError(f"{file} is damaged: observable {name!r} has shape {shape}, not ({T}, ...).")
 
 
 def _platform() -> str:
@@ -293,7 +305,7 @@ def to_dataset(result: Result, net: Any = None) -> Any:
 def _parameter_names(net: Any, num_params: int) -> list[str]:
     layout = getattr(net, "layout", None)
     if layout is None or layout.num_params != num_params:
-        raise ShapeError(f"net is {net!r}; a Net or NetI with {num_params} parameters is needed.")
+        raise ShapeError(f"net is {shown(net)}; a Net or NetI with {counted(num_params, 'parameter')} is needed.")
     names: list[str] = []
     for number, block in enumerate(layout.blocks, start=1):
         names += [f"W{number}[{i},{j}]" for i in range(block.width) for j in range(block.fan_in)]
@@ -301,6 +313,7 @@ def _parameter_names(net: Any, num_params: int) -> list[str]:
     return names
 
 
+@public
 def trajectory_distance(a: Any, b: Any) -> float:
     """Mean squared distance of the points of one trajectory to the nearest points of another.
 
@@ -319,7 +332,7 @@ def trajectory_distance(a: Any, b: Any) -> float:
     """
     first, second = _points("a", a), _points("b", b)
     if first.shape[1] != second.shape[1]:
-        raise ShapeError(f"a has {first.shape[1]} parameters and b has {second.shape[1]}; they must agree.")
+        raise ShapeError(f"a has {counted(first.shape[1], 'parameter')} and b has {second.shape[1]}; they must agree.")
     # differences, not |x|^2 - 2 x.y + |y|^2, which loses small distances to rounding
     return float(np.mean([((second - point) ** 2).sum(axis=1).min() for point in first]))
 
@@ -328,7 +341,7 @@ def _points(name: str, value: Any) -> Array:
     if isinstance(value, Result):
         value = value.trajectory
     if isinstance(value, Trajectory):
-        value = value.theta
+        value = value.reached().theta
     array = as_real_array(name, value, ndim=2)
     if not array.size:
         raise InvalidTypeError(f"{name} has no points; a trajectory with at least one is needed.")

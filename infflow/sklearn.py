@@ -6,18 +6,26 @@ cross-entropy; both follow the flow with a stiff solver and, if asked, Newton's 
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, check_random_state, validate_data
 
-from ._validation import as_integer, as_number
-from .errors import InvalidTypeError, InvalidValueError
+from ._validation import as_flag, as_integer, as_items, as_number, counted
+from .errors import InfflowError, InvalidTypeError, InvalidValueError
 from .networks.net import Net
 from .networks.parameters import random_params
+from .stopping import StopReason
 from .training import train
+
+#: The flow has come as far as was asked for; handed over and skipped are stages without an end of their own.
+_DONE = (StopReason.T_END, StopReason.HANDOVER, StopReason.SKIPPED)
 
 _PARAMETERS = """    Parameters
     ----------
@@ -38,7 +46,7 @@ _PARAMETERS = """    Parameters
     newton : bool
         Whether Newton's method goes on from where the flow ended, to the fixed point. ``t_end`` should then be infinite.
     max_steps : int
-        Steps of the flow, and of Newton's method, at most.
+        Steps of the flow, and of Newton's method, at most. A fit that they end raises scikit-learn's ``ConvergenceWarning``.
     n_starts : int
         Number of random initial parameters (Glorot, normal); the one with the lowest loss in the end is kept.
     random_state : int, RandomState or None
@@ -68,6 +76,22 @@ def _documented(cls: _Class) -> _Class:
     """Put the parameters and attributes that both estimators share into the docstring."""
     cls.__doc__ = (cls.__doc__ or "").replace("    [parameters]\n", _PARAMETERS)
     return cls
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    """What scikit-learn's checks find, in its words, as errors of infflow; they are ValueError and TypeError as well."""
+    try:
+        with np.errstate(over="ignore"):  # numbers of a longer type become infinite, which is refused
+            yield
+    except np.exceptions.ComplexWarning as error:
+        raise InvalidTypeError("Complex data not supported") from error
+    except (InfflowError, Warning):
+        raise
+    except (ValueError, OverflowError, MemoryError) as error:
+        raise InvalidValueError(str(error) or type(error).__name__) from error
+    except Exception as error:  # of the object that is converted
+        raise InvalidTypeError(str(error) or type(error).__name__) from error
 
 
 class _GradientFlowEstimator(BaseEstimator):
@@ -106,25 +130,26 @@ class _GradientFlowEstimator(BaseEstimator):
         sizes = self.hidden_layer_sizes
         if isinstance(sizes, (int, np.integer)):
             sizes = [sizes]
-        if not isinstance(sizes, (list, tuple, np.ndarray)):
-            raise InvalidTypeError(f"hidden_layer_sizes is {sizes!r}; a tuple of integers is needed, e.g. (10, 5).")
+        sizes = as_items("hidden_layer_sizes", sizes, "a tuple of integers, e.g. (10, 5),")
         given = self.activation
         activations = list(given) if isinstance(given, (list, tuple)) else [given] * len(sizes)
         if len(activations) != len(sizes):
-            raise InvalidValueError(f"activation lists {len(activations)} activations for {len(sizes)} hidden layers.")
+            raise InvalidValueError(
+                f"activation lists {counted(len(activations), 'activation')} for {counted(len(sizes), 'hidden layer')}."
+            )
         hidden = [(width, activation, True) for width, activation in zip(sizes, activations, strict=True)]
         return [*hidden, (outputs, "identity", True)]
 
     def _train(self, X: Any, target: Any, weights: Any, outputs: int) -> None:
         """Set ``net_``, ``theta_``, ``loss_`` and ``result_``."""
-        if not isinstance(self.newton, (bool, np.bool_)):
-            raise InvalidTypeError(f"newton is {self.newton!r}; True or False is needed.")
+        as_flag("newton", self.newton)
         starts = as_integer("n_starts", self.n_starts, minimum=1)
         steps = as_integer("max_steps", self.max_steps, minimum=1)
         tol = as_number("tol", self.tol, minimum=0.0)
         layers = self._layers(outputs)
         net = Net(layers, input=X, target=target, weights=weights, loss=self._loss, ridge=self.ridge)
-        random = check_random_state(self.random_state)
+        with _own_errors():
+            random = check_random_state(self.random_state)
         best = None
         for _ in range(starts):
             found = train(
@@ -147,16 +172,28 @@ class _GradientFlowEstimator(BaseEstimator):
         # the architecture only: estimators are stored and sent around without the data
         self.net_ = Net(layers, input_dim=X.shape[1], loss=self._loss, ridge=self.ridge)
         self.result_, self.theta_, self.loss_ = best, best.theta, best.loss
+        if best.status not in _DONE and not best.converged:
+            used_up = f"all {steps} steps (max_steps) are used up."
+            reason = used_up if best.status is StopReason.MAX_STEPS else best.status.message
+            warnings.warn(
+                f"The fit has not converged: {reason} The gradient norm is {best.gradient_norm:.2g} (tol={tol:g}). "
+                "Scale inputs and targets, raise max_steps, or end the flow earlier with t_end.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
 
     def _outputs(self, X: Any) -> Any:
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
+        with _own_errors():
+            X = validate_data(self, X, dtype=np.float64, reset=False)
         return self.net_.predict(self.theta_, X)
 
     def _check_weights(self, sample_weight: Any, X: Any) -> Any:
         if sample_weight is None:
             return None
-        return _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        with _own_errors(), warnings.catch_warnings():
+            warnings.simplefilter("error", np.exceptions.ComplexWarning)
+            return _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
 
 
 @_documented
@@ -177,9 +214,10 @@ class GradientFlowRegressor(MultiOutputMixin, RegressorMixin, _GradientFlowEstim
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> GradientFlowRegressor:
         """Fit to ``X`` (N, D) and ``y`` (N,) or (N, O), with weights (N,) of the samples."""
-        X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
+        with _own_errors():
+            X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
+            y = np.asarray(y, dtype=np.float64)
         weights = self._check_weights(sample_weight, X)
-        y = np.asarray(y, dtype=np.float64)
         self._vector = y.ndim == 1
         self._train(X, y, weights, 1 if self._vector else y.shape[1])
         return self
@@ -212,8 +250,9 @@ class GradientFlowClassifier(ClassifierMixin, _GradientFlowEstimator):
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> GradientFlowClassifier:
         """Fit to ``X`` (N, D) and labels ``y`` (N,), with weights (N,) of the samples."""
-        X, y = validate_data(self, X, y, dtype=np.float64)
-        check_classification_targets(y)
+        with _own_errors():
+            X, y = validate_data(self, X, y, dtype=np.float64)
+            check_classification_targets(y)
         weights = self._check_weights(sample_weight, X)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._validation import Array, as_integer, as_number, as_real_array, as_rng
+from ._validation import Array, as_integer, as_number, as_real_array, as_rng, public
 from .errors import DivergedError, InvalidTypeError, InvalidValueError, SolverFailedError
 from .networks.functions import hessian, hvp
-from .objective import Objective
+from .objective import Objective, as_objective
 from .threads import limit_for
 
 #: up to this many parameters the dense Hessian and all its eigenvalues cost less than Lanczos
@@ -42,6 +42,7 @@ class SpectralDensity(NamedTuple):
     weights: Array  #: (probes, steps) their weights; each row sums to 1
 
 
+@public
 def hessian_operator(net: Objective, theta: Any) -> Any:
     """The Hessian at ``theta`` as a SciPy operator that multiplies without being formed.
 
@@ -74,8 +75,8 @@ def hessian_operator(net: Objective, theta: Any) -> Any:
     """
     from scipy.sparse.linalg import LinearOperator
 
-    if not (hasattr(net, "hvp") and hasattr(net, "num_params")):
-        raise InvalidTypeError(f"net is a {type(net).__name__}; a Net with data or a NetI is needed.")
+    if not hasattr(as_objective(net), "hvp"):
+        raise InvalidTypeError(f"net is a {type(net).__name__}, which has no hvp; a Net with data or a NetI is needed.")
     point = np.array(as_real_array("theta", theta))
     P = int(net.num_params)
     hvp(net, point, np.zeros(P))
@@ -99,6 +100,7 @@ def hessian_operator(net: Objective, theta: Any) -> Any:
     )
 
 
+@public
 def extreme_eigenpairs(
     net: Objective, theta: Any, k: int = 1, *, rtol: float = 1e-10, max_iterations: int | None = None, rng: Any = 0
 ) -> ExtremeEigenpairs:
@@ -185,6 +187,56 @@ def _shifted(operator: Any, shift: float) -> Any:
     return LinearOperator(operator.shape, matvec=vector_product, rmatvec=vector_product, dtype=np.float64)
 
 
+def largest_magnitude(product: Any, n: int, rtol: float = 1e-2, floor: float = 0.0, steps: int = 100) -> float:
+    """Largest eigenvalue in absolute value of a symmetric matrix that is only multiplied with, by Lanczos.
+
+    Parameters
+    ----------
+    product : callable
+        ``(n,)`` to ``(n,)``.
+    n : int
+    rtol : float
+        It ends when an eigenvalue is known to lie within ``rtol`` times itself of what is returned.
+    floor : float
+        It also ends when what is returned is that far below ``floor`` that nobody asks for more.
+    steps : int
+        At most so many products.
+
+    Returns
+    -------
+    float
+        The largest Ritz value, which is never above; the vectors are not kept orthogonal, which extreme values do not need.
+    """
+    rng = np.random.default_rng(0)
+    v = rng.standard_normal(n)
+    v /= np.linalg.norm(v)
+    before, beta = np.zeros(n), 0.0
+    alphas: list[float] = []
+    betas: list[float] = []
+    value = 0.0
+    for step in range(1, min(n, steps) + 1):
+        w = product(v) - beta * before
+        alphas.append(float(v @ w))
+        w -= alphas[-1] * v
+        beta = float(np.linalg.norm(w))
+        if step % 3 == 0 or step == min(n, steps) or beta <= 1e-14 * abs(alphas[-1]):
+            values, vectors = _tridiagonal(alphas, betas)
+            best = int(np.abs(values).argmax())
+            value = float(abs(values[best]))
+            error = beta * abs(vectors[-1, best])
+            if error <= rtol * value or value + 10.0 * error < floor or beta <= 1e-14 * value:
+                break
+        betas.append(beta)
+        before, v = v, w / beta
+    return value
+
+
+def _tridiagonal(diagonal: list[float], beside: list[float]) -> tuple[Array, Array]:
+    values, vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1))
+    return values, vectors
+
+
+@public
 def spectral_density(
     net: Objective,
     theta: Any,
@@ -250,6 +302,10 @@ def spectral_density(
         sigma = (high - low) / steps
     if points is None:
         points = np.linspace(low - 4.0 * sigma, high + 4.0 * sigma, 400)
+    with np.errstate(over="ignore"):
+        peak = 1.0 / float(sigma)
+    if not np.isfinite(peak):
+        raise InvalidValueError(f"width is {sigma:g}, so that densities overflow; take a larger one.")
     each = np.array([_smoothed(points, nodes[i], weights[i], sigma) for i in range(probes)])
     error = each.std(axis=0, ddof=1) / np.sqrt(probes)
     return SpectralDensity(points, each.mean(axis=0), error, float(sigma), nodes, weights)

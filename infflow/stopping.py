@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
 
-from ._validation import Array
+from ._validation import Array, counted
+from .compile_time import running_time
 from .errors import InvalidTypeError
 
 #: A bound on the gradient norm below this asks for all that double precision gives, see :meth:`StopRules.check`.
@@ -26,6 +26,7 @@ class StopReason(Enum):
         "No step changes loss or gradient beyond rounding: the fixed point is as accurate as double precision allows."
     )
     HANDOVER = "The rest of the path is shorter than the tolerances, or hidden by rounding errors; Newton takes over."
+    AT_REST = "The loss is at rest to rounding, and the rest of the path is shorter than the tolerances; allow a search (max_steps_newton) to find the fixed point itself."
     PATIENCE = "No new lowest loss within the last `patience` steps; raise patience if the descent is only slow."
     MAX_TIME = "The allowed wall time is used up; raise max_time_flow or max_time_newton to go on from here."
     MAX_STEPS = "The allowed number of steps is used up; raise max_steps_flow or max_steps_newton to go on from here."
@@ -37,6 +38,7 @@ class StopReason(Enum):
     LINE_SEARCH = (
         "The line search found no lower loss although the gradient is not small; take optimizer='newton' from here."
     )
+    FROZEN = "All parameters are frozen (eta is 0 everywhere): nothing moves, and the run ends where it began."
     SKIPPED = "Skipped: zero steps were allowed."
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -50,7 +52,12 @@ class StopReason(Enum):
     @property
     def converged(self) -> bool:
         """Whether the run ended at a point that is as good as was asked for, or as rounding allows."""
-        return self in (StopReason.MIN_LOSS, StopReason.MIN_GRADIENT_NORM, StopReason.ROUNDING_FLOOR)
+        reached = (StopReason.MIN_LOSS, StopReason.MIN_GRADIENT_NORM, StopReason.ROUNDING_FLOOR)
+        return self in reached or self is StopReason.FROZEN
+
+
+class TimeIsUp(Exception):
+    """Raised where an evaluation would begin after the time that a stage is allowed; the stage ends with ``MAX_TIME``."""
 
 
 class Progress(NamedTuple):
@@ -79,9 +86,10 @@ class Statistics:
     hessians: int = 0
     hvps: int = 0  #: Hessian-vector products
     factorizations: int | None = 0
-    wall_time: float = 0.0  #: seconds
+    wall_time: float = 0.0  #: seconds, without those that numba compiled
     stop_reason: StopReason = StopReason.SKIPPED
     note: str = ""  #: details: where values became infinite, which method was replaced, a library's message
+    t: float = 0.0  #: time that a flow reached
 
     def to_dict(self) -> dict[str, Any]:
         """A plain dictionary; the stop reason by its name."""
@@ -93,7 +101,7 @@ class Statistics:
         return cls(**{**values, "stop_reason": StopReason[values["stop_reason"]]})
 
     def __str__(self) -> str:
-        known = [f"{self.steps} steps"]
+        known = [f"{counted(self.steps, 'step')}"]
         for name in ("rejected", "gradients", "hessians", "hvps", "factorizations"):
             if getattr(self, name):
                 known.append(f"{getattr(self, name)} {name}")
@@ -103,7 +111,11 @@ class Statistics:
 
 @dataclass
 class StopRules:
-    """The rules that both stages share, checked after every accepted step."""
+    """The rules that both stages share, checked after every accepted step.
+
+    Time runs from when the rules are made, and does not count what numba compiles. Within a step every evaluation
+    calls :meth:`require_time` first, so that a limit is exceeded by one evaluation at most.
+    """
 
     max_time: float
     max_steps: int
@@ -117,7 +129,7 @@ class StopRules:
     exact: bool = (
         False  #: whether every loss has to belong to its very point (a callback looks at it, patience counts it)
     )
-    started: float = field(default_factory=time.perf_counter)
+    started: float = field(default_factory=lambda: running_time())
 
     def check(self, progress: Progress) -> StopReason | None:
         """The reason to stop after this step, or None. Remembers the lowest loss for ``patience``.
@@ -166,5 +178,10 @@ class StopRules:
         )
 
     def elapsed(self) -> float:
-        """Seconds since the stage began."""
-        return time.perf_counter() - self.started
+        """Seconds since the stage began, without those that numba compiled."""
+        return running_time() - self.started
+
+    def require_time(self) -> None:
+        """Raise :class:`TimeIsUp` where the allowed time is used up."""
+        if self.elapsed() >= self.max_time:
+            raise TimeIsUp

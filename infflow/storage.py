@@ -7,35 +7,47 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import tempfile
+import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._validation import Array
-from .errors import InvalidTypeError, InvalidValueError, StorageError
+from ._validation import Array, shown
+from .errors import InfflowError, InvalidTypeError, InvalidValueError, StorageError
 from .interrupts import plain_interrupts
 
 _METADATA, _NAMES = "metadata", "arrays"
+Shapes = dict[str, tuple[int, ...]]
 
 
 def as_path(name: str, path: Any, suffix: str = "") -> Path:
     """A path from a string or path-like object, with ``suffix`` where it has none."""
     text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
     if not text or not isinstance(text, str):
-        raise InvalidTypeError(f"{name} is {path!r}; a file name is needed.")
+        raise InvalidTypeError(f"{name} is {shown(path)}; a file name is needed.")
     try:
         found = Path(text).expanduser()
     except RuntimeError as error:
-        raise InvalidValueError(f"{name} is {path!r}: there is no such user. Give the folder itself.") from error
+        raise InvalidValueError(f"{name} is {shown(path)}: there is no such user. Give the folder itself.") from error
     if "\0" in text or (suffix and not found.name):
-        raise InvalidValueError(f"{name} is {path!r}; a file name, without null characters, is needed.")
-    if suffix and found.is_dir():
-        raise InvalidValueError(f"{name} is {path!r}, a folder; the name of a file is needed.")
+        raise InvalidValueError(f"{name} is {shown(path)}; a file name, without null characters, is needed.")
+    try:
+        os.fsencode(text)
+        folder = found.is_dir()
+    except (OSError, UnicodeError) as error:  # too long, or not in the encoding of the file system
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InvalidValueError(
+            f"{name} is {shown(path)}, which cannot be the name of a file: {reason}. Choose another one."
+        ) from error
+    if suffix and folder:
+        raise InvalidValueError(f"{name} is {shown(path)}, a folder; the name of a file is needed.")
     return found if found.suffix or not suffix else found.with_suffix(suffix)
 
 
@@ -118,8 +130,19 @@ def save_archive(path: Path, kind: str, arrays: Mapping[str, Array], metadata: M
     write_atomically(path, buffer.getvalue())
 
 
-def load_archive(path: Path, kind: str) -> tuple[dict[str, Array], dict[str, Any]]:
+def load_archive(
+    path: Path, kind: str, check: Callable[[Shapes, dict[str, Any]], None] | None = None
+) -> tuple[dict[str, Array], dict[str, Any]]:
     """Read arrays and metadata; the checksums of all members are verified.
+
+    Parameters
+    ----------
+    path : Path
+    kind : str
+        What :func:`save_archive` was given.
+    check : callable, optional
+        Called with the shapes of the arrays and the metadata before any array is unpacked; raises an InfflowError where
+        they do not fit together.
 
     Raises
     ------
@@ -127,27 +150,42 @@ def load_archive(path: Path, kind: str) -> tuple[dict[str, Array], dict[str, Any
         If the file is missing, damaged, or of another kind; the message names the file.
     """
     try:
-        members = read_arrays(path)
+        with _Archive(path) as archive:
+            if _METADATA not in archive.headers:
+                raise StorageError(f"{path} was not written by infflow: it has no metadata. Another file is needed.")
+            metadata = _parse(path, archive.read(_METADATA))
+            _check_names(path, kind, metadata, archive.headers)
+            if check is not None:
+                check({name: header.shape for name, header in archive.headers.items()}, metadata)
+            return {name: archive.read(name) for name in archive.headers if name != _METADATA}, metadata
     except FileNotFoundError:
         raise StorageError(f"{path} does not exist. Check the name.") from None
+    except InfflowError:
+        raise
     except (OSError, ValueError) as error:
         raise StorageError(f"{path} is damaged or not an .npz archive: {error}. Restore or recompute it.") from error
-    if _METADATA not in members:
-        raise StorageError(f"{path} was not written by infflow: it has no metadata. Another file is needed.")
-    metadata = _parse(path, members.pop(_METADATA))
+
+
+def _check_names(path: Path, kind: str, metadata: dict[str, Any], headers: dict[str, _Header]) -> None:
+    """Kind, names and types of the arrays of an archive."""
     if metadata.get("kind") != kind:
         raise StorageError(f"{path} holds {metadata.get('kind')!r}; a file of kind {kind!r} is needed.")
-    missing = set(metadata.pop(_NAMES, ())) - members.keys()
+    missing = set(metadata.pop(_NAMES, ())) - headers.keys()
     if missing:
         raise StorageError(f"{path} is damaged: its array {min(missing)!r} is missing. Restore or recompute it.")
-    for name, array in members.items():
-        if array.dtype != np.float64:
-            raise StorageError(f"{path} is damaged: its array {name!r} has dtype {array.dtype}, not float64.")
-    return members, metadata
+    for name, header in headers.items():
+        if name != _METADATA and header.dtype != np.float64:
+            raise StorageError(f"{path} is damaged: its array {name!r} has dtype {header.dtype}, not float64.")
 
 
-def read_arrays(file: Path | io.BytesIO) -> dict[str, Array]:
+def read_arrays(file: Path | io.BytesIO, check: Callable[[Shapes], None] | None = None) -> dict[str, Array]:
     """The arrays of an ``.npz`` file, by name; nothing is unpickled.
+
+    Parameters
+    ----------
+    file : Path or BytesIO
+    check : callable, optional
+        Called with the shapes of the arrays before any is unpacked; raises an InfflowError where they are not as needed.
 
     Raises
     ------
@@ -156,18 +194,107 @@ def read_arrays(file: Path | io.BytesIO) -> dict[str, Array]:
     ValueError
         If it is anything else, or an array does not have its checksum.
     """
+    with _Archive(file) as archive:
+        if check is not None:
+            check({name: header.shape for name, header in archive.headers.items()})
+        return {name: archive.read(name) for name in archive.headers}
+
+
+class _Header(NamedTuple):
+    """What the header of a member says, and its name in the archive."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    member: str
+
+
+class _Archive:
+    """An ``.npz`` file whose headers agree with its directory, which is found out before anything is unpacked.
+
+    A context; errors of zipfile, zlib and NumPy leave it as ValueError.
+    """
+
+    def __init__(self, file: Path | io.BytesIO) -> None:
+        self._file = file
+        self.headers: dict[str, _Header] = {}
+
+    def __enter__(self) -> _Archive:
+        with _plain_errors():
+            self._zip = zipfile.ZipFile(self._file)
+        try:
+            with _plain_errors():
+                self._read_headers()
+        except BaseException:
+            self._zip.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._zip.close()
+
+    def _read_headers(self) -> None:
+        total = 0
+        for info in self._zip.infolist():
+            name = info.filename.removesuffix(".npy")
+            if name in self.headers:
+                raise ValueError(f"two of its arrays are called {name!r}")
+            self.headers[name] = _read_header(self._zip, info)
+            total += info.file_size
+        memory = _physical_memory()
+        if memory is not None and total > memory:
+            raise ValueError(
+                f"its arrays take {total / 2**30:.3g} GiB, and this machine has a memory of {memory / 2**30:.3g} GiB"
+            )
+
+    def read(self, name: str) -> Array:
+        """One array, after a look at its checksum."""
+        with _plain_errors():
+            # the whole member first: its checksum is verified at its end, which must come before NumPy evaluates a header
+            content = self._zip.read(self.headers[name].member)
+            return np.lib.format.read_array(io.BytesIO(content))
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """What damaged bytes raise, a dozen kinds of errors, as ValueError."""
     try:
-        with zipfile.ZipFile(file) as archive:
-            return {name.removesuffix(".npy"): _read_array(archive, name) for name in archive.namelist()}
+        yield
     except OSError:
         raise
-    except Exception as error:  # zipfile, zlib and NumPy raise a dozen kinds of errors for damaged bytes
+    except Exception as error:
         raise ValueError(str(error) or type(error).__name__) from error
 
 
-def _read_array(archive: zipfile.ZipFile, name: str) -> Array:
-    # the whole member first: its checksum is verified at its end, which must come before NumPy evaluates a header
-    return np.lib.format.read_array(io.BytesIO(archive.read(name)))
+def _read_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Header:
+    """Shape and type of a member, without its data: the first bytes are unpacked.
+
+    Raises
+    ------
+    ValueError
+        If the size in the directory is not that of such an array.
+    """
+    with archive.open(info) as member, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the compiler, about a header that is no dictionary
+        version = np.lib.format.read_magic(member)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(member)
+        start = member.tell()
+    if dtype.hasobject:
+        raise ValueError("Object arrays cannot be loaded when allow_pickle=False")
+    if start + math.prod(shape) * dtype.itemsize != info.file_size or min(shape, default=0) < 0:
+        raise ValueError(
+            f"its array {info.filename!r} has the shape {shape} and dtype {dtype} by its header, "
+            f"but {info.file_size} bytes by the directory"
+        )
+    return _Header(shape, dtype, info.filename)
+
+
+def _physical_memory() -> int | None:
+    """Bytes, or None where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 def _parse(path: Path, text: Any) -> dict[str, Any]:

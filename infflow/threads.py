@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
-from ._validation import as_integer
+from ._validation import as_integer, public
 
 SMALL = 2500
 MOST_THREADS = 4096  # libraries take a C int, and reduce what they cannot give
@@ -32,6 +32,7 @@ def _controller(with_sundials: bool) -> Any:
     return ThreadpoolController().select(user_api="blas")
 
 
+@public
 def set_num_threads(n: int | None) -> None:
     """Use ``n`` threads in BLAS for all problems; ``None`` restores the default.
 

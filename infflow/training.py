@@ -3,30 +3,47 @@
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._validation import Array, as_choice, as_integer, as_number, as_real_array
+from ._validation import (
+    Array,
+    as_choice,
+    as_flag,
+    as_function,
+    as_integer,
+    as_items,
+    as_number,
+    as_real_array,
+    counted,
+    public,
+    shown,
+)
 from .errors import InvalidTypeError, InvalidValueError, OutsideDomainError, ShapeError
 from .fixedpoints import OPTIMIZERS, FixedPointProblem, Optimizer, SearchOutcome, choose_optimizer
 from .flow import SOLVERS, FlowOutcome, FlowSettings, SearchFile, automatic_solver, integrate, resolve_observable
-from .objective import Objective
+from .interrupts import saving_before_termination
+from .objective import Objective, as_objective
 from .result import Result, plain
 from .stopping import Progress, Statistics, StopReason, StopRules
 from .storage import as_path
+from .terminal import on_terminal
 from .threads import limit_for
 
 #: shortest flow (shorter times have no relative precision), and most points of a trajectory
 _SHORTEST, _MOST_POINTS = 1e-300, 10**6
+#: smallest tolerances, whose inverse squares do not overflow
+_SMALLEST = 1e-100
 #: after these the second stage does not begin
-_FINAL = (StopReason.INTERRUPTED, StopReason.CALLBACK, StopReason.NON_FINITE)
+_FINAL = (StopReason.INTERRUPTED, StopReason.CALLBACK, StopReason.NON_FINITE, StopReason.FROZEN)
 
 
+@public
 def train(
     net: Objective,
     theta0: Any,
@@ -75,11 +92,13 @@ def train(
         Time at which the flow ends. With infinity, and an optimizer to follow, the flow also ends when its last step
         and the rest of its path (the Newton step of the quadratic model, if that has no negative
         curvature) are shorter than the tolerances: root mean square of displacement_i/(atol + rtol |theta_i|) at most 1;
-        and, with or without optimizer, when the gradient is below its own rounding error.
+        and, with or without optimizer, when the gradient is below its own rounding error. Above 2,000 parameters a flow without
+        an optimizer also ends when its loss is at rest to rounding and the rest of its path is that short.
     rtol, atol : float
         Tolerances of the adaptive solvers: errors count in units of atol + rtol |theta_i|, root mean square.
     eta : float or (P,) array
-        Time scale, or time scales >= 0 of each parameter. Entries 0 freeze a parameter in flow and search.
+        Time scale, or time scales >= 0 of each parameter. Entries 0 freeze a parameter in flow and search;
+        with zeros only nothing moves, and the status is ``FROZEN``.
     step_size : float, optional
         For ``gd`` and ``adam``, where time is t = k step_size.
     solver_options : dict, optional
@@ -91,12 +110,15 @@ def train(
         twice as many are in memory; where they take more than 32 MiB (8 num_trajectory P bytes), not more than these, and a flow
         that ends before ``t_end``, or has none, leaves between half and all of them.
     t_eval : increasing array of times >= 0, optional
-        Keep exactly these points instead.
+        Keep exactly these points instead, whenever the flow ends, so that runs can be stacked. Behind its end theta stays where the
+        flow ended, if it met ``min_loss`` or ``min_gradient_norm`` or came to rest (``t_end`` infinite); where it was cut off by
+        another limit, failed or was left for a search on a path that goes on, these points are not known, and are NaN.
     observables : dict or list, optional
         ``{"name": function of theta}``, or names (``"lambda_min"``; further ones where ``net`` knows them), evaluated
-        along the trajectory.
+        along the trajectory. Where one raises an error it is NaN, with one :class:`~infflow.errors.IncompleteWarning` per run; only
+        a function that is wrong already at ``theta0`` (no numbers, a name that does not exist) raises, before the flow.
     max_time_flow, max_time_newton : float
-        Seconds for each stage.
+        Seconds for each stage, kept to within one evaluation or factorisation. What numba compiles does not count.
     max_steps_flow, max_steps_newton : int
         Accepted steps for each stage; 0 skips it.
     optimizer : str
@@ -164,11 +186,11 @@ def train(
         "min_gradient_norm": as_number("min_gradient_norm", min_gradient_norm, minimum=0.0),
         "patience": as_integer("patience", patience, minimum=1),
     }
-    if callback is not None and not callable(callback):
-        raise InvalidTypeError(f"callback is {callback!r}; a function of one argument (Progress) is needed.")
+    if callback is not None:
+        as_function("callback", callback, "a function of one argument (Progress)")
     if job.flow.method.family == "CVODE":
         import sksundae.cvode  # noqa: F401  brings a BLAS of its own, which the limit on threads must see
-    watch = _Watch(bool(progress), callback)
+    watch = _Watch(as_flag("progress", progress), callback)
 
     def rules(stage: str) -> StopRules:
         max_time, max_steps = stages[stage]
@@ -178,7 +200,8 @@ def train(
             limits = common | {"min_loss": -math.inf}  # a surrogate's loss may be negative
         return StopRules(max_time, max_steps, callback=watch.callback(), exact=exact, **limits)  # type: ignore[arg-type]
 
-    with limit_for(len(job.theta0)), watch:
+    saving = nullcontext() if job.flow.checkpoint is None else saving_before_termination()
+    with saving, limit_for(len(job.theta0)), watch:
         flow = _run_flow(job, rules("flow"), stages["flow"][1] == 0, stages["newton"][1] > 0)
         search = _run_search(job, flow, rules("newton"), stages["newton"][1] == 0)
     return _make_result(job, flow, search, {"net": repr(net), **plain(settings)})
@@ -205,7 +228,8 @@ def _check_arguments(net: Objective, theta0: Any, given: dict[str, Any], observa
     start = check_theta(net, theta0)
     eta = _check_eta(given["eta"], len(start))
     free = np.broadcast_to(np.asarray(eta) > 0, start.shape)
-    t_end = as_number("t_end", given["t_end"], minimum=_SHORTEST, infinite=True)
+    t_end = as_number("t_end", given["t_end"], minimum=0.0, strict=True, infinite=True)
+    as_number("t_end", t_end, minimum=_SHORTEST, infinite=True)
     name = given["solver"]
     defaults: dict[str, Any] = {}
     if _is_auto(name):
@@ -215,12 +239,14 @@ def _check_arguments(net: Objective, theta0: Any, given: dict[str, Any], observa
     options |= _check_step_size(method.name, method.discrete, given["step_size"])
     options |= _check_batch_size(net, method.name, method.discrete, given["batch_size"])
     optimizer, search_options = _check_optimizer(net, given["optimizer"], given["optimizer_options"])
+    if optimizer is not None:
+        optimizer.check_size(int(free.sum()), search_options)
     flow = FlowSettings(
         method=method,
         options=options,
         t_end=t_end,
-        rtol=as_number("rtol", given["rtol"], minimum=0.0, strict=True),
-        atol=as_number("atol", given["atol"], minimum=0.0, strict=True),
+        rtol=_positive("rtol", given["rtol"], _SMALLEST),
+        atol=_positive("atol", given["atol"], _SMALLEST),
         eta=eta,
         num_trajectory=as_integer("num_trajectory", given["num_trajectory"], minimum=2, maximum=_MOST_POINTS),
         t_eval=_check_t_eval(given["t_eval"], t_end),
@@ -228,6 +254,11 @@ def _check_arguments(net: Objective, theta0: Any, given: dict[str, Any], observa
         checkpoint=None if given["checkpoint"] is None else as_path("checkpoint", given["checkpoint"], ".npz"),
     )
     return _Job(net, start, free, flow, optimizer, search_options)
+
+
+def _positive(name: str, value: Any, smallest: float) -> float:
+    """A positive number that is not so small that its inverse, or the square of that, overflows."""
+    return as_number(name, as_number(name, value, minimum=0.0, strict=True), minimum=smallest)
 
 
 def _is_auto(name: Any) -> bool:
@@ -239,7 +270,7 @@ def _check_optimizer(net: Objective, name: Any, options: Any) -> tuple[Optimizer
     """The method for fixed points, None for "auto", and its checked options."""
     if _is_auto(name):
         if options is not None and (not isinstance(options, Mapping) or options):
-            raise InvalidValueError(f"optimizer_options is {options!r}; name the optimizer that they are for.")
+            raise InvalidValueError(f"optimizer_options is {shown(options)}; name the optimizer that they are for.")
         return None, {}
     optimizer = OPTIMIZERS[as_choice("optimizer", name, ["auto", *OPTIMIZERS])]
     optimizer.check_objective(net)
@@ -265,14 +296,15 @@ def _check_polish(net: Any, polish: Any, max_steps_newton: Any) -> Objective | N
 
 def check_theta(net: Any, theta: Any) -> Array:
     """A finite parameter vector of the right length, by ``net.check`` where there is one."""
-    if not hasattr(net, "evaluate") or not hasattr(net, "num_params"):
+    as_objective(net)
+    if isinstance(theta, (list, tuple)) and any(isinstance(each, (list, tuple, np.ndarray)) for each in theta):
         raise InvalidTypeError(
-            f"net is {net!r}; a Net with data, a NetI, or an object with num_params and evaluate(theta, order) is needed."
+            f"theta0 is a list of {counted(len(theta), 'vector')}; train takes one start. inf.train_many(net, thetas) takes many."
         )
     check = getattr(net, "check", None)
     if check is not None:
         return np.array(check(theta))
-    found = as_real_array("theta0", theta)
+    found = as_real_array("theta0", theta, advice="It is the start, a vector (P,): inf.random_params(net) draws one.")
     if found.shape != (net.num_params,):
         raise ShapeError(f"theta0 has shape {found.shape}; ({net.num_params},) is needed.")
     return np.array(found)
@@ -282,8 +314,10 @@ def _check_eta(eta: Any, num_params: int) -> float | Array:
     found = as_real_array("eta", eta)
     if found.shape not in ((), (num_params,)):
         raise ShapeError(f"eta has shape {found.shape}; a number or an array of shape ({num_params},) is needed.")
-    if (found < 0).any() or not (found > 0).any():
-        raise InvalidValueError("eta must not be negative, and at least one entry must be positive.")
+    if (found < 0).any():
+        raise InvalidValueError(
+            f"eta must not be negative; its smallest entry is {found.min():g}. 0 freezes a parameter."
+        )
     return float(found) if found.ndim == 0 else found
 
 
@@ -295,7 +329,7 @@ def _check_step_size(name: str, discrete: bool, step_size: Any) -> dict[str, flo
         raise InvalidValueError(f"step_size is for gd and adam; solver {name!r} chooses its steps itself.{hint}")
     if step_size is None:
         raise InvalidValueError(f"solver {name!r} needs a step_size, e.g. step_size=0.01.")
-    return {"step_size": as_number("step_size", step_size, minimum=0.0, strict=True)}
+    return {"step_size": _positive("step_size", step_size, _SHORTEST)}
 
 
 def _check_batch_size(net: Any, name: str, discrete: bool, batch_size: Any) -> dict[str, int]:
@@ -334,13 +368,15 @@ def _check_observables(net: Any, observables: Any) -> dict[str, Any]:
     if isinstance(observables, Mapping):
         for name, function in observables.items():
             if not isinstance(name, str) or not callable(function):
-                raise InvalidTypeError(f"observables[{name!r}] is {function!r}; a function of theta is needed.")
+                raise InvalidTypeError(
+                    f"observables[{shown(name)}] is {shown(function)}; a function of theta is needed."
+                )
         return dict(observables)
-    if not isinstance(observables, Iterable):
-        raise InvalidTypeError(
-            f"observables is {observables!r}; a dictionary {{name: function}} or a list of names is needed."
-        )
-    return {str(name): resolve_observable(net, str(name)) for name in observables}
+    names = as_items("observables", observables, "a dictionary {name: function} or a list of names")
+    for name in names:
+        if not isinstance(name, str):
+            raise InvalidTypeError(f"observables contains {shown(name)}; names are needed.")
+    return {name: resolve_observable(net, name) for name in names}
 
 
 def _run_flow(job: _Job, rules: StopRules, skip: bool, optimizer_follows: bool) -> FlowOutcome:
@@ -435,7 +471,7 @@ def _polished(job: _Job, search: SearchOutcome | None, theta: Array) -> tuple[tu
         best = (search.theta, search.loss, search.gradient_norm)
     else:
         found = job.polished.evaluate(theta, 1)
-        best = (theta, found.value, float(np.abs(found.gradient[job.free]).max()))  # type: ignore[index]
+        best = (theta, found.value, float(np.abs(found.gradient[job.free]).max(initial=0.0)))  # type: ignore[index]
     try:
         return best, float(job.objective.evaluate(best[0], 0).value)
     except OutsideDomainError:
@@ -448,7 +484,7 @@ class _Watch:
     def __init__(self, wanted: bool, callback: Callable[[Progress], Any] | None) -> None:
         self._user = callback
         self._bar: Any = None
-        self._wanted = wanted and sys.stderr is not None and sys.stderr.isatty()
+        self._wanted = wanted and on_terminal()
 
     def __enter__(self) -> _Watch:
         if self._wanted:

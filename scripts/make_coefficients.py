@@ -78,6 +78,18 @@ def mills_ratio(t: Any) -> Any:
     return (a + 5) * tail
 
 
+def ramp_ratio(t: Any) -> Any:
+    """(a + 5) (phi(a)/(1 - Phi(a)) - a) at a = 5 (1 + t)/(1 - t)."""
+    a = 5 * (1 + t) / (1 - t)
+    if a < 60:
+        tail = mp.erfc(a / mp.sqrt(2)) / 2
+        return (a + 5) * (mp.npdf(a) / tail - a)
+    fraction = mp.mpf(0)  # Laplace's continued fraction 1/(a + 2/(a + 3/(a + ...)))
+    for k in range(60, 1, -1):
+        fraction = k / (a + fraction)
+    return (a + 5) / (a + fraction)
+
+
 def coefficients() -> dict[str, list[float]]:
     """All sets, constant term first."""
     with mp.workdps(50):
@@ -88,6 +100,7 @@ def coefficients() -> dict[str, list[float]]:
             "logarithm": fit(logarithm, 0, largest, 1e-16),
             "error function": fit(error_function, 0, 1, 1e-17),
             "Mills ratio": fit(mills_ratio, -1, 1, 2e-17),
+            "ramp ratio": fit(ramp_ratio, -1, 1, 1e-16),
         }
 
 

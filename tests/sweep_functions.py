@@ -1,7 +1,9 @@
 """Functions for tests of sweeps: module level, so that other processes find them."""
 
+import argparse
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -53,6 +55,17 @@ def log_call(path, seed, fail_below=0):
 
 def echo(**settings):
     return {"text": repr(settings)}
+
+
+def leave(seed, how):
+    """Ends the process as some libraries do, for one seed."""
+    if seed == 1:
+        if how == "exit":
+            sys.exit(3)
+        if how == "argparse":
+            argparse.ArgumentParser().parse_args(["--no-such-option"])
+        raise GeneratorExit("a BaseException that is no Exception")
+    return {"seed_again": seed}
 
 
 def return_it(value, what):

@@ -6,6 +6,7 @@ import pytest
 import infflow as inf
 from infflow.networks.function_teacher import FunctionTeacher
 from infflow.points.classify import PointKind
+from infflow.points.features import null_space, nullity
 from infflow.points.structure import Role
 from infflow.points.symmetries import Symmetry, families
 
@@ -508,3 +509,222 @@ def test_bad_arguments():
         inf.classify(neti, theta, teacher=neti.teacher)
     with pytest.raises(inf.InfflowError, match=r"inf\.Teacher"):
         inf.classify(neti.sample(10, 0), theta, teacher=neti)
+
+
+# --------------------------------------------------------------------------------------------- what is frozen, and how
+
+
+def frozen_run():
+    """A minimum over the input weights alone, of a network whose output weights are held."""
+    neti = inf.NetI(shallow(2, 3, "relu"), orthonormal_teacher(2, 3, "relu"))
+    eta = np.ones(8)
+    eta[6:] = 0.0
+    return neti, eta, inf.train(neti, inf.random_params(neti.student, rng=0), eta=eta, progress=False)
+
+
+def test_a_result_knows_what_was_frozen(tmp_path):
+    neti, eta, run = frozen_run()
+    assert inf.classify(neti, run.theta).kind is DEGENERATE  # scalings, if all could move
+    run.save(tmp_path / "run.npz")
+    free_scales = np.where(eta == 0.0, 0.0, 3.0)
+    for found in (
+        inf.classify(neti, run),
+        inf.classify(neti, inf.train(neti, run.theta, eta=free_scales, max_steps_flow=0, progress=False)),
+        inf.classify(neti, type(run).load(tmp_path / "run.npz")),
+        inf.classify(neti, run.theta, eta=eta),
+        inf.classify(neti, run.theta, frozen=eta == 0.0),
+    ):
+        assert found.kind is MINIMUM and found.flat_dimension == 0 and len(found.eigenvalues) == 6
+    # what is said counts more than what the run knows
+    assert inf.classify(neti, run, eta=1.0).kind is DEGENERATE
+    assert inf.classify(neti, run, frozen=np.zeros(8, dtype=bool)).kind is DEGENERATE
+    plain = inf.train(neti, run.theta, progress=False)
+    assert inf.classify(neti, plain).kind is DEGENERATE
+    plain.settings.pop("eta")  # results of other packages
+    assert inf.classify(neti, plain).kind is DEGENERATE
+
+
+def test_a_certificate_takes_them_from_the_result_too():
+    pytest.importorskip("flint")
+    neti = inf.NetI(shallow(1, 2), orthonormal_teacher(2, 2))
+    eta = np.array([1.0, 1.0, 0.0])
+    run = inf.train(neti, [0.3, 0.3, 1.0], eta=eta, progress=False)
+    for found in (inf.certify(neti, run), inf.certify(neti, run.theta, eta=eta)):
+        assert found.proved and found.frozen == (2,)
+
+
+def test_what_cannot_be_said_about_frozen_parameters():
+    neti, eta, run = frozen_run()
+    with pytest.raises(inf.InfflowError, match="give one of them"):
+        inf.classify(neti, run, frozen=eta == 0.0, eta=eta)
+    with pytest.raises(inf.InfflowError, match=r"\(8,\) is needed"):
+        inf.classify(neti, run, eta=eta[:3])
+    with pytest.raises(inf.InfflowError, match="negative"):
+        inf.classify(neti, run, eta=-eta)
+    with pytest.raises(inf.InfflowError, match="at least one must be free"):
+        inf.classify(neti, run, eta=0.0)
+    with pytest.raises(inf.InfflowError, match="lanczos"):
+        inf.classify(neti, run, method="arnoldi")
+
+
+# ------------------------------------------------------------------------------------------------------- large networks
+
+
+def near_teacher(activation, K, D, bias=False, N=0):
+    net = shallow(K, D, activation, bias)
+    theta = inf.random_params(net, rng=0)
+    neti = inf.NetI(net, inf.Teacher(net, theta))
+    return neti.sample(N, 0) if N else neti, theta + 1e-9 * np.random.default_rng(1).standard_normal(len(theta))
+
+
+def spurious(N=0):
+    student, teacher = shallow(4, 20), shallow(6, 20)
+    neti = inf.NetI(student, inf.Teacher(teacher, inf.random_params(teacher, rng=1)))
+    net = neti.sample(N, 0) if N else neti
+    theta = inf.train(net, inf.random_params(student, rng=2), progress=False).theta
+    return net, theta + 1e-9 * np.random.default_rng(1).standard_normal(len(theta))  # so that gradients are no rounding
+
+
+POINTS = {
+    "relu": lambda: near_teacher("relu", 5, 40),
+    "tanh with biases": lambda: near_teacher("tanh", 3, 30, True),
+    "tanh on data": lambda: near_teacher("tanh", 3, 30, False, 500),
+    "spurious minimum": spurious,
+    "spurious minimum on data": lambda: spurious(300),
+    "on the way": lambda: (spurious()[0], 0.5 * inf.random_params(shallow(4, 20), rng=3)),
+    "next to a saddle": lambda: (lambda net, theta: (net, theta))(*wide_saddle(1e-7)),
+}
+
+
+def wide_saddle(gap, D=60):
+    """Two students that both average two teachers, in many dimensions."""
+    neti = inf.NetI(shallow(2, D), orthonormal_teacher(2, D))
+    w = np.zeros(D)
+    w[:2] = 1 / np.sqrt(6)
+    return neti, neti.pack([(np.array([w + gap, w]), None), (np.ones((1, 2)), None)])
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_products_alone_find_what_all_eigenvalues_do(point):
+    net, theta = POINTS[point]()
+    dense, few = (inf.classify(net, theta, method=method) for method in ("dense", "lanczos"))
+    assert dense.unknown == () and dense.method == "dense"
+    assert few.kind is dense.kind and few.method == "lanczos" and "smallest eigenvalues" in few.unknown[0]
+    assert few.index <= dense.index and (few.index > 0) == (dense.index > 0)
+    assert few.loss == pytest.approx(dense.loss, rel=1e-9, abs=1e-24)
+    low = few.eigenvalues[0]
+    assert low == pytest.approx(dense.eigenvalues[0], rel=1e-5, abs=1e-9 * dense.eigenvalues[-1])
+    if dense.kind is not NOT_CONVERGED:
+        assert few.newton.beta == pytest.approx(dense.newton.beta, rel=1e-2)
+        assert few.newton.length == pytest.approx(dense.newton.length, rel=1e-2, abs=1e-15)
+        assert few.newton.decrement == pytest.approx(dense.newton.decrement, rel=1e-3, abs=1e-17)
+        assert few.newton.lipschitz == pytest.approx(dense.newton.lipschitz, rel=0.1)
+        assert few.newton.length >= dense.newton.length * (1 - 1e-6)  # a bound
+        np.testing.assert_allclose(few.newton.step, dense.newton.step, rtol=1e-3, atol=1e-4 * dense.newton.length)
+
+
+def test_what_lanczos_does_not_see_is_said():
+    """Of 58 directions without curvature no more than 32 are asked for: then the others may be as flat."""
+    neti, theta = wide_saddle(0.0)
+    assert inf.classify(neti, theta, method="dense").kind is SADDLE
+    found = inf.classify(neti, theta, method="lanczos")
+    assert found.kind is NOT_CONVERGED and np.isinf(found.newton.beta) and "dense" in found.reason
+    assert len(found.unknown) == 2 and found.unknown[1] in str(found) and found.to_dict()["unknown"] == found.unknown
+
+
+def test_small_networks_are_never_judged_from_a_few_eigenvalues():
+    neti, theta = symmetric_saddle()
+    assert inf.classify(neti, theta, method="lanczos").method == "dense"
+
+
+def test_what_does_not_fit_in_memory_is_judged_from_products(monkeypatch):
+    from infflow import memory
+
+    net, theta = near_teacher("erf", 5, 500)
+    monkeypatch.setattr(memory, "available_memory", lambda: 100 * 10**6)
+    found = inf.classify(net, theta, samples=1)
+    assert found.kind is MINIMUM and found.method == "lanczos"
+    with pytest.raises(inf.InfflowError, match=r'2505 parameters.*Use method="lanczos"'):
+        inf.classify(net, theta, method="dense")
+
+
+def test_a_hundred_thousand_parameters_need_no_square_matrix():
+    import tracemalloc
+
+    net, theta = near_teacher("erf", 2, 50_000)
+    inf.loss(net, theta)
+    tracemalloc.start()
+    try:
+        found = inf.classify(net, theta, samples=1)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.kind is MINIMUM and found.method == "lanczos" and len(found.structure.roles) == 2
+    assert peak < 2e8  # a matrix takes 8e10
+
+
+def test_time_against_that_of_the_eigenvalues():
+    """At most five times as long (measured: 2.4); processor time, since others work on the machine."""
+    import time
+
+    from infflow.threads import one_thread
+
+    net, theta = near_teacher("tanh", 5, 299)  # 1500 parameters
+    H = inf.hessian(net, theta)
+
+    def seconds(work):
+        taken = []
+        for _ in range(2):
+            start = time.process_time()
+            work()
+            taken.append(time.process_time() - start)
+        return min(taken)
+
+    with one_thread():
+        assert seconds(lambda: inf.classify(net, theta)) < 5.0 * seconds(lambda: np.linalg.eigvalsh(H))
+
+
+def test_a_terminal_is_told_what_is_computed(monkeypatch):
+    import io
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    net, theta = near_teacher("tanh", 3, 30)
+    for progress, shown in ((True, ("Hessian", "eigenvalues", "products")), (False, ())):
+        monkeypatch.setattr("sys.stderr", terminal := Terminal())
+        inf.classify(net, theta, progress=progress)
+        text = terminal.getvalue()
+        assert all(word in text for word in shown) and bool(text) == progress
+    monkeypatch.setattr("sys.stderr", silent := io.StringIO())
+    inf.classify(net, theta)
+    assert silent.getvalue() == ""
+    monkeypatch.setattr("sys.stderr", None)
+    inf.classify(net, theta)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(40, 12), (12, 12), (5, 12), (8, 20), (0, 4)])
+@pytest.mark.parametrize("rank", [0, 3, 5])
+@pytest.mark.parametrize("spread", [0.0, 8.0])
+def test_null_spaces(rows, columns, rank, spread):
+    """Against their definition, for tables of known rank whose columns differ in length."""
+    rng = np.random.default_rng(rank)
+    rank = min(rank, rows, columns)
+    table = rng.standard_normal((rows, rank)) @ rng.standard_normal((rank, columns))
+    size = 10.0 ** rng.uniform(-spread / 2, spread / 2, columns)
+    table = table * size
+    null = null_space(table)
+    assert nullity(table) == columns - rank
+    assert null.shape[1] == columns - rank or spread > 0.0
+    np.testing.assert_allclose(null.T @ null, np.eye(null.shape[1]), atol=1e-13)
+    assert np.abs(table @ null).max(initial=0.0) <= 1e-9 * np.abs(table).max(initial=1e-300)
+
+
+def test_flat_directions_of_few_samples_are_all_found():
+    """With fewer samples than directions each of them changes no output to first order."""
+    net, theta = near_teacher("relu", 3, 30, False, 25)
+    found = inf.classify(net, theta)
+    H = inf.hessian(net, theta)
+    assert found.kind is DEGENERATE and found.flat_dimension == net.num_params - np.linalg.matrix_rank(H, tol=1e-6)
+    assert Symmetry.ZERO_LOSS not in dimensions(found)

@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -228,6 +230,79 @@ def test_ctrl_c_leaves_a_state_that_can_be_resumed(config, tmp_path):
     assert json.loads(done.stdout)["flow_steps"] == report["flow_steps"] + 5
 
 
+def test_sigterm_leaves_a_state_that_can_be_resumed(config, tmp_path):
+    """Batch systems send it before they kill."""
+    out = tmp_path / "out"
+    endless = CONFIG + "[flow]\nsolver = 'rk4'\noptions = {{step = 1e-3}}\nmax_steps = {}\n[newton]\nmax_steps = 0\n"
+    config.write_text(endless.format(10**9))
+    process = infflow("train", config, "--out", out, "--json")
+    process.stderr.readline()
+    assert process.stderr.readline().startswith("flow: step")
+    process.send_signal(signal.SIGTERM)
+    stdout, stderr = process.communicate(timeout=300)
+    report = json.loads(stdout)
+    assert process.returncode == 1 and report["interrupted"] and "the same command goes on" in stderr
+    config.write_text(endless.format(report["flow_steps"] + 5))
+    done = run("train", config, "--out", out, "--json")
+    assert done.exit_code == 0 and json.loads(done.stdout)["flow_steps"] == report["flow_steps"] + 5
+
+
+# ----------------------------------------------------------------------------------------------- what cannot be written
+
+
+def shell(arguments, redirection):
+    command = f"{shlex.quote(sys.executable)} -m infflow.cli {shlex.join(map(str, arguments))} {redirection}"
+    return subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, timeout=120)
+
+
+needs_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+SHORT = [["--help"], ["info"], ["integral", "erf", "relu"], ["train", "--example"], ["sweep", "--example"], ["study"]]
+
+
+@needs_full
+@pytest.mark.parametrize("arguments", [*SHORT, ["train", "--help"], ["surrogates", "list"], ["info", "--json"]])
+def test_a_full_device_is_one_line(arguments):
+    done = shell(arguments, "> /dev/full")
+    assert done.returncode == 1
+    assert (
+        done.stderr
+        == "infflow: cannot write the output: No space left on device. Make room, or choose another place.\n"
+    )
+
+
+@pytest.mark.parametrize("arguments", SHORT[:2])
+def test_a_closed_output_is_one_line(arguments):
+    done = shell(arguments, ">&-")
+    assert done.returncode == 1
+    assert re.fullmatch("infflow: cannot write the output: the standard output is closed. .*\n", done.stderr)
+
+
+def test_a_pipe_that_nobody_reads_is_one_line():
+    stderr = shell(["info"], "| true").stderr
+    assert stderr in ("", "infflow: cannot write the output: Broken pipe. Make room, or choose another place.\n")
+
+
+@needs_full
+def test_nothing_can_be_written_anywhere():
+    assert shell(["info"], "> /dev/full 2> /dev/full").returncode == 1
+
+
+@needs_full
+def test_a_picture_on_a_full_device_is_one_line(config, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "loss.png").symlink_to("/dev/full")
+    config.write_text(CONFIG.replace("plot = false", "plot = true"))
+    done = run("train", config, "--out", out)
+    assert done.exit_code == 1 and "No space left on device" in done.stderr.splitlines()[-1]
+    assert (out / "result.npz").exists()
+
+
+def test_a_file_as_folder_is_bad_usage(config):
+    done = run("train", config, "--out", config)
+    assert done.exit_code == 2 and "there is a file of that name. Give another one with --out" in done.stderr
+
+
 # ------------------------------------------------------------------------------------------------------------ sweep
 
 
@@ -282,12 +357,13 @@ def test_sweep_with_failures_has_exit_code_1(config, tmp_path):
     assert done.exit_code == 2 and "a grid without seed" in done.stderr
 
 
-def test_sweep_stopped_by_ctrl_c_goes_on(config, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_sweep_that_is_stopped_goes_on(config, tmp_path, number):
     out = tmp_path / "out"
     (tmp_path / "sweep.toml").write_text('config = "config.toml"\n[grid]\nseed = {stop = 400}\n')
     process = infflow("sweep", tmp_path / "sweep.toml", "--out", out, "--jobs", 2)
     assert process.stderr.readline().startswith("done 1")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, stderr = process.communicate(timeout=300)
     assert process.returncode == 1 and "interrupted" in stderr and "Traceback" not in stderr
     table = inf.Sweep.load(out / "runs.db")

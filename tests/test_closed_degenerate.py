@@ -82,7 +82,7 @@ def test_nearly_parallel_ramps_against_references(case):
 
 @cache
 def high_precision_moment(m, n):
-    return sympy.lambdify(sympy.symbols(symbolic.ARGUMENTS), symbolic.moment(m, n), "mpmath")
+    return sympy.lambdify(sympy.symbols(symbolic.PRIMITIVES), symbolic.moment(m, n), "mpmath")
 
 
 def high_precision_hessian(k1, k2, t1, t2, r, a, s, b1, b2):
@@ -110,7 +110,7 @@ def high_precision_hessian(k1, k2, t1, t2, r, a, s, b1, b2):
                 "q": q,
             }
             values |= {name + i: x for name, x in own.items()}
-        arguments = [values[name] for name in symbolic.ARGUMENTS.split()]
+        arguments = [values[name] for name in symbolic.PRIMITIVES.split()]
 
         def moment_(p, q):
             return high_precision_moment(k1 + p, k2 + q)(*arguments)

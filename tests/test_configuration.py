@@ -191,7 +191,7 @@ WRONG = {  # a value that is wrong in every field
     },
     "input": {"mean": "1.0", "covariance": "[1.0]", "components": "[{weight = 1}]"},
     "data": {"samples": "0", "seed": "1.5", "file": "3", "loss": '"mea"'},
-    "loss": {"method": '"auot"', "rtol": "0", "outside": '"no"', "maxnorm": '"inf"', "ridge": "-1"},
+    "loss": {"method": '"auot"', "rtol": "0", "outside": '"no"', "maxnorm": '"inf"', "ridge": "-1", "merge": "[0, 1]"},
     "flow": {
         "solver": '"rodas6p"',
         "t_end": "-1.0",

@@ -1,5 +1,10 @@
 """Ctrl-C that a library has turned into another error still ends a run in order."""
 
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from analytic_objectives import TanhNetwork
@@ -92,3 +97,82 @@ def test_archives(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         save_archive(path, "infflow.Test", {"theta": np.zeros(3)}, {})
     assert path.read_bytes() == before and load_archive(path, "infflow.Test")[0]["theta"][0] == 1.0
+
+
+# -------------------------------------------------------------------------------------------------------------- SIGTERM
+
+
+TRAIN = """
+import signal, sys, threading
+import numpy as np
+import infflow as inf
+sys.path.insert(0, "tests")
+from analytic_objectives import TanhNetwork
+
+net = TanhNetwork()
+options = {"solver": "rk4", "solver_options": {"step": 1e-3}, "max_steps_newton": 0, "progress": False}
+options |= {"min_gradient_norm": 0.0, "min_loss": 0.0}
+
+def terminate(now):
+    if now.step == 20:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)  # some send it twice
+
+"""
+
+
+def python(code, folder):
+    root = Path(__file__).parent.parent
+    command = [sys.executable, "-c", TRAIN + code, str(folder / "run.npz")]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120)
+
+
+def test_sigterm_saves_the_checkpoint_and_ends_the_process(tmp_path):
+    done = python(
+        "inf.train(net, net.start, callback=terminate, checkpoint=sys.argv[1], **options)\nprint(1)", tmp_path
+    )
+    assert done.returncode == -signal.SIGTERM and not done.stdout and "Traceback" not in done.stderr
+    net = TanhNetwork()
+    options = {"solver": "rk4", "solver_options": {"step": 1e-3}, "max_steps_newton": 0, "progress": False}
+    options |= {"min_gradient_norm": 0.0, "min_loss": 0.0, "max_steps_flow": 30}
+    steps = []
+    found = train(
+        net, net.start, checkpoint=tmp_path / "run.npz", callback=lambda now: steps.append(now.step), **options
+    )
+    assert found.flow.steps == 30 and min(steps) in (19, 20)  # a step that was not kept whole is done again
+    expected = train(net, net.start, **options)
+    np.testing.assert_array_equal(found.theta, expected.theta)
+
+
+def test_sigterm_is_left_alone_without_a_checkpoint(tmp_path):
+    done = python("inf.train(net, net.start, callback=terminate, **options)", tmp_path)
+    assert done.returncode == -signal.SIGTERM and not list(tmp_path.iterdir())
+
+
+def test_a_handler_of_the_user_decides(tmp_path):
+    code = """
+seen = []
+signal.signal(signal.SIGTERM, lambda *details: seen.append(details))
+result = inf.train(net, net.start, callback=terminate, checkpoint=sys.argv[1], max_steps_flow=30, **options)
+print(len(seen), result.flow.steps, result.status.name)
+"""
+    assert python(code, tmp_path).stdout == "2 30 MAX_STEPS\n"
+
+
+def test_the_handler_is_restored_and_other_threads_have_none(tmp_path):
+    code = """
+before = signal.getsignal(signal.SIGTERM)
+inside = []
+watch = lambda now: inside.append(signal.getsignal(signal.SIGTERM) is before)
+call = lambda: inf.train(net, net.start, callback=watch, checkpoint=sys.argv[1], max_steps_flow=1, **options)
+call()
+print(set(inside), signal.getsignal(signal.SIGTERM) is before)
+inside.clear()
+import os
+os.remove(sys.argv[1])
+thread = threading.Thread(target=call)
+thread.start()
+thread.join()
+print(set(inside))
+"""
+    assert python(code, tmp_path).stdout == "{False} True\n{True}\n"

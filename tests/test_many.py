@@ -4,6 +4,7 @@ import functools
 import inspect
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -153,6 +154,17 @@ def test_a_bug_in_the_objective_is_recorded_too():
     assert runs[0].error == "ZeroDivisionError" and isinstance(runs[1], Result)
 
 
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_callback_that_leaves_is_a_failure(n_jobs):
+    net = teacher_student()
+    runs = train_many(net, starts(net, 2), n_jobs=n_jobs, callback=leave, progress=False)
+    assert [(run.error, run.message) for run in runs] == [("SystemExit", "4")] * 2
+
+
+def leave(now):
+    sys.exit(4)
+
+
 def test_ctrl_c_ends_all_starts():
     calls = []
 
@@ -273,3 +285,156 @@ def test_unique_solutions_ignores_dead_and_duplicated_neurons():
         unique_solutions(list(runs))
     with pytest.raises(InvalidValueError, match="rtol"):
         unique_solutions(runs, rtol=-1.0)
+
+
+# ------------------------------------------------------------------------------------------ symmetries of the teacher
+
+
+def symmetric_teacher(M=3, D=5, K=2, activation="erf", output=1.0, cov=None, T=None):
+    """Teachers with unit vectors (or the Gram matrix T) as weights, and equal output weights."""
+    teacher, student = (inf.Net([(n, activation, False), (1, "identity", False)], input_dim=D) for n in (M, K))
+    V = np.zeros((M, D))
+    V[:, :M] = np.eye(M) if T is None else np.linalg.cholesky(T)
+    theta = teacher.pack([(V, None), (np.broadcast_to(output, (1, M)), None)])
+    return inf.NetI(student, inf.Teacher(teacher, theta), input=None if cov is None else inf.Gaussian(np.zeros(D), cov))
+
+
+def moved(net, theta, U):
+    """The student after an orthogonal map of its inputs."""
+    (W, _), (a, _) = net.unpack(theta)
+    return net.pack([(W @ U.T, None), (a, None)])
+
+
+def permutation(order, signs, D):
+    U = np.eye(D)
+    n = len(order)
+    U[:n, :n] = 0.0
+    U[order, np.arange(n)] = signs
+    return U
+
+
+def grouped(net, thetas, **options):
+    runs = train_many(net, thetas, max_steps_flow=0, max_steps_newton=0, progress=False)
+    return [group.members for group in unique_solutions(runs, converged_only=False, **options)]
+
+
+def test_eight_runs_in_one_spurious_minimum_make_one_group():
+    net = symmetric_teacher(M=4, K=3)
+    runs = train_many(net, starts(net, 30), progress=False)
+    best = unique_solutions(runs, teacher_symmetry=True)
+    apart = unique_solutions(runs)
+    losses = runs.losses[runs.converged]
+    levels = np.unique(np.round(losses, 9))
+    assert len(apart) > len(best) == len(levels)
+    assert sum(group.count for group in best) == sum(group.count for group in apart) == len(losses)
+    for group in best:
+        np.testing.assert_allclose(runs.losses[list(group.members)], group.loss, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("activation", "flips"), [("erf", False), ("relu", False), ("square", True), ("cos", True)])
+def test_symmetries_of_a_teacher(activation, flips):
+    """Every signed permutation that keeps the teacher joins its images; one that does not leaves them apart."""
+    net = symmetric_teacher(M=4, D=6, K=3, activation=activation)
+    rng = np.random.default_rng(0)
+    theta = rng.standard_normal(net.num_params)
+    signs = np.ones(4)
+    thetas = [theta]
+    for _ in range(5):
+        if flips:
+            signs = rng.choice([-1.0, 1.0], size=4)
+        thetas.append(moved(net, theta, permutation(rng.permutation(4), signs, 6)))
+    np.testing.assert_allclose([inf.loss(net, each) for each in thetas], inf.loss(net, theta), rtol=1e-12)
+    thetas.append(rng.standard_normal(net.num_params))
+    assert grouped(net, thetas, teacher_symmetry=True, loss_atol=1e9) in (
+        [tuple(range(6)), (6,)],
+        [(6,), tuple(range(6))],
+    )
+    assert len(grouped(net, thetas, loss_atol=1e9)) > 2
+    beyond = permutation(np.arange(4), np.ones(4), 6)
+    beyond[4:, 4:] = [[0.6, -0.8], [0.8, 0.6]]  # not searched: a rotation of what the teacher does not see
+    assert len(grouped(net, [theta, moved(net, theta, beyond)], teacher_symmetry=True)) == 2
+
+
+def test_odd_teachers_with_opposite_output_weights():
+    net = symmetric_teacher(M=2, D=3, output=[[1.0, -1.0]])
+    theta = np.random.default_rng(0).standard_normal(net.num_params)
+    U = permutation([1, 0], [-1.0, -1.0], 3)
+    assert inf.loss(net, moved(net, theta, U)) == pytest.approx(inf.loss(net, theta), rel=1e-12)
+    assert grouped(net, [theta, moved(net, theta, U)], teacher_symmetry=True) == [(0, 1)]
+    plain = permutation([1, 0], [1.0, 1.0], 3)  # changes the teacher's sign
+    assert len(grouped(net, [theta, moved(net, theta, plain)], teacher_symmetry=True, loss_atol=1e9)) == 2
+
+
+@pytest.mark.parametrize("what", ["covariance", "gram", "outputs"])
+def test_maps_that_are_no_symmetries(what):
+    """Of three teachers the first two can be exchanged, the third with none of them."""
+    options = {
+        "covariance": {"cov": np.diag([2.0, 2.0, 0.5, 1.0])},
+        "gram": {"T": np.array([[1.0, 0.0, 0.3], [0.0, 1.0, 0.3], [0.3, 0.3, 1.0]])},
+        "outputs": {"output": np.array([[1.0, 1.0, 2.0]])},
+    }[what]
+    net = symmetric_teacher(M=3, D=4, **options)
+    theta = np.random.default_rng(1).standard_normal(net.num_params)
+    V = net.teacher_units.W
+    inverse = np.linalg.pinv(V)
+    P = np.eye(4) - inverse @ V
+    good, bad = ((inverse @ V[list(order)]).T + P for order in ([1, 0, 2], [2, 1, 0]))
+    np.testing.assert_allclose(good @ good.T, np.eye(4), atol=1e-14)
+    assert grouped(net, [theta, moved(net, theta, good)], teacher_symmetry=True, loss_atol=1e9) == [(0, 1)]
+    assert len(grouped(net, [theta, moved(net, theta, bad)], teacher_symmetry=True, loss_atol=1e9)) == 2
+
+
+def test_many_equal_teachers_are_matched_without_trying_all_permutations():
+    net = symmetric_teacher(M=12, D=14, K=10)
+    rng = np.random.default_rng(0)
+    theta = rng.standard_normal(net.num_params)
+    image = moved(net, theta, permutation(rng.permutation(12), np.ones(12), 14))
+    assert grouped(net, [theta, image], teacher_symmetry=True) == [(0, 1)]
+
+
+def test_too_many_permutations_are_said(monkeypatch):
+    from infflow.landscape import teacher_symmetry
+
+    monkeypatch.setattr(teacher_symmetry, "_NODES", 3)
+    net = symmetric_teacher(M=4, D=6, K=3)
+    theta = np.random.default_rng(0).standard_normal(net.num_params)
+    image = moved(net, theta, permutation([3, 2, 1, 0], np.ones(4), 6))
+    with pytest.warns(inf.AccuracyWarning, match="partial permutations"):
+        assert len(grouped(net, [theta, image], teacher_symmetry=True)) == 2
+
+
+def test_symmetries_need_a_teacher_with_neurons():
+    net = teacher_student()
+    runs = train_many(net.sample(20, 0), starts(net, 2), max_steps_flow=0, max_steps_newton=0)
+    with pytest.raises(InvalidTypeError, match=r"inf\.Teacher"):
+        unique_solutions(runs, teacher_symmetry=True)
+
+
+# ------------------------------------------------------------------------------------------------------------ columns
+
+
+def test_runs_are_a_list_with_columns():
+    net = teacher_student()
+    runs = train_many(net, [*starts(net, 2), np.zeros(3)], progress=False)
+    assert isinstance(runs, list) and runs[0] is next(iter(runs)) and len(runs[:2]) == 2
+    np.testing.assert_array_equal(runs.losses, [runs[0].loss, runs[1].loss, np.inf])
+    assert list(runs.statuses) == [runs[0].status.name, runs[1].status.name, "FAILED"]
+    np.testing.assert_array_equal(runs.converged, [True, True, False])
+    assert runs.thetas.shape == (3, net.num_params) and np.isnan(runs.thetas[2]).all()
+    np.testing.assert_array_equal(runs.thetas[1], runs[1].theta)
+    np.testing.assert_array_equal(runs.gradient_norms[:2], [run.gradient_norm for run in runs[:2]])
+    assert Runs(net, []).thetas.size == 0 == len(Runs(net, []).losses)
+
+
+def test_runs_as_a_table(monkeypatch):
+    pandas = pytest.importorskip("pandas")
+    net = teacher_student()
+    runs = train_many(net, [*starts(net, 2), np.zeros(3)], progress=False)
+    table = runs.to_pandas()
+    assert isinstance(table, pandas.DataFrame) and len(table) == 3
+    np.testing.assert_array_equal(table["loss"], runs.losses)
+    assert table["status"].tolist() == list(runs.statuses) and table["error"].tolist() == ["", "", "ShapeError"]
+    assert table["flow_steps"].tolist() == [runs[0].flow.steps, runs[1].flow.steps, 0]
+    monkeypatch.setitem(__import__("sys").modules, "pandas", None)
+    with pytest.raises(inf.errors.MissingPackageError, match="pip install pandas"):
+        runs.to_pandas()

@@ -284,7 +284,7 @@ def test_infinite_mean_names_the_point():
         (InvalidValueError, "b1 contains nan", {"b1": float("nan")}),
         (InvalidValueError, "b2 contains inf", {"b2": [0.0, float("inf")]}),
         (InvalidTypeError, "string", {"r1": "1"}),
-        (InvalidTypeError, "complex", {"b1": 1j}),
+        (InvalidTypeError, "b1 is 1j; real numbers", {"b1": 1j}),
         (ShapeError, "do not broadcast", {"r1": [1.0, 2.0], "r2": [1.0, 2.0, 3.0]}),
         (InvalidValueError, "total order 5", {"orders": (3, 2)}),
         (InvalidValueError, "orders\\[1\\] is -1", {"orders": (0, -1)}),

@@ -5,8 +5,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from infflow import memory
 from infflow.errors import InvalidTypeError, InvalidValueError, MethodError, ShapeError, TooLargeError
-from infflow.networks import net_hessian, readable
+from infflow.networks import readable
 from infflow.networks.covariance import GradientMoments, gradient_covariance
 from infflow.networks.functions import gradient, hessian, hessian_spectrum, hvp, loss
 from infflow.networks.net import Net
@@ -198,12 +199,13 @@ def test_memory_of_many_inputs():
 def test_hessian_that_does_not_fit_names_the_alternatives(monkeypatch):
     net = make_net([(600, "tanh", True), (1, "identity", True)], 2, 10)
     theta = random_params(net)
-    monkeypatch.setattr(net_hessian, "available_memory", lambda: 80 * MEGABYTE)
-    for function in (hessian, gradient_covariance):
-        with pytest.raises(TooLargeError, match=r"2401 parameters.*hvp.*cvode_bdf.*gmres.*lbfgs"):
-            function(net, theta)
+    monkeypatch.setattr(memory, "available_memory", lambda: 80 * MEGABYTE)
+    with pytest.raises(TooLargeError, match=r"2401 parameters.*hvp.*cvode_bdf.*gmres.*lbfgs"):
+        hessian(net, theta)
+    with pytest.raises(TooLargeError, match=r"2401 parameters.*subset"):
+        gradient_covariance(net, theta)
     assert np.isfinite(hvp(net, theta, theta)).all()
-    monkeypatch.setattr(net_hessian, "available_memory", lambda: None)  # unknown: try
+    monkeypatch.setattr(memory, "available_memory", lambda: None)  # unknown: try
     assert hessian(net, theta).shape == (2401, 2401)
 
 
@@ -214,4 +216,4 @@ def test_hessian_of_the_largest_case_is_refused():
 
 
 def test_available_memory_is_plausible():
-    assert 2**20 < net_hessian.available_memory() < 2**50
+    assert 2**20 < memory.available_memory() < 2**50

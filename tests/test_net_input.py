@@ -146,7 +146,7 @@ def test_no_data():
 
 
 def test_not_a_network():
-    with pytest.raises(errors.InvalidTypeError, match="a Net or a NetI is needed"):
+    with pytest.raises(errors.InvalidTypeError, match="a Net with data, a NetI, or an object"):
         loss(np.zeros(3), np.zeros(3))
 
 

@@ -13,7 +13,7 @@ import pytest
 
 import infflow as inf
 from infflow.activations import resolve
-from infflow.online import order_parameters
+from infflow.online import integration, order_parameters
 from infflow.online.fourth_moments import ClosedFourthMoments, SampledFourthMoments
 from infflow.online.integration import OnlineStop
 from infflow.online.orthant_kernels import moment
@@ -413,6 +413,54 @@ def test_stops():
         assert np.isfinite(far.generalization_error).all()
 
 
+@pytest.mark.parametrize("solver", ["cvode_bdf", "radau", "bdf"])
+def test_a_divergence_in_finite_time_is_called_one(solver):
+    """The step size falls to rounding in front of the pole, where errors are of the order of 1e9 to 1e14."""
+    hermite = inf.polynomial([0.0, -3.0, 0.0, 1.0])
+    student = inf.Net([(1, hermite, False), (1, "identity", False)], input_dim=4)
+    teacher = inf.Teacher(student, inf.random_params(student, rng=1, init="standard_normal"))
+    op = inf.OrderParameters(inf.NetI(student, teacher), 0.1)
+    found = op.solve(inf.random_params(student, rng=2), 100.0, solver=solver)
+    assert found.status is OnlineStop.DIVERGED and "learning_rate" in found.status.message
+    assert "double within" in found.note and found.t[-1] < 100.0
+    assert np.isfinite(found.generalization_error).all()
+
+
+def test_a_failure_that_is_no_divergence_stays_one(monkeypatch):
+    neti, theta = make("erf", "erf", 2, 2)
+    op = inf.OrderParameters(neti, 0.5)
+
+    def singular(z):
+        raise inf.errors.SingularMomentError("no derivative here")
+
+    monkeypatch.setattr(op.equations, "jacobian", singular)
+    assert op.solve(theta, 10.0).status is OnlineStop.SOLVER_FAILED
+
+
+@pytest.mark.parametrize("solver", ["cvode_bdf", "radau", "bdf"])
+def test_the_limit_of_time_is_kept_to_within_one_evaluation(solver, monkeypatch):
+    """Evaluations take a second of a clock that only they move; sampling errors of the kept points end with it, too."""
+    neti, theta = make("tanh", "tanh", 2, 2)
+    op, now = inf.OrderParameters(neti, 0.1), [0.0]
+
+    def slow(name):
+        function = getattr(op.equations, name)
+
+        def wrapped(z):
+            now[0] += 1.0
+            return function(z)
+
+        monkeypatch.setattr(op.equations, name, wrapped)
+
+    for name in ("value", "jacobian", "fourth_error"):
+        slow(name)
+    for module in (order_parameters, integration):
+        monkeypatch.setattr(module, "running_time", lambda: now[0])
+    found = op.solve(theta, 1e4, solver=solver, max_time=12.5)
+    assert found.status is OnlineStop.MAX_TIME and found.wall_time == 13.0
+    assert now[0] == 14.0 and found.sampling_error > 0.0
+
+
 def net(*layers, **options):
     return inf.Net([*layers], input_dim=4, **options)
 
@@ -510,6 +558,197 @@ def test_order_parameters_of_a_function_teacher_are_refused(monkeypatch):
     monkeypatch.setattr(neti, "teacher", object())
     with pytest.raises(inf.InfflowError, match="need a network as teacher"):
         order_parameters.OrderParameters(neti, 0.1)
+
+
+# ------------------------------------------------------------------------------------------------------- fixed points
+
+
+def committee(K=2, M=2, activation="erf", rate=0.5, second=0.0, noise=0.0):
+    """Students that start small, orthonormal teachers with output weights one."""
+    student = inf.Net([(K, activation, False), (1, "identity", False)], input_dim=K + M)
+    teacher = inf.Net([(M, activation, False), (1, "identity", False)], input_dim=K + M)
+    star = teacher.pack([(np.eye(M, K + M), None), (np.ones((1, M)), None)])
+    neti = inf.NetI(student, inf.Teacher(teacher, star, noise=noise))
+    return inf.OrderParameters(neti, rate, second)
+
+
+def alike(op, gap=0.0):
+    """Both students almost equal, on their way to the plateau."""
+    Q = np.full((2, 2), 0.1)
+    Q[0, 1] = Q[1, 0] = 0.09
+    R = np.full((2, 2), 0.1) + gap * np.array([[1.0, -1.0], [-1.0, 1.0]])
+    return Q, R, np.ones(2)
+
+
+def test_the_plateau_is_a_fixed_point_that_is_left_at_the_rate_of_its_eigenvalue():
+    """Independent: the equations themselves, and how a small difference of the students grows when they are solved."""
+    op = committee()
+    found = op.fixed_point(op.solve(alike(op), t_end=200.0).state())
+    assert found.converged and found.unstable == 1 and found.note == ""
+    assert max(np.abs(part).max() for part in op.derivative(tuple(found.state))) < 1e-14
+    # the symmetric solution of Saad and Solla: both students alike, and alike to both teachers
+    assert found.state.Q[0, 0] == pytest.approx(found.state.Q[1, 1], abs=1e-12)
+    assert np.ptp(found.state.R) < 1e-12
+    Q, R, v = found.state
+    t = np.linspace(0.0, 3.0 / found.eigenvalues[0].real, 13)
+    gap = 1e-7 * np.array([[1.0, -1.0], [-1.0, 1.0]])
+    run = op.solve((Q, R + gap, v), t_eval=t, rtol=1e-11, atol=1e-14)
+    apart = np.abs(run.R[:, 0, 0] - run.R[:, 0, 1])
+    late = slice(4, None)
+    rate = np.polyfit(t[late], np.log(apart[late]), 1)[0]
+    assert rate == pytest.approx(found.eigenvalues[0].real, rel=1e-4)
+
+
+def test_where_learning_ends():
+    op = committee(rate=0.3, second=0.3, noise=0.2)
+    run = op.solve(alike(op, 0.01), t_end=2000.0)
+    found = op.fixed_point(run.state())
+    assert found.converged and found.unstable == 0
+    assert op.generalization_error(tuple(found.state)) == pytest.approx(run.generalization_error[-1], rel=1e-4)
+    assert "fixed point" in repr(found) and "0 of 9 directions unstable" in repr(found)
+
+
+def test_eigenvalues_of_a_linear_network():
+    """One linear neuron: R relaxes at 2 eta, Q - 2 R + 1 at 4 eta (1 - eta), to Q = 1 + eta noise^2/(1 - eta), R = 1."""
+    eta, noise = 0.3, 0.5
+    op = committee(1, 1, "identity", eta, 0.0, noise)
+    found = op.fixed_point(([[0.5]], [[0.2]], [1.0]))
+    np.testing.assert_allclose(sorted(found.eigenvalues.real), [-4 * eta * (1 - eta), -2 * eta], rtol=1e-12)
+    assert found.state.R[0, 0] == pytest.approx(1.0, rel=1e-12) and found.state.v[0, 0] == 1.0
+    assert found.state.Q[0, 0] == pytest.approx(1.0 + eta * noise**2 / (1.0 - eta), rel=1e-12)
+
+
+@pytest.mark.parametrize(("activation", "second"), [("erf", 0.2), ("relu", 0.2), ("gelu", 0.0)])
+def test_public_jacobian_is_the_derivative(activation, second):
+    op = committee(2, 2, activation, 0.4, second)
+    state = op.state(0.4 * np.random.default_rng(2).standard_normal(op.neti.num_params))
+    J, names = op.jacobian(state), op.variables
+    assert names[:3] == ("Q[0,0]", "Q[0,1]", "Q[1,1]") and names[3] == "R[0,0]" and names[-1] == "v[0,1]"
+    pack, h = op.equations.coordinates.pack, 1e-5
+    z = pack(state)
+    for k in range(len(names)):
+        ahead, behind = (op.equations.coordinates.unpack(z + s * h * np.eye(len(z))[k]) for s in (1.0, -1.0))
+        change = (pack(op.derivative(tuple(ahead))) - pack(op.derivative(tuple(behind)))) / (2 * h)
+        np.testing.assert_allclose(J[:, k], change, rtol=1e-6, atol=1e-8)
+
+
+def test_no_fixed_point_is_said():
+    op = committee(rate=20.0, noise=1.0)  # learning diverges
+    found = op.fixed_point(alike(op))
+    assert not found.converged and found.note and "not converged" in repr(found)
+    with pytest.raises(inf.InfflowError, match="no weights have these overlaps"):
+        op.fixed_point((np.eye(2), 10 * np.ones((2, 2)), np.ones(2)))
+    with pytest.raises(inf.InfflowError, match="theta has shape"):
+        op.jacobian(np.ones(3))
+
+
+# ------------------------------------------------------------------------------------------- times, files, datasets
+
+
+@pytest.mark.parametrize("num", [2, 3, 8, 100, 101])
+@pytest.mark.parametrize("end", [1e-200, 1.0, 160.0, 1e7])
+def test_default_times(num, end):
+    t = order_parameters._default_times(end, num)
+    assert len(t) == num and t[0] == 0.0 and t[-1] == end and (np.diff(t) > 0.0).all()
+
+
+def test_default_points_show_the_plateau_on_a_linear_axis():
+    """Lines between the default points are within two per cent of the curves that 4000 points draw."""
+    op = committee()
+    start, end = alike(op, 1e-3), 300.0
+    few, many = op.solve(start, end), op.solve(start, t_eval=np.linspace(0.0, end, 4001))
+    for drawn, curve in ((few.R, many.R), (few.Q, many.Q), (few.v, many.v)):
+        flat, truth = drawn.reshape(len(few), -1), curve.reshape(len(many), -1)
+        lines = np.array([np.interp(many.t, few.t, column) for column in flat.T]).T
+        assert np.abs(lines - truth).max() < 0.02
+    level = op.generalization_error(tuple(op.fixed_point(op.solve(alike(op), t_end=200.0).state()).state))
+    plateau = np.abs(many.generalization_error / level - 1.0) < 0.05
+    share = plateau.mean()
+    there = np.abs(few.generalization_error / level - 1.0) < 0.05
+    assert share > 0.1 and there.sum() > 0.5 * share * len(few)
+    assert (few.t < 0.01 * end).sum() > 20  # the beginning, on a logarithmic axis
+
+
+@pytest.fixture(scope="module")
+def online_run():
+    neti, theta = make("erf", "relu", 3, 2, O=2, noise=0.1)
+    return inf.OrderParameters(neti, 0.2).solve(theta, 5.0, num_trajectory=9)
+
+
+def test_files_of_online_results(online_run, tmp_path):
+    online_run.save(tmp_path / "run")
+    again = type(online_run).load(tmp_path / "run.npz")
+    for name, value in vars(online_run).items():
+        np.testing.assert_array_equal(getattr(again, name), value)
+    assert again.status is online_run.status and repr(again) == repr(online_run)
+    assert again.settings["learning_rate"] == 0.2 and again.settings["noise"] == 0.1
+    np.load(tmp_path / "run.npz", allow_pickle=False)
+
+
+def test_damaged_files_of_online_results(online_run, tmp_path):
+    from infflow.online import record
+    from infflow.storage import load_archive, save_archive
+
+    file = tmp_path / "run.npz"
+    online_run.save(file)
+    arrays, known = load_archive(file, "infflow.OnlineResult")
+    known.pop("kind")
+
+    def broken(change_arrays=None, change_metadata=None):
+        save_archive(file, "infflow.OnlineResult", arrays | (change_arrays or {}), known | (change_metadata or {}))
+        return file
+
+    for name in record._ARRAYS:
+        with pytest.raises(inf.errors.StorageError, match="damaged"):
+            type(online_run).load(broken({name: arrays[name][..., :-1]}))
+    for metadata, message in (
+        ({"format": 2}, "format 2"),
+        ({"status": "HAPPY"}, "HAPPY"),
+        ({"steps": "many"}, "damaged"),
+        ({"settings": None}, "damaged"),
+    ):
+        with pytest.raises(inf.errors.StorageError, match=message):
+            type(online_run).load(broken(None, metadata))
+    with pytest.raises(inf.errors.StorageError, match="not finite"):
+        type(online_run).load(broken({"Q": np.full_like(arrays["Q"], np.nan)}))
+    with pytest.raises(inf.errors.StorageError, match="increase"):
+        type(online_run).load(broken({"t": arrays["t"][::-1].copy()}))
+    file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(inf.errors.StorageError, match="damaged"):
+        type(online_run).load(file)
+    with pytest.raises(inf.errors.StorageError, match="does not exist"):
+        type(online_run).load(tmp_path / "none.npz")
+    online_run.save(file)
+    with pytest.raises(inf.errors.StorageError, match=r"of kind 'infflow\.Result' is needed"):
+        inf.Result.load(file)
+
+
+def test_datasets_of_online_results(online_run, tmp_path):
+    pytest.importorskip("xarray")
+    found = online_run.to_xarray()
+    np.testing.assert_array_equal(found["R"].sel(teacher=1), online_run.R[:, :, 1])
+    assert dict(found.sizes) == {"t": 9, "student": 3, "student_2": 3, "teacher": 2, "teacher_2": 2, "output": 2}
+    assert found.attrs["status"] == "T_END" and '"learning_rate": 0.2' in found.attrs["settings"]
+    empty = type(online_run)(**{**vars(online_run), "t": np.zeros(0), "Q": np.zeros((0, 3, 3))})
+    with pytest.raises(inf.InfflowError, match="no points"):
+        empty.plot()
+
+
+def test_pictures_of_online_results(online_run):
+    from matplotlib.colors import to_hex
+
+    ax = online_run.plot()
+    drawn = [line.get_ydata() for line in ax.lines if len(line.get_ydata()) == len(online_run)]
+    shown = [*online_run.R.reshape(9, -1).T, *np.array([online_run.Q[:, i, k] for i in range(3) for k in range(i, 3)])]
+    for curve in [*shown, online_run.generalization_error]:
+        assert any(np.array_equal(curve, y) for y in drawn)
+    assert len(drawn) == 13 and ax.get_xscale() == ax.get_yscale() == "linear"
+    assert ax.get_legend() is not None and online_run.plot(ax=ax) is ax
+    with pytest.raises(inf.InfflowError, match="OnlineResult"):
+        inf.plotting.plot_order_parameters(object())
+    neti, theta = make("erf", "erf", 12, 1)  # more students than colours of the style
+    many = inf.OrderParameters(neti, 0.2).solve(theta, 0.1, num_trajectory=2)
+    assert len({to_hex(line.get_color()) for line in many.plot().lines}) >= 12
 
 
 def test_script(tmp_path):

@@ -149,7 +149,7 @@ def test_figures_are_written_and_the_style_stays_inside(run, tmp_path):
         (lambda net, result: plotting.plot_loss(result, ax=Figure()), "Axes is needed"),
         (lambda net, result: plotting.plot_neurons("net", result), r"inf\.Net or inf\.NetI"),
         (lambda net, result: plotting.plot_neurons(net, result, directions=np.eye(2)), r"\(2, 3\) is needed"),
-        (lambda net, result: plotting.plot_overlaps(net, result, which="T"), "'QR', 'Q' or 'R'"),
+        (lambda net, result: plotting.plot_overlaps(net, result, which="T"), "which 'T' is not known. Known: QR, Q, R"),
         (lambda net, result: plotting.plot_overlaps(net.student, result), r"inf\.NetI"),
         (lambda net, result: plotting.plot_alignment(net.student, result), "no teacher"),
         (lambda net, result: plotting.plot_integral("relu", r=(2, 1)), "two increasing"),

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -144,3 +145,26 @@ def test_docstrings_say_what_the_parameters_are():
         for name in model().get_params():
             assert f"    {name} : " in model.__doc__
     assert inf.sklearn.GradientFlowRegressor is GradientFlowRegressor
+
+
+@pytest.mark.parametrize("newton", [False, True])
+def test_a_fit_that_max_steps_ends_warns(newton):
+    """As MLPRegressor does where max_iter ends it."""
+    X, y = data()
+    model = GradientFlowRegressor((6,), "tanh", t_end=np.inf, newton=newton, max_steps=3, random_state=0)
+    with pytest.warns(ConvergenceWarning, match=r"not converged: all 3 steps \(max_steps\) are used up") as caught:
+        model.fit(X, 1e3 * y)
+    assert caught[0].filename == __file__
+    with pytest.warns(ConvergenceWarning):
+        GradientFlowClassifier((6,), "tanh", t_end=np.inf, max_steps=3, random_state=0).fit(X, y > 0)
+
+
+def test_early_stopping_and_fixed_points_do_not_warn():
+    """Warnings are errors here: a flow that got to t_end, to tol, or to a fixed point has done what was asked."""
+    X, y = data()
+    assert GradientFlowRegressor((3,), "erf", t_end=0.1, random_state=0).fit(X, y).result_.status.name == "T_END"
+    assert GradientFlowRegressor((1,), "erf", t_end=np.inf, tol=0.1, random_state=0).fit(X, y).result_.converged
+    fitted = GradientFlowRegressor((1,), "erf", ridge=1e-2, t_end=np.inf, tol=0.0, newton=True, random_state=0).fit(
+        X, y
+    )
+    assert fitted.result_.status.name == "ROUNDING_FLOOR"

@@ -154,7 +154,7 @@ def test_spectral_density_is_reproducible_and_grouped(data_net, monkeypatch):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda net, theta: inf.hessian_operator(3, theta), "a Net with data or a NetI"),
+        (lambda net, theta: inf.hessian_operator(3, theta), "a Net with data, a NetI"),
         (lambda net, theta: inf.hessian_operator(net, theta[1:]), "shape"),
         (lambda net, theta: inf.hessian_operator(net, np.full_like(theta, np.nan)), "finite"),
         (lambda net, theta: inf.extreme_eigenpairs(net, theta, 0), "at least 1"),

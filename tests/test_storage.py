@@ -90,6 +90,65 @@ def test_nothing_is_unpickled():
         read_arrays(io.BytesIO(pickle.dumps([1.0])))
 
 
+def put(path, name, shape, size):
+    """Add a member whose header says ``shape``, and that unpacks to ``size`` bytes of zeros behind it."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"{name}.npy", header.getvalue() + b"\0" * size)
+
+
+@pytest.fixture
+def unpacked(monkeypatch):
+    """Names of the members that have been unpacked whole."""
+    names = []
+    read = zipfile.ZipFile.read
+    monkeypatch.setattr(zipfile.ZipFile, "read", lambda self, name: (names.append(name), read(self, name))[1])
+    return names
+
+
+@pytest.mark.parametrize("shape", [(2**29,), (4,), (), (-1,), (2**40, 2**40)])
+def test_a_member_that_is_larger_than_its_header_says_is_not_unpacked(path, unpacked, shape):
+    put(path, "extra", shape, 2**24)
+    for read in (lambda: load_archive(path, KIND), lambda: read_arrays(path)):
+        with pytest.raises(ValueError, match="16777344 bytes by the directory"):
+            read()
+    assert not unpacked
+
+
+def test_arrays_that_do_not_fit_in_memory_are_not_unpacked(path, unpacked, monkeypatch):
+    monkeypatch.setattr("infflow.storage._physical_memory", lambda: 2**20)
+    assert load_archive(path, KIND)[0].keys() == ARRAYS.keys()
+    unpacked.clear()
+    put(path, "extra", (2**18,), 2**21)
+    with pytest.raises(StorageError, match=r"run\.npz is damaged .* memory of 0\.000977 GiB"):
+        load_archive(path, KIND)
+    assert not unpacked
+
+
+def test_a_result_of_the_wrong_shape_is_not_unpacked(tmp_path, unpacked):
+    import infflow as inf
+
+    net = inf.Net([(1, "identity", False)], input=np.ones((2, 1)), target=np.ones(2))
+    inf.train(net, [0.5], progress=False).save(tmp_path / "run.npz")
+    with zipfile.ZipFile(tmp_path / "run.npz") as archive, zipfile.ZipFile(tmp_path / "bomb.npz", "w") as bomb:
+        for name in archive.namelist():
+            if name != "trajectory_theta.npy":
+                bomb.writestr(name, archive.read(name))
+    put(tmp_path / "bomb.npz", "trajectory_theta", (2**21,), 2**24)  # as its header says
+    unpacked.clear()
+    with pytest.raises(StorageError, match=r"bomb\.npz is damaged: trajectory theta has shape \(2097152,\)"):
+        inf.Result.load(tmp_path / "bomb.npz")
+    assert unpacked == ["metadata.npy"]
+
+
+def test_two_members_of_one_name(path):
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        put(path, "theta", (7,), 56)
+    with pytest.raises(StorageError, match=r"run\.npz is damaged .* two of its arrays are called 'theta'"):
+        load_archive(path, KIND)
+
+
 def test_a_folder_is_no_file(tmp_path):
     with pytest.raises(InvalidValueError, match="a folder; the name of a file is needed"):
         as_path("path", tmp_path, ".npz")

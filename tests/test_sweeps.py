@@ -134,7 +134,7 @@ def nested():
         (functions.echo, {"a": [inf.Net]}, InvalidTypeError, "'a' is <class .*cannot be stored"),
         (functions.echo, {"a": [np.nan]}, InvalidValueError, "'a' is nan"),
         (functions.echo, {"a": [{1: 2}]}, InvalidTypeError, "cannot be stored"),
-        (functions.echo, {"a": 3}, InvalidTypeError, r"grid\['a'\] is 3; a list of values is needed, e.g. \[3\]"),
+        (functions.echo, {"a": 3}, InvalidTypeError, r"grid\['a'\] is 3; a list of values, e.g. \[3\], is needed"),
         (functions.echo, {"a": "abc"}, InvalidTypeError, "a list of values"),
         (functions.echo, {"a": []}, InvalidValueError, r"grid\['a'\] is empty"),
         (functions.echo, {}, InvalidValueError, "no points"),
@@ -198,6 +198,38 @@ def test_results_that_cannot_be_stored_are_failures(store, what, message):
 
 def calls(path):
     return [int(line) for line in Path(path).read_text().split()] if Path(path).exists() else []
+
+
+@pytest.mark.parametrize("n_jobs,backend", [(1, "sequential"), (2, "loky")])
+@pytest.mark.parametrize(
+    "how,error", [("exit", "SystemExit: 3"), ("argparse", "SystemExit: 2"), ("raise", "Generator")]
+)
+def test_a_run_that_leaves_is_a_failed_run(store, capfd, n_jobs, backend, how, error):
+    for _ in range(2):
+        table = inf.sweep(functions.leave, {"seed": range(4), "how": [how]}, store, n_jobs=n_jobs, backend=backend)
+        assert [row["status"] for row in table] == ["done", "failed", "done", "done"]
+        assert table[1]["error"].startswith(error)
+    assert "leave" in table.details(1)["traceback"]
+
+
+@pytest.mark.parametrize("name", ["settings", "fixed", "columns"])
+@pytest.mark.parametrize("cell", ["{bad", "[1]", "3", b"\xff\xfe", 7])
+def test_a_damaged_cell_names_the_file_and_the_run(store, name, cell):
+    def run():
+        return inf.sweep(functions.draw, {"seed": [1, 2]}, store, backend="sequential", progress=False)
+
+    whole = run().rows
+    database = sqlite3.connect(store)
+    key = database.execute("SELECT key FROM runs ORDER BY rowid").fetchone()[0]
+    database.execute(f"UPDATE runs SET {name} = ? WHERE key = ?", (cell, key))
+    database.commit()
+    for what in (lambda: inf.Sweep.load(store), run):
+        with pytest.raises(StorageError, match=rf"runs\.db is damaged: '{name}' of the run '{key}' is no dictionary"):
+            what()
+    database.execute("DELETE FROM runs WHERE key = ?", (key,))  # as the message advises
+    database.commit()
+    assert run().rows == whole
+    database.close()
 
 
 def test_a_rerun_skips_what_is_done_and_retries_failures_when_asked(store, tmp_path):

@@ -5,11 +5,31 @@ Exit codes: 0 done, 1 failed, 2 bad usage.
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import typer
 
 from . import converge, info, integral, study, surrogates, sweep, train
+from ._common import complain, report_system_error
 
-app = typer.Typer(
+
+class _Application(typer.Typer):
+    """The command ``infflow``."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run it; what cannot be written outside of a command, such as help, is reported as in one."""
+        if sys.stdout is None:  # known now, and not after minutes
+            complain("cannot write the output: the standard output is closed. Send it to a file, or to /dev/null.")
+            sys.exit(1)
+        try:
+            return super().__call__(*args, **kwargs)
+        except OSError as error:
+            report_system_error(error)
+            sys.exit(1)
+
+
+app = _Application(
     help="Teacher-student neural networks in the limit of infinite Gaussian data.",
     no_args_is_help=True,
     add_completion=False,

@@ -5,8 +5,12 @@ Exit codes: 0 done, 1 failed, 2 bad usage.
 
 from __future__ import annotations
 
+import errno
 import math
+import os
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import ClusterError, DivergedError, InfflowError, InvalidValueError, SolverFailedError, StorageError
+from ..interrupts import interrupted_by_sigterm
 
 JsonOutput = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 #: of commands that draw no random numbers, so that all can be called alike
@@ -29,21 +34,56 @@ _FAILURES = (
 )  # of the computation; other errors are of the arguments
 
 
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE, errno.EBADF, errno.EROFS)
+
+
 def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Print an infflow error as one line; 1 if the computation failed, 2 if an argument was bad."""
+    """Print an infflow error as one line; 1 if the computation failed, 2 if an argument was bad. SIGTERM is Ctrl-C."""
 
     @wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
         try:
-            command(*args, **kwargs)
+            with interrupted_by_sigterm():
+                command(*args, **kwargs)
         except InfflowError as error:
-            typer.echo(f"infflow: {error}", err=True)
+            complain(str(error))
             raise typer.Exit(1 if isinstance(error, _FAILURES) else 2) from error
         except KeyboardInterrupt:
-            typer.echo("infflow: interrupted", err=True)
+            complain("interrupted")
             raise typer.Exit(1) from None
+        except OSError as error:
+            report_system_error(error)
+            raise typer.Exit(1) from error
 
     return wrapped
+
+
+def complain(text: str) -> None:
+    """One line to the standard error, if there is one."""
+    with suppress(OSError, ValueError):
+        typer.echo(f"infflow: {text}", err=True)
+
+
+def report_system_error(error: OSError) -> None:
+    """One line about what the operating system refused; a full device or a pipe that nobody reads, most of all."""
+    for stream in (sys.stdout, sys.stderr):
+        _discard_unwritten(stream)
+    reason = error.strerror or str(error)
+    if error.errno in _CANNOT_WRITE:
+        complain(f"cannot write {error.filename or 'the output'}: {reason}. Make room, or choose another place.")
+    else:
+        complain(f"{error.filename}: {reason}" if error.filename else reason)
+
+
+def _discard_unwritten(stream: Any) -> None:
+    """Send what cannot be written to nowhere, since Python would try again at its end, and complain."""
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except AttributeError:  # there is none
+        pass
 
 
 def finite(value: float) -> float | None:
@@ -67,6 +107,7 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InvalidValueError(
-            f"cannot make the folder {folder}: {error.strerror}. Give another one with --out."
-        ) from error
+        if error.errno in _CANNOT_WRITE:
+            raise
+        reason = "there is a file of that name" if isinstance(error, FileExistsError) else error.strerror
+        raise InvalidValueError(f"cannot make the folder {folder}: {reason}. Give another one with --out.") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 import time
 from types import FrameType
@@ -22,40 +21,38 @@ def say(text: str) -> None:
     typer.echo(text, err=True)
 
 
-def on_terminal() -> bool:
-    """Whether a bar can be shown."""
-    return sys.stderr is not None and sys.stderr.isatty()
-
-
 class Watcher:
     """The callback of ``train``: says where the run is, and ends it after the first Ctrl-C, so that its state is saved.
 
-    A second Ctrl-C ends it at once.
+    A second Ctrl-C ends it at once. SIGTERM is a first Ctrl-C.
     """
 
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
         self._stage = ""
         self._said = 0.0
+        self._before: dict[signal.Signals, Any] = {}
         self.interrupted = False
 
     def __enter__(self) -> Watcher:
-        # in the background of a shell it is ignored, and stays so
-        main = threading.current_thread() is threading.main_thread()
-        self._listens = main and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
-        if self._listens:
-            self._before = signal.signal(signal.SIGINT, self._interrupt)
+        self._before = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                # in the background of a shell Ctrl-C is ignored, and stays so
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._interrupt)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._listens:
-            signal.signal(signal.SIGINT, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self.interrupted:
+        if self.interrupted and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.interrupted = True
-        say("infflow: stopping after this step; press Ctrl-C again to stop at once")
+        if not self.interrupted:
+            self.interrupted = True
+            say("infflow: stopping after this step; press Ctrl-C again to stop at once")
 
     def __call__(self, now: Progress) -> Any:
         """True to stop."""

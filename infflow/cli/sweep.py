@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InvalidValueError
+from ..terminal import on_terminal
 from ._common import JsonOutput, finite, make_folder, reports_errors
-from ._events import on_terminal, say
+from ._events import say
 
 if TYPE_CHECKING:
     from ..sweeps.table import Sweep

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InvalidValueError
+from ..terminal import on_terminal
 from ._common import JsonOutput, finite, make_folder, reports_errors
-from ._events import Watcher, on_terminal, say
+from ._events import Watcher, say
 
 if TYPE_CHECKING:
     from ..configuration import Configuration
@@ -102,7 +103,7 @@ def _write(settings: Configuration, result: Result, folder: Path, interrupted: b
         "status": result.status.name,
         "message": result.status.message,
         "interrupted": interrupted,
-        "t_flow": float(result.trajectory.t[-1]) if len(result.trajectory.t) else 0.0,
+        "t_flow": float(result.flow.t),
         "flow_steps": result.flow.steps,
         "newton_steps": result.newton.steps,
         "seed": settings.seed,

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import as_choice, as_integer, as_number, as_real_array
+from .._validation import as_choice, as_integer, as_number, as_real_array, shown
 from ..activations import resolve
 from ..errors import InfflowError, InvalidTypeError, InvalidValueError
+from ..networks.regularization import MERGE_KEYS
 
 Check = Callable[[str, Any], Any]
 
@@ -32,28 +33,28 @@ def choice(*options: str) -> Check:
 def boolean(name: str, value: Any) -> bool:
     """True or false."""
     if not isinstance(value, bool):
-        raise InvalidTypeError(f"{name} is {value!r}; true or false is needed.")
+        raise InvalidTypeError(f"{name} is {shown(value)}; true or false is needed.")
     return value
 
 
 def text(name: str, value: Any) -> str:
     """A text that is not empty."""
     if not isinstance(value, str) or not value:
-        raise InvalidTypeError(f"{name} is {value!r}; a text in quotes is needed.")
+        raise InvalidTypeError(f"{name} is {shown(value)}; a text in quotes is needed.")
     return value
 
 
 def texts(name: str, value: Any) -> list[str]:
     """A list of texts."""
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise InvalidTypeError(f'{name} is {value!r}; a list of names is needed, e.g. ["lambda_min"].')
+        raise InvalidTypeError(f'{name} is {shown(value)}; a list of names is needed, e.g. ["lambda_min"].')
     return value
 
 
 def table(name: str, value: Any) -> dict[str, Any]:
     """A table, whose keys another check knows."""
     if not isinstance(value, dict):
-        raise InvalidTypeError(f"{name} is {value!r}; a table is needed, e.g. {{step = 0.01}}.")
+        raise InvalidTypeError(f"{name} is {shown(value)}; a table is needed, e.g. {{step = 0.01}}.")
     return value
 
 
@@ -67,7 +68,7 @@ def array(*ndim: int) -> Check:
             wanted = " or ".join(
                 ("a number", "a list of numbers", "a list of lists of numbers, all as long")[n] for n in ndim
             )
-            raise InvalidTypeError(f"{name} is {value!r:.80}; {wanted} is needed, all finite.") from error
+            raise InvalidTypeError(f"{name} is {shown(value)}; {wanted} is needed, all finite.") from error
 
     return check
 
@@ -87,7 +88,7 @@ def activation(name: str, value: Any) -> Any:
     for item in value:
         for one in item if isinstance(item, list) else [item]:
             if not isinstance(one, str):
-                raise InvalidTypeError(f"{name} holds {one!r}; names of activations are needed.")
+                raise InvalidTypeError(f"{name} holds {shown(one)}; names of activations are needed.")
             try:
                 resolve(one)
             except InfflowError as error:
@@ -99,10 +100,23 @@ def components(name: str, value: Any) -> list[dict[str, Any]]:
     """Components of a mixture of Gaussians."""
     checks = {"weight": number(0.0, strict=True), "mean": array(1), "covariance": array(2)}
     if not isinstance(value, list) or not value or not all(isinstance(item, dict) for item in value):
-        raise InvalidTypeError(f"{name} is {value!r}; tables [[{name}]] with {', '.join(checks)} are needed.")
+        raise InvalidTypeError(f"{name} is {shown(value)}; tables [[{name}]] with {', '.join(checks)} are needed.")
     for k, item in enumerate(value):
         if item.keys() != checks.keys():
-            raise InvalidValueError(f"{name}[{k}] has the keys {', '.join(item)}; {', '.join(checks)} are needed.")
+            raise InvalidValueError(
+                f"{name}[{k}] has the keys {', '.join(map(str, item))}; {', '.join(checks)} are needed."
+            )
     return [
         {key: check(f"{name}[{k}].{key}", item[key]) for key, check in checks.items()} for k, item in enumerate(value)
     ]
+
+
+def merges(name: str, value: Any) -> list[dict[str, Any]]:
+    """One table of layer, pair and lambda, or a list of these; the network knows which layers and neurons there are."""
+    items = value if isinstance(value, list) else [value]
+    for item in items:
+        if not isinstance(item, dict) or item.keys() != set(MERGE_KEYS):
+            raise InvalidTypeError(
+                f"{name} is {value!r:.200}; {{layer = 1, pair = [0, 1], lambda = 0.1}}, or a list of these, is needed."
+            )
+    return items

@@ -10,17 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array
-from ..errors import InfflowError, InvalidValueError, StorageError
+from .._validation import Array, shown
+from ..errors import InfflowError, InvalidTypeError, InvalidValueError, StorageError
 from ..fixedpoints import OPTIMIZERS
 from ..flow import SOLVERS
 from ..networks.inputs import Gaussian, GaussianMixture
 from ..networks.net import Net
 from ..networks.neti import NetI
 from ..networks.parameters import random_params
+from ..networks.regularization import Regularization
 from ..networks.teacher import Teacher
 from ..result import Result
-from ..storage import read_arrays
+from ..storage import as_path, read_arrays
 from ..training import train
 from .checks import Check, integer
 from .sections import (
@@ -63,7 +64,7 @@ class Configuration:
         ConfigurationError
             Lists all errors of the file with their lines.
         """
-        file = TomlFile(Path(path))
+        file = TomlFile(as_path("path", path))
         return cls.from_dict(with_absolute_paths(file.data, file.path), Problems(file))
 
     @classmethod
@@ -76,6 +77,8 @@ class Configuration:
             Lists all errors.
         """
         problems = Problems("the configuration") if problems is None else problems
+        if not isinstance(table, Mapping):
+            raise InvalidTypeError(f"the configuration is {shown(table)}; a dictionary of tables is needed.")
         for key in table.keys() - {"seed", *SECTIONS}:
             problems.unknown((key,), ("seed", *SECTIONS))
         seed = _checked(problems, ("seed",), integer(0), table.get("seed", 0))
@@ -99,6 +102,10 @@ class Configuration:
         """The student without data."""
         return _network(self.student, self.input_dim(), self.student, self.data.loss)
 
+    def penalty(self) -> dict[str, Any]:
+        """What is added to the loss, as arguments of Net and NetI."""
+        return {name: getattr(self.loss, name) for name in ("maxnorm", "ridge", "merge")}
+
     def input_dim(self) -> int:
         """Length of an input."""
         if self.student.input_dim is not None:
@@ -107,7 +114,7 @@ class Configuration:
 
     def problem(self) -> Net | NetI:
         """What is trained: infinite data, samples of the teacher, or the data of a file."""
-        penalty: dict[str, Any] = {"maxnorm": self.loss.maxnorm, "ridge": self.loss.ridge}
+        penalty = self.penalty()
         student = self.network()
         if self.data.file is not None:
             layers = _layers(self.student, self.student)
@@ -209,7 +216,7 @@ def _layers(own: Any, student: StudentSettings) -> list[tuple[int, Any, bool]]:
 
 def _read_section(kind: type, name: str, table: Any, problems: Problems) -> Any:
     if not isinstance(table, dict):
-        problems.add((name,), f"{name} is {table!r}; a table [{name}] is needed.")
+        problems.add((name,), f"{name} is {shown(table)}; a table [{name}] is needed.")
         return None
     known: dict[str, Field[Any]] = {item.name: item for item in fields(kind)}
     for key in table.keys() - known.keys():
@@ -261,6 +268,11 @@ def _check_together(config: Configuration, problems: Problems) -> None:
             problems.add((section,), f"[{section}]: {error}")
             if section == "data":
                 return
+    if not problems:
+        try:
+            Regularization.from_arguments(**config.penalty(), layout=config.network().layout)
+        except InfflowError as error:
+            problems.add(("loss", "merge"), f"[loss]: {error}")
 
 
 def _check_options(stage: str, registry: Mapping[str, Any], name: str | None, section: Any, problems: Problems) -> None:
@@ -286,18 +298,23 @@ def read_data(path: Path) -> dict[str, Array]:
     StorageError
         If the file does not exist, is no ``.npz``, or has other arrays.
     """
+
+    def check(shapes: Mapping[str, tuple[int, ...]]) -> None:
+        if not {"X", "y"} <= shapes.keys() <= {"X", "y", "weights"}:
+            raise StorageError(
+                f"{path} holds {', '.join(shapes) or 'nothing'}; arrays X, y and perhaps weights are needed."
+            )
+
     try:
-        arrays = read_arrays(path)
+        arrays = read_arrays(path, check)
     except FileNotFoundError:
         raise StorageError(
             f"{path} does not exist. Check data.file; it is relative to the configuration file."
         ) from None
+    except StorageError:
+        raise
     except (OSError, ValueError) as error:
         raise StorageError(f"{path} cannot be read: {error}. An .npz with arrays X and y is needed.") from error
-    if not {"X", "y"} <= arrays.keys() <= {"X", "y", "weights"}:
-        raise StorageError(
-            f"{path} holds {', '.join(arrays) or 'nothing'}; arrays X, y and perhaps weights are needed."
-        )
     names = {"X": "input", "y": "target", "weights": "weights"}
     return {names[name]: array for name, array in arrays.items()}
 
@@ -322,6 +339,8 @@ def with_changes(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[s
     InvalidValueError
         If a key leads through a value that is no table.
     """
+    if not isinstance(table, Mapping):
+        raise InvalidTypeError(f"the configuration is {shown(table)}; a dictionary of tables is needed.")
     changed = copy.deepcopy(dict(table))
     for key, value in changes.items():
         inner: Any = changed
@@ -329,7 +348,7 @@ def with_changes(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[s
         for name in outer:
             inner = inner.setdefault(name, {})
             if not isinstance(inner, dict):
-                raise InvalidValueError(f"{key} cannot be set: {name} is {inner!r}, not a table.")
+                raise InvalidValueError(f"{key} cannot be set: {name} is {shown(inner)}, not a table.")
         inner[last] = value
     return changed
 

@@ -27,6 +27,7 @@ from .checks import (
     choice,
     components,
     integer,
+    merges,
     number,
     table,
     text,
@@ -121,6 +122,12 @@ class LossSettings:
     outside: str = setting("error", choice(*OUTSIDE), "with method surrogate: what to do outside of its domain")
     maxnorm: float = setting(np.inf, number(0.0, strict=True, infinite=True), "c of the barrier where |theta|^2/2 > c")
     ridge: float = setting(0.0, number(0.0), "adds ridge/2 |theta|^2")
+    merge: Any = setting(
+        None,
+        merges,
+        "adds lambda/2 |w_i - w_j|^2 for two neurons of layer 1, 2, ...; a table, or a list of them",
+        {"layer": 1, "pair": [0, 1], "lambda": 0.1},
+    )
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from .._validation import shown
 from ..errors import ConfigurationError, InfflowError
+from ..storage import as_path
 from .checks import text
 from .config import Configuration, with_absolute_paths, with_changes
 from .toml_file import Keys, Problems, TomlFile, dotted
@@ -54,7 +55,7 @@ class SweepFile:
         ConfigurationError
             Lists all errors with their lines.
         """
-        file = TomlFile(Path(path))
+        file = TomlFile(as_path("path", path))
         problems = Problems(file)
         known = ("config", "folder", "grid")
         for key in file.data.keys() - set(known):
@@ -94,13 +95,13 @@ def _base(file: TomlFile, problems: Problems) -> dict[str, Any]:
         except ConfigurationError as error:
             problems.add(("config",), str(error))
     elif given is not None:
-        problems.add(("config",), f"config is {given!r}; the name of a file or a table is needed.")
+        problems.add(("config",), f"config is {shown(given)}; the name of a file or a table is needed.")
     return {}
 
 
 def _grid(given: Any, problems: Problems) -> dict[Keys, list[Any]]:
     if not isinstance(given, dict):
-        problems.add(("grid",), f"grid is {given!r}; a table [grid] with lists of values is needed.")
+        problems.add(("grid",), f"grid is {shown(given)}; a table [grid] with lists of values is needed.")
         return {}
     grid: dict[Keys, list[Any]] = {}
     for keys, value in _leaves(given, ()):

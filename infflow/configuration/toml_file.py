@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from .._names import keyword_hint
+from .._validation import counted
 from ..errors import ConfigurationError
 
 Keys = tuple[str | int, ...]  #: path to a value: keys of tables, numbers in arrays of tables
@@ -41,6 +42,8 @@ class TomlFile:
             self.data = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise ConfigurationError(f"{path} is not TOML: {error}.") from error
+        except (RecursionError, ValueError) as error:  # lists in lists, or integers, beyond what Python reads
+            raise ConfigurationError(f"{path} cannot be read: {error}.") from error
         self._lines = lines_of_keys(text)
 
     def line(self, keys: Keys) -> int | None:
@@ -125,9 +128,8 @@ class Problems:
         """The last of ``keys`` is none of ``known``."""
         options = list(known)
         key, where = str(keys[-1]), dotted(keys[:-1])
-        near = difflib.get_close_matches(key, options, n=1, cutoff=0.5)
-        hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(options)}."
-        self.add(keys, f"{dotted(keys)} is not known{f' in [{where}]' if where else ''}. {hint}")
+        hint = keyword_hint(key, options) or f" Known: {', '.join(options)}."
+        self.add(keys, f"{dotted(keys)} is not known{f' in [{where}]' if where else ''}.{hint}")
 
     def __bool__(self) -> bool:
         return bool(self._found)
@@ -137,8 +139,9 @@ class Problems:
         if self._found:
             name = self._source.name if isinstance(self._source, TomlFile) else self._source
             texts = sorted(self._found, key=lambda text: self._found[text])
-            count = "1 error" if len(texts) == 1 else f"{len(texts)} errors"
-            raise ConfigurationError(f"{name} has {count}:\n" + "\n".join(f"  {text}" for text in texts))
+            raise ConfigurationError(
+                f"{name} has {counted(len(texts), 'error')}:\n" + "\n".join(f"  {text}" for text in texts)
+            )
 
 
 def dotted(keys: Keys) -> str:

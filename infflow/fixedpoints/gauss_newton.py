@@ -17,6 +17,7 @@ without forming it; :class:`DenseLinearisation` takes any residuals and Jacobian
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,9 +27,9 @@ from numpy.typing import NDArray
 from .._validation import Array, as_integer, as_number, as_rng
 from ..errors import DivergedError, InvalidTypeError, InvalidValueError
 from ..interrupts import plain_interrupts
-from ..stopping import Progress, Statistics, StopReason, StopRules
+from ..stopping import Progress, Statistics, StopReason, StopRules, TimeIsUp
 from .least_squares import require_squares
-from .problem import FixedPointProblem
+from .problem import FixedPointProblem, curvature_at, promises_more
 from .trust_region import SearchOutcome
 
 Index = NDArray[np.integer]
@@ -110,6 +111,7 @@ class SubsetLeastSquares:
         require_squares(problem.objective, "gauss_newton")
         objective: Any = problem.objective
         self._problem, self._objective = problem, objective
+        self.require_time: Callable[[], None] = lambda: None
         self.has_samples = hasattr(objective, "subset")
         self.num_samples = 1
         if self.has_samples:
@@ -122,6 +124,7 @@ class SubsetLeastSquares:
 
     def linearise(self, theta: Array, samples: Index) -> DenseLinearisation:
         """Residuals and Jacobian of these samples with respect to the free parameters."""
+        self.require_time()
         part, problem = self._part(samples), self._problem
         full = problem.theta_of(theta)
         J = part.jacobian(full)
@@ -129,6 +132,7 @@ class SubsetLeastSquares:
 
     def residuals(self, theta: Array, samples: Index) -> Array:
         """Residuals (m,) alone."""
+        self.require_time()
         found: Array = self._part(samples).residuals(self._problem.theta_of(theta))
         return found
 
@@ -247,6 +251,7 @@ def search(
         Of the order of the samples.
     """
     samples = SubsetLeastSquares(problem)
+    samples.require_time = rules.require_time
     if batch_size is not None and not samples.has_samples:
         raise InvalidTypeError(
             f"batch_size is {batch_size}, but {type(problem.objective).__name__} has no samples to choose from: a Net with data, or an "
@@ -305,14 +310,19 @@ class _Search:
         """Steps on every sample once; ends early only where the numbers of steps or the time are used up."""
         before = self.steps.theta
         for _ in range(self.per_pass):
-            report = self.steps.step(next(self.batches))
+            try:
+                report = self.steps.step(next(self.batches))
+            except TimeIsUp:  # what the steps before it came to is looked at
+                return None
             self.taken += report.accepted
             self.rejected += not report.accepted
             if self.taken >= self.rules.max_steps or self.rules.elapsed() >= self.rules.max_time:
                 return None
         still = np.abs(self.steps.theta - before).max() <= _EPS * np.abs(before).max()
         if still and (self.steps.last.any() or self.steps.damping >= LARGEST_DAMPING):
-            return StopReason.ROUNDING_FLOOR
+            found = curvature_at(self.problem, self.best[1])
+            more = found is not None and promises_more(found, self.best[1])
+            return StopReason.STEP_UNDERFLOW if more else StopReason.ROUNDING_FLOOR
         return None
 
 

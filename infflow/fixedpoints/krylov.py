@@ -137,4 +137,8 @@ class KrylovNewton:
         return SteihaugModel(self.problem.linearize(x), gradient, forcing * size, self._is_late)
 
     def _is_late(self) -> bool:
-        return self.rules.elapsed() >= self.rules.max_time
+        """Whether the time is up; then only the step that the path has led to is still evaluated."""
+        late = self.rules.elapsed() >= self.rules.max_time
+        if late:
+            self.problem.require_time = lambda: None
+        return late

@@ -18,12 +18,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array
+from .._validation import Array, shown
 from ..errors import DivergedError, MethodError, SingularMomentError
 from ..objective import Evaluation, Objective
 from .directions import TrialStep
 from .problem import FixedPointProblem
 from .subproblem import solve_subproblem
+from .tall_qr import TallQR
 
 _EPS = float(np.finfo(float).eps)
 _PROBE = 0.1  # fraction of a step over which the second derivative along it is measured
@@ -50,7 +51,7 @@ def require_squares(objective: Objective, name: str = "levenberg_marquardt") -> 
         )
     loss = getattr(objective, "loss_name", "mse")
     if loss != "mse":
-        raise MethodError(f"{name} needs a sum of squares; the loss is {loss!r}. Use optimizer='newton'.")
+        raise MethodError(f"{name} needs a sum of squares; the loss is {shown(loss)}. Use optimizer='newton'.")
 
 
 class LeastSquaresProblem(FixedPointProblem):
@@ -78,6 +79,7 @@ class LeastSquaresProblem(FixedPointProblem):
 
     def residuals_at(self, x: Array) -> Array:
         """Residuals (M,) alone; NaN outside of the domain."""
+        self.require_time()
         try:
             found: Array = self._squares.residuals(self.theta_of(x))
         except (DivergedError, SingularMomentError, FloatingPointError, OverflowError) as error:
@@ -91,6 +93,7 @@ class LeastSquaresProblem(FixedPointProblem):
         r = self.residuals_at(x)
         if order == 0 or not np.isfinite(r).all():
             return Evaluation(float(r @ r), np.full(len(self.free), np.nan) if order else None)
+        self.require_time()
         J = self._squares.jacobian(self.theta_of(x))
         self.residuals, self.jacobian = r, J if self.all_free else J[:, self.free]
         return Evaluation(float(r @ r), 2.0 * (r @ self.jacobian))
@@ -104,28 +107,44 @@ class GaussNewtonModel:
     residuals, jacobian : (M,), (M, n) arrays
     residuals_at : callable
         Residuals (M,) after a step (n,) from here.
+    between : callable
+        Called between the parts of the factorisation; what it raises ends it.
     """
 
     lowest = 0.0
 
-    def __init__(self, residuals: Array, jacobian: Array, residuals_at: Callable[[Array], Array]) -> None:
+    def __init__(
+        self,
+        residuals: Array,
+        jacobian: Array,
+        residuals_at: Callable[[Array], Array],
+        between: Callable[[], None] = lambda: None,
+    ) -> None:
         self._residuals, self._jacobian, self._residuals_at = residuals, jacobian, residuals_at
         M, n = jacobian.shape
-        if n < M:
-            Q, R = np.linalg.qr(jacobian)
-            U, s, self._vectors = np.linalg.svd(R)
-            self._left = Q @ U
-        else:
-            self._left, s, self._vectors = np.linalg.svd(jacobian, full_matrices=False)
+        self._wide = n > M
+        self._outer = TallQR(jacobian.T if self._wide else jacobian, between)
+        between()
+        self._left, s, self._right = np.linalg.svd(self._outer.R.T if self._wide else self._outer.R)
         s = np.where(s <= min(M, n) * _EPS * s[0], 0.0, s)
         self._singular = s
         self.curvatures = 2.0 * np.einsum("ij,ij->j", jacobian, jacobian)
-        self._values, self._components = 2.0 * s * s, 2.0 * s * (residuals @ self._left)
+        self._values, self._components = 2.0 * s * s, 2.0 * s * self._of_residuals(residuals)
+
+    def _of_residuals(self, v: Array) -> Array:
+        """Components along the left singular vectors of a vector (M,)."""
+        found: Array = (v if self._wide else self._outer.project(v)) @ self._left
+        return found
+
+    def _to_parameters(self, components: Array) -> Array:
+        """The vector (n,) with these components along the right singular vectors."""
+        found: Array = components @ self._right
+        return self._outer.expand(found) if self._wide else found
 
     def solve(self, radius: float) -> TrialStep:
         """The minimiser within the radius, with its acceleration; the damping is half the multiplier."""
         found = solve_subproblem(self._values[::-1], self._components[::-1], radius)
-        step = found.step[::-1] @ self._vectors
+        step = self._to_parameters(found.step[::-1])
         return TrialStep(step + self._correction(step, 0.5 * found.multiplier), found.predicted, found.on_boundary)
 
     def _correction(self, step: Array, damping: float) -> Array:
@@ -140,7 +159,7 @@ class GaussNewtonModel:
             out=np.zeros_like(self._singular),
             where=self._singular > 0.0,
         )
-        acceleration = -(weight * (second @ self._left)) @ self._vectors
+        acceleration = -self._to_parameters(weight * self._of_residuals(second))
         size = float(acceleration @ acceleration)
         return 0.5 * acceleration if size <= _MAX_ACCELERATION**2 * float(step @ step) else np.zeros_like(step)
 
@@ -158,4 +177,6 @@ class GaussNewton:
         """The model at ``x``, where the problem was evaluated last."""
         self.factorizations += 1
         problem = self.problem
-        return GaussNewtonModel(problem.residuals, problem.jacobian, lambda step: problem.residuals_at(x + step))
+        return GaussNewtonModel(
+            problem.residuals, problem.jacobian, lambda step: problem.residuals_at(x + step), problem.require_time
+        )

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from .._validation import Array, as_choice, as_number
+from .._validation import Array, as_choice, as_number, shown
 from ..errors import InvalidTypeError, UnknownNameError
+from ..memory import require_memory
 from ..objective import Objective
 from ..stopping import StopRules
 from . import gauss_newton
@@ -75,7 +76,7 @@ class Optimizer:
             return {}
         if not isinstance(options, Mapping):
             raise InvalidTypeError(
-                f"optimizer_options is {options!r}; a dictionary such as {{'scale': 1e4}} is needed."
+                f"optimizer_options is {shown(options)}; a dictionary such as {{'scale': 1e4}} is needed."
             )
         for key in options:
             if not self.options:
@@ -87,6 +88,11 @@ class Optimizer:
         """Raise :class:`MethodError` if the objective lacks what the method needs."""
         if self.needs == "residuals":
             require_squares(objective, self.name)
+
+    def check_size(self, num_free: int, options: Mapping[str, Any]) -> None:
+        """Raise :class:`TooLargeError` if the matrix that the method keeps would not fit in memory."""
+        if self.name in ("bfgs", "slsqp") or options.get("linear_solver") == "dense":
+            require_memory(num_free, f"the matrix of optimizer {self.name!r}")
 
     def run(self, problem: FixedPointProblem, x: Array, rules: StopRules, **options: Any) -> SearchOutcome:
         """Search from ``x`` of shape (n,); the options are checked ones.

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from .._validation import Array
-from ..errors import InvalidValueError, MethodError, TooLargeError
+from ..errors import InvalidValueError
 from ..interrupts import plain_interrupts
 from ..rounding import is_hidden
-from ..stopping import Progress, Statistics, StopReason, StopRules
-from .problem import DENSE, GRADIENT_FLOOR, FixedPointProblem, is_finite
+from ..stopping import Progress, Statistics, StopReason, StopRules, TimeIsUp
+from .problem import GRADIENT_FLOOR, FixedPointProblem, curvature_at, is_finite, promises_more
 from .trust_region import SearchOutcome
 
 _EPS = float(np.finfo(float).eps)
@@ -59,6 +59,7 @@ class QuasiNewton:
             try:
                 with plain_interrupts():
                     self._start(x)
+                    self.problem.require_time = self.rules.require_time
                     self._accepted(x)
                     if self.stop is None:
                         message = self._minimise(x)
@@ -67,6 +68,9 @@ class QuasiNewton:
                             statistics.note = _FLOOR_OF_LOSSES if self.stop.converged else message
             except KeyboardInterrupt:
                 self.stop = StopReason.INTERRUPTED
+            except TimeIsUp:
+                self.stop = StopReason.MAX_TIME
+            self.problem.require_time = lambda: None
         statistics.stop_reason = self.stop or StopReason.SOLVER_FAILED
         statistics.steps, statistics.gradients = max(self.steps - 1, 0), self.problem.gradients
         statistics.wall_time = self.rules.elapsed()
@@ -132,20 +136,13 @@ class QuasiNewton:
         if norm <= self.rules.min_gradient_norm:
             return StopReason.MIN_GRADIENT_NORM
         noise = max(10 * _EPS * abs(loss), self.problem.loss_noise(best, loss) or 0.0)
-        at_floor = abs(self._decrease) <= noise or self._promise <= noise or self._is_rounding(best)
+        at_floor = abs(self._decrease) <= noise or self._promise <= noise
+        found = curvature_at(self.problem, best)
+        if found is not None:
+            curvatures = np.diagonal(found.H)
+            at_floor |= is_hidden(found.value, found.g, curvatures, best, GRADIENT_FLOOR, 0.0)
+            at_floor &= not promises_more(found, best)
         return StopReason.ROUNDING_FLOOR if at_floor else StopReason.LINE_SEARCH
-
-    def _is_rounding(self, x: Array) -> bool:
-        """Whether the gradient is, as far as a Hessian can be had to tell."""
-        if len(x) > DENSE:
-            return False
-        try:
-            found = self.problem.evaluate(x, 2)
-        except (MethodError, TooLargeError, MemoryError):
-            return False
-        if found.hessian is None or not is_finite(found):
-            return False
-        return is_hidden(found.value, found.g, np.diagonal(found.hessian), x, GRADIENT_FLOOR, 0.0)
 
 
 class NloptSlsqp(QuasiNewton):

@@ -18,9 +18,9 @@ from ..errors import InvalidValueError
 from ..interrupts import plain_interrupts
 from ..objective import Evaluation
 from ..rounding import is_hidden, loss_rounding
-from ..stopping import Progress, Statistics, StopReason, StopRules
+from ..stopping import Progress, Statistics, StopReason, StopRules, TimeIsUp
 from .directions import Direction, Model, TrialStep
-from .problem import GRADIENT_FLOOR, FixedPointProblem, is_finite
+from .problem import GRADIENT_FLOOR, ZERO_LOSS_FLOOR, FixedPointProblem, is_finite
 
 ACCEPT, SHRINK_BELOW, GROW_ABOVE = 0.1, 0.25, 0.75  # of the ratio of actual to predicted decrease
 CLEAR = 1e3  # decrease over rounding error from which a second attempt is not a second chance for rounding
@@ -82,11 +82,15 @@ class TrustRegion:
         statistics = Statistics(name)
         with np.errstate(all="ignore"):
             self.point = self.best = _Point.at(x, self._evaluate_start(x))
+            self.problem.require_time = self.rules.require_time
             try:
                 with plain_interrupts():
                     stop = self.rules.check(self._progress()) or self._search()
             except KeyboardInterrupt:
                 stop = StopReason.INTERRUPTED
+            except TimeIsUp:
+                stop = StopReason.MAX_TIME
+            self.problem.require_time = lambda: None
         statistics.stop_reason, statistics.steps, statistics.rejected = stop, self.steps, self.rejected
         statistics.gradients, statistics.hessians = self.problem.gradients, self.problem.hessians
         statistics.hvps, statistics.factorizations = self.problem.hvps, self.direction.factorizations
@@ -132,7 +136,8 @@ class TrustRegion:
             ratio = self._ratio(found, trial.step, trial.predicted, resolved) if is_finite(found) else -math.inf
             if trial.predicted > CLEAR * self._noise and trial.on_boundary and -math.inf < ratio < GROW_ABOVE:
                 x, found, ratio = self._corrected(trial, length, x, found, ratio)
-            accepted = ratio >= ACCEPT and (resolved or self._credible(found, model))
+            good = ratio >= ACCEPT or (not resolved and self._halves_the_gradient(found))
+            accepted = good and (resolved or self._credible(found, model))
             self._adapt_radius(ratio if accepted else min(ratio, 0.0), length, trial.on_boundary)
             if accepted:
                 found = self._complete(x, found)
@@ -192,6 +197,11 @@ class TrustRegion:
         shrinks = float(found.g @ found.g) < float(here.g @ here.g)
         return shrinks or model.lowest < 0.0 or found.value < here.value
 
+    def _halves_the_gradient(self, found: Evaluation) -> bool:
+        """Below the rounding of the loss that is progress, whatever weak curvature, which may be rounding too, has promised."""
+        here = self.point.evaluation
+        return 4.0 * float(found.g @ found.g) <= float(here.g @ here.g)
+
     def _adapt_radius(self, ratio: float, length: float, on_boundary: bool) -> None:
         if not ratio >= SHRINK_BELOW:
             self.radius = 0.25 * length
@@ -220,17 +230,26 @@ class TrustRegion:
         return self._stalled_rejections >= MAX_STALLED_REJECTIONS or self._stalled >= MAX_STALLED
 
     def _end(self, model: Model) -> StopReason:
-        """Nothing moves any more: at a fixed point only if steps of the size of x promise no more than rounding either.
-
-        And only if the gradient is not far above its own rounding error.
-        """
+        """Nothing moves any more: at a fixed point only if this, or the best point, which is returned, is one."""
         if self.point.norm <= self.rules.min_gradient_norm:
             return StopReason.MIN_GRADIENT_NORM
-        x, here = self.point.x, self.point.evaluation
-        reach = max(1.0, float(np.sqrt(x @ x)))
-        at_floor = is_hidden(here.value, here.g, model.curvatures, x, GRADIENT_FLOOR, self._noise)
-        at_floor = at_floor and model.solve(reach).predicted <= 1e3 * self._noise
+        if self._is_at_floor(self.point, model):
+            return StopReason.ROUNDING_FLOOR
+        best = self.best
+        if best is self.point:
+            return StopReason.STEP_UNDERFLOW
+        # attempts at the floor, along directions that are flat but for rounding, have led away from it
+        found = self.problem.evaluate(best.x, self.direction.order)
+        at_floor = self._is_at_floor(best, self.direction.model(best.x, found))
         return StopReason.ROUNDING_FLOOR if at_floor else StopReason.STEP_UNDERFLOW
+
+    def _is_at_floor(self, point: _Point, model: Model) -> bool:
+        """Whether steps of the size of x promise no more than rounding, and the gradient is not far above its own rounding error."""
+        x, here = point.x, point.evaluation
+        reach = max(1.0, float(np.sqrt(x @ x)))
+        factor = ZERO_LOSS_FLOOR if self._cancels and abs(here.value) <= self._noise else GRADIENT_FLOOR
+        hidden = is_hidden(here.value, here.g, model.curvatures, x, factor, self._noise)
+        return hidden and model.solve(reach).predicted <= 1e3 * self._noise
 
     def _progress(self) -> Progress:
         point = self.point

@@ -10,6 +10,9 @@ import numpy as np
 from .._validation import Array
 from .problem import FlowProblem
 
+#: shortest first step: times below have no relative precision
+SMALLEST = 1e-300
+
 
 @dataclass(frozen=True)
 class ControlGains:
@@ -53,7 +56,7 @@ class StepControl:
         self.gains = gains
         self.k = k
         self.largest = largest
-        self.h = min(first, largest)
+        self.h = self.first = min(first, largest)
         self._previous_error = gains.safety
         self._previous_h = self.h
         self._rejected = True  # no growth beyond the plain rule before there is a history
@@ -111,7 +114,7 @@ def initial_step(problem: FlowProblem, z: Array, gradient: Array, order: int, cu
     zero = np.zeros_like(z)
     size = problem.error_norm(z, z, zero)
     speed = problem.error_norm(gradient, z, zero)
-    h0 = 0.01 * size / speed if size > 1e-5 and speed > 1e-5 else 1e-6
+    h0 = max(0.01 * size / speed, SMALLEST) if size > 1e-5 and speed > 1e-5 else 1e-6
     if curvature is not None:
         bend = problem.error_norm(curvature @ gradient, z, zero)
     else:

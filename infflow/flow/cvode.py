@@ -116,6 +116,8 @@ class CvodeBdf:
                 self._solver = self._create(self._linear_solver, *self._options)
                 self._solver.init_step(self.t, self.z)
         except (RuntimeError, ImportError) as error:
+            if self._error is not None:
+                raise self._error from None
             raise StepFailed(StopReason.SOLVER_FAILED, f"CVODE: {error}") from error
 
     def _create(self, linear_solver: str, krylov_dim: int, max_order: int, max_step: float) -> Any:

@@ -116,7 +116,7 @@ class Adam(GradientDescent):
 
     def state(self) -> dict[str, Any]:
         """Everything that the next steps depend on."""
-        return {**super().state(), "mean": self._mean, "square": self._square}
+        return {**super().state(), "mean": self._mean.copy(), "square": self._square.copy()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from there."""

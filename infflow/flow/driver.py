@@ -15,13 +15,13 @@ from .._validation import Array
 from ..errors import InvalidValueError, SolverFailedError, SolverWarning, TooLargeError
 from ..interrupts import plain_interrupts
 from ..objective import Objective
-from ..stopping import Progress, Statistics, StopReason, StopRules
+from ..stopping import Progress, Statistics, StopReason, StopRules, TimeIsUp
 from .checkpoint import Checkpoint, SearchFile
 from .handover import EndOfPath
 from .methods import FALLBACK, SOLVERS, Method
 from .onestep import Integrator, Step, StepFailed, is_finite
 from .problem import FlowEvaluation, FlowProblem
-from .recording import Observable, Recorder, Trajectory, make_trajectory
+from .recording import Observable, Recorder, Trajectory, check_observables, make_trajectory
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,9 @@ class FlowOutcome:
 _FINAL = (
     StopReason.T_END,
     StopReason.HANDOVER,
+    StopReason.AT_REST,
     StopReason.ROUNDING_FLOOR,
+    StopReason.FROZEN,
     StopReason.NON_FINITE,
     StopReason.STEP_UNDERFLOW,
     StopReason.SOLVER_FAILED,
@@ -73,7 +75,9 @@ _STATISTICS_STATE = ("method", "note", "rejected", "factorizations")
 def _identity(settings: FlowSettings, problem: FlowProblem, start: FlowEvaluation) -> dict[str, Any]:
     """What a checkpoint has to agree in: the problem as seen from its start, and the settings of the path."""
     names = ("t_end", "rtol", "atol", "eta", "num_trajectory", "t_eval")
+    penalty = getattr(problem.objective, "regularization", None)  # its terms may all vanish at the start
     return {
+        **({"regularization": str(penalty)} if penalty is not None and penalty.active else {}),
         "objective": type(problem.objective).__name__,
         "theta0": problem.theta0,
         "loss at theta0": start.value,
@@ -97,6 +101,7 @@ class _Run:
         )
         self.statistics = Statistics(settings.method.name)
         self.integrator: Integrator | None = None
+        self._before: tuple[float, dict[str, Any], dict[str, int]] | None = None  # see remember
         self.file: Checkpoint | None = None
         if settings.checkpoint is not None:
             self.file = Checkpoint(settings.checkpoint, _identity(settings, problem, start))
@@ -108,17 +113,34 @@ class _Run:
         self.gradient = self.best_gradient = start.gradient
         self.exact = self.best_exact = True
 
+    def remember(self) -> None:
+        """Keep the state between two steps, where there is a checkpoint: the next step may be left unfinished."""
+        if self.file is not None and self.integrator is not None:
+            self._before = self.t, self.integrator.state(), self.problem.counts()
+
     def take(self, step: Step) -> StopReason | None:
         """Remember an accepted step; a reason why the path ends here."""
-        previous = self.z
+        previous, self._before = self.z, None
         self.recorder.record(step)
         self.t, self.z, self.steps = step.t, step.z, self.steps + 1
         self.loss, self.gradient, self.exact = step.evaluation.value, step.evaluation.gradient, step.exact
         if self.loss < self.best_loss:
-            self._make_best()
+            self.take_end()
         return None if self.end is None else self.end.reached(step, previous)
 
-    def _make_best(self) -> None:
+    def rests(self, stop: StopReason) -> bool:
+        """Whether the flow stays where it ended: at a bound, at rest, or within the tolerances of its end."""
+        if stop in (StopReason.HANDOVER, StopReason.AT_REST):
+            return self.end is not None and self.end.rests
+        return stop.converged or stop is StopReason.T_END  # the latter before t_end where nothing moves any more
+
+    @property
+    def torn(self) -> bool:
+        """Whether Ctrl-C fell between a step and what is kept of it; then the file of before stays."""
+        return self._before is None and self.integrator is not None and self.integrator.t != self.t
+
+    def take_end(self) -> None:
+        """The present point is the best one."""
         self.best_z, self.best_loss, self.best_gradient, self.best_exact = self.z, self.loss, self.gradient, self.exact
 
     def make_exact(self) -> None:
@@ -131,13 +153,21 @@ class _Run:
             self.best_loss, self.best_gradient, _ = self.problem.evaluate(self.best_z, 1)
             self.best_exact = True
         if same or not self.best_loss <= self.loss:
-            self._make_best()
+            self.take_end()
+
+    def prefer_end(self) -> None:
+        """Return the end where only it has met the bound of the gradient: a flow only descends, the lower loss was rounding."""
+        best, end = (self.problem.gradient_norm(each) for each in (self.best_gradient, self.gradient))
+        if best > self.rules.min_gradient_norm >= end:
+            self.take_end()
 
     def state(self, stop: StopReason | None) -> dict[str, Any]:
         """Everything that the rest of the run depends on, for a checkpoint."""
-        statistics = self.statistics
+        statistics, integrator, counts = self.statistics, None, self.problem.counts()
         if self.integrator is not None:
             statistics.rejected, statistics.factorizations = self.integrator.rejected, self.integrator.factorizations
+            integrator = self.integrator.state() if self._before is None else self._before[1]
+            counts = counts if self._before is None else self._before[2]
         return {
             "stop": stop.name if stop in _FINAL else None,
             "run": {name: getattr(self, name) for name in _RUN_STATE},
@@ -145,8 +175,8 @@ class _Run:
             "elapsed": self.rules.elapsed(),
             "recorder": self.recorder.state(),
             "end": None if self.end is None else self.end.state(),
-            "integrator": None if self.integrator is None else self.integrator.state(),
-            "counts": self.problem.counts(),
+            "integrator": integrator,
+            "counts": counts,
             "statistics": {name: getattr(statistics, name) for name in _STATISTICS_STATE},
         }
 
@@ -191,6 +221,7 @@ def integrate(objective: Objective, theta0: Array, settings: FlowSettings, rules
         z = problem.z_of(theta0)
         start = problem.evaluate(z, 1)
         _check_start(problem, start)
+        check_observables(objective, settings.observables, theta0)
         run = _Run(problem, settings, rules, z, start)
         saved = None if run.file is None else run.file.read()
         search: dict[str, Any] | None = None if saved is None else saved.get("search")
@@ -201,16 +232,17 @@ def integrate(objective: Objective, theta0: Array, settings: FlowSettings, rules
                 if run.file is not None and saved is not None:
                     with run.file.checked():
                         stop = run.restore(saved)
-                stop = stop or rules.check(run.progress())
+                stop = stop or (rules.check(run.progress()) if problem.size else StopReason.FROZEN)
                 if stop is None:
                     search = None  # of where the flow had been
+                    problem.require_time = rules.require_time
                     _start(run, start, saved)
                     stop = _follow(run)
         except KeyboardInterrupt:
             stop = StopReason.INTERRUPTED
-        # Ctrl-C between a step and what is kept of it leaves the file of before
-        torn = stop is StopReason.INTERRUPTED and run.integrator is not None and run.integrator.t != run.t
-        if run.file is not None and not torn and (run.integrator is not None or saved is None):
+        except TimeIsUp:
+            stop = StopReason.MAX_TIME
+        if run.file is not None and not run.torn and (run.integrator is not None or saved is None):
             state = run.state(stop)
             run.file.write(state)
         outcome = _outcome(run, stop)
@@ -263,6 +295,7 @@ def _follow(run: _Run) -> StopReason:
     settings, rules, statistics = run.settings, run.rules, run.statistics
     while True:
         assert run.integrator is not None
+        run.remember()
         try:
             step = run.integrator.advance(settings.t_end)
         except (StepFailed, MemoryError, TooLargeError) as failure:
@@ -291,6 +324,7 @@ def _follow(run: _Run) -> StopReason:
 
 def _outcome(run: _Run, stop: StopReason) -> FlowOutcome:
     problem, statistics = run.problem, run.statistics
+    problem.require_time = lambda: None  # what is returned is evaluated, however late it is
     statistics.stop_reason, statistics.steps, statistics.wall_time = stop, run.steps, run.rules.elapsed()
     vars(statistics).update(problem.counts())
     if run.integrator is not None:
@@ -301,8 +335,12 @@ def _outcome(run: _Run, stop: StopReason) -> FlowOutcome:
     except KeyboardInterrupt:
         statistics.stop_reason = StopReason.INTERRUPTED
         run.make_exact()
-    t, z = run.recorder.finish(run.z0, run.z, run.t)
-    trajectory = make_trajectory(problem, t, z, run.settings.observables)
+    if stop is StopReason.MIN_GRADIENT_NORM and not run.settings.method.discrete:
+        run.prefer_end()
+    statistics.t = run.t
+    t, z = run.recorder.finish(run.z0, run.z, run.t, run.rests(stop))
+    keep_all = run.settings.t_eval is not None
+    trajectory = make_trajectory(problem, t, z, run.settings.observables, keep_all)
     end, norm = problem.theta_of(run.z), problem.gradient_norm(run.gradient)
     best, best_norm = problem.theta_of(run.best_z), problem.gradient_norm(run.best_gradient)
     return FlowOutcome(

@@ -91,7 +91,7 @@ class GearBdf:
         self.rejected = self.factorizations = 0
         self._max_order, self._max_step = max_order, max_step
         self.order = 1
-        self.h = min(first_step or initial_step(problem, z, evaluation.gradient, 1, None), max_step)
+        self.h = self._first = min(first_step or initial_step(problem, z, evaluation.gradient, 1, None), max_step)
         self._history = np.zeros((MAX_ORDER + 1, problem.size))
         self._history[0], self._history[1] = z, -self.h * evaluation.gradient
         self._ahead = np.empty_like(self._history)
@@ -205,6 +205,7 @@ class GearBdf:
 
         With a longer one the formula damps what grows along these directions, and the path would stay on a saddle that it has to leave.
         """
+        self.problem.require_time()
         self.factorizations += 1
         factors = factorize_shifted(hessian, shift)
         if factors is None or factors.definite or shift <= _WEAK * len(hessian) * np.abs(hessian).max():
@@ -245,7 +246,7 @@ class GearBdf:
         self.rejected += 1
         self._resize(ratio)
         self._wait += 1
-        if underflows(self.h, self.t):
+        if underflows(self.h, self.t, self._first):
             reason = StopReason.NON_FINITE if self._left_domain else StopReason.STEP_UNDERFLOW
             raise StepFailed(reason, f"{self.problem.where(self.t, self._history[0])}. {self.problem.outside}".strip())
 
@@ -292,8 +293,8 @@ class GearBdf:
     # ----------------------------------------------------------------------------------------------- checkpoints
 
     def state(self) -> dict[str, Any]:
-        """Everything that the next steps depend on."""
-        return {name: getattr(self, name) for name in _STATE}
+        """Everything that the next steps depend on; steps change only one of these arrays in place."""
+        return {name: getattr(self, name) for name in _STATE} | {"_history": self._history.copy()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from there; the kernels check no bounds, so the sizes are checked here."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._validation import Array
+from ..errors import MethodError, TooLargeError
 from ..rounding import gradient_rounding, is_hidden, loss_rounding
 from ..stopping import StopReason
+from .krylov_path import KrylovModel
 from .onestep import Step
 from .problem import FlowEvaluation, FlowProblem
 
-#: eigendecompositions beyond this number of parameters cost more than the rules can save
+#: beyond this number of parameters eigendecompositions cost more than the rules can save: Hessian-vector products take their place
 LARGEST = 2000
 #: steps up to this length, in units of the tolerances, may be what error control lets through on a path that has ended
 NOISE = 2.0
@@ -46,8 +48,12 @@ class EndOfPath:
     resolve: once the gradient is a millionth of the first one and below the rounding error of the steepest force, eps |H| |z|, or time takes more than
     :data:`CRAWL` steps to double while the loss falls by less than a tenth, the flow hands over, since the search follows channels in steps that grow.
 
-    All rules but that of time need Hessians; they are looked at when the time has doubled (or grown tenfold), and when the last step or the gradient
-    is so small that they can apply.
+    All rules but that of time need curvature; they are looked at when the time has doubled (or grown tenfold), and when the last step or the gradient
+    is so small that they can apply. Above :data:`LARGEST` parameters the Newton step comes from conjugate gradients, which end where it
+    is longer than the tolerances or only rounding is left of the gradient; negative curvature is what these meet and what Lanczos' method
+    sees at the end of that step; sizes of derivatives come from products with random signs (see ``krylov_path.py``). There a flow
+    without a search is *at rest* when its loss is, and the rest of the path is shorter than the tolerances: iterative
+    solutions of the linear systems keep its gradient above rounding for ever.
 
     Parameters
     ----------
@@ -63,6 +69,8 @@ class EndOfPath:
         self.problem = problem
         self.hand_over = hand_over
         self._small = 1e-6 * problem.gradient_norm(start.gradient)
+        self.rests = False  # whether the rest of a path that was handed over is shorter than the tolerances
+        self._has_products = any(hasattr(problem.objective, name) for name in ("hvp", "linearize"))
         self._next_short = self._next_small = self._next_level = 0.0
         self._last_loss = self._level = math.inf
         self._lap = (0.0, math.inf, 0)  # since when the time has not doubled, the loss there, steps since then
@@ -70,48 +78,79 @@ class EndOfPath:
     def state(self) -> dict[str, Any]:
         """When to look again, for a checkpoint."""
         times = {"short": self._next_short, "small": self._next_small, "next level": self._next_level}
-        return {**times, "loss": self._last_loss, "level": self._level, "lap": list(self._lap)}
+        return {**times, "loss": self._last_loss, "level": self._level, "lap": list(self._lap), "rests": self.rests}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from there."""
         self._next_short, self._next_small, self._next_level = state["short"], state["small"], state["next level"]
         self._last_loss, self._level = state["loss"], state["level"]
+        self.rests = bool(state.get("rests", False))
         t, loss, steps = state["lap"]
         self._lap = (float(t), float(loss), int(steps))
 
     def reached(self, step: Step, z0: Array) -> StopReason | None:
         """Whether, and why, the flow can end after this step, which began at ``z0`` (n,)."""
-        if self.problem.size > LARGEST:
-            return None
         low = self.problem.gradient_norm(step.evaluation.gradient) <= self._small
         if self._crawls(step) and low and self.hand_over:
             return StopReason.HANDOVER
         short = self.hand_over and step.t >= self._next_short and self._length(step.z - z0, step.z) <= NOISE
-        level = self.hand_over and low and step.t >= self._next_level
+        level = low and step.t >= self._next_level and (self.hand_over or self.problem.size > LARGEST)
         small = low and step.t >= self._next_small
         if not (short or level or small):
             return None
-        known = step.evaluation.hessian is not None
-        evaluation = step.evaluation if known else self.problem.evaluate(step.z, 2)
+        if self.problem.size <= LARGEST:
+            return self._judge(self._dense_model(step), step.t, short, level, small)
+        if not self._has_products:
+            return None
+        evaluation = step.evaluation if step.exact else self.problem.evaluate(step.z, 1)
+        try:
+            return self._judge(KrylovModel(self.problem, evaluation, step.z), step.t, short, level, small)
+        except (NotImplementedError, MethodError, TooLargeError):
+            self._has_products = False
+            return None
+
+    def _judge(
+        self, local: DenseModel | KrylovModel, t: float, short: bool, level: bool, small: bool
+    ) -> StopReason | None:
+        """Which of the rules that are looked at end the path at time ``t``."""
+        value = local.evaluation.value
         if short:
-            self._next_short = 2 * step.t
+            self._next_short = 2 * t
         if level:
-            self._next_level, before, self._level = 10 * step.t, self._level, evaluation.value
-            change = abs(before - evaluation.value)
-            level = change <= min(0.1 * abs(evaluation.value), self._loss_rounding(evaluation, step.z))
-        if short or level:
-            rest = remaining_path(self.problem, evaluation, step.z, step.t)
-            if rest is not None and (level or self._length(rest, step.z) <= 1.0):
-                return StopReason.HANDOVER
+            self._next_level, before, self._level = 10 * t, self._level, value
+            # a loss that grows within its rounding is at rest, too: noise of the integrator
+            level = before - value <= 0.1 * abs(value) and abs(before - value) <= self._loss_rounding(local)
+        if (short or level) and self._path_ends(local, t, level and self.hand_over):
+            return StopReason.HANDOVER if self.hand_over else StopReason.AT_REST
         if small:
-            self._next_small = 2 * step.t
-            slow = evaluation.value > 0.9 * self._last_loss
-            self._last_loss = evaluation.value
-            if slow and self._is_rounding(evaluation, step.z):
+            self._next_small = 2 * t
+            slow = value > 0.9 * self._last_loss
+            self._last_loss = value
+            if slow and self._is_rounding(local):
                 return StopReason.ROUNDING_FLOOR
-            if slow and self.hand_over and _is_drowned(evaluation, step.z):
+            if slow and self.hand_over and _is_drowned(local):
                 return StopReason.HANDOVER
         return None
+
+    def _dense_model(self, step: Step) -> DenseModel:
+        known = step.evaluation.hessian is not None
+        return DenseModel(self.problem, step.evaluation if known else self.problem.evaluate(step.z, 2), step.z)
+
+    def _path_ends(self, local: DenseModel | KrylovModel, t: float, level: bool) -> bool:
+        """Whether the rest of the path is shorter than the tolerances (``level``: or longer) and leads to no saddle."""
+        if isinstance(local, DenseModel):
+            rest = remaining_path(self.problem, local.evaluation, local.z, t)
+            self.rests = rest is not None and self._length(rest, local.z) <= 1.0
+            return self.rests or (rest is not None and level)
+
+        def noise() -> Array:
+            return gradient_rounding(local.evaluation.value, local.diagonal, local.z)
+
+        rest, complete = local.rest(noise, math.inf if level else 1.0)
+        if not (complete or level) or KrylovModel(self.problem, local.evaluation, local.z + rest).is_saddle():
+            return False
+        self.rests = complete and self._length(rest, local.z) <= 1.0
+        return True
 
     def _crawls(self, step: Step) -> bool:
         since, loss, steps = self._lap
@@ -124,27 +163,43 @@ class EndOfPath:
     def _length(self, displacement: Array, z: Array) -> float:
         return self.problem.error_norm(displacement, z, z)
 
-    def _loss_rounding(self, evaluation: FlowEvaluation, z: Array) -> float:
+    def _loss_rounding(self, local: DenseModel | KrylovModel) -> float:
         """Of the objective where it knows it, otherwise an estimate."""
         known = getattr(self.problem.objective, "loss_rounding", None)
-        found = None if known is None else known(self.problem.theta_of(z), evaluation.value)
-        if found is not None:
-            return float(found)
-        assert evaluation.hessian is not None
-        return loss_rounding(evaluation.value, np.diagonal(evaluation.hessian), z)
+        value = local.evaluation.value
+        found = None if known is None else known(self.problem.theta_of(local.z), value)
+        return loss_rounding(value, local.diagonal, local.z) if found is None else float(found)
 
-    def _is_rounding(self, evaluation: FlowEvaluation, z: Array) -> bool:
+    def _is_rounding(self, local: DenseModel | KrylovModel) -> bool:
         """Whether every derivative is, or cannot change the loss before its variable has doubled."""
-        assert evaluation.hessian is not None
-        noise = self._loss_rounding(evaluation, z)
-        return is_hidden(evaluation.value, evaluation.gradient, np.diagonal(evaluation.hessian), z, 4.0, noise)
+        value, gradient, _ = local.evaluation
+        return is_hidden(value, gradient, local.diagonal, local.z, 4.0, self._loss_rounding(local))
 
 
-def _is_drowned(evaluation: FlowEvaluation, z: Array) -> bool:
+class DenseModel(NamedTuple):
+    """The quadratic model at one point, with its Hessian."""
+
+    problem: FlowProblem
+    evaluation: FlowEvaluation
+    z: Array
+
+    @property
+    def diagonal(self) -> Array:
+        """Of the Hessian, shape (n,)."""
+        assert self.evaluation.hessian is not None
+        return np.diagonal(self.evaluation.hessian)
+
+    @property
+    def norm(self) -> float:
+        """Frobenius norm of the Hessian."""
+        assert self.evaluation.hessian is not None
+        return float(np.linalg.norm(self.evaluation.hessian))
+
+
+def _is_drowned(local: DenseModel | KrylovModel) -> bool:
     """Whether the gradient is smaller than what the steepest force rounds to at this distance from the origin."""
-    assert evaluation.hessian is not None
-    floor = 2 * _EPS * float(np.linalg.norm(evaluation.hessian)) * float(np.abs(z).max())
-    return float(np.abs(evaluation.gradient).max()) <= floor
+    floor = 2 * _EPS * local.norm * float(np.abs(local.z).max())
+    return float(np.abs(local.evaluation.gradient).max()) <= floor
 
 
 def remaining_path(problem: FlowProblem, evaluation: FlowEvaluation, z: Array, t: float) -> Array | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .._validation import Array, as_choice, as_integer, as_number
+from .._validation import Array, as_choice, as_integer, as_number, shown
 from ..errors import InvalidTypeError, InvalidValueError, UnknownNameError
 from .batches import Batches
 from .coefficients import DOPRI5, KENCARP58, RK4, RK4_DOUBLED, RODAS3, RODAS5P, TRBDF2, TSIT5
@@ -99,7 +99,9 @@ class Method:
         if options is None:
             return {}
         if not isinstance(options, Mapping):
-            raise InvalidTypeError(f"solver_options is {options!r}; a dictionary such as {{'step': 0.01}} is needed.")
+            raise InvalidTypeError(
+                f"solver_options is {shown(options)}; a dictionary such as {{'step': 0.01}} is needed."
+            )
         for key in options:
             if not self.options:
                 raise UnknownNameError(f"solver_options has {key!r}, but solver {self.name!r} takes no options.")

@@ -15,7 +15,25 @@ def weighted_rms(error: Array, z0: Array, z1: Array, atol: Array, rtol: float) -
     for i in range(len(error)):
         size = max(abs(z0[i]), abs(z1[i]))
         total += (error[i] / (atol[i] + rtol * size)) ** 2
+    if not 0.0 < total < np.inf:  # squares may have left the range of numbers
+        return _weighted_rms_in_range(error, z0, z1, atol, rtol)
     return np.sqrt(total / len(error))
+
+
+@njit(cache=True)
+def _weighted_rms_in_range(error: Array, z0: Array, z1: Array, atol: Array, rtol: float) -> float:
+    """The same, relative to the largest component."""
+    most = 0.0
+    for i in range(len(error)):
+        part = abs(error[i]) / (atol[i] + rtol * max(abs(z0[i]), abs(z1[i])))
+        if not part <= most:
+            most = part
+    if most == 0.0 or not np.isfinite(most):
+        return most
+    total = 0.0
+    for i in range(len(error)):
+        total += (error[i] / (atol[i] + rtol * max(abs(z0[i]), abs(z1[i]))) / most) ** 2
+    return most * np.sqrt(total / len(error))
 
 
 @njit(cache=True)

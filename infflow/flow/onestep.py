@@ -11,7 +11,7 @@ import numpy as np
 from .._validation import Array
 from ..errors import SolverFailedError
 from ..stopping import StopReason
-from .control import ControlGains, StepControl, initial_step
+from .control import SMALLEST, ControlGains, StepControl, initial_step
 from .explicit import Attempt
 from .problem import FlowEvaluation, FlowProblem
 
@@ -25,9 +25,9 @@ def check_time(t: float) -> None:
         raise StepFailed(StopReason.T_END, "t reached 1e300; nothing moves any more")
 
 
-def underflows(h: float, t: float) -> bool:
-    """Whether a step of size ``h`` hardly changes the time."""
-    return h <= 8 * _EPS * t or h < 1e-100
+def underflows(h: float, t: float, first: float) -> bool:
+    """Whether a step of size ``h`` hardly changes the time, or is out of proportion to the first one."""
+    return h <= 8 * _EPS * t or h < 1e-90 * first or h < SMALLEST
 
 
 class StepFailed(SolverFailedError):
@@ -210,7 +210,7 @@ class OneStepIntegrator:
                 StopReason.NON_FINITE, f"{where}, with the fixed step {h:g}. {self.problem.outside}".strip()
             )
         self.control.reject(h, error)
-        if underflows(self.control.h, self.t):
+        if underflows(self.control.h, self.t, self.control.first):
             reason = StopReason.NON_FINITE if self._left_domain else StopReason.STEP_UNDERFLOW
             raise StepFailed(reason, f"{where}. {self.problem.outside}".strip())
 

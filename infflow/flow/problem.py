@@ -15,6 +15,7 @@ import numpy as np
 
 from .._validation import Array
 from ..errors import DivergedError, SingularMomentError
+from ..memory import require_memory
 from ..objective import Objective
 from .norm_kernels import largest, weighted_rms
 
@@ -56,6 +57,8 @@ class FlowProblem:
         Evaluations so far.
     wants_exact : callable
         Whether loss and gradient at an accepted point have to be those of this very point, given nearly those; see :meth:`accepted`.
+    require_time : callable
+        Called before every evaluation and product; raises :class:`~infflow.stopping.TimeIsUp` where there is no time for one.
     """
 
     def __init__(self, objective: Objective, theta0: Array, eta: float | Array, rtol: float, atol: float) -> None:
@@ -73,6 +76,7 @@ class FlowProblem:
         self.gradients = self.hessians = self.hvps = 0
         self.outside = ""  # the last message of an evaluation that left the domain
         self.wants_exact: Callable[[FlowEvaluation], bool] = lambda evaluation: False
+        self.require_time: Callable[[], None] = lambda: None
 
     def z_of(self, theta: Array) -> Array:
         """Free parameters in the variables of the integrator: (P,) to (n,)."""
@@ -95,11 +99,14 @@ class FlowProblem:
 
         With ``objective`` (a minibatch) of that one, otherwise of the one of the flow.
         """
+        self.require_time()
         chosen = self.objective if objective is None else objective
         self.gradients += 1
         self.hessians += order >= 2
         if not largest(z) < math.inf:  # a stage that builds on one outside of the domain
             return self._nowhere(order)
+        if order == 2:
+            require_memory(len(self.theta0))
         try:
             value, gradient, hessian = chosen.evaluate(z if self._plain else self.theta_of(z), order)
         except LEFT_DOMAIN as error:
@@ -152,6 +159,7 @@ class FlowProblem:
             return lambda v: nowhere
 
         def product(v: Array) -> Array:
+            self.require_time()
             self.hvps += 1
             try:
                 if self._plain:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array, as_real_numbers
-from ..errors import InvalidValueError, ShapeError
+from .._validation import Array, as_real_numbers, counted
+from ..errors import IncompleteWarning, InvalidValueError, MethodError, ShapeError
 from ..threads import limit_for
 from .onestep import Step
 from .problem import LEFT_DOMAIN, FlowProblem
@@ -33,9 +34,10 @@ class Trajectory:
     Attributes
     ----------
     t : (T,) array
-        Times; the first is 0.
+        Times; the first is 0. With ``train(t_eval=...)`` exactly these.
     theta : (T, P) array
-        Parameters.
+        Parameters. At times of ``t_eval`` behind the end of the flow those of its end, where it had come to rest; where it was cut
+        off or failed they are not known, and everything about these points is NaN.
     loss, gradient_norm : (T,) arrays
         Loss, and infinity norm of its gradient over the parameters that are not frozen.
     observables : dict of name to array of first dimension T
@@ -73,12 +75,22 @@ class Trajectory:
         """Infinity norm of the gradient at every point, shape (T,)."""
         return self._evaluated()[1]
 
+    def reached(self) -> Trajectory:
+        """The same without the points that the flow did not reach."""
+        known = ~np.isnan(self.theta).any(axis=1)
+        if known.all():
+            return self
+        observables = {name: values[known] for name, values in self.observables.items()}
+        return Trajectory(self.t[known], self.theta[known], self.loss[known], self.gradient_norm[known], observables)
+
     def __len__(self) -> int:
         return len(self.t)
 
     def __repr__(self) -> str:
         return (
-            f"Trajectory({len(self)} points, t = {self.t[0]:.6g} to {self.t[-1]:.6g})" if len(self) else "Trajectory()"
+            f"Trajectory({counted(len(self), 'point')}, t = {self.t[0]:.6g} to {self.t[-1]:.6g})"
+            if len(self)
+            else "Trajectory()"
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -238,14 +250,19 @@ class Recorder:
         if self._online is not None:
             self._online.restore(state["online"])
 
-    def finish(self, z0: Array, z_end: Array, t_end: float) -> tuple[Array, Array]:
-        """Times (T,) and points (T, n) of the trajectory of a flow that ended at ``t_end``."""
+    def finish(self, z0: Array, z_end: Array, t_end: float, rests: bool) -> tuple[Array, Array]:
+        """Times (T,) and points (T, n) of the trajectory of a flow that ended at ``t_end``, and whether it rests there.
+
+        Points of ``t_eval`` behind the end are the end itself where it rests; otherwise they are not known, and NaN.
+        """
         if self.t_eval is not None:
             assert self._grid is not None
-            times, points = self._grid.take_out()
+            _, points = self._grid.take_out()
             if self.t_eval[0] == 0.0:
-                times, points = np.r_[0.0, times], [z0, *points]
-            return times, _stack(points, len(z0))
+                points = [z0, *points]
+            behind = z_end if rests else np.full(len(z0), math.nan)
+            points += [behind] * (len(self.t_eval) - len(points))
+            return self.t_eval, _stack(points, len(z0))
         reached = t_end == self.t_end or self._online is None
         recorder = self._grid if reached and self._grid is not None else self._online
         times, points = (np.empty(0), []) if recorder is None else recorder.take_out()
@@ -265,22 +282,26 @@ def _stack(points: list[Array], size: int) -> Array:
 Observable = str | Callable[[Array], Any]
 
 
-def make_trajectory(problem: FlowProblem, t: Array, z: Array, observables: Mapping[str, Observable]) -> Trajectory:
+def make_trajectory(
+    problem: FlowProblem, t: Array, z: Array, observables: Mapping[str, Observable], keep_all: bool = False
+) -> Trajectory:
     """Observables at the recorded points; loss and gradient norm there are left for later.
 
     Where the flow met the border of the domain, they are evaluated now: points that the interpolation put outside of it are
-    left out.
+    left out, or with ``keep_all`` have the loss NaN.
     """
     theta = problem.theta_of(z)
+    unknown = np.isnan(z).any(axis=1)
+    if unknown.any():
+        theta[unknown] = math.nan  # of frozen parameters, too
     losses = _Losses(problem.objective, theta, problem.free)
-    if problem.outside:
-        loss, norm = losses()
+    if not problem.outside:
+        return Trajectory.unevaluated(t, theta, losses, _observe_all(problem, observables, t, theta))
+    loss, norm = losses()
+    if not keep_all:
         kept = np.isfinite(loss)
         t, theta, loss, norm = t[kept], theta[kept], loss[kept], norm[kept]
-    recorded = {name: _observe(problem, name, function, theta) for name, function in observables.items()}
-    if problem.outside:
-        return Trajectory(t, theta, loss, norm, recorded)
-    return Trajectory.unevaluated(t, theta, losses, recorded)
+    return Trajectory(t, theta, loss, norm, _observe_all(problem, observables, t, theta))
 
 
 @dataclass(frozen=True)
@@ -292,29 +313,86 @@ class _Losses:
     free: NDArray[np.intp]
 
     def __call__(self) -> tuple[Array, Array]:
-        """Loss and gradient norm, each (T,); infinite outside of the domain."""
-        losses, norms = np.full((2, len(self.theta)), math.inf)
+        """Loss and gradient norm, each (T,); NaN outside of the domain."""
+        losses, norms = np.full((2, len(self.theta)), math.nan)
         with np.errstate(all="ignore"), limit_for(self.theta.shape[1]):
             for k, point in enumerate(self.theta):
+                if np.isnan(point).any():
+                    continue
                 try:
                     value, gradient, _ = self.objective.evaluate(point, 1)
                 except LEFT_DOMAIN:
                     continue
-                norm = float(np.abs(gradient[self.free]).max())
+                norm = float(np.abs(gradient[self.free]).max(initial=0.0))
                 if math.isfinite(value) and math.isfinite(norm):
                     losses[k], norms[k] = value, norm
         return losses, norms
 
 
-def _observe(problem: FlowProblem, name: str, observable: Observable, theta: Array) -> Array:
-    function = resolve_observable(problem.objective, observable) if isinstance(observable, str) else observable
-    # a copy, since the function may write to its argument
-    values = [as_real_numbers(f"what observable {name!r} returned", function(point.copy())) for point in theta]
-    if len({value.shape for value in values}) > 1:
-        raise ShapeError(
-            f"observable {name!r} returned arrays of different shapes; it must always return the same shape."
-        )
-    return np.array(values, dtype=float)
+def check_observables(objective: Any, observables: Mapping[str, Observable], theta: Array) -> None:
+    """Raise what is wrong with a function at the start, before a flow that takes its time.
+
+    That it is not defined there is no fault of it: the Hessian at a start with equal neurons may be infinite.
+    """
+    for name, observable in observables.items():
+        function = resolve_observable(objective, observable) if isinstance(observable, str) else observable
+        try:
+            _real(name, function(theta.copy()))
+        except _UNDEFINED:
+            continue
+
+
+#: errors by which an observable says that it has no value at a point
+_UNDEFINED = (*LEFT_DOMAIN, ArithmeticError, np.linalg.LinAlgError)
+
+
+def _real(name: str, value: Any) -> Array:
+    return as_real_numbers(f"what observable {name!r} returned", value)
+
+
+def _observe_all(
+    problem: FlowProblem, observables: Mapping[str, Observable], t: Array, theta: Array
+) -> dict[str, Array]:
+    """Every observable at the points theta (T, P): arrays with first dimension T.
+
+    Where one has no value, or fails, it is NaN, with one warning for all of them.
+    """
+    found: dict[str, Array] = {}
+    failures: list[str] = []
+    for name, observable in observables.items():
+        function = resolve_observable(problem.objective, observable) if isinstance(observable, str) else observable
+        found[name], failed, why = _observe(name, function, theta)
+        if failed:
+            shown = ", ".join(f"{t[k]:.6g}" for k in failed[:5]) + (", ..." if len(failed) > 5 else "")
+            failures.append(f"{name!r} at {len(failed)} of {len(t)} points (t = {shown}): {why}")
+    if failures:
+        text = "some observables could not be evaluated everywhere and are NaN there: " + "; ".join(failures)
+        warnings.warn(text, IncompleteWarning, stacklevel=7)  # where train was called
+    return found
+
+
+def _observe(name: str, function: Callable[[Array], Any], theta: Array) -> tuple[Array, list[int], str]:
+    """Values (T, ...) of one observable, the points where it failed, and how it failed first."""
+    values: dict[int, Array] = {}
+    failed: list[int] = []
+    why = ""
+    for k, point in enumerate(theta):
+        if np.isnan(point).any():  # the flow did not get there
+            continue
+        try:
+            value = _real(name, function(point.copy()))  # a copy, since the function may write to its argument
+            shape = next(iter(values.values())).shape if values else value.shape
+            if value.shape != shape:
+                raise ShapeError(f"its shape is {value.shape}, and {shape} elsewhere; it must always be the same")
+            values[k] = value
+        except Exception as error:  # the run is worth more than one of its observables
+            failed.append(k)
+            why = why or f"{type(error).__name__}: {error}"
+    shape = next(iter(values.values())).shape if values else ()
+    found = np.full((len(theta), *shape), math.nan)
+    for k, value in values.items():
+        found[k] = value
+    return found, failed, why
 
 
 def resolve_observable(objective: Any, name: str) -> Callable[[Array], Any]:
@@ -324,7 +402,7 @@ def resolve_observable(objective: Any, name: str) -> Callable[[Array], Any]:
     ``objective.observable(name)``, where the objective has such a method.
     """
     if name == "lambda_min":
-        return lambda theta: np.linalg.eigvalsh(objective.evaluate(theta, 2).hessian)[0]
+        return lambda theta: np.linalg.eigvalsh(_hessian(objective, theta))[0]
     hook = getattr(objective, "observable", None)
     if hook is not None:
         return hook(name)
@@ -332,3 +410,10 @@ def resolve_observable(objective: Any, name: str) -> Callable[[Array], Any]:
         f"observable {name!r} is not known for {type(objective).__name__}. "
         "Known: 'lambda_min'; or pass a dictionary {name: function of theta}."
     )
+
+
+def _hessian(objective: Any, theta: Array) -> Array:
+    found: Array | None = objective.evaluate(theta, 2).hessian
+    if found is None:
+        raise MethodError(f"'lambda_min' needs the Hessian, which {type(objective).__name__} does not give at order 2.")
+    return found

@@ -10,80 +10,67 @@ from numba import njit
 
 
 @njit(cache=True, error_model="numpy")
-def atoms_00(out, w, order, b1, b2, C12, V1, V2, i1, i2, g1, g2, e1, e2, m1, m2, s1, s2, r1, r2, d1, d2, P1, P2, q1, q2, L):
-    x0 = P2*d2
-    x1 = V2*x0
-    x2 = q1*s1
-    out[0] += w * (L*(C12 + b1*b2) + b1*x1 + d1*(P1*(C12*b1 + V1*m1) + V1*x2))
+def atoms_00(out, w, order, b1, b2, i1, i2, g1, g2, e1, e2, m1, m2, r1, r2, d1, d2, R1, R2, P1, P2, q1, q2, A00, A10, A01, L):
+    out[0] += w * (A00)
     if order == 0:
         return
-    out[1] += w * (d1*(P1*m1 + x2))
+    out[1] += w * (R1*d1)
     out[2] += w * (L)
-    x3 = q2*s2
-    out[3] += w * (d2*(P2*m2 + x3))
-    x4 = P1*d1
-    out[4] += w * (C12*x4 + L*b2 + x1)
-    out[5] += w * (C12*x0 + L*b1 + V1*x4)
+    out[3] += w * (R2*d2)
+    out[4] += w * (A10)
+    out[5] += w * (A01)
     if order == 1:
         return
-    x5 = b1*i1
-    x6 = i1*m1
-    out[6] += w * (d1*(P1*(-b1*x6 - g1) - x2*x5))
-    out[7] += w * (x4)
-    out[8] += w * (x0)
-    x7 = b2*i2
-    x8 = i2*m2
-    out[9] += w * (d2*(P2*(-b2*x8 - g2) - x3*x7))
-    x9 = (i1*i1)
-    out[10] += w * (d1*(P1*(b1*(b1*m1*x9 - 2*e1*i1) - x6) + q1*((e1*e1) + s1*((b1*b1)*x9 - i1))))
-    out[11] += w * (d1*(-P1*x5 + e1*q1))
+    x0 = b1*i1
+    out[6] += w * (d1*(-P1*g1 - R1*x0))
+    out[7] += w * (P1*d1)
+    out[8] += w * (P2*d2)
+    x1 = b2*i2
+    out[9] += w * (d2*(-P2*g2 - R2*x1))
+    x2 = P1*x0
+    out[10] += w * (d1*(R1*((b1*b1)*(i1*i1) - i1) + (e1*e1)*q1 - 2*e1*x2))
+    out[11] += w * (d1*(e1*q1 - x2))
     out[12] += w * (d1*q1)
-    out[13] += w * (d2*(-P2*x7 + e2*q2))
-    x10 = (i2*i2)
-    out[14] += w * (d2*(P2*(b2*(b2*m2*x10 - 2*e2*i2) - x8) + q2*((e2*e2) + s2*((b2*b2)*x10 - i2))))
+    x3 = P2*x1
+    out[13] += w * (d2*(e2*q2 - x3))
+    out[14] += w * (d2*(R2*((b2*b2)*(i2*i2) - i2) + (e2*e2)*q2 - 2*e2*x3))
 
 
 @njit(cache=True, error_model="numpy")
-def atoms_01(out, w, order, b1, b2, C12, V1, V2, i1, i2, g1, g2, e1, e2, m1, m2, s1, s2, r1, r2, d1, d2, P1, P2, q1, q2, L):
-    x0 = P2*d2
-    x1 = P1*d1
-    out[0] += w * (C12*x0 + L*b1 + V1*x1)
+def atoms_01(out, w, order, b1, b2, i1, i2, g1, g2, e1, e2, m1, m2, r1, r2, d1, d2, R1, R2, P1, P2, q1, q2, A00, A10, A01, L):
+    out[0] += w * (A01)
     if order == 0:
         return
-    out[1] += w * (x1)
-    out[2] += w * (x0)
-    x2 = q2*s2
-    x3 = b2*i2
-    x4 = i2*m2
-    out[3] += w * (d2*(P2*(-b2*x4 - g2) - x2*x3))
+    out[1] += w * (P1*d1)
+    out[2] += w * (P2*d2)
+    x0 = P2*g2
+    x1 = b2*i2
+    out[3] += w * (d2*(-R2*x1 - x0))
     out[4] += w * (L)
-    out[5] += w * (d2*(P2*m2 + x2))
+    out[5] += w * (R2*d2)
     if order == 1:
         return
-    x5 = b1*i1
-    out[6] += w * (d1*(-P1*x5 - g1*q1))
-    x6 = d1*q1
-    out[7] += w * (x6)
-    out[8] += w * (d2*(-P2*x3 - g2*q2))
-    x8 = (i2*i2)
-    x7 = (b2*b2)
-    x9 = -i2 + x7*x8
-    x10 = g2*i2
-    x11 = b2*m2
-    out[9] += w * (d2*(P2*(b2*(2*x10 + x11*x8) - x4) + q2*((g2*g2) + s2*x9)))
-    x12 = m1*r1
-    out[10] += w * (d1*(P1*((b1*b1)*(i1*i1) - i1) + q1*(-(e1*e1)*x12 - 2*e1*x5)))
-    out[11] += w * (x6*(-e1*x12 - x5))
-    out[12] += w * (-x12*x6)
-    x13 = g2*m2*r2
-    x14 = e2*i2
-    out[13] += w * (d2*(P2*x9 + q2*(b2*(g2*i2 - x14) + e2*x13)))
-    x15 = (i2*i2*i2)
-    out[14] += w * (d2*(P2*(b2*(b2*(2*e2*x8 - g2*x8 - x11*x15) + 3*m2*x8) + x10 - 2*x14) + q2*(b2*e2*(2*g2*i2 - x14) + b2*s2*(-x15*x7 + 3*x8) + (e2*e2)*x13)))
+    x2 = b1*i1
+    out[6] += w * (d1*(-P1*x2 - g1*q1))
+    x3 = d1*q1
+    out[7] += w * (x3)
+    out[8] += w * (d2*(-P2*x1 - g2*q2))
+    x4 = (b2*b2)
+    x5 = (i2*i2)
+    x6 = -i2 + x4*x5
+    out[9] += w * (d2*(R2*x6 + (g2*g2)*q2 + 2*x0*x1))
+    x7 = m1*r1
+    out[10] += w * (d1*(P1*((b1*b1)*(i1*i1) - i1) + q1*(-(e1*e1)*x7 - 2*e1*x2)))
+    out[11] += w * (x3*(-e1*x7 - x2))
+    out[12] += w * (-x3*x7)
+    x8 = g2*m2*r2
+    x9 = e2*i2
+    out[13] += w * (d2*(P2*x6 + q2*(b2*(g2*i2 - x9) + e2*x8)))
+    out[14] += w * (d2*(P2*(g2*i2 + x4*(2*e2*x5 - g2*x5) - 2*x9) + R2*b2*(-(i2*i2*i2)*x4 + 3*x5) + q2*(b2*e2*(2*g2*i2 - x9) + (e2*e2)*x8)))
 
 
 @njit(cache=True, error_model="numpy")
-def atoms_11(out, w, order, b1, b2, C12, V1, V2, i1, i2, g1, g2, e1, e2, m1, m2, s1, s2, r1, r2, d1, d2, P1, P2, q1, q2, L):
+def atoms_11(out, w, order, b1, b2, i1, i2, g1, g2, e1, e2, m1, m2, r1, r2, d1, d2, R1, R2, P1, P2, q1, q2, A00, A10, A01, L):
     out[0] += w * (L)
     if order == 0:
         return
@@ -130,62 +117,54 @@ def atoms_11(out, w, order, b1, b2, C12, V1, V2, i1, i2, g1, g2, e1, e2, m1, m2,
 
 
 @njit(cache=True, error_model="numpy")
-def atoms_02(out, w, order, b1, b2, C12, V1, V2, i1, i2, g1, g2, e1, e2, m1, m2, s1, s2, r1, r2, d1, d2, P1, P2, q1, q2, L):
-    x0 = q2*s2
-    out[0] += w * (d2*(P2*m2 + x0))
+def atoms_02(out, w, order, b1, b2, i1, i2, g1, g2, e1, e2, m1, m2, r1, r2, d1, d2, R1, R2, P1, P2, q1, q2, A00, A10, A01, L):
+    out[0] += w * (R2*d2)
     if order == 0:
         return
-    x1 = d1*q1
-    out[1] += w * (x1)
-    x2 = P2*b2
-    out[2] += w * (d2*(-g2*q2 - i2*x2))
-    x3 = (g2*g2)
-    x5 = (i2*i2)
-    x4 = (b2*b2)
-    x6 = -i2 + x4*x5
-    x7 = i2*m2
-    x8 = g2*i2
-    x9 = 2*x8
-    x10 = b2*m2
-    out[3] += w * (d2*(P2*(b2*(x10*x5 + x9) - x7) + q2*(s2*x6 + x3)))
+    x0 = d1*q1
+    out[1] += w * (x0)
+    x1 = b2*i2
+    out[2] += w * (d2*(-P2*x1 - g2*q2))
+    x2 = (g2*g2)
+    x3 = P2*g2
+    x4 = 2*x1
+    x5 = (b2*b2)
+    x6 = (i2*i2)
+    x7 = x5*x6
+    x8 = -i2 + x7
+    out[3] += w * (d2*(R2*x8 + q2*x2 + x3*x4))
     out[4] += w * (P2*d2)
-    out[5] += w * (d2*(P2*(-b2*x7 - g2) - b2*i2*x0))
+    out[5] += w * (d2*(-R2*x1 - x3))
     if order == 1:
         return
-    x11 = b1*i1
-    out[6] += w * (x1*(g1*m1*r1 - x11))
-    out[7] += w * (-m1*r1*x1)
-    x12 = m2*r2
-    out[8] += w * (d2*(P2*x6 + q2*(b2*x9 - x12*x3)))
-    x13 = 3*x5
-    x14 = m2*x13
-    x15 = (i2*i2*i2)
-    x16 = i2*x3
-    x17 = -x15*x4 + 3*x5
-    out[9] += w * (d2*(P2*(b2*(b2*(-g2*x13 - x10*x15) + x14) + 3*x8) + q2*(b2*s2*x17 - 3*b2*x16 + (g2*g2*g2)*x12)))
-    x18 = (e1*e1)
-    x19 = m1*x11
-    x20 = (m1*m1)*r1
-    out[10] += w * (x1*((b1*b1)*(i1*i1) - i1 + r1*(2*e1*x19 + x18*x20 - x18)))
-    x21 = r1*x1
-    out[11] += w * (x21*(e1*x20 - e1 + x19))
-    out[12] += w * (x21*(x20 - 1))
-    x22 = e2*i2
-    x23 = e2*x5
-    x24 = 2*g2
-    x25 = e2*x3
-    x26 = (m2*m2)*r2
-    x27 = e2*x24*x7
-    out[13] += w * (d2*(q2*(r2*(b2*(i2*m2*x3 - x27) + x25*x26 - x25) - x22 + x4*(x23 - x24*x5) + x9) + x17*x2))
-    x28 = g2*x5
-    x29 = 6*x15
-    x30 = (i2*i2*i2*i2)
-    x31 = (e2*e2)*x3
-    out[14] += w * (d2*(P2*(b2*(b2*(b2*(-2*e2*x15 + x10*x30 + x15*x24) - m2*x29) + 6*x23 - 6*x28) + x14) + q2*(e2*(4*g2*i2 - x22) + r2*(b2*e2*(2*i2*m2*x3 - x27) + x26*x31 - x31) + s2*(x13 + x4*(-x29 + x30*x4)) - x16 + x4*(e2*(x23 - 4*x28) + x3*x5))))
+    x9 = b1*i1
+    out[6] += w * (x0*(g1*m1*r1 - x9))
+    out[7] += w * (-m1*r1*x0)
+    out[8] += w * (d2*(P2*x8 + q2*(g2*x4 - m2*r2*x2)))
+    x10 = i2*x2
+    x11 = (i2*i2*i2)
+    x12 = b2*(-x11*x5 + 3*x6)
+    out[9] += w * (d2*(P2*(3*g2*i2 - 3*g2*x7) + R2*x12 + q2*(-3*b2*x10 + (g2*g2*g2)*m2*r2)))
+    x13 = (e1*e1)
+    x14 = m1*x9
+    x15 = (m1*m1)*r1
+    out[10] += w * (x0*((b1*b1)*(i1*i1) - i1 + r1*(2*e1*x14 + x13*x15 - x13)))
+    x16 = r1*x0
+    out[11] += w * (x16*(e1*x15 - e1 + x14))
+    out[12] += w * (x16*(x15 - 1))
+    x17 = e2*i2
+    x18 = e2*x6
+    x19 = g2*x6
+    x20 = e2*x2
+    x21 = (m2*m2)*r2
+    x22 = 2*g2*m2*x17
+    out[13] += w * (d2*(P2*x12 + q2*(2*g2*i2 + r2*(b2*(i2*m2*x2 - x22) + x20*x21 - x20) - x17 + x5*(x18 - 2*x19))))
+    x23 = (e2*e2)*x2
+    out[14] += w * (d2*(P2*b2*(6*x18 - 6*x19 + x5*(-2*e2*x11 + 2*g2*x11)) + R2*(x5*((i2*i2*i2*i2)*x5 - 6*x11) + 3*x6) + q2*(e2*(4*g2*i2 - x17) + r2*(b2*e2*(2*i2*m2*x2 - x22) + x21*x23 - x23) - x10 + x5*(e2*(x18 - 4*x19) + x2*x6))))
 
 
 @njit(cache=True, error_model="numpy")
-def atoms_12(out, w, order, b1, b2, C12, V1, V2, i1, i2, g1, g2, e1, e2, m1, m2, s1, s2, r1, r2, d1, d2, P1, P2, q1, q2, L):
+def atoms_12(out, w, order, b1, b2, i1, i2, g1, g2, e1, e2, m1, m2, r1, r2, d1, d2, R1, R2, P1, P2, q1, q2, A00, A10, A01, L):
     out[0] += w * (P2*d2)
     if order == 0:
         return
@@ -249,7 +228,7 @@ def atoms_12(out, w, order, b1, b2, C12, V1, V2, i1, i2, g1, g2, e1, e2, m1, m2,
 
 
 @njit(cache=True, error_model="numpy")
-def atoms_22(out, w, order, b1, b2, C12, V1, V2, i1, i2, g1, g2, e1, e2, m1, m2, s1, s2, r1, r2, d1, d2, P1, P2, q1, q2, L):
+def atoms_22(out, w, order, b1, b2, i1, i2, g1, g2, e1, e2, m1, m2, r1, r2, d1, d2, R1, R2, P1, P2, q1, q2, A00, A10, A01, L):
     x0 = d1*q1
     out[0] += w * (x0)
     if order == 0:

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array, as_real_array
+from .._validation import Array, as_real_array, as_real_numbers, public
 from ..errors import InvalidValueError, ShapeError
 from .bivariate_normal_kernels import bivariate_normal_cdf_loop
 
 __all__ = ["bivariate_normal_cdf"]
 
 
+@public
 def bivariate_normal_cdf(h: Any, k: Any, u: Any) -> Array:
     """``P(X < h, Y < k)`` of standard normal X, Y with correlation u.
 
@@ -63,7 +64,5 @@ def bivariate_normal_cdf(h: Any, k: Any, u: Any) -> Array:
 
 def _extended_real(name: str, value: Any) -> Array:
     """Like :func:`as_real_array`, but infinities become numbers beyond any tail."""
-    array = np.asarray(value) if isinstance(value, (float, int, np.ndarray, np.generic, list, tuple)) else value
-    if isinstance(array, np.ndarray) and array.dtype.kind == "f":
-        array = np.nan_to_num(array, nan=np.nan, posinf=1e300, neginf=-1e300)
-    return as_real_array(name, array)
+    array = as_real_numbers(name, value)
+    return as_real_array(name, np.nan_to_num(array, nan=np.nan, posinf=1e300, neginf=-1e300))

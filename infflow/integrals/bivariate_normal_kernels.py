@@ -3,7 +3,7 @@
 ``L(h, k; u) = P(X < h, Y < k)`` of standard normals with correlation u. The caller passes the sine
 ``s = sqrt(1 - u^2)`` along, since it often knows it better than u tells (u = 1 - 1e-20 is 1 in float64).
 
-Two formulas, one Gauss-Legendre rule of 16 nodes:
+Two formulas for the ordinary range, one Gauss-Legendre rule of 16 nodes:
 
 * ``|u| <= 0.8``: ``L - Phi(h) Phi(k)`` is the integral of the joint density over the correlation (Plackett,
   Biometrika 41, 1954) in the variable ``asin u`` (Drezner and Wesolowsky, J. Stat. Comput. Simul. 35, 1990). It keeps
@@ -11,6 +11,9 @@ Two formulas, one Gauss-Legendre rule of 16 nodes:
 * otherwise two T functions (Owen, Ann. Math. Stat. 27, 1956): one per leg of the wedge ``X < h, Y < k``. The corner
   of the wedge has the coordinates (h, y) along one leg and (k, z) along the other; the second pair is computed by
   rotating the first, so that rounding errors of size eps/s in y, which are unavoidable, cancel between the T's.
+
+Both keep absolute accuracy. Below -4.5, and where their terms cancel, the probability is one integral of a positive
+function (``tail_moments``), which keeps relative accuracy and gives the means of ramps as well.
 """
 
 from __future__ import annotations
@@ -20,11 +23,15 @@ import math
 import numpy as np
 from numba import njit
 
-from ..vector_math import clipped_magnitude, erf_scaled, exp_, normal_cdf_, normal_tail
+from ..vector_math import clipped_magnitude, erf_scaled, exp_, normal_cdf_, normal_tail, ramp_tail
 
 FAR = 40.0  # the distribution function of -40 is zero in float64
 PLACKETT_LIMIT = 0.8
+DEAD = -4.5  # below this limit both formulas lose relative accuracy
+KEPT = 0.01  # a difference that is smaller than this part of its terms is computed otherwise
+SMALLEST_SINE = 1e-120  # squares of its inverse do not overflow
 INV_2PI = 0.15915494309189535
+INV_SQRT_2PI = 0.3989422804014327
 
 # Gauss-Legendre rule on [0, 1]; both integrands reach 1e-16 with 14 nodes, 16 fill the vector registers. The digits
 # come from mpmath: numpy's weights have relative errors of 1e-14.
@@ -109,12 +116,104 @@ def _wedge(h, k, u, s):
     return min(max(mean - t_h - t_k, 0.0), 1.0)
 
 
+# ---------------------------------------------------------------- tails
+
+
+@_inline
+def _root(a, b, c):
+    """The positive solution of a t^2 + 2 b t = c, for a, c > 0."""
+    root = math.sqrt(b * b + a * c)
+    return c / (b + root) if b > 0.0 else (root - b) / a
+
+
+@_inline
+def _reach(drop, h, z, c):
+    """Where exp(-(t - h)^2/2) Phi(z + c t) has fallen from its value at t = 0 by some exp(-drop/2)."""
+    if z < 0.0:
+        t = _root(1.0 + c * c, c * z - h, drop)
+        return _root(1.0, -h, drop + z * z) if z + c * t > 0.0 else t
+    t = _root(1.0, -h, drop)
+    if z + c * t >= 0.0:
+        return t
+    bend = -z / c  # from here on Phi falls, too
+    return bend + _root(1.0 + c * c, bend - h, drop - bend * (bend - 2.0 * h))
+
+
+@_quadrature
+def _tail_panel(h, mean, u, inverse, start, length):
+    """Integrals over one panel of exp(h t - t^2/2) times Phi(z), psi(z), t Phi(z), t psi(z).
+
+    ``z = (mean + u t) inverse``, and psi(z) = phi(z) + z Phi(z) is the integral of Phi.
+    """
+    total, ramp2, ramp1, ramps = 0.0, 0.0, 0.0, 0.0
+    for i in range(NODES.size):
+        t = start + length * NODES[i]
+        z = (mean + u * t) * inverse
+        tail, ramp = ramp_tail(clipped_magnitude(z))[1:]
+        above = 1.0 - tail if z > 0.0 else tail
+        whole = z + ramp if z > 0.0 else ramp
+        weight = WEIGHTS[i] * exp_(t * (h - 0.5 * t))
+        total += weight * above
+        ramp2 += weight * whole
+        ramp1 += weight * t * above
+        ramps += weight * t * whole
+    return length * total, length * ramp2, length * ramp1, length * ramps
+
+
+@njit(cache=True, error_model="numpy")
+def tail_moments(h, k, u, s):
+    """``P(U > 0, V > 0)``, ``E[1(U > 0) V_+]``, ``E[U_+ 1(V > 0)]``, ``E[U_+ V_+]`` of U = h + X, V = k + Y.
+
+    X, Y are standard normal with correlation u, and ``s = sqrt(1 - u^2)``. All are integrals of positive functions
+    over the argument that is more rarely positive, so that they keep their digits however small they are.
+    The panels end where exponent and sign of the integrand change.
+    """
+    if h > k:
+        joint, ramp1, ramp2, ramps = tail_moments(k, h, u, s)
+        return joint, ramp2, ramp1, ramps
+    h = max(h, -FAR)
+    mean = k - u * h
+    if abs(u) > PLACKETT_LIMIT:  # without the rounding error of u, which 1/s would enlarge
+        sign, gap = math.copysign(1.0, u), s * s / (1.0 + abs(u))
+        u, mean = sign * (1.0 - gap), (k - sign * h) + sign * gap * h
+    s = max(s, SMALLEST_SINE)
+    inverse = 1.0 / s
+    z, c = mean * inverse, u * inverse
+    first, second, last = _reach(18.0, h, z, c), _reach(42.0, h, z, c), _reach(84.0, h, z, c)
+    joint, ramp2, ramp1, ramps = 0.0, 0.0, 0.0, 0.0
+    start = 0.0
+    while start < last:
+        end = last
+        for edge in (first, second, (-5.0 - z) / c, -z / c, (5.0 - z) / c, (9.0 - z) / c):
+            if start < edge < end:
+                end = edge
+        a, b, c1, d = _tail_panel(h, mean, u, inverse, start, end - start)
+        joint, ramp2, ramp1, ramps = joint + a, ramp2 + b, ramp1 + c1, ramps + d
+        start = end
+    density = INV_SQRT_2PI * (exp_(-0.5 * h * h) if h > 0.0 else normal_tail(-h if h > -39.0 else 39.0)[0])
+    return density * joint, density * s * ramp2, density * ramp1, density * s * ramps
+
+
 @njit(cache=True, error_model="numpy")
 def _line(h, k, u):
     """L(h, k; +-1)."""
     if u > 0.0:
         return normal_cdf_(min(h, k))
     return max(normal_cdf_(h) - normal_cdf_(-k) if h <= 0.0 else normal_cdf_(k) - normal_cdf_(-h), 0.0)
+
+
+@njit(cache=True, error_model="numpy")
+def joint_probability(h, k, u, s):
+    """L(h, k; u), and whether its digits are lost to cancellation; h, k finite and not both 0."""
+    h, k = min(max(h, -FAR), FAR), min(max(k, -FAR), FAR)
+    if abs(u) <= PLACKETT_LIMIT:
+        product = normal_cdf_(h) * normal_cdf_(k)
+        joint = plackett(h, k, u) + product
+        return joint, u < 0.0 and joint < KEPT * product
+    if s <= 0.0:
+        return _line(h, k, u), False
+    joint = _wedge(h, k, u, s)
+    return joint, joint < KEPT * (normal_cdf_(h) + normal_cdf_(k))
 
 
 @njit(cache=True, error_model="numpy")
@@ -127,10 +226,12 @@ def orthant(h, k, u, s, shift1, shift2):
         if shift1 == 0.0 and shift2 == 0.0:
             return INV_2PI * math.atan2(s, -u)  # relatively accurate also for u -> -1
         return INV_2PI * math.atan2(u, s) + (0.5 - shift1) * (0.5 - shift2)
-    h, k = min(max(h, -FAR), FAR), min(max(k, -FAR), FAR)
-    if abs(u) <= PLACKETT_LIMIT:
+    if shift1 != 0.0 and abs(u) <= PLACKETT_LIMIT and shift2 != 0.0:
+        h, k = min(max(h, -FAR), FAR), min(max(k, -FAR), FAR)
         return plackett(h, k, u) + normal_cdf_minus(h, shift1) * normal_cdf_minus(k, shift2)
-    joint = _wedge(h, k, u, s) if s > 0.0 else _line(h, k, u)
+    joint, lost = joint_probability(h, k, u, s)
+    if (lost or min(h, k) < DEAD) and (shift1 == 0.0 or shift2 == 0.0):
+        joint = tail_moments(h, k, u, s)[0]
     if shift1 != 0.0 or shift2 != 0.0:
         joint -= shift2 * normal_cdf_minus(h, shift1) + shift1 * normal_cdf_(k)
     return joint

@@ -18,13 +18,22 @@ import math
 import numpy as np
 from numba import njit
 
-from ..vector_math import clipped_magnitude, erf_scaled, normal_tail
+from ..vector_math import clipped_magnitude, erf_scaled, normal_tail, ramp_tail
 from . import jets
 from ._generated import atoms_00, atoms_01, atoms_02, atoms_11, atoms_12, atoms_22
-from .bivariate_normal_kernels import PLACKETT_LIMIT, orthant, plackett
+from .bivariate_normal_kernels import (
+    DEAD,
+    KEPT,
+    PLACKETT_LIMIT,
+    joint_probability,
+    orthant,
+    plackett,
+    tail_moments,
+)
 
 INV_SQRT_2PI = 0.3989422804014327
 ROUNDING = 1e-15
+FAR_FROM_KINK = 9.0  # squared distance in standard deviations
 MAX_ORDER = 4
 
 SLOTS = (1, 6, 15)
@@ -68,6 +77,14 @@ def _gaussian_at_zero(mean, inverse, shift):
         return INV_SQRT_2PI * root * density, 0.5 * twice
     density, tail = normal_tail(clipped_magnitude(x))
     return INV_SQRT_2PI * root * density, 1.0 - tail if x > 0.0 else tail
+
+
+@_inline
+def _ramp_mean(mean, variance, inverse, probability, density):
+    """E h_+ of h ~ N(mean, variance), from P(h > 0) and the density at 0."""
+    if mean < 0.0 and mean * mean * inverse > FAR_FROM_KINK:  # the two terms cancel
+        return math.sqrt(variance) * ramp_tail(clipped_magnitude(mean * math.sqrt(inverse)))[2]
+    return mean * probability + variance * density
 
 
 @_inline
@@ -116,7 +133,7 @@ def _add_atom_means(weight, k, shift, b, V, last, out):
     inverse = _reciprocal(V)
     density, probability = _gaussian_at_zero(b, inverse, shift if k == 1 else 0.0)
     if k == 0:
-        out[0] += weight * (b * probability + V * density)
+        out[0] += weight * _ramp_mean(b, V, inverse, probability, density)
     if k <= 1 and 1 - k <= last:
         out[1 - k] += weight * probability
     previous = 0.0  # derivatives of the density N: N^(n+1) = -(b N^(n) + n N^(n-1))/V
@@ -160,9 +177,12 @@ def _atoms(out, order, a, b, shift1, shift2, C11, C12, C22, b1, b2, det, plain, 
     d2, F2 = _gaussian_at_zero(b2, i2, shift2)
     q1, P1 = _gaussian_at_zero(m1, r1, shift2)
     q2, P2 = _gaussian_at_zero(m2, r2, shift1)
-    L = 0.0 if _only_density(a) or _only_density(b) else _joint(b1, b2, C12, i1, i2, s1, shift1, shift2, F1, F2)
+    R1, R2 = _ramp_mean(m1, s1, r1, P1, q1), _ramp_mean(m2, s2, r2, P2, q2)
+    L = A00 = A10 = A01 = 0.0
+    if not (_only_density(a) or _only_density(b)):
+        A00, A10, A01, L = _sums(b1, b2, C12, V1, V2, i1, i2, s1, shift1, shift2, F1, F2, d1, d2, R1, R2, P1, P2)
     e1, e2 = _slope_gap(g1, t1, C11, plain), _slope_gap(g2, t2, C22, plain)
-    args = (b1, b2, C12, V1, V2, i1, i2, g1, g2, e1, e2, m1, m2, s1, s2, r1, r2, d1, d2, P1, P2, q1, q2, L)
+    args = (b1, b2, i1, i2, g1, g2, e1, e2, m1, m2, r1, r2, d1, d2, R1, R2, P1, P2, q1, q2, A00, A10, A01, L)
     _add_atoms(out, order, a, b, args, scratch)
     return _infinite_slots(a, b, vertex1, vertex2, parallel, b1 != 0.0, plain) if vertex1 or vertex2 or parallel else 0
 
@@ -196,8 +216,8 @@ def _add_atoms(out, order, a, b, args, scratch):
         return
     for slot in range(SLOTS[order]):
         scratch[slot] = 0.0
-    b1, b2, C12, V1, V2, i1, i2, g1, g2, e1, e2, m1, m2, s1, s2, r1, r2, d1, d2, P1, P2, q1, q2, L = args
-    swapped = (b2, b1, C12, V2, V1, i2, i1, g2, g1, e2, e1, m2, m1, s2, s1, r2, r1, d2, d1, P2, P1, q2, q1, L)
+    b1, b2, i1, i2, g1, g2, e1, e2, m1, m2, r1, r2, d1, d2, R1, R2, P1, P2, q1, q2, A00, A10, A01, L = args
+    swapped = (b2, b1, i2, i1, g2, g1, e2, e1, m2, m1, r2, r1, d2, d1, R2, R1, P2, P1, q2, q1, A00, A01, A10, L)
     _add_unequal(scratch, order, b, a, swapped)
     for slot in range(SLOTS[order]):
         out[EXCHANGED[slot]] += scratch[slot]
@@ -231,15 +251,61 @@ def _infinite_slots(a, b, vertex1, vertex2, parallel, biased, plain):
 
 
 @_inline
+def _sums(b1, b2, C12, V1, V2, i1, i2, s1, shift1, shift2, F1, F2, d1, d2, R1, R2, P1, P2):
+    """K(0,0), K(1,0), K(0,1) and K(1,1) of ``symbolic.py``, less the shifts; F1, F2 are the means of the steps."""
+    L, lost = _joint(b1, b2, C12, i1, i2, s1, shift1, shift2, F1, F2)
+    if lost:
+        root1, root2 = math.sqrt(i1), math.sqrt(i2)
+        u, s = C12 * root1 * root2, math.sqrt(s1 * i2)
+        return tail_sums(b1 * root1, b2 * root2, u, s, V1 * root1, V2 * root2, shift1, shift2)
+    step1, step2 = d1 * P1, d2 * P2
+    A10 = b2 * L + C12 * step1 + V2 * step2
+    A01 = b1 * L + C12 * step2 + V1 * step1
+    return b1 * A10 + V1 * (d1 * R1) + C12 * L, A10, A01, L
+
+
+@_inline
 def _joint(b1, b2, C12, i1, i2, s1, shift1, shift2, F1, F2):
-    """E[(step(h1) - shift1) (step(h2) - shift2)]; F1, F2 are the means of the factors."""
+    """E[(step(h1) - shift1) (step(h2) - shift2)], and whether digits are lost; F1, F2 are the means of the factors."""
     if i1 == 0.0 or i2 == 0.0:  # a constant
-        return F1 * F2
+        return F1 * F2, False
     root1, root2 = math.sqrt(i1), math.sqrt(i2)
     h, k, u = b1 * root1, b2 * root2, C12 * root1 * root2
+    both = shift1 != 0.0 and shift2 != 0.0
+    if min(h, k) < DEAD and not both:
+        return 0.0, True
     if (h != 0.0 or k != 0.0) and abs(u) <= PLACKETT_LIMIT:
-        return plackett(h, k, u) + F1 * F2
-    return orthant(h, k, u, math.sqrt(s1 * i2), shift1, shift2)
+        L, product = plackett(h, k, u) + F1 * F2, F1 * F2
+        return L, u < 0.0 and shift1 == 0.0 and shift2 == 0.0 and KEPT * product > L
+    s = math.sqrt(s1 * i2)
+    if both or (h == 0.0 and k == 0.0):
+        return orthant(h, k, u, s, shift1, shift2), False
+    joint, lost = joint_probability(h, k, u, s)
+    if shift1 != 0.0 or shift2 != 0.0:
+        joint -= shift2 * F1 + shift1 * F2
+    return joint, lost
+
+
+@_kernel
+def tail_sums(h, k, u, s, r1, r2, shift1, shift2):
+    """The same by integrals of positive functions; h, k are the means in units of the standard deviations r1, r2."""
+    joint, ramp2, ramp1, ramps = tail_moments(h, k, u, s)
+    if shift2 != 0.0:
+        step, ramp = _standard_means(h)
+        joint -= shift2 * step
+        ramp1 -= shift2 * ramp
+    if shift1 != 0.0:
+        step, ramp = _standard_means(k)
+        joint -= shift1 * step
+        ramp2 -= shift1 * ramp
+    return r1 * r2 * ramps, r2 * ramp2, r1 * ramp1, joint
+
+
+@_inline
+def _standard_means(h):
+    """P(h + x > 0) and E (h + x)_+ of standard normal x."""
+    tail, ramp = ramp_tail(clipped_magnitude(h))[1:]
+    return (1.0 - tail, h + ramp) if h > 0.0 else (tail, ramp)
 
 
 @_kernel
@@ -371,12 +437,16 @@ def _centred_slots(out, order, table, f, g, C11, C12, C22, det):
     shift1, shift2 = table[f, SHIFT], table[g, SHIFT]
     P1, P2 = 0.5 - shift2, 0.5 - shift1
     L = 0.0 if k2 == 2 else orthant(0.0, 0.0, C12 * root1 * root2, math.sqrt(s1 * i2), shift1, shift2)
+    R1, R2 = s1 * q1, s2 * q2
+    step1, step2 = d1 * P1, d2 * P2
+    A10, A01 = C12 * step1 + V2 * step2, C12 * step2 + V1 * step1
+    A00 = V1 * (d1 * R1) + C12 * L
     g1, g2 = C12 * i1, C12 * i2
     e1, e2 = g1 * (t1 / C11), g2 * (t2 / C22)
     for slot in range(SLOTS[order]):
         out[slot] = 0.0
     w = table[f, FIRST + 1 + k1] * table[g, FIRST + 1 + k2]
-    args = (0.0, 0.0, C12, V1, V2, i1, i2, g1, g2, e1, e2, 0.0, 0.0, s1, s2, r1, r2, d1, d2, P1, P2, q1, q2, L)
+    args = (0.0, 0.0, i1, i2, g1, g2, e1, e2, 0.0, 0.0, r1, r2, d1, d2, R1, R2, P1, P2, q1, q2, A00, A10, A01, L)
     if k1 == 0:
         atoms_00(out, w, order, *args)
     elif k1 == 1:

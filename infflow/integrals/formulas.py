@@ -30,10 +30,10 @@ from typing import Any, NamedTuple
 import sympy
 from sympy import Expr, Integer, Rational, exp, pi, sqrt
 
-from .._validation import as_integer
+from .._validation import as_flag, as_integer, as_items, counted, public, shown
 from ..activation_kernels import SELU_ALPHA, SELU_SCALE
 from ..activations import Activation, resolve
-from ..errors import InvalidTypeError, InvalidValueError, MethodError
+from ..errors import InvalidValueError, MethodError
 from . import one_sided, symbolic
 from .complex_erf import ErfImaginaryPart, ErfRealPart
 from .normal_functions import BivariateNormalCDF
@@ -488,6 +488,7 @@ def _triple(f: _Exact, g: _Exact, gaussian: _Gaussian) -> _Sum:
     return result
 
 
+@public
 def closed_form(*activations: str | Activation, biases: bool = False, derivatives: Iterable[int] | None = None) -> Expr:
     """Sympy expression of a one-, two- or three-dimensional Gaussian integral.
 
@@ -529,8 +530,7 @@ def closed_form(*activations: str | Activation, biases: bool = False, derivative
     >>> closed_form("relu", "relu")
     C12*asin(C12/(sqrt(C11)*sqrt(C22)))/(2*pi) + C12/4 + sqrt(C11*C22 - C12**2)/(2*pi)
     """
-    if not isinstance(biases, bool):
-        raise InvalidTypeError(f"biases is {biases!r}; True or False is needed.")
+    biases = as_flag("biases", biases)
     if not 1 <= len(activations) <= 3:
         raise InvalidValueError(
             f"closed_form takes one, two or three activations, as in closed_form('relu', 'erf'); {len(activations)} were given."
@@ -539,7 +539,7 @@ def closed_form(*activations: str | Activation, biases: bool = False, derivative
         f, middle, g = activations
         if not (isinstance(middle, str) and middle == "h"):
             raise InvalidValueError(
-                f"The second of three arguments is {middle!r}; it must be 'h', as in "
+                f"The second of three arguments is {shown(middle)}; it must be 'h', as in "
                 "closed_form(f, 'h', g) for E[f'(h1) h2 g(h3)]."
             )
         if derivatives is not None:
@@ -563,11 +563,10 @@ def _expression(activations: tuple[_Exact, ...], orders: tuple[int, ...] | None,
 def _derivative_orders(derivatives: Any, count: int) -> tuple[int, ...]:
     if derivatives is None:
         return (0,) * count
-    if not isinstance(derivatives, Iterable) or isinstance(derivatives, (str, bytes)):
-        raise InvalidTypeError(
-            f"derivatives is {derivatives!r}; a sequence of {count} integers is needed, such as {(1,) * count}."
-        )
-    orders = tuple(as_integer("An entry of derivatives", order, minimum=0) for order in derivatives)
+    given = as_items("derivatives", derivatives, f"a list of {counted(count, 'integer')}, such as {(1,) * count},")
+    orders = tuple(as_integer("an entry of derivatives", order, minimum=0) for order in given)
     if len(orders) != count:
-        raise InvalidValueError(f"derivatives has {len(orders)} entries; {count} are needed, one per activation.")
+        raise InvalidValueError(
+            f"derivatives has the length {len(orders)}; {count} is needed, one order per activation."
+        )
     return orders

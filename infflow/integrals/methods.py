@@ -15,8 +15,6 @@ from . import closed, hermite, one_sided, rounding
 from .estimates import Estimate, Evaluator, Points
 from .growth import check_growth
 
-_EPS = float(np.finfo(np.float64).eps)
-
 
 class ClosedForms:
     """Polynomials plus smoothed ramps, exponentials, elu and selu, exact up to rounding."""
@@ -29,12 +27,10 @@ class ClosedForms:
         """Moments of a pair."""
         r1, r2, u, b1, b2 = points
         gaussian = (r1**2, r1 * r2 * u, r2**2, b1, b2, (r1 * r2) ** 2 * (1 - u) * (1 + u))
-        value = rounding.pair_values(f, g, *gaussian, orders)
+        value, changes = rounding.values_and_changes(f, g, *gaussian, orders)
         size1, scale1 = rounding.size_and_scale(f, r1, b1, orders[0])
         size2, scale2 = rounding.size_and_scale(g, r2, b2, orders[1])
-        growth, error = rounding.amplification(f, g, *gaussian, *orders)
-        error = error + rounding.phase_error(f, r1, b1) + rounding.phase_error(g, r2, b2)
-        bound = rounding.UNITS * _EPS * error * np.maximum(size1 * size2 * growth, np.abs(value))
+        bound = rounding.pair_bound(f, g, points, gaussian, orders, (size1, size2), value, changes)
         return Estimate(value, bound, scale1 * scale2, value.size * max(1, len(f.atoms) * len(g.atoms)))
 
     def mean(self, f: Activation, r: Array, b: Array, order: int, rtol: float) -> Estimate:
@@ -42,8 +38,7 @@ class ClosedForms:
         table, zeros = closed.AtomTable([f]), np.zeros(r.size, dtype=np.int64)
         value = closed.single_moments(table, zeros, r**2, b, order)[:, order]
         size, scale = rounding.size_and_scale(f, r, b, order)
-        error = 1.0 + rounding.phase_error(f, r, b)
-        bound = rounding.UNITS * _EPS * error * np.maximum(size, np.abs(value))
+        bound = rounding.mean_bound(f, r, b, order, size, value)
         return Estimate(value, bound, scale, value.size * max(1, len(f.atoms)))
 
 

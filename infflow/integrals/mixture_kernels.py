@@ -6,7 +6,8 @@ With the notation of ``symbolic.py``, K(2, n) is a density of h1 times a functio
 
 The coefficients know nothing of the second width: K(2, n) is summed over all widths of g by straight loops that the
 compiler vectorises, and the recursion runs on sums, once per width of f. The same with the indices exchanged gives
-K(m, n >= 2), and Stein's lemma the rest from sums of L = K(1, 1). All derivatives here are plain ones.
+K(m, n >= 2), and Stein's lemma the rest from L = K(1, 1), or integrals of positive functions in the tails. All
+derivatives here are plain ones.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import math
 import numpy as np
 from numba import njit
 
-from ..vector_math import clipped_magnitude, erf_scaled, exp_, normal_tail
+from ..vector_math import clipped_magnitude, erf_scaled, exp_, normal_tail, ramp_tail
 from . import jets
-from .bivariate_normal_kernels import FAR, INV_2PI, NODES, PLACKETT_LIMIT, WEIGHTS, sine_
+from .bivariate_normal_kernels import DEAD, FAR, INV_2PI, KEPT, NODES, PLACKETT_LIMIT, WEIGHTS, sine_
 from .closed_kernels import (
     COEFFICIENT_COUNT,
     EXCHANGED,
@@ -32,14 +33,17 @@ from .closed_kernels import (
     WIDTH_COUNT,
     add_in_frame,
     add_polynomials,
+    tail_sums,
     work_rows,
 )
 
 # rows of the arrays over the widths of g that depend on g only, and on the width of f as well
 V2, I2, X2, D2, F2, TAIL2 = range(6)
 S2, R2, M2, CROSS, SINE, FIRST_K = range(6)
-# sums over pairs that Stein's lemma needs, for every pair of orders 0 or 1
-SUM_L, SUM_21, SUM_12, SUM_V12, SUM_V21, SUM_V20 = range(6)
+# K(1,1), K(1,0), K(0,1), K(0,0) of all pairs of widths
+A11, A10, A01, A00 = range(4)
+FEW = 8  # widths of an activation that is no mixture
+DISTANT = -3.0  # standard deviations from a kink where the terms of the mean of a ramp begin to cancel
 HIGHEST = 9  # most K(2, n) that a pair of silu neurons needs
 
 #: Up to this correlation a rule of 8 nodes gives L to 3e-17.
@@ -100,6 +104,12 @@ def _both_sides(t1, t2, C11, C12, C22, b1, b2, det, shift1, shift2, V1, d1, one,
         J2[1, j] = one[D2, j] * P2
         J2[2, j] = joint
         pair[SINE, j] = math.sqrt(D * i1 * one[I2, j])
+    for j in range(t2.size):
+        x1, x2 = m1 * math.sqrt(pair[CROSS, j]), pair[M2, j] * math.sqrt(pair[R2, j])
+        if x1 < DISTANT:
+            K2[0, j] = d1 * math.sqrt(1.0 / pair[CROSS, j]) * ramp_tail(clipped_magnitude(x1))[2]
+        if x2 < DISTANT:
+            J2[0, j] = one[D2, j] * math.sqrt(pair[S2, j]) * ramp_tail(clipped_magnitude(x2))[2]
 
 
 @_kernel
@@ -237,6 +247,38 @@ def _orthants(h, shift1, shift2, C12, root1, one, pair, u, L, buffer):
         _weak(h, shifted1, k[part], shifted2[part], u[part], L[part], FEW_NODES, FEW_WEIGHTS)
 
 
+@_kernel
+def _stein(C12, V1, b1, b2, one, K2, J2, A):
+    """K(1,0), K(0,1) and K(0,0) from L = K(1,1), for one width of f and all of g."""
+    for j in range(A.shape[1]):
+        A[A10, j] = b2 * A[A11, j] + C12 * K2[1, j] + one[V2, j] * J2[1, j]
+        A[A01, j] = b1 * A[A11, j] + C12 * J2[1, j] + V1 * K2[1, j]
+        A[A00, j] = b1 * A[A10, j] + V1 * K2[0, j] + C12 * A[A11, j]
+
+
+@_kernel
+def _tails(h, r1, shift1, shift2, one, pair, u, A):
+    """Replace the sums of widths at which a neuron is hardly ever active, or where their terms cancel.
+
+    The conditions are those of ``closed_kernels``.
+    """
+    cdf_h = _density_and_probability(h, 0.0)[1]
+    for j in range(A.shape[1]):
+        k = one[X2, j]
+        dead = min(h, k) < DEAD
+        if not dead:
+            cdf_k = one[TAIL2, j] if k < 0.0 else 1.0 - one[TAIL2, j]
+            joint = A[A11, j] + shift2 * cdf_h + shift1 * cdf_k
+            if abs(u[j]) > PLACKETT_LIMIT:
+                dead = joint < KEPT * (cdf_h + cdf_k)
+            elif shift1 == 0.0 and shift2 == 0.0:
+                dead = u[j] < 0.0 and joint < KEPT * cdf_h * cdf_k
+        if dead:
+            r2 = one[V2, j] * math.sqrt(one[I2, j])
+            sums = tail_sums(h, k, u[j], pair[SINE, j], r1, r2, shift1, shift2)
+            A[A00, j], A[A10, j], A[A01, j], A[A11, j] = sums
+
+
 # ---------------------------------------------------------------- assembly
 
 
@@ -307,18 +349,14 @@ def _add_columns(out, count, k1, sums, W2, kinds2, top, one, C12, b2, U):
 
 
 @_kernel
-def _add_stein(out, count, sums, C12, b1, b2):
+def _add_sums(out, count, sums):
     """Terms K(m, n) with m, n <= 1."""
     for k1 in range(2):
         for k2 in range(2):
-            L = sums[k1, k2, SUM_L]
-            K10 = b2 * L + C12 * sums[k1, k2, SUM_21] + sums[k1, k2, SUM_V12]
-            K01 = b1 * L + C12 * sums[k1, k2, SUM_12] + sums[k1, k2, SUM_V21]
-            K00 = b1 * K10 + sums[k1, k2, SUM_V20] + C12 * L
             for slot in range(count):
                 m, n = k1 + SLOT_P[slot], k2 + SLOT_Q[slot]
                 if m <= 1 and n <= 1:
-                    out[slot] += (L if n == 1 else K10) if m == 1 else (K01 if n == 1 else K00)
+                    out[slot] += sums[k1, k2, 3 - 2 * m - n if m + n < 2 else A11]
 
 
 @_kernel
@@ -334,10 +372,10 @@ def add_mixture(out, order, t1, W1, t2, W2, shift1, shift2, C11, C12, C22, b1, b
     highest2 = 2 if kinds2[2] else 1 if kinds2[1] else 0
     last_row, last_column = max(top + highest1 + highest2 - 2, 2), max(top + highest2 - 1, 2)
     one, pair, buffer = np.empty((6, n)), np.empty((6, n)), np.empty((9, n))
-    u, L = np.empty(n), np.zeros(n)
+    u, A = np.empty(n), np.zeros((4, n))
     K2, J2 = np.empty((HIGHEST, n)), np.empty((HIGHEST, n))
     F = np.empty((HIGHEST, HIGHEST))
-    columns, sums = np.zeros((2, HIGHEST, n)), np.zeros((2, 2, 6))
+    columns, sums = np.zeros((2, HIGHEST, n)), np.zeros((2, 2, 4))
     _prepare(t2, C22, b2, shift2, one)
     uses_L = (kinds1[0] or kinds1[1]) and (kinds2[0] or kinds2[1])
     for a in range(t1.size):
@@ -349,7 +387,10 @@ def add_mixture(out, order, t1, W1, t2, W2, shift1, shift2, C11, C12, C22, b1, b
         _higher(b2 - g1 * b1, pair, last_row, last_column, K2, J2)
         _add_rows(out, count, W1, a, W2, kinds2, top, V1, g1, b1, K2, F)
         if uses_L:
-            _orthants(b1 * root1, shift1, shift2, C12, root1, one, pair, u, L, buffer)
+            _orthants(b1 * root1, shift1, shift2, C12, root1, one, pair, u, A[A11], buffer)
+            _stein(C12, V1, b1, b2, one, K2, J2, A)
+            if t1.size < FEW and (shift1 == 0.0 or shift2 == 0.0) and (b1 != 0.0 or b2 != 0.0):
+                _tails(b1 * root1, V1 * root1, shift1, shift2, one, pair, u, A)
         for k1 in range(2):
             w = W1[k1][a]
             if w == 0.0:
@@ -360,19 +401,13 @@ def add_mixture(out, order, t1, W1, t2, W2, shift1, shift2, C11, C12, C22, b1, b
             for k2 in range(2):
                 if not kinds2[k2]:
                     continue
-                sums[k1, k2, SUM_L] += w * _dot(W2[k2], L)
-                first, second = w * _dot(W2[k2], K2[1]), w * _dot(W2[k2], J2[1])
-                sums[k1, k2, SUM_21] += first
-                sums[k1, k2, SUM_12] += second
-                sums[k1, k2, SUM_V21] += V1 * first
-                sums[k1, k2, SUM_V20] += V1 * w * _dot(W2[k2], K2[0])
-                for j in range(n):
-                    sums[k1, k2, SUM_V12] += w * one[V2, j] * W2[k2][j] * J2[1, j]
+                for i in range(4):
+                    sums[k1, k2, i] += w * _dot(W2[k2], A[i])
     U = np.empty((HIGHEST, HIGHEST, n))
     for k1 in range(2):
         if kinds1[k1]:
             _add_columns(out, count, k1, columns[k1], W2, kinds2, top, one, C12, b2, U)
-    _add_stein(out, count, sums, C12, b1, b2)
+    _add_sums(out, count, sums)
 
 
 @_kernel

@@ -10,7 +10,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array, as_choice, as_integer, as_number, as_real_array
+from .._validation import (
+    Array,
+    as_choice,
+    as_flag,
+    as_integer,
+    as_items,
+    as_number,
+    as_real_array,
+    public,
+    shown,
+    user_level,
+)
 from ..activations import Activation, resolve
 from ..errors import AccuracyWarning, InvalidTypeError, InvalidValueError, MethodError, ShapeError, SingularMomentError
 from .methods import EVALUATORS, Estimate, Evaluator, Points, in_order
@@ -22,6 +33,7 @@ __all__ = ["MAX_ORDER", "METHODS", "GaussianMoment", "available_methods", "gauss
 MAX_ORDER = 4
 #: Names that ``method`` can take beside "auto".
 METHODS = (*EVALUATORS, "surrogate")
+_PAIR = "a pair of integers such as (1, 0)"
 _EPS = float(np.finfo(np.float64).eps)
 #: Standard deviations other than 0 lie in this range, so that fourth powers neither underflow nor overflow.
 SCALE_RANGE = (1e-70, 1e70)
@@ -83,20 +95,14 @@ def _points(**arguments: Any) -> tuple[tuple[int, ...], list[Array]]:
 
 
 def _orders(orders: Any) -> tuple[int, int]:
-    try:
-        p, q = orders
-    except (TypeError, ValueError) as error:
-        raise InvalidTypeError(f"orders is {orders!r}; a pair of integers such as (1, 0) is needed.") from error
+    pair = as_items("orders", orders, _PAIR)
+    if len(pair) != 2:
+        raise InvalidTypeError(f"orders is {shown(orders)}; {_PAIR} is needed.")
+    p, q = pair
     p, q = as_integer("orders[0]", p, minimum=0), as_integer("orders[1]", q, minimum=0)
     if p + q > MAX_ORDER:
         raise InvalidValueError(f"orders is ({p}, {q}), of total order {p + q}; at most {MAX_ORDER} is available.")
     return p, q
-
-
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, (bool, np.bool_)):
-        raise InvalidTypeError(f"{name} is {value!r}; True or False is needed.")
-    return bool(value)
 
 
 # -- choice of the method -----------------------------------------------------------------------------
@@ -133,7 +139,7 @@ def _choose(method: str, rtol: float, activations: tuple[Activation, ...], compu
     warnings.warn(
         f"The error bound {bound:.1e} of method {best[0]!r} does not meet rtol={rtol:g}. Increase rtol or try another method.",
         AccuracyWarning,
-        stacklevel=3,
+        stacklevel=user_level(),
     )
     return best
 
@@ -164,6 +170,7 @@ def _shaped(array: Array, shape: tuple[int, ...]) -> Any:
 # -- the public functions -----------------------------------------------------------------------------
 
 
+@public
 def gaussian_moment(
     f: str | Activation,
     g: str | Activation,
@@ -227,7 +234,7 @@ def gaussian_moment(
     first, second = resolve(f), resolve(g)
     p, q = _orders(orders)
     rtol = as_number("rtol", rtol, minimum=0.0)
-    full_output = _flag("full_output", full_output)
+    full_output = as_flag("full_output", full_output)
     shape, arrays = _points(r1=r1, r2=r2, u=u, b1=b1, b2=b2)
     points = Points(*arrays)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -239,6 +246,7 @@ def gaussian_moment(
     return _output(name, estimate, shape, full_output)
 
 
+@public
 def gaussian_mean(
     f: str | Activation,
     r: Any,
@@ -260,7 +268,7 @@ def gaussian_mean(
     activation = resolve(f)
     order = as_integer("order", order, minimum=0, maximum=MAX_ORDER)
     rtol = as_number("rtol", rtol, minimum=0.0)
-    full_output = _flag("full_output", full_output)
+    full_output = as_flag("full_output", full_output)
     shape, (scales, means) = _points(r=r, b=b)
     with np.errstate(over="ignore", invalid="ignore"):
         name, estimate = _choose(
@@ -270,6 +278,7 @@ def gaussian_mean(
     return _output(name, estimate, shape, full_output)
 
 
+@public
 def available_methods(f: str | Activation, g: str | Activation) -> tuple[str, ...]:
     """The methods that are defined for a pair: the exact ones in the order of ``method="auto"``, and "surrogate" if one is found.
 

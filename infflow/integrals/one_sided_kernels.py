@@ -22,7 +22,7 @@ import math
 
 from numba import njit
 
-from ..vector_math import clipped_magnitude, erf_scaled, exp_, exp_pair, normal_tail
+from ..vector_math import clipped_magnitude, erf_scaled, exp_, exp_pair, normal_tail, ramp_tail
 from .bivariate_normal_kernels import NODES, WEIGHTS
 from .closed_kernels import COEFFICIENT_COUNT, FIRST, SHIFT, WIDTH_COUNT
 
@@ -32,7 +32,10 @@ ROUNDING = 1e-15
 ORDERS = 5
 SMOOTH = 9  # number of the first jump of a function without kinks
 REACH = 12.0  # of the standard normal density: exp(-12^2/4) = 2e-16, for partners that are not small only in the tail
+BEYOND = 9.0  # standard deviations beyond a distant kink: exp(-9^2/2) = 3e-18
 FAR = 38.5  # exp(-FAR^2/2) = 0
+DISTANT = -3.0  # standard deviations from a kink where the terms of the mean of a ramp begin to cancel
+DISTANCE = 4.0  # from here on a panel of three standard deviations is too long
 LONGEST_PANEL = 3.0
 MIXTURE_WIDTHS = 8  # a logistic mixture has at least as many
 # sigmoid(x/t) is a mixture of widths from 0.36 t to 9.9 t; its tail is exp(-x/t)
@@ -169,7 +172,11 @@ def _add_kinks(row, first, count, shift, mu, s, out):
     else:
         density, tail = normal_tail(clipped_magnitude(mu / s))
         above = 1.0 - tail if mu > 0.0 else tail
-    out[0] += ramp * (mu * (above + shift) + s * INV_SQRT_2PI * density) + step * above
+    if mu < DISTANT * s:  # the two terms of the mean of the ramp cancel
+        mean = s * ramp_tail(clipped_magnitude(mu / s))[2] if s > 0.0 else 0.0
+    else:
+        mean = mu * (above + shift) + s * INV_SQRT_2PI * density
+    out[0] += ramp * mean + step * above
     out[1] += ramp * (above + shift)
 
 
@@ -255,6 +262,18 @@ def _layer(ends, n, place, length, low, high):
     return n
 
 
+@_inline
+def _descent(ends, n, place, low, high):
+    """Breaks beyond a distant place, where the normal density falls as exp(-place x)."""
+    if abs(place) > DISTANCE:
+        for drop in (10.0, 25.0):
+            x = place + drop / place
+            if low < x < high:
+                ends[n] = x
+                n += 1
+    return n
+
+
 @_kernel
 def _panels(ends, row, A, K, r, b2, slope, s):
     """Sorted ends of panels in x = (h1 - b1)/r into ``ends``; returns their number.
@@ -263,7 +282,12 @@ def _panels(ends, row, A, K, r, b2, slope, s):
     exp(h1) are largest at x = min(K, 2 r), and those of order 2 and higher end at K.
     """
     low = K - REACH if -FAR < K < 0.0 else -REACH
-    low, high = max(low, -FAR), min(REACH + min(2.0 * r, max(K, 0.0)), FAR)
+    high = REACH + min(2.0 * r, max(K, 0.0))
+    if b2 < 0.0 or A != 0.0:  # g, or what is left of it, lives around this place if that is far away
+        centre = -b2 * slope / (slope * slope + s * s) if slope != 0.0 else 0.0
+        low = min(low, centre - BEYOND) if centre < BEYOND - REACH else low
+        high = max(high, centre + BEYOND) if centre > REACH - BEYOND else high
+    low, high = max(low, -FAR), min(high, FAR)
     ends[0], ends[1] = low, high
     n = 2
     for k in range(4):  # exp(h1) at 0, -8, -24, -40
@@ -271,6 +295,7 @@ def _panels(ends, row, A, K, r, b2, slope, s):
         if low < x < high:
             ends[n] = x
             n += 1
+    n = _descent(ends, n, K, low, high)
     size, count = int(row[COEFFICIENT_COUNT]), int(row[WIDTH_COUNT])
     first, steep = FIRST + size, abs(slope)
     if steep > 0.0 and (count > 0 or A != 0.0):
@@ -278,6 +303,7 @@ def _panels(ends, row, A, K, r, b2, slope, s):
         if low < place < high:
             ends[n] = place
             n += 1
+        n = _descent(ends, n, place, low, high)
         if count >= MIXTURE_WIDTHS:
             narrow, widest = row[first] / NARROWEST**2, 0.0
             for k in range(count):

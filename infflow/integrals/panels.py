@@ -1,6 +1,8 @@
 """Adaptive Gauss-Kronrod quadrature of many vector-valued integrals at once, and where a Gaussian integral ends.
 
-The rule is the pair of 10 and 21 nodes; its coefficients are those of QUADPACK (Piessens et al. 1983, dqk21).
+The rule is the pair of 10 and 21 nodes; its coefficients are those of QUADPACK (Piessens et al. 1983, dqk21). A third
+rule has the ends of the panel among its nodes: a jump between the last Kronrod node and the end, a fifth of a per cent
+of the panel, is seen by no other, and bisection brings a jump there once in some hundred times.
 """
 
 from __future__ import annotations
@@ -29,25 +31,28 @@ _KRONROD = (
 _GAUSS = (0.2955242247147533, 0.26926671930999674, 0.21908636251598224, 0.14945134915058053, 0.06667134430868714)
 _GAUSS_PADDED = tuple(weight for pair in zip(_GAUSS, (0.0,) * 5, strict=True) for weight in pair)
 
-#: Nodes on [-1, 1] and the weights of the two rules, both of shape (21,).
-NODES = np.array([-x for x in reversed(_POSITIVE_NODES)] + [0.0, *_POSITIVE_NODES])
-KRONROD = np.array([*reversed(_KRONROD), 0.1494455540029169, *_KRONROD])
-GAUSS = np.array([*reversed(_GAUSS_PADDED), 0.0, *_GAUSS_PADDED])
+_END = 1.0 - 1e-10  # just inside, since panels end at jumps that are known
+
+#: Nodes on [-1, 1] and the weights of the two rules, all of shape (23,); the ends have no weight.
+NODES = np.array([-_END, *(-x for x in reversed(_POSITIVE_NODES)), 0.0, *_POSITIVE_NODES, _END])
+KRONROD = np.array([0.0, *reversed(_KRONROD), 0.1494455540029169, *_KRONROD, 0.0])
+GAUSS = np.array([0.0, *reversed(_GAUSS_PADDED), 0.0, *_GAUSS_PADDED, 0.0])
 
 
 def _interpolatory(used: Array) -> Array:
-    """Weights (21,) of the interpolatory rule on a subset of the nodes."""
+    """Weights (23,) of the interpolatory rule on a subset of the nodes."""
     weights = np.zeros(NODES.size)
     powers = np.polynomial.legendre.legvander(NODES[used], len(used) - 1).T
     weights[used] = np.linalg.solve(powers, np.eye(len(used))[0] * 2.0)
     return weights
 
 
-# A second lower rule: the difference from one alone vanishes for a kink in unlucky places, and among the many panels
-# of nested integrals some are unlucky.
-SECOND = _interpolatory(np.array([0, 1, 3, 4, 5, 7, 8, 10, 12, 13, 15, 16, 17, 19, 20]))
+# Of the symmetric subsets of 15 nodes with the ends this one sees jumps and kinks best: wherever one lies in the panel,
+# the error of the Kronrod rule is at most 1.3 times (kinks: 3 times) the larger one of both differences. The difference
+# of the two classical rules alone vanishes for kinks in unlucky places.
+ENDS = _interpolatory(np.array([0, 3, 4, 5, 6, 8, 9, 11, 13, 14, 16, 17, 18, 19, 22]))
 
-_RULES = np.stack([KRONROD, KRONROD - GAUSS, KRONROD - SECOND])
+_RULES = np.stack([KRONROD, KRONROD - GAUSS, KRONROD - ENDS])
 
 # A panel may have this share of the tolerance: few panels come near it, since the difference of the two rules is
 # far above the error of the better one.
@@ -63,12 +68,16 @@ class Panels(NamedTuple):
     b: Array
 
 
+_NO_PANELS = Panels(np.empty(0, dtype=np.int64), np.empty(0), np.empty(0))
+
+
 class Quadrature(NamedTuple):
-    """Values and error estimates ``(rows, m)``, and the number of points that were evaluated."""
+    """Values and error estimates ``(rows, m)``, the number of points that were evaluated, and the panels it took."""
 
     value: Array
     error: Array
     work: int
+    panels: Panels = _NO_PANELS
 
 
 def density(x: Array) -> Array:
@@ -125,6 +134,7 @@ def integrate(
     m = np.shape(atol)[-1]
     allowed = _SHARE * np.broadcast_to(atol, (rows, m))
     value, error, work = np.zeros((rows, m)), np.zeros((rows, m)), 0
+    accepted = []
     while len(panels.row):
         fine, gap, size = _apply(function, panels, m)
         work += NODES.size * len(panels.row)
@@ -136,9 +146,11 @@ def integrate(
         good = ~bad
         np.add.at(value, panels.row[good], fine[good])
         np.add.at(error, panels.row[good], np.maximum(gap, 4 * _EPS * size)[good])
+        accepted.append(Panels(panels.row[good], panels.a[good], panels.b[good]))
         row, a, b, middle = panels.row[bad], panels.a[bad], panels.b[bad], middle[bad]
         panels = Panels(np.concatenate([row, row]), np.concatenate([a, middle]), np.concatenate([middle, b]))
-    return Quadrature(value, error, work)
+    used = Panels(*(np.concatenate(parts) for parts in zip(*accepted, strict=True))) if accepted else panels
+    return Quadrature(value, error, work, used)
 
 
 def _apply(function: Callable[[Array, Index], Array], panels: Panels, m: int) -> tuple[Array, Array, Array]:

@@ -1,8 +1,9 @@
-"""How far rounding carries the closed forms away: sizes of their terms and of what multiplies them.
+"""How far rounding carries the closed forms away.
 
-The bound is a model, not a theorem: a multiple of eps times the terms that are added, times the amplification of the
-rounding of C12 and of the means where two sharp functions nearly coincide. ``tests/test_moments.py`` compares it with
-errors measured at 30 digits.
+The bound is a model, not a theorem. For polynomials plus atoms it follows the formulas of the kernels term by term
+(``error_kernels.py``). For elu, selu, waves and pairs of mixtures it is a multiple of eps times the sizes of the terms that
+are added, times the amplification of the rounding of C12 and of the means where two sharp functions nearly coincide.
+``tests/test_moments.py`` and ``tests/test_tails.py`` compare it with errors measured at 30 digits.
 """
 
 from __future__ import annotations
@@ -14,12 +15,17 @@ import numpy as np
 from .. import logistic_mixture
 from .._validation import Array
 from ..activations import Activation, Atom, Wave
-from . import closed, elementary, one_sided
+from . import closed, elementary, error_kernels, one_sided
 
-__all__ = ["UNITS", "amplification", "mixture_error", "pair_values", "phase_error", "size_and_scale"]
+__all__ = ["UNITS", "mean_bound", "mixture_error", "pair_bound", "pair_values", "size_and_scale", "values_and_changes"]
 
-#: The bound of closed forms in units of eps times the size of their terms. The largest error found is a third of it.
+_errors: Any = error_kernels  # mypy does not spread tuples into jitted functions
+
+#: The bound in units of eps times the size of the terms, where the kernels are not followed. The largest error found is
+#: a third of it.
 UNITS = 64.0
+#: The bound in units of the errors of ``error_kernels.py``.
+FOLLOWED = 8.0
 _EPS = float(np.finfo(np.float64).eps)
 
 
@@ -39,11 +45,96 @@ def pair_values(
     """``E[f^(p)(h1) g^(q)(h2)]`` at n points."""
     if one_sided.is_defined(f, g):
         return one_sided.pair_moments(f, g, C11, C12, C22, b1, b2, det)[:, orders[0], orders[1]]
+    return _atom_values(f, g, C11, C12, C22, b1, b2, det, orders)
+
+
+def values_and_changes(
+    f: Any, g: Any, C11: Array, C12: Array, C22: Array, b1: Array, b2: Array, det: Array, orders: tuple[int, int]
+) -> tuple[Array, Array]:
+    """:func:`pair_values`, and by how much the rounding of the means changes those of elu and selu, in units of eps."""
+    if not one_sided.is_defined(f, g):
+        return _atom_values(f, g, C11, C12, C22, b1, b2, det, orders), np.zeros_like(b1)
+    p, q = orders
+    moments = one_sided.pair_moments(f, g, C11, C12, C22, b1, b2, det)
+    changes = np.zeros_like(b1)
+    if p + q < 4:  # those of fourth order are left to the amplification
+        slopes = np.abs(b1 * moments[:, p + 1, q]) + np.abs(b2 * moments[:, p, q + 1])
+        changes[:] = np.where(np.isfinite(slopes), slopes, 0.0)
+    return moments[:, p, q], changes
+
+
+def _atom_values(
+    f: Any, g: Any, C11: Array, C12: Array, C22: Array, b1: Array, b2: Array, det: Array, orders: tuple[int, int]
+) -> Array:
     table, zeros = closed.AtomTable([f, g]), np.zeros(C11.size, dtype=np.int64)
     return closed.pair_moments(table, zeros, zeros + 1, C11, C12, C22, b1, b2, det, *orders)
 
 
+def pair_bound(
+    f: Activation,
+    g: Activation,
+    points: Any,
+    gaussian: tuple[Array, ...],
+    orders: tuple[int, int],
+    sizes: tuple[Array, Array],
+    value: Array,
+    changes: Array,
+) -> Array:
+    """Bound of the absolute errors of :func:`values_and_changes`.
+
+    Parameters
+    ----------
+    f, g : Activation
+    points : Points
+        ``r1, r2, u, b1, b2``.
+    gaussian : tuple of (n,) arrays
+        ``C11, C12, C22, b1, b2, det``.
+    orders : (int, int)
+    sizes : tuple of (n,) arrays
+        Of f and g, by :func:`size_and_scale`.
+    value, changes : (n,) arrays
+        By :func:`values_and_changes`.
+    """
+    r1, r2, _, b1, b2 = points
+    missed = mixture_error(f, r1, b1, orders[0]) + mixture_error(g, r2, b2, orders[1])
+    if _is_followed(f) and _is_followed(g) and not (_is_mixture(f) and _is_mixture(g)):
+        table, zeros, error = closed.AtomTable([f, g]), np.zeros(value.size, dtype=np.int64), np.empty(value.size)
+        _errors.pair_error_loop(table.rows, zeros, zeros + 1, *gaussian, *orders, error)
+        return FOLLOWED * _EPS * error + missed * sizes[0] * sizes[1]
+    growth, error = _amplification(f, g, gaussian, orders)
+    error = error + _phase_error(f, r1, b1) + _phase_error(g, r2, b2) + missed / (UNITS * _EPS)
+    bound: Array = UNITS * _EPS * error * np.maximum(sizes[0] * sizes[1] * growth, np.abs(value))
+    return bound + FOLLOWED * _EPS * changes
+
+
+def mean_bound(f: Activation, r: Array, b: Array, order: int, size: Array, value: Array) -> Array:
+    """Bound of the absolute errors of ``closed.single_moments``; ``size`` by :func:`size_and_scale`."""
+    if _is_followed(f):
+        table, zeros, error = closed.AtomTable([f]), np.zeros(value.size, dtype=np.int64), np.empty(value.size)
+        _errors.single_error_loop(table.rows, zeros, r**2, b, order, error)
+        return FOLLOWED * _EPS * error + mixture_error(f, r, b, order) * size
+    error = 1.0 + _phase_error(f, r, b) + mixture_error(f, r, b, order) / (UNITS * _EPS)
+    bound: Array = UNITS * _EPS * error * np.maximum(size, np.abs(value))
+    return bound
+
+
+def _is_followed(f: Activation) -> bool:
+    """Whether errors are followed through the kernels: polynomials plus atoms."""
+    return f.has_closed_form and not f.waves and one_sided.sides(f) is None
+
+
+def _is_mixture(f: Activation) -> bool:
+    return len({atom.width for atom in f.atoms}) >= closed.MANY_WIDTHS
+
+
 def size_and_scale(f: Activation, r: Array, b: Array, order: int) -> tuple[Array, Array]:
+    """:func:`_size_and_scale`, once for each neuron: a kernel matrix of N inputs has N of them, and N^2 pairs."""
+    neurons, where = np.unique(r + 1j * b, return_inverse=True)
+    size, scale = _size_and_scale(f, neurons.real.copy(), neurons.imag.copy(), order)
+    return size[where], scale[where]
+
+
+def _size_and_scale(f: Activation, r: Array, b: Array, order: int) -> tuple[Array, Array]:
     """Root mean squares of ``f^(order)(r x + b)``: of its terms one by one, summed, and of the whole.
 
     The first determines rounding and is larger where terms cancel (gelu near 0). It stands in for the second where
@@ -63,14 +154,13 @@ def size_and_scale(f: Activation, r: Array, b: Array, order: int) -> tuple[Array
         root_mean_square = np.exp(wave.rate.real * b + wave.rate.real**2 * r**2)
         growth = (1.0 + k * np.abs(b) + (k * r) ** 2) if wave.rate.imag == 0.0 else 1.0
         size += abs(wave.weight) * k**order * root_mean_square * growth
-    size *= 1.0 + mixture_error(f, r, b, order) / (UNITS * _EPS)
     if order > 2:
         return size, size
     square = _mean_square(f, r, b, order)
     return size, np.where(np.isfinite(square), np.sqrt(square), size)
 
 
-def phase_error(f: Activation, r: Array, b: Array) -> Array:
+def _phase_error(f: Activation, r: Array, b: Array) -> Array:
     """Relative error of sines and cosines in units of the bound: that of their phase and of the exponent that damps them.
 
     Those of two factors add up, since the exponent of a product is one sum. It is rounded a few times only.
@@ -93,9 +183,9 @@ def mixture_error(f: Any, r: Array, b: Array, order: int) -> Array:
 
     The error of the derivatives is a fraction of exp(-|x|) that grows with |x|; their squares shift the mean by the variance towards 0.
     """
-    widths = {atom.width for atom in f.atoms}
-    if len(widths) < closed.MANY_WIDTHS:
+    if not _is_mixture(f):
         return np.zeros_like(b)
+    widths = {atom.width for atom in f.atoms}
     rate = logistic_mixture.nodes()[0][-1] / max(widths)  # 2 for tanh; of sums the one that decays last
     return logistic_mixture.relative_error(order, np.maximum(rate * np.abs(b) - (rate * r) ** 2, 0.0))
 
@@ -135,8 +225,8 @@ def _sharp(f: Activation) -> list[Atom]:
     return [Atom(jump, 1 - m) for m, jump in enumerate(one_sided.jumps(f)) if jump != 0.0]
 
 
-def amplification(
-    f: Activation, g: Activation, C11: Array, C12: Array, C22: Array, b1: Array, b2: Array, det: Array, p: int, q: int
+def _amplification(
+    f: Activation, g: Activation, gaussian: tuple[Array, ...], orders: tuple[int, int]
 ) -> tuple[Array, Array]:
     """Growth of a moment, and of its rounding errors, where atoms of f and g are sharp and coincide.
 
@@ -147,6 +237,8 @@ def amplification(
         bivariate density: ``s^-(m+1) exp(-Q/4)``, with Q the Mahalanobis distance of the kinks, and the relative error in
         units of eps, ``1 + (|b1|/sd1 + |b2|/sd2) / s``. Both are 1 where no density enters.
     """
+    C11, C12, C22, b1, b2, det = gaussian
+    p, q = orders
     if f.waves or g.waves:
         return elementary.amplification(f, g, (C11, C12, C22, b1, b2, det), p, q)
     growth, error = np.ones_like(C11), np.ones_like(C11)

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array
+from .._validation import Array, shown
 from .._version import __version__
 from ..activations import Activation
 from ..errors import InvalidTypeError, InvalidValueError, MethodError, StorageError
@@ -32,6 +32,8 @@ FORMAT = 1
 VARIABLE = "INFFLOW_SURROGATES"
 
 _KIND = "infflow.surrogate"
+#: names beyond this are none of a file
+_LONGEST = 100
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 #: Where an activation is compared with the one that a surrogate was trained for.
 _PROBES = np.array([-7.5, -2.25, -0.75, -0.125, 0.0, 0.375, 1.5, 3.25, 9.0])
@@ -41,7 +43,7 @@ _STATISTICS = {"errors": ("median", "99%", "maximum"), "networks": ("median", "m
 _TRAIN = "`infflow surrogates train`"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Surrogate:
     """A surrogate as it was read: its potential, its card, its domain, and where it came from.
 
@@ -125,8 +127,8 @@ def names(surrogates_dir: Any = None) -> tuple[str, ...]:
 def locate(name: str, surrogates_dir: Any = None) -> Path | None:
     """The archive of a name, or None."""
     if not isinstance(name, str):
-        raise InvalidTypeError(f"name is {name!r}; the name of an activation is needed.")
-    if not _NAME.fullmatch(name):
+        raise InvalidTypeError(f"name is {shown(name)}; the name of an activation is needed.")
+    if len(name) > _LONGEST or not _NAME.fullmatch(name):
         return None
     paths = (folder / f"{name}.npz" for folder in folders(surrogates_dir))
     return next((path for path in paths if path.exists() or path.with_suffix(".json").exists()), None)

@@ -22,13 +22,17 @@ which these quantities are closed, everything of lower order from Stein's lemma:
     K(1,0) = E[step(h1) relu(h2)] = b2 L + C12 K(2,1) + V2 K(1,2)
     K(0,0) = E[relu(h1) relu(h2)] = b1 K(1,0) + V1 K(2,0) + C12 L
 
+The generated code takes these sums as arguments, ``A00 = K(0,0)``, ``A10 = K(1,0)``, ``A01 = K(0,1)`` and
+``R1 = m1 P1 + s1 q1`` (the mean of the ramp of h2 given h1 = 0), since their terms cancel where a neuron is hardly ever
+active; the caller has other formulas there.
+
 The generated code never divides: ``i1 = 1/V1`` and ``r1 = 1/s1`` are arguments, which lets the caller define degenerate
 cases. Derivatives of fourth order are taken along ``D1 = d/db1 + c1 d/db2`` (and ``D2``), under which
 ``D1 b1 = 1`` and ``D1 m1 = e1 = c1 - g1``: for c1 = 0 they are plain ones, and for kinked activations in the frame of
 ``jets.py`` e1 = 0, so that nothing grows as s1 -> 0.
 
 If the second function is the step minus 1/2 in place of the step (``shift2 = 1/2``), the same expressions hold with
-1/2 subtracted from P1 and with the correspondingly centred L.
+1/2 subtracted from P1 and with the correspondingly centred L, A00, A10 and A01; R1 is not used then.
 """
 
 from __future__ import annotations
@@ -46,14 +50,18 @@ __all__ = ["BASES", "check", "generate", "moment"]
 #: 1, normal densities 2.
 BASES = ((0, 0), (0, 1), (1, 1), (0, 2), (1, 2), (2, 2))
 
-ARGUMENTS = "b1 b2 C12 V1 V2 i1 i2 g1 g2 e1 e2 m1 m2 s1 s2 r1 r2 d1 d2 P1 P2 q1 q2 L"
+PRIMITIVES = "b1 b2 C12 V1 V2 i1 i2 g1 g2 e1 e2 m1 m2 s1 s2 r1 r2 d1 d2 P1 P2 q1 q2 L"
 b1, b2, C12, V1, V2, i1, i2, g1, g2, e1, e2, m1, m2, s1, s2, r1, r2, d1, d2, P1, P2, q1, q2, L = sympy.symbols(
-    ARGUMENTS
+    PRIMITIVES
 )
+SUMS = R1, R2, A00, A10, A01 = sympy.symbols("R1 R2 A00 A10 A01")
+
+#: Of the generated functions.
+ARGUMENTS = "b1 b2 i1 i2 g1 g2 e1 e2 m1 m2 r1 r2 d1 d2 R1 R2 P1 P2 q1 q2 A00 A10 A01 L"
 
 _EXCHANGED = {
-    x: Symbol(x.name[:-1] + {"1": "2", "2": "1"}[x.name[-1]]) for x in sympy.symbols(ARGUMENTS) if x not in (C12, L)
-}
+    x: Symbol(x.name[:-1] + {"1": "2", "2": "1"}[x.name[-1]]) for x in sympy.symbols(PRIMITIVES) if x not in (C12, L)
+} | {R1: R2, R2: R1, A10: A01, A01: A10}
 
 # A direction gives the derivatives of b1, b2, m1, m2 along it; D1 acts on expressions in b1, m1 only, D2 on b2, m2.
 Direction = dict[Symbol, Expr]
@@ -83,6 +91,11 @@ def differentiate(expression: Expr, direction: Direction) -> Expr:
         q1: -m1 * r1 * q1 * dm1,
         q2: -m2 * r2 * q2 * dm2,
         L: d1 * P1 * db1 + d2 * P2 * db2,
+        R1: P1 * dm1,
+        R2: P2 * dm2,
+        A10: d1 * R1 * db1 + L * db2,
+        A01: L * db1 + d2 * R2 * db2,
+        A00: A10 * db1 + A01 * db2,
     }
     # s1 r1 = 1 keeps the results polynomial
     total = sum(sympy.diff(expression, x) * dx for x, dx in rules.items() if dx != 0)
@@ -103,6 +116,25 @@ def moment(m: int, n: int) -> Expr:
     if m == 1:
         return b2 * L + C12 * moment(2, 1) + V2 * moment(1, 2)
     return b1 * moment(1, 0) + V1 * moment(2, 0) + C12 * L
+
+
+@cache
+def compact(m: int, n: int) -> Expr:
+    """K(m, n) in terms of the primitives and the sums R1, R2, A00, A10, A01; of side 1 if m >= 2."""
+    if m >= 3:
+        return differentiate(compact(m - 1, n), ALONG_B1)
+    if m == 2:
+        return differentiate(compact(2, n - 1), ALONG_B2) if n else d1 * R1
+    if n > m:
+        return exchange(compact(n, m))
+    return (A00, A10, L)[m + n]
+
+
+def explicit(expression: Expr) -> Expr:
+    """The sums written out."""
+    sums = {R1: m1 * P1 + s1 * q1, R2: m2 * P2 + s2 * q2}
+    stein = {A00: moment(0, 0), A10: moment(1, 0), A01: moment(0, 1)}
+    return sympy.expand(sympy.expand(expression.xreplace(sums | stein)).subs({s1 * r1: 1, s2 * r2: 1}))
 
 
 # ---------------------------------------------------------------- proof
@@ -157,6 +189,8 @@ def check() -> dict[str, bool]:
         "K(3,2) from either side": _total_derivative(exchange(moment(2, 2)), b1) - moment(3, 2),
         "dK(2,0)/dC12 = K(3,1)": _total_derivative(moment(2, 0), C12) - moment(3, 1),
     }
+    orders = [(m, n) for m in range(5) for n in range(5)]
+    identities |= {f"compact K{m, n}": explicit(compact(m, n)) - moment(m, n) for m, n in orders}
     return {name: _vanishes(difference) for name, difference in identities.items()}
 
 
@@ -165,13 +199,13 @@ def check() -> dict[str, bool]:
 
 def stages(k1: int, k2: int) -> tuple[list[Expr], list[Expr], list[Expr]]:
     """What orders 0, 1 and 2 of a jet add for atoms of orders k1, k2; the slots are those of ``closed_kernels``."""
-    first = [moment(k1 + p, k2 + q) for p, q in ((2, 0), (1, 1), (0, 2), (1, 0), (0, 1))]
-    third = [moment(k1 + p, k2 + q) for p, q in ((3, 0), (2, 1), (1, 2), (0, 3))]
-    f40 = differentiate(differentiate(moment(k1 + 2, k2), ALONG_D1), ALONG_D1)
-    f31 = differentiate(moment(k1 + 2, k2 + 1), ALONG_D1)
-    f04 = differentiate(differentiate(exchange(moment(k2 + 2, k1)), ALONG_D2), ALONG_D2)
-    f13 = differentiate(exchange(moment(k2 + 2, k1 + 1)), ALONG_D2)
-    return [moment(k1, k2)], first, [*third, f40, f31, moment(k1 + 2, k2 + 2), f13, f04]
+    first = [compact(k1 + p, k2 + q) for p, q in ((2, 0), (1, 1), (0, 2), (1, 0), (0, 1))]
+    third = [compact(k1 + p, k2 + q) for p, q in ((3, 0), (2, 1), (1, 2), (0, 3))]
+    f40 = differentiate(differentiate(compact(k1 + 2, k2), ALONG_D1), ALONG_D1)
+    f31 = differentiate(compact(k1 + 2, k2 + 1), ALONG_D1)
+    f04 = differentiate(differentiate(exchange(compact(k2 + 2, k1)), ALONG_D2), ALONG_D2)
+    f13 = differentiate(exchange(compact(k2 + 2, k1 + 1)), ALONG_D2)
+    return [compact(k1, k2)], first, [*third, f40, f31, compact(k1 + 2, k2 + 2), f13, f04]
 
 
 class _Printer(PythonCodePrinter):
@@ -184,12 +218,12 @@ class _Printer(PythonCodePrinter):
 
 def _tidy(expression: Expr) -> Expr:
     """Densities and probabilities factored out, so that their coefficients are short polynomials."""
-    collected = sympy.collect(sympy.expand(expression), (L, d1, d2), evaluate=False)
+    collected = sympy.collect(sympy.expand(expression), (L, d1, d2, A00, A10, A01), evaluate=False)
     return sympy.Add(
         *(
             x
             * sympy.Add(
-                *(y * sympy.horner(c) for y, c in sympy.collect(part, (P1, q1, P2, q2), evaluate=False).items())
+                *(y * sympy.horner(c) for y, c in sympy.collect(part, (R1, P1, q1, R2, P2, q2), evaluate=False).items())
             )
             for x, part in collected.items()
         )

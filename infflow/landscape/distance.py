@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array, as_number, as_real_array
+from .._validation import Array, as_number, as_real_array, counted, public
 from ..activations import Activation
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from ..networks.net import Net
@@ -15,6 +15,7 @@ from ..points.hidden import hidden_layers, homogeneity, same_function
 from .neurons import shrink
 
 
+@public
 def cosine_similarity(a: Any, b: Any = None) -> Array:
     """Cosines of the angles between the rows of ``a`` and those of ``b``.
 
@@ -77,7 +78,7 @@ def function_of(net: Net | NetI, theta: Any, rtol: float = 1e-6) -> Function:
     if not isinstance(net, (Net, NetI)):
         raise InvalidTypeError(f"a Net or a NetI is needed; {type(net).__name__} was given.")
     if len(net.layers) != 2:
-        raise InvalidValueError(f"the net has {len(net.layers) - 1} hidden layers; one is needed.")
+        raise InvalidValueError(f"the net has {counted(len(net.layers) - 1, 'hidden layer')}; one is needed.")
     smaller, parameters = shrink(net, theta, rtol)
     layer = hidden_layers(smaller, parameters)[0]
     student = smaller.student if isinstance(smaller, NetI) else smaller
@@ -121,6 +122,7 @@ def _squared_distance(parity: int, a: Function, i: int, b: Function, j: int) -> 
     return float(min(straight, ((u + v) ** 2).sum() + ((p - parity * q) ** 2).sum()))
 
 
+@public
 def solution_distance(net: Net | NetI, a: Any, b: Any, rtol: float = 1e-6) -> float:
     """Distance of two parameter vectors as functions: modulo permutation, sign and scale of neurons, dead and equal ones.
 

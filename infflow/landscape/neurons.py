@@ -1,7 +1,8 @@
 """Networks of other widths: split a neuron, add neurons, remove those without effect.
 
 ``(net, theta)`` goes in, a new pair comes out; data, teacher, loss and regularisation stay. The function of the network
-is preserved (barrier and ridge, which look at theta itself, are not).
+is preserved (what the regularisation adds, which looks at theta itself, is not). A pair of ``merge`` follows its
+neurons (of a neuron and its copy it keeps the first), and goes with the first of them that is removed.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from typing import Any, NamedTuple, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array, as_choice, as_integer, as_number, as_rng
+from .._validation import Array, as_choice, as_integer, as_number, as_rng, public
 from ..activations import Activation, resolve
 from ..errors import InvalidTypeError, InvalidValueError
+from ..networks.inputs import sample_size
 from ..networks.net import Net
 from ..networks.neti import NetI
-from ..networks.parameters import Init, random_params
+from ..networks.parameters import WIDEST, Init, random_params
+from ..networks.regularization import Merge
 from ..points.hidden import HiddenLayer, Index, copies, hidden_layers, homogeneity
 
 Network = TypeVar("Network", bound=Net | NetI)
@@ -34,6 +37,7 @@ class _Hidden(NamedTuple):
     c: Array | None
 
 
+@public
 def split_neuron(net: Network, theta: Any, i: int, gamma: float = 0.5, layer: int = 0) -> tuple[Network, Array]:
     """Duplicate hidden neuron ``i``: two neurons with its input weights, output weights gamma a and (1 - gamma) a.
 
@@ -68,9 +72,10 @@ def split_neuron(net: Network, theta: Any, i: int, gamma: float = 0.5, layer: in
     rows = np.insert(np.arange(len(hidden.W)), i + 1, i)
     shares = np.ones(len(rows))
     shares[i : i + 2] = gamma, 1.0 - gamma
-    return _rebuild(net, theta, layer, _take(hidden, rows)._replace(A=hidden.A[:, rows] * shares))
+    return _rebuild(net, theta, layer, _take(hidden, rows)._replace(A=hidden.A[:, rows] * shares), rows)
 
 
+@public
 def grow(
     net: Network,
     theta: Any,
@@ -110,11 +115,12 @@ def grow(
         If an argument cannot be used.
     """
     theta, layer = _check(net, theta, layer)
-    k = as_integer("k", k, minimum=1)
+    k = as_integer("k", k, minimum=1, maximum=WIDEST)
     output = as_choice("output", output, ("zero", "random"))
     hidden = _hidden(net, theta, layer)
     kind = hidden.activations[-1] if activation is None else resolve(activation)
     width = len(hidden.W)
+    sample_size(k, hidden.W.shape[1] + len(hidden.A), "k")  # raises where they don't fit in memory
     wider = _Hidden(
         hidden.activations + (kind,) * k,
         np.vstack([hidden.W, np.zeros((k, hidden.W.shape[1]))]),
@@ -122,7 +128,7 @@ def grow(
         np.hstack([hidden.A, np.zeros((len(hidden.A), k))]),
         hidden.c,
     )
-    new, start = _rebuild(net, theta, layer, wider)
+    new, start = _rebuild(net, theta, layer, wider, np.append(np.arange(width), np.full(k, -1)))
     fresh = new.unpack(random_params(new, as_rng(rng), init))
     pairs = [(np.array(W), None if b is None else np.array(b)) for W, b in new.unpack(start)]
     (W, b), (A, _) = pairs[layer], pairs[layer + 1]
@@ -135,6 +141,7 @@ def grow(
     return new, new.pack(pairs)
 
 
+@public
 def shrink(net: Network, theta: Any, rtol: float = 1e-10, layer: int = 0) -> tuple[Network, Array]:
     """Remove dead hidden neurons and merge duplicates; the function stays the same up to ``rtol``.
 
@@ -183,7 +190,7 @@ def shrink(net: Network, theta: Any, rtol: float = 1e-10, layer: int = 0) -> tup
         keep[0] = True
         A[:, 0] = 0.0
     rows = np.flatnonzero(keep)
-    return _rebuild(net, theta, layer, _take(hidden, rows)._replace(A=A[:, rows], c=c))
+    return _rebuild(net, theta, layer, _take(hidden, rows)._replace(A=A[:, rows], c=c), rows)
 
 
 def _units(layer: HiddenLayer) -> Array:
@@ -248,9 +255,9 @@ def _take(hidden: _Hidden, rows: Index) -> _Hidden:
     )
 
 
-def _rebuild(net: Network, theta: Array, layer: int, hidden: _Hidden) -> tuple[Network, Array]:
-    """The network with another hidden layer, and its parameters."""
-    new = with_hidden(net, layer, hidden.activations)
+def _rebuild(net: Network, theta: Array, layer: int, hidden: _Hidden, neurons: Index) -> tuple[Network, Array]:
+    """The network with another hidden layer, whose neuron k was ``neurons[k]`` (-1: it is new), and its parameters."""
+    new = _with_hidden(net, layer, hidden.activations, neurons)
     pairs = list(net.unpack(theta))
     pairs[layer] = (hidden.W, hidden.b)
     pairs[layer + 1] = (hidden.A / _student(new).weight_factors[layer + 1], hidden.c)
@@ -258,30 +265,17 @@ def _rebuild(net: Network, theta: Array, layer: int, hidden: _Hidden) -> tuple[N
     return new, packed
 
 
-def with_hidden(net: Network, layer: int, activations: Sequence[Activation]) -> Network:
+def _with_hidden(net: Network, layer: int, activations: Sequence[Activation], neurons: Index) -> Network:
     """The same network with other neurons in one hidden layer."""
-    new = _finite(net, layer, activations) if isinstance(net, Net) else _infinite(net, layer, activations)
-    return cast(Network, new)
-
-
-def _infinite(net: NetI, layer: int, activations: Sequence[Activation]) -> NetI:
-    student = _finite(net.student, layer, activations)
-    barrier = net.regularization
-    return NetI(student, net.teacher, net.input, net.method, net.rtol, barrier.maxnorm, barrier.ridge)
-
-
-def _finite(net: Net, layer: int, activations: Sequence[Activation]) -> Net:
+    merge = _renumbered(net.regularization.merge, layer + 1, neurons)
+    if isinstance(net, NetI):
+        student = _with_hidden(net.student, layer, activations, neurons)
+        return cast(Network, net.replace(student=student, merge=merge))
     layers = [(old.width, list(old.activations), old.bias) for old in net.layers]
     layers[layer] = (len(activations), list(activations), layers[layer][2])
-    data = {}
-    if net.has_data:
-        data = {"input": net.data.X, "target": net.data.target, "weights": net.data.weights}
-    return Net(
-        layers,
-        input_dim=net.input_dim,
-        loss=net.loss_name,
-        maxnorm=net.regularization.maxnorm,
-        ridge=net.regularization.ridge,
-        parametrization=net.parametrization,
-        **data,
-    )
+    return cast(Network, net.replace(layers=layers, merge=merge))
+
+
+def _renumbered(merge: Sequence[Merge], layer: int, neurons: Index) -> list[Merge]:
+    found = [pair.renumbered(neurons) if pair.layer == layer else pair for pair in merge]
+    return [pair for pair in found if pair is not None]

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array, as_choice, as_integer, as_number, as_real_array, as_vector
+from .._validation import Array, as_choice, as_flag, as_integer, as_number, as_real_array, as_vector, counted, public
 from ..errors import InvalidTypeError, InvalidValueError
 from ..fixedpoints import OPTIMIZERS, FixedPointProblem, choose_optimizer
-from ..objective import Evaluation, Objective
+from ..objective import Evaluation, Objective, as_objective
 from ..stopping import StopReason, StopRules
 from ..threads import limit_for
 
@@ -101,6 +101,7 @@ class Section:
         return found
 
 
+@public
 def minimise_orthogonal(
     net: Objective,
     theta: Any,
@@ -149,7 +150,7 @@ def minimise_orthogonal(
     P = len(theta)
     y = np.zeros(P - 2) if start is None else section.inside(as_vector("start", start, P) - origin)
     problem = FixedPointProblem(section, y, np.ones(P - 2, dtype=bool))
-    method = None if optimizer == "auto" else OPTIMIZERS[as_choice("optimizer", optimizer, OPTIMIZERS)]
+    method = OPTIMIZERS.get(as_choice("optimizer", optimizer, ["auto", *OPTIMIZERS]))
     rules = StopRules(
         max_time=as_number("max_time", max_time, minimum=0.0, infinite=True),
         max_steps=as_integer("max_steps", max_steps, minimum=0),
@@ -162,6 +163,7 @@ def minimise_orthogonal(
     return SectionMinimum(section.point(found.theta), found.loss, found.gradient_norm, found.statistics.stop_reason)
 
 
+@public
 def loss_on_plane(
     net: Objective, theta: Any, d1: Any, d2: Any, a1: Any, a2: Any, *, minimise: bool = False, **options: Any
 ) -> Array:
@@ -190,6 +192,7 @@ def loss_on_plane(
     """
     theta, e1, e2 = _check_plane(net, theta, d1, d2)
     first, second = as_real_array("a1", a1, ndim=1), as_real_array("a2", a2, ndim=1)
+    minimise = as_flag("minimise", minimise)
     if options and not minimise:
         raise InvalidTypeError(f"the options {', '.join(options)} are for minimise=True.")
     losses = np.empty((len(first), len(second)))
@@ -207,11 +210,11 @@ def loss_on_plane(
 
 
 def _check_plane(net: Any, theta: Any, d1: Any, d2: Any) -> tuple[Array, Array, Array]:
-    if not hasattr(net, "evaluate") or not hasattr(net, "num_params"):
-        raise InvalidTypeError(f"a Net or a NetI is needed; {type(net).__name__} was given.")
-    P = net.num_params
+    P = as_objective(net).num_params
     if P < 3:
-        raise InvalidValueError(f"the net has {P} parameters; at least 3 are needed to leave two directions out.")
+        raise InvalidValueError(
+            f"the net has {counted(P, 'parameter')}; at least 3 are needed to leave two directions out."
+        )
     theta, units = as_vector("theta", theta, P), []
     for name, value in (("d1", d1), ("d2", d2)):
         direction = as_vector(name, value, P)

@@ -7,11 +7,15 @@ from scipy.linalg.blas import dsyrk
 
 from .._validation import Array
 from ..errors import InvalidValueError, ShapeError
+from ..memory import require_memory
 from ..threads import limit_for
 from . import net_kernels as kernels
 from .net import Net, finite
 from .net_backprop import Architecture, Workspace, block_size, blocks, errors, forward, output_error
-from .net_hessian import require_memory
+
+#: how messages call it, and what to do where it does not fit
+NAME = "the covariance of the gradients"
+REMEDY = "Use a network with fewer parameters, or gradients of your own on subsets: Net.subset and inf.gradient."
 
 
 class CovarianceWorkspace(Workspace):
@@ -26,7 +30,7 @@ class CovarianceWorkspace(Workspace):
 class GradientMoments:
     """Sums over samples of gradients and of their outer products, fed batch by batch.
 
-    Barrier and ridge are left out: ``g_n`` is the gradient of the loss of sample n alone.
+    The regularisation is left out: ``g_n`` is the gradient of the loss of sample n alone.
 
     Parameters
     ----------
@@ -40,7 +44,7 @@ class GradientMoments:
     """
 
     def __init__(self, num_params: int) -> None:
-        require_memory(num_params)
+        require_memory(num_params, NAME, remedy=REMEDY)
         self.num_params = num_params
         self.weight = 0.0
         self._first = np.zeros(num_params)
@@ -112,8 +116,8 @@ def sample_gradients(arch: Architecture, X: Array, work: CovarianceWorkspace) ->
 def gradient_covariance(net: Net, theta: Array) -> Array:
     """Covariance of the gradients ``g_n`` of single samples at ``theta``, weighted as the loss is.
 
-    ``sum_n w_n g_n g_n' - gbar gbar'`` with weights that sum to one and ``gbar = sum_n w_n g_n``; barrier and ridge,
-    which are the same for every sample, are left out.
+    ``sum_n w_n g_n g_n' - gbar gbar'`` with weights that sum to one and ``gbar = sum_n w_n g_n``; the regularisation,
+    which is the same for every sample, is left out.
 
     Parameters
     ----------

@@ -23,14 +23,17 @@ from .._validation import Array
 from ..activations import Activation
 from ..integrals import closed
 from ..integrals.distributions import derivatives, jumps, places, reach, single_moments
-from ..integrals.expectation import radius
-from ..integrals.panels import Index, Panels, Quadrature, density, integrate, panels_between
+from ..integrals.expectation import radius, subdivisions
+from ..integrals.panels import NODES, Index, Panels, Quadrature, density, integrate, panels_between
 from .function_teacher import FunctionTeacher
 
 _LAYER = 9.0  # standard deviations of e on both sides of a kink of f
 _NARROW = 0.05  # kinks of f that are sharper than this in units of tau get panels of their own
 _NOISE = 2e-2  # of the tolerance: what inner integrals may err, so that it does not look like structure
 _TINY = 1e-14
+_COARSE = 4  # panels where F is smooth between its kinks
+_FINE = {1: (128, 181), 2: (20, 27)}  # panels of each variable, in two subdivisions that look for what is not smooth
+_NARROWEST = 1e-6
 
 
 class Cross(NamedTuple):
@@ -52,6 +55,16 @@ def columns(order: int, rank: int) -> list[tuple[int, int, int]]:
     if order == 2:
         found += [(2, 1, 0), (2, 0, 1), (2, 2, 0), (2, 1, 1), (2, 0, 2), (3, 0, 0), (3, 1, 0), (3, 0, 1), (4, 0, 0)]
     return [c for c in found if rank == 2 or c[2] == 0]
+
+
+class _Pass(NamedTuple):
+    """E F and E F^2 with errors and scales (2 O,); panels that bisection made narrow, of all variables; those of the outer one."""
+
+    value: Array
+    error: Array
+    scale: Array
+    narrow: Panels
+    panels: Panels
 
 
 class FunctionIntegrals:
@@ -84,44 +97,90 @@ class FunctionIntegrals:
         self.R = radius(lambda t: teacher.function(self.origin + t @ self.A.T), rank, self.rtol)
         self.lines = teacher.normals @ self.A
         self.offsets = teacher.offsets - teacher.normals @ self.origin
-        self._parts, self._most_nodes = 4, (30_000, 3_000)[rank - 1]
+        self._most_nodes = (1_000_000, 3_000)[rank - 1]
         self.mean, self.square, self.error = self._statistics()
 
     def _statistics(self) -> tuple[Array, Array, float]:
-        """E F, E F^2 and the relative error of both; what two subdivisions of the plane disagree in counts as error."""
-        _, scale = self._pass(np.ones(2 * self.teacher.output_dim), 1e-3)
-        (first, _), error = self._pass(scale, self.rtol), 0.0
-        if self.rank == 2:
-            self._parts = 7
-            second, _ = self._pass(scale, self.rtol)
-            self._parts = 4
-            error = 10.0 * float((np.abs(second[0] - first[0]) / scale).max())
-        O = self.teacher.output_dim
-        return first[0, :O], first[0, O:], error + float((first[1] / scale).max())
+        """E F, E F^2 and the relative error of both; leaves the breaks from which all integrals start.
 
-    def _pass(self, scale: Array, rtol: float) -> tuple[Array, Array]:
-        """Values and errors (2, 2 O) of E F and E F^2, and the scales of both that follow."""
+        Two subdivisions that are fine enough for what is promised find jumps and narrow features, and what they
+        disagree in counts as error. Where a coarse one gives the same, the integrals start from it.
+        """
+        O = self.teacher.output_dim
+        coarse = np.linspace(-self.R, self.R, _COARSE + 1)
+        fine, second = subdivisions(self.R, *_FINE[self.rank])
+        scale = self._pass(fine, np.ones(2 * O), 1e-3).scale
+        first = self._pass(fine, scale, self.rtol)
+        jumps = self._located(first.narrow) if self.rank == 1 else np.empty(0)
+        even = np.union1d(coarse, jumps)
+        found = self._pass(even, scale, self.rtol)
+        gap = np.abs(found.value - first.value)
+        hidden = self.rank == 2 and len(first.narrow.row) > 0  # jumps along lines that no break can follow
+        if hidden or (gap > 0.1 * self.rtol * scale).any():
+            even = np.union1d(second, jumps)
+            found = self._pass(even, scale, self.rtol)
+            gap = np.abs(found.value - first.value)
+        self._subdivisions = [even]
+        if self.rank == 1:
+            self._subdivisions = [np.append(found.panels.a, self.R)]
+            self._most_nodes = 30_000 + 4 * NODES.size * len(found.panels.a)
+        elif hidden:
+            self._subdivisions = [fine, second]
+        error = float(((10.0 * gap + found.error) / scale).max())
+        return found.value[:O], found.value[O:], error
+
+    def _located(self, narrow: Panels) -> Array:
+        """Jumps of F to rounding, from the narrow panels that bisection ended with around each."""
+        a, b = np.sort(narrow.a), np.sort(narrow.b)
+        apart = a[1:] > b[:-1] + _NARROWEST
+        low = a[np.append(True, apart)[: len(a)]]
+        high = b[np.append(apart, True)[: len(b)]]
+        for _ in range(60 if len(low) else 0):
+            middle = 0.5 * (low + high)
+            F = [self.teacher.function(self.origin + np.outer(t, self.A[:, 0])) for t in (low, middle, high)]
+            left = (np.abs(F[1] - F[0]) > np.abs(F[2] - F[1])).any(axis=1)
+            low, high = np.where(left, low, middle), np.where(left, middle, high)
+        return high
+
+    def _pass(self, even: Array, scale: Array, rtol: float) -> _Pass:
+        """E F and E F^2 from the breaks ``even`` of each variable, with tolerances ``rtol scale`` (2 O,)."""
         axes, O = np.eye(self.rank), self.teacher.output_dim
         worst = np.zeros(2 * O)
+        narrow: list[Panels] = []
 
         def both(z: Array) -> Array:
             F = self.teacher.function(z)
             return np.concatenate([F, F * F], axis=1)
 
         def outer(x: Array, row: Index) -> Array:
-            inner = self._given(x, axes, both, _NOISE * rtol * scale, 1, self.R)
+            inner = self._given(x, axes, both, _NOISE * rtol * scale, 1, self.R, even)
             np.maximum(worst, inner.error.max(axis=0), out=worst)
+            narrow.append(_narrow(inner.panels))
             return inner.value * density(x)[:, None]
 
-        start = panels_between(self._outer_breaks(axes, self.R, np.empty(0))[None])
+        start = panels_between(self._outer_breaks(axes, self.R, even)[None])
         found = integrate(outer, start, 1, 0.5 * rtol * scale, max_work=self._most_nodes)
+        narrow.append(_narrow(found.panels))
         square = np.maximum(np.abs(found.value[0, O:]), 1e-300)
-        return np.stack([found.value[0], found.error[0] + worst]), np.concatenate([np.sqrt(square), square])
+        return _Pass(
+            found.value[0],
+            found.error[0] + worst,
+            np.concatenate([np.sqrt(square), square]),
+            Panels(*(np.concatenate(parts) for parts in zip(*narrow, strict=True))),
+            found.panels,
+        )
 
     # -------------------------------------------------------------------------------------------- F given tau
 
     def _given(
-        self, tau: Array, axes: Array, values: Callable[[Array], Array], atol: Array, powers: int, R: float
+        self,
+        tau: Array,
+        axes: Array,
+        values: Callable[[Array], Array],
+        atol: Array,
+        powers: int,
+        R: float,
+        even: Array,
     ) -> Quadrature:
         """``E[values rho^j | tau]`` for j < powers, columns ordered (j, output): for one projection just the values."""
         if self.rank == 1:
@@ -139,13 +198,13 @@ class FunctionIntegrals:
         normal = self.lines @ axes.T
         crossing = normal[:, 1] != 0.0
         cuts = (self.offsets[crossing] - np.outer(tau, normal[crossing, 0])) / normal[crossing, 1]
-        even = np.broadcast_to(np.linspace(-R, R, self._parts + 1), (len(tau), self._parts + 1))
-        breaks = np.sort(np.concatenate([np.clip(cuts, -R, R), even], axis=1), axis=1)
+        start = np.broadcast_to([-R, *even, R], (len(tau), len(even) + 2))
+        breaks = np.sort(np.concatenate([np.clip(cuts, -R, R), start], axis=1), axis=1)
         return integrate(integrand, panels_between(breaks), len(tau), np.tile(atol, powers), max_work=3_000_000)
 
-    def _outer_breaks(self, axes: Array, R: float, more: Array) -> Array:
+    def _outer_breaks(self, axes: Array, R: float, *more: Array) -> Array:
         """Breaks in tau: where kinks of F lie across, where they cross, and ``more``."""
-        found = [np.linspace(-R, R, self._parts + 1), more]
+        found = [np.array([-R, R]), *more]
         normal = self.lines @ axes.T
         if self.rank == 1:
             found.append(self.offsets[normal[:, 0] != 0] / normal[normal[:, 0] != 0, 0])
@@ -186,21 +245,49 @@ class FunctionIntegrals:
     ) -> tuple[dict[tuple[int, int, int], Array], float]:
         """``E[F f^(p)(b + a tau + s e) tau^i rho^j]`` (O,) by (p, i, j), and the largest error in units of rtol's scale."""
         wanted = columns(order, self.rank)
-        highest, O = 2 * order, self.teacher.output_dim
+        highest = 2 * order
         R = max(self.R, reach(f, np.array([np.hypot(a, s)]), np.array([b]), min(highest, f.max_order), self.rtol))
         neuron = _Smoothed(f, a, s, b, highest, self.rtol)
-        panels = neuron.panels(self._outer_breaks(axes, R, neuron.breaks(R)), R)
-        frms = neuron.scale(panels)
-        frms[~np.isfinite(frms)] = 0.0
         fscale = np.sqrt(np.maximum(self.square, 1e-300))
-        powers = 1 + (order if self.rank == 2 else 0)
-        scale = np.stack([frms[p] * fscale * (1.0, 1.0, 3.0**0.5)[i + j] for p, i, j in wanted])
+        values: list[Array] = []
+        errors: list[float] = []
+        scale = np.empty(0)
+        for even in self._subdivisions:
+            panels = neuron.panels(self._outer_breaks(axes, R, even, neuron.breaks(R)), R)
+            if not values:
+                frms = neuron.scale(panels)
+                frms[~np.isfinite(frms)] = 0.0
+                scale = np.stack([frms[p] * fscale * (1.0, 1.0, 3.0**0.5)[i + j] for p, i, j in wanted])
+            total, error = self._moments_from(neuron, panels, wanted, axes, R, even, scale)
+            values.append(total)
+            errors.append(error)
+        gap = np.abs(values[-1] - values[0])  # none from one subdivision
+        total = values[-1] + self._deltas(neuron, wanted, axes, 1 + (order if self.rank == 2 else 0), R)
+        if order == 1:
+            total[~np.isfinite(total)] = 0.0  # a multiple of w = 0
+        relative = float((10.0 * gap / np.maximum(scale, 1e-300))[scale > 0].max(initial=0.0))
+        return dict(zip(wanted, total, strict=True)), relative + max(errors)
+
+    def _moments_from(
+        self,
+        neuron: _Smoothed,
+        panels: Panels,
+        wanted: list[tuple[int, int, int]],
+        axes: Array,
+        R: float,
+        even: Array,
+        scale: Array,
+    ) -> tuple[Array, float]:
+        """The regular parts (wanted, O) of :meth:`_moments` from one subdivision, and their largest error."""
+        O = self.teacher.output_dim
+        powers = 1 + max(j for _, _, j in wanted)
+        fscale = np.sqrt(np.maximum(self.square, 1e-300))
         inner_error = 0.0
 
         def outer(x: Array, row: Index) -> Array:
             nonlocal inner_error
             tau, jacobian, m = neuron(x, row)
-            inner = self._given(tau, axes, self.teacher.function, _NOISE * self.rtol * fscale, powers, R)
+            inner = self._given(tau, axes, self.teacher.function, _NOISE * self.rtol * fscale, powers, R, even)
             inner_error = max(inner_error, float((inner.error / np.tile(fscale, powers)).max()))
             G = inner.value.reshape(len(x), powers, O)
             weight = density(tau) * jacobian
@@ -212,11 +299,7 @@ class FunctionIntegrals:
         )
         total = found.value.sum(axis=0).reshape(len(wanted), O)
         error = found.error.sum(axis=0).reshape(len(wanted), O)
-        total += self._deltas(neuron, wanted, axes, powers, R)
-        if order == 1:
-            total[~np.isfinite(total)] = 0.0  # a multiple of w = 0
-        relative = float((error / np.maximum(scale, 1e-300))[scale > 0].max(initial=0.0)) + 2 * inner_error
-        return dict(zip(wanted, total, strict=True)), relative
+        return total, float((error / np.maximum(scale, 1e-300))[scale > 0].max(initial=0.0)) + 2 * inner_error
 
     def _deltas(
         self, neuron: _Smoothed, wanted: list[tuple[int, int, int]], axes: Array, powers: int, R: float
@@ -232,7 +315,8 @@ class FunctionIntegrals:
             if not jump.any() or abs(tau[0]) > R:
                 continue
             fscale = np.sqrt(np.maximum(self.square, 1e-300))
-            G = self._given(tau, axes, self.teacher.function, _NOISE * self.rtol * fscale, powers, R)
+            even = self._subdivisions[-1]
+            G = self._given(tau, axes, self.teacher.function, _NOISE * self.rtol * fscale, powers, R, even)
             values = G.value.reshape(powers, O)
             for row, (p, i, j) in enumerate(wanted):
                 for m in range(min(p, 2)):
@@ -311,6 +395,12 @@ class _Smoothed:
             lambda x, row: values(x, row) ** 2, panels, self.rows, np.full(self.highest + 1, np.inf), max_work=0
         )
         return np.sqrt(found.value.sum(axis=0))
+
+
+def _narrow(panels: Panels) -> Panels:
+    """Those that only a jump or a sharp kink makes so narrow."""
+    keep = panels.b - panels.a < _NARROWEST
+    return Panels(panels.row[keep], panels.a[keep], panels.b[keep])
 
 
 def _axes(alpha: Array, a: float, rank: int) -> Array:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._validation import Array
+from .._validation import Array, user_level
 from ..activations import Activation
 from ..errors import AccuracyWarning
 from ..integrals.surrogate import SurrogateMethod
@@ -51,6 +51,7 @@ class FunctionLoss(PopulationLoss):
         super().__init__(student, [], nobody, method, rtol)
         self.activations = student
         self.rtol = rtol
+        self._warned = False
         self.integrals = FunctionIntegrals(teacher, mean, root, rtol)
 
     def state(self, student: Units, order: int) -> FunctionState:  # type: ignore[override]
@@ -59,17 +60,18 @@ class FunctionLoss(PopulationLoss):
         Warns
         -----
         AccuracyWarning
-            If the error estimate of the cross terms does not meet rtol.
+            Once, if the error estimate of the cross terms does not meet rtol.
         """
         base = super().state(student, order)
         cross = self.integrals.neurons(self.activations, student.W, student.b, order)
         error = max(cross.error, self.integrals.error)
-        if error > self.rtol and np.isfinite(cross.value).all():
+        if error > self.rtol and np.isfinite(cross.value).all() and not self._warned:
+            self._warned = True
             warnings.warn(
                 f"The cross terms of student and F have the error estimate {error:.1e}, relative to sqrt(E F^2 E f^2), and do not meet "
                 f"rtol={self.rtol:g}. Pass the lines on which F or its derivatives jump as kinks of FunctionTeacher, or increase rtol.",
                 AccuracyWarning,
-                stacklevel=5,
+                stacklevel=user_level(),
             )
         return FunctionState(base, cross, np.einsum("io,iode->ide", student.B, cross.second))
 

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array, as_real_array, as_vector
+from .._validation import Array, as_real_array, as_vector, public
 from ..errors import InvalidTypeError, InvalidValueError, MethodError, ShapeError
-from ..objective import Objective
+from ..memory import SPECTRUM, require_memory
+from ..objective import Objective, as_objective
 from ..threads import limit_for
 from .net import Net, finite
 
@@ -20,8 +21,9 @@ class Spectrum(NamedTuple):
     vectors: Array
 
 
+@public
 def loss(net: Objective, theta: Any, X: Any = None, y: Any = None, weights: Any = None) -> float:
-    """Loss at ``theta``, barrier and ridge included.
+    """Loss at ``theta``, regularisation included.
 
     Parameters
     ----------
@@ -48,11 +50,13 @@ def loss(net: Objective, theta: Any, X: Any = None, y: Any = None, weights: Any 
     return float(_evaluate(net, theta, 0))
 
 
+@public
 def gradient(net: Objective, theta: Any) -> Array:
     """Gradient ``(P,)`` of :func:`loss` at ``theta`` ``(P,)``; arguments and errors as there."""
     return _evaluate(net, theta, 1)
 
 
+@public
 def hessian(net: Objective, theta: Any) -> Array:
     """Symmetric Hessian ``(P, P)`` of :func:`loss` at ``theta`` ``(P,)``.
 
@@ -64,6 +68,7 @@ def hessian(net: Objective, theta: Any) -> Array:
     return _evaluate(net, theta, 2)
 
 
+@public
 def hvp(net: Objective, theta: Any, v: Any) -> Array:
     """Hessian times ``v`` of shape ``(P,)``, or ``(P, m)`` with one direction per column, without forming the Hessian.
 
@@ -81,17 +86,17 @@ def hvp(net: Objective, theta: Any, v: Any) -> Array:
         return finite("the Hessian-vector product is", net.hvp(theta, v))
 
 
+@public
 def hessian_spectrum(net: Objective, theta: Any) -> Spectrum:
     """Eigenvalues (ascending) and eigenvectors (columns) of the Hessian at ``theta``; errors as in :func:`hessian`."""
+    require_memory(_num_params(net), "the spectrum of the Hessian", SPECTRUM)
     matrix = hessian(net, theta)
     with limit_for(len(matrix)):
         return Spectrum(*np.linalg.eigh(matrix))
 
 
 def _num_params(net: Objective) -> int:
-    if not (hasattr(net, "evaluate") and hasattr(net, "num_params")):
-        raise InvalidTypeError(f"a Net or a NetI is needed; {type(net).__name__} was given.")
-    return net.num_params
+    return as_objective(net).num_params
 
 
 def _quiet() -> np.errstate:
@@ -104,6 +109,8 @@ def _evaluate(net: Objective, theta: Any, order: int) -> Any:
     num_params, name = _num_params(net), ("loss", "gradient", "Hessian")[order]
     if not hasattr(net, "layout"):
         theta = as_vector("theta", theta, num_params)
+        if order == 2:
+            require_memory(num_params)
     with limit_for(num_params), _quiet():
         result: Any = net.evaluate(theta, order)[order]
         if result is None:

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array, as_integer, as_real_array, as_rng
+from .._validation import Array, as_integer, as_real_array, as_rng, counted, public
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError, TooLargeError
-from .net_hessian import available_memory
+from ..memory import available_memory
 
 # A covariance may miss symmetry or semidefiniteness by rounding of the products it was made from: by this, relative
 # to its largest entry, or by this many units of the precision it is given in (that of float32 matters).
@@ -32,7 +32,14 @@ class Component(NamedTuple):
 
 
 class Gaussian:
-    """Gaussian input with mean ``(D,)`` and covariance ``(D, D)``, symmetric positive semidefinite.
+    """Gaussian input with mean and covariance.
+
+    Parameters
+    ----------
+    mean : (D,) array or number
+        A number stands for D equal entries; zero if not given.
+    cov : (D, D) array, (D,) array or number
+        Symmetric positive semidefinite. A vector holds the variances of independent inputs, a number one for all of them.
 
     Raises
     ------
@@ -40,11 +47,18 @@ class Gaussian:
         If the shapes do not fit or the covariance is not symmetric positive semidefinite.
     """
 
-    def __init__(self, mean: Any, cov: Any) -> None:
-        self.mean = as_real_array("mean", mean, ndim=1).copy()
+    @public
+    def __init__(self, mean: Any = 0.0, cov: Any = None) -> None:
+        if cov is None:
+            raise InvalidTypeError("Gaussian needs cov: a matrix (D, D), or the variances (D,) of independent inputs.")
+        given, cov = cov, as_real_array("cov", cov, ndim=(0, 1, 2))
+        self.mean = as_real_array("mean", mean, ndim=(0, 1)).copy()
+        if self.mean.ndim == 0:
+            self.mean = np.full(len(cov) if cov.ndim else 1, float(self.mean))
         if not len(self.mean):
             raise ShapeError("mean is empty; one entry per input is needed.")
-        given, cov = cov, as_real_array("cov", cov, ndim=2)
+        if cov.ndim < 2:
+            cov = np.diag(cov) if cov.ndim else cov * np.eye(len(self.mean))
         self.cov, self._root = _checked_covariance("cov", cov, len(self.mean), _tolerance(given))
 
     @property
@@ -62,7 +76,7 @@ class Gaussian:
 
     def sample(self, N: int, rng: Any) -> Array:
         """Draw ``(N, D)`` independent inputs."""
-        N = _sample_size(N, self.input_dim)
+        N = sample_size(N, self.input_dim, noun="input")
         return self.mean + as_rng(rng).standard_normal((N, self.input_dim)) @ self._root.T
 
     def __repr__(self) -> str:
@@ -70,17 +84,20 @@ class Gaussian:
 
 
 class GaussianMixture:
-    """A mixture of K Gaussians: weights ``(K,)``, means ``(K, D)``, covariances ``(K, D, D)``.
+    """A mixture of K Gaussians: weights ``(K,)``, means ``(K, D)``, covariances ``(K, D, D)`` or variances ``(K, D)``.
 
     The weights are positive and add up to one (they are divided by their sum, which may differ by rounding).
     """
 
+    @public
     def __init__(self, weights: Any, means: Any, covs: Any) -> None:
         self.weights = as_real_array("weights", weights, ndim=1)
         self.means = as_real_array("means", means, ndim=2).copy()
         if not self.means.shape[1]:
             raise ShapeError(f"means has shape {self.means.shape}; one column per input is needed.")
-        given, covs = covs, as_real_array("covs", covs, ndim=3)
+        given, covs = covs, as_real_array("covs", covs, ndim=(2, 3))
+        if covs.ndim == 2:
+            covs = covs[:, :, None] * np.eye(covs.shape[1])
         if len(self.weights) == 0 or (self.weights <= 0).any() or abs(self.weights.sum() - 1) > _SUM_TOLERANCE:
             raise InvalidValueError(
                 f"weights are {self.weights}; positive numbers that add up to 1 are needed. Divide them by their sum."
@@ -112,7 +129,7 @@ class GaussianMixture:
 
     def sample(self, N: int, rng: Any) -> Array:
         """Draw ``(N, D)`` independent inputs."""
-        N, rng = _sample_size(N, self.input_dim), as_rng(rng)
+        N, rng = sample_size(N, self.input_dim, noun="input"), as_rng(rng)
         which = rng.choice(len(self.weights), size=N, p=self.weights)
         z = rng.standard_normal((N, self.input_dim))
         for k, (mean, root) in enumerate(zip(self.means, self._roots, strict=True)):
@@ -120,7 +137,7 @@ class GaussianMixture:
         return z
 
     def __repr__(self) -> str:
-        return f"GaussianMixture({len(self.weights)} components, input_dim={self.input_dim})"
+        return f"GaussianMixture({counted(len(self.weights), 'component')}, input_dim={self.input_dim})"
 
 
 class StandardNormal:
@@ -139,7 +156,7 @@ class StandardNormal:
 
     def sample(self, N: int, rng: Any) -> Array:
         """Draw ``(N, D)`` independent inputs."""
-        return as_rng(rng).standard_normal((_sample_size(N, self.input_dim), self.input_dim))
+        return as_rng(rng).standard_normal((sample_size(N, self.input_dim, noun="input"), self.input_dim))
 
     def __repr__(self) -> str:
         return f"StandardNormal(input_dim={self.input_dim})"
@@ -158,19 +175,19 @@ def as_input(value: Any, input_dim: int) -> InputDistribution:
         )
     if value.input_dim != input_dim:
         raise ShapeError(
-            f"input has dimension {value.input_dim} but the student has {input_dim} inputs; they must agree."
+            f"input has dimension {value.input_dim} but the student has {counted(input_dim, 'input')}; they must agree."
         )
     return value
 
 
-def _sample_size(N: Any, dim: int) -> int:
-    """A number of samples that fit in memory."""
-    N = as_integer("N", N, minimum=0, maximum=sys.maxsize // (8 * dim))  # NumPy has no larger arrays
+def sample_size(N: Any, dim: int, name: str = "N", minimum: int = 0, noun: str = "number") -> int:
+    """How many samples, each of ``dim`` numbers, that have to fit in memory."""
+    N = as_integer(name, N, minimum=minimum, maximum=sys.maxsize // (8 * dim))  # NumPy has no larger arrays
     needed = 8 * N * dim
     available = available_memory() if needed > _LARGE else None
     if available is not None and needed > available:
         raise TooLargeError(
-            f"{N} samples of {dim} inputs take {needed / 2**30:.1f} GiB, and {available / 2**30:.1f} GiB are available. Take fewer."
+            f"{N} samples of {counted(dim, noun)} take {needed / 2**30:.1f} GiB, and {available / 2**30:.1f} GiB are available. Take fewer."
         )
     return N
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array, as_choice, as_real_array
+from .._validation import Array, as_choice, as_real_array, counted
 from ..errors import InvalidValueError, ShapeError
 from . import net_kernels as kernels
 
@@ -47,7 +47,7 @@ class MeanSquaredError:
         if y.shape != (num_samples, outputs):
             also = f" or ({num_samples},)" if outputs == 1 else ""
             raise ShapeError(
-                f"target has shape {y.shape}; ({num_samples}, {outputs}){also} is needed for {num_samples} samples and {outputs} output(s)."
+                f"target has shape {y.shape}; ({num_samples}, {outputs}){also} is needed for {counted(num_samples, 'sample')} and {counted(outputs, 'output')}."
             )
         return y
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array, as_choice, as_integer, as_real_array
+from .._validation import Array, as_array, as_choice, as_integer, as_number, as_real_array, counted, public, shown
 from ..errors import DivergedError, InvalidTypeError, InvalidValueError, ShapeError
 from ..objective import Evaluation
 from . import net_backprop, net_hessian, net_hvp
@@ -17,6 +17,7 @@ from .losses import resolve_loss
 from .net_backprop import Architecture, Data
 from .parameters import PARAMETRIZATIONS, WIDEST, Layer, Layout, Pair, factor_vector, parse_layers, weight_factors
 from .regularization import Regularization
+from .replacement import changed, recorded
 
 #: up to so many, kinks of activations that cross one hold up implicit methods (docs/solvers.md)
 _MANY_SAMPLES = 5000
@@ -47,12 +48,18 @@ class Net:
         ``c`` of the barrier of the paper's eq. 6, ``(|theta|^2/2 - c)^2`` where ``|theta|^2/2 > c``; infinite: none.
     ridge : float
         Adds ``ridge/2 |theta|^2``.
+    merge : dict or list of dict, optional
+        ``{"layer": 1, "pair": (i, j), "lambda": c}`` adds ``c/2 |w_i - w_j|^2``, which brings two neurons of a layer together.
+        Layers count from 1, as in ``W1, b1``, and neurons from 0. ``w`` is the row of W in theta, with the bias
+        where the layer has one; output weights have no part in it.
     parametrization : {"standard", "ntk", "mean_field"}
         Factor of ``W``: 1; 1/sqrt(fan_in); 1 in the first layer and 1/fan_in in the others. The factors are outside
         theta, and biases are not scaled.
 
     Attributes
     ----------
+    input, target : ndarray or None
+        The data.
     layers : tuple of Layer
         Width, one activation per neuron, and bias of each layer.
     weight_factors : tuple of float
@@ -76,6 +83,10 @@ class Net:
     Evaluation(value=0.5, gradient=array([0., 0., 0., 0., 0., 0.]), hessian=None)
     """
 
+    _arguments: dict[str, Any]  # of the constructor; see replace
+
+    @public
+    @recorded("layers", "input_dim", "input", "target", "weights")
     def __init__(
         self,
         layers: Any,
@@ -87,8 +98,15 @@ class Net:
         maxnorm: float = np.inf,
         ridge: float = 0.0,
         parametrization: str = "standard",
+        merge: Any = None,
     ) -> None:
         parsed = parse_layers(layers)
+        if isinstance(input_dim, (list, tuple)) or (
+            hasattr(input_dim, "__array__") and not isinstance(input_dim, np.generic)
+        ):
+            raise InvalidTypeError(
+                "input_dim is an array; an integer is needed. Data are given by name: inf.Net(layers, input=X, target=y)."
+            )
         X = None if input is None else check_inputs("input", input)
         if input_dim is None and X is None:
             raise InvalidValueError("Net needs input_dim, or input, from which it is taken.")
@@ -98,7 +116,7 @@ class Net:
         self._loss = resolve_loss(loss)
         if self._loss.name == "cross_entropy" and parsed[-1].width < 2:
             raise InvalidValueError("cross_entropy needs at least two outputs, one per class; widen the output layer.")
-        self._regularization = Regularization.from_arguments(maxnorm, ridge)
+        self._regularization = Regularization.from_arguments(maxnorm, ridge, merge, self.layout)
         self.parametrization = as_choice("parametrization", parametrization, PARAMETRIZATIONS)
         self.weight_factors = weight_factors(self.layout, parametrization)
         self.factors = factor_vector(self.layout, self.weight_factors)
@@ -107,10 +125,10 @@ class Net:
         self._data = None if X is None else self._check_data(X, target, weights)
 
     def _check_data(self, X: Array, target: Any, weights: Any) -> Data:
-        if X.shape[1] != self.input_dim:
-            raise ShapeError(f"input has {X.shape[1]} columns; the net has input dimension {self.input_dim}.")
+        check_columns("input", X, self.input_dim)
         if target is None:
             raise InvalidValueError("input was given without target; pass both, or only input_dim.")
+        _refuse_samples_in_columns(X, target)
         y = self._loss.check_target(target, len(X), self.output_dim)
         return Data(X, y, None if weights is None else check_weights(weights, len(X)), self._loss)
 
@@ -148,8 +166,18 @@ class Net:
 
     @property
     def regularization(self) -> Regularization:
-        """Barrier and ridge."""
+        """Barrier, ridge and pairs of neurons to merge."""
         return self._regularization
+
+    @property
+    def input(self) -> Array | None:
+        """The samples ``(N, input_dim)``, or None."""
+        return None if self._data is None else self._data.X
+
+    @property
+    def target(self) -> NDArray[Any] | None:
+        """The targets ``(N, output_dim)``, or labels ``(N,)``, or None."""
+        return None if self._data is None else self._data.target
 
     @property
     def has_data(self) -> bool:
@@ -167,11 +195,42 @@ class Net:
 
     def __repr__(self) -> str:
         shape = "-".join(str(n) for n in (self.input_dim, *self.architecture.widths))
-        samples = f", {len(self._data.X)} samples" if self._data is not None else ""
-        return f"Net({shape}, {self.num_params} parameters, {self.loss_name}{samples})"
+        samples = f", {counted(len(self._data.X), 'sample')}" if self._data is not None else ""
+        return f"Net({shape}, {counted(self.num_params, 'parameter')}, {self.loss_name}{samples})"
 
     # -------------------------------------------------------------------------------------------- other nets from it
 
+    def replace(self, **changes: Any) -> Net:
+        """The same net with other arguments of the constructor; everything else, the data too, is kept.
+
+        Parameters
+        ----------
+        **changes
+            Arguments of :class:`Net` by name. ``input=None, target=None, weights=None`` leaves the data out; another
+            number of inputs needs ``input_dim``.
+
+        Raises
+        ------
+        InfflowError
+            As the constructor, and InvalidTypeError for a name that it does not have.
+
+        Examples
+        --------
+        >>> from infflow.networks.net import Net
+        >>> Net([(2, "tanh", True), (1, "identity", True)], input_dim=3).replace(ridge=0.1).regularization.ridge
+        0.1
+        """
+        known: dict[str, Any] = {"layers": self.layers, "input_dim": self.input_dim}
+        data: dict[str, Any] = {"input": None, "target": None, "weights": None}
+        if self._data is not None:
+            data = {"input": self._data.X, "target": self._data.target, "weights": self._data.weights}
+        other = Net(**changed(self, {**known, **data}, changes))
+        if self._data is None or not data.keys().isdisjoint(changes):
+            return other
+        # weights of a subset do not add up to one, which the constructor makes them do
+        return other._with(Data(other.data.X, other.data.target, self._data.weights, other._loss))
+
+    @public
     def with_data(self, X: Any, y: Any, weights: Any = None) -> Net:
         """The same architecture, loss and regularisation on other data."""
         return self._with(self._check_data(check_inputs("X", X), y, weights))
@@ -183,6 +242,7 @@ class Net:
         subset are unbiased estimates of those of all samples. (Divided by their sum in each subset they would not be.)
         """
         data = self.data
+        indices = _check_indices(indices, len(data.X))
         X = data.X[indices]
         weights = None if data.weights is None else data.weights[indices] * (len(data.X) / len(X))
         return self._with(Data(X, data.target[indices], weights, self._loss))
@@ -220,8 +280,7 @@ class Net:
             If numbers overflow.
         """
         inputs = check_inputs("X", X)
-        if inputs.shape[1] != self.input_dim:
-            raise ShapeError(f"X has {inputs.shape[1]} columns; the net has input dimension {self.input_dim}.")
+        check_columns("X", inputs, self.input_dim)
         with np.errstate(over="ignore", invalid="ignore"):
             outputs = net_backprop.predict(self.architecture, self.scaled(self.layout.check(theta)), inputs)
         return finite("the outputs are", outputs)
@@ -333,7 +392,7 @@ class Net:
         """Rounding error to expect of a loss ``value`` at ``theta``; None where it is not known."""
         from . import residuals
 
-        return residuals.loss_rounding(self, self.layout.check(theta), value)
+        return residuals.loss_rounding(self, self.layout.check(theta), as_number("value", value, infinite=True))
 
 
 def finite(what: str, array: Array) -> Array:
@@ -353,6 +412,38 @@ def check_inputs(name: str, value: Any) -> Array:
     if X.size == 0:
         raise ShapeError(f"{name} is empty (shape {X.shape}); at least one sample with one entry is needed.")
     return X
+
+
+def check_columns(name: str, X: Array, input_dim: int) -> None:
+    """Raise unless samples have as many entries as a network has inputs."""
+    if X.shape[1] == input_dim:
+        return
+    hint = f" It has {counted(len(X), 'row')}: samples are rows, pass {name}.T." if len(X) == input_dim else ""
+    raise ShapeError(f"{name} has {counted(X.shape[1], 'column')}; the network has input dimension {input_dim}.{hint}")
+
+
+def _refuse_samples_in_columns(X: Array, target: Any) -> None:
+    """Raise where the number of samples stands in the second place of the input, and in the last one of the target."""
+    shape = as_array("target", target).shape
+    N = X.shape[1]
+    if 1 <= len(shape) <= 2 and shape[0] != len(X) and shape[-1] == N:
+        also = " and target.T" if len(shape) == 2 else ""
+        raise ShapeError(
+            f"input has shape {X.shape} and target {shape}: the {counted(N, 'sample')} seem to be columns. "
+            f"One sample per row is needed: pass input.T{also}."
+        )
+
+
+def _check_indices(indices: Any, num_samples: int) -> NDArray[Any]:
+    """Indices of samples that NumPy takes: integers in range, or a mask ``(N,)``."""
+    found = as_array("indices", indices)
+    if found.ndim != 1 or found.dtype.kind not in "iub" or not found.size:
+        raise InvalidTypeError(f"indices is {shown(indices)}; an array (n,) of integers, or a mask (N,), is needed.")
+    if found.dtype.kind == "b" and (len(found) != num_samples or not found.any()):
+        raise ShapeError(f"indices is a mask of shape {found.shape}; ({num_samples},) is needed, with a sample in it.")
+    if found.dtype.kind != "b" and not -num_samples <= int(found.min()) <= int(found.max()) < num_samples:
+        raise InvalidValueError(f"indices goes from {found.min()} to {found.max()}; there are {num_samples} samples.")
+    return found
 
 
 def check_weights(value: Any, num_samples: int) -> Array:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array
+from .._validation import Array, counted
 from ..activations import Activation
 from ..errors import InvalidValueError
 from . import net_kernels as kernels
@@ -85,7 +85,7 @@ class Architecture:
             for activation, _ in groups:
                 if activation.max_order < order:
                     raise InvalidValueError(
-                        f"activation {activation.name!r} has {activation.max_order} derivative(s), but {order} are "
+                        f"activation {activation.name!r} has {counted(activation.max_order, 'derivative')}, but {order} are "
                         "needed here. Give them in Activation.from_callable, or use Activation.from_sympy."
                     )
 

@@ -19,14 +19,13 @@ S_m is formed for a few rows at a time, since it would not fit in memory for wid
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 
 import numpy as np
 from scipy.linalg.blas import dsyrk
 
 from .._validation import Array
-from ..errors import TooLargeError
+from ..memory import require_memory
 from . import net_kernels as kernels
 from .net_backprop import (
     CACHE_BYTES,
@@ -42,9 +41,6 @@ from .net_backprop import (
 )
 from .parameters import Pair
 
-CHECKED_SIZE = 2000
-"""Below this many parameters (32 MB) a Hessian is not checked against the memory of the machine."""
-
 FEW_MOMENTS = 4
 """Layers with at most this many inputs (bias included) multiply the inputs of both layers before the neurons."""
 
@@ -53,34 +49,6 @@ GRAM_BYTES = 36 * 2**20
 
 STRIP_BYTES = 2**19
 """Memory of the products of a few rows of a layer with its inputs."""
-
-
-def available_memory() -> int | None:
-    """Bytes of memory that are free or can be freed, or None where the system does not say."""
-    try:
-        with open("/proc/meminfo") as file:
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    return 1024 * int(line.split()[1])
-    except OSError:
-        pass
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None
-
-
-def require_memory(num_params: int) -> None:
-    """Raise TooLargeError if a Hessian would take more than half of the available memory."""
-    if num_params <= CHECKED_SIZE:
-        return
-    needed, available = 8 * num_params**2, available_memory()
-    if available is not None and needed > available // 2:
-        raise TooLargeError(
-            f"the Hessian of {num_params} parameters takes {needed / 2**30:.1f} GiB, more than half of the "
-            f"{available / 2**30:.1f} GiB available. Use hvp, which never forms it, and the matrix-free solvers: "
-            'solver="cvode_bdf" with solver_options={"linear_solver": "gmres"}, and optimizer="lbfgs".'
-        )
 
 
 def derivatives(arch: Architecture, phi: Array, data: Data) -> tuple[float, Array, Array]:

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array, as_choice, as_integer, as_number, as_rng
+from .._validation import Array, as_choice, as_integer, as_number, as_rng, public, shown
 from ..activations import Activation
 from ..errors import InvalidTypeError, InvalidValueError, MethodError, ShapeError, SingularMomentError, UnknownNameError
 from ..integrals.moments import METHODS as MOMENT_METHODS
 from ..integrals.surrogate import OUTSIDE, SurrogateMethod
+from ..integrals.surrogate_files import folders
+from ..memory import require_memory
 from ..objective import Evaluation
 from . import explain, realizable
 from .function_loss import FunctionLoss
@@ -24,6 +26,7 @@ from .inputs import Component, as_input
 from .net import Net
 from .parameters import Layout
 from .regularization import Regularization
+from .replacement import changed, recorded
 from .teacher import Teacher
 
 METHODS = ("auto", *MOMENT_METHODS)
@@ -37,14 +40,14 @@ class NetI:
     """Expected loss of a student on a teacher's labels, over infinitely many Gaussian inputs.
 
     ``L(theta) = E |student(x) - teacher(x)|^2``, summed over outputs, plus ``noise**2`` per output, the
-    barrier and ridge. Solvers and the functions :func:`infflow.loss`, :func:`~infflow.gradient`,
+    regularisation. Solvers and the functions :func:`infflow.loss`, :func:`~infflow.gradient`,
     :func:`~infflow.hessian` and :func:`~infflow.hvp` treat it like a :class:`~infflow.Net` with data.
 
     Parameters
     ----------
     student : Net
         Architecture with one hidden layer and identity output; any bias, activation per neuron, several
-        outputs, any parametrization. Its own barrier and ridge, if any, do not count; those given here do.
+        outputs, any parametrization. Its own regularisation, if any, does not count; that given here does.
     teacher : Teacher or FunctionTeacher
         A network of the same kind with its parameters and label noise; its neurons, activations and
         parametrization are its own. Or any function of one or two projections of the input.
@@ -58,6 +61,8 @@ class NetI:
         Tolerance of the integrals relative to sqrt(E f^2 E g^2); closed forms are exact to rounding.
     maxnorm, ridge : float
         The barrier's c and the ridge coefficient.
+    merge : dict or list of dict, optional
+        ``{"layer": 1, "pair": (i, j), "lambda": c}`` adds ``c/2 |w_i - w_j|^2``, biases included: see :class:`~infflow.Net`.
     outside : {"error", "exact"}
         With ``method="surrogate"``: pairs outside of a surrogate's domain, with biases or with activations that have
         no surrogate raise an error, or are evaluated exactly.
@@ -88,6 +93,10 @@ class NetI:
     ``SingularMomentError``.
     """
 
+    _arguments: dict[str, Any]  # of the constructor; see replace
+
+    @public
+    @recorded()
     def __init__(
         self,
         student: Net,
@@ -99,6 +108,7 @@ class NetI:
         ridge: float = 0.0,
         outside: str = "error",
         surrogates_dir: Any = None,
+        merge: Any = None,
     ) -> None:
         if not isinstance(student, Net):
             raise InvalidTypeError(f"student is a {type(student).__name__}; an inf.Net is needed.")
@@ -118,11 +128,15 @@ class NetI:
         self.teacher = teacher
         self.input = as_input(input, student.input_dim)
         self.method = as_choice("method", method, METHODS)
-        self.outside, self.surrogates_dir = as_choice("outside", outside, OUTSIDE), surrogates_dir
+        self.outside = as_choice("outside", outside, OUTSIDE)
+        self.surrogates_dir = surrogates_dir
+        folders(surrogates_dir)  # raises where it is none
         if self.method != "surrogate" and (outside != "error" or surrogates_dir is not None):
-            raise InvalidValueError(f"outside and surrogates_dir are for method='surrogate'; method is {method!r}.")
+            raise InvalidValueError(
+                f"outside and surrogates_dir are for method='surrogate'; method is {shown(method)}."
+            )
         self.rtol = as_number("rtol", rtol, minimum=0.0, strict=True)
-        self.regularization = Regularization.from_arguments(maxnorm, ridge)
+        self.regularization = Regularization.from_arguments(maxnorm, ridge, merge, self.layout)
         self.teacher_units = _teacher_units(teacher)
         with np.errstate(over="ignore", invalid="ignore"):  # evaluations say where weights overflow
             self._components = [_MappedLoss(self, component) for component in self.input.components()]
@@ -196,9 +210,13 @@ class NetI:
             If theta has another shape or is not finite.
         SingularMomentError
             If the Hessian is infinite at theta.
+        TooLargeError
+            If the Hessian would not fit in memory.
         """
         theta = self.layout.check(theta)
         order = as_integer("order", order, minimum=0, maximum=2)
+        if order == 2:
+            require_memory(self.num_params)
         states = self._states(theta, order)
         value = self._value(theta, states) + self._noise
         gradient = hessian = None
@@ -249,6 +267,7 @@ class NetI:
             If theta has another shape or is not finite.
         """
         units = self.student_units(self.layout.check(theta))
+        rtol = as_number("rtol", rtol, minimum=0.0)
         smooth = all(part.loss.evaluator.is_smooth for part in self._components)
         if smooth or isinstance(self.teacher, FunctionTeacher):
             return self
@@ -258,10 +277,27 @@ class NetI:
 
     def with_method(self, method: str) -> NetI:
         """The same student, teacher, input and regularisation with another method for the integrals, e.g. ``"auto"``."""
-        if method == self.method:
+        if as_choice("method", method, METHODS) == self.method:
             return self
-        r = self.regularization
-        return NetI(self.student, self.teacher, self.input, method, self.rtol, r.maxnorm, r.ridge)
+        changes: dict[str, Any] = {"method": method}
+        if method != "surrogate":
+            changes |= {"outside": "error", "surrogates_dir": None}
+        return self.replace(**changes)
+
+    def replace(self, **changes: Any) -> NetI:
+        """The same with other arguments of the constructor; everything else is kept.
+
+        Parameters
+        ----------
+        **changes
+            Arguments of :class:`NetI` by name. :meth:`with_method` also takes back what is for surrogates.
+
+        Raises
+        ------
+        InfflowError
+            As the constructor, and InvalidTypeError for a name that it does not have.
+        """
+        return NetI(**changed(self, {}, changes))
 
     def observable(self, name: str) -> Callable[[Array], Any]:
         """The function of theta that ``inf.train(observables=[name])`` records.
@@ -274,9 +310,9 @@ class NetI:
         UnknownNameError
             If the name is another one.
         """
-        if name != "overlaps":
+        if not isinstance(name, str) or name != "overlaps":
             raise UnknownNameError(
-                f"observable {name!r} is not known. Known: 'lambda_min', 'overlaps'; or pass a dictionary {{name: function of theta}}."
+                f"observable {shown(name)} is not known. Known: 'lambda_min', 'overlaps'; or pass a dictionary {{name: function of theta}}."
             )
         cov, V = self.input.covariance(), self.teacher_units.W
 
@@ -333,6 +369,7 @@ class NetI:
         # Never report less than can be resolved: a rounding error below zero is not a solution.
         return float(max(value, np.finfo(np.float64).eps * scale))
 
+    @public
     def explain(self, theta: Any = None) -> str:
         """Which evaluator each pair of activations uses, why, its error bound and its cost, as a table.
 
@@ -364,6 +401,7 @@ class NetI:
 
     # ------------------------------------------------------------------------------------------------- finite data
 
+    @public
     def sample(self, N: int, rng: Any) -> Net:
         """Finite data of the same teacher and input for the same student.
 
@@ -376,20 +414,14 @@ class NetI:
         Returns
         -------
         Net
-            With ``N`` inputs, targets with label noise, and the same barrier and ridge.
+            With ``N`` inputs, targets with label noise, and the same regularisation.
         """
         N = as_integer("N", N, minimum=1)
         generator = as_rng(rng)
         X = self.input.sample(N, generator)
         y = self.teacher.label(X, generator)
-        return Net(
-            layers=self.student.layers,
-            input=X,
-            target=y,
-            maxnorm=self.regularization.maxnorm,
-            ridge=self.regularization.ridge,
-            parametrization=self.student.parametrization,
-        )
+        penalty = self.regularization.arguments()
+        return self.student.replace(input=X, target=y, weights=None, loss="mse", **penalty)
 
     def __repr__(self) -> str:
         return f"NetI(student={self.student!r}, teacher={self.teacher!r}, input={self.input!r})"

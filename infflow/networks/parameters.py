@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from .._validation import Array, as_choice, as_integer, as_real_array, as_rng
+from .._validation import Array, as_choice, as_integer, as_real_array, as_rng, counted, public, shown
 from ..activations import Activation, resolve
 from ..errors import InvalidTypeError, ShapeError
 from .net_kernels import all_finite
@@ -54,14 +54,14 @@ def parse_layers(layers: Any) -> tuple[Layer, ...]:
     """Check ``[(width, activation | list of activations, bias), ...]``, first hidden layer to output layer."""
     if isinstance(layers, (str, bytes)) or not isinstance(layers, Sequence) or len(layers) == 0:
         raise InvalidTypeError(
-            f"layers is {layers!r}; a list of (width, activation, bias) is needed, the output layer last."
+            f"layers is {shown(layers)}; a list of (width, activation, bias) is needed, the output layer last."
         )
     return tuple(_parse_layer(f"layers[{index}]", layer) for index, layer in enumerate(layers))
 
 
 def _parse_layer(name: str, layer: Any) -> Layer:
     if isinstance(layer, (str, bytes)) or not isinstance(layer, Sequence) or len(layer) != 3:
-        raise InvalidTypeError(f"{name} is {layer!r}; a triple (width, activation, bias) is needed.")
+        raise InvalidTypeError(f"{name} is {shown(layer)}; a triple (width, activation, bias) is needed.")
     width = as_integer(f"width of {name}", layer[0], minimum=1, maximum=WIDEST)
     if not isinstance(layer[2], (bool, np.bool_)):
         raise InvalidTypeError(f"bias of {name} is {layer[2]!r}; True or False is needed.")
@@ -69,7 +69,7 @@ def _parse_layer(name: str, layer: Any) -> Layer:
     if isinstance(given, (list, tuple)):
         if len(given) != width:
             raise ShapeError(
-                f"{name} lists {len(given)} activations for {width} neurons; give one name, or one per neuron."
+                f"{name} lists {counted(len(given), 'activation')} for {counted(width, 'neuron')}; give one name, or one per neuron."
             )
         activations = tuple(resolve(each) for each in given)
     else:
@@ -112,7 +112,7 @@ class Layout:
             and all_finite(theta)
         ):
             return theta
-        array = as_real_array("theta", theta)
+        array = as_real_array("theta", theta, advice=self._what_theta_is())
         if array.shape != (self.num_params,):
             shapes = ", ".join(f"W {b.width}x{b.fan_in}" + (f" and b {b.width}" * b.bias) for b in self.blocks)
             raise ShapeError(
@@ -120,6 +120,12 @@ class Layout:
                 "Build it with net.pack or random_params."
             )
         return array if array.flags.writeable else array.copy()
+
+    def _what_theta_is(self) -> str:
+        return (
+            f"theta holds all {counted(self.num_params, 'parameter')} of the net in one vector: inf.random_params(net) "
+            "draws one, net.pack makes one of matrices, and inf.train returns one in result.theta."
+        )
 
     def check_directions(self, v: Any) -> Array:
         """``v`` as a finite float64 array of shape ``(P,)`` or ``(P, m)``."""
@@ -185,6 +191,7 @@ class HasLayout(Protocol):
         """Shapes and offsets of the parameters."""
 
 
+@public
 def random_params(net: HasLayout, rng: int | np.random.Generator = 0, init: Init = "glorot_normal") -> Array:
     """Random initial parameters.
 

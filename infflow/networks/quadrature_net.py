@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array, as_integer, as_number
+from .._validation import Array, as_integer, as_number, counted, public
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from ..integrals.expectation import Integrand
 from .inputs import Gaussian, StandardNormal, as_input
@@ -19,6 +19,7 @@ DEFAULT_PRUNE = 1e-18
 _MOST_NODES = 5000
 
 
+@public
 def quadrature_net(
     net: Net,
     target_function: Callable[[Array], Any],
@@ -33,7 +34,7 @@ def quadrature_net(
     Parameters
     ----------
     net : Net
-        Architecture, barrier and ridge; with squared error. Data in it is not used.
+        Architecture and regularisation; with squared error. Data in it is not used.
     target_function : callable
         Takes inputs ``(n, D)``, returns targets ``(n,)`` or ``(n, D_out)``.
     nodes : int, optional
@@ -74,7 +75,7 @@ def quadrature_net(
         raise InvalidTypeError(f"net is a {type(net).__name__}; an inf.Net is needed.")
     if net.input_dim > 2:
         raise InvalidValueError(
-            f"net has {net.input_dim} inputs; a quadrature rule is possible for 1 or 2. Use inf.NetI for one hidden layer, or sample data."
+            f"net has {counted(net.input_dim, 'input')}; a quadrature rule is possible for 1 or 2. Use inf.NetI for one hidden layer, or sample data."
         )
     if net.loss_name != "mse":
         raise InvalidValueError(f"net has loss {net.loss_name!r}; quadrature_net needs 'mse'.")
@@ -89,15 +90,8 @@ def quadrature_net(
         X = X @ component.root.T
     if component.mean is not None:
         X = X + component.mean
-    return Net(
-        layers=net.layers,
-        input=np.ascontiguousarray(X),
-        target=_targets(target_function, X, net.output_dim),
-        weights=weights,
-        maxnorm=net.regularization.maxnorm,
-        ridge=net.regularization.ridge,
-        parametrization=net.parametrization,
-    )
+    y = _targets(target_function, X, net.output_dim)
+    return net.replace(input=np.ascontiguousarray(X), target=y, weights=weights)
 
 
 def gauss_hermite(dim: int, nodes: int, prune: float) -> tuple[Array, Array]:
@@ -122,7 +116,7 @@ def _targets(function: Callable[[Array], Any], X: Array, outputs: int) -> Array:
     integrand = Integrand("target_function", function, X.shape[1])
     if integrand.outputs != outputs:
         raise ShapeError(
-            f"target_function returned {integrand.outputs} outputs and the net has {outputs}; they must agree."
+            f"target_function returned {counted(integrand.outputs, 'output')} and the net has {outputs}; they must agree."
         )
     y = integrand(X)
     if not np.isfinite(y).all():

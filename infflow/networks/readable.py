@@ -6,12 +6,15 @@ with the fast paths except the activations. Tests compare both to 1e-12; use it 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from .._validation import Array
+from ..errors import InvalidValueError
 from .net import Net
+from .regularization import Merge
 
 
 class Taylor(NamedTuple):
@@ -54,22 +57,37 @@ def outputs(net: Net, theta: Array, x: Array) -> Taylor:
     return z
 
 
+def squared_error(z: Array, target: Array) -> tuple[float, Array, Array]:
+    """``|z - y|^2`` with gradient and Hessian."""
+    return float(np.sum((z - target) ** 2)), 2.0 * (z - target), 2.0 * np.eye(len(z))
+
+
+def cross_entropy(z: Array, label: int) -> tuple[float, Array, Array]:
+    """``log sum exp z - z[label]`` with gradient and Hessian."""
+    p = np.exp(z) / np.sum(np.exp(z))
+    value = np.log(np.sum(np.exp(z))) - z[label]
+    return float(value), p - np.eye(len(p))[label], np.diag(p) - np.outer(p, p)
+
+
+#: By the names of the losses: value, gradient and Hessian with respect to the outputs (O,) of one sample.
+LOSSES: dict[str, Callable[..., tuple[float, Array, Array]]] = {"mse": squared_error, "cross_entropy": cross_entropy}
+
+
 def sample_loss(net: Net, theta: Array, x: Array, target: Array) -> tuple[float, Array, Array]:
-    """Loss of one sample with gradient and Hessian, without barrier and ridge."""
+    """Loss of one sample with gradient and Hessian, without regularisation."""
     z = outputs(net, theta, x)
-    if net.loss_name == "mse":
-        value = np.sum((z.value - target) ** 2)
-        slope, curvature = 2.0 * (z.value - target), 2.0 * np.eye(len(z.value))
-    else:
-        p = np.exp(z.value) / np.sum(np.exp(z.value))
-        value = np.log(np.sum(np.exp(z.value))) - z.value[target]
-        slope, curvature = p - np.eye(len(p))[target], np.diag(p) - np.outer(p, p)
+    if net.loss_name not in LOSSES:
+        raise InvalidValueError(
+            f"the loss {net.loss_name!r} has no readable twin; one is needed in readable.LOSSES, which has "
+            f"{', '.join(LOSSES)}."
+        )
+    value, slope, curvature = LOSSES[net.loss_name](z.value, target)
     hessian = z.first.T @ curvature @ z.first + np.einsum("i,iab->ab", slope, z.second)
-    return float(value), slope @ z.first, hessian
+    return value, slope @ z.first, hessian
 
 
 def derivatives(net: Net, theta: Array) -> tuple[float, Array, Array]:
-    """Loss, gradient ``(P,)`` and Hessian ``(P, P)`` of a net with data, barrier and ridge included."""
+    """Loss, gradient ``(P,)`` and Hessian ``(P, P)`` of a net with data, regularisation included."""
     data, c, ridge = net.data, net.regularization.maxnorm, net.regularization.ridge
     num, P = len(data.X), net.num_params
     weights = np.full(num, 1.0 / num) if data.weights is None else data.weights
@@ -83,6 +101,28 @@ def derivatives(net: Net, theta: Array) -> tuple[float, Array, Array]:
     if r > c:
         value, gradient = value + (r - c) ** 2, gradient + 2.0 * (r - c) * theta
         hessian = hessian + 2.0 * (r - c) * np.eye(P) + 2.0 * np.outer(theta, theta)
+    for pair in net.regularization.merge:
+        one = merging(net, theta, pair)
+        value, gradient, hessian = value + one[0], gradient + one[1], hessian + one[2]
+    return float(value), gradient, hessian
+
+
+def merging(net: Net, theta: Array, pair: Merge) -> tuple[float, Array, Array]:
+    """Value, gradient and Hessian of ``lambda/2 |w_i - w_j|^2``, w with the bias, entry by entry."""
+    value, gradient, hessian = 0.0, np.zeros(net.num_params), np.zeros((net.num_params, net.num_params))
+    numbers = net.unpack(np.arange(net.num_params, dtype=float))
+    W, b = numbers[pair.layer - 1]
+    i, j = pair.pair
+    entries = list(zip(W[i], W[j], strict=True))
+    if b is not None:
+        entries.append((b[i], b[j]))
+    for first, second in ((int(k), int(l)) for k, l in entries):
+        gap = theta[first] - theta[second]
+        value += 0.5 * pair.strength * gap**2
+        for place, sign in ((first, 1.0), (second, -1.0)):
+            gradient[place] += sign * pair.strength * gap
+            hessian[place, first] += sign * pair.strength
+            hessian[place, second] -= sign * pair.strength
     return float(value), gradient, hessian
 
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from .._validation import Array
 from ..errors import MethodError, TooLargeError
+from ..memory import available_memory
 from . import residual_kernels as kernels
 from .covariance import CovarianceWorkspace, sample_gradients
 from .net_backprop import Data, Workspace, activate, block_size, blocks, errors, forward
-from .net_hessian import available_memory
 
 if TYPE_CHECKING:
     from .net import Net
@@ -25,7 +25,10 @@ _EPS = float(np.finfo(float).eps)
 
 
 def residuals(net: Net, theta: Array) -> Array:
-    """The vector r with ``|r|^2`` the loss, sample by sample and output by output, then barrier and ridge."""
+    """The vector r with ``|r|^2`` the loss, sample by sample and output by output, then those of the regularisation.
+
+    Its length is the same for every theta.
+    """
     data = _squares(net)
     root = _roots(data)
     phi, arch = net.scaled(theta), net.architecture
@@ -46,9 +49,7 @@ def residuals(net: Net, theta: Array) -> Array:
                 high, low = jet[0], jet[1] * h_low
             out[start : start + 1024] = ((high - data.target[start : start + 1024].T) + low).T
     out *= root[:, None]
-    extra = _penalties(net, theta)
-    ridge = np.sqrt(net.regularization.ridge / 2.0) * theta if net.regularization.ridge else theta[:0]
-    return np.concatenate([out.ravel(), [value for value, _ in extra], ridge])
+    return np.concatenate([out.ravel(), net.regularization.residuals(theta)])
 
 
 def jacobian(net: Net, theta: Array) -> Array:
@@ -62,8 +63,7 @@ def jacobian(net: Net, theta: Array) -> Array:
     data = _squares(net)
     arch, factors, N, O = net.architecture, net.factors, len(data.X), net.output_dim
     arch.require_derivatives(1)
-    extra = _penalties(net, theta)
-    rows = N * O + len(extra) + (len(theta) if net.regularization.ridge else 0)
+    rows = N * O + net.regularization.num_residuals(len(theta))
     _require_memory(rows, len(theta))
     J = np.zeros((rows, len(theta)))
     by_sample = J[: N * O].reshape(N, O, len(theta))
@@ -85,10 +85,7 @@ def jacobian(net: Net, theta: Array) -> Array:
             J *= factors
         by_sample *= root[:, None, None]
     arch.give_back(work, block)
-    for row, (_, gradient) in enumerate(extra, start=N * O):
-        J[row] = gradient
-    if net.regularization.ridge:
-        np.fill_diagonal(J[N * O + len(extra) :], np.sqrt(net.regularization.ridge / 2.0))
+    net.regularization.fill_jacobian(theta, J[N * O :])
     return J
 
 
@@ -135,9 +132,3 @@ def _require_memory(rows: int, num_params: int) -> None:
             f"the Jacobian of {rows} residuals and {num_params} parameters takes {needed / 2**30:.1f} GiB, more than a third of the "
             f"{available / 2**30:.1f} GiB available. Use optimizer='newton' or 'lbfgs'."
         )
-
-
-def _penalties(net: Net, theta: Array) -> list[tuple[float, Array]]:
-    """The barrier (|theta|^2/2 - c)^2 as a squared residual, with its gradient."""
-    excess = 0.5 * float(theta @ theta) - net.regularization.maxnorm
-    return [(excess, theta)] if excess > 0.0 else []

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array, as_integer, as_number, as_rng
+from .._validation import Array, as_integer, as_number, as_rng, counted, public, user_level
 from ..errors import AccuracyWarning, InvalidTypeError, InvalidValueError
+from ..memory import SPECTRUM, require_memory
 from . import covariance
 from .functions import hessian_spectrum
 from .net import Net, finite
@@ -40,8 +41,9 @@ class Overlaps(NamedTuple):
     T: Array
 
 
+@public
 def gradient_covariance(net: Net | NetI, theta: Any, samples: int = 100_000, rng: Any = 0) -> Array:
-    """Covariance of the gradients of the loss of single samples at ``theta``, barrier and ridge left out.
+    """Covariance of the gradients of the loss of single samples at ``theta``, the regularisation left out.
 
     Parameters
     ----------
@@ -62,6 +64,8 @@ def gradient_covariance(net: Net | NetI, theta: Any, samples: int = 100_000, rng
     ------
     InvalidTypeError, InvalidValueError, ShapeError
         If an argument cannot be used.
+    TooLargeError
+        If the matrix would not fit in memory.
     DivergedError
         If numbers overflow.
     """
@@ -80,7 +84,7 @@ def _checked(net: Any, theta: Any, samples: Any, rng: Any) -> tuple[Array, int, 
         raise InvalidTypeError(
             f"net is a {type(net).__name__}; an inf.NetI is needed (gradient_covariance also takes an inf.Net with data)."
         )
-    covariance.require_memory(net.num_params)
+    require_memory(net.num_params, covariance.NAME, remedy=covariance.REMEDY)
     share = as_integer("samples", samples, minimum=2 * _BATCHES, maximum=sys.maxsize) // _BATCHES
     return net.check(theta), share, as_rng(rng)
 
@@ -93,6 +97,7 @@ def _covariances(net: NetI, theta: Array, share: int, rng: np.random.Generator) 
         yield moments.finish() * (share / (share - 1))
 
 
+@public
 def finite_data_prediction(
     net: NetI, theta: Any, N: float, samples: int = 100_000, rng: Any = 0, rtol: float = 1e-10
 ) -> FiniteDataPrediction:
@@ -124,6 +129,8 @@ def finite_data_prediction(
     ------
     InvalidValueError
         If H has a negative eigenvalue (theta is no minimum), or an argument cannot be used.
+    TooLargeError
+        If matrices of parameters by parameters would not fit in memory.
 
     Warns
     -----
@@ -132,8 +139,9 @@ def finite_data_prediction(
         that the prediction depends on whether it counts as zero.
     """
     theta, share, generator = _checked(net, theta, samples, rng)
-    N = as_number("N", N, minimum=0.0, strict=True)
+    N = as_number("N", N, minimum=1.0)
     rtol = as_number("rtol", rtol, minimum=0.0, strict=True)
+    require_memory(net.num_params, "the prediction from Hessian and covariance", SPECTRUM, covariance.REMEDY)
     values, vectors = hessian_spectrum(net, theta)
     scale = float(np.abs(values).max())
     if values[0] < -rtol * scale:
@@ -148,7 +156,7 @@ def finite_data_prediction(
         warnings.warn(
             f"theta is {step:.2g} away from the minimum of the quadratic model; the prediction holds at a solution. Run inf.train first.",
             AccuracyWarning,
-            stacklevel=2,
+            stacklevel=user_level(),
         )
     estimates = _covariances(net, theta, share, generator)
     diagonals = np.array([np.einsum("pk,pk->k", vectors, C @ vectors) for C in estimates])
@@ -164,14 +172,15 @@ def _warn_of_small_eigenvalues(values: Array, scale: float, rtol: float) -> None
     unclear = values[(values > 1e-2 * rtol * scale) & (values < 1e2 * rtol * scale)]
     if len(unclear):
         warnings.warn(
-            f"{len(unclear)} eigenvalue(s) of the Hessian, {unclear[0] / scale:.2g} to {unclear[-1] / scale:.2g} of the largest, can hardly "
+            f"{counted(len(unclear), 'eigenvalue')} of the Hessian, {unclear[0] / scale:.2g} to {unclear[-1] / scale:.2g} of the largest, can hardly "
             f"be told from zero with rtol = {rtol:g}; those above it enter the distance by their inverse squares. "
             "Look at inf.classify(net, theta) and choose an rtol in a gap of the spectrum.",
             AccuracyWarning,
-            stacklevel=3,
+            stacklevel=user_level(),
         )
 
 
+@public
 def overlaps(net: NetI, theta: Any) -> Overlaps:
     """Order parameters: covariances of the pre-activations of students and teachers.
 

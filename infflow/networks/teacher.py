@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array, as_number, as_rng
+from .._validation import Array, as_number, as_rng, public
 from ..errors import InvalidTypeError
 from .net import Net, finite
 
@@ -25,6 +25,7 @@ class Teacher:
         ``noise**2`` per output to the infinite-data loss.
     """
 
+    @public
     def __init__(self, net: Net, theta: Any, noise: float = 0.0) -> None:
         if not isinstance(net, Net):
             raise InvalidTypeError(f"the teacher's net is a {type(net).__name__}; an inf.Net is needed.")

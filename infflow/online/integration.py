@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple, Protocol
@@ -11,7 +10,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from .._validation import Array
+from ..compile_time import running_time
 from ..errors import SingularMomentError
+from ..stopping import TimeIsUp
 
 SOLVERS = ("cvode_bdf", "radau", "bdf")
 
@@ -23,7 +24,10 @@ class OnlineStop(Enum):
     MIN_ERROR = "The generalization error fell to min_error."
     MAX_TIME = "The allowed wall time is used up; raise max_time to go on from here."
     MAX_STEPS = "The allowed number of steps is used up; raise max_steps to go on from here."
-    DIVERGED = "The order parameters grow beyond all bounds: the learning rate is too high for this network."
+    DIVERGED = (
+        "The order parameters grow beyond all bounds: the learning rate is too high for this network. Lower learning_rate; "
+        "activations that grow faster than linearly diverge from large weights at any rate."
+    )
     SOLVER_FAILED = "The solver gave up (see the note for its own message); take another solver or other tolerances."
     INTERRUPTED = "Interrupted from the keyboard; the points up to here are kept."
     SIMULATED = "The simulation made all steps."
@@ -73,6 +77,8 @@ class Path(NamedTuple):
 
 #: Variables larger than this count as divergence.
 _HUGE = 1e12
+#: So do variables that would double within this part of the time so far; where a solver gives up, within the second one.
+_SOON, _SOON_AND_FAILED = 1e-10, 1e-4
 
 
 class Stepper(Protocol):
@@ -176,40 +182,83 @@ class _Scipy:
         return found
 
 
+class _Timed:
+    """A system that looks at the clock before every evaluation."""
+
+    def __init__(self, system: System, max_time: float) -> None:
+        self._system, self._until = system, running_time() + max_time
+
+    def _require_time(self) -> None:
+        if running_time() >= self._until:
+            raise TimeIsUp
+
+    def value(self, z: Array) -> Array:
+        """Right-hand side (n,)."""
+        self._require_time()
+        return self._system.value(z)
+
+    def jacobian(self, z: Array) -> Array:
+        """Its derivative (n, n)."""
+        self._require_time()
+        return self._system.jacobian(z)
+
+    def error(self, z: Array) -> float:
+        """What is compared with ``min_error``."""
+        return self._system.error(z)
+
+
 def integrate(system: System, z0: Array, times: Array, settings: Settings) -> Path:
-    """Integrate from t = 0 and keep the given times (increasing, >= 0); the last one ends it."""
-    started, steps, t_end = time.perf_counter(), 0, float(times[-1])
+    """Integrate from t = 0 and keep the given times (increasing, >= 0); the last one ends it.
+
+    The limit of time holds to within one evaluation and does not count what numba compiles.
+    """
+    steps, t_end = 0, float(times[-1])
+    timed = _Timed(system, settings.max_time)
     at_start = int(times[0] == 0.0)
     kept_t, kept_z = [0.0] * at_start, [z0] * at_start
     status, note, index = OnlineStop.T_END, "", len(kept_t)
-    at = t_reached = 0.0
-    z = z0
+    t_reached, z, growth = 0.0, z0, 0.0
     try:
         if t_end > 0.0:
-            stepper = _stepper(system, z0, t_end, settings)
+            stepper = _stepper(timed, z0, t_end, settings)
         while index < len(times):
             stepper.step()
             steps += 1
-            at, z = stepper.t, stepper.z
-            while index < len(times) and times[index] <= at:
-                kept_z.append(z if times[index] == at else stepper.at(float(times[index])))
+            growth = _growth(t_reached, z, stepper.t, stepper.z)
+            t_reached, z = stepper.t, stepper.z
+            while index < len(times) and times[index] <= t_reached:
+                kept_z.append(z if times[index] == t_reached else stepper.at(float(times[index])))
                 kept_t.append(float(times[index]))
                 index += 1
-            t_reached = at
-            found = _check(system, z, steps, started, settings)
+            found = _check(timed, z, growth, steps, settings)
             if found is not None and index < len(times):
                 status = found
                 break
     except KeyboardInterrupt:
         status = OnlineStop.INTERRUPTED
+    except TimeIsUp:
+        status = OnlineStop.MAX_TIME
     except (StepperFailed, SingularMomentError) as error:
-        diverged = not np.abs(z).max() < math.sqrt(_HUGE)
+        diverged = not np.abs(z).max() < math.sqrt(_HUGE) or growth > 1.0 / _SOON_AND_FAILED
         status = OnlineStop.DIVERGED if diverged else OnlineStop.SOLVER_FAILED
         note = f"at t = {t_reached:.6g}: {error}"
+    if status is OnlineStop.DIVERGED:
+        note = _where(t_reached, z, growth)
     if t_reached > (kept_t[-1] if kept_t else -1.0) and status is not OnlineStop.T_END:
         kept_t.append(t_reached)  # where it ended
         kept_z.append(z)
     return Path(np.array(kept_t), np.array(kept_z).reshape(len(kept_t), len(z0)), steps, status, note)
+
+
+def _growth(t0: float, z0: Array, t: float, z: Array) -> float:
+    """Relative growth of |z| per step, in units of the time so far: its inverse is how soon, as a part of that, |z| doubles."""
+    before, now = float(np.linalg.norm(z0)), float(np.linalg.norm(z))
+    return (now - before) / now * (t / (t - t0)) if now > before else 0.0
+
+
+def _where(t: float, z: Array, growth: float) -> str:
+    note = f"at t = {t:.6g}, where the largest is {np.abs(z).max():.3g}"
+    return note + (f" and they double within {t / growth:.2g}" if growth > 1.0 else "")
 
 
 def _stepper(system: System, z0: Array, t_end: float, settings: Settings) -> Stepper:
@@ -218,13 +267,9 @@ def _stepper(system: System, z0: Array, t_end: float, settings: Settings) -> Ste
     return _Scipy(settings.solver, system, z0, t_end, settings.rtol, settings.atol)
 
 
-def _check(system: System, z: Array, steps: int, started: float, settings: Settings) -> OnlineStop | None:
-    if not np.abs(z).max() < _HUGE:
+def _check(system: System, z: Array, growth: float, steps: int, settings: Settings) -> OnlineStop | None:
+    if not np.abs(z).max() < _HUGE or growth > 1.0 / _SOON:
         return OnlineStop.DIVERGED
     if settings.min_error > 0.0 and system.error(z) <= settings.min_error:
         return OnlineStop.MIN_ERROR
-    if steps >= settings.max_steps:
-        return OnlineStop.MAX_STEPS
-    if time.perf_counter() - started >= settings.max_time:
-        return OnlineStop.MAX_TIME
-    return None
+    return OnlineStop.MAX_STEPS if steps >= settings.max_steps else None

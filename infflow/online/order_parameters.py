@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array, as_choice, as_integer, as_number, as_real_array, as_rng
+from .._validation import Array, as_choice, as_flag, as_integer, as_number, as_real_array, as_rng, counted, public
+from ..compile_time import running_time
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError, SingularMomentError
-from ..networks.inputs import Gaussian
+from ..networks.inputs import Gaussian, sample_size
 from ..networks.net import Net
 from ..networks.neti import NetI
 from ..networks.teacher import Teacher
 from ..threads import limit_for
+from . import record
 from .equations import Equations, OrderState, Rates
+from .fixed_point import OnlineFixedPoint, find_fixed_point
 from .fourth_moments import ClosedFourthMoments, FourthMoments, SampledFourthMoments, closed_form_applies, jumps
 from .integration import SOLVERS, OnlineStop, Settings, integrate
 from .simulation import simulate
@@ -25,6 +27,10 @@ METHODS = ("auto", "closed", "sampling")
 
 # A covariance may miss semidefiniteness by this fraction of its trace.
 _ROUNDING = 1e-10
+#: what solvers can resolve; smaller tolerances count as this
+_ROUNDING_OF_STEPS = 2.5e-14
+#: most points that are kept, and the shortest run
+_MOST_POINTS, _SHORTEST = 10**6, 1e-300
 
 
 class Lifted(NamedTuple):
@@ -34,7 +40,7 @@ class Lifted(NamedTuple):
     theta: Array
 
 
-@dataclass
+@dataclass(eq=False)
 class OnlineResult:
     """Order parameters along online learning, from the equations or from a simulation.
 
@@ -53,11 +59,14 @@ class OnlineResult:
     steps, evaluations, jacobians : int
         Of the solver; for a simulation the number of samples, 0 and 0.
     wall_time : float
-        Seconds.
+        Seconds, without those that numba compiled.
     fourth_moments : str
         "closed", "sampling", or "none" (simulations; fixed first layer).
     sampling_error : float
         Standard error of dQ/dt from the sampled fourth moments, largest entry over the kept points; 0 for closed forms.
+        Where ``max_time`` is used up, over the last of them only.
+    settings : dict
+        Rates, label noise and ridge of the equations; what you add is saved with it, if JSON can hold it.
     """
 
     t: Array
@@ -74,6 +83,7 @@ class OnlineResult:
     wall_time: float
     fourth_moments: str
     sampling_error: float
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def state(self, index: int = -1) -> OrderState:
         """Q, R and v at one of the kept points, the last by default."""
@@ -82,12 +92,79 @@ class OnlineResult:
     def __len__(self) -> int:
         return len(self.t)
 
+    def save(self, path: Any) -> None:
+        """Write everything to one ``.npz`` file, atomically and without pickles.
+
+        Parameters
+        ----------
+        path : str or path-like
+            File name; ``.npz`` is added where there is no suffix. An existing file is replaced.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import infflow as inf
+        >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+        >>> dynamics = inf.OrderParameters(inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0])), 0.1)
+        >>> result = dynamics.solve([0.5, 0.5, 1.0], t_end=1.0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     result.save(os.path.join(folder, "run.npz"))
+        ...     again = type(result).load(os.path.join(folder, "run.npz"))
+        >>> bool((again.Q == result.Q).all())
+        True
+        """
+        record.save(self, path)
+
+    @classmethod
+    def load(cls, path: Any) -> OnlineResult:
+        """Read a file that :meth:`save` wrote; everything is read and checked at once.
+
+        Raises
+        ------
+        StorageError
+            If the file is missing, damaged, or something else; the message names it.
+        """
+        return cls(**record.load(path))
+
+    def to_xarray(self) -> Any:
+        """Everything as an ``xarray.Dataset``.
+
+        Returns
+        -------
+        xarray.Dataset
+            Variables ``Q`` (t, student, student_2), ``R`` (t, student, teacher), ``v`` (t, output, student), ``T`` (teacher, teacher_2)
+            and ``generalization_error`` (t); attributes: status, note, counts, version, and the settings as JSON.
+
+        Raises
+        ------
+        MissingPackageError
+            Without xarray.
+        """
+        return record.to_dataset(self)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw overlaps and generalization error against time, all axes linear, on which plateaus show.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Made if not given.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            ``result.plot().figure.savefig(name)`` writes a file.
+        """
+        from ..plotting import plot_order_parameters
+
+        return plot_order_parameters(self, ax=ax)
+
     def __repr__(self) -> str:
         if not len(self):
             return f"OnlineResult: no points. {self.status.message}"
         text = (
-            f"OnlineResult: {len(self)} points, t = {self.t[0]:g} to {self.t[-1]:g}, generalization error "
-            f"{self.generalization_error[-1]:.6g}\n  {self.status.message} {self.steps} steps, "
+            f"OnlineResult: {counted(len(self), 'point')}, t = {self.t[0]:g} to {self.t[-1]:g}, generalization error "
+            f"{self.generalization_error[-1]:.6g}\n  {self.status.message} {counted(self.steps, 'step')}, "
             f"{self.wall_time:.3g} s, fourth moments: {self.fourth_moments}"
         )
         return text + (f"\n  {self.note}" if self.note else "")
@@ -107,7 +184,7 @@ class OrderParameters:
     ----------
     neti : NetI
         Student, teacher and label noise; standard normal input, no biases, standard parametrization of the
-        student, ridge if wanted, no maxnorm. Its input dimension only matters for the overlaps of the teacher.
+        student, ridge if wanted, no maxnorm or merge. Its input dimension only matters for the overlaps of the teacher.
     learning_rate : float
         Rate of the first layer, >= 0, in the formula above. 0 keeps it fixed.
     second_layer_rate : float, optional
@@ -142,6 +219,7 @@ class OrderParameters:
     ``learning_rate * t``.
     """
 
+    @public
     def __init__(
         self,
         neti: NetI,
@@ -154,8 +232,7 @@ class OrderParameters:
         rng: Any = 0,
     ) -> None:
         self._teacher = _check_network(neti)
-        if not isinstance(half_loss, (bool, np.bool_)):
-            raise InvalidTypeError(f"half_loss is {half_loss!r}; True or False is needed.")
+        half_loss = as_flag("half_loss", half_loss)
         first = as_number("learning_rate", learning_rate, minimum=0.0)
         second = first if second_layer_rate is None else as_number("second_layer_rate", second_layer_rate, minimum=0.0)
         if first == second == 0.0:
@@ -169,7 +246,7 @@ class OrderParameters:
         students, teachers = neti.student.layers[0].activations, self._teacher.net.layers[0].activations
         activations, K = [*students, *teachers], len(students)
         as_choice("fourth_moments", fourth_moments, METHODS)
-        samples = as_integer("samples", samples, minimum=1000)
+        samples = sample_size(samples, len(activations), "samples", minimum=1000)
         generator = as_rng(rng)
         for activation in students if first > 0.0 else ():
             if jumps(activation):
@@ -249,8 +326,83 @@ class OrderParameters:
         """E |student - teacher|^2 at a state or at theta, without label noise and without a factor 1/2."""
         return self.equations.error(self._initial(state))
 
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of the variables in the order of :meth:`jacobian`: upper triangle of Q, R, v, each row by row."""
+        where = self.equations.coordinates
+        pairs = [f"Q[{i},{k}]" for i, k in zip(*where.q, strict=True)]
+        pairs += [f"R[{i},{m}]" for i in range(where.K) for m in range(where.M)]
+        return (*pairs, *(f"v[{o},{i}]" for o in range(where.O) for i in range(where.K)))
+
+    def jacobian(self, state: Any) -> Array:
+        """Derivative of the time derivatives in the order parameters, exact but for sampled fourth moments.
+
+        Parameters
+        ----------
+        state : (Q, R, v) or (P,) array
+            Order parameters, or parameters of the student.
+
+        Returns
+        -------
+        (n, n) array
+            Rows and columns in the order of :attr:`variables`. Q is symmetric: Q[i,k] and Q[k,i] are one variable.
+
+        Raises
+        ------
+        ShapeError, InvalidValueError
+            If no weights have these order parameters.
+        SingularMomentError
+            If a kinked student has weights of length 0.
+
+        Examples
+        --------
+        >>> import infflow as inf
+        >>> net = inf.Net([(1, "identity", False), (1, "identity", False)], input_dim=2)
+        >>> dynamics = inf.OrderParameters(inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0])), 0.1, 0.0)
+        >>> dynamics.variables
+        ('Q[0,0]', 'R[0,0]', 'v[0,0]')
+        >>> dynamics.jacobian(([[1.0]], [[1.0]], [1.0]))[:2, :2].round(12).tolist()
+        [[-0.36, 0.32], [0.0, -0.2]]
+        """
+        return self.equations.jacobian(self._initial(state))
+
+    def fixed_point(self, state: Any) -> OnlineFixedPoint:
+        """The fixed point next to a state, by Newton's method: a plateau, or where learning ends.
+
+        Parameters
+        ----------
+        state : (Q, R, v) or (P,) array
+            Where to start, e.g. ``solve(...).state(k)`` on the plateau. Newton's method goes to saddles as well.
+
+        Returns
+        -------
+        OnlineFixedPoint
+            ``state``, ``converged``, and the ``eigenvalues`` of the Jacobian: the largest real part is the rate at which a plateau
+            is left. A layer with rate 0 stays as it is.
+
+        Raises
+        ------
+        ShapeError, InvalidValueError
+            If no weights have these order parameters.
+        SingularMomentError
+            If a kinked student has weights of length 0.
+
+        Examples
+        --------
+        >>> import infflow as inf
+        >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+        >>> dynamics = inf.OrderParameters(inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0])), 0.1)
+        >>> found = dynamics.fixed_point([0.9, 0.2, 1.1])
+        >>> found.converged, found.unstable, found.state.R.round(10).tolist()
+        (True, 0, [[1.0]])
+        """
+        z = self._initial(state)
+        with np.errstate(over="ignore", invalid="ignore"), limit_for(len(z)):
+            return find_fixed_point(self.equations, z)
+
     # -------------------------------------------------------------------------------------------------- integration
 
+    @public
     def solve(
         self,
         initial: Any,
@@ -274,7 +426,8 @@ class OrderParameters:
         t_end : float
             Steps over input dimension at the end; may be left out with ``t_eval``.
         t_eval : increasing array of times >= 0, optional
-            Where to keep points; by default ``num_trajectory`` points, t = 0 and logarithmically spaced ones.
+            Where to keep points; by default ``num_trajectory`` of them: half at equal distances from 0 to ``t_end``, so that
+            plateaus and the ways between them show on a linear axis, and half logarithmically spaced from 1e-4 ``t_end`` on.
         solver : {"cvode_bdf", "radau", "bdf"}
             All with the exact Jacobian.
         rtol, atol : float
@@ -282,7 +435,7 @@ class OrderParameters:
         min_error : float
             Stop when the generalization error has fallen to this.
         max_time, max_steps : float, int
-            Limits: seconds, steps of the solver.
+            Limits: seconds, kept to within one evaluation and without those that numba compiles; steps of the solver.
 
         Returns
         -------
@@ -290,38 +443,78 @@ class OrderParameters:
             If the run ends early, its last point is where.
         """
         z0 = self._initial(initial)
-        times = _times(t_end, t_eval, as_integer("num_trajectory", num_trajectory, minimum=2))
+        times = _times(t_end, t_eval, as_integer("num_trajectory", num_trajectory, minimum=2, maximum=_MOST_POINTS))
         settings = Settings(
             as_choice("solver", solver, SOLVERS),
-            as_number("rtol", rtol, minimum=0.0, strict=True),
+            max(as_number("rtol", rtol, minimum=0.0, strict=True), _ROUNDING_OF_STEPS),
             as_number("atol", atol, minimum=0.0, strict=True),
             as_number("min_error", min_error, minimum=0.0),
             as_number("max_time", max_time, minimum=0.0, strict=True, infinite=True),
             as_integer("max_steps", max_steps, minimum=1),
         )
-        equations, started = self.equations, time.perf_counter()
+        equations, started = self.equations, running_time()
         equations.evaluations = equations.jacobians = 0
         with np.errstate(over="ignore", invalid="ignore"), limit_for(len(z0)):
             path = integrate(equations, z0, times, settings)
         return self._result(
-            path.t, path.z, path.status, path.note, path.steps, time.perf_counter() - started, self.fourth_moments
+            path.t,
+            path.z,
+            path.status,
+            path.note,
+            path.steps,
+            running_time() - started,
+            self.fourth_moments,
+            settings.max_time,
         )
 
     def _result(
-        self, t: Array, z: Array, status: OnlineStop, note: str, steps: int, wall_time: float, fourth: str
+        self,
+        t: Array,
+        z: Array,
+        status: OnlineStop,
+        note: str,
+        steps: int,
+        wall_time: float,
+        fourth: str,
+        max_time: float = math.inf,
     ) -> OnlineResult:
         equations = self.equations
         counts = (equations.evaluations, equations.jacobians) if fourth != "simulation" else (0, 0)
-        sampled = [equations.fourth_error(point) for point in z] if fourth == "sampling" else []
+        sampled = self._sampling_errors(z, max_time - wall_time) if fourth == "sampling" else []
         with np.errstate(over="ignore", invalid="ignore"):
             errors = np.array([equations.error(point) for point in z])
         states = equations.coordinates.unpack(z)
         return OnlineResult(
-            t, *states, self.T, errors, status, note, steps, *counts, wall_time, fourth, max(sampled, default=0.0)
+            t,
+            *states,
+            self.T,
+            errors,
+            status,
+            note,
+            steps,
+            *counts,
+            wall_time,
+            fourth,
+            max(sampled, default=0.0),
+            self._settings(),
         )
+
+    def _sampling_errors(self, z: Array, max_time: float) -> list[float]:
+        """Standard errors at the points z (T, n), from the last one back, as many as the time allows but at least one."""
+        until, found = running_time() + max_time, []
+        for point in z[::-1]:
+            found.append(self.equations.fourth_error(point))
+            if running_time() >= until:
+                break
+        return found
+
+    def _settings(self) -> dict[str, Any]:
+        rates = {"learning_rate": self.learning_rate, "second_layer_rate": self.second_layer_rate}
+        return {**rates, "half_loss": self.half_loss, "noise": self._rates.noise, "ridge": self._rates.ridge}
 
     # ---------------------------------------------------------------------------------------- weights, and back
 
+    @public
     def lift(self, state: Any, D: int, rng: Any = 0) -> Lifted:
         """Random weights in ``D`` dimensions with exactly these order parameters, teacher included.
 
@@ -344,7 +537,7 @@ class OrderParameters:
         """
         Q, R, v = self.check(state if isinstance(state, (tuple, list)) else self.state(state))
         K, n = len(Q), len(Q) + len(self.T)
-        D = as_integer("D", D, minimum=n)
+        D = sample_size(D, n, "D", minimum=n)
         values, vectors = np.linalg.eigh(np.block([[Q, R], [R.T, self.T]]))
         root = vectors * np.sqrt(np.maximum(values, 0.0))
         directions = np.linalg.qr(as_rng(rng).standard_normal((D, n)))[0]
@@ -354,9 +547,10 @@ class OrderParameters:
         net = Net([(width, list(activations), False), (old.output_dim, "identity", False)], input_dim=D)
         teacher = Teacher(net, net.pack([(weights[K:], None), (self.neti.teacher_units.B.T, None)]), self._rates.noise)
         student = Net([(K, list(self.neti.layers[0].activations), False), (len(v), "identity", False)], input_dim=D)
-        neti = NetI(student, teacher, method=self.neti.method, rtol=self.neti.rtol, ridge=self._rates.ridge)
+        neti = self.neti.replace(student=student, teacher=teacher, input=None)
         return Lifted(neti, student.pack([(weights[:K], None), (v, None)]))
 
+    @public
     def simulate(self, initial: Any, D: int, t_eval: Any, rng: Any = 0) -> OnlineResult:
         """Online gradient descent itself in ``D`` dimensions, from weights with the given order parameters.
 
@@ -374,7 +568,7 @@ class OrderParameters:
         OnlineResult
             With the measured overlaps; ``generalization_error`` is that of infinitely many inputs at these overlaps.
         """
-        generator, started = as_rng(rng), time.perf_counter()
+        generator, started = as_rng(rng), running_time()
         times = _times(None, t_eval, 2)
         lifted = self.lift(initial, D, generator)
         D = lifted.neti.input_dim
@@ -385,7 +579,7 @@ class OrderParameters:
         finite = len(states) == len(steps)
         status = OnlineStop.SIMULATED if finite else OnlineStop.DIVERGED
         made = int(steps[len(states) - 1]) if states else 0
-        return self._result(steps[: len(states)] / D, z, status, "", made, time.perf_counter() - started, "simulation")
+        return self._result(steps[: len(states)] / D, z, status, "", made, running_time() - started, "simulation")
 
     def __repr__(self) -> str:
         half = ", half_loss=True" if self.half_loss else ""
@@ -420,6 +614,8 @@ def _check_network(neti: Any) -> Teacher:
         )
     if math.isfinite(neti.regularization.maxnorm):
         raise InvalidValueError("maxnorm is finite; the barrier is no function of Q and R alone. Use ridge instead.")
+    if neti.regularization.merge:
+        raise InvalidValueError("merge is given; order parameters have no term for it. Use ridge, or leave it out.")
     return teacher
 
 
@@ -432,13 +628,27 @@ def _is_standard(given: Any) -> bool:
     return zero and (not isinstance(given, Gaussian) or np.array_equal(given.cov, np.eye(len(given.cov))))
 
 
+def _default_times(end: float, num: int) -> Array:
+    """``num`` times from 0 to ``end``: one half equidistant, the other logarithmic."""
+    even = np.linspace(0.0, end, (num + 3) // 2)
+    times = np.union1d(even, np.geomspace(1e-4 * end, end, num - len(even), endpoint=False))
+    while len(times) < num:  # some of the two halves are the same
+        widest = int(np.diff(times).argmax())
+        times = np.insert(times, widest + 1, 0.5 * (times[widest] + times[widest + 1]))
+    return times
+
+
 def _times(t_end: Any, t_eval: Any, num: int) -> Array:
     """The times at which points are kept; the last is the end."""
     if t_eval is None:
         if t_end is None:
             raise InvalidValueError("neither t_end nor t_eval is given; say how far to go, in steps over dimension.")
         end = as_number("t_end", t_end, minimum=0.0, strict=True)
-        return np.r_[0.0, np.geomspace(1e-4 * end, end, num - 1)[:-1], end]
+        if end < _SHORTEST:
+            raise InvalidValueError(
+                f"t_end is {end:g}, too short for points before it; at least {_SHORTEST:g} is needed."
+            )
+        return _default_times(end, num)
     times = as_real_array("t_eval", t_eval, ndim=1)
     if not len(times) or times[0] < 0 or (np.diff(times) <= 0).any():
         raise InvalidValueError("t_eval must be increasing times >= 0, at least one.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .integrals import plot_integral
-from .runs import plot_alignment, plot_loss, plot_neurons, plot_overlaps, plot_spectrum
+from .runs import plot_alignment, plot_loss, plot_neurons, plot_order_parameters, plot_overlaps, plot_spectrum
 from .studies import plot_convergence
 from .style import STYLE, new_axes, style
 
@@ -15,6 +15,7 @@ __all__ = [
     "plot_integral",
     "plot_loss",
     "plot_neurons",
+    "plot_order_parameters",
     "plot_overlaps",
     "plot_spectrum",
     "style",

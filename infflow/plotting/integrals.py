@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import as_integer, as_real_array
+from .._validation import as_integer, as_real_array, shown
 from ..activations import resolve
 from ..errors import InvalidValueError
 from ..integrals.moments import gaussian_moment
 from .style import picture
+
+#: most points along an axis
+_MOST_POINTS = 10_000
 
 
 @picture
@@ -53,9 +56,11 @@ def plot_integral(
     first = resolve(f)
     second = first if g is None else resolve(g)
     low, high = _bounds(r)
-    number = as_integer("points", points, minimum=2)
+    number = as_integer("points", points, minimum=2, maximum=_MOST_POINTS)
+    if isinstance(orders, list):
+        orders = tuple(orders)
     # the ends u = -1, 1 are left out where derivatives of kinked activations are infinite
-    limit = 1.0 if orders == (0, 0) else 1.0 - 1.0 / number
+    limit = 1.0 if isinstance(orders, tuple) and orders == (0, 0) else 1.0 - 1.0 / number
     u, size = np.linspace(-limit, limit, number), np.linspace(low, high, number)
     values = gaussian_moment(first, second, size[:, None], size[:, None], u[None, :], orders=orders, **options)
     values = np.asarray(values, dtype=float)
@@ -71,7 +76,7 @@ def plot_integral(
 def _bounds(r: Any) -> tuple[float, float]:
     limits = as_real_array("r", r)
     if limits.shape != (2,) or not 0.0 < limits[0] < limits[1]:
-        raise InvalidValueError(f"r is {r!r}; two increasing positive numbers are needed.")
+        raise InvalidValueError(f"r is {shown(r)}; two increasing positive numbers are needed.")
     return float(limits[0]), float(limits[1])
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array, as_integer, as_real_array
+from .._validation import Array, as_choice, as_flag, as_integer, as_real_array
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from ..landscape.distance import cosine_similarity
 from ..networks.functions import hessian
@@ -14,6 +14,9 @@ from ..networks.net import Net
 from ..networks.neti import NetI
 from ..networks.statistics import overlaps
 from .style import BLUE, ORANGE, picture
+
+#: so many students are named in a legend
+_NAMED = 4
 
 
 @picture
@@ -35,7 +38,7 @@ def plot_loss(result: Any, *, gradient_norm: bool = True, ax: Any = None) -> Any
     Axes
     """
     track = _trajectory(result)
-    shown = [("loss", track.loss)] + [("gradient norm", track.gradient_norm)] * bool(gradient_norm)
+    shown = [("loss", track.loss)] + [("gradient norm", track.gradient_norm)] * as_flag("gradient_norm", gradient_norm)
     later = track.t > 0
     drawn = []
     for label, values in shown:
@@ -112,8 +115,7 @@ def plot_overlaps(net: Any, result: Any, *, which: str = "QR", ax: Any = None) -
     -------
     Axes
     """
-    if which not in ("QR", "Q", "R"):
-        raise InvalidValueError(f"which is {which!r}; 'QR', 'Q' or 'R' is needed.")
+    which = as_choice("which", which, ("QR", "Q", "R"))
     track = _trajectory(result)
     later = np.flatnonzero(track.t > 0)
     if len(later) < 2:
@@ -140,6 +142,49 @@ def plot_overlaps(net: Any, result: Any, *, which: str = "QR", ax: Any = None) -
     ax.tick_params(axis="y", length=0, labelsize=min(7.0, 130.0 / len(rows)))
     ax.invert_yaxis()
     _time_axis(ax, track.t)
+    return ax
+
+
+@picture
+def plot_order_parameters(result: Any, *, ax: Any = None) -> Any:
+    """Order parameters and generalization error of online learning against time, both axes linear.
+
+    Parameters
+    ----------
+    result : OnlineResult
+        One colour per student: solid its overlaps R with the teachers, dashed its squared length, dash-dotted its overlaps Q
+        with students that come after it. The error is black.
+    ax : matplotlib Axes, optional
+        Made if not given.
+
+    Returns
+    -------
+    Axes
+    """
+    names = ("t", "Q", "R", "generalization_error")
+    if not all(hasattr(result, name) for name in names):
+        raise InvalidTypeError(
+            f"result is a {type(result).__name__}; an OnlineResult of inf.OrderParameters.solve is needed."
+        )
+    if not len(result.t):
+        raise InvalidValueError("the result has no points; solve the equations to a later time.")
+    colors = _colors(result.Q.shape[1])
+    for i, color in enumerate(colors):
+        ax.plot(result.t, result.R[:, i], "-", color=color)
+        ax.plot(result.t, result.Q[:, i, i], "--", color=color)
+        if i + 1 < len(colors):
+            ax.plot(result.t, result.Q[:, i, i + 1 :], "-.", color=color, linewidth=0.8)
+    ax.plot(result.t, result.generalization_error, color="black", linewidth=1.5)
+    ax.axhline(0.0, color="0.85", linewidth=0.5, zorder=0)
+    styles = [("-", "0.4", "$R_{in}$"), ("--", "0.4", "$Q_{ii}$"), ("-.", "0.4", "$Q_{ik}$")]
+    styles = [each for each in styles if len(colors) > 1 or each[0] != "-."]
+    handles = [ax.plot([], [], line, color=color, label=label)[0] for line, color, label in styles]
+    handles += ax.plot([], [], color="black", linewidth=1.5, label="generalization error")
+    if len(colors) <= _NAMED:
+        handles += [ax.plot([], [], "s", color=color, label=f"student {i + 1}")[0] for i, color in enumerate(colors)]
+    # above the picture, since lines fill it
+    ax.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    ax.set(xlabel="steps / dimension $t$", ylabel="order parameters", xlim=(result.t[0], result.t[-1] or None))
     return ax
 
 
@@ -230,7 +275,7 @@ def _trajectory(result: Any) -> Any:
         raise InvalidTypeError(
             f"result is a {type(result).__name__}; a Result of inf.train, or its trajectory, is needed."
         )
-    return track
+    return track.reached() if hasattr(track, "reached") else track
 
 
 def _student(net: Any) -> Net:
@@ -277,6 +322,16 @@ def _overlap_rows(found: list[Any], which: str) -> tuple[Array, list[str], int |
         rows += [R[:, i, j] for i, j in pairs]
         labels += [f"$R_{{{i + 1},{j + 1}}}$" for i, j in pairs]
     return np.array(rows), labels, cut if which == "QR" else None
+
+
+def _colors(number: int) -> list[Any]:
+    """So many colours of the cycle of the style, then shades of one map."""
+    import matplotlib
+
+    cycle = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
+    if number <= len(cycle):
+        return list(cycle[:number])
+    return list(matplotlib.colormaps["viridis"](np.linspace(0.0, 0.9, number)))
 
 
 def _time_axis(ax: Any, t: Array) -> None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._validation import shown
+from ..errors import InvalidTypeError
 from .style import BLUE, ORANGE, picture
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ def plot_convergence(result: ConvergenceResult, ax: Any = None) -> Any:
     -------
     Axes
     """
+    if not hasattr(result, "mean_squared_distance"):
+        raise InvalidTypeError(f"result is {shown(result)}; what inf.convergence returns is needed.")
     N = result.N
     single = np.array([(run.N, run.squared_distance) for run in result.runs if run.same_basin]).reshape(-1, 2)
     ax.plot(*single.T, ".", color="0.8", markersize=2, label="single runs", zorder=1)

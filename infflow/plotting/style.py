@@ -7,6 +7,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .._validation import as_number, shown
 from ..errors import InvalidTypeError
 
 #: The style file; ``matplotlib.style.use(infflow.plotting.STYLE)`` gives other pictures the same look.
@@ -32,6 +33,9 @@ def new_axes(width: float = 3.6, height: float = 2.7) -> Any:
     """
     from matplotlib.figure import Figure
 
+    width, height = (
+        as_number(name, value, minimum=0.1, maximum=1e3) for name, value in (("width", width), ("height", height))
+    )
     with style():
         return Figure(figsize=(width, height), layout="constrained").add_subplot()
 
@@ -44,7 +48,9 @@ def picture(function: _Function) -> _Function:
         from matplotlib.axes import Axes
 
         if ax is not None and not isinstance(ax, Axes):
-            raise InvalidTypeError(f"ax is {ax!r}; a matplotlib Axes is needed, e.g. from matplotlib.pyplot.subplots.")
+            raise InvalidTypeError(
+                f"ax is {shown(ax)}; a matplotlib Axes is needed, e.g. from matplotlib.pyplot.subplots."
+            )
         with style():
             return function(*args, ax=new_axes() if ax is None else ax, **options)
 

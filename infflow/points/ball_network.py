@@ -32,7 +32,7 @@ class BallNetwork:
     Parameters
     ----------
     net : NetI
-        Without biases, standard parametrization, centred Gaussian input, no barrier or ridge; activations with
+        Without biases, standard parametrization, centred Gaussian input, no barrier, ridge or pairs to merge; activations with
         closed forms and continuous Hessians.
 
     Raises
@@ -198,8 +198,8 @@ def _check(net: NetI) -> Teacher:
             )
     if net.regularization.active:
         raise MethodError(
-            f"certify covers losses without barrier and ridge; this one has maxnorm={net.regularization.maxnorm:g}, "
-            f"ridge={net.regularization.ridge:g}. Leave them out, they have other critical points. {_INSTEAD}"
+            f"certify covers losses without barrier, ridge and pairs to merge; this one has {net.regularization}. "
+            f"Leave them out, they have other critical points. {_INSTEAD}"
         )
     components = net.input.components()
     if len(components) > 1 or (components[0].mean is not None and np.any(components[0].mean)):

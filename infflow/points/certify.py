@@ -9,20 +9,25 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array, as_integer
+from .._validation import Array, as_integer, public, shown
 from ..errors import InvalidTypeError, InvalidValueError
+from ..memory import require_memory
 from ..networks.neti import NetI
 from .ball import Ball, flint, lower, magnitude, total, upper, working_precision
 from .ball_network import BallNetwork
 from .ball_pairs import BallMatrix
-from .classify import free_parameters
+from .classify import free_parameters, frozen_by
 from .hidden import hidden_layers, homogeneity
 
 #: where the search for the largest box with a unique critical point begins
 _FIRST_RADIUS = 1e-6
 _ATTEMPTS = 12
+#: most bits of the ball arithmetic, beyond which a proof takes for ever
+_MOST_BITS = 10**6
 #: a Hessian whose smallest eigenvalue is below this fraction of the largest is singular to rounding
 _SINGULAR = 1e-13
+#: memory of all matrices of balls together, in matrices of float64
+_BALL_MATRICES = 100
 
 
 class Enclosure(NamedTuple):
@@ -39,7 +44,7 @@ class Enclosure(NamedTuple):
 _NOTHING = Enclosure(math.nan, math.nan)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Certificate:
     """What :func:`certify` proved, or why it did not.
 
@@ -107,7 +112,16 @@ class Certificate:
         return {**self.__dict__, "loss": tuple(self.loss)}
 
 
-def certify(net: NetI, theta: Any, frozen: Any = None, gauge: str | None = "auto", precision: int = 128) -> Certificate:
+@public
+def certify(
+    net: NetI,
+    theta: Any,
+    frozen: Any = None,
+    gauge: str | None = "auto",
+    precision: int = 128,
+    *,
+    eta: Any = None,
+) -> Certificate:
     """Prove that exactly one critical point of the infinite-data loss is near ``theta``, and what it is.
 
     Gradient and Hessian are evaluated in ball arithmetic; Krawczyk's test proves existence and uniqueness in a
@@ -116,12 +130,12 @@ def certify(net: NetI, theta: Any, frozen: Any = None, gauge: str | None = "auto
     Parameters
     ----------
     net : NetI
-        Without biases, barrier and ridge, standard parametrization, centred Gaussian input; activations that are
+        Without biases, barrier, ridge and merge, standard parametrization, centred Gaussian input; activations that are
         identity, square, cube, erf, normal_cdf, gelu, gaussian, relu, leaky_relu, abs, or polynomials of one's own. The proof is about these
         functions, as ``assumptions`` prints them, not about their float64 weights: leaky_relu has the slope 1/100 exactly, gaussian is exp(-x^2/2).
         Only polynomials of one's own have float64 coefficients by definition, those of ``Activation.polynomial``.
-    theta : (P,) array
-        An accurate critical point, as Newton's method finds it.
+    theta : (P,) array or Result
+        An accurate critical point, as Newton's method finds it; a ``Result`` knows its ``eta``.
     frozen : (P,) boolean array, optional
         Parameters held at their values; the statement is about the loss as a function of the others.
     gauge : "auto" or None
@@ -130,6 +144,9 @@ def certify(net: NetI, theta: Any, frozen: Any = None, gauge: str | None = "auto
         restricted loss is one of the loss, and the Hessian has an additional zero eigenvalue for each gauge.
     precision : int
         Bits of the ball arithmetic.
+    eta : number or (P,) array, optional
+        As in :func:`infflow.train`, in the place of ``frozen``: entries 0 freeze a parameter. Where both are left out, that
+        of the ``Result`` counts.
 
     Returns
     -------
@@ -141,9 +158,11 @@ def certify(net: NetI, theta: Any, frozen: Any = None, gauge: str | None = "auto
     MissingPackageError
         Without python-flint (``pip install 'infflow[proof]'``).
     MethodError
-        If the network is not covered: with biases (also if their values are zero), other activations, a barrier or ridge, another
+        If the network is not covered: with biases (also if their values are zero), other activations, a barrier, ridge or merge, another
         parametrization, an input with a mean, a mixture, a teacher that is a function. :func:`infflow.classify` covers these,
         with evidence in the place of a proof.
+    TooLargeError
+        If matrices of balls would not fit in memory.
     InfflowError
         If another argument cannot be used.
 
@@ -158,11 +177,14 @@ def certify(net: NetI, theta: Any, frozen: Any = None, gauge: str | None = "auto
     """
     if not isinstance(net, NetI):
         raise InvalidTypeError(f"net is a {type(net).__name__}; certify needs an inf.NetI (infinite data).")
-    theta = np.array(net.check(theta))
-    free = free_parameters(frozen, net.num_params)
-    if gauge not in ("auto", None):
-        raise InvalidValueError(f"gauge is {gauge!r}; 'auto' or None is needed.")
-    precision = as_integer("precision", precision, minimum=64)
+    held_fixed = frozen_by(net, theta, frozen, eta)
+    theta = np.array(net.check(getattr(theta, "theta", theta)))
+    free = free_parameters(held_fixed, net.num_params)
+    if gauge is not None and not (isinstance(gauge, str) and gauge == "auto"):
+        raise InvalidValueError(f"gauge is {shown(gauge)}; 'auto' or None is needed.")
+    precision = as_integer("precision", precision, minimum=64, maximum=_MOST_BITS)
+    remedy = "Use inf.classify, which gives evidence in the place of a proof."
+    require_memory(net.num_params, "the Hessian in ball arithmetic", _BALL_MATRICES, remedy)
     with working_precision(precision):
         network = BallNetwork(net)
         held = _gauge(net, theta, free) if gauge == "auto" else ()

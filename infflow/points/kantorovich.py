@@ -10,19 +10,29 @@ and Newton's method converges to it. Here K is *sampled*, so the conclusion is e
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._validation import Array
 from ..errors import DivergedError, SingularMomentError
-from ..objective import Objective
+from ..networks.net import Net
+from ..networks.neti import NetI
+from ..spectrum import largest_magnitude
+from .curvature import Product, products
+from .rest import Rest
 
 #: The Hessian is compared at points at least this far away, relative to 1 + |theta|: closer, rounding hides K.
 CLOSEST = 1e-5
+#: of norms of differences of Hessians
+_ACCURACY = 1e-2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NewtonNumbers:
     """What Newton's method says about the nearest critical point."""
 
@@ -46,64 +56,68 @@ class NewtonNumbers:
 
 
 def newton_numbers(
-    objective: Objective, theta: Array, gradient: Array, hessian: Array, space: Array, samples: int, seed: int
+    net: Net | NetI, theta: Array, free: NDArray[np.intp], rest: Rest, here: Product, samples: Samples
 ) -> NewtonNumbers:
-    """Newton's numbers in the affine space through ``theta`` (P,) spanned by eigenvectors of the Hessian.
+    """Newton's numbers in the affine space through ``theta`` (P,) on which the Hessian is regular.
 
     Parameters
     ----------
-    gradient, hessian : (P,) and (P, P) arrays
-        At theta.
-    space : (P, n) array
-        Orthonormal columns, on which the Hessian is regular.
-    samples, seed : int
-        Number of random directions in which K is sampled, and where they come from.
+    free : (n,) indices
+        Parameters that may move.
+    rest : Rest
+        What the Hessian is there.
+    here : callable
+        The Hessian at theta times vectors (n,).
+    samples : Samples
+        In how many random directions K is sampled, and where they come from.
     """
-    if not space.shape[1]:
+    if not rest.dimension:
         return NewtonNumbers(np.zeros_like(theta), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    reduced = space.T @ hessian @ space
-    values, vectors = np.linalg.eigh((reduced + reduced.T) / 2)
-    components = vectors.T @ (space.T @ gradient)
-    step = -components / values
-    eta = float(np.linalg.norm(step))
-    radius = max(2.0 * eta, CLOSEST * (1.0 + float(np.linalg.norm(theta))))
-    basis = space @ vectors
-    K = _sampled_lipschitz(objective, theta, hessian, basis, step, radius, samples, seed)
-    return NewtonNumbers(
-        basis @ step,
-        eta,
-        math.sqrt(float(components @ (components / np.abs(values)))),
-        0.5 * float(components @ (components / values)),
-        1.0 / float(np.abs(values).min()),
-        K,
-        radius,
-    )
+    step = np.zeros_like(theta)
+    step[free] = rest.step
+    radius = max(2.0 * rest.length, CLOSEST * (1.0 + float(np.linalg.norm(theta))))
+    K = _sampled_lipschitz(net, theta, free, rest, here, radius, samples)
+    return NewtonNumbers(step, rest.length, rest.decrement, rest.gain, rest.beta, K, radius)
+
+
+class Samples(NamedTuple):
+    """How K is sampled."""
+
+    number: int  #: of random directions
+    seed: int
+    report: Callable[[], object]  #: called after each product
 
 
 def _sampled_lipschitz(
-    objective: Objective,
+    net: Net | NetI,
     theta: Array,
-    hessian: Array,
-    basis: Array,
-    step: Array,
+    free: NDArray[np.intp],
+    rest: Rest,
+    here: Product,
     radius: float,
-    samples: int,
-    seed: int,
+    samples: Samples,
 ) -> float:
-    """Largest |H(theta + u) - H(theta)|/|u| over random u of length ``radius``, one along the Newton step."""
-    rng = np.random.default_rng(seed)
-    directions = list(rng.standard_normal((samples, len(step))))
-    if np.linalg.norm(step) > 0.0:  # squares of tiny steps can underflow
-        directions += [step]
+    """Largest |H(theta + u) - H(theta)|/|u| over random u of length ``radius``, one along the Newton step.
+
+    Norms are those of Lanczos's method, to about one per cent.
+    """
+    rng = np.random.default_rng(samples.seed)
+    directions = [rest.project(rng.standard_normal(len(free))) for _ in range(samples.number)]
+    if np.linalg.norm(rest.step) > 0.0:  # squares of tiny steps can underflow
+        directions.insert(0, rest.step)
     largest = 0.0
     for direction in directions:
-        u = basis @ (radius * direction / np.linalg.norm(direction))
+        moved = theta.copy()
+        moved[free] += radius * (direction / np.linalg.norm(direction))
         try:
-            there = objective.evaluate(theta + u, 2).H
+            there = products(net, moved, free, samples.report)
+            change = partial(_change, rest.project, there, here)
+            largest = max(largest, largest_magnitude(change, len(free), _ACCURACY, floor=largest * radius) / radius)
         except (SingularMomentError, DivergedError):
             return math.inf
-        if not np.isfinite(there).all():
-            return math.inf
-        change = np.linalg.eigvalsh(basis.T @ (there - hessian) @ basis)
-        largest = max(largest, float(np.abs(change[[0, -1]]).max()) / radius)
     return largest
+
+
+def _change(project: Product, there: Product, here: Product, v: Array) -> Array:
+    inside = project(v)
+    return project(there(inside) - here(inside))

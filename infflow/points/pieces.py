@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import Array
-from .features import LayerSignals, null_space
+from .features import LayerSignals, null_space, nullity
 from .hidden import HiddenLayer
 
 
@@ -35,8 +35,8 @@ class _Map:
     next_bias: bool
     counts: NDArray[np.bool_]  #: (N, O) whether a sum of the next layer matters
 
-    def null_space(self, outputs: bool, fixed: Array) -> Array:
-        """Null space of the Jacobian in (w, b), a if ``outputs``, c, and of additional rows for (w, b)."""
+    def triangle(self, outputs: bool, fixed: Array) -> Array:
+        """The Jacobian in (w, b), a if ``outputs``, c, and additional rows for (w, b), up to a rotation of its rows."""
         N, (k, m), O = len(self.acting), self.entries.shape, len(self.gains)
         columns = k * m + O * k * outputs + O * self.next_bias
         triangle = np.zeros((len(fixed), columns))
@@ -44,10 +44,12 @@ class _Map:
         parts = max(1, N * O // (2 * columns))
         for start in range(parts):
             rows = self._rows(slice(start, N, parts), outputs)
-            triangle = np.asarray(np.linalg.qr(np.vstack([triangle, rows]), mode="r"))
-            if start == 0 and null_space(triangle).shape[1] <= self.scalings * outputs:
+            triangle = np.vstack([triangle, rows])
+            if len(triangle) > columns:
+                triangle = np.asarray(np.linalg.qr(triangle, mode="r"))
+            if start == 0 and parts > 1 and nullity(triangle) <= self.scalings * outputs:
                 break  # more samples cannot show less
-        return null_space(triangle)
+        return triangle
 
     @property
     def scalings(self) -> int:
@@ -104,10 +106,12 @@ def cancelling_changes(
     where = [layer.in_index[neurons].ravel(), layer.out_index[:, neurons].ravel(), layer.next_bias]
     generic, null = False, np.zeros((0, 0))
     if not len(fixed):
-        null = F.null_space(True, fixed)
-        generic = null.shape[1] == F.scalings or null.shape[1] == F.elsewhere().null_space(True, fixed).shape[1]
+        triangle = F.triangle(True, fixed)
+        null = null_space(triangle)
+        number = null.shape[1]
+        generic = number == F.scalings or number == nullity(F.elsewhere().triangle(True, fixed))
     if not generic:
-        null = F.null_space(False, fixed)
+        null = null_space(F.triangle(False, fixed))
         del where[1]
     directions = np.zeros((P, null.shape[1]))
     directions[np.concatenate([each for each in where if each is not None])] = null

@@ -61,7 +61,7 @@ class NeuronRole:
         return f"averages teachers {', '.join(map(str, sorted(self.teachers)))} (weights {parts})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Structure:
     """Roles of all students."""
 
@@ -88,8 +88,11 @@ def find_structure(net: Net | NetI, theta: Array, teacher: Teacher) -> Structure
     """Roles of the neurons of the first hidden layer of ``net`` with respect to those of ``teacher``."""
     layer = hidden_layers(net, theta)[0]
     master = hidden_layers(teacher.net, teacher.theta)[0]
-    root = _metric(net, bool(layer.bias or master.bias))
-    V, T = layer.incoming[:, : len(root)] @ root, master.incoming[:, : len(root)] @ root
+    bias = bool(layer.bias or master.bias)
+    V, T = (each.incoming[:, : net.input_dim + bias] for each in (layer, master))
+    if not _is_standard(net):
+        root = _metric(net, bias)
+        V, T = V @ root, T @ root
     v, t = np.linalg.norm(V, axis=1), np.linalg.norm(T, axis=1)
     cosines = (V / np.where(v > 0, v, 1.0)[:, None]) @ (T / np.where(t > 0, t, 1.0)[:, None]).T
     coefficients = np.asarray(np.linalg.lstsq(T.T, V.T, rcond=1e-10)[0].T, dtype=np.float64)
@@ -119,6 +122,11 @@ def duplicate_groups(net: Net | NetI, theta: Array) -> tuple[tuple[int, ...], ..
     found = copies(hidden_layers(net, theta)[0], SAME)
     leaders = dict.fromkeys(c.first for c in found)
     return tuple((first, *(c.second for c in found if c.first == first)) for first in leaders)
+
+
+def _is_standard(net: Net | NetI) -> bool:
+    """Whether the second moments of the input, and of (input, 1), are the unit matrix."""
+    return isinstance(net, NetI) and all(c.mean is None and c.root is None for c in net.input.components())
 
 
 def _metric(net: Net | NetI, bias: bool) -> Array:

@@ -9,6 +9,7 @@ only as far as the Hessian annihilates them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -17,9 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import Array
+from ..errors import TooLargeError
+from ..memory import available_memory
 from ..networks.net import Net
 from ..networks.neti import NetI
-from .features import input_null_space, layer_signals, neuron_null_space
+from ..spectrum import largest_magnitude
+from .curvature import Curvature
+from .features import input_null_space, layer_signals, neuron_null_space, within
 from .hidden import HiddenLayer, copies, hidden_layers, homogeneity, is_monomial, is_piecewise_linear
 from .pieces import cancelling_changes
 
@@ -31,6 +36,10 @@ ZERO = 1e-10
 #: the slope: beyond, Newton's step is no longer short against the output weights. The value hardly matters: on 77 split neurons, exact
 #: and up to 1e-6 away, 1e-1 to 1e-5 give the same kinds, but for points on the way where several tests fail.
 _FLAT = 1e-3
+#: bytes for which nobody asks how many there are
+_UNCHECKED = 2**28
+#: columns of length one are orthogonal to rounding
+_ORTHOGONAL = 1e-14
 
 
 class Symmetry(Enum):
@@ -69,8 +78,8 @@ class Family:
     together: bool = False  #: exact only if no parameter is frozen
 
 
-def families(net: Net | NetI, theta: Array) -> Iterator[Family]:
-    """All families that are known, the more special ones first."""
+def families(net: Net | NetI, theta: Array, matrices: bool = True) -> Iterator[Family]:
+    """All families that are known, the more special ones first; without those that take matrices of P by P, on request."""
     for layer in hidden_layers(net, theta):
         if layer.number == 0:
             yield from _null_inputs(net, layer)
@@ -80,17 +89,28 @@ def families(net: Net | NetI, theta: Array) -> Iterator[Family]:
         yield from _dead(net, theta, layer)
         yield from _dependent(net, theta, layer)
     if isinstance(net, Net):
-        for layer in hidden_layers(net, theta):
+        for layer in hidden_layers(net, theta) if matrices else ():
             yield from _piecewise_linear(net, theta, layer)
         if net.loss_name == "cross_entropy":
             yield _output_shift(net)
+
+
+def _directions(num_params: int, number: int) -> Array:
+    """Zeros of shape (num_params, number); raises TooLargeError where they do not fit beside what they are used for."""
+    needed, available = 4 * 8 * num_params * number, available_memory()
+    if needed > _UNCHECKED and available is not None and needed > available:
+        raise TooLargeError(
+            f"{number} directions that a symmetry leaves flat, of {num_params} parameters each, do not fit in memory. "
+            "Remove dead and duplicated neurons by inf.shrink, and inputs that are always zero."
+        )
+    return np.zeros((num_params, number))
 
 
 def _null_inputs(net: Net | NetI, layer: HiddenLayer) -> Iterator[Family]:
     null = input_null_space(net, layer.bias)
     if null.shape[1]:
         entries = null / layer.in_factors[:, None]
-        directions = np.zeros((net.num_params, layer.width * null.shape[1]))
+        directions = _directions(net.num_params, layer.width * null.shape[1])
         for i, rows in enumerate(layer.in_index):
             directions[rows, i * null.shape[1] : (i + 1) * null.shape[1]] = entries
         yield Family(Symmetry.NULL_INPUT, 0, tuple(range(layer.width)), directions, True)
@@ -99,7 +119,7 @@ def _null_inputs(net: Net | NetI, layer: HiddenLayer) -> Iterator[Family]:
 def _scalings(num_params: int, layer: HiddenLayer) -> Iterator[Family]:
     for i, f in enumerate(layer.activations):
         degree = homogeneity(f)
-        direction = np.zeros((num_params, 1))
+        direction = _directions(num_params, 1)
         if degree is not None:
             direction[layer.in_index[i], 0] = _entries(layer, i)
             direction[layer.out_index[:, i], 0] = -degree * layer.outgoing[:, i]
@@ -166,21 +186,21 @@ def _dead(net: Net | NetI, theta: Array, layer: HiddenLayer) -> Iterator[Family]
         active = layer_signals(net, theta, layer.number).is_active
     for i, f in enumerate(layer.activations):
         out, into = float(np.abs(layer.outgoing[:, i]).max()), float(np.abs(layer.incoming[i]).max())
-        incoming, outgoing = _units(net, layer.in_index[i]), _units(net, layer.out_index[:, i])
+        incoming, outgoing = layer.in_index[i], layer.out_index[:, i]
         if not active[i]:
-            yield Family(Symmetry.DEAD, layer.number, (i,), np.hstack([incoming, outgoing]), True)
+            yield Family(Symmetry.DEAD, layer.number, (i,), _units(net, np.append(incoming, outgoing)), True)
             continue
         if out <= ZERO * largest_out:
             slack = 10.0 * out / largest_out if largest_out > 0.0 else 0.0
-            yield Family(Symmetry.DEAD, layer.number, (i,), incoming, False, slack)
+            yield Family(Symmetry.DEAD, layer.number, (i,), _units(net, incoming), False, slack)
         if into <= ZERO * largest_in and float(f(0.0)) == 0.0:
             slack = 10.0 * into / largest_in if largest_in > 0.0 else 0.0
-            yield Family(Symmetry.DEAD, layer.number, (i,), outgoing, False, slack)
+            yield Family(Symmetry.DEAD, layer.number, (i,), _units(net, outgoing), False, slack)
 
 
 def _units(net: Net | NetI, index: NDArray[np.intp]) -> Array:
     """Unit vectors (P, k) of some entries of theta."""
-    directions = np.zeros((net.num_params, len(index)))
+    directions = _directions(net.num_params, len(index))
     directions[index, np.arange(len(index))] = 1.0
     return directions
 
@@ -234,7 +254,7 @@ def _output_shift(net: Net) -> Family:
     rows = index[last.weights].reshape(last.width, last.fan_in)
     if last.bias:
         rows = np.column_stack([rows, index[last.biases]])
-    directions = np.zeros((net.num_params, rows.shape[1]))
+    directions = _directions(net.num_params, rows.shape[1])
     directions[rows, np.arange(rows.shape[1])] = 1.0
     return Family(Symmetry.OUTPUT_SHIFT, len(net.layers) - 1, (), directions, True)
 
@@ -257,16 +277,24 @@ class FlatDirections:
 
 
 def flat_space(
-    found: Iterator[Family], gradient: Array, hessian: Array, free: NDArray[np.intp], noise: float, exact: bool
+    found: Iterator[Family],
+    gradient: Array,
+    curvature: Curvature,
+    free: NDArray[np.intp],
+    num_params: int,
+    noise: float,
+    exact: bool,
 ) -> tuple[Array, tuple[FlatDirections, ...]]:
     """Orthonormal basis (n, k) of the flat directions among the free parameters, and their symmetries.
 
     Parameters
     ----------
     found : families
-    gradient, hessian : (n,) and (n, n) arrays
-        Over the free parameters.
+    gradient : (n,) array
+    curvature : Curvature
+        The Hessian on the free parameters.
     free : (n,) indices
+        Of them among all ``num_params`` parameters.
     noise : float
         Rounding error of the Hessian.
     exact : bool
@@ -274,16 +302,12 @@ def flat_space(
     """
     basis = np.zeros((len(free), 0))
     flats: list[FlatDirections] = []
-    size, slope = float(np.linalg.norm(hessian, 2)), float(np.linalg.norm(gradient))
-    candidates = list(found)
-    for family in candidates + ([_joint(candidates)] if len(free) < _num_params(candidates) else []):
+    slope = float(np.linalg.norm(gradient))
+    for family in _with_joint(found) if len(free) < num_params else found:
         V = _within(family.directions, free)
-        trusted = family.exact and exact and (len(free) == len(family.directions) or not family.together)
+        trusted = family.exact and exact and (len(free) == num_params or not family.together)
         if V.shape[1] and not trusted:
-            local = float(np.linalg.norm(np.linalg.norm(V, axis=1)[:, None] * hessian, 2))
-            allowed = noise + _tolerance(family, size, slope, local)
-            _, s, rows = np.linalg.svd(hessian @ V, full_matrices=False)
-            V = V @ rows[s <= allowed].T
+            V = within(V, curvature.times(V), noise + _tolerance(family, curvature, V, slope))
         V = _new_directions(V, basis)
         if V.shape[1]:
             basis = np.hstack([basis, V])
@@ -291,18 +315,32 @@ def flat_space(
     return basis, tuple(_merged(flats))
 
 
-def _tolerance(family: Family, size: float, slope: float, local: float) -> float:
-    """How far the Hessian, of norm ``size`` (``local`` on its parameters), may fail to annihilate a family.
+def _tolerance(family: Family, curvature: Curvature, V: Array, slope: float) -> float:
+    """How far the Hessian may fail to annihilate a family with the basis V.
 
     Slope over output weights is the curvature that a Newton step still removes, as long as that step is short against the weights. Where
-    all weights tend to zero both do, and the quotient stays as large as the Hessian. Hence the bound.
+    all weights tend to zero both do, and the quotient stays as large as the Hessian. Hence the bound by the norm of
+    the Hessian on the parameters that V moves.
     """
-    slack = family.slack * size + family.gradient_slack * slope
-    return min(slack, _FLAT * local) if family.gradient_slack else slack
+    slack = family.slack * curvature.norm + family.gradient_slack * slope
+    if not family.gradient_slack:
+        return slack
+    moved = np.linalg.norm(V, axis=1)
+
+    def square(v: Array) -> Array:
+        inside: Array = moved * curvature.times(curvature.times(moved * v))
+        return inside
+
+    local = math.sqrt(largest_magnitude(square, len(moved)))
+    return min(slack, _FLAT * local)
 
 
-def _num_params(candidates: list[Family]) -> int:
-    return len(candidates[0].directions) if candidates else 0
+def _with_joint(found: Iterator[Family]) -> Iterator[Family]:
+    """The families, and all of them together in the end."""
+    candidates = list(found)
+    yield from candidates
+    if candidates:
+        yield _joint(candidates)
 
 
 def _joint(candidates: list[Family]) -> Family:
@@ -310,7 +348,7 @@ def _joint(candidates: list[Family]) -> Family:
     neurons = sorted({i for family in candidates for i in family.neurons})
     return Family(
         Symmetry.JOINT,
-        candidates[0].layer if candidates else 0,
+        candidates[0].layer,
         tuple(neurons),
         np.hstack([family.directions for family in candidates]),
         False,
@@ -336,25 +374,30 @@ def _merged(flats: list[FlatDirections]) -> list[FlatDirections]:
 def _within(directions: Array, free: NDArray[np.intp]) -> Array:
     """Orthonormal basis (n, k) of those combinations that leave the frozen parameters where they are."""
     V = _orthonormal(directions)
-    frozen = np.setdiff1d(np.arange(len(V)), free)
-    if len(frozen) and V.shape[1]:
-        _, s, rows = np.linalg.svd(V[frozen], full_matrices=True)
-        s = np.append(s, np.zeros(len(rows) - len(s)))
-        V = V @ rows[s <= 1e-10].T
+    if len(free) == len(V):
+        return V
+    held = np.delete(V, free, axis=0)
+    if V.shape[1]:
+        V = within(V, held, 1e-10)
     return V[free]
 
 
 def _orthonormal(V: Array) -> Array:
     """Orthonormal basis of the columns, each scaled to length one first; nearly dependent ones are left out."""
     size = np.linalg.norm(V, axis=0)
-    U, s, _ = np.linalg.svd(V[:, size > 0.0] / size[size > 0.0], full_matrices=False)
+    V = V[:, size > 0.0] / size[size > 0.0]
+    if np.abs(V.T @ V - np.eye(V.shape[1])).max(initial=0.0) <= _ORTHOGONAL:
+        return V
+    U, s, _ = np.linalg.svd(V, full_matrices=False)
     return U[:, s > 1e-8 * s.max(initial=0.0)]
 
 
 def _new_directions(V: Array, basis: Array) -> Array:
     """Orthonormal basis of what V adds to the space of ``basis``; both have orthonormal columns."""
-    for _ in range(2):
-        V = V - basis @ (basis.T @ V)
-    U, s, _ = np.linalg.svd(V, full_matrices=False)
-    U = U[:, s > 1e-6]
-    return np.linalg.qr(U - basis @ (basis.T @ U))[0]
+    if not basis.shape[1] or not V.shape[1]:
+        return V
+    V = V - basis @ (basis.T @ V)
+    squares, vectors = np.linalg.eigh(V.T @ V)
+    new = squares > 1e-12
+    U = (V @ vectors[:, new]) / np.sqrt(squares[new])
+    return np.linalg.qr(U - basis @ (basis.T @ U))[0]  # what rounding left along the basis was scaled up with it

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array, as_choice, as_integer, as_number, as_rng
+from .._validation import Array, as_choice, as_flag, as_integer, as_items, as_number, as_rng, public, shown
 from ..errors import DivergedError, InvalidTypeError, InvalidValueError, StorageError
 from ..networks.functions import gradient, hessian_spectrum, loss
 from ..networks.net import Net
@@ -24,6 +24,7 @@ from ..networks.parameters import random_params
 from ..networks.statistics import FiniteDataPrediction, finite_data_prediction
 from ..networks.teacher import Teacher
 from ..storage import write_json
+from ..terminal import on_terminal
 from ..training import train
 
 # Two solutions that agree to this fraction of their norm are the same minimum; Newton's method leaves 1e-13, and
@@ -74,7 +75,7 @@ class Fit(NamedTuple):
     slope_ci: tuple[float, float]
 
 
-@dataclass
+@dataclass(eq=False)
 class ConvergenceResult:
     """Outcome of :func:`convergence`.
 
@@ -250,6 +251,7 @@ def make_folder(directory: str | Path) -> Path:
     return path
 
 
+@public
 def convergence(
     setting: Setting | None = None, *, jobs: int = 2, progress: bool = True, **changes: Any
 ) -> ConvergenceResult:
@@ -277,7 +279,10 @@ def convergence(
         If the infinite-data run does not end in a minimum without flat directions.
     """
     setting = _checked(Setting() if setting is None else setting, changes)
-    jobs = jobs if jobs == -1 else as_integer("jobs", jobs, minimum=1)
+    jobs = as_integer("jobs", jobs, minimum=-1, maximum=2**15)
+    if jobs == 0:
+        raise InvalidValueError("jobs is 0; a number of processes is needed, or -1 for all cores.")
+    progress = as_flag("progress", progress)
     neti, theta0 = build(setting)
     infinite = train(neti, theta0, progress=False)
     _check_minimum(neti, infinite.theta)
@@ -306,7 +311,9 @@ def build(setting: Setting) -> tuple[NetI, Array]:
 def _checked(setting: Setting, changes: dict[str, Any]) -> Setting:
     """The setting with the changes, all of its numbers checked."""
     if not isinstance(setting, Setting):
-        raise InvalidTypeError(f"setting is {setting!r}; a Setting, or keywords such as N=(1000, 10000), are needed.")
+        raise InvalidTypeError(
+            f"setting is {shown(setting)}; a Setting, or keywords such as N=(1000, 10000), are needed."
+        )
     for name in changes:
         as_choice("the keyword", name, [f.name for f in fields(Setting)])
     setting = replace(setting, **changes)
@@ -315,9 +322,8 @@ def _checked(setting: Setting, changes: dict[str, Any]) -> Setting:
     as_integer("seeds", setting.seeds, minimum=2)
     as_integer("seed", setting.seed, minimum=0)
     as_number("noise", setting.noise, minimum=0.0)
-    if isinstance(setting.N, (str, bytes)) or not isinstance(setting.N, Sequence):
-        raise InvalidTypeError(f"N is {setting.N!r}; a list of numbers of samples is needed.")
-    N = tuple(as_integer("N", n, minimum=1) for n in setting.N)
+    given = as_items("N", setting.N, "a list of numbers of samples")
+    N = tuple(as_integer("N", n, minimum=1) for n in given)
     if len(N) < 2 or len(set(N)) < len(N):
         raise InvalidValueError(f"N is {N}; at least two different numbers of samples are needed, each once.")
     return replace(setting, N=N)
@@ -334,8 +340,6 @@ def _check_minimum(neti: NetI, theta: Array) -> None:
 
 def _all_runs(neti: NetI, theta0: Array, result: ConvergenceResult, jobs: int, progress: bool) -> Iterator[Run]:
     """All finite-data runs, the long ones first."""
-    import sys
-
     from joblib import Parallel, delayed
     from tqdm import tqdm
 
@@ -345,7 +349,7 @@ def _all_runs(neti: NetI, theta0: Array, result: ConvergenceResult, jobs: int, p
     ]
     parallel = Parallel(n_jobs=jobs, return_as="generator_unordered", inner_max_num_threads=1)
     runs = parallel(delayed(_run)(neti, theta0, result.theta, predicted, N, seed, setting.seed) for N, seed in tasks)
-    hidden = not (progress and sys.stderr.isatty())
+    hidden = not (progress and on_terminal())
     yield from tqdm(runs, total=len(tasks), desc="finite data", unit="run", disable=hidden)
 
 

@@ -16,7 +16,6 @@ from .._validation import Array, as_integer
 from ..networks.net import Net
 from ..networks.neti import NetI
 from ..networks.teacher import Teacher
-from ..online.equations import OrderState
 from ..online.order_parameters import OnlineResult, OrderParameters
 from ..training import train
 from . import published
@@ -142,34 +141,19 @@ def _length(run: OnlineResult) -> float:
     return float(run.t[after - 1] + part * (run.t[after] - run.t[after - 1]))
 
 
-def _symmetric_point(op: OrderParameters, near: OrderState) -> OrderState:
-    """The fixed point at which both students are alike, and alike to both teachers; flows get there slowly, Newton's method does not."""
-    from scipy.optimize import root
-
-    def state(x: Array) -> OrderState:
-        return OrderState(np.array([[x[0], x[1]], [x[1], x[0]]]), np.full((2, 2), x[2]), near.v)
-
-    def residual(x: Array) -> Array:
-        found = op.derivative(state(x))
-        return np.array([found.Q[0, 0], found.Q[0, 1], found.R[0, 0]])
-
-    solution = root(residual, [near.Q[0, 0], near.Q[0, 1], near.R.mean()], tol=1e-14)
-    return state(solution.x)
-
-
 def plateau(rate: float, asymmetry: float) -> dict[str, Any]:
     """How long two students that start almost alike stay so, and the rate at which the plateau is left."""
     neti = build("erf", 2, 2)
     op = OrderParameters(neti, rate, 0.0, half_loss=True)
     t_end = 1000.0 / rate if rate < 1.5 else 4000.0
     run = op.solve(_plateau_start(neti, asymmetry), t_eval=np.linspace(0.0, t_end, 4001))
-    symmetric = _symmetric_point(op, op.solve(_plateau_start(neti, 0.0), t_end=100.0 / rate).state())
-    growth = float(np.linalg.eigvals(op.equations.jacobian(op.equations.coordinates.pack(symmetric))).real.max())
+    # flows get slowly to where both students are alike, and alike to both teachers; Newton's method does not
+    symmetric = op.fixed_point(op.solve(_plateau_start(neti, 0.0), t_end=100.0 / rate).state())
     keep = slice(0, None, 20)
     return {
         "length": _length(run),
-        "growth": growth,
-        "plateau_error": op.generalization_error(symmetric) / 2,
+        "growth": float(symmetric.eigenvalues[0].real),
+        "plateau_error": op.generalization_error(symmetric.state) / 2,
         "t": run.t[keep],
         "errors": run.generalization_error[keep] / 2,
     }

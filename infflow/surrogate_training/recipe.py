@@ -18,6 +18,7 @@ from ..fixedpoints.gauss_newton import GaussNewtonSteps, check_momentum
 from ..flow.checkpoint import Checkpoint
 from ..integrals.surrogate_form import PARITIES, SIZE, Part, SurrogateForm
 from ..storage import as_path
+from ..terminal import on_terminal
 from .base import LARGEST_R, SMALLEST_R, grows_at_most_linearly
 from .baseline import regression_baseline
 from .objective import Index, Layer, SobolevObjective, split
@@ -239,9 +240,12 @@ class _Training:
     def _bar(self, name: str, count: int) -> Any:
         from tqdm import tqdm
 
-        hide = None if self.progress else True  # None: shown on a terminal only
         return tqdm(
-            total=self.recipe.steps, initial=count, desc=f"{self.f.name}, {name} part", unit=" steps", disable=hide
+            total=self.recipe.steps,
+            initial=count,
+            desc=f"{self.f.name}, {name} part",
+            unit=" steps",
+            disable=not (self.progress and on_terminal()),
         )
 
     def _values(self, key: str) -> Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._validation import as_rng
+from .._validation import as_rng, public, shown
 from ..activations import Activation, resolve
 from ..errors import InvalidTypeError, InvalidValueError
 from ..integrals import closed, surrogate_files
@@ -20,6 +20,7 @@ from .verify import Verification, verify
 __all__ = ["Surrogate", "Verification", "available", "card", "export", "load", "save", "verify"]
 
 
+@public
 def available(surrogates_dir: Any = None) -> tuple[str, ...]:
     """Names of the activations that have a surrogate.
 
@@ -31,6 +32,7 @@ def available(surrogates_dir: Any = None) -> tuple[str, ...]:
     return surrogate_files.names(surrogates_dir)
 
 
+@public
 def load(name: str, surrogates_dir: Any = None) -> Surrogate:
     """The surrogate of an activation: its potential as a function of (r1, r2, u), its card, its domain.
 
@@ -51,6 +53,7 @@ def load(name: str, surrogates_dir: Any = None) -> Surrogate:
     return surrogate_files.load(name, surrogates_dir)
 
 
+@public
 def card(name: str, surrogates_dir: Any = None) -> dict[str, Any]:
     """The card of a surrogate: domain, formula, training, size, checksum, errors.
 
@@ -87,12 +90,12 @@ def save(form: SurrogateForm, info: dict[str, Any], folder: Any, activation: Act
     from . import errors
 
     if not isinstance(form, SurrogateForm):
-        raise InvalidTypeError(f"form is {form!r}; a SurrogateForm, as train_surrogate returns it, is needed.")
+        raise InvalidTypeError(f"form is {shown(form)}; a SurrogateForm, as train_surrogate returns it, is needed.")
     if not isinstance(info, dict):
-        raise InvalidTypeError(f"info is {info!r}; a dictionary is needed.")
+        raise InvalidTypeError(f"info is {shown(info)}; a dictionary is needed.")
     target = resolve(form.activation) if activation is None else activation
     if not isinstance(target, Activation) or target.name != form.activation:
-        raise InvalidValueError(f"activation is {activation!r}, but the surrogate is for {form.activation!r}.")
+        raise InvalidValueError(f"activation is {shown(activation)}, but the surrogate is for {form.activation!r}.")
     domain = errors.domain(form)
     other = int(not closed.is_defined(target))
     points, networks, seed = errors.HELD_OUT[other], errors.NETWORKS[other], errors.HELD_OUT_SEED

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import as_choice
+from .._validation import as_choice, public
 from ..errors import MissingPackageError
 from ..integrals import surrogate_files
 from .portable import potential
@@ -18,6 +18,7 @@ FORMATS = ("numpy", "jax", "torch")
 _LAYERS = tuple(f"{part}_{kind}{layer}" for part in ("even", "odd") for kind in "Wb" for layer in (1, 2, 3))
 
 
+@public
 def export(name: str, format: str = "numpy", surrogates_dir: Any = None) -> Callable[[Any, Any, Any], Any]:
     """A surrogate as a function of another array library, which can differentiate, batch and compile it.
 

@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._validation import as_integer, as_rng
+from .._validation import as_integer, as_rng, public, shown
 from ..activations import Activation, resolve
-from ..errors import InvalidValueError
+from ..errors import InvalidTypeError, InvalidValueError
 from ..integrals import surrogate_files
+from ..networks.inputs import sample_size
 from . import errors
 
 #: How far a figure of fresh points may lie above that of the card. Medians of some hundred points and more agree within a few
@@ -67,6 +68,7 @@ class Verification:
         return "\n".join([*lines, *(f"  {failure}" for failure in self.failures)])
 
 
+@public
 def verify(
     name: str,
     n: int = 2000,
@@ -105,7 +107,9 @@ def verify(
     InvalidValueError
         If the surrogate was trained for another function than ``activation``.
     """
-    n = as_integer("n", n, minimum=100)
+    n = sample_size(n, 3, "n", minimum=100)
+    if activation is not None and not isinstance(activation, Activation):
+        raise InvalidTypeError(f"activation is {shown(activation)}; an inf.Activation is needed.")
     networks = as_integer("networks", networks, minimum=0)
     if 0 < networks < 5:
         raise InvalidValueError(f"networks is {networks}; at least 5, or 0 for none, are needed.")

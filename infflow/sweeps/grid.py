@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import as_integer
+from .._validation import as_integer, as_items, refuse_masked, shown
 from ..errors import InvalidTypeError, InvalidValueError
 
+#: how deep settings may be nested, and what integers are smaller than
+_DEEPEST, _LARGEST = 50, 10**4000
 RESERVED = ("status", "error")  # columns of every table
 
 
@@ -86,7 +88,7 @@ def qualified_name(function: Any) -> str:
         found = getattr(found, part, None)
     if not callable(function) or not module or not name or found is not function:
         raise InvalidTypeError(
-            f"function is {function!r}; a function defined at the top of a module is needed, so that other processes "
+            f"function is {shown(function)}; a function defined at the top of a module is needed, so that other processes "
             "find it and its results can be told from those of others by its name. Write lambdas, nested "
             "functions and partial functions out as one."
         )
@@ -98,41 +100,38 @@ def qualified_name(function: Any) -> str:
 
 def _points(grid: Any) -> Iterable[tuple[str, Mapping[str, Any]]]:
     if isinstance(grid, Mapping):
+        axes: dict[Any, list[Any]] = {}
         for name, values in grid.items():
-            if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
-                raise InvalidTypeError(f"grid[{name!r}] is {values!r}; a list of values is needed, e.g. [{values!r}].")
-        axes = {name: list(values) for name, values in grid.items()}
+            axes[name] = as_items(f"grid[{shown(name)}]", values, f"a list of values, e.g. [{shown(values)}],")
         empty = [name for name, values in axes.items() if not values]
         if not axes or empty:
             raise InvalidValueError(f"the grid has no points: {f'grid[{empty[0]!r}]' if empty else 'it'} is empty.")
         for values in itertools.product(*axes.values()):
             yield "grid", dict(zip(axes, values, strict=True))
         return
-    if isinstance(grid, (str, bytes)) or not isinstance(grid, Iterable):
-        raise InvalidTypeError(f"grid is {grid!r}; a dictionary of lists or a list of dictionaries is needed.")
-    points = list(grid)
+    points = as_items("grid", grid, "a dictionary of lists or a list of dictionaries")
     if not points:
         raise InvalidValueError("the grid has no points: it is empty.")
     for k, point in enumerate(points):
         if not isinstance(point, Mapping):
-            raise InvalidTypeError(f"grid[{k}] is {point!r}; a dictionary of settings is needed.")
+            raise InvalidTypeError(f"grid[{k}] is {shown(point)}; a dictionary of settings is needed.")
         yield f"grid[{k}]", point
 
 
 def _plain_settings(where: str, point: Any) -> dict[str, Any]:
     if not isinstance(point, Mapping):
-        raise InvalidTypeError(f"{where} is {point!r}; a dictionary of settings is needed.")
+        raise InvalidTypeError(f"{where} is {shown(point)}; a dictionary of settings is needed.")
     plain = {}
     for name, value in point.items():
         if not isinstance(name, str):
-            raise InvalidTypeError(f"{where} has the name {name!r}; names of settings are strings.")
+            raise InvalidTypeError(f"{where} has the name {shown(name)}; names of settings are strings.")
         if name in RESERVED:
-            raise InvalidValueError(f"{where} has the name {name!r}, which is a column of every table. Rename it.")
+            raise InvalidValueError(f"{where} has the name {shown(name)}, which is a column of every table. Rename it.")
         plain[name] = plain_value(f"the setting {name!r}", value)
     return plain
 
 
-def plain_value(where: str, value: Any) -> Any:
+def plain_value(where: str, value: Any, depth: int = 0) -> Any:
     """A value as JSON gives it back: NumPy numbers become numbers, tuples and arrays become lists.
 
     Raises
@@ -140,27 +139,35 @@ def plain_value(where: str, value: Any) -> Any:
     InvalidTypeError, InvalidValueError
         If it has a type that JSON does not know, or is not a number.
     """
+    if depth > _DEEPEST:
+        raise InvalidValueError(
+            f"{where} holds itself, or is nested more than {_DEEPEST} deep, which cannot be stored."
+        )
+    refuse_masked(where, value)
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, int):
+        if abs(value) >= _LARGEST:
+            raise InvalidValueError(f"{where} is {shown(value)}, which has too many digits to be stored.")
         return int(value)
     if isinstance(value, float):
         if math.isnan(value):
             raise InvalidValueError(
-                f"{where} is {value!r}, which equals nothing, so that its run is never found again."
+                f"{where} is {shown(value)}, which equals nothing, so that its run is never found again."
             )
         return float(value)
     if isinstance(value, np.ndarray):
-        value = value.tolist()
-        return plain_value(where, value)
+        if value.dtype.kind not in "biufUO":
+            raise InvalidTypeError(f"{where} is an array of dtype {value.dtype}, which cannot be stored.")
+        return plain_value(where, value.tolist(), depth)
     if isinstance(value, (list, tuple)):
-        return [plain_value(where, item) for item in value]
+        return [plain_value(where, item, depth + 1) for item in value]
     if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
-        return {name: plain_value(where, item) for name, item in value.items()}
+        return {name: plain_value(where, item, depth + 1) for name, item in value.items()}
     raise InvalidTypeError(
-        f"{where} is {value!r} of type {type(value).__name__}, which cannot be stored. Numbers, strings, booleans, "
+        f"{where} is {shown(value)} of type {type(value).__name__}, which cannot be stored. Numbers, strings, booleans, "
         "None, and lists and dictionaries of these are needed; give a name or a number from which the function makes the object."
     )
 

@@ -50,7 +50,9 @@ def execute(function: Callable[..., Any], settings: Mapping[str, Any], fixed: Ma
             value = function(**settings, **fixed)
             interrupts.check(value)
             outcome = _check(value, settings)
-        except Exception as error:  # whatever it is: the other runs go on
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever it is, sys.exit too: the other runs go on
             interrupts.check(None)
             outcome = Outcome(error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
     outcome.wall_time = time.perf_counter() - start
@@ -137,13 +139,12 @@ def _check_scalar(name: str, item: Any) -> Scalar:
 
 def _columns_of(result: Result) -> dict[str, Scalar]:
     """What a table shows of a Result; nothing that differs from one machine's speed to another's."""
-    path = result.trajectory.t
     return {
         "loss": result.loss,
         "gradient_norm": result.gradient_norm,
         "converged": result.converged,
         "stop_reason": result.status.name,
-        "t_flow": float(path[-1]) if len(path) else 0.0,
+        "t_flow": float(result.flow.t),
         "flow_steps": int(result.flow.steps),
         "newton_steps": int(result.newton.steps),
     }

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from .._validation import as_choice, as_integer
+from .._validation import as_choice, as_integer, shown
 from ..errors import ClusterError, InvalidTypeError, InvalidValueError, MissingPackageError, StorageError
 from .grid import Run
 from .outcome import Outcome, execute, execute_elsewhere
@@ -191,15 +191,24 @@ class RayPool(Pool):
         pass  # the cluster is the user's
 
 
-def make_pool(function: Callable[..., Any], backend: Any, n_jobs: Any, scheduler: Any) -> Pool:
-    """The pool for the arguments of :func:`infflow.sweep`."""
+def check_pool(backend: Any, n_jobs: Any, scheduler: Any) -> tuple[str, int]:
+    """Backend and number of processes, also where nothing is left to run."""
     if scheduler is not None and not isinstance(scheduler, str):
-        raise InvalidTypeError(f"scheduler is {scheduler!r}; an address such as 'tcp://127.0.0.1:8786' is needed.")
-    if as_integer("n_jobs", n_jobs) == 0:
+        raise InvalidTypeError(f"scheduler is {shown(scheduler)}; an address such as 'tcp://127.0.0.1:8786' is needed.")
+    n_jobs = as_integer("n_jobs", n_jobs, minimum=-(2**31))
+    if n_jobs == 0:
         raise InvalidValueError("n_jobs is 0; a number of processes is needed, or -1 for all cores.")
-    if backend == "loky" and scheduler is not None:
-        backend = "dask"
-    match as_choice("backend", backend, BACKENDS):
+    backend = as_choice("backend", backend, BACKENDS)
+    if scheduler is None:
+        return backend, n_jobs
+    if backend == "sequential":
+        raise InvalidValueError("scheduler is for backend='dask' and 'ray'; leave it None.")
+    return ("dask" if backend == "loky" else backend), n_jobs
+
+
+def make_pool(function: Callable[..., Any], backend: str, n_jobs: int, scheduler: Any) -> Pool:
+    """The pool for checked arguments of :func:`infflow.sweep`."""
+    match backend:
         case "dask":
             return DaskPool(function, scheduler)
         case "ray":
@@ -207,8 +216,6 @@ def make_pool(function: Callable[..., Any], backend: Any, n_jobs: Any, scheduler
         case "loky":
             return LokyPool(function, n_jobs)
         case _:
-            if scheduler is not None:
-                raise InvalidValueError("scheduler is for backend='dask' and 'ray'; leave it None.")
             return SequentialPool(function)
 
 

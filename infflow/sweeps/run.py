@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
-from ..errors import ClusterError, InvalidTypeError, StorageError
+from .._validation import as_flag, as_function, public
+from ..errors import ClusterError, StorageError
+from ..terminal import on_terminal
 from .grid import Run, make_runs
 from .outcome import Outcome
-from .pools import Pool, WorkerDiedError, make_pool
+from .pools import Pool, WorkerDiedError, check_pool, make_pool
 from .store import Store
 from .table import Sweep, make_row
 
@@ -20,6 +21,7 @@ _DEATHS = 2  #: so many dead workers on the way, and a run is executed alone, to
 _POLL = 0.5  #: seconds between two looks at what other processes do
 
 
+@public
 def sweep(
     function: Callable[..., Any],
     grid: Any,
@@ -99,8 +101,12 @@ def sweep(
     >>> table = sweep(train_one, {"seed": range(20), "width": [3, 4, 5]}, "runs.db")  # doctest: +SKIP
     >>> table.to_pandas().groupby("width").loss.min()  # doctest: +SKIP
     """
-    if callback is not None and not callable(callback):
-        raise InvalidTypeError(f"callback is {callback!r}; a function of one argument (a row) is needed.")
+    if callback is not None:
+        as_function("callback", callback, "a function of one argument (a row)")
+    backend, n_jobs = check_pool(backend, n_jobs, scheduler)
+    retry_failed = as_flag("retry_failed", retry_failed)
+    recompute_damaged = as_flag("recompute_damaged", recompute_damaged)
+    progress = as_flag("progress", progress)
     runs = make_runs(function, grid, fixed, slot, slots)
     keys = [run.key for run in runs]
     database = Store(store, slot=slot, slots=slots)
@@ -219,7 +225,7 @@ class _Report:
         from tqdm import tqdm
 
         self._callback = callback
-        shown = bool(progress) and sys.stderr is not None and sys.stderr.isatty()
+        shown = bool(progress) and on_terminal()
         self._bar = tqdm(total=total, initial=total - remaining, unit=" runs", disable=not shown)
 
     def __enter__(self) -> _Report:

@@ -264,9 +264,26 @@ class Store:
         for values in self._execute(f"SELECT {_FIELDS} FROM runs ORDER BY rowid"):
             row = dict(zip(_FIELDS.split(", "), values, strict=True))
             for name in ("settings", "fixed", "columns"):
-                row[name] = json.loads(row[name]) if row[name] else {}
+                row[name] = self._parsed(row, name)
             found[row["key"]] = row
         return list(found.values()) if keys is None else [found[key] for key in keys]
+
+    def _parsed(self, row: dict[str, Any], name: str) -> dict[str, Any]:
+        """A cell of a row, a dictionary as JSON or nothing."""
+        cell = row[name]
+        try:
+            value = json.loads(cell) if cell else {}
+        except (ValueError, TypeError) as error:  # bytes that are no text, numbers
+            problem = str(error)
+        else:
+            if isinstance(value, dict):
+                return value
+            problem = f"it is {value!r:.100}"
+        raise StorageError(
+            f"{self.path} is damaged: {name!r} of the run {row['key']!r} is no dictionary in JSON ({problem}). "
+            f"Restore the file, or remove the run, which is then done again: "
+            f'sqlite3 {self.path} "DELETE FROM runs WHERE key = {row["key"]!r}"'
+        )
 
     def absorb(self, keys: Sequence[str]) -> None:
         """Take over what other slots, or the sweep without slots, have finished of these runs."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array
+from .._validation import Array, as_items, counted, public, shown
 from ..errors import InvalidTypeError, InvalidValueError, MissingPackageError, StorageError
 from ..result import Result
 from ..storage import as_path
@@ -31,7 +31,10 @@ class Sweep:
         ``failed``, ``running``, ``pending``) and ``error``, which is None unless the run failed.
     """
 
+    @public
     def __init__(self, store: Store, keys: Sequence[str] | None = None) -> None:
+        if not isinstance(store, Store):
+            raise InvalidTypeError(f"store is {shown(store)}; inf.Sweep.load(path) opens the file of a sweep.")
         self._path = store.path
         self._stored = store.read_rows(keys)
         self._files = [store.file(row["key"]) for row in self._stored]
@@ -68,7 +71,7 @@ class Sweep:
     def __repr__(self) -> str:
         count = {s: sum(row["status"] == s for row in self.rows) for s in ("done", "failed", "running", "pending")}
         parts = [f"{n} {status}" for status, n in count.items() if n or status == "done"]
-        return f"Sweep: {len(self)} runs in {self._path}, {', '.join(parts)}"
+        return f"Sweep: {counted(len(self), 'run')} in {self._path}, {', '.join(parts)}"
 
     @property
     def failures(self) -> list[dict[str, Any]]:
@@ -136,12 +139,13 @@ class Sweep:
             return self._index[id(row)]
         if isinstance(row, (int, np.integer)) and not isinstance(row, bool):
             if not -len(self) <= row < len(self):
-                raise InvalidValueError(f"row is {row}, but there are {len(self)} rows.")
+                raise InvalidValueError(f"row is {shown(row)}, but there are {len(self)} rows.")
             return int(row) % len(self)
-        for k, known in enumerate(self.rows):  # a copy
-            if known == row:
-                return k
-        raise InvalidTypeError(f"row is {row!r:.200}; one of the rows, or its number, is needed.")
+        if isinstance(row, dict):  # a copy
+            for k, known in enumerate(self.rows):
+                if known == row:
+                    return k
+        raise InvalidTypeError(f"row is {shown(row)}; one of the rows, or its number, is needed.")
 
     # ------------------------------------------------------------------------------------------------- to other tables
 
@@ -184,8 +188,9 @@ class Sweep:
             import xarray
         except ImportError as error:
             raise MissingPackageError("to_xarray needs xarray: install infflow[sweep].") from error
-        if isinstance(arrays, str) or not all(isinstance(name, str) for name in arrays):
-            raise InvalidTypeError(f"arrays is {arrays!r}; a list of names is needed.")
+        arrays = as_items("arrays", arrays, "a list of names")
+        if not all(isinstance(name, str) for name in arrays):
+            raise InvalidTypeError(f"arrays is {shown(arrays)}; a list of names is needed.")
         settings, order = self._axes()
         names = list(dict.fromkeys(name for row in self._stored for name in row["columns"]))
         taken = [self.arrays(k) if arrays and row["status"] == "done" else {} for k, row in enumerate(self._stored)]

@@ -1,0 +1,82 @@
+"""How much memory there is, and one check for everything that makes a matrix of parameters by parameters."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .errors import TooLargeError
+
+#: Below this many parameters (32 MB a matrix) the memory of the machine is not looked at.
+CHECKED_SIZE = 2000
+#: Matrices that the eigenvalues and eigenvectors of one take: itself, the vectors, and LAPACK's work.
+SPECTRUM = 5
+#: What goes on without a matrix; the end of every message.
+MATRIX_FREE = (
+    "Use what never forms it: hvp, hessian_operator, extreme_eigenpairs and spectral_density; in train "
+    'solver="cvode_bdf" with solver_options={"linear_solver": "gmres"}, and optimizer="lbfgs" or "newton" with '
+    'optimizer_options={"linear_solver": "cg"}.'
+)
+
+_GROUP = Path("/sys/fs/cgroup")  # the control group of this process, in a container
+
+
+def available_memory() -> int | None:
+    """Bytes of memory that are free or can be freed, or None where the system does not say."""
+    known = [found for found in (_of_machine(), _of_container()) if found is not None]
+    return min(known, default=None)
+
+
+def _of_machine() -> int | None:
+    try:
+        with open("/proc/meminfo") as file:
+            for line in file:
+                if line.startswith("MemAvailable:"):
+                    return 1024 * int(line.split()[1])
+    except OSError:
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _of_container() -> int | None:
+    """What the limit of a control group leaves, if there is one; the cache of files counts as free."""
+    try:
+        left = int((_GROUP / "memory.max").read_text()) - int((_GROUP / "memory.current").read_text())
+        cache = dict(line.split() for line in (_GROUP / "memory.stat").read_text().splitlines())
+        return left + int(cache["inactive_file"])
+    except (OSError, ValueError, KeyError):  # no such file, or "max"
+        return None
+
+
+def require_memory(num_params: int, what: str = "the Hessian", matrices: int = 2, remedy: str = MATRIX_FREE) -> None:
+    """Raise TooLargeError if matrices of shape (num_params, num_params) would not fit in memory.
+
+    Parameters
+    ----------
+    num_params : int
+    what : str
+        The matrix that is asked for, as the message names it.
+    matrices : int
+        How many of this size are needed at once; a Hessian alone counts twice, for the copy that its user makes.
+    remedy : str
+        What to do instead.
+    """
+    if num_params <= CHECKED_SIZE:
+        return
+    one, available = 8 * num_params**2, available_memory()
+    if available is not None and matrices * one > available:
+        work = f" ({matrices} matrices of this size are needed at once)" if matrices > 2 else ""
+        raise TooLargeError(
+            f"{what} of {num_params} parameters takes {_size(one)}{work}, more than "
+            f"{'half of ' if matrices == 2 else ''}the {_size(available)} available. {remedy}"
+        )
+
+
+def _size(count: float) -> str:
+    """Bytes in the unit that suits."""
+    units = ("bytes", "KiB", "MiB", "GiB", "TiB")
+    power = min((int(max(count, 1.0)).bit_length() - 1) // 10, len(units) - 1)
+    return f"{count / 1024**power:.1f} {units[power]}"

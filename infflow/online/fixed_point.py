@@ -1,0 +1,118 @@
+"""Fixed points of the equations of order parameters, by Newton's method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._validation import Array
+from ..errors import SingularMomentError
+from .equations import Equations, OrderState
+
+#: Newton steps, and halvings of one
+_STEPS, _HALVINGS = 100, 30
+#: a right-hand side below this, relative to what its terms can be, and a step below this, relative to the state, are zero
+_RESIDUAL, _STEP = 1e-12, 1e-7
+#: singular values below this, relative to the largest, take no part in a step
+_SINGULAR = 1e-13
+#: by how much, relative to its trace, a covariance may miss semidefiniteness
+_OUTSIDE = 1e-8
+
+
+@dataclass(frozen=True, eq=False)
+class OnlineFixedPoint:
+    """What :meth:`OrderParameters.fixed_point` found.
+
+    Attributes
+    ----------
+    state : OrderState
+        Q, R and v.
+    converged : bool
+        Whether Newton's method ended at a fixed point that weights can have.
+    residual : float
+        Largest time derivative of an order parameter there.
+    eigenvalues : (n,) complex array
+        Of the Jacobian over the order parameters that move (not of a layer with rate 0), by falling real part.
+    steps : int
+        Newton steps.
+    note : str
+        Why it did not converge, or empty.
+    """
+
+    state: OrderState
+    converged: bool
+    residual: float
+    eigenvalues: NDArray[np.complex128]
+    steps: int
+    note: str
+
+    @property
+    def unstable(self) -> int:
+        """Number of eigenvalues with a positive real part: directions in which learning leaves the point."""
+        return int((self.eigenvalues.real > 0.0).sum())
+
+    def __repr__(self) -> str:
+        found = "fixed point" if self.converged else "not converged"
+        rates = (
+            f"{self.unstable} of {len(self.eigenvalues)} directions unstable, fastest at {self.eigenvalues[0].real:.4g}"
+        )
+        text = f"OnlineFixedPoint: {found}, largest derivative {self.residual:.2g}, {self.steps} steps; {rates}"
+        return text + (f"\n  {self.note}" if self.note else "")
+
+
+def find_fixed_point(equations: Equations, z: Array) -> OnlineFixedPoint:
+    """Newton's method with halved steps from the variables ``z`` (n,); layers with rate 0 stay as they are."""
+    moving = _moving(equations)
+    f, steps, length = equations.value(z)[moving], 0, np.inf
+    while steps < _STEPS:
+        J = equations.jacobian(z)[np.ix_(moving, moving)]
+        step: Array = np.asarray(np.linalg.lstsq(J, -f, rcond=_SINGULAR)[0], dtype=np.float64)
+        length = float(np.linalg.norm(step))
+        found = _shortened(equations, z, f, step, moving)
+        if found is None:  # rounding, or the end of the way
+            break
+        z, f = found
+        steps += 1
+    J = equations.jacobian(z)[np.ix_(moving, moving)]
+    eigenvalues = np.linalg.eigvals(J).astype(np.complex128)
+    eigenvalues = eigenvalues[np.argsort(-eigenvalues.real, kind="stable")]
+    residual, size = float(np.abs(f).max()), 1.0 + float(np.linalg.norm(z))
+    at_rest = residual <= _RESIDUAL * size * float(np.linalg.norm(J, 2)) and length <= _STEP * size
+    state = equations.coordinates.unpack(z)
+    inside = _is_covariance(equations, state)
+    note = "" if at_rest else "Newton's method stopped before a fixed point; start nearer, e.g. from a point of solve."
+    if not inside:
+        note = "No weights have the overlaps that were found: the covariance of all pre-activations has a negative eigenvalue."
+    return OnlineFixedPoint(state, at_rest and inside, residual, eigenvalues, steps, note)
+
+
+def _moving(equations: Equations) -> NDArray[np.intp]:
+    """Indices of the variables that can move."""
+    where, rates = equations.coordinates, equations.rates
+    index = np.arange(where.size)
+    return index[np.where(index < where.num_c, rates.w > 0.0, rates.v > 0.0)]
+
+
+def _shortened(
+    equations: Equations, z: Array, f: Array, step: Array, moving: NDArray[np.intp]
+) -> tuple[Array, Array] | None:
+    """The point after the longest part of the step that lessens the right-hand side, and that; None if no part does."""
+    size, part = float(np.linalg.norm(f)), 1.0
+    for _ in range(_HALVINGS):
+        there = z.copy()
+        there[moving] += part * step
+        try:
+            found = equations.value(there)[moving]
+        except (SingularMomentError, FloatingPointError):
+            found = np.full_like(f, np.nan)
+        if np.linalg.norm(found) < (1.0 - 1e-4 * part) * size:  # not so where it is NaN
+            return there, found
+        part /= 2.0
+    return None
+
+
+def _is_covariance(equations: Equations, state: OrderState) -> bool:
+    C = np.block([[state.Q, state.R], [state.R.T, equations.T]])
+    return bool(np.linalg.eigvalsh(C)[0] >= -_OUTSIDE * np.abs(np.diagonal(C)).sum())

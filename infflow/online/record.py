@@ -1,0 +1,85 @@
+"""Results of online learning in files and in datasets."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._validation import Array
+from .._version import __version__
+from ..errors import MissingPackageError, StorageError
+from ..storage import as_path, load_archive, save_archive
+from .integration import OnlineStop
+
+if TYPE_CHECKING:
+    from .order_parameters import OnlineResult
+
+_KIND = "infflow.OnlineResult"
+_FORMAT = 1
+_ARRAYS = ("t", "Q", "R", "v", "T", "generalization_error")
+_NUMBERS = {"note": str, "steps": int, "evaluations": int, "jacobians": int, "wall_time": float}
+_NUMBERS |= {"fourth_moments": str, "sampling_error": float}
+
+
+def metadata(result: OnlineResult) -> dict[str, Any]:
+    """All but the arrays, in a form that JSON can hold."""
+    found: dict[str, Any] = {name: kind(getattr(result, name)) for name, kind in _NUMBERS.items()}
+    return {"status": result.status.name, **found, "settings": result.settings, "version": __version__}
+
+
+def save(result: OnlineResult, path: Any) -> None:
+    """The work of :meth:`OnlineResult.save`."""
+    arrays = {name: getattr(result, name) for name in _ARRAYS}
+    save_archive(as_path("path", path, ".npz"), _KIND, arrays, {"format": _FORMAT, **metadata(result)})
+
+
+def load(path: Any) -> dict[str, Any]:
+    """The fields of a result that :func:`save` wrote; everything is read and checked at once."""
+    file = as_path("path", path, ".npz")
+    arrays, known = load_archive(file, _KIND)
+    if known.get("format") != _FORMAT:
+        raise StorageError(f"{file} has format {known.get('format')}; this version of infflow reads format {_FORMAT}.")
+    try:
+        fields: dict[str, Any] = {name: arrays[name] for name in _ARRAYS}
+        fields |= {name: kind(known[name]) for name, kind in _NUMBERS.items()}
+        fields |= {"status": OnlineStop[known["status"]], "settings": dict(known["settings"])}
+    except (KeyError, TypeError, ValueError) as error:
+        raise StorageError(f"{file} is damaged: {error!r} is missing or wrong.") from error
+    _check(str(file), fields)
+    return fields
+
+
+def _check(file: str, fields: dict[str, Any]) -> None:
+    """Shapes fit together, numbers are finite and times increase."""
+    dimensions = (len(fields["t"]), *(fields["R"].shape[1:] if fields["R"].ndim == 3 else (0, 0)))
+    T, K, M = dimensions
+    O = fields["v"].shape[1] if fields["v"].ndim == 3 else 0
+    shapes: dict[str, tuple[int, ...]] = {"t": (T,), "Q": (T, K, K), "R": (T, K, M), "v": (T, O, K), "T": (M, M)}
+    for name, shape in {**shapes, "generalization_error": (T,)}.items():
+        array: Array = fields[name]
+        if array.shape != shape or not np.isfinite(array).all():
+            raise StorageError(
+                f"{file} is damaged: {name} has shape {array.shape} or is not finite; {shape} is needed."
+            )
+    if (np.diff(fields["t"]) <= 0.0).any():
+        raise StorageError(f"{file} is damaged: its times do not increase.")
+
+
+def to_dataset(result: OnlineResult) -> Any:
+    """The work of :meth:`OnlineResult.to_xarray`."""
+    try:
+        import xarray
+    except ImportError as error:
+        raise MissingPackageError("xarray is needed for this: pip install xarray.") from error
+    variables = {
+        "Q": (("t", "student", "student_2"), result.Q),
+        "R": (("t", "student", "teacher"), result.R),
+        "v": (("t", "output", "student"), result.v),
+        "T": (("teacher", "teacher_2"), result.T),
+        "generalization_error": ("t", result.generalization_error),
+    }
+    attributes = metadata(result)
+    attributes["settings"] = json.dumps(attributes["settings"])
+    return xarray.Dataset(variables, coords={"t": result.t}, attrs=attributes)
