@@ -1,4 +1,7 @@
-"""Barrier, ridge and pairs of neurons to merge: derivatives, sums of squares, copies of networks, and runs across the barrier."""
+"""Barrier, ridge and pairs of neurons to merge.
+
+Derivatives, sums of squares, copies of networks, and runs across the barrier.
+"""
 
 import numpy as np
 import pytest
@@ -60,11 +63,12 @@ def test_residuals_have_one_length_and_add_up_to_the_loss(penalty, weights):
 
 @pytest.mark.parametrize("penalty", PENALTIES)
 def test_jacobian_against_differences_across_the_boundary(penalty):
-    """Integrated along a line from inside to beyond, the Jacobian gives the change of the residuals."""
+    """The integral of the Jacobian along a line is the change of the residuals."""
     net = net_of(**PENALTIES[penalty])
     inside, beyond = at_norm(net, 2.5), at_norm(net, 3.7)
     step = beyond - inside
-    # |theta| grows along the line, which crosses the barrier once; Gauss rules on both sides are exact to rounding
+    # |theta| grows along the line, which crosses the barrier once; Gauss rules on both sides are
+    # exact to rounding
     crossing = (np.sqrt(6.0) - np.linalg.norm(inside)) / np.linalg.norm(step)
     x, w = np.polynomial.legendre.leggauss(12)
     change = 0.0
@@ -128,7 +132,10 @@ def test_merge_against_the_readable_twin(loss, parametrization):
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_merge_written_out(bias):
-    """w holds the bias where there is one; output weights have no part in it; finite and infinite data alike."""
+    """w holds the bias where there is one; output weights have no part in it.
+
+    Finite and infinite data alike.
+    """
     layers = [(3, "erf", bias), (1, "identity", bias)]
     student = inf.Net(layers, input_dim=2)
     teacher = inf.Teacher(student, inf.random_params(student, 4, init="standard_normal"))
@@ -219,7 +226,10 @@ def test_who_knows_of_pairs_and_who_refuses():
 
 
 def test_the_merge_breaks_the_scaling_of_relu():
-    """Without the pair every rescaling of a relu neuron is flat; its exact symmetry must not be assumed with it."""
+    """Without the pair every rescaling of a relu neuron is flat.
+
+    Its exact symmetry must not be assumed with it.
+    """
     layers = [(2, "relu", False), (1, "identity", False)]
     student = inf.Net(layers, input_dim=3)
     teacher = inf.Teacher(student, inf.random_params(student, 4, init="standard_normal"))
@@ -276,7 +286,10 @@ def test_pairs_in_a_configuration():
     [({"merge": ONE}, {"merge": {**ONE, "lambda": 7.0}}), ({"merge": ONE}, {}), ({"maxnorm": 50.0}, {"maxnorm": 60.0})],
 )
 def test_a_checkpoint_knows_its_regularisation(tmp_path, before, after):
-    """Terms that vanish at the start, with their gradient, tell nothing there: two equal neurons, the inside of a barrier."""
+    """Terms that vanish at the start, with their gradient, tell nothing there.
+
+    Two equal neurons, the inside of a barrier.
+    """
     plain = net_of(LAYERS)
     (W, b), (A, c) = plain.unpack(inf.random_params(plain, 0))
     start = plain.pack([(W[[0, 1, 0, 3]], b[[0, 1, 0, 3]]), (A, c)])
