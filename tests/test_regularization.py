@@ -187,7 +187,8 @@ def test_split_grow_and_shrink_renumber_pairs(kind):
     net = net_of(LAYERS, merge=[ONE, {"layer": 1, "pair": (3, 1), "lambda": 0.1}])
     if kind == "infinite":
         teacher = inf.Teacher(inf.Net(LAYERS, input_dim=2), np.ones(17))
-        net = inf.NetI(inf.Net(LAYERS, input_dim=2), teacher, merge=net.regularization.merge)
+        student = inf.Net(LAYERS, input_dim=2, maxnorm=7.0, merge=ONE)  # which does not count, but stays
+        net = inf.NetI(student, teacher, merge=net.regularization.merge)
     theta = inf.random_params(net, 0, init="standard_normal")
     (W, b), (A, c) = net.unpack(theta)
 
@@ -197,6 +198,9 @@ def test_split_grow_and_shrink_renumber_pairs(kind):
     assert pairs(inf.split_neuron(net, theta, 1)[0]) == [(0, 3), (4, 1)]
     assert pairs(inf.split_neuron(net, theta, 2)[0]) == [(0, 2), (4, 1)]
     assert pairs(inf.grow(net, theta, 2)[0]) == [(0, 2), (3, 1)]
+    if kind == "infinite":
+        own = inf.split_neuron(net, theta, 1)[0].student.regularization
+        assert own.maxnorm == 7.0 and [pair.pair for pair in own.merge] == [(0, 3)]
     dead = net.pack([(W, b), (A * [1.0, 1.0, 0.0, 1.0], c)])
     small, rest = inf.shrink(net, dead)
     assert pairs(small) == [(2, 1)] and small.regularization.merge[0].strength == 0.1

@@ -20,7 +20,6 @@ from ..errors import InvalidTypeError, InvalidValueError
 from ..networks.net import Net
 from ..networks.neti import NetI
 from ..networks.parameters import Init, random_params
-from ..networks.regularization import Merge
 from ..points.hidden import HiddenLayer, Index, copies, hidden_layers, homogeneity
 
 Network = TypeVar("Network", bound=Net | NetI)
@@ -262,23 +261,25 @@ def _rebuild(net: Network, theta: Array, layer: int, hidden: _Hidden, neurons: I
 
 def _with_hidden(net: Network, layer: int, activations: Sequence[Activation], neurons: Index) -> Network:
     """The same network with other neurons in one hidden layer."""
-    penalty = net.regularization.arguments()
-    penalty["merge"] = _renumbered(net.regularization.merge, layer + 1, neurons)
     make = _finite if isinstance(net, Net) else _infinite
-    return cast(Network, make(net, layer, activations, penalty))  # type: ignore[arg-type]
+    return cast(Network, make(net, layer, activations, neurons))  # type: ignore[arg-type]
 
 
-def _renumbered(merge: Sequence[Merge], layer: int, neurons: Index) -> list[Merge]:
-    found = [pair.renumbered(neurons) if pair.layer == layer else pair for pair in merge]
-    return [pair for pair in found if pair is not None]
+def _penalty(net: Net | NetI, layer: int, neurons: Index) -> dict[str, Any]:
+    """Arguments for the same regularisation, with the pairs of the layer renumbered."""
+    pairs = net.regularization.merge
+    found = [pair.renumbered(neurons) if pair.layer == layer + 1 else pair for pair in pairs]
+    kept = [pair for pair in found if pair is not None]
+    return {**net.regularization.arguments(), "merge": kept}
 
 
-def _infinite(net: NetI, layer: int, activations: Sequence[Activation], penalty: dict[str, Any]) -> NetI:
-    student = _finite(net.student, layer, activations, {})
+def _infinite(net: NetI, layer: int, activations: Sequence[Activation], neurons: Index) -> NetI:
+    student = _finite(net.student, layer, activations, neurons)
+    penalty = _penalty(net, layer, neurons)
     return NetI(student, net.teacher, net.input, net.method, net.rtol, **penalty)
 
 
-def _finite(net: Net, layer: int, activations: Sequence[Activation], penalty: dict[str, Any]) -> Net:
+def _finite(net: Net, layer: int, activations: Sequence[Activation], neurons: Index) -> Net:
     layers = [(old.width, list(old.activations), old.bias) for old in net.layers]
     layers[layer] = (len(activations), list(activations), layers[layer][2])
     data: dict[str, Any] = {}
@@ -289,6 +290,6 @@ def _finite(net: Net, layer: int, activations: Sequence[Activation], penalty: di
         input_dim=net.input_dim,
         loss=net.loss_name,
         parametrization=net.parametrization,
-        **penalty,
+        **_penalty(net, layer, neurons),
         **data,
     )
