@@ -384,12 +384,16 @@ def _within(directions: Array, free: NDArray[np.intp]) -> Array:
 
 def _orthonormal(V: Array) -> Array:
     """Orthonormal basis of the columns, each scaled to length one first; nearly dependent ones are left out."""
+    from scipy.linalg import qr
+
     size = np.linalg.norm(V, axis=0)
     V = V[:, size > 0.0] / size[size > 0.0]
     if np.abs(V.T @ V - np.eye(V.shape[1])).max(initial=0.0) <= _ORTHOGONAL:
         return V
-    U, s, _ = np.linalg.svd(V, full_matrices=False)
-    return U[:, s > 1e-8 * s.max(initial=0.0)]
+    U, triangle, _ = qr(V, mode="economic", pivoting=True, check_finite=False)
+    pivots = np.abs(np.diagonal(triangle))
+    found: Array = U[:, : len(pivots)][:, pivots > 1e-8 * pivots.max(initial=0.0)]
+    return found
 
 
 def _new_directions(V: Array, basis: Array) -> Array:
