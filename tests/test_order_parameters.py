@@ -644,6 +644,16 @@ def test_files_of_online_results(online_run, tmp_path):
     np.load(tmp_path / "run.npz", allow_pickle=False)
 
 
+def test_files_of_runs_that_diverged(tmp_path):
+    linear, start = make("cube", "cube", 1, 1)
+    dynamics = inf.OrderParameters(linear, 3.0, 0.0)
+    for number, run in enumerate((dynamics.solve(start, 100.0), dynamics.simulate(start, 4, [0.0, 0.5, 1.0, 50.0]))):
+        assert run.status in (OnlineStop.DIVERGED, OnlineStop.SOLVER_FAILED)
+        run.save(tmp_path / f"{number}.npz")
+        again = type(run).load(tmp_path / f"{number}.npz")
+        np.testing.assert_array_equal(again.generalization_error, run.generalization_error)
+
+
 def test_damaged_files_of_online_results(online_run, tmp_path):
     from infflow.online import record
     from infflow.storage import load_archive, save_archive
