@@ -641,7 +641,11 @@ def test_files_of_online_results(online_run, tmp_path):
         np.testing.assert_array_equal(getattr(again, name), value)
     assert again.status is online_run.status and repr(again) == repr(online_run)
     assert again.settings["learning_rate"] == 0.2 and again.settings["noise"] == 0.1
-    np.load(tmp_path / "run.npz", allow_pickle=False)
+    assert "metadata" in np.load(tmp_path / "run.npz", allow_pickle=False)
+    again.settings["note"] = object()
+    with pytest.raises(inf.InfflowError, match="what JSON cannot"):
+        again.save(tmp_path / "run.npz")
+    assert type(again).load(tmp_path / "run.npz").settings == online_run.settings  # what was there is unchanged
 
 
 def test_files_of_runs_that_diverged(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 
 from .._validation import Array
 from .._version import __version__
-from ..errors import MissingPackageError, StorageError
+from ..errors import InvalidTypeError, MissingPackageError, StorageError
 from ..storage import as_path, load_archive, save_archive
 from .integration import OnlineStop
 
@@ -31,6 +31,12 @@ def metadata(result: OnlineResult) -> dict[str, Any]:
 
 def save(result: OnlineResult, path: Any) -> None:
     """The work of :meth:`OnlineResult.save`."""
+    try:
+        json.dumps(result.settings)
+    except (TypeError, ValueError) as error:
+        raise InvalidTypeError(
+            f"settings holds what JSON cannot: {error}. Leave it out, or turn it into numbers, texts, lists and dictionaries."
+        ) from error
     arrays = {name: getattr(result, name) for name in _ARRAYS}
     save_archive(as_path("path", path, ".npz"), _KIND, arrays, {"format": _FORMAT, **metadata(result)})
 
