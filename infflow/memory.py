@@ -1,4 +1,4 @@
-"""How much memory there is, and one check for everything that makes a matrix of parameters by parameters."""
+"""How much memory there is, and one check for all matrices of parameters by parameters."""
 
 from __future__ import annotations
 

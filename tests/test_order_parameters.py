@@ -689,7 +689,21 @@ def test_files_of_online_results(online_run, tmp_path):
         np.testing.assert_array_equal(getattr(again, name), value)
     assert again.status is online_run.status and repr(again) == repr(online_run)
     assert again.settings["learning_rate"] == 0.2 and again.settings["noise"] == 0.1
-    np.load(tmp_path / "run.npz", allow_pickle=False)
+    assert "metadata" in np.load(tmp_path / "run.npz", allow_pickle=False)
+    again.settings["note"] = object()
+    with pytest.raises(inf.InfflowError, match="what JSON cannot"):
+        again.save(tmp_path / "run.npz")
+    assert type(again).load(tmp_path / "run.npz").settings == online_run.settings  # what was there is unchanged
+
+
+def test_files_of_runs_that_diverged(tmp_path):
+    linear, start = make("cube", "cube", 1, 1)
+    dynamics = inf.OrderParameters(linear, 3.0, 0.0)
+    for number, run in enumerate((dynamics.solve(start, 100.0), dynamics.simulate(start, 4, [0.0, 0.5, 1.0, 50.0]))):
+        assert run.status in (OnlineStop.DIVERGED, OnlineStop.SOLVER_FAILED)
+        run.save(tmp_path / f"{number}.npz")
+        again = type(run).load(tmp_path / f"{number}.npz")
+        np.testing.assert_array_equal(again.generalization_error, run.generalization_error)
 
 
 def test_damaged_files_of_online_results(online_run, tmp_path):

@@ -1,10 +1,14 @@
-"""Symmetries of the problem itself: maps of the input that exchange equal teacher neurons and change nothing else.
+"""Symmetries of the problem itself: maps of the input that exchange equal teacher neurons.
 
-Let U be an orthogonal map of the inputs with teacher(U x) = teacher(x), and U x distributed as x. Then a student and the
-student after U have the same loss. Here U is sought among the maps that permute the weight vectors of the teacher's neurons,
-up to sign, and leave what is orthogonal to all of them where it is. Such a map exists for a signed permutation if and only if that
-keeps all inner products of the weight vectors; it is a symmetry if activations, biases and output weights agree as well (with a sign
-where the activation is odd, without one where it is even), and if it commutes with the covariance of the input and keeps its mean.
+Let U be an orthogonal map of the inputs with teacher(U x) = teacher(x), and U x distributed as x.
+Then a student and the student after U have the same loss.
+
+Here U is sought among the maps that permute the weight vectors of the teacher's neurons, up to sign,
+and leave what is orthogonal to all of them where it is.
+Such a map exists for a signed permutation if and only if that keeps all inner products of the weights.
+It is a symmetry if activations, biases and output weights agree as well (with a sign where the
+activation is odd, without one where it is even), and if it commutes with the covariance of the input
+and keeps its mean.
 """
 
 from __future__ import annotations
@@ -162,7 +166,7 @@ class _Overlaps:
                     self._same[i, j] = self._flipped[i, j] = np.inf
 
     def least(self, images: list[_Image]) -> float:
-        """A lower bound of the distance (infinite if no neurons can be matched) for maps with these images of the first teachers."""
+        """A lower bound of the distance for maps with these images of the first teachers; infinite if nothing matches."""
         from scipy.optimize import linear_sum_assignment
 
         R = self._R[:, : len(images)] * np.array([image.sign for image in images])

@@ -574,7 +574,8 @@ class OrderParameters:
         lifted = self.lift(initial, D, generator)
         D = lifted.neti.input_dim
         steps = np.rint(times * D).astype(np.int64)
-        states = simulate(lifted.neti, lifted.theta, steps, self._rates.w / D, self._rates.v / D, generator)
+        with np.errstate(over="ignore", invalid="ignore"):  # a simulation may diverge
+            states = simulate(lifted.neti, lifted.theta, steps, self._rates.w / D, self._rates.v / D, generator)
         coordinates = self.equations.coordinates
         z = np.array([coordinates.pack(OrderState(*state)) for state in states]).reshape(len(states), -1)
         finite = len(states) == len(steps)

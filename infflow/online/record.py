@@ -9,7 +9,7 @@ import numpy as np
 
 from .._validation import Array
 from .._version import __version__
-from ..errors import MissingPackageError, StorageError
+from ..errors import InvalidTypeError, MissingPackageError, StorageError
 from ..storage import as_path, load_archive, save_archive
 from .integration import OnlineStop
 
@@ -31,6 +31,12 @@ def metadata(result: OnlineResult) -> dict[str, Any]:
 
 def save(result: OnlineResult, path: Any) -> None:
     """The work of :meth:`OnlineResult.save`."""
+    try:
+        json.dumps(result.settings)
+    except (TypeError, ValueError) as error:
+        raise InvalidTypeError(
+            f"settings holds what JSON cannot: {error}. Leave it out, or turn it into numbers, texts, lists and dictionaries."
+        ) from error
     arrays = {name: getattr(result, name) for name in _ARRAYS}
     save_archive(as_path("path", path, ".npz"), _KIND, arrays, {"format": _FORMAT, **metadata(result)})
 
@@ -59,7 +65,9 @@ def _check(file: str, fields: dict[str, Any]) -> None:
     shapes: dict[str, tuple[int, ...]] = {"t": (T,), "Q": (T, K, K), "R": (T, K, M), "v": (T, O, K), "T": (M, M)}
     for name, shape in {**shapes, "generalization_error": (T,)}.items():
         array: Array = fields[name]
-        if array.shape != shape or not np.isfinite(array).all():
+        # errors of simulations that diverge can overflow
+        finite = name == "generalization_error" or bool(np.isfinite(array).all())
+        if array.shape != shape or not finite:
             raise StorageError(
                 f"{file} is damaged: {name} has shape {array.shape} or is not finite; {shape} is needed."
             )

@@ -1,4 +1,4 @@
-"""The Hessian at a point as :func:`infflow.classify` sees it: a matrix, or products with vectors."""
+"""The Hessian as :func:`infflow.classify` sees it: a matrix, or products with vectors."""
 
 from __future__ import annotations
 

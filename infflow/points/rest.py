@@ -1,4 +1,4 @@
-"""What a Hessian is on the directions that no symmetry leaves flat: from all eigenvalues, or from a few of them."""
+"""The Hessian on directions that no symmetry leaves flat: all its eigenvalues, or a few."""
 
 from __future__ import annotations
 
