@@ -15,7 +15,7 @@ from infflow.activations import Activation, Strip, names, resolve
 from infflow.errors import AccuracyWarning
 from infflow.integrals import hermite, resolution
 from infflow.integrals.estimates import Points
-from infflow.integrals.evaluators import candidates
+from infflow.integrals.evaluators import Arguments, PairEvaluator, candidates
 from infflow.integrals.methods import EVALUATORS, in_order
 
 SMOOTH = [name for name in names() if hermite.is_defined(resolve(name))]
@@ -90,8 +90,8 @@ def test_aliasing_is_a_bound(name):
 
 
 def dense(f, r, b, order=0):
-    """E f f, or E f, by a rule of another spacing that resolves a scale of 1/200 of the argument."""
-    count = int(min(4e6, max(40_001, 26.0 * r * 200)))
+    """E f^2 and E f by a rule of another spacing, at most 1/200 of the argument, or 1/30 where r is large."""
+    count = int(min(2e6, max(40_001, 26.0 * r * (200 if r < 100.0 else 30))))
     spacing = 26.0 / count
     x = -13.0 + spacing * (np.arange(count) + 0.31)
     density = np.exp(-x * x / 2) / np.sqrt(2 * np.pi) * spacing
@@ -117,6 +117,24 @@ def test_own_activations_up_to_ten_thousand(expression):
     assert resolved >= 6  # it is no refusal of everything
 
 
+@pytest.mark.parametrize("expression", OWN)
+def test_own_activations_with_a_partner(expression):
+    """E f(h1) cos(h2) is one integral over h1, since the mean of cos(h2) given h1 is elementary."""
+    own, rng = Activation.from_sympy("own", expression), np.random.default_rng(len(expression))
+    for k in range(16):
+        r1 = 10.0 ** rng.uniform(-1, 4 if k % 2 else 1.3)
+        r2, u, b1, b2 = 10.0 ** rng.uniform(-1, 1), rng.uniform(-1, 1), rng.normal() * (0, 1, r1)[k % 3], rng.normal()
+        count = int(min(2e6, max(40_001, 26.0 * r1 * 400)))
+        spacing = 26.0 / count
+        x = -13.0 + spacing * (np.arange(count) + 0.77)
+        density = np.exp(-x * x / 2) / np.sqrt(2 * np.pi) * spacing
+        given = np.exp(-r2 * r2 * (1 - u * u) / 2) * np.cos(b2 + r2 * u * x)
+        exact = (density * OWN[expression](r1 * x + b1) * given).sum()
+        points = Points(*(np.array([v]) for v in (r1, r2, u, b1, b2)))
+        found = EVALUATORS["hermite"].moment(own, resolve("cos"), points, (0, 0), 1e-10)
+        assert abs(found.value[0] - exact) <= found.error_bound[0] + 2e-13, (r1, r2, u, b1, b2)
+
+
 @pytest.mark.parametrize("name", [n for n in SMOOTH if n != "exp"])
 def test_registered_activations_up_to_ten_thousand(name):
     """Means and energies by the series against dense rules; bounds hold or are infinite."""
@@ -129,6 +147,23 @@ def test_registered_activations_up_to_ten_thousand(name):
             single = EVALUATORS["hermite"].mean(f, np.array([r]), np.array([b]), 0, 1e-10)
             assert abs(pair.value[0] - square) <= pair.error_bound[0] + 1e-13 * square
             assert abs(single.value[0] - mean) <= single.error_bound[0] + 1e-13 * np.sqrt(square)
+
+
+@pytest.mark.parametrize("f", [n for n in SMOOTH if n != "exp"])
+def test_series_against_closed_forms(f):
+    """Pairs with all others, r up to 1e4, u up to 1, far means: gaps stay within the bounds of both."""
+    rng, n = np.random.default_rng([3, names().index(f)]), 12
+    for g in (name for name in SMOOTH if name != "exp"):
+        r1, r2 = 10.0 ** rng.uniform(-2, (4, 1.6)[n % 2], n), 10.0 ** rng.uniform(-2, 1.3, n)
+        u, far = rng.uniform(-1, 1, n), np.arange(n) % 3 == 0
+        u[::5], u[::7] = 1 - 10.0 ** rng.uniform(-8, -1), 1.0
+        b1, b2 = rng.normal(size=n) * np.where(far, r1, 1), rng.normal(size=n) * np.where(~far, 5 * r2, 1)
+        for orders in ((0, 0), (1, 1), (0, 3)):
+            found, exact = (
+                EVALUATORS[method].moment(resolve(f), resolve(g), Points(r1, r2, u, b1, b2), orders, 1e-10)
+                for method in ("hermite", "closed")
+            )
+            assert (np.abs(found.value - exact.value) <= found.error_bound + exact.error_bound).all(), (g, orders)
 
 
 def test_an_alias_that_both_halves_share():
@@ -148,6 +183,34 @@ def test_the_length_on_which_a_function_varies():
     assert resolution.length(Activation.from_sympy("own", "cos(20*x)")) == pytest.approx(0.05, rel=0.01)
     assert resolution.length(Activation.from_sympy("own", "tanh(100*x)")) < 0.005
     assert resolution.length(Activation.from_callable("own", np.ones_like, [np.zeros_like] * 4)) == np.inf
+
+
+def test_a_series_that_is_refused_stays_one():
+    """Frozen evaluators keep the method that was named, and say that its bound is infinite."""
+    r, b, one = 1e3, 300.0, np.array([0])
+    pair = Arguments(
+        np.array([[r * r], [0.3 * r * r], [r * r], [b], [-b], [0.91 * r**4]]), np.full(2, r * r), np.array([b, -b])
+    )
+    series = PairEvaluator([resolve("tanh")] * 2, one, one + 1, "hermite")
+    with pytest.warns(AccuracyWarning, match="inf of the Gaussian integrals of tanh"):
+        series(pair, 1)
+    frozen = series.frozen(pair, 1e-12)
+    assert list(frozen._frozen) == ["hermite"]
+    frozen(pair, 2)
+    assert frozen.report.bound[0] == np.inf
+    found = [PairEvaluator([resolve("tanh")] * 2, one, one + 1, method)(pair, 2) for method in ("auto", "closed")]
+    np.testing.assert_allclose(*found, rtol=1e-12)
+    net = inf.Net([(2, "tanh", True), (1, "identity", True)], input_dim=2)
+    theta = 1e4 * inf.random_params(net, 1)
+    assert "too sharp or oscillating" in inf.NetI(net, inf.Teacher(net, theta)).explain(2 * theta)
+
+
+def test_explain_calls_estimates_so():
+    own = Activation.from_sympy("own", "atan(x)")
+    for f, words in ((own, "the bound is an estimate"), ("tanh", "analytic activations")):
+        net = inf.Net([(2, f, True), (1, "identity", True)], input_dim=3)
+        theta = inf.random_params(net, 2)
+        assert words in inf.NetI(net, inf.Teacher(net, inf.random_params(net, 1))).explain(theta)
 
 
 # ------------------------------------------------------------------------------------------ one loss at all orders

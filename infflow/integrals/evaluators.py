@@ -143,6 +143,11 @@ class PairEvaluator:
         self._mixtures = {
             f: np.flatnonzero(self._kind == k) for k, f in enumerate(kinds) if len(f.atoms) >= closed.MANY_WIDTHS
         }
+        self._waves = {
+            f: np.flatnonzero(self._kind == k)
+            for k, f in enumerate(kinds)
+            if any(wave.rate.imag != 0.0 for wave in f.waves)
+        }
         self._hermite = self._hermite_neurons()
         self.report = _empty_report(len(self.i))
         self._frozen: dict[str, Index] | None = None
@@ -281,7 +286,7 @@ class PairEvaluator:
                 if not len(rows):
                     break
                 self._apply(name, rows, args, 2, out)
-                better = rows[self.report.bound[rows] < bounds[rows]]
+                better = rows[(self.report.bound[rows] < bounds[rows]) | (name == names[0])]
                 codes[better], bounds[better] = METHODS.index(name), self.report.bound[better]
                 rows = rows[~(bounds[rows] <= self.rtol)]
         self._limit = np.maximum(10.0 * bounds, self.rtol)
@@ -317,10 +322,13 @@ class PairEvaluator:
     def _report_closed(self, rows: Index, args: Arguments, order: int) -> Index:
         """Bounds of closed forms, which are those of rounding but for mixtures; returns rows whose bound misses the tolerance."""
         self.report.work[rows], bound = self._atoms[rows], np.full(len(rows), CLOSED_BOUND)
-        if self._mixtures:
+        if self._mixtures or self._waves:
             errors = np.zeros(len(self.activations))
             for f, neurons in self._mixtures.items():
                 errors[neurons] = rounding.mixture_error(f, np.sqrt(args.C[neurons]), args.b[neurons], 2 * order)
+            for f, neurons in self._waves.items():
+                phase = rounding.phase_error(f, np.sqrt(args.C[neurons]), args.b[neurons])
+                errors[neurons] = CLOSED_BOUND * phase
             bound += errors[self.i[rows]] + errors[self.j[rows]]
         self.report.bound[rows] = bound
         return rows[:0] if self._frozen is not None else rows[bound > max(self.rtol, MIXTURE_BOUND)]

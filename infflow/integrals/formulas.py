@@ -35,6 +35,7 @@ from ..activation_kernels import SELU_ALPHA, SELU_SCALE
 from ..activations import Activation, resolve
 from ..errors import InvalidValueError, MethodError
 from . import one_sided, symbolic
+from .complex_erf import ErfImaginaryPart, ErfRealPart
 from .normal_functions import BivariateNormalCDF
 
 __all__ = ["BivariateNormalCDF", "closed_form", "symbols"]
@@ -346,12 +347,18 @@ class _Shifted(_Gaussian):
         return self.original.mean(i) + self.rate * self.cov(self.i, i)
 
 
-def _add_real_part(result: _Sum, coefficient: Expr, exponent: Expr) -> None:
-    """Add ``Re(coefficient exp(exponent))``."""
+def _add_real_part(result: _Sum, coefficient: Expr, exponent: Expr, argument: Expr | None = None) -> None:
+    """Add ``Re(coefficient exp(exponent))``, or that of the product with erf(argument)."""
     real, imaginary = sympy.expand(coefficient).as_real_imag()
     growth, phase = sympy.expand(exponent).as_real_imag()
-    result.add(real, outer=exp(growth), inner=sympy.cos(phase))
-    result.add(-imaginary, outer=exp(growth), inner=sympy.sin(phase))
+    even, odd = Integer(1), Integer(0)
+    if argument is not None:
+        place = sympy.expand(argument).as_real_imag()
+        even, odd = ErfRealPart(*place), ErfImaginaryPart(*place)
+    result.add(real, outer=exp(growth), inner=even * sympy.cos(phase))
+    result.add(-real, outer=exp(growth), inner=odd * sympy.sin(phase))
+    result.add(-imaginary, outer=exp(growth), inner=even * sympy.sin(phase))
+    result.add(-imaginary, outer=exp(growth), inner=odd * sympy.cos(phase))
 
 
 def _wave_mean(f: _Exact, order: int, i: int, gaussian: _Gaussian) -> _Sum:
@@ -377,8 +384,12 @@ def _wave_and_atoms(f: _Exact, g: _Exact, i: int, j: int, orders: tuple[int, int
         mean = shifted.mean(j)
         for atom_weight, k, width in g.atoms:
             v = gaussian.variance(j, width)
-            density = _ramp_mean(k + q)[1].subs({symbolic.V1: v, symbolic.b1: mean}) / sqrt(2 * pi * v)
+            p_above, n = (part.subs({symbolic.V1: v, symbolic.b1: mean}) for part in _ramp_mean(k + q))
+            density = n / sqrt(2 * pi * v)
             _add_real_part(result, amplitude * atom_weight * density, exponent - sympy.expand(mean**2) / (2 * v))
+            above = amplitude * atom_weight * p_above / 2
+            _add_real_part(result, above, exponent)
+            _add_real_part(result, above, exponent, mean / sqrt(2 * v))
     return result
 
 
@@ -393,16 +404,6 @@ def _two_waves(f: _Exact, g: _Exact, i: int, j: int, orders: tuple[int, int], ga
                 exponent += (rate1**2 * gaussian.cov(i, i) + rate**2 * gaussian.cov(j, j)) / 2
                 _add_real_part(result, a * factor / 2, exponent)
     return result
-
-
-def _check_waves(f: _Exact, g: _Exact) -> None:
-    for first, second in ((f, g), (g, f)):
-        oscillates = any(not rate.is_real for _, rate in first.waves)
-        if oscillates and any(k != 2 or width == 0 for _, k, width in second.atoms):
-            raise MethodError(
-                "sine and cosine have closed forms with polynomials, exp, sin, cos and gaussian only; with this partner"
-                " use the numerical function gaussian_moment."
-            )
 
 
 def _pieces(f: _Exact, order: int) -> list[tuple[int, _Exact, int]]:
@@ -464,7 +465,6 @@ def _plain_mean(f: _Exact, order: int, i: int, gaussian: _Gaussian) -> _Sum:
 def _plain_pair(f: _Exact, g: _Exact, i: int, j: int, orders: tuple[int, int], gaussian: _Gaussian) -> _Sum:
     """The same without elu and selu; polynomials by Price's series ``sum_n C_ij^n/n! E f^(p+n) E g^(q+n)``."""
     p, q = orders
-    _check_waves(f, g)
     if f.waves:
         return (_two_waves if g.waves else _wave_and_atoms)(f, g, i, j, orders, gaussian)
     if g.waves:
@@ -499,8 +499,8 @@ def closed_form(*activations: str | Activation, biases: bool = False, derivative
     Parameters
     ----------
     *activations : str or Activation
-        Activations with a closed form: polynomials, relu, leaky_relu, abs, step, sign, erf, normal_cdf, gelu, gaussian, elu, selu, exp;
-        sin and cos among themselves and with polynomials, exp and gaussian.
+        Activations with a closed form: polynomials, relu, leaky_relu, abs, step, sign, erf, normal_cdf, gelu, gaussian, elu, selu, exp,
+        sin, cos.
     biases : bool, default False
         False: all means are zero. True: the means are the symbols ``b``; ``b1, b2``; ``b1, b2, b3``.
     derivatives : sequence of int, optional
@@ -511,7 +511,8 @@ def closed_form(*activations: str | Activation, biases: bool = False, derivative
     -------
     sympy.Expr
         In the symbols of ``infflow.integrals.formulas.symbols``; with biases it may contain
-        :class:`BivariateNormalCDF`.
+        :class:`BivariateNormalCDF`, and of sin and cos with kinks, erf or gelu the real and the imaginary
+        part of erf at a complex number (``infflow.integrals.complex_erf``).
 
     Raises
     ------

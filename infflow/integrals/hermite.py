@@ -219,6 +219,7 @@ class HermiteEvaluator:
         self._grid = np.full((k, 2), np.iinfo(np.int64).min)
         self._profiles = Profile(np.zeros((k, len(COUNTS)), dtype=np.int64), np.zeros((k, MAX_TERMS)))
         self._kept: dict[tuple[int, int], tuple[Array, Expansion]] = {}
+        self._largest: dict[int, Array] = {}  # r of the neurons at each level, by number of terms
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_kept": {}}
@@ -284,10 +285,16 @@ class HermiteEvaluator:
 
     def _admit(self, out: Expansion, neurons: Index, r: Array, levels: NDArray[np.int64]) -> Index:
         """Raise ``levels`` to those that may be used; the neurons that have one, while the others are refused."""
+        terms = out.tail.shape[1]
+        if terms not in self._largest:
+            scales = [_scales(f, terms, _ALIASING * self.rtol) for f in self._kinds]
+            self._largest[terms] = np.array(scales)[self._kind]
+        if (r[neurons] <= self._largest[terms][neurons, levels[neurons]]).all():
+            return neurons
         admitted = []
         for kind, activation in enumerate(self._kinds):
             members = neurons[self._kind[neurons] == kind]
-            least = least_levels(activation, r[members], out.tail.shape[1], self.rtol)
+            least = least_levels(activation, r[members], terms, self.rtol)
             fits = least <= _MAX_LEVEL
             levels[members[fits]] = np.maximum(levels[members[fits]], least[fits])
             admitted.append(members[fits])
