@@ -318,7 +318,7 @@ KEYWORDS: Mapping[str, tuple[str, ...]] = {
 _ELSEWHERE: Mapping[str, str] = {
     "maxnorm": "It belongs to the network: inf.Net(..., maxnorm=c), inf.NetI(..., maxnorm=c).",
     "ridge": "It belongs to the network: inf.Net(..., ridge=lam), inf.NetI(..., ridge=lam).",
-    "merge": "It belongs to the network, as maxnorm and ridge do.",
+    "merge": "It belongs to the network: inf.Net(..., merge=...), inf.NetI(..., merge=...).",
     "input": "Data belong to the network: inf.Net(layers, input=X, target=y), net.with_data(X, y).",
     "target": "Data belong to the network: inf.Net(layers, input=X, target=y), net.with_data(X, y).",
     "weights": "Sample weights belong to the network: inf.Net(layers, input=X, target=y, weights=w).",

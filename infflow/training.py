@@ -297,7 +297,11 @@ def _check_polish(net: Any, polish: Any, max_steps_newton: Any) -> Objective | N
 def check_theta(net: Any, theta: Any) -> Array:
     """A finite parameter vector of the right length, by ``net.check`` where there is one."""
     as_objective(net)
-    if isinstance(theta, (list, tuple)) and any(isinstance(each, (list, tuple, np.ndarray)) for each in theta):
+    if (
+        isinstance(theta, (list, tuple))
+        and len(theta) > 1
+        and all(isinstance(each, (list, tuple, np.ndarray)) for each in theta)
+    ):
         raise InvalidTypeError(
             f"theta0 is a list of {counted(len(theta), 'vector')}; train takes one start. inf.train_many(net, thetas) takes many."
         )

@@ -123,7 +123,7 @@ def test_in_a_grid_search_and_a_pickle():
         ({"hidden_layer_sizes": 2.5}, "tuple of integers"),
         ({"hidden_layer_sizes": "10"}, "tuple of integers"),
         ({"activation": "nonsense"}, "not known"),
-        ({"activation": ["tanh", "relu"]}, "2 activations for 1 hidden layers"),
+        ({"activation": ["tanh", "relu"]}, "2 activations for 1 hidden layer"),
         ({"ridge": -1.0}, "ridge"),
         ({"t_end": 0.0}, "t_end"),
         ({"tol": -1.0}, "tol"),

@@ -105,7 +105,7 @@ def _lines(kinks: Sequence[Any], k: int) -> tuple[Array, Array]:
         normal = np.atleast_1d(as_real_array("the normal of a kink", normal))
         if normal.shape != (k,) or not normal.any():
             raise ShapeError(
-                f"kinks contains the normal {normal.tolist()}; a vector of length {k}, not all 0, is needed."
+                f"kinks contains the normal {normal.tolist()}; {counted(k, 'number')}, not all 0, must stand there."
             )
         normals[row], offsets[row] = normal, as_number("the offset of a kink", offset)
     return normals, offsets
