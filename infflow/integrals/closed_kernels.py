@@ -23,7 +23,6 @@ from . import jets
 from ._generated import atoms_00, atoms_01, atoms_02, atoms_11, atoms_12, atoms_22
 from .bivariate_normal_kernels import (
     DEAD,
-    KEPT,
     PLACKETT_LIMIT,
     joint_probability,
     orthant,
@@ -33,6 +32,7 @@ from .bivariate_normal_kernels import (
 
 INV_SQRT_2PI = 0.3989422804014327
 ROUNDING = 1e-15
+ENOUGH = 1e-6  # of a difference must be left where no neuron is far from its kink: ten digits
 FAR_FROM_KINK = 9.0  # squared distance in standard deviations
 MAX_ORDER = 4
 
@@ -177,7 +177,8 @@ def _atoms(out, order, a, b, shift1, shift2, C11, C12, C22, b1, b2, det, plain, 
     d2, F2 = gaussian_at_zero(b2, i2, shift2)
     q1, P1 = gaussian_at_zero(m1, r1, shift2)
     q2, P2 = gaussian_at_zero(m2, r2, shift1)
-    R1, R2 = ramp_mean(m1, s1, r1, P1, q1), ramp_mean(m2, s2, r2, P2, q2)
+    R1 = ramp_mean(m1, s1, r1, P1, q1) if b[1] != 0.0 else 0.0  # for K(m, 0)
+    R2 = ramp_mean(m2, s2, r2, P2, q2) if a[1] != 0.0 else 0.0
     L = A00 = A10 = A01 = 0.0
     if not (_only_density(a) or _only_density(b)):
         A00, A10, A01, L = stein_sums(b1, b2, C12, V1, V2, i1, i2, s1, shift1, shift2, F1, F2, d1, d2, R1, R2, P1, P2)
@@ -277,11 +278,11 @@ def shifted_joint(b1, b2, C12, i1, i2, s1, shift1, shift2, F1, F2):
     if (h != 0.0 or k != 0.0) and abs(u) <= PLACKETT_LIMIT:
         product = F1 * F2
         L = plackett(h, k, u) + product
-        return L, u < 0.0 and shift1 == 0.0 and shift2 == 0.0 and KEPT * product > L
+        return L, u < 0.0 and shift1 == 0.0 and shift2 == 0.0 and ENOUGH * product > L
     s = math.sqrt(s1 * i2)
     if both or (h == 0.0 and k == 0.0):
         return orthant(h, k, u, s, shift1, shift2), False
-    joint, lost = joint_probability(h, k, u, s)
+    joint, lost = joint_probability(h, k, u, s, ENOUGH)
     if shift1 != 0.0 or shift2 != 0.0:
         joint -= shift2 * F1 + shift1 * F2
     return joint, lost
