@@ -203,17 +203,17 @@ def _line(h, k, u):
 
 
 @njit(cache=True, error_model="numpy")
-def joint_probability(h, k, u, s):
-    """L(h, k; u), and whether its digits are lost to cancellation; h, k finite and not both 0."""
+def joint_probability(h, k, u, s, kept):
+    """L(h, k; u), and whether it is less than the part ``kept`` of its terms; h, k finite and not both 0."""
     h, k = min(max(h, -FAR), FAR), min(max(k, -FAR), FAR)
     if abs(u) <= PLACKETT_LIMIT:
         product = normal_cdf_(h) * normal_cdf_(k)
         joint = plackett(h, k, u) + product
-        return joint, u < 0.0 and joint < KEPT * product
+        return joint, u < 0.0 and joint < kept * product
     if s <= 0.0:
         return _line(h, k, u), False
     joint = _wedge(h, k, u, s)
-    return joint, joint < KEPT * (normal_cdf_(h) + normal_cdf_(k))
+    return joint, joint < kept * (normal_cdf_(h) + normal_cdf_(k))
 
 
 @njit(cache=True, error_model="numpy")
@@ -229,7 +229,7 @@ def orthant(h, k, u, s, shift1, shift2):
     if shift1 != 0.0 and abs(u) <= PLACKETT_LIMIT and shift2 != 0.0:
         h, k = min(max(h, -FAR), FAR), min(max(k, -FAR), FAR)
         return plackett(h, k, u) + normal_cdf_minus(h, shift1) * normal_cdf_minus(k, shift2)
-    joint, lost = joint_probability(h, k, u, s)
+    joint, lost = joint_probability(h, k, u, s, KEPT)
     if (lost or min(h, k) < DEAD) and (shift1 == 0.0 or shift2 == 0.0):
         joint = tail_moments(h, k, u, s)[0]
     if shift1 != 0.0 or shift2 != 0.0:

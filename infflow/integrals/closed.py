@@ -3,7 +3,7 @@ r"""Closed forms: moments of polynomials plus atoms of one kernel.
 Every activation with a closed form is a polynomial plus atoms ``a rho_tau^(k)`` of the smoothed ramp
 ``rho_tau(x) = E_z relu(x + tau z)``. Products of atoms are derivatives of E[relu(h1) relu(h2)] at inflated
 variances (``symbolic.py``); products with a polynomial are finite Mehler series. This module packs activations into
-arrays and evaluates many pairs in one jitted loop.
+arrays and evaluates many pairs in one jitted loop. Values keep their digits where a neuron is hardly ever active.
 
 Degenerate points
 -----------------

@@ -23,7 +23,6 @@ from . import jets
 from ._generated import atoms_00, atoms_01, atoms_02, atoms_11, atoms_12, atoms_22
 from .bivariate_normal_kernels import (
     DEAD,
-    KEPT,
     PLACKETT_LIMIT,
     joint_probability,
     orthant,
@@ -33,6 +32,7 @@ from .bivariate_normal_kernels import (
 
 INV_SQRT_2PI = 0.3989422804014327
 ROUNDING = 1e-15
+ENOUGH = 1e-6  # of a difference must be left where no neuron is far from its kink: ten digits
 FAR_FROM_KINK = 9.0  # squared distance in standard deviations
 MAX_ORDER = 4
 
@@ -177,10 +177,13 @@ def _atoms(out, order, a, b, shift1, shift2, C11, C12, C22, b1, b2, det, plain, 
     d2, F2 = gaussian_at_zero(b2, i2, shift2)
     q1, P1 = gaussian_at_zero(m1, r1, shift2)
     q2, P2 = gaussian_at_zero(m2, r2, shift1)
-    R1, R2 = ramp_mean(m1, s1, r1, P1, q1), ramp_mean(m2, s2, r2, P2, q2)
+    R1 = ramp_mean(m1, s1, r1, P1, q1) if b[1] != 0.0 else 0.0  # for K(m, 0)
+    R2 = ramp_mean(m2, s2, r2, P2, q2) if a[1] != 0.0 else 0.0
     L = A00 = A10 = A01 = 0.0
     if not (_only_density(a) or _only_density(b)):
-        A00, A10, A01, L = stein_sums(b1, b2, C12, V1, V2, i1, i2, s1, shift1, shift2, F1, F2, d1, d2, R1, R2, P1, P2)
+        A00, A10, A01, L, _ = stein_sums(
+            b1, b2, C12, V1, V2, i1, i2, s1, shift1, shift2, F1, F2, d1, d2, R1, R2, P1, P2
+        )
     e1, e2 = _slope_gap(g1, t1, C11, plain), _slope_gap(g2, t2, C22, plain)
     args = (b1, b2, i1, i2, g1, g2, e1, e2, m1, m2, r1, r2, d1, d2, R1, R2, P1, P2, q1, q2, A00, A10, A01, L)
     _add_atoms(out, order, a, b, args, scratch)
@@ -252,20 +255,24 @@ def _infinite_slots(a, b, vertex1, vertex2, parallel, biased, plain):
 
 @_inline
 def stein_sums(b1, b2, C12, V1, V2, i1, i2, s1, shift1, shift2, F1, F2, d1, d2, R1, R2, P1, P2):
-    """K(0,0), K(1,0), K(0,1) and K(1,1) of ``symbolic.py``, less the shifts; F1, F2 are the means of the steps."""
-    L, lost = shifted_joint(b1, b2, C12, i1, i2, s1, shift1, shift2, F1, F2)
+    """K(0,0), K(1,0), K(0,1) and K(1,1) of ``symbolic.py``, less the shifts; and whether they are tail integrals.
+
+    F1, F2 are the means of the steps.
+    """
+    L, lost = _joint(b1, b2, C12, i1, i2, s1, shift1, shift2, F1, F2)
     if lost:
         root1, root2 = math.sqrt(i1), math.sqrt(i2)
         u, s = C12 * root1 * root2, math.sqrt(s1 * i2)
-        return tail_sums(b1 * root1, b2 * root2, u, s, V1 * root1, V2 * root2, shift1, shift2)
+        A00, A10, A01, L = tail_sums(b1 * root1, b2 * root2, u, s, V1 * root1, V2 * root2, shift1, shift2)
+        return A00, A10, A01, L, True
     step1, step2 = d1 * P1, d2 * P2
     A10 = b2 * L + C12 * step1 + V2 * step2
     A01 = b1 * L + C12 * step2 + V1 * step1
-    return b1 * A10 + V1 * (d1 * R1) + C12 * L, A10, A01, L
+    return b1 * A10 + V1 * (d1 * R1) + C12 * L, A10, A01, L, False
 
 
 @_inline
-def shifted_joint(b1, b2, C12, i1, i2, s1, shift1, shift2, F1, F2):
+def _joint(b1, b2, C12, i1, i2, s1, shift1, shift2, F1, F2):
     """E[(step(h1) - shift1) (step(h2) - shift2)], and whether digits are lost; F1, F2 are the means of the factors."""
     if i1 == 0.0 or i2 == 0.0:  # a constant
         return F1 * F2, False
@@ -277,11 +284,11 @@ def shifted_joint(b1, b2, C12, i1, i2, s1, shift1, shift2, F1, F2):
     if (h != 0.0 or k != 0.0) and abs(u) <= PLACKETT_LIMIT:
         product = F1 * F2
         L = plackett(h, k, u) + product
-        return L, u < 0.0 and shift1 == 0.0 and shift2 == 0.0 and KEPT * product > L
+        return L, u < 0.0 and shift1 == 0.0 and shift2 == 0.0 and ENOUGH * product > L
     s = math.sqrt(s1 * i2)
     if both or (h == 0.0 and k == 0.0):
         return orthant(h, k, u, s, shift1, shift2), False
-    joint, lost = joint_probability(h, k, u, s)
+    joint, lost = joint_probability(h, k, u, s, ENOUGH)
     if shift1 != 0.0 or shift2 != 0.0:
         joint -= shift2 * F1 + shift1 * F2
     return joint, lost

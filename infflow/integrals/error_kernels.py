@@ -28,7 +28,6 @@ from .closed_kernels import (
     gaussian_at_zero,
     ramp_mean,
     reciprocal,
-    shifted_joint,
     stein_sums,
 )
 
@@ -158,9 +157,8 @@ def _term_error(m, n, widths, shifts, gaussian, F):
     if n >= 2:
         _row(F, n + m - 2, x2, E2, d2, abs(R2), P2, q2, m2, s2, r2)
         return _recursion(F, n, m, b2, i2, g2)
-    A00, A10, A01, L = stein_sums(b1, b2, C12, V1, V2, i1, i2, s1, shift1, shift2, F1, F2, d1, d2, R1, R2, P1, P2)
+    A00, A10, A01, L, lost = stein_sums(b1, b2, C12, V1, V2, i1, i2, s1, shift1, shift2, F1, F2, d1, d2, R1, R2, P1, P2)
     step1, step2 = d1 * abs(P1), d2 * abs(P2)
-    lost = shifted_joint(b1, b2, C12, i1, i2, s1, shift1, shift2, F1, F2)[1]
     if lost:
         steps, ramps, sums = (step1, step2), (d1 * R1, d2 * R2), (A00, A10, A01, L)
         own = OWN + (x1 if b1 * math.sqrt(i1) < b2 * math.sqrt(i2) else x2)

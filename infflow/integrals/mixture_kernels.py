@@ -19,9 +19,10 @@ from numba import njit
 
 from ..vector_math import clipped_magnitude, erf_scaled, exp_, normal_tail, ramp_tail
 from . import jets
-from .bivariate_normal_kernels import DEAD, FAR, INV_2PI, KEPT, NODES, PLACKETT_LIMIT, WEIGHTS, sine_
+from .bivariate_normal_kernels import DEAD, FAR, INV_2PI, NODES, PLACKETT_LIMIT, WEIGHTS, sine_
 from .closed_kernels import (
     COEFFICIENT_COUNT,
+    ENOUGH,
     EXCHANGED,
     FIRST,
     INV_SQRT_2PI,
@@ -270,9 +271,9 @@ def _tails(h, r1, shift1, shift2, one, pair, u, A):
             cdf_k = one[TAIL2, j] if k < 0.0 else 1.0 - one[TAIL2, j]
             joint = A[A11, j] + shift2 * cdf_h + shift1 * cdf_k
             if abs(u[j]) > PLACKETT_LIMIT:
-                dead = joint < KEPT * (cdf_h + cdf_k)
+                dead = joint < ENOUGH * (cdf_h + cdf_k)
             elif shift1 == 0.0 and shift2 == 0.0:
-                dead = u[j] < 0.0 and joint < KEPT * cdf_h * cdf_k
+                dead = u[j] < 0.0 and joint < ENOUGH * cdf_h * cdf_k
         if dead:
             r2 = one[V2, j] * math.sqrt(one[I2, j])
             sums = tail_sums(h, k, u[j], pair[SINE, j], r1, r2, shift1, shift2)

@@ -3,7 +3,8 @@
 The bound is a model, not a theorem. For polynomials plus atoms it follows the formulas of the kernels term by term
 (``error_kernels.py``). For elu, selu, waves and pairs of mixtures it is a multiple of eps times the sizes of the terms that
 are added, times the amplification of the rounding of C12 and of the means where two sharp functions nearly coincide.
-``tests/test_moments.py`` and ``tests/test_tails.py`` compare it with errors measured at 30 digits.
+``tests/test_moments.py`` and ``tests/test_tails.py`` compare it with errors measured at 30 digits. It does not cover
+underflow, of values below 1e-290.
 """
 
 from __future__ import annotations
