@@ -17,7 +17,16 @@ from .._validation import Array
 from ..activations import Activation, Atom, Wave
 from . import closed, elementary, error_kernels, one_sided
 
-__all__ = ["UNITS", "mean_bound", "mixture_error", "pair_bound", "pair_values", "size_and_scale", "values_and_changes"]
+__all__ = [
+    "UNITS",
+    "mean_bound",
+    "mixture_error",
+    "pair_bound",
+    "pair_values",
+    "phase_error",
+    "size_and_scale",
+    "values_and_changes",
+]
 
 _errors: Any = error_kernels  # mypy does not spread tuples into jitted functions
 
@@ -102,7 +111,7 @@ def pair_bound(
         _errors.pair_error_loop(table.rows, zeros, zeros + 1, *gaussian, *orders, error)
         return FOLLOWED * _EPS * error + missed * sizes[0] * sizes[1]
     growth, error = _amplification(f, g, gaussian, orders)
-    error = error + _phase_error(f, r1, b1) + _phase_error(g, r2, b2) + missed / (UNITS * _EPS)
+    error = error + phase_error(f, r1, b1) + phase_error(g, r2, b2) + missed / (UNITS * _EPS)
     bound: Array = UNITS * _EPS * error * np.maximum(sizes[0] * sizes[1] * growth, np.abs(value))
     return bound + FOLLOWED * _EPS * changes
 
@@ -113,7 +122,7 @@ def mean_bound(f: Activation, r: Array, b: Array, order: int, size: Array, value
         table, zeros, error = closed.AtomTable([f]), np.zeros(value.size, dtype=np.int64), np.empty(value.size)
         _errors.single_error_loop(table.rows, zeros, r**2, b, order, error)
         return FOLLOWED * _EPS * error + mixture_error(f, r, b, order) * size
-    error = 1.0 + _phase_error(f, r, b) + mixture_error(f, r, b, order) / (UNITS * _EPS)
+    error = 1.0 + phase_error(f, r, b) + mixture_error(f, r, b, order) / (UNITS * _EPS)
     bound: Array = UNITS * _EPS * error * np.maximum(size, np.abs(value))
     return bound
 
@@ -160,7 +169,7 @@ def _size_and_scale(f: Activation, r: Array, b: Array, order: int) -> tuple[Arra
     return size, np.where(np.isfinite(square), np.sqrt(square), size)
 
 
-def _phase_error(f: Activation, r: Array, b: Array) -> Array:
+def phase_error(f: Activation, r: Array, b: Array) -> Array:
     """Relative error of sines and cosines in units of the bound: that of their phase and of the exponent that damps them.
 
     Those of two factors add up, since the exponent of a product is one sum. It is rounded a few times only.
