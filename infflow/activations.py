@@ -141,7 +141,7 @@ class Activation:
         self.waves = _all_of(Wave, "waves", waves)
         if strip is not None and not isinstance(strip, Strip):
             raise InvalidTypeError(f"strip is {shown(strip)}; an activations.Strip or None is needed.")
-        self.strip = _polynomial_strip(self.polynomial) if strip is None and not atoms else strip
+        self.strip = _polynomial_strip(self.polynomial) if strip is None and not self._atoms else strip
         self.has_closed_form = bool(self.polynomial or self._atoms)
         self.parity = as_integer("parity", parity, minimum=-1, maximum=1)
         self.homogeneous = as_flag("homogeneous", homogeneous)

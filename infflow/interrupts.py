@@ -26,10 +26,11 @@ def plain_interrupts() -> Iterator[None]:
 
 @contextmanager
 def interrupted_by_sigterm() -> Iterator[list[int]]:
-    """Let the first SIGTERM in the block raise KeyboardInterrupt; later ones do nothing, so that what it starts can end.
+    """Let the first SIGTERM in the block raise KeyboardInterrupt.
 
-    Only in the main thread, and where the signal has its default action: a handler of the user's, and one who ignores it,
-    know better. The handler of before is in place afterwards.
+    Later ones do nothing, so that what the first one starts can end.
+    Only in the main thread, and where the signal has its default action: a handler of the user's decides.
+    The handler of before is in place afterwards.
 
     Yields
     ------
@@ -56,7 +57,7 @@ def interrupted_by_sigterm() -> Iterator[list[int]]:
 
 @contextmanager
 def saving_before_termination() -> Iterator[None]:
-    """Let SIGTERM act as Ctrl-C in the block, which saves its state, and end the process after it as it would have been."""
+    """Let SIGTERM act as Ctrl-C in the block, which saves its state, and end the process after it."""
     received: list[int] = []
     try:
         with interrupted_by_sigterm() as received:

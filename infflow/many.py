@@ -249,7 +249,7 @@ def _check_values(net: Any, starts: list[Any], arguments: dict[str, Any]) -> Non
     """Raise what is wrong with the network or an argument, whatever the starts are like."""
     if len(starts) > 1 and arguments.get("checkpoint") is not None:
         raise InvalidValueError(
-            f"checkpoint is {arguments['checkpoint']!r}, but there are {len(starts)} starts and a file holds one run. Leave it None, or call train."
+            f"checkpoint is {shown(arguments['checkpoint'])}, but there are {len(starts)} starts and a file holds one run. Leave it None, or call train."
         )
     as_objective(net)
     for theta in starts:

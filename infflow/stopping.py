@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
 
-from ._validation import Array, counted
+from ._validation import Array, counted, shown
 from .compile_time import running_time
 from .errors import InvalidTypeError
 
@@ -135,11 +135,11 @@ class StopRules:
         """The reason to stop after this step, or None. Remembers the lowest loss for ``patience``.
 
         A bound ``min_gradient_norm`` of the size of rounding (below :data:`ROUNDING_GRADIENT`) does not end a search
-        of fixed points while the loss is above ``min_loss`` and the last step lowered it by more than a millionth: next
+        of fixed points while the loss is above ``min_loss`` and the last step lowered it by more than a ten-thousandth: next
         to a solution of loss zero that is flat in some directions, gradients of 1e-15 occur at losses of 1e-19.
         """
         loss, step = progress.loss, progress.step
-        falls = max(self.min_loss, 0.0) < loss < (1.0 - 1e-6) * self.previous_loss
+        falls = max(self.min_loss, 0.0) < loss < (1.0 - 1e-4) * self.previous_loss
         self.previous_loss = loss
         falls &= progress.stage == "newton" and self.min_gradient_norm < ROUNDING_GRADIENT
         if loss < self.best_loss:
@@ -166,7 +166,7 @@ class StopRules:
             return bool(answer)
         except (TypeError, ValueError) as error:  # an array of several
             raise InvalidTypeError(
-                f"the callback returned {answer!r}; True (stop), False or None is needed."
+                f"the callback returned {shown(answer)}; True (stop), False or None is needed."
             ) from error
 
     def near_bound(self, loss: float, gradient_norm: float) -> bool:

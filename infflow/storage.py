@@ -249,7 +249,7 @@ class _Archive:
     def read(self, name: str) -> Array:
         """One array, after a look at its checksum."""
         with _plain_errors():
-            # the whole member first: its checksum is verified at its end, which must come before NumPy evaluates a header
+            # the whole member first: its checksum, at its end, is verified before the header counts
             content = self._zip.read(self.headers[name].member)
             return np.lib.format.read_array(io.BytesIO(content))
 

@@ -27,6 +27,14 @@ def run():
     return net, inf.train(net, theta, num_trajectory=160, progress=False)
 
 
+def online():
+    """Two erf students of two teachers, which they cannot tell apart for some time."""
+    net = inf.Net([(2, "erf", False), (1, "identity", False)], input_dim=4)
+    neti = inf.NetI(net, inf.Teacher(net, net.pack([(np.eye(2, 4), None), (np.ones((1, 2)), None)])))
+    W = 0.02 * np.random.default_rng(0).standard_normal((2, 4))
+    return inf.OrderParameters(neti, 0.5, 0.0).solve(net.pack([(W, None), (np.ones((1, 2)), None)]), t_end=160.0)
+
+
 def pictures():
     """Name of each picture and the axes it is drawn in."""
     net, result = run()
@@ -36,6 +44,7 @@ def pictures():
     yield "spectrum", plotting.plot_spectrum(net, result)
     yield "alignment", plotting.plot_alignment(net, result)
     yield "integral", plotting.plot_integral("relu", "tanh")
+    yield "online", online().plot()
     study = inf.convergence(N=[1000, 3000, 10000], seeds=8, progress=False)
     yield "study", plotting.plot_convergence(study)
 

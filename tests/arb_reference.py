@@ -6,8 +6,8 @@ the orthant probability by Gauss-Legendre panels over a positive integrand. Used
 
 from __future__ import annotations
 
-import itertools
 from functools import cache
+from itertools import pairwise
 from math import factorial, sqrt
 
 import numpy as np
@@ -58,7 +58,7 @@ def _edges(h: float, z: float, c: float) -> list[float]:
         return (t - h) ** 2 / 2 + min(z + c * t, 0.0) ** 2 / 2
 
     top = exponent(max(h, 0.0)) if z + c * max(h, 0.0) > 0 else exponent(0.0)
-    low, high = 0.0, 1.0
+    low, high = max(h, 0.0), max(h, 0.0) + 1.0
     while exponent(high) < top + 85:
         high *= 2
     for _ in range(60):
@@ -77,7 +77,7 @@ def orthant(h: arb, k: arb, u: arb, s: arb) -> arb:
     z, c = (k - u * h) / s, u / s
     total = arb(0)
     edges = _edges(float(h), float(z), float(c))
-    for start, end in itertools.pairwise(edges):
+    for start, end in pairwise(edges):
         length = arb(end) - arb(start)
         for x, w in _rule():
             t = arb(start) + length * x

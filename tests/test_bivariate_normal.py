@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,51 @@ def test_thirty_digit_references():
     assert expected[tail].min() < 1e-20
     # sums and products of h and k near 100 in an exponent cost two digits
     np.testing.assert_allclose(values[tail], expected[tail], rtol=3e-14)
+
+
+def tail_cases(n, seed=5):
+    """Limits of both signs, nearly equal and nearly opposite ones, tiny ones; correlations up to 1 - 3e-16."""
+    rng = np.random.default_rng(seed)
+    h, k = rng.uniform(-1, 1, (2, n)) * rng.choice([3.0, 12.0, 38.0], n)
+    near = rng.random(n) < 0.35
+    k[near] = (h * rng.choice([-1, 1], n) * (1 + rng.normal(size=n) * 10 ** rng.uniform(-9, -0.5, n)))[near]
+    small = rng.random(n) < 0.2
+    h[small], k[small] = h[small] * 1e-5, k[small] * 1e-5
+    u = np.where(rng.random(n) < 0.5, rng.uniform(-1, 1, n), 1 - 10 ** rng.uniform(-15.5, -0.7, n))
+    return h, k, u * rng.choice([-1, 1], n)
+
+
+def test_relative_accuracy_in_the_tails():
+    """The statement of the docstring, wherever the probability is at least 1e-290."""
+    reference = pytest.importorskip("arb_reference", exc_type=ImportError)
+    stated = float(re.search(r"relative error below (\S+)\s", bivariate_normal_cdf.__doc__).group(1))
+    h, k, u = tail_cases(400)
+    values = bivariate_normal_cdf(h, k, u)
+    seen = []
+    for a, b, c, value in zip(h, k, u, values, strict=True):
+        a, b, c = map(reference.arb, (a, b, c))
+        exact = reference.orthant(a, b, c, ((1 - c) * (1 + c)).sqrt())
+        if exact > 1e-290:
+            seen.append(float(exact))
+            assert exact.rel_accuracy_bits() > 60
+            assert abs(float(value / exact - 1)) <= stated, (a, b, c)
+    assert len(seen) > 300 and sum(x < 1e-20 for x in seen) > 50
+
+
+def test_never_negative():
+    rng = np.random.default_rng(0)
+    h, k = rng.normal(size=(2, 100_000)) * 4
+    assert (bivariate_normal_cdf(h, k, rng.uniform(-1, 1, 100_000)) >= 0).all()
+    h, k, u = tail_cases(20_000, 6)
+    assert (bivariate_normal_cdf(h, k, u) >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("h", "k", "u", "expected"),  # by arb with 2,500 bits
+    [(-7.03, -7.03, -0.707, 2.161375613e-77), (-11.46, -11.46, -0.287, 6.440762895e-84)],
+)
+def test_known_tails(h, k, u, expected):
+    assert bivariate_normal_cdf(h, k, u) == pytest.approx(expected, rel=1e-9)
 
 
 def twin(h, k, u):

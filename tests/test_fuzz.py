@@ -16,12 +16,16 @@ import numpy as np
 import pytest
 from fuzz_values import VALUES
 from julia_files import julia_result, thsave
+from sklearn.exceptions import ConvergenceWarning
 
 import infflow as inf
 from infflow.configuration import Configuration, train_configuration
 from infflow.configuration.sections import SECTIONS
 from infflow.configuration.sweep_file import SweepFile
 from infflow.errors import AccuracyWarning, ConfigurationError, InfflowError, SolverWarning
+from infflow.fixedpoints import OPTIMIZERS
+from infflow.flow import SOLVERS
+from infflow.sweeps.grid import make_runs
 
 
 class Argument(NamedTuple):
@@ -47,6 +51,7 @@ ON_PURPOSE = {
     ("sweep", "function"): ("class",),  # it can be called; its runs fail, and are kept as failures
     # settings are whatever JSON holds
     ("sweep over seed", "value"): ("empty string", "ragged", "list of None", "list of names"),
+    ("values of a setting", "value"): ("ragged", "list of names"),
     # as scikit-learn takes them
     ("sklearn.GradientFlowRegressor", "random_state"): ("True",),
     ("sklearn.GradientFlowClassifier", "random_state"): ("True",),
@@ -59,6 +64,7 @@ FAILING_FUNCTIONS = {
     ("train", "callback"): ("class",),
     ("random_params", "init"): ("function", "class"),
     ("grow", "init"): ("function", "class"),
+    ("an observable", "value"): ("class",),
 }
 
 #: (call, argument) -> values that are right, and mean a computation without end
@@ -73,6 +79,9 @@ ENDLESS = {
     ("convergence", "input_dim"): ("3",),
     ("convergence", "noise"): ("0", "3", "0.5", "10**12", "5e-324", "Fraction"),
 }
+
+#: rows that call a function of their own
+HANDED_ON = ("closed_form", "sklearn.GradientFlowRegressor", "sklearn.GradientFlowClassifier")
 
 #: public names that no row calls, and why
 NOT_CALLED = {
@@ -146,6 +155,7 @@ def _cases():
             "parity": A(0, "count"),
             "homogeneous": A(False, flag),
             "max_order": A(4, "count"),
+            "strip": A(None, "optional"),
             "recipe": A(None, "optional"),
         },
     )
@@ -178,6 +188,7 @@ def _cases():
             "maxnorm": A(np.inf, "number"),
             "ridge": A(0.0, "number"),
             "parametrization": A("standard"),
+            "merge": A(None, "optional list"),
         },
     )
     yield Call("Net.evaluate", data.evaluate, {"theta": any_theta, "order": A(2, "count")})
@@ -204,6 +215,7 @@ def _cases():
             "ridge": A(0.0, "number"),
             "outside": A("error"),
             "surrogates_dir": A(None, "optional"),
+            "merge": A({"layer": 1, "pair": (0, 1), "lambda": 0.1}, "optional list"),
         },
     )
     yield Call(
@@ -217,6 +229,12 @@ def _cases():
             "surrogates_dir": A(None, "optional path"),
         },
     )
+    for name, each in (("Net", data), ("NetI", neti)):
+        yield Call(
+            f"{name}.replace",
+            each.replace,
+            {"ridge": A(0.1, "number"), "layers" if name == "Net" else "student": A(LAYERS if name == "Net" else net)},
+        )
     yield Call("NetI.check", neti.check, {"theta": any_theta})
     yield Call("NetI.evaluate", neti.evaluate, {"theta": any_theta, "order": A(2, "count")})
     yield Call("NetI.explain", neti.explain, {"theta": A(theta, "array optional")})
@@ -359,7 +377,7 @@ def _cases():
             "rng": rng,
         },
     )
-    for name in ("check", "derivative", "generalization_error"):
+    for name in ("check", "derivative", "generalization_error", "fixed_point", "jacobian"):
         yield Call(f"OrderParameters.{name}", getattr(ode, name), {"state": A(state, "array")})
     yield Call("OrderParameters.state", ode.state, {"theta": A(student, "array")})
     yield Call("OrderParameters.lift", ode.lift, {"state": A(state, "array"), "D": A(5, "count"), "rng": rng})
@@ -444,6 +462,7 @@ def _cases():
             "loss_rtol": A(1e-4, "number"),
             "loss_atol": A(1e-4, "number"),
             "converged_only": A(False, flag),
+            "teacher_symmetry": A(False, flag),
         },
     )
     yield Call("trajectory_distance", inf.trajectory_distance, {"a": A(result, "array"), "b": A(result, "array")})
@@ -457,6 +476,9 @@ def _cases():
             "teacher": A(teacher, "optional"),
             "samples": A(1, "count"),
             "seed": rng,
+            "eta": A(None, "optional number numbers array"),
+            "method": A("auto"),
+            "progress": A(False, flag),
         },
     )
     yield Call(
@@ -468,6 +490,7 @@ def _cases():
             "frozen": A(None, "optional"),
             "gauge": A("auto", "optional"),
             "precision": A(64, "count"),
+            "eta": A(None, "optional number numbers array"),
         },
     )
     yield Call("Result.load", inf.Result.load, {"path": A("result", "path")})
@@ -639,7 +662,7 @@ def _cases():
     for name in ("GradientFlowRegressor", "GradientFlowClassifier"):
         kind = getattr(inf.sklearn, name)
         labels = np.arange(12) % 2
-        fitted = kind((2,), max_steps=2).fit(X, labels)
+        fitted = kind((2,), tol=1e3).fit(X, labels)
 
         def fit(kind=kind, labels=labels, **options):
             return kind(**options).fit(X, labels)
@@ -663,7 +686,7 @@ def _cases():
         )
         yield Call(
             f"sklearn.{name}.fit",
-            kind((2,), max_steps=2).fit,
+            kind((2,), tol=1e3).fit,
             {"X": A(X, "array"), "y": A(labels, "array"), "sample_weight": A(None, "optional array number")},
         )
         for method in ("predict", "predict_proba", "predict_log_proba", "decision_function"):
@@ -681,6 +704,13 @@ def _cases():
     )
     ax = A(None, "optional axes")
     yield Call("plotting.new_axes", inf.plotting.new_axes, {"width": A(3.6, "number"), "height": A(2.7, "number")})
+    online = ode.solve(student, 0.01, num_trajectory=3)
+    yield Call("plotting.plot_order_parameters", inf.plotting.plot_order_parameters, {"result": A(online), "ax": ax})
+    for name in ("plot", "save", "to_xarray"):
+        arguments = {"plot": {"ax": ax}, "save": {"path": A("online", "path")}, "to_xarray": {}}[name]
+        yield Call(f"OnlineResult.{name}", getattr(online, name), arguments)
+    online.save("kept")
+    yield Call("OnlineResult.load", type(online).load, {"path": A("kept", "path")})
     yield Call("plotting.plot_alignment", inf.plotting.plot_alignment, {"net": A(neti), "theta": any_theta, "ax": ax})
     yield Call("plotting.plot_convergence", inf.plotting.plot_convergence, {"result": A(None), "ax": ax})
     yield Call(
@@ -714,6 +744,56 @@ def _cases():
         {"net": A(data), "result": A(result), "points": A(3, "count"), "ax": ax},
     )
 
+    yield from _parts(net, theta, teacher, ode, state, data)
+
+
+def _parts(net, theta, teacher, ode, state, data):
+    """What stands inside of arguments: entries of lists, options."""
+    (W, b), second = net.unpack(theta)
+    Q, R, v = state
+    eye = np.eye(2)
+
+    def part(name, function, value, kinds=""):
+        return Call(name, lambda value: function(value), {"value": A(value, kinds)})
+
+    yield part("a layer", lambda x: inf.Net([x], input_dim=2), (2, "erf", True))
+    yield part("a width", lambda x: inf.Net([(x, "erf", True)], input_dim=2), 2, "count")
+    yield part("an activation", lambda x: inf.Net([(2, x, True)], input_dim=2), "erf")
+    yield part("an activation of one neuron", lambda x: inf.Net([(2, ["erf", x], True)], input_dim=2), "erf")
+    yield part("a bias", lambda x: inf.Net([(2, "erf", x)], input_dim=2), True, "flag")
+    yield part("a pair", lambda x: net.pack([x, second]), (W, b))
+    yield part("a matrix", lambda x: net.pack([(x, b), second]), W, "array")
+    yield part("a bias vector", lambda x: net.pack([(W, x), second]), b, "array")
+    yield part("a kink", lambda x: inf.Activation.from_callable("n", np.tanh, kinks=[x]), 0.5, "numbers")
+    yield part("a derivative", lambda x: inf.Activation.from_callable("n", np.tanh, [x]), lambda x: 1 - np.tanh(x) ** 2)
+    yield part("a line", lambda x: inf.FunctionTeacher(lambda z: z[:, 0], eye, kinks=[x]), ([1.0, 0.0], 0.5))
+    yield part("a normal", lambda x: inf.FunctionTeacher(lambda z: z[:, 0], eye, kinks=[(x, 0.5)]), [1.0, 0.0], "array")
+    yield part("an offset", lambda x: inf.FunctionTeacher(lambda z: z[:, 0], eye, kinks=[([1, 0], x)]), 0.5, "number")
+    yield part("a covariance", lambda x: inf.GaussianMixture([1.0], np.zeros((1, 2)), [x]), eye, "array")
+    yield part("an order", lambda x: inf.gaussian_moment("erf", "relu", 1.0, 1.0, 0.3, orders=(x, 0)), 0, "count")
+    yield part("Q", lambda x: ode.check((x, R, v)), Q, "array")
+    yield part("R", lambda x: ode.check((Q, x, v)), R, "array")
+    yield part("v", lambda x: ode.check((Q, R, x)), v, "array")
+    quick = {"solver": "rk4", "max_steps_flow": 2, "max_steps_newton": 0, "progress": False}
+    yield part("an observable", lambda x: inf.train(data, theta, observables={"a": x}, **quick), np.sum, "function")
+    yield part("the name of one", lambda x: inf.train(data, theta, observables=[x], **quick), "lambda_min")
+    yield part("a start", lambda x: inf.train_many(data, [x], **quick), theta, "array")
+    yield part("a run", lambda x: inf.unique_solutions([x], data), inf.train(data, theta, **quick))
+    yield part("values of a setting", lambda x: make_runs(run_of_sweep, {"seed": x}, None, 0, 1), [1], "list array")
+    yield part("a point", lambda x: make_runs(run_of_sweep, [x], None, 0, 1), {"seed": 1}, "mapping")
+    for registry in (SOLVERS, OPTIMIZERS):
+        for name, method in registry.items():
+            for option in method.options:
+                yield Call(
+                    f"option {option} of {name}",
+                    lambda value, m=method, o=option: m.check_options({o: value}),
+                    {"value": A(OPTIONS.get(option, 1), "number count flag")},
+                )
+
+
+#: valid values of options, where 1 is none
+OPTIONS = {"linear_solver": "dense", "library": "scipy", "momentum": 0.5, "beta1": 0.9, "beta2": 0.9}
+
 
 #: calls that end in an error of infflow as they are: PyTorch is not there, or there is nothing to give
 REFUSED = ("from_torch", "to_torch", "Sweep", "plotting.plot_convergence")
@@ -727,8 +807,9 @@ def outcome(call, **changed):
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", AccuracyWarning)
         warnings.simplefilter("ignore", SolverWarning)
+        warnings.simplefilter("ignore", ConvergenceWarning)
         try:
-            with limited(20.0):
+            with limited(120.0):
                 given = [arguments.pop(name) for name in names]
                 call.function(*given, **arguments)
         except InfflowError as error:
@@ -818,6 +899,14 @@ def test_every_public_callable_is_called(tmp_path, monkeypatch):
     called = {call.name for call in _cases()}
     assert sorted(public_names() - called - set(NOT_CALLED)) == []
     assert sorted(set(NOT_CALLED) - public_names()) == []
+    missing = {
+        call.name: set(inspect.signature(call.function).parameters)
+        - set(call.arguments)
+        - {"arguments", "changes", "options", "sizes"}
+        for call in _cases()
+        if call.name in public_names() and call.name not in HANDED_ON
+    }
+    assert {name: each for name, each in missing.items() if each} == {}
     rows = {(call.name, name): argument for call in _cases() for name, argument in call.arguments.items()}
     labels = {value.label for value in VALUES}
     for table in (ON_PURPOSE, FAILING_FUNCTIONS, ENDLESS):
@@ -836,7 +925,7 @@ SMALL = {
 def refusals(call):
     """What else than an error of infflow a call ends in, if anything."""
     try:
-        with warnings.catch_warnings(), limited(20.0):
+        with warnings.catch_warnings(), limited(120.0):
             warnings.simplefilter("error")
             call()
     except InfflowError as error:

@@ -92,7 +92,7 @@ BAD_LAYERS = [
     ([(2.5, "tanh", True)], errors.InvalidTypeError, "integer"),
     ([(2, "tahn", True)], errors.UnknownNameError, "'tanh'"),
     ([(2, 7, True)], errors.InvalidTypeError, "7"),
-    ([(2, ["tanh"], True)], errors.ShapeError, "1 activations for 2 neurons"),
+    ([(2, ["tanh"], True)], errors.ShapeError, "1 activation for 2 neurons"),
     ([(2, ["tanh", "sofplus"], True)], errors.UnknownNameError, "'softplus'"),
     ([(2, "tanh", 1)], errors.InvalidTypeError, "True or False"),
     ([(2, "tanh", None)], errors.InvalidTypeError, "True or False"),

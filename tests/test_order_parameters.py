@@ -632,6 +632,13 @@ def test_public_jacobian_is_the_derivative(activation, second):
         np.testing.assert_allclose(J[:, k], change, rtol=1e-6, atol=1e-8)
 
 
+def test_parameters_may_be_a_list():
+    op = committee(1, 1)
+    theta = [0.5, 0.5, 1.0]
+    np.testing.assert_array_equal(op.derivative(theta).R, op.derivative(np.array(theta)).R)
+    np.testing.assert_array_equal(op.lift(theta, 3, rng=0).theta, op.lift(np.array(theta), 3, rng=0).theta)
+
+
 def test_no_fixed_point_is_said():
     op = committee(rate=20.0, noise=1.0)  # learning diverges
     found = op.fixed_point(alike(op))

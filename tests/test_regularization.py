@@ -1,4 +1,7 @@
-"""Barrier, ridge and pairs of neurons to merge: derivatives, sums of squares, copies of networks, and runs across the barrier."""
+"""Barrier, ridge and pairs of neurons to merge.
+
+Derivatives, sums of squares, copies of networks, and runs across the barrier.
+"""
 
 import numpy as np
 import pytest
@@ -60,11 +63,12 @@ def test_residuals_have_one_length_and_add_up_to_the_loss(penalty, weights):
 
 @pytest.mark.parametrize("penalty", PENALTIES)
 def test_jacobian_against_differences_across_the_boundary(penalty):
-    """Integrated along a line from inside to beyond, the Jacobian gives the change of the residuals."""
+    """The integral of the Jacobian along a line is the change of the residuals."""
     net = net_of(**PENALTIES[penalty])
     inside, beyond = at_norm(net, 2.5), at_norm(net, 3.7)
     step = beyond - inside
-    # |theta| grows along the line, which crosses the barrier once; Gauss rules on both sides are exact to rounding
+    # |theta| grows along the line, which crosses the barrier once; Gauss rules on both sides are
+    # exact to rounding
     crossing = (np.sqrt(6.0) - np.linalg.norm(inside)) / np.linalg.norm(step)
     x, w = np.polynomial.legendre.leggauss(12)
     change = 0.0
@@ -128,7 +132,10 @@ def test_merge_against_the_readable_twin(loss, parametrization):
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_merge_written_out(bias):
-    """w holds the bias where there is one; output weights have no part in it; finite and infinite data alike."""
+    """w holds the bias where there is one; output weights have no part in it.
+
+    Finite and infinite data alike.
+    """
     layers = [(3, "erf", bias), (1, "identity", bias)]
     student = inf.Net(layers, input_dim=2)
     teacher = inf.Teacher(student, inf.random_params(student, 4, init="standard_normal"))
@@ -180,7 +187,8 @@ def test_split_grow_and_shrink_renumber_pairs(kind):
     net = net_of(LAYERS, merge=[ONE, {"layer": 1, "pair": (3, 1), "lambda": 0.1}])
     if kind == "infinite":
         teacher = inf.Teacher(inf.Net(LAYERS, input_dim=2), np.ones(17))
-        net = inf.NetI(inf.Net(LAYERS, input_dim=2), teacher, merge=net.regularization.merge)
+        student = inf.Net(LAYERS, input_dim=2, maxnorm=7.0, merge=ONE)  # which does not count, but stays
+        net = inf.NetI(student, teacher, merge=net.regularization.merge)
     theta = inf.random_params(net, 0, init="standard_normal")
     (W, b), (A, c) = net.unpack(theta)
 
@@ -190,6 +198,9 @@ def test_split_grow_and_shrink_renumber_pairs(kind):
     assert pairs(inf.split_neuron(net, theta, 1)[0]) == [(0, 3), (4, 1)]
     assert pairs(inf.split_neuron(net, theta, 2)[0]) == [(0, 2), (4, 1)]
     assert pairs(inf.grow(net, theta, 2)[0]) == [(0, 2), (3, 1)]
+    if kind == "infinite":
+        own = inf.split_neuron(net, theta, 1)[0].student.regularization
+        assert own.maxnorm == 7.0 and [pair.pair for pair in own.merge] == [(0, 3)]
     dead = net.pack([(W, b), (A * [1.0, 1.0, 0.0, 1.0], c)])
     small, rest = inf.shrink(net, dead)
     assert pairs(small) == [(2, 1)] and small.regularization.merge[0].strength == 0.1
@@ -219,7 +230,10 @@ def test_who_knows_of_pairs_and_who_refuses():
 
 
 def test_the_merge_breaks_the_scaling_of_relu():
-    """Without the pair every rescaling of a relu neuron is flat; its exact symmetry must not be assumed with it."""
+    """Without the pair every rescaling of a relu neuron is flat.
+
+    Its exact symmetry must not be assumed with it.
+    """
     layers = [(2, "relu", False), (1, "identity", False)]
     student = inf.Net(layers, input_dim=3)
     teacher = inf.Teacher(student, inf.random_params(student, 4, init="standard_normal"))
@@ -276,7 +290,10 @@ def test_pairs_in_a_configuration():
     [({"merge": ONE}, {"merge": {**ONE, "lambda": 7.0}}), ({"merge": ONE}, {}), ({"maxnorm": 50.0}, {"maxnorm": 60.0})],
 )
 def test_a_checkpoint_knows_its_regularisation(tmp_path, before, after):
-    """Terms that vanish at the start, with their gradient, tell nothing there: two equal neurons, the inside of a barrier."""
+    """Terms that vanish at the start, with their gradient, tell nothing there.
+
+    Two equal neurons, the inside of a barrier.
+    """
     plain = net_of(LAYERS)
     (W, b), (A, c) = plain.unpack(inf.random_params(plain, 0))
     start = plain.pack([(W[[0, 1, 0, 3]], b[[0, 1, 0, 3]]), (A, c)])

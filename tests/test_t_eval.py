@@ -142,6 +142,20 @@ def test_an_observable_of_another_shape_at_some_points_and_one_that_never_has_a_
     assert np.isnan(found.trajectory.observables["undefined"]).all()
 
 
+def test_ctrl_c_in_an_observable_keeps_the_run():
+    calls = []
+
+    def slow(theta):
+        calls.append(theta)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return theta
+
+    found = train(BOWL, [1.0, 1.0], t_end=2.0, num_trajectory=9, observables={"slow": slow}, progress=False)
+    assert found.status is StopReason.INTERRUPTED and found.flow.t == 2.0 and len(calls) == 4
+    assert np.isnan(found.trajectory.observables["slow"]).all() and np.isfinite(found.trajectory.loss).all()
+
+
 def test_a_function_that_is_wrong_is_told_before_the_flow():
     calls = []
 

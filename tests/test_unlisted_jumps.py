@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-from scipy.special import ndtr
+from scipy.special import erf, ndtr
 
 import infflow as inf
 from infflow.activations import resolve
@@ -145,6 +145,26 @@ def test_one_projection_as_with_listed_kinks():
     np.testing.assert_allclose(found.hessian, listed.hessian, atol=1e-8)
 
 
+@pytest.mark.parametrize("width", [0.5, 0.02])
+def test_neurons_that_point_both_ways(width):
+    """E[f F] of an even and an odd number of turns: the panels that resolve F turn with the neuron."""
+    V, a = np.array([[0.8, -0.6, 0.0]]), 0.7
+    teacher = inf.FunctionTeacher(lambda z: ((z[:, 0] > a) & (z[:, 0] < a + width)) * 1.0, V)
+    integrals = inf.NetI(student(3), teacher)._components[0].loss.integrals
+    W = np.random.default_rng(6).standard_normal((20, 3))
+    W[:4] = [V[0], -V[0], 3 * V[0], -0.1 * V[0]]
+    b = np.linspace(-1, 1, 20)
+    found = integrals.neurons([resolve("erf")] * 20, W, b, 0)
+    nodes, weights = np.polynomial.legendre.leggauss(60)
+    t = a + 0.5 * width * (1 + nodes)
+    along = W @ V[0]
+    rest = np.sqrt(1 + (W**2).sum(axis=1) - along**2)  # erf(h/sqrt 2) smoothed by what is perpendicular
+    values = erf((b[:, None] + along[:, None] * t) / (np.sqrt(2) * rest[:, None]))
+    exact = 0.5 * width * (values * density(t)) @ weights
+    np.testing.assert_allclose(found.value[:, 0], exact, atol=1e-10 * np.sqrt(width))
+    assert found.error < 1e-10
+
+
 @pytest.mark.parametrize("s", [0.1, 0.005, 0.002])
 def test_a_narrow_bump_of_a_projection(s):
     teacher = inf.FunctionTeacher(lambda z: np.exp(-((z[:, 0] - 1) ** 2) / (2 * s**2)), np.eye(1, 2))
@@ -170,7 +190,6 @@ def test_two_projections():
 def test_an_error_that_single_integrals_do_not_see():
     """On a hyperbola: lines that almost touch it cross it twice between two points of a rule; a second rule tells."""
     from scipy.integrate import quad
-    from scipy.special import erf
 
     w, b = np.array([1.7, -0.9]), 0.4
     net = inf.Net([(1, "erf", True), (1, "identity", False)], input_dim=2)

@@ -134,6 +134,22 @@ def test_pair_of_exponential_and_its_difference_from_one():
         assert abs(mp.mpf(em) - mp.expm1(x)) <= 2 * UNIT * abs(mp.expm1(x))
 
 
+def test_tail_with_the_mean_of_a_ramp():
+    @numba.njit
+    def tail(x):
+        return vector_math.ramp_tail(x)
+
+    stated = [int(n) for n in re.findall(r"(\d+)(?=,| and \d+ units| units)", vector_math.ramp_tail.__doc__)[-3:]]
+    assert stated == [2, 8, 12]
+    with mp.workprec(200):
+        for a in np.concatenate([np.linspace(0, 37, 300), 10.0 ** np.linspace(-9, 0.5, 60)]):
+            a = mp.mpf(a)
+            upper = mp.erfc(a / mp.sqrt(2)) / 2
+            exact = mp.exp(-a * a / 2), upper, mp.npdf(a) - a * upper
+            for found, value, units in zip(tail(float(a)), exact, stated, strict=True):
+                assert abs(found / value - 1) <= units * UNIT
+
+
 def test_coefficients_are_those_of_the_script(monkeypatch):
     root = Path(__file__).parents[1]
     monkeypatch.syspath_prepend(str(root / "scripts"))

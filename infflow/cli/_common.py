@@ -34,11 +34,14 @@ _FAILURES = (
 )  # of the computation; other errors are of the arguments
 
 
-_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE, errno.EBADF, errno.EROFS)
+_CANNOT_WRITE = tuple(
+    getattr(errno, name, None)  # not all systems have all
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EPIPE", "EBADF", "EROFS")
+)
 
 
 def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Print an infflow error as one line; 1 if the computation failed, 2 if an argument was bad. SIGTERM is Ctrl-C."""
+    """Print an error as one line; 1 if the computation failed, 2 if an argument was bad. SIGTERM is Ctrl-C."""
 
     @wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
@@ -65,7 +68,7 @@ def complain(text: str) -> None:
 
 
 def report_system_error(error: OSError) -> None:
-    """One line about what the operating system refused; a full device or a pipe that nobody reads, most of all."""
+    """One line about what the operating system refused: a full device, a pipe that nobody reads."""
     for stream in (sys.stdout, sys.stderr):
         _discard_unwritten(stream)
     reason = error.strerror or str(error)

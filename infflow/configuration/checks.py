@@ -117,6 +117,6 @@ def merges(name: str, value: Any) -> list[dict[str, Any]]:
     for item in items:
         if not isinstance(item, dict) or item.keys() != set(MERGE_KEYS):
             raise InvalidTypeError(
-                f"{name} is {value!r:.200}; {{layer = 1, pair = [0, 1], lambda = 0.1}}, or a list of these, is needed."
+                f"{name} is {shown(value)}; {{layer = 1, pair = [0, 1], lambda = 0.1}}, or a list of these, is needed."
             )
     return items

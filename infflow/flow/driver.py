@@ -340,7 +340,13 @@ def _outcome(run: _Run, stop: StopReason) -> FlowOutcome:
     statistics.t = run.t
     t, z = run.recorder.finish(run.z0, run.z, run.t, run.rests(stop))
     keep_all = run.settings.t_eval is not None
-    trajectory = make_trajectory(problem, t, z, run.settings.observables, keep_all)
+    try:
+        with plain_interrupts():
+            trajectory = make_trajectory(problem, t, z, run.settings.observables, keep_all)
+    except KeyboardInterrupt:  # the run is kept, without observables
+        statistics.stop_reason = StopReason.INTERRUPTED
+        trajectory = make_trajectory(problem, t, z, {}, keep_all)
+        trajectory.observables = {name: np.full(len(trajectory), math.nan) for name in run.settings.observables}
     end, norm = problem.theta_of(run.z), problem.gradient_norm(run.gradient)
     best, best_norm = problem.theta_of(run.best_z), problem.gradient_norm(run.best_gradient)
     return FlowOutcome(

@@ -10,7 +10,7 @@ import numpy as np
 from .._validation import Array
 from ..errors import MethodError, TooLargeError
 from ..rounding import gradient_rounding, is_hidden, loss_rounding
-from ..stopping import StopReason
+from ..stopping import StopReason, TimeIsUp
 from .krylov_path import KrylovModel
 from .onestep import Step
 from .problem import FlowEvaluation, FlowProblem
@@ -70,7 +70,8 @@ class EndOfPath:
         self.hand_over = hand_over
         self._small = 1e-6 * problem.gradient_norm(start.gradient)
         self.rests = False  # whether the rest of a path that was handed over is shorter than the tolerances
-        self._has_products = any(hasattr(problem.objective, name) for name in ("hvp", "linearize"))
+        products = any(hasattr(problem.objective, name) for name in ("hvp", "linearize"))
+        self._has_products = products or problem.size <= LARGEST  # there they are not needed
         self._next_short = self._next_small = self._next_level = 0.0
         self._last_loss = self._level = math.inf
         self._lap = (0.0, math.inf, 0)  # since when the time has not doubled, the loss there, steps since then
@@ -96,16 +97,17 @@ class EndOfPath:
         short = self.hand_over and step.t >= self._next_short and self._length(step.z - z0, step.z) <= NOISE
         level = low and step.t >= self._next_level and (self.hand_over or self.problem.size > LARGEST)
         small = low and step.t >= self._next_small
-        if not (short or level or small):
+        if not (short or level or small) or not self._has_products:
             return None
-        if self.problem.size <= LARGEST:
-            return self._judge(self._dense_model(step), step.t, short, level, small)
-        if not self._has_products:
-            return None
-        evaluation = step.evaluation if step.exact else self.problem.evaluate(step.z, 1)
+        before = self.state()
         try:
-            return self._judge(KrylovModel(self.problem, evaluation, step.z), step.t, short, level, small)
+            return self._judge(self._model(step), step.t, short, level, small)
+        except TimeIsUp:
+            self.restore(before)  # a run that goes on looks at its next step
+            raise
         except (NotImplementedError, MethodError, TooLargeError):
+            if self.problem.size <= LARGEST:
+                raise
             self._has_products = False
             return None
 
@@ -132,9 +134,13 @@ class EndOfPath:
                 return StopReason.HANDOVER
         return None
 
-    def _dense_model(self, step: Step) -> DenseModel:
-        known = step.evaluation.hessian is not None
-        return DenseModel(self.problem, step.evaluation if known else self.problem.evaluate(step.z, 2), step.z)
+    def _model(self, step: Step) -> DenseModel | KrylovModel:
+        """The quadratic model at the end of a step."""
+        if self.problem.size <= LARGEST:
+            known = step.evaluation.hessian is not None
+            return DenseModel(self.problem, step.evaluation if known else self.problem.evaluate(step.z, 2), step.z)
+        evaluation = step.evaluation if step.exact else self.problem.evaluate(step.z, 1)
+        return KrylovModel(self.problem, evaluation, step.z)
 
     def _path_ends(self, local: DenseModel | KrylovModel, t: float, level: bool) -> bool:
         """Whether the rest of the path is shorter than the tolerances (``level``: or longer) and leads to no saddle."""

@@ -61,7 +61,7 @@ _inline = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
 
 
 @_inline
-def _gaussian_at_zero(mean, inverse, shift):
+def gaussian_at_zero(mean, inverse, shift):
     """Density at 0 and P(h > 0) - shift of h ~ N(mean, 1/inverse).
 
     ``inverse = 0`` stands for variance 0: density 0, a probability of 1/2 at mean 0.
@@ -80,7 +80,7 @@ def _gaussian_at_zero(mean, inverse, shift):
 
 
 @_inline
-def _ramp_mean(mean, variance, inverse, probability, density):
+def ramp_mean(mean, variance, inverse, probability, density):
     """E h_+ of h ~ N(mean, variance), from P(h > 0) and the density at 0."""
     if mean < 0.0 and mean * mean * inverse > FAR_FROM_KINK:  # the two terms cancel
         return math.sqrt(variance) * ramp_tail(clipped_magnitude(mean * math.sqrt(inverse)))[2]
@@ -88,7 +88,7 @@ def _ramp_mean(mean, variance, inverse, probability, density):
 
 
 @_inline
-def _reciprocal(variance):
+def reciprocal(variance):
     """1/variance; 0 for a variance so small that it counts as 0."""
     return 1.0 / variance if variance > jets.SMALLEST_VARIANCE else 0.0
 
@@ -130,10 +130,10 @@ def atom_means(table, f, b, C, last, out):
 @_kernel
 def _add_atom_means(weight, k, shift, b, V, last, out):
     """Add weight times ramp, step, density and its derivatives (orders k ... k + last) at mean b, variance V."""
-    inverse = _reciprocal(V)
-    density, probability = _gaussian_at_zero(b, inverse, shift if k == 1 else 0.0)
+    inverse = reciprocal(V)
+    density, probability = gaussian_at_zero(b, inverse, shift if k == 1 else 0.0)
     if k == 0:
-        out[0] += weight * _ramp_mean(b, V, inverse, probability, density)
+        out[0] += weight * ramp_mean(b, V, inverse, probability, density)
     if k <= 1 and 1 - k <= last:
         out[1 - k] += weight * probability
     previous = 0.0  # derivatives of the density N: N^(n+1) = -(b N^(n) + n N^(n-1))/V
@@ -160,7 +160,7 @@ def _atoms(out, order, a, b, shift1, shift2, C11, C12, C22, b1, b2, det, plain, 
     """
     t1, t2 = a[0], b[0]
     V1, V2 = C11 + t1, C22 + t2
-    i1, i2 = _reciprocal(V1), _reciprocal(V2)
+    i1, i2 = reciprocal(V1), reciprocal(V2)
     g1, g2 = C12 * i1, C12 * i2
     D = det + t1 * C22 + t2 * C11 + t1 * t2
     m1 = b2 - g1 * b1
@@ -168,19 +168,19 @@ def _atoms(out, order, a, b, shift1, shift2, C11, C12, C22, b1, b2, det, plain, 
     # cancels between the terms with m1 and with m2
     m2 = b1 * (D * i1 * i2) - g2 * m1 if i1 > 0.0 and i2 > 0.0 else b1 - g2 * b2
     s1, s2 = D * i1 if i1 > 0.0 else V2, D * i2 if i2 > 0.0 else V1
-    r1, r2 = _reciprocal(s1), _reciprocal(s2)
+    r1, r2 = reciprocal(s1), reciprocal(s2)
     vertex1, vertex2 = t1 == 0.0 and i1 == 0.0 and b1 == 0.0, t2 == 0.0 and i2 == 0.0 and b2 == 0.0
     parallel = i1 > 0.0 and i2 > 0.0 and r1 == 0.0 and abs(m1) <= ROUNDING * abs(b2)
     if parallel:
         m1 = m2 = 0.0
-    d1, F1 = _gaussian_at_zero(b1, i1, shift1)
-    d2, F2 = _gaussian_at_zero(b2, i2, shift2)
-    q1, P1 = _gaussian_at_zero(m1, r1, shift2)
-    q2, P2 = _gaussian_at_zero(m2, r2, shift1)
-    R1, R2 = _ramp_mean(m1, s1, r1, P1, q1), _ramp_mean(m2, s2, r2, P2, q2)
+    d1, F1 = gaussian_at_zero(b1, i1, shift1)
+    d2, F2 = gaussian_at_zero(b2, i2, shift2)
+    q1, P1 = gaussian_at_zero(m1, r1, shift2)
+    q2, P2 = gaussian_at_zero(m2, r2, shift1)
+    R1, R2 = ramp_mean(m1, s1, r1, P1, q1), ramp_mean(m2, s2, r2, P2, q2)
     L = A00 = A10 = A01 = 0.0
     if not (_only_density(a) or _only_density(b)):
-        A00, A10, A01, L = _sums(b1, b2, C12, V1, V2, i1, i2, s1, shift1, shift2, F1, F2, d1, d2, R1, R2, P1, P2)
+        A00, A10, A01, L = stein_sums(b1, b2, C12, V1, V2, i1, i2, s1, shift1, shift2, F1, F2, d1, d2, R1, R2, P1, P2)
     e1, e2 = _slope_gap(g1, t1, C11, plain), _slope_gap(g2, t2, C22, plain)
     args = (b1, b2, i1, i2, g1, g2, e1, e2, m1, m2, r1, r2, d1, d2, R1, R2, P1, P2, q1, q2, A00, A10, A01, L)
     _add_atoms(out, order, a, b, args, scratch)
@@ -251,9 +251,9 @@ def _infinite_slots(a, b, vertex1, vertex2, parallel, biased, plain):
 
 
 @_inline
-def _sums(b1, b2, C12, V1, V2, i1, i2, s1, shift1, shift2, F1, F2, d1, d2, R1, R2, P1, P2):
+def stein_sums(b1, b2, C12, V1, V2, i1, i2, s1, shift1, shift2, F1, F2, d1, d2, R1, R2, P1, P2):
     """K(0,0), K(1,0), K(0,1) and K(1,1) of ``symbolic.py``, less the shifts; F1, F2 are the means of the steps."""
-    L, lost = _joint(b1, b2, C12, i1, i2, s1, shift1, shift2, F1, F2)
+    L, lost = shifted_joint(b1, b2, C12, i1, i2, s1, shift1, shift2, F1, F2)
     if lost:
         root1, root2 = math.sqrt(i1), math.sqrt(i2)
         u, s = C12 * root1 * root2, math.sqrt(s1 * i2)
@@ -265,7 +265,7 @@ def _sums(b1, b2, C12, V1, V2, i1, i2, s1, shift1, shift2, F1, F2, d1, d2, R1, R
 
 
 @_inline
-def _joint(b1, b2, C12, i1, i2, s1, shift1, shift2, F1, F2):
+def shifted_joint(b1, b2, C12, i1, i2, s1, shift1, shift2, F1, F2):
     """E[(step(h1) - shift1) (step(h2) - shift2)], and whether digits are lost; F1, F2 are the means of the factors."""
     if i1 == 0.0 or i2 == 0.0:  # a constant
         return F1 * F2, False
@@ -275,7 +275,8 @@ def _joint(b1, b2, C12, i1, i2, s1, shift1, shift2, F1, F2):
     if min(h, k) < DEAD and not both:
         return 0.0, True
     if (h != 0.0 or k != 0.0) and abs(u) <= PLACKETT_LIMIT:
-        L, product = plackett(h, k, u) + F1 * F2, F1 * F2
+        product = F1 * F2
+        L = plackett(h, k, u) + product
         return L, u < 0.0 and shift1 == 0.0 and shift2 == 0.0 and KEPT * product > L
     s = math.sqrt(s1 * i2)
     if both or (h == 0.0 and k == 0.0):
@@ -424,7 +425,7 @@ def _centred_slots(out, order, table, f, g, C11, C12, C22, det):
         return False
     t1, t2 = table[f, FIRST], table[g, FIRST]
     V1, V2 = C11 + t1, C22 + t2
-    i1, i2 = _reciprocal(V1), _reciprocal(V2)
+    i1, i2 = reciprocal(V1), reciprocal(V2)
     D = max(det, 0.0) + t1 * C22 + t2 * C11 + t1 * t2
     s1, s2 = D * i1, D * i2
     regular = s1 > jets.SMALLEST_VARIANCE and s2 > jets.SMALLEST_VARIANCE and min(C11, C22) > jets.SMALLEST_VARIANCE

@@ -25,11 +25,11 @@ from .closed_kernels import (
     ROUNDING,
     SHIFT,
     WIDTH_COUNT,
-    _gaussian_at_zero,
-    _joint,
-    _ramp_mean,
-    _reciprocal,
-    _sums,
+    gaussian_at_zero,
+    ramp_mean,
+    reciprocal,
+    shifted_joint,
+    stein_sums,
 )
 
 EPS = 2.220446049250313e-16
@@ -46,11 +46,11 @@ _inline = njit(forceinline=True, error_model="numpy")
 @_kernel
 def _atom_error(k, j, b, V, shift):
     """Error of the mean of derivative j of a ramp, step or density (k = 0, 1, 2) at N(b, V)."""
-    inverse = _reciprocal(V)
-    density, probability = _gaussian_at_zero(b, inverse, shift if k == 1 else 0.0)
+    inverse = reciprocal(V)
+    density, probability = gaussian_at_zero(b, inverse, shift if k == 1 else 0.0)
     distance = b * b * inverse
     if k + j == 0:
-        ramp = _ramp_mean(b, V, inverse, probability, density)
+        ramp = ramp_mean(b, V, inverse, probability, density)
         return OWN * ramp + (OWN + distance) * min(ramp, V * density) + abs(b) * probability
     if k + j == 1:
         return OWN * abs(probability) + abs(b) * density
@@ -130,59 +130,41 @@ def _recursion(F, m, n, b, i, g):
 
 
 @_kernel
-def _term_error(m, n, t1, t2, shift1, shift2, C11, C12, C22, b1, b2, det, F):
-    """The error of K(m, n) of the atoms with squared widths t1 and t2; computed as in ``closed_kernels``."""
+def _term_error(m, n, widths, shifts, gaussian, F):
+    """The error of K(m, n) of the atoms with these squared widths; what it follows is in ``closed_kernels``."""
+    t1, t2 = widths
+    shift1, shift2 = shifts
+    C11, C12, C22, b1, b2, det = gaussian
     V1, V2 = C11 + t1, C22 + t2
-    i1, i2 = _reciprocal(V1), _reciprocal(V2)
+    i1, i2 = reciprocal(V1), reciprocal(V2)
     g1, g2 = C12 * i1, C12 * i2
     D = det + t1 * C22 + t2 * C11 + t1 * t2
     m1 = b2 - g1 * b1
     m2 = b1 * (D * i1 * i2) - g2 * m1 if i1 > 0.0 and i2 > 0.0 else b1 - g2 * b2
     s1, s2 = D * i1 if i1 > 0.0 else V2, D * i2 if i2 > 0.0 else V1
-    r1, r2 = _reciprocal(s1), _reciprocal(s2)
+    r1, r2 = reciprocal(s1), reciprocal(s2)
     E1, E2 = abs(b2) + abs(g1 * b1), abs(b1) + abs(g2 * b2)
     if i1 > 0.0 and i2 > 0.0 and r1 == 0.0 and abs(m1) <= ROUNDING * abs(b2):
         m1 = m2 = E1 = E2 = 0.0
     x1, x2 = b1 * b1 * i1, b2 * b2 * i2
-    d1, F1 = _gaussian_at_zero(b1, i1, shift1)
-    d2, F2 = _gaussian_at_zero(b2, i2, shift2)
-    q1, P1 = _gaussian_at_zero(m1, r1, shift2)
-    q2, P2 = _gaussian_at_zero(m2, r2, shift1)
-    R1, R2 = _ramp_mean(m1, s1, r1, P1, q1), _ramp_mean(m2, s2, r2, P2, q2)
+    d1, F1 = gaussian_at_zero(b1, i1, shift1)
+    d2, F2 = gaussian_at_zero(b2, i2, shift2)
+    q1, P1 = gaussian_at_zero(m1, r1, shift2)
+    q2, P2 = gaussian_at_zero(m2, r2, shift1)
+    R1, R2 = ramp_mean(m1, s1, r1, P1, q1), ramp_mean(m2, s2, r2, P2, q2)
     if m >= 2:
         _row(F, n + m - 2, x1, E1, d1, abs(R1), P1, q1, m1, s1, r1)
         return _recursion(F, m, n, b1, i1, g1)
     if n >= 2:
         _row(F, n + m - 2, x2, E2, d2, abs(R2), P2, q2, m2, s2, r2)
         return _recursion(F, n, m, b2, i2, g2)
-    A00, A10, A01, L = _sums(b1, b2, C12, V1, V2, i1, i2, s1, shift1, shift2, F1, F2, d1, d2, R1, R2, P1, P2)
+    A00, A10, A01, L = stein_sums(b1, b2, C12, V1, V2, i1, i2, s1, shift1, shift2, F1, F2, d1, d2, R1, R2, P1, P2)
     step1, step2 = d1 * abs(P1), d2 * abs(P2)
-    lost = _joint(b1, b2, C12, i1, i2, s1, shift1, shift2, F1, F2)[1]
+    lost = shifted_joint(b1, b2, C12, i1, i2, s1, shift1, shift2, F1, F2)[1]
     if lost:
-        return _tail_error(
-            m,
-            n,
-            b1,
-            b2,
-            V1,
-            V2,
-            i1,
-            i2,
-            x1,
-            x2,
-            shift1,
-            shift2,
-            E1,
-            E2,
-            step1,
-            step2,
-            d1 * R1,
-            d2 * R2,
-            A00,
-            A10,
-            A01,
-            L,
-        )
+        steps, ramps, sums = (step1, step2), (d1 * R1, d2 * R2), (A00, A10, A01, L)
+        own = OWN + (x1 if b1 * math.sqrt(i1) < b2 * math.sqrt(i2) else x2)
+        return _tail_error(m, n, own, (b1, b2), (V1, V2), (shift1, shift2), (E1, E2), steps, ramps, sums)
     terms = abs(L)
     if i1 > 0.0 and i2 > 0.0 and (b1 != 0.0 or b2 != 0.0):
         if abs(C12) * math.sqrt(i1 * i2) <= PLACKETT_LIMIT:
@@ -192,12 +174,14 @@ def _term_error(m, n, t1, t2, shift1, shift2, C11, C12, C22, b1, b2, det, F):
     error = OWN * terms + E1 * step2 + E2 * step1
     if m + n == 2:
         return error
-    _row(F, 1, x1, E1, d1, abs(R1), P1, q1, m1, s1, r1)
-    ramp1, error1 = F[2, 0], F[2, 1]
-    _row(F, 1, x2, E2, d2, abs(R2), P2, q2, m2, s2, r2)
-    error2 = F[2, 1]
+    _row(F, 0, x1, E1, d1, abs(R1), P1, q1, m1, s1, r1)
+    ramp1 = F[2, 0]
+    # P1 and P2 share the error of m1, as m2 is made of m1: in K(1,0) its parts cancel, in K(0,1) all but s2 d1 q1
+    joint = d2 * q2 * (abs(b1) * D * i1 * i2 + abs(g2 * m1))
+    error1 = (OWN + x1) * step1 + OWN * abs(m1) * d1 * q1
+    error2 = (OWN + x2) * step2 + OWN * abs(m2) * d2 * q2 + joint
     if n == 1:
-        return abs(b1) * error + abs(C12) * error2 + V1 * error1
+        return abs(b1) * error + abs(C12) * error2 + V1 * error1 + s2 * E1 * d1 * q1
     one = abs(b2) * error + abs(C12) * error1 + V2 * error2
     if m == 1:
         return one
@@ -205,19 +189,20 @@ def _term_error(m, n, t1, t2, shift1, shift2, C11, C12, C22, b1, b2, det, F):
 
 
 @_kernel
-def _tail_error(
-    m, n, b1, b2, V1, V2, i1, i2, x1, x2, shift1, shift2, E1, E2, step1, step2, ramp1, ramp2, A00, A10, A01, L
-):
-    """The same for integrals of positive functions: their exponents, and the rounding of their arguments."""
-    own = OWN + (x1 if b1 * math.sqrt(i1) < b2 * math.sqrt(i2) else x2)
+def _tail_error(m, n, own, b, V, shifts, E, steps, ramps, sums):
+    """The same for integrals of positive functions: their exponents, and the rounding of their arguments.
+
+    ``own`` is the relative error of the exponential; ``steps`` and ``ramps`` are K(2,1), K(1,2) and K(2,0), K(0,2).
+    """
+    A00, A10, A01, L = sums
     if m == 0 and n == 0:
-        return own * A00 + A01 * E1 + A10 * E2
+        return own * A00 + A01 * E[0] + A10 * E[1]
     if m == 1 and n == 1:
-        error = own * abs(L) + step2 * E1 + step1 * E2
-        return error + _shift_error(1, shift2, b1, V1) + _shift_error(1, shift1, b2, V2)
+        error = own * abs(L) + steps[1] * E[0] + steps[0] * E[1]
+        return error + _shift_error(1, shifts[1], b[0], V[0]) + _shift_error(1, shifts[0], b[1], V[1])
     if m == 1:
-        return own * abs(A10) + abs(L) * E1 + abs(ramp1) * E2 + _shift_error(0, shift1, b2, V2)
-    return own * abs(A01) + abs(ramp2) * E1 + abs(L) * E2 + _shift_error(0, shift2, b1, V1)
+        return own * abs(A10) + abs(L) * E[0] + abs(ramps[0]) * E[1] + _shift_error(0, shifts[0], b[1], V[1])
+    return own * abs(A01) + abs(ramps[1]) * E[0] + abs(L) * E[1] + _shift_error(0, shifts[1], b[0], V[0])
 
 
 @_inline
@@ -245,21 +230,9 @@ def pair_error_loop(table, f, g, C11, C12, C22, b1, b2, det, p, q, out):
                             continue
                         shift1 = table[f[i], SHIFT] if k1 == 1 else 0.0
                         shift2 = table[g[i], SHIFT] if k2 == 1 else 0.0
-                        total += w * _term_error(
-                            k1 + p,
-                            k2 + q,
-                            table[f[i], a],
-                            table[g[i], b],
-                            shift1,
-                            shift2,
-                            C11[i],
-                            C12[i],
-                            C22[i],
-                            b1[i],
-                            b2[i],
-                            max(det[i], 0.0),
-                            F,
-                        )
+                        C = C11[i], C12[i], C22[i], b1[i], b2[i], max(det[i], 0.0)
+                        widths = table[f[i], a], table[g[i], b]
+                        total += w * _term_error(k1 + p, k2 + q, widths, (shift1, shift2), C, F)
         out[i] = total
 
 

@@ -106,8 +106,9 @@ def gaussian_expectation(
     Parameters
     ----------
     function : callable
-        Takes points ``(n, d)``, returns ``(n,)`` or ``(n, k)``. Jumps and kinks are allowed and found by bisection, but cost
-        time; in two dimensions jumps on curves, and in three dimensions all of them, also cost accuracy.
+        Takes points ``(n, d)``, returns ``(n,)`` or ``(n, k)``.
+        Jumps and kinks are allowed and found by bisection, but cost time.
+        In two dimensions jumps on curves, and in three dimensions all of them, also cost accuracy.
     mean : (d,) array, or a number for d = 1
     cov : (d, d) array, or a number for d = 1
         Symmetric positive semidefinite; a singular one leaves an integral over its range.
@@ -119,9 +120,10 @@ def gaussian_expectation(
     Returns
     -------
     Expectation
-        Named tuple (value, error); floats if the function returns ``(n,)``. The error is an estimate, from rules of different
-        position. What lies between the points of all of them is not seen: two jumps, or a bump, should be further apart, or
-        wider, than 0.01 standard deviations in one dimension, 0.1 in two and 0.5 in three.
+        Named tuple (value, error); floats if the function returns ``(n,)``.
+        The error is an estimate, from rules of different position.
+        What lies between the points of all of them is not seen: two jumps should be further apart,
+        and a bump wider, than 0.01 standard deviations in one dimension, 0.1 in two and 0.5 in three.
 
     Raises
     ------
@@ -274,7 +276,7 @@ class Iterated:
 
 
 def subdivisions(R: float, first: int, second: int) -> tuple[Array, Array]:
-    """Breaks of two subdivisions of [-R, R]: equal panels, and others that share no break with them but the ends."""
+    """Breaks of two subdivisions of [-R, R]: equal panels, and panels that share only the ends with them."""
     moved = np.linspace(-R, R, second + 1)
     moved[1:-1] += _SHIFTS[0] * (moved[1] - moved[0])
     return np.linspace(-R, R, first + 1), moved
@@ -287,7 +289,10 @@ def _agreed(first: Quadrature, second: Quadrature) -> tuple[Array, Array]:
 
 
 def _root_mean_square(values: Array, weights: Array) -> Array:
-    """Roots ``(k,)`` of the sums of ``weights`` (n,) times squares of ``values`` ``(n, k)``, 1 where all are 0; nothing overflows."""
+    """Roots ``(k,)`` of the sums of ``weights`` (n,) times squares of ``values`` ``(n, k)``.
+
+    1 where all are 0; the squares do not overflow.
+    """
     largest = np.abs(values).max(axis=0)
     if np.isinf(largest).any():
         raise InvalidValueError(_INFINITE)
@@ -296,7 +301,7 @@ def _root_mean_square(values: Array, weights: Array) -> Array:
 
 
 class _Lattice(NamedTuple):
-    """Sums over a lattice that no rule shares: ``E f`` (k,), how far its sublattices scatter, ``sqrt(E f^2)``; points."""
+    """Sums over a lattice: ``E f`` (k,), how far its sublattices scatter, ``sqrt(E f^2)``; points."""
 
     value: Array
     scatter: Array
@@ -307,8 +312,8 @@ class _Lattice(NamedTuple):
 def _lattice(function: Callable[[Array], Array], dim: int, R: float) -> _Lattice:
     """The trapezoidal rule in ``dim`` variables, shifted by irrational parts of its spacing.
 
-    Its error falls as exp(-2 pi a/h) for f analytic in a strip of half-width a, and it does not depend on what f looks
-    like elsewhere: what an adaptive rule has overlooked shows here if it is wider than the spacing h.
+    Its error falls as exp(-2 pi a/h) for f analytic in a strip of half-width a.
+    It shares no point with the adaptive rules: what they overlook shows here if it is wider than h.
     """
     volume = R**dim * {2: np.pi, 3: 4.0 / 3.0 * np.pi}[dim]
     h = max(_SPACING[dim], (volume / _MOST_LATTICE_POINTS) ** (1.0 / dim))
@@ -339,7 +344,7 @@ def _integrate(function: Callable[[Array], Array], dim: int, rtol: float) -> tup
 
 
 def _on_line(function: Callable[[Array], Array], dim: int, R: float, rtol: float) -> tuple[Array, Array, Array, int]:
-    """One variable: panels narrow enough to see features of the width that is promised, bisected where they have to be."""
+    """One variable: panels that are narrow enough for what is promised, bisected where they have to be."""
     breaks = subdivisions(R, *_PANELS[dim])
     start = panels_between(breaks[0][None])
     half = 0.5 * (start.b - start.a)

@@ -1,8 +1,9 @@
 """Adaptive Gauss-Kronrod quadrature of many vector-valued integrals at once, and where a Gaussian integral ends.
 
-The rule is the pair of 10 and 21 nodes; its coefficients are those of QUADPACK (Piessens et al. 1983, dqk21). A third
-rule has the ends of the panel among its nodes: a jump between the last Kronrod node and the end, a fifth of a per cent
-of the panel, is seen by no other, and bisection brings a jump there once in some hundred times.
+The rule is the pair of 10 and 21 nodes; its coefficients are those of QUADPACK (Piessens et al. 1983, dqk21).
+A third rule has the ends of the panel among its nodes.
+A jump between the last Kronrod node and the end, a fifth of a per cent of the panel, is seen by no other,
+and bisection brings a jump there once in some hundred times.
 """
 
 from __future__ import annotations
@@ -47,9 +48,10 @@ def _interpolatory(used: Array) -> Array:
     return weights
 
 
-# Of the symmetric subsets of 15 nodes with the ends this one sees jumps and kinks best: wherever one lies in the panel,
-# the error of the Kronrod rule is at most 1.3 times (kinks: 3 times) the larger one of both differences. The difference
-# of the two classical rules alone vanishes for kinks in unlucky places.
+# Of the symmetric subsets of 15 nodes with the ends this one sees jumps and kinks best.
+# Wherever one lies in the panel, the error of the Kronrod rule is at most 1.3 times (kinks: 3 times)
+# the larger one of both differences.
+# The difference of the two classical rules alone vanishes for kinks in unlucky places.
 ENDS = _interpolatory(np.array([0, 3, 4, 5, 6, 8, 9, 11, 13, 14, 16, 17, 18, 19, 22]))
 
 _RULES = np.stack([KRONROD, KRONROD - GAUSS, KRONROD - ENDS])
@@ -72,7 +74,7 @@ _NO_PANELS = Panels(np.empty(0, dtype=np.int64), np.empty(0), np.empty(0))
 
 
 class Quadrature(NamedTuple):
-    """Values and error estimates ``(rows, m)``, the number of points that were evaluated, and the panels it took."""
+    """Values and error estimates ``(rows, m)``, the number of points evaluated, and the panels it took."""
 
     value: Array
     error: Array

@@ -32,7 +32,8 @@ _NARROW = 0.05  # kinks of f that are sharper than this in units of tau get pane
 _NOISE = 2e-2  # of the tolerance: what inner integrals may err, so that it does not look like structure
 _TINY = 1e-14
 _COARSE = 4  # panels where F is smooth between its kinks
-_FINE = {1: (128, 181), 2: (20, 27)}  # panels of each variable, in two subdivisions that look for what is not smooth
+# panels of each variable, in two subdivisions that look for what is not smooth
+_FINE = {1: (128, 181), 2: (20, 27)}
 _NARROWEST = 1e-6
 
 
@@ -58,7 +59,10 @@ def columns(order: int, rank: int) -> list[tuple[int, int, int]]:
 
 
 class _Pass(NamedTuple):
-    """E F and E F^2 with errors and scales (2 O,); panels that bisection made narrow, of all variables; those of the outer one."""
+    """E F and E F^2 with errors and scales (2 O,).
+
+    Then the panels of all variables that bisection made narrow, and all panels of the outer one.
+    """
 
     value: Array
     error: Array
@@ -253,6 +257,8 @@ class FunctionIntegrals:
         errors: list[float] = []
         scale = np.empty(0)
         for even in self._subdivisions:
+            if self.rank == 1:
+                even = axes[0, 0] * even  # tau may run against the direction in which F was searched
             panels = neuron.panels(self._outer_breaks(axes, R, even, neuron.breaks(R)), R)
             if not values:
                 frms = neuron.scale(panels)

@@ -28,10 +28,12 @@ class FunctionTeacher:
     noise : float
         Standard deviation of Gaussian label noise; adds ``noise**2`` per output to the infinite-data loss.
     kinks : sequence of (normal, offset), or of numbers for k = 1
-        Lines ``normal @ z = offset`` (points ``z = offset``) on which F or a derivative jumps. Without them jumps and kinks are
-        looked for: where k = 1, once, by bisection, which costs no accuracy; where k = 2, in every integral, which is slow, and
-        the tolerance is often missed, with a warning. What is not seen at all are features, and gaps between jumps, that are
-        narrower than 0.01 (k = 1) or 0.1 (k = 2) standard deviations of the projections.
+        Lines ``normal @ z = offset`` (points ``z = offset``) on which F or a derivative jumps.
+        Without them jumps and kinks are looked for.
+        Where k = 1, this is done once, by bisection, and costs no accuracy.
+        Where k = 2, it is done in every integral, which is slow, and the tolerance is often missed, with a warning.
+        Features, and gaps between jumps, that are narrower than 0.01 (k = 1) or 0.1 (k = 2) standard deviations
+        of the projections may be overlooked.
 
     Raises
     ------

@@ -128,7 +128,7 @@ class Net:
         check_columns("input", X, self.input_dim)
         if target is None:
             raise InvalidValueError("input was given without target; pass both, or only input_dim.")
-        _refuse_samples_in_columns(X, target)
+        _refuse_samples_in_columns(X, target, self.output_dim)
         y = self._loss.check_target(target, len(X), self.output_dim)
         return Data(X, y, None if weights is None else check_weights(weights, len(X)), self._loss)
 
@@ -422,11 +422,12 @@ def check_columns(name: str, X: Array, input_dim: int) -> None:
     raise ShapeError(f"{name} has {counted(X.shape[1], 'column')}; the network has input dimension {input_dim}.{hint}")
 
 
-def _refuse_samples_in_columns(X: Array, target: Any) -> None:
+def _refuse_samples_in_columns(X: Array, target: Any, outputs: int) -> None:
     """Raise where the number of samples stands in the second place of the input, and in the last one of the target."""
     shape = as_array("target", target).shape
     N = X.shape[1]
-    if 1 <= len(shape) <= 2 and shape[0] != len(X) and shape[-1] == N:
+    turned = shape == (outputs, N) or (shape == (N,) and len(X) < N)  # otherwise a target is missing, or one too many
+    if turned and shape[0] != len(X):
         also = " and target.T" if len(shape) == 2 else ""
         raise ShapeError(
             f"input has shape {X.shape} and target {shape}: the {counted(N, 'sample')} seem to be columns. "
@@ -448,8 +449,6 @@ def _check_indices(indices: Any, num_samples: int) -> NDArray[Any]:
 
 def check_weights(value: Any, num_samples: int) -> Array:
     """Sample weights, divided by their sum."""
-    if isinstance(value, (str, bytes)):
-        raise InvalidTypeError(f"weights is a string ({value!r}); {num_samples} numbers are needed.")
     weights = as_real_array("weights", value)
     if weights.shape != (num_samples,):
         raise ShapeError(f"weights has shape {weights.shape}; ({num_samples},) is needed, one per sample.")

@@ -147,6 +147,8 @@ class NetI:
             and realizable.is_covered([*student.layers[0].activations, *teacher.net.layers[0].activations])
         )
         self._memo: tuple[bytes, int, list[State]] | None = None
+        #: what evaluates the loss next to the teacher, made where it is needed
+        self._near: tuple[realizable.Matcher, list[realizable.SegmentLoss]] | None = None
         self._lock = Lock()
 
     # ------------------------------------------------------------------------------------------------- properties
@@ -355,19 +357,29 @@ class NetI:
         if value > _CANCELLED * scale or not math.isfinite(value) or self.method == "surrogate":
             return value  # that of a surrogate may be negative, by as much as it errs
         if isinstance(self.teacher, Teacher):
-            f, g = self.student.layers[0].activations, self.teacher.net.layers[0].activations
-            matching = realizable.match(self.student_units(theta), self.teacher_units, list(f), list(g))
-            if matching.exact:
-                return 0.0
-            if self._realizable and matching.close:
-                close = sum(
-                    p.weight * realizable.loss(p.map_matching(matching), self.method, self.rtol)
-                    for p in self._components
-                )
-                if np.isfinite(close):  # it is not where kinks meet, at a teacher neuron with w = b = 0
-                    return float(close)
+            with self._lock:  # evaluators keep expansions from call to call
+                close = self._close_value(self.student_units(theta), self.teacher)
+            if close is not None:
+                return close
         # Never report less than can be resolved: a rounding error below zero is not a solution.
         return float(max(value, np.finfo(np.float64).eps * scale))
+
+    def _close_value(self, student: Units, teacher: Teacher) -> float | None:
+        """The loss of a student next to the teacher, without cancellation; None elsewhere, or where it is not finite."""
+        if self._near is None:
+            f, g = (list(net.layers[0].activations) for net in (self.student, teacher.net))
+            parts = [realizable.SegmentLoss(self.method, self.rtol) for _ in self._components]
+            self._near = realizable.Matcher(self.teacher_units, f, g), parts
+        match, losses = self._near
+        matching = match(student)
+        if matching.exact:
+            return 0.0
+        if not (self._realizable and matching.close):
+            return None
+        close = 0.0
+        for part, loss in zip(self._components, losses, strict=True):
+            close += part.weight * loss(part.map_matching(matching))
+        return close if math.isfinite(close) else None  # it is not where kinks meet, at a teacher neuron with w = b = 0
 
     @public
     def explain(self, theta: Any = None) -> str:
@@ -489,9 +501,7 @@ class _MappedLoss:
 
     def map_matching(self, matching: realizable.Matching) -> realizable.Matching:
         """A matching in the coordinates of z."""
-        return matching._replace(
-            student=self.to_component(matching.student), teacher=self.to_component(matching.teacher)
-        )
+        return matching._replace(units=self.to_component(matching.units))
 
     def gradient(self, state: State) -> Array:
         """Gradient ``(P,)`` with respect to the student's parameters."""

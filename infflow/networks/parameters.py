@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from .._validation import Array, as_choice, as_integer, as_real_array, as_rng, counted, public, shown
+from .._validation import Array, as_choice, as_flag, as_integer, as_real_array, as_rng, counted, public, shown
 from ..activations import Activation, resolve
 from ..errors import InvalidTypeError, ShapeError
 from .net_kernels import all_finite
@@ -63,8 +63,7 @@ def _parse_layer(name: str, layer: Any) -> Layer:
     if isinstance(layer, (str, bytes)) or not isinstance(layer, Sequence) or len(layer) != 3:
         raise InvalidTypeError(f"{name} is {shown(layer)}; a triple (width, activation, bias) is needed.")
     width = as_integer(f"width of {name}", layer[0], minimum=1, maximum=WIDEST)
-    if not isinstance(layer[2], (bool, np.bool_)):
-        raise InvalidTypeError(f"bias of {name} is {layer[2]!r}; True or False is needed.")
+    bias = as_flag(f"bias of {name}", layer[2])
     given = layer[1]
     if isinstance(given, (list, tuple)):
         if len(given) != width:
@@ -74,7 +73,7 @@ def _parse_layer(name: str, layer: Any) -> Layer:
         activations = tuple(resolve(each) for each in given)
     else:
         activations = (resolve(given),) * width
-    return Layer(width, activations, bool(layer[2]))
+    return Layer(width, activations, bias)
 
 
 class Layout:

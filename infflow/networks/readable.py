@@ -70,7 +70,10 @@ def cross_entropy(z: Array, label: int) -> tuple[float, Array, Array]:
 
 
 #: By the names of the losses: value, gradient and Hessian with respect to the outputs (O,) of one sample.
-LOSSES: dict[str, Callable[..., tuple[float, Array, Array]]] = {"mse": squared_error, "cross_entropy": cross_entropy}
+LOSSES: dict[str, Callable[..., tuple[float, Array, Array]]] = {
+    "mse": squared_error,
+    "cross_entropy": cross_entropy,
+}
 
 
 def sample_loss(net: Net, theta: Array, x: Array, target: Array) -> tuple[float, Array, Array]:

@@ -8,151 +8,203 @@ student, so that
 whose integrand is of the size of the result: nothing cancels. The teacher is first written with
 the student's neurons: signs of odd and even activations and scales of homogeneous ones are those of
 the student, a teacher neuron that several students share is split among them, and a student
-that matches none stands opposite a neuron of weight zero. Each of these leaves the teacher's function as it is,
-so the identity holds for every matching; a good one only makes delta small.
+that matches none stands opposite a neuron of weight zero. Each of these leaves the teacher's
+function as it is, so the identity holds for every matching; a good one only makes delta small.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Hashable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .._validation import Array
-from ..activations import Activation, polynomial
-from ..integrals.evaluators import Arguments, PairEvaluator
-from . import infinite_kernels as kernels
+from ..activations import Activation
+from . import realizable_kernels
 from .infinite import Units
+from .segment import NARROW, ONE, Flags, Path, Rule, Segment, Traits, rule_for
 
-# A student further than this from its teacher neuron, relative to its length, is left unmatched: the
-# two-point Gauss rule then errs by less than 0.01^4 / 4320, about 1e-12, relative to the loss.
+_kernels: Any = realizable_kernels  # mypy does not spread tuples into jitted functions
+
+# A student further than this from its teacher neuron, relative to its length, is left unmatched.
 _NEAR = 0.01
+# Two neurons with kinks that move by more than this part of the angle between them get the rule for
+# corners.
+_CORNER = 0.02
+# Neurons are nearly parallel where the squared sine is below this.
+_NARROW = 0.2
+# Closed forms of mixtures keep their accuracy up to means of this size.
+_LARGEST_MEAN = 10.0
+_EPS = float(np.finfo(float).eps)
+# Segments that are kept, with their expansions.
+_KEPT = 16
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
 
 
 class Matching(NamedTuple):
-    """Students, and the teacher written with the same neurons (all plus a constant): W, b, B each."""
+    """The teacher written with the neurons of a student, and the student, all plus a constant.
 
-    student: Units
-    teacher: Units
+    ``units`` holds both, teacher first: W (2, n, D), b (2, n), B (2, n, O), c (2, O). ``exact``:
+    they are the same network. ``close``: what is left unmatched is small, as the difference of the
+    output weights says.
+    """
+
+    units: Units
     activations: list[Activation]
+    exact: bool
+    close: bool
 
     @property
-    def exact(self) -> bool:
-        """Whether student and teacher are the same network."""
-        return all(np.array_equal(a, b) for a, b in zip(self.student, self.teacher, strict=True))
+    def teacher(self) -> Units:
+        """The teacher with these neurons."""
+        return Units(*(each[0] for each in self.units))
 
     @property
-    def close(self) -> bool:
-        """Whether what is left unmatched is small: the difference of the output weights says so."""
-        size = max(float(np.abs(self.teacher.B).max()), float(np.abs(self.teacher.c).max()))
-        gap = max(
-            float(np.abs(self.student.B - self.teacher.B).max()), float(np.abs(self.student.c - self.teacher.c).max())
+    def student(self) -> Units:
+        """The student with these neurons."""
+        return Units(*(each[1] for each in self.units))
+
+
+class Matcher:
+    """Writes one teacher with the neurons of students.
+
+    Parameters
+    ----------
+    teacher : Units
+    f, g : list of Activation
+        Of students and teachers.
+    """
+
+    def __init__(self, teacher: Units, f: list[Activation], g: list[Activation]) -> None:
+        self._teacher = Units(*(np.ascontiguousarray(x) for x in teacher))
+        self._activations = [*f, *g]
+        self._alike = np.array([[_same(a, other) for other in g] for a in f])
+        self._homogeneous = np.array([a.homogeneous for a in f])
+        self._parity = np.array([float(a.parity) for a in f])
+
+    def __call__(self, student: Units) -> Matching:
+        """The matching; homogeneous students with w = b = 0, which give zero, are left out."""
+        most, D, O = len(self._activations), student.W.shape[1], student.B.shape[1]
+        source, c = np.empty(most, dtype=np.int64), np.empty((2, O))
+        W, b, B = np.empty((2, most, D)), np.empty((2, most)), np.empty((2, most, O))
+        n, exact, close = _kernels.match(
+            np.ascontiguousarray(student.W),
+            np.ascontiguousarray(student.b),
+            np.ascontiguousarray(student.B),
+            np.ascontiguousarray(student.c),
+            *self._teacher,
+            *(self._alike, self._homogeneous, self._parity, _NEAR, source, W, b, B, c),
         )
-        return gap <= _NEAR * size
+        units = Units(W[:, :n], b[:, :n], B[:, :n], c)
+        return Matching(units, [self._activations[k] for k in source[:n].tolist()], exact, close)
 
 
 def match(student: Units, teacher: Units, f: list[Activation], g: list[Activation]) -> Matching:
-    """Write the teacher with the neurons of the student; homogeneous ones with w = b = 0, which give zero, are left out."""
-    alive = [i for i, a in enumerate(f) if not a.homogeneous or student.W[i].any() or student.b[i]]
-    if len(alive) < len(f):
-        f = [f[i] for i in alive]
-        student = Units(student.W[alive], student.b[alive], student.B[alive], student.c)
-    # of every student its teacher neuron (-1: none), the factor of that one's (w, b), and that of its output vector
-    near, scale, gauge = np.full(len(f), -1), np.ones(len(f)), np.ones(len(f))
-    for a in dict.fromkeys(f):
-        group = np.flatnonzero([other == a for other in f])
-        near[group], scale[group], gauge[group] = _nearest(student, group, a, teacher, g)
-    own = student.B / gauge[:, None]  # output weights in the teacher's gauge
-    count, total = np.zeros(len(g)), np.zeros_like(teacher.B)
-    paired = near >= 0
-    np.add.at(count, near[paired], 1.0)
-    np.add.at(total, near[paired], own[paired])
-    missing = (teacher.B - total) / np.maximum(count, 1.0)[:, None]
-    W = np.where(paired[:, None], scale[:, None] * teacher.W[near], student.W)
-    b = np.where(paired, scale * teacher.b[near], student.b)
-    B = np.where(paired[:, None], gauge[:, None] * (own + missing[near]), 0.0)
-    extra = [int(j) for j in np.flatnonzero(count == 0)]
-    zero = np.zeros((len(extra), student.B.shape[1]))
-    left = Units(
-        np.vstack([student.W, teacher.W[extra]]),
-        np.concatenate([student.b, teacher.b[extra]]),
-        np.vstack([student.B, zero]),
-        student.c,
-    )
-    right = Units(
-        np.vstack([W, teacher.W[extra]]),
-        np.concatenate([b, teacher.b[extra]]),
-        np.vstack([B, teacher.B[extra]]),
-        teacher.c,
-    )
-    return Matching(left, right, [*f, *(g[j] for j in extra)])
+    """The matching of one student; of many with one teacher a :class:`Matcher` is faster."""
+    return Matcher(teacher, f, g)(student)
 
 
-def _nearest(
-    student: Units, group: NDArray[np.intp], f: Activation, teacher: Units, g: list[Activation]
-) -> tuple[NDArray[np.intp], Array, Array]:
-    """For a group of students with activation f the nearest teacher neuron (-1: none is near), and the factors of its (w, b) and B."""
-    alike = np.array([j for j, other in enumerate(g) if _same(other, f)], dtype=np.intp)
-    if not len(alike):
-        return np.full(len(group), -1), np.ones(len(group)), np.ones(len(group))
-    own = np.column_stack([student.W[group], student.b[group]])
-    others = np.column_stack([teacher.W[alike], teacher.b[alike]])
-    lengths, sizes = np.linalg.norm(own, axis=1), np.linalg.norm(others, axis=1)
-    scales = np.ones((len(group), len(alike)))
-    if f.homogeneous:
-        np.divide(lengths[:, None], sizes, out=scales, where=sizes > 0)
-    signs = np.array([1.0, -1.0] if f.parity else [1.0])
-    factors = (signs[:, None] * scales[:, None, :]).reshape(len(group), -1)  # by sign, then by neuron
-    candidates = np.tile(others, (len(signs), 1))
-    gaps = np.linalg.norm(own[:, None] - factors[..., None] * candidates, axis=-1)
-    rows, best = np.arange(len(group)), gaps.argmin(axis=1)
-    j, factor = best % len(alike), factors[rows, best]
-    gauge = np.where(best < len(alike), 1.0, f.parity) / scales[rows, j]
-    return np.where(gaps[rows, best] <= _NEAR * lengths, alike[j], -1), factor, gauge
+class SegmentLoss:
+    """The loss of matchings as a double integral along the segment; see :class:`.segment.Segment`.
+
+    The last segments are kept, with their expansions.
+
+    Parameters
+    ----------
+    method, rtol
+        Of the integrals, see :class:`~infflow.integrals.evaluators.PairEvaluator`.
+    """
+
+    def __init__(self, method: str = "auto", rtol: float = 1e-10) -> None:
+        self._method, self._rtol = method, rtol
+        self._segments: dict[tuple[Hashable, ...], Segment] = {}
+        self._traits: dict[tuple[int, ...], Traits] = {}
+
+    def __call__(self, matching: Matching) -> float:
+        """The loss."""
+        path = _path(matching)
+        W, b, _, dW, db, _ = path.ends
+        n = len(W)
+        traits = self._traits_of(path.activations)
+        flags, wedge = np.empty((2, n, n), dtype=np.bool_), np.empty(n)
+        distance, mean = _kernels.survey(W, b, dW, db, path.products, traits.kinked, _CORNER, _NARROW, flags, wedge)
+        if not traits.needs_series or self._method != "auto" or mean > _LARGEST_MEAN:
+            flags[NARROW] = False
+        rule = rule_for(traits, distance, self._rtol)
+        for copies in (False, True):
+            segment = self._segment(traits, flags, rule, copies)
+            pairs = segment.pairs(path)
+            args = segment.arguments(path, wedge)
+            jets = segment.jets(args)
+            if copies or segment.is_plain():
+                break
+        total, size = _kernels.integral(*path.ends, path.products, wedge, *pairs, args.pairs, jets)
+        return max(total, _EPS * size)  # never less than can be resolved; NaN stays
+
+    def _traits_of(self, activations: list[Activation]) -> Traits:
+        # traits keep the activations alive, so that no other one gets their numbers
+        key = tuple(map(id, activations))
+        found = self._traits.get(key)
+        if found is None:
+            found = _keep(self._traits, key, Traits(activations))
+        return found
+
+    def _segment(self, traits: Traits, flags: Flags, rule: Rule, copies: bool) -> Segment:
+        key = (traits, flags.tobytes(), len(rule.nodes), copies)
+        found = self._segments.get(key)
+        if found is None:
+            segment = Segment(traits.activations, flags, rule, copies, self._method, self._rtol)
+            found = _keep(self._segments, key, segment)
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_segments": {}, "_traits": {}}
+
+
+def _keep(kept: dict[Key, Value], key: Key, value: Value) -> Value:
+    """Put a value into a dictionary in the place of the first one if it is full."""
+    while len(kept) >= _KEPT:
+        del kept[next(iter(kept))]
+    kept[key] = value
+    return value
+
+
+def loss(matching: Matching, method: str = "auto", rtol: float = 1e-10) -> float:
+    """The loss of one matching; of many a :class:`SegmentLoss` is faster."""
+    return SegmentLoss(method, rtol)(matching)
+
+
+def _path(matching: Matching) -> Path:
+    """All neurons of a matching.
+
+    A difference of the output biases is the output weight of a constant neuron.
+    """
+    ends, activations = matching.units, matching.activations
+    dc = ends.c[1] - ends.c[0]
+    constant = bool(dc.any())
+    _, n, D = ends.W.shape
+    rows = np.zeros((2, n + constant, D))
+    W, dW = rows
+    W[:n] = ends.W[0]
+    np.subtract(ends.W[1], ends.W[0], out=dW[:n])
+    b, B, db, dB = ends.b[0], ends.B[0], ends.b[1] - ends.b[0], ends.B[1] - ends.B[0]
+    if constant:
+        activations = [*activations, ONE]
+        b, db = np.append(b, 0.0), np.append(db, 0.0)
+        B, dB = np.vstack([B, np.zeros_like(dc)]), np.vstack([dB, dc])
+    both = rows.reshape(-1, D)
+    return Path((W, b, B, dW, db, dB), both @ both.T, activations)
 
 
 def _same(f: Activation, g: Activation) -> bool:
     return f is g or (f.has_closed_form and g.has_closed_form and (f.polynomial, f.atoms) == (g.polynomial, g.atoms))
 
 
-def loss(matching: Matching, method: str = "auto", rtol: float = 1e-10) -> float:
-    """The loss as a double integral along the segment, by Gauss-Legendre rules.
-
-    Smooth activations take 2 x 2 nodes. With kinks the integrand has a ridge at s = t, so the
-    triangle s < t is mapped to a square (s = x y, t = x) and takes 3 x 3 nodes.
-    """
-    student, teacher, activations = matching
-    dW, db = student.W - teacher.W, student.b - teacher.b
-    dB = np.vstack([student.B - teacher.B, student.c - teacher.c])
-    n, D = len(activations) + 1, dW.shape[1]
-    dW, db = np.vstack([dW, np.zeros(D)]), np.append(db, 0.0)
-    W, b = np.vstack([teacher.W, np.zeros(D)]), np.append(teacher.b, 0.0)
-    B = np.vstack([teacher.B, np.zeros_like(dB[:1])])
-    neurons = [*activations, polynomial([1.0])]
-    i, j = (index.ravel() for index in np.indices((n, n)))
-    evaluator = PairEvaluator(neurons * 2, i, j + n, method, rtol)
-    total = 0.0
-    for s, t, weight in _nodes(any(a.kinks for a in activations)):
-        first = W + s * dW, b + s * db, B + s * dB
-        second = W + t * dW, b + t * db, B + t * dB
-        args = np.empty((6, n * n))
-        kernels.cross_arguments(first[0], first[1], second[0], second[1], args)
-        C = np.concatenate([np.einsum("id,id->i", weights, weights) for weights in (first[0], second[0])])
-        jets = evaluator(Arguments(args, C, np.concatenate([first[1], second[1]])), 2)
-        total += weight * kernels.mixed_form(*first, *second, args, jets, dW, db, dB)
-    return total
-
-
-def _nodes(kinked: bool) -> list[tuple[float, float, float]]:
-    """Nodes (s, t) and weights on the unit square for an integrand symmetric in s and t."""
-    x, w = np.polynomial.legendre.leggauss(3 if kinked else 2)
-    x, w = (1 + x) / 2, w / 2
-    if kinked:
-        return [(p * q, p, 2 * u * v * p) for p, u in zip(x, w, strict=True) for q, v in zip(x, w, strict=True)]
-    return [(x[0], x[0], w[0] ** 2), (x[1], x[1], w[1] ** 2), (x[0], x[1], 2 * w[0] * w[1])]
-
-
 def is_covered(activations: list[Activation]) -> bool:
-    """Whether the double integral applies: steps have gradients too singular for its rules, and need it least."""
+    """Whether the double integral applies.
+
+    Steps have gradients too singular for its rules, and need it least.
+    """
     return not any(a.kinks and any(atom.order > 0 and atom.width == 0 for atom in a.atoms) for a in activations)

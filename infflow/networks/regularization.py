@@ -1,4 +1,7 @@
-"""What is added to a loss and looks at theta alone: the barrier of the paper (eq. 6), ridge, and pairs of neurons to merge."""
+"""What is added to a loss and looks at theta alone.
+
+The barrier of the paper (eq. 6), ridge, and pairs of neurons to merge.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array, as_integer, as_number
+from .._validation import Array, as_integer, as_number, shown
 from ..errors import InvalidTypeError, InvalidValueError
 from .parameters import Layout
 
@@ -22,7 +25,7 @@ MERGE_EXAMPLE = '{"layer": 1, "pair": (0, 1), "lambda": 0.1}'
 
 @dataclass(frozen=True)
 class Merge:
-    """``strength/2 |w_i - w_j|^2`` of two neurons of a layer; w includes the bias where the layer has one.
+    """``strength/2 |w_i - w_j|^2`` of two neurons of a layer; w includes the bias if there is one.
 
     Layers count from 1, as in ``W1, b1``, and neurons from 0.
     """
@@ -38,7 +41,7 @@ class Merge:
             given = dict(zip(MERGE_KEYS, (given.layer, given.pair, given.strength), strict=True))
         if not isinstance(given, Mapping) or set(given) != set(MERGE_KEYS):
             raise InvalidTypeError(
-                f"{name} is {given!r:.200}; a dictionary {MERGE_EXAMPLE}, or a list of these, is needed."
+                f"{name} is {shown(given)}; a dictionary {MERGE_EXAMPLE}, or a list of these, is needed."
             )
         last = len(layout.blocks)
         layer = as_integer(f"layer of {name}, counted from 1,", given["layer"], minimum=1, maximum=last)
@@ -62,7 +65,10 @@ class Merge:
         return np.hstack([weights, block.biases.start + neurons])
 
     def renumbered(self, neurons: Index) -> Merge | None:
-        """For a layer whose neuron k was ``neurons[k]`` of this one (-1: it is new); None if one of the pair is gone."""
+        """For a layer whose neuron k was ``neurons[k]`` of this one (-1: it is new).
+
+        It is None if one of the pair is gone.
+        """
         places = [np.flatnonzero(neurons == neuron) for neuron in self.pair]
         if not all(len(place) for place in places):
             return None
@@ -72,7 +78,7 @@ class Merge:
 
 def _as_pair(name: str, given: Any) -> tuple[int, int]:
     if isinstance(given, (str, bytes)) or not isinstance(given, (Sequence, np.ndarray)) or np.shape(given) != (2,):
-        raise InvalidTypeError(f"{name} is {given!r:.200}; two neurons, e.g. (0, 1), are needed.")
+        raise InvalidTypeError(f"{name} is {shown(given)}; two neurons, e.g. (0, 1), are needed.")
     return as_integer(name, given[0]), as_integer(name, given[1])
 
 
@@ -81,8 +87,9 @@ class Regularization:
     """``R(theta) + ridge/2 |theta|^2 + sum lambda/2 |w_i - w_j|^2`` over the pairs of ``merge``.
 
     The barrier is ``R = (r - maxnorm)^2`` where ``r = |theta|^2/2 > maxnorm``.
-    R is zero for ``r <= maxnorm``; it is continuous with its gradient ``2 (r - maxnorm) theta``, and its Hessian
-    ``2 (r - maxnorm) 1 + 2 theta theta'`` jumps at ``r = maxnorm``, where the value 0 is taken.
+    R is zero for ``r <= maxnorm``; it is continuous with its gradient ``2 (r - maxnorm) theta``,
+    and its Hessian ``2 (r - maxnorm) 1 + 2 theta theta'`` jumps at ``r = maxnorm``, where the value
+    0 is taken.
     """
 
     maxnorm: float = np.inf
@@ -93,7 +100,10 @@ class Regularization:
 
     @classmethod
     def from_arguments(cls, maxnorm: Any, ridge: Any, merge: Any, layout: Layout) -> Regularization:
-        """Check the numbers, not negative (``maxnorm`` may be infinite), and the pairs: None, one, or a list."""
+        """Check the numbers, not negative (``maxnorm`` may be infinite), and the pairs.
+
+        ``merge`` is None, one pair, or a list.
+        """
         maxnorm = as_number("maxnorm", maxnorm, minimum=0.0, infinite=True)
         ridge = as_number("ridge", ridge, minimum=0.0)
         given = merge if isinstance(merge, (list, tuple)) else [] if merge is None else [merge]
@@ -139,14 +149,17 @@ class Regularization:
         return gradient
 
     def _add_merge_product(self, v: Array, out: Array) -> None:
-        """Add the Hessian of the pairs times ``v`` of shape ``(P,)`` or ``(P, m)``; it does not depend on theta."""
+        """Add the Hessian of the pairs times ``v`` of shape ``(P,)`` or ``(P, m)``.
+
+        It does not depend on theta.
+        """
         for pair, (first, second) in zip(self.merge, self._entries, strict=True):
             gap = pair.strength * (v[first] - v[second])
             out[first] += gap
             out[second] -= gap
 
     def add_hessian(self, theta: Array, hessian: Array) -> None:
-        """Add the Hessian to ``hessian`` ``(P, P)`` in place, without another matrix of that size."""
+        """Add the Hessian to ``hessian`` ``(P, P)``, without another matrix of that size."""
         _, excess = self._excess(theta)
         hessian.flat[:: len(theta) + 1] += 2.0 * excess + self.ridge
         if excess > 0.0:
@@ -176,7 +189,10 @@ class Regularization:
         return (self.maxnorm != np.inf) + ridge + sum(entries.shape[1] for entries in self._entries)
 
     def residuals(self, theta: Array) -> Array:
-        """Vector whose sum of squares is the value: barrier (0 inside), ridge, and the gaps of the pairs."""
+        """Vector whose sum of squares is the value.
+
+        It holds the barrier (0 inside), ridge, and the gaps of the pairs.
+        """
         parts = [np.empty(0)]
         if self.maxnorm != np.inf:
             parts.append(np.array([self._excess(theta)[1]]))

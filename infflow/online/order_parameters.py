@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -309,7 +310,7 @@ class OrderParameters:
 
     def _initial(self, initial: Any) -> Array:
         """Variables of an initial condition: (Q, R, v) or theta."""
-        state = self.check(initial if isinstance(initial, (tuple, list)) else self.state(initial))
+        state = self.check(initial if _is_state(initial) else self.state(initial))
         for i, activation in enumerate(self.neti.layers[0].activations):
             if activation.kinks and not state.Q[i, i] > 0.0:
                 raise SingularMomentError(
@@ -361,8 +362,8 @@ class OrderParameters:
         >>> dynamics = inf.OrderParameters(inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0])), 0.1, 0.0)
         >>> dynamics.variables
         ('Q[0,0]', 'R[0,0]', 'v[0,0]')
-        >>> dynamics.jacobian(([[1.0]], [[1.0]], [1.0]))[:2, :2].round(12).tolist()
-        [[-0.36, 0.32], [0.0, -0.2]]
+        >>> dynamics.jacobian(([[1.0]], [[1.0]], [1.0]))[0, :2].round(12).tolist()
+        [-0.36, 0.32]
         """
         return self.equations.jacobian(self._initial(state))
 
@@ -535,7 +536,7 @@ class OrderParameters:
         Lifted
             Named tuple (neti, theta).
         """
-        Q, R, v = self.check(state if isinstance(state, (tuple, list)) else self.state(state))
+        Q, R, v = self.check(state if _is_state(state) else self.state(state))
         K, n = len(Q), len(Q) + len(self.T)
         D = sample_size(D, n, "D", minimum=n)
         values, vectors = np.linalg.eigh(np.block([[Q, R], [R.T, self.T]]))
@@ -587,6 +588,11 @@ class OrderParameters:
             f"OrderParameters({self.neti!r}, learning_rate={self.learning_rate:g}, "
             f"second_layer_rate={self.second_layer_rate:g}{half}, fourth_moments={self.fourth_moments!r})"
         )
+
+
+def _is_state(value: Any) -> bool:
+    """Whether (Q, R, v) is meant; a list of numbers is a vector of parameters."""
+    return isinstance(value, (tuple, list)) and not all(isinstance(each, Real) for each in value)
 
 
 def _check_network(neti: Any) -> Teacher:

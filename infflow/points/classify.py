@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array, as_array, as_choice, as_integer, as_real_array, public
+from .._validation import Array, as_array, as_choice, as_flag, as_integer, as_real_array, public
 from ..errors import DivergedError, InvalidTypeError, InvalidValueError, ShapeError, TooLargeError
 from ..memory import SPECTRUM, require_memory
 from ..networks.inputs import sample_size
@@ -247,7 +247,8 @@ def classify(
     number = sample_size(samples, net.num_params, "samples", minimum=1)
     seed = as_integer("seed", seed, minimum=0)
     dense = _is_dense(as_choice("method", method, METHODS), net.num_params, len(free))
-    with limit_for(net.num_params), Watch(bool(progress)) as watch:
+    progress = as_flag("progress", progress)
+    with limit_for(net.num_params), Watch(progress) as watch:
         if isinstance(net, NetI):
             net = net.frozen(theta)  # integrals as accurate as they get
         return _classify(net, theta, free, teacher, Samples(number, seed, watch.product), dense, watch)

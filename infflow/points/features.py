@@ -100,7 +100,7 @@ class _Pivoted(NamedTuple):
     lie, but for the part of a small value over ``_PIVOT``, in the null space of the first rows.
     """
 
-    table: Array  #: (N, m) scaled
+    table: Array  #: (N, m) scaled, or with fewer rows a triangle with the same inner products of columns
     size: Array  #: (m,) lengths of the columns
     triangle: Array  #: (rank, m) first rows, columns in order of their pivots
     order: NDArray[np.intp]
@@ -112,6 +112,8 @@ class _Pivoted(NamedTuple):
 
         size = np.sqrt(np.einsum("nd,nd->d", table, table))
         scaled = table / np.where(size > 0.0, size, 1.0)
+        if len(scaled) > len(size):  # faster without pivoting, which then works on fewer rows
+            scaled = np.asarray(np.linalg.qr(scaled, mode="r"))
         triangle, order = qr(scaled, mode="r", pivoting=True, check_finite=False)
         rank = int((np.abs(np.diagonal(triangle)) > _PIVOT).sum())
         return cls(scaled, size, triangle[:rank], order, float(np.linalg.norm(triangle[rank:])))
@@ -157,10 +159,19 @@ def within(basis: Array, images: Array, largest: float) -> Array:
     """Orthonormal basis of those combinations of orthonormal columns whose images are at most ``largest`` long."""
     if np.linalg.norm(images) <= largest:
         return basis
-    triangle = np.linalg.qr(images, mode="r") if len(images) > images.shape[1] else images
-    _, values, rows = np.linalg.svd(triangle)
-    values = np.append(values, np.zeros(len(rows) - len(values)))
-    return np.asarray(basis @ rows[values <= largest].T)
+    number = images.shape[1]
+    triangle = np.linalg.qr(images, mode="r") if len(images) > number else images
+    _, values, rows = np.linalg.svd(triangle, full_matrices=False)
+    if len(rows) == number:
+        return np.asarray(basis @ rows[values <= largest].T)
+    long = rows[values > largest].T
+    return np.asarray(basis @ Complement(long).lift(np.eye(number - long.shape[1])))
+
+
+def cut(null: Array, rows: Array) -> Array:
+    """What is left of a null space (m, d) when more rows (n, m) are looked at."""
+    lengths = np.sqrt(np.einsum("nd,nd->d", rows, rows))
+    return within(null, rows @ null, _ZERO_OF_SAMPLES * lengths.max(initial=0.0))
 
 
 def _gram_null_space(G: Array) -> Array:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import Array
-from .features import LayerSignals, null_space, nullity
+from .features import LayerSignals, cut, null_space, nullity
 from .hidden import HiddenLayer
 
 
@@ -35,21 +35,36 @@ class _Map:
     next_bias: bool
     counts: NDArray[np.bool_]  #: (N, O) whether a sum of the next layer matters
 
-    def triangle(self, outputs: bool, fixed: Array) -> Array:
-        """The Jacobian in (w, b), a if ``outputs``, c, and additional rows for (w, b), up to a rotation of its rows."""
-        N, (k, m), O = len(self.acting), self.entries.shape, len(self.gains)
-        columns = k * m + O * k * outputs + O * self.next_bias
-        triangle = np.zeros((len(fixed), columns))
-        triangle[:, : k * m] = fixed
-        parts = max(1, N * O // (2 * columns))
-        for start in range(parts):
-            rows = self._rows(slice(start, N, parts), outputs)
-            triangle = np.vstack([triangle, rows])
-            if len(triangle) > columns:
-                triangle = np.asarray(np.linalg.qr(triangle, mode="r"))
-            if start == 0 and parts > 1 and nullity(triangle) <= self.scalings * outputs:
+    def null_space(self, outputs: bool, fixed: Array) -> Array:
+        """Null space of the Jacobian in (w, b), a if ``outputs``, c, and of additional rows for (w, b)."""
+        N, parts = len(self.acting), self._parts(outputs)
+        null = null_space(np.vstack([self._fixed(outputs, fixed), self._rows(slice(0, N, parts), outputs)]))
+        for start in range(1, parts):
+            if null.shape[1] <= self.scalings * outputs:
                 break  # more samples cannot show less
-        return triangle
+            null = cut(null, self._rows(slice(start, N, parts), outputs))
+        return null
+
+    def has_nullity(self, nulls: int) -> bool:
+        """Whether the null space with outputs has this dimension, which it cannot exceed."""
+        if self._parts(True) > 1:
+            return nulls == self.null_space(True, np.zeros((0, 0))).shape[1]
+        table = self._rows(slice(None), True)
+        least = table.shape[1] - int(table.any(axis=1).sum())
+        return nulls == least or nulls == nullity(table)
+
+    def _parts(self, outputs: bool) -> int:
+        """In how many parts samples are looked at, for twice as many rows as columns in the first."""
+        return max(1, len(self.acting) * len(self.gains) // (2 * self._columns(outputs)))
+
+    def _columns(self, outputs: bool) -> int:
+        (k, m), O = self.entries.shape, len(self.gains)
+        return k * m + O * k * outputs + O * self.next_bias
+
+    def _fixed(self, outputs: bool, fixed: Array) -> Array:
+        rows = np.zeros((len(fixed), self._columns(outputs)))
+        rows[:, : fixed.shape[1]] = fixed
+        return rows
 
     @property
     def scalings(self) -> int:
@@ -106,12 +121,10 @@ def cancelling_changes(
     where = [layer.in_index[neurons].ravel(), layer.out_index[:, neurons].ravel(), layer.next_bias]
     generic, null = False, np.zeros((0, 0))
     if not len(fixed):
-        triangle = F.triangle(True, fixed)
-        null = null_space(triangle)
-        number = null.shape[1]
-        generic = number == F.scalings or number == nullity(F.elsewhere().triangle(True, fixed))
+        null = F.null_space(True, fixed)
+        generic = null.shape[1] == F.scalings or F.elsewhere().has_nullity(null.shape[1])
     if not generic:
-        null = null_space(F.triangle(False, fixed))
+        null = F.null_space(False, fixed)
         del where[1]
     directions = np.zeros((P, null.shape[1]))
     directions[np.concatenate([each for each in where if each is not None])] = null

@@ -23,7 +23,7 @@ from ..memory import available_memory
 from ..networks.net import Net
 from ..networks.neti import NetI
 from ..spectrum import largest_magnitude
-from .curvature import Curvature
+from .curvature import Complement, Curvature
 from .features import input_null_space, layer_signals, neuron_null_space, within
 from .hidden import HiddenLayer, copies, hidden_layers, homogeneity, is_monomial, is_piecewise_linear
 from .pieces import cancelling_changes
@@ -384,18 +384,27 @@ def _within(directions: Array, free: NDArray[np.intp]) -> Array:
 
 def _orthonormal(V: Array) -> Array:
     """Orthonormal basis of the columns, each scaled to length one first; nearly dependent ones are left out."""
+    from scipy.linalg import qr
+
     size = np.linalg.norm(V, axis=0)
     V = V[:, size > 0.0] / size[size > 0.0]
     if np.abs(V.T @ V - np.eye(V.shape[1])).max(initial=0.0) <= _ORTHOGONAL:
         return V
-    U, s, _ = np.linalg.svd(V, full_matrices=False)
-    return U[:, s > 1e-8 * s.max(initial=0.0)]
+    U, triangle, _ = qr(V, mode="economic", pivoting=True, check_finite=False)
+    pivots = np.abs(np.diagonal(triangle))
+    found: Array = U[:, : len(pivots)][:, pivots > 1e-8 * pivots.max(initial=0.0)]
+    return found
 
 
 def _new_directions(V: Array, basis: Array) -> Array:
     """Orthonormal basis of what V adds to the space of ``basis``; both have orthonormal columns."""
     if not basis.shape[1] or not V.shape[1]:
         return V
+    if V.shape[1] >= len(V) - basis.shape[1]:  # most of what is left
+        outside = Complement(basis)
+        coordinates = outside.restrict(V)
+        squares, vectors = np.linalg.eigh(coordinates @ coordinates.T)
+        return outside.lift(vectors[:, squares > 1e-12])
     V = V - basis @ (basis.T @ V)
     squares, vectors = np.linalg.eigh(V.T @ V)
     new = squares > 1e-12

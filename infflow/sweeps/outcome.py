@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import threads
-from .._validation import Array
+from .._validation import Array, shown
 from ..errors import InvalidTypeError, InvalidValueError
 from ..result import Result
 from ..stopping import StopReason
@@ -98,7 +98,7 @@ def _check(value: Any, settings: Mapping[str, Any]) -> Outcome:
         return Outcome(_columns_of(value), result=value)
     if not isinstance(value, Mapping):
         raise InvalidTypeError(
-            f"the function returned {value!r:.200}; a dictionary of numbers, strings and arrays, or a Result, is needed."
+            f"the function returned {shown(value)}; a dictionary of numbers, strings and arrays, or a Result, is needed."
         )
     outcome = Outcome()
     for name, item in value.items():

@@ -1,0 +1,249 @@
+"""The loss next to a teacher: 60 digits, its readable twin, rules, what it must not depend on."""
+
+import pickle
+
+import mpmath
+import numpy as np
+import pytest
+
+import infflow as inf
+from infflow.activations import resolve
+from infflow.integrals import closed
+from infflow.networks import realizable, segment
+from infflow.networks.readable_infinite import near_teacher
+
+EPS = np.finfo(float).eps
+
+
+def network(f, K, M, D, seed, bias=False, outputs=1, **arguments):
+    """A student and a teacher, and parameters of the student at which both are the same network."""
+    teacher_net = inf.Net([(M, f, bias), (outputs, "identity", bias)], input_dim=D)
+    student = inf.Net([(K, f, bias), (outputs, "identity", bias)], input_dim=D)
+    teacher = inf.Teacher(teacher_net, inf.random_params(teacher_net, seed, init="standard_normal"))
+    (V, vb), (C, c) = teacher_net.unpack(teacher.theta)
+    rows = np.arange(K) % M
+    shares = np.array([1.0 / np.sum(rows == row) for row in rows])
+    same = student.pack([(V[rows], None if vb is None else vb[rows]), (C[:, rows] * shares, c)])
+    return inf.NetI(student, teacher, **arguments), same
+
+
+# ------------------------------------------------------------------------------------------------------- 60 digits
+
+
+def arcsine(x, y):
+    """E erf(x.z/sqrt 2) erf(y.z/sqrt 2)."""
+    xx, xy, yy = (mpmath.fdot(p, q) for p, q in ((x, x), (x, y), (y, y)))
+    return 2 / mpmath.pi * mpmath.asin(xy / mpmath.sqrt((1 + xx) * (1 + yy)))
+
+
+def arccosine(x, y):
+    """E relu(x.z) relu(y.z); the determinant by Lagrange's identity."""
+    if not any(x) or not any(y):
+        return mpmath.mpf(0)
+    pairs = [(i, j) for i in range(len(x)) for j in range(i)]
+    s = mpmath.sqrt(mpmath.fsum((x[i] * y[j] - x[j] * y[i]) ** 2 for i, j in pairs))
+    xy = mpmath.fdot(x, y)
+    return (s + xy * (mpmath.pi - mpmath.atan2(s, xy))) / (2 * mpmath.pi)
+
+
+def exact_loss(kernel, neti, theta):
+    with mpmath.workdps(60):
+        (W, _), (A, _) = neti.unpack(theta)
+        (V, _), (C, _) = neti.teacher.net.unpack(neti.teacher.theta)
+        w = [[mpmath.mpf(float(x)) for x in row] for row in np.vstack([W, V])]
+        a = [mpmath.mpf(float(x)) for x in np.append(A, -C)]
+        n = range(len(w))
+        return float(mpmath.fsum(a[i] * a[j] * kernel(w[i], w[j]) for i in n for j in n))
+
+
+@pytest.mark.parametrize(("f", "kernel"), [("erf", arcsine), ("relu", arccosine)])
+@pytest.mark.parametrize("distance", [1e-3, 1e-4, 1e-5, 1e-7, 1e-9, 1e-12])
+def test_against_60_digits(f, kernel, distance):
+    """With split neurons, signs or scales, in another order, beside a dead neuron of relu."""
+    for seed in range(3):
+        neti, same = network(f, 5, 3, 4, seed)
+        (W, _), (A, _) = neti.unpack(same)
+        rng = np.random.default_rng(seed)
+        factor = np.array([-1.0, 1.0, -1.0, 1.0, 1.0]) if f == "erf" else np.array([2.0, 0.5, 1.0, 4.0, 0.25])
+        order = rng.permutation(5)
+        W, A = (W * factor[:, None])[order], (A / factor)[:, order]
+        W, A = W + distance * rng.standard_normal(W.shape), A + distance * rng.standard_normal(A.shape)
+        if f == "relu":
+            neti = inf.NetI(inf.Net([(6, f, False), (1, "identity", False)], input_dim=4), neti.teacher)
+            W, A = np.vstack([np.zeros(4), W]), np.hstack([[[0.3]], A])
+        theta = neti.pack([(W, None), (A, None)])
+        exact = exact_loss(kernel, neti, theta)
+        # scales and shares are rounded, which moves the teacher by eps
+        tolerance = 1e-13 + 20 * EPS / distance
+        if f == "relu":  # the ridge of the two that were split is not a line
+            tolerance += 1e-2 * distance
+        assert neti._close_value(neti.student_units(theta), neti.teacher) is not None
+        assert inf.loss(neti, theta) == pytest.approx(exact, rel=tolerance)
+
+
+@pytest.mark.parametrize("share", [1.4, 0.3, -1.5])
+@pytest.mark.parametrize("tilt", [0.0, 1e-6, 1e-3, 1e-1, 1.0])
+def test_two_kinked_neurons_that_part_from_one(share, tilt):
+    """Slopes cancel, the loss is of third order: what the rule errs at the ridge shows undiminished.
+
+    With one node pattern for all pairs, half of it on the wrong side of the ridge, losses were off
+    by percent, or negative.
+    """
+    rng = np.random.default_rng(7)
+    neti, _ = network("relu", 3, 2, 4, 0)
+    teacher_net = neti.teacher.net
+    for distance in (1e-3, 1e-4, 1e-6, 1e-8):
+        for _ in range(3):
+            V, C = rng.standard_normal((2, 4)), rng.standard_normal(2)
+            first, second = share * C[0], (1.0 - share) * C[0]
+            e, g = rng.standard_normal((2, 4))
+            e -= V[0] * (e @ V[0]) / (V[0] @ V[0])
+            move = distance * e / np.linalg.norm(e)
+            other = -first / second * move + tilt * distance * g / np.linalg.norm(g)
+            here = inf.NetI(neti.student, inf.Teacher(teacher_net, teacher_net.pack([(V, None), (C[None], None)])))
+            theta = here.pack([(np.array([V[0] + move, V[0] + other, V[1]]), None), ([[first, second, C[1]]], None)])
+            exact = exact_loss(arccosine, here, theta)
+            size = np.abs([first, second]).max() * np.abs(V).max()
+            found = inf.loss(here, theta)
+            # 1e-4 where the two move nearly along one line; in floating point the teacher is known
+            # to eps only
+            assert found == pytest.approx(exact, rel=2e-4 + 100 * EPS * size / np.sqrt(exact))
+            assert found > 0.0
+            if tilt == 0.0:
+                assert found == pytest.approx(exact, rel=1e-9 + 100 * EPS * size / np.sqrt(exact))
+
+
+def test_a_run_whose_loss_was_negative():
+    """relu, four students, three teachers: it ended at -3.6e-13, where the loss is 2.8e-10."""
+    neti, _ = network("relu", 4, 3, 5, 1)
+    run = inf.train(neti, inf.random_params(neti, 7), progress=False)
+    exact = exact_loss(arccosine, neti, run.theta)
+    assert 0.0 < run.loss < 1e-20
+    assert run.loss == pytest.approx(exact, rel=1e-3)
+
+
+# ------------------------------------------------------------------------------------------------------------- twin
+
+
+def moment(f):
+    table, number = closed.AtomTable([resolve(f)]), np.zeros(1, dtype=np.int64)
+
+    def found(i, j, p, q, w1, b1, w2, b2):
+        determinant = sum((w1[k] * w2[l] - w1[l] * w2[k]) ** 2 for k in range(len(w1)) for l in range(k))
+        args = (w1 @ w1, w1 @ w2, w2 @ w2, b1, b2, determinant)
+        return float(closed.pair_moments(table, number, number, *(np.array([x]) for x in args), p, q)[0])
+
+    return found
+
+
+def mean(f):
+    return lambda i, p, w, b: float(inf.gaussian_mean(f, np.linalg.norm(w), b, order=p))
+
+
+@pytest.mark.parametrize(
+    ("f", "distance", "tolerance"),
+    [
+        ("erf", 1e-3, 1e-13),
+        ("erf", 1e-6, 1e-13),
+        ("gaussian", 3e-3, 1e-13),
+        ("gelu", 1e-4, 1e-13),
+        ("sin", 1e-3, 1e-13),
+        ("tanh", 3e-3, 3e-12),
+        ("tanh", 1e-4, 3e-12),
+        ("softplus", 1e-6, 3e-12),
+    ],
+)
+def test_against_the_readable_twin(f, distance, tolerance):
+    neti, same = network(f, 2, 2, 2, 3, bias=True, outputs=2)
+    theta = same + distance * np.random.default_rng(1).standard_normal(same.size)
+    student, teacher = neti.student_units(theta), neti.teacher_units
+    twin = near_teacher(student, teacher, mean(f), moment(f), nodes=4)
+    neuron = [resolve(f)] * 2
+    assert realizable.loss(realizable.match(student, teacher, neuron, neuron)) == pytest.approx(twin, rel=tolerance)
+
+
+# ------------------------------------------------------------------------------------------------------------ rules
+
+
+@pytest.mark.parametrize("rule", [*segment.RULES, *segment.RULES_OF_SERIES])
+def test_rules_err_as_they_say(rule):
+    x, w = np.array(rule.nodes), np.array(rule.weights)
+    for k in range(rule.power):
+        assert w @ x**k == pytest.approx(1.0 / (k + 1), rel=1e-15)
+    k = rule.power
+    error = (1.0 / (k + 1) - w @ x**k) / float(mpmath.factorial(k))
+    assert error == pytest.approx(1.0 / rule.constant, rel=1e-9)
+
+
+@pytest.mark.parametrize("f", ["erf", "gaussian", "sin", "gelu", "cube", "tanh", "softplus"])
+def test_chosen_rules_are_accurate_enough(f, monkeypatch):
+    """Against six Gauss nodes: to rounding, or 1e-3 of the tolerance of series."""
+    finest = segment._gauss(6, 1.0)
+    tolerance = 1e-13 if f in ("tanh", "softplus") else 1e-15
+    for seed, scale, bias in [(0, 1.0, False), (1, 1.0, True), (2, 4.0, False), (3, 4.0, True)]:
+        for distance in (1e-8, 3e-7, 1e-5, 1e-4, 1e-3):
+            neti, same = network(f, 3, 3, 3, seed, bias=bias)
+            theta = same.copy()
+            theta[:9] *= scale
+            teacher = neti.student_units(theta.copy())
+            student = neti.student_units(theta + distance * np.random.default_rng(seed).standard_normal(theta.size))
+            neuron = [resolve(f)] * 3
+            matching = realizable.match(student, teacher, neuron, neuron)
+            found = realizable.loss(matching)
+            with monkeypatch.context() as patch:
+                patch.setattr(realizable, "rule_for", lambda *_: finest)
+                exact = realizable.loss(matching)
+            assert found == pytest.approx(exact, rel=tolerance + 30 * EPS)
+
+
+# ----------------------------------------------------------------------------------- what the loss must not depend on
+
+
+@pytest.mark.parametrize("f", ["tanh", "relu"])
+def test_the_loss_is_a_function_of_theta(f):
+    """Whatever was evaluated before, in copies, and after pickling, bit for bit."""
+    neti, same = network(f, 4, 3, 4, 2, bias=True)
+    points = [same + d * np.random.default_rng(k).standard_normal(same.size) for k, d in enumerate([1e-3, 1e-7, 1e-4])]
+    fresh = []
+    for theta in points:
+        fresh.append(inf.loss(network(f, 4, 3, 4, 2, bias=True)[0], theta))
+    for k in (2, 0, 1, 0, 2, 1):
+        assert inf.loss(neti, points[k]) == fresh[k]
+    again = pickle.loads(pickle.dumps(neti))
+    assert [inf.loss(again, theta) for theta in points] == fresh
+
+
+def test_inputs_with_covariance_and_mixtures_next_to_the_teacher():
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((3, 3))
+    mixture = inf.GaussianMixture([0.3, 0.7], rng.standard_normal((2, 3)), [A @ A.T, np.eye(3)])
+    neti, same = network("erf", 3, 2, 3, 5, bias=True, outputs=2, input=mixture)
+    delta = 1e-6 * rng.standard_normal(same.size)
+    quadratic = 0.5 * delta @ inf.hvp(neti, same, delta)
+    assert inf.loss(neti, same + delta) == pytest.approx(quadratic, rel=1e-4)
+
+
+def test_evaluators_that_know_a_neuron_with_itself_only():
+    """Cubature gives a point with itself the derivatives of E f^2; the double integral needs more."""
+    neti, same = network("erf", 1, 1, 2, 3)
+    theta = same + 1e-3 * np.random.default_rng(0).standard_normal(same.size)
+    closed, numeric = (
+        realizable.loss(
+            realizable.match(neti.student_units(theta), neti.teacher_units, [resolve("erf")], [resolve("erf")]), method
+        )
+        for method in ("auto", "cubature")
+    )
+    assert numeric == pytest.approx(closed, rel=1e-9)
+
+
+def test_a_loss_next_to_zero_is_never_below_what_can_be_resolved():
+    """Two erf students that part from one teacher neuron: slopes cancel, the loss is of fourth order."""
+    neti, same = network("erf", 2, 1, 2, 3)
+    (W, _), (A, _) = neti.unpack(same)
+    move = 1e-5 * np.array([1.0, -2.0])
+    theta = neti.pack([(W + np.outer([1.0, -1.0], move), None), (A, None)])
+    exact = exact_loss(arcsine, neti, theta)
+    found = inf.loss(neti, theta)
+    assert exact < 1e-19
+    assert found > 0.0
+    assert found == pytest.approx(exact, rel=1e-2)
