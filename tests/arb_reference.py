@@ -72,6 +72,11 @@ def _edges(h: float, z: float, c: float) -> list[float]:
 
 def orthant(h: arb, k: arb, u: arb, s: arb) -> arb:
     """P(h + X > 0, k + Y > 0) for correlation u, s = sqrt(1 - u^2) > 0."""
+    with ctx.workprec(PRECISION):  # whatever was evaluated before
+        return _orthant(h, k, u, s)
+
+
+def _orthant(h: arb, k: arb, u: arb, s: arb) -> arb:
     if h > k:
         h, k = k, h
     z, c = (k - u * h) / s, u / s

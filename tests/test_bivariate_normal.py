@@ -50,7 +50,9 @@ def test_relative_accuracy_in_the_tails():
     seen = []
     for a, b, c, value in zip(h, k, u, values, strict=True):
         a, b, c = map(reference.arb, (a, b, c))
-        exact = reference.orthant(a, b, c, ((1 - c) * (1 + c)).sqrt())
+        with reference.ctx.workprec(reference.PRECISION):
+            sine = ((1 - c) * (1 + c)).sqrt()
+        exact = reference.orthant(a, b, c, sine)
         if exact > 1e-290:
             seen.append(float(exact))
             assert exact.rel_accuracy_bits() > 60
@@ -166,7 +168,7 @@ def test_broadcasting():
         ((0.0, 0.0, np.nan), errors.InvalidValueError, "u contains nan"),
         ((0.0, 0.0, [0.0, -1.5]), errors.InvalidValueError, "-1.5"),
         (("a", 0.0, 0.0), errors.InvalidTypeError, "string"),
-        ((0.0, 1j, 0.0), errors.InvalidTypeError, "complex"),
+        ((0.0, 1j, 0.0), errors.InvalidTypeError, "real numbers are needed"),
         (([1.0, 2.0], [1.0, 2.0, 3.0], 0.0), errors.ShapeError, "broadcast"),
     ],
 )

@@ -5,6 +5,7 @@ The arguments are read from the signatures, so that a new one is tested as soon 
 
 import inspect
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ NETI = {
     "maxnorm": 0.5,
     "ridge": 0.2,
     "outside": "exact",
-    "surrogates_dir": "no/such/folder",
+    "surrogates_dir": str(Path(__file__).parent),
     "merge": MERGE,
 }
 

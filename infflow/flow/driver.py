@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array
+from .._validation import Array, user_level
 from ..errors import InvalidValueError, SolverFailedError, SolverWarning, TooLargeError
 from ..interrupts import plain_interrupts
 from ..objective import Objective
@@ -286,7 +286,7 @@ def _fall_back(run: _Run, start: FlowEvaluation, why: str) -> None:
     statistics = run.statistics
     statistics.note = f"{statistics.method} failed at the start ({why}); {FALLBACK} took its place"
     statistics.method = FALLBACK
-    warnings.warn(statistics.note, SolverWarning, stacklevel=2)
+    warnings.warn(statistics.note, SolverWarning, stacklevel=user_level())
     run.integrator = SOLVERS[FALLBACK].build(run.problem, run.z, start._replace(hessian=None), {})
 
 

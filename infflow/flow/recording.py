@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array, as_real_numbers, counted
+from .._validation import Array, as_real_numbers, counted, user_level
 from ..errors import IncompleteWarning, InvalidValueError, MethodError, ShapeError
 from ..threads import limit_for
 from .onestep import Step
@@ -367,7 +367,7 @@ def _observe_all(
             failures.append(f"{name!r} at {len(failed)} of {len(t)} points (t = {shown}): {why}")
     if failures:
         text = "some observables could not be evaluated everywhere and are NaN there: " + "; ".join(failures)
-        warnings.warn(text, IncompleteWarning, stacklevel=7)  # where train was called
+        warnings.warn(text, IncompleteWarning, stacklevel=user_level())
     return found
 
 

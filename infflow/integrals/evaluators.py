@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
 import time
 import warnings
 from dataclasses import dataclass
@@ -13,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array
+from .._validation import Array, user_level
 from ..activations import Activation, resolve
 from ..errors import AccuracyWarning, MethodError
 from . import closed, from_moments, hermite, hermite_kernels, one_sided, rounding
 from .growth import check_growth
-from .jets import SIZES
+from .jets import J00, SIZES
 from .methods import EVALUATORS, in_order, is_cheap
 
 Index = NDArray[np.integer]
@@ -220,7 +219,7 @@ class PairEvaluator:
                         break
                     self.report.missed[rows] = self.report.bound[rows]
                 else:
-                    self._warn(rows)
+                    self._warn(rows, out[rows, J00])
         if len(self._steps):
             neurons = self.i[self._steps]
             out[self._steps] = steps_with_themselves(
@@ -411,7 +410,14 @@ class PairEvaluator:
                 self.report.bound[some], self.report.work[some] = found.bound, found.work // len(some)
         return rows[~(self.report.bound[rows] <= rtol)]
 
-    def _warn(self, rows: Index) -> None:
+    def _warn(self, rows: Index, values: Array) -> None:
+        """Warn of the rows, but for those that have overflown: they end in an error of the network."""
+        finite = np.isfinite(values)
+        if self._last is not None:
+            finite &= np.isfinite(self._last.pairs[:, rows]).all(axis=0)
+        rows = rows[finite]
+        if not len(rows):
+            return
         worst = rows[int(np.argmax(self.report.bound[rows]))]
         f, g = (self.activations[k[worst]].name for k in (self.i, self.j))
         if not self.report.bound[worst] < 1.0 and self._last is not None:
@@ -421,18 +427,8 @@ class PairEvaluator:
         warnings.warn(
             f"the error bound {self.report.bound[worst]:.1e} of the Gaussian integrals of {f} and {g} misses rtol={self.rtol:g}. Raise rtol{remedy}.",
             AccuracyWarning,
-            stacklevel=_user_level(),
+            stacklevel=user_level(),
         )
-
-
-def _user_level() -> int:
-    """The ``stacklevel`` of the first caller outside this package, seen from the caller of this function."""
-    frame, level = sys._getframe(1), 1
-    while (
-        frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __name__.partition(".")[0]
-    ):
-        frame, level = frame.f_back, level + 1
-    return level
 
 
 def _cubature_pair(f: Activation, g: Activation, pair: Array, order: int, rtol: float) -> tuple[Array, float, int]:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array
+from .._validation import Array, user_level
 from ..errors import AccuracyWarning, InvalidTypeError
 from ..networks.neti import NetI
 from ..networks.teacher import Teacher
@@ -192,5 +192,5 @@ def _warn_of_many() -> None:
         f"more than {_NODES} partial permutations of teachers were tried for a pair of solutions; they are left in different "
         "groups, though a symmetry may relate them. A larger rtol does not help; compare losses.",
         AccuracyWarning,
-        stacklevel=5,
+        stacklevel=user_level(),
     )
