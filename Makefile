@@ -31,8 +31,8 @@ docs: venv  ## the documentation site, docs/_build/html; every warning is an err
 release-check: venv  ## build wheel and sdist; install the wheel in an empty environment and run the README's example there
 	$(BIN)/python scripts/release_check.py
 
-derive: venv  ## derive the closed forms anew with sympy and write infflow/integrals/_generated.py
-	$(BIN)/python -m infflow.integrals.symbolic
+derive: venv  ## derive the closed forms anew with sympy and write infflow/integrals/closed/_generated.py
+	$(BIN)/python -m infflow.integrals.closed.symbolic
 
 references: venv  ## make the 30-digit reference values of the tests anew with mpmath (some minutes)
 	$(BIN)/python scripts/make_references.py

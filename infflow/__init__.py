@@ -9,22 +9,81 @@ used, so that importing costs little.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import compile_cache
 from ._version import __version__
 
 compile_cache.ensure()
 
+if TYPE_CHECKING:  # editors and type checkers see the names below; tests compare both lists
+    from . import plotting as plotting
+    from . import surrogates as surrogates
+    from .activations import Activation as Activation
+    from .activations import polynomial as polynomial
+    from .classification.classify import classify as classify
+    from .errors import AccuracyWarning as AccuracyWarning
+    from .errors import InfflowError as InfflowError
+    from .errors import SingularMomentError as SingularMomentError
+    from .exchange import conventions as conventions
+    from .exchange import mlpgradientflow as io  # noqa: F401
+    from .exchange import sklearn as sklearn
+    from .exchange.torch import from_torch as from_torch
+    from .exchange.torch import to_torch as to_torch
+    from .integrals.closed.bivariate_normal import bivariate_normal_cdf as bivariate_normal_cdf
+    from .integrals.closed.formulas import closed_form as closed_form
+    from .integrals.cubature.expectation import gaussian_expectation as gaussian_expectation
+    from .integrals.moments import available_methods as available_methods
+    from .integrals.moments import gaussian_mean as gaussian_mean
+    from .integrals.moments import gaussian_moment as gaussian_moment
+    from .landscape.distance import cosine_similarity as cosine_similarity
+    from .landscape.distance import solution_distance as solution_distance
+    from .landscape.neurons import grow as grow
+    from .landscape.neurons import shrink as shrink
+    from .landscape.neurons import split_neuron as split_neuron
+    from .landscape.plane import loss_on_plane as loss_on_plane
+    from .landscape.plane import minimise_orthogonal as minimise_orthogonal
+    from .many import train_many as train_many
+    from .many import unique_solutions as unique_solutions
+    from .networks.finite.net import Net as Net
+    from .networks.finite.quadrature_net import quadrature_net as quadrature_net
+    from .networks.functions import gradient as gradient
+    from .networks.functions import hessian as hessian
+    from .networks.functions import hessian_spectrum as hessian_spectrum
+    from .networks.functions import hvp as hvp
+    from .networks.functions import loss as loss
+    from .networks.infinite.function_teacher import FunctionTeacher as FunctionTeacher
+    from .networks.infinite.neti import NetI as NetI
+    from .networks.inputs import Gaussian as Gaussian
+    from .networks.inputs import GaussianMixture as GaussianMixture
+    from .networks.parameters import random_params as random_params
+    from .networks.statistics import finite_data_prediction as finite_data_prediction
+    from .networks.statistics import gradient_covariance as gradient_covariance
+    from .networks.statistics import overlaps as overlaps
+    from .networks.teacher import Teacher as Teacher
+    from .objective import Evaluation as Evaluation
+    from .online.order_parameters import OrderParameters as OrderParameters
+    from .proofs.certify import certify as certify
+    from .result import Result as Result
+    from .result import trajectory_distance as trajectory_distance
+    from .spectrum import extreme_eigenpairs as extreme_eigenpairs
+    from .spectrum import hessian_operator as hessian_operator
+    from .spectrum import spectral_density as spectral_density
+    from .studies.finite_vs_infinite.convergence import convergence as convergence
+    from .sweeps.run import sweep as sweep
+    from .sweeps.table import Sweep as Sweep
+    from .threads import set_num_threads as set_num_threads
+    from .training import train as train
+
 # Public name -> module that defines it.
 _HOME = {
     "Activation": "activations",
     "polynomial": "activations",
-    "Net": "networks.net",
-    "NetI": "networks.neti",
+    "Net": "networks.finite.net",
+    "NetI": "networks.infinite.neti",
     "Teacher": "networks.teacher",
-    "FunctionTeacher": "networks.function_teacher",
-    "quadrature_net": "networks.quadrature_net",
+    "FunctionTeacher": "networks.infinite.function_teacher",
+    "quadrature_net": "networks.finite.quadrature_net",
     "Gaussian": "networks.inputs",
     "GaussianMixture": "networks.inputs",
     "random_params": "networks.parameters",
@@ -39,14 +98,14 @@ _HOME = {
     "Evaluation": "objective",
     "gaussian_moment": "integrals.moments",
     "gaussian_mean": "integrals.moments",
-    "gaussian_expectation": "integrals.expectation",
+    "gaussian_expectation": "integrals.cubature.expectation",
     "available_methods": "integrals.moments",
-    "closed_form": "integrals.formulas",
-    "bivariate_normal_cdf": "integrals.bivariate_normal",
+    "closed_form": "integrals.closed.formulas",
+    "bivariate_normal_cdf": "integrals.closed.bivariate_normal",
     "OrderParameters": "online.order_parameters",
     "train": "training",
-    "classify": "points.classify",
-    "certify": "points.certify",
+    "classify": "classification.classify",
+    "certify": "proofs.certify",
     "Result": "result",
     "trajectory_distance": "result",
     "train_many": "many",
@@ -60,12 +119,12 @@ _HOME = {
     "loss_on_plane": "landscape.plane",
     "cosine_similarity": "landscape.distance",
     "solution_distance": "landscape.distance",
-    "from_torch": "interop",
-    "to_torch": "interop",
+    "from_torch": "exchange.torch",
+    "to_torch": "exchange.torch",
     "hessian_operator": "spectrum",
     "extreme_eigenpairs": "spectrum",
     "spectral_density": "spectrum",
-    "convergence": "studies.convergence",
+    "convergence": "studies.finite_vs_infinite.convergence",
     "set_num_threads": "threads",
     "InfflowError": "errors",
     "AccuracyWarning": "errors",
@@ -73,19 +132,27 @@ _HOME = {
 }
 
 # Modules that are reached as attributes, ``inf.io`` and so on, and loaded when they are.
-_MODULES = ("conventions", "io", "plotting", "sklearn", "surrogates")
+_MODULES = {
+    "conventions": "exchange.conventions",
+    "io": "exchange.mlpgradientflow",
+    "plotting": "plotting",
+    "sklearn": "exchange.sklearn",
+    "surrogates": "surrogates",
+}
 
 __all__ = ["__version__", *_HOME]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return import_module(f"{__name__}.{name}")
-    if name not in _HOME:
-        raise AttributeError(f"module 'infflow' has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a name that does not exist is an error to a type checker, too
+
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            return import_module(f"{__name__}.{_MODULES[name]}")
+        if name not in _HOME:
+            raise AttributeError(f"module 'infflow' has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

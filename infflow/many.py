@@ -31,8 +31,8 @@ from ._validation import (
 from .errors import InfflowError, InvalidTypeError, InvalidValueError, MissingPackageError
 from .landscape.distance import Function, function_distance, function_of
 from .landscape.teacher_symmetry import TeacherSymmetry
-from .networks.net import Net
-from .networks.neti import NetI
+from .networks.finite.net import Net
+from .networks.infinite.neti import NetI
 from .objective import as_objective
 from .result import Result
 from .stopping import StopReason

@@ -92,10 +92,10 @@ def _solvers() -> None:
 
     neti, theta = _pair("erf", "erf")
     for name in SOLVERS:
-        options = {"step_size": 0.01} if name in ("gd", "adam") else {}
+        step = 0.01 if name in ("gd", "adam") else None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            inf.train(neti, theta, solver=name, progress=False, t_end=1.0, max_steps_newton=0, **options)
+            inf.train(neti, theta, solver=name, progress=False, t_end=1.0, max_steps_newton=0, step_size=step)
 
 
 def _order_parameters() -> None:

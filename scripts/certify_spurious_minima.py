@@ -18,8 +18,8 @@ from typing import NamedTuple
 import numpy as np
 
 import infflow as inf
-from infflow.points.certify import Certificate
-from infflow.points.classify import Classification
+from infflow.classification.classify import Classification
+from infflow.proofs.certify import Certificate
 
 PAGE = Path(__file__).parent.parent / "docs" / "certificates.md"
 BEGIN, END = "<!-- table of scripts/certify_spurious_minima.py -->", "<!-- end of table -->"

@@ -1,4 +1,4 @@
-"""Compute the polynomial coefficients of ``infflow/vector_math.py`` and print them.
+"""Compute the polynomial coefficients of ``infflow/activations/vector_math.py`` and print them.
 
     python scripts/make_coefficients.py
 

@@ -28,9 +28,10 @@ import sympy
 import infflow as inf
 from infflow.activations import Activation, names, resolve
 from infflow.errors import AccuracyWarning, MethodError
-from infflow.integrals import cubature, one_sided
-from infflow.integrals.evaluators import Arguments, PairEvaluator
-from infflow.integrals.methods import EVALUATORS, Points
+from infflow.integrals.choice import Arguments, PairEvaluator
+from infflow.integrals.closed import elu as one_sided
+from infflow.integrals.cubature import pairs as cubature
+from infflow.integrals.registry import EVALUATORS, Points
 
 ROOT = Path(__file__).parents[1]
 RTOL = 1e-10

@@ -16,13 +16,13 @@ import numpy as np
 
 import infflow as inf
 from infflow.activations import resolve
-from infflow.integrals.evaluators import METHODS as CODES
-from infflow.integrals.surrogate import SurrogateMethod
-from infflow.integrals.surrogate_form import PARITIES, Part, SurrogateForm
-from infflow.networks.infinite import PopulationLoss, Units
+from infflow.integrals.choice import METHODS as CODES
+from infflow.integrals.surrogate.evaluator import SurrogateMethod
+from infflow.integrals.surrogate.form import PARITIES, Part, SurrogateForm
+from infflow.networks.infinite.population_loss import PopulationLoss, Units
 from infflow.plotting.style import BLUE, ORANGE, style
-from infflow.surrogate_training import base
-from infflow.surrogates import errors
+from infflow.surrogates import measure as errors
+from infflow.surrogates.training import base
 from infflow.threads import one_thread
 
 PAPER = {"value": 1e-5, "gradient": 1e-5, "hessian": 1e-3}

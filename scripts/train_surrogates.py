@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from infflow import surrogates
-from infflow.surrogate_training import train_surrogate
+from infflow.surrogates.training import train_surrogate
 
 SHIPPED = ("tanh", "sigmoid", "softplus", "gelu", "g", "silu")
 

@@ -7,8 +7,8 @@ import pytest
 from scipy import special
 
 from infflow import errors
-from infflow.integrals import bivariate_normal_kernels as kernels
-from infflow.integrals.bivariate_normal import bivariate_normal_cdf
+from infflow.integrals.closed import bivariate_normal_kernels as kernels
+from infflow.integrals.closed.bivariate_normal import bivariate_normal_cdf
 
 REFERENCES = np.array(
     [

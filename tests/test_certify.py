@@ -15,11 +15,11 @@ import infflow as inf
 flint = pytest.importorskip("flint")
 
 from infflow.activations import REGISTRY  # noqa: E402
-from infflow.networks.function_teacher import FunctionTeacher  # noqa: E402
-from infflow.points.ball import Jet, lower, magnitude, upper, working_precision  # noqa: E402
-from infflow.points.ball_activations import exact_activation  # noqa: E402
-from infflow.points.ball_network import BallNetwork  # noqa: E402
-from infflow.points.ball_pairs import pair_derivatives  # noqa: E402
+from infflow.networks.infinite.function_teacher import FunctionTeacher  # noqa: E402
+from infflow.proofs.activations import exact_activation  # noqa: E402
+from infflow.proofs.ball import Jet, lower, magnitude, upper, working_precision  # noqa: E402
+from infflow.proofs.network import BallNetwork  # noqa: E402
+from infflow.proofs.pairs import pair_derivatives  # noqa: E402
 
 COVERED = ("identity", "square", "cube", "relu", "leaky_relu", "abs", "erf", "normal_cdf", "gelu", "gaussian")
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import infflow as inf
-from infflow.networks.function_teacher import FunctionTeacher
-from infflow.points.classify import PointKind
-from infflow.points.features import null_space, nullity
-from infflow.points.structure import Role
-from infflow.points.symmetries import Symmetry, families
+from infflow.classification.classify import PointKind
+from infflow.classification.features import null_space, nullity
+from infflow.classification.structure import Role
+from infflow.classification.symmetries import Symmetry, families
+from infflow.networks.infinite.function_teacher import FunctionTeacher
 
 MINIMUM, DEGENERATE, SADDLE, NOT_CONVERGED = PointKind
 

@@ -134,7 +134,7 @@ def test_train_writes_the_result_of_the_library(config, tmp_path):
     report = json.loads(done.stdout)
     assert report == summary(tmp_path / "out") and report["files"] == ["result.npz", "summary.json"]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == report["files"]
-    from infflow.configuration import Configuration
+    from infflow.cli.files import Configuration
 
     settings = Configuration.load(config)
     net = settings.problem()
@@ -325,8 +325,8 @@ def test_sweep_trains_the_grid_and_goes_on(config, tmp_path):
     assert [row["loss"] for row in json.loads(again.stdout)] == [float(row["loss"]) for row in found]
     import tomllib
 
-    from infflow.configuration import Configuration
-    from infflow.configuration.config import with_changes
+    from infflow.cli.files import Configuration
+    from infflow.cli.files.config import with_changes
 
     table = with_changes(tomllib.loads(CONFIG), {"seed": 1, "student.hidden": 2})
     settings = Configuration.from_dict(table)

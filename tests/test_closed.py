@@ -8,7 +8,8 @@ import pytest
 
 from infflow import errors
 from infflow.activations import Activation, polynomial, resolve
-from infflow.integrals import closed, jets
+from infflow.integrals import jets
+from infflow.integrals.closed import pairs as closed
 
 POLYNOMIALS = {"constant": [1.0], "quartic": [0.3, -1.0, 0.25, 0.5, -0.125]}
 REGISTERED = [

@@ -11,7 +11,9 @@ import pytest
 import sympy
 
 from infflow.activations import polynomial, resolve
-from infflow.integrals import closed, jets, symbolic
+from infflow.integrals import jets
+from infflow.integrals.closed import pairs as closed
+from infflow.integrals.closed import symbolic
 
 NAMES = [
     "identity",

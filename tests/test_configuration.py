@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import infflow as inf
-from infflow.configuration import Configuration, example_configuration, train_configuration, with_changes
-from infflow.configuration.sections import SECTIONS
-from infflow.configuration.sweep_file import SweepFile, example_sweep
-from infflow.configuration.toml_file import lines_of_keys, toml_value
+from infflow.cli.files import Configuration, example_configuration, train_configuration, with_changes
+from infflow.cli.files.sections import SECTIONS
+from infflow.cli.files.sweep_file import SweepFile, example_sweep
+from infflow.cli.files.toml_file import lines_of_keys, toml_value
 from infflow.errors import ConfigurationError, InvalidValueError
 
 SMALL = {

@@ -7,8 +7,8 @@ import pytest
 from scipy.special import erf
 
 import infflow as inf
-from infflow.conventions import CONVENTIONS, from_, from_weight_matrices, to, to_weight_matrices
 from infflow.errors import InfflowError
+from infflow.exchange.conventions import CONVENTIONS, from_, from_weight_matrices, to, to_weight_matrices
 from infflow.objective import Evaluation
 
 D, K, M = 7, 3, 2

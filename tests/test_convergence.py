@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from infflow.cli import app
 from infflow.errors import DivergedError, InfflowError, StorageError
 from infflow.networks.statistics import FiniteDataPrediction
-from infflow.studies.convergence import ConvergenceResult, Run, Setting, convergence
+from infflow.studies.finite_vs_infinite.convergence import ConvergenceResult, Run, Setting, convergence
 
 KEYS = {"N", "mean_squared_distance", "predicted", "slope", "slope_ci", "seeds", "seeds_used", "infinite_loss"}
 SMALL = Setting(

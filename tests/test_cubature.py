@@ -8,9 +8,11 @@ from gaussian_reference import pair_moment
 import infflow as inf
 from infflow.activations import Activation, resolve
 from infflow.errors import AccuracyWarning, InvalidTypeError, InvalidValueError, ShapeError
-from infflow.integrals import closed, cubature, panels
-from infflow.integrals.distributions import single_moments
-from infflow.integrals.expectation import gaussian_expectation
+from infflow.integrals.closed import pairs as closed
+from infflow.integrals.cubature import pairs as cubature
+from infflow.integrals.cubature import panels
+from infflow.integrals.cubature.distributions import single_moments
+from infflow.integrals.cubature.expectation import gaussian_expectation
 
 CLOSED = ["relu", "abs", "step", "erf", "gelu", "cube"]
 

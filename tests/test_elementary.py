@@ -10,7 +10,9 @@ import pytest
 
 from infflow.activations import Activation, names, polynomial, resolve
 from infflow.errors import MethodError
-from infflow.integrals import closed, elementary, jets
+from infflow.integrals import jets
+from infflow.integrals.closed import pairs as closed
+from infflow.integrals.closed import waves as elementary
 
 WAVES = ("exp", "sin", "cos")
 SMOOTH = (*WAVES, "gaussian", "cube", "square", "identity")

@@ -7,8 +7,8 @@ import sys
 # Gauss-Hermite rules, with the difference from a rule of fewer nodes as its error.
 CODE = """
 import numpy as np
-from infflow.integrals import methods
-from infflow.integrals.estimates import Estimate, Points
+from infflow.integrals import registry
+from infflow.integrals.evaluator import Estimate, Points
 
 
 def rule(f, g, points, orders, nodes):
@@ -38,7 +38,7 @@ class GaussProduct:
         return self.moment(f, inf.polynomial([1.0]), points, (order, 0), rtol)
 
 
-methods.EVALUATORS["gauss"] = GaussProduct()  # the line of the registry
+registry.EVALUATORS["gauss"] = GaussProduct()  # the line of the registry
 
 import infflow as inf
 

@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 
 from infflow.activations import Activation, names, resolve
 from infflow.errors import AccuracyWarning, InvalidValueError
-from infflow.integrals import cubature
-from infflow.integrals.evaluators import Arguments, PairEvaluator
+from infflow.integrals.choice import Arguments, PairEvaluator
+from infflow.integrals.cubature import pairs as cubature
 from infflow.integrals.jets import COLUMNS
-from infflow.integrals.methods import EVALUATORS, Estimate, Points
 from infflow.integrals.moments import gaussian_mean, gaussian_moment
+from infflow.integrals.registry import EVALUATORS, Estimate, Points
 
 AGREEMENT = 1e-11
 DATA = Path(__file__).parent / "data" / "gaussian_moments.json"

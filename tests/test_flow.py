@@ -11,16 +11,7 @@ from analytic_objectives import Function, Quadratic, TanhNetwork, Wrapped, raise
 from scipy.integrate import solve_ivp
 
 from infflow.errors import DivergedError, InvalidValueError, SolverWarning, TooLargeError
-from infflow.flow import (
-    SOLVERS,
-    FlowSettings,
-    factorization,
-    gear,
-    gear_kernels,
-    integrate,
-    recording,
-    switching,
-)
+from infflow.flow import SOLVERS, FlowSettings, factorization, gear, gear_kernels, integrate, recording, switching
 from infflow.flow.factorization import factorize_shifted
 from infflow.flow.methods import automatic_solver
 from infflow.flow.norm_kernels import largest, weighted_rms_reference

@@ -15,7 +15,7 @@ from sympy import asin, pi, sqrt
 
 from infflow.activations import Activation
 from infflow.errors import InvalidTypeError, InvalidValueError, MethodError, UnknownNameError
-from infflow.integrals.formulas import BivariateNormalCDF, closed_form, symbols
+from infflow.integrals.closed.formulas import BivariateNormalCDF, closed_form, symbols
 from infflow.integrals.moments import gaussian_moment
 
 C, b, C11, C12, C13, C22, C23, C33, b1, b2, b3 = symbols

@@ -6,7 +6,7 @@ from scipy.special import erf
 
 import infflow as inf
 from infflow.errors import AccuracyWarning, InvalidTypeError, InvalidValueError, ShapeError, SingularMomentError
-from infflow.networks.function_teacher import FunctionTeacher
+from infflow.networks.infinite.function_teacher import FunctionTeacher
 
 FUNCTIONS = {
     "erf": lambda h: erf(h / np.sqrt(2)),

@@ -19,9 +19,9 @@ from julia_files import julia_result, thsave
 from sklearn.exceptions import ConvergenceWarning
 
 import infflow as inf
-from infflow.configuration import Configuration, train_configuration
-from infflow.configuration.sections import SECTIONS
-from infflow.configuration.sweep_file import SweepFile
+from infflow.cli.files import Configuration, train_configuration
+from infflow.cli.files.sections import SECTIONS
+from infflow.cli.files.sweep_file import SweepFile
 from infflow.errors import AccuracyWarning, ConfigurationError, InfflowError, SolverWarning
 from infflow.fixedpoints import OPTIMIZERS
 from infflow.flow import SOLVERS

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 import infflow as inf
 from infflow.activations import names, resolve
-from infflow.integrals import hermite, hermite_kernels
-from infflow.integrals.evaluators import Arguments, PairEvaluator
-from infflow.networks import infinite_kernels
+from infflow.integrals.choice import Arguments, PairEvaluator
+from infflow.integrals.hermite import kernels as hermite_kernels
+from infflow.integrals.hermite import series as hermite
+from infflow.networks.infinite import kernels as infinite_kernels
 
 SMOOTH = [name for name in names() if hermite.is_defined(resolve(name)) and name != "exp"]
 

@@ -10,7 +10,7 @@ from julia_files import JuliaPickler, julia_result, thsave
 
 import infflow as inf
 from infflow.errors import InfflowError, MissingPackageError, StorageError
-from infflow.io import read_mlpgradientflow
+from infflow.exchange.mlpgradientflow import read_mlpgradientflow
 from infflow.stopping import StopReason
 
 LAYERS = ((3, "softplus", True), (2, "tanh_fast", False), (1, "identity", True))

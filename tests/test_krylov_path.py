@@ -7,7 +7,8 @@ import pytest
 from analytic_objectives import Function
 
 import infflow as inf
-from infflow.flow import handover, krylov_path
+from infflow.flow import end_rules as handover
+from infflow.flow import krylov_path
 from infflow.flow.krylov_path import KrylovModel
 from infflow.flow.problem import FlowProblem
 from infflow.objective import Evaluation

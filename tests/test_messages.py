@@ -11,12 +11,12 @@ import infflow as inf
 from infflow import _names
 from infflow._validation import counted, public, shown
 from infflow.activations import ALIASES, REGISTRY
-from infflow.configuration.sections import FlowSettings
+from infflow.cli.files.sections import FlowSettings
 from infflow.errors import AccuracyWarning, InvalidTypeError, ShapeError, UnknownNameError
 from infflow.fixedpoints import OPTIMIZERS
 from infflow.flow import SOLVERS
 from infflow.integrals.moments import METHODS
-from infflow.networks.losses import LOSSES
+from infflow.networks.finite.losses import LOSSES
 from infflow.networks.parameters import INITS, PARAMETRIZATIONS
 from infflow.online.order_parameters import METHODS as FOURTH_MOMENTS
 from infflow.sweeps.pools import BACKENDS

@@ -11,10 +11,10 @@ import pytest
 from scipy import special
 
 import infflow as inf
-from infflow import logistic_mixture
-from infflow.activations import Activation, Atom, resolve
+from infflow.activations import Activation, Atom, logistic_mixture, resolve
 from infflow.errors import AccuracyWarning, MethodError
-from infflow.integrals import closed, jets
+from infflow.integrals import jets
+from infflow.integrals.closed import pairs as closed
 
 MIXTURES = ("sigmoid", "tanh", "softplus", "silu", "g")
 PARTNERS = (*MIXTURES, "relu", "step", "erf", "gelu", "gaussian")

@@ -21,7 +21,7 @@ from infflow.errors import (
     UnknownNameError,
 )
 from infflow.integrals import moments
-from infflow.integrals.formulas import closed_form, symbols
+from infflow.integrals.closed.formulas import closed_form, symbols
 from infflow.integrals.moments import available_methods, gaussian_mean, gaussian_moment
 
 NAMES = tuple(reference.ACTIVATIONS)

@@ -9,8 +9,9 @@ import pytest
 
 from infflow.activations import Activation
 from infflow.errors import ShapeError
-from infflow.networks import net_hvp, readable
-from infflow.networks.net import Net
+from infflow.networks.finite import hvp as net_hvp
+from infflow.networks.finite import readable
+from infflow.networks.finite.net import Net
 from infflow.networks.parameters import random_params
 
 # Relative to the largest entry; sums of some hundred terms of both signs leave a few hundred roundings.

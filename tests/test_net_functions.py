@@ -7,10 +7,10 @@ import pytest
 
 from infflow import memory
 from infflow.errors import InvalidTypeError, InvalidValueError, MethodError, ShapeError, TooLargeError
-from infflow.networks import readable
-from infflow.networks.covariance import GradientMoments, gradient_covariance
+from infflow.networks.finite import readable
+from infflow.networks.finite.covariance import GradientMoments, gradient_covariance
+from infflow.networks.finite.net import Net
 from infflow.networks.functions import gradient, hessian, hessian_spectrum, hvp, loss
-from infflow.networks.net import Net
 from infflow.networks.parameters import random_params
 
 MEGABYTE = 2**20

@@ -12,8 +12,8 @@ import pytest
 import infflow as inf
 from infflow.activations import names, polynomial, resolve
 from infflow.errors import InvalidTypeError, InvalidValueError, MethodError, ShapeError, SingularMomentError
-from infflow.integrals import closed
-from infflow.networks import readable_infinite
+from infflow.integrals.closed import pairs as closed
+from infflow.networks.infinite import readable as readable_infinite
 
 CLOSED = ["identity", "relu", "leaky_relu", "abs", "step", "sign", "erf", "normal_cdf", "square", "cube"]
 
@@ -190,7 +190,7 @@ def test_loss_near_the_teacher(f, distance):
 @pytest.mark.parametrize("f", ["erf", "relu"])
 def test_loss_formulas_agree_where_both_hold(f):
     """Across the switch to the formula without cancellation the loss is continuous."""
-    from infflow.networks import realizable
+    from infflow.networks.infinite import realizable
 
     net = same(f)
     part = net._components[0]
@@ -331,8 +331,8 @@ def test_inputs_are_copied_and_float32_is_converted():
 
 def test_many_neurons_near_their_teachers():
     """Each student finds its own teacher neuron among many, of several activations, signs and scales."""
-    from infflow.networks import realizable
-    from infflow.networks.infinite import Units
+    from infflow.networks.infinite import realizable
+    from infflow.networks.infinite.population_loss import Units
 
     rng = np.random.default_rng(0)
     f = [resolve(name) for name in ["erf", "relu", "tanh", "cos"] * 10]

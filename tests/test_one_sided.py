@@ -11,9 +11,11 @@ from scipy import special
 import infflow as inf
 from infflow.activations import polynomial, resolve
 from infflow.errors import MethodError
-from infflow.integrals import cubature, distributions, one_sided
-from infflow.integrals import one_sided_kernels as kernels
-from infflow.integrals.evaluators import Arguments, PairEvaluator, squared
+from infflow.integrals.choice import Arguments, PairEvaluator, squared
+from infflow.integrals.closed import elu as one_sided
+from infflow.integrals.closed import elu_kernels as kernels
+from infflow.integrals.cubature import distributions
+from infflow.integrals.cubature import pairs as cubature
 from infflow.integrals.jets import COLUMNS, EXCHANGE
 
 PARTNERS = ("elu", "selu", "relu", "erf", "tanh", "identity", "square", "step")

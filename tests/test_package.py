@@ -1,5 +1,6 @@
 """The package as a whole: public names, cheap import, on-disk cache, documentation that runs."""
 
+import ast
 import os
 import re
 import subprocess
@@ -86,6 +87,46 @@ def test_public_names():
         assert name in dir(inf)
     with pytest.raises(AttributeError, match="nonsense"):
         _ = inf.nonsense
+
+
+def test_type_checkers_see_all_public_names():
+    tree = ast.parse((ROOT / "infflow/__init__.py").read_text())
+    block = next(n for n in tree.body if isinstance(n, ast.If) and isinstance(n.test, ast.Name))
+    seen = {a.asname: f"{n.module}.{a.name}" for n in block.body for a in n.names}
+    modules = {name: f"{home}" for name, home in inf._MODULES.items()}
+    names = {name: f"{home}.{name}" for name, home in inf._HOME.items()}
+    assert {name: home.removeprefix("None.") for name, home in seen.items()} == {**names, **modules}
+
+
+def test_types_of_a_user_script(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        """import infflow as inf
+
+net = inf.Net([(2, "erf", True), (1, "identity", True)], input_dim=2)
+teacher = inf.Teacher(net, inf.random_params(net, rng=1))
+neti = inf.NetI(net, teacher)
+reveal_type(neti)
+res = inf.train(neti, inf.random_params(net, rng=2))
+reveal_type(res)
+reveal_type(inf.loss(neti, res.theta))
+reveal_type(inf.sklearn.GradientFlowRegressor)
+inf.trian(neti)
+"""
+    )
+    command = [sys.executable, "-m", "mypy", "--no-error-summary", "--follow-imports=silent", str(script)]
+    found = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False).stdout
+    wanted = [
+        'Revealed type is "infflow.networks.infinite.neti.NetI"',
+        'Revealed type is "infflow.result.Result"',
+        'Revealed type is "float"',
+        "GradientFlowRegressor",
+        'Module has no attribute "trian"',
+    ]
+    lines = found.replace("builtins.", "").splitlines()
+    assert len(lines) == len(wanted), found
+    for line, part in zip(lines, wanted, strict=True):
+        assert part in line, found
 
 
 def test_import_is_cheap_and_lazy():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from infflow.errors import InvalidTypeError, InvalidValueError, ShapeError, UnknownNameError
-from infflow.networks.net import Net
+from infflow.networks.finite.net import Net
 from infflow.networks.parameters import Layout, random_params, weight_factors
 
 LAYERS = [(4, "softplus", True), (3, "tanh", False), (2, "identity", True)]

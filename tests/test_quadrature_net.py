@@ -5,7 +5,7 @@ import pytest
 
 import infflow as inf
 from infflow.errors import InvalidTypeError, InvalidValueError, ShapeError
-from infflow.networks.quadrature_net import gauss_hermite, quadrature_net
+from infflow.networks.finite.quadrature_net import gauss_hermite, quadrature_net
 
 
 def problem(f, r=1.0, D=2, input=None):

@@ -8,9 +8,9 @@ import pytest
 
 import infflow as inf
 from infflow.activations import resolve
-from infflow.integrals import closed
-from infflow.networks import realizable, segment
-from infflow.networks.readable_infinite import near_teacher
+from infflow.integrals.closed import pairs as closed
+from infflow.networks.infinite import realizable, segment
+from infflow.networks.infinite.readable import near_teacher
 
 EPS = np.finfo(float).eps
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import infflow as inf
-from infflow.configuration import Configuration
+from infflow.cli.files import Configuration
 from infflow.errors import ConfigurationError, InvalidTypeError, InvalidValueError, MethodError, StorageError
-from infflow.networks import readable
+from infflow.networks.finite import readable
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((12, 2))

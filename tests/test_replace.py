@@ -143,7 +143,7 @@ def test_order_parameters_lift_to_a_network_with_the_same_arguments():
 
 
 def test_losses_without_a_readable_twin_are_refused(monkeypatch):
-    from infflow.networks import losses, readable
+    from infflow.networks.finite import losses, readable
 
     assert readable.LOSSES.keys() == losses.LOSSES.keys()
     net = inf.Net(LAYERS, input=X, target=X[:, 0])

@@ -13,10 +13,11 @@ import sympy
 import infflow as inf
 from infflow.activations import Activation, Strip, names, resolve
 from infflow.errors import AccuracyWarning
-from infflow.integrals import hermite, resolution
-from infflow.integrals.estimates import Points
-from infflow.integrals.evaluators import Arguments, PairEvaluator, candidates
-from infflow.integrals.methods import EVALUATORS, in_order
+from infflow.integrals.choice import Arguments, PairEvaluator, candidates
+from infflow.integrals.evaluator import Points
+from infflow.integrals.hermite import resolution
+from infflow.integrals.hermite import series as hermite
+from infflow.integrals.registry import EVALUATORS, in_order
 
 SMOOTH = [name for name in names() if hermite.is_defined(resolve(name))]
 OWN = {
@@ -324,7 +325,7 @@ def test_a_kernel_matrix_expands_each_neuron_once(monkeypatch):
 
 
 def test_many_different_neurons_in_chunks(monkeypatch):
-    from infflow.integrals import methods
+    from infflow.integrals import registry as methods
 
     rng = np.random.default_rng(0)
     arguments = rng.uniform(0.2, 2, 50), rng.uniform(0.2, 2, 50), rng.uniform(-0.9, 0.9, 50)

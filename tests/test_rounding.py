@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import infflow as inf
-from infflow.points.classify import PointKind
+from infflow.classification.classify import PointKind
 from infflow.rounding import gradient_rounding, loss_rounding
 from infflow.stopping import StopReason
 

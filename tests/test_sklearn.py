@@ -12,7 +12,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import infflow as inf
 from infflow.errors import InfflowError
-from infflow.sklearn import GradientFlowClassifier, GradientFlowRegressor
+from infflow.exchange.sklearn import GradientFlowClassifier, GradientFlowRegressor
 
 
 @parametrize_with_checks([GradientFlowRegressor(random_state=0), GradientFlowClassifier(random_state=0)])

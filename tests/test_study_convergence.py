@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import infflow as inf
-from infflow.studies import convergence
-from infflow.studies.finite_data import CaseResult, FiniteDataResult, Setting, _median_slope
-from infflow.studies.finite_data_runs import Case, build, predict_spread, solve_finite, solve_infinite
+from infflow.studies.finite_vs_infinite import convergence
+from infflow.studies.finite_vs_infinite.claims import CaseResult, FiniteDataResult, Setting, _median_slope
+from infflow.studies.finite_vs_infinite.runs import Case, build, predict_spread, solve_finite, solve_infinite
 
 ERF = Case("erf", "law", (500, 8_000), "erf", 3, 3, 1, teacher_seed=0)
 RELU = Case("relu", "kinks", (4_000,), "relu", 5, 4, 2, teacher_seed=3)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import infflow as inf
-from infflow.studies.atlas import balanced, find_entry, is_smooth, make_entries
-from infflow.studies.critical_points import find_critical_point, morse_index
-from infflow.studies.landscape import _partitions, average_loss, build, relu_average_loss
+from infflow.studies.landscape_atlas.atlas import balanced, find_entry, is_smooth, make_entries
+from infflow.studies.landscape_atlas.claims import _partitions, average_loss, build, relu_average_loss
+from infflow.studies.landscape_atlas.critical_points import find_critical_point, morse_index
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ import pytest
 import infflow as inf
 from infflow.activations import resolve
 from infflow.errors import InfflowError, MethodError, StorageError
-from infflow.integrals.evaluators import Arguments, PairEvaluator
-from infflow.integrals.surrogate_form import PAIRS, SurrogateForm, perceptron, random_form
-from infflow.surrogate_training import Recipe, train_surrogate
-from infflow.surrogate_training.base import exact_series, fit_base, is_exact, parity_parts, unit
-from infflow.surrogate_training.objective import SobolevObjective, split
-from infflow.surrogate_training.points import errors, exact_frames, exact_parts, row_weights, sample_points, to_frame
-from infflow.surrogate_training.problem import (
+from infflow.integrals.choice import Arguments, PairEvaluator
+from infflow.integrals.surrogate.form import PAIRS, SurrogateForm, perceptron, random_form
+from infflow.surrogates.training import Recipe, train_surrogate
+from infflow.surrogates.training.base import exact_series, fit_base, is_exact, parity_parts, unit
+from infflow.surrogates.training.objective import SobolevObjective, split
+from infflow.surrogates.training.points import errors, exact_frames, exact_parts, row_weights, sample_points, to_frame
+from infflow.surrogates.training.problem import (
     PartProblem,
     arguments,
     closed_part,
@@ -22,7 +22,7 @@ from infflow.surrogate_training.problem import (
     start_parameters,
     with_scaled_features,
 )
-from infflow.surrogate_training.recipe import held_out_errors, solve_output
+from infflow.surrogates.training.recipe import held_out_errors, solve_output
 
 SMALL = Recipe(points=400, held_out=200, steps=40, batch=40)
 
@@ -284,7 +284,7 @@ def test_a_few_steps_beat_the_base(tanh):
 
 
 def test_seed_decides_and_interrupted_training_goes_on(tanh, tmp_path, monkeypatch):
-    from infflow.surrogate_training import recipe as module
+    from infflow.surrogates.training import recipe as module
 
     file, taken = tmp_path / "run.npz", module._Training._record
 

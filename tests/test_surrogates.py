@@ -25,9 +25,9 @@ from infflow.errors import (
     OutsideDomainError,
     StorageError,
 )
-from infflow.integrals import surrogate_files
-from infflow.integrals.surrogate_form import Part, SurrogateForm, random_form
-from infflow.surrogates import errors
+from infflow.integrals.surrogate import files as surrogate_files
+from infflow.integrals.surrogate.form import Part, SurrogateForm, random_form
+from infflow.surrogates import measure as errors
 
 SETTINGS = {"r": [0.0, 10.0]}
 SHIPPED = inf.surrogates.available()
@@ -706,7 +706,7 @@ def test_bad_usage(folder, monkeypatch, arguments, code):
 
 def test_train_on_the_command_line(tmp_path, monkeypatch):
     """Everything but the training itself, which tests/test_surrogate_training.py covers."""
-    import infflow.surrogate_training as training
+    import infflow.surrogates.training as training
 
     asked = {}
 

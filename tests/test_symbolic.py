@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import sympy
 
-from infflow.integrals import _generated, symbolic
+from infflow.integrals.closed import _generated, symbolic
 
 
 def test_generated_module_is_current():

@@ -14,8 +14,10 @@ from flint import arb
 
 import infflow as inf
 from infflow.activations import resolve
-from infflow.integrals import closed, jets, rounding
-from infflow.integrals.methods import EVALUATORS, Points
+from infflow.integrals import jets
+from infflow.integrals.closed import error_bounds as rounding
+from infflow.integrals.closed import pairs as closed
+from infflow.integrals.registry import EVALUATORS, Points
 
 CLOSED = EVALUATORS["closed"]
 ORDERS = [(p, q) for p in range(5) for q in range(5 - p)]

@@ -9,7 +9,7 @@ import pytest
 import sweep_functions
 
 import infflow as inf
-from infflow.studies.convergence import Setting, convergence
+from infflow.studies.finite_vs_infinite.convergence import Setting, convergence
 from infflow.terminal import on_terminal
 
 

@@ -12,8 +12,8 @@ from scipy.special import erf, ndtr
 import infflow as inf
 from infflow.activations import resolve
 from infflow.errors import AccuracyWarning
-from infflow.integrals import expectation as expectation_module
-from infflow.integrals import panels
+from infflow.integrals.cubature import expectation as expectation_module
+from infflow.integrals.cubature import panels
 
 
 def expectation(function, dim=1, **options):

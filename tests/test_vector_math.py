@@ -12,7 +12,7 @@ import numba
 import numpy as np
 import pytest
 
-from infflow import vector_math
+from infflow.activations import vector_math
 
 UNIT = 2.0**-53
 

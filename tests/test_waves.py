@@ -10,9 +10,10 @@ import pytest
 import infflow as inf
 from infflow.activations import names, resolve
 from infflow.errors import SingularMomentError
-from infflow.integrals import closed, elementary
-from infflow.integrals.estimates import Points
-from infflow.integrals.methods import EVALUATORS
+from infflow.integrals.closed import pairs as closed
+from infflow.integrals.closed import waves as elementary
+from infflow.integrals.evaluator import Points
+from infflow.integrals.registry import EVALUATORS
 
 ORDERS = [(p, q) for p in range(5) for q in range(5 - p)]
 PARTNERS = tuple(name for name in names() if not resolve(name).waves)

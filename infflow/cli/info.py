@@ -42,8 +42,8 @@ def _report() -> dict[str, Any]:
 
     import numba
 
-    from .. import activation_kernels
     from .._version import __version__
+    from ..activations import kernels as activation_kernels
 
     return {
         "infflow": __version__,

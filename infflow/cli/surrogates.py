@@ -133,7 +133,7 @@ def train(
     """
     from .. import surrogates
     from ..activations import resolve
-    from ..surrogate_training import train_surrogate
+    from ..surrogates.training import train_surrogate
 
     activation = resolve(name) if activation_from is None else _imported(activation_from)
     if activation.name != name:

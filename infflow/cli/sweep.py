@@ -46,9 +46,9 @@ def sweep(
 
     Example: infflow sweep sweep.toml --jobs 4 --out out/widths
     """
-    from ..configuration import train_configuration
-    from ..configuration.sweep_file import SweepFile, example_sweep
     from ..sweeps.run import sweep
+    from .files import train_configuration
+    from .files.sweep_file import SweepFile, example_sweep
 
     if example:
         typer.echo(example_sweep(), nl=False)

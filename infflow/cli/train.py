@@ -15,8 +15,8 @@ from ._common import JsonOutput, finite, make_folder, reports_errors
 from ._events import Watcher, say
 
 if TYPE_CHECKING:
-    from ..configuration import Configuration
     from ..result import Result
+    from .files import Configuration
 
 _FAILED = ("NON_FINITE", "STEP_UNDERFLOW", "SOLVER_FAILED")  # the run could not go on
 _LIMITS = ("CALLBACK", "INTERRUPTED", "MAX_TIME", "MAX_STEPS")  # the next call may go on, with higher limits
@@ -38,7 +38,7 @@ def train(
 
     Example: infflow train --example > config.toml; infflow train config.toml --out out/first
     """
-    from ..configuration import Configuration, example_configuration
+    from .files import Configuration, example_configuration
 
     if example:
         typer.echo(example_configuration(), nl=False)

@@ -10,14 +10,7 @@ import math
 import numpy as np
 
 from .._validation import Array
-from .tableaus import (
-    ExplicitTableau,
-    ImplicitTableau,
-    RosenbrockTableau,
-    hermite_dense,
-    least_dense,
-    step_doubled,
-)
+from .tableaus import ExplicitTableau, ImplicitTableau, RosenbrockTableau, hermite_dense, least_dense, step_doubled
 
 
 def _lower(rows: list[list[float]]) -> Array:

@@ -17,7 +17,7 @@ from ..interrupts import plain_interrupts
 from ..objective import Objective
 from ..stopping import Progress, Statistics, StopReason, StopRules, TimeIsUp
 from .checkpoint import Checkpoint, SearchFile
-from .handover import EndOfPath
+from .end_rules import EndOfPath
 from .methods import FALLBACK, SOLVERS, Method
 from .onestep import Integrator, Step, StepFailed, is_finite
 from .problem import FlowEvaluation, FlowProblem

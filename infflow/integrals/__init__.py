@@ -1,0 +1,18 @@
+"""Gaussian integrals E[f(h1) g(h2)] of one and two neurons, and their derivatives in the means.
+
+Networks hand over covariances and means and get jets; single moments come from the same evaluators.
+
+| room or file | what it holds | who calls it |
+|---|---|---|
+| `moments.py` | `gaussian_moment`, `gaussian_mean`, `available_methods` | users, `exchange`, `surrogates` |
+| `choice.py` | which evaluator takes which pair of a network | `networks/infinite`, `online` |
+| `registry.py` | the evaluators by name, in the order in which they are tried | `moments.py`, `choice.py` |
+| `evaluator.py` | what an evaluator is: points in, estimates with bounds out | every evaluator |
+| `jets.py` | the numbers of a pair that a network needs, and their places | every evaluator, `networks/infinite` |
+| `from_moments.py` | jets of an evaluator that gives single moments | `choice.py` |
+| `growth.py` | the check that a neuron's second moment exists | `choice.py`, `registry.py` |
+| `closed/` | closed forms | `registry.py`, `choice.py` |
+| `hermite/` | Hermite series of smooth activations | `registry.py`, `choice.py` |
+| `cubature/` | adaptive integration; expectations of any function | `registry.py`, `choice.py`, users |
+| `surrogate/` | perceptrons that stand in for the integrals | `networks/infinite`, `surrogates` |
+"""

@@ -9,8 +9,8 @@ import numpy as np
 
 from .._validation import Array
 from ..activations import Activation
-from .estimates import Estimate, Evaluator, Points
-from .hermite_kernels import write_jets
+from .evaluator import Estimate, Evaluator, Points
+from .hermite.kernels import write_jets
 from .jets import SIZES
 
 

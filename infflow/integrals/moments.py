@@ -1,6 +1,6 @@
 """Moments ``E[f^(p)(r1 x + b1) g^(q)(r2 y + b2)]`` of standard normal x, y with correlation u, by any method.
 
-The methods themselves are in :mod:`infflow.integrals.methods`.
+The methods themselves are in :mod:`infflow.integrals.registry`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from .._validation import (
 )
 from ..activations import Activation, resolve
 from ..errors import AccuracyWarning, InvalidTypeError, InvalidValueError, MethodError, ShapeError, SingularMomentError
-from .methods import EVALUATORS, Estimate, Evaluator, Points, in_order
-from .surrogate import SurrogateMoments
+from .registry import EVALUATORS, Estimate, Evaluator, Points, in_order
+from .surrogate.evaluator import SurrogateMoments
 
 __all__ = ["MAX_ORDER", "METHODS", "GaussianMoment", "available_methods", "gaussian_mean", "gaussian_moment"]
 

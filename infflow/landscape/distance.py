@@ -8,10 +8,10 @@ import numpy as np
 
 from .._validation import Array, as_number, as_real_array, counted, public
 from ..activations import Activation
+from ..classification.hidden import hidden_layers, homogeneity, same_function
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError
-from ..networks.net import Net
-from ..networks.neti import NetI
-from ..points.hidden import hidden_layers, homogeneity, same_function
+from ..networks.finite.net import Net
+from ..networks.infinite.neti import NetI
 from .neurons import shrink
 
 

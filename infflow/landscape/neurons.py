@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from .._validation import Array, as_choice, as_integer, as_number, as_rng, public
 from ..activations import Activation, resolve
+from ..classification.hidden import HiddenLayer, Index, copies, hidden_layers, homogeneity
 from ..errors import InvalidTypeError, InvalidValueError
+from ..networks.finite.net import Net
+from ..networks.infinite.neti import NetI
 from ..networks.inputs import sample_size
-from ..networks.net import Net
-from ..networks.neti import NetI
 from ..networks.parameters import WIDEST, Init, random_params
 from ..networks.regularization import Merge
-from ..points.hidden import HiddenLayer, Index, copies, hidden_layers, homogeneity
 
 Network = TypeVar("Network", bound=Net | NetI)
 

@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._validation import Array, user_level
+from ..classification.hidden import same_function
 from ..errors import AccuracyWarning, InvalidTypeError
-from ..networks.neti import NetI
+from ..networks.infinite.neti import NetI
 from ..networks.teacher import Teacher
-from ..points.hidden import same_function
 from .distance import Function, function_distance
 
 #: relative differences up to this are rounding of the teacher's weights or of the covariance

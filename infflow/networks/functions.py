@@ -11,7 +11,7 @@ from ..errors import InvalidTypeError, InvalidValueError, MethodError, ShapeErro
 from ..memory import SPECTRUM, require_memory
 from ..objective import Objective, as_objective
 from ..threads import limit_for
-from .net import Net, finite
+from .finite.net import Net, finite
 
 
 class Spectrum(NamedTuple):

@@ -11,7 +11,7 @@ import numpy as np
 from .._validation import Array, as_choice, as_flag, as_integer, as_real_array, as_rng, counted, public, shown
 from ..activations import Activation, resolve
 from ..errors import InvalidTypeError, ShapeError
-from .net_kernels import all_finite
+from .parameter_kernels import all_finite
 
 Pair = tuple[Array, Array | None]
 Init = str | Callable[[np.random.Generator, tuple[int, ...]], Any]

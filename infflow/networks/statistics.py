@@ -12,10 +12,10 @@ import numpy as np
 from .._validation import Array, as_integer, as_number, as_rng, counted, public, user_level
 from ..errors import AccuracyWarning, InvalidTypeError, InvalidValueError
 from ..memory import SPECTRUM, require_memory
-from . import covariance
+from .finite import covariance
+from .finite.net import Net, finite
 from .functions import hessian_spectrum
-from .net import Net, finite
-from .neti import NetI
+from .infinite.neti import NetI
 
 _BATCHES = 20
 # A step to the minimum of the quadratic model longer than this fraction of |theta| means that

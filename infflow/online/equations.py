@@ -24,7 +24,7 @@ import numpy as np
 
 from .._validation import Array
 from ..activations import Activation
-from ..integrals.evaluators import Arguments, Index, PairEvaluator
+from ..integrals.choice import Arguments, Index, PairEvaluator
 from ..integrals.jets import F13, F22, F31, F40, J00, J02, J11, J20
 from .fourth_moments import FourthMoments
 
@@ -136,7 +136,7 @@ class Equations:
         The teachers' output vectors.
     rates : Rates
     method, rtol
-        How the integrals of pairs are evaluated: see :class:`~infflow.integrals.evaluators.PairEvaluator`.
+        How the integrals of pairs are evaluated: see :class:`~infflow.integrals.choice.PairEvaluator`.
     """
 
     def __init__(

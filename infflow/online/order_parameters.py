@@ -12,9 +12,9 @@ import numpy as np
 from .._validation import Array, as_choice, as_flag, as_integer, as_number, as_real_array, as_rng, counted, public
 from ..compile_time import running_time
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError, SingularMomentError
+from ..networks.finite.net import Net
+from ..networks.infinite.neti import NetI
 from ..networks.inputs import Gaussian, sample_size
-from ..networks.net import Net
-from ..networks.neti import NetI
 from ..networks.teacher import Teacher
 from ..threads import limit_for
 from . import record

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import Array
-from ..networks.neti import NetI
+from ..networks.infinite.neti import NetI
 
 #: Inputs that are drawn at once.
 _BLOCK = 512

@@ -9,9 +9,9 @@ import numpy as np
 from .._validation import Array, as_choice, as_flag, as_integer, as_real_array
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from ..landscape.distance import cosine_similarity
+from ..networks.finite.net import Net
 from ..networks.functions import hessian
-from ..networks.net import Net
-from ..networks.neti import NetI
+from ..networks.infinite.neti import NetI
 from ..networks.statistics import overlaps
 from .style import BLUE, ORANGE, picture
 

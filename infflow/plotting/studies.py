@@ -11,7 +11,7 @@ from ..errors import InvalidTypeError
 from .style import BLUE, ORANGE, picture
 
 if TYPE_CHECKING:
-    from ..studies.convergence import ConvergenceResult
+    from ..studies.finite_vs_infinite.convergence import ConvergenceResult
 
 
 @picture

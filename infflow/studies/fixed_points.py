@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from .._validation import Array, as_integer
-from ..networks.net import Net
-from ..networks.neti import NetI
+from ..classification.classify import PointKind, classify
+from ..networks.finite.net import Net
+from ..networks.infinite.neti import NetI
 from ..networks.parameters import random_params
 from ..networks.teacher import Teacher
 from ..objective import Evaluation, Objective
-from ..points.classify import PointKind, classify
 from ..training import train
 from .study import Claim, StudyResult, StudySetting, markdown_table, run_grid
 

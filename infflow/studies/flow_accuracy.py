@@ -18,8 +18,8 @@ import numpy as np
 
 from .._validation import Array, as_integer
 from ..flow import automatic_solver
-from ..networks.net import Net
-from ..networks.neti import NetI
+from ..networks.finite.net import Net
+from ..networks.infinite.neti import NetI
 from ..networks.parameters import random_params
 from ..networks.teacher import Teacher
 from ..training import train

@@ -35,15 +35,21 @@ STUDIES: dict[str, Study] = {
         Study("flow-accuracy", "flow_accuracy", "distance, progress and loss of every integrator at equal time"),
         Study(
             "convergence",
-            "finite_data",
+            "finite_vs_infinite.claims",
             "finite against infinite data: the law of 1/N, its prefactor, and where it ends",
         ),
-        Study("landscape", "landscape", "an atlas of critical points of small students of orthonormal teachers"),
+        Study(
+            "landscape",
+            "landscape_atlas.claims",
+            "an atlas of critical points of small students of orthonormal teachers",
+        ),
         Study("fixed-points", "fixed_points", "how near to a fixed point every method gets, and what was found"),
         Study("speed", "speed", "gradients and Hessians against PyTorch and JAX"),
-        Study("descent-vs-flow", "descent_vs_flow", "when gradient descent follows gradient flow"),
-        Study("stiffness", "stiffness", "what stiff solvers do on classification and regression"),
-        Study("online-sgd", "online_sgd", "order parameters against simulated online SGD and published formulas"),
+        Study("descent-vs-flow", "descent_vs_flow.claims", "when gradient descent follows gradient flow"),
+        Study("stiffness", "stiffness.claims", "what stiff solvers do on classification and regression"),
+        Study(
+            "online-sgd", "online_sgd.claims", "order parameters against simulated online SGD and published formulas"
+        ),
     )
 }
 

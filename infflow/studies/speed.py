@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from .._validation import Array, as_integer
+from ..networks.finite.net import Net
 from ..networks.functions import gradient, hessian
-from ..networks.net import Net
 from .study import Claim, StudyResult, StudySetting, markdown_table, run_grid
 
 Function = Callable[[], Any]

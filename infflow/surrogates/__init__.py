@@ -11,9 +11,10 @@ from typing import Any
 from .._validation import as_rng, public, shown
 from ..activations import Activation, resolve
 from ..errors import InvalidTypeError, InvalidValueError
-from ..integrals import closed, surrogate_files
-from ..integrals.surrogate_files import Surrogate
-from ..integrals.surrogate_form import SurrogateForm
+from ..integrals.closed import pairs as closed
+from ..integrals.surrogate import files as surrogate_files
+from ..integrals.surrogate.files import Surrogate
+from ..integrals.surrogate.form import SurrogateForm
 from .export import export
 from .verify import Verification, verify
 
@@ -87,7 +88,7 @@ def save(form: SurrogateForm, info: dict[str, Any], folder: Any, activation: Act
     StorageError
         If the folder does not exist.
     """
-    from . import errors
+    from . import measure as errors
 
     if not isinstance(form, SurrogateForm):
         raise InvalidTypeError(f"form is {shown(form)}; a SurrogateForm, as train_surrogate returns it, is needed.")

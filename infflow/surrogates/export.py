@@ -10,7 +10,7 @@ import numpy as np
 
 from .._validation import as_choice, public
 from ..errors import MissingPackageError
-from ..integrals import surrogate_files
+from ..integrals.surrogate import files as surrogate_files
 from .portable import potential
 
 FORMATS = ("numpy", "jax", "torch")

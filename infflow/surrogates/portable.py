@@ -7,7 +7,7 @@ To use a surrogate without infflow, copy this file and ``NAME.npz``::
     arrays = dict(np.load("tanh.npz", allow_pickle=False))
     potential(arrays, 0.5, 1.2, 0.3, np)
 
-The formula is explained in ``infflow/integrals/surrogate_form.py``.
+The formula is explained in ``infflow/integrals/surrogate/form.py``.
 """
 
 from __future__ import annotations

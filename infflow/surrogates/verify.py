@@ -9,9 +9,9 @@ from typing import Any
 from .._validation import as_integer, as_rng, public, shown
 from ..activations import Activation, resolve
 from ..errors import InvalidTypeError, InvalidValueError
-from ..integrals import surrogate_files
+from ..integrals.surrogate import files as surrogate_files
 from ..networks.inputs import sample_size
-from . import errors
+from . import measure as errors
 
 #: How far a figure of fresh points may lie above that of the card. Medians of some hundred points and more agree within a few
 #: per cent; the 99 % of a thousand points rest on ten of them, and a maximum on one.

@@ -1,0 +1,739 @@
+"""Activation functions as data.
+
+An activation is a name, a kernel for the value and derivatives, its kinks, a sympy expression, and, where there is
+one, its closed form: a polynomial plus a sum of :class:`Atom`. The registry at the end of this file is a table with one
+row per activation; :meth:`Activation.from_sympy` and :meth:`Activation.from_callable` make rows of a user's own.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import numpy as np
+
+from .._validation import (
+    Array,
+    as_choice,
+    as_flag,
+    as_integer,
+    as_items,
+    as_real_array,
+    public,
+    refuse_masked,
+    shown,
+    user_level,
+)
+from ..errors import AccuracyWarning, InvalidTypeError, InvalidValueError, ShapeError
+from . import kernels, logistic_mixture
+
+Kernel = Callable[[Array, Array], Any]
+"""``kernel(x, out)``: derivatives 0 to m - 1 at ``x`` of shape ``(n,)`` into ``out`` of shape ``(m, n)``."""
+
+MAX_ORDER = 4
+"""Highest derivative of the registered activations."""
+
+
+@dataclass(frozen=True)
+class Atom:
+    """``weight * d^order/dx^order E_z[relu(x + width z)]`` with a standard normal ``z``.
+
+    Order 0 is a ramp, 1 a step, 2 a Dirac delta; a positive width smooths them (order 2: a normal density).
+    """
+
+    weight: float
+    order: int
+    width: float = 0.0
+
+
+@dataclass(frozen=True)
+class Wave:
+    """``Re(weight * exp(rate x))`` with a real or an imaginary rate: exponentials, sines and cosines."""
+
+    weight: complex
+    rate: complex
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Where a smooth function is analytic, and how it grows beside the real line.
+
+    For |y| < half_width and p <= 4, ``|f^(p)(x + iy)|`` is at most 4 times the largest ``|f^(p)|``
+    within 1 of x on the real line, times
+
+        exp(rate |y| + curvature y^2/2) (1 + |y|)^degree (1 - |y|/half_width)^-(p + 1),
+
+    times ``(1 + |y|)^p`` where the curvature is not 0. ``degree`` is that of the polynomial like
+    which the function grows.
+    """
+
+    half_width: float = np.inf
+    rate: float = 0.0
+    curvature: float = 0.0
+    degree: int = 0
+
+
+_Part = TypeVar("_Part", Atom, Wave)
+
+
+class Activation:
+    """An activation function with its derivatives.
+
+    Made by :func:`resolve` from a registered name, by :func:`polynomial`, :meth:`from_sympy` or
+    :meth:`from_callable`; not meant to be constructed directly.
+
+    Attributes
+    ----------
+    name : str
+    kinks : tuple of float
+        Where the function or one of its derivatives up to order 3 jumps. At a kink the pointwise derivatives are
+        those from the left, except that sign and the derivative of abs are 0 at 0.
+    polynomial : tuple of float
+        Coefficients c0, c1, ... of the polynomial part of the closed form; ``()`` if it is zero.
+    atoms : tuple of Atom
+        The other part of the closed form: smoothed ramps and their derivatives; for sigmoid and its relatives a mixture
+        over many widths (see ``logistic_mixture.py``).
+    waves : tuple of Wave
+        Instead of both, for exp, sin and cos: the function as a sum of waves. Which pairs with a wave have a closed form
+        depends on the partner (``integrals.closed.is_defined``).
+    has_closed_form : bool
+        Whether ``polynomial`` plus ``atoms`` is the whole function.
+    strip : Strip or None
+        Where the function is analytic, for registered smooth ones and polynomials: error bounds of
+        rules rest on it. None: not known.
+    parity : int
+        1 for even, -1 for odd functions, 0 for others.
+    homogeneous : bool
+        Whether f(c x) = c f(x) for all c > 0.
+    max_order : int
+        Highest derivative available.
+    """
+
+    @public
+    def __init__(
+        self,
+        name: str,
+        kernel: Kernel,
+        *,
+        source: Any = None,
+        kinks: Sequence[float] = (),
+        polynomial: Sequence[float] = (),
+        atoms: Sequence[Atom] | Callable[[], Sequence[Atom]] = (),
+        waves: Sequence[Wave] = (),
+        strip: Strip | None = None,
+        parity: int = 0,
+        homogeneous: bool = False,
+        max_order: int = MAX_ORDER,
+        recipe: tuple[Callable[..., Activation], tuple[Any, ...]] | None = None,
+    ) -> None:
+        self.name = _as_name(name)
+        if not callable(kernel):
+            raise InvalidTypeError(f"kernel is {shown(kernel)}; a function kernel(x, out) is needed. {_KERNEL}")
+        self._kernel: Kernel = kernel
+        self.kinks = tuple(as_real_array("kinks", kinks, ndim=1).tolist())
+        self.polynomial = tuple(as_real_array("polynomial", polynomial, ndim=1).tolist())
+        self._atoms = atoms if callable(atoms) else _all_of(Atom, "atoms", atoms)
+        self.waves = _all_of(Wave, "waves", waves)
+        if strip is not None and not isinstance(strip, Strip):
+            raise InvalidTypeError(f"strip is {shown(strip)}; an activations.Strip or None is needed.")
+        self.strip = _polynomial_strip(self.polynomial) if strip is None and not self._atoms else strip
+        self.has_closed_form = bool(self.polynomial or self._atoms)
+        self.parity = as_integer("parity", parity, minimum=-1, maximum=1)
+        self.homogeneous = as_flag("homogeneous", homogeneous)
+        self.max_order = as_integer("max_order", max_order, minimum=0)
+        self._source = _as_source(source)
+        if recipe is not None and not (isinstance(recipe, tuple) and len(recipe) == 2):
+            raise InvalidTypeError(f"recipe is {shown(recipe)}; a pair (function, arguments) is needed.")
+        self._recipe = recipe
+
+    @cached_property
+    def atoms(self) -> tuple[Atom, ...]:
+        """The other part of the closed form; mixtures compute it when it is first needed."""
+        return tuple(self._atoms() if callable(self._atoms) else self._atoms)
+
+    @cached_property
+    def has_corners(self) -> bool:
+        """Whether the value or the slope jumps at a kink, as for relu, abs and step but not for elu.
+
+        Where slopes are not known, every kink counts.
+        """
+        if self.max_order < 1:
+            return bool(self.kinks)
+        for kink in self.kinks:
+            aside = 1e-9 * max(1.0, abs(kink))
+            left, right = (np.array([self.derivative(kink + d, n) for n in (0, 1)]) for d in (-aside, aside))
+            if not np.allclose(left, right, rtol=1e-6, atol=1e-6):
+                return True
+        return False
+
+    # -------------------------------------------------------------------------------------------------- evaluation
+
+    def __call__(self, x: Any) -> Array:
+        """Value at ``x``, a number or an array of any shape."""
+        return self.derivative(x, 0)
+
+    def derivative(self, x: Any, order: int = 1) -> Array:
+        """Pointwise derivative of the given order at ``x``, in the shape of ``x``.
+
+        Raises
+        ------
+        InvalidValueError
+            If ``order`` is negative or above ``max_order``, or ``x`` is not finite.
+        InvalidTypeError
+            If ``x`` does not consist of real numbers.
+        """
+        order = as_integer("order", order, minimum=0)
+        if order > self.max_order:
+            raise InvalidValueError(self._missing(order))
+        points = as_real_array("x", x)
+        out = np.empty((order + 1, *points.shape))
+        self.jet(points, out)
+        result: Array = out[order]
+        return result
+
+    def jet(self, h: Array, out: Array) -> None:
+        """Derivatives 0 to m - 1 at once, without any check of the arguments.
+
+        Parameters
+        ----------
+        h : ndarray, float64, C-contiguous, any shape
+        out : ndarray, float64, C-contiguous, shape ``(m, *h.shape)``
+            Receives the results; ``m <= max_order + 1``.
+        """
+        if h.ndim != 1:
+            h, out = h.reshape(-1), out.reshape(out.shape[0], h.size)
+        self._kernel(h, out)
+
+    def _missing(self, order: int) -> str:
+        message = (
+            f"The derivative of order {order} of activation {self.name!r} is not available (highest: {self.max_order})."
+        )
+        if isinstance(self._kernel, _CallableKernel):
+            return message + (
+                f" Give it as derivatives[{order - 1}] in Activation.from_callable(name, f, derivatives=[f', f'', ...]),"
+                " or use Activation.from_sympy."
+            )
+        return message
+
+    # ---------------------------------------------------------------------------------------------------- identity
+
+    @cached_property
+    def expression(self) -> Any:
+        """The function as a sympy expression in the real symbol ``x``.
+
+        Raises
+        ------
+        InvalidValueError
+            If the activation was made from callables, which have none.
+        """
+        import sympy
+
+        if self._source is None:
+            raise InvalidValueError(
+                f"Activation {self.name!r} was made from callables and has no sympy expression;"
+                " make it with Activation.from_sympy to have one."
+            )
+        x = sympy.Symbol("x", real=True)
+        return sympy.sympify(self._source, locals={"x": x}, rational=True)
+
+    def __repr__(self) -> str:
+        return f"Activation({self.name!r})"
+
+    def __reduce__(self) -> Any:
+        if self._recipe is None:
+            return super().__reduce__()
+        return self._recipe
+
+    # ------------------------------------------------------------------------------------------------ construction
+
+    @classmethod
+    @public
+    def from_sympy(cls, name: str, expr: Any) -> Activation:
+        """An activation from a sympy expression in one real symbol.
+
+        The four derivatives are derived; kinks come from the zeros of the arguments of Abs, sign, Heaviside, Max, Min
+        and of the conditions of Piecewise; polynomials and parity are recognised. Where plain float64 arithmetic
+        gives no finite number (log(1 + exp(x)) at x = 1000), the point is evaluated with mpmath, which is slow.
+
+        Parameters
+        ----------
+        name : str
+        expr : sympy expression or str
+            A string is evaluated by ``sympy.sympify``, which runs it as code: pass none that you do not trust.
+            With at most one free symbol, which stands for a real number. At a kink the derivatives take a step that
+            differentiation made (the one of ``Max(0, x)``) as 0.
+
+        Raises
+        ------
+        InvalidTypeError, InvalidValueError
+            If ``expr`` is not such an expression, or is not real, or has infinitely many kinks, or neither NumPy nor SciPy can evaluate
+            it and its four derivatives.
+        """
+        from .from_sympy import analyse  # sympy is imported when it is first needed
+
+        name = _as_name(name)
+        found = analyse(name, expr)
+        return cls(
+            name,
+            _polynomial_kernel(found.polynomial) if found.polynomial else found.kernel,
+            source=found.expression,
+            kinks=found.kinks,
+            polynomial=found.polynomial,
+            parity=found.parity,
+            homogeneous=found.homogeneous,
+            recipe=(_from_sympy, (name, found.expression)),
+        )
+
+    @classmethod
+    @public
+    def from_callable(
+        cls,
+        name: str,
+        f: Callable[[Array], Any],
+        derivatives: Sequence[Callable[[Array], Any]] = (),
+        kinks: Sequence[float] = (),
+    ) -> Activation:
+        """An activation from vectorised functions.
+
+        Parameters
+        ----------
+        name : str
+        f : callable
+            Maps a float64 array to an array of the same shape; a Python, numpy or numba function. A scalar numba
+            function is vectorised.
+        derivatives : sequence of callable
+            f', f'', ...: a gradient needs the first, a Hessian two, integrals over Gaussian inputs up to four.
+        kinks : sequence of float
+            Where f or one of its derivatives jumps.
+
+        Raises
+        ------
+        InvalidTypeError
+            If one of the functions cannot be called on an array.
+        ShapeError, InvalidValueError
+            If one returns another shape, complex numbers or NaN, now or later, or if a derivative disagrees with
+            central differences of the function before it.
+
+        Warns
+        -----
+        AccuracyWarning
+            If a function, or the slope of ``f`` where no derivative is given, jumps between -10 and 10 at a place that is not
+            among ``kinks``. Jumps closer than 0.01 to each other may go unnoticed.
+        """
+        name = _as_name(name)
+        given = as_items("derivatives", derivatives, "a list of functions [f', f'', ...] (of length one for f' only)")
+        kernel = _CallableKernel(name, [f, *given])
+        places = sorted(as_real_array("kinks", kinks, ndim=1).tolist())
+        kernel.check_derivatives(places)
+        kernel.warn_of_jumps(places)
+        return cls(
+            name,
+            kernel,
+            kinks=places,
+            max_order=min(len(given), MAX_ORDER),
+        )
+
+
+def _from_sympy(name: str, expr: Any) -> Activation:
+    return Activation.from_sympy(name, expr)
+
+
+def _as_name(name: Any) -> str:
+    if not isinstance(name, str) or not name:
+        raise InvalidTypeError(f"name is {shown(name)}; a non-empty string is needed.")
+    return name
+
+
+def _as_source(source: Any) -> Any:
+    if source is None or isinstance(source, str) or hasattr(source, "free_symbols"):
+        return source
+    raise InvalidTypeError(f"source is {shown(source)}; a text that sympy reads, or an expression, is needed.")
+
+
+_KERNEL = (
+    "Networks take activations by name; Activation.from_sympy and Activation.from_callable make others, "
+    "such as one with another slope."
+)
+
+
+def _all_of(kind: type[_Part], name: str, parts: Any) -> tuple[_Part, ...]:
+    """The parts of a closed form, each of the right kind."""
+    found = as_items(name, parts, f"a list of {kind.__name__}")
+    for part in found:
+        if not isinstance(part, kind):
+            raise InvalidTypeError(f"{name} contains {shown(part)}; a list of {kind.__name__} is needed.")
+    return tuple(found)
+
+
+# ------------------------------------------------------------------------------------------------ a user's functions
+
+_PROBES = np.array([-7.43, -1.27, -0.31, 0.43, 1.07, 2.73, 8.21])  # an activation must be defined on the whole line
+_PROBE_STEP = 2e-3
+
+
+class _CallableKernel:
+    """Calls a user's functions one by one and checks what they return."""
+
+    def __init__(self, name: str, functions: Sequence[Callable[[Array], Any]]) -> None:
+        self.labels = [f"activation {name!r}"] + [
+            f"derivative {k} of activation {name!r}" for k in range(1, len(functions))
+        ]
+        for label, function in zip(self.labels, functions, strict=True):
+            if not callable(function):
+                raise InvalidTypeError(f"The function for {label} is {shown(function)}; a callable is needed.")
+        self.name = name
+        self.functions = [_vectorised(f) for f in functions]
+
+    def __call__(self, x: Array, out: Array) -> None:
+        if len(out) > len(self.functions):
+            raise InvalidValueError(
+                f"Derivative {len(self.functions)} of activation {self.name!r} is needed here but was not given."
+                f" Pass it as derivatives[{len(self.functions) - 1}] to Activation.from_callable, or use Activation.from_sympy."
+            )
+        for label, function, row in zip(self.labels, self.functions, out, strict=False):
+            row[:] = self._evaluate(label, function, x)
+
+    def check_derivatives(self, kinks: Sequence[float]) -> None:
+        """Compare each derivative with differences of the function before it; finds wrong signs and factors."""
+        smooth = np.array([all(abs(p - k) > 2 * _PROBE_STEP for k in kinks) for p in _PROBES])
+        x = _PROBES[smooth]
+        points = x + _PROBE_STEP * np.array([0.0, 1.0, -1.0, 0.5, -0.5])[:, None]
+        jets = np.empty((len(self.functions), points.size))
+        self(points.ravel(), jets)
+        for label, before, given in zip(self.labels[1:], jets[:-1], jets[1:], strict=True):
+            y = before.reshape(points.shape)
+            coarse, fine = (y[1] - y[2]) / (2 * _PROBE_STEP), (y[3] - y[4]) / _PROBE_STEP
+            error = np.abs(given[: x.size] - fine)
+            allowed = 10 * np.abs(fine - coarse) + 1e-3 * (1 + np.abs(fine))  # what differences can tell
+            if (error > allowed).any():
+                i = int(np.argmax(error - allowed))
+                raise InvalidValueError(
+                    f"The function for {label} gives {given[i]:.6g} at x = {x[i]:g}, but central differences of the"
+                    f" function before it give {fine[i]:.6g}. Correct it, or list the kinks of the function."
+                )
+
+    def warn_of_jumps(self, kinks: Sequence[float]) -> None:
+        """Warn once where the function or a derivative that is given jumps beside the kinks that were named."""
+        found: dict[float, str] = {}
+        for label, function, width, noise in self._searched():
+            for place in _jumps(function, width, noise):
+                place = round(place, 8 if width == _NARROW else 5) + 0.0
+                if all(abs(place - known) > _SPACING for known in (*kinks, *found)):
+                    found[place] = label
+        if found:
+            places = sorted(found)
+            label = next(iter(found.values()))
+            warnings.warn(
+                f"{label} jumps at x = {places[0]:g}, which is none of the kinks: integrals would be wrong there. "
+                f"Name the kinks, Activation.from_callable(..., kinks={sorted([*kinks, *places])}).",
+                AccuracyWarning,
+                stacklevel=user_level(),
+            )
+
+    def _searched(self) -> Iterator[tuple[str, Callable[[Array], Array], float, float]]:
+        """What may jump: label, function, to which width jumps are enclosed, and rounding errors."""
+        for label, function in zip(self.labels, self.functions, strict=True):
+            yield label, partial(self._evaluate, label, function), _NARROW, 0.0
+        values = self._evaluate(self.labels[0], self.functions[0], _PROBES)
+        if len(self.functions) == 1 and values.dtype == np.float64:  # slopes by differences
+            noise = 100 * np.finfo(np.float64).eps * float(np.abs(values).max()) / _SLOPE
+            yield f"the slope of {self.labels[0]}", self._slope, 4 * _SLOPE, noise
+
+    def _slope(self, x: Array) -> Array:
+        f = partial(self._evaluate, self.labels[0], self.functions[0])
+        return (f(x + _SLOPE) - f(x - _SLOPE)) / (2 * _SLOPE)
+
+    def _evaluate(self, label: str, function: Callable[[Array], Any], x: Array) -> Array:
+        try:
+            with np.errstate(all="ignore"):
+                found = function(x)
+                y = np.asarray(found)
+        except (TypeError, ValueError) as error:
+            raise InvalidTypeError(
+                f"The function for {label} failed on an array of shape {x.shape}: {error}. It must be vectorised"
+                " (numpy functions instead of those of math; numpy.where instead of if), or wrap it in numpy.vectorize."
+            ) from error
+        except Exception as error:
+            error.add_note(
+                f"Raised by the function for {label}, called on {x.size} points from {x.min(initial=np.inf):.17g} to {x.max(initial=-np.inf):.17g}."
+            )
+            raise
+        refuse_masked(f"what the function for {label} returned", found)
+        if y.shape != x.shape:
+            raise ShapeError(
+                f"The function for {label} returned shape {y.shape} for an input of shape {x.shape}; the same shape is needed."
+            )
+        if y.dtype.kind not in "fiub":
+            raise InvalidTypeError(f"The function for {label} returned dtype {y.dtype}; real numbers are needed.")
+        bad = np.isnan(y)
+        if bad.any():
+            raise InvalidValueError(
+                f"The function for {label} returned NaN at x = {x[bad][0]:.17g}; it must be defined for all real numbers."
+            )
+        return y
+
+
+#: where jumps are searched, as many intervals, and the smallest width to which one is enclosed
+_RANGE, _INTERVALS, _NARROW = 10.0, 4000, 1e-9
+_SPACING = 2 * _RANGE / _INTERVALS
+#: half the distance of the points that make a slope
+_SLOPE = 1e-6
+#: most jumps that are followed
+_MOST_JUMPS = 8
+
+
+def _jumps(function: Callable[[Array], Array], width: float, noise: float) -> list[float]:
+    """Where a function jumps: where halving an interval down to ``width`` leaves the difference at its ends."""
+    x = np.linspace(-_RANGE, _RANGE, _INTERVALS + 1) + _SPACING / np.pi  # kinks at round numbers lie inside
+    y = function(x)
+    change = np.abs(np.diff(y))
+    # a smooth function changes about as much in the intervals beside
+    beside = np.maximum(np.r_[0.0, change[:-1]], np.r_[change[1:], 0.0])
+    size = np.maximum(np.abs(y[1:]), np.abs(y[:-1]))
+    candidates = np.flatnonzero((change > 2.0 * beside) & (change > 1e-4 * size + noise))
+    candidates = candidates[np.argsort(-change[candidates], kind="stable")[:_MOST_JUMPS]]
+    low, high = x[candidates], x[candidates + 1]
+    left, right = y[candidates], y[candidates + 1]
+    while candidates.size and (high - low).max() > width:
+        middle = (low + high) / 2
+        value = function(middle)
+        upper = np.abs(right - value) > np.abs(value - left)
+        low, left = np.where(upper, middle, low), np.where(upper, value, left)
+        high, right = np.where(upper, high, middle), np.where(upper, right, value)
+    kept = np.abs(right - left) > 0.5 * change[candidates]
+    return [float(place) for place in ((low + high) / 2)[kept]]
+
+
+def _vectorised(function: Any) -> Callable[[Array], Any]:
+    """A numba function of scalars becomes a ufunc; everything else is returned as it is."""
+    from numba import TypingError, vectorize
+    from numba.core.dispatcher import Dispatcher
+
+    if not isinstance(function, Dispatcher):
+        return function
+    try:
+        function(_PROBES)
+    except TypingError:
+        return vectorize(function.py_func)
+    return function
+
+
+# ------------------------------------------------------------------------------------------------------- polynomials
+
+
+def _derivative_table(coefficients: Sequence[float]) -> Array:
+    """Coefficients of the derivatives 0 to 4 as the rows of a table."""
+    table = np.zeros((MAX_ORDER + 1, len(coefficients)))
+    row = np.array(coefficients, dtype=np.float64)
+    for k in range(MAX_ORDER + 1):
+        table[k, : row.size] = row
+        row = row[1:] * np.arange(1, row.size)
+    return table
+
+
+@dataclass(frozen=True)
+class _PolynomialKernel:
+    table: Array
+
+    def __call__(self, x: Array, out: Array) -> None:
+        kernels.polynomial(x, out, self.table)
+
+
+def _polynomial_kernel(coefficients: Sequence[float]) -> Kernel:
+    return _PolynomialKernel(_derivative_table(coefficients))
+
+
+def _polynomial_strip(coefficients: Sequence[float]) -> Strip | None:
+    """That of a polynomial; None where there are no coefficients."""
+    return Strip(degree=len(coefficients) - 1) if coefficients else None
+
+
+def _polynomial_source(coefficients: Sequence[float]) -> str:
+    return " + ".join(f"({c!r})*x**{k}" for k, c in enumerate(coefficients) if c) or "0"
+
+
+@public
+def polynomial(coefficients: Sequence[float]) -> Activation:
+    """The activation c0 + c1 x + c2 x^2 + ...
+
+    Parameters
+    ----------
+    coefficients : sequence of float
+        c0, c1, ..., finite and not empty.
+
+    Examples
+    --------
+    >>> float(polynomial([1.0, 0.0, 2.0])(3.0))
+    19.0
+    """
+    values = as_real_array("coefficients", coefficients, ndim=1)
+    if values.size == 0:
+        raise ShapeError("coefficients is empty; at least the constant term c0 is needed.")
+    c = [float(v) for v in values]
+    while len(c) > 1 and c[-1] == 0.0:
+        c.pop()
+    even, odd = not any(c[1::2]), not any(c[0::2])
+    return Activation(
+        f"polynomial({c})",
+        _polynomial_kernel(c),
+        source=_polynomial_source(c),
+        polynomial=c,
+        parity=1 if even else -1 if odd else 0,
+        homogeneous=not any(c[:1] + c[2:]),
+        recipe=(polynomial, (c,)),
+    )
+
+
+# ------------------------------------------------------------------------------------------------------ the registry
+
+
+def names() -> tuple[str, ...]:
+    """Names of the registered activations, without aliases."""
+    return tuple(REGISTRY)
+
+
+def resolve(activation: str | Activation) -> Activation:
+    """The activation with this name or alias; an :class:`Activation` is returned as it is.
+
+    Raises
+    ------
+    UnknownNameError
+        If the name is not known; the message suggests the nearest.
+    InvalidTypeError
+        If ``activation`` is neither a name nor an Activation.
+    """
+    if isinstance(activation, Activation):
+        return activation
+    if not isinstance(activation, str):
+        raise InvalidTypeError(
+            f"activation is {shown(activation)}; a name ({', '.join(REGISTRY)}) or an infflow.Activation is needed"
+            " (Activation.from_callable makes one of a function)."
+        )
+    name = as_choice("activation", activation, [*REGISTRY, *ALIASES])
+    return REGISTRY[ALIASES.get(name, name)]
+
+
+def _row(
+    name: str,
+    kinks: Sequence[float],
+    source: str,
+    kernel: Kernel | None = None,
+    *,
+    polynomial: Sequence[float] = (),
+    atoms: Sequence[Atom] | Callable[[], Sequence[Atom]] = (),
+    waves: Sequence[Wave] = (),
+    strip: Strip | None = None,
+    parity: int = 0,
+    homogeneous: bool = False,
+) -> Activation:
+    """A row of the registry; without a kernel it is its polynomial."""
+    return Activation(
+        name,
+        _polynomial_kernel(polynomial) if kernel is None else kernel,
+        source=source,
+        kinks=kinks,
+        polynomial=polynomial,
+        atoms=atoms,
+        waves=waves,
+        strip=strip,
+        parity=parity,
+        homogeneous=homogeneous,
+        recipe=(resolve, (name,)),
+    )
+
+
+def _logistic(order: int, scale: float = 1.0, weight: float = 1.0) -> list[Atom]:
+    """Atoms of ``weight * sigmoid(scale x)`` (order 1) or ``weight * softplus(x)`` (order 0)."""
+    widths, weights = logistic_mixture.nodes()
+    return [Atom(weight * float(p), order, float(s) / scale) for s, p in zip(widths, weights, strict=True)]
+
+
+def _silu_atoms() -> list[Atom]:
+    """Smoothed gelus, x Phi(x/s) = rho_s - s^2 rho_s'', in the same mixture."""
+    return [part for a in _logistic(0) for part in (a, Atom(-a.weight * a.width**2, 2, a.width))]
+
+
+_NORMAL = Strip(curvature=1)
+_ELU = "Piecewise(({0}*x, x > 0), ({0}*{1}*(exp(x) - 1), True))"
+_ROWS = (
+    _row("identity", (), "x", polynomial=(0, 1), parity=-1, homogeneous=True),
+    _row("square", (), "x**2/2", polynomial=(0, 0, 0.5), parity=1),
+    _row("cube", (), "x**3", polynomial=(0, 0, 0, 1), parity=-1),
+    _row("relu", (0,), "Max(0, x)", kernels.relu, atoms=[Atom(1, 0)], homogeneous=True),
+    _row(
+        "leaky_relu",
+        (0,),
+        "Max(x/100, x)",
+        kernels.leaky_relu,
+        polynomial=(0, 0.01),
+        atoms=[Atom(0.99, 0)],
+        homogeneous=True,
+    ),
+    _row("abs", (0,), "Abs(x)", kernels.absolute, polynomial=(0, -1), atoms=[Atom(2, 0)], parity=1, homogeneous=True),
+    _row("step", (0,), "Heaviside(x, 0)", kernels.step, atoms=[Atom(1, 1)]),
+    _row("sign", (0,), "sign(x)", kernels.sign, polynomial=(-1,), atoms=[Atom(2, 1)], parity=-1),
+    _row(
+        "erf",
+        (),
+        "erf(x/sqrt(2))",
+        kernels.erf,
+        polynomial=(-1,),
+        atoms=[Atom(2, 1, 1)],
+        strip=_NORMAL,
+        parity=-1,
+    ),
+    _row("normal_cdf", (), "(1 + erf(x/sqrt(2)))/2", kernels.normal_cdf, atoms=[Atom(1, 1, 1)], strip=_NORMAL),
+    _row(
+        "gelu",
+        (),
+        "x*(1 + erf(x/sqrt(2)))/2",
+        kernels.gelu,
+        atoms=[Atom(1, 0, 1), Atom(-1, 2, 1)],
+        strip=Strip(curvature=1, degree=1),
+    ),
+    _row(
+        "gaussian",
+        (),
+        "exp(-x**2/2)",
+        kernels.gaussian,
+        atoms=[Atom((2 * np.pi) ** 0.5, 2, 1)],
+        strip=_NORMAL,
+        parity=1,
+    ),
+    _row("sigmoid", (), "1/(1 + exp(-x))", kernels.sigmoid, atoms=lambda: _logistic(1), strip=Strip(np.pi)),
+    _row(
+        "tanh",
+        (),
+        "tanh(x)",
+        kernels.tanh,
+        polynomial=(-1,),
+        atoms=lambda: _logistic(1, 2, 2),
+        strip=Strip(np.pi / 2),
+        parity=-1,
+    ),
+    _row("softplus", (), "log(1 + exp(x))", kernels.softplus, atoms=lambda: _logistic(0), strip=Strip(np.pi, degree=1)),
+    _row("silu", (), "x/(1 + exp(-x))", kernels.silu, atoms=_silu_atoms, strip=Strip(np.pi, degree=1)),
+    _row(
+        "g",
+        (),
+        "1/(1 + exp(-4*x)) + log(1 + exp(x))",
+        kernels.g,
+        atoms=lambda: _logistic(0) + _logistic(1, 4),
+        strip=Strip(np.pi / 4, degree=1),
+    ),
+    _row("elu", (0,), _ELU.format("1", "1"), kernels.elu),
+    _row("selu", (0,), _ELU.format(kernels.SELU_SCALE, kernels.SELU_ALPHA), kernels.selu),
+    _row("exp", (), "exp(x)", kernels.exp, waves=[Wave(1, 1)], strip=Strip()),
+    _row("sin", (), "sin(x)", kernels.sin, waves=[Wave(-1j, 1j)], strip=Strip(rate=1), parity=-1),
+    _row("cos", (), "cos(x)", kernels.cos, waves=[Wave(1, 1j)], strip=Strip(rate=1), parity=1),
+)
+
+REGISTRY: Mapping[str, Activation] = MappingProxyType({row.name: row for row in _ROWS})
+"""The registered activations by name."""
+
+ALIASES: Mapping[str, str] = MappingProxyType({"linear": "identity", "sigmoid2": "erf"})
+"""Other names of registered activations."""

@@ -1,0 +1,14 @@
+"""What kind of point was found, from the spectrum and the symmetries.
+
+| file | what it holds | who calls it |
+|---|---|---|
+| `classify.py` | `classify`: minimum, degenerate minimum, saddle, not converged | users, `studies` |
+| `symmetries.py` | directions that symmetries of the network leave flat | `classify.py` |
+| `curvature.py` | the Hessian as a matrix, or as products with vectors | `classify.py`, `rest.py` |
+| `rest.py` | the Hessian where no symmetry leaves it flat | `classify.py` |
+| `hidden.py` | hidden layers as the symmetries see them | `symmetries.py` |
+| `features.py` | linear dependences on the data | `symmetries.py` |
+| `pieces.py` | flat directions of piecewise linear layers | `classify.py` |
+| `kantorovich.py` | Newton's step and the Newton-Kantorovich number | `classify.py`, `proofs` |
+| `structure.py` | which teacher neurons a student copies, averages or ignores | `classify.py` |
+"""

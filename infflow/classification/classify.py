@@ -1,0 +1,507 @@
+"""What kind of point was found: minimum, degenerate minimum, saddle, or not converged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._validation import Array, as_array, as_choice, as_flag, as_integer, as_real_array, public
+from ..errors import DivergedError, InvalidTypeError, InvalidValueError, ShapeError, TooLargeError
+from ..memory import SPECTRUM, require_memory
+from ..networks.finite.net import Net
+from ..networks.infinite.neti import NetI
+from ..networks.inputs import sample_size
+from ..networks.teacher import Teacher
+from ..rounding import gradient_rounding, loss_rounding
+from ..terminal import on_terminal
+from ..threads import limit_for
+from .curvature import Curvature, DenseCurvature, Product, ProductCurvature, products
+from .hidden import is_piecewise_linear
+from .kantorovich import NewtonNumbers, Samples, newton_numbers
+from .rest import all_of_it, smallest_of_it
+from .structure import Structure, duplicate_groups, find_structure
+from .symmetries import FlatDirections, Symmetry, families, flat_space
+
+METHODS = ("auto", "dense", "lanczos")
+
+#: up to this many free parameters all eigenvalues are computed, whatever is asked for; above this many only where it is
+_SMALL, _LARGE = 64, 6000
+#: rounding error of Hessians, relative to their norm
+_HESSIAN_NOISE = 1e-13
+#: slopes up to so many rounding errors are zero
+_SLOPE = 50.0
+#: a squared error below this fraction of E|y|^2 is zero
+_ZERO_LOSS = 1e-13
+
+
+class PointKind(Enum):
+    """What a point is; the value is the sentence that the user reads."""
+
+    MINIMUM = "a critical point is near, and the loss grows in all directions from there."
+    DEGENERATE_MINIMUM = "a critical point is near, and the loss grows in all directions but those that are flat."
+    SADDLE = "a critical point is near, and the loss decreases in some directions from there."
+    NOT_CONVERGED = "nothing shows that a critical point is near."
+
+
+@dataclass(frozen=True, eq=False)
+class Classification:
+    """What :func:`classify` found.
+
+    Attributes
+    ----------
+    kind : PointKind
+    index : int
+        Number m of directions of negative curvature, flat ones left out.
+    flat : tuple of FlatDirections
+        Flat directions, with the symmetry and the neurons behind each.
+    eigenvalues : (n,) array
+        Spectrum of the Hessian on the free parameters without the directions that symmetries make flat, ascending;
+        with the method "lanczos" its smallest members.
+    loss, gradient_norm : float
+        At theta; infinity norm over the free parameters.
+    expected_loss : float
+        Loss to be expected at the critical point: loss at theta minus half the squared Newton decrement (with signs).
+    newton : NewtonNumbers
+        Step, decrement, beta, sampled Lipschitz constant.
+    reason : str
+        Why the point is not converged, or empty.
+    duplicates : tuple of tuples
+        Groups of neurons of the first hidden layer that compute the same function up to sign and scale.
+    structure : Structure or None
+        Which teacher neurons the students copy, average or ignore, where a teacher is known.
+    method : {"dense", "lanczos"}
+        Whether all eigenvalues were computed, or the smallest ones from Hessian-vector products.
+    unknown : tuple of str
+        What is not known for that reason.
+    """
+
+    kind: PointKind
+    index: int
+    flat: tuple[FlatDirections, ...]
+    eigenvalues: Array
+    loss: float
+    gradient_norm: float
+    expected_loss: float
+    newton: NewtonNumbers
+    reason: str
+    duplicates: tuple[tuple[int, ...], ...]
+    structure: Structure | None
+    method: str = "dense"
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def flat_dimension(self) -> int:
+        """Number of flat directions."""
+        return sum(each.dimension for each in self.flat)
+
+    @property
+    def h(self) -> float:
+        """Newton-Kantorovich number beta |step| K, with sampled K; at most 1/2 where a critical point is near."""
+        return self.newton.h
+
+    @property
+    def distance(self) -> float:
+        """Estimated distance to the critical point, the length of the Newton step."""
+        return self.newton.length
+
+    def __str__(self) -> str:
+        n, low = self.newton, self.eigenvalues
+        name = self.kind.name.lower().replace("_", " ")
+        at_least = "at least " if self.unknown else ""
+        name += f" of index {at_least}{self.index}" if self.kind is PointKind.SADDLE else ""
+        spectrum = f"{len(low)} eigenvalues from {low[0]:.3g} to {low[-1]:.3g}" if len(low) else "no other directions"
+        lines = [
+            f"{name}: {self.kind.value}",
+            f"  loss {self.loss:.6g}, gradient norm {self.gradient_norm:.3g}; {spectrum}",
+            f"  Newton: decrement {n.decrement:.3g}, beta {n.beta:.3g} x step {n.length:.3g} x K {n.lipschitz:.3g} (sampled)"
+            f" = h {self.h:.3g} {'<=' if self.h <= 0.5 else '>'} 1/2",
+        ]
+        if self.kind is PointKind.NOT_CONVERGED:
+            lines.append(f"  {self.reason}")
+        else:
+            lines.append(
+                f"  the critical point is about {self.distance:.3g} away (at most {n.distance_bound:.3g}), its loss about {self.expected_loss:.6g}"
+            )
+        lines += [f"  flat directions, {self.flat_dimension} in all:"] * bool(self.flat) + [
+            f"    {each}" for each in self.flat
+        ]
+        lines += [f"  not known: {each}" for each in self.unknown]
+        if self.structure is not None:
+            lines += ["  " + line for line in str(self.structure).splitlines()]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as a dictionary of arrays, numbers, strings and dictionaries of these."""
+        n = self.newton
+        return {
+            "kind": self.kind.name,
+            "index": self.index,
+            "flat_dimension": self.flat_dimension,
+            "flat": [{**each.__dict__, "symmetry": each.symmetry.name} for each in self.flat],
+            "eigenvalues": self.eigenvalues,
+            "loss": self.loss,
+            "gradient_norm": self.gradient_norm,
+            "expected_loss": self.expected_loss,
+            "newton_step": n.step,
+            "newton_decrement": n.decrement,
+            "beta": n.beta,
+            "lipschitz_sampled": n.lipschitz,
+            "h": self.h,
+            "distance": self.distance,
+            "distance_bound": n.distance_bound,
+            "reason": self.reason,
+            "duplicates": self.duplicates,
+            "structure": None if self.structure is None else self.structure.to_dict(),
+            "method": self.method,
+            "unknown": self.unknown,
+        }
+
+
+@public
+def classify(
+    net: Net | NetI,
+    theta: Any,
+    frozen: Any = None,
+    teacher: Teacher | None = None,
+    samples: int = 8,
+    seed: int = 0,
+    *,
+    eta: Any = None,
+    method: str = "auto",
+    progress: bool = True,
+) -> Classification:
+    """Say what kind of point ``theta`` is: small gradients and eigenvalues near zero prove nothing.
+
+    Directions that symmetries make flat are removed: scaling of homogeneous neurons, duplicated, dead and linearly
+    dependent neurons, mixtures of linear or quadratic neurons, null inputs, changes that cancel in piecewise linear layers on
+    finite data. On the rest the Newton-Kantorovich number h = beta |step| K
+    decides whether a critical point is near (h <= 1/2), and the signs of the eigenvalues what it is. K is sampled on the ball
+    around theta, so this is strong evidence, not a proof; :func:`infflow.certify` proves.
+
+    Parameters
+    ----------
+    net : Net with data, or NetI
+    theta : (P,) array or Result
+        Where; usually what :func:`infflow.train` returned, which knows its ``eta``.
+    frozen : (P,) boolean array, optional
+        Parameters that are held fixed (those with ``eta = 0``); they take no part.
+    teacher : Teacher, optional
+        For a ``Net``: the teacher whose neurons the students are compared with. A ``NetI`` knows its own.
+    samples : int
+        Number of random directions for K; each costs some ten Hessian-vector products.
+    seed : int
+        Where the directions come from.
+    eta : number or (P,) array, optional
+        As in :func:`infflow.train`: entries 0 freeze a parameter. In the place of ``frozen``; where both are left out, that
+        of the ``Result`` counts.
+    method : {"auto", "dense", "lanczos"}
+        How the Hessian is judged: by all its eigenvalues, or from Hessian-vector products alone by the smallest ones. "auto" takes
+        the second above 6000 free parameters, and where matrices do not fit in memory.
+    progress : bool
+        Say on a terminal what is being computed.
+
+    Returns
+    -------
+    Classification
+        ``kind`` is a :class:`PointKind`; printing it explains everything.
+
+    Raises
+    ------
+    TooLargeError
+        If matrices do not fit in memory, with ``method="dense"``, or directions that a symmetry leaves flat.
+    InfflowError
+        If an argument cannot be used, or the Hessian at theta is infinite or overflows.
+
+    Notes
+    -----
+    A loss below 1e-13 of that of the zero function counts as zero: there, directions without curvature are
+    called flat even without a symmetry behind them. Elsewhere unexplained directions without curvature make the point
+    NOT_CONVERGED, since second derivatives then cannot tell a minimum from a saddle or a slow path; unless the gradient
+    vanishes along them and others have negative curvature, which makes it a saddle in any case.
+
+    Biases and weights of deep nets are covered layer by layer; the structure is about the first hidden layer.
+
+    With ``method="lanczos"`` an eigenvalue counts as zero if it is below its error bound, about 1e-9 of the largest. If a
+    positive one is found, all that are zero or negative are below it; ``unknown`` says what is not known.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> inf.classify(neti, [1.0, 0.0, 1.0]).kind.name
+    'MINIMUM'
+    """
+    held = frozen_by(net, theta, frozen, eta)
+    theta = np.array(_checked(net, getattr(theta, "theta", theta)))
+    free = free_parameters(held, net.num_params)
+    teacher = _checked_teacher(net, teacher)
+    number = sample_size(samples, net.num_params, "samples", minimum=1)
+    seed = as_integer("seed", seed, minimum=0)
+    dense = _is_dense(as_choice("method", method, METHODS), net.num_params, len(free))
+    progress = as_flag("progress", progress)
+    with limit_for(net.num_params), Watch(progress) as watch:
+        if isinstance(net, NetI):
+            net = net.frozen(theta)  # integrals as accurate as they get
+        return _classify(net, theta, free, teacher, Samples(number, seed, watch.product), dense, watch)
+
+
+def _is_dense(method: str, num_params: int, num_free: int) -> bool:
+    """Whether matrices are formed."""
+    if num_free <= _SMALL:
+        method = "dense"
+    if method == "auto":
+        try:
+            require_memory(num_params, "the Hessian and its spectrum", SPECTRUM)
+        except TooLargeError:
+            return False
+        return num_free <= _LARGE
+    if method == "dense":
+        remedy = 'Use method="lanczos", which never forms it.'
+        require_memory(num_params, "the Hessian and its spectrum", SPECTRUM, remedy)
+    return method == "dense"
+
+
+def _classify(
+    net: Net | NetI,
+    theta: Array,
+    free: NDArray[np.intp],
+    teacher: Teacher | None,
+    samples: Samples,
+    dense: bool,
+    watch: Watch,
+) -> Classification:
+    watch("Hessian")
+    value, gradient, curvature, here = _evaluate(net, theta, free, dense, watch)
+    g = gradient[free]
+    watch("symmetries")
+    noise, is_plain = _HESSIAN_NOISE * curvature.norm, not _is_regularized(net, theta)
+    flat, flats = flat_space(families(net, theta, dense), g, curvature, free, len(theta), noise, is_plain)
+    gap, zero_loss = noise, False
+    excess = _relative_excess(net, theta, value)
+    if excess <= _ZERO_LOSS:
+        zero_loss, gap = True, noise + 10.0 * _curvature_left(net, excess) * curvature.norm
+    watch("eigenvalues")
+    if isinstance(curvature, DenseCurvature):
+        rest = all_of_it(curvature, g, flat, gap)
+    else:
+        rest = smallest_of_it(curvature, g, flat, gap)
+    watch("Lipschitz constant")
+    newton = newton_numbers(net, theta, free, rest, here, samples)
+    at_rest = _is_level(value, g, curvature.diagonal, theta[free], rest.null, 0.0)
+    # Newton's step to the critical point, to second order, turns the gradient by so much
+    level = _is_level(value, g, curvature.diagonal, theta[free], flat, newton.lipschitz * newton.length**2)
+    index, nulls = int(rest.is_negative.sum()), int(rest.is_null.sum())
+    kind, reason = _verdict(newton, index, 0 if zero_loss else nulls, at_rest, level, bool(flats) or nulls > 0)
+    if nulls:
+        why = Symmetry.ZERO_LOSS if zero_loss else Symmetry.UNKNOWN
+        flats = (*flats, FlatDirections(why, -1, (), nulls))
+    unknown = rest.unknown
+    if not dense and isinstance(net, Net) and any(is_piecewise_linear(f) for f in net.layers[0].activations):
+        unknown = (*unknown, "flat directions of piecewise linear layers as a whole were not looked for")
+    return Classification(
+        kind,
+        index,
+        flats,
+        rest.eigenvalues if not zero_loss else rest.eigenvalues[~rest.is_null],
+        value,
+        float(np.abs(g).max()),
+        max(value - newton.gain, _noise(net)),
+        newton,
+        reason,
+        duplicate_groups(net, theta) if len(net.layers) > 1 else (),
+        find_structure(net, theta, teacher) if teacher is not None else None,
+        "dense" if dense else "lanczos",
+        unknown,
+    )
+
+
+def _is_level(value: float, gradient: Array, curvatures: Array, x: Array, directions: Array, allowance: float) -> bool:
+    """Whether the loss has no slope along orthonormal directions (n, k), but for rounding and an allowance.
+
+    Rounding of the gradient, or slopes that change the loss by no more than its rounding over a distance as long as x.
+    """
+    reach = max(1.0, float(np.linalg.norm(x)))
+    harmless = _SLOPE * loss_rounding(value, curvatures, x) / reach + allowance
+    noise = _SLOPE * gradient_rounding(value, curvatures, x) @ np.abs(directions)
+    return bool((np.abs(gradient @ directions) <= noise + harmless).all())
+
+
+def _verdict(
+    newton: NewtonNumbers, index: int, unexplained: int, at_rest: bool, level: bool, flat: bool
+) -> tuple[PointKind, str]:
+    """Kind and reason.
+
+    ``at_rest``: the gradient has no part in the unexplained directions without curvature; ``level``: nor in those of symmetries.
+    """
+    if unexplained and not (index and at_rest):  # negative curvature decides, whatever the others do
+        return PointKind.NOT_CONVERGED, (
+            f"{unexplained} direction(s) have no curvature and no known symmetry explains them, so second derivatives "
+            "cannot decide. Train longer or with Newton's method; if it stays so, look at the loss along them."
+        )
+    if not level:
+        return PointKind.NOT_CONVERGED, (
+            "The loss has a slope along directions that a symmetry would leave flat, e.g. neurons that are nearly but not quite equal "
+            "move along a channel. Train longer."
+        )
+    if math.isinf(newton.beta):
+        return PointKind.NOT_CONVERGED, (
+            "Lanczos's method found no positive eigenvalue beside those that are zero or negative, so that how regular the "
+            'Hessian is on the other directions is not known. Use method="dense" where matrices fit in memory.'
+        )
+    if not newton.h <= 0.5:
+        return PointKind.NOT_CONVERGED, (
+            "The Newton-Kantorovich test fails: this may be a slow stretch of the path. Train longer "
+            f"(Newton's method proposes a step of length {newton.length:.3g})."
+        )
+    if index:
+        return PointKind.SADDLE, ""
+    return (PointKind.DEGENERATE_MINIMUM if flat else PointKind.MINIMUM), ""
+
+
+def frozen_by(net: Net | NetI, theta: Any, frozen: Any, eta: Any) -> Any:
+    """What is frozen: as it was said, or by ``eta``, or by that of a ``Result``; None for nothing."""
+    if frozen is not None and eta is not None:
+        raise InvalidValueError("frozen and eta say the same; give one of them.")
+    if frozen is not None:
+        return frozen
+    settings = getattr(theta, "settings", None)
+    if eta is None and isinstance(settings, Mapping):
+        eta = settings.get("eta")
+    if eta is None:
+        return None
+    scales = as_real_array("eta", eta)
+    if scales.shape not in ((), (net.num_params,)):
+        raise ShapeError(f"eta has shape {scales.shape}; a number or an array of shape ({net.num_params},) is needed.")
+    if (scales < 0.0).any():
+        raise InvalidValueError("eta must not be negative.")
+    return np.broadcast_to(scales == 0.0, (net.num_params,))
+
+
+def free_parameters(frozen: Any, num_params: int) -> NDArray[np.intp]:
+    """Indices of the parameters that are not frozen."""
+    if frozen is None:
+        return np.arange(num_params)
+    mask = as_array("frozen", frozen)
+    if mask.dtype != np.bool_:
+        raise InvalidTypeError(
+            f"frozen has dtype {mask.dtype}; a boolean array is needed, True where a parameter is held fixed (eta == 0)."
+        )
+    if mask.shape != (num_params,):
+        raise ShapeError(f"frozen has shape {mask.shape}; ({num_params},) is needed.")
+    if mask.all():
+        raise InvalidValueError("frozen holds all parameters fixed; at least one must be free.")
+    return np.flatnonzero(~mask)
+
+
+def _checked(net: Any, theta: Any) -> Array:
+    if not isinstance(net, (Net, NetI)):
+        raise InvalidTypeError(
+            f"net is a {type(net).__name__}; classify knows the symmetries of an inf.Net with data and of an inf.NetI."
+        )
+    if isinstance(net, Net):
+        _ = net.data  # raises without
+    checked: Array = net.layout.check(theta)
+    return checked
+
+
+def _checked_teacher(net: Net | NetI, teacher: Teacher | None) -> Teacher | None:
+    if isinstance(net, NetI):
+        if teacher is not None:
+            raise InvalidValueError("teacher is for a Net; a NetI has its own, leave the argument out.")
+        return net.teacher if isinstance(net.teacher, Teacher) else None
+    if teacher is None:
+        return None
+    if not isinstance(teacher, Teacher):
+        raise InvalidTypeError(f"teacher is a {type(teacher).__name__}; an inf.Teacher is needed.")
+    if teacher.net.input_dim != net.input_dim or min(len(teacher.net.layers), len(net.layers)) < 2:
+        raise ShapeError(
+            f"teacher {teacher.net!r} and net {net!r} cannot be compared: both need a hidden layer and the same inputs."
+        )
+    return teacher
+
+
+def _evaluate(
+    net: Net | NetI, theta: Array, free: NDArray[np.intp], dense: bool, watch: Watch
+) -> tuple[float, Array, Curvature, Product]:
+    """Loss, gradient (P,), Hessian on the free parameters, and its product with vectors."""
+    found = net.evaluate(theta, 2 if dense else 1)
+    value, gradient = found.value, found.g
+    if not (math.isfinite(value) and np.isfinite(gradient).all()):
+        raise DivergedError("loss or gradient is not finite at this theta: numbers overflow.")
+    here = products(net, theta, free, watch.product)
+    if not dense:
+        return value, gradient, ProductCurvature(here, len(free)), here
+    if not np.isfinite(found.H).all():
+        raise DivergedError("the Hessian is not finite at this theta: numbers overflow.")
+    matrix = found.H if len(free) == len(theta) else found.H[np.ix_(free, free)]
+    return value, gradient, DenseCurvature(matrix), here
+
+
+def _is_regularized(net: Net | NetI, theta: Array) -> bool:
+    """Whether barrier, ridge or pairs to merge act at theta, which breaks all symmetries but permutations."""
+    return net.regularization.acts_at(theta)
+
+
+def _relative_excess(net: Net | NetI, theta: Array, value: float) -> float:
+    """Squared error above that of the noise, relative to that of the zero function; infinite for other losses."""
+    if _is_regularized(net, theta) or (isinstance(net, Net) and net.loss_name != "mse"):
+        return math.inf
+    noise = _noise(net)
+    silent = theta.copy()
+    silent[net.layout.blocks[-1].start :] = 0.0
+    scale = net.evaluate(silent, 0).value - noise
+    resolution = float(np.finfo(float).eps) * value  # what noise hides of the rest
+    return max(value - noise, resolution) / scale if scale > 0.0 else math.inf
+
+
+def _curvature_left(net: Net | NetI, excess: float) -> float:
+    """Curvature, relative to the largest, that a loss next to zero can have along a direction that is flat at zero.
+
+    A loss that grows with the fourth power of a distance d has the curvature d^2; with kinks (collinear ramps that
+    move apart) it grows with the third and has the curvature d.
+    """
+    kinked = any(f.kinks for layer in net.layers[:-1] for f in layer.activations)
+    return excess ** (1 / 3 if kinked else 1 / 2)
+
+
+def _noise(net: Net | NetI) -> float:
+    """What label noise adds to the loss, which cannot fall below it."""
+    return net.teacher.noise * net.teacher.noise * net.output_dim if isinstance(net, NetI) else 0.0
+
+
+class Watch:
+    """A line on a terminal that says what is being computed, and how many Hessian-vector products were made for it."""
+
+    def __init__(self, wanted: bool) -> None:
+        self._wanted = wanted and on_terminal()
+        self._bar: Any = None
+
+    def __enter__(self) -> Watch:
+        if self._wanted:
+            from tqdm import tqdm
+
+            self._bar = tqdm(bar_format="classify: {desc} [{elapsed}, {n_fmt} Hessian-vector products]", leave=False)
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def __call__(self, stage: str) -> None:
+        """A stage begins."""
+        if self._bar is not None:
+            self._bar.set_description_str(stage)
+
+    def product(self) -> None:
+        """A product was made."""
+        if self._bar is not None:
+            self._bar.update()

@@ -1,0 +1,123 @@
+"""Newton's step and the Newton-Kantorovich number of a function at a point.
+
+The theorem (L. Kantorovich 1948; P. Deuflhard, Newton Methods for Nonlinear Problems, 2004, section 2.1): if the inverse of
+the Hessian has norm beta, the Newton step has length eta, the Hessian has the Lipschitz constant K on a ball of radius
+2 eta, and h = beta eta K <= 1/2, then exactly one critical point lies within (1 - sqrt(1 - 2h))/(beta K) <= 2 eta,
+and Newton's method converges to it. Here K is *sampled*, so the conclusion is evidence and not a proof;
+:func:`infflow.certify` proves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._validation import Array
+from ..errors import DivergedError, SingularMomentError
+from ..networks.finite.net import Net
+from ..networks.infinite.neti import NetI
+from ..spectrum import largest_magnitude
+from .curvature import Product, products
+from .rest import Rest
+
+#: The Hessian is compared at points at least this far away, relative to 1 + |theta|: closer, rounding hides K.
+CLOSEST = 1e-5
+#: of norms of differences of Hessians
+_ACCURACY = 1e-2
+
+
+@dataclass(frozen=True, eq=False)
+class NewtonNumbers:
+    """What Newton's method says about the nearest critical point."""
+
+    step: Array  #: Newton step (P,)
+    length: float  #: eta, its length
+    decrement: float  #: sqrt(g' |H|^-1 g)
+    gain: float  #: decrease of the loss that the quadratic model predicts for the step (negative: increase)
+    beta: float  #: norm of the inverse Hessian
+    lipschitz: float  #: K, sampled
+    radius: float  #: of the ball on which it was sampled
+
+    @property
+    def h(self) -> float:
+        """The Newton-Kantorovich number beta eta K."""
+        return 0.0 if self.length == 0.0 else self.beta * self.length * self.lipschitz
+
+    @property
+    def distance_bound(self) -> float:
+        """Largest distance of the critical point, if h <= 1/2; otherwise infinite."""
+        return 2.0 * self.length / (1.0 + math.sqrt(1.0 - 2.0 * self.h)) if self.h <= 0.5 else math.inf
+
+
+def newton_numbers(
+    net: Net | NetI, theta: Array, free: NDArray[np.intp], rest: Rest, here: Product, samples: Samples
+) -> NewtonNumbers:
+    """Newton's numbers in the affine space through ``theta`` (P,) on which the Hessian is regular.
+
+    Parameters
+    ----------
+    free : (n,) indices
+        Parameters that may move.
+    rest : Rest
+        What the Hessian is there.
+    here : callable
+        The Hessian at theta times vectors (n,).
+    samples : Samples
+        In how many random directions K is sampled, and where they come from.
+    """
+    if not rest.dimension:
+        return NewtonNumbers(np.zeros_like(theta), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    step = np.zeros_like(theta)
+    step[free] = rest.step
+    radius = max(2.0 * rest.length, CLOSEST * (1.0 + float(np.linalg.norm(theta))))
+    K = _sampled_lipschitz(net, theta, free, rest, here, radius, samples)
+    return NewtonNumbers(step, rest.length, rest.decrement, rest.gain, rest.beta, K, radius)
+
+
+class Samples(NamedTuple):
+    """How K is sampled."""
+
+    number: int  #: of random directions
+    seed: int
+    report: Callable[[], object]  #: called after each product
+
+
+def _sampled_lipschitz(
+    net: Net | NetI,
+    theta: Array,
+    free: NDArray[np.intp],
+    rest: Rest,
+    here: Product,
+    radius: float,
+    samples: Samples,
+) -> float:
+    """Largest |H(theta + u) - H(theta)|/|u| over random u of length ``radius``, one along the Newton step.
+
+    Norms are those of Lanczos's method, to about one per cent.
+    """
+    rng = np.random.default_rng(samples.seed)
+    directions = [rest.project(rng.standard_normal(len(free))) for _ in range(samples.number)]
+    if np.linalg.norm(rest.step) > 0.0:  # squares of tiny steps can underflow
+        directions.insert(0, rest.step)
+    largest = 0.0
+    for direction in directions:
+        moved = theta.copy()
+        moved[free] += radius * (direction / np.linalg.norm(direction))
+        try:
+            there = products(net, moved, free, samples.report)
+            change = partial(_change, rest.project, there, here)
+            largest = max(largest, largest_magnitude(change, len(free), _ACCURACY, floor=largest * radius) / radius)
+        except (SingularMomentError, DivergedError):
+            return math.inf
+    return largest
+
+
+def _change(project: Product, there: Product, here: Product, v: Array) -> Array:
+    inside = project(v)
+    return project(there(inside) - here(inside))

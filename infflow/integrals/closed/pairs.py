@@ -1,0 +1,281 @@
+r"""Closed forms: moments of polynomials plus atoms of one kernel.
+
+Every activation with a closed form is a polynomial plus atoms ``a rho_tau^(k)`` of the smoothed ramp
+``rho_tau(x) = E_z relu(x + tau z)``. Products of atoms are derivatives of E[relu(h1) relu(h2)] at inflated
+variances (``symbolic.py``); products with a polynomial are finite Mehler series. This module packs activations into
+arrays and evaluates many pairs in one jitted loop. Values keep their digits where a neuron is hardly ever active.
+
+Degenerate points
+-----------------
+``det = C11 C22 - C12^2`` is an argument of its own: computed from the perpendicular part of one weight vector it is
+accurate for nearly parallel neurons, where the difference of products is rounding noise. At ``det = 0`` or
+``C11 = 0`` all values are limits, and where kinks coincide (two kinked neurons fully correlated with the kinks in the same
+place, or a kinked neuron with w = b = 0), in words of the orders k1, k2 of the kinks (ramp 0, step 1):
+
+* A step at its place counts 1/2 (the mean over directions of approach).
+* Order 1 never returns an infinite number: the singular part (the joint density at the kinks, or the density of a
+  constant neuron) is dropped from J20, J11, J02, J10, J01. That is the mean over directions where the directional limits
+  are opposite, and 0 for the multiple of w = 0 in J20 w; for two steps it is a convention.
+* Order 2: infinite columns are ``inf``; the caller raises :class:`SingularMomentError` if it needs them. Ramp
+  against ramp in parallel has none: F22 is 0 there, since it multiplies a a' = 0.
+* ``pair_moments`` and ``single_moments`` return every infinite moment as ``inf``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..._validation import Array
+from ...errors import MethodError
+from ..jets import SIZES
+from . import atom_kernels as closed_kernels
+from . import waves as elementary
+from .atom_kernels import MAX_ORDER, SLOT_P, SLOT_Q, SLOTS
+
+if TYPE_CHECKING:
+    from ...activations import Activation
+
+__all__ = ["AtomTable", "is_defined", "pair_jets", "pair_moments", "single_moments"]
+
+Index = NDArray[np.int64]
+
+_kernels: Any = closed_kernels  # mypy does not spread tuples into jitted functions
+
+#: An activation of at least this many widths is a mixture, summed over widths before derivatives are taken.
+MANY_WIDTHS = 8
+#: Kinked neurons of a smaller variance count as constant here; the kernel of mixtures does not cover them.
+SMALLEST_VARIANCE = 1e-100
+
+
+def is_defined(*activations: Activation) -> bool:
+    """Whether one activation, or a pair, has a closed form.
+
+    Polynomials plus atoms have one with each other; exponentials, sines and cosines with these, with elu, selu and each
+    other. Other pairs with elu and selu are for ``elu.py``.
+    """
+    if all(f.has_closed_form for f in activations):
+        return True
+    if len(activations) == 1:
+        return bool(activations[0].waves) or _is_one_sided(activations[0])
+    return elementary.is_defined(*activations)
+
+
+def _is_one_sided(f: Activation) -> bool:
+    from . import elu as one_sided  # which imports this module
+
+    return one_sided.sides(f) is not None
+
+
+class AtomTable:
+    """Activations packed into flat arrays for the jitted kernels.
+
+    Parameters
+    ----------
+    activations : sequence of Activation
+        The index of an activation in this sequence is its number in ``f`` and ``g`` below.
+
+    Raises
+    ------
+    MethodError
+        If an activation has no closed form.
+    """
+
+    def __init__(self, activations: Sequence[Activation]) -> None:
+        self.activations = tuple(activations)
+        self.waves = np.array([bool(a.waves) for a in activations], dtype=bool)
+        self.one_sided = np.array([_is_one_sided(a) for a in activations], dtype=bool)
+        packed = [_pack(activation) for activation in activations]
+        longest = max((len(row) for row in packed), default=2)  # at least the two counts
+        self.rows = np.array([row + [0.0] * (longest - len(row)) for row in packed]).reshape(len(packed), longest)
+        self.widths = self.rows[:, 1].astype(np.int64)
+        self.kinked = np.array([any(atom.width == 0.0 for atom in a.atoms) for a in activations], dtype=bool)
+        self.only_atoms = bool(self.widths.max(initial=0) < MANY_WIDTHS) and not self.waves.any()
+
+    def mixtures(self, f: Index, g: Index, C11: Array, C22: Array) -> Index:
+        """Which of the pairs are for ``mixture_kernels``."""
+        n1, n2 = self.widths[f], self.widths[g]
+        constant = (self.kinked[f] & (C11 <= SMALLEST_VARIANCE)) | (self.kinked[g] & (C22 <= SMALLEST_VARIANCE))
+        return np.flatnonzero((np.maximum(n1, n2) >= MANY_WIDTHS) & (np.minimum(n1, n2) > 0) & ~constant)
+
+    def __len__(self) -> int:
+        return self.rows.shape[0]
+
+
+def is_centred(activation: Activation) -> bool:
+    """Whether the constant of the polynomial makes steps into steps minus 1/2 (sign, erf, tanh)."""
+    if not activation.polynomial or any(atom.order != 1 for atom in activation.atoms):
+        return False
+    steps = sum(atom.weight for atom in activation.atoms)  # of mixtures up to rounding
+    return steps != 0.0 and abs(activation.polynomial[0] + 0.5 * steps) <= 1e-15 * abs(steps)
+
+
+def _pack(activation: Activation) -> list[float]:
+    """One row of the table, described in ``closed_kernels``."""
+    if activation.waves or _is_one_sided(activation):
+        return [0.0, 0.0, 0.0]  # those are for elementary.py and one_sided.py
+    if not activation.has_closed_form:
+        raise MethodError(
+            f"{activation.name} has no closed form: it is not given as a polynomial plus smoothed ramps. Use method='auto'."
+        )
+    atoms = [(float(a.weight), int(a.order), float(a.width)) for a in activation.atoms]
+    if any(order not in (0, 1, 2) or (order == 2 and width == 0.0) for _, order, width in atoms):
+        raise MethodError(
+            f"{activation.name} contains an atom that the closed forms do not cover; ramps (order 0), steps (order 1) and smoothed delta functions (order 2, width > 0) are."
+        )
+    polynomial = [float(c) for c in activation.polynomial]
+    shift = 0.0
+    if is_centred(activation):
+        shift, polynomial[0] = 0.5, 0.0
+    while polynomial and polynomial[-1] == 0.0:
+        polynomial.pop()
+    widths = sorted({width for _, _, width in atoms})
+    if len(widths) >= MANY_WIDTHS:  # whole vector registers
+        widths += [2.0 * widths[-1] + k for k in range(-len(widths) % 8)]
+    weights = [sum(w for w, k, width in atoms if (k, width) == (order, t)) for order in range(3) for t in widths]
+    return [
+        float(len(polynomial)),
+        float(len(widths)),
+        shift,
+        *polynomial,
+        *(t**2 for t in widths),
+        *map(float, weights),
+    ]
+
+
+def pair_jets(
+    table: AtomTable,
+    f: Index,
+    g: Index,
+    pairs: Array,
+    order: int,
+    out: Array | None = None,
+) -> Array:
+    """Jets (see ``jets.py``) of n pairs of neurons; arguments are not checked.
+
+    Parameters
+    ----------
+    table : AtomTable
+    f, g : (n,) int64 arrays
+        Numbers of the activations in the table.
+    pairs : (6, n) array
+        Covariances C11, C12, C22 and means b1, b2 of the two Gaussian arguments, and ``det = C11 C22 - C12^2``, accurate
+        also where it is small.
+    order : {0, 1, 2}
+    out : (n, 1 | 6 | 21) array, optional
+
+    Returns
+    -------
+    (n, 1), (n, 6) or (n, 21) array
+        For order 0, 1, 2; infinite second derivatives are ``inf``.
+    """
+    if out is None:
+        out = np.empty((f.shape[0], SIZES[order]))
+    parts = _parts(table, f, g, pairs[0], pairs[2])
+    if parts is None:
+        _kernels.pair_jets_loop(table.rows, f, g, np.ascontiguousarray(pairs), order, out)
+        return out
+    for part, kind in parts:
+        picked = pairs[:, part]
+        jets = np.empty((len(part), SIZES[order]))
+        if kind == "atoms":
+            _kernels.pair_jets_loop(table.rows, f[part], g[part], np.ascontiguousarray(picked), order, jets)
+        else:
+            slots = _slots(kind, table, (f[part], g[part], *np.ascontiguousarray(picked)), False, order)
+            _kernels.jets_from_slots(slots, picked, order, jets)
+            if kind == "waves":
+                _leave_out_infinite(table, f[part], g[part], jets)
+        out[part] = jets
+    return out
+
+
+def _parts(table: AtomTable, f: Index, g: Index, C11: Array, C22: Array) -> list[tuple[Index, str]] | None:
+    """Rows of mixtures, of pairs with waves and of other pairs; None if there are only the last."""
+    if table.only_atoms:
+        return None
+    mixtures = table.mixtures(f, g, C11, C22)
+    waves = np.flatnonzero(table.waves[f] | table.waves[g])
+    others = np.setdiff1d(np.arange(f.size), np.concatenate([mixtures, waves]), assume_unique=True)
+    found = ((mixtures, "mixture"), (waves, "waves"), (others, "atoms"))
+    return [(rows, kind) for rows, kind in found if len(rows)]
+
+
+def _slots(kind: str, table: AtomTable, args: Any, plain: bool, order: int) -> Array:
+    """Slots (n, 15) of pairs of mixtures or with waves."""
+    slots = np.empty((args[0].size, SLOTS[2]))
+    if kind == "mixture":
+        from . import mixture_kernels  # compiled only where it is needed
+
+        mixtures: Any = mixture_kernels
+        mixtures.mixture_slots_loop(table.rows, *args, plain, order, slots)
+        return slots
+    pairs = args[0] * len(table) + args[1]
+    for pair in np.unique(pairs):
+        rows = np.flatnonzero(pairs == pair)
+        f, g = (table.activations[k] for k in divmod(int(pair), len(table)))
+        C11, C12, C22, b1, b2, det = (x[rows] for x in args[2:8])
+        slots[rows] = elementary.pair_slots(f, g, (C11, C12, C22, b1, b2, det), order, plain)
+    return slots
+
+
+def _leave_out_infinite(table: AtomTable, f: Index, g: Index, jets: Array) -> None:
+    """Make order 1 of sines and cosines with constant neurons on their kink finite; exponentials overflow instead."""
+    waves = [any(wave.rate.imag != 0.0 for wave in a.waves) for a in table.activations]
+    kinked = np.array([bool(a.kinks) for a in table.activations])
+    oscillating = np.array(waves, dtype=bool)
+    rows = (oscillating[f] & kinked[g]) | (kinked[f] & oscillating[g])
+    first = jets[rows, :6]
+    first[np.isinf(first)] = 0.0
+    jets[rows, :6] = first
+
+
+def pair_moments(
+    table: AtomTable,
+    f: Index,
+    g: Index,
+    C11: Array,
+    C12: Array,
+    C22: Array,
+    b1: Array,
+    b2: Array,
+    det: Array,
+    p: int,
+    q: int,
+) -> Array:
+    """``E[f^(p)(h1) g^(q)(h2)]`` of n pairs, p + q <= 4; infinite ones are ``inf``; arguments as in :func:`pair_jets`."""
+    out = np.empty(f.shape[0])
+    args: Any = (f, g, C11, C12, C22, b1, b2, det)
+    parts = _parts(table, f, g, C11, C22)
+    if parts is None:
+        _kernels.pair_moments_loop(table.rows, *args, p, q, out)
+        return out
+    slot = int(np.flatnonzero((p == SLOT_P) & (q == SLOT_Q))[0])
+    for part, kind in parts:
+        picked: Any = tuple(np.ascontiguousarray(x[part]) for x in args)
+        values = np.empty(len(part))
+        if kind == "atoms":
+            _kernels.pair_moments_loop(table.rows, *picked, p, q, values)
+        else:
+            values = _slots(kind, table, picked, True, int(np.searchsorted(SLOTS, slot, side="right")))[:, slot]
+        out[part] = values
+    return out
+
+
+def single_moments(table: AtomTable, f: Index, C: Array, b: Array, max_order: int) -> Array:
+    """``E f^(p)(h)`` with h ~ N(b, C) for p = 0 ... max_order <= 4, shape (n, max_order + 1); ``inf`` where infinite."""
+    if not 0 <= max_order <= MAX_ORDER:
+        raise MethodError(f"max_order is {max_order}; 0 to {MAX_ORDER} is needed.")
+    out = np.empty((f.shape[0], max_order + 1))
+    _kernels.single_moments_loop(table.rows, f, C, b, max_order, out)
+    for k in np.unique(f[table.waves[f]]):
+        rows = np.flatnonzero(f == k)
+        out[rows] = elementary.single_moments(table.activations[k], C[rows], b[rows], max_order)
+    for k in np.unique(f[table.one_sided[f]]):
+        from . import elu as one_sided
+
+        rows = np.flatnonzero(f == k)
+        out[rows] = one_sided.single_moments(table.activations[k], C[rows], b[rows], max_order)
+    return out

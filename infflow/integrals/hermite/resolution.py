@@ -1,0 +1,115 @@
+r"""How fine a trapezoidal rule has to be for f(r x + b), said by the activation and not by samples.
+
+The rule of spacing h replaces the integral of F by the sum of its Fourier transform over all
+multiples of 2 pi/h (Poisson), so that what it misses is bounded by the growth of F beside the real
+line: for every y inside the strip where F is analytic,
+
+    |error| <= 2 q/(1 - q) int |F(x + iy)| dx,      q = exp(-2 pi y/h).
+
+With |f^(p)(x + iy)| <= K(y) times its size near x (:class:`infflow.activations.Strip`), S that size
+in the mean square under the normal density, and Mehler's sum for the Hermite functions, the first N
+coefficients of f^(p)(r x + b) and the moments E f^(p) f^(q) are off by at most
+
+    S 2q/(1 - q) K(r y) t^(-N/2) (1 - t)^(-1/2) exp(y^2/(2 (1 - t)))      for every 0 < t < 1,
+    S S' 2q/(1 - q) K(r y)^2 exp(y^2/2).
+
+Both grow with r, so that a spacing serves all r up to some largest one. Activations of a user's own
+state no strip. They vary on some length, seen once on a grid of their own argument, which a rule may
+not step over; whether it resolves them is for a rule of shifted nodes to find
+(:mod:`infflow.integrals.hermite.series`), and the result is an estimate.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from ..._validation import Array
+from ...activations import Activation, Strip
+from ...errors import InfflowError
+
+__all__ = ["aliasing", "largest_scales", "length"]
+
+# |f^(p)| beside the real line is at most this many times K and its size near by, see the tests.
+_CONSTANT = 4.0
+# Derivatives up to this order are expanded.
+_ORDER = 4
+# Ranges of r that are searched, and the number of bisections of its logarithm.
+_SMALLEST, _LARGEST = 1e-3, 1e12
+_BISECTIONS = 14
+# Heights in units of the largest one, and t of Mehler's sum, among which the best are taken.
+_HEIGHTS = np.concatenate([np.geomspace(1e-8, 0.018, 24), np.linspace(0.02, 0.99, 36)])
+_T = 1.0 / (1.0 + np.exp(-np.linspace(-8.0, 6.0, 22)))[:, None, None]
+
+# A user's function is looked at up to here, more closely next to 0; nothing is known beyond.
+_REACH, _STEP = 16.0, 1.0 / 64.0
+# If it is not defined there: up to here.
+_SHORT_REACH = 8.0
+
+
+def aliasing(strip: Strip, r: Array, spacings: Array, terms: int) -> Array:
+    """Bounds (n,) of the relative errors of coefficients and moments at r by rules of these spacings."""
+    top = np.minimum(strip.half_width / r, 4.0 * math.pi / spacings)
+    y = top[:, None] * _HEIGHTS
+    periods = 2.0 * math.pi * y / spacings[:, None]
+    damping = math.log(2.0) - periods - np.log(-np.expm1(-periods))
+    growth = _log_growth(strip, r[:, None] * y, y)
+    functions = 0.5 * y * y / (1.0 - _T) - 0.5 * terms * np.log(_T) - 0.5 * np.log1p(-_T)
+    coefficients = (damping + growth + functions.min(axis=0)).min(axis=1)
+    moments = (damping + 2.0 * growth + 0.5 * y * y).min(axis=1)
+    found: Array = np.exp(np.minimum(np.maximum(coefficients, moments), 700.0))
+    return found
+
+
+def _log_growth(strip: Strip, height: Array, y: Array) -> Array:
+    """Logarithm of the factor at ``height`` = r y that :class:`infflow.activations.Strip` states."""
+    found = math.log(_CONSTANT) + strip.rate * height + strip.degree * np.log1p(y)
+    if strip.curvature > 0.0:
+        found = found + 0.5 * strip.curvature * height**2 + _ORDER * np.log1p(height)
+    if math.isfinite(strip.half_width):
+        found = found - (_ORDER + 1) * np.log1p(-height / strip.half_width)
+    return np.asarray(found)
+
+
+def largest_scales(activation: Activation, spacings: Array, terms: int, tolerance: float) -> Array:
+    """The largest r (n,) at which the rules of these spacings may be used; 0 if there is none.
+
+    By the bound for activations that state a strip, else by the length on which they vary.
+    """
+    strip = activation.strip
+    if strip is None:
+        return length(activation) / spacings
+    low, high = (np.full(len(spacings), math.log(r)) for r in (_SMALLEST, _LARGEST))
+    at_least, at_most = (aliasing(strip, np.exp(x), spacings, terms) for x in (low, high))
+    for _ in range(_BISECTIONS):
+        middle = 0.5 * (low + high)
+        fits = aliasing(strip, np.exp(middle), spacings, terms) <= tolerance
+        low, high = np.where(fits, middle, low), np.where(fits, high, middle)
+    found = np.where(at_least <= tolerance, np.exp(low), 0.0)
+    return np.where(at_most <= tolerance, np.inf, found)
+
+
+@lru_cache(maxsize=256)
+def length(activation: Activation) -> float:
+    """The length on which a user's function varies: the least ratio of its largest derivatives."""
+    for reach in (_REACH, _SHORT_REACH):
+        near = np.geomspace(1e-6, 0.1, 81)
+        far = np.arange(-reach, reach, _STEP) + 0.381966 * _STEP
+        points = np.concatenate([far, near, -near])
+        values = np.empty((_ORDER + 1, points.size))
+        try:
+            with np.errstate(all="ignore"):
+                activation.jet(points, values)
+        except InfflowError:
+            continue
+        finite = np.isfinite(values).all(axis=0)
+        if not finite.any():
+            continue
+        sizes = np.abs(values[:, finite]).max(axis=1)
+        if sizes[1] <= 0.0:
+            return math.inf  # a constant
+        used = sizes[1:] > 1e-12 * sizes[1]
+        return float((sizes[:-1][used] / sizes[1:][used]).min())
+    return 0.0

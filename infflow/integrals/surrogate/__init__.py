@@ -1,0 +1,8 @@
+"""Perceptrons that stand in for Gaussian integrals: evaluation and files. Training is in `infflow/surrogates/training`.
+
+| file | what it holds | who calls it |
+|---|---|---|
+| `evaluator.py` | jets and moments from the derivatives of one potential | `networks/infinite`, `moments.py` |
+| `form.py` | the formula on plain arrays | `evaluator.py`, `surrogates` |
+| `files.py` | weights and cards on disk | `surrogates` |
+"""

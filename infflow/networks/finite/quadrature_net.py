@@ -1,0 +1,125 @@
+"""Networks of any depth on the nodes of a Gauss-Hermite rule instead of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..._validation import Array, as_integer, as_number, counted, public
+from ...errors import InvalidTypeError, InvalidValueError, ShapeError
+from ...integrals.cubature.expectation import Integrand
+from ..inputs import Gaussian, StandardNormal, as_input
+from .net import Net
+
+#: Nodes per axis, and the product weight below which a node is left out: 13,448 nodes remain in two dimensions.
+DEFAULT_NODES = 600
+DEFAULT_PRUNE = 1e-18
+_MOST_NODES = 5000
+
+
+@public
+def quadrature_net(
+    net: Net,
+    target_function: Callable[[Array], Any],
+    nodes: int | None = None,
+    input: Any = None,
+    prune: float = DEFAULT_PRUNE,
+) -> Net:
+    """A :class:`Net` whose loss is the infinite-data loss by a Gauss-Hermite rule, for one or two inputs and any depth.
+
+    The nodes are the data and their weights the sample weights, so that everything that works for finite data works here.
+
+    Parameters
+    ----------
+    net : Net
+        Architecture and regularisation; with squared error. Data in it is not used.
+    target_function : callable
+        Takes inputs ``(n, D)``, returns targets ``(n,)`` or ``(n, D_out)``.
+    nodes : int, optional
+        Nodes per axis, 600 by default. The rule is exact for polynomials of degree 2 nodes - 1.
+    input : None or Gaussian
+        Distribution of the input; None is standard normal.
+    prune : float
+        Nodes of smaller weight are left out.
+
+    Returns
+    -------
+    Net
+        With ``input``, ``target`` and ``weights`` set.
+
+    Raises
+    ------
+    InvalidTypeError, ShapeError, InvalidValueError
+        If the net has more than two inputs or another loss, or the target function returns something else.
+
+    Notes
+    -----
+    The rule resolves features wider than the distance of its nodes, about ``pi / sqrt(nodes)`` = 0.13 standard deviations for
+    600. Relative errors of the loss against ``NetI`` for one neuron of weight norm r opposite one of norm 1, two inputs:
+    erf, tanh, softplus, gelu below 5e-14 for r up to 4; tanh 5e-9 at r = 20 (its Hessian 8e-7). Kinks are not resolved: relu
+    6e-6, step 4e-3; gradients and Hessians are worse (relu 3e-3 and 0.2 at r = 1), and lack what the kinks contribute: the
+    pointwise second derivative of relu is zero. ``tests/test_quadrature_net.py`` measures these numbers.
+    There is no error estimate: compare two numbers of nodes, or use ``NetI`` for one hidden layer.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from infflow.networks.finite.net import Net
+    >>> net = quadrature_net(Net([(1, "identity", False), (1, "identity", False)], input_dim=1), lambda x: x[:, 0])
+    >>> round(net.evaluate(np.array([2.0, 1.0])).value, 12)  # E (2 x - x)^2
+    1.0
+    """
+    if not isinstance(net, Net):
+        raise InvalidTypeError(f"net is a {type(net).__name__}; an inf.Net is needed.")
+    if net.input_dim > 2:
+        raise InvalidValueError(
+            f"net has {counted(net.input_dim, 'input')}; a quadrature rule is possible for 1 or 2. Use inf.NetI for one hidden layer, or sample data."
+        )
+    if net.loss_name != "mse":
+        raise InvalidValueError(f"net has loss {net.loss_name!r}; quadrature_net needs 'mse'.")
+    distribution = as_input(input, net.input_dim)
+    if not isinstance(distribution, (StandardNormal, Gaussian)):
+        raise InvalidTypeError("input is a GaussianMixture; quadrature_net needs None or one inf.Gaussian.")
+    count = as_integer("nodes", DEFAULT_NODES if nodes is None else nodes, minimum=1, maximum=_MOST_NODES)
+    prune = as_number("prune", prune, minimum=0.0)
+    X, weights = gauss_hermite(net.input_dim, count, prune)
+    (component,) = distribution.components()
+    if component.root is not None:
+        X = X @ component.root.T
+    if component.mean is not None:
+        X = X + component.mean
+    y = _targets(target_function, X, net.output_dim)
+    return net.replace(input=np.ascontiguousarray(X), target=y, weights=weights)
+
+
+def gauss_hermite(dim: int, nodes: int, prune: float) -> tuple[Array, Array]:
+    """Nodes (n, dim) and weights (n,), which add up to one before those below ``prune`` are left out.
+
+    The rule is built for the density exp(-x^2/2)/sqrt(2 pi) from the eigenvalues of the Jacobi matrix (SciPy, which changes to asymptotic
+    expansions for many nodes).
+    """
+    from scipy.special import roots_hermitenorm
+
+    x, w = roots_hermitenorm(nodes)
+    w = w / w.sum()
+    if dim == 1:
+        keep = w >= prune
+        return x[keep, None], w[keep]
+    product = np.outer(w, w)
+    i, j = np.nonzero(product >= prune)
+    return np.column_stack([x[i], x[j]]), product[i, j]
+
+
+def _targets(function: Callable[[Array], Any], X: Array, outputs: int) -> Array:
+    integrand = Integrand("target_function", function, X.shape[1])
+    if integrand.outputs != outputs:
+        raise ShapeError(
+            f"target_function returned {counted(integrand.outputs, 'output')} and the net has {outputs}; they must agree."
+        )
+    y = integrand(X)
+    if not np.isfinite(y).all():
+        bad = X[~np.isfinite(y).all(axis=1)][0]
+        raise InvalidValueError(f"target_function returned an infinite value at x = {bad.tolist()}.")
+    return y

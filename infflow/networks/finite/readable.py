@@ -1,0 +1,138 @@
+"""Slow readable twins of :class:`.net.Net`'s derivatives: the chain rule, one sample at a time.
+
+Every quantity carries its value, its gradient and its Hessian with respect to all parameters. Nothing here shares code
+with the fast paths except the activations. Tests compare both to 1e-12; use it to check a network by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from ..._validation import Array
+from ...errors import InvalidValueError
+from ..regularization import Merge
+from .net import Net
+
+
+class Taylor(NamedTuple):
+    """Values ``(w,)`` with derivatives ``(w, P)`` and ``(w, P, P)`` with respect to theta."""
+
+    value: Array
+    first: Array
+    second: Array
+
+
+def layer(net: Net, index: int, theta: Array, z: Taylor) -> Taylor:
+    """``s(factor W z + b)`` of one layer."""
+    spec, factor = net.layers[index], net.weight_factors[index]
+    W, b = net.unpack(theta)[index]
+    value = factor * W @ z.value + (0.0 if b is None else b)
+    first = factor * W @ z.first
+    second = factor * np.einsum("ik,kab->iab", W, z.second)
+    position = sum(k.width * (k.fan_in + k.bias) for k in net.layout.blocks[:index])
+    for i in range(spec.width):
+        for k in range(W.shape[1]):  # d h_i / d W_ik = factor z_k, which depends on the layers below
+            first[i, position] += factor * z.value[k]
+            second[i, position, :] += factor * z.first[k]
+            second[i, :, position] += factor * z.first[k]
+            position += 1
+    if b is not None:
+        first[np.arange(spec.width), position + np.arange(spec.width)] += 1.0
+    f, f1, f2 = (
+        np.array([s.derivative(h, order) for s, h in zip(spec.activations, value, strict=True)]) for order in range(3)
+    )
+    outer = np.einsum("ia,ib->iab", first, first)
+    return Taylor(f, f1[:, None] * first, f2[:, None, None] * outer + f1[:, None, None] * second)
+
+
+def outputs(net: Net, theta: Array, x: Array) -> Taylor:
+    """Outputs of the net for one input ``x`` ``(D,)``."""
+    P = net.num_params
+    z = Taylor(x, np.zeros((len(x), P)), np.zeros((len(x), P, P)))
+    for index in range(len(net.layers)):
+        z = layer(net, index, theta, z)
+    return z
+
+
+def squared_error(z: Array, target: Array) -> tuple[float, Array, Array]:
+    """``|z - y|^2`` with gradient and Hessian."""
+    return float(np.sum((z - target) ** 2)), 2.0 * (z - target), 2.0 * np.eye(len(z))
+
+
+def cross_entropy(z: Array, label: int) -> tuple[float, Array, Array]:
+    """``log sum exp z - z[label]`` with gradient and Hessian."""
+    p = np.exp(z) / np.sum(np.exp(z))
+    value = np.log(np.sum(np.exp(z))) - z[label]
+    return float(value), p - np.eye(len(p))[label], np.diag(p) - np.outer(p, p)
+
+
+#: By the names of the losses: value, gradient and Hessian with respect to the outputs (O,) of one sample.
+LOSSES: dict[str, Callable[..., tuple[float, Array, Array]]] = {
+    "mse": squared_error,
+    "cross_entropy": cross_entropy,
+}
+
+
+def sample_loss(net: Net, theta: Array, x: Array, target: Array) -> tuple[float, Array, Array]:
+    """Loss of one sample with gradient and Hessian, without regularisation."""
+    z = outputs(net, theta, x)
+    if net.loss_name not in LOSSES:
+        raise InvalidValueError(
+            f"the loss {net.loss_name!r} has no readable twin; one is needed in readable.LOSSES, which has "
+            f"{', '.join(LOSSES)}."
+        )
+    value, slope, curvature = LOSSES[net.loss_name](z.value, target)
+    hessian = z.first.T @ curvature @ z.first + np.einsum("i,iab->ab", slope, z.second)
+    return value, slope @ z.first, hessian
+
+
+def derivatives(net: Net, theta: Array) -> tuple[float, Array, Array]:
+    """Loss, gradient ``(P,)`` and Hessian ``(P, P)`` of a net with data, regularisation included."""
+    data, c, ridge = net.data, net.regularization.maxnorm, net.regularization.ridge
+    num, P = len(data.X), net.num_params
+    weights = np.full(num, 1.0 / num) if data.weights is None else data.weights
+    value: float = 0.0
+    gradient, hessian = np.zeros(P), np.zeros((P, P))
+    for w, x, target in zip(weights, data.X, data.target, strict=True):
+        one = sample_loss(net, theta, x, target)
+        value, gradient, hessian = value + w * one[0], gradient + w * one[1], hessian + w * one[2]
+    r = float(theta @ theta) / 2.0
+    value, gradient, hessian = value + ridge * r, gradient + ridge * theta, hessian + ridge * np.eye(P)
+    if r > c:
+        value, gradient = value + (r - c) ** 2, gradient + 2.0 * (r - c) * theta
+        hessian = hessian + 2.0 * (r - c) * np.eye(P) + 2.0 * np.outer(theta, theta)
+    for pair in net.regularization.merge:
+        one = merging(net, theta, pair)
+        value, gradient, hessian = value + one[0], gradient + one[1], hessian + one[2]
+    return float(value), gradient, hessian
+
+
+def merging(net: Net, theta: Array, pair: Merge) -> tuple[float, Array, Array]:
+    """Value, gradient and Hessian of ``lambda/2 |w_i - w_j|^2``, w with the bias, entry by entry."""
+    value, gradient, hessian = 0.0, np.zeros(net.num_params), np.zeros((net.num_params, net.num_params))
+    numbers = net.unpack(np.arange(net.num_params, dtype=float))
+    W, b = numbers[pair.layer - 1]
+    i, j = pair.pair
+    entries = list(zip(W[i], W[j], strict=True))
+    if b is not None:
+        entries.append((b[i], b[j]))
+    for first, second in ((int(k), int(l)) for k, l in entries):
+        gap = theta[first] - theta[second]
+        value += 0.5 * pair.strength * gap**2
+        for place, sign in ((first, 1.0), (second, -1.0)):
+            gradient[place] += sign * pair.strength * gap
+            hessian[place, first] += sign * pair.strength
+            hessian[place, second] -= sign * pair.strength
+    return float(value), gradient, hessian
+
+
+def covariance(net: Net, theta: Array) -> Array:
+    """Covariance ``(P, P)`` of the gradients of single samples, weighted as the loss is."""
+    data = net.data
+    weights = np.full(len(data.X), 1.0 / len(data.X)) if data.weights is None else data.weights
+    rows = np.array([sample_loss(net, theta, x, y)[1] for x, y in zip(data.X, data.target, strict=True)])
+    centred = rows - weights @ rows
+    return np.einsum("n,na,nb->ab", weights, centred, centred)

@@ -1,0 +1,597 @@
+"""The infinite-data network: a student and a teacher with Gaussian input."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from ..._validation import Array, as_choice, as_integer, as_number, as_rng, public, shown
+from ...activations import Activation
+from ...errors import (
+    InvalidTypeError,
+    InvalidValueError,
+    MethodError,
+    ShapeError,
+    SingularMomentError,
+    UnknownNameError,
+)
+from ...integrals.moments import METHODS as MOMENT_METHODS
+from ...integrals.surrogate.evaluator import OUTSIDE, SurrogateMethod
+from ...integrals.surrogate.files import folders
+from ...memory import require_memory
+from ...objective import Evaluation
+from ..finite.net import Net
+from ..inputs import Component, as_input
+from ..parameters import Layout
+from ..regularization import Regularization
+from ..replacement import changed, recorded
+from ..teacher import Teacher
+from . import explain, realizable
+from .function_loss import FunctionLoss
+from .function_teacher import FunctionTeacher
+from .population_loss import PopulationLoss, State, Units
+
+METHODS = ("auto", *MOMENT_METHODS)
+
+# Below this fraction of the sum of its terms the loss has lost five digits, and a student this
+# close to the teacher is evaluated without cancellation.
+_CANCELLED = 1e-5
+
+
+class NetI:
+    """Expected loss of a student on a teacher's labels, over infinitely many Gaussian inputs.
+
+    ``L(theta) = E |student(x) - teacher(x)|^2``, summed over outputs, plus ``noise**2`` per output, the
+    regularisation. Solvers and the functions :func:`infflow.loss`, :func:`~infflow.gradient`,
+    :func:`~infflow.hessian` and :func:`~infflow.hvp` treat it like a :class:`~infflow.Net` with data.
+
+    Parameters
+    ----------
+    student : Net
+        Architecture with one hidden layer and identity output; any bias, activation per neuron, several
+        outputs, any parametrization. Its own regularisation, if any, does not count; that given here does.
+    teacher : Teacher or FunctionTeacher
+        A network of the same kind with its parameters and label noise; its neurons, activations and
+        parametrization are its own. Or any function of one or two projections of the input.
+    input : None, Gaussian or GaussianMixture
+        Distribution of the input; None is standard normal.
+    method : str
+        How the Gaussian integrals are evaluated: "auto" (the cheapest that meets ``rtol``, pair by pair), or only by
+        "closed", "hermite", "cubature" or "surrogate" (perceptrons for networks without biases; approximate, see
+        docs/surrogates.md).
+    rtol : float
+        Tolerance of the integrals relative to sqrt(E f^2 E g^2); closed forms are exact to rounding.
+    maxnorm, ridge : float
+        The barrier's c and the ridge coefficient.
+    merge : dict or list of dict, optional
+        ``{"layer": 1, "pair": (i, j), "lambda": c}`` adds ``c/2 |w_i - w_j|^2``, biases included: see :class:`~infflow.Net`.
+    outside : {"error", "exact"}
+        With ``method="surrogate"``: pairs outside of a surrogate's domain, with biases or with activations that have
+        no surrogate raise an error, or are evaluated exactly.
+    surrogates_dir : path, optional
+        With ``method="surrogate"``: a folder with surrogates of your own, searched first; by default the one that the
+        environment variable INFFLOW_SURROGATES names, if it is set.
+
+    Raises
+    ------
+    InvalidTypeError, InvalidValueError, ShapeError
+        If an argument cannot be used, e.g. a deep network, or dimensions that differ.
+    MethodError
+        If the method is not defined for one of the activations.
+    OutsideDomainError
+        If a pair of teacher neurons lies outside of the domain of a surrogate; pairs with students raise it where they are
+        evaluated, which solvers take as a step that went too far.
+    StorageError
+        If the files of a surrogate cannot be used.
+
+    Notes
+    -----
+    The loss is meaningful down to about 1e-16 of the sum of its terms (of order E y^2) in general. Next to a
+    solution that matches the teacher neuron by neuron it is evaluated by another formula without cancellation, and
+    meaningful down to underflow; see :mod:`infflow.networks.infinite.realizable`.
+
+    At points without a gradient a mean over directions is used: relu with w = b = 0 has slope 1/2 there,
+    exactly parallel steps do not push each other sideways. Where the Hessian is infinite it raises
+    ``SingularMomentError``.
+    """
+
+    _arguments: dict[str, Any]  # of the constructor; see replace
+
+    @public
+    @recorded()
+    def __init__(
+        self,
+        student: Net,
+        teacher: Teacher | FunctionTeacher,
+        input: Any = None,
+        method: str = "auto",
+        rtol: float = 1e-10,
+        maxnorm: float = np.inf,
+        ridge: float = 0.0,
+        outside: str = "error",
+        surrogates_dir: Any = None,
+        merge: Any = None,
+    ) -> None:
+        if not isinstance(student, Net):
+            raise InvalidTypeError(f"student is a {type(student).__name__}; an inf.Net is needed.")
+        if not isinstance(teacher, (Teacher, FunctionTeacher)):
+            raise InvalidTypeError(
+                f"teacher is a {type(teacher).__name__}; an inf.Teacher(net, theta) is needed to give it parameters, or an "
+                "inf.FunctionTeacher(F, V)."
+            )
+        _check_shallow("student", student)
+        if isinstance(teacher, Teacher):
+            _check_shallow("teacher", teacher.net)
+        for what in ("input_dim", "output_dim"):
+            own, other = getattr(student, what), getattr(teacher, what)
+            if own != other:
+                raise ShapeError(f"student has {what} {own} and teacher {other}; they must agree.")
+        self.student = student
+        self.teacher = teacher
+        self.input = as_input(input, student.input_dim)
+        self.method = as_choice("method", method, METHODS)
+        self.outside = as_choice("outside", outside, OUTSIDE)
+        self.surrogates_dir = surrogates_dir
+        folders(surrogates_dir)  # raises where it is none
+        if self.method != "surrogate" and (outside != "error" or surrogates_dir is not None):
+            raise InvalidValueError(
+                f"outside and surrogates_dir are for method='surrogate'; method is {shown(method)}."
+            )
+        self.rtol = as_number("rtol", rtol, minimum=0.0, strict=True)
+        self.regularization = Regularization.from_arguments(maxnorm, ridge, merge, self.layout)
+        self.teacher_units = _teacher_units(teacher)
+        with np.errstate(over="ignore", invalid="ignore"):  # evaluations say where weights overflow
+            self._components = [_MappedLoss(self, component) for component in self.input.components()]
+        self._noise = teacher.noise * teacher.noise * student.output_dim
+        self._realizable = (
+            self.method != "surrogate"
+            and isinstance(teacher, Teacher)
+            and realizable.is_covered([*student.layers[0].activations, *teacher.net.layers[0].activations])
+        )
+        self._memo: tuple[bytes, int, list[State]] | None = None
+        #: what evaluates the loss next to the teacher, made where it is needed
+        self._near: tuple[realizable.Matcher, list[realizable.SegmentLoss]] | None = None
+        self._lock = Lock()
+
+    # ------------------------------------------------------------------------------------------------- properties
+
+    @property
+    def layout(self) -> Layout:
+        """Shapes and order of the student's parameters."""
+        return self.student.layout
+
+    @property
+    def num_params(self) -> int:
+        """Number P of the student's parameters."""
+        return self.student.num_params
+
+    @property
+    def input_dim(self) -> int:
+        """Dimension of the input."""
+        return self.student.input_dim
+
+    @property
+    def output_dim(self) -> int:
+        """Number of outputs."""
+        return self.student.output_dim
+
+    @property
+    def layers(self) -> Any:
+        """Layers of the student."""
+        return self.student.layers
+
+    def pack(self, pairs: Any) -> Array:
+        """Flat vector from ``[(W1, b1), (W2, b2)]`` of the student."""
+        return self.layout.pack(pairs)
+
+    def unpack(self, theta: Any) -> Any:
+        """Views ``[(W1, b1), (W2, b2)]`` of the student's parameters."""
+        return self.layout.unpack(theta)
+
+    def check(self, theta: Any) -> Array:
+        """``theta`` as a finite float64 vector ``(P,)``, or an error."""
+        return self.layout.check(theta)
+
+    def predict(self, theta: Any, X: Any) -> Array:
+        """Outputs ``(N, D_out)`` of the student."""
+        return self.student.predict(theta, X)
+
+    def student_units(self, theta: Array) -> Units:
+        """Weights, biases and output vectors as they act on the input, factors of the parametrization included."""
+        return _units(self.student, theta)
+
+    # ------------------------------------------------------------------------------------------------- derivatives
+
+    def evaluate(self, theta: Any, order: int = 0) -> Evaluation:
+        """Loss, and gradient ``(P,)`` from order 1, and Hessian ``(P, P)`` at order 2.
+
+        Where the weights are so large that numbers overflow, the result is not finite, as solvers expect of
+        a step that went too far; the public functions ``loss``, ``gradient`` and ``hessian`` raise there.
+
+        Raises
+        ------
+        ShapeError, InvalidValueError
+            If theta has another shape or is not finite.
+        SingularMomentError
+            If the Hessian is infinite at theta.
+        TooLargeError
+            If the Hessian would not fit in memory.
+        """
+        theta = self.layout.check(theta)
+        order = as_integer("order", order, minimum=0, maximum=2)
+        if order == 2:
+            require_memory(self.num_params)
+        states = self._states(theta, order)
+        value = self._value(theta, states) + self._noise
+        gradient = hessian = None
+        if order >= 1:
+            gradient = self._sum(_MappedLoss.gradient, states)
+        if order == 2:
+            hessian = self._sum(_MappedLoss.hessian, states)
+            if math.isfinite(value) and not np.isfinite(hessian).all():
+                raise SingularMomentError(_singular_message(self._components[0].loss, states))
+        if self.regularization.active:
+            value += self.regularization.value(theta)
+            if gradient is not None:
+                gradient += self.regularization.gradient(theta)
+            if hessian is not None:
+                self.regularization.add_hessian(theta, hessian)
+        return Evaluation(value, gradient, hessian)
+
+    def hvp(self, theta: Any, v: Any) -> Array:
+        """Hessian times ``v`` of shape ``(P,)`` or ``(P, m)``, without forming the Hessian.
+
+        The cost is O(K (K + M) D) for K students, M teachers, D inputs and each direction.
+        """
+        theta = self.layout.check(theta)
+        v = self.layout.check_directions(v)
+        states = self._states(theta, 2)
+        columns = v.reshape(self.num_params, -1)
+        product = np.zeros_like(columns)
+        for part, state in zip(self._components, states, strict=True):
+            for m in range(columns.shape[1]):
+                product[:, m] += part.weight * part.product(state, columns[:, m])
+        if not np.isfinite(product).all():
+            raise SingularMomentError(_singular_message(self._components[0].loss, states))
+        if self.regularization.active:
+            product += self.regularization.hvp(theta, columns)
+        return product.reshape(v.shape)
+
+    def frozen(self, theta: Any, rtol: float = 1e-14) -> NetI:
+        """The same loss with a fixed choice of evaluators, for a search of fixed points from ``theta``.
+
+        Where integrals are evaluated to a tolerance, methods and lengths of series change from point to point, and loss and
+        gradient jump by as much as the tolerance allows. The network that is returned keeps those that meet ``rtol`` at ``theta``
+        (relative to sqrt(E f^2 E g^2); elsewhere the most accurate ones), until an error bound grows tenfold. It is
+        this network itself where all integrals are closed forms, and with a :class:`FunctionTeacher`.
+
+        Raises
+        ------
+        ShapeError, InvalidValueError
+            If theta has another shape or is not finite.
+        """
+        units = self.student_units(self.layout.check(theta))
+        rtol = as_number("rtol", rtol, minimum=0.0)
+        smooth = all(part.loss.evaluator.is_smooth for part in self._components)
+        if smooth or isinstance(self.teacher, FunctionTeacher):
+            return self
+        other = copy.copy(self)
+        other._components = [part.frozen(part.to_component(units), rtol) for part in self._components]
+        return other
+
+    def with_method(self, method: str) -> NetI:
+        """The same student, teacher, input and regularisation with another method for the integrals, e.g. ``"auto"``."""
+        if as_choice("method", method, METHODS) == self.method:
+            return self
+        changes: dict[str, Any] = {"method": method}
+        if method != "surrogate":
+            changes |= {"outside": "error", "surrogates_dir": None}
+        return self.replace(**changes)
+
+    def replace(self, **changes: Any) -> NetI:
+        """The same with other arguments of the constructor; everything else is kept.
+
+        Parameters
+        ----------
+        **changes
+            Arguments of :class:`NetI` by name. :meth:`with_method` also takes back what is for surrogates.
+
+        Raises
+        ------
+        InfflowError
+            As the constructor, and InvalidTypeError for a name that it does not have.
+        """
+        return NetI(**changed(self, {}, changes))
+
+    def observable(self, name: str) -> Callable[[Array], Any]:
+        """The function of theta that ``inf.train(observables=[name])`` records.
+
+        ``"overlaps"``: covariances (K, K + M) of the pre-activations of the students with those of students and teachers,
+        Q and R of :func:`infflow.overlaps` side by side (T does not change).
+
+        Raises
+        ------
+        UnknownNameError
+            If the name is another one.
+        """
+        if not isinstance(name, str) or name != "overlaps":
+            raise UnknownNameError(
+                f"observable {shown(name)} is not known. Known: 'lambda_min', 'overlaps'; or pass a dictionary {{name: function of theta}}."
+            )
+        cov, V = self.input.covariance(), self.teacher_units.W
+
+        def overlaps(theta: Array) -> Array:
+            W = self.student_units(theta).W
+            return W @ cov @ np.vstack([W, V]).T
+
+        return overlaps
+
+    def _sum(self, derivative: Callable[[_MappedLoss, State], Array], states: list[State]) -> Array:
+        """Gradient or Hessian, from those of the components."""
+        total = derivative(self._components[0], states[0])
+        if len(states) > 1:
+            total *= self._components[0].weight
+        for part, state in zip(self._components[1:], states[1:], strict=True):
+            total += part.weight * derivative(part, state)
+        return total
+
+    def _states(self, theta: Array, order: int) -> list[State]:
+        """Jets of all components; those of the last theta are kept, since Krylov solvers ask for many products there.
+
+        Those for another order differ by rounding: the loss is a function of theta, whatever was evaluated before.
+        """
+        key = theta.tobytes()
+        with self._lock:  # evaluators keep expansions from call to call
+            if self._memo is not None and self._memo[1] == order and self._memo[0] == key:
+                return self._memo[2]
+            units = self.student_units(theta)
+            states = [part.loss.state(part.to_component(units), order) for part in self._components]
+            self._memo = (key, order, states)
+            return states
+
+    def _value(self, theta: Array, states: list[State]) -> float:
+        """The loss without noise and regularisation; without cancellation next to a realizable solution."""
+        value = scale = 0.0
+        for part, state in zip(self._components, states, strict=True):
+            own, terms = part.loss.value(state)
+            value += part.weight * own
+            scale += part.weight * terms
+        if value > _CANCELLED * scale or not math.isfinite(value) or self.method == "surrogate":
+            return value  # that of a surrogate may be negative, by as much as it errs
+        if isinstance(self.teacher, Teacher):
+            with self._lock:  # evaluators keep expansions from call to call
+                close = self._close_value(self.student_units(theta), self.teacher)
+            if close is not None:
+                return close
+        # Never report less than can be resolved: a rounding error below zero is not a solution.
+        return float(max(value, np.finfo(np.float64).eps * scale))
+
+    def _close_value(self, student: Units, teacher: Teacher) -> float | None:
+        """The loss of a student next to the teacher, without cancellation; None elsewhere, or where it is not finite."""
+        if self._near is None:
+            f, g = (list(net.layers[0].activations) for net in (self.student, teacher.net))
+            parts = [realizable.SegmentLoss(self.method, self.rtol) for _ in self._components]
+            self._near = realizable.Matcher(self.teacher_units, f, g), parts
+        match, losses = self._near
+        matching = match(student)
+        if matching.exact:
+            return 0.0
+        if not (self._realizable and matching.close):
+            return None
+        close = 0.0
+        for part, loss in zip(self._components, losses, strict=True):
+            close += part.weight * loss(part.map_matching(matching))
+        return close if math.isfinite(close) else None  # it is not where kinks meet, at a teacher neuron with w = b = 0
+
+    @public
+    def explain(self, theta: Any = None) -> str:
+        """Which evaluator each pair of activations uses, why, its error bound and its cost, as a table.
+
+        Parameters
+        ----------
+        theta : array (P,), optional
+            Where to evaluate value, gradient and Hessian; the last point that was evaluated if not given.
+
+        Raises
+        ------
+        InvalidValueError
+            If nothing was evaluated yet and no theta is given.
+        """
+        if theta is not None:
+            self._memo = None
+            self.evaluate(theta, 2)
+        if self._memo is None:
+            raise InvalidValueError("nothing was evaluated yet; pass theta to explain.")
+        parts = [explain.table(part.loss.evaluator, self.rtol) for part in self._components]
+        if isinstance(self.teacher, FunctionTeacher):
+            errors = [state.cross.error for state in self._memo[2]]  # type: ignore[attr-defined]
+            parts = [
+                f"{t}\nstudents x function: quadrature, estimated error {e:.0e}"
+                for t, e in zip(parts, errors, strict=True)
+            ]
+        if len(parts) == 1:
+            return parts[0]
+        return "\n".join(f"component {k}\n{part}" for k, part in enumerate(parts))
+
+    # ------------------------------------------------------------------------------------------------- finite data
+
+    @public
+    def sample(self, N: int, rng: Any) -> Net:
+        """Finite data of the same teacher and input for the same student.
+
+        Parameters
+        ----------
+        N : int
+            Number of samples.
+        rng : int or numpy.random.Generator
+
+        Returns
+        -------
+        Net
+            With ``N`` inputs, targets with label noise, and the same regularisation.
+        """
+        N = as_integer("N", N, minimum=1)
+        generator = as_rng(rng)
+        X = self.input.sample(N, generator)
+        y = self.teacher.label(X, generator)
+        penalty = self.regularization.arguments()
+        return self.student.replace(input=X, target=y, weights=None, loss="mse", **penalty)
+
+    def __repr__(self) -> str:
+        return f"NetI(student={self.student!r}, teacher={self.teacher!r}, input={self.input!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_memo", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._memo, self._lock = None, Lock()
+
+
+class _MappedLoss:
+    """The population loss of one component, with the linear map from parameters to its coordinates.
+
+    With x = mean + root z: w.x + b = (root' w).z + (b + w.mean).
+    """
+
+    def __init__(self, net: NetI, component: Component) -> None:
+        self.weight, self._mean, self._root = component
+        self._layout = net.layout
+        self._factors = net.student.weight_factors
+        self._hidden_bias, self._output_bias = (block.bias for block in net.layout.blocks)
+        self._plain = self._mean is None and self._root is None and self._factors == (1.0, 1.0)
+        f = list(net.student.layers[0].activations)
+        self.loss: PopulationLoss
+        if isinstance(net.teacher, FunctionTeacher):
+            self.loss = FunctionLoss(f, net.teacher, self._mean, self._root, self._method(net), net.rtol)
+        else:
+            g = list(net.teacher.net.layers[0].activations)
+            self.loss = PopulationLoss(f, g, self.to_component(net.teacher_units), self._method(net), net.rtol)
+
+    def _method(self, net: NetI) -> str | SurrogateMethod:
+        """What evaluates the integrals; where students have biases, no pair of theirs has a surrogate."""
+        if net.method != "surrogate":
+            return net.method
+        if self._hidden_bias or (self._mean is not None and self._mean.any()):
+            if net.outside == "exact":
+                return "auto"
+            what = (
+                "student's hidden neurons have biases"
+                if self._hidden_bias
+                else "input has a mean, which acts as biases"
+            )
+            raise MethodError(
+                f"the {what}, and surrogates stand for pairs without. Leave them away, or use outside='exact' or method='auto'."
+            )
+        constant = self._output_bias or bool(net.teacher_units.c.any())
+        return SurrogateMethod(net.outside, net.surrogates_dir, constant)
+
+    def frozen(self, units: Units, rtol: float) -> _MappedLoss:
+        """A copy whose evaluators do not change near the units, which are in the coordinates of z."""
+        other = copy.copy(self)
+        other.loss = self.loss.frozen(units, rtol)
+        return other
+
+    def to_component(self, units: Units) -> Units:
+        """Units in the coordinates of z."""
+        W, b = units.W, units.b
+        if self._mean is not None:
+            b = b + W @ self._mean
+        if self._root is not None:
+            W = W @ self._root
+        return Units(W, b, units.B, units.c)
+
+    def map_matching(self, matching: realizable.Matching) -> realizable.Matching:
+        """A matching in the coordinates of z."""
+        return matching._replace(units=self.to_component(matching.units))
+
+    def gradient(self, state: State) -> Array:
+        """Gradient ``(P,)`` with respect to the student's parameters."""
+        if self._plain:
+            return self.loss.gradient(state, self._hidden_bias, self._output_bias)
+        return self._pull(self.loss.gradient(state, True, True))
+
+    def product(self, state: State, v: Array) -> Array:
+        """Hessian times a direction ``(P,)``."""
+        (V, vb), (VB, vc) = self._layout.views(v)
+        K, O = len(V), len(VB)
+        direction = Units(
+            self._factors[0] * V,
+            np.zeros(K) if vb is None else vb,
+            self._factors[1] * VB.T,
+            np.zeros(O) if vc is None else vc,
+        )
+        return self._pull(self.loss.product(state, self.to_component(direction)))
+
+    def hessian(self, state: State) -> Array:
+        """Hessian ``(P, P)`` with respect to the student's parameters."""
+        if self._plain:
+            return self.loss.hessian(state, self._hidden_bias, self._output_bias)
+        full = self.loss.hessian(state, True, True)
+        half = self._pull(full)
+        hessian = self._pull(np.ascontiguousarray(half.T))
+        return (hessian + hessian.T) / 2  # the two products round differently
+
+    def _pull(self, G: Array) -> Array:
+        """Gradients with respect to theta from those of the loss with all biases, along the last axis of ``G``."""
+        K, D, O = self._layout.blocks[0].width, self._layout.input_dim, self._layout.blocks[1].width
+        W, b, A, c = np.split(G, [K * D, K * D + K, K * D + K + O * K], axis=-1)
+        if self._root is not None:
+            assert self._mean is not None  # a component has both or neither
+            rows = np.concatenate([W.reshape(*b.shape, D), b[..., None]], axis=-1).reshape(-1, D + 1)
+            W = (rows @ np.vstack([self._root.T, self._mean])).reshape(W.shape)
+        parts = [self._factors[0] * W, *([b] if self._hidden_bias else [])]
+        parts += [self._factors[1] * A, *([c] if self._output_bias else [])]
+        return np.concatenate(parts, axis=-1)
+
+
+def _teacher_units(teacher: Teacher | FunctionTeacher) -> Units:
+    """Neurons of the teacher; for a function its projections, which no loss uses but the overlaps do."""
+    if isinstance(teacher, Teacher):
+        return _units(teacher.net, teacher.theta)
+    k, O = len(teacher.V), teacher.output_dim
+    return Units(teacher.V, np.zeros(k), np.zeros((k, O)), np.zeros(O))
+
+
+def _units(net: Net, theta: Array) -> Units:
+    """Effective weights, biases and output vectors of a shallow network."""
+    (W, b), (A, c) = net.layout.views(theta)
+    first, second = net.weight_factors
+    if first != 1.0:
+        W = first * W
+    if second != 1.0:
+        A = second * A
+    return Units(W, np.zeros(len(W)) if b is None else b, A.T, np.zeros(len(A)) if c is None else c)
+
+
+def _check_shallow(name: str, net: Net) -> None:
+    """One hidden layer, identity output, squared error."""
+    if len(net.layers) != 2 or not all(_is_identity(f) for f in net.layers[-1].activations):
+        shape = " -> ".join(f"{layer.width} {layer.activations[0].name}" for layer in net.layers)
+        raise InvalidValueError(
+            f"{name} has the layers {shape}; infinite data needs exactly one hidden layer and an identity output layer. Use inf.Net with sampled data for other networks."
+        )
+    if net.loss_name != "mse":
+        raise InvalidValueError(f"{name} has loss {net.loss_name!r}; infinite data needs 'mse'.")
+
+
+def _is_identity(f: Activation) -> bool:
+    return f.polynomial == (0.0, 1.0) and not f.atoms and not f.waves  # whatever its name is
+
+
+def _singular_message(loss: PopulationLoss, states: list[State]) -> str:
+    """Which neurons make the Hessian infinite."""
+    for state in states:
+        bad = np.argwhere(~np.isfinite(state.jets).all(axis=2))
+        if len(bad):
+            i, j = (int(k) for k in bad[0])
+            if i == j or state.norms[i] == 0.0:
+                return f"the Hessian is infinite: student neuron {i} has a kink and lies at w = b = 0. Move it away from zero."
+            other = f"student neuron {j}" if j < loss.K else f"teacher neuron {j - loss.K - 1}"
+            return f"the Hessian is infinite: student neuron {i} and {other} have kinks and are parallel. Move one of them, or use a smooth activation."
+    return "the Hessian is infinite or overflows at these parameters."

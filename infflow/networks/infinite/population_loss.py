@@ -1,0 +1,158 @@
+"""The population loss over one Gaussian input, in the coordinates of standard normal inputs.
+
+A one-hidden-layer network is a set of *units*: weights ``W`` (n, D), biases ``b`` (n,), output
+vectors ``B`` (n, O) and an activation each. The residual between student and teacher is again such
+a set, in the order students, constant neuron (the output biases), teachers with negative output.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import NamedTuple
+
+import numpy as np
+
+from ..._validation import Array
+from ...activations import Activation, polynomial
+from ...integrals.choice import Arguments
+from ...integrals.jets import SIZES
+from ...integrals.surrogate.evaluator import SurrogateMethod, pair_evaluator
+from . import kernels
+
+_ONE = polynomial([1.0])
+
+
+class Units(NamedTuple):
+    """Weights (n, D), biases (n,), output vectors (n, O) and output bias (O,) of a set of neurons."""
+
+    W: Array
+    b: Array
+    B: Array
+    c: Array
+
+
+class State(NamedTuple):
+    """Everything that value, gradient, Hessian and products at one point have in common."""
+
+    W: Array
+    B: Array
+    S: Array
+    gram: Array
+    norms: Array
+    jets: Array
+
+
+class PopulationLoss:
+    """E |student(x) - teacher(x)|^2 over x = mean + root z with z standard normal.
+
+    Parameters
+    ----------
+    student, teacher : list of Activation
+        The activation of every hidden neuron, K and M of them.
+    units : Units
+        The teacher, in the coordinates of z.
+    method, rtol
+        How the integrals are evaluated, and their tolerance: see :class:`~infflow.integrals.choice.PairEvaluator`
+        and :class:`~infflow.integrals.surrogate.evaluator.SurrogateMethod`.
+    """
+
+    def __init__(
+        self,
+        student: list[Activation],
+        teacher: list[Activation],
+        units: Units,
+        method: str | SurrogateMethod,
+        rtol: float,
+    ) -> None:
+        K, M = len(student), len(teacher)
+        n = K + 1 + M
+        self.K, self.n = K, n
+        self._i, self._j = np.triu_indices(K, m=n)  # pairs i < K, i <= j < n, row by row
+        self._method = method
+        self._labels = [*(f"student neuron {k}" for k in range(K)), "the output bias"]
+        self._labels += [f"teacher neuron {k}" for k in range(M)]
+        self.evaluator = pair_evaluator([*student, _ONE, *teacher], self._i, self._j, method, rtol, self._labels)
+        self._W = np.zeros((n, units.W.shape[1]))
+        self._W[K + 1 :] = units.W
+        self._b = np.zeros(n)
+        self._b[K + 1 :] = units.b
+        self._B = np.zeros((n, units.B.shape[1]))
+        self._B[K], self._B[K + 1 :] = -units.c, -units.B
+        self._norms = np.einsum("jd,jd->j", self._W, self._W)
+        self._teacher_mean, self._teacher_square = self._teacher_terms()
+
+    def _teacher_terms(self, finest: float | None = None) -> tuple[Array, float]:
+        """sum_j B_j E f_j (O,) and sum_jk B_j.B_k E[f_j f_k] over the teacher; with ``finest`` as accurate as it goes."""
+        students = self.evaluator
+        neurons = students.activations[self.K :]  # the constant and the teacher's own
+        W, b, B, norms = (x[self.K :] for x in (self._W, self._b, self._B, self._norms))
+        n = len(W)
+        args = np.empty((6, n * (n + 1) // 2))
+        kernels.pair_arguments(W, b, W @ W.T, norms, args)
+        i, j = np.triu_indices(n)
+        evaluator = pair_evaluator(neurons, i, j, self._method, students.rtol, self._labels[self.K :])
+        at = Arguments(args, norms, b)
+        moments = (evaluator if finest is None else evaluator.frozen(at, finest))(at, 0)[:, 0]
+        mean: Array = moments[1:n] @ B[1:]  # the first n pairs are those of the constant
+        products = np.einsum("po,po->p", B[i], B[j]) * np.where(i == j, 1.0, 2.0)
+        return mean, float(products[n:] @ moments[n:])
+
+    def frozen(self, student: Units, rtol: float) -> PopulationLoss:
+        """A copy whose evaluators of integrals do not change near the given students; see :meth:`PairEvaluator.frozen`."""
+        other = copy.copy(self)
+        other._teacher_mean, other._teacher_square = self._teacher_terms(rtol)
+        other.evaluator = self.evaluator.frozen(self._arguments(student)[-1], rtol)
+        return other
+
+    def state(self, student: Units, order: int) -> State:
+        """Gram entries and jets at the given students, for derivatives up to ``order``."""
+        W, B, gram, norms, args = self._arguments(student)
+        jets = np.empty((self.K, self.n, SIZES[order]))
+        kernels.spread(self.evaluator(args, order), jets)
+        return State(W, B, B[: self.K] @ B.T, gram, norms, jets)
+
+    def _arguments(self, student: Units) -> tuple[Array, Array, Array, Array, Arguments]:
+        """Weights and output vectors of all neurons, Gram entries, squared lengths, and what the evaluator gets."""
+        K = self.K
+        W, b, B, norms = self._W.copy(), self._b.copy(), self._B.copy(), self._norms.copy()
+        W[:K], b[:K], B[:K] = student.W, student.b, student.B
+        B[K] += student.c
+        gram = W[:K] @ W.T
+        norms[:K] = gram.diagonal()
+        args = np.empty((6, len(self._i)))
+        kernels.pair_arguments(W, b, gram, norms, args)
+        return W, B, gram, norms, Arguments(args, norms, b)
+
+    def value(self, state: State) -> tuple[float, float]:
+        """The loss, and the sum of the absolute terms that it is the sum of."""
+        found: tuple[float, float] = kernels.value(
+            state.S, state.B, state.jets, self._teacher_mean, self._teacher_square
+        )
+        return found
+
+    def _size(self, hidden_bias: bool, output_bias: bool) -> int:
+        """Number of entries of a gradient."""
+        D, O = self._W.shape[1], self._B.shape[1]
+        return self.K * (D + hidden_bias + O) + O * output_bias
+
+    def gradient(self, state: State, hidden_bias: bool, output_bias: bool) -> Array:
+        """Gradient in the order W, b (if wanted), output weights output by output, output bias (if wanted)."""
+        coef, gradient = np.empty((self.K, self.n)), np.empty(self._size(hidden_bias, output_bias))
+        kernels.gradient(state.S, state.B, state.jets, self._teacher_mean, hidden_bias, output_bias, coef, gradient)
+        K, D = self.K, state.W.shape[1]
+        np.dot(coef, state.W, out=gradient[: K * D].reshape(K, D))
+        return gradient
+
+    def hessian(self, state: State, hidden_bias: bool, output_bias: bool) -> Array:
+        """Hessian in the order of :meth:`gradient`."""
+        P = self._size(hidden_bias, output_bias)
+        H = np.empty((P, P))
+        kernels.hessian(*state, hidden_bias, output_bias, H)
+        return H
+
+    def product(self, state: State, direction: Units) -> Array:
+        """Hessian times one direction, in the order of :meth:`gradient` with all biases."""
+        V_B = np.vstack([direction.B, direction.c])
+        W, b, B = np.empty_like(direction.W), np.empty_like(direction.b), np.empty_like(V_B)
+        kernels.hessian_product(*state, direction.W, direction.b, V_B, W, b, B)
+        return np.concatenate([W.ravel(), b, B[:-1].T.ravel(), B[-1]])

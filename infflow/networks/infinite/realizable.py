@@ -1,0 +1,210 @@
+"""The loss next to a solution that equals the teacher, where the plain sum is lost in rounding.
+
+The residual is f_1 - f_0 for a path of networks f_s = f(theta_0 + s delta) from the teacher to the
+student, so that
+
+    L = E (f_1 - f_0)^2 = int_0^1 int_0^1 delta' E[grad f_s grad f_t'] delta ds dt,
+
+whose integrand is of the size of the result: nothing cancels. The teacher is first written with
+the student's neurons: signs of odd and even activations and scales of homogeneous ones are those of
+the student, a teacher neuron that several students share is split among them, and a student
+that matches none stands opposite a neuron of weight zero. Each of these leaves the teacher's
+function as it is, so the identity holds for every matching; a good one only makes delta small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from ...activations import Activation
+from . import realizable_kernels
+from .population_loss import Units
+from .segment import NARROW, ONE, Flags, Path, Rule, Segment, Traits, rule_for
+
+_kernels: Any = realizable_kernels  # mypy does not spread tuples into jitted functions
+
+# A student further than this from its teacher neuron, relative to its length, is left unmatched.
+_NEAR = 0.01
+# Two neurons with kinks that move by more than this part of the angle between them get the rule for
+# corners.
+_CORNER = 0.02
+# Neurons are nearly parallel where the squared sine is below this.
+_NARROW = 0.2
+# Closed forms of mixtures keep their accuracy up to means of this size.
+_LARGEST_MEAN = 10.0
+_EPS = float(np.finfo(float).eps)
+# Segments that are kept, with their expansions.
+_KEPT = 16
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+class Matching(NamedTuple):
+    """The teacher written with the neurons of a student, and the student, all plus a constant.
+
+    ``units`` holds both, teacher first: W (2, n, D), b (2, n), B (2, n, O), c (2, O). ``exact``:
+    they are the same network. ``close``: what is left unmatched is small, as the difference of the
+    output weights says.
+    """
+
+    units: Units
+    activations: list[Activation]
+    exact: bool
+    close: bool
+
+    @property
+    def teacher(self) -> Units:
+        """The teacher with these neurons."""
+        return Units(*(each[0] for each in self.units))
+
+    @property
+    def student(self) -> Units:
+        """The student with these neurons."""
+        return Units(*(each[1] for each in self.units))
+
+
+class Matcher:
+    """Writes one teacher with the neurons of students.
+
+    Parameters
+    ----------
+    teacher : Units
+    f, g : list of Activation
+        Of students and teachers.
+    """
+
+    def __init__(self, teacher: Units, f: list[Activation], g: list[Activation]) -> None:
+        self._teacher = Units(*(np.ascontiguousarray(x) for x in teacher))
+        self._activations = [*f, *g]
+        self._alike = np.array([[_same(a, other) for other in g] for a in f])
+        self._homogeneous = np.array([a.homogeneous for a in f])
+        self._parity = np.array([float(a.parity) for a in f])
+
+    def __call__(self, student: Units) -> Matching:
+        """The matching; homogeneous students with w = b = 0, which give zero, are left out."""
+        most, D, O = len(self._activations), student.W.shape[1], student.B.shape[1]
+        source, c = np.empty(most, dtype=np.int64), np.empty((2, O))
+        W, b, B = np.empty((2, most, D)), np.empty((2, most)), np.empty((2, most, O))
+        n, exact, close = _kernels.match(
+            np.ascontiguousarray(student.W),
+            np.ascontiguousarray(student.b),
+            np.ascontiguousarray(student.B),
+            np.ascontiguousarray(student.c),
+            *self._teacher,
+            *(self._alike, self._homogeneous, self._parity, _NEAR, source, W, b, B, c),
+        )
+        units = Units(W[:, :n], b[:, :n], B[:, :n], c)
+        return Matching(units, [self._activations[k] for k in source[:n].tolist()], exact, close)
+
+
+def match(student: Units, teacher: Units, f: list[Activation], g: list[Activation]) -> Matching:
+    """The matching of one student; of many with one teacher a :class:`Matcher` is faster."""
+    return Matcher(teacher, f, g)(student)
+
+
+class SegmentLoss:
+    """The loss of matchings as a double integral along the segment; see :class:`.segment.Segment`.
+
+    The last segments are kept, with their expansions.
+
+    Parameters
+    ----------
+    method, rtol
+        Of the integrals, see :class:`~infflow.integrals.choice.PairEvaluator`.
+    """
+
+    def __init__(self, method: str = "auto", rtol: float = 1e-10) -> None:
+        self._method, self._rtol = method, rtol
+        self._segments: dict[tuple[Hashable, ...], Segment] = {}
+        self._traits: dict[tuple[int, ...], Traits] = {}
+
+    def __call__(self, matching: Matching) -> float:
+        """The loss."""
+        path = _path(matching)
+        W, b, _, dW, db, _ = path.ends
+        n = len(W)
+        traits = self._traits_of(path.activations)
+        flags, wedge = np.empty((2, n, n), dtype=np.bool_), np.empty(n)
+        distance, mean = _kernels.survey(W, b, dW, db, path.products, traits.kinked, _CORNER, _NARROW, flags, wedge)
+        if not traits.needs_series or self._method != "auto" or mean > _LARGEST_MEAN:
+            flags[NARROW] = False
+        rule = rule_for(traits, distance, self._rtol)
+        for copies in (False, True):
+            segment = self._segment(traits, flags, rule, copies)
+            pairs = segment.pairs(path)
+            args = segment.arguments(path, wedge)
+            jets = segment.jets(args)
+            if copies or segment.is_plain():
+                break
+        total, size = _kernels.integral(*path.ends, path.products, wedge, *pairs, args.pairs, jets)
+        return max(total, _EPS * size)  # never less than can be resolved; NaN stays
+
+    def _traits_of(self, activations: list[Activation]) -> Traits:
+        # traits keep the activations alive, so that no other one gets their numbers
+        key = tuple(map(id, activations))
+        found = self._traits.get(key)
+        if found is None:
+            found = _keep(self._traits, key, Traits(activations))
+        return found
+
+    def _segment(self, traits: Traits, flags: Flags, rule: Rule, copies: bool) -> Segment:
+        key = (traits, flags.tobytes(), len(rule.nodes), copies)
+        found = self._segments.get(key)
+        if found is None:
+            segment = Segment(traits.activations, flags, rule, copies, self._method, self._rtol)
+            found = _keep(self._segments, key, segment)
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_segments": {}, "_traits": {}}
+
+
+def _keep(kept: dict[Key, Value], key: Key, value: Value) -> Value:
+    """Put a value into a dictionary in the place of the first one if it is full."""
+    while len(kept) >= _KEPT:
+        del kept[next(iter(kept))]
+    kept[key] = value
+    return value
+
+
+def loss(matching: Matching, method: str = "auto", rtol: float = 1e-10) -> float:
+    """The loss of one matching; of many a :class:`SegmentLoss` is faster."""
+    return SegmentLoss(method, rtol)(matching)
+
+
+def _path(matching: Matching) -> Path:
+    """All neurons of a matching.
+
+    A difference of the output biases is the output weight of a constant neuron.
+    """
+    ends, activations = matching.units, matching.activations
+    dc = ends.c[1] - ends.c[0]
+    constant = bool(dc.any())
+    _, n, D = ends.W.shape
+    rows = np.zeros((2, n + constant, D))
+    W, dW = rows
+    W[:n] = ends.W[0]
+    np.subtract(ends.W[1], ends.W[0], out=dW[:n])
+    b, B, db, dB = ends.b[0], ends.B[0], ends.b[1] - ends.b[0], ends.B[1] - ends.B[0]
+    if constant:
+        activations = [*activations, ONE]
+        b, db = np.append(b, 0.0), np.append(db, 0.0)
+        B, dB = np.vstack([B, np.zeros_like(dc)]), np.vstack([dB, dc])
+    both = rows.reshape(-1, D)
+    return Path((W, b, B, dW, db, dB), both @ both.T, activations)
+
+
+def _same(f: Activation, g: Activation) -> bool:
+    return f is g or (f.has_closed_form and g.has_closed_form and (f.polynomial, f.atoms) == (g.polynomial, g.atoms))
+
+
+def is_covered(activations: list[Activation]) -> bool:
+    """Whether the double integral applies.
+
+    Steps have gradients too singular for its rules, and need it least.
+    """
+    return not any(a.kinks and any(atom.order > 0 and atom.width == 0 for atom in a.atoms) for a in activations)

@@ -1,0 +1,14 @@
+"""Jitted checks of parameter vectors."""
+
+from __future__ import annotations
+
+from numba import njit
+
+
+@njit(cache=True, fastmath={"reassoc"})
+def all_finite(x):
+    """Whether all entries of ``x`` ``(n,)`` are finite: zero times infinity or NaN is NaN."""
+    total = 0.0
+    for entry in x:
+        total += entry * 0.0
+    return total == 0.0

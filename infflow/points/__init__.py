@@ -1,1 +1,0 @@
-"""What kind of point was found: classification by the spectrum, and proofs in ball arithmetic."""
