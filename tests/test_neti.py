@@ -285,6 +285,17 @@ def test_degenerate_points():
     assert np.isfinite(inf.gradient(steps, steps.teacher.theta)).all()
 
 
+def test_infinite_hessians_of_other_inputs_do_not_warn():
+    """The coordinates of a Gaussian or a mixture mix infinite rows: NaN, and no RuntimeWarning before the error."""
+    net = inf.Net([(2, "step", False), (1, "identity", False)], input_dim=2)
+    theta = np.array([1.0, 0.5, 2.0, 1.0, 1.0, -1.0])
+    other = inf.Gaussian([0.3, -0.2], np.eye(2))
+    neti = inf.NetI(net, inf.Teacher(net, np.arange(6.0)), input=other)
+    for derivative in (lambda: neti.evaluate(theta, 2), lambda: neti.hvp(theta, np.arange(6.0))):
+        with pytest.raises(SingularMomentError):
+            derivative()
+
+
 def test_one_input():
     net, theta = make("relu", "erf", D=1)
     assert_derivatives(net, theta)

@@ -87,6 +87,40 @@ def test_default_tolerance_up_to_ten_thousand(g):
                 assert found.error_bound < 1e-10 * max(1.0, size)
 
 
+def test_what_averages_out_is_zero_by_the_closed_form():
+    """Bounds fall with the wave, also with biases of 10^5, small partners and derivatives; cubature is not asked."""
+    cases = [
+        ("gaussian", "cos", (5.0, 2e4, 0.0, 2.9, 1.9e5), (4, 0)),
+        ("cos", "relu", (2e4, 1.4e4, -0.57, 8.4e4, -1.5e4), (0, 1)),
+        ("cos", "silu", (8e3, 2e-5, 1 - 1e-12, -4.6e4, 0.0), (4, 0)),
+        ("sin", "gelu", (1e3, 5e-4, -1.0, 0.7, 0.0), (4, 0)),
+        ("sin", "softplus", (2e4, 23.0, 0.38, -1.9e5, -263.0), (2, 0)),
+        ("sin", "cos", (1e-5, 483.0, 0.66, 0.0, 0.0), (0, 0)),
+        ("cos", "identity", (2e4, 2e4, -0.99, 1.2e5, 8.5e4), (3, 1)),
+    ]
+    for f, g, point, orders in cases:
+        found = inf.gaussian_moment(f, g, *point, orders=orders, full_output=True)
+        assert found.method == "closed"
+        assert found.value == found.error_bound == 0.0
+
+
+def test_bounds_of_damped_waves():
+    """Where the exponent is 5 to 60, against the formula at 120 digits."""
+    mpmath = pytest.importorskip("mpmath")
+    rng = np.random.default_rng(5)
+    with mpmath.workdps(120):
+        for _ in range(300):
+            r1, r2, u = rng.uniform(4.0, 12.0), 10.0 ** rng.uniform(-1, 1), rng.uniform(-1, 1)
+            b1, b2, q = 5.0 * rng.normal(), 3.0 * r2 * rng.normal(), int(rng.integers(5))
+            found = inf.gaussian_moment("cos", "step", r1, r2, u, b1, b2, (0, q), "closed", full_output=True)
+            z = (mpmath.mpf(b2) + 1j * mpmath.mpf(r1) * r2 * u) / r2
+            derivatives = [1, -z, z**2 - 1, -(z**3) + 3 * z]
+            density = mpmath.npdf(0) * mpmath.exp(-z * z / 2)
+            partner = derivatives[q - 1] * density / mpmath.mpf(r2) ** q if q else mpmath.erfc(-z / mpmath.sqrt(2)) / 2
+            exact = (mpmath.exp(-(mpmath.mpf(r1) ** 2) / 2 + 1j * mpmath.mpf(b1)) * partner).real
+            assert abs(found.value - exact) <= found.error_bound, (r1, r2, u, b1, b2, q)
+
+
 def test_a_partner_that_follows_the_wave():
     """E sin(r x) step(x) at correlation one is an integral that falls as 1/r only: Dawson's function."""
     from scipy.special import dawsn

@@ -116,6 +116,8 @@ def pair_bound(
     growth, error = _amplification(f, g, gaussian, orders)
     error = error + phase_error(f, r1, b1) + phase_error(g, r2, b2) + missed / (UNITS * _EPS)
     bound: Array = UNITS * _EPS * error * np.maximum(sizes[0] * sizes[1] * growth, np.abs(value))
+    if f.waves or g.waves:
+        bound = bound * elementary.damping(f, g, gaussian, *orders)
     return bound + FOLLOWED * _EPS * changes
 
 

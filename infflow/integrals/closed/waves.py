@@ -344,6 +344,38 @@ def amplification(f: Activation, g: Activation, gaussian: Gaussian, p: int, q: i
     return growth, error
 
 
+def damping(f: Activation, g: Activation, gaussian: Gaussian, p: int, q: int) -> Array:
+    """Factor (n,), at most 1, by which errors are smaller where a sine or cosine averages out.
+
+    All terms of a moment are at most exp(-E) times powers of the imaginary mean. Half of E is left
+    for the rounding of phase and exponent.
+    """
+    exponent = np.zeros_like(gaussian[0])
+    powers = np.ones_like(exponent)
+    for first, second, turned, order in ((f, g, gaussian, q), (g, f, _exchanged(gaussian), p)):
+        if not _oscillates(first) or any(wave.rate.imag == 0.0 for wave in (*first.waves, *second.waves)):
+            continue
+        C11, C12, C22, _, _, det = turned
+        k = min(abs(wave.rate) for wave in first.waves)
+        if second.waves:
+            r1, r2, l = np.sqrt(C11), np.sqrt(C22), min(abs(wave.rate) for wave in second.waves)
+            if len(first.waves) > 1 or len(second.waves) > 1:
+                continue
+            whole = r1 * r2 + np.abs(C12)
+            apart = np.divide(det, whole, out=np.zeros_like(whole), where=whole > 0.0)
+            return np.asarray(np.exp(-0.25 * (k * r1 - l * r2) ** 2 - 0.5 * k * l * apart))
+        width = min((width for _, width in _kinds(second)), default=np.inf)
+        V = C22 + width**2
+        with np.errstate(all="ignore"):
+            left = np.where(np.isinf(V) | (V <= SMALLEST_WIDTH2), C11, (det + C11 * width**2) / V)
+        highest = max((atom_order for atom_order, _ in _kinds(second)), default=0) + order
+        fastest = max(abs(wave.rate) for wave in first.waves)
+        exponent = 0.25 * k * k * left
+        powers = (1.0 + fastest * np.sqrt(C11)) ** (highest + len(second.polynomial) + 1)
+    found: Array = np.minimum(1.0, np.exp(-exponent) * powers)
+    return found
+
+
 def _kinds(g: Activation) -> set[tuple[int, float]]:
     """Orders and widths of the atoms, with those of elu and selu."""
     if g.kinks and not g.atoms:

@@ -544,7 +544,8 @@ class _MappedLoss:
         if self._root is not None:
             assert self._mean is not None  # a component has both or neither
             rows = np.concatenate([W.reshape(*b.shape, D), b[..., None]], axis=-1).reshape(-1, D + 1)
-            W = (rows @ np.vstack([self._root.T, self._mean])).reshape(W.shape)
+            with np.errstate(invalid="ignore"):  # of infinite Hessians, which the caller refuses
+                W = (rows @ np.vstack([self._root.T, self._mean])).reshape(W.shape)
         parts = [self._factors[0] * W, *([b] if self._hidden_bias else [])]
         parts += [self._factors[1] * A, *([c] if self._output_bias else [])]
         return np.concatenate(parts, axis=-1)
