@@ -38,6 +38,10 @@ class StopReason(Enum):
     LINE_SEARCH = (
         "The line search found no lower loss although the gradient is not small; take optimizer='newton' from here."
     )
+    LOWER_BEFORE = (
+        "The search converged to a higher loss than that of an earlier point of the flow, which is returned: "
+        "the loss jumps, or steps of gd or adam are too long; train again from theta."
+    )
     FROZEN = "All parameters are frozen (eta is 0 everywhere): nothing moves, and the run ends where it began."
     SKIPPED = "Skipped: zero steps were allowed."
 

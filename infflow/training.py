@@ -24,7 +24,14 @@ from ._validation import (
     public,
     shown,
 )
-from .errors import InvalidTypeError, InvalidValueError, OutsideDomainError, ShapeError
+from .errors import (
+    DivergedError,
+    InvalidTypeError,
+    InvalidValueError,
+    OutsideDomainError,
+    ShapeError,
+    SingularMomentError,
+)
 from .fixedpoints import OPTIMIZERS, FixedPointProblem, Optimizer, SearchOutcome, choose_optimizer
 from .flow import SOLVERS, FlowOutcome, FlowSettings, SearchFile, automatic_solver, integrate, resolve_observable
 from .interrupts import saving_before_termination
@@ -407,10 +414,15 @@ def _run_search(job: _Job, flow: FlowOutcome, rules: StopRules, skip: bool) -> S
     if file is not None:
         rules.callback = _saving(file, rules, before)
     problem = FixedPointProblem(job.polished or job.objective, theta, job.free)
-    x = theta[problem.free]
-    optimizer = choose_optimizer(problem, x) if job.optimizer is None else job.optimizer
-    problem = problem.frozen(x)
-    found = optimizer.run(problem, x, rules, **job.optimizer_options)
+    x, optimizer = theta[problem.free], job.optimizer
+    try:
+        optimizer = optimizer or choose_optimizer(problem, x)
+        problem = problem.frozen(x)
+        found = optimizer.run(problem, x, rules, **job.optimizer_options)
+    except (DivergedError, SingularMomentError) as error:  # infinite derivatives, e.g. of a neuron at zero
+        if flow.statistics.stop_reason is StopReason.SKIPPED or job.polished is not None:
+            raise
+        return _no_search(flow, "" if optimizer is None else optimizer.name, str(error))
     found.statistics.steps += before
     if job.polished is None and problem.objective is not job.objective:
         _evaluate_as_search(flow, problem)
@@ -418,6 +430,12 @@ def _run_search(job: _Job, flow: FlowOutcome, rules: StopRules, skip: bool) -> S
     if file is not None:
         file.write(found.theta, found.statistics.steps, rules.elapsed())
     return found
+
+
+def _no_search(flow: FlowOutcome, method: str, why: str) -> SearchOutcome:
+    """The outcome of a search that cannot begin where the flow ended, whose point is kept."""
+    statistics = Statistics(method, stop_reason=StopReason.NON_FINITE, note=why)
+    return SearchOutcome(flow.theta, math.inf, math.inf, 0.0, statistics)
 
 
 def _evaluate_as_search(flow: FlowOutcome, problem: FixedPointProblem) -> None:
@@ -444,11 +462,15 @@ def _make_result(job: _Job, flow: FlowOutcome, search: SearchOutcome | None, set
     best = (flow.best_theta, flow.best_loss, flow.best_gradient_norm)
     newton, status = Statistics("" if job.optimizer is None else job.optimizer.name), flow.statistics.stop_reason
     if search is not None:
-        newton, status = search.statistics, search.statistics.stop_reason
+        newton, flow_status, status = search.statistics, status, search.statistics.stop_reason
         # losses that agree to rounding say nothing: then the smaller gradient decides
         equal = abs(flow.best_loss - search.loss) <= 4 * max(search.loss_noise, 2.0**-52 * abs(search.loss))
         if search.gradient_norm <= flow.best_gradient_norm if equal else search.loss <= flow.best_loss:
             best = (search.theta, search.loss, search.gradient_norm)
+        elif status is StopReason.NON_FINITE and flow_status.converged:
+            status = flow_status  # the flow was there already
+        elif status.converged and not equal:
+            status = StopReason.LOWER_BEFORE
     surrogate_loss = None
     if job.polished is not None:
         best, surrogate_loss = _polished(job, search, best[0])

@@ -409,3 +409,52 @@ def test_quasi_newton_methods_look_at_the_gradient_when_they_stop(optimizer):
         net = inf.NetI(student, inf.Teacher(student, inf.random_params(student, seed, init="standard_normal")))
         found = train(net, net.teacher.theta + 0.05, optimizer=optimizer, max_steps_flow=0, progress=False)
         assert found.gradient_norm < 1e-13 and found.converged, found
+
+
+@pytest.mark.filterwarnings("ignore::infflow.errors.SolverWarning")
+@pytest.mark.parametrize("optimizer", ["auto", "newton"])
+def test_a_flow_is_kept_where_no_search_can_begin(optimizer):
+    student = inf.Net([(2, "abs", False), (1, "identity", True)], input_dim=3)
+    net = inf.NetI(student, inf.Teacher(student, inf.random_params(student, 1, init="standard_normal")))
+    found = train(net, np.zeros(9), t_end=5.0, optimizer=optimizer, progress=False)  # neurons stay at zero
+    assert found.flow.stop_reason is StopReason.T_END and found.loss < inf.loss(net, np.zeros(9))
+    assert found.status is StopReason.NON_FINITE and not found.converged
+    assert f"(loss {found.loss}" in found.newton.note and "lies at w = b = 0" in found.newton.note
+    with pytest.raises(InfflowError, match="lies at w = b = 0"):
+        train(net, np.zeros(9), max_steps_flow=0, optimizer=optimizer, progress=False)
+
+
+def test_a_flow_that_has_converged_needs_no_search():
+    student = inf.Net([(2, "step", False), (1, "identity", False)], input_dim=3)
+    net = inf.NetI(student, inf.Teacher(student, inf.random_params(student, 1, init="standard_normal")))
+    found = train(net, net.teacher.theta, progress=False)  # infinite Hessian
+    assert found.status is StopReason.MIN_LOSS and found.newton.stop_reason is StopReason.NON_FINITE
+
+
+def test_a_search_that_ends_above_the_flow_does_not_make_its_best_point_converged(monkeypatch):
+    def outcome(loss):
+        best = (np.array([1.0]), 0.5, 0.3)
+        trajectory = Trajectory(np.zeros(1), np.ones((1, 1)), {}, lambda theta: 1.0)
+        return FlowOutcome(np.array([2.0]), 1.0, loss, 0.3, *best, trajectory, Statistics("gd"))
+
+    def search(loss):
+        rests = Statistics("newton", stop_reason=StopReason.MIN_GRADIENT_NORM)
+        return SearchOutcome(np.array([3.0]), loss, 1e-16, 1e-17, rests)
+
+    job = training._Job(None, np.zeros(1), np.ones(1, dtype=bool), None, None, {})
+    above, below = (training._make_result(job, outcome(0.8), search(loss), {}) for loss in (0.7, 0.4))
+    assert above.theta == 1.0 and above.status is StopReason.LOWER_BEFORE and not above.converged
+    assert below.theta == 3.0 and below.converged
+
+
+@pytest.mark.parametrize("activation", ["tanh", "gelu", "silu"])
+def test_extreme_scales_do_not_warn(activation):
+    student = inf.Net([(2, activation, False), (1, "identity", False)], input_dim=3)
+    net = inf.NetI(student, inf.Teacher(student, inf.random_params(student, 1, init="standard_normal")))
+    for scale in (1e80, 1e100, 1e150, 1e200):
+        theta = inf.random_params(student, 2) * scale
+        for function in (net.frozen, net.explain, lambda theta: inf.classify(net, theta)):
+            try:
+                function(theta)
+            except InfflowError:  # that is a clear end
+                continue

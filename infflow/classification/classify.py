@@ -248,7 +248,8 @@ def classify(
     seed = as_integer("seed", seed, minimum=0)
     dense = _is_dense(as_choice("method", method, METHODS), net.num_params, len(free))
     progress = as_flag("progress", progress)
-    with limit_for(net.num_params), Watch(progress) as watch:
+    quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+    with limit_for(net.num_params), Watch(progress) as watch, quiet:
         if isinstance(net, NetI):
             net = net.frozen(theta)  # integrals as accurate as they get
         return _classify(net, theta, free, teacher, Samples(number, seed, watch.product), dense, watch)

@@ -297,10 +297,8 @@ class _Search:
         """Loss and gradient on all samples, and what the rules say to them."""
         found = self.problem.evaluate(self.steps.theta, 1)
         norm = float(np.abs(found.gradient).max())  # type: ignore[arg-type]
-        if not math.isfinite(found.value + norm) and not self.taken:
-            raise InvalidValueError(
-                f"loss or gradient at the start of the search is not finite (loss {found.value}). {self.problem.outside}"
-            )
+        if not self.taken:
+            self.problem.require_finite(self.steps.theta, found)
         if found.value < self.best[0]:
             self.best = (found.value, self.steps.theta.copy(), norm)
         theta = self.problem.theta_of(self.steps.theta)

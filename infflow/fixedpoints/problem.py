@@ -80,6 +80,17 @@ class FixedPointProblem:
         hessian = None if found.hessian is None else found.hessian[np.ix_(self.free, self.free)]
         return Evaluation(found.value, found.g[self.free], hessian)
 
+    def require_finite(self, x: Array, start: Evaluation) -> None:
+        """An error where what was evaluated at the start of a search is not finite."""
+        if is_finite(start):
+            return
+        outside = self.outside
+        loss = self.evaluate(x, 0).value  # derivatives may be infinite where the loss is not
+        raise DivergedError(
+            "loss, gradient or Hessian at the start of the search is not finite "
+            f"(loss {loss}). {outside or self.outside}"
+        )
+
     def frozen(self, x: Array) -> FixedPointProblem:
         """The problem with the objective that the present one offers for a search from ``x``, if it does; a frozen one stays as it is."""
         freeze = getattr(self.objective, "frozen", None)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from .._validation import Array
-from ..errors import InvalidValueError
 from ..interrupts import plain_interrupts
 from ..rounding import is_hidden
 from ..stopping import Progress, Statistics, StopReason, StopRules, TimeIsUp
@@ -88,10 +87,7 @@ class QuasiNewton:
 
     def _start(self, x: Array) -> None:
         start = self.problem.evaluate(x, 1)
-        if not is_finite(start):
-            raise InvalidValueError(
-                f"loss or gradient at the start of the search is not finite (loss {start.value}). {self.problem.outside}"
-            )
+        self.problem.require_finite(x, start)
         self._start_loss = start.value
         self._last = (np.array(x), start.value, np.array(start.g))
 

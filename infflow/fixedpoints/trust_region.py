@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from .._validation import Array
-from ..errors import InvalidValueError
 from ..interrupts import plain_interrupts
 from ..objective import Evaluation
 from ..rounding import is_hidden, loss_rounding
@@ -103,10 +102,7 @@ class TrustRegion:
 
     def _evaluate_start(self, x: Array) -> Evaluation:
         start = self.problem.evaluate(x, self.direction.order)
-        if not is_finite(start):
-            raise InvalidValueError(
-                f"loss, gradient or Hessian at the start of the search is not finite (loss {start.value}). {self.problem.outside}"
-            )
+        self.problem.require_finite(x, start)
         return start
 
     def _search(self) -> StopReason:

@@ -226,6 +226,10 @@ class NetI:
         order = as_integer("order", order, minimum=0, maximum=2)
         if order == 2:
             require_memory(self.num_params)
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            return self._evaluate(theta, order)
+
+    def _evaluate(self, theta: Array, order: int) -> Evaluation:
         states = self._states(theta, order)
         value = self._value(theta, states) + self._noise
         gradient = hessian = None
@@ -281,7 +285,8 @@ class NetI:
         if smooth or isinstance(self.teacher, FunctionTeacher):
             return self
         other = copy.copy(self)
-        other._components = [part.frozen(part.to_component(units), rtol) for part in self._components]
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            other._components = [part.frozen(part.to_component(units), rtol) for part in self._components]
         return other
 
     def with_method(self, method: str) -> NetI:
