@@ -1,15 +1,16 @@
 """Settings and options as data: a value has a check, and a sentence that users read.
 
-==================  =================================================================  ===========================
-name                what it holds                                                      who uses it
-==================  =================================================================  ===========================
-``setting``         a field of a dataclass: default, check, sentence and example       ``settings.TrainSettings``,
-                                                                                       tables of TOML files
-``Option``          an option of one solver or optimizer: check and sentence           rows of ``flow/methods.py``
-                                                                                       and ``fixedpoints/methods.py``
-``OptionsOf``       all options that were given, with an error that shows the others   both registries
-``integer`` ...     checks of one value                                                all of these
-==================  =================================================================  ===========================
+==================  ==========================================  ==============================
+name                what it holds                               who uses it
+==================  ==========================================  ==============================
+``setting``         a field of a dataclass: default, check,     ``settings.TrainSettings``,
+                    sentence and example                        tables of TOML files
+``Option``          an option of one method: check, sentence    rows of ``flow/methods.py``
+                                                                and ``fixedpoints/methods.py``
+``OptionsOf``       all options that were given, with an error  both registries
+                    that shows those that are known
+``integer`` ...     checks of one value                         all of these
+==================  ==========================================  ==============================
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def fraction(name: str, value: Any) -> float:
     """A number in [0, 1), such as the weight of the past in a running mean."""
     found = as_number(name, value, minimum=0.0)
     if found >= 1.0:
-        raise InvalidValueError(f"{name} is {found:g}; it must be below 1: a number in [0, 1) is needed, e.g. 0.9.")
+        raise InvalidValueError(f"{name} is {found:g}; a number in [0, 1) is needed, e.g. 0.9.")
     return found
 
 

@@ -1,4 +1,4 @@
-"""What ``train`` can be asked: one field per argument, with its default, its check and its sentence.
+"""What ``train`` can be asked: one field per argument, with default, check and sentence.
 
 Who reads the fields:
 
@@ -19,7 +19,7 @@ need the objective, the start or several arguments.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, fields, replace
+from dataclasses import Field, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -268,7 +268,7 @@ class TrainSettings:
         for name, (optional, check) in _CHECKS.items():
             value = getattr(self, name)
             found[name] = None if value is None and optional else check(name, value)
-        return replace(self, **found)
+        return TrainSettings(**found)
 
     def job(self, net: Any, theta0: Any) -> Job:
         """What is to be done from one start, with everything checked.

@@ -68,10 +68,10 @@ def train(
         Integrator of the flow. Stiff, with exact Hessians: ``gear`` (BDF made for symmetric
         Jacobians), ``rodas5p``, ``rodas3``, ``exprb`` (exponential), ``kencarp58``, ``trbdf2``,
         ``lsoda``, ``radau``, ``bdf``, ``cvode_bdf`` (by an option with Hessian-vector products
-        only); explicit: ``tsit5``, ``dopri5``, ``rk4``; discrete: ``gd``, ``adam``. ``"auto"`` takes
-        ``gear`` up to 1000 parameters, ``cvode_bdf`` above, and ``tsit5`` where activations have
-        kinks and samples are few, as measured (docs/solvers.md); ``rodas5p`` has smaller errors at
-        the same tolerances.
+        only); explicit: ``tsit5``, ``dopri5``, ``rk4``; discrete: ``gd``, ``adam``. ``"auto"``
+        takes ``gear`` up to 1000 parameters, ``cvode_bdf`` above, and ``tsit5`` where activations
+        have kinks and samples are few, as measured (docs/solvers.md); ``rodas5p`` has smaller
+        errors at the same tolerances.
     t_end : float
         Time at which the flow ends. With infinity, and an optimizer to follow, the flow also ends
         when its last step and the rest of its path (the Newton step of the quadratic model, if that
@@ -80,31 +80,31 @@ def train(
         gradient is below its own rounding error. Above 2,000 parameters a flow without an optimizer
         also ends when its loss is at rest to rounding and the rest of its path is that short.
     rtol : float
-        Relative tolerance of the path, for adaptive solvers: errors count in units of
-        atol + rtol |theta_i|, root mean square.
+        Relative tolerance of the path, for adaptive solvers: errors count in units of atol + rtol
+        |theta_i|, root mean square.
     atol : float
         Absolute tolerance of the path.
     eta : float or (P,) array
-        Time scale, or one for each parameter; 0 freezes it in flow and search. With zeros
-        only nothing moves, and the status is ``FROZEN``.
+        Time scale, or one for each parameter; 0 freezes it in flow and search. With zeros only
+        nothing moves, and the status is ``FROZEN``.
     step_size : float, optional
         Step of gd and adam, where time is t = k step_size.
     solver_options : dict, optional
         Options of the solver that is named, e.g. ``{"step": 0.01}`` for fixed steps of ``rk4``:
         docs/solvers.md has a table of all, and so has the error for one that is not known.
     num_trajectory : int
-        Number of points that are kept along the flow, spaced logarithmically in t; the first is
-        t = 0, the last the end. On the way, up to twice as many are in memory; where they take more
+        Number of points that are kept along the flow, spaced logarithmically in t; the first is t =
+        0, the last the end. On the way, up to twice as many are in memory; where they take more
         than 32 MiB (8 num_trajectory P bytes), not more than these, and a flow that ends before
         ``t_end``, or has none, leaves between half and all of them.
     t_eval : increasing array of times >= 0, optional
         Exactly these times instead, whenever the flow ends, so that runs can be stacked. Behind its
-        end theta stays where the flow ended, if it met ``min_loss`` or ``min_gradient_norm`` or came
-        to rest (``t_end`` infinite); where it was cut off by another limit, failed or was left for a
-        search on a path that goes on, these points are not known, and are NaN.
+        end theta stays where the flow ended, if it met ``min_loss`` or ``min_gradient_norm`` or
+        came to rest (``t_end`` infinite); where it was cut off by another limit, failed or was left
+        for a search on a path that goes on, these points are not known, and are NaN.
     observables : dict or list, optional
-        Recorded along the path: ``{"name": function of theta}``, or names (``"lambda_min"``; further
-        ones where ``net`` knows them). Where one raises an error it is NaN, with one
+        Recorded along the path: ``{"name": function of theta}``, or names (``"lambda_min"``;
+        further ones where ``net`` knows them). Where one raises an error it is NaN, with one
         :class:`~infflow.errors.IncompleteWarning` per run; only a function that is wrong already at
         ``theta0`` (no numbers, a name that does not exist) raises, before the flow.
     max_time_flow : float
@@ -115,15 +115,16 @@ def train(
     optimizer : str
         Method of the search: ``newton`` (trust region; exact Hessian up to 2000 parameters,
         Hessian-vector products above), ``levenberg_marquardt`` (least squares on finite data),
-        ``gauss_newton`` (the same by minibatches), ``bfgs``, ``lbfgs``, ``slsqp``. ``"auto"`` chooses
-        where the flow ends: ``levenberg_marquardt`` for sums of squares that are nearly zero, else
-        ``newton`` up to 2000 parameters and ``lbfgs`` above.
+        ``gauss_newton`` (the same by minibatches), ``bfgs``, ``lbfgs``, ``slsqp``. ``"auto"``
+        chooses where the flow ends: ``levenberg_marquardt`` for sums of squares that are nearly
+        zero, else ``newton`` up to 2000 parameters and ``lbfgs`` above.
     optimizer_options : dict, optional
         Options of the optimizer that is named, e.g. ``{"linear_solver": "cg"}`` for ``newton``:
         docs/solvers.md has a table of all.
     polish : {None, "exact"}
-        With method surrogate, exact searches the fixed point of the exact loss: the flow follows the surrogate's loss, whichever sign it has.
-        ``Result.loss`` is then exact, ``Result.surrogate_loss`` not.
+        With method surrogate, exact searches the fixed point of the exact loss: the flow follows
+        the surrogate's loss, whichever sign it has. ``Result.loss`` is then exact,
+        ``Result.surrogate_loss`` not.
     max_time_newton : float
         Seconds for the search, as for the flow.
     max_steps_newton : int
@@ -136,8 +137,8 @@ def train(
         Steps without a new lowest loss, after which both stages stop.
     batch_size : int, optional
         Samples per step of gd and adam, which are reshuffled in every epoch (the last batch of an
-        epoch may be smaller). Loss and gradient norm are those on all samples, evaluated after every
-        epoch, and the stopping rules wait for that; a minibatch counts as one gradient.
+        epoch may be smaller). Loss and gradient norm are those on all samples, evaluated after
+        every epoch, and the stopping rules wait for that; a minibatch counts as one gradient.
     progress : bool
         Whether a terminal shows a progress bar.
     callback : callable, optional
@@ -147,13 +148,13 @@ def train(
         ``lsoda`` and ``bdf`` need one more gradient per step for it, which they save without a
         callback (and with ``patience`` beyond ``max_steps_flow``).
     checkpoint : str or path-like, optional
-        File from which a stopped run goes on (``.npz``), by a later call with the same arguments. It
-        is replaced atomically every ten seconds and when the flow ends. With the one-step solvers,
-        ``gear`` and the discrete ones the resumed run takes the same steps as one that was never
-        stopped, bit for bit on the same machine; ``cvode_bdf``, ``lsoda``, ``radau`` and ``bdf``
-        cannot give out their history and start again at the last point, so that the path agrees
-        within the tolerances. Limits (times, steps, losses) may be changed between calls. A search
-        that was stopped goes on from its last point.
+        File from which a stopped run goes on (``.npz``), by a later call with the same arguments.
+        It is replaced atomically every ten seconds and when the flow ends. With the one-step
+        solvers, ``gear`` and the discrete ones the resumed run takes the same steps as one that was
+        never stopped, bit for bit on the same machine; ``cvode_bdf``, ``lsoda``, ``radau`` and
+        ``bdf`` cannot give out their history and start again at the last point, so that the path
+        agrees within the tolerances. Limits (times, steps, losses) may be changed between calls. A
+        search that was stopped goes on from its last point.
 
     Returns
     -------
@@ -285,7 +286,12 @@ def _saving(file: SearchFile, rules: StopRules, before: int) -> Callable[[Progre
     return callback
 
 
-def _make_result(job: Job, flow: FlowOutcome, search: SearchOutcome | None, settings: dict[str, Any]) -> Result:
+def _make_result(
+    job: Job,
+    flow: FlowOutcome,
+    search: SearchOutcome | None,
+    settings: dict[str, Any],
+) -> Result:
     best = (flow.best_theta, flow.best_loss, flow.best_gradient_norm)
     newton, status = Statistics("" if job.optimizer is None else job.optimizer.name), flow.statistics.stop_reason
     if search is not None:

@@ -330,7 +330,10 @@ class _Search:
 #: Options of ``train(optimizer="gauss_newton", optimizer_options={...})``.
 OPTIONS: Options = {
     "batch_size": Option(integer(1), f"samples of a step; all of them, up to {DEFAULT_BATCH}, unless given"),
-    "momentum": Option(fraction, f"part of the last step that goes on; {DEFAULT_MOMENTUM} unless given"),
+    "momentum": Option(
+        fraction,
+        f"part of the last step that goes on; unless given {DEFAULT_MOMENTUM}, and 0 where a step sees all samples",
+    ),
     "damping": Option(
         positive,
         "first damping, relative to the mean square of a row of the Jacobian; 1e-3 unless given",

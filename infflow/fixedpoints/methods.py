@@ -71,7 +71,8 @@ class Optimizer:
     needs : str
         What it asks of the objective: "gradient", "Hessian" or "residuals".
     options : mapping
-        What ``optimizer_options`` may hold: the check of each value, and the sentence that docs/solvers.md and messages show.
+        What ``optimizer_options`` may hold: the check of each value, and the sentence that
+        docs/solvers.md and messages show.
     reference : str
         Where the method comes from.
     """

@@ -43,7 +43,8 @@ SCIPY_OPTIONS: Options = {
 }
 GEAR_OPTIONS: Options = {
     "max_order": Option(
-        integer(1, MAX_ORDER), f"highest order of the formulas, 1 to {MAX_ORDER}, which is the default"
+        integer(1, MAX_ORDER),
+        f"highest order of the formulas, at most {MAX_ORDER}; {MAX_ORDER} unless given",
     ),
     "first_step": _FIRST_STEP,
     "max_step": _MAX_STEP,
@@ -54,7 +55,10 @@ CVODE_OPTIONS: Options = {
         "dense, the default, with exact Hessians; gmres with Hessian-vector products only; "
         "switch begins as gmres and goes on as gear when products become many",
     ),
-    "krylov_dim": Option(integer(1), "largest dimension of the Krylov spaces of gmres; 20 unless given"),
+    "krylov_dim": Option(
+        integer(1),
+        "largest dimension of the Krylov spaces of gmres; 20 unless given",
+    ),
     **GEAR_OPTIONS,
 }
 DESCENT_OPTIONS: Options = {
@@ -63,7 +67,10 @@ DESCENT_OPTIONS: Options = {
 ADAM_OPTIONS: Options = {
     **DESCENT_OPTIONS,
     "beta1": Option(fraction, "weight of the past in the mean of gradients; 0.9 unless given"),
-    "beta2": Option(fraction, "weight of the past in the mean of their squares; 0.999 unless given"),
+    "beta2": Option(
+        fraction,
+        "weight of the past in the mean of their squares; 0.999 unless given",
+    ),
     "epsilon": Option(positive, "added to the root of that mean; 1e-8 unless given"),
 }
 
@@ -87,7 +94,8 @@ class Method:
     discrete : bool
         Whether it takes ``step_size``.
     options : mapping
-        What ``solver_options`` may hold: the check of each value, and the sentence that docs/solvers.md and messages show.
+        What ``solver_options`` may hold: the check of each value, and the sentence that
+        docs/solvers.md and messages show.
     build : callable
         Makes the integrator from problem, start, evaluation there and checked options.
     reference : str
