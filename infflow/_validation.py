@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import reprlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -236,7 +237,7 @@ def as_number(
         raise InvalidValueError(
             f"{name} is beyond the range of floating point numbers; at most {np.finfo(np.float64).max:.3g} in size is possible."
         ) from error
-    if np.isnan(number) or (np.isinf(number) and not infinite):
+    if math.isnan(number) or (math.isinf(number) and not infinite):
         raise InvalidValueError(f"{name} is {number}; a finite number is needed.")
     if number < minimum or (strict and number == minimum):
         raise InvalidValueError(f"{name} is {number:g}; it must be {'above' if strict else 'at least'} {minimum:g}.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import traceback
 import warnings
@@ -19,7 +18,6 @@ from . import threads
 from ._validation import (
     Array,
     as_flag,
-    as_function,
     as_integer,
     as_items,
     as_number,
@@ -35,9 +33,10 @@ from .networks.finite.net import Net
 from .networks.infinite.neti import NetI
 from .objective import as_objective
 from .result import Result
+from .settings import FIELDS, TrainSettings, check_theta
 from .stopping import StopReason
 from .terminal import on_terminal
-from .training import _check_arguments, _check_polish, check_theta, train
+from .training import train
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,7 +199,7 @@ def train_many(net: Any, thetas: Any, *, n_jobs: int = 1, progress: bool = True,
         raise InvalidValueError("n_jobs is 0; a number of processes is needed, or -1 for all cores.")
     progress = as_flag("progress", progress)
     _check_names(arguments)
-    _check_values(net, starts, arguments)
+    _check_values(net, starts, TrainSettings(**arguments))
     outcomes: dict[int, Result | FailedRun] = {}
     errors: set[tuple[str, str]] = set()
     last: InfflowError | None = None
@@ -239,17 +238,18 @@ def _check_starts(thetas: Any) -> list[Any]:
 
 def _check_names(arguments: dict[str, Any]) -> None:
     """Reject misspelled arguments before any process starts."""
-    known = [name for name in inspect.signature(train).parameters if name not in ("net", "theta0", "progress")]
+    known = [name for name in FIELDS if name != "progress"]
     for name in arguments:
         if name not in known:
             raise unknown_keyword("train", name, known)
 
 
-def _check_values(net: Any, starts: list[Any], arguments: dict[str, Any]) -> None:
+def _check_values(net: Any, starts: list[Any], settings: TrainSettings) -> None:
     """Raise what is wrong with the network or an argument, whatever the starts are like."""
-    if len(starts) > 1 and arguments.get("checkpoint") is not None:
+    if len(starts) > 1 and settings.checkpoint is not None:
         raise InvalidValueError(
-            f"checkpoint is {shown(arguments['checkpoint'])}, but there are {len(starts)} starts and a file holds one run. Leave it None, or call train."
+            f"checkpoint is {shown(settings.checkpoint)}, but there are {len(starts)} starts "
+            "and a file holds one run. Leave it None, or call train."
         )
     as_objective(net)
     for theta in starts:
@@ -258,24 +258,9 @@ def _check_values(net: Any, starts: list[Any], arguments: dict[str, Any]) -> Non
         except InfflowError as error:
             unusable = error
             continue
-        defaults = {name: each.default for name, each in inspect.signature(train).parameters.items()}
-        _check_settings(net, theta, {**defaults, **arguments})
+        settings.job(net, theta)
         return
     raise unusable
-
-
-def _check_settings(net: Any, theta: Any, given: dict[str, Any]) -> None:
-    """The checks that ``train`` makes before it runs."""
-    _check_arguments(net, theta, given, given["observables"])
-    _check_polish(net, given["polish"], given["max_steps_newton"])
-    for stage in ("flow", "newton"):
-        as_number(f"max_time_{stage}", given[f"max_time_{stage}"], minimum=0.0, infinite=True)
-        as_integer(f"max_steps_{stage}", given[f"max_steps_{stage}"], minimum=0)
-    as_number("min_loss", given["min_loss"], minimum=-math.inf, infinite=True)
-    as_number("min_gradient_norm", given["min_gradient_norm"], minimum=0.0)
-    as_integer("patience", given["patience"], minimum=1)
-    if given["callback"] is not None:
-        as_function("callback", given["callback"], "a function of one argument (Progress)")
 
 
 _Outcome = tuple[int, "Result | FailedRun", "InfflowError | None"]  # number of the start, what came of it

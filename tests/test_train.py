@@ -1,6 +1,5 @@
 """train: flow, then Newton; every argument checked at once."""
 
-import inspect
 import math
 import os
 import subprocess
@@ -16,6 +15,7 @@ from infflow.errors import InfflowError
 from infflow.fixedpoints import SearchOutcome
 from infflow.flow import FlowOutcome, Trajectory
 from infflow.objective import Evaluation
+from infflow.settings import TrainSettings
 from infflow.stopping import Statistics, StopReason
 from infflow.training import train
 
@@ -77,7 +77,7 @@ def test_best_point_is_returned_when_the_flow_rises():
 def test_of_losses_that_agree_to_rounding_the_smaller_gradient_decides():
     theta, statistics = np.zeros(2), Statistics("made up")
     track = Trajectory(np.zeros(1), np.zeros((1, 2)), np.ones(1), np.ones(1))
-    job = training._check_arguments(Quadratic([1.0, 1.0]), theta, inspect_defaults(), None)
+    job = TrainSettings().job(Quadratic([1.0, 1.0]), theta)
 
     def chosen(flow_loss, flow_norm, search_loss, search_norm, noise):
         flow = FlowOutcome(theta, 1.0, flow_loss, flow_norm, theta, flow_loss, flow_norm, track, statistics)
@@ -90,10 +90,6 @@ def test_of_losses_that_agree_to_rounding_the_smaller_gradient_decides():
     assert chosen(1.0, 1e-8, 1.0 + 1e-9, 1e-15, 1e-15) == "flow"
     assert chosen(1.0, 1e-15, 1.0 - 1e-9, 1e-8, 1e-15) == "search"
     assert chosen(1.0, 1e-8, np.nan, np.nan, 1e-15) == "flow"
-
-
-def inspect_defaults():
-    return {name: p.default for name, p in inspect.signature(train).parameters.items()}
 
 
 def test_realizable_problems_end_at_losses_of_rounding_size():

@@ -24,9 +24,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array, as_integer, as_number, as_rng
+from .._validation import Array, as_rng
 from ..errors import DivergedError, InvalidTypeError, InvalidValueError
 from ..interrupts import plain_interrupts
+from ..options import Option, Options, fraction, integer, positive
 from ..stopping import Progress, Statistics, StopReason, StopRules, TimeIsUp
 from .least_squares import require_squares
 from .problem import FixedPointProblem, curvature_at, promises_more
@@ -324,18 +325,16 @@ class _Search:
         return None
 
 
-def check_momentum(name: str, value: Any) -> float:
-    """A number in [0, 1)."""
-    number = as_number(name, value, minimum=0.0)
-    if number >= 1.0:
-        raise InvalidValueError(f"{name} is {number:g}; it must be below 1.")
-    return number
-
-
-#: Checks of the options of ``train(optimizer="gauss_newton", optimizer_options={...})``.
-OPTIONS = {
-    "batch_size": lambda name, value: as_integer(name, value, minimum=1),
-    "momentum": check_momentum,
-    "damping": lambda name, value: as_number(name, value, minimum=0.0, strict=True),
-    "seed": lambda name, value: as_integer(name, value, minimum=0),
+#: Options of ``train(optimizer="gauss_newton", optimizer_options={...})``.
+OPTIONS: Options = {
+    "batch_size": Option(integer(1), f"samples of a step; all of them, up to {DEFAULT_BATCH}, unless given"),
+    "momentum": Option(
+        fraction,
+        f"part of the last step that goes on; unless given {DEFAULT_MOMENTUM}, and 0 where a step sees all samples",
+    ),
+    "damping": Option(
+        positive,
+        "first damping, relative to the mean square of a row of the Jacobian; 1e-3 unless given",
+    ),
+    "seed": Option(integer(0), "of the order of the samples; 0 unless given"),
 }

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from .._validation import Array, as_choice, as_number, shown
-from ..errors import InvalidTypeError, UnknownNameError
+from .._validation import Array, as_choice
+from ..errors import UnknownNameError
 from ..memory import require_memory
 from ..objective import Objective
+from ..options import Option, Options, OptionsOf, choice, positive
 from ..stopping import StopRules
 from . import gauss_newton
 from .directions import ExactNewton
@@ -21,19 +22,37 @@ from .quasi_newton import NloptSlsqp, QuasiNewton
 from .trust_region import SearchOutcome, TrustRegion
 
 Search = Callable[..., SearchOutcome]
-Check = Callable[[str, Any], Any]
+
+#: What ``train`` calls the options of an optimizer.
+OPTIMIZER_OPTIONS = OptionsOf("optimizer", "optimizer_options", "{'scale': 1e4}")
 
 _EPS = 2.0**-52
 
 
-def _positive(name: str, value: Any) -> float:
-    return as_number(name, value, minimum=0.0, strict=True)
+def _library(name: str, value: Any) -> str:
+    library = as_choice(name, value, ("scipy", "nlopt"))
+    if library == "nlopt" and find_spec("nlopt") is None:
+        raise UnknownNameError(f"{name} is 'nlopt', which is not installed. Install the package nlopt or use 'scipy'.")
+    return library
 
 
-SCALE: Mapping[str, Check] = {"scale": _positive}
-NEWTON_OPTIONS: Mapping[str, Check] = {
-    "linear_solver": lambda name, value: as_choice(name, value, ("dense", "cg")),
-    "radius": _positive,
+TRUST_REGION: Options = {
+    "radius": Option(positive, "first radius of the trust region; 1 unless given"),
+}
+NEWTON_OPTIONS: Options = {
+    "linear_solver": Option(
+        choice("dense", "cg"),
+        "dense with the exact Hessian, cg with Hessian-vector products; "
+        f"dense up to {DENSE} free parameters unless given",
+    ),
+    **TRUST_REGION,
+}
+SCALE: Options = {
+    "scale": Option(positive, "factor of the loss that the method sees; 1 unless given"),
+}
+SLSQP_OPTIONS: Options = {
+    **SCALE,
+    "library": Option(_library, "scipy or nlopt; nlopt where it is installed unless given"),
 }
 
 
@@ -52,7 +71,8 @@ class Optimizer:
     needs : str
         What it asks of the objective: "gradient", "Hessian" or "residuals".
     options : mapping
-        Checks of the keys that its options may have.
+        What ``optimizer_options`` may hold: the check of each value, and the sentence that
+        docs/solvers.md and messages show.
     reference : str
         Where the method comes from.
     """
@@ -62,7 +82,7 @@ class Optimizer:
     step_control: str
     search: Search
     needs: str
-    options: Mapping[str, Check]
+    options: Options
     reference: str
 
     @property
@@ -72,17 +92,7 @@ class Optimizer:
 
     def check_options(self, options: Mapping[str, Any] | None) -> dict[str, Any]:
         """The options with every value checked, or an error that names the ones that are known."""
-        if options is None:
-            return {}
-        if not isinstance(options, Mapping):
-            raise InvalidTypeError(
-                f"optimizer_options is {shown(options)}; a dictionary such as {{'scale': 1e4}} is needed."
-            )
-        for key in options:
-            if not self.options:
-                raise UnknownNameError(f"optimizer_options has {key!r}, but optimizer {self.name!r} takes no options.")
-            as_choice(f"option of optimizer {self.name!r}", key, self.options)
-        return {key: self.options[key](f"optimizer_options[{key!r}]", value) for key, value in options.items()}
+        return OPTIMIZER_OPTIONS.checked(self.name, self.options, options)
 
     def check_objective(self, objective: Objective) -> None:
         """Raise :class:`MethodError` if the objective lacks what the method needs."""
@@ -132,21 +142,14 @@ def _slsqp(
     return QuasiNewton(problem, "SLSQP", rules, scale).run("slsqp", x)
 
 
-def _library(name: str, value: Any) -> str:
-    library = as_choice(name, value, ("scipy", "nlopt"))
-    if library == "nlopt" and find_spec("nlopt") is None:
-        raise UnknownNameError(f"{name} is 'nlopt', which is not installed. Install the package nlopt or use 'scipy'.")
-    return library
-
-
 # fmt: off
 _METHODS = (
     Optimizer("newton", "exact Hessian; conjugate gradients above 2000 parameters", "trust region", _newton, "Hessian", NEWTON_OPTIONS, "More and Sorensen, SIAM J. Sci. Stat. Comput. 4, 553 (1983); Steihaug, SIAM J. Numer. Anal. 20, 626 (1983)"),
-    Optimizer("levenberg_marquardt", "Gauss-Newton on singular values", "trust region", _levenberg_marquardt, "residuals", {"radius": _positive}, "More, Lecture Notes in Mathematics 630, 105 (1978)"),
+    Optimizer("levenberg_marquardt", "Gauss-Newton on singular values", "trust region", _levenberg_marquardt, "residuals", TRUST_REGION, "More, Lecture Notes in Mathematics 630, 105 (1978)"),
     Optimizer("gauss_newton", "Gauss-Newton on the Gram matrix of a minibatch, with momentum", "adaptive damping", gauss_newton.search, "residuals", gauss_newton.OPTIONS, "Goldshlager et al., J. Comput. Phys. 516, 113351 (2024)"),
     Optimizer("bfgs", "BFGS", "line search", _bfgs, "gradient", SCALE, "scipy.optimize; Nocedal and Wright, Numerical Optimization, section 6.1"),
     Optimizer("lbfgs", "L-BFGS", "line search", _lbfgs, "gradient", SCALE, "scipy.optimize; Zhu et al., ACM TOMS 23, 550 (1997)"),
-    Optimizer("slsqp", "quasi-Newton, dense LDL' factors", "line search", _slsqp, "gradient", {**SCALE, "library": _library}, "scipy.optimize or NLopt; Kraft, DFVLR-FB 88-28 (1988)"),
+    Optimizer("slsqp", "quasi-Newton, dense LDL' factors", "line search", _slsqp, "gradient", SLSQP_OPTIONS, "scipy.optimize or NLopt; Kraft, DFVLR-FB 88-28 (1988)"),
 )
 # fmt: on
 OPTIMIZERS: dict[str, Optimizer] = {method.name: method for method in _METHODS}

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .._validation import Array, as_choice, as_integer, as_number, shown
-from ..errors import InvalidTypeError, InvalidValueError, UnknownNameError
+from .._validation import Array
+from ..options import Option, Options, OptionsOf, choice, fraction, integer, positive
 from .batches import Batches
 from .coefficients import DOPRI5, KENCARP58, RK4, RK4_DOUBLED, RODAS3, RODAS5P, TRBDF2, TSIT5
 from .control import PI, PREDICTIVE
@@ -25,35 +25,54 @@ from .scipy_solvers import SciPySolver
 from .switching import SwitchingBdf
 from .tableaus import ExplicitTableau, ImplicitTableau, RosenbrockTableau
 
-Check = Callable[[str, Any], Any]
 Build = Callable[[FlowProblem, Array, FlowEvaluation, dict[str, Any]], Integrator]
 
+#: What ``train`` calls the options of a solver.
+SOLVER_OPTIONS = OptionsOf("solver", "solver_options", "{'step': 0.01}")
 
-def _positive(name: str, value: Any) -> float:
-    return as_number(name, value, minimum=0.0, strict=True)
-
-
-def _beta(name: str, value: Any) -> float:
-    number = as_number(name, value, minimum=0.0)
-    if number >= 1.0:
-        raise InvalidValueError(f"{name} is {number:g}; a number in [0, 1) is needed, e.g. 0.9.")
-    return number
-
-
-STEP_OPTIONS: Mapping[str, Check] = {"step": _positive, "first_step": _positive, "max_step": _positive}
-SCIPY_OPTIONS: Mapping[str, Check] = {"first_step": _positive, "max_step": _positive}
-GEAR_OPTIONS: Mapping[str, Check] = {
-    "max_order": lambda name, value: as_integer(name, value, minimum=1, maximum=MAX_ORDER),
-    "first_step": _positive,
-    "max_step": _positive,
+_FIRST_STEP = Option(positive, "length of the first step; chosen from the start unless given")
+_MAX_STEP = Option(positive, "longest step; as long as the tolerances allow unless given")
+STEP_OPTIONS: Options = {
+    "step": Option(positive, "length of every step, in the place of error control"),
+    "first_step": _FIRST_STEP,
+    "max_step": _MAX_STEP,
 }
-CVODE_OPTIONS: Mapping[str, Check] = {
-    "linear_solver": lambda name, value: as_choice(name, value, (*LINEAR_SOLVERS, "switch")),
-    "krylov_dim": lambda name, value: as_integer(name, value, minimum=1),
+SCIPY_OPTIONS: Options = {
+    "first_step": _FIRST_STEP,
+    "max_step": _MAX_STEP,
+}
+GEAR_OPTIONS: Options = {
+    "max_order": Option(
+        integer(1, MAX_ORDER),
+        f"highest order of the formulas, at most {MAX_ORDER}; {MAX_ORDER} unless given",
+    ),
+    "first_step": _FIRST_STEP,
+    "max_step": _MAX_STEP,
+}
+CVODE_OPTIONS: Options = {
+    "linear_solver": Option(
+        choice(*LINEAR_SOLVERS, "switch"),
+        "dense, the default, with exact Hessians; gmres with Hessian-vector products only; "
+        "switch begins as gmres and goes on as gear when products become many",
+    ),
+    "krylov_dim": Option(
+        integer(1),
+        "largest dimension of the Krylov spaces of gmres; 20 unless given",
+    ),
     **GEAR_OPTIONS,
 }
-DESCENT_OPTIONS: Mapping[str, Check] = {"seed": lambda name, value: as_integer(name, value, minimum=0)}
-ADAM_OPTIONS: Mapping[str, Check] = {**DESCENT_OPTIONS, "beta1": _beta, "beta2": _beta, "epsilon": _positive}
+DESCENT_OPTIONS: Options = {
+    "seed": Option(integer(0), "of the order of the samples, with batch_size; 0 unless given"),
+}
+ADAM_OPTIONS: Options = {
+    **DESCENT_OPTIONS,
+    "beta1": Option(fraction, "weight of the past in the mean of gradients; 0.9 unless given"),
+    "beta2": Option(
+        fraction,
+        "weight of the past in the mean of their squares; 0.999 unless given",
+    ),
+    "epsilon": Option(positive, "added to the root of that mean; 1e-8 unless given"),
+}
 
 
 @dataclass(frozen=True)
@@ -75,7 +94,8 @@ class Method:
     discrete : bool
         Whether it takes ``step_size``.
     options : mapping
-        Checks of the keys that ``solver_options`` may have.
+        What ``solver_options`` may hold: the check of each value, and the sentence that
+        docs/solvers.md and messages show.
     build : callable
         Makes the integrator from problem, start, evaluation there and checked options.
     reference : str
@@ -87,7 +107,7 @@ class Method:
     order: int
     dense_order: int
     build: Build
-    options: Mapping[str, Check]
+    options: Options
     reference: str
     adaptive: bool = True
     implicit: bool = False
@@ -96,17 +116,7 @@ class Method:
 
     def check_options(self, options: Mapping[str, Any] | None) -> dict[str, Any]:
         """The options with every value checked, or an error that names the ones that are known."""
-        if options is None:
-            return {}
-        if not isinstance(options, Mapping):
-            raise InvalidTypeError(
-                f"solver_options is {shown(options)}; a dictionary such as {{'step': 0.01}} is needed."
-            )
-        for key in options:
-            if not self.options:
-                raise UnknownNameError(f"solver_options has {key!r}, but solver {self.name!r} takes no options.")
-            as_choice(f"option of solver {self.name!r}", key, self.options)
-        return {key: self.options[key](f"solver_options[{key!r}]", value) for key, value in options.items()}
+        return SOLVER_OPTIONS.checked(self.name, self.options, options)
 
 
 def _explicit(tableau: ExplicitTableau, fixed: ExplicitTableau | None = None) -> Build:

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from ..._validation import as_choice, as_integer, as_number, as_real_array, shown
+from ..._validation import as_integer, as_real_array, shown
 from ...activations import resolve
 from ...errors import InfflowError, InvalidTypeError, InvalidValueError
 from ...networks.regularization import MERGE_KEYS
-
-Check = Callable[[str, Any], Any]
-
-
-def integer(minimum: int) -> Check:
-    """An integer of at least ``minimum``."""
-    return lambda name, value: as_integer(name, value, minimum=minimum)
-
-
-def number(minimum: float = -np.inf, *, strict: bool = False, infinite: bool = False) -> Check:
-    """A real number, at least or above ``minimum``."""
-    return lambda name, value: as_number(name, value, minimum=minimum, strict=strict, infinite=infinite)
-
-
-def choice(*options: str) -> Check:
-    """One of these names."""
-    return lambda name, value: as_choice(name, value, options)
+from ...options import Check, number
 
 
 def boolean(name: str, value: Any) -> bool:

@@ -20,10 +20,10 @@ from ...networks.inputs import Gaussian, GaussianMixture
 from ...networks.parameters import random_params
 from ...networks.regularization import Regularization
 from ...networks.teacher import Teacher
+from ...options import Check, integer
 from ...result import Result
 from ...storage import as_path, read_arrays
 from ...training import train
-from .checks import Check, integer
 from .sections import (
     SECTIONS,
     SEED,
@@ -178,16 +178,11 @@ class Configuration:
 
     def train_arguments(self) -> dict[str, Any]:
         """Arguments of :func:`infflow.train`."""
-        flow, newton = vars(self.flow).copy(), vars(self.newton).copy()
-        renamed = {
-            "max_time_flow": flow.pop("max_time"),
-            "max_steps_flow": flow.pop("max_steps"),
-            "solver_options": flow.pop("options"),
-            "max_time_newton": newton.pop("max_time"),
-            "max_steps_newton": newton.pop("max_steps"),
-            "optimizer_options": newton.pop("options"),
+        return {
+            item.metadata["of_train"]: getattr(section, item.name)
+            for section in (self.flow, self.newton, self.stop)
+            for item in fields(section)
         }
-        return {**flow, **newton, **renamed, **vars(self.stop)}
 
     def _file_data(self) -> dict[str, Array]:
         assert self.data.file is not None
@@ -225,7 +220,7 @@ def _read_section(kind: type, name: str, table: Any, problems: Problems) -> Any:
     for key, item in known.items():
         if key in table:
             values[key] = _checked(problems, (name, key), item.metadata["check"], table[key])
-        elif item.metadata.get("needed"):
+        elif item.metadata["needed"]:
             example = toml_value(item.metadata["example"])
             problems.add((name,), f"{name}.{key} is missing; it is needed, e.g. {key} = {example}.")
     return kind(**values)
@@ -375,9 +370,9 @@ def example_configuration() -> str:
         lines += ["", f"# {' '.join((kind.__doc__ or '').split())}", f"[{name}]"]
         for item in fields(kind):
             off = item.default is None and not (
-                item.metadata.get("needed") or (name, item.name) == ("student", "input_dim")
+                item.metadata["needed"] or (name, item.name) == ("student", "input_dim")
             )
             lines.append(
-                f"{'# ' * off}{item.name} = {toml_value(item.metadata['example'])}  # {item.metadata['comment']}"
+                f"{'# ' * off}{item.name} = {toml_value(item.metadata['example'])}  # {item.metadata['sentence']}"
             )
     return "\n".join(lines) + "\n"

@@ -1,54 +1,42 @@
 """The tables of a configuration file, as dataclasses.
 
-A setting is one line: default, check, and the sentence that the example file shows.
+A setting is one line: default, check, and the sentence that the example file shows. Those that are
+arguments of :func:`infflow.train` have all three from there.
 """
 # ruff: noqa: RUF009  setting() makes a new field with each call
 
 from __future__ import annotations
 
-import copy
-import inspect
-from dataclasses import MISSING, dataclass, field
+from dataclasses import MISSING, dataclass
 from typing import Any
 
 import numpy as np
 
-from ...fixedpoints import OPTIMIZERS
-from ...flow import SOLVERS
 from ...networks.finite.losses import LOSSES
 from ...networks.infinite.neti import METHODS, OUTSIDE
 from ...networks.parameters import INITS, PARAMETRIZATIONS
-from ...training import train
-from .checks import (
-    Check,
-    activation,
-    array,
-    boolean,
-    choice,
-    components,
-    integer,
-    merges,
-    number,
-    table,
-    text,
-    texts,
-    widths,
-)
-
-_TRAIN: dict[str, Any] = {name: p.default for name, p in inspect.signature(train).parameters.items()}
+from ...options import Check, choice, integer, number, setting
+from ...settings import FIELDS
+from .checks import activation, array, boolean, components, merges, table, text, texts, widths
 
 
-def setting(default: Any, check: Check, comment: str, example: Any = None) -> Any:
-    """A field of a section. Without default (``MISSING``) the key is needed; ``example`` stands in the example file."""
-    metadata = {"check": check, "comment": comment, "example": default if example is None else example}
-    if isinstance(default, (list, dict)):
-        return field(default_factory=lambda: copy.deepcopy(default), metadata=metadata)
-    return field(default=None if default is MISSING else default, metadata={**metadata, "needed": default is MISSING})
+def _of_train(name: str, form: Check | None = None) -> Any:
+    """A setting as the argument of :func:`infflow.train`, with its default, check and sentence.
+
+    ``form`` checks how a file writes it, where Python has more ways or other words.
+    """
+    known = FIELDS[name].metadata
+    check = known["check"] if form is None else _both(form, known["check"])
+    return setting(FIELDS[name].default, check, known["sentence"], known["example"], of_train=name)
 
 
-def _of_train(name: str, check: Check, comment: str, example: Any = None) -> Any:
-    """A setting with the default of :func:`infflow.train`."""
-    return setting(_TRAIN[name], check, comment, example)
+def _both(form: Check, check: Check) -> Check:
+    def both(name: str, value: Any) -> Any:
+        kept = form(name, value)
+        check(name, kept)
+        return kept
+
+    return both
 
 
 # --------------------------------------------------------------------------------------------------------- sections
@@ -134,41 +122,39 @@ class LossSettings:
 class FlowSettings:
     """The gradient flow."""
 
-    solver: str = _of_train("solver", choice("auto", *SOLVERS), f"auto, {', '.join(SOLVERS)}")
-    t_end: float = _of_train("t_end", number(0.0, strict=True, infinite=True), "time at which it ends")
-    rtol: float = _of_train("rtol", number(0.0, strict=True), "relative tolerance of the path")
-    atol: float = _of_train("atol", number(0.0, strict=True), "absolute tolerance of the path")
-    eta: Any = _of_train("eta", array(0, 1), "time scale, or a list with one per parameter; 0 freezes it")
-    step_size: float | None = _of_train("step_size", number(0.0, strict=True), "of gd and adam", 0.01)
-    batch_size: int | None = _of_train("batch_size", integer(1), "samples per step of gd and adam", 100)
-    num_trajectory: int = _of_train("num_trajectory", integer(2), "number of points that are kept")
-    t_eval: list[float] | None = _of_train("t_eval", array(1), "exactly these times instead", [0.0, 1.0, 10.0])
-    observables: list[str] | None = _of_train("observables", texts, "recorded along the path", ["lambda_min"])
-    max_time: float = _of_train("max_time_flow", number(0.0, infinite=True), "seconds")
-    max_steps: int = _of_train("max_steps_flow", integer(0), "0 skips the flow")
-    options: dict[str, Any] | None = _of_train("solver_options", table, "of the solver", {"max_order": 5})
+    solver: str = _of_train("solver")
+    t_end: float = _of_train("t_end")
+    rtol: float = _of_train("rtol")
+    atol: float = _of_train("atol")
+    eta: Any = _of_train("eta", array(0, 1))
+    step_size: float | None = _of_train("step_size")
+    batch_size: int | None = _of_train("batch_size")
+    num_trajectory: int = _of_train("num_trajectory")
+    t_eval: list[float] | None = _of_train("t_eval", array(1))
+    observables: list[str] | None = _of_train("observables", texts)
+    max_time: float = _of_train("max_time_flow")
+    max_steps: int = _of_train("max_steps_flow")
+    options: dict[str, Any] | None = _of_train("solver_options", table)
 
 
 @dataclass(frozen=True)
 class NewtonSettings:
     """The search of the fixed point from where the flow ended."""
 
-    optimizer: str = _of_train("optimizer", choice("auto", *OPTIMIZERS), f"auto, {', '.join(OPTIMIZERS)}")
-    max_time: float = _of_train("max_time_newton", number(0.0, infinite=True), "seconds")
-    max_steps: int = _of_train("max_steps_newton", integer(0), "0 skips it")
-    polish: str | None = _of_train(
-        "polish", choice("exact"), "after method surrogate: the fixed point of the exact loss", "exact"
-    )
-    options: dict[str, Any] | None = _of_train("optimizer_options", table, "of the optimizer", {"scale": 100.0})
+    optimizer: str = _of_train("optimizer")
+    max_time: float = _of_train("max_time_newton")
+    max_steps: int = _of_train("max_steps_newton")
+    polish: str | None = _of_train("polish")
+    options: dict[str, Any] | None = _of_train("optimizer_options", table)
 
 
 @dataclass(frozen=True)
 class StopSettings:
     """When both stages stop."""
 
-    min_loss: float = _of_train("min_loss", number(infinite=True), "loss that is small enough")
-    min_gradient_norm: float = _of_train("min_gradient_norm", number(0.0), "gradient that is small enough")
-    patience: int = _of_train("patience", integer(1), "steps without a new lowest loss")
+    min_loss: float = _of_train("min_loss")
+    min_gradient_norm: float = _of_train("min_gradient_norm")
+    patience: int = _of_train("patience")
 
 
 @dataclass(frozen=True)

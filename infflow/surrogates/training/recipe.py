@@ -14,9 +14,10 @@ from ..._validation import Array, as_integer, as_number
 from ..._version import __version__
 from ...activations import Activation, resolve
 from ...errors import MethodError
-from ...fixedpoints.gauss_newton import GaussNewtonSteps, check_momentum
+from ...fixedpoints.gauss_newton import GaussNewtonSteps
 from ...flow.checkpoint import Checkpoint
 from ...integrals.surrogate.form import PARITIES, SIZE, Part, SurrogateForm
+from ...options import fraction
 from ...storage import as_path
 from ...terminal import on_terminal
 from .base import LARGEST_R, SMALLEST_R, grows_at_most_linearly
@@ -64,7 +65,7 @@ class Recipe:
         for name in ("points", "held_out", "steps", "batch"):
             as_integer(name, getattr(self, name), minimum=1)
         as_number("damping", self.damping, minimum=0.0, strict=True)
-        check_momentum("momentum", self.momentum)
+        fraction("momentum", self.momentum)
 
 
 def train_surrogate(

@@ -1,0 +1,444 @@
+"""What ``train`` can be asked: one field per argument, with default, check and sentence.
+
+Who reads the fields:
+
+======================================  ===========================================================
+``training.train``                      makes a :class:`TrainSettings` of its arguments
+``many.train_many``                     makes one before any run, so that errors come at once
+tables of TOML files                    default, check, sentence and example of each setting
+``Result.settings``                     the fields that are recorded, as they were given
+a checkpoint                            must agree in the fields that decide the path
+the docstring of ``train``              each entry begins with the sentence of its field
+======================================  ===========================================================
+
+Checks of single values are in the fields. :meth:`TrainSettings.job` makes these, and those that
+need the objective, the start or several arguments.
+"""
+# ruff: noqa: RUF009  setting() makes a new field with each call
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._validation import (
+    Array,
+    as_flag,
+    as_function,
+    as_items,
+    as_number,
+    as_real_array,
+    counted,
+    shown,
+)
+from .errors import InvalidTypeError, InvalidValueError, ShapeError
+from .fixedpoints import OPTIMIZERS, Optimizer
+from .fixedpoints.methods import OPTIMIZER_OPTIONS
+from .flow import SOLVERS, FlowSettings, automatic_solver, resolve_observable
+from .flow.methods import SOLVER_OPTIONS, Method
+from .objective import Objective, as_objective
+from .options import choice, integer, number, positive, setting
+from .result import plain
+from .stopping import Progress
+from .storage import as_path
+
+#: Shortest flow and smallest step: shorter times have no relative precision.
+SHORTEST = 1e-300
+#: Smallest tolerances: the inverse squares of these do not overflow.
+SMALLEST_TOLERANCE = 1e-100
+#: Most points of a trajectory.
+MOST_POINTS = 10**6
+
+
+# -- checks of single values ----------------------------------------------------------------------
+
+
+def _time(name: str, value: Any) -> float:
+    found = as_number(name, value, minimum=0.0, strict=True, infinite=True)
+    return as_number(name, found, minimum=SHORTEST, infinite=True)
+
+
+def _tolerance(name: str, value: Any) -> float:
+    return as_number(name, positive(name, value), minimum=SMALLEST_TOLERANCE)
+
+
+def _step_size(name: str, value: Any) -> float:
+    return as_number(name, positive(name, value), minimum=SHORTEST)
+
+
+def _eta(name: str, value: Any) -> Array:
+    found = as_real_array(name, value)
+    if (found < 0).any():
+        raise InvalidValueError(
+            f"{name} must not be negative; its smallest entry is {found.min():g}. 0 freezes a parameter."
+        )
+    return found
+
+
+def _times(name: str, value: Any) -> Array:
+    return as_real_array(name, value, ndim=1)
+
+
+def _observables(name: str, value: Any) -> Mapping[str, Any] | list[str]:
+    """Functions by their names, or a list of names, which the objective has to know."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Mapping):
+        for key, function in value.items():
+            if not isinstance(key, str) or not callable(function):
+                raise InvalidTypeError(f"{name}[{shown(key)}] is {shown(function)}; a function of theta is needed.")
+        return dict(value)
+    names = as_items(name, value, "a dictionary {name: function} or a list of names")
+    for each in names:
+        if not isinstance(each, str):
+            raise InvalidTypeError(f"{name} contains {shown(each)}; names are needed.")
+    return names
+
+
+def _callback(name: str, value: Any) -> Callable[..., Any]:
+    return as_function(name, value, "a function of one argument (Progress)")
+
+
+def _checkpoint(name: str, value: Any) -> Any:
+    return as_path(name, value, ".npz")
+
+
+# -- the settings ---------------------------------------------------------------------------------
+
+#: What a setting decides: the path, which a checkpoint has to agree in; how long and how far runs
+#: go; or only what is seen of them, which is not recorded.
+PATH = "path"
+REACH = "reach"
+VIEW = "view"
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Arguments of :func:`infflow.train` behind ``net`` and ``theta0``, as they are given there."""
+
+    solver: str = setting(
+        "auto",
+        choice("auto", *SOLVERS),
+        f"integrator of the flow: auto, {', '.join(SOLVERS)}",
+        decides=PATH,
+    )
+    t_end: float = setting(np.inf, _time, "time at which the flow ends", decides=PATH)
+    rtol: float = setting(1e-6, _tolerance, "relative tolerance of the path", decides=PATH)
+    atol: float = setting(1e-6, _tolerance, "absolute tolerance of the path", decides=PATH)
+    eta: Any = setting(
+        1.0,
+        _eta,
+        "time scale, or one for each parameter; 0 freezes it",
+        decides=PATH,
+    )
+    step_size: float | None = setting(
+        None,
+        _step_size,
+        "step of gd and adam",
+        0.01,
+        decides=PATH,
+    )
+    solver_options: Mapping[str, Any] | None = setting(
+        None,
+        SOLVER_OPTIONS.mapping,
+        "options of the solver",
+        {"max_order": 5},
+        decides=PATH,
+    )
+    num_trajectory: int = setting(
+        100,
+        integer(2, MOST_POINTS),
+        "number of points that are kept along the flow",
+        decides=PATH,
+    )
+    t_eval: Any = setting(
+        None,
+        _times,
+        "exactly these times instead",
+        [0.0, 1.0, 10.0],
+        decides=PATH,
+    )
+    observables: Any = setting(
+        None,
+        _observables,
+        "recorded along the path",
+        ["lambda_min"],
+        decides=VIEW,
+    )
+    max_time_flow: float = setting(
+        180.0,
+        number(0.0, infinite=True),
+        "seconds for the flow",
+        decides=REACH,
+    )
+    max_steps_flow: int = setting(
+        10**6,
+        integer(0),
+        "accepted steps of the flow; 0 skips it",
+        decides=REACH,
+    )
+    optimizer: str = setting(
+        "auto",
+        choice("auto", *OPTIMIZERS),
+        f"method of the search: auto, {', '.join(OPTIMIZERS)}",
+        decides=REACH,
+    )
+    optimizer_options: Mapping[str, Any] | None = setting(
+        None,
+        OPTIMIZER_OPTIONS.mapping,
+        "options of the optimizer",
+        {"scale": 100.0},
+        decides=REACH,
+    )
+    polish: str | None = setting(
+        None,
+        choice("exact"),
+        "with method surrogate, exact searches the fixed point of the exact loss",
+        "exact",
+        decides=REACH,
+    )
+    max_time_newton: float = setting(
+        120.0,
+        number(0.0, infinite=True),
+        "seconds for the search",
+        decides=REACH,
+    )
+    max_steps_newton: int = setting(
+        10**5,
+        integer(0),
+        "accepted steps of the search; 0 skips it",
+        decides=REACH,
+    )
+    min_loss: float = setting(
+        2e-32,
+        number(infinite=True),
+        "loss that is small enough",
+        decides=REACH,
+    )
+    min_gradient_norm: float = setting(
+        1e-15,
+        number(0.0),
+        "gradient that is small enough",
+        decides=REACH,
+    )
+    patience: int = setting(
+        10**6,
+        integer(1),
+        "steps without a new lowest loss",
+        decides=REACH,
+    )
+    batch_size: int | None = setting(
+        None,
+        integer(1),
+        "samples per step of gd and adam",
+        100,
+        decides=PATH,
+    )
+    progress: bool = setting(
+        True,
+        as_flag,
+        "whether a terminal shows a progress bar",
+        decides=VIEW,
+    )
+    callback: Callable[[Progress], Any] | None = setting(
+        None,
+        _callback,
+        "function that is called after every accepted step",
+        decides=VIEW,
+    )
+    checkpoint: Any = setting(
+        None,
+        _checkpoint,
+        "file from which a stopped run goes on",
+        "run.npz",
+        decides=REACH,
+    )
+
+    def record(self) -> dict[str, Any]:
+        """What ``Result.settings`` keeps of it, in a form that JSON can hold."""
+        return {name: plain(getattr(self, name)) for name in _RECORDED}
+
+    def checked(self) -> TrainSettings:
+        """The same with every value checked by itself, and converted."""
+        found: dict[str, Any] = {}
+        for name, (optional, check) in _CHECKS.items():
+            value = getattr(self, name)
+            found[name] = None if value is None and optional else check(name, value)
+        return TrainSettings(**found)
+
+    def job(self, net: Any, theta0: Any) -> Job:
+        """What is to be done from one start, with everything checked.
+
+        Raises
+        ------
+        InfflowError
+            If an argument cannot be used, by itself or beside the others.
+        """
+        start = check_theta(net, theta0)
+        now = self.checked()
+        eta = _matching(now.eta, len(start))
+        free = np.broadcast_to(np.asarray(eta) > 0, start.shape)
+        method, options = _solver(net, now, int(free.sum()))
+        optimizer, search_options = _optimizer(net, now)
+        if optimizer is not None:
+            optimizer.check_size(int(free.sum()), search_options)
+        flow = FlowSettings(
+            method=method,
+            options=options,
+            t_end=now.t_end,
+            rtol=now.rtol,
+            atol=now.atol,
+            eta=eta,
+            num_trajectory=now.num_trajectory,
+            t_eval=_within(now.t_eval, now.t_end),
+            observables=_functions(net, now.observables),
+            checkpoint=now.checkpoint,
+        )
+        polished = _polished(net, now)
+        return Job(net, start, free, now, flow, optimizer, search_options, polished)
+
+
+#: name -> field, in the order of the arguments of ``train``
+FIELDS: Mapping[str, Field[Any]] = {item.name: item for item in fields(TrainSettings)}
+_RECORDED = [name for name, item in FIELDS.items() if item.metadata["decides"] != VIEW]
+_CHECKS = {name: (item.default is None, item.metadata["check"]) for name, item in FIELDS.items()}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be done from one start; everything in it is checked."""
+
+    objective: Objective
+    theta0: Array
+    free: NDArray[np.bool_]
+    settings: TrainSettings
+    flow: FlowSettings
+    optimizer: Optimizer | None  #: None: chosen where the flow ends
+    optimizer_options: dict[str, Any]
+    polished: Objective | None  #: objective of the second stage, where it is another one
+
+
+# -- checks that need the objective, the start or several settings --------------------------------
+
+
+def check_theta(net: Any, theta: Any) -> Array:
+    """A finite parameter vector of the right length, by ``net.check`` where there is one."""
+    as_objective(net)
+    if (
+        isinstance(theta, (list, tuple))
+        and len(theta) > 1
+        and all(isinstance(each, (list, tuple, np.ndarray)) for each in theta)
+    ):
+        raise InvalidTypeError(
+            f"theta0 is a list of {counted(len(theta), 'vector')}; train takes one start. "
+            "inf.train_many(net, thetas) takes many."
+        )
+    check = getattr(net, "check", None)
+    if check is not None:
+        return np.array(check(theta))
+    advice = "It is the start, a vector (P,): inf.random_params(net) draws one."
+    found = as_real_array("theta0", theta, advice=advice)
+    if found.shape != (net.num_params,):
+        raise ShapeError(f"theta0 has shape {found.shape}; ({net.num_params},) is needed.")
+    return np.array(found)
+
+
+def _matching(eta: Array, num_params: int) -> float | Array:
+    if eta.shape not in ((), (num_params,)):
+        raise ShapeError(f"eta has shape {eta.shape}; a number or an array of shape ({num_params},) is needed.")
+    return float(eta) if eta.ndim == 0 else eta
+
+
+def _solver(net: Any, given: TrainSettings, num_free: int) -> tuple[Method, dict[str, Any]]:
+    """The integrator and its checked options, with step and batches of discrete ones."""
+    name = given.solver
+    defaults: dict[str, Any] = {}
+    if name == "auto":
+        name, defaults = automatic_solver(num_free, getattr(net, "gradient_jumps", False))
+    method = SOLVERS[name]
+    options = {
+        **defaults,
+        **method.check_options(given.solver_options),
+        **_step_option(method, given.step_size),
+        **_batch_options(net, method, given.batch_size),
+    }
+    return method, options
+
+
+def _step_option(method: Method, step_size: float | None) -> dict[str, float]:
+    if method.discrete:
+        if step_size is None:
+            raise InvalidValueError(f"solver {method.name!r} needs a step_size, e.g. step_size=0.01.")
+        return {"step_size": step_size}
+    if step_size is None:
+        return {}
+    fixed = " Fix the step with solver_options={'step': h}."
+    hint = fixed if "step" in method.options else ""
+    raise InvalidValueError(f"step_size is for gd and adam; solver {method.name!r} chooses its steps itself.{hint}")
+
+
+def _batch_options(net: Any, method: Method, size: int | None) -> dict[str, int]:
+    if size is None:
+        return {}
+    if not method.discrete:
+        raise InvalidValueError(
+            f"batch_size is for gd and adam; solver {method.name!r} follows the flow of the full loss. Leave it None."
+        )
+    if not hasattr(net, "subset"):
+        raise InvalidTypeError(
+            f"batch_size is {size}, but {type(net).__name__} has no samples to choose from: "
+            "a Net with data, or an object with subset(indices) and num_samples, is needed."
+        )
+    samples = int(net.num_samples if hasattr(net, "num_samples") else len(net.data.X))
+    if size > samples:
+        raise InvalidValueError(f"batch_size is {size}, but there are only {samples} samples. Take {samples} or fewer.")
+    return {"batch_size": size, "num_samples": samples}
+
+
+def _optimizer(net: Any, given: TrainSettings) -> tuple[Optimizer | None, dict[str, Any]]:
+    """The method for fixed points, None for "auto", and its checked options."""
+    if given.optimizer == "auto":
+        if given.optimizer_options:
+            raise InvalidValueError(
+                f"optimizer_options is {shown(given.optimizer_options)}; name the optimizer that they are for."
+            )
+        return None, {}
+    optimizer = OPTIMIZERS[given.optimizer]
+    optimizer.check_objective(net)
+    return optimizer, optimizer.check_options(given.optimizer_options)
+
+
+def _within(times: Array | None, t_end: float) -> Array | None:
+    if times is None:
+        return None
+    if not len(times) or times[0] < 0 or (np.diff(times) <= 0).any() or times[-1] > t_end:
+        raise InvalidValueError(f"t_eval must hold increasing times between 0 and t_end = {t_end:g}; it is {times}.")
+    return times
+
+
+def _functions(net: Any, observables: Any) -> dict[str, Any]:
+    if observables is None:
+        return {}
+    if isinstance(observables, dict):
+        return observables
+    return {name: resolve_observable(net, name) for name in observables}
+
+
+def _polished(net: Any, given: TrainSettings) -> Objective | None:
+    """The exact objective that the second stage is to use, if any."""
+    if given.polish is None:
+        return None
+    if getattr(net, "method", None) != "surrogate":
+        raise InvalidValueError(
+            "polish='exact' is for a NetI with method='surrogate'; leave it None for other objectives."
+        )
+    if given.max_steps_newton == 0:
+        raise InvalidValueError(
+            "polish='exact' is what the second stage does, and max_steps_newton is 0. Allow some steps."
+        )
+    exact: Objective = net.with_method("auto")
+    return exact
