@@ -28,7 +28,7 @@ from .errors import InvalidTypeError, InvalidValueError, OutsideDomainError, Sha
 from .fixedpoints import OPTIMIZERS, FixedPointProblem, Optimizer, SearchOutcome, choose_optimizer
 from .flow import SOLVERS, FlowOutcome, FlowSettings, SearchFile, automatic_solver, integrate, resolve_observable
 from .interrupts import saving_before_termination
-from .objective import Objective, as_objective
+from .objective import ChecksParameters, ChoosesMethod, HasJumps, Objective, as_objective, require_samples
 from .result import Result, plain
 from .stopping import Progress, Statistics, StopReason, StopRules
 from .storage import as_path
@@ -233,7 +233,7 @@ def _check_arguments(net: Objective, theta0: Any, given: dict[str, Any], observa
     name = given["solver"]
     defaults: dict[str, Any] = {}
     if _is_auto(name):
-        name, defaults = automatic_solver(int(free.sum()), getattr(net, "gradient_jumps", False))
+        name, defaults = automatic_solver(int(free.sum()), isinstance(net, HasJumps) and net.gradient_jumps)
     method = SOLVERS[as_choice("solver", name, ["auto", *SOLVERS])]
     options = {**defaults, **method.check_options(given["solver_options"])}
     options |= _check_step_size(method.name, method.discrete, given["step_size"])
@@ -282,7 +282,7 @@ def _check_polish(net: Any, polish: Any, max_steps_newton: Any) -> Objective | N
     if polish is None:
         return None
     as_choice("polish", polish, ["exact"])
-    if getattr(net, "method", None) != "surrogate":
+    if not (isinstance(net, ChoosesMethod) and net.method == "surrogate"):
         raise InvalidValueError(
             "polish='exact' is for a NetI with method='surrogate'; leave it None for other objectives."
         )
@@ -290,8 +290,7 @@ def _check_polish(net: Any, polish: Any, max_steps_newton: Any) -> Objective | N
         raise InvalidValueError(
             "polish='exact' is what the second stage does, and max_steps_newton is 0. Allow some steps."
         )
-    exact: Objective = net.with_method("auto")
-    return exact
+    return net.with_method("auto")
 
 
 def check_theta(net: Any, theta: Any) -> Array:
@@ -305,9 +304,8 @@ def check_theta(net: Any, theta: Any) -> Array:
         raise InvalidTypeError(
             f"theta0 is a list of {counted(len(theta), 'vector')}; train takes one start. inf.train_many(net, thetas) takes many."
         )
-    check = getattr(net, "check", None)
-    if check is not None:
-        return np.array(check(theta))
+    if isinstance(net, ChecksParameters):
+        return np.array(net.check(theta))
     found = as_real_array("theta0", theta, advice="It is the start, a vector (P,): inf.random_params(net) draws one.")
     if found.shape != (net.num_params,):
         raise ShapeError(f"theta0 has shape {found.shape}; ({net.num_params},) is needed.")
@@ -344,12 +342,7 @@ def _check_batch_size(net: Any, name: str, discrete: bool, batch_size: Any) -> d
             f"batch_size is for gd and adam; solver {name!r} follows the flow of the full loss. Leave it None."
         )
     size = as_integer("batch_size", batch_size, minimum=1)
-    if not hasattr(net, "subset"):
-        raise InvalidTypeError(
-            f"batch_size is {size}, but {type(net).__name__} has no samples to choose from: a Net with data, or an "
-            "object with subset(indices) and num_samples, is needed."
-        )
-    samples = int(net.num_samples if hasattr(net, "num_samples") else len(net.data.X))
+    samples = int(require_samples(net, size).num_samples)
     if size > samples:
         raise InvalidValueError(f"batch_size is {size}, but there are only {samples} samples. Take {samples} or fewer.")
     return {"batch_size": size, "num_samples": samples}
