@@ -81,10 +81,10 @@ class Capability(_ProtocolMeta):
             _MEMBERS[cls] = (*inherited, *own)
 
     def __instancecheck__(cls, instance: Any) -> bool:
-        members = _MEMBERS.get(cls)
-        if members is None:
+        needed = _MEMBERS.get(cls)
+        if needed is None:
             return type.__instancecheck__(cls, instance)
-        return all(getattr(instance, name, None) is not None for name in members)
+        return all(getattr(instance, name, None) is not None for name in needed)
 
 
 def members(protocol: Capability) -> tuple[str, ...]:
