@@ -40,7 +40,7 @@ from .fixedpoints import OPTIMIZERS, Optimizer
 from .fixedpoints.methods import OPTIMIZER_OPTIONS
 from .flow import SOLVERS, FlowSettings, automatic_solver, resolve_observable
 from .flow.methods import SOLVER_OPTIONS, Method
-from .objective import Objective, as_objective
+from .objective import ChecksParameters, ChoosesMethod, HasJumps, Objective, as_objective, require_samples
 from .options import choice, integer, number, positive, setting
 from .result import plain
 from .stopping import Progress
@@ -337,9 +337,8 @@ def check_theta(net: Any, theta: Any) -> Array:
             f"theta0 is a list of {counted(len(theta), 'vector')}; train takes one start. "
             "inf.train_many(net, thetas) takes many."
         )
-    check = getattr(net, "check", None)
-    if check is not None:
-        return np.array(check(theta))
+    if isinstance(net, ChecksParameters):
+        return np.array(net.check(theta))
     advice = "It is the start, a vector (P,): inf.random_params(net) draws one."
     found = as_real_array("theta0", theta, advice=advice)
     if found.shape != (net.num_params,):
@@ -358,7 +357,7 @@ def _solver(net: Any, given: TrainSettings, num_free: int) -> tuple[Method, dict
     name = given.solver
     defaults: dict[str, Any] = {}
     if name == "auto":
-        name, defaults = automatic_solver(num_free, getattr(net, "gradient_jumps", False))
+        name, defaults = automatic_solver(num_free, isinstance(net, HasJumps) and net.gradient_jumps)
     method = SOLVERS[name]
     options = {
         **defaults,
@@ -388,12 +387,7 @@ def _batch_options(net: Any, method: Method, size: int | None) -> dict[str, int]
         raise InvalidValueError(
             f"batch_size is for gd and adam; solver {method.name!r} follows the flow of the full loss. Leave it None."
         )
-    if not hasattr(net, "subset"):
-        raise InvalidTypeError(
-            f"batch_size is {size}, but {type(net).__name__} has no samples to choose from: "
-            "a Net with data, or an object with subset(indices) and num_samples, is needed."
-        )
-    samples = int(net.num_samples if hasattr(net, "num_samples") else len(net.data.X))
+    samples = int(require_samples(net, size).num_samples)
     if size > samples:
         raise InvalidValueError(f"batch_size is {size}, but there are only {samples} samples. Take {samples} or fewer.")
     return {"batch_size": size, "num_samples": samples}
@@ -432,7 +426,7 @@ def _polished(net: Any, given: TrainSettings) -> Objective | None:
     """The exact objective that the second stage is to use, if any."""
     if given.polish is None:
         return None
-    if getattr(net, "method", None) != "surrogate":
+    if not (isinstance(net, ChoosesMethod) and net.method == "surrogate"):
         raise InvalidValueError(
             "polish='exact' is for a NetI with method='surrogate'; leave it None for other objectives."
         )
@@ -440,5 +434,4 @@ def _polished(net: Any, given: TrainSettings) -> Objective | None:
         raise InvalidValueError(
             "polish='exact' is what the second stage does, and max_steps_newton is 0. Allow some steps."
         )
-    exact: Objective = net.with_method("auto")
-    return exact
+    return net.with_method("auto")

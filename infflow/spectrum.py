@@ -12,7 +12,7 @@ import numpy as np
 from ._validation import Array, as_integer, as_number, as_real_array, as_rng, public
 from .errors import DivergedError, InvalidTypeError, InvalidValueError, SolverFailedError
 from .networks.functions import hessian, hvp
-from .objective import Objective, as_objective
+from .objective import HessianProducts, Objective, as_objective, linearizer
 from .threads import limit_for
 
 #: up to this many parameters the dense Hessian and all its eigenvalues cost less than Lanczos
@@ -75,13 +75,12 @@ def hessian_operator(net: Objective, theta: Any) -> Any:
     """
     from scipy.sparse.linalg import LinearOperator
 
-    if not hasattr(as_objective(net), "hvp"):
+    if not isinstance(as_objective(net), HessianProducts):
         raise InvalidTypeError(f"net is a {type(net).__name__}, which has no hvp; a Net with data or a NetI is needed.")
     point = np.array(as_real_array("theta", theta))
     P = int(net.num_params)
     hvp(net, point, np.zeros(P))
-    make = getattr(net, "linearize", None)  # both passes over the data once, not for every product
-    times = (lambda v: net.hvp(point, v)) if make is None else make(point)
+    times = linearizer(net)(point)  # passes over the data once, not for every product
 
     def product(v: Array) -> Array:
         with limit_for(P):

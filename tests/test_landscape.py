@@ -9,6 +9,7 @@ from infflow.fixedpoints import OPTIMIZERS, FixedPointProblem
 from infflow.landscape.distance import cosine_similarity, solution_distance
 from infflow.landscape.neurons import grow, shrink, split_neuron
 from infflow.landscape.plane import Section, loss_on_plane, minimise_orthogonal
+from infflow.objective import Freezable
 from infflow.stopping import StopRules
 
 D = 3
@@ -191,7 +192,8 @@ def test_section_is_the_restriction():
     np.testing.assert_allclose(hessian, B.T @ full.hessian @ B, atol=1e-12)
     np.testing.assert_allclose(section.hvp(y, v), hessian @ v, atol=1e-12)
     np.testing.assert_allclose(section.jacobian(y), net.jacobian(theta + B @ y) @ B, atol=1e-13)
-    assert not hasattr(section, "frozen") and hasattr(Section(*infinite(), *rng.normal(size=(2, 16))), "frozen")
+    assert not isinstance(section, Freezable)
+    assert isinstance(Section(*infinite(), *rng.normal(size=(2, 16))), Freezable)
 
 
 @pytest.mark.parametrize("optimizer", ["auto", "levenberg_marquardt", "lbfgs"])

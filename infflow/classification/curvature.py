@@ -13,6 +13,7 @@ from .._validation import Array
 from ..errors import DivergedError, MethodError
 from ..networks.finite.net import Net
 from ..networks.infinite.neti import NetI
+from ..objective import Linearizable
 from ..spectrum import largest_magnitude
 
 #: accuracy of norms of Hessians, which only set the scale of tolerances
@@ -64,7 +65,7 @@ def products(net: Net | NetI, theta: Array, free: NDArray[np.intp], report: Call
 
     It raises DivergedError where the product is not finite; ``report`` is called after each product.
     """
-    if isinstance(net, Net):
+    if isinstance(net, Linearizable):
         times = net.linearize(theta)
     else:
         own = copy.copy(net)  # remembers what belongs to its own point

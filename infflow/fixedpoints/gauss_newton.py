@@ -19,14 +19,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import Array, as_rng
-from ..errors import DivergedError, InvalidTypeError, InvalidValueError
 from ..interrupts import plain_interrupts
+from ..objective import LEFT_DOMAIN, LeastSquares, Sampled, require_samples
 from ..options import Option, Options, fraction, integer, positive
 from ..stopping import Progress, Statistics, StopReason, StopRules, TimeIsUp
 from .least_squares import require_squares
@@ -95,12 +95,12 @@ class DenseLinearisation:
 
 
 class SubsetLeastSquares:
-    """An objective with ``residuals(theta)``, ``jacobian(theta)`` and, for minibatches, ``subset(indices)``, such as a Net with data.
+    """An objective that is :class:`LeastSquares` and, for minibatches, :class:`Sampled`.
 
     Parameters
     ----------
     problem : FixedPointProblem
-        The objective, and which of its parameters may move. Without ``subset`` it counts as one sample.
+        The objective, and which of its parameters may move. Without samples it counts as one.
 
     Raises
     ------
@@ -109,33 +109,29 @@ class SubsetLeastSquares:
     """
 
     def __init__(self, problem: FixedPointProblem) -> None:
-        require_squares(problem.objective, "gauss_newton")
-        objective: Any = problem.objective
-        self._problem, self._objective = problem, objective
+        self._problem = problem
+        self._all = require_squares(problem.objective, "gauss_newton")
+        self._sampled = problem.objective if isinstance(problem.objective, Sampled) else None
+        self.num_samples = 1 if self._sampled is None else int(self._sampled.num_samples)
         self.require_time: Callable[[], None] = lambda: None
-        self.has_samples = hasattr(objective, "subset")
-        self.num_samples = 1
-        if self.has_samples:
-            self.num_samples = int(
-                objective.num_samples if hasattr(objective, "num_samples") else len(objective.data.X)
-            )
 
-    def _part(self, samples: Index) -> Any:
-        return self._objective if len(samples) == self.num_samples else self._objective.subset(samples)
+    def _part(self, samples: Index) -> LeastSquares:
+        if self._sampled is None or len(samples) == self.num_samples:
+            return self._all
+        return cast(LeastSquares, self._sampled.subset(samples))  # as the whole is
 
     def linearise(self, theta: Array, samples: Index) -> DenseLinearisation:
         """Residuals and Jacobian of these samples with respect to the free parameters."""
         self.require_time()
         part, problem = self._part(samples), self._problem
         full = problem.theta_of(theta)
-        J = part.jacobian(full)
-        return DenseLinearisation(part.residuals(full), J if problem.all_free else J[:, problem.free])
+        J = problem.columns(part.jacobian(full))
+        return DenseLinearisation(part.residuals(full), J)
 
     def residuals(self, theta: Array, samples: Index) -> Array:
         """Residuals (m,) alone."""
         self.require_time()
-        found: Array = self._part(samples).residuals(self._problem.theta_of(theta))
-        return found
+        return self._part(samples).residuals(self._problem.theta_of(theta))
 
 
 @dataclass
@@ -208,7 +204,7 @@ class GaussNewtonSteps:
     def _residuals(self, theta: Array, samples: Index, rows: int) -> Array:
         try:
             return self.objective.residuals(theta, samples)
-        except (DivergedError, FloatingPointError, OverflowError):
+        except LEFT_DOMAIN:
             return np.full(rows, math.inf)
 
     def _adapt(self, before: float, after: float, predicted: float) -> None:
@@ -253,11 +249,8 @@ def search(
     """
     samples = SubsetLeastSquares(problem)
     samples.require_time = rules.require_time
-    if batch_size is not None and not samples.has_samples:
-        raise InvalidTypeError(
-            f"batch_size is {batch_size}, but {type(problem.objective).__name__} has no samples to choose from: a Net with data, or an "
-            "object with subset(indices) and num_samples, is needed."
-        )
+    if batch_size is not None:
+        require_samples(problem.objective, batch_size)
     size = min(samples.num_samples, DEFAULT_BATCH if batch_size is None else batch_size)
     whole = size == samples.num_samples
     if momentum is None:

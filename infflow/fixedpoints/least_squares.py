@@ -13,14 +13,13 @@ be longer by an order of magnitude (M. Transtrum and J. Sethna, arXiv:1201.5885)
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import Array, shown
-from ..errors import DivergedError, MethodError, SingularMomentError
-from ..objective import Evaluation, Objective
+from ..errors import MethodError
+from ..objective import LEFT_DOMAIN, ChoosesLoss, Evaluation, LeastSquares, Objective, lacking
 from .directions import TrialStep
 from .problem import FixedPointProblem
 from .subproblem import solve_subproblem
@@ -31,27 +30,24 @@ _PROBE = 0.1  # fraction of a step over which the second derivative along it is 
 _MAX_ACCELERATION = 0.75  # |a| / |v| up to which the correction a/2 is used
 
 
-class LeastSquares(Protocol):
-    """What an objective offers in addition if it is a sum of squares."""
+def require_squares(objective: Objective, name: str = "levenberg_marquardt") -> LeastSquares:
+    """The objective as a sum of squares.
 
-    def residuals(self, theta: Array) -> Array:
-        """Vector (M,) with the loss as its sum of squares."""
-
-    def jacobian(self, theta: Array) -> Array:
-        """Its Jacobian (M, P)."""
-
-
-def require_squares(objective: Objective, name: str = "levenberg_marquardt") -> None:
-    """Raise MethodError if the objective is no sum of squares, or does not offer residuals and Jacobian."""
-    missing = [name for name in ("residuals", "jacobian") if not hasattr(objective, name)]
-    if missing:
+    Raises
+    ------
+    MethodError
+        If it is none, or does not offer residuals and Jacobian.
+    """
+    if not isinstance(objective, LeastSquares):
+        missing = " and ".join(lacking(objective, LeastSquares))
         raise MethodError(
-            f"{name} needs a finite sum of squares, that is {' and '.join(missing)} of the objective; "
+            f"{name} needs a finite sum of squares, that is {missing} of the objective; "
             f"{type(objective).__name__} has none. Use optimizer='newton'."
         )
-    loss = getattr(objective, "loss_name", "mse")
-    if loss != "mse":
-        raise MethodError(f"{name} needs a sum of squares; the loss is {shown(loss)}. Use optimizer='newton'.")
+    if isinstance(objective, ChoosesLoss) and not objective.is_sum_of_squares:
+        loss = shown(objective.loss_name)
+        raise MethodError(f"{name} needs a sum of squares; the loss is {loss}. Use optimizer='newton'.")
+    return objective
 
 
 class LeastSquaresProblem(FixedPointProblem):
@@ -65,24 +61,21 @@ class LeastSquaresProblem(FixedPointProblem):
 
     def __init__(self, objective: Objective, theta0: Array, free: NDArray[np.bool_]) -> None:
         super().__init__(objective, theta0, free)
-        require_squares(objective)
-        self._squares: Any = objective
+        self._squares = require_squares(objective)
         self.residuals: Array = np.empty(0)
         self.jacobian: Array = np.empty((0, 0))
 
     @classmethod
     def of(cls, problem: FixedPointProblem) -> LeastSquaresProblem:
         """The same problem, seen as a sum of squares."""
-        free = np.zeros(len(problem.theta0), dtype=bool)
-        free[problem.free] = True
-        return cls(problem.objective, problem.theta0, free)
+        return cls(problem.objective, problem.theta0, problem.is_free)
 
     def residuals_at(self, x: Array) -> Array:
         """Residuals (M,) alone; NaN outside of the domain."""
         self.require_time()
         try:
-            found: Array = self._squares.residuals(self.theta_of(x))
-        except (DivergedError, SingularMomentError, FloatingPointError, OverflowError) as error:
+            found = self._squares.residuals(self.theta_of(x))
+        except LEFT_DOMAIN as error:
             self.outside = str(error)
             found = np.full(max(1, len(self.residuals)), np.nan)
         return found
@@ -95,7 +88,8 @@ class LeastSquaresProblem(FixedPointProblem):
             return Evaluation(float(r @ r), np.full(len(self.free), np.nan) if order else None)
         self.require_time()
         J = self._squares.jacobian(self.theta_of(x))
-        self.residuals, self.jacobian = r, J if self.all_free else J[:, self.free]
+        self.residuals = r
+        self.jacobian = self.columns(J)
         return Evaluation(float(r @ r), 2.0 * (r @ self.jacobian))
 
 

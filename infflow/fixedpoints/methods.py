@@ -10,7 +10,7 @@ from typing import Any
 from .._validation import Array, as_choice
 from ..errors import UnknownNameError
 from ..memory import require_memory
-from ..objective import Objective
+from ..objective import KnowsRounding, LeastSquares, Objective
 from ..options import Option, Options, OptionsOf, choice, positive
 from ..stopping import StopRules
 from . import gauss_newton
@@ -107,8 +107,7 @@ class Optimizer:
     def run(self, problem: FixedPointProblem, x: Array, rules: StopRules, **options: Any) -> SearchOutcome:
         """Search from ``x`` of shape (n,); the options are checked ones.
 
-        An objective whose evaluation depends on choices by tolerance may have a method ``frozen(theta)`` that returns an
-        objective with these choices fixed; the search uses that one.
+        Of an objective that is :class:`Freezable` the search uses the frozen one.
         """
         return self.search(problem.frozen(x), x, rules, **options)
 
@@ -172,8 +171,8 @@ def choose_optimizer(problem: FixedPointProblem, x: Array) -> Optimizer:
     Levenberg-Marquardt for sums of squares that are nearly zero: there it descends canyons on which Newton's method stalls. It
     converges only linearly at minima with a large loss, which are for Newton's method.
     """
-    objective: Any = problem.objective
-    if len(x) and all(hasattr(objective, name) for name in ("residuals", "jacobian", "loss_rounding")):
+    objective = problem.objective
+    if len(x) and isinstance(objective, LeastSquares) and isinstance(objective, KnowsRounding):
         value = problem.evaluate(x, 0).value
         floor = problem.loss_noise(x, 0.0)  # (eps times the terms)^2
         if floor is not None and value <= NEARLY_ZERO * floor / _EPS**2:

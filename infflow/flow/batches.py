@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from ..objective import Objective
+from ..objective import Objective, Sampled
 
 
 class Batches:
@@ -16,15 +14,15 @@ class Batches:
 
     Parameters
     ----------
-    objective : Objective
-        With ``subset(indices)``, the same loss on some of its samples.
+    objective : Sampled
+        The loss on all samples.
     num_samples, batch_size : int
         Samples altogether, and in a batch.
     seed : int
         Of the random order.
     """
 
-    def __init__(self, objective: Any, num_samples: int, batch_size: int, seed: int) -> None:
+    def __init__(self, objective: Sampled, num_samples: int, batch_size: int, seed: int) -> None:
         self._objective = objective
         self._num_samples, self._batch_size, self._seed = num_samples, batch_size, seed
         self._go_to(0, 0)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .._validation import Array, as_choice
+from ..objective import no_products
 from ..stopping import StopReason
 from .control import initial_step
 from .onestep import Step, StepFailed, is_finite
@@ -91,6 +92,8 @@ class CvodeBdf:
         first_step: float = 0.0,
         max_step: float = 0.0,
     ) -> None:
+        if linear_solver == "gmres" and not problem.has_products:
+            raise no_products(problem.objective, "cvode_bdf with GMRES")
         self.problem = problem
         self.t = 0.0
         self.z = z

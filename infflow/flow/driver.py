@@ -14,7 +14,7 @@ import numpy as np
 from .._validation import Array, user_level
 from ..errors import InvalidValueError, SolverFailedError, SolverWarning, TooLargeError
 from ..interrupts import plain_interrupts
-from ..objective import Objective
+from ..objective import Objective, Regularized
 from ..stopping import Progress, Statistics, StopReason, StopRules, TimeIsUp
 from .checkpoint import Checkpoint, SearchFile
 from .end_rules import EndOfPath
@@ -75,10 +75,14 @@ _STATISTICS_STATE = ("method", "note", "rejected", "factorizations")
 def _identity(settings: FlowSettings, problem: FlowProblem, start: FlowEvaluation) -> dict[str, Any]:
     """What a checkpoint has to agree in: the problem as seen from its start, and the settings of the path."""
     names = ("t_end", "rtol", "atol", "eta", "num_trajectory", "t_eval")
-    penalty = getattr(problem.objective, "regularization", None)  # its terms may all vanish at the start
+    objective = problem.objective
+    penalty: dict[str, Any] = {}
+    if isinstance(objective, Regularized) and objective.regularization.active:
+        # its terms may all vanish at the start
+        penalty = {"regularization": str(objective.regularization)}
     return {
-        **({"regularization": str(penalty)} if penalty is not None and penalty.active else {}),
-        "objective": type(problem.objective).__name__,
+        **penalty,
+        "objective": type(objective).__name__,
         "theta0": problem.theta0,
         "loss at theta0": start.value,
         "gradient at theta0": start.gradient,

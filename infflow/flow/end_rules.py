@@ -70,8 +70,8 @@ class EndOfPath:
         self.hand_over = hand_over
         self._small = 1e-6 * problem.gradient_norm(start.gradient)
         self.rests = False  # whether the rest of a path that was handed over is shorter than the tolerances
-        products = any(hasattr(problem.objective, name) for name in ("hvp", "linearize"))
-        self._has_products = products or problem.size <= LARGEST  # there they are not needed
+        # up to that size no products are needed
+        self._has_products = problem.has_products or problem.size <= LARGEST
         self._next_short = self._next_small = self._next_level = 0.0
         self._last_loss = self._level = math.inf
         self._lap = (0.0, math.inf, 0)  # since when the time has not doubled, the loss there, steps since then
@@ -171,9 +171,8 @@ class EndOfPath:
 
     def _loss_rounding(self, local: DenseModel | KrylovModel) -> float:
         """Of the objective where it knows it, otherwise an estimate."""
-        known = getattr(self.problem.objective, "loss_rounding", None)
         value = local.evaluation.value
-        found = None if known is None else known(self.problem.theta_of(local.z), value)
+        found = self.problem.loss_noise(local.z, value)
         return loss_rounding(value, local.diagonal, local.z) if found is None else float(found)
 
     def _is_rounding(self, local: DenseModel | KrylovModel) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._validation import Array
+from ..objective import require_samples
 from ..options import Option, Options, OptionsOf, choice, fraction, integer, positive
 from .batches import Batches
 from .coefficients import DOPRI5, KENCARP58, RK4, RK4_DOUBLED, RODAS3, RODAS5P, TRBDF2, TSIT5
@@ -171,7 +172,9 @@ def _descent(kind: type[GradientDescent]) -> Build:
     def build(problem: FlowProblem, z: Array, start: FlowEvaluation, options: dict[str, Any]) -> Integrator:
         rest = dict(options)
         seed, size, samples = rest.pop("seed", 0), rest.pop("batch_size", None), rest.pop("num_samples", None)
-        batches = None if size is None else Batches(problem.objective, samples, size, seed)
+        batches = None
+        if size is not None:
+            batches = Batches(require_samples(problem.objective, size), samples, size, seed)
         return kind(problem, z, start, batches=batches, **rest)
 
     return build
@@ -211,8 +214,7 @@ FALLBACK = "tsit5"
 def automatic_solver(num_free: int, gradient_jumps: bool = False) -> tuple[str, dict[str, Any]]:
     """Name and options that ``solver="auto"`` takes for this number of free parameters.
 
-    An objective may say by its attribute ``gradient_jumps`` that an implicit method, which would take long steps, meets a jump in
-    each of them.
+    ``gradient_jumps``: what an objective says that :class:`~infflow.objective.HasJumps`.
     """
     if gradient_jumps:
         return FALLBACK, {}

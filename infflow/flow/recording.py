@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from .._validation import Array, as_real_numbers, counted, user_level
 from ..errors import IncompleteWarning, InvalidValueError, MethodError, ShapeError
+from ..objective import LEFT_DOMAIN, Observes
 from ..threads import limit_for
 from .onestep import Step
-from .problem import LEFT_DOMAIN, FlowProblem
+from .problem import FlowProblem
 
 #: default trajectories with a finite t_end begin at the smaller of these: absolute, and relative to t_end
 FIRST_TIME, FIRST_FRACTION = 1e-3, 1e-6
@@ -403,9 +404,8 @@ def resolve_observable(objective: Any, name: str) -> Callable[[Array], Any]:
     """
     if name == "lambda_min":
         return lambda theta: np.linalg.eigvalsh(_hessian(objective, theta))[0]
-    hook = getattr(objective, "observable", None)
-    if hook is not None:
-        return hook(name)
+    if isinstance(objective, Observes):
+        return objective.observable(name)
     raise InvalidValueError(
         f"observable {name!r} is not known for {type(objective).__name__}. "
         "Known: 'lambda_min'; or pass a dictionary {name: function of theta}."

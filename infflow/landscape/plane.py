@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,11 +10,18 @@ import numpy as np
 from .._validation import Array, as_choice, as_flag, as_integer, as_number, as_real_array, as_vector, counted, public
 from ..errors import InvalidTypeError, InvalidValueError
 from ..fixedpoints import OPTIMIZERS, FixedPointProblem, choose_optimizer
-from ..objective import Evaluation, Objective, as_objective
+from ..objective import (
+    Evaluation,
+    Freezable,
+    HessianProducts,
+    KnowsRounding,
+    LeastSquares,
+    Linearizable,
+    Objective,
+    as_objective,
+)
 from ..stopping import StopReason, StopRules
 from ..threads import limit_for
-
-_OPTIONAL = ("frozen", "linearize", "residuals", "jacobian", "loss_rounding")
 
 
 class SectionMinimum(NamedTuple):
@@ -31,23 +37,20 @@ class Section:
     """The objective on theta + (complement of two directions), in orthonormal coordinates y (P - 2,).
 
     The basis is that of the Householder reflections H1 H2 that map the first two unit vectors to the plane of the directions; it
-    is applied, never formed.
+    is applied, never formed. A section has a capability exactly where the objective has it: a
+    member is None where it has not.
     """
 
     def __init__(self, objective: Objective, origin: Array, d1: Array, d2: Array) -> None:
-        self.objective: Any = objective  # with more than that, perhaps: see _OPTIONAL
+        self.objective = objective
+        self._d1 = d1
+        self._d2 = d2
         self.origin = origin
         self.num_params = len(origin) - 2
         reflectors, self._tau = np.linalg.qr(np.column_stack([d1, d2]), mode="raw")
         self._v = np.array(reflectors)
         self._v[0, 0] = self._v[1, 1] = 1.0
         self._v[1, 0] = 0.0
-
-    def __getattr__(self, name: str) -> Any:
-        """What only some objectives can do."""
-        if name in _OPTIONAL and hasattr(self.objective, name):
-            return getattr(self, f"_{name}")
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     def _reflect(self, vectors: Array, order: tuple[int, int]) -> Array:
         for k in order:
@@ -76,29 +79,64 @@ class Section:
             hessian = (hessian + hessian.T) / 2  # the two products round differently
         return Evaluation(value, gradient, hessian)
 
-    def hvp(self, theta: Array, v: Array) -> Array:
-        """Hessian of the section times ``v``."""
-        return self.inside(self.objective.hvp(self.point(theta), self.outside(v)))
+    @property
+    def hvp(self) -> Callable[[Array, Array], Array] | None:
+        """Hessian of the section times a vector, of :class:`HessianProducts`."""
+        full = self.objective
+        if not isinstance(full, HessianProducts):
+            return None
+        multiply = full.hvp
+        return lambda theta, v: self.inside(multiply(self.point(theta), self.outside(v)))
 
-    def _frozen(self, theta: Array) -> Section:
-        other = copy.copy(self)
-        other.objective = self.objective.frozen(self.point(theta))
-        return other
+    @property
+    def linearize(self) -> Callable[[Array], Callable[[Array], Array]] | None:
+        """Hessian of the section as a function of a vector, of :class:`Linearizable`."""
+        full = self.objective
+        if not isinstance(full, Linearizable):
+            return None
+        make = full.linearize
 
-    def _linearize(self, theta: Array) -> Callable[[Array], Array]:
-        product = self.objective.linearize(self.point(theta))
-        return lambda v: self.inside(product(self.outside(v)))
+        def linearize(theta: Array) -> Callable[[Array], Array]:
+            product = make(self.point(theta))
+            return lambda v: self.inside(product(self.outside(v)))
 
-    def _residuals(self, theta: Array) -> Array:
-        found: Array = self.objective.residuals(self.point(theta))
-        return found
+        return linearize
 
-    def _jacobian(self, theta: Array) -> Array:
-        return self.inside(self.objective.jacobian(self.point(theta)).T).T
+    @property
+    def frozen(self) -> Callable[[Array], Section] | None:
+        """The section of the frozen objective, of :class:`Freezable`."""
+        full = self.objective
+        if not isinstance(full, Freezable):
+            return None
+        freeze = full.frozen
+        return lambda theta: Section(freeze(self.point(theta)), self.origin, self._d1, self._d2)
 
-    def _loss_rounding(self, theta: Array, value: float) -> float | None:
-        found: float | None = self.objective.loss_rounding(self.point(theta), value)
-        return found
+    @property
+    def residuals(self) -> Callable[[Array], Array] | None:
+        """Residuals on the section, of :class:`LeastSquares`."""
+        full = self.objective
+        if not isinstance(full, LeastSquares):
+            return None
+        residuals = full.residuals
+        return lambda theta: residuals(self.point(theta))
+
+    @property
+    def jacobian(self) -> Callable[[Array], Array] | None:
+        """Their Jacobian with respect to the coordinates, of :class:`LeastSquares`."""
+        full = self.objective
+        if not isinstance(full, LeastSquares):
+            return None
+        jacobian = full.jacobian
+        return lambda theta: self.inside(jacobian(self.point(theta)).T).T
+
+    @property
+    def loss_rounding(self) -> Callable[[Array, float], float | None] | None:
+        """Rounding error of the loss, of :class:`KnowsRounding`."""
+        full = self.objective
+        if not isinstance(full, KnowsRounding):
+            return None
+        rounding = full.loss_rounding
+        return lambda theta, value: rounding(self.point(theta), value)
 
 
 @public

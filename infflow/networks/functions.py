@@ -9,9 +9,10 @@ import numpy as np
 from .._validation import Array, as_real_array, as_vector, public
 from ..errors import InvalidTypeError, InvalidValueError, MethodError, ShapeError
 from ..memory import SPECTRUM, require_memory
-from ..objective import Objective, as_objective
+from ..objective import HessianProducts, Objective, as_objective
 from ..threads import limit_for
 from .finite.net import Net, finite
+from .parameters import HasLayout
 
 
 class Spectrum(NamedTuple):
@@ -76,9 +77,13 @@ def hvp(net: Objective, theta: Any, v: Any) -> Array:
     ------
     ShapeError
         If ``v`` has another shape; and the errors of :func:`loss`.
+    InvalidTypeError
+        If ``net`` has no ``hvp``.
     """
     num_params = _num_params(net)
-    if not hasattr(net, "layout"):  # an objective of the user's, which is asked for no checks
+    if not isinstance(net, HessianProducts):
+        raise InvalidTypeError(f"net is a {type(net).__name__}, which has no hvp; a Net with data or a NetI is needed.")
+    if not isinstance(net, HasLayout):  # an objective of the user's, which is asked for no checks
         theta, v = as_vector("theta", theta, num_params), as_real_array("v", v, ndim=(1, 2))
         if len(v) != num_params:
             raise ShapeError(f"v has shape {v.shape}; ({num_params},) or ({num_params}, m) is needed.")
@@ -107,7 +112,7 @@ def _quiet() -> np.errstate:
 def _evaluate(net: Objective, theta: Any, order: int) -> Any:
     """Loss, gradient or Hessian on a suitable number of threads; raise where it is not finite."""
     num_params, name = _num_params(net), ("loss", "gradient", "Hessian")[order]
-    if not hasattr(net, "layout"):
+    if not isinstance(net, HasLayout):
         theta = as_vector("theta", theta, num_params)
         if order == 2:
             require_memory(num_params)

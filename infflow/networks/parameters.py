@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from .._validation import Array, as_choice, as_flag, as_integer, as_real_array, as_rng, counted, public, shown
 from ..activations import Activation, resolve
 from ..errors import InvalidTypeError, ShapeError
+from ..objective import Capability
 from .parameter_kernels import all_finite
 
 Pair = tuple[Array, Array | None]
@@ -182,8 +183,13 @@ def _fill(target: Array, name: str, value: Any, shape: tuple[int, ...]) -> None:
     target[:] = array.ravel()
 
 
-class HasLayout(Protocol):
-    """Anything with parameters: ``Net`` and ``NetI``."""
+@runtime_checkable
+class HasLayout(Protocol, metaclass=Capability):
+    """Anything with parameters of ours: ``Net`` and ``NetI``.
+
+    Asked by ``inf.loss`` and its like: by its layout such a network checks parameters itself, and
+    they check them for any other objective.
+    """
 
     @property
     def layout(self) -> Layout:

@@ -20,8 +20,9 @@ from ..networks.finite.net import Net
 from ..networks.infinite.neti import NetI
 from ..networks.parameters import random_params
 from ..networks.teacher import Teacher
-from ..objective import Evaluation, Objective
+from ..objective import Evaluation
 from ..training import train
+from .objectives import WithProducts
 from .study import Claim, StudyResult, StudySetting, markdown_table, run_grid
 
 #: label -> the part of ``train`` that is used, and how it is asked for
@@ -99,7 +100,7 @@ def build(inputs: int, teachers: int, hidden: int, samples: int, seed: int) -> t
 class Scaled:
     """An objective times a factor."""
 
-    def __init__(self, net: Objective, factor: float) -> None:
+    def __init__(self, net: WithProducts, factor: float) -> None:
         self.net, self.factor = net, factor
 
     @property

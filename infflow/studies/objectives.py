@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from .._validation import Array
-from ..objective import Evaluation, Objective
+from ..objective import Evaluation, HessianProducts, Objective
+
+
+class WithProducts(Objective, HessianProducts, Protocol):
+    """An objective that multiplies with its Hessian."""
 
 
 class Saddle:
@@ -32,7 +36,7 @@ class Saddle:
 class ModifiedLoss:
     """L + (eta/4) |grad L|^2, whose flow follows gradient descent with step size eta to second order (Barrett and Dherin, ICLR 2021)."""
 
-    def __init__(self, net: Objective, eta: float) -> None:
+    def __init__(self, net: WithProducts, eta: float) -> None:
         self.net, self.eta = net, eta
 
     @property
@@ -46,10 +50,6 @@ class ModifiedLoss:
         assert g is not None
         value += 0.25 * self.eta * float(g @ g)
         return Evaluation(value, g + 0.5 * self.eta * self.net.hvp(theta, g) if order >= 1 else None)
-
-    def hvp(self, theta: Array, v: Array) -> Array:
-        """Not available."""
-        raise NotImplementedError("the modified loss has no Hessian; take an explicit solver.")
 
 
 def heavy_ball_flow(net: Objective, theta: Array, friction: float, times: Array, velocity: Array) -> Array:

@@ -107,7 +107,8 @@ def pair_bound(
     value, changes : (n,) arrays
         By :func:`values_and_changes`.
     """
-    r1, r2, _, b1, b2 = points
+    r1, r2, _, _, _ = points
+    C11, C12, C22, b1, b2, det = gaussian
     missed = mixture_error(f, r1, b1, orders[0]) + mixture_error(g, r2, b2, orders[1])
     if _is_followed(f) and _is_followed(g) and not (_is_mixture(f) and _is_mixture(g)):
         table, zeros, error = closed.AtomTable([f, g]), np.zeros(value.size, dtype=np.int64), np.empty(value.size)
@@ -117,7 +118,8 @@ def pair_bound(
     error = error + phase_error(f, r1, b1) + phase_error(g, r2, b2) + missed / (UNITS * _EPS)
     bound: Array = UNITS * _EPS * error * np.maximum(sizes[0] * sizes[1] * growth, np.abs(value))
     if f.waves or g.waves:
-        bound = bound * elementary.damping(f, g, gaussian, *orders)
+        factor: Array = elementary.damping(f, g, (C11, C12, C22, b1, b2, det), *orders)
+        bound = bound * factor
     return bound + FOLLOWED * _EPS * changes
 
 

@@ -183,6 +183,16 @@ class Net:
         return None if self._data is None else self._data.target
 
     @property
+    def num_samples(self) -> int:
+        """Number N of samples; raises without data."""
+        return len(self.data.X)
+
+    @property
+    def is_sum_of_squares(self) -> bool:
+        """Whether :meth:`residuals` and :meth:`jacobian` are defined for its loss."""
+        return self.loss_name == "mse"
+
+    @property
     def has_data(self) -> bool:
         """Whether it has samples, so that a loss is defined."""
         return self._data is not None
