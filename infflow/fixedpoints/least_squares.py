@@ -49,8 +49,8 @@ def require_squares(objective: Objective, name: str = "levenberg_marquardt") -> 
             f"{name} needs a finite sum of squares, that is {' and '.join(missing)} of the objective; "
             f"{type(objective).__name__} has none. Use optimizer='newton'."
         )
-    loss = getattr(objective, "loss_name", "mse")
-    if loss != "mse":
+    if not getattr(objective, "is_sum_of_squares", True):
+        loss = getattr(objective, "loss_name", None)
         raise MethodError(f"{name} needs a sum of squares; the loss is {shown(loss)}. Use optimizer='newton'.")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from ..._validation import as_choice, as_integer, as_number, as_real_array, shown
 from ...activations import resolve
 from ...errors import InfflowError, InvalidTypeError, InvalidValueError
+from ...networks.finite.losses import resolve_loss
 from ...networks.regularization import MERGE_KEYS
 
 Check = Callable[[str, Any], Any]
@@ -28,6 +29,12 @@ def number(minimum: float = -np.inf, *, strict: bool = False, infinite: bool = F
 def choice(*options: str) -> Check:
     """One of these names."""
     return lambda name, value: as_choice(name, value, options)
+
+
+def loss(name: str, value: Any) -> str:
+    """The name of a loss of finite data, with or without parameters."""
+    resolve_loss(text(name, value), name)
+    return str(value)
 
 
 def boolean(name: str, value: Any) -> bool:

@@ -27,6 +27,7 @@ from .checks import (
     choice,
     components,
     integer,
+    loss,
     merges,
     number,
     table,
@@ -34,6 +35,8 @@ from .checks import (
     texts,
     widths,
 )
+
+_LABELS = " and ".join(name for name, kind in LOSSES.items() if kind.needs_labels)
 
 _TRAIN: dict[str, Any] = {name: p.default for name, p in inspect.signature(train).parameters.items()}
 
@@ -110,7 +113,7 @@ class DataSettings:
     samples: int | None = setting(None, integer(1), "so many samples of teacher and input", 10000)
     seed: int = setting(2, integer(0), "of the samples")
     file: str | None = setting(None, text, "an .npz with X, y and perhaps weights, instead of a teacher", "data.npz")
-    loss: str = setting("mse", choice(*LOSSES), f"one of {', '.join(LOSSES)}; the latter for labels in a file")
+    loss: str = setting("mse", loss, f"one of {', '.join(LOSSES)}, huber(0.5); {_LABELS} for labels in a file")
 
 
 @dataclass(frozen=True)

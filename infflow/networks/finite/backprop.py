@@ -18,7 +18,7 @@ from ...activations import Activation
 from ...errors import InvalidValueError
 from ..parameters import Layer, Layout, Pair
 from . import kernels
-from .losses import Loss
+from .losses.loss import Loss
 
 FEW_INPUTS = 16
 """Up to this input dimension the first layer is done by loops instead of BLAS."""
