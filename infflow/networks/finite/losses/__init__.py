@@ -2,12 +2,13 @@
 
 | file | what it holds | who calls it |
 |---|---|---|
-| `loss.py` | `Loss`, the base class: what a loss has to give, and what it says about itself | users, all files below |
+| `loss.py` | `Loss`, the base class: what a loss gives and says about itself | users, files below |
 | `mean_squared_error.py` | squared error | registry |
 | `cross_entropy.py` | negative log-likelihood of a softmax | registry |
 | `huber.py` | squared error that goes on linearly | registry |
 
-This file holds the registry. Code elsewhere asks a loss what it is (``is_sum_of_squares`` and so on), never its name.
+This file holds the registry. Code elsewhere asks a loss what it is (``is_sum_of_squares`` and so
+on), never its name.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ LOSSES: dict[str, type[Loss]] = {
 
 
 def resolve_loss(loss: Any, name: str = "loss") -> Loss:
-    """The loss itself, from one of the names, a name with numbers in parentheses, or a :class:`Loss`.
+    """The loss for a name, a name with numbers in parentheses, or a :class:`Loss`.
 
     Parameters
     ----------
@@ -49,7 +50,8 @@ def resolve_loss(loss: Any, name: str = "loss") -> Loss:
     if isinstance(loss, Loss):
         return loss
     if isinstance(loss, type) and issubclass(loss, Loss):
-        raise InvalidTypeError(f"{name} is the class {loss.__name__}; an object of it is needed, {loss.__name__}().")
+        own = loss.__name__
+        raise InvalidTypeError(f"{name} is the class {own}; an object of it is needed, {own}().")
     if not isinstance(loss, str):
         raise InvalidTypeError(
             f"{name} is {shown(loss)}; one of the names {', '.join(LOSSES)} or an inf.Loss is needed."
@@ -61,10 +63,11 @@ def resolve_loss(loss: Any, name: str = "loss") -> Loss:
 
 def _numbers(name: str, loss: str, kind: type[Loss], rest: str) -> list[float]:
     """The numbers in ``rest``, which follows the opening bracket."""
-    parameters = [each.name for each in fields(kind)]  # type: ignore[arg-type]  # losses of the registry are dataclasses
+    # losses of the registry are dataclasses
+    parameters = [each.name for each in fields(kind)]  # type: ignore[arg-type]
     word = loss.partition("(")[0]
     if not parameters:
-        raise InvalidValueError(f"{name} is {shown(loss)}; {word} has no parameter. Write {word!r}.")
+        raise InvalidValueError(f"{name} is {shown(loss)}; {word} has no parameter.")
     needed = f"{counted(len(parameters), 'number')} in parentheses, {word}({', '.join(parameters)})"
     try:
         numbers = [float(part) for part in rest.removesuffix(")").split(",")]

@@ -98,13 +98,15 @@ def _residual(z: Array, labels: NDArray[np.int64], w: Array, c: Array) -> float:
     outputs, size = z.shape
     top, which = np.empty(size), np.empty(size, np.int64)
     _largest_output(z, top, which)
-    rest = np.zeros(size)  # sum of exp(z - top) without the largest: log1p keeps losses far below 1e-16
+    # sum of exp(z - top) without the largest: log1p keeps losses far below 1e-16
+    rest = np.zeros(size)
     for i in range(outputs):
         for n in range(size):
             e = exp_(z[i, n] - top[n])
             c[i, n] = 1.0 if which[n] == i else e
             rest[n] += 0.0 if which[n] == i else e
-    others = np.zeros(size)  # 1 - p[label] summed from the other entries, without cancellation
+    # 1 - p[label], summed from the other entries without cancellation
+    others = np.zeros(size)
     scale = w / (1.0 + rest)
     for i in range(outputs):
         for n in range(size):

@@ -1,6 +1,7 @@
 """Huber's loss: the squared error, which goes on linearly where it is large.
 
-P. J. Huber, Ann. Math. Statist. 35 (1964) 73-101, times two, so that small errors count as in the squared error.
+P. J. Huber, Ann. Math. Statist. 35 (1964) 73-101, times two, so that small errors count as in the
+squared error.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from .loss import Loss
 
 @dataclass(frozen=True)
 class Huber(Loss):
-    """The sum over outputs of ``e^2`` where ``|e| <= delta`` and ``2 delta |e| - delta^2`` beyond, with ``e = z - y``.
+    """Squared errors up to delta, linear beyond, summed over outputs.
 
-    The gradient is continuous. The curvature jumps at ``|e| = delta``, where it is that of the inner side.
+    ``e^2`` where ``|e| <= delta`` and ``2 delta |e| - delta^2`` elsewhere, with ``e = z - y``.
+
+    The gradient is continuous. The curvature jumps at ``|e| = delta``; it is that of the inner side
+    there.
 
     Parameters
     ----------
@@ -80,7 +84,7 @@ class Huber(Loss):
 
 @njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
 def _residual(z: Array, y: Array, w: Array, delta: float, c: Array) -> float:
-    """``sum w l(z - y)``; ``c`` ``(K, B)`` is its gradient with respect to ``z``; ``y`` is ``(B, K)``."""
+    """``sum w l(z - y)``; ``c`` ``(K, B)`` is its gradient in ``z``; ``y`` is ``(B, K)``."""
     total = 0.0
     for i in range(z.shape[0]):
         for n in range(z.shape[1]):

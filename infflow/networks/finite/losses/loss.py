@@ -15,32 +15,35 @@ from ....errors import InvalidValueError, ShapeError
 class Loss(ABC):
     """A loss on finite data: a weighted sum over samples of a function of outputs and target.
 
-    Pass an object of a subclass as ``inf.Net(..., loss=...)``. Methods get a block of ``B`` samples at a time, arrays
-    of outputs with the sample *last*: outputs ``z`` are ``(K, B)``. The target is what :meth:`check_target` returned,
-    its *first* index the sample: ``(B, K)``, or labels ``(B,)``. Weights ``w`` ``(B,)`` are part of the result of
-    every method; they add up to one over all blocks, and some may be zero. The network does the rest: the chain rule
-    through the layers, blocks, regularisation.
+    Pass an object of a subclass as ``inf.Net(..., loss=...)``. Methods get a block of ``B`` samples
+    at a time, arrays of outputs with the sample *last*: outputs ``z`` are ``(K, B)``. The target is
+    what :meth:`check_target` returned, its *first* index the sample: ``(B, K)``, or labels
+    ``(B,)``. Weights ``w`` ``(B,)`` are part of the result of every method; they add up to one over
+    all blocks, and some may be zero. The network does the rest: the chain rule through the layers,
+    blocks, regularisation.
 
     1. Set ``name``, and the class attributes below that are true.
-    2. Write :meth:`residual` and :meth:`curvature`. Write into the arrays that are given; their content before is
-       arbitrary. The gradient has to be continuous for flows and searches to work; the curvature may jump.
+    2. Write :meth:`residual` and :meth:`curvature`. Write into the arrays that are given; their
+       content before is arbitrary. The gradient has to be continuous for flows and searches to
+       work; the curvature may jump.
     3. Write :meth:`directional` if there is a quicker way than multiplying by :meth:`curvature`.
     4. Overwrite :meth:`check_target` if targets are not real numbers ``(N, K)``.
-    5. Let objects be equal if they mean the same, and pickle (a frozen dataclass at the top level of a module does),
-       so that networks can be compared, stored and sent to other processes.
+    5. Put the class at the top level of a module, so that networks can be stored and sent to other
+       processes. A frozen dataclass also makes losses equal that mean the same.
 
     Attributes
     ----------
     name : str
-        What messages and files call it. Losses that differ need different names, parameters included: a checkpoint
-        is told by it from that of another run.
+        What messages and files call it. Losses that differ need different names, parameters
+        included: a checkpoint is told by it from that of another run.
     is_sum_of_squares : bool
         The loss is ``|z - y|^2``: residuals, Levenberg-Marquardt and infinite data are possible.
     curvature_is_constant : bool
-        The Hessian with respect to the outputs is two times the identity, whatever outputs and target are, as that of
-        the squared error. Gauss-Newton parts then come from the Jacobian alone.
+        The Hessian with respect to the outputs is two times the identity, whatever outputs and
+        target are, as that of the squared error. The Jacobian alone gives Gauss-Newton parts then.
     is_zero_at_target : bool
-        The loss is zero where outputs equal targets, positive elsewhere, and grows there with the second power.
+        The loss is zero where outputs equal targets, positive elsewhere, and grows there with the
+        second power.
     needs_labels : bool
         Targets are integer labels of classes.
     is_shift_invariant : bool
@@ -64,7 +67,8 @@ class Loss(ABC):
     ...         out[:] = 0.0
     ...         for i, error in enumerate(z - target.T):
     ...             out[i, i] = w / np.cosh(error) ** 2
-    >>> net = inf.Net([(1, "identity", True)], input=[[0.0], [1.0]], target=[0.0, 2.0], loss=LogCosh())
+    >>> layers = [(1, "identity", True)]
+    >>> net = inf.Net(layers, input=[[0.0], [1.0]], target=[0.0, 2.0], loss=LogCosh())
     >>> inf.gradient(net, [2.0, 0.0])
     array([0., 0.])
     >>> inf.hessian(net, [2.0, 0.0])
@@ -113,13 +117,13 @@ class Loss(ABC):
         """Write the Hessian with respect to ``z`` to ``out`` ``(K, K, B)``."""
 
     def directional(self, z: Array, target: NDArray[Any], w: Array, rz: Array, out: Array) -> None:
-        """Write that Hessian times the directions ``rz`` ``(K, m, B)`` to ``out``, of the same shape."""
+        """Write that Hessian times directions ``rz`` ``(K, m, B)`` to ``out`` ``(K, m, B)``."""
         hessian = np.empty((len(z), *z.shape))
         self.curvature(z, target, w, hessian)
         np.einsum("ijn,jmn->imn", hessian, rz, out=out)
 
     def readable(self, z: Array, target: Any) -> tuple[float, Array, Array]:
-        """Value, gradient ``(K,)`` and Hessian ``(K, K)`` of one sample, as a textbook writes them; for tests.
+        """Value, gradient ``(K,)`` and Hessian ``(K, K)`` of one sample by the formula, for tests.
 
         Raises
         ------

@@ -41,7 +41,7 @@ class MeanSquaredError(Loss):
 
 @njit(cache=True, fastmath={"reassoc", "contract", "nsz"})
 def _residual(z: Array, y: Array, w: Array, c: Array) -> float:
-    """``sum w |z - y|^2``; ``c = 2 w (z - y)``, the gradient with respect to ``z`` ``(K, B)``; ``y`` ``(B, K)``."""
+    """``sum w |z - y|^2``; ``c = 2 w (z - y)`` ``(K, B)``, its gradient; ``y`` is ``(B, K)``."""
     total = 0.0
     for i in range(z.shape[0]):
         for n in range(z.shape[1]):
