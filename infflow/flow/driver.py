@@ -79,7 +79,7 @@ def _identity(settings: FlowSettings, problem: FlowProblem, start: FlowEvaluatio
     return {
         **({"regularization": str(penalty)} if penalty is not None and penalty.active else {}),
         "objective": type(problem.objective).__name__,
-        **getattr(problem.objective, "identity", {}),
+        **getattr(problem.objective, "checkpoint_identity", {}),
         "theta0": problem.theta0,
         "loss at theta0": start.value,
         "gradient at theta0": start.gradient,

@@ -188,7 +188,7 @@ def activate(groups: tuple[tuple[Activation, NDArray[np.intp]], ...], h: Array, 
 
 def output_error(arch: Architecture, data: Data, target: NDArray[Any], work: Workspace) -> float:
     """Loss of the block; ``delta`` of the last layer becomes the gradient with respect to its *outputs*."""
-    return data.loss.residual(work.z[-1], target, work.w, work.delta[-1])
+    return data.loss.value_and_gradient(work.z[-1], target, work.w, work.delta[-1])
 
 
 def backward(arch: Architecture, params: list[Pair], X: Array, work: Workspace, grads: list[Pair]) -> None:

@@ -178,8 +178,8 @@ class Net:
         return self._loss.is_sum_of_squares
 
     @property
-    def identity(self) -> dict[str, str]:
-        """What a checkpoint is to agree in beside value and gradient: losses may differ elsewhere only."""
+    def checkpoint_identity(self) -> dict[str, str]:
+        """What a checkpoint has to agree in beside loss and gradient at the start, where losses may agree by chance."""
         return {} if self.is_sum_of_squares else {"loss": self.loss_name}
 
     @property
@@ -386,7 +386,7 @@ class Net:
         Raises
         ------
         MethodError
-            If the loss is not ``"mse"``.
+            If the loss is no sum of squares.
         """
         from . import sum_of_squares as residuals
 

@@ -44,7 +44,7 @@ class CrossEntropy(Loss):
             )
         return labels.astype(np.int64)
 
-    def residual(self, z: Array, target: NDArray[np.int64], w: Array, gradient: Array) -> float:
+    def value_and_gradient(self, z: Array, target: NDArray[np.int64], w: Array, gradient: Array) -> float:
         """Value; the gradient is ``w (p - onehot)``."""
         return float(_residual(z, target, w, gradient))
 

@@ -48,7 +48,7 @@ class Huber(Loss):
         """``"huber(1.0)"``, with delta to the last digit."""
         return f"huber({self.delta!r})"
 
-    def residual(self, z: Array, target: Array, w: Array, gradient: Array) -> float:
+    def value_and_gradient(self, z: Array, target: Array, w: Array, gradient: Array) -> float:
         """Value; the gradient is ``2 w e``, cut off at ``2 w delta`` on both sides."""
         return float(_residual(z, target, w, self.delta, gradient))
 

@@ -23,7 +23,7 @@ class Loss(ABC):
     blocks, regularisation.
 
     1. Set ``name``, and the class attributes below that are true.
-    2. Write :meth:`residual` and :meth:`curvature`. Write into the arrays that are given; their
+    2. Write :meth:`value_and_gradient` and :meth:`curvature`. Write into the arrays that are given; their
        content before is arbitrary. The gradient has to be continuous for flows and searches to
        work; the curvature may jump.
     3. Write :meth:`directional` if there is a quicker way than multiplying by :meth:`curvature`.
@@ -57,7 +57,7 @@ class Loss(ABC):
     ...     name = "log_cosh"
     ...     is_zero_at_target = True
     ...
-    ...     def residual(self, z, target, w, gradient):
+    ...     def value_and_gradient(self, z, target, w, gradient):
     ...         error = z - target.T
     ...         gradient[:] = w * np.tanh(error)
     ...         size = np.abs(error)
@@ -109,7 +109,7 @@ class Loss(ABC):
         return y
 
     @abstractmethod
-    def residual(self, z: Array, target: NDArray[Any], w: Array, gradient: Array) -> float:
+    def value_and_gradient(self, z: Array, target: NDArray[Any], w: Array, gradient: Array) -> float:
         """The sum; writes its gradient with respect to ``z`` to ``gradient`` ``(K, B)``."""
 
     @abstractmethod

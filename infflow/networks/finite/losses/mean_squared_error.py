@@ -20,7 +20,7 @@ class MeanSquaredError(Loss):
     curvature_is_constant = True
     is_zero_at_target = True
 
-    def residual(self, z: Array, target: Array, w: Array, gradient: Array) -> float:
+    def value_and_gradient(self, z: Array, target: Array, w: Array, gradient: Array) -> float:
         """Value; the gradient is ``2 w (z - y)``."""
         return float(_residual(z, target, w, gradient))
 
