@@ -45,6 +45,7 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from .landscape.plane import minimise_orthogonal as minimise_orthogonal
     from .many import train_many as train_many
     from .many import unique_solutions as unique_solutions
+    from .networks.finite.losses.loss import Loss as Loss
     from .networks.finite.net import Net as Net
     from .networks.finite.quadrature_net import quadrature_net as quadrature_net
     from .networks.functions import gradient as gradient
@@ -80,6 +81,7 @@ _HOME = {
     "Activation": "activations",
     "polynomial": "activations",
     "Net": "networks.finite.net",
+    "Loss": "networks.finite.losses.loss",
     "NetI": "networks.infinite.neti",
     "Teacher": "networks.teacher",
     "FunctionTeacher": "networks.infinite.function_teacher",

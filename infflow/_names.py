@@ -160,6 +160,9 @@ SYNONYMS: Mapping[str, Mapping[str, str]] = {
         "meansquarederror": "mse",
         "mseloss": "mse",
         "leastsquares": "mse",
+        "huberloss": "huber",
+        "smoothl1": "huber",
+        "smoothl1loss": "huber",
     },
     "init": {
         "glorot": "glorot_normal",

@@ -243,6 +243,18 @@ class Regularized(Protocol, metaclass=Capability):
 
 
 @runtime_checkable
+class Identified(Protocol, metaclass=Capability):
+    """Knows what tells it apart from an objective that agrees with it at the start of a run.
+
+    Asked by checkpoints, beside loss and gradient at the start.
+    """
+
+    @property
+    def checkpoint_identity(self) -> dict[str, str]:
+        """Facts by name, such as the parameters of the loss."""
+
+
+@runtime_checkable
 class ChecksParameters(Protocol, metaclass=Capability):
     """Checks a parameter vector itself, with an error that knows more than the length.
 
@@ -282,6 +294,7 @@ CAPABILITIES: dict[str, Capability] = {
         HasJumps,
         Observes,
         Regularized,
+        Identified,
         ChecksParameters,
         ChoosesMethod,
     )

@@ -60,7 +60,7 @@ def _elu() -> None:
 
 
 def _finite_data() -> None:
-    """Perceptrons on data: value, gradient, Hessian, products, both losses, every registered activation."""
+    """Perceptrons on data: value, gradient, Hessian, products, all losses, every registered activation."""
     import infflow as inf
     from infflow.activations import names
 
@@ -80,6 +80,8 @@ def _finite_data() -> None:
         [(3, "softplus", True), (2, "identity", True)], input=X, target=(y[:, 0] > 0).astype(int), loss="cross_entropy"
     )
     inf.hessian(labels, inf.random_params(labels, rng=1))
+    robust = inf.Net([(3, "softplus", True), (2, "identity", True)], input=X, target=y, loss="huber")
+    inf.hessian(robust, inf.random_params(robust, rng=1))
     for name in names():
         net = inf.Net([(2, name, True), (2, "identity", True)], input=X, target=y)
         inf.hessian(net, 0.1 * inf.random_params(net, rng=1))

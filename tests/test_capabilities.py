@@ -82,6 +82,7 @@ NET = {
     "KnowsRounding",
     "HasJumps",
     "Regularized",
+    "Identified",
 }
 NETI = {
     "HessianProducts",

@@ -90,6 +90,7 @@ NOT_CALLED = {
     "SingularMomentError": "an error",
     "AccuracyWarning": "a warning",
     "Evaluation": "what evaluate returns",
+    "Loss": "a base class; test_losses.py calls the methods of every loss",
     "Result": "what train returns",
     "Activation.jet": "without checks, for kernels",
     "Net.scaled": "without checks, for solvers",
@@ -673,6 +674,7 @@ def _cases():
             {
                 "hidden_layer_sizes": A((2,), "array list count"),
                 "activation": A("tanh"),
+                "loss": A(None, "optional"),
                 "ridge": A(1e-4, "number"),
                 "t_end": A(1.0, "number"),
                 "tol": A(1e-2, "number"),

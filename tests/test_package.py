@@ -19,6 +19,7 @@ PUBLIC = [
     "polynomial",
     "Net",
     "NetI",
+    "Loss",
     "Teacher",
     "Gaussian",
     "GaussianMixture",

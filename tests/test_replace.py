@@ -140,13 +140,3 @@ def test_order_parameters_lift_to_a_network_with_the_same_arguments():
     lifted = ode.lift(inf.random_params(student, rng=0), 7, 0).neti
     kept = {name: value for name, value in lifted._arguments.items() if name not in ("student", "teacher", "input")}
     assert kept == {"rtol": 1e-8, "ridge": 0.1}
-
-
-def test_losses_without_a_readable_twin_are_refused(monkeypatch):
-    from infflow.networks.finite import losses, readable
-
-    assert readable.LOSSES.keys() == losses.LOSSES.keys()
-    net = inf.Net(LAYERS, input=X, target=X[:, 0])
-    monkeypatch.setattr(net._loss, "name", "huber")
-    with pytest.raises(InvalidValueError, match="'huber' has no readable twin"):
-        readable.derivatives(net, np.zeros(11))

@@ -453,8 +453,8 @@ def _is_regularized(net: Net | NetI, theta: Array) -> bool:
 
 
 def _relative_excess(net: Net | NetI, theta: Array, value: float) -> float:
-    """Squared error above that of the noise, relative to that of the zero function; infinite for other losses."""
-    if _is_regularized(net, theta) or (isinstance(net, Net) and net.loss_name != "mse"):
+    """Loss above that of the noise, relative to that of the zero function; infinite where targets do not make it zero."""
+    if _is_regularized(net, theta) or (isinstance(net, Net) and not net.loss.is_zero_at_target):
         return math.inf
     noise = _noise(net)
     silent = theta.copy()

@@ -91,7 +91,7 @@ def families(net: Net | NetI, theta: Array, matrices: bool = True) -> Iterator[F
     if isinstance(net, Net):
         for layer in hidden_layers(net, theta) if matrices else ():
             yield from _piecewise_linear(net, theta, layer)
-        if net.loss_name == "cross_entropy":
+        if net.loss.is_shift_invariant:
             yield _output_shift(net)
 
 

@@ -1,7 +1,7 @@
 """Perceptrons trained along the gradient flow, as scikit-learn estimators.
 
-They fit into pipelines, grid searches and cross-validation. The regressor minimises the mean squared error, the classifier the
-cross-entropy; both follow the flow with a stiff solver and, if asked, Newton's method to the fixed point.
+They fit into pipelines, grid searches and cross-validation. The regressor minimises the mean squared error or another
+loss, the classifier the cross-entropy; both follow the flow with a stiff solver and, if asked, Newton's method to the fixed point.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, chec
 
 from .._validation import as_flag, as_integer, as_items, as_number, counted
 from ..errors import InfflowError, InvalidTypeError, InvalidValueError
+from ..networks.finite.losses import Loss, resolve_loss
 from ..networks.finite.net import Net
 from ..networks.parameters import random_params
 from ..stopping import StopReason
@@ -33,6 +34,8 @@ _PARAMETERS = """    Parameters
         Widths of the hidden layers; empty for a linear model.
     activation : str, Activation, or a list with one per hidden layer
         Of the hidden layers. The output layer is linear.
+    loss : str or Loss, optional
+        As in :class:`infflow.Net`. None: the squared error of a regressor, the cross-entropy of a classifier.
     ridge : float
         Adds ridge/2 |theta|^2 to the loss (the mean over samples), biases included.
     t_end : float
@@ -97,13 +100,14 @@ def _own_errors() -> Iterator[None]:
 class _GradientFlowEstimator(BaseEstimator):
     """What regressor and classifier share."""
 
-    _loss = "mse"
+    _loss = "mse"  #: unless another is asked for
 
     def __init__(
         self,
         hidden_layer_sizes: Any = (10,),
         activation: Any = "softplus",
         *,
+        loss: str | Loss | None = None,
         ridge: float = 1e-4,
         t_end: float = 1e3,
         tol: float = 1e-5,
@@ -116,6 +120,7 @@ class _GradientFlowEstimator(BaseEstimator):
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
+        self.loss = loss
         self.ridge = ridge
         self.t_end = t_end
         self.tol = tol
@@ -140,6 +145,19 @@ class _GradientFlowEstimator(BaseEstimator):
         hidden = [(width, activation, True) for width, activation in zip(sizes, activations, strict=True)]
         return [*hidden, (outputs, "identity", True)]
 
+    def _checked_loss(self) -> Loss:
+        """The loss that was asked for, for targets of the kind that the estimator has."""
+        usual = resolve_loss(self._loss)
+        loss = usual if self.loss is None else resolve_loss(self.loss)
+        if loss.needs_labels != usual.needs_labels:
+            kinds = "labels of classes", "real numbers"
+            needed, has = kinds if loss.needs_labels else kinds[::-1]
+            raise InvalidValueError(
+                f"loss is {loss.name!r}, which needs {needed}; {type(self).__name__} has {has}. Leave it out, or take "
+                f"GradientFlow{'Classifier' if loss.needs_labels else 'Regressor'}."
+            )
+        return loss
+
     def _train(self, X: Any, target: Any, weights: Any, outputs: int) -> None:
         """Set ``net_``, ``theta_``, ``loss_`` and ``result_``."""
         as_flag("newton", self.newton)
@@ -147,7 +165,8 @@ class _GradientFlowEstimator(BaseEstimator):
         steps = as_integer("max_steps", self.max_steps, minimum=1)
         tol = as_number("tol", self.tol, minimum=0.0)
         layers = self._layers(outputs)
-        net = Net(layers, input=X, target=target, weights=weights, loss=self._loss, ridge=self.ridge)
+        loss = self._checked_loss()
+        net = Net(layers, input=X, target=target, weights=weights, loss=loss, ridge=self.ridge)
         with _own_errors():
             random = check_random_state(self.random_state)
         best = None
@@ -170,7 +189,7 @@ class _GradientFlowEstimator(BaseEstimator):
                 best = found
         assert best is not None  # n_starts is at least 1
         # the architecture only: estimators are stored and sent around without the data
-        self.net_ = Net(layers, input_dim=X.shape[1], loss=self._loss, ridge=self.ridge)
+        self.net_ = Net(layers, input_dim=X.shape[1], loss=loss, ridge=self.ridge)
         self.result_, self.theta_, self.loss_ = best, best.theta, best.loss
         if best.status not in _DONE and not best.converged:
             used_up = f"all {steps} steps (max_steps) are used up."
@@ -198,7 +217,9 @@ class _GradientFlowEstimator(BaseEstimator):
 
 @_documented
 class GradientFlowRegressor(MultiOutputMixin, RegressorMixin, _GradientFlowEstimator):
-    """A perceptron fitted to the mean squared error along its gradient flow.
+    """A perceptron fitted to the mean squared error, or another loss, along its gradient flow.
+
+    With ``loss="huber(delta)"`` outliers, errors beyond delta, count linearly.
 
     [parameters]
 

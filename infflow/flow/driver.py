@@ -14,7 +14,7 @@ import numpy as np
 from .._validation import Array, user_level
 from ..errors import InvalidValueError, SolverFailedError, SolverWarning, TooLargeError
 from ..interrupts import plain_interrupts
-from ..objective import Objective, Regularized
+from ..objective import Identified, Objective, Regularized
 from ..stopping import Progress, Statistics, StopReason, StopRules, TimeIsUp
 from .checkpoint import Checkpoint, SearchFile
 from .end_rules import EndOfPath
@@ -82,6 +82,7 @@ def _identity(settings: FlowSettings, problem: FlowProblem, start: FlowEvaluatio
         penalty = {"regularization": str(objective.regularization)}
     return {
         **penalty,
+        **(objective.checkpoint_identity if isinstance(objective, Identified) else {}),
         "objective": type(objective).__name__,
         "theta0": problem.theta0,
         "loss at theta0": start.value,

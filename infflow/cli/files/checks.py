@@ -7,8 +7,15 @@ from typing import Any
 from ..._validation import as_integer, as_real_array, shown
 from ...activations import resolve
 from ...errors import InfflowError, InvalidTypeError, InvalidValueError
+from ...networks.finite.losses import resolve_loss
 from ...networks.regularization import MERGE_KEYS
 from ...options import Check, number
+
+
+def loss(name: str, value: Any) -> str:
+    """The name of a loss of finite data, with or without parameters."""
+    resolve_loss(text(name, value), name)
+    return str(value)
 
 
 def boolean(name: str, value: Any) -> bool:

@@ -14,6 +14,7 @@ from ..._validation import Array, shown
 from ...errors import InfflowError, InvalidTypeError, InvalidValueError, StorageError
 from ...fixedpoints import OPTIMIZERS
 from ...flow import SOLVERS
+from ...networks.finite.losses import resolve_loss
 from ...networks.finite.net import Net
 from ...networks.infinite.neti import NetI
 from ...networks.inputs import Gaussian, GaussianMixture
@@ -100,7 +101,10 @@ class Configuration:
 
     def network(self) -> Net:
         """The student without data."""
-        return _network(self.student, self.input_dim(), self.student, self.data.loss)
+        return self._student(self.data.loss)
+
+    def _student(self, loss: str) -> Net:
+        return _network(self.student, self.input_dim(), self.student, loss)
 
     def penalty(self) -> dict[str, Any]:
         """What is added to the loss, as arguments of Net and NetI."""
@@ -115,7 +119,6 @@ class Configuration:
     def problem(self) -> Net | NetI:
         """What is trained: infinite data, samples of the teacher, or the data of a file."""
         penalty = self.penalty()
-        student = self.network()
         if self.data.file is not None:
             layers = _layers(self.student, self.student)
             extra: dict[str, Any] = {"loss": self.data.loss, "parametrization": self.student.parametrization, **penalty}
@@ -130,7 +133,7 @@ class Configuration:
         teacher = Teacher(net, theta, self.teacher.noise)
         if self.data.samples is None or (len(self.student.hidden) == 1 and len(self.teacher.hidden) == 1):
             infinite = NetI(
-                student,
+                self._student("mse"),
                 teacher,
                 self.distribution(),
                 self.loss.method,
@@ -138,7 +141,9 @@ class Configuration:
                 outside=self.loss.outside,
                 **penalty,
             )
-            return infinite if self.data.samples is None else infinite.sample(self.data.samples, self.data.seed)
+            if self.data.samples is None:
+                return infinite
+            return infinite.sample(self.data.samples, self.data.seed).replace(loss=self.data.loss)
         rng = np.random.default_rng(self.data.seed)
         distribution = self.distribution()
         X = (
@@ -146,13 +151,7 @@ class Configuration:
             if distribution is None
             else distribution.sample(self.data.samples, rng)
         )
-        return Net(
-            student.layers,
-            input=X,
-            target=teacher.label(X, rng),
-            parametrization=self.student.parametrization,
-            **penalty,
-        )
+        return self.network().replace(input=X, target=teacher.label(X, rng), **penalty)
 
     def distribution(self) -> Gaussian | GaussianMixture | None:
         """Of the input; None is standard normal."""
@@ -241,8 +240,15 @@ def _check_together(config: Configuration, problems: Problems) -> None:
             if missing:
                 what = "student.input_dim" if name == "student" else "a table [teacher]"
                 problems.add((name,), f"{what} is missing; it is needed unless data.file gives inputs and targets.")
-        if config.data.loss != "mse":
+        loss = resolve_loss(config.data.loss)
+        if loss.needs_labels:
             problems.add(("data", "loss"), f"data.loss is {config.data.loss!r}, which needs labels from data.file.")
+        elif not loss.is_sum_of_squares and config.data.samples is None:
+            problems.add(
+                ("data", "loss"),
+                f"data.loss is {config.data.loss!r}, which needs data.samples or data.file; "
+                "infinite data have the squared error, 'mse'.",
+            )
     elif config.teacher is not None or config.data.samples is not None:
         problems.add(
             ("data", "file"), "data.file gives inputs and targets; remove [teacher] and data.samples, or data.file."

@@ -17,7 +17,9 @@ from ...networks.infinite.neti import METHODS, OUTSIDE
 from ...networks.parameters import INITS, PARAMETRIZATIONS
 from ...options import Check, choice, integer, number, setting
 from ...settings import FIELDS
-from .checks import activation, array, boolean, components, merges, table, text, texts, widths
+from .checks import activation, array, boolean, components, loss, merges, table, text, texts, widths
+
+_LABELS = " and ".join(name for name, kind in LOSSES.items() if kind.needs_labels)
 
 
 def _of_train(name: str, form: Check | None = None) -> Any:
@@ -98,7 +100,7 @@ class DataSettings:
     samples: int | None = setting(None, integer(1), "so many samples of teacher and input", 10000)
     seed: int = setting(2, integer(0), "of the samples")
     file: str | None = setting(None, text, "an .npz with X, y and perhaps weights, instead of a teacher", "data.npz")
-    loss: str = setting("mse", choice(*LOSSES), f"one of {', '.join(LOSSES)}; the latter for labels in a file")
+    loss: str = setting("mse", loss, f"one of {', '.join(LOSSES)}, huber(0.5); {_LABELS} for labels in a file")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ...activations import Activation
 from ...errors import InvalidValueError
 from ..parameters import Layer, Layout, Pair
 from . import kernels
-from .losses import Loss
+from .losses.loss import Loss
 
 FEW_INPUTS = 16
 """Up to this input dimension the first layer is done by loops instead of BLAS."""
@@ -188,7 +188,7 @@ def activate(groups: tuple[tuple[Activation, NDArray[np.intp]], ...], h: Array, 
 
 def output_error(arch: Architecture, data: Data, target: NDArray[Any], work: Workspace) -> float:
     """Loss of the block; ``delta`` of the last layer becomes the gradient with respect to its *outputs*."""
-    return data.loss.residual(work.z[-1], target, work.w, work.delta[-1])
+    return data.loss.value_and_gradient(work.z[-1], target, work.w, work.delta[-1])
 
 
 def backward(arch: Architecture, params: list[Pair], X: Array, work: Workspace, grads: list[Pair]) -> None:

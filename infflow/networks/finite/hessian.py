@@ -1,6 +1,6 @@
 """The exact Hessian of a multilayer perceptron over blocks of samples.
 
-One hidden layer, identity output, squared error (:class:`ShallowWorkspace`): the Gauss-Newton part is a rank-k update
+One hidden layer, identity output, a loss of constant curvature (:class:`ShallowWorkspace`): the Gauss-Newton part is a rank-k update
 with the Jacobian rows of *one* output of unit output weights, which any number of outputs share; the residual part is a
 small matrix per hidden neuron and the coupling of its two layers, whose coefficients are the sums of the gradient.
 
@@ -20,8 +20,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg.blas import dsyrk
 
 from ..._validation import Array
@@ -76,7 +78,7 @@ def _num_rows(arch: Architecture) -> int:
 
 def _is_shallow(arch: Architecture, data: Data) -> bool:
     """Whether the moments of one output give the Hessian, and fit in memory beside it."""
-    if len(arch.layers) != 2 or not arch.linear[1] or data.loss.name != "mse":
+    if len(arch.layers) != 2 or not arch.linear[1] or not data.loss.curvature_is_constant:
         return False
     rows, hidden = _num_rows(arch), arch.layout.blocks[0]
     extra = (rows**2 if arch.widths[1] > 1 else 0) + hidden.width * (hidden.fan_in + 1) ** 2
@@ -170,7 +172,7 @@ def _deep(arch: Architecture, phi: Array, data: Data, gradient: Array, hessian: 
             gW += delta @ inputs[:-1].T
             if gb is not None:
                 gb += delta.sum(axis=1)
-        below = _output_curvature(arch, data, bends[last], work)
+        below = _output_curvature(data, target, bends[last], work)
         for m in range(last, -1, -1):
             below = _layer(arch, params, work, bends, m, below, hessian)
     arch.give_back(work, block)
@@ -191,11 +193,11 @@ def _bends(arch: Architecture, params: list[Pair], work: DeepWorkspace) -> list[
     return bends
 
 
-def _output_curvature(arch: Architecture, data: Data, bend: Array | None, work: Workspace) -> Array:
+def _output_curvature(data: Data, target: NDArray[Any], bend: Array | None, work: Workspace) -> Array:
     """``S`` of the last layer, ``(K, K, B)``."""
     outputs, size = work.z[-1].shape
     S = np.empty((outputs, outputs, size))
-    data.loss.curvature(work.z[-1], work.w, S)
+    data.loss.curvature(work.z[-1], target, work.w, S)
     if bend is not None:
         S *= work.d1[-1][:, None] * work.d1[-1]
         S[np.arange(outputs), np.arange(outputs)] += bend

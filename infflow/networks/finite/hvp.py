@@ -33,8 +33,8 @@ Directions = list[tuple[Array, Array | None]]
 KEPT_BYTES = 2**28
 """Passes over the data are kept by :class:`HessianOperator` up to this size, and repeated for every product beyond."""
 
-Pass = tuple[Array, Workspace]
-"""Inputs of a block, and its workspace after :func:`_linearize`."""
+Pass = tuple[Array, NDArray[Any], Workspace]
+"""Inputs and targets of a block, and its workspace after :func:`_linearize`."""
 
 
 class HessianOperator:
@@ -56,13 +56,13 @@ class HessianOperator:
                 work = Workspace(arch, block, 2)
                 work.w[:] = w
                 _linearize(arch, params, X, data, target, work)
-                self._kept.append((X, work))
+                self._kept.append((X, target, work))
 
     def __call__(self, v: Array) -> Array:
         """The Hessian with respect to ``phi`` times the columns of ``v`` ``(P, m)``."""
         if self._kept is None:
             return hvp(self._arch, self._phi, self._data, v)
-        samples = len(self._kept[0][1].w)
+        samples = len(self._kept[0][-1].w)
 
         def passes(count: int) -> list[Pass]:
             assert self._kept is not None
@@ -82,7 +82,7 @@ def hvp(arch: Architecture, phi: Array, data: Data, v: Array) -> Array:
         work: Workspace = arch.borrow(Workspace, block, 2)
         for X, target in blocks(data, block, work.w):
             _linearize(arch, params, X, data, target, work)
-            yield X, work
+            yield X, target, work
         arch.give_back(work, block, 2)
 
     return _in_chunks(arch, phi, data, v, 128, passes)
@@ -126,9 +126,11 @@ def _some_directions(arch: Architecture, phi: Array, data: Data, v: Array, passe
         for k in arch.layout.blocks
     ]
     sums: Directions = [(np.zeros_like(V), None if u is None else np.zeros(u.shape)) for V, u in directions]
-    for X, work in passes:
+    for X, target, work in passes:
         rz, rh = _forward(arch, params, directions, X, work)
-        _backward(arch, params, directions, X, data, work, rz, rh, sums)
+        re = np.empty_like(rz[-1])  # R of the gradient with respect to z
+        data.loss.directional(work.z[-1], target, work.w, rz[-1], re)
+        _backward(arch, params, directions, X, work, rz, rh, re, sums)
     out = np.empty((len(phi), count))
     for k, (RW, Rb) in zip(arch.layout.blocks, sums, strict=True):
         out[k.weights] = RW.transpose(0, 2, 1).reshape(-1, count)
@@ -162,15 +164,13 @@ def _backward(
     params: list[Pair],
     directions: Directions,
     X: Array,
-    data: Data,
     work: Workspace,
     rz: list[Array],
     rh: list[Array],
+    re: Array,
     sums: Directions,
 ) -> None:
-    """Add R of the gradient to ``sums``."""
-    re = np.empty_like(rz[-1])  # R of the gradient with respect to z
-    data.loss.directional(work.z[-1], work.w, rz[-1], re)
+    """Add R of the gradient to ``sums``; ``re`` is that of the gradient with respect to the outputs."""
     for index in range(len(params) - 1, -1, -1):
         rdelta, delta = re, work.delta[index]
         if not arch.linear[index]:

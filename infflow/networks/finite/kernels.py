@@ -9,8 +9,6 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from ...activations.vector_math import exp_, log1p_
-
 _FAST = {"reassoc", "contract", "nsz"}
 
 
@@ -35,105 +33,6 @@ def affine_from_rows(X, W, b, xt, h):
             x, factor = xt[q], W[j, q]
             for n in range(size):
                 row[n] += factor * x[n]
-
-
-@njit(cache=True, fastmath=_FAST)
-def mse_residual(z, y, w, c):
-    """``sum w |z - y|^2``; ``c = 2 w (z - y)``, the gradient with respect to ``z`` ``(K, B)``; ``y`` ``(B, K)``."""
-    total = 0.0
-    for i in range(z.shape[0]):
-        for n in range(z.shape[1]):
-            r = z[i, n] - y[n, i]
-            total += w[n] * r * r
-            c[i, n] = 2.0 * w[n] * r
-    return total
-
-
-@njit(cache=True)
-def largest_output(z, top, which):
-    """Largest entry of each column of ``z`` ``(K, B)``, and its row, the first of several."""
-    for n in range(z.shape[1]):
-        top[n], which[n] = z[0, n], 0
-    for i in range(1, z.shape[0]):
-        for n in range(z.shape[1]):
-            above = z[i, n] > top[n]
-            top[n] = z[i, n] if above else top[n]
-            which[n] = i if above else which[n]
-
-
-@njit(cache=True, fastmath={"contract"})
-def softmax(z, p):
-    """``p = softmax(z)`` over the first index of ``z`` ``(K, B)``; returns nothing."""
-    outputs, size = z.shape
-    top, which, total = np.empty(size), np.empty(size, np.int64), np.zeros(size)
-    largest_output(z, top, which)
-    for i in range(outputs):
-        for n in range(size):
-            e = exp_(z[i, n] - top[n])
-            p[i, n] = e
-            total[n] += e
-    total = 1.0 / total
-    for i in range(outputs):
-        for n in range(size):
-            p[i, n] *= total[n]
-
-
-@njit(cache=True, fastmath={"contract"})
-def cross_entropy_residual(z, labels, w, c):
-    """``sum w (log sum exp z - z[label])`` and ``c = w (softmax(z) - onehot)`` ``(K, B)``."""
-    outputs, size = z.shape
-    top, which = np.empty(size), np.empty(size, np.int64)
-    largest_output(z, top, which)
-    rest = np.zeros(size)  # sum of exp(z - top) without the largest: log1p keeps losses far below 1e-16
-    for i in range(outputs):
-        for n in range(size):
-            e = exp_(z[i, n] - top[n])
-            c[i, n] = 1.0 if which[n] == i else e
-            rest[n] += 0.0 if which[n] == i else e
-    others = np.zeros(size)  # 1 - p[label] summed from the other entries, without cancellation
-    scale = w / (1.0 + rest)
-    for i in range(outputs):
-        for n in range(size):
-            c[i, n] *= scale[n]
-            others[n] += 0.0 if labels[n] == i else c[i, n]
-    value = 0.0
-    for n in range(size):
-        value += w[n] * ((top[n] - z[labels[n], n]) + log1p_(rest[n]))
-        c[labels[n], n] = -others[n]
-    return value
-
-
-@njit(cache=True)
-def cross_entropy_curvature(z, w, p, out):
-    """``out`` ``(K, K, B)``: ``w (diag(p) - p p')``, the Hessian with respect to ``z``."""
-    softmax(z, p)
-    for i in range(z.shape[0]):
-        for j in range(i + 1):
-            for n in range(z.shape[1]):
-                out[i, j, n] = -w[n] * p[i, n] * p[j, n]
-                out[j, i, n] = out[i, j, n]
-    for n in range(z.shape[1]):
-        for i in range(z.shape[0]):
-            out[i, i, n] = 0.0
-            for j in range(z.shape[0]):  # rows sum to zero: no cancellation in p (1 - p)
-                if j != i:
-                    out[i, i, n] -= out[i, j, n]
-
-
-@njit(cache=True)
-def cross_entropy_directional(z, w, p, rz, out):
-    """``out = w (p rz - p (p . rz))`` for directions ``rz`` ``(K, m, B)``."""
-    softmax(z, p)
-    outputs, count, size = rz.shape
-    mean = np.empty(size)
-    for a in range(count):
-        mean[:] = 0.0
-        for i in range(outputs):
-            for n in range(size):
-                mean[n] += p[i, n] * rz[i, a, n]
-        for i in range(outputs):
-            for n in range(size):
-                out[i, a, n] = w[n] * p[i, n] * (rz[i, a, n] - mean[n])
 
 
 @njit(cache=True, fastmath=_FAST)

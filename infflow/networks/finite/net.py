@@ -20,7 +20,7 @@ from . import hessian as net_hessian
 from . import hvp as net_hvp
 from . import kernels
 from .backprop import Architecture, Data
-from .losses import resolve_loss
+from .losses import Loss, resolve_loss
 
 #: up to so many, kinks of activations that cross one hold up implicit methods (docs/solvers.md)
 _MANY_SAMPLES = 5000
@@ -41,12 +41,13 @@ class Net:
     input : array_like (N, input_dim), optional
         Samples. A float64 C-contiguous array is kept, not copied: do not change it afterwards.
     target : array_like (N,) or (N, output_dim), optional
-        Targets; with ``loss="cross_entropy"`` integer labels ``(N,)`` in 0..output_dim-1.
+        Targets; for ``loss="cross_entropy"`` integer labels ``(N,)`` in 0..output_dim-1.
     weights : array_like (N,), optional
         Sample weights, not negative, not all zero; the loss is ``sum w l / sum w``.
-    loss : {"mse", "cross_entropy"}
-        Mean over samples of the squared error summed over outputs (no factor 1/2), or mean negative log-likelihood of
-        the softmax of the outputs.
+    loss : {"mse", "cross_entropy", "huber", "huber(delta)"} or Loss
+        Mean over samples of the squared error summed over outputs (no factor 1/2); mean negative log-likelihood of
+        the softmax of the outputs; or as the first, with ``2 delta |e| - delta^2`` in the place of ``e^2`` for errors
+        beyond ``delta`` (1 by default). :class:`infflow.Loss` says how to write another.
     maxnorm : float
         ``c`` of the barrier of the paper's eq. 6, ``(|theta|^2/2 - c)^2`` where ``|theta|^2/2 > c``; infinite: none.
     ridge : float
@@ -97,7 +98,7 @@ class Net:
         input: Any = None,
         target: Any = None,
         weights: Any = None,
-        loss: str = "mse",
+        loss: str | Loss = "mse",
         maxnorm: float = np.inf,
         ridge: float = 0.0,
         parametrization: str = "standard",
@@ -117,8 +118,7 @@ class Net:
         dim = as_integer("input_dim", dim, minimum=1, maximum=WIDEST)
         self.architecture = Architecture(parsed, dim)
         self._loss = resolve_loss(loss)
-        if self._loss.name == "cross_entropy" and parsed[-1].width < 2:
-            raise InvalidValueError("cross_entropy needs at least two outputs, one per class; widen the output layer.")
+        self._loss.check_outputs(parsed[-1].width)
         self._regularization = Regularization.from_arguments(maxnorm, ridge, merge, self.layout)
         self.parametrization = as_choice("parametrization", parametrization, PARAMETRIZATIONS)
         self.weight_factors = weight_factors(self.layout, parametrization)
@@ -163,9 +163,24 @@ class Net:
         return self.architecture.widths[-1]
 
     @property
+    def loss(self) -> Loss:
+        """The loss of a sample, which says what it is: a sum of squares, for labels, and so on."""
+        return self._loss
+
+    @property
     def loss_name(self) -> str:
-        """``"mse"`` or ``"cross_entropy"``."""
+        """``"mse"``, ``"cross_entropy"``, ``"huber(1.0)"``, or the name of a loss of your own."""
         return self._loss.name
+
+    @property
+    def is_sum_of_squares(self) -> bool:
+        """Whether :meth:`residuals` and :meth:`jacobian` are possible."""
+        return self._loss.is_sum_of_squares
+
+    @property
+    def checkpoint_identity(self) -> dict[str, str]:
+        """What a checkpoint has to agree in beside loss and gradient at the start, where losses may agree by chance."""
+        return {} if self.is_sum_of_squares else {"loss": self.loss_name}
 
     @property
     def regularization(self) -> Regularization:
@@ -186,11 +201,6 @@ class Net:
     def num_samples(self) -> int:
         """Number N of samples; raises without data."""
         return len(self.data.X)
-
-    @property
-    def is_sum_of_squares(self) -> bool:
-        """Whether :meth:`residuals` and :meth:`jacobian` are defined for its loss."""
-        return self.loss_name == "mse"
 
     @property
     def has_data(self) -> bool:
@@ -381,7 +391,7 @@ class Net:
         Raises
         ------
         MethodError
-            If the loss is not ``"mse"``.
+            If the loss is no sum of squares.
         """
         from . import sum_of_squares as residuals
 

@@ -77,7 +77,7 @@ def quadrature_net(
         raise InvalidValueError(
             f"net has {counted(net.input_dim, 'input')}; a quadrature rule is possible for 1 or 2. Use inf.NetI for one hidden layer, or sample data."
         )
-    if net.loss_name != "mse":
+    if not net.loss.is_sum_of_squares:
         raise InvalidValueError(f"net has loss {net.loss_name!r}; quadrature_net needs 'mse'.")
     distribution = as_input(input, net.input_dim)
     if not isinstance(distribution, (StandardNormal, Gaussian)):

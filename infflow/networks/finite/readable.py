@@ -1,18 +1,16 @@
 """Slow readable twins of :class:`.net.Net`'s derivatives: the chain rule, one sample at a time.
 
 Every quantity carries its value, its gradient and its Hessian with respect to all parameters. Nothing here shares code
-with the fast paths except the activations. Tests compare both to 1e-12; use it to check a network by hand.
+with the fast paths except the activations; the twins of losses are their methods ``readable``. Tests compare both to 1e-12; use it to check a network by hand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from ..._validation import Array
-from ...errors import InvalidValueError
 from ..regularization import Merge
 from .net import Net
 
@@ -57,34 +55,10 @@ def outputs(net: Net, theta: Array, x: Array) -> Taylor:
     return z
 
 
-def squared_error(z: Array, target: Array) -> tuple[float, Array, Array]:
-    """``|z - y|^2`` with gradient and Hessian."""
-    return float(np.sum((z - target) ** 2)), 2.0 * (z - target), 2.0 * np.eye(len(z))
-
-
-def cross_entropy(z: Array, label: int) -> tuple[float, Array, Array]:
-    """``log sum exp z - z[label]`` with gradient and Hessian."""
-    p = np.exp(z) / np.sum(np.exp(z))
-    value = np.log(np.sum(np.exp(z))) - z[label]
-    return float(value), p - np.eye(len(p))[label], np.diag(p) - np.outer(p, p)
-
-
-#: By the names of the losses: value, gradient and Hessian with respect to the outputs (O,) of one sample.
-LOSSES: dict[str, Callable[..., tuple[float, Array, Array]]] = {
-    "mse": squared_error,
-    "cross_entropy": cross_entropy,
-}
-
-
 def sample_loss(net: Net, theta: Array, x: Array, target: Array) -> tuple[float, Array, Array]:
     """Loss of one sample with gradient and Hessian, without regularisation."""
     z = outputs(net, theta, x)
-    if net.loss_name not in LOSSES:
-        raise InvalidValueError(
-            f"the loss {net.loss_name!r} has no readable twin; one is needed in readable.LOSSES, which has "
-            f"{', '.join(LOSSES)}."
-        )
-    value, slope, curvature = LOSSES[net.loss_name](z.value, target)
+    value, slope, curvature = net.loss.readable(z.value, target)
     hessian = z.first.T @ curvature @ z.first + np.einsum("i,iab->ab", slope, z.second)
     return value, slope @ z.first, hessian
 

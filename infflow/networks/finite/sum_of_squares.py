@@ -92,9 +92,9 @@ def jacobian(net: Net, theta: Array) -> Array:
 def loss_rounding(net: Net, theta: Array, value: float) -> float | None:
     """Rounding error to expect of a loss ``value``: small if the loss is, since a sum of squares does not cancel.
 
-    Errors of the residuals are taken from the terms of the outputs on the first samples. None for cross-entropy.
+    Errors of the residuals are taken from the terms of the outputs on the first samples. None for other losses.
     """
-    if net.loss_name != "mse":
+    if not net.loss.is_sum_of_squares:
         return None
     data, arch = net.data, net.architecture
     block = min(len(data.X), 128)
@@ -112,9 +112,10 @@ def loss_rounding(net: Net, theta: Array, value: float) -> float | None:
 
 
 def _squares(net: Net) -> Data:
-    if net.loss_name != "mse":
+    if not net.loss.is_sum_of_squares:
         raise MethodError(
-            f"levenberg_marquardt needs a sum of squares, loss 'mse'; this net has {net.loss_name!r}. Use optimizer='newton'."
+            f"levenberg_marquardt needs a sum of squares, loss 'mse'; this net has {net.loss_name!r}. "
+            "Use optimizer='newton'."
         )
     return net.data
 

@@ -582,7 +582,7 @@ def _check_shallow(name: str, net: Net) -> None:
         raise InvalidValueError(
             f"{name} has the layers {shape}; infinite data needs exactly one hidden layer and an identity output layer. Use inf.Net with sampled data for other networks."
         )
-    if net.loss_name != "mse":
+    if not net.loss.is_sum_of_squares:
         raise InvalidValueError(f"{name} has loss {net.loss_name!r}; infinite data needs 'mse'.")
 
 
