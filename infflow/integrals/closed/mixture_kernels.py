@@ -69,7 +69,7 @@ def _density_and_probability(x, shift):
 
 @_kernel
 def _prepare(t, C, b, shift, one):
-    """What belongs to the widths of one activation alone."""
+    """Numbers that depend on the widths of one activation alone."""
     for j in range(t.size):
         variance = C + t[j]
         inverse = 1.0 / variance
