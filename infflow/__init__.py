@@ -26,7 +26,6 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from .errors import InfflowError as InfflowError
     from .errors import SingularMomentError as SingularMomentError
     from .exchange import conventions as conventions
-    from .exchange import mlpgradientflow as io  # noqa: F401
     from .exchange import sklearn as sklearn
     from .exchange.torch import from_torch as from_torch
     from .exchange.torch import to_torch as to_torch
@@ -133,10 +132,9 @@ _HOME = {
     "SingularMomentError": "errors",
 }
 
-# Modules that are reached as attributes, ``inf.io`` and so on, and loaded when they are.
+# Modules that are reached as attributes, ``inf.plotting`` and so on, and loaded when they are.
 _MODULES = {
     "conventions": "exchange.conventions",
-    "io": "exchange.mlpgradientflow",
     "plotting": "plotting",
     "sklearn": "exchange.sklearn",
     "surrogates": "surrogates",

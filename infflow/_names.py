@@ -344,10 +344,7 @@ def suggestion(kind: str, given: str, known: Iterable[str]) -> str:
     if kind == "activation" and given.partition("(")[0] in names:
         return " It takes no arguments; Activation.from_sympy(name, expression) makes others."
     word, plain_names = _plain(given), {_plain(name): name for name in reversed(names)}
-    meant = plain_names.get(word) or SYNONYMS.get(kind, {}).get(word)
-    if meant is None:
-        near = difflib.get_close_matches(word, plain_names, n=1, cutoff=0.6)
-        meant = plain_names[near[0]] if near else None
+    meant = plain_names.get(word) or SYNONYMS.get(kind, {}).get(word) or _nearest(word, plain_names)
     if meant is None:
         return ""
     if meant in names:
@@ -364,8 +361,14 @@ def keyword_hint(given: str, known: Iterable[str]) -> str:
     if given in _ELSEWHERE:
         return f" {_ELSEWHERE[given]}"
     lower = {name.lower(): name for name in reversed(names)}
-    near = difflib.get_close_matches(given[:_LONGEST].lower(), lower, n=1, cutoff=0.6)
-    return f" Did you mean {lower[near[0]]!r}?" if near else ""
+    meant = _nearest(given[:_LONGEST].lower(), lower)
+    return f" Did you mean {meant!r}?" if meant is not None else ""
+
+
+def _nearest(word: str, names: Mapping[str, str]) -> str | None:
+    """The name whose key looks most like a word, or None where none does."""
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    return names[near[0]] if near else None
 
 
 #: so many letters of a name are compared with others

@@ -27,6 +27,14 @@ def available_memory() -> int | None:
     return min(known, default=None)
 
 
+def shortage(needed: int, share: int = 1) -> int | None:
+    """Bytes of memory available if ``needed`` bytes exceed one ``share``-th of them, else None."""
+    available = available_memory()
+    if available is None or needed <= available // share:
+        return None
+    return available
+
+
 def _of_machine() -> int | None:
     try:
         with open("/proc/meminfo") as file:
@@ -35,6 +43,11 @@ def _of_machine() -> int | None:
                     return 1024 * int(line.split()[1])
     except OSError:
         pass
+    return physical_memory()
+
+
+def physical_memory() -> int | None:
+    """Bytes of memory of this machine, or None where the system does not say."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
@@ -66,8 +79,9 @@ def require_memory(num_params: int, what: str = "the Hessian", matrices: int = 2
     """
     if num_params <= CHECKED_SIZE:
         return
-    one, available = 8 * num_params**2, available_memory()
-    if available is not None and matrices * one > available:
+    one = 8 * num_params**2
+    available = shortage(matrices * one)
+    if available is not None:
         work = f" ({matrices} matrices of this size are needed at once)" if matrices > 2 else ""
         raise TooLargeError(
             f"{what} of {num_params} parameters takes {_size(one)}{work}, more than "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +14,7 @@ from ._version import __version__
 from .errors import InvalidTypeError, MissingPackageError, ShapeError, StorageError
 from .flow import Trajectory
 from .stopping import Statistics, StopReason
-from .storage import Shapes, as_path, load_archive, save_archive
+from .storage import Shapes, as_path, load_archive, plain, save_archive
 
 _KIND = "infflow.Result"
 _FORMAT = 1
@@ -259,17 +258,6 @@ def _seed(settings: dict[str, Any]) -> int | None:
     """The seed of the minibatches, the only random choice of a run; None where it has none."""
     options = settings.get("solver_options") or {}
     return None if settings.get("batch_size") is None else int(options.get("seed", 0))
-
-
-def plain(value: Any) -> Any:
-    """Settings in a form that JSON can hold: NumPy's numbers and arrays as numbers and lists, what it does not know as text."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(each) for key, each in value.items()}
-    if isinstance(value, (np.ndarray, np.generic)):
-        return plain(value.tolist())
-    if isinstance(value, (list, tuple)):
-        return [plain(each) for each in value]
-    return value if isinstance(value, (str, int, float, bool, type(None))) else repr(value)
 
 
 def to_dataset(result: Result, net: Any = None) -> Any:

@@ -22,6 +22,7 @@ import numpy as np
 from ._validation import Array, shown
 from .errors import InfflowError, InvalidTypeError, InvalidValueError, StorageError
 from .interrupts import plain_interrupts
+from .memory import physical_memory
 
 _METADATA, _NAMES = "metadata", "arrays"
 Shapes = dict[str, tuple[int, ...]]
@@ -94,18 +95,45 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
         If a number is not finite, which JSON cannot hold.
     """
 
-    def plain(item: Any) -> Any:
+    def convert(item: Any) -> Any:
         if isinstance(item, (np.ndarray, np.generic)):
             return item.tolist()
         raise InvalidTypeError(f"{item!r} of type {type(item).__name__} cannot be written as JSON.")
 
     try:
-        text = json.dumps(value, indent=2, default=plain, allow_nan=False)
+        text = json.dumps(value, indent=2, default=convert, allow_nan=False)
     except ValueError as error:
         raise InvalidValueError(
             f"cannot write {path}: {error}. Replace infinite and undefined numbers by None."
         ) from error
     write_atomically(Path(path), (text + "\n").encode())
+
+
+def plain(value: Any, *, nan: bool = True) -> Any:
+    """A value in a form that JSON can hold.
+
+    NumPy numbers and arrays become numbers and lists, keys become strings, what JSON does not know
+    becomes text. Without ``nan``, numbers that are not finite become None.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(each, nan=nan) for key, each in value.items()}
+    if isinstance(value, (np.ndarray, np.generic)):
+        return plain(value.tolist(), nan=nan)
+    if isinstance(value, (list, tuple)):
+        return [plain(each, nan=nan) for each in value]
+    if isinstance(value, float) and not nan and not math.isfinite(value):
+        return None
+    return value if isinstance(value, (str, int, float, bool, type(None))) else repr(value)
+
+
+def make_folder(folder: str | os.PathLike[str]) -> Path:
+    """The folder, made if it does not exist; raises StorageError where that is impossible."""
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"the folder {path} cannot be made: {error.strerror}. Choose another one.") from error
+    return path
 
 
 def save_archive(path: Path, kind: str, arrays: Mapping[str, Array], metadata: Mapping[str, Any]) -> None:
@@ -240,7 +268,7 @@ class _Archive:
                 raise ValueError(f"two of its arrays are called {name!r}")
             self.headers[name] = _read_header(self._zip, info)
             total += info.file_size
-        memory = _physical_memory()
+        memory = physical_memory()
         if memory is not None and total > memory:
             raise ValueError(
                 f"its arrays take {total / 2**30:.3g} GiB, and this machine has a memory of {memory / 2**30:.3g} GiB"
@@ -287,14 +315,6 @@ def _read_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Header:
             f"but {info.file_size} bytes by the directory"
         )
     return _Header(shape, dtype, info.filename)
-
-
-def _physical_memory() -> int | None:
-    """Bytes, or None where the system does not say."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None
 
 
 def _parse(path: Path, text: Any) -> dict[str, Any]:

@@ -60,3 +60,27 @@ def test_migration_table_names_what_exists():
             owner = getattr(owner, part)
         given = [argument for argument in call.args if ast.unparse(argument) != "..."]
         inspect.signature(owner).bind_partial(*given, **{keyword.arg: None for keyword in call.keywords})
+
+
+def test_house_page_names_what_exists():
+    """Files and names in its tables, members of the protocols."""
+    text = (DOCS / "house.md").read_text()
+    package = Path(inf.__file__).parent
+    for path in set(re.findall(r"`([\w/]+(?:\.py|/))`", text)):
+        assert any(package.glob(f"**/{path}")), path
+    rows = re.findall(r"^\| `([\w/]+)\.py` \| (`[\w`, ]+`) \|", text, flags=re.M)
+    assert len(rows) > 25
+    for path, names in rows:
+        module = import_module("infflow." + path.replace("/", "."))
+        for name in names.strip("`").split("`, `"):
+            assert hasattr(module, name), (path, name)
+    homes = {
+        "Evaluator": "integrals.evaluator",
+        "Integrator": "flow.onestep",
+        "Family": "flow.onestep",
+        "Objective": "objective",
+    }
+    for name, home in homes.items():
+        protocol = getattr(import_module(f"infflow.{home}"), name)
+        members = re.search(rf"\| `{name}`: (`[\w`, ]+`) \|", text).group(1).strip("`").split("`, `")
+        assert all(hasattr(protocol, member) for member in members), name

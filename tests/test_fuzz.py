@@ -6,7 +6,6 @@ A row of :func:`_cases` is a call that works, with the kind of each argument. Ar
 
 import contextlib
 import inspect
-import pathlib
 import signal
 import warnings
 from dataclasses import fields
@@ -15,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from fuzz_values import VALUES
-from julia_files import julia_result, thsave
 from sklearn.exceptions import ConvergenceWarning
 
 import infflow as inf
@@ -136,8 +134,6 @@ def _cases():
     result.save("result")
     runs = inf.train_many(data, [theta, 2 * theta], **quick)
     table = inf.sweep(run_of_sweep, {"seed": [1, 2]}, "given.db", backend="sequential", progress=False)
-
-    julia = thsave(pathlib.Path("julia.pt"), julia_result(data, result, LAYERS))
 
     layers, flag = A(LAYERS), "flag"
     any_net, any_theta = A(data), A(theta, "array")
@@ -650,16 +646,6 @@ def _cases():
         inf.conventions.from_weight_matrices,
         {"net": A(net), "matrices": A(inf.conventions.to_weight_matrices(net, theta), "list")},
     )
-    yield Call(
-        "io.read_mlpgradientflow",
-        inf.io.read_mlpgradientflow,
-        {
-            "path": A(julia, "path"),
-            "layers": A(None, "optional"),
-            "net": A(None, "optional"),
-            "time_scale": A(1.0, "number"),
-        },
-    )
     for name in ("GradientFlowRegressor", "GradientFlowClassifier"):
         kind = getattr(inf.sklearn, name)
         labels = np.arange(12) % 2
@@ -879,7 +865,7 @@ def test_no_value_ends_in_a_foreign_error_or_is_accepted_in_silence(share, tmp_p
 def public_names():
     """All public callables, methods of public classes as ``Class.method``."""
     found = {name: getattr(inf, name) for name in inf.__all__}
-    for module in ("io", "sklearn", "conventions", "surrogates", "plotting"):
+    for module in ("sklearn", "conventions", "surrogates", "plotting"):
         names = PUBLIC_IN.get(module) or getattr(inf, module).__all__
         found |= {f"{module}.{name}": getattr(getattr(inf, module), name) for name in names}
     for name, value in list(found.items()):
@@ -894,7 +880,6 @@ def is_method(name, value):
 
 #: public names of modules that have no ``__all__``
 PUBLIC_IN = {
-    "io": ["read_mlpgradientflow"],
     "sklearn": ["GradientFlowRegressor", "GradientFlowClassifier"],
     "conventions": ["to", "from_", "to_weight_matrices", "from_weight_matrices", "Quantity", "Convention"],
 }

@@ -1,6 +1,7 @@
 """The scripts run, write what they promise, and refuse bad options."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,3 +70,12 @@ def test_digits_refuses_bad_options(arguments, message, tmp_path):
     assert done.returncode == 2
     assert message in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "none").exists()
+
+
+def test_plain_regression_is_far_worse_than_a_surrogate():
+    """``test_surrogate_training.py`` asks a surrogate of as many points for a median below 1e-4."""
+    done = run("scripts/surrogate_baseline.py", "tanh", "--points", "400", "--held-out", "200")
+    assert done.returncode == 0, done.stderr
+    name, median = re.match(r"(\w+): median (\S+),", done.stdout).groups()
+    assert name == "tanh"
+    assert 1e-4 < float(median) < 0.1  # E f^2 is at most 1

@@ -117,7 +117,7 @@ def test_a_member_that_is_larger_than_its_header_says_is_not_unpacked(path, unpa
 
 
 def test_arrays_that_do_not_fit_in_memory_are_not_unpacked(path, unpacked, monkeypatch):
-    monkeypatch.setattr("infflow.storage._physical_memory", lambda: 2**20)
+    monkeypatch.setattr("infflow.storage.physical_memory", lambda: 2**20)
     assert load_archive(path, KIND)[0].keys() == ARRAYS.keys()
     unpacked.clear()
     put(path, "extra", (2**18,), 2**21)

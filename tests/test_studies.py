@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from infflow.cli import app
 from infflow.errors import DivergedError, InfflowError, InvalidTypeError
-from infflow.storage import write_json
+from infflow.storage import plain, write_json
 from infflow.studies import STUDIES, Claim, StudyResult, StudySetting, run_study
-from infflow.studies.study import markdown_table, plain, run_grid
+from infflow.studies.study import markdown_table, run_grid
 
 
 @pytest.fixture(scope="module", params=sorted(STUDIES))
@@ -119,7 +119,7 @@ def test_a_claim_is_plain():
 
 
 def test_plain_is_json(tmp_path):
-    write_json(tmp_path / "x.json", plain({"a": (np.inf, np.int64(3)), 2: [np.array([[np.nan, 1.0]])]}))
+    write_json(tmp_path / "x.json", plain({"a": (np.inf, np.int64(3)), 2: [np.array([[np.nan, 1.0]])]}, nan=False))
     assert json.loads((tmp_path / "x.json").read_text()) == {"a": [None, 3], "2": [[[None, 1.0]]]}
 
 

@@ -27,8 +27,6 @@ LN2 = 0.6931471805599453
 LN2_HI = 6.93147180369123816490e-01  # 32 bits, so that multiples up to 2**21 are exact
 LN2_LO = 1.90821492927058770002e-10
 ROUND = 6755399441055744.0  # 1.5 * 2**52: adding it rounds to an integer, which appears in the low bits
-SQRT_HALF = 0.7071067811865476
-SQRT_2 = 1.4142135623730951
 INV_SQRT_2PI = 0.3989422804014327
 TAIL_END = 39.0  # the density exp(-a^2/2) of this argument is zero in float64
 
@@ -232,12 +230,6 @@ def normal_cdf_(x):
 
 
 @scalar
-def normal_pdf_(x):
-    """Standard normal density, error 3 units."""
-    return INV_SQRT_2PI * normal_tail(clipped_magnitude(x))[0]
-
-
-@scalar
 def erf_scaled(x):
     """``(erf(x/sqrt 2), exp(-x^2/2))``, errors 3 and 2 units."""
     a = clipped_magnitude(x)
@@ -255,31 +247,3 @@ def erf_scaled(x):
     q = q * z + 0.7978845608028654
     y = 1.0 - 2.0 * tail if a > 1.0 else a * q
     return np.copysign(y, x), density
-
-
-@scalar
-def erf_(x):
-    """erf(x), error 4 units."""
-    return erf_scaled(SQRT_2 * x)[0]
-
-
-@scalar
-def sigmoid_(x):
-    """1/(1 + exp(-x)), error 3 units, relative to the value also in the lower tail."""
-    e = exp_(-abs(x))
-    q = 1.0 / (1.0 + e)
-    return q if x >= 0.0 else e * q
-
-
-@scalar
-def tanh_(x):
-    """tanh(x), error 4 units, also near 0."""
-    e, em = exp_pair(-2.0 * abs(x))
-    return np.copysign(em / (1.0 + e), x)
-
-
-@scalar
-def softplus_(x):
-    """log(1 + exp(x)), error 3 units, relative to the value also in the lower tail."""
-    y = log1p_unit(exp_(-abs(x)))
-    return x + y if x > 0.0 else y

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from .._validation import Array
 from ..errors import TooLargeError
-from ..memory import available_memory
+from ..memory import shortage
 from ..networks.finite.net import Net
 from ..networks.infinite.neti import NetI
 from ..spectrum import largest_magnitude
@@ -97,8 +97,8 @@ def families(net: Net | NetI, theta: Array, matrices: bool = True) -> Iterator[F
 
 def _directions(num_params: int, number: int) -> Array:
     """Zeros of shape (num_params, number); raises TooLargeError where they do not fit beside what they are used for."""
-    needed, available = 4 * 8 * num_params * number, available_memory()
-    if needed > _UNCHECKED and available is not None and needed > available:
+    needed = 4 * 8 * num_params * number
+    if needed > _UNCHECKED and shortage(needed) is not None:
         raise TooLargeError(
             f"{number} directions that a symmetry leaves flat, of {num_params} parameters each, do not fit in memory. "
             "Remove dead and duplicated neurons by inf.shrink, and inputs that are always zero."

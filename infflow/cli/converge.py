@@ -29,7 +29,8 @@ def converge(
 
     Example: infflow converge --input-dim 5 --teacher 4 --student 2 --n 1000 --n 10000 --out out/small
     """
-    from ..studies.finite_vs_infinite.convergence import Setting, convergence, make_folder
+    from ..storage import make_folder
+    from ..studies.finite_vs_infinite.convergence import Setting, convergence
 
     numbers = tuple(sorted(set(n))) if n else Setting.N
     setting = Setting(activation, input_dim, teacher, student, numbers, seeds, seed, noise)

@@ -30,7 +30,7 @@ def sweep(
         int | None, typer.Option(help="Seed of the starts, if the grid has none.", show_default=False)
     ] = None,
     jobs: Annotated[int, typer.Option(help="Worker processes; -1: all cores.")] = -1,
-    backend: Annotated[str, typer.Option(help="loky (processes), dask, ray or sequential.")] = "loky",
+    backend: Annotated[str, typer.Option(help="loky (processes), dask or sequential.")] = "loky",
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.", show_default=False)] = None,
     slot: Annotated[int, typer.Option(help="Of an array job: which part, from 0.")] = 0,
     slots: Annotated[int, typer.Option(help="Of an array job: how many parts.")] = 1,

@@ -4,6 +4,5 @@
 |---|---|---|
 | `sklearn.py` | estimators for scikit-learn, `inf.sklearn` | users |
 | `torch.py` | `from_torch`, `to_torch` | users |
-| `mlpgradientflow.py` | files of MLPGradientFlow.jl, `inf.io` | users |
 | `conventions.py` | factors of other papers and packages, `inf.conventions` | users |
 """

@@ -17,7 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, check_random_state, validate_data
 
-from .._validation import as_flag, as_integer, as_items, as_number, counted
+from .._validation import as_flag, as_integer, as_items, as_number, counted, user_level
 from ..errors import InfflowError, InvalidTypeError, InvalidValueError
 from ..networks.finite.losses import Loss, resolve_loss
 from ..networks.finite.net import Net
@@ -198,7 +198,7 @@ class _GradientFlowEstimator(BaseEstimator):
                 f"The fit has not converged: {reason} The gradient norm is {best.gradient_norm:.2g} (tol={tol:g}). "
                 "Scale inputs and targets, raise max_steps, or end the flow earlier with t_end.",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=user_level(),
             )
 
     def _outputs(self, X: Any) -> Any:

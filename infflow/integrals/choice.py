@@ -43,9 +43,9 @@ MIXTURE_BOUND = 1e-12
 # Squared lengths of equal neurons differ by this at most, relatively: they are summed in different orders.
 _SAME = 1e-14
 
-# A neuron with itself: both places hold the same h, so that only the derivatives T_n of E f(h)^2 in the common mean
-# are defined. The columns of its jet enter in sums that make T_n again; each gets the same share T_n/2^n of its
-# moments I(p, q), p + q = n, and F40 = D^2 d1^2 = 4 I, F31 = 2 I, F22 = I, F11 = 4 I with D = d1 + d2.
+# A neuron with itself: only T_n = d^n/db^n E f(h)^2 is defined, since both places hold the same h.
+# The assembly adds 2^n columns per order n, so each moment I(p, q) with p + q = n gets T_n/2^n.
+# With D = d1 + d2 the frame has F40 = D^2 d1^2 = 4 I, F31 = 2 I, F22 = I, F11 = 4 I.
 _SELF_ORDER = np.array([0, 2, 2, 2, 1, 1, *[2] * 3, *[3] * 6, *[4] * 6])
 _SELF_SHARE = 0.5**_SELF_ORDER * np.array([1.0] * 15 + [4.0, 2.0, 1.0, 2.0, 4.0, 4.0])
 
@@ -60,7 +60,7 @@ class Arguments(NamedTuple):
 
 @dataclass
 class Report:
-    """What the last evaluation of each pair used.
+    """Methods, bounds and work of the last evaluation of each pair.
 
     Code of the method, relative error bound, work (pairs of atoms, terms of the series, or nodes); ``missed`` is the
     bound of a cheaper method that was tried and did not meet the tolerance (0: none). ``seconds`` for all pairs of a method.
@@ -159,7 +159,7 @@ class PairEvaluator:
         self._last: Arguments | None = None
         self._limit = np.empty(0)  # bounds above which a frozen evaluator chooses anew
         self._tolerance = rtol
-        # of networks with nothing but cheap closed forms the report is always the same
+        # With cheap closed forms only, the report never changes: it is written once.
         self._only_atoms = set(self._groups) == {("closed",)} and self._table.only_atoms and not self._mixtures
         if self._only_atoms:
             self.report.bound[:], self.report.work[:] = CLOSED_BOUND, self._atoms
@@ -182,7 +182,7 @@ class PairEvaluator:
         self._neurons = np.unique(np.concatenate([self.i[every], self.j[every]]))
         self._place = np.full(len(self.activations), -1, dtype=np.int64)
         self._place[self._neurons] = np.arange(len(self._neurons))
-        first = np.isin(self._neurons, self.i)  # of networks these are the students; teachers do not move
+        first = np.isin(self._neurons, self.i)  # a network's students move, its teachers don't
         batches = [batch for batch in (np.flatnonzero(first), np.flatnonzero(~first)) if len(batch)]
         return hermite.HermiteEvaluator([self.activations[k] for k in self._neurons], self.rtol / 4, batches)
 

@@ -1,4 +1,4 @@
-"""What an evaluator of Gaussian moments is: points in, estimates with error bounds out."""
+"""The protocol of evaluators of Gaussian moments: points in, estimates with error bounds out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Points(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """What an evaluator returns: arrays of shape (n,); infinite moments are ``inf``. ``scale`` is what rtol refers to."""
+    """Values, bounds, scales: each (n,). Infinite moments are ``inf``; rtol refers to ``scale``."""
 
     value: Array
     error_bound: Array

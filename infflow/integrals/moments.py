@@ -43,7 +43,7 @@ _SURROGATE: Evaluator = SurrogateMoments()
 
 
 class GaussianMoment(NamedTuple):
-    """What ``full_output=True`` returns.
+    """Result with ``full_output=True``.
 
     Attributes
     ----------

@@ -163,7 +163,7 @@ class Cubature:
         return Estimate(value, error, scale, int(np.sum(found.work)))
 
 
-#: The methods that exist.
+#: Registered methods by name; :func:`in_order` says in which order they are tried.
 EVALUATORS: dict[str, Evaluator] = {"closed": ClosedForms(), "hermite": HermiteSeries(), "cubature": Cubature()}
 
 #: Closed forms with at most this many pairs of atoms cost less than a Hermite series.

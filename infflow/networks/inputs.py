@@ -9,7 +9,7 @@ import numpy as np
 
 from .._validation import Array, as_integer, as_real_array, as_rng, counted, public
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError, TooLargeError
-from ..memory import available_memory
+from ..memory import shortage
 
 # A covariance may miss symmetry or semidefiniteness by rounding of the products it was made from: by this, relative
 # to its largest entry, or by this many units of the precision it is given in (that of float32 matters).
@@ -184,8 +184,8 @@ def sample_size(N: Any, dim: int, name: str = "N", minimum: int = 0, noun: str =
     """How many samples, each of ``dim`` numbers, that have to fit in memory."""
     N = as_integer(name, N, minimum=minimum, maximum=sys.maxsize // (8 * dim))  # NumPy has no larger arrays
     needed = 8 * N * dim
-    available = available_memory() if needed > _LARGE else None
-    if available is not None and needed > available:
+    available = shortage(needed) if needed > _LARGE else None
+    if available is not None:
         raise TooLargeError(
             f"{N} samples of {counted(dim, noun)} take {needed / 2**30:.1f} GiB, and {available / 2**30:.1f} GiB are available. Take fewer."
         )

@@ -1,4 +1,4 @@
-"""What is added to a loss and looks at theta alone.
+"""Terms of a loss that depend on theta alone.
 
 The barrier of the paper (eq. 6), ridge, and pairs of neurons to merge.
 """
@@ -95,7 +95,7 @@ class Regularization:
     maxnorm: float = np.inf
     ridge: float = 0.0
     merge: tuple[Merge, ...] = ()
-    #: of every pair where its two neurons stand in theta, (2, m)
+    #: One array (2, m) for each pair: places of its two neurons in theta.
     _entries: tuple[Index, ...] = field(default=(), repr=False, compare=False)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What finite data does to an infinite-data solution, and the order parameters of a student and its teacher."""
+"""Effects of finite data on an infinite-data solution; order parameters of student and teacher."""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from .._validation import as_choice, as_integer
 from ..errors import InvalidTypeError
-from .study import StudyResult, StudySetting, make_folder
+from ..storage import make_folder
+from .study import StudyResult, StudySetting
 
 
 class Study(NamedTuple):

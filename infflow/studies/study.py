@@ -16,8 +16,8 @@ import numpy as np
 
 from .._validation import as_integer
 from .._version import __version__
-from ..errors import DivergedError, InvalidTypeError, StorageError
-from ..storage import write_atomically, write_json
+from ..errors import DivergedError, InvalidTypeError
+from ..storage import make_folder, plain, write_atomically, write_json
 from ..sweeps.run import sweep
 
 Grid = Mapping[str, Iterable[Any]]
@@ -73,7 +73,7 @@ class Claim:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, None for numbers that are not finite."""
-        return {**plain(asdict(self)), "held": bool(self.held)}
+        return {**plain(asdict(self), nan=False), "held": bool(self.held)}
 
 
 @dataclass
@@ -119,10 +119,10 @@ class StudyResult:
         """What ``summary.json`` holds."""
         return {
             "study": self.name,
-            "settings": plain(asdict(self.setting)),
+            "settings": plain(asdict(self.setting), nan=False),
             "claims": [claim.to_dict() for claim in self.claims()],
             "pictures": [f"{self.name}.png"],
-            "numbers": plain(self.numbers()),
+            "numbers": plain(self.numbers(), nan=False),
             "wall_seconds": self.wall_seconds,
             "run_seconds": self.run_seconds,
             "version": __version__,
@@ -219,17 +219,6 @@ def _outcome(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in ("status", "error")}
 
 
-def plain(value: Any) -> Any:
-    """The value for JSON: arrays as lists, NumPy numbers as numbers, None for numbers that are not finite."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (np.ndarray, np.generic)):
-        return plain(value.tolist())
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def _text(value: Any) -> str:
     """A measurement for a table cell."""
     if isinstance(value, (bool, np.bool_)):
@@ -251,13 +240,3 @@ def markdown_table(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
         cells = ["-" if x is None or (isinstance(x, float) and math.isnan(x)) else _text(x) for x in row]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def make_folder(folder: str | os.PathLike[str]) -> Path:
-    """The folder, made if it does not exist; raises StorageError where that is impossible."""
-    path = Path(folder)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"the folder {path} cannot be made: {error.strerror}. Choose another one.") from error
-    return path

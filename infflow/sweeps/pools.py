@@ -1,4 +1,4 @@
-"""Where runs are executed: in this process, in processes of joblib, on a Dask cluster, on Ray.
+"""Where runs are executed: in this process, in processes of joblib, on a Dask cluster.
 
 A pool gives futures, so that every run ends for itself: what joblib's ``Parallel`` does not, it gives up all runs when one
 worker dies, and with its Dask backend waits forever for a run whose workers keep dying.
@@ -20,7 +20,7 @@ from ..errors import ClusterError, InvalidTypeError, InvalidValueError, MissingP
 from .grid import Run
 from .outcome import Outcome, execute, execute_elsewhere
 
-BACKENDS = ("loky", "dask", "ray", "sequential")
+BACKENDS = ("loky", "dask", "sequential")
 _ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
 
 
@@ -163,34 +163,6 @@ class DaskPool(Pool):
             self._client.close()
 
 
-class RayPool(Pool):
-    """On a Ray cluster, which repeats as well."""
-
-    repeats = True
-
-    def __init__(self, function: Callable[..., Any], scheduler: str | None) -> None:
-        try:
-            import ray
-        except ImportError as error:
-            raise MissingPackageError("Ray is needed: pip install ray.") from error
-        super().__init__(function)
-        if not ray.is_initialized():
-            ray.init(address=scheduler, log_to_driver=False)
-        self._ray = ray
-        self._call = ray.remote(max_retries=3)(execute_elsewhere)
-
-    def capacity(self) -> int:  # noqa: D102
-        return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
-
-    def submit(self, run: Run) -> Future[Outcome]:  # noqa: D102
-        died = self._ray.exceptions.WorkerCrashedError, self._ray.exceptions.OutOfMemoryError
-        inner = self._call.remote(self._function, run.settings, run.fixed).future()
-        return _translated(inner, lambda error: isinstance(error, died))
-
-    def close(self) -> None:  # noqa: D102
-        pass  # the cluster is the user's
-
-
 def check_pool(backend: Any, n_jobs: Any, scheduler: Any) -> tuple[str, int]:
     """Backend and number of processes, also where nothing is left to run."""
     if scheduler is not None and not isinstance(scheduler, str):
@@ -202,7 +174,7 @@ def check_pool(backend: Any, n_jobs: Any, scheduler: Any) -> tuple[str, int]:
     if scheduler is None:
         return backend, n_jobs
     if backend == "sequential":
-        raise InvalidValueError("scheduler is for backend='dask' and 'ray'; leave it None.")
+        raise InvalidValueError("scheduler is for backend='dask'; leave it None.")
     return ("dask" if backend == "loky" else backend), n_jobs
 
 
@@ -211,8 +183,6 @@ def make_pool(function: Callable[..., Any], backend: str, n_jobs: int, scheduler
     match backend:
         case "dask":
             return DaskPool(function, scheduler)
-        case "ray":
-            return RayPool(function, scheduler)
         case "loky":
             return LokyPool(function, n_jobs)
         case _:

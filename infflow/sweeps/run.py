@@ -60,11 +60,11 @@ def sweep(
     fixed : dict, optional
         Further arguments that all runs share; no columns of the table.
     backend : str
-        ``"loky"``: processes of joblib; ``"dask"``, ``"ray"``: a cluster; ``"sequential"``: this process.
+        ``"loky"``: processes of joblib; ``"dask"``: a cluster; ``"sequential"``: this process.
     n_jobs : int
         Number of processes for ``"loky"``; -1 takes all cores, -2 all but one.
     scheduler : str, optional
-        Address of a Dask scheduler, or of a Ray cluster. Without it the current client is used.
+        Address of a Dask scheduler. Without it the current client is used.
     retry_failed : bool
         Repeat runs whose function raised an error or whose worker died.
     recompute_damaged : bool

@@ -25,7 +25,8 @@ from .bivariate_normal_kernels import DEAD, PLACKETT_LIMIT, joint_probability, o
 
 INV_SQRT_2PI = 0.3989422804014327
 ROUNDING = 1e-15
-ENOUGH = 1e-6  # of a difference must be left where no neuron is far from its kink: ten digits
+# Share of a difference that must be left, ten digits, unless a neuron is far from its kink.
+ENOUGH = 1e-6
 FAR_FROM_KINK = 9.0  # squared distance in standard deviations
 MAX_ORDER = 4
 
@@ -43,7 +44,8 @@ MIXED_BITS = (1 << S31) | (1 << S22) | (1 << S13)
 COEFFICIENT_COUNT, WIDTH_COUNT, SHIFT, FIRST = range(4)
 
 
-# rows of the work array of a pair: means of p_f^(j), p_g^(j), the atoms of f^(j), all of g^(j); plain derivatives
+# Rows of the work array of a pair. The first four hold means of derivatives of order j:
+# polynomial part of f, that of g, atoms of f, all of g. The last holds plain derivatives.
 POLYNOMIAL_F, POLYNOMIAL_G, ATOMS_F, ALL_G, PLAIN = range(5)
 
 _kernel = njit(cache=True, error_model="numpy")
@@ -419,7 +421,7 @@ def _only_atom(table, f):
 
 @_inline
 def _centred_slots(out, order, table, f, g, C11, C12, C22, det):
-    """What ``pair_slots`` does for means 0 and one atom each (erf, relu), in half the time; False where that one is needed."""
+    """``pair_slots`` for means 0 and one atom each (erf, relu), twice as fast; False elsewhere."""
     k1, k2 = _only_atom(table, f), _only_atom(table, g)
     if k1 != k2 or k1 < 0:
         return False

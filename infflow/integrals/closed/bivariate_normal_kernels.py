@@ -135,7 +135,7 @@ def _reach(drop, h, z, c):
     t = _root(1.0, -h, drop)
     if z + c * t >= 0.0:
         return t
-    bend = -z / c  # from here on Phi falls, too
+    bend = -z / c  # Phi falls beyond this point, too
     return bend + _root(1.0 + c * c, bend - h, drop - bend * (bend - 2.0 * h))
 
 

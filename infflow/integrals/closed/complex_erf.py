@@ -15,7 +15,7 @@ __all__ = ["ErfImaginaryPart", "ErfRealPart"]
 
 
 class _Part(sympy.Function):
-    """What both parts have in common: real values, and evaluation to any number of digits."""
+    """Common base of both parts: real values, and evaluation to any number of digits."""
 
     nargs = 2
 

@@ -30,11 +30,11 @@ SMALLEST_VARIANCE = 1e-100  # below, a variance counts as 0: its inverse powers 
 ROUNDING = 1e-15
 ORDERS = 5
 SMOOTH = 9  # number of the first jump of a function without kinks
-REACH = 12.0  # of the standard normal density: exp(-12^2/4) = 2e-16, for partners that are not small only in the tail
+REACH = 12.0  # standard deviations: exp(-12^2/4) = 2e-16, for partners that are large in the tail
 BEYOND = 9.0  # standard deviations beyond a distant kink: exp(-9^2/2) = 3e-18
 FAR = 38.5  # exp(-FAR^2/2) = 0
 DISTANT = -3.0  # standard deviations from a kink where the terms of the mean of a ramp begin to cancel
-DISTANCE = 4.0  # from here on a panel of three standard deviations is too long
+DISTANCE = 4.0  # standard deviations from which on LONGEST_PANEL is too long
 LONGEST_PANEL = 3.0
 MIXTURE_WIDTHS = 8  # a logistic mixture has at least as many
 # sigmoid(x/t) is a mixture of widths from 0.36 t to 9.9 t; its tail is exp(-x/t)

@@ -98,8 +98,8 @@ def _direct_frame(
     v, m = frame[0], frame[1]
     N, N1, N2, N3 = bump2[0], bump2[1], bump2[2], bump2[3]
     w0, w1, w2 = means1[0], means1[1], means1[2]
-    rise2 = w2 + jump1[1] * conditional1[0]  # of w1
-    rise3 = means1[3] + jump1[2] * conditional1[0]  # of the mean of R_2
+    rise2 = w2 + jump1[1] * conditional1[0]  # slope of w1
+    rise3 = means1[3] + jump1[2] * conditional1[0]  # slope of the mean of R_2
     # D1^2 d1^2 and D1 d1^2 d2: f'' = R_2 + J_1 delta
     i1 = 1.0 / (r1 * r1)
     _take(F, sizes, 0, jump1[1] * bump1[2] * whole2[0], 0.0, 0.0, 0.0, v[0] * i1, m[0] * i1)

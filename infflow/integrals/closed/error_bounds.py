@@ -69,7 +69,7 @@ def values_and_changes(
     p, q = orders
     moments = one_sided.pair_moments(f, g, C11, C12, C22, b1, b2, det)
     changes = np.zeros_like(b1)
-    if p + q < 4:  # those of fourth order are left to the amplification
+    if p + q < 4:  # the amplification covers fourth order
         slopes = np.abs(b1 * moments[:, p + 1, q]) + np.abs(b2 * moments[:, p, q + 1])
         changes[:] = np.where(np.isfinite(slopes), slopes, 0.0)
     return moments[:, p, q], changes
@@ -165,7 +165,7 @@ def _size_and_scale(f: Activation, r: Array, b: Array, order: int) -> tuple[Arra
     size = _polynomial_size(polynomial, r, b, order)
     for atom in f.atoms:
         size += abs(atom.weight) * _atom_size(atom.order + order, atom.width, centred and atom.order == 1, r, b)
-    for wave in f.waves:  # the relative error of an exponential is that of its argument
+    for wave in f.waves:  # the relative error of exp(x) is the absolute error of x
         k = abs(wave.rate)
         root_mean_square = np.exp(wave.rate.real * b + wave.rate.real**2 * r**2)
         growth = (1.0 + k * np.abs(b) + (k * r) ** 2) if wave.rate.imag == 0.0 else 1.0
@@ -195,14 +195,15 @@ def _one_sided_size_and_scale(f: Activation, r: Array, b: Array, order: int) -> 
 
 
 def mixture_error(f: Any, r: Array, b: Array, order: int) -> Array:
-    """What a logistic mixture misses of the function that it stands for, relative to its root mean square; 0 for others.
+    """Error of a logistic mixture over the root mean square of its function; 0 for others.
 
     The error of the derivatives is a fraction of exp(-|x|) that grows with |x|; their squares shift the mean by the variance towards 0.
     """
     if not _is_mixture(f):
         return np.zeros_like(b)
     widths = {atom.width for atom in f.atoms}
-    rate = logistic_mixture.nodes()[0][-1] / max(widths)  # 2 for tanh; of sums the one that decays last
+    # 2 for tanh; a sum has the rate of its slowest part
+    rate = logistic_mixture.nodes()[0][-1] / max(widths)
     return logistic_mixture.relative_error(order, np.maximum(rate * np.abs(b) - (rate * r) ** 2, 0.0))
 
 
@@ -235,7 +236,7 @@ def _atom_size(order: int, width: float, centred: bool, r: Array, b: Array) -> A
 
 
 def _sharp(f: Activation) -> list[Atom]:
-    """What becomes a delta function when it is differentiated."""
+    """Atoms that become delta functions when they are differentiated."""
     if one_sided.sides(f) is None:
         return list(f.atoms)
     return [Atom(jump, 1 - m) for m, jump in enumerate(one_sided.jumps(f)) if jump != 0.0]

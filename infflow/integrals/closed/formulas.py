@@ -183,7 +183,7 @@ class _Gaussian:
     def __init__(self, biases: bool, one_dimensional: bool = False) -> None:
         self.biases = biases
         self.one_dimensional = one_dimensional
-        self.meaning: dict[sympy.Symbol, Expr] = {}  # of the abbreviations V and D
+        self.meaning: dict[sympy.Symbol, Expr] = {}  # V and D, written out
         self.squares: dict[sympy.Symbol, Expr] = {}  # C_ij^2 by V and D
 
     def mean(self, i: int) -> Expr:
@@ -340,7 +340,7 @@ class _Shifted(_Gaussian):
     """The Gaussian variables after multiplication with exp(rate h_i): means move by rate times covariances."""
 
     def __init__(self, gaussian: _Gaussian, i: int, rate: Expr) -> None:
-        self.__dict__.update(gaussian.__dict__)  # the abbreviations are those of the original
+        self.__dict__.update(gaussian.__dict__)  # keeps the abbreviations of the original
         self.biases = True
         self.original, self.i, self.rate = gaussian, i, rate
 

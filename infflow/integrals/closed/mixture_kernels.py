@@ -40,7 +40,7 @@ from .bivariate_normal_kernels import DEAD, FAR, INV_2PI, NODES, PLACKETT_LIMIT,
 
 # rows of the arrays over the widths of g that depend on g only, and on the width of f as well
 V2, I2, X2, D2, F2, TAIL2 = range(6)
-S2, R2, M2, CROSS, SINE, FIRST_K = range(6)
+S2, R2, M2, CROSS, SINE = range(5)
 # K(1,1), K(1,0), K(0,1), K(0,0) of all pairs of widths
 A11, A10, A01, A00 = range(4)
 FEW = 8  # widths of an activation that is no mixture
@@ -69,7 +69,7 @@ def _density_and_probability(x, shift):
 
 @_kernel
 def _prepare(t, C, b, shift, one):
-    """What belongs to the widths of one activation alone."""
+    """Numbers that depend on the widths of one activation alone."""
     for j in range(t.size):
         variance = C + t[j]
         inverse = 1.0 / variance
@@ -372,7 +372,9 @@ def add_mixture(out, order, t1, W1, t2, W2, shift1, shift2, C11, C12, C22, b1, b
     highest1 = 2 if kinds1[2] else 1 if kinds1[1] else 0
     highest2 = 2 if kinds2[2] else 1 if kinds2[1] else 0
     last_row, last_column = max(top + highest1 + highest2 - 2, 2), max(top + highest2 - 1, 2)
-    one, pair, buffer = np.empty((6, n)), np.empty((6, n)), np.empty((9, n))
+    one = np.empty((6, n))
+    pair = np.empty((5, n))
+    buffer = np.empty((9, n))
     u, A = np.empty(n), np.zeros((4, n))
     K2, J2 = np.empty((HIGHEST, n)), np.empty((HIGHEST, n))
     F = np.empty((HIGHEST, HIGHEST))

@@ -109,7 +109,7 @@ def is_centred(activation: Activation) -> bool:
     """Whether the constant of the polynomial makes steps into steps minus 1/2 (sign, erf, tanh)."""
     if not activation.polynomial or any(atom.order != 1 for atom in activation.atoms):
         return False
-    steps = sum(atom.weight for atom in activation.atoms)  # of mixtures up to rounding
+    steps = sum(atom.weight for atom in activation.atoms)  # a mixture's weights sum up to rounding
     return steps != 0.0 and abs(activation.polynomial[0] + 0.5 * steps) <= 1e-15 * abs(steps)
 
 

@@ -56,7 +56,7 @@ b1, b2, C12, V1, V2, i1, i2, g1, g2, e1, e2, m1, m2, s1, s2, r1, r2, d1, d2, P1,
 )
 SUMS = R1, R2, A00, A10, A01 = sympy.symbols("R1 R2 A00 A10 A01")
 
-#: Of the generated functions.
+#: Arguments of the generated functions.
 ARGUMENTS = "b1 b2 i1 i2 g1 g2 e1 e2 m1 m2 r1 r2 d1 d2 R1 R2 P1 P2 q1 q2 A00 A10 A01 L"
 
 _EXCHANGED = {
@@ -198,7 +198,7 @@ def check() -> dict[str, bool]:
 
 
 def stages(k1: int, k2: int) -> tuple[list[Expr], list[Expr], list[Expr]]:
-    """What orders 0, 1 and 2 of a jet add for atoms of orders k1, k2; the slots are those of ``closed_kernels``."""
+    """Terms that orders 0, 1 and 2 of a jet add for atoms of orders k1, k2, by slot."""
     first = [compact(k1 + p, k2 + q) for p, q in ((2, 0), (1, 1), (0, 2), (1, 0), (0, 1))]
     third = [compact(k1 + p, k2 + q) for p, q in ((3, 0), (2, 1), (1, 2), (0, 3))]
     f40 = differentiate(differentiate(compact(k1 + 2, k2), ALONG_D1), ALONG_D1)

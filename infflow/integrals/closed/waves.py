@@ -39,7 +39,7 @@ Gaussian = tuple[Array, Array, Array, Array, Array, Array]  # C11, C12, C22, b1,
 _ROOT_2PI = float(np.sqrt(2.0 * np.pi))
 #: Kinked neurons of a smaller variance count as constant.
 SMALLEST_WIDTH2 = 1e-100
-# Beyond this modulus 1 + z Phi(z)/phi(z) is summed by its asymptotic series of so many terms.
+# An asymptotic series gives 1 + z Phi(z)/phi(z) beyond this modulus; its number of terms.
 _FAR, _TERMS = 12.0, 14
 # Rounding of the phase of the partner's mean in units of the bound.
 _PHASE = 1.0 / 16.0
@@ -213,7 +213,7 @@ def _oscillating_means(k: float, g: Activation, gaussian: Gaussian, highest: int
     ramps = _ramps(k, widths, gaussian, orders[-1] + highest, centred)
     for q in range(highest + 1):
         for order in orders:
-            used = weights[order] != 0.0  # of a kink at its place all derivatives are infinite
+            used = weights[order] != 0.0  # 0 times an infinite derivative, at a kink, would be NaN
             out[q] += ramps[order + q][:, used] @ weights[order, used]
     return out
 
@@ -322,7 +322,7 @@ def _one_sided_means(S: float, A: float, ramps: Complex, below: Complex, plain: 
 
 
 def amplification(f: Activation, g: Activation, gaussian: Gaussian, p: int, q: int) -> tuple[Array, Array]:
-    """What :func:`infflow.integrals.closed.error_bounds.amplification` returns, for pairs with a sine or cosine.
+    """The part of ``error_bounds.amplification`` for pairs with a sine or cosine.
 
     The mean of the partner is complex, with an imaginary part of y standard deviations: derivatives of
     kinks grow with powers of it, and their phase is rounded as it is.

@@ -17,11 +17,11 @@ __all__ = ["Expectation", "ExpectationDetails", "Integrand", "covariance_root", 
 _MAX_DIM = 3
 _SMALLEST_RTOL = 1e-13
 _FURTHEST = 40.0
-_INNER_SHARE = 5e-3  # of the tolerance, so that the noise of inner integrals does not look like structure
+_INNER_SHARE = 5e-3  # inner over whole tolerance: larger noise looks like structure
 _MAX_WORK = 30_000_000
 _RULES = {2: ("gk21", 60), 3: ("gk15", 40)}  # rule, highest number of subdivisions
-_PANELS = {1: (128, 181), 2: (20, 27), 3: (4, 7)}  # of each variable, in two subdivisions
-_SPACING = {2: 0.1, 3: 0.25}  # of the lattice
+_PANELS = {1: (128, 181), 2: (20, 27), 3: (4, 7)}  # panels of each variable, in two subdivisions
+_SPACING = {2: 0.1, 3: 0.25}  # spacing of the lattice by dimension
 _MOST_LATTICE_POINTS = 500_000
 _SHIFTS = np.array([2.0, 3.0, 5.0]) ** 0.5 % 1.0
 _SCATTER = 10.0  # times the scatter of sublattices: more is no accident
@@ -39,7 +39,7 @@ class Expectation(NamedTuple):
 
 
 class ExpectationDetails(NamedTuple):
-    """What ``full_output=True`` returns: also the points evaluated, the rank of cov, and whether rtol was met."""
+    """Result with ``full_output=True``: points evaluated, rank of cov, whether rtol was met."""
 
     value: Any
     error: Any

@@ -155,10 +155,10 @@ def _delta_moments(
     highest: int,
     rtol: float,
 ) -> PairMoments:
-    """What the delta functions of f, argument number ``place``, contribute.
+    """The contribution of the delta functions of f, argument number ``place``.
 
-    Those of the first activation meet the whole of the second, those of the second only the regular part of the first, so
-    that every product is counted once.
+    Delta functions of the first activation meet the whole of the second; those of the second
+    meet the regular part of the first only. Every product is counted once.
     """
     count, levels = len(orders), usable_order(f, highest)
     value, error = np.zeros(count), np.zeros(count)
@@ -168,7 +168,8 @@ def _delta_moments(
     s, b, slope, left = pair.s[place], pair.b[place], pair.slope[place], pair.left[place]
     c = np.array([c for c, _, _ in kinks])
     mean = pair.b[1 - place] + slope * (c - b)
-    size = abs(pair.b[1 - place]) + abs(slope) * (np.abs(c) + abs(b))  # of the terms that the mean is the sum of
+    # the mean is a sum of terms of this size
+    size = abs(pair.b[1 - place]) + abs(slope) * (np.abs(c) + abs(b))
     if left == 0.0:  # the other argument is a function of this one: does its kink coincide with this one?
         for k in g.kinks:
             mean = np.where(np.abs(mean - k) <= 8 * _EPS * (size + abs(k)), k, mean)

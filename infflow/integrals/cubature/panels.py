@@ -48,7 +48,7 @@ def _interpolatory(used: Array) -> Array:
     return weights
 
 
-# Of the symmetric subsets of 15 nodes with the ends this one sees jumps and kinks best.
+# This symmetric subset of the 15 nodes with the ends sees jumps and kinks best.
 # Wherever one lies in the panel, the error of the Kronrod rule is at most 1.3 times (kinks: 3 times)
 # the larger one of both differences.
 # The difference of the two classical rules alone vanishes for kinks in unlucky places.

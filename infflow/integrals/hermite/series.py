@@ -51,22 +51,22 @@ _WIDTH = 13.0
 # Spacings of the rules: a factor sqrt(1/2) from level to level.
 _SPACINGS: Array = np.array([0.45 * 0.5 ** (0.5 * level) for level in range(12)])
 _MAX_LEVEL = len(_SPACINGS) - 1
-# Levels that a rule may be finer than the grid of r and b says, where it has to.
+# Extra refinements allowed beyond the level stored for the grid point.
 _FINER_THAN_GRID = 2
 # Moments have at most this many derivatives of each function.
 _ORDERS = 5
-# Expansions that are kept: of two numbers of terms for values, gradients and Hessians.
+# Cache size: 2 series lengths times 3 orders (values, gradients, Hessians).
 _KEPT = 6
 # Aliases of registered activations stay below this fraction of the tolerance, relative to their size near by: so much
 # smaller than that size a neuron may be.
 _ALIASING = 1e-7
 # Shift of the third rule for a user's own activations, in units of its spacing: multiples of it stay far from integers.
 _GOLDEN = 0.5 * (3.0 - 5.0**0.5)
-# What the difference from it is multiplied by, and from where on it says that nothing is resolved.
+# Factor of the difference from the third rule; size from which on nothing is resolved.
 _CAUTION, _UNRESOLVED = 4.0, 1e-4
 # Neurons whose values on the nodes are held at a time.
 _BLOCK = 256
-#: What the sums themselves lose.
+#: Relative rounding error of the sums themselves.
 ROUNDING = 2e-15
 
 
@@ -158,7 +158,7 @@ def is_defined(activation: Activation) -> bool:
 
 
 class Profile(NamedTuple):
-    """What one neuron needs: ``levels`` of the rule for each of :data:`COUNTS`, and ``tail`` (MAX_TERMS,) of its series."""
+    """Needs of one neuron: ``levels`` of its rule for each of :data:`COUNTS`, ``tail`` (MAX_TERMS,)."""
 
     levels: NDArray[np.int64]
     tail: Array
@@ -212,7 +212,7 @@ class HermiteEvaluator:
         self._kind = np.array([number[activation] for activation in activations], dtype=np.int64)
         self.rtol = max(rtol, ROUNDING)
         self.terms = int(COUNTS[0])
-        self.levels = np.zeros(k, dtype=np.int64)  #: of the rules that are tried first
+        self.levels = np.zeros(k, dtype=np.int64)  #: levels of the rules that are tried first
         self._batches = [np.arange(k)] if batches is None else batches
         self._chosen = False
         self._grid = np.full((k, 2), np.iinfo(np.int64).min)
@@ -255,7 +255,7 @@ class HermiteEvaluator:
         now[:, 0], now[:, 1], now[:, 2] = r, b, self.levels
         for batch in self._batches:
             if not (now[batch] == at[batch]).all():
-                at[batch] = np.nan  # Ctrl-C on the way leaves expansions that are no longer those of before
+                at[batch] = np.nan  # Ctrl-C on the way leaves a mixture of expansions
                 self._expand(found, batch, r, b)
                 now[batch, 2] = self.levels[batch]
                 at[batch] = now[batch]
@@ -263,7 +263,9 @@ class HermiteEvaluator:
 
     def _expand(self, out: Expansion, neurons: Index, r: Array, b: Array) -> None:
         """Expand the given neurons by the rules of their levels, or by finer ones where these miss the tolerance."""
-        levels = self.levels.copy() if self._chosen else self.levels  # what is searched is kept
+        levels = (
+            self.levels.copy() if self._chosen else self.levels
+        )  # without a choice, the search keeps the levels that it finds
         neurons = self._admit(out, neurons, r, levels)
         finest = np.minimum(levels + (_FINER_THAN_GRID if self._chosen else _MAX_LEVEL), _MAX_LEVEL)
         while len(neurons):

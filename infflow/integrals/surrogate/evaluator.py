@@ -26,11 +26,11 @@ from .form import SurrogateForm
 
 Index = NDArray[np.integer]
 
-#: What happens to pairs that no surrogate covers.
+#: Treatments of pairs that no surrogate covers.
 OUTSIDE = ("error", "exact")
 _CODE = METHODS.index("surrogate")
 _NOT_NEEDED = -1
-_ROWS = (1, 4, 10)  # of a form's jet, for derivatives up to each order
+_ROWS = (1, 4, 10)  # rows of a form's jet up to each order of derivatives
 _ROUNDING = 1e-12  # relative, of r at the border of the domain
 
 

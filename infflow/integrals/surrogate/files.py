@@ -35,9 +35,9 @@ _KIND = "infflow.surrogate"
 #: names beyond this are none of a file
 _LONGEST = 100
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-#: Where an activation is compared with the one that a surrogate was trained for.
+#: Points at which an activation is compared with that of the training.
 _PROBES = np.array([-7.5, -2.25, -0.75, -0.125, 0.0, 0.375, 1.5, 3.25, 9.0])
-#: What a card says of errors at held-out points and of those of networks.
+#: Entries of a card about errors at held-out points and of networks.
 _QUANTITIES = ("value", "gradient", "hessian")
 _STATISTICS = {"errors": ("median", "99%", "maximum"), "networks": ("median", "maximum")}
 _TRAIN = "`infflow surrogates train`"
@@ -180,7 +180,7 @@ def find(activation: Activation, surrogates_dir: Any = None) -> Surrogate | None
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """What changes when a file is replaced."""
+    """Numbers that change when a file is replaced."""
     try:
         status = path.stat()
     except OSError:

@@ -27,7 +27,7 @@ import numpy as np
 
 from ..._validation import Array
 
-#: What distinguishes the two parts: the name is the prefix of their arrays.
+#: The two parts; their names are the prefixes of their arrays.
 PARITIES = {"even": 0, "odd": 1}
 #: Number and order of the derivatives of a jet.
 SIZE = 10
@@ -187,7 +187,7 @@ class Part:
                 else:
                     size = separable(
                         power_jet(at.C11, s1, 0.5, rows), power_jet(at.C22, s2, 0.5, rows), at.C12
-                    )  # of the product of the two standard deviations
+                    )  # jet of the product of both standard deviations
                     out += a1 * a2 / _TWO_PI * product(size, compose(ramps(v[0], rest), v))
         m1, m2 = self.base_moment(at.C11, rows), self.base_moment(at.C22, rows)
         one = np.zeros_like(m1)
@@ -299,7 +299,7 @@ class SurrogateForm:
 
     @classmethod
     def of_parts(cls, activation: str, parts: Mapping[str, Part], settings: dict[str, Any]) -> SurrogateForm:
-        """From the parts by name."""
+        """The form with these parts, by name."""
         arrays: dict[str, Array] = {}
         for name, part in parts.items():
             for key in _PART_KEYS:

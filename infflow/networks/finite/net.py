@@ -22,7 +22,7 @@ from . import kernels
 from .backprop import Architecture, Data
 from .losses import Loss, resolve_loss
 
-#: up to so many, kinks of activations that cross one hold up implicit methods (docs/solvers.md)
+#: Up to this number of samples, those that cross kinks hold up implicit methods (docs/solvers.md).
 _MANY_SAMPLES = 5000
 
 
@@ -87,7 +87,7 @@ class Net:
     Evaluation(value=0.5, gradient=array([0., 0., 0., 0., 0., 0.]), hessian=None)
     """
 
-    _arguments: dict[str, Any]  # of the constructor; see replace
+    _arguments: dict[str, Any]  # the constructor's; replace reads them
 
     @public
     @recorded("layers", "input_dim", "input", "target", "weights")

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..._validation import Array
 from ...errors import MethodError, TooLargeError
-from ...memory import available_memory
+from ...memory import shortage
 from . import sum_of_squares_kernels as kernels
 from .backprop import Data, Workspace, activate, block_size, blocks, errors, forward
 from .covariance import CovarianceWorkspace, sample_gradients
@@ -127,8 +127,9 @@ def _roots(data: Data) -> Array:
 
 
 def _require_memory(rows: int, num_params: int) -> None:
-    needed, available = 8 * rows * num_params, available_memory()
-    if available is not None and needed > available // 3:  # the factorisation takes a copy
+    needed = 8 * rows * num_params
+    available = shortage(needed, share=3)  # the factorisation takes a copy
+    if available is not None:
         raise TooLargeError(
             f"the Jacobian of {rows} residuals and {num_params} parameters takes {needed / 2**30:.1f} GiB, more than a third of the "
             f"{available / 2**30:.1f} GiB available. Use optimizer='newton' or 'lbfgs'."

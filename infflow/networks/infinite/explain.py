@@ -88,7 +88,7 @@ def _reason(method: str, missed: float, evaluator: PairEvaluator, rows: NDArray[
 
 
 def _of_series(evaluator: PairEvaluator, rows: NDArray[np.intp]) -> str:
-    """What the bound of a series rests on."""
+    """The reason why the bound of a series holds."""
     neurons = np.concatenate([evaluator.i[rows], evaluator.j[rows]])
     if all(evaluator.activations[k].strip is not None for k in np.unique(neurons)):
         return "analytic activations, series converges"

@@ -29,7 +29,7 @@ from .function_teacher import FunctionTeacher
 
 _LAYER = 9.0  # standard deviations of e on both sides of a kink of f
 _NARROW = 0.05  # kinks of f that are sharper than this in units of tau get panels of their own
-_NOISE = 2e-2  # of the tolerance: what inner integrals may err, so that it does not look like structure
+_NOISE = 2e-2  # error of inner integrals over the tolerance: a larger one looks like structure
 _TINY = 1e-14
 _COARSE = 4  # panels where F is smooth between its kinks
 # panels of each variable, in two subdivisions that look for what is not smooth
@@ -234,7 +234,7 @@ class FunctionIntegrals:
         for i in range(K):
             alpha = W[i] @ self.Q
             perp = W[i] - self.Q @ alpha
-            perp -= self.Q @ (perp @ self.Q)  # what rounding left along Q
+            perp -= self.Q @ (perp @ self.Q)  # removes the rounding along Q
             s, a = float(np.linalg.norm(perp)), float(np.linalg.norm(alpha))
             s = 0.0 if s <= 4 * np.finfo(float).eps * np.hypot(s, a) else s
             axes = _axes(alpha, a, self.rank)
@@ -267,7 +267,7 @@ class FunctionIntegrals:
             total, error = self._moments_from(neuron, panels, wanted, axes, R, even, scale)
             values.append(total)
             errors.append(error)
-        gap = np.abs(values[-1] - values[0])  # none from one subdivision
+        gap = np.abs(values[-1] - values[0])  # one subdivision has no gap
         total = values[-1] + self._deltas(neuron, wanted, axes, 1 + (order if self.rank == 2 else 0), R)
         if order == 1:
             total[~np.isfinite(total)] = 0.0  # a multiple of w = 0

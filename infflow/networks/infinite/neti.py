@@ -100,7 +100,7 @@ class NetI:
     ``SingularMomentError``.
     """
 
-    _arguments: dict[str, Any]  # of the constructor; see replace
+    _arguments: dict[str, Any]  # the constructor's; replace reads them
 
     @public
     @recorded()
@@ -154,7 +154,7 @@ class NetI:
             and realizable.is_covered([*student.layers[0].activations, *teacher.net.layers[0].activations])
         )
         self._memo: tuple[bytes, int, list[State]] | None = None
-        #: what evaluates the loss next to the teacher, made where it is needed
+        #: Evaluates the loss next to the teacher; made when it is first needed.
         self._near: tuple[realizable.Matcher, list[realizable.SegmentLoss]] | None = None
         self._lock = Lock()
 
@@ -367,7 +367,7 @@ class NetI:
             value += part.weight * own
             scale += part.weight * terms
         if value > _CANCELLED * scale or not math.isfinite(value) or self.method == "surrogate":
-            return value  # that of a surrogate may be negative, by as much as it errs
+            return value  # a surrogate's loss may be negative, by as much as it errs
         if isinstance(self.teacher, Teacher):
             with self._lock:  # evaluators keep expansions from call to call
                 close = self._close_value(self.student_units(theta), self.teacher)
@@ -479,7 +479,7 @@ class _MappedLoss:
             self.loss = PopulationLoss(f, g, self.to_component(net.teacher_units), self._method(net), net.rtol)
 
     def _method(self, net: NetI) -> str | SurrogateMethod:
-        """What evaluates the integrals; where students have biases, no pair of theirs has a surrogate."""
+        """Method of the integrals. A surrogate covers no pair of students with biases."""
         if net.method != "surrogate":
             return net.method
         if self._hidden_bias or (self._mean is not None and self._mean.any()):

@@ -93,7 +93,7 @@ class PopulationLoss:
         evaluator = pair_evaluator(neurons, i, j, self._method, students.rtol, self._labels[self.K :])
         at = Arguments(args, norms, b)
         moments = (evaluator if finest is None else evaluator.frozen(at, finest))(at, 0)[:, 0]
-        mean: Array = moments[1:n] @ B[1:]  # the first n pairs are those of the constant
+        mean: Array = moments[1:n] @ B[1:]  # the first n pairs contain the constant
         products = np.einsum("po,po->p", B[i], B[j]) * np.where(i == j, 1.0, 2.0)
         return mean, float(products[n:] @ moments[n:])
 

@@ -35,7 +35,7 @@ _PLAIN = np.array([name in ("closed", "hermite", "mixture") for name in METHODS]
 
 #: Places of the flags of :class:`Segment`.
 CORNER, NARROW = range(2)
-# Pairs at the teacher, pairs with one point that moves, and those of nearly parallel neurons.
+# Pairs at the teacher, pairs with one point that moves, pairs of nearly parallel neurons.
 _FIXED, _MOVING, _CLOSED = range(3)
 
 
@@ -72,7 +72,7 @@ RULES_OF_SERIES = (
 
 
 class Traits:
-    """What a list of n activations says about rules.
+    """Properties of n activations on which the choice of rules rests.
 
     ``kinked`` (n,) says which have kinks; ``needs_series`` whether series are the first choice for one.
     """
@@ -187,7 +187,7 @@ class Segment:
         return self._pairs
 
     def arguments(self, path: Path, wedge: Array) -> Arguments:
-        """What the evaluators get, for the present pairs; the arrays are those of the last call."""
+        """Arguments of the evaluators for the present pairs; every call fills the same arrays."""
         W, b, _, dW, db, _ = path.ends
         *points, _ = self._pairs
         _kernels.arguments(W, b, dW, db, path.products, wedge, *points, *self._arguments)

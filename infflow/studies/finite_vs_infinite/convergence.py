@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..._validation import Array, as_choice, as_flag, as_integer, as_items, as_number, as_rng, public, shown
-from ...errors import DivergedError, InvalidTypeError, InvalidValueError, StorageError
+from ...errors import DivergedError, InvalidTypeError, InvalidValueError
 from ...networks.finite.net import Net
 from ...networks.functions import gradient, hessian_spectrum, loss
 from ...networks.infinite.neti import NetI
 from ...networks.parameters import random_params
 from ...networks.statistics import FiniteDataPrediction, finite_data_prediction
 from ...networks.teacher import Teacher
-from ...storage import write_json
+from ...storage import make_folder, plain, write_json
 from ...terminal import on_terminal
 from ...training import train
 
@@ -180,14 +180,14 @@ class ConvergenceResult:
         fit, refused = self.fit_or_reason()
         return {
             "N": list(self.setting.N),
-            "mean_squared_distance": _plain(self.mean_squared_distance()),
-            "standard_error": _plain(self.standard_error()),
+            "mean_squared_distance": plain(self.mean_squared_distance(), nan=False),
+            "standard_error": plain(self.standard_error(), nan=False),
             "predicted": self.predicted().tolist(),
-            "measured_over_predicted": _plain(self.mean_squared_distance() / self.predicted()),
+            "measured_over_predicted": plain(self.mean_squared_distance() / self.predicted(), nan=False),
             "slope": None if fit is None else fit.slope,
             "slope_ci": None if fit is None else list(fit.slope_ci),
             "slope_refused": refused,
-            "mean_loss_gap": _plain(self.mean_loss_gap()),
+            "mean_loss_gap": plain(self.mean_loss_gap(), nan=False),
             "predicted_loss_gap": (self.prediction.loss_gap / self.N).tolist(),
             "prefactor": self.prediction.squared_distance,
             "prefactor_standard_error": self.prediction.squared_distance_error,
@@ -234,21 +234,6 @@ class ConvergenceResult:
         write_json(directory / "convergence.json", self.to_dict())
         figure = self.plot().figure
         figure.savefig(directory / "convergence.png", dpi=150)
-
-
-def _plain(values: Array) -> list[float | None]:
-    """A list for JSON, which has no NaN."""
-    return [float(x) if np.isfinite(x) else None for x in values]
-
-
-def make_folder(directory: str | Path) -> Path:
-    """The folder, made if it does not exist; raises StorageError where that is impossible."""
-    path = Path(directory)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"the folder {path} cannot be made: {error.strerror}. Choose another one.") from error
-    return path
 
 
 @public

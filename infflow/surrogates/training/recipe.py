@@ -21,7 +21,6 @@ from ...options import fraction
 from ...storage import as_path
 from ...terminal import on_terminal
 from .base import LARGEST_R, SMALLEST_R, grows_at_most_linearly
-from .baseline import regression_baseline
 from .objective import Index, Layer, SobolevObjective, split
 from .points import PointSet, errors, exact_parts, sample_points, to_frame, upper_triangle
 from .problem import (
@@ -249,11 +248,6 @@ class _Training:
             disable=not (self.progress and on_terminal()),
         )
 
-    def _values(self, key: str) -> Array:
-        """Exact integrals (n,) at the points of one set."""
-        found: Array = (self.state[key]["even"] + self.state[key]["odd"])[0]
-        return found
-
     def _info(self, form: SurrogateForm, report: dict[str, Any]) -> dict[str, Any]:
         exact = self.state["held_out"]["even"] + self.state["held_out"]["odd"]
         closed = SurrogateForm.of_parts(form.activation, {k: replace(p, network=[]) for k, p in form.parts.items()}, {})
@@ -273,9 +267,6 @@ class _Training:
             "seconds": self.state["wall"],
             "largest_bound_of_targets": bounds,
             "held_out": held_out_errors(form, self.held_out, exact),
-            "baseline": regression_baseline(
-                self.points, self._values("train"), self.held_out, exact[0], WIDTH, self.seed
-            ),
             "held_out_without_perceptron": held_out_errors(closed, self.held_out, exact),
         }
 
