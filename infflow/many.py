@@ -199,13 +199,14 @@ def train_many(net: Any, thetas: Any, *, n_jobs: int = 1, progress: bool = True,
         raise InvalidValueError("n_jobs is 0; a number of processes is needed, or -1 for all cores.")
     progress = as_flag("progress", progress)
     _check_names(arguments)
-    _check_values(net, starts, TrainSettings(**arguments))
+    settings = TrainSettings(**arguments, progress=False)
+    _check_values(net, starts, settings)
     outcomes: dict[int, Result | FailedRun] = {}
     errors: set[tuple[str, str]] = set()
     last: InfflowError | None = None
     with _bar(len(starts), progress) as bar:
         try:
-            with closing(_run_all(net, starts, n_jobs, arguments)) as ended:
+            with closing(_run_all(net, starts, n_jobs, settings)) as ended:
                 for number, outcome, error in ended:
                     outcomes[number] = outcome
                     if isinstance(outcome, Result) and outcome.status is StopReason.INTERRUPTED:
@@ -267,11 +268,11 @@ _Outcome = tuple[int, "Result | FailedRun", "InfflowError | None"]  # number of 
 _Outcomes = Generator[_Outcome, None, None]
 
 
-def _run_all(net: Any, starts: list[Any], n_jobs: int, arguments: dict[str, Any]) -> _Outcomes:
+def _run_all(net: Any, starts: list[Any], n_jobs: int, settings: TrainSettings) -> _Outcomes:
     """Outcomes as they come."""
     if n_jobs == 1:
         for number, theta in enumerate(starts):
-            yield _run(number, net, theta, arguments)
+            yield _run(number, net, theta, settings)
         return
     from joblib import effective_n_jobs, parallel_config
     from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -280,24 +281,24 @@ def _run_all(net: Any, starts: list[Any], n_jobs: int, arguments: dict[str, Any]
     waiting = dict(enumerate(starts))
     with parallel_config(backend="loky", inner_max_num_threads=1):
         try:
-            with closing(_in_processes(net, waiting, n_jobs, arguments)) as ended:
+            with closing(_in_processes(net, waiting, n_jobs, settings)) as ended:
                 for outcome in ended:
                     del waiting[outcome[0]]
                     yield outcome
         except TerminatedWorkerError:  # which of the starts it was shows when each has a process to itself
             for number, theta in waiting.items():
                 try:
-                    yield from _in_processes(net, {number: theta}, 2, arguments)
+                    yield from _in_processes(net, {number: theta}, 2, settings)
                 except TerminatedWorkerError as error:
                     why = f"the process that worked on this start died, perhaps for lack of memory: {error}"
                     yield number, FailedRun(theta, "WorkerDied", why), None
 
 
-def _in_processes(net: Any, starts: dict[int, Any], n_jobs: int, arguments: dict[str, Any]) -> _Outcomes:
+def _in_processes(net: Any, starts: dict[int, Any], n_jobs: int, settings: TrainSettings) -> _Outcomes:
     from joblib import Parallel, delayed
 
     jobs = Parallel(n_jobs=n_jobs, return_as="generator_unordered", pre_dispatch="3*n_jobs")
-    ended = jobs(delayed(_run_alone)(number, net, theta, arguments) for number, theta in list(starts.items()))
+    ended = jobs(delayed(_run_alone)(number, net, theta, settings) for number, theta in list(starts.items()))
     try:
         for outcome in ended:  # noqa: UP028 ("yield from" would close it before the warning is silenced)
             yield outcome
@@ -312,18 +313,18 @@ def _in_processes(net: Any, starts: dict[int, Any], n_jobs: int, arguments: dict
             ended.close()
 
 
-def _run_alone(number: int, net: Any, theta: Any, arguments: dict[str, Any]) -> _Outcome:
+def _run_alone(number: int, net: Any, theta: Any, settings: TrainSettings) -> _Outcome:
     """One start in a process of its own."""
     import numba
 
     threads.set_num_threads(1)
     numba.set_num_threads(1)
-    return _run(number, net, theta, arguments)
+    return _run(number, net, theta, settings)
 
 
-def _run(number: int, net: Any, theta: Any, arguments: dict[str, Any]) -> _Outcome:
+def _run(number: int, net: Any, theta: Any, settings: TrainSettings) -> _Outcome:
     try:
-        return number, train(net, theta, progress=False, **arguments), None
+        return number, train(net, theta, **vars(settings)), None
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # whatever it is, sys.exit in a callback too: the other starts go on
