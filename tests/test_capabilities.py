@@ -81,13 +81,13 @@ NET = {
     "Sampled",
     "KnowsRounding",
     "HasJumps",
-    "Regularized",
+    "Identified",
 }
 NETI = {
     "HessianProducts",
     "Freezable",
     "Observes",
-    "Regularized",
+    "Identified",
     "ChecksParameters",
     "ChoosesMethod",
 }

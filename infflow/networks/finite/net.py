@@ -173,6 +173,11 @@ class Net:
         return self._regularization
 
     @property
+    def identity(self) -> dict[str, str]:
+        """What a checkpoint is to agree in beside value and gradient at the start."""
+        return self._regularization.identity()
+
+    @property
     def input(self) -> Array | None:
         """The samples ``(N, input_dim)``, or None."""
         return None if self._data is None else self._data.X
