@@ -230,28 +230,16 @@ class Observes(Protocol, metaclass=Capability):
 
 
 @runtime_checkable
-class Regularized(Protocol, metaclass=Capability):
-    """Adds a penalty, which may vanish at the start of a run and matter later.
-
-    Asked by checkpoints, which compare what is to go on with what was begun. The text of the
-    penalty must tell two that differ apart.
-    """
-
-    @property
-    def regularization(self) -> Any:
-        """The penalty: its text, and ``active``, whether it has terms at all."""
-
-
-@runtime_checkable
 class Identified(Protocol, metaclass=Capability):
-    """Knows what tells it apart from an objective that agrees with it at the start of a run.
+    """Tells itself apart from objectives that agree with it at the start of a run, but not later.
 
-    Asked by checkpoints, beside loss and gradient at the start.
+    Asked by checkpoints, which compare what is to go on with what was begun: value and gradient at
+    the start do not show a penalty whose terms vanish there.
     """
 
     @property
-    def checkpoint_identity(self) -> dict[str, str]:
-        """Facts by name, such as the parameters of the loss."""
+    def identity(self) -> dict[str, str]:
+        """What else has to be the same, by name; names of settings of ``inf.train`` are taken."""
 
 
 @runtime_checkable
@@ -293,7 +281,6 @@ CAPABILITIES: dict[str, Capability] = {
         KnowsRounding,
         HasJumps,
         Observes,
-        Regularized,
         Identified,
         ChecksParameters,
         ChoosesMethod,

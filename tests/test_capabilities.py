@@ -10,7 +10,13 @@ import pytest
 from analytic_objectives import Quadratic, TanhNetwork, Wrapped, quartic, rosenbrock
 
 import infflow as inf
-from infflow.errors import InvalidTypeError, InvalidValueError, MethodError, SolverWarning
+from infflow.errors import (
+    InvalidTypeError,
+    InvalidValueError,
+    MethodError,
+    SolverWarning,
+    StorageError,
+)
 from infflow.fixedpoints import FixedPointProblem
 from infflow.flow.problem import FlowProblem
 from infflow.landscape.plane import Section
@@ -81,14 +87,13 @@ NET = {
     "Sampled",
     "KnowsRounding",
     "HasJumps",
-    "Regularized",
     "Identified",
 }
 NETI = {
     "HessianProducts",
     "Freezable",
     "Observes",
-    "Regularized",
+    "Identified",
     "ChecksParameters",
     "ChoosesMethod",
 }
@@ -467,3 +472,16 @@ def test_the_page_lists_the_capabilities():
     for name, protocol in CAPABILITIES.items():
         row = f"| `{name}` | {', '.join(f'`{each}`' for each in members(protocol))} |"
         assert row in text, row
+
+
+@pytest.mark.parametrize("build", [finite, infinite])
+def test_checkpoints_know_penalties_that_vanish_at_the_start(build, tmp_path):
+    net = build()
+    theta = inf.random_params(net, 4)
+    call = {"checkpoint": tmp_path / "run", "t_end": 0.1, "max_steps_newton": 0, "progress": False}
+    inf.train(net.replace(maxnorm=1e3), theta, **call)
+    inf.train(net.replace(maxnorm=1e3), theta, **call)
+    with pytest.raises(StorageError, match="regularization differs"):
+        inf.train(net.replace(maxnorm=1e4), theta, **call)
+    with pytest.raises(StorageError, match="regularization"):
+        inf.train(net, theta, **call)

@@ -14,7 +14,7 @@ import numpy as np
 from .._validation import Array, user_level
 from ..errors import InvalidValueError, SolverFailedError, SolverWarning, TooLargeError
 from ..interrupts import plain_interrupts
-from ..objective import Identified, Objective, Regularized
+from ..objective import Identified, Objective
 from ..stopping import Progress, Statistics, StopReason, StopRules, TimeIsUp
 from .checkpoint import Checkpoint, SearchFile
 from .end_rules import EndOfPath
@@ -76,13 +76,8 @@ def _identity(settings: FlowSettings, problem: FlowProblem, start: FlowEvaluatio
     """What a checkpoint has to agree in: the problem as seen from its start, and the settings of the path."""
     names = ("t_end", "rtol", "atol", "eta", "num_trajectory", "t_eval")
     objective = problem.objective
-    penalty: dict[str, Any] = {}
-    if isinstance(objective, Regularized) and objective.regularization.active:
-        # its terms may all vanish at the start
-        penalty = {"regularization": str(objective.regularization)}
     return {
-        **penalty,
-        **(objective.checkpoint_identity if isinstance(objective, Identified) else {}),
+        **(objective.identity if isinstance(objective, Identified) else {}),
         "objective": type(objective).__name__,
         "theta0": problem.theta0,
         "loss at theta0": start.value,

@@ -120,6 +120,10 @@ class Regularization:
         """False if it is zero everywhere."""
         return self.ridge != 0.0 or self.maxnorm != np.inf or self._merges
 
+    def identity(self) -> dict[str, str]:
+        """Its part of the ``identity`` of a network: its text, unless it is zero everywhere."""
+        return {"regularization": str(self)} if self.active else {}
+
     @property
     def _merges(self) -> bool:
         return any(pair.strength for pair in self.merge)

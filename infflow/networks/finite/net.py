@@ -178,14 +178,15 @@ class Net:
         return self._loss.is_sum_of_squares
 
     @property
-    def checkpoint_identity(self) -> dict[str, str]:
-        """What a checkpoint has to agree in beside loss and gradient at the start, where losses may agree by chance."""
-        return {} if self.is_sum_of_squares else {"loss": self.loss_name}
-
-    @property
     def regularization(self) -> Regularization:
         """Barrier, ridge and pairs of neurons to merge."""
         return self._regularization
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What a checkpoint is to agree in beside value and gradient at the start."""
+        loss = {} if self.is_sum_of_squares else {"loss": self.loss_name}
+        return {**loss, **self._regularization.identity()}
 
     @property
     def input(self) -> Array | None:

@@ -197,6 +197,11 @@ class NetI:
         """``theta`` as a finite float64 vector ``(P,)``, or an error."""
         return self.layout.check(theta)
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """What a checkpoint is to agree in beside value and gradient at the start."""
+        return self.regularization.identity()
+
     def predict(self, theta: Any, X: Any) -> Array:
         """Outputs ``(N, D_out)`` of the student."""
         return self.student.predict(theta, X)
