@@ -9,6 +9,8 @@ from .errors import TooLargeError
 
 #: Below this many parameters (32 MB a matrix) the memory of the machine is not looked at.
 CHECKED_SIZE = 2000
+#: bytes that one pair of neurons takes: indices, arguments, value with first and second derivatives
+_PAIR = 256
 #: Matrices that the eigenvalues and eigenvectors of one take: itself, the vectors, and LAPACK's work.
 SPECTRUM = 5
 #: What goes on without a matrix; the end of every message.
@@ -86,6 +88,18 @@ def require_memory(num_params: int, what: str = "the Hessian", matrices: int = 2
         raise TooLargeError(
             f"{what} of {num_params} parameters takes {_size(one)}{work}, more than "
             f"{'half of ' if matrices == 2 else ''}the {_size(available)} available. {remedy}"
+        )
+
+
+def require_pairs(num_neurons: int) -> None:
+    """Raise TooLargeError if the Gaussian integrals of all pairs of neurons would not fit in memory."""
+    if num_neurons <= CHECKED_SIZE:
+        return
+    needed, available = _PAIR * num_neurons**2 // 2, available_memory()
+    if available is not None and needed > available:
+        raise TooLargeError(
+            f"the integrals of all pairs of {num_neurons} neurons take {_size(needed)}, more than the "
+            f"{_size(available)} available. Take fewer neurons, or samples instead of infinite data."
         )
 
 

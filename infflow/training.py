@@ -313,7 +313,7 @@ def _make_result(
             best = (search.theta, search.loss, search.gradient_norm)
         elif status is StopReason.NON_FINITE and flow_status.converged:
             status = flow_status  # the flow was there already
-        elif status.converged and not equal:
+        elif status.converged and _is_clearly_above(search, flow):
             status = StopReason.LOWER_BEFORE
     surrogate_loss = None
     if job.polished is not None:
@@ -332,6 +332,12 @@ def _make_result(
         settings=settings,
         surrogate_loss=surrogate_loss,
     )
+
+
+def _is_clearly_above(search: SearchOutcome, flow: FlowOutcome) -> bool:
+    """Whether the search rests at a clearly higher loss than that of the best point of the flow, which does not."""
+    higher = search.loss - flow.best_loss > 1e-6 * abs(search.loss)
+    return higher and flow.best_gradient_norm > max(1e-13, 10.0 * search.gradient_norm)
 
 
 def _polished(job: Job, search: SearchOutcome | None, theta: Array) -> tuple[tuple[Array, float, float], float]:

@@ -6,6 +6,7 @@ from analytic_objectives import Function, Quadratic, Squares, TanhNetwork, Wrapp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import infflow as inf
 from infflow.errors import DivergedError, InvalidValueError
 from infflow.fixedpoints import OPTIMIZERS, FixedPointProblem, automatic_optimizer
 from infflow.fixedpoints.subproblem import solve_subproblem
@@ -296,3 +297,16 @@ def test_newton_at_a_kink_says_that_the_loss_is_not_smooth():
 
 def test_automatic_choice():
     assert automatic_optimizer(2000) == "newton" and automatic_optimizer(2001) == "lbfgs"
+
+
+@pytest.mark.parametrize(("activation", "students", "converged"), [("relu", 2, True), ("gelu", 3, False)])
+def test_large_networks_end_by_gradients(activation, students, converged):
+    """Losses stand still on the walls of a channel to infinity (gelu) long before it ends."""
+    student = inf.Net([(students, activation, False), (1, "identity", False)], input_dim=1000)
+    teacher = inf.Net([(3, activation, False), (1, "identity", False)], input_dim=1000)
+    star = teacher.pack([(np.eye(3, 1000), None), (np.ones((1, 3)), None)])
+    net = inf.NetI(student, inf.Teacher(teacher, star))
+    found = inf.train(net, inf.random_params(net, 2), max_time_flow=20.0, progress=False)
+    assert found.newton.method == "lbfgs" and "newton_cg took the last" in found.newton.note
+    assert found.converged == converged, found
+    assert found.gradient_norm <= 1e-14 or not converged

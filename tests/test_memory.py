@@ -109,3 +109,10 @@ def test_small_matrices_are_not_checked(monkeypatch):
     memory.require_memory(memory.CHECKED_SIZE)
     with pytest.raises(TooLargeError, match=r"30\.5 MiB, more than half of the 1\.0 bytes"):
         memory.require_memory(memory.CHECKED_SIZE + 1)
+
+
+def test_pairs_of_very_many_neurons_are_refused():
+    net = inf.Net([(300_000, "erf", False), (1, "identity", False)], input_dim=1)
+    teacher = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=1)
+    with pytest.raises(TooLargeError, match=r"pairs of 300002 neurons take 10\.\d TiB"):
+        inf.NetI(net, inf.Teacher(teacher, [1.0, 1.0]))

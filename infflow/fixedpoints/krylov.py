@@ -46,6 +46,11 @@ class SteihaugModel:
         The path ends where the gradient of the model has fallen to this length.
     hurry : callable
         Whether the path shall end at once: the time is up. Its end is a step of descent wherever that is.
+
+    Attributes
+    ----------
+    typical : float
+        A typical curvature along the coordinates, where one is known.
     """
 
     def __init__(
@@ -57,6 +62,7 @@ class SteihaugModel:
     ) -> None:
         self._product, self._tolerance, self._hurry = product, tolerance, hurry
         self.lowest = self._largest = 0.0
+        self.typical = math.inf
         n = len(gradient)
         self._limit = max(10, min(2 * n, _PATH_NUMBERS // (2 * n)))
         self._path: list[_Segment] = []
@@ -68,7 +74,8 @@ class SteihaugModel:
     @property
     def curvatures(self) -> Array:
         """An estimate of their size (n,) along the coordinates: few directions have the largest one."""
-        return np.full(len(self._next[0]), self._largest / math.sqrt(len(self._next[0])))
+        n = len(self._next[0])
+        return np.full(n, min(self._largest / math.sqrt(n), self.typical))
 
     def solve(self, radius: float) -> TrialStep:
         """The point where the path ends or leaves the radius."""
@@ -127,6 +134,7 @@ class KrylovNewton:
         self.problem, self.rules = problem, rules
         self.factorizations = 0
         self._first: float | None = None
+        self._random = np.random.default_rng(0)
 
     def model(self, x: Array, evaluation: Evaluation) -> SteihaugModel:
         """The quadratic model at ``x``."""
@@ -134,7 +142,22 @@ class KrylovNewton:
         size = float(np.sqrt(gradient @ gradient))
         self._first = self._first or size
         forcing = min(0.1, math.sqrt(size / self._first)) if self._first else 0.1
-        return SteihaugModel(self.problem.linearize(x), gradient, forcing * size, self._is_late)
+        product = self.problem.linearize(x)
+        model = SteihaugModel(product, gradient, forcing * size, self._is_late)
+        if not self._is_late():
+            model.typical = self._typical(product, x)
+        return model
+
+    def _typical(self, product: Callable[[Array], Array], x: Array) -> float:
+        """sum_j |H_jj| x_j^2 over |x|^2, estimated with random signs.
+
+        Where few large curvatures belong to small parameters, rounding errors are far smaller than the largest one says.
+        """
+        squared = float(x @ x)
+        if squared == 0.0:
+            return math.inf
+        signed = np.where(self._random.random(len(x)) < 0.5, -x, x)
+        return max(abs(float(signed @ product(signed))) / squared, np.finfo(float).tiny)
 
     def _is_late(self) -> bool:
         """Whether the time is up; then only the step that the path has led to is still evaluated."""

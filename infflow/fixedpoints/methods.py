@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from .._validation import Array, as_choice
-from ..errors import UnknownNameError
+from .._validation import Array, as_choice, counted
+from ..errors import MethodError, UnknownNameError
 from ..memory import require_memory
 from ..objective import KnowsRounding, LeastSquares, Objective
 from ..options import Option, Options, OptionsOf, choice, positive
-from ..stopping import StopRules
+from ..stopping import StopReason, StopRules
 from . import gauss_newton
 from .directions import ExactNewton
 from .krylov import KrylovNewton
@@ -130,7 +130,30 @@ def _bfgs(problem: FixedPointProblem, x: Array, rules: StopRules, scale: float =
 
 
 def _lbfgs(problem: FixedPointProblem, x: Array, rules: StopRules, scale: float = 1.0) -> SearchOutcome:
-    return QuasiNewton(problem, "L-BFGS-B", rules, scale).run("lbfgs", x)
+    found = QuasiNewton(problem, "L-BFGS-B", rules, scale).run("lbfgs", x)
+    before = found.statistics
+    if len(x) <= DENSE or before.stop_reason is not StopReason.ROUNDING_FLOOR or not _has_products(problem):
+        return found
+    return _ended_by_newton(problem, found, rules)
+
+
+def _has_products(problem: FixedPointProblem) -> bool:
+    return hasattr(problem.objective, "hvp") or hasattr(problem.objective, "linearize")
+
+
+def _ended_by_newton(problem: FixedPointProblem, found: SearchOutcome, rules: StopRules) -> SearchOutcome:
+    """Where no Hessian is formed, losses alone do not tell a minimum from the wall of a canyon: Newton's method goes on."""
+    before = found.statistics
+    rules.max_steps = max(rules.max_steps - before.steps, 0)
+    try:
+        ended = TrustRegion(problem, KrylovNewton(problem, rules), rules, 1.0).run(
+            before.method, found.theta[problem.free]
+        )
+    except (NotImplementedError, MethodError):
+        return found
+    ended.statistics.steps += before.steps
+    ended.statistics.note = f"newton_cg took the last {counted(ended.statistics.steps - before.steps, 'step')}"
+    return ended
 
 
 def _slsqp(

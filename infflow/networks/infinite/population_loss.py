@@ -17,6 +17,7 @@ from ...activations import Activation, polynomial
 from ...integrals.choice import Arguments
 from ...integrals.jets import SIZES
 from ...integrals.surrogate.evaluator import SurrogateMethod, pair_evaluator
+from ...memory import require_pairs
 from . import kernels
 
 _ONE = polynomial([1.0])
@@ -67,6 +68,7 @@ class PopulationLoss:
         K, M = len(student), len(teacher)
         n = K + 1 + M
         self.K, self.n = K, n
+        require_pairs(n)
         self._i, self._j = np.triu_indices(K, m=n)  # pairs i < K, i <= j < n, row by row
         self._method = method
         self._labels = [*(f"student neuron {k}" for k in range(K)), "the output bias"]
