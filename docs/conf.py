@@ -5,6 +5,10 @@ import sys
 
 import infflow
 
+# autodoc reads comments of attributes from the source of a module, which it looks up by its public name.
+for name in infflow._MODULES:
+    sys.modules.setdefault(f"infflow.{name}", getattr(infflow, name))
+
 project = "infflow"
 author = "The infflow authors"
 project_copyright = "2026, the infflow authors"

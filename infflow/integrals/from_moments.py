@@ -1,4 +1,4 @@
-"""Jets of pairs from a method that gives single moments: how any entry of ``methods.EVALUATORS`` serves a network."""
+"""Jets of pairs from a method that gives single moments: how any entry of ``registry.EVALUATORS`` serves a network."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class OnlineFixedPoint:
 
     @property
     def unstable(self) -> int:
-        """Number of eigenvalues with a positive real part: directions in which learning leaves the point."""
+        """Number of eigenvalues with a positive real part; learning leaves the point along their directions."""
         return int((self.eigenvalues.real > 0.0).sum())
 
     def __repr__(self) -> str:

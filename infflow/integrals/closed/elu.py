@@ -53,7 +53,7 @@ def is_defined(f: Activation, g: Activation) -> bool:
 
 @lru_cache(maxsize=64)
 def _row(g: Activation) -> Array:
-    """Polynomial and atoms of g, a row of the table of ``closed_kernels``; of elu and selu an empty one."""
+    """Polynomial and atoms of g, a row of the table of ``atom_kernels``; elu and selu have an empty one."""
     row: Array = closed.AtomTable([g]).rows[0]
     return row
 

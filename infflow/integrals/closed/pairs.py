@@ -114,9 +114,9 @@ def is_centred(activation: Activation) -> bool:
 
 
 def _pack(activation: Activation) -> list[float]:
-    """One row of the table, described in ``closed_kernels``."""
+    """One row of the table, described in ``atom_kernels``."""
     if activation.waves or _is_one_sided(activation):
-        return [0.0, 0.0, 0.0]  # those are for elementary.py and one_sided.py
+        return [0.0, 0.0, 0.0]  # waves.py and elu.py evaluate those
     if not activation.has_closed_form:
         raise MethodError(
             f"{activation.name} has no closed form: it is not given as a polynomial plus smoothed ramps. Use method='auto'."

@@ -69,7 +69,7 @@ def single_moments(f: Activation, C: Array, b: Array, max_order: int) -> Array:
 
 
 def pair_slots(f: Activation, g: Activation, gaussian: Gaussian, order: int, plain: bool) -> Array:
-    """Moments of one pair of activations at n points, in the slots of ``closed_kernels``, shape (n, 15).
+    """Moments of one pair of activations at n points, in the slots of ``atom_kernels``, shape (n, 15).
 
     Infinite moments are ``inf``. Where a value overflows it is ``nan``, or ``inf`` as well unless ``plain``.
 

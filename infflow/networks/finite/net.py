@@ -387,7 +387,7 @@ class Net:
     # ---------------------------------------------------------------------------------------------- sums of squares
 
     def residuals(self, theta: Any) -> Array:
-        """Vector ``(M,)`` with the loss as its sum of squares, in compensated arithmetic; see :mod:`.residuals`.
+        """Vector ``(M,)`` with the loss as its sum of squares, in compensated arithmetic; see ``sum_of_squares.py``.
 
         Raises
         ------
