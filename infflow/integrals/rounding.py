@@ -115,7 +115,9 @@ def pair_bound(
     error = error + phase_error(f, r1, b1) + phase_error(g, r2, b2) + missed / (UNITS * _EPS)
     bound: Array = UNITS * _EPS * error * np.maximum(sizes[0] * sizes[1] * growth, np.abs(value))
     if f.waves or g.waves:
-        bound = bound * elementary.damping(f, g, gaussian, *orders)
+        C11, C12, C22, b1, b2, det = gaussian
+        damping = elementary.damping(f, g, (C11, C12, C22, b1, b2, det), *orders)
+        bound = np.multiply(bound, damping)
     return bound + FOLLOWED * _EPS * changes
 
 
