@@ -302,3 +302,37 @@ def test_other_errors_of_the_function_name_it_and_the_points():
         gaussian_expectation(lookup, [0.5], [[1.0]])
     (note,) = caught.value.__notes__
     assert note.startswith("Raised by function, called on ") and " points between [" in note
+
+
+# -------------------------------------------------------------------------------------------- narrow own functions
+
+
+@pytest.mark.parametrize("width", [0.05, 0.007, 0.002])
+def test_a_narrow_bump_of_a_users_function_is_not_stepped_over(width):
+    """exp(-(x - 2.3)^2/(2 w^2)) with a partner: at correlation 0 the product of the means, else by Gauss-Hermite."""
+    bump = inf.Activation.from_sympy("bump", f"exp(-(x - 2.3)**2/(2*{width}**2))")
+    b, r2, b2 = 0.3, 4.0, 0.9
+    for r in (0.4, 1.05, 5.0):
+        V = r * r + width**2
+        mean = width / np.sqrt(V) * np.exp(-((2.3 - b) ** 2) / (2 * V))
+        found = inf.gaussian_mean(bump, r, b, full_output=True)
+        assert abs(found.value - mean) <= found.error_bound
+        for u in (0.0, 0.6):
+            # under the bump h1 is normal with mean c and variance v, and h2 given it as well
+            c, v = b + r * r / V * (2.3 - b), (r * width) ** 2 / V
+            m2, s2 = b2 + r2 * u / r * (c - b), np.sqrt(r2**2 * (1 - u * u) + (r2 * u / r) ** 2 * v)
+            exact = mean * inf.gaussian_mean("relu", s2, m2)
+            found = inf.gaussian_moment(bump, "relu", r, r2, u, b, b2, full_output=True)
+            assert abs(found.value - exact) <= found.error_bound + 1e-14 * exact, (r, u)
+
+
+def test_narrow_places():
+    """Registered functions and those that oscillate or vary slowly have none."""
+    from infflow.activations import names, resolve
+    from infflow.integrals.resolution import narrow_places
+
+    assert not any(narrow_places(resolve(name)) for name in names())
+    for expression in ("sin(x)**2", "x*tanh(log(1 + exp(x)))", "sin(x**2)", "x**3/(1 + x**2)"):
+        assert narrow_places(inf.Activation.from_sympy("own", expression)) == ()
+    low, middle, high = narrow_places(inf.Activation.from_sympy("own", "exp(-1000*(x + 3)**2)"))
+    assert low < -3.05 < middle < -2.95 < high

@@ -17,6 +17,7 @@ from ..._validation import Array
 from ...activations import Activation
 from ...errors import InvalidValueError
 from .panels import Index, density, integrate, panels_between, tail
+from .resolution import narrow_places
 
 __all__ = ["Means", "SingleMoments", "bump", "jumps", "reach", "single_moments", "smoothed"]
 
@@ -121,10 +122,10 @@ def _check_growth(f: Activation, L: Array, inside: NDArray[np.bool_], h: Array, 
 
 
 def places(f: Activation, s: float) -> Array:
-    """Kinks, and for a wide distribution points around 0, so that no panel can miss what happens at |h| of order one."""
-    kinks = np.array(f.kinks)
+    """Kinks and narrow places; for a wide distribution points around 0, lest a panel miss what happens at |h| of order one."""
+    kinks = np.array([*f.kinks, *narrow_places(f)])
     if s <= 1.5:
-        return kinks
+        return np.unique(kinks)
     far = _FEATURES[: np.searchsorted(_FEATURES, _FURTHEST * s)]
     return np.unique(np.concatenate([kinks, far, -far]))
 

@@ -30,7 +30,11 @@ from ..._validation import Array
 from ...activations import Activation, Strip
 from ...errors import InfflowError
 
-__all__ = ["aliasing", "largest_scales", "length"]
+__all__ = ["aliasing", "largest_scales", "length", "narrow_places"]
+
+# Narrow places of a user's function are looked for on a grid of this step, by second differences of
+# ``_LAG`` steps that are a larger share of the range of values within 1. There are at most so many.
+_FINE, _LAG, _SHARE, _MOST = 1.0 / 512.0, 8, 0.002, 6
 
 # |f^(p)| beside the real line is at most this many times K and its size near by, see the tests.
 _CONSTANT = 4.0
@@ -113,3 +117,52 @@ def length(activation: Activation) -> float:
         used = sizes[1:] > 1e-12 * sizes[1]
         return float((sizes[:-1][used] / sizes[1:][used]).min())
     return 0.0
+
+
+@lru_cache(maxsize=256)
+def narrow_places(activation: Activation) -> tuple[float, ...]:
+    """Where panels have to end lest they step over what a user's function does: bumps, jumps not named.
+
+    Ends and middles of intervals on which it varies within about a third; none where these are
+    many, as for oscillations, which no panel misses. Bumps narrower than 0.002 and those beyond 16
+    stay unseen.
+    """
+    if activation.strip is not None or activation.has_closed_form or activation.waves:
+        return ()
+    x = np.arange(-_REACH, _REACH, _FINE) + 0.381966 * _FINE
+    values = np.empty((1, x.size))
+    try:
+        with np.errstate(all="ignore"):
+            activation.jet(x, values)
+    except InfflowError:
+        return ()
+    v = values[0]
+    if not np.isfinite(v).all():
+        return ()
+    near = 2 * round(1.0 / _FINE) + 1
+    ranges = _sliding(np.maximum, v, near) - _sliding(np.minimum, v, near)
+    change = np.zeros_like(v)
+    change[_LAG:-_LAG] = np.abs(v[2 * _LAG :] - 2.0 * v[_LAG:-_LAG] + v[: -2 * _LAG])
+    narrow = (change > _SHARE * ranges) & (ranges > 1e-10 * np.abs(v).max())
+    for kink in activation.kinks:
+        narrow &= np.abs(x - kink) > 2 * _LAG * _FINE
+    found = np.flatnonzero(narrow)
+    if not found.size:
+        return ()
+    groups = np.split(found, np.flatnonzero(np.diff(found) > 4 * _LAG) + 1)
+    if len(groups) > _MOST:
+        return ()
+    ends = [(1.5 * x[[i[0], i[-1]]] - 0.5 * x[[i[-1], i[0]]]) for i in groups]  # with the tails of bumps
+    return tuple(float(place) for low, high in ends for place in (low, 0.5 * (low + high), high))
+
+
+def _sliding(extreme: np.ufunc, values: Array, width: int) -> Array:
+    """Largest or smallest of ``width`` (odd) values around each, by doubling."""
+    padded = np.pad(values, width // 2, mode="edge")
+    step = 1
+    while 2 * step <= width:
+        padded = extreme(padded[:-step], padded[step:])
+        step *= 2
+    rest = width - step
+    found: Array = extreme(padded[: len(padded) - rest], padded[rest:]) if rest else padded
+    return found
