@@ -310,7 +310,8 @@ KEYWORDS: Mapping[str, tuple[str, ...]] = {
     "distribution": ("init", "input"),
     "jobs": ("n_jobs",),
     "workers": ("n_jobs",),
-    "filename": ("path",),
+    "folder": ("store", "path"),
+    "filename": ("path", "store"),
     "file": ("path",),
     "covariance": ("cov",),
     "sigma": ("cov", "noise"),
@@ -321,6 +322,7 @@ KEYWORDS: Mapping[str, tuple[str, ...]] = {
 _ELSEWHERE: Mapping[str, str] = {
     "maxnorm": "It belongs to the network: inf.Net(..., maxnorm=c), inf.NetI(..., maxnorm=c).",
     "ridge": "It belongs to the network: inf.Net(..., ridge=lam), inf.NetI(..., ridge=lam).",
+    "weight_decay": "Take ridge of the network, lambda/2 |theta|^2: inf.Net(..., ridge=lam), inf.NetI(..., ridge=lam).",
     "merge": "It belongs to the network: inf.Net(..., merge=...), inf.NetI(..., merge=...).",
     "input": "Data belong to the network: inf.Net(layers, input=X, target=y), net.with_data(X, y).",
     "target": "Data belong to the network: inf.Net(layers, input=X, target=y), net.with_data(X, y).",

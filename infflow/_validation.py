@@ -151,6 +151,10 @@ def as_real_numbers(name: str, value: Any, *, advice: str = _CONVERT) -> Array:
 def as_array(name: str, value: Any) -> NDArray[Any]:
     """A NumPy array of anything, or an error that says why it can't be made into one."""
     refuse_masked(name, value)
+    if type(value).__module__.startswith("scipy.sparse"):
+        raise InvalidTypeError(f"{name} is a sparse matrix; a dense array is needed. Pass its toarray().")
+    if type(value).__name__ == "Result" and hasattr(value, "theta"):
+        raise InvalidTypeError(f"{name} is a Result; its parameters are needed. Pass result.theta.")
     try:
         return np.asarray(value)
     except Exception as error:  # of NumPy, or of the object that is converted

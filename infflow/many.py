@@ -26,7 +26,7 @@ from ._validation import (
     shown,
     unknown_keyword,
 )
-from .errors import InfflowError, InvalidTypeError, InvalidValueError, MissingPackageError
+from .errors import InfflowError, InvalidTypeError, InvalidValueError, MissingPackageError, ShapeError
 from .landscape.distance import Function, function_distance, function_of
 from .landscape.teacher_symmetry import TeacherSymmetry
 from .networks.finite.net import Net
@@ -73,6 +73,32 @@ class Runs(list["Result | FailedRun"]):
     def __init__(self, net: Any, outcomes: Iterable[Result | FailedRun]) -> None:
         super().__init__(outcomes)
         self.net = net
+
+    def __getitem__(self, index: Any) -> Any:
+        """One outcome; or the runs of a slice, of a mask such as ``converged``, or of an array of numbers."""
+        if isinstance(index, slice):
+            return Runs(self.net, super().__getitem__(index))
+        if isinstance(index, np.ndarray) and index.ndim == 1:
+            return Runs(self.net, [list.__getitem__(self, k) for k in self._numbers(index)])
+        return super().__getitem__(index)
+
+    def _numbers(self, index: NDArray[Any]) -> NDArray[np.integer[Any]]:
+        """The numbers of the runs that a mask or an array of numbers means."""
+        if index.dtype != bool and not np.issubdtype(index.dtype, np.integer):
+            raise InvalidTypeError(f"the index of runs has dtype {index.dtype}; booleans or integers are needed.")
+        if index.dtype == bool and len(index) != len(self):
+            raise ShapeError(f"the mask of runs has length {len(index)}; {len(self)} is needed, one entry per run.")
+        numbers: NDArray[np.integer[Any]] = np.arange(len(self))[index]
+        return numbers
+
+    def __add__(self, other: Any) -> Any:
+        """The runs and those of ``other``; a plain list where they belong to another network."""
+        both = super().__add__(other)
+        return both if isinstance(other, Runs) and other.net is not self.net else Runs(self.net, both)
+
+    def copy(self) -> Runs:
+        """A shallow copy."""
+        return self[:]
 
     @property
     def results(self) -> list[Result]:

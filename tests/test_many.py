@@ -438,3 +438,28 @@ def test_runs_as_a_table(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pandas", None)
     with pytest.raises(inf.errors.MissingPackageError, match="pip install pandas"):
         runs.to_pandas()
+
+
+def test_parts_of_runs_are_runs():
+    net = teacher_student()
+    runs = train_many(net, starts(net, 4), max_steps_flow=5, max_steps_newton=0, progress=False)
+    for part, numbers in (
+        (runs[1:3], [1, 2]),
+        (runs[::-1], [3, 2, 1, 0]),
+        (runs[runs.losses < np.inf], [0, 1, 2, 3]),
+        (runs[np.argsort(runs.losses)], np.argsort(runs.losses)),
+        (runs + runs[:1], [0, 1, 2, 3, 0]),
+        (runs.copy(), [0, 1, 2, 3]),
+        (runs[:0], []),
+    ):
+        assert isinstance(part, Runs) and part.net is net
+        np.testing.assert_array_equal(part.losses, runs.losses[np.asarray(numbers, dtype=int)])
+        assert len(part.to_pandas()) == len(part) and part.thetas.shape == (len(part), net.num_params)
+    assert runs[1] is runs[:2][-1] and unique_solutions(runs[:0]) == []
+    other = teacher_student()
+    assert type(runs + Runs(other, runs)) is list  # nothing says which network is meant
+    for index in (np.array([True]), np.array([0.0])):
+        with pytest.raises(InfflowError, match=r"^the (mask|index) of runs has "):
+            runs[index]
+    with pytest.raises(IndexError):
+        runs[4]

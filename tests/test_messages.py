@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 from fuzz_values import DetachedTensor, DynamicJaxprTracer, Hostile, Tensor
+from scipy import sparse
 
 import infflow as inf
 from infflow import _names
@@ -347,3 +348,19 @@ def test_numbers_and_nouns_agree():
         inf.Net([(2, ["erf"], True)], input_dim=1)
     with pytest.raises(ShapeError, match=r"is needed for 3 samples and 1 output\."):
         inf.Net([(1, "erf", True)], input=np.ones((3, 1)), target=np.ones(2))
+
+
+def test_what_newcomers_pass_by_mistake():
+    net = inf.Net([(2, "relu", True), (3, "identity", True)], input=np.eye(3), target=[0, 1, 2], loss="cross_entropy")
+    result = inf.train(net, inf.random_params(net, 0), max_steps_flow=1, max_steps_newton=0, progress=False)
+    for function, name in ((inf.loss, "theta"), (inf.hessian, "theta"), (inf.train, "theta0")):
+        with pytest.raises(inf.InfflowError, match=rf"^{name} is a Result; .* Pass result\.theta\.$"):
+            function(net, result)
+    with pytest.raises(inf.InfflowError, match=r"Take ridge of the network"):
+        inf.train(net, result.theta, weight_decay=0.1)
+    with pytest.raises(inf.InfflowError, match=r"take target\.argmax\(axis=1\)\.$"):
+        net.with_data(np.eye(3), np.eye(3))
+    with pytest.raises(inf.InfflowError, match=r"is a sparse matrix; .* Pass its toarray\(\)\.$"):
+        net.with_data(sparse.csr_matrix(np.eye(3)), [0, 1, 2])
+    with pytest.raises(inf.InfflowError, match="Did you mean 'store'"):
+        inf.sweep(print, {"x": [1]}, folder="runs.db")

@@ -13,9 +13,9 @@ import sympy
 import infflow as inf
 from infflow.activations import Activation, Strip, names, resolve
 from infflow.errors import AccuracyWarning
+from infflow.integrals import resolution
 from infflow.integrals.choice import Arguments, PairEvaluator, candidates
 from infflow.integrals.evaluator import Points
-from infflow.integrals.hermite import resolution
 from infflow.integrals.hermite import series as hermite
 from infflow.integrals.registry import EVALUATORS, in_order
 

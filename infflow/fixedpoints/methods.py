@@ -145,6 +145,9 @@ def _ended_by_newton(problem: FixedPointProblem, found: SearchOutcome, rules: St
     """Where no Hessian is formed, losses alone do not tell a minimum from the wall of a canyon: Newton's method goes on."""
     before = found.statistics
     rules.max_steps = max(rules.max_steps - before.steps, 0)
+    user = rules.callback
+    if user is not None:  # it sees one search
+        rules.callback = lambda now: user(now._replace(step=before.steps + now.step))
     try:
         ended = TrustRegion(problem, KrylovNewton(problem, rules), rules, 1.0).run(
             before.method, found.theta[problem.free]

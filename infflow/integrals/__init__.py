@@ -10,6 +10,7 @@ Networks hand over covariances and means and get jets; single moments come from 
 | `evaluator.py` | what an evaluator is: points in, estimates with bounds out | every evaluator |
 | `jets.py` | the numbers of a pair that a network needs, and their places | every evaluator, `networks/infinite` |
 | `from_moments.py` | jets of an evaluator that gives single moments | `choice.py` |
+| `resolution.py` | how fine a rule has to be: strips of analyticity, narrow places | `hermite/`, `cubature/` |
 | `growth.py` | the check that a neuron's second moment exists | `choice.py`, `registry.py` |
 | `closed/` | closed forms | `registry.py`, `choice.py` |
 | `hermite/` | Hermite series of smooth activations | `registry.py`, `choice.py` |

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from ..._validation import Array
 from ...activations import Activation
 from ...errors import InvalidValueError
+from ..resolution import narrow_places
 from .panels import Index, density, integrate, panels_between, tail
-from .resolution import narrow_places
 
 __all__ = ["Means", "SingleMoments", "bump", "jumps", "reach", "single_moments", "smoothed"]
 

@@ -3,6 +3,5 @@
 | file | what it holds | who calls it |
 |---|---|---|
 | `series.py` | expansions of neurons, their rules and bounds | `registry.py`, `choice.py` |
-| `resolution.py` | how fine a rule has to be, from the strip of analyticity | `series.py` |
 | `kernels.py` | jitted sums | `series.py` |
 """

@@ -36,7 +36,8 @@ from numpy.typing import NDArray
 
 from ..._validation import Array
 from ...activations import Activation
-from . import kernels, resolution
+from .. import resolution
+from . import kernels
 
 Index = NDArray[np.integer]
 

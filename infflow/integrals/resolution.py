@@ -26,9 +26,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..._validation import Array
-from ...activations import Activation, Strip
-from ...errors import InfflowError
+from .._validation import Array
+from ..activations import Activation, Strip
+from ..errors import InfflowError
 
 __all__ = ["aliasing", "largest_scales", "length", "narrow_places"]
 
