@@ -11,7 +11,7 @@ every pair, all orders at once. Two errors, both relative to sqrt(E f^(p)^2 E g^
   E f^(p)^2 that the first n coefficients do not explain.
 * Coefficients and E f^(p)^2 come from the trapezoidal rule, which converges exponentially for analytic functions. Which spacing
   can be taken at all is not asked of samples, which cannot see what lies between them: registered activations state their
-  strip of analyticity and their growth, and the error of the rule is bounded by them (:mod:`infflow.integrals.hermite.resolution`). Finer
+  strip of analyticity and their growth, and the error of the rule is bounded by them (:mod:`infflow.integrals.resolution`). Finer
   errors, relative to neurons that are small or saturated, are the difference from the rule of twice the spacing, an overestimate.
   (It is independent of the length of the series: with one Gauss rule for both, discrete Parseval would hold identically.)
 * Activations of a user's own state nothing. Their spacing stays below the length on which they vary, and a third rule, of twice
