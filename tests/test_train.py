@@ -437,7 +437,7 @@ def test_a_search_that_ends_above_the_flow_does_not_make_its_best_point_converge
         rests = Statistics("newton", stop_reason=StopReason.MIN_GRADIENT_NORM)
         return SearchOutcome(np.array([3.0]), loss, 1e-16, 1e-17, rests)
 
-    job = training._Job(None, np.zeros(1), np.ones(1, dtype=bool), None, None, {})
+    job = training.Job(None, np.zeros(1), np.ones(1, dtype=bool), None, None, None, {}, None)
     above, below = (training._make_result(job, outcome(0.8), search(loss), {}) for loss in (0.7, 0.4))
     assert above.theta == 1.0 and above.status is StopReason.LOWER_BEFORE and not above.converged
     assert below.theta == 3.0 and below.converged

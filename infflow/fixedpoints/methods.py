@@ -10,7 +10,7 @@ from typing import Any
 from .._validation import Array, as_choice, counted
 from ..errors import MethodError, UnknownNameError
 from ..memory import require_memory
-from ..objective import KnowsRounding, LeastSquares, Objective
+from ..objective import HessianProducts, KnowsRounding, LeastSquares, Linearizable, Objective
 from ..options import Option, Options, OptionsOf, choice, positive
 from ..stopping import StopReason, StopRules
 from . import gauss_newton
@@ -138,7 +138,7 @@ def _lbfgs(problem: FixedPointProblem, x: Array, rules: StopRules, scale: float 
 
 
 def _has_products(problem: FixedPointProblem) -> bool:
-    return hasattr(problem.objective, "hvp") or hasattr(problem.objective, "linearize")
+    return isinstance(problem.objective, (HessianProducts, Linearizable))
 
 
 def _ended_by_newton(problem: FixedPointProblem, found: SearchOutcome, rules: StopRules) -> SearchOutcome:
