@@ -1,18 +1,24 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CORE := $(VENV)/.core
 STAMP := $(VENV)/.installed
 
 .PHONY: venv demo test lint docs release-check bench cold derive references clean
 
 venv: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+$(CORE): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing infflow and what it needs into $(VENV)"
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e .
+	touch $(CORE)
+
+$(STAMP): $(CORE)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	touch $(STAMP)
 
-demo: venv  ## the paper's figure 4: finite against infinite data
+demo: $(CORE)  ## the paper's figure 4: finite against infinite data
 	$(BIN)/infflow converge --out out/demo
 
 test: venv

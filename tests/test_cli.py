@@ -41,6 +41,7 @@ COMMANDS = {
     "converge": ["--seed", "--out", "--json"],
     "integral": ["--r1", "--seed", "--out", "--json"],
     "info": ["--json"],
+    "warmup": ["--jobs"],
     "study": ["--seed", "--out", "--json", "--quick"],
     "surrogates list": ["--seed", "--out", "--json"],
     "surrogates verify": ["--seed", "--out", "--json", "--points"],

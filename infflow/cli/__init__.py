@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from . import converge, info, integral, study, surrogates, sweep, train
+from . import converge, info, integral, study, surrogates, sweep, train, warmup
 from ._common import complain, report_system_error
 
 
@@ -44,6 +44,7 @@ for command in (  # in the order of --help
     study.study,
     integral.integral,
     info.info,
+    warmup.warmup,
 ):
     app.command()(command)
 app.add_typer(surrogates.app, name="surrogates")
