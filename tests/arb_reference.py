@@ -143,10 +143,12 @@ def _atom_mean(order: int, b: arb, V: arb) -> arb:
 
 
 class Point:
-    """All moments at one point (r1, r2, u, b1, b2) of float64 numbers, which are taken as exact."""
+    """All moments at one point (r1, r2, u, b1, b2) of float64 numbers, which are taken as exact.
+
+    For use within ``ctx.workprec(PRECISION)``.
+    """
 
     def __init__(self, r1: float, r2: float, u: float, b1: float, b2: float) -> None:
-        ctx.prec = PRECISION
         self.r1, self.r2, self.u, self.b1, self.b2 = map(arb, (r1, r2, u, b1, b2))
         self.C11, self.C12, self.C22 = self.r1**2, self.r1 * self.r2 * self.u, self.r2**2
         self._tables: dict[tuple[int, int], dict[tuple[int, int], arb]] = {}

@@ -24,6 +24,13 @@ ORDERS = [(p, q) for p in range(5) for q in range(5 - p)]
 NAMES = tuple(reference.ACTIVATIONS)
 
 
+@pytest.fixture(autouse=True)
+def precise():
+    """The precision of flint is global, and tests come in any order."""
+    with reference.ctx.workprec(reference.PRECISION):
+        yield
+
+
 def tail_points(rng, n, farthest=12.0):
     """(r1, r2, u, b1, b2): kinks up to ``farthest`` standard deviations out, some nearly parallel, some with equal kinks."""
     r = 10 ** rng.uniform(-1.5, 1.0, (2, n))
