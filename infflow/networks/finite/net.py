@@ -164,7 +164,7 @@ class Net:
 
     @property
     def loss(self) -> Loss:
-        """The loss of a sample, which says what it is: a sum of squares, for labels, and so on."""
+        """The loss, an object that says what it is (see :class:`infflow.Loss`)."""
         return self._loss
 
     @property
