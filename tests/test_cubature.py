@@ -328,9 +328,8 @@ def test_a_narrow_bump_of_a_users_function_is_not_stepped_over(width):
 
 def test_narrow_places():
     """Registered functions and those that oscillate or vary slowly have none."""
-    from infflow.integrals.resolution import narrow_places
-
     from infflow.activations import names, resolve
+    from infflow.integrals.resolution import narrow_places
 
     assert not any(narrow_places(resolve(name)) for name in names())
     for expression in ("sin(x)**2", "x*tanh(log(1 + exp(x)))", "sin(x**2)", "x**3/(1 + x**2)"):
