@@ -1,4 +1,4 @@
-"""Compile all kernels ahead of their first use: small problems that between them call every kernel.
+"""Compile kernels ahead of their first use: small problems that between them call nearly all of them.
 
 Compiled code is kept on disk (``compile_cache.py``), so this pays once per machine and version. The problems run in
 processes of their own, side by side.
@@ -36,7 +36,10 @@ def _closed_forms() -> None:
         neti, theta = _pair(student, teacher)
         inf.train(neti, theta, progress=False, max_steps_flow=50, max_steps_newton=5)
         inf.hvp(neti, theta, theta)
+        same = inf.NetI(neti.student, inf.Teacher(neti.student, theta))
+        inf.loss(same, theta + 1e-6)  # next to the teacher
     inf.gaussian_moment("relu", "erf", 1.0, 2.0, 0.3)
+    inf.gaussian_mean("relu", 1.0, 0.5)
     inf.bivariate_normal_cdf(0.1, 0.2, 0.3)
 
 
@@ -57,6 +60,8 @@ def _elu() -> None:
     for partner in ("elu", "erf"):
         neti, theta = _pair("elu", partner)
         inf.hessian(neti, theta)
+        inf.gaussian_moment("elu", partner, 1.0, 2.0, 0.3)
+    inf.gaussian_mean("elu", 1.0, 0.5)
 
 
 def _finite_data() -> None:
@@ -79,7 +84,11 @@ def _finite_data() -> None:
     labels = inf.Net(
         [(3, "softplus", True), (2, "identity", True)], input=X, target=(y[:, 0] > 0).astype(int), loss="cross_entropy"
     )
-    inf.hessian(labels, inf.random_params(labels, rng=1))
+    start = inf.random_params(labels, rng=1)
+    inf.hessian(labels, start)
+    inf.hvp(labels, start, start)
+    scaled = labels.replace(parametrization="ntk")
+    inf.hessian(scaled, start)
     robust = inf.Net([(3, "softplus", True), (2, "identity", True)], input=X, target=y, loss="huber")
     inf.hessian(robust, inf.random_params(robust, rng=1))
     for name in names():
@@ -103,9 +112,9 @@ def _solvers() -> None:
 def _order_parameters() -> None:
     import infflow as inf
 
-    for name in ("erf", "relu"):
+    for name in ("erf", "relu", "gelu"):
         neti, theta = _pair(name, name, bias=False)
-        inf.OrderParameters(neti, 0.1).solve(theta, 1.0)
+        inf.OrderParameters(neti, 0.1).solve(theta, 0.1)
 
 
 #: Problems by name; those that stand first take longest.

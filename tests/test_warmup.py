@@ -21,5 +21,5 @@ def test_the_command_says_what_it_does(monkeypatch):
     result = CliRunner().invoke(app, ["warmup", "--jobs", "1"])
     assert result.exit_code == 0
     assert "compiled: elu\ncompiled: integrators\n" in result.output
-    assert "all kernels are compiled" in result.output
+    assert "kernels are compiled" in result.output
     assert CliRunner().invoke(app, ["warmup", "--jobs", "0"]).exit_code == 2

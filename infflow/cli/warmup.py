@@ -17,7 +17,7 @@ from ._events import say
 def warmup(
     jobs: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 2,
 ) -> None:
-    """Compile all kernels ahead of their first use: once per machine, about a minute on two idle cores.
+    """Compile kernels ahead of their first use: once per machine, 40 seconds on two idle cores.
 
     Example: infflow warmup --jobs 2
     """
@@ -34,4 +34,4 @@ def warmup(
                 say(f"compiled: {name}")
     except BrokenProcessPool as error:
         raise ClusterError("a process that compiled has died, perhaps for lack of memory. Try --jobs 1.") from error
-    typer.echo(f"all kernels are compiled ({time.monotonic() - start:.0f} s)")
+    typer.echo(f"kernels are compiled ({time.monotonic() - start:.0f} s)")
