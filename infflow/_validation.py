@@ -9,6 +9,7 @@ import reprlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from importlib import import_module
 from numbers import Integral, Real
 from typing import Any, NoReturn, TypeVar
 
@@ -16,7 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._names import keyword_hint, suggestion
-from .errors import InfflowError, InvalidTypeError, InvalidValueError, ShapeError, UnknownNameError
+from .errors import (
+    InfflowError,
+    InvalidTypeError,
+    InvalidValueError,
+    MissingPackageError,
+    ShapeError,
+    UnknownNameError,
+)
 
 Array = NDArray[np.float64]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -65,6 +73,30 @@ def unknown_keyword(name: str, keyword: str, known: Iterable[str]) -> InvalidTyp
     known = list(known)
     hint = keyword_hint(keyword, known) or f" Its arguments are {', '.join(known)}."
     return InvalidTypeError(f"{shown(keyword)} is not an argument of {name}.{hint}")
+
+
+def package(module: str, purpose: str, install: str) -> Any:
+    """A module of an optional package.
+
+    Parameters
+    ----------
+    module : str
+        Its full name.
+    purpose : str
+        What needs it, for the message.
+    install : str
+        The argument of ``pip install``.
+
+    Raises
+    ------
+    MissingPackageError
+        If it is not installed; the message says how to install it.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        name = module.partition(".")[0]
+        raise MissingPackageError(f"{purpose} needs {name}, which is not installed: pip install {install}.") from error
 
 
 def user_level() -> int:

@@ -22,11 +22,12 @@ from ._validation import (
     as_items,
     as_number,
     counted,
+    package,
     public,
     shown,
     unknown_keyword,
 )
-from .errors import InfflowError, InvalidTypeError, InvalidValueError, MissingPackageError, ShapeError
+from .errors import InfflowError, InvalidTypeError, InvalidValueError, ShapeError
 from .landscape.distance import Function, function_distance, function_of
 from .landscape.teacher_symmetry import TeacherSymmetry
 from .networks.finite.net import Net
@@ -153,10 +154,7 @@ class Runs(list["Result | FailedRun"]):
         MissingPackageError
             If pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError as error:
-            raise MissingPackageError("to_pandas needs pandas: pip install pandas.") from error
+        pandas = package("pandas", "to_pandas", "pandas")
         return pandas.DataFrame([_row(run) for run in self], columns=_COLUMNS)
 
     def __repr__(self) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ._validation import Array, as_real_array, counted, public, shown
+from ._validation import Array, as_real_array, counted, package, public, shown
 from ._version import __version__
-from .errors import InvalidTypeError, MissingPackageError, ShapeError, StorageError
+from .errors import InvalidTypeError, ShapeError, StorageError
 from .flow import Trajectory
 from .stopping import Statistics, StopReason
 from .storage import Shapes, as_path, load_archive, plain, save_archive
@@ -262,10 +262,7 @@ def _seed(settings: dict[str, Any]) -> int | None:
 
 def to_dataset(result: Result, net: Any = None) -> Any:
     """The work of :meth:`Result.to_xarray`."""
-    try:
-        import xarray
-    except ImportError as error:
-        raise MissingPackageError("xarray is needed for this: pip install xarray.") from error
+    xarray = package("xarray", "to_xarray", "xarray")
     track, P = result.trajectory, len(result.theta)
     names: Any = np.arange(P) if net is None else _parameter_names(net, P)
     variables: dict[str, Any] = {

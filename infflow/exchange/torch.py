@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array, counted, public
+from .._validation import Array, counted, package, public
 from ..activations import Activation, resolve
-from ..errors import InvalidTypeError, InvalidValueError, MissingPackageError
+from ..errors import InvalidTypeError, InvalidValueError
 from ..networks.finite.net import Net
 
 #: Where PyTorch's softplus changes to the identity (``threshold``): exp(-40) is below the rounding of 40.
@@ -118,10 +118,7 @@ def to_torch(net: Net, theta: Any) -> Any:
 
 
 def _torch() -> Any:
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingPackageError("PyTorch is needed for this: pip install torch.") from error
+    torch = package("torch", "this", "torch")
     return torch
 
 

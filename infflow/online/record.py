@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._validation import Array
+from .._validation import Array, package
 from .._version import __version__
-from ..errors import InvalidTypeError, MissingPackageError, StorageError
+from ..errors import InvalidTypeError, StorageError
 from ..storage import as_path, load_archive, save_archive
 from .integration import OnlineStop
 
@@ -77,10 +77,7 @@ def _check(file: str, fields: dict[str, Any]) -> None:
 
 def to_dataset(result: OnlineResult) -> Any:
     """The work of :meth:`OnlineResult.to_xarray`."""
-    try:
-        import xarray
-    except ImportError as error:
-        raise MissingPackageError("xarray is needed for this: pip install xarray.") from error
+    xarray = package("xarray", "to_xarray", "xarray")
     variables = {
         "Q": (("t", "student", "student_2"), result.Q),
         "R": (("t", "student", "teacher"), result.R),

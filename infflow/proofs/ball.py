@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import MissingPackageError
+from .._validation import package
 
 #: A real ball of python-flint, midpoint and radius, which contains the exact value.
 Ball = Any
@@ -17,14 +17,7 @@ Ball = Any
 
 def flint() -> ModuleType:
     """python-flint, or an error that says how to install it."""
-    try:
-        import flint as module
-    except ImportError as error:
-        raise MissingPackageError(
-            "certify needs ball arithmetic from python-flint, which is not installed."
-            " Install it with: pip install 'infflow[proof]' (or pip install python-flint)."
-        ) from error
-    found: ModuleType = module
+    found: ModuleType = package("flint", "certify (ball arithmetic)", "'infflow[proof]'")
     return found
 
 

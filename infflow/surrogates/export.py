@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import as_choice, public
-from ..errors import MissingPackageError
+from .._validation import as_choice, package, public
 from ..integrals.surrogate import files as surrogate_files
 from .portable import potential
 
@@ -70,10 +69,7 @@ def _numpy(arrays: dict[str, Any]) -> Callable[[Any, Any, Any], Any]:
 
 
 def _jax(arrays: dict[str, Any]) -> Callable[[Any, Any, Any], Any]:
-    try:
-        import jax.numpy as jnp
-    except ImportError as error:
-        raise MissingPackageError("format='jax' needs jax; install it with `pip install jax`.") from error
+    jnp = package("jax.numpy", "format='jax'", "jax")
     converted = {key: jnp.asarray(value) if key in _LAYERS else value for key, value in arrays.items()}
 
     def kernel(r1: Any, r2: Any, u: Any) -> Any:
@@ -84,10 +80,7 @@ def _jax(arrays: dict[str, Any]) -> Callable[[Any, Any, Any], Any]:
 
 
 def _torch(arrays: dict[str, Any]) -> Callable[[Any, Any, Any], Any]:
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingPackageError("format='torch' needs torch; install it with `pip install torch`.") from error
+    torch = package("torch", "format='torch'", "torch")
     tensor = partial(torch.as_tensor, dtype=torch.float64)
     layers = {key: tensor(value) for key, value in arrays.items() if key in _LAYERS}
 

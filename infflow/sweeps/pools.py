@@ -15,8 +15,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from .._validation import as_choice, as_integer, shown
-from ..errors import ClusterError, InvalidTypeError, InvalidValueError, MissingPackageError, StorageError
+from .._validation import as_choice, as_integer, package, shown
+from ..errors import ClusterError, InvalidTypeError, InvalidValueError, StorageError
 from .grid import Run
 from .outcome import Outcome, execute, execute_elsewhere
 
@@ -128,10 +128,7 @@ class DaskPool(Pool):
     repeats = True
 
     def __init__(self, function: Callable[..., Any], scheduler: str | None) -> None:
-        try:
-            import distributed
-        except ImportError as error:
-            raise MissingPackageError("Dask is needed: install infflow[sweep].") from error
+        distributed = package("distributed", "the backend 'dask'", "'infflow[sweep]'")
         super().__init__(function)
         self._killed = distributed.scheduler.KilledWorker
         self._own = scheduler is not None

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array, as_items, counted, public, shown
-from ..errors import InvalidTypeError, InvalidValueError, MissingPackageError, StorageError
+from .._validation import Array, as_items, counted, package, public, shown
+from ..errors import InvalidTypeError, InvalidValueError, StorageError
 from ..result import Result
 from ..storage import as_path
 from .store import Store, read_file
@@ -157,10 +157,7 @@ class Sweep:
         MissingPackageError
             If pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError as error:
-            raise MissingPackageError("to_pandas needs pandas: install infflow[sweep].") from error
+        pandas = package("pandas", "to_pandas", "'infflow[sweep]'")
         return pandas.DataFrame(self.rows)
 
     def to_xarray(self, arrays: Sequence[str] = ()) -> Any:
@@ -184,10 +181,7 @@ class Sweep:
         InvalidValueError
             If an array is not in all finished runs with the same shape.
         """
-        try:
-            import xarray
-        except ImportError as error:
-            raise MissingPackageError("to_xarray needs xarray: install infflow[sweep].") from error
+        xarray = package("xarray", "to_xarray", "'infflow[sweep]'")
         arrays = as_items("arrays", arrays, "a list of names")
         if not all(isinstance(name, str) for name in arrays):
             raise InvalidTypeError(f"arrays is {shown(arrays)}; a list of names is needed.")
