@@ -57,7 +57,11 @@ def worst_error(name, table):
 def main(selected):
     tables = json.loads(REFERENCES.read_text())["functions"]
     x = 3 * np.random.default_rng(0).normal(size=SIZE)
-    print(f"{'':12}" + "".join(f"{f'm={m}':>7}" for m in range(1, 6)) + f"{'numpy':>8}{'error':>8}{'call of 4':>12}")
+    print(
+        f"{'':12}"
+        + "".join(f"{f'm={m}':>7}" for m in range(1, 6))
+        + f"{'numpy':>8}{'error':>8}{'call of 4':>12}"
+    )
     for name in selected or names():
         a = resolve(name)
         times = []

@@ -45,7 +45,13 @@ def to_the_end(net, theta: np.ndarray, name: str, limit: float) -> tuple[float, 
     solver, options = OURS[name]
     begin = time.process_time()
     found = inf.train(
-        net, theta, solver=solver, solver_options=options, max_time_flow=limit, max_time_newton=limit, progress=False
+        net,
+        theta,
+        solver=solver,
+        solver_options=options,
+        max_time_flow=limit,
+        max_time_newton=limit,
+        progress=False,
     )
     return time.process_time() - begin, found
 
@@ -65,7 +71,9 @@ def rows(parameters: int, data: int | None) -> list[str]:
         times = ", ".join(f"{found.trajectory.t[-1]:.0e}" for _, found in runs)
         shown = f"**{name}**" if OURS[name] == automatic_solver(parameters) else name
         what = "infinite" if data is None else f"{data} samples"
-        lines.append(f"| {parameters} | {what} | {shown} | {seconds} | {steps} | {times} | {losses} | {norm:.0e} |")
+        lines.append(
+            f"| {parameters} | {what} | {shown} | {seconds} | {steps} | {times} | {losses} | {norm:.0e} |"
+        )
         print(lines[-1], flush=True)
     return lines
 

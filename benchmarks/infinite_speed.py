@@ -90,11 +90,16 @@ class PairByRule:
         return moments
 
 
-def accuracy(activation: str, neti: Any, theta: Any, rule: tuple[Any, Any, Any]) -> tuple[float, float]:
+def accuracy(
+    activation: str, neti: Any, theta: Any, rule: tuple[Any, Any, Any]
+) -> tuple[float, float]:
     """Largest relative errors of infflow's and of the rule's moments over a few pairs of the network."""
     x = np.linspace(-10, 10, 800)
     w = np.exp(-x * x / 2) * (x[1] - x[0]) / np.sqrt(2 * np.pi)
-    fine = PairByRule(activation, tuple(np.ascontiguousarray(a.ravel()) for a in (*np.meshgrid(x, x), np.outer(w, w))))
+    fine = PairByRule(
+        activation,
+        tuple(np.ascontiguousarray(a.ravel()) for a in (*np.meshgrid(x, x), np.outer(w, w))),
+    )
     coarse, units = PairByRule(activation, rule), neti.student_units(theta)
     errors = np.zeros(2)
     for i in range(3):
@@ -108,7 +113,9 @@ def accuracy(activation: str, neti: Any, theta: Any, rule: tuple[Any, Any, Any])
         for p in range(5):
             for q in range(5 - p):
                 own[p, q] = inf.gaussian_moment(activation, activation, *args, orders=(p, q))
-        errors = np.maximum(errors, [np.abs(m - exact).max() / np.abs(exact).max() for m in (own, coarse(*args))])
+        errors = np.maximum(
+            errors, [np.abs(m - exact).max() / np.abs(exact).max() for m in (own, coarse(*args))]
+        )
     return float(errors[0]), float(errors[1])
 
 
@@ -116,7 +123,10 @@ def measure(activation: str, rule: tuple[Any, Any, Any]) -> str:
     """One row of the table."""
     neti, points = problem(activation)
     turn = iter(range(10**9))
-    times = [milliseconds(lambda order=order: neti.evaluate(points[next(turn) % 2], order)) for order in range(3)]
+    times = [
+        milliseconds(lambda order=order: neti.evaluate(points[next(turn) % 2], order))
+        for order in range(3)
+    ]
     pair = PairByRule(activation, rule)
     by_rule = PAIRS * milliseconds(lambda: pair(1.1, 0.9, 0.2, 0.3, -0.4))
     data = neti.sample(SAMPLES, 4)

@@ -22,7 +22,9 @@ SECONDS = 4.0  # of every flow
 
 def sampled(activation: str, samples: int, noise: float, seed: int) -> inf.Net:
     """Four students of three teachers with three inputs, all with biases."""
-    student, teacher = (inf.Net([(width, activation, True), (1, "identity", True)], input_dim=3) for width in (4, 3))
+    student, teacher = (
+        inf.Net([(width, activation, True), (1, "identity", True)], input_dim=3) for width in (4, 3)
+    )
     theta = inf.random_params(teacher, 500 + seed, init="standard_normal")
     return inf.NetI(student, inf.Teacher(teacher, theta, noise=noise)).sample(samples, rng=seed)
 
@@ -31,11 +33,17 @@ def row(activation: str, samples: int, noise: float, seed: int) -> str:
     """Time and loss that every solver reaches; the one that is taken by default is bold."""
     net = sampled(activation, samples, noise, seed)
     theta = inf.random_params(net, seed)
-    default = inf.train(net, theta, max_steps_flow=1, max_steps_newton=0, progress=False).flow.method
+    default = inf.train(
+        net, theta, max_steps_flow=1, max_steps_newton=0, progress=False
+    ).flow.method
     cells = []
     for solver in SOLVERS:
-        inf.train(net, theta, solver=solver, max_steps_flow=20, max_steps_newton=0, progress=False)  # compiles
-        found = inf.train(net, theta, solver=solver, max_time_flow=SECONDS, max_steps_newton=0, progress=False)
+        inf.train(
+            net, theta, solver=solver, max_steps_flow=20, max_steps_newton=0, progress=False
+        )  # compiles
+        found = inf.train(
+            net, theta, solver=solver, max_time_flow=SECONDS, max_steps_newton=0, progress=False
+        )
         cell = f"t = {found.trajectory.t[-1]:.1e}, {found.trajectory.loss[-1]:.4g}"
         cells.append(f"**{cell}**" if solver == default else cell)
     line = f"| {activation} | {samples} | {noise:g} | {seed} | {' | '.join(cells)} |"

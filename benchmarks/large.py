@@ -26,9 +26,7 @@ TARGET = Path(__file__).parents[1] / "docs" / "benchmarks" / "large.md"
 INPUTS, HIDDEN, CLASSES = 784, 100, 10
 MAXNORM = 400.0  # the Glorot start has |theta|^2/2 = 100
 TOLERANCE = 1e-3
-SEPARATION = (
-    4.0  # expected length of a cluster's mean, in units of the noise: 2 % of the best possible labels are wrong
-)
+SEPARATION = 4.0  # expected length of a cluster's mean, in units of the noise: 2 % of the best possible labels are wrong
 CLOCKS = ("wall", "cpu")
 FLOW = {
     "solver": "cvode_bdf",
@@ -115,7 +113,9 @@ def accuracy(net, theta):
     """On the training data, a part at a time, so that little memory is needed."""
     X, labels = net.data.X, net.data.target
     parts = range(0, len(X), 1000)
-    return sum((net.predict(theta, X[k : k + 1000]).argmax(1) == labels[k : k + 1000]).sum() for k in parts) / len(X)
+    return sum(
+        (net.predict(theta, X[k : k + 1000]).argmax(1) == labels[k : k + 1000]).sum() for k in parts
+    ) / len(X)
 
 
 def stage_is_second(arguments):
@@ -128,7 +128,11 @@ def warm_up():
     theta = inf.random_params(net, rng=0)
     for arguments in (FLOW, LBFGS):
         inf.train(
-            net, theta, progress=False, num_trajectory=2, **{"max_steps_flow": 2, "max_steps_newton": 2} | arguments
+            net,
+            theta,
+            progress=False,
+            num_trajectory=2,
+            **{"max_steps_flow": 2, "max_steps_newton": 2} | arguments,
         )
 
 
@@ -147,17 +151,36 @@ def measure(samples, seconds, clock, seed=0):
     meter = Meter()
     net = network(X, labels)
     wall, cpu = meter.read()
-    singles = [{"what": "`Net(...)`: checks of the data", "wall": wall, "cpu": cpu, "memory": peak() - baseline}]
+    singles = [
+        {
+            "what": "`Net(...)`: checks of the data",
+            "wall": wall,
+            "cpu": cpu,
+            "memory": peak() - baseline,
+        }
+    ]
     theta, v = inf.random_params(net, rng=rng), rng.standard_normal(net.num_params)
     singles.append(single("loss", lambda: net.evaluate(theta, 0), baseline))
     singles.append(single("loss and gradient", lambda: net.evaluate(theta, 1), baseline))
     singles.append(single("Hessian-vector product", lambda: net.hvp(theta, v), baseline))
     runs = [
-        training(f"`cvode_bdf`, GMRES, rtol = atol = {TOLERANCE:g}", net, theta, seconds, clock, FLOW, baseline),
+        training(
+            f"`cvode_bdf`, GMRES, rtol = atol = {TOLERANCE:g}",
+            net,
+            theta,
+            seconds,
+            clock,
+            FLOW,
+            baseline,
+        ),
         training("`lbfgs`", net, theta, seconds, clock, LBFGS, baseline),
     ]
     setting = {"net": repr(net), "data": X.nbytes / 1e6, "vector": theta.nbytes / 1e6, "seed": seed}
-    return singles, runs, setting | {"initial_loss": net.evaluate(theta).value, "load": os.getloadavg()[0]}
+    return (
+        singles,
+        runs,
+        setting | {"initial_loss": net.evaluate(theta).value, "load": os.getloadavg()[0]},
+    )
 
 
 def page(singles, runs, setting, threads):
@@ -176,7 +199,9 @@ def page(singles, runs, setting, threads):
         "| | wall s | processor s | memory MB |",
         "|---|---:|---:|---:|",
     ]
-    lines += [f"| {r['what']} | {r['wall']:.2f} | {r['cpu']:.2f} | {r['memory']:.0f} |" for r in singles]
+    lines += [
+        f"| {r['what']} | {r['wall']:.2f} | {r['cpu']:.2f} | {r['memory']:.0f} |" for r in singles
+    ]
     lines += [
         "",
         f"Training from Glorot's start, loss {setting['initial_loss']:.3f}:",
@@ -194,14 +219,21 @@ def page(singles, runs, setting, threads):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--seconds", type=float, default=90.0, help="time of each run of train (90)")
     parser.add_argument(
-        "--clock", choices=CLOCKS, default="wall", help="what seconds are: wall, or processor time (wall)"
+        "--seconds", type=float, default=90.0, help="time of each run of train (90)"
+    )
+    parser.add_argument(
+        "--clock",
+        choices=CLOCKS,
+        default="wall",
+        help="what seconds are: wall, or processor time (wall)",
     )
     parser.add_argument("--samples", type=int, default=70_000, help="number of samples (70000)")
     parser.add_argument("--threads", type=int, default=1, help="threads of BLAS (1)")
     parser.add_argument("--seed", type=int, default=0, help="of data and start (0)")
-    parser.add_argument("--out", type=Path, default=TARGET, help="file for the page (docs/benchmarks/large.md)")
+    parser.add_argument(
+        "--out", type=Path, default=TARGET, help="file for the page (docs/benchmarks/large.md)"
+    )
     given = parser.parse_args(argv)
     inf.set_num_threads(given.threads)
     text = page(*measure(given.samples, given.seconds, given.clock, given.seed), given.threads)

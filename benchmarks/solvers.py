@@ -20,7 +20,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+)
 
 import numpy as np
 
@@ -58,7 +60,9 @@ def finite() -> tuple[inf.Net, np.ndarray]:
 def infinite() -> tuple[inf.NetI, np.ndarray]:
     layers = [(10, "erf", False), (1, "identity", False)]
     teacher = inf.Net(layers, input_dim=20)
-    net = inf.NetI(inf.Net(layers, input_dim=20), inf.Teacher(teacher, inf.random_params(teacher, 1)))
+    net = inf.NetI(
+        inf.Net(layers, input_dim=20), inf.Teacher(teacher, inf.random_params(teacher, 1))
+    )
     return net, inf.random_params(net, 2)
 
 
@@ -74,7 +78,9 @@ def jax_loss(net) -> Callable:
     jax.config.update("jax_enable_x64", True)
     X, y = jnp.asarray(net.data.X), jnp.asarray(net.data.target).ravel()
     where = net.unpack(np.arange(net.num_params, dtype=float))
-    (W, b), (a, c) = [[jnp.asarray(np.asarray(part).astype(int)) for part in pair] for pair in where]
+    (W, b), (a, c) = [
+        [jnp.asarray(np.asarray(part).astype(int)) for part in pair] for pair in where
+    ]
 
     def loss(theta):
         hidden = jax.nn.softplus(X @ theta[W].T + theta[b])
@@ -90,8 +96,12 @@ def by_jax(net) -> Functions:
     loss = jax_loss(net)
     gradient, hessian = jax.jit(jax.grad(loss)), jax.jit(jax.hessian(loss))
     found = Functions(lambda x: np.asarray(gradient(x)), lambda x: np.asarray(hessian(x)))
-    point = np.random.default_rng(0).normal(size=net.num_params)  # compiles, and proves that it is the same loss
-    np.testing.assert_allclose(found.gradient(point), own(net).gradient(point), rtol=1e-10, atol=1e-12)
+    point = np.random.default_rng(0).normal(
+        size=net.num_params
+    )  # compiles, and proves that it is the same loss
+    np.testing.assert_allclose(
+        found.gradient(point), own(net).gradient(point), rtol=1e-10, atol=1e-12
+    )
     np.testing.assert_allclose(found.hessian(point), own(net).hessian(point), rtol=1e-9, atol=1e-11)
     return found
 
@@ -116,7 +126,13 @@ def by_scipy(method: str, exact: bool) -> Callable:
 
         counted = Counted(functions)
         jacobian = {"jac": counted.jacobian} if exact else {}
-        options = {"method": method, "t_eval": TIMES, "rtol": tolerance, "atol": tolerance, **jacobian}
+        options = {
+            "method": method,
+            "t_eval": TIMES,
+            "rtol": tolerance,
+            "atol": tolerance,
+            **jacobian,
+        }
         return solve_ivp(counted.rhs, (0.0, T_END), start, **options).y.T, counted.gradients
 
     return solve
@@ -135,7 +151,12 @@ def by_sundae(exact: bool) -> Callable:
             out[:] = counted.jacobian(t, x)
 
         kind = {"linsolver": "dense" if len(start) < 100 else "lapackdense"}
-        options = {"rtol": tolerance, "atol": tolerance, **kind, **({"jacfn": jacobian} if exact else {})}
+        options = {
+            "rtol": tolerance,
+            "atol": tolerance,
+            **kind,
+            **({"jacfn": jacobian} if exact else {}),
+        }
         return CVODE(rhs, **options).solve(TIMES, start).y, counted.gradients
 
     return solve
@@ -171,7 +192,12 @@ def by_torchdiffeq(functions, start, tolerance):
 
     with torch.no_grad():
         path = odeint(
-            rhs, torch.from_numpy(start), torch.from_numpy(TIMES), rtol=tolerance, atol=tolerance, method="dopri5"
+            rhs,
+            torch.from_numpy(start),
+            torch.from_numpy(TIMES),
+            rtol=tolerance,
+            atol=tolerance,
+            method="dopri5",
         )
     return path.numpy(), counted.gradients
 
@@ -201,7 +227,9 @@ OURS = {
 }
 
 
-def curve(solve: Callable, functions: Functions | None, start: np.ndarray, reference: np.ndarray) -> list[Run]:
+def curve(
+    solve: Callable, functions: Functions | None, start: np.ndarray, reference: np.ndarray
+) -> list[Run]:
     """Processor time and distance at every tolerance until the distance is small enough."""
     runs: list[Run] = []
     for tolerance in TOLERANCES:
@@ -230,7 +258,11 @@ def at_distance(runs: list[Run]) -> Run | None:
                 return after
             part = np.log(before.distance / DISTANCE) / np.log(before.distance / after.distance)
             mix = lambda a, b: float(np.exp((1 - part) * np.log(a) + part * np.log(b)))  # noqa: B023, E731
-            return Run(mix(before.seconds, after.seconds), DISTANCE, round(mix(before.gradients, after.gradients)))
+            return Run(
+                mix(before.seconds, after.seconds),
+                DISTANCE,
+                round(mix(before.gradients, after.gradients)),
+            )
     return None
 
 
@@ -372,17 +404,33 @@ def to_the_end() -> list[str]:
         inf.train(net, inf.random_params(net, 2), solver=solver, progress=False)  # compiles
         for seed in range(2, 7):
             begin = time.process_time()
-            found.append(inf.train(net, inf.random_params(net, seed), solver=solver, progress=False))
+            found.append(
+                inf.train(net, inf.random_params(net, seed), solver=solver, progress=False)
+            )
             seconds.append(time.process_time() - begin)
         norms = max(result.gradient_norm for result in found)
         losses = ", ".join(f"{result.loss:.2g}" for result in found)
-        lines.append(f"| {solver} | {', '.join(f'{x:.2f}' for x in seconds)} | {norms:.0e} | {losses} |")
+        lines.append(
+            f"| {solver} | {', '.join(f'{x:.2f}' for x in seconds)} | {norms:.0e} | {losses} |"
+        )
         print(lines[-1], flush=True)
     return [*lines, ""]
 
 
-SIZES = {10: (2, 4), 100: (5, 19), 1000: (20, 49), 10_000: (50, 199)}  # parameters: hidden neurons, inputs
-CANDIDATES = ("gear", "rodas5p", "exprb", "cvode_bdf, dense", "cvode_bdf, switch", "cvode_bdf, GMRES")
+SIZES = {
+    10: (2, 4),
+    100: (5, 19),
+    1000: (20, 49),
+    10_000: (50, 199),
+}  # parameters: hidden neurons, inputs
+CANDIDATES = (
+    "gear",
+    "rodas5p",
+    "exprb",
+    "cvode_bdf, dense",
+    "cvode_bdf, switch",
+    "cvode_bdf, GMRES",
+)
 
 
 def sized(parameters: int, data: int | None) -> tuple:
@@ -395,12 +443,23 @@ def sized(parameters: int, data: int | None) -> tuple:
 
 def sizes() -> list[str]:
     """Every candidate at the default tolerances, for the choice that ``solver="auto"`` makes."""
-    lines = ["| parameters | data | method | steps | processor time, s | distance |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| parameters | data | method | steps | processor time, s | distance |",
+        "|---|---|---|---|---|---|",
+    ]
     for parameters in SIZES:
         for data in (None, 2000):
             net, start = sized(parameters, data)
-            tight = "rodas5p" if parameters <= 100 else "cvode_bdf, dense" if parameters <= 1000 else "cvode_bdf, GMRES"
-            reference = by_infflow(net, *OURS[tight])(None, start, 1e-11 if parameters <= 100 else 1e-9)[0]
+            tight = (
+                "rodas5p"
+                if parameters <= 100
+                else "cvode_bdf, dense"
+                if parameters <= 1000
+                else "cvode_bdf, GMRES"
+            )
+            reference = by_infflow(net, *OURS[tight])(
+                None, start, 1e-11 if parameters <= 100 else 1e-9
+            )[0]
             for name in CANDIDATES if parameters <= 1000 else CANDIDATES[-1:]:
                 solver, options = OURS[name]
                 begin = time.process_time()
@@ -410,9 +469,15 @@ def sizes() -> list[str]:
                 )  # fmt: skip
                 seconds, path = time.process_time() - begin, found.trajectory.theta
                 reached = path.shape == reference.shape
-                distance = f"{np.linalg.norm(path - reference, axis=1).max():.0e}" if reached else "time is up"
+                distance = (
+                    f"{np.linalg.norm(path - reference, axis=1).max():.0e}"
+                    if reached
+                    else "time is up"
+                )
                 what = "infinite" if data is None else f"{data} samples"
-                lines.append(f"| {parameters} | {what} | {name} | {found.flow.steps} | {seconds:.3f} | {distance} |")
+                lines.append(
+                    f"| {parameters} | {what} | {name} | {found.flow.steps} | {seconds:.3f} | {distance} |"
+                )
                 print(lines[-1], flush=True)
     return [*lines, ""]
 
@@ -430,9 +495,16 @@ def write_finite() -> list[str]:
 
 def write_infinite() -> list[str]:
     net, start = infinite()
-    lines = compare("Infinite data: 10 students, 10 teachers, 20 inputs, erf, 210 parameters", net, start, False)
+    lines = compare(
+        "Infinite data: 10 students, 10 teachers, 20 inputs, erf, 210 parameters", net, start, False
+    )
     lines += ["What its parts cost:", "", *limits(net)]
-    return [*lines, "The same network to the end of the path, flow and Newton's method:", "", *to_the_end()]
+    return [
+        *lines,
+        "The same network to the end of the path, flow and Newton's method:",
+        "",
+        *to_the_end(),
+    ]
 
 
 def write_sizes() -> list[str]:

@@ -61,7 +61,9 @@ def escape_bars(app, what, name, obj, options, lines):
             literal = None
         if literal is None and not line.lstrip().startswith((">>>", "...")):
             parts = re.split(r"(``.*?``|`[^`]*`)", line)
-            lines[i] = "".join(part if part.startswith("`") else part.replace("|", r"\|") for part in parts)
+            lines[i] = "".join(
+                part if part.startswith("`") else part.replace("|", r"\|") for part in parts
+            )
         if literal is None and line.rstrip().endswith("::"):
             literal = indent
 
@@ -76,7 +78,9 @@ def find_by_last_name(app, env, node, contnode):
     domain, name = env.domains["py"], node["reftarget"].split(".")[-1]
     found = {full for full in domain.objects if full.split(".")[-1] == name}
     if len(found) == 1:
-        return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", found.pop(), node, contnode)
+        return domain.resolve_xref(
+            env, node["refdoc"], app.builder, "obj", found.pop(), node, contnode
+        )
     return contnode if exists(node["reftarget"], node.get("py:class")) else None
 
 
@@ -87,7 +91,9 @@ def exists(target, class_name):
     if target in sys.modules or any(name in vars(module) for module in modules):
         return True
     owner = getattr(infflow, class_name or "", None)
-    return owner is not None and (hasattr(owner, name) or re.search(rf"^ *{name} : ", owner.__doc__, re.M) is not None)
+    return owner is not None and (
+        hasattr(owner, name) or re.search(rf"^ *{name} : ", owner.__doc__, re.M) is not None
+    )
 
 
 def setup(app):

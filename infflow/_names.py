@@ -9,7 +9,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 
-_SOFTMAX = "Make the output layer 'identity' and take loss='cross_entropy', which applies the softmax."
+_SOFTMAX = (
+    "Make the output layer 'identity' and take loss='cross_entropy', which applies the softmax."
+)
 _NEWTON = "It belongs to the search of fixed points: optimizer={0!r}."
 _FLOW = "It belongs to the flow: solver={0!r}."
 

@@ -55,7 +55,9 @@ def public(function: _Function) -> _Function:
     return call  # type: ignore[return-value]
 
 
-def _raise_unless_bound(name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _raise_unless_bound(
+    name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
     """Raise an error that suggests, where a function does not have these arguments."""
     signature = inspect.signature(function)
     try:
@@ -96,14 +98,19 @@ def package(module: str, purpose: str, install: str) -> Any:
         return import_module(module)
     except ImportError as error:
         name = module.partition(".")[0]
-        raise MissingPackageError(f"{purpose} needs {name}, which is not installed: pip install {install}.") from error
+        raise MissingPackageError(
+            f"{purpose} needs {name}, which is not installed: pip install {install}."
+        ) from error
 
 
 def user_level() -> int:
     """The ``stacklevel`` of a warning that points to the first caller outside of this package."""
     package = __name__.partition(".")[0]
     frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+    while (
+        frame.f_back is not None
+        and frame.f_globals.get("__name__", "").partition(".")[0] == package
+    ):
         frame, level = frame.f_back, level + 1
     return level
 
@@ -147,7 +154,9 @@ def counted(number: int, noun: str) -> str:
 # -- arrays ---------------------------------------------------------------------------------------
 
 
-def as_real_array(name: str, value: Any, *, ndim: int | tuple[int, ...] | None = None, advice: str = _CONVERT) -> Array:
+def as_real_array(
+    name: str, value: Any, *, ndim: int | tuple[int, ...] | None = None, advice: str = _CONVERT
+) -> Array:
     """Convert to a finite C-contiguous float64 array, or raise an error that names ``name``.
 
     ``advice`` is what to do where it is no array of numbers at all.
@@ -166,7 +175,9 @@ def as_real_array(name: str, value: Any, *, ndim: int | tuple[int, ...] | None =
 def as_real_numbers(name: str, value: Any, *, advice: str = _CONVERT) -> Array:
     """The same for numbers that may be infinite or NaN."""
     if isinstance(value, (str, bytes)):
-        raise InvalidTypeError(f"{name} is a string ({shown(value)}); an array of real numbers is needed.")
+        raise InvalidTypeError(
+            f"{name} is a string ({shown(value)}); an array of real numbers is needed."
+        )
     array = as_array(name, value)
     if array.dtype.kind not in "fiub":
         if array.ndim == 0:
@@ -184,7 +195,9 @@ def as_array(name: str, value: Any) -> NDArray[Any]:
     """A NumPy array of anything, or an error that says why it can't be made into one."""
     refuse_masked(name, value)
     if type(value).__module__.startswith("scipy.sparse"):
-        raise InvalidTypeError(f"{name} is a sparse matrix; a dense array is needed. Pass its toarray().")
+        raise InvalidTypeError(
+            f"{name} is a sparse matrix; a dense array is needed. Pass its toarray()."
+        )
     if type(value).__name__ == "Result" and hasattr(value, "theta"):
         raise InvalidTypeError(f"{name} is a Result; its parameters are needed. Pass result.theta.")
     try:
@@ -209,7 +222,9 @@ def _raise_unconvertible(name: str, value: Any, error: Exception) -> NoReturn:
             f"{name} cannot be made into an array: its rows differ in length. Pass a rectangular array."
         ) from error
     reason = " ".join(str(error).split())[:200] or type(error).__name__
-    raise InvalidTypeError(f"{name} (a {type(value).__name__}) cannot be made into an array: {reason}.") from error
+    raise InvalidTypeError(
+        f"{name} (a {type(value).__name__}) cannot be made into an array: {reason}."
+    ) from error
 
 
 def _needs_gradient(value: Any) -> bool:
@@ -234,7 +249,9 @@ def _is_masked(value: Any) -> bool:
         return False
     if isinstance(value, (list, tuple)):
         kinds = set(map(type, value))
-        return any(issubclass(kind, ma.MaskedArray) for kind in kinds) and any(map(ma.is_masked, value))
+        return any(issubclass(kind, ma.MaskedArray) for kind in kinds) and any(
+            map(ma.is_masked, value)
+        )
     return isinstance(value, ma.MaskedArray) and bool(ma.is_masked(value))
 
 
@@ -248,7 +265,9 @@ def as_vector(name: str, value: Any, length: int, what: str = "") -> Array:
     """A finite float64 vector of the given length."""
     array = as_real_array(name, value)
     if array.shape != (length,):
-        raise ShapeError(f"{name} has shape {array.shape}; ({length},) is needed{': ' + what if what else ''}.")
+        raise ShapeError(
+            f"{name} has shape {array.shape}; ({length},) is needed{': ' + what if what else ''}."
+        )
     return array
 
 
@@ -276,13 +295,17 @@ def as_number(
     if math.isnan(number) or (math.isinf(number) and not infinite):
         raise InvalidValueError(f"{name} is {number}; a finite number is needed.")
     if number < minimum or (strict and number == minimum):
-        raise InvalidValueError(f"{name} is {number:g}; it must be {'above' if strict else 'at least'} {minimum:g}.")
+        raise InvalidValueError(
+            f"{name} is {number:g}; it must be {'above' if strict else 'at least'} {minimum:g}."
+        )
     if number > maximum:
         raise InvalidValueError(f"{name} is {number:g}; it must be at most {maximum:g}.")
     return number
 
 
-def as_integer(name: str, value: Any, *, minimum: int | None = None, maximum: int | None = None) -> int:
+def as_integer(
+    name: str, value: Any, *, minimum: int | None = None, maximum: int | None = None
+) -> int:
     """An integer between ``minimum`` and ``maximum`` (both allowed)."""
     if isinstance(value, bool) or not isinstance(value, (Integral, np.integer)):
         raise InvalidTypeError(f"{name} is {shown(value)}; an integer is needed.")
@@ -297,14 +320,18 @@ def as_integer(name: str, value: Any, *, minimum: int | None = None, maximum: in
 def _digits(number: int) -> str:
     """All digits; of a number with more than twenty its size, since Python does not print every one."""
     sign, size = "-" * (number < 0), abs(number)
-    return str(number) if size < 10**20 else f"about {sign}10^{round(size.bit_length() * np.log10(2))}"
+    return (
+        str(number) if size < 10**20 else f"about {sign}10^{round(size.bit_length() * np.log10(2))}"
+    )
 
 
 def as_choice(name: str, value: Any, options: Iterable[str]) -> str:
     """One of the known names; otherwise an error that suggests the nearest."""
     known = list(options)
     if not isinstance(value, str):
-        raise InvalidTypeError(f"{name} is {shown(value)}; one of the names {', '.join(known)} is needed.")
+        raise InvalidTypeError(
+            f"{name} is {shown(value)}; one of the names {', '.join(known)} is needed."
+        )
     if value in known:
         return value
     hint = suggestion(name, value, known)
@@ -333,7 +360,9 @@ def as_items(name: str, value: Any, what: str) -> list[Any]:
     try:
         return list(value)
     except (MemoryError, OverflowError) as error:
-        raise InvalidValueError(f"{name} has too many items: {shown(value)}; {what} is needed.") from error
+        raise InvalidValueError(
+            f"{name} has too many items: {shown(value)}; {what} is needed."
+        ) from error
     except Exception as error:  # of the object
         _raise_unconvertible(name, value, error)
 
@@ -343,7 +372,9 @@ def as_rng(rng: Any) -> np.random.Generator:
     if isinstance(rng, np.random.Generator):
         return rng
     if isinstance(rng, bool) or not isinstance(rng, (Integral, np.integer)):
-        raise InvalidTypeError(f"rng is {shown(rng)}; an integer seed or a numpy.random.Generator is needed.")
+        raise InvalidTypeError(
+            f"rng is {shown(rng)}; an integer seed or a numpy.random.Generator is needed."
+        )
     if rng < 0:
         raise InvalidValueError(f"rng is {_digits(int(rng))}; a seed must not be negative.")
     return np.random.default_rng(int(rng))

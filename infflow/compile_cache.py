@@ -20,7 +20,9 @@ def ensure() -> None:
         return
     if is_writable(Path(__file__).parent / "__pycache__") or is_writable(_user_cache()):
         return
-    os.environ[_VARIABLE] = str(temporary_folder())  # also for the processes that are started from here
+    os.environ[_VARIABLE] = str(
+        temporary_folder()
+    )  # also for the processes that are started from here
     if numba is not None:
         numba.config.CACHE_DIR = os.environ[_VARIABLE]
 
@@ -52,7 +54,9 @@ def temporary_folder() -> Path:
         status = folder.lstat()
     except OSError:
         return Path(tempfile.mkdtemp(prefix="infflow-numba-"))
-    ours = not hasattr(os, "getuid") or (status.st_uid == os.getuid() and not status.st_mode & 0o022)
+    ours = not hasattr(os, "getuid") or (
+        status.st_uid == os.getuid() and not status.st_mode & 0o022
+    )
     if folder.is_symlink() or not ours:
         return Path(tempfile.mkdtemp(prefix="infflow-numba-"))
     return folder

@@ -114,7 +114,9 @@ class FreeView:
             self.hessians += 1
             require_memory(len(self.theta0))
 
-    def value_and_derivatives(self, z: Array, order: int, objective: Objective | None = None) -> Evaluation:
+    def value_and_derivatives(
+        self, z: Array, order: int, objective: Objective | None = None
+    ) -> Evaluation:
         """Evaluation at z (n,), after :meth:`begin`; NaN outside of the domain, and no error.
 
         With ``objective`` (a minibatch) of that one, otherwise of the one that is seen.

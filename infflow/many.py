@@ -86,16 +86,22 @@ class Runs(list["Result | FailedRun"]):
     def _numbers(self, index: NDArray[Any]) -> NDArray[np.integer[Any]]:
         """The numbers of the runs that a mask or an array of numbers means."""
         if index.dtype != bool and not np.issubdtype(index.dtype, np.integer):
-            raise InvalidTypeError(f"the index of runs has dtype {index.dtype}; booleans or integers are needed.")
+            raise InvalidTypeError(
+                f"the index of runs has dtype {index.dtype}; booleans or integers are needed."
+            )
         if index.dtype == bool and len(index) != len(self):
-            raise ShapeError(f"the mask of runs has length {len(index)}; {len(self)} is needed, one entry per run.")
+            raise ShapeError(
+                f"the mask of runs has length {len(index)}; {len(self)} is needed, one entry per run."
+            )
         numbers: NDArray[np.integer[Any]] = np.arange(len(self))[index]
         return numbers
 
     def __add__(self, other: Any) -> Any:
         """The runs and those of ``other``; a plain list where they belong to another network."""
         both = super().__add__(other)
-        return both if isinstance(other, Runs) and other.net is not self.net else Runs(self.net, both)
+        return (
+            both if isinstance(other, Runs) and other.net is not self.net else Runs(self.net, both)
+        )
 
     def copy(self) -> Runs:
         """A shallow copy."""
@@ -124,7 +130,10 @@ class Runs(list["Result | FailedRun"]):
     @property
     def statuses(self) -> NDArray[np.str_]:
         """Names of the :class:`~infflow.stopping.StopReason` of each run (n,), "FAILED" for starts that failed."""
-        return np.array([run.status.name if isinstance(run, Result) else "FAILED" for run in self], dtype=np.str_)
+        return np.array(
+            [run.status.name if isinstance(run, Result) else "FAILED" for run in self],
+            dtype=np.str_,
+        )
 
     @property
     def converged(self) -> NDArray[np.bool_]:
@@ -171,7 +180,13 @@ def _row(run: Result | FailedRun) -> dict[str, Any]:
     if isinstance(run, FailedRun):
         nothing = dict.fromkeys(_COLUMNS, math.nan)
         steps = {"flow_steps": 0, "newton_steps": 0}
-        known = {"loss": run.loss, "status": "FAILED", "converged": False, "error": run.error, "message": run.message}
+        known = {
+            "loss": run.loss,
+            "status": "FAILED",
+            "converged": False,
+            "error": run.error,
+            "message": run.message,
+        }
         return {**nothing, **steps, **known}
     return {
         "loss": run.loss,
@@ -189,7 +204,9 @@ def _row(run: Result | FailedRun) -> dict[str, Any]:
 
 
 @public
-def train_many(net: Any, thetas: Any, *, n_jobs: int = 1, progress: bool = True, **arguments: Any) -> Runs:
+def train_many(
+    net: Any, thetas: Any, *, n_jobs: int = 1, progress: bool = True, **arguments: Any
+) -> Runs:
     """Train from many starts, in parallel processes with one BLAS and one numba thread each.
 
     Parameters
@@ -220,7 +237,9 @@ def train_many(net: Any, thetas: Any, *, n_jobs: int = 1, progress: bool = True,
     starts = _check_starts(thetas)
     n_jobs = as_integer("n_jobs", n_jobs, minimum=-(2**31))
     if n_jobs == 0:
-        raise InvalidValueError("n_jobs is 0; a number of processes is needed, or -1 for all cores.")
+        raise InvalidValueError(
+            "n_jobs is 0; a number of processes is needed, or -1 for all cores."
+        )
     progress = as_flag("progress", progress)
     _check_names(arguments)
     settings = TrainSettings(**arguments, progress=False)
@@ -241,10 +260,17 @@ def train_many(net: Any, thetas: Any, *, n_jobs: int = 1, progress: bool = True,
                     bar.update()
         except KeyboardInterrupt:
             pass
-    if last is not None and len(starts) == len(outcomes) > 1 and len(errors) == 1 and _all_failed(outcomes.values()):
+    if (
+        last is not None
+        and len(starts) == len(outcomes) > 1
+        and len(errors) == 1
+        and _all_failed(outcomes.values())
+    ):
         raise last
     for number, theta in enumerate(starts):
-        outcomes.setdefault(number, FailedRun(theta, "KeyboardInterrupt", "interrupted before it ended"))
+        outcomes.setdefault(
+            number, FailedRun(theta, "KeyboardInterrupt", "interrupted before it ended")
+        )
     return Runs(net, [outcomes[number] for number in range(len(starts))])
 
 
@@ -257,7 +283,9 @@ def _check_starts(thetas: Any) -> list[Any]:
     if not starts:
         raise InvalidValueError("thetas is empty; at least one start is needed.")
     if all(isinstance(theta, (int, float, np.generic)) for theta in starts):
-        raise InvalidTypeError("thetas is one vector of numbers; a list of vectors or an array (n, P) is needed.")
+        raise InvalidTypeError(
+            "thetas is one vector of numbers; a list of vectors or an array (n, P) is needed."
+        )
     return starts
 
 
@@ -288,7 +316,9 @@ def _check_values(net: Any, starts: list[Any], settings: TrainSettings) -> None:
     raise unusable
 
 
-_Outcome = tuple[int, "Result | FailedRun", "InfflowError | None"]  # number of the start, what came of it
+_Outcome = tuple[
+    int, "Result | FailedRun", "InfflowError | None"
+]  # number of the start, what came of it
 _Outcomes = Generator[_Outcome, None, None]
 
 
@@ -301,7 +331,9 @@ def _run_all(net: Any, starts: list[Any], n_jobs: int, settings: TrainSettings) 
     from joblib import effective_n_jobs, parallel_config
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-    n_jobs = min(effective_n_jobs(n_jobs), len(starts))  # no more processes than have something to do
+    n_jobs = min(
+        effective_n_jobs(n_jobs), len(starts)
+    )  # no more processes than have something to do
     waiting = dict(enumerate(starts))
     with parallel_config(backend="loky", inner_max_num_threads=1):
         try:
@@ -309,7 +341,9 @@ def _run_all(net: Any, starts: list[Any], n_jobs: int, settings: TrainSettings) 
                 for outcome in ended:
                     del waiting[outcome[0]]
                     yield outcome
-        except TerminatedWorkerError:  # which of the starts it was shows when each has a process to itself
+        except (
+            TerminatedWorkerError
+        ):  # which of the starts it was shows when each has a process to itself
             for number, theta in waiting.items():
                 try:
                     yield from _in_processes(net, {number: theta}, 2, settings)
@@ -318,11 +352,15 @@ def _run_all(net: Any, starts: list[Any], n_jobs: int, settings: TrainSettings) 
                     yield number, FailedRun(theta, "WorkerDied", why), None
 
 
-def _in_processes(net: Any, starts: dict[int, Any], n_jobs: int, settings: TrainSettings) -> _Outcomes:
+def _in_processes(
+    net: Any, starts: dict[int, Any], n_jobs: int, settings: TrainSettings
+) -> _Outcomes:
     from joblib import Parallel, delayed
 
     jobs = Parallel(n_jobs=n_jobs, return_as="generator_unordered", pre_dispatch="3*n_jobs")
-    ended = jobs(delayed(_run_alone)(number, net, theta, settings) for number, theta in list(starts.items()))
+    ended = jobs(
+        delayed(_run_alone)(number, net, theta, settings) for number, theta in list(starts.items())
+    )
     try:
         for outcome in ended:  # noqa: UP028 ("yield from" would close it before the warning is silenced)
             yield outcome
@@ -351,7 +389,9 @@ def _run(number: int, net: Any, theta: Any, settings: TrainSettings) -> _Outcome
         return number, train(net, theta, **vars(settings)), None
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # whatever it is, sys.exit in a callback too: the other starts go on
+    except (
+        BaseException
+    ) as error:  # whatever it is, sys.exit in a callback too: the other starts go on
         failed = FailedRun(theta, type(error).__name__, str(error), traceback.format_exc())
         return number, failed, error if isinstance(error, InfflowError) else None
 
@@ -377,9 +417,7 @@ class SolutionGroup:
     num_neurons: int  #: neurons that are left without dead and duplicated ones
 
     def __repr__(self) -> str:
-        return (
-            f"SolutionGroup(loss {self.loss:.9g}, {counted(self.count, 'run')}, {counted(self.num_neurons, 'neuron')})"
-        )
+        return f"SolutionGroup(loss {self.loss:.9g}, {counted(self.count, 'run')}, {counted(self.num_neurons, 'neuron')})"
 
 
 @public
@@ -447,7 +485,11 @@ def unique_solutions(
             raise InvalidTypeError(f"results contains {shown(run)}; results of train are needed.")
     converged_only = as_flag("converged_only", converged_only)
     symmetry = TeacherSymmetry(net) if as_flag("teacher_symmetry", teacher_symmetry) else None
-    chosen = [k for k, run in enumerate(results) if isinstance(run, Result) and (run.converged or not converged_only)]
+    chosen = [
+        k
+        for k, run in enumerate(results)
+        if isinstance(run, Result) and (run.converged or not converged_only)
+    ]
     chosen.sort(key=lambda k: results[k].loss)
     groups: list[tuple[Function, list[int]]] = []
     for k in chosen:
@@ -473,9 +515,16 @@ def _result(results: Sequence[Result | FailedRun], k: int) -> Result:
     return found
 
 
-def _group(results: Sequence[Result | FailedRun], function: Function, members: list[int]) -> SolutionGroup:
+def _group(
+    results: Sequence[Result | FailedRun], function: Function, members: list[int]
+) -> SolutionGroup:
     best = min((_result(results, k) for k in members), key=lambda run: run.gradient_norm)
     together = all(results[k].converged for k in members)
     return SolutionGroup(
-        best.theta, best.loss, len(members), tuple(sorted(members)), together, len(function.activations)
+        best.theta,
+        best.loss,
+        len(members),
+        tuple(sorted(members)),
+        together,
+        len(function.activations),
     )

@@ -59,14 +59,18 @@ def physical_memory() -> int | None:
 def _of_container() -> int | None:
     """What the limit of a control group leaves, if there is one; the cache of files counts as free."""
     try:
-        left = int((_GROUP / "memory.max").read_text()) - int((_GROUP / "memory.current").read_text())
+        left = int((_GROUP / "memory.max").read_text()) - int(
+            (_GROUP / "memory.current").read_text()
+        )
         cache = dict(line.split() for line in (_GROUP / "memory.stat").read_text().splitlines())
         return left + int(cache["inactive_file"])
     except (OSError, ValueError, KeyError):  # no such file, or "max"
         return None
 
 
-def require_memory(num_params: int, what: str = "the Hessian", matrices: int = 2, remedy: str = MATRIX_FREE) -> None:
+def require_memory(
+    num_params: int, what: str = "the Hessian", matrices: int = 2, remedy: str = MATRIX_FREE
+) -> None:
     """Raise TooLargeError if matrices of shape (num_params, num_params) would not fit in memory.
 
     Parameters

@@ -73,7 +73,9 @@ class Capability(_ProtocolMeta):
     is None is not there, as in the rule of ``typing``: ``hvp = None`` takes a method back.
     """
 
-    def __init__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **more: Any) -> None:
+    def __init__(
+        cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **more: Any
+    ) -> None:
         super().__init__(name, bases, namespace, **more)
         if Protocol in bases:  # not so for a user's class that inherits from a protocol
             own = [each for each in namespace if not each.startswith("_")]

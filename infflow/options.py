@@ -36,9 +36,13 @@ def integer(minimum: int, maximum: int | None = None) -> Check:
     return lambda name, value: as_integer(name, value, minimum=minimum, maximum=maximum)
 
 
-def number(minimum: float = -float("inf"), *, strict: bool = False, infinite: bool = False) -> Check:
+def number(
+    minimum: float = -float("inf"), *, strict: bool = False, infinite: bool = False
+) -> Check:
     """A real number, at least or above ``minimum``."""
-    return lambda name, value: as_number(name, value, minimum=minimum, strict=strict, infinite=infinite)
+    return lambda name, value: as_number(
+        name, value, minimum=minimum, strict=strict, infinite=infinite
+    )
 
 
 def positive(name: str, value: Any) -> float:
@@ -115,7 +119,9 @@ class OptionsOf:
     def mapping(self, name: str, value: Any) -> Mapping[str, Any]:
         """A dictionary, whatever its keys."""
         if not isinstance(value, Mapping):
-            raise InvalidTypeError(f"{name} is {shown(value)}; a dictionary such as {self.example} is needed.")
+            raise InvalidTypeError(
+                f"{name} is {shown(value)}; a dictionary such as {self.example} is needed."
+            )
         return value
 
     def checked(self, method: str, known: Options, given: Any) -> dict[str, Any]:
@@ -131,14 +137,21 @@ class OptionsOf:
         for key in self.mapping(self.argument, given):
             if key not in known:
                 self._raise_unknown(method, key, known)
-        return {key: known[key].check(f"{self.argument}[{key!r}]", value) for key, value in given.items()}
+        return {
+            key: known[key].check(f"{self.argument}[{key!r}]", value)
+            for key, value in given.items()
+        }
 
     def _raise_unknown(self, method: str, key: Any, known: Options) -> NoReturn:
         if not known:
-            raise UnknownNameError(f"{self.argument} has {shown(key)}, but {self.kind} {method!r} takes no options.")
+            raise UnknownNameError(
+                f"{self.argument} has {shown(key)}, but {self.kind} {method!r} takes no options."
+            )
         what = f"option of {self.kind} {method!r}"
         if not isinstance(key, str):
-            raise InvalidTypeError(f"{what} is {shown(key)}; one of the names {', '.join(known)} is needed.")
+            raise InvalidTypeError(
+                f"{what} is {shown(key)}; one of the names {', '.join(known)} is needed."
+            )
         hint = suggestion("option", key, known)
         rows = "; ".join(f"{name} ({option.sentence})" for name, option in known.items())
         raise UnknownNameError(f"{what} {shown(key)} is not known.{hint} Known: {rows}.")

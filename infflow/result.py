@@ -79,7 +79,11 @@ class Result:
         return "\n".join(lines)
 
     def _beside(self) -> str:
-        return "" if self.surrogate_loss is None else f" (exact; the surrogate's {self.surrogate_loss:.6g})"
+        return (
+            ""
+            if self.surrogate_loss is None
+            else f" (exact; the surrogate's {self.surrogate_loss:.6g})"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as a dictionary of arrays, numbers, strings and dictionaries of these."""
@@ -128,10 +132,16 @@ class Result:
         """
         track = self.trajectory
         arrays = {"theta": self.theta, "theta0": self.theta0, "theta_flow": self.theta_flow}
-        arrays |= {"trajectory_t": track.t, "trajectory_theta": track.theta, "trajectory_loss": track.loss}
+        arrays |= {
+            "trajectory_t": track.t,
+            "trajectory_theta": track.theta,
+            "trajectory_loss": track.loss,
+        }
         arrays |= {"trajectory_gradient_norm": track.gradient_norm}
         arrays |= {_OBSERVABLE + name: values for name, values in track.observables.items()}
-        save_archive(as_path("path", path, ".npz"), _KIND, arrays, {"format": _FORMAT, **self._metadata()})
+        save_archive(
+            as_path("path", path, ".npz"), _KIND, arrays, {"format": _FORMAT, **self._metadata()}
+        )
 
     @classmethod
     def load(cls, path: Any) -> Result:
@@ -143,7 +153,9 @@ class Result:
             If the file is missing, damaged, or something else; the message names it.
         """
         file = as_path("path", path, ".npz")
-        arrays, metadata = load_archive(file, _KIND, lambda shapes, found: _check_archive(str(file), shapes, found))
+        arrays, metadata = load_archive(
+            file, _KIND, lambda shapes, found: _check_archive(str(file), shapes, found)
+        )
         try:
             result = cls._assemble(arrays, metadata)
         except (KeyError, TypeError, ValueError) as error:
@@ -153,8 +165,12 @@ class Result:
 
     @classmethod
     def _assemble(cls, arrays: dict[str, Array], metadata: dict[str, Any]) -> Result:
-        observables = {k.removeprefix(_OBSERVABLE): v for k, v in arrays.items() if k.startswith(_OBSERVABLE)}
-        t, theta, loss, norm = (arrays[f"trajectory_{name}"] for name in ("t", "theta", "loss", "gradient_norm"))
+        observables = {
+            k.removeprefix(_OBSERVABLE): v for k, v in arrays.items() if k.startswith(_OBSERVABLE)
+        }
+        t, theta, loss, norm = (
+            arrays[f"trajectory_{name}"] for name in ("t", "theta", "loss", "gradient_norm")
+        )
         trajectory = Trajectory(t, theta, loss, norm, observables)
         end = float(t[-1]) if len(t) else 0.0  # what files of earlier versions do not hold
         flow = Statistics.from_dict({"t": end, **metadata["flow"]})
@@ -185,7 +201,9 @@ class Result:
         for name, array in (needed | along).items():
             allowed = np.isnan(array) if name in along else False
             if not (np.isfinite(array) | allowed).all():
-                raise StorageError(f"{file} is damaged: {name} is not finite. Restore or recompute it.")
+                raise StorageError(
+                    f"{file} is damaged: {name} is not finite. Restore or recompute it."
+                )
 
     def to_xarray(self, net: Any = None) -> Any:
         """The trajectory as an ``xarray.Dataset`` with the dimensions ``t`` and ``parameter``.
@@ -235,7 +253,9 @@ def _check_archive(file: str, shapes: Shapes, metadata: dict[str, Any]) -> None:
         )
     missing = [name for name in ("theta", "trajectory_t") if len(shapes.get(name, ())) != 1]
     if missing:
-        raise StorageError(f"{file} is damaged: {missing[0]} is missing or no vector. Restore or recompute it.")
+        raise StorageError(
+            f"{file} is damaged: {missing[0]} is missing or no vector. Restore or recompute it."
+        )
     (P,), (T,) = shapes["theta"], shapes["trajectory_t"]
     needed: Shapes = {"theta0": (P,), "theta_flow": (P,), "trajectory_theta": (T, P)}
     needed |= {"trajectory_loss": (T,), "trajectory_gradient_norm": (T,)}
@@ -247,7 +267,9 @@ def _check_archive(file: str, shapes: Shapes, metadata: dict[str, Any]) -> None:
     for name, shape in shapes.items():
         if name.startswith(_OBSERVABLE) and shape[:1] != (T,):
             name = name.removeprefix(_OBSERVABLE)
-            raise StorageError(f"{file} is damaged: observable {name!r} has shape {shape}, not ({T}, ...).")
+            raise StorageError(
+                f"{file} is damaged: observable {name!r} has shape {shape}, not ({T}, ...)."
+            )
 
 
 def _platform() -> str:
@@ -290,7 +312,9 @@ def to_dataset(result: Result, net: Any = None) -> Any:
 def _parameter_names(net: Any, num_params: int) -> list[str]:
     layout = getattr(net, "layout", None)
     if layout is None or layout.num_params != num_params:
-        raise ShapeError(f"net is {shown(net)}; a Net or NetI with {counted(num_params, 'parameter')} is needed.")
+        raise ShapeError(
+            f"net is {shown(net)}; a Net or NetI with {counted(num_params, 'parameter')} is needed."
+        )
     names: list[str] = []
     for number, block in enumerate(layout.blocks, start=1):
         names += [f"W{number}[{i},{j}]" for i in range(block.width) for j in range(block.fan_in)]
@@ -317,7 +341,9 @@ def trajectory_distance(a: Any, b: Any) -> float:
     """
     first, second = _points("a", a), _points("b", b)
     if first.shape[1] != second.shape[1]:
-        raise ShapeError(f"a has {counted(first.shape[1], 'parameter')} and b has {second.shape[1]}; they must agree.")
+        raise ShapeError(
+            f"a has {counted(first.shape[1], 'parameter')} and b has {second.shape[1]}; they must agree."
+        )
     # differences, not |x|^2 - 2 x.y + |y|^2, which loses small distances to rounding
     return float(np.mean([((second - point) ** 2).sum(axis=1).min() for point in first]))
 

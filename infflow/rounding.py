@@ -31,7 +31,9 @@ def gradient_rounding(value: float, curvatures: Array, x: Array) -> Array:
     return found
 
 
-def is_hidden(value: float, gradient: Array, curvatures: Array, x: Array, factor: float, loss_noise: float) -> bool:
+def is_hidden(
+    value: float, gradient: Array, curvatures: Array, x: Array, factor: float, loss_noise: float
+) -> bool:
     """Whether every derivative is at most ``factor`` rounding errors, or changes the loss by at most ``loss_noise`` until its variable has doubled.
 
     The second is how far a parameter on its way to infinity can be followed. It does not count where the parabola through the
@@ -40,5 +42,7 @@ def is_hidden(value: float, gradient: Array, curvatures: Array, x: Array, factor
     slopes, sizes = np.abs(gradient), np.abs(curvatures)
     with np.errstate(all="ignore"):
         promised = np.where(curvatures > 0.0, 0.5 * slopes * (slopes / sizes), 0.0)
-        harmless = (slopes * np.maximum(np.abs(x), 1.0) <= loss_noise) & ~(promised > factor * loss_noise)
+        harmless = (slopes * np.maximum(np.abs(x), 1.0) <= loss_noise) & ~(
+            promised > factor * loss_noise
+        )
     return bool((harmless | (slopes <= factor * gradient_rounding(value, curvatures, x))).all())

@@ -40,7 +40,14 @@ from .fixedpoints import OPTIMIZERS, Optimizer
 from .fixedpoints.methods import OPTIMIZER_OPTIONS
 from .flow import SOLVERS, FlowSettings, automatic_solver, resolve_observable
 from .flow.methods import SOLVER_OPTIONS, Method
-from .objective import ChecksParameters, ChoosesMethod, HasJumps, Objective, as_objective, require_samples
+from .objective import (
+    ChecksParameters,
+    ChoosesMethod,
+    HasJumps,
+    Objective,
+    as_objective,
+    require_samples,
+)
 from .options import choice, integer, number, positive, setting
 from .result import plain
 from .stopping import Progress
@@ -90,7 +97,9 @@ def _observables(name: str, value: Any) -> Mapping[str, Any] | list[str]:
     if isinstance(value, Mapping):
         for key, function in value.items():
             if not isinstance(key, str) or not callable(function):
-                raise InvalidTypeError(f"{name}[{shown(key)}] is {shown(function)}; a function of theta is needed.")
+                raise InvalidTypeError(
+                    f"{name}[{shown(key)}] is {shown(function)}; a function of theta is needed."
+                )
         return dict(value)
     names = as_items(name, value, "a dictionary {name: function} or a list of names")
     for each in names:
@@ -348,7 +357,9 @@ def check_theta(net: Any, theta: Any) -> Array:
 
 def _matching(eta: Array, num_params: int) -> float | Array:
     if eta.shape not in ((), (num_params,)):
-        raise ShapeError(f"eta has shape {eta.shape}; a number or an array of shape ({num_params},) is needed.")
+        raise ShapeError(
+            f"eta has shape {eta.shape}; a number or an array of shape ({num_params},) is needed."
+        )
     return float(eta) if eta.ndim == 0 else eta
 
 
@@ -357,7 +368,9 @@ def _solver(net: Any, given: TrainSettings, num_free: int) -> tuple[Method, dict
     name = given.solver
     defaults: dict[str, Any] = {}
     if name == "auto":
-        name, defaults = automatic_solver(num_free, isinstance(net, HasJumps) and net.gradient_jumps)
+        name, defaults = automatic_solver(
+            num_free, isinstance(net, HasJumps) and net.gradient_jumps
+        )
     method = SOLVERS[name]
     options = {
         **defaults,
@@ -371,13 +384,17 @@ def _solver(net: Any, given: TrainSettings, num_free: int) -> tuple[Method, dict
 def _step_option(method: Method, step_size: float | None) -> dict[str, float]:
     if method.discrete:
         if step_size is None:
-            raise InvalidValueError(f"solver {method.name!r} needs a step_size, e.g. step_size=0.01.")
+            raise InvalidValueError(
+                f"solver {method.name!r} needs a step_size, e.g. step_size=0.01."
+            )
         return {"step_size": step_size}
     if step_size is None:
         return {}
     fixed = " Fix the step with solver_options={'step': h}."
     hint = fixed if "step" in method.options else ""
-    raise InvalidValueError(f"step_size is for gd and adam; solver {method.name!r} chooses its steps itself.{hint}")
+    raise InvalidValueError(
+        f"step_size is for gd and adam; solver {method.name!r} chooses its steps itself.{hint}"
+    )
 
 
 def _batch_options(net: Any, method: Method, size: int | None) -> dict[str, int]:
@@ -389,7 +406,9 @@ def _batch_options(net: Any, method: Method, size: int | None) -> dict[str, int]
         )
     samples = int(require_samples(net, size).num_samples)
     if size > samples:
-        raise InvalidValueError(f"batch_size is {size}, but there are only {samples} samples. Take {samples} or fewer.")
+        raise InvalidValueError(
+            f"batch_size is {size}, but there are only {samples} samples. Take {samples} or fewer."
+        )
     return {"batch_size": size, "num_samples": samples}
 
 
@@ -410,7 +429,9 @@ def _within(times: Array | None, t_end: float) -> Array | None:
     if times is None:
         return None
     if not len(times) or times[0] < 0 or (np.diff(times) <= 0).any() or times[-1] > t_end:
-        raise InvalidValueError(f"t_eval must hold increasing times between 0 and t_end = {t_end:g}; it is {times}.")
+        raise InvalidValueError(
+            f"t_eval must hold increasing times between 0 and t_end = {t_end:g}; it is {times}."
+        )
     return times
 
 

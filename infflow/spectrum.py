@@ -76,7 +76,9 @@ def hessian_operator(net: Objective, theta: Any) -> Any:
     from scipy.sparse.linalg import LinearOperator
 
     if not isinstance(as_objective(net), HessianProducts):
-        raise InvalidTypeError(f"net is a {type(net).__name__}, which has no hvp; a Net with data or a NetI is needed.")
+        raise InvalidTypeError(
+            f"net is a {type(net).__name__}, which has no hvp; a Net with data or a NetI is needed."
+        )
     point = np.array(as_real_array("theta", theta))
     P = int(net.num_params)
     hvp(net, point, np.zeros(P))
@@ -95,13 +97,24 @@ def hessian_operator(net: Objective, theta: Any) -> Any:
         return product(v.reshape(P))
 
     return LinearOperator(
-        (P, P), matvec=vector_product, rmatvec=vector_product, matmat=product, rmatmat=product, dtype=np.float64
+        (P, P),
+        matvec=vector_product,
+        rmatvec=vector_product,
+        matmat=product,
+        rmatmat=product,
+        dtype=np.float64,
     )
 
 
 @public
 def extreme_eigenpairs(
-    net: Objective, theta: Any, k: int = 1, *, rtol: float = 1e-10, max_iterations: int | None = None, rng: Any = 0
+    net: Objective,
+    theta: Any,
+    k: int = 1,
+    *,
+    rtol: float = 1e-10,
+    max_iterations: int | None = None,
+    rng: Any = 0,
 ) -> ExtremeEigenpairs:
     """The ``k`` smallest and the ``k`` largest eigenvalues of the Hessian with eigenvectors, by Lanczos (ARPACK).
 
@@ -138,7 +151,9 @@ def extreme_eigenpairs(
     k = as_integer("k", k, minimum=1, maximum=P)
     tolerance = as_number("rtol", rtol, minimum=0.0)
     generator = as_rng(rng)
-    limit = None if max_iterations is None else as_integer("max_iterations", max_iterations, minimum=1)
+    limit = (
+        None if max_iterations is None else as_integer("max_iterations", max_iterations, minimum=1)
+    )
     if P <= _DENSE or 4 * k >= P:
         matrix = hessian(net, theta)
         with limit_for(P):
@@ -151,20 +166,33 @@ def extreme_eigenpairs(
         # shifted: the eigenvalues wanted are the largest in size of a semidefinite matrix
         values, vectors = _lanczos_top(_shifted(operator, shift), k, tolerance, limit, start)
         bottom = shift - values[::-1], vectors[:, ::-1]
-    residuals = [np.linalg.norm(operator @ vectors - vectors * values, axis=0) for values, vectors in (bottom, top)]
+    residuals = [
+        np.linalg.norm(operator @ vectors - vectors * values, axis=0)
+        for values, vectors in (bottom, top)
+    ]
     return ExtremeEigenpairs(*bottom, *top, np.array(residuals))
 
 
-def _lanczos_top(operator: Any, k: int, rtol: float, limit: int | None, start: Array) -> tuple[Array, Array]:
+def _lanczos_top(
+    operator: Any, k: int, rtol: float, limit: int | None, start: Array
+) -> tuple[Array, Array]:
     """The ``k`` largest eigenvalues, ascending, and their vectors."""
     from scipy.sparse.linalg import ArpackError, eigsh
 
     P = operator.shape[0]
-    if not (operator @ start).any():  # a random vector in the null space: the matrix is zero, which ARPACK refuses
+    if not (
+        operator @ start
+    ).any():  # a random vector in the null space: the matrix is zero, which ARPACK refuses
         return np.zeros(k), np.eye(P, k)
     try:
         values, vectors = eigsh(
-            operator, k, which="LA", tol=rtol, maxiter=limit, v0=start, ncv=min(P, max(4 * k + 1, 40))
+            operator,
+            k,
+            which="LA",
+            tol=rtol,
+            maxiter=limit,
+            v0=start,
+            ncv=min(P, max(4 * k + 1, 40)),
         )
     except ArpackError as error:  # ArpackNoConvergence is one
         raise SolverFailedError(
@@ -183,10 +211,14 @@ def _shifted(operator: Any, shift: float) -> Any:
         product: Array = shift * flat - operator.matvec(flat)
         return product
 
-    return LinearOperator(operator.shape, matvec=vector_product, rmatvec=vector_product, dtype=np.float64)
+    return LinearOperator(
+        operator.shape, matvec=vector_product, rmatvec=vector_product, dtype=np.float64
+    )
 
 
-def largest_magnitude(product: Any, n: int, rtol: float = 1e-2, floor: float = 0.0, steps: int = 100) -> float:
+def largest_magnitude(
+    product: Any, n: int, rtol: float = 1e-2, floor: float = 0.0, steps: int = 100
+) -> float:
     """Largest eigenvalue in absolute value of a symmetric matrix that is only multiplied with, by Lanczos.
 
     Parameters
@@ -297,14 +329,18 @@ def spectral_density(
     low, high = nodes[weights > 0].min(), nodes[weights > 0].max()
     if sigma is None:
         if high - low <= 1e-12 * max(abs(low), abs(high)):
-            raise InvalidValueError("all eigenvalues are equal, so that the density is a point mass; give a width.")
+            raise InvalidValueError(
+                "all eigenvalues are equal, so that the density is a point mass; give a width."
+            )
         sigma = (high - low) / steps
     if points is None:
         points = np.linspace(low - 4.0 * sigma, high + 4.0 * sigma, 400)
     with np.errstate(over="ignore"):
         peak = 1.0 / float(sigma)
     if not np.isfinite(peak):
-        raise InvalidValueError(f"width is {sigma:g}, so that densities overflow; take a larger one.")
+        raise InvalidValueError(
+            f"width is {sigma:g}, so that densities overflow; take a larger one."
+        )
     each = np.array([_smoothed(points, nodes[i], weights[i], sigma) for i in range(probes)])
     error = each.std(axis=0, ddof=1) / np.sqrt(probes)
     return SpectralDensity(points, each.mean(axis=0), error, float(sigma), nodes, weights)
@@ -343,7 +379,9 @@ def lanczos_quadrature(product: Any, starts: Array, steps: int) -> tuple[Array, 
         alpha[j] = np.einsum("mp,mp->m", basis[j], w)
         size = np.maximum(size, np.linalg.norm(w, axis=1))
         for _ in range(2):  # twice is enough to keep the basis orthogonal to rounding
-            w = w - np.einsum("jm,jmp->mp", np.einsum("jmp,mp->jm", basis[: j + 1], w), basis[: j + 1])
+            w = w - np.einsum(
+                "jm,jmp->mp", np.einsum("jmp,mp->jm", basis[: j + 1], w), basis[: j + 1]
+            )
         beta[j] = np.linalg.norm(w, axis=1)
         beta[j, beta[j] <= 1e-13 * size] = 0.0  # an invariant space: what is left of w is rounding
         np.divide(w, beta[j][:, None], out=basis[j + 1], where=beta[j][:, None] > 0)

@@ -22,9 +22,7 @@ class StopReason(Enum):
     T_END = "The flow reached t_end."
     MIN_LOSS = "The loss fell to min_loss."
     MIN_GRADIENT_NORM = "The gradient norm fell to min_gradient_norm."
-    ROUNDING_FLOOR = (
-        "No step changes loss or gradient beyond rounding: the fixed point is as accurate as double precision allows."
-    )
+    ROUNDING_FLOOR = "No step changes loss or gradient beyond rounding: the fixed point is as accurate as double precision allows."
     HANDOVER = "The rest of the path is shorter than the tolerances, or hidden by rounding errors; Newton takes over."
     AT_REST = "The loss is at rest to rounding, and the rest of the path is shorter than the tolerances; allow a search (max_steps_newton) to find the fixed point itself."
     PATIENCE = "No new lowest loss within the last `patience` steps; raise patience if the descent is only slow."
@@ -35,9 +33,7 @@ class StopReason(Enum):
     STEP_UNDERFLOW = "The step size fell below the spacing of floating point numbers: the loss is not smooth here, or the path runs off to infinity; look at note and trajectory. In a flow the tolerances may be too small: raise rtol and atol, or take another solver. In a search the loss may be rounded too coarsely: take another optimizer."
     NON_FINITE = "Loss or gradient became infinite or undefined: the run left the domain (see the note for where and when); start elsewhere, or bound the parameters with maxnorm or ridge."
     SOLVER_FAILED = "The solver gave up (see the note for its own message); take another solver or other tolerances."
-    LINE_SEARCH = (
-        "The line search found no lower loss although the gradient is not small; take optimizer='newton' from here."
-    )
+    LINE_SEARCH = "The line search found no lower loss although the gradient is not small; take optimizer='newton' from here."
     LOWER_BEFORE = (
         "The search converged to a higher loss than that of an earlier point of the flow, which is returned: "
         "the loss jumps, or steps of gd or adam are too long; train again from theta."
@@ -46,7 +42,10 @@ class StopReason(Enum):
     SKIPPED = "Skipped: zero steps were allowed."
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        return getattr, (type(self), self.name)  # pickled by name: sentences may differ between versions
+        return getattr, (
+            type(self),
+            self.name,
+        )  # pickled by name: sentences may differ between versions
 
     @property
     def message(self) -> str:
@@ -92,7 +91,9 @@ class Statistics:
     factorizations: int | None = 0
     wall_time: float = 0.0  #: seconds, without those that numba compiled
     stop_reason: StopReason = StopReason.SKIPPED
-    note: str = ""  #: details: where values became infinite, which method was replaced, a library's message
+    note: str = (
+        ""  #: details: where values became infinite, which method was replaced, a library's message
+    )
     t: float = 0.0  #: time that a flow reached
 
     def to_dict(self) -> dict[str, Any]:
@@ -109,7 +110,9 @@ class Statistics:
         for name in ("rejected", "gradients", "hessians", "hvps", "factorizations"):
             if getattr(self, name):
                 known.append(f"{getattr(self, name)} {name}")
-        text = f"{self.method}: {', '.join(known)}, {self.wall_time:.3g} s. {self.stop_reason.message}"
+        text = (
+            f"{self.method}: {', '.join(known)}, {self.wall_time:.3g} s. {self.stop_reason.message}"
+        )
         return text + (f" ({self.note})" if self.note else "")
 
 
@@ -130,9 +133,7 @@ class StopRules:
     best_loss: float = math.inf
     best_step: int = 0
     previous_loss: float = math.inf
-    exact: bool = (
-        False  #: whether every loss has to belong to its very point (a callback looks at it, patience counts it)
-    )
+    exact: bool = False  #: whether every loss has to belong to its very point (a callback looks at it, patience counts it)
     started: float = field(default_factory=lambda: running_time())
 
     def check(self, progress: Progress) -> StopReason | None:

@@ -36,9 +36,13 @@ def as_path(name: str, path: Any, suffix: str = "") -> Path:
     try:
         found = Path(text).expanduser()
     except RuntimeError as error:
-        raise InvalidValueError(f"{name} is {shown(path)}: there is no such user. Give the folder itself.") from error
+        raise InvalidValueError(
+            f"{name} is {shown(path)}: there is no such user. Give the folder itself."
+        ) from error
     if "\0" in text or (suffix and not found.name):
-        raise InvalidValueError(f"{name} is {shown(path)}; a file name, without null characters, is needed.")
+        raise InvalidValueError(
+            f"{name} is {shown(path)}; a file name, without null characters, is needed."
+        )
     try:
         os.fsencode(text)
         folder = found.is_dir()
@@ -61,7 +65,9 @@ def write_atomically(path: Path, content: bytes) -> None:
         If the folder does not exist or cannot be written, or the disk is full; what was there before is unchanged.
     """
     if not path.parent.is_dir():
-        raise StorageError(f"cannot write {path}: the folder {path.parent} does not exist. Create it first.")
+        raise StorageError(
+            f"cannot write {path}: the folder {path.parent} does not exist. Create it first."
+        )
     try:
         _write_and_replace(path, content)
     except OSError as error:
@@ -132,11 +138,15 @@ def make_folder(folder: str | os.PathLike[str]) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"the folder {path} cannot be made: {error.strerror}. Choose another one.") from error
+        raise StorageError(
+            f"the folder {path} cannot be made: {error.strerror}. Choose another one."
+        ) from error
     return path
 
 
-def save_archive(path: Path, kind: str, arrays: Mapping[str, Array], metadata: Mapping[str, Any]) -> None:
+def save_archive(
+    path: Path, kind: str, arrays: Mapping[str, Array], metadata: Mapping[str, Any]
+) -> None:
     """Write named arrays and metadata to ``path`` atomically.
 
     Parameters
@@ -180,33 +190,49 @@ def load_archive(
     try:
         with _Archive(path) as archive:
             if _METADATA not in archive.headers:
-                raise StorageError(f"{path} was not written by infflow: it has no metadata. Another file is needed.")
+                raise StorageError(
+                    f"{path} was not written by infflow: it has no metadata. Another file is needed."
+                )
             metadata = _parse(path, archive.read(_METADATA))
             _check_names(path, kind, metadata, archive.headers)
             if check is not None:
                 check({name: header.shape for name, header in archive.headers.items()}, metadata)
-            return {name: archive.read(name) for name in archive.headers if name != _METADATA}, metadata
+            return {
+                name: archive.read(name) for name in archive.headers if name != _METADATA
+            }, metadata
     except FileNotFoundError:
         raise StorageError(f"{path} does not exist. Check the name.") from None
     except InfflowError:
         raise
     except (OSError, ValueError) as error:
-        raise StorageError(f"{path} is damaged or not an .npz archive: {error}. Restore or recompute it.") from error
+        raise StorageError(
+            f"{path} is damaged or not an .npz archive: {error}. Restore or recompute it."
+        ) from error
 
 
-def _check_names(path: Path, kind: str, metadata: dict[str, Any], headers: dict[str, _Header]) -> None:
+def _check_names(
+    path: Path, kind: str, metadata: dict[str, Any], headers: dict[str, _Header]
+) -> None:
     """Kind, names and types of the arrays of an archive."""
     if metadata.get("kind") != kind:
-        raise StorageError(f"{path} holds {metadata.get('kind')!r}; a file of kind {kind!r} is needed.")
+        raise StorageError(
+            f"{path} holds {metadata.get('kind')!r}; a file of kind {kind!r} is needed."
+        )
     missing = set(metadata.pop(_NAMES, ())) - headers.keys()
     if missing:
-        raise StorageError(f"{path} is damaged: its array {min(missing)!r} is missing. Restore or recompute it.")
+        raise StorageError(
+            f"{path} is damaged: its array {min(missing)!r} is missing. Restore or recompute it."
+        )
     for name, header in headers.items():
         if name != _METADATA and header.dtype != np.float64:
-            raise StorageError(f"{path} is damaged: its array {name!r} has dtype {header.dtype}, not float64.")
+            raise StorageError(
+                f"{path} is damaged: its array {name!r} has dtype {header.dtype}, not float64."
+            )
 
 
-def read_arrays(file: Path | io.BytesIO, check: Callable[[Shapes], None] | None = None) -> dict[str, Array]:
+def read_arrays(
+    file: Path | io.BytesIO, check: Callable[[Shapes], None] | None = None
+) -> dict[str, Array]:
     """The arrays of an ``.npz`` file, by name; nothing is unpickled.
 
     Parameters
@@ -304,7 +330,11 @@ def _read_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Header:
     with archive.open(info) as member, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the compiler, about a header that is no dictionary
         version = np.lib.format.read_magic(member)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        read = (
+            np.lib.format.read_array_header_1_0
+            if version == (1, 0)
+            else np.lib.format.read_array_header_2_0
+        )
         shape, _, dtype = read(member)
         start = member.tell()
     if dtype.hasobject:

@@ -27,7 +27,9 @@ _lock = threading.Lock()
 @cache
 def _controller(with_sundials: bool) -> Any:
     import scipy.linalg  # noqa: F401  SciPy brings its own BLAS, which must be loaded to be seen
-    from threadpoolctl import ThreadpoolController  # scans the loaded libraries: once, and once more with SUNDIALS
+    from threadpoolctl import (
+        ThreadpoolController,
+    )  # scans the loaded libraries: once, and once more with SUNDIALS
 
     return ThreadpoolController().select(user_api="blas")
 
@@ -53,7 +55,8 @@ class _Limit(AbstractContextManager[None]):
 
     def __enter__(self) -> None:
         self._before = [
-            (library, library.num_threads) for library in _controller("sksundae" in sys.modules).lib_controllers
+            (library, library.num_threads)
+            for library in _controller("sksundae" in sys.modules).lib_controllers
         ]
         for library, before in self._before:
             if before != self._n:

@@ -258,7 +258,10 @@ def _run_search(job: Job, flow: FlowOutcome, watch: _Watch) -> SearchOutcome | N
         optimizer = optimizer or choose_optimizer(problem, x)
         problem = problem.frozen(x)
         found = optimizer.run(problem, x, rules, **job.optimizer_options)
-    except (DivergedError, SingularMomentError) as error:  # infinite derivatives, e.g. of a neuron at zero
+    except (
+        DivergedError,
+        SingularMomentError,
+    ) as error:  # infinite derivatives, e.g. of a neuron at zero
         if flow.statistics.stop_reason is StopReason.SKIPPED or job.polished is not None:
             raise
         return _no_search(flow, "" if optimizer is None else optimizer.name, str(error))
@@ -281,7 +284,9 @@ def _evaluate_as_search(flow: FlowOutcome, problem: FixedPointProblem) -> None:
     """Loss and gradient at the best point of the flow by the objective of the search, which may be more accurate."""
     found = problem.evaluate(flow.best_theta[problem.free], 1)
     flow.best_loss, flow.best_gradient_norm = found.value, float(np.abs(found.g).max())
-    if not np.isfinite([flow.best_loss, flow.best_gradient_norm]).all():  # then any result of the search is better
+    if not np.isfinite(
+        [flow.best_loss, flow.best_gradient_norm]
+    ).all():  # then any result of the search is better
         flow.best_loss = flow.best_gradient_norm = math.inf
 
 
@@ -304,12 +309,21 @@ def _make_result(
     settings: dict[str, Any],
 ) -> Result:
     best = (flow.best_theta, flow.best_loss, flow.best_gradient_norm)
-    newton, status = Statistics("" if job.optimizer is None else job.optimizer.name), flow.statistics.stop_reason
+    newton, status = (
+        Statistics("" if job.optimizer is None else job.optimizer.name),
+        flow.statistics.stop_reason,
+    )
     if search is not None:
         newton, flow_status, status = search.statistics, status, search.statistics.stop_reason
         # losses that agree to rounding say nothing: then the smaller gradient decides
-        equal = abs(flow.best_loss - search.loss) <= 4 * max(search.loss_noise, 2.0**-52 * abs(search.loss))
-        if search.gradient_norm <= flow.best_gradient_norm if equal else search.loss <= flow.best_loss:
+        equal = abs(flow.best_loss - search.loss) <= 4 * max(
+            search.loss_noise, 2.0**-52 * abs(search.loss)
+        )
+        if (
+            search.gradient_norm <= flow.best_gradient_norm
+            if equal
+            else search.loss <= flow.best_loss
+        ):
             best = (search.theta, search.loss, search.gradient_norm)
         elif status is StopReason.NON_FINITE and flow_status.converged:
             status = flow_status  # the flow was there already
@@ -340,7 +354,9 @@ def _is_clearly_above(search: SearchOutcome, flow: FlowOutcome) -> bool:
     return higher and flow.best_gradient_norm > max(1e-13, 10.0 * search.gradient_norm)
 
 
-def _polished(job: Job, search: SearchOutcome | None, theta: Array) -> tuple[tuple[Array, float, float], float]:
+def _polished(
+    job: Job, search: SearchOutcome | None, theta: Array
+) -> tuple[tuple[Array, float, float], float]:
     """Where the exact search ended (or else ``theta``), exact loss and gradient norm there, and the surrogate's loss."""
     assert job.polished is not None
     if search is not None:
@@ -366,7 +382,9 @@ class _Watch:
         if self._wanted:
             from tqdm import tqdm
 
-            self._bar = tqdm(unit=" steps", bar_format="{desc}: {n_fmt} steps [{elapsed}, {rate_fmt}]{postfix}")
+            self._bar = tqdm(
+                unit=" steps", bar_format="{desc}: {n_fmt} steps [{elapsed}, {rate_fmt}]{postfix}"
+            )
         return self
 
     def __exit__(self, *details: object) -> None:
@@ -386,5 +404,7 @@ class _Watch:
             bar.shown_at = time.time()
             when = f", t {now.t:.3g}" if now.stage == "flow" else ""
             bar.set_description_str(now.stage, refresh=False)
-            bar.set_postfix_str(f"loss {now.loss:.4g}, |grad| {now.gradient_norm:.2g}{when}", refresh=True)
+            bar.set_postfix_str(
+                f"loss {now.loss:.4g}, |grad| {now.gradient_norm:.2g}{when}", refresh=True
+            )
         return self._user(now) if self._user is not None else None

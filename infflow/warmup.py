@@ -78,18 +78,30 @@ def _finite_data() -> None:
         net = inf.Net(layers, input=X, target=y)
         theta = inf.random_params(net, rng=1)
         inf.train(net, theta, progress=False, max_steps_flow=50, max_steps_newton=5)
-        inf.train(net, theta, progress=False, max_steps_flow=0, max_steps_newton=3, optimizer="levenberg_marquardt")
+        inf.train(
+            net,
+            theta,
+            progress=False,
+            max_steps_flow=0,
+            max_steps_newton=3,
+            optimizer="levenberg_marquardt",
+        )
         inf.hvp(net, theta, theta)
         inf.gradient_covariance(net, theta)
     labels = inf.Net(
-        [(3, "softplus", True), (2, "identity", True)], input=X, target=(y[:, 0] > 0).astype(int), loss="cross_entropy"
+        [(3, "softplus", True), (2, "identity", True)],
+        input=X,
+        target=(y[:, 0] > 0).astype(int),
+        loss="cross_entropy",
     )
     start = inf.random_params(labels, rng=1)
     inf.hessian(labels, start)
     inf.hvp(labels, start, start)
     scaled = labels.replace(parametrization="ntk")
     inf.hessian(scaled, start)
-    robust = inf.Net([(3, "softplus", True), (2, "identity", True)], input=X, target=y, loss="huber")
+    robust = inf.Net(
+        [(3, "softplus", True), (2, "identity", True)], input=X, target=y, loss="huber"
+    )
     inf.hessian(robust, inf.random_params(robust, rng=1))
     for name in names():
         net = inf.Net([(2, name, True), (2, "identity", True)], input=X, target=y)
@@ -106,7 +118,15 @@ def _solvers() -> None:
         step = 0.01 if name in ("gd", "adam") else None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            inf.train(neti, theta, solver=name, progress=False, t_end=1.0, max_steps_newton=0, step_size=step)
+            inf.train(
+                neti,
+                theta,
+                solver=name,
+                progress=False,
+                t_end=1.0,
+                max_steps_newton=0,
+                step_size=step,
+            )
 
 
 def _order_parameters() -> None:
@@ -135,7 +155,9 @@ def _run(name: str) -> str:
 
 def warm_up(jobs: int = 2, names: tuple[str, ...] = tuple(WORKLOADS)) -> Iterator[str]:
     """Run the workloads in ``jobs`` processes; yields the name of each when it has ended."""
-    context = multiprocessing.get_context("spawn")  # a forked process would inherit locks of numba's compiler
+    context = multiprocessing.get_context(
+        "spawn"
+    )  # a forked process would inherit locks of numba's compiler
     with ProcessPoolExecutor(min(jobs, len(names)), mp_context=context) as pool:
         for done in as_completed([pool.submit(_run, name) for name in names]):
             yield done.result()

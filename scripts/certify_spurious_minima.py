@@ -74,7 +74,10 @@ def search(k: int, max_starts: int = 1000) -> Finding:
 def row(k: int, found: Finding) -> str:
     """One line of the table."""
     proof, roles = found.certificate, found.classification.structure.roles
-    counts = {role: [r.role.name for r in roles].count(role) for role in ("COPY", "OPPOSED", "AVERAGE", "UNALIGNED")}
+    counts = {
+        role: [r.role.name for r in roles].count(role)
+        for role in ("COPY", "OPPOSED", "AVERAGE", "UNALIGNED")
+    }
     students = ", ".join(f"{n} {role.lower()}" for role, n in counts.items() if n)
     low, high = proof.loss
     return (
@@ -86,9 +89,15 @@ def row(k: int, found: Finding) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--k", type=int, nargs="+", default=list(range(6, 13)), help="numbers of neurons (default: 6 to 12)"
+        "--k",
+        type=int,
+        nargs="+",
+        default=list(range(6, 13)),
+        help="numbers of neurons (default: 6 to 12)",
     )
-    parser.add_argument("--write", action="store_true", help="put the table into docs/certificates.md")
+    parser.add_argument(
+        "--write", action="store_true", help="put the table into docs/certificates.md"
+    )
     arguments = parser.parse_args()
     lines = [HEADER, "|" + "---|" * (HEADER.count("|") - 1)]
     print("\n".join(lines))
@@ -98,7 +107,9 @@ def main() -> None:
     if arguments.write:
         page = PAGE.read_text(encoding="utf-8")
         before, after = page.split(BEGIN)[0], page.split(END)[1]
-        PAGE.write_text(f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{after}", encoding="utf-8")
+        PAGE.write_text(
+            f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{after}", encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

@@ -94,7 +94,9 @@ def run(code: str, cache: str) -> tuple[float, str]:
     script = Path(cache) / "case.py"  # numba keeps nothing of code that is in no file
     script.write_text(code)
     start = time.perf_counter()
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, env=environment, check=False
+    )
     if done.returncode:
         sys.exit(f"cold: a case failed:\n{done.stderr}")
     return time.perf_counter() - start, done.stdout
@@ -113,14 +115,20 @@ def measure(code: str) -> Cold:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--functions", type=int, default=10, help="how many of the dearest functions to list")
+    parser.add_argument(
+        "--functions", type=int, default=10, help="how many of the dearest functions to list"
+    )
     limit = parser.parse_args().functions
     found = {name: measure(code) for name, code in CASES.items()}
     unit = found["one small function"].seconds
-    print("| case | empty cache, s | ratio to one function | filled cache, s | functions compiled |")
+    print(
+        "| case | empty cache, s | ratio to one function | filled cache, s | functions compiled |"
+    )
     print("|---|---:|---:|---:|---:|")
     for name, cold in found.items():
-        print(f"| {name} | {cold.seconds:.1f} | {cold.seconds / unit:.1f} | {cold.again:.2f} | {len(cold.functions)} |")
+        print(
+            f"| {name} | {cold.seconds:.1f} | {cold.seconds / unit:.1f} | {cold.again:.2f} | {len(cold.functions)} |"
+        )
     for name, cold in list(found.items())[1:]:
         print(f"\n{name}: seconds of the dearest functions by themselves")
         for function, seconds in sorted(cold.functions, key=lambda row: -row[1])[:limit]:

@@ -26,7 +26,9 @@ def setting(K, M, seed, samples=1000):
     teacher = inf.Net([(M, "sigmoid", True), (1, "identity", True)], input_dim=2)
     theta = inf.random_params(teacher, seed, init="standard_normal")
     X = np.random.default_rng(seed + 77).normal(size=(samples, 2))
-    net = inf.Net([(K, "sigmoid", True), (1, "identity", True)], input=X, target=teacher.predict(theta, X))
+    net = inf.Net(
+        [(K, "sigmoid", True), (1, "identity", True)], input=X, target=teacher.predict(theta, X)
+    )
     return net, inf.random_params(net, seed + 1000)
 
 
@@ -49,7 +51,10 @@ def main():
             net, theta = setting(K, M, seed)
             starts.append((net, search("lbfgs", net, theta, 300, 60.0).theta))
         for name, options in METHODS:
-            found = [search(name, net, theta, arguments.steps, arguments.seconds, **options) for net, theta in starts]
+            found = [
+                search(name, net, theta, arguments.steps, arguments.seconds, **options)
+                for net, theta in starts
+            ]
             losses = ", ".join(f"{one.loss:.0e}" for one in found)
             steps = int(np.median([one.statistics.steps for one in found]))
             seconds = np.median([one.statistics.wall_time for one in found])

@@ -101,7 +101,12 @@ def claims(path):
 
 def page(folder=STUDIES):
     """The text of the page."""
-    rows = [(path.stem, *row) for path in sorted(folder.glob("*.md")) if path.name != PAGE.name for row in claims(path)]
+    rows = [
+        (path.stem, *row)
+        for path in sorted(folder.glob("*.md"))
+        if path.name != PAGE.name
+        for row in claims(path)
+    ]
     parts = [HEAD]
     left = list(rows)
     for beginning, heading in SOURCES.items():
@@ -117,7 +122,10 @@ def page(folder=STUDIES):
     parts.append(
         "## Statements measured on other pages\n\n| statement | source | held | found | page |\n|---|---|---|---|---|"
     )
-    parts += [f"| {s} | {source} | {h} | {found} | [{name}](../{name}.md) |" for s, source, h, found, name in ELSEWHERE]
+    parts += [
+        f"| {s} | {source} | {h} | {found} | [{name}](../{name}.md) |"
+        for s, source, h, found, name in ELSEWHERE
+    ]
     parts.append("")
     return "\n".join(parts)
 

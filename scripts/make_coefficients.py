@@ -23,7 +23,10 @@ def chebyshev_coefficients(f: Function, degree: int) -> list[Any]:
     n = degree + 1
     angles = [mp.pi * (j + mp.mpf(1) / 2) / n for j in range(n)]
     values = [f(mp.cos(t)) for t in angles]
-    c = [2 * mp.fsum(v * mp.cos(k * t) for v, t in zip(values, angles, strict=True)) / n for k in range(n)]
+    c = [
+        2 * mp.fsum(v * mp.cos(k * t) for v, t in zip(values, angles, strict=True)) / n
+        for k in range(n)
+    ]
     return [c[0] / 2, *c[1:]]
 
 
@@ -35,7 +38,9 @@ def monomials(c: list[Any], a: Any, b: Any) -> list[Any]:
     for coefficient in c:
         for i, p in enumerate(previous):
             total[i] += coefficient * p
-        twice = [2 * (shift * u + slope * v) for u, v in zip([*current, 0], [0, *current], strict=True)]
+        twice = [
+            2 * (shift * u + slope * v) for u, v in zip([*current, 0], [0, *current], strict=True)
+        ]
         padded = previous + [0] * (len(twice) - len(previous))
         previous, current = current, [u - v for u, v in zip(twice, padded, strict=True)]
     return total
@@ -60,7 +65,9 @@ def exponential(r: Any) -> Any:
 
 def logarithm(z: Any) -> Any:
     """(2 atanh(s)/s - 2)/z with z = s^2."""
-    return (2 * mp.atanh(mp.sqrt(z)) / mp.sqrt(z) - 2) / z if z > 1e-12 else mp.mpf(2) / 3 + 2 * z / 5
+    return (
+        (2 * mp.atanh(mp.sqrt(z)) / mp.sqrt(z) - 2) / z if z > 1e-12 else mp.mpf(2) / 3 + 2 * z / 5
+    )
 
 
 def error_function(z: Any) -> Any:

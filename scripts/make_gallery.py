@@ -64,7 +64,9 @@ def distance(value: float, exact: str) -> float:
         return float(abs(Decimal(float(value)) - Decimal(exact)))
 
 
-def errors(f: str, method: str, orders: list[tuple[int, int]], rows: dict[tuple[str, str], list[list[Any]]]) -> Errors:
+def errors(
+    f: str, method: str, orders: list[tuple[int, int]], rows: dict[tuple[str, str], list[list[Any]]]
+) -> Errors:
     """Of all pairs that have f in first place; of cubature, which takes its time, of f with itself at a few points."""
     found: list[tuple[bool, float]] = []
     reached = []
@@ -96,7 +98,9 @@ def _estimates(
         found = []
         for r1, r2, u, b1, b2 in zip(*(x.tolist() for x in points), strict=True):
             det = (r1 * r2) ** 2 * (1 - u) * (1 + u)
-            moments = cubature.pair_moments(f, g, r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, det, 2, RTOL)
+            moments = cubature.pair_moments(
+                f, g, r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, det, 2, RTOL
+            )
             found.append(np.stack([moments.value, moments.error, moments.scale]))
         for pq in orders:
             yield tuple(np.stack(found)[:, :, cubature.ORDERS.index(pq)].T)
@@ -118,11 +122,15 @@ def cost(f: Activation, method: str, neurons: int = 15, repetitions: int = 20) -
     i, j = np.triu_indices(neurons, 1)
     evaluator = PairEvaluator([f] * neurons, i, j, method, RTOL)
 
-    def arguments() -> Arguments:  # new ones each time: neurons that do not move cost a series nothing
+    def arguments() -> (
+        Arguments
+    ):  # new ones each time: neurons that do not move cost a series nothing
         W, b = rng.normal(size=(neurons, 20)) / np.sqrt(20), rng.normal(size=neurons)
         C = W @ W.T
         C11, C12, C22 = C[i, i], C[i, j], C[j, j]
-        return Arguments(np.stack([C11, C12, C22, b[i], b[j], C11 * C22 - C12**2]), np.diag(C).copy(), b)
+        return Arguments(
+            np.stack([C11, C12, C22, b[i], b[j], C11 * C22 - C12**2]), np.diag(C).copy(), b
+        )
 
     best = np.inf
     with warnings.catch_warnings():
@@ -159,11 +167,18 @@ def uniformity(variances: Any) -> dict[str, dict[str, list[float]]]:
         columns: dict[str, list[float]] = {}
         for v in variances:
             r = float(np.sqrt(v))
-            exact = reference.moments(name, name, (r, r, 0.5, 0.0, 0.0))[0, 0][0].mid().str(30, radius=False)
+            exact = (
+                reference.moments(name, name, (r, r, 0.5, 0.0, 0.0))[0, 0][0]
+                .mid()
+                .str(30, radius=False)
+            )
             size = float(exact)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", AccuracyWarning)
-                found = {m: inf.gaussian_moment(name, name, r, r, 0.5, method=m, full_output=True) for m in METHODS[:2]}
+                found = {
+                    m: inf.gaussian_moment(name, name, r, r, 0.5, method=m, full_output=True)
+                    for m in METHODS[:2]
+                }
             row = {m: distance(x.value, exact) / size for m, x in found.items()}
             row["series bound"] = found["hermite"].error_bound / size
             for n in (50, 100):
@@ -190,16 +205,29 @@ def draw(path: Path) -> None:
         "series bound": ("Hermite series, its bound", "C0", ":"),
         "closed": ("closed form", "C2", "-"),
     }
-    figure, axes = plt.subplots(1, len(UNIFORM), figsize=(11, 3.9), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(
+        1, len(UNIFORM), figsize=(11, 3.9), sharey=True, layout="constrained"
+    )
     for axis, (name, columns) in zip(axes, data.items(), strict=True):
         for key, (label, color, style) in labels.items():
             error = np.maximum(columns[key], 1e-17)
-            axis.loglog(variances, error, style, color=color, label=label, marker="." if style == "-" else None)
+            axis.loglog(
+                variances,
+                error,
+                style,
+                color=color,
+                label=label,
+                marker="." if style == "-" else None,
+            )
         axis.set(title=name, xlabel="variance of both arguments", ylim=(5e-18, 10.0))
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("relative error of E[f(h1) f(h2)]")
     figure.legend(
-        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False
+        *axes[0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=len(labels),
+        fontsize=8,
+        frameon=False,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
@@ -223,7 +251,13 @@ def measure() -> list[Entry]:
     for name in names():
         f = resolve(name)
         methods = [m for m in METHODS if m in inf.available_methods(f, f)]
-        entries.append(Entry(f, {m: errors(name, m, orders, rows) for m in methods}, {m: cost(f, m) for m in methods}))
+        entries.append(
+            Entry(
+                f,
+                {m: errors(name, m, orders, rows) for m in methods},
+                {m: cost(f, m) for m in methods},
+            )
+        )
         print(name, {m: f"{c:.2f} us" for m, c in entries[-1].costs.items()}, flush=True)
     return entries
 
@@ -245,7 +279,11 @@ def table(entries: list[Entry]) -> list[str]:
         cells = [f"[{f.name}](#{f.name})"]
         closed, series = found.get("closed"), found.get("hermite")
         cells += [digits(closed.value), digits(closed.derivatives)] if closed else ["-", "-"]
-        cells += [digits(series.value), digits(series.derivatives), f"{series.share:.0%}"] if series else ["-"] * 3
+        cells += (
+            [digits(series.value), digits(series.derivatives), f"{series.share:.0%}"]
+            if series
+            else ["-"] * 3
+        )
         cells += [digits(found["cubature"].derivatives)]
         cells += [microseconds(costs.get(m)) for m in METHODS]
         lines.append("| " + " | ".join(cells) + " |")
@@ -288,7 +326,9 @@ def _atom(a: Any) -> str:
 
 def latex(expression: Any) -> str:
     """LaTeX with arcsin and decimal constants, and the step without its value at 0."""
-    expression = expression.replace(lambda e: e.is_Mul and e.args[0].is_Rational and e.args[0].q > 10**6, spread)
+    expression = expression.replace(
+        lambda e: e.is_Mul and e.args[0].is_Rational and e.args[0].q > 10**6, spread
+    )
     long = {n: sympy.Float(n, 17) for n in expression.atoms(sympy.Rational) if n.q > 10**6}
     return str(
         sympy.latex(expression.xreplace(long))
@@ -404,7 +444,9 @@ def uniformity_section() -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder of gallery.md and images/")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "docs", help="folder of gallery.md and images/"
+    )
     out = parser.parse_args().out
     orders, rows = load()
     entries = measure()

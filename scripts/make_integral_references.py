@@ -21,13 +21,18 @@ FAR = 42  # the standard normal density beyond is 1e-384
 
 
 def integrate(
-    f: Callable[[mp.mpf], mp.mpf], lower: mp.mpf, upper: mp.mpf, features: list[tuple[mp.mpf, mp.mpf]]
+    f: Callable[[mp.mpf], mp.mpf],
+    lower: mp.mpf,
+    upper: mp.mpf,
+    features: list[tuple[mp.mpf, mp.mpf]],
 ) -> mp.mpf:
     """Quadrature on [lower, upper], split around every feature (place, width)."""
     if lower >= upper:
         return mp.mpf(0)
     steps = (-32, -16, -8, -4, -2, -1, 0, 1, 2, 4, 8, 16, 32)
-    points = {place + width * j for place, width in [*features, (mp.mpf(0), mp.mpf(1))] for j in steps}
+    points = {
+        place + width * j for place, width in [*features, (mp.mpf(0), mp.mpf(1))] for j in steps
+    }
     return mp.quad(f, sorted({lower, upper, *(p for p in points if lower < p < upper)}))
 
 
@@ -51,7 +56,9 @@ def bivariate_normal_cases() -> Iterator[tuple[float, float, float]]:
             k = float(h * np.sign(u) + rng.normal() * np.sqrt(1 - u * u))
         yield h, k, u
     for u in (-1.0, -0.999, -0.8, -0.3, 0.0, 1e-9, 0.3, 0.8, 0.801, 0.999, 1.0 - 2.0**-53, 1.0):
-        yield from ((h, k, u) for h, k in ((0.0, 1.0), (-40.0, 1.0), (40.0, -1.0), (-6.0, -6.0), (0.0, 0.0)))
+        yield from (
+            (h, k, u) for h, k in ((0.0, 1.0), (-40.0, 1.0), (40.0, -1.0), (-6.0, -6.0), (0.0, 0.0))
+        )
 
 
 def upper_moments(t: mp.mpf) -> list[mp.mpf]:
@@ -66,7 +73,14 @@ def ramp_hessian(a: float, s: float, b1: float, b2: float) -> list[list[mp.mpf]]
     With X = (x, y, 1) the blocks are E[delta(h1) relu(h2) X X'], E[step(h1) step(h2) X X'], E[relu(h1) delta(h2) X X'].
     """
     a, s, b1, b2 = mp.mpf(a), mp.mpf(s), mp.mpf(b1), mp.mpf(b2)
-    powers = [(2, 0), (1, 1), (1, 0), (0, 2), (0, 1), (0, 0)]  # of x and y in the upper triangle of X X'
+    powers = [
+        (2, 0),
+        (1, 1),
+        (1, 0),
+        (0, 2),
+        (0, 1),
+        (0, 0),
+    ]  # of x and y in the upper triangle of X X'
 
     def both_above(i: int, j: int) -> mp.mpf:
         features = [(-b2 / a, s / abs(a))]
@@ -86,7 +100,9 @@ def ramp_hessian(a: float, s: float, b1: float, b2: float) -> list[list[mp.mpf]]
             x, y = -a * b2 / r**2 + s * t / r, -s * b2 / r**2 - a * t / r
             return mp.npdf(t) * (mean + s / r * t) * x**i * y**j
 
-        return mp.npdf(b2 / r) / r * integrate(line, max(-mean * r / s, mp.mpf(-FAR)), mp.mpf(FAR), [])
+        return (
+            mp.npdf(b2 / r) / r * integrate(line, max(-mean * r / s, mp.mpf(-FAR)), mp.mpf(FAR), [])
+        )
 
     def block(entry: Callable[[int, int], mp.mpf]) -> list[list[mp.mpf]]:
         xx, xy, x, yy, y, one = (entry(i, j) for i, j in powers)

@@ -24,7 +24,9 @@ def problem():
     """The infinite-data network and the start of all runs."""
     teacher_net = inf.Net([(4, "erf", False), (1, "identity", False)], input_dim=2)
     V = np.array([[2.0, 0.3], [-0.4, 1.8], [-1.6, -1.2], [0.9, -0.9]])
-    teacher = inf.Teacher(teacher_net, teacher_net.pack([(V, None), ([[1.0, 1.0, 1.0, 0.6]], None)]))
+    teacher = inf.Teacher(
+        teacher_net, teacher_net.pack([(V, None), ([[1.0, 1.0, 1.0, 0.6]], None)])
+    )
     student = inf.Net([(3, "erf", False), (1, "identity", False)], input_dim=2)
     W = np.array([[0.15, 0.5], [-0.55, 0.2], [0.3, -0.45]])
     return inf.NetI(student, teacher), student.pack([(W, None), ([[0.5, 0.5, -0.5]], None)])
@@ -32,7 +34,10 @@ def problem():
 
 def paths(net, theta0, result, samples, ax):
     """Weights of the students along the flow, for infinitely many samples and for some finite data sets."""
-    for run, style in [*((run, {"lw": 0.5, "alpha": 0.6}) for run in samples), (result, {"lw": 1.8})]:
+    for run, style in [
+        *((run, {"lw": 0.5, "alpha": 0.6}) for run in samples),
+        (result, {"lw": 1.8}),
+    ]:
         for k in range(3):
             x, y = run.trajectory.theta[:, 2 * k], run.trajectory.theta[:, 2 * k + 1]
             ax.plot(x, y, color=f"C{k}", **style)
@@ -42,7 +47,9 @@ def paths(net, theta0, result, samples, ax):
     stars = net.teacher.net.unpack(net.teacher.theta)[0][0]
     ax.plot(*stars.T, "*", color="black", ms=7, zorder=5)
     ax.set_aspect("equal")
-    ax.set(title="1  Follow the gradient flow", xlabel="weight of input 1", ylabel="weight of input 2")
+    ax.set(
+        title="1  Follow the gradient flow", xlabel="weight of input 1", ylabel="weight of input 2"
+    )
     ax.text(
         0.98,
         0.98,
@@ -68,7 +75,10 @@ def descent(net, result, ax):
     ax.plot(t[-1] * 1.5, result.gradient_norm, "o", color="C1")
     ax.text(t[-1] * 0.8, 1e-12, f"Newton,\n{result.newton.steps} steps", color="C1", ha="right")
     ax.text(
-        t[3], 1e-14, f"certified: one minimum\nwithin {inf.certify(net, result.theta).radius:.0e} of here", fontsize=6.5
+        t[3],
+        1e-14,
+        f"certified: one minimum\nwithin {inf.certify(net, result.theta).radius:.0e} of here",
+        fontsize=6.5,
     )
     ax.set(title="2  Find and prove the fixed point", xlabel="time", ylabel="gradient norm")
 
@@ -77,21 +87,32 @@ def distances(net, result, ax):
     """Squared distance of finite-data solutions to the infinite-data one, and its prediction."""
     measured = []
     for N in SIZES:
-        found = [inf.train(net.sample(N, rng=seed), result.theta, progress=False).theta for seed in range(20)]
+        found = [
+            inf.train(net.sample(N, rng=seed), result.theta, progress=False).theta
+            for seed in range(20)
+        ]
         measured.append([((theta - result.theta) ** 2).sum() for theta in found])
     for N, values in zip(SIZES, measured, strict=True):
         ax.plot(np.full(len(values), N), values, ".", color="0.7", ms=2.5)
     ax.plot(SIZES, np.mean(measured, axis=1), "o", color="C0", label="mean of 20 data sets")
     predicted = inf.finite_data_prediction(net, result.theta, 1).squared_distance
-    ax.plot(SIZES, predicted / np.array(SIZES), color="C1", label="predicted, tr(H$^{+}$CH$^{+}$)/N")
+    ax.plot(
+        SIZES, predicted / np.array(SIZES), color="C1", label="predicted, tr(H$^{+}$CH$^{+}$)/N"
+    )
     ax.set(xscale="log", yscale="log", title="3  Know what finite data change")
     ax.set(xlabel="samples N", ylabel="squared distance of solutions")
     ax.legend(loc="upper right")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent / "docs" / "images" / "overview.png")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path(__file__).parent.parent / "docs" / "images" / "overview.png",
+    )
     out = parser.parse_args().out
     net, theta0 = problem()
     result = inf.train(net, theta0, **QUIET)

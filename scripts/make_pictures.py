@@ -30,9 +30,13 @@ def run():
 def online():
     """Two erf students of two teachers, which they cannot tell apart for some time."""
     net = inf.Net([(2, "erf", False), (1, "identity", False)], input_dim=4)
-    neti = inf.NetI(net, inf.Teacher(net, net.pack([(np.eye(2, 4), None), (np.ones((1, 2)), None)])))
+    neti = inf.NetI(
+        net, inf.Teacher(net, net.pack([(np.eye(2, 4), None), (np.ones((1, 2)), None)]))
+    )
     W = 0.02 * np.random.default_rng(0).standard_normal((2, 4))
-    return inf.OrderParameters(neti, 0.5, 0.0).solve(net.pack([(W, None), (np.ones((1, 2)), None)]), t_end=160.0)
+    return inf.OrderParameters(neti, 0.5, 0.0).solve(
+        net.pack([(W, None), (np.ones((1, 2)), None)]), t_end=160.0
+    )
 
 
 def pictures():
@@ -50,8 +54,12 @@ def pictures():
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent / "docs" / "images")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent.parent / "docs" / "images"
+    )
     folder = parser.parse_args().out
     folder.mkdir(parents=True, exist_ok=True)
     for name, ax in pictures():

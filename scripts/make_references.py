@@ -25,7 +25,9 @@ WORKING_DIGITS = 450
 
 def text(value: Any) -> str:
     """Thirty digits; what is far below the smallest float64 number (and may be rounding) is zero."""
-    return "0" if abs(value) < mp.mpf("1e-400") else mp.nstr(value, DIGITS, min_fixed=-5, max_fixed=5)
+    return (
+        "0" if abs(value) < mp.mpf("1e-400") else mp.nstr(value, DIGITS, min_fixed=-5, max_fixed=5)
+    )
 
 
 # --------------------------------------------------------------------------------------------------------- activations

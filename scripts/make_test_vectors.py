@@ -101,7 +101,13 @@ def elu_mean(m: arb, v: arb) -> Jet:
 
 def cycle_mean(start: Sequence[arb], v: arb) -> Jet:
     damping = (-v / 2).exp()
-    return [damping * start[0], damping * start[1], -damping * start[0], -damping * start[1], damping * start[0]]
+    return [
+        damping * start[0],
+        damping * start[1],
+        -damping * start[0],
+        -damping * start[1],
+        damping * start[0],
+    ]
 
 
 def affine(jet: Jet, scale: Any, constant: Any = 0) -> Jet:
@@ -137,7 +143,9 @@ MEANS: dict[str, Callable[[arb, arb], Jet]] = {
     "gelu": gelu_mean,
     "gaussian": lambda m, v: affine(density(m, 1 + v), (2 * PI).sqrt()),
     "elu": elu_mean,
-    "selu": lambda m, v: plus(affine(relu_mean(m, v), SCALE * (1 - ALPHA)), affine(elu_mean(m, v), SCALE * ALPHA)),
+    "selu": lambda m, v: plus(
+        affine(relu_mean(m, v), SCALE * (1 - ALPHA)), affine(elu_mean(m, v), SCALE * ALPHA)
+    ),
     "exp": lambda m, v: [(m + v / 2).exp()] * 5,
     "sin": lambda m, v: cycle_mean((m.sin(), m.cos()), v),
     "cos": lambda m, v: cycle_mean((m.cos(), -m.sin()), v),
@@ -178,7 +186,10 @@ LINE: dict[str, tuple[Callable[[arb], Jet], Callable[[arb], Jet]]] = {
         lambda x: affine(MEANS["identity"](x, arb(0)), arb(1) / 100),
         lambda x: MEANS["identity"](x, arb(0)),
     ),
-    "abs": (lambda x: affine(MEANS["identity"](x, arb(0)), -1), lambda x: MEANS["identity"](x, arb(0))),
+    "abs": (
+        lambda x: affine(MEANS["identity"](x, arb(0)), -1),
+        lambda x: MEANS["identity"](x, arb(0)),
+    ),
     "step": (lambda x: [arb(0)] * 5, lambda x: [arb(1)] + [arb(0)] * 4),
     "sign": (lambda x: [arb(-1)] + [arb(0)] * 4, lambda x: [arb(1)] + [arb(0)] * 4),
     "elu": (lambda x: affine([x.exp()] * 5, 1, -1), lambda x: MEANS["identity"](x, arb(0))),
@@ -267,7 +278,9 @@ class Rule:
                 edges |= {place - step, place, place + step}
                 step *= 3
         exact = [s for s in splits if low < s < high]
-        inner = [arb(e) for e in edges if low < e < high and all(abs(arb(e) - s) > 1e-12 for s in exact)]
+        inner = [
+            arb(e) for e in edges if low < e < high and all(abs(arb(e) - s) > 1e-12 for s in exact)
+        ]
         ordered = sorted([arb(low), *inner, *exact, arb(high)], key=lambda e: e.mid())
         result = []
         for a, b in pairwise(ordered):
@@ -282,11 +295,15 @@ FINE = Rule(60, 0.8)
 Moments = dict[tuple[int, int], tuple[Any, Any]]  # value, E |f^(p) g^(q)|
 
 
-def features_of(name: str, r: float, b: float, slope: float = 1.0, noise: float = 0.0) -> list[tuple[float, float]]:
+def features_of(
+    name: str, r: float, b: float, slope: float = 1.0, noise: float = 0.0
+) -> list[tuple[float, float]]:
     """Features in x of ``f(b + r (slope x + noise e))`` averaged over e."""
     if name not in FEATURES and not (noise and name in LINE):
         return []
-    length = math.hypot(FEATURES.get(name, 0.0), 0.7 * r * noise) / abs(r * slope) if slope else math.inf
+    length = (
+        math.hypot(FEATURES.get(name, 0.0), 0.7 * r * noise) / abs(r * slope) if slope else math.inf
+    )
     return [(-b / (r * slope), length)] if length < REACH else []
 
 
@@ -315,7 +332,13 @@ def moments_by_conditioning(f: str, g: str, point: Sequence[float], rule: Rule) 
                 term = (
                     (-1) ** k
                     * J[m]
-                    * sum((math.comb(k, j) * slope**j * inner[q + j] * bump[k - j] for j in range(k + 1)), arb(0))
+                    * sum(
+                        (
+                            math.comb(k, j) * slope**j * inner[q + j] * bump[k - j]
+                            for j in range(k + 1)
+                        ),
+                        arb(0),
+                    )
                 )
                 value, size = value + term, size + abs(term)
             result[p, q] = value, size
@@ -325,7 +348,9 @@ def moments_by_conditioning(f: str, g: str, point: Sequence[float], rule: Rule) 
 def products(F: list[Jet], G: list[Jet]) -> Moments:
     """Sums over nodes of F_p G_q."""
     M = arb_mat(F).transpose() * arb_mat(G)
-    A = arb_mat([[abs(x) for x in row] for row in F]).transpose() * arb_mat([[abs(x) for x in row] for row in G])
+    A = arb_mat([[abs(x) for x in row] for row in F]).transpose() * arb_mat(
+        [[abs(x) for x in row] for row in G]
+    )
     return {(p, q): (M[p, q], A[p, q]) for p, q in ALL_ORDERS}
 
 
@@ -357,7 +382,10 @@ def moments_in_parallel(f: str, g: str, point: Sequence[float], rule: Rule) -> M
                     (-1) ** k
                     * J[m]
                     * sum(
-                        (math.comb(k, j) * slope**j * inner[other_order + j] * bump[k - j] for j in range(k + 1)),
+                        (
+                            math.comb(k, j) * slope**j * inner[other_order + j] * bump[k - j]
+                            for j in range(k + 1)
+                        ),
                         arb(0),
                     )
                 )
@@ -450,7 +478,9 @@ def check_means() -> None:
             delta = jumps(name)[0] * density(-arb(m), arb(v), 1)[0]
             for k, value in enumerate(values):
                 expected = arb(mp.nstr(value, 36)) + (delta if k == 1 else 0)
-                _require(found[k], expected, abs(expected) + 1, f"the mean of {name}, derivative {k}")
+                _require(
+                    found[k], expected, abs(expected) + 1, f"the mean of {name}, derivative {k}"
+                )
 
 
 def jet_text(name: str, x: Any, k: int) -> str:
@@ -462,14 +492,27 @@ def check_against_mpmath(f: str, g: str, point: Sequence[float]) -> None:
     mp.mp.dps = 30
     r1, r2, u, b1, b2 = (mp.mpf(x) for x in point)
     s = mp.sqrt((1 - u) * (1 + u))
-    functions = {"tanh": mp.tanh, "softplus": lambda x: mp.log1p(mp.exp(x)), "erf": lambda x: mp.erf(x / mp.sqrt(2))}
-    h = mp.mpf("0.125")  # trapezoidal rule: the error falls like exp(-2 pi (distance of the pole) / (r h))
+    functions = {
+        "tanh": mp.tanh,
+        "softplus": lambda x: mp.log1p(mp.exp(x)),
+        "erf": lambda x: mp.erf(x / mp.sqrt(2)),
+    }
+    h = mp.mpf(
+        "0.125"
+    )  # trapezoidal rule: the error falls like exp(-2 pi (distance of the pole) / (r h))
     total = mp.mpf(0)
     for i in range(-96, 97):
         x = i * h
-        inner = mp.fsum(functions[g](r2 * (u * x + s * j * h) + b2) * mp.npdf(j * h) for j in range(-96, 97))
+        inner = mp.fsum(
+            functions[g](r2 * (u * x + s * j * h) + b2) * mp.npdf(j * h) for j in range(-96, 97)
+        )
         total += inner * functions[f](r1 * x + b1) * mp.npdf(x)
-    _require(arb(mp.nstr(total * h * h, 28)), moments(f, g, point)[0, 0][0], arb(10) ** 10, f"E {f} {g} of mpmath")
+    _require(
+        arb(mp.nstr(total * h * h, 28)),
+        moments(f, g, point)[0, 0][0],
+        arb(10) ** 10,
+        f"E {f} {g} of mpmath",
+    )
 
 
 def _require(value: arb, expected: arb, scale: Any, what: str) -> None:
@@ -539,7 +582,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=DATA)
     parser.add_argument(
-        "--check-every", type=int, default=11, help="cases from one check of the truncation to the next"
+        "--check-every",
+        type=int,
+        default=11,
+        help="cases from one check of the truncation to the next",
     )
     arguments = parser.parse_args()
     check_means()

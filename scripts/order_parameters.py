@@ -95,11 +95,21 @@ def draw(axes, case, exact, flow, simulated):
         for m in range(R.shape[3]):
             colour = f"C{i}"
             left.plot(exact.t, exact.R[:, i, m], "-" if m == 0 else "--", color=colour)
-            left.errorbar(t, R[:, :, i, m].mean(0), R[:, :, i, m].std(0, ddof=1), fmt="o", ms=3, color=colour)
+            left.errorbar(
+                t, R[:, :, i, m].mean(0), R[:, :, i, m].std(0, ddof=1), fmt="o", ms=3, color=colour
+            )
     left.set(title=case.title, xlabel="t = steps / D", ylabel="overlaps R")
     right.plot(exact.t, exact.generalization_error, color="C0", label="order parameters")
-    right.plot(flow.t * 1e-6, flow.generalization_error, ":", color="0.4", label="gradient flow (rate to 0)")
-    right.errorbar(t, error.mean(0), error.std(0, ddof=1), fmt="o", ms=3, color="C3", label="simulation")
+    right.plot(
+        flow.t * 1e-6,
+        flow.generalization_error,
+        ":",
+        color="0.4",
+        label="gradient flow (rate to 0)",
+    )
+    right.errorbar(
+        t, error.mean(0), error.std(0, ddof=1), fmt="o", ms=3, color="C3", label="simulation"
+    )
     right.set(title=case.title, xlabel="t = steps / D", ylabel="generalization error", yscale="log")
     right.legend(fontsize=8)
 

@@ -37,17 +37,23 @@ def run(*command: str, **options: object) -> str:
 def look_into_wheel(wheel: Path) -> None:
     """Size, needed files, one file of weights with its card per surrogate, nothing of the tests."""
     if wheel.stat().st_size > LARGEST:
-        fail(f"{wheel.name} has {wheel.stat().st_size / 1e6:.1f} MB, more than {LARGEST / 1e6:.0f} MB.")
+        fail(
+            f"{wheel.name} has {wheel.stat().st_size / 1e6:.1f} MB, more than {LARGEST / 1e6:.0f} MB."
+        )
     names = set(zipfile.ZipFile(wheel).namelist())
     missing = [name for name in NEEDED if name not in names]
-    sources = sorted(path.name for path in (ROOT / "surrogates").glob("*") if path.suffix in (".npz", ".json"))
+    sources = sorted(
+        path.name for path in (ROOT / "surrogates").glob("*") if path.suffix in (".npz", ".json")
+    )
     missing += [name for name in sources if f"infflow/_surrogates/{name}" not in names]
     if missing:
         fail(f"{wheel.name} lacks {', '.join(missing)}.")
     strange = [name for name in names if not name.startswith("infflow") or "__pycache__" in name]
     if strange:
         fail(f"{wheel.name} holds {', '.join(strange[:5])}.")
-    print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.2f} MB, {len(names)} files, {len(sources)} of surrogates")
+    print(
+        f"{wheel.name}: {wheel.stat().st_size / 1e6:.2f} MB, {len(names)} files, {len(sources)} of surrogates"
+    )
 
 
 def look_into_sdist(sdist: Path) -> None:
@@ -56,7 +62,13 @@ def look_into_sdist(sdist: Path) -> None:
         names = {name.partition("/")[2] for name in archive.getnames()}
     missing = [
         name
-        for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "tests/test_package.py")
+        for name in (
+            "pyproject.toml",
+            "README.md",
+            "LICENSE",
+            "CHANGELOG.md",
+            "tests/test_package.py",
+        )
         if name not in names
     ]
     if missing:
@@ -80,13 +92,25 @@ def use_wheel(wheel: Path, folder: Path) -> None:
     python = folder / "venv" / "bin" / "python"
     run(sys.executable, "-m", "venv", str(folder / "venv"))
     constraints = str(ROOT / "constraints.txt")
-    run(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", constraints, str(wheel))
+    run(
+        str(python),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "-c",
+        constraints,
+        str(wheel),
+    )
     example = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)[0]
     environment = {**os.environ, "PYTHONPATH": "", "OMP_NUM_THREADS": "1"}
     for what in ("compiling", "compiled"):
         start = time.perf_counter()
         output = run(str(python), "-c", example, cwd=folder, env=environment)
-        print(f"README example, {what}: {time.perf_counter() - start:.1f} s; last line: {output.splitlines()[-1]}")
+        print(
+            f"README example, {what}: {time.perf_counter() - start:.1f} s; last line: {output.splitlines()[-1]}"
+        )
     command = folder / "venv" / "bin" / "infflow"
     print(run(str(command), "info", cwd=folder, env=environment).splitlines()[0])
     print(run(str(command), "surrogates", "list", cwd=folder, env=environment).strip())

@@ -30,7 +30,11 @@ def fit(points: PointSet, values: np.ndarray, passes: int, seed: int):
     mean = float(values.mean())
     size = float(values.std()) or 1.0
     regressor = MLPRegressor(
-        hidden_layer_sizes=(WIDTH, WIDTH), activation="tanh", max_iter=passes, tol=0.0, random_state=seed
+        hidden_layer_sizes=(WIDTH, WIDTH),
+        activation="tanh",
+        max_iter=passes,
+        tol=0.0,
+        random_state=seed,
     )
     model = make_pipeline(StandardScaler(), regressor)
     with warnings.catch_warnings():
@@ -51,7 +55,9 @@ def _values(name: str, points: PointSet) -> np.ndarray:
 
 def main() -> None:
     recipe = Recipe()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*", default=["tanh"], help="activations; default: tanh")
     parser.add_argument("--seed", type=int, default=0, help="that of the surrogate")
     parser.add_argument("--points", type=int, default=recipe.points)

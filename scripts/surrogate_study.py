@@ -42,10 +42,16 @@ def accuracy(folder):
     for name in inf.surrogates.available(folder):
         card = inf.surrogates.card(name, folder)
         found[name] = card["networks"]
-        networks = " | ".join(f"{e['median']:.0e} ({e['maximum']:.0e})" for e in card["networks"].values())
-        pairs = " | ".join(f"{e['median']:.0e} ({e['maximum']:.0e})" for e in card["errors"].values())
+        networks = " | ".join(
+            f"{e['median']:.0e} ({e['maximum']:.0e})" for e in card["networks"].values()
+        )
+        pairs = " | ".join(
+            f"{e['median']:.0e} ({e['maximum']:.0e})" for e in card["errors"].values()
+        )
         seconds = card["training"].get("processor_seconds", float("nan"))
-        print(f"| {name} | {networks} | {pairs} | {card['parameters']:,} | {seconds / 60:.1f} min |")
+        print(
+            f"| {name} | {networks} | {pairs} | {card['parameters']:,} | {seconds / 60:.1f} min |"
+        )
     return found
 
 
@@ -54,14 +60,19 @@ def accuracy(folder):
 
 def speed(folder, neurons, repeats):
     """Microseconds per pair for value, gradient and Hessian, of as many students as teachers."""
-    print(f"\n| {neurons} students and teachers | {' | '.join(METHODS)} | auto is |\n|" + "---|" * (len(METHODS) + 2))
+    print(
+        f"\n| {neurons} students and teachers | {' | '.join(METHODS)} | auto is |\n|"
+        + "---|" * (len(METHODS) + 2)
+    )
     for name in inf.surrogates.available(folder):
         f = resolve(name)
         losses = {}
         for method in METHODS:
             how = SurrogateMethod(directory=folder) if method == "surrogate" else method
             try:
-                losses[method] = PopulationLoss([f] * neurons, [f] * neurons, units(neurons, 0), how, 1e-10)
+                losses[method] = PopulationLoss(
+                    [f] * neurons, [f] * neurons, units(neurons, 0), how, 1e-10
+                )
             except inf.InfflowError:
                 continue
         times = {method: [] for method in losses}
@@ -76,7 +87,9 @@ def speed(folder, neurons, repeats):
                 if repeat >= 2:
                     times[method].append(time.process_time() - start)
         pairs = len(losses["auto"]._i)
-        columns = [f"{1e6 * np.median(times[m]) / pairs:.2f}" if m in times else "-" for m in METHODS]
+        columns = [
+            f"{1e6 * np.median(times[m]) / pairs:.2f}" if m in times else "-" for m in METHODS
+        ]
         used = np.bincount(losses["auto"].evaluator.report.method)
         print(f"| {name} | {' | '.join(columns)} | {CODES[int(np.argmax(used))]} |", flush=True)
 
@@ -102,7 +115,9 @@ def flow(folder, name, seeds=3, t_end=1e3):
     first = None
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
-        student, teacher = (inf.Net([(n, name, False), (1, "identity", False)], input_dim=6) for n in (4, 5))
+        student, teacher = (
+            inf.Net([(n, name, False), (1, "identity", False)], input_dim=6) for n in (4, 5)
+        )
         theta = 0.7 * rng.normal(size=student.num_params)
         given = inf.Teacher(teacher, 0.7 * rng.normal(size=teacher.num_params))
         surrogate = inf.NetI(student, given, method="surrogate", surrogates_dir=folder)
@@ -124,7 +139,9 @@ def flow(folder, name, seeds=3, t_end=1e3):
         ]
         n = min(len(path.t) for path in paths)
         distance = np.linalg.norm(paths[0].theta[:n] - paths[1].theta[:n], axis=1)
-        plain, polished = (inf.train(surrogate, theta, polish=polish, progress=False) for polish in (None, "exact"))
+        plain, polished = (
+            inf.train(surrogate, theta, polish=polish, progress=False) for polish in (None, "exact")
+        )
         at = exact.evaluate(plain.theta, 1)
         moved = np.linalg.norm(plain.theta - polished.theta)
         d = inf.trajectory_distance(*paths)
@@ -170,7 +187,11 @@ def fitted(name, terms):
         for scale in (0.4, 0.8, 1.6):
             start = np.log(scale) + 0.5 * (np.arange(terms) - 0.5 * (terms - 1))
             fit = least_squares(
-                lambda w: solve(w)[1], start, bounds=(np.log(0.05), np.log(30.0)), xtol=1e-12, max_nfev=200
+                lambda w: solve(w)[1],
+                start,
+                bounds=(np.log(0.05), np.log(30.0)),
+                xtol=1e-12,
+                max_nfev=200,
             )
             if best is None or fit.cost < best.cost:
                 best = fit
@@ -189,7 +210,9 @@ def terms(names, largest=6):
         for k in range(2, largest + 1):
             measured = errors.measure_networks(fitted(name, k), f, 20, np.random.default_rng(1))
             rows.append([measured[what]["median"] for what in NAMES])
-            print(f"| {name} | {k} | " + " | ".join(f"{e:.0e}" for e in rows[-1]) + " |", flush=True)
+            print(
+                f"| {name} | {k} | " + " | ".join(f"{e:.0e}" for e in rows[-1]) + " |", flush=True
+            )
         found[name] = np.array(rows)
     return found
 
@@ -207,15 +230,30 @@ def draw(measured, path, fits, example, out):
         left, middle, right = figure.subplots(1, 3)
         for k, what in enumerate(NAMES):
             at = np.arange(len(measured)) + 0.18 * (k - 1)
-            medians, largest = ([each[what][s] for each in measured.values()] for s in ("median", "maximum"))
+            medians, largest = (
+                [each[what][s] for each in measured.values()] for s in ("median", "maximum")
+            )
             left.vlines(at, medians, largest, color=colours[what], linewidth=1.0)
             left.plot(at, medians, "o", color=colours[what], markersize=4, label=NAMES[what])
             left.axhline(
-                PAPER[what] * (1.25 if what == "gradient" else 1.0), color=colours[what], linestyle=":", linewidth=1.0
+                PAPER[what] * (1.25 if what == "gradient" else 1.0),
+                color=colours[what],
+                linestyle=":",
+                linewidth=1.0,
             )
-        left.set(yscale="log", ylabel="distance to the exact value", title="random networks (dotted: paper)")
+        left.set(
+            yscale="log",
+            ylabel="distance to the exact value",
+            title="random networks (dotted: paper)",
+        )
         left.set_xticks(range(len(measured)), measured, rotation=30)
-        left.legend(loc="upper center", bbox_to_anchor=(0.5, 0.93), ncols=3, columnspacing=1.0, handletextpad=0.1)
+        left.legend(
+            loc="upper center",
+            bbox_to_anchor=(0.5, 0.93),
+            ncols=3,
+            columnspacing=1.0,
+            handletextpad=0.1,
+        )
         middle.plot(*path, color=BLUE)
         middle.set(
             xscale="log",
@@ -225,21 +263,42 @@ def draw(measured, path, fits, example, out):
             title=f"flow on the surrogate, {example}",
         )
         for k, what in enumerate(NAMES):
-            right.plot(range(2, 2 + len(fits[example])), fits[example][:, k], "o-", color=colours[what], markersize=4)
-            right.axhline(measured[example][what]["median"], color=colours[what], linestyle="--", linewidth=1.0)
+            right.plot(
+                range(2, 2 + len(fits[example])),
+                fits[example][:, k],
+                "o-",
+                color=colours[what],
+                markersize=4,
+            )
+            right.axhline(
+                measured[example][what]["median"],
+                color=colours[what],
+                linestyle="--",
+                linewidth=1.0,
+            )
         right.set_xticks(range(2, 2 + len(fits[example])))
         right.set(
-            yscale="log", xlabel="terms of a fitted closed form", title=f"no network, {example} (dashed: surrogate)"
+            yscale="log",
+            xlabel="terms of a fitted closed form",
+            title=f"no network, {example} (dashed: surrogate)",
         )
         figure.savefig(out / "surrogates.png", dpi=110)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dir", type=Path, default=None, help="folder of surrogates; default: the shipped ones")
-    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "docs" / "images")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--dir", type=Path, default=None, help="folder of surrogates; default: the shipped ones"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).resolve().parents[1] / "docs" / "images"
+    )
     parser.add_argument("--part", nargs="*", default=["accuracy", "speed", "flow", "terms"])
-    parser.add_argument("--example", default="tanh", help="activation of the flow and of the picture")
+    parser.add_argument(
+        "--example", default="tanh", help="activation of the flow and of the picture"
+    )
     given = parser.parse_args()
     with one_thread():
         measured = accuracy(given.dir)

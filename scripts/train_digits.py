@@ -57,7 +57,9 @@ def flow(tolerance, dashes="-"):
         "rtol": tolerance,
         "atol": tolerance,
     }
-    return Method(f"CVODE, tolerance {tolerance:.0e}", options | {"max_steps_newton": 0}, "C0", dashes)
+    return Method(
+        f"CVODE, tolerance {tolerance:.0e}", options | {"max_steps_newton": 0}, "C0", dashes
+    )
 
 
 def adam(step_size, dashes="-"):
@@ -66,7 +68,15 @@ def adam(step_size, dashes="-"):
 
 
 LBFGS = Method("L-BFGS", {"optimizer": "lbfgs", "max_steps_flow": 0}, "C2")
-METHODS = [flow(1e-2, ":"), flow(1e-4), flow(1e-6, "--"), adam(1e-3), adam(3e-3, "--"), adam(1e-2, ":"), LBFGS]
+METHODS = [
+    flow(1e-2, ":"),
+    flow(1e-4),
+    flow(1e-6, "--"),
+    adam(1e-3),
+    adam(3e-3, "--"),
+    adam(1e-2, ":"),
+    LBFGS,
+]
 QUICK = [flow(1e-4), adam(1e-3), LBFGS]
 
 
@@ -127,8 +137,12 @@ class Run:
     hvp_time: float  #: within Hessian-vector products
     half_square_norm: float  #: |theta|^2/2, to be compared with maxnorm
     stop_reason: str
-    seconds_to: dict = field(default_factory=dict)  #: level of the loss: time at which it was first reached, or None
-    curve: dict = field(default_factory=dict)  #: seconds, steps, loss, test_accuracy at the points kept
+    seconds_to: dict = field(
+        default_factory=dict
+    )  #: level of the loss: time at which it was first reached, or None
+    curve: dict = field(
+        default_factory=dict
+    )  #: seconds, steps, loss, test_accuracy at the points kept
 
     @property
     def own_share(self):
@@ -152,7 +166,9 @@ def accuracy(net, theta, X, y):
 def run(method, net, theta0, seconds, clock, test):
     """Train for ``seconds`` and evaluate what was kept."""
     few = {"max_steps_flow": 2, "max_steps_newton": 2} | method.arguments
-    inf.train(net, theta0, progress=False, **few)  # everything is compiled and loaded before the clock starts
+    inf.train(
+        net, theta0, progress=False, **few
+    )  # everything is compiled and loaded before the clock starts
     watch, record = Stopwatch(net, clock), Recorder(clock, seconds)
     result = inf.train(
         watch,
@@ -168,7 +184,10 @@ def run(method, net, theta0, seconds, clock, test):
     stage = result.newton if method is LBFGS else result.flow
     seconds_at, steps, points = zip(*record.points, strict=True)
     losses = [net.evaluate(theta).value for theta in points]
-    first = {level: [s for s, loss in zip(seconds_at, losses, strict=True) if loss <= level][:1] for level in LEVELS}
+    first = {
+        level: [s for s, loss in zip(seconds_at, losses, strict=True) if loss <= level][:1]
+        for level in LEVELS
+    }
     return Run(
         name=method.name,
         arguments=method.arguments,
@@ -234,7 +253,14 @@ def plot(runs, methods, clock, path):
     ax = new_axes(5.4, 3.8)
     for r, method in zip(runs, methods, strict=True):
         seconds = np.maximum(r.curve["seconds"], 5e-3)
-        ax.loglog(seconds, r.curve["loss"], method.dashes, color=method.colour, label=r.name, linewidth=1.3)
+        ax.loglog(
+            seconds,
+            r.curve["loss"],
+            method.dashes,
+            color=method.colour,
+            label=r.name,
+            linewidth=1.3,
+        )
     ax.set_xlabel({"wall": "wall time (s)", "cpu": "processor time (s), one thread"}[clock])
     ax.set_ylabel("training loss, barrier included")
     ax.legend(fontsize=7)
@@ -243,17 +269,30 @@ def plot(runs, methods, clock, path):
 
 def arguments(argv):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--seconds", type=_positive(float), default=20.0, help="time of each run (20)")
     parser.add_argument(
-        "--clock", choices=CLOCKS, default="wall", help="what seconds are: wall, or processor time (wall)"
+        "--seconds", type=_positive(float), default=20.0, help="time of each run (20)"
     )
-    parser.add_argument("--hidden", type=_positive(int), default=50, help="hidden neurons (50: 3,760 parameters)")
+    parser.add_argument(
+        "--clock",
+        choices=CLOCKS,
+        default="wall",
+        help="what seconds are: wall, or processor time (wall)",
+    )
+    parser.add_argument(
+        "--hidden", type=_positive(int), default=50, help="hidden neurons (50: 3,760 parameters)"
+    )
     parser.add_argument("--activation", default="softplus", help="of the hidden neurons (softplus)")
-    parser.add_argument("--maxnorm", type=_positive(float), default=200.0, help="barrier beyond |theta|^2/2 (200)")
+    parser.add_argument(
+        "--maxnorm", type=_positive(float), default=200.0, help="barrier beyond |theta|^2/2 (200)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the split and of the start (0)")
     parser.add_argument("--threads", type=_positive(int), default=1, help="threads of BLAS (1)")
     parser.add_argument("--out", type=Path, default=Path("out/digits"), help="folder (out/digits)")
-    parser.add_argument("--quick", action="store_true", help="three runs of at most a second with at most 10 neurons")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="three runs of at most a second with at most 10 neurons",
+    )
     given = parser.parse_args(argv)
     if given.seed < 0:
         parser.error(f"argument --seed: {given.seed} is negative; give an integer of at least 0")
@@ -269,7 +308,9 @@ def _positive(kind):
         except ValueError:
             value = 0
         if not 0 < value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a positive {'integer' if kind is int else 'number'}")
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not a positive {'integer' if kind is int else 'number'}"
+            )
         return value
 
     return parse
@@ -293,12 +334,20 @@ def main(argv=None):
     runs = []
     for method in methods:
         runs.append(run(method, net, theta0, given.seconds, CLOCKS[given.clock], (X_test, y_test)))
-        print(f"  {method.name}: loss {runs[-1].loss:.3e} after {runs[-1].seconds:.1f} s", file=sys.stderr, flush=True)
+        print(
+            f"  {method.name}: loss {runs[-1].loss:.3e} after {runs[-1].seconds:.1f} s",
+            file=sys.stderr,
+            flush=True,
+        )
     print(table(runs))
     print(verdict(runs, methods))
     setting = {k: v for k, v in vars(given).items() if k not in ("out", "quick")}
     setting |= {"parameters": net.num_params, "samples": len(X), "test_samples": len(X_test)}
-    report = {"setting": setting, "initial_loss": net.evaluate(theta0).value, "runs": [asdict(r) for r in runs]}
+    report = {
+        "setting": setting,
+        "initial_loss": net.evaluate(theta0).value,
+        "runs": [asdict(r) for r in runs],
+    }
     (given.out / "digits.json").write_text(json.dumps(report, indent=1))
     plot(runs, methods, given.clock, given.out / "digits.png")
     print(f"wrote {given.out / 'digits.png'} and {given.out / 'digits.json'}")

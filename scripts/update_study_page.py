@@ -25,16 +25,22 @@ def update(folder, docs):
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"{page} lacks the marks {BEGIN!r} and {END!r}. Write them where the numbers go.")
+        raise ValueError(
+            f"{page} lacks the marks {BEGIN!r} and {END!r}. Write them where the numbers go."
+        )
     numbers = (folder / f"{name}.md").read_text().strip()
     page.write_text(f"{before}{BEGIN}\n\n{numbers}\n\n{END}{after}")
-    picture = Image.open(folder / summary["pictures"][0]).convert("RGB").quantize(128)  # a third of the size
+    picture = (
+        Image.open(folder / summary["pictures"][0]).convert("RGB").quantize(128)
+    )  # a third of the size
     picture.save(docs / "images" / f"study_{name}.png", optimize=True)
     return page
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folders", nargs="+", type=Path, help="what --out of infflow study was")
     parser.add_argument("--docs", type=Path, default=Path(__file__).parents[1] / "docs")
     arguments = parser.parse_args()

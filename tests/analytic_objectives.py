@@ -67,7 +67,9 @@ class Quadratic:
     def evaluate(self, theta, order=0):
         gradient = self.matrix @ theta
         return Evaluation(
-            float(theta @ gradient) / 2, gradient if order >= 1 else None, self.matrix.copy() if order >= 2 else None
+            float(theta @ gradient) / 2,
+            gradient if order >= 1 else None,
+            self.matrix.copy() if order >= 2 else None,
         )
 
     def hvp(self, theta, v):
@@ -91,19 +93,34 @@ class TanhNetwork:
         rng = np.random.default_rng(seed)
         self.K, self.num_params = K, 4 * K + 1
         self.X = rng.normal(size=(N, 2))
-        self.y = np.tanh(self.X @ rng.normal(size=(2, M)) + rng.normal(size=M)) @ rng.normal(size=M) + 0.3
+        self.y = (
+            np.tanh(self.X @ rng.normal(size=(2, M)) + rng.normal(size=M)) @ rng.normal(size=M)
+            + 0.3
+        )
         self.start = 0.5 * np.random.default_rng(seed + 1000).normal(size=self.num_params)
 
     def evaluate(self, theta, order=0):
         K, N = self.K, len(self.y)
-        W, b, a, c = theta[: 2 * K].reshape(K, 2), theta[2 * K : 3 * K], theta[3 * K : 4 * K], theta[4 * K]
+        W, b, a, c = (
+            theta[: 2 * K].reshape(K, 2),
+            theta[2 * K : 3 * K],
+            theta[3 * K : 4 * K],
+            theta[4 * K],
+        )
         T = np.tanh(self.X @ W.T + b)
         residual = T @ a + c - self.y
         value = float(np.mean(residual**2))
         if order == 0:
             return Evaluation(value)
         D = 1 - T**2
-        J = np.hstack([((D * a)[:, :, None] * self.X[:, None, :]).reshape(N, 2 * K), D * a, T, np.ones((N, 1))])
+        J = np.hstack(
+            [
+                ((D * a)[:, :, None] * self.X[:, None, :]).reshape(N, 2 * K),
+                D * a,
+                T,
+                np.ones((N, 1)),
+            ]
+        )
         weighted = 2 / N * residual
         if order == 1:
             return Evaluation(value, weighted @ J)
@@ -111,7 +128,9 @@ class TanhNetwork:
         inputs = np.c_[self.X, np.ones(N)]
         for k in range(K):
             rows = np.array([2 * k, 2 * k + 1, 2 * K + k])
-            hessian[np.ix_(rows, rows)] += (inputs * (weighted * -2 * T[:, k] * D[:, k] * a[k])[:, None]).T @ inputs
+            hessian[np.ix_(rows, rows)] += (
+                inputs * (weighted * -2 * T[:, k] * D[:, k] * a[k])[:, None]
+            ).T @ inputs
             mixed = (weighted * D[:, k]) @ inputs
             hessian[rows, 3 * K + k] += mixed
             hessian[3 * K + k, rows] += mixed

@@ -62,10 +62,16 @@ def _edges(h: float, z: float, c: float) -> list[float]:
     while exponent(high) < top + 85:
         high *= 2
     for _ in range(60):
-        low, high = (low, (low + high) / 2) if exponent((low + high) / 2) > top + 85 else ((low + high) / 2, high)
+        low, high = (
+            (low, (low + high) / 2)
+            if exponent((low + high) / 2) > top + 85
+            else ((low + high) / 2, high)
+        )
     edges = {0.0, high} | {high * 0.5**k for k in range(1, 7)}
     if c != 0.0:
-        edges |= {(x - z) / c for x in (-30, -20, -14, -10, -7, -5, -3, -1.5, 0, 1.5, 3, 5, 7, 9, 12)}
+        edges |= {
+            (x - z) / c for x in (-30, -20, -14, -10, -7, -5, -3, -1.5, 0, 1.5, 3, 5, 7, 9, 12)
+        }
     edges |= {max(h, 0.0) + x for x in (-3, -1.5, 0, 1.5, 3, 5, 8)}
     return sorted(t for t in edges if 0.0 <= t <= high)
 
@@ -106,7 +112,8 @@ def table(V1: arb, C12: arb, V2: arb, b1: arb, b2: arb, highest: int) -> dict[tu
         for k in range(2, highest):
             before = rows.get(k - 1, [arb(0)] * len(row))
             rows[k + 1] = [
-                -(b * rows[k][n] + (k - 2) * before[n]) / V - g * rows[k][n + 1] for n in range(len(rows[k]) - 1)
+                -(b * rows[k][n] + (k - 2) * before[n]) / V - g * rows[k][n + 1]
+                for n in range(len(rows[k]) - 1)
             ]
         for k, values in rows.items():
             for n in range(highest + 1):
@@ -171,7 +178,13 @@ class Point:
             factor = self.C12**j / factorial(j)
             mean1 = _polynomial_mean(poly1, j + p, self.b1, self.C11)
             mean2 = _polynomial_mean(poly2, j + q, self.b2, self.C22)
-            own1 = sum((arb(w) * _atom_mean(k + p + j, self.b1, self.C11 + t) for w, k, t in atoms1), arb(0))
-            own2 = sum((arb(w) * _atom_mean(k + q + j, self.b2, self.C22 + t) for w, k, t in atoms2), arb(0))
+            own1 = sum(
+                (arb(w) * _atom_mean(k + p + j, self.b1, self.C11 + t) for w, k, t in atoms1),
+                arb(0),
+            )
+            own2 = sum(
+                (arb(w) * _atom_mean(k + q + j, self.b2, self.C22 + t) for w, k, t in atoms2),
+                arb(0),
+            )
             total += factor * (mean1 * mean2 + mean1 * own2 + own1 * mean2)
         return total

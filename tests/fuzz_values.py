@@ -20,7 +20,9 @@ class Tensor:
     dtype = "torch.float64"
 
     def __array__(self, dtype=None, copy=None):
-        raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        raise RuntimeError(
+            "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+        )
 
     def __len__(self):
         return 2
@@ -51,7 +53,9 @@ class DynamicJaxprTracer:
     ndim, shape = 1, (2,)
 
     def __array__(self, dtype=None, copy=None):
-        raise TracerArrayConversionError("The numpy.ndarray conversion method __array__() was called on traced array")
+        raise TracerArrayConversionError(
+            "The numpy.ndarray conversion method __array__() was called on traced array"
+        )
 
     def __bool__(self):
         raise TracerArrayConversionError("Attempted boolean conversion of traced array")

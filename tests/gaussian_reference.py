@@ -43,7 +43,9 @@ def _panels(breaks: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     return x.reshape(shape), w.reshape(shape)
 
 
-def score_polynomial(p: int, q: int, y1: np.ndarray, y2: np.ndarray, precision: np.ndarray) -> np.ndarray:
+def score_polynomial(
+    p: int, q: int, y1: np.ndarray, y2: np.ndarray, precision: np.ndarray
+) -> np.ndarray:
     """``(-1)^(p+q) (d1^p d2^q density) / density`` with ``y = precision (h - b)``."""
     if p < 0 or q < 0:
         return np.zeros_like(y1)
@@ -57,17 +59,22 @@ def score_polynomial(p: int, q: int, y1: np.ndarray, y2: np.ndarray, precision: 
     return y1 * lower - (p - 1) * precision[0, 0] * lower2 - q * precision[0, 1] * cross
 
 
-def _nodes(f: str, g: str, cov: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _nodes(
+    f: str, g: str, cov: np.ndarray, mean: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Nodes h1, h2 and the weights of ``E[f(h1) g(h2) ...]``, which include f and g; non-degenerate covariance."""
     (fun1, kinks1), (fun2, kinks2) = ACTIVATIONS[f], ACTIVATIONS[g]
     s1 = np.sqrt(cov[0, 0])
     slope, s2 = cov[0, 1] / s1, np.sqrt(np.linalg.det(cov)) / s1
     ends = [-STD_NORMAL_RANGE, STD_NORMAL_RANGE]
     # where the second activation's kink crosses, the inner integral varies fastest: outer panels are fine enough
-    x, wx = _panels(np.sort(np.array(ends + [(k - mean[0]) / s1 for k in kinks1])), 8 if kinks1 else 16)
+    x, wx = _panels(
+        np.sort(np.array(ends + [(k - mean[0]) / s1 for k in kinks1])), 8 if kinks1 else 16
+    )
     kinks = [np.clip((k - mean[1] - slope * x) / s2, *ends) for k in kinks2]
     z, wz = _panels(
-        np.sort(np.stack([np.full_like(x, ends[0]), *kinks, np.full_like(x, ends[1])], -1)), 4 if kinks2 else 8
+        np.sort(np.stack([np.full_like(x, ends[0]), *kinks, np.full_like(x, ends[1])], -1)),
+        4 if kinks2 else 8,
     )
     h1 = mean[0] + s1 * x[:, None] + 0 * z
     h2 = mean[1] + slope * x[:, None] + s2 * z
@@ -85,7 +92,9 @@ def pair_moments(
     return [(float(np.sum(term)), float(np.sum(np.abs(term)))) for term in terms]
 
 
-def pair_moment(f: str, g: str, cov: np.ndarray, mean: np.ndarray, orders: tuple[int, int] = (0, 0)) -> float:
+def pair_moment(
+    f: str, g: str, cov: np.ndarray, mean: np.ndarray, orders: tuple[int, int] = (0, 0)
+) -> float:
     """One of :func:`pair_moments`."""
     return pair_moments(f, g, cov, mean, [orders])[0][0]
 
@@ -111,10 +120,14 @@ def order_parameter_integral(f: str, g: str, cov: np.ndarray, mean: np.ndarray) 
     return float(np.sum(weights * (h2 * (precision[0, 0] * d1 + precision[0, 1] * d3) - slopes[0])))
 
 
-def degenerate_pair(f: str, g: str, scales: Sequence[float], sign: float, mean: Sequence[float]) -> float:
+def degenerate_pair(
+    f: str, g: str, scales: Sequence[float], sign: float, mean: Sequence[float]
+) -> float:
     """``E[f(r1 x + b1) g(sign r2 x + b2)]``: fully correlated arguments."""
     (fun1, kinks1), (fun2, kinks2) = ACTIVATIONS[f], ACTIVATIONS[g]
-    crossings = [(k - mean[0]) / scales[0] for k in kinks1] + [sign * (k - mean[1]) / scales[1] for k in kinks2]
+    crossings = [(k - mean[0]) / scales[0] for k in kinks1] + [
+        sign * (k - mean[1]) / scales[1] for k in kinks2
+    ]
     ends = [-STD_NORMAL_RANGE, STD_NORMAL_RANGE]
     x, w = _panels(np.sort(np.array(ends + crossings)), 24)
     return float(np.sum(w * fun1(mean[0] + scales[0] * x) * fun2(mean[1] + sign * scales[1] * x)))

@@ -24,7 +24,9 @@ def orthant(C):
     if k == 3:
         return mp.mpf(1) / 8 + angles / (4 * mp.pi)
 
-    def slope(t):  # of P along C(t) = t C + (1 - t) diag(C), Plackett (1954), summed over the six pairs
+    def slope(
+        t,
+    ):  # of P along C(t) = t C + (1 - t) diag(C), Plackett (1954), summed over the six pairs
         total = mp.mpf(0)
         D = C.copy()
         for i in range(4):
@@ -35,7 +37,11 @@ def orthant(C):
             for j in range(i):
                 rest = [r for r in range(4) if r not in (i, j)]
                 det = D[i, i] * D[j, j] - D[i, j] ** 2
-                total += C[i, j] * orthant(given_zero(given_zero(D, [i]), [j])) / (2 * mp.pi * mp.sqrt(det))
+                total += (
+                    C[i, j]
+                    * orthant(given_zero(given_zero(D, [i]), [j]))
+                    / (2 * mp.pi * mp.sqrt(det))
+                )
                 assert len(rest) == 2
         return total
 
@@ -46,7 +52,9 @@ def given_zero(C, indices):
     """Covariance of the other variables given that one is 0."""
     (r,) = indices
     others = [q for q in range(C.rows) if q != r]
-    return mp.matrix([[C[i, j] - C[i, r] * C[r, j] / C[r, r] for j in others] for i in others] or [[]])
+    return mp.matrix(
+        [[C[i, j] - C[i, r] * C[r, j] / C[r, r] for j in others] for i in others] or [[]]
+    )
 
 
 def moment(p, C):

@@ -13,19 +13,32 @@ import infflow as inf
 
 
 def network(width, activation="erf"):
-    student, teacher = (inf.Net([(n, activation, False), (1, "identity", False)], input_dim=3) for n in (width, 2))
+    student, teacher = (
+        inf.Net([(n, activation, False), (1, "identity", False)], input_dim=3) for n in (width, 2)
+    )
     theta = teacher.pack([(np.eye(2, 3), None), (np.array([[1.0, -0.7]]), None)])
     return inf.NetI(student, inf.Teacher(teacher, theta))
 
 
 def train_one(seed, width):
     net = network(width)
-    return inf.train(net, inf.random_params(net, seed), progress=False, max_time_flow=np.inf, max_time_newton=np.inf)
+    return inf.train(
+        net,
+        inf.random_params(net, seed),
+        progress=False,
+        max_time_flow=np.inf,
+        max_time_newton=np.inf,
+    )
 
 
 def train_briefly(seed, width):
     net = network(width)
-    limits = {"max_steps_flow": 40, "max_steps_newton": 3, "max_time_flow": np.inf, "max_time_newton": np.inf}
+    limits = {
+        "max_steps_flow": 40,
+        "max_steps_newton": 3,
+        "max_time_flow": np.inf,
+        "max_time_newton": np.inf,
+    }
     return inf.train(net, inf.random_params(net, seed), progress=False, **limits)
 
 

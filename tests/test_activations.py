@@ -16,7 +16,9 @@ import sympy
 from infflow.activations import ALIASES, REGISTRY, Activation, Atom, names, polynomial, resolve
 from infflow.errors import InvalidTypeError, InvalidValueError, ShapeError, UnknownNameError
 
-REFERENCES = json.loads((Path(__file__).parent / "data" / "activation_references.json").read_text())["functions"]
+REFERENCES = json.loads(
+    (Path(__file__).parent / "data" / "activation_references.json").read_text()
+)["functions"]
 EPS = 2.0**-52
 API = """identity relu leaky_relu abs sign step erf normal_cdf gelu sigmoid tanh softplus silu elu selu g square cube
 exp sin cos gaussian"""
@@ -38,7 +40,9 @@ def close_scale(exact):
 
 def exact_difference(values, strings):
     with mp.workdps(40):
-        return np.array([float(abs(mp.mpf(float(v)) - mp.mpf(s))) for v, s in zip(values, strings, strict=True)])
+        return np.array(
+            [float(abs(mp.mpf(float(v)) - mp.mpf(s))) for v, s in zip(values, strings, strict=True)]
+        )
 
 
 # ------------------------------------------------------------------------------------------------------- the registry
@@ -61,7 +65,11 @@ def test_derivatives_match_references(name):
         error = exact_difference(REGISTRY[name].derivative(x, order), strings)
         # six roundings; the high derivatives add up several terms. 1e-322: subnormal numbers have few digits
         bound = (6 if order < 3 else 12) * EPS * scale[order] + 1e-322
-        assert (error <= bound).all(), (order, x[error > bound], error[error > bound] / scale[order][error > bound])
+        assert (error <= bound).all(), (
+            order,
+            x[error > bound],
+            error[error > bound] / scale[order][error > bound],
+        )
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -70,13 +78,15 @@ def test_expression_matches_references(name):
     derivative = REGISTRY[name].expression
     symbol = sympy.Symbol("x", real=True)
     for strings in table["derivatives"]:
-        f = sympy.lambdify(symbol, derivative.replace(sympy.DiracDelta, lambda *_: sympy.Integer(0)), "mpmath")
+        f = sympy.lambdify(
+            symbol, derivative.replace(sympy.DiracDelta, lambda *_: sympy.Integer(0)), "mpmath"
+        )
         with mp.workdps(900):  # as many digits as the tails need
             for point, string in zip(table["x"], strings, strict=True):
                 exact = mp.mpf(string)
-                assert abs(mp.mpmathify(f(mp.mpf(float(point)))) - exact) <= mp.mpf(10) ** -28 * abs(exact) + mp.mpf(
-                    "1e-400"
-                )
+                assert abs(mp.mpmathify(f(mp.mpf(float(point)))) - exact) <= mp.mpf(
+                    10
+                ) ** -28 * abs(exact) + mp.mpf("1e-400")
         derivative = sympy.diff(derivative, symbol)
 
 
@@ -100,13 +110,21 @@ def test_jet_of_every_length_is_the_derivatives(name, shape):
         out = np.full((m, *shape), np.nan)
         a.jet(np.asarray(h), out)
         # one vector length or another contracts differently, in the last bit
-        np.testing.assert_allclose(out, np.array([a.derivative(h, k) for k in range(m)]), rtol=1e-14, atol=1e-15)
+        np.testing.assert_allclose(
+            out, np.array([a.derivative(h, k) for k in range(m)]), rtol=1e-14, atol=1e-15
+        )
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_declared_symmetries_hold_and_no_others(name):
     a, x = REGISTRY[name], np.array([0.3, 1.1, 2.6, 4.5])
-    parity = 1 if np.allclose(a(-x), a(x), rtol=1e-15) else -1 if np.allclose(a(-x), -a(x), rtol=1e-15) else 0
+    parity = (
+        1
+        if np.allclose(a(-x), a(x), rtol=1e-15)
+        else -1
+        if np.allclose(a(-x), -a(x), rtol=1e-15)
+        else 0
+    )
     both = np.concatenate([-x, x])
     assert a.parity == parity
     assert a.homogeneous == bool(np.allclose(a(3.7 * both), 3.7 * a(both), rtol=1e-14))
@@ -149,7 +167,11 @@ def test_activations_with_a_closed_form():
 
 
 def test_values_at_the_kink():
-    at_zero = {n: [float(REGISTRY[n].derivative(0.0, k)) for k in range(2)] for n in ALL if REGISTRY[n].kinks}
+    at_zero = {
+        n: [float(REGISTRY[n].derivative(0.0, k)) for k in range(2)]
+        for n in ALL
+        if REGISTRY[n].kinks
+    }
     assert at_zero == {
         "relu": [0.0, 0.0],
         "leaky_relu": [0.0, 0.01],
@@ -196,7 +218,9 @@ def test_bad_points(argument, error):
         resolve("tanh")(argument)
 
 
-@pytest.mark.parametrize(("order", "error"), [(-1, InvalidValueError), (5, InvalidValueError), (1.0, InvalidTypeError)])
+@pytest.mark.parametrize(
+    ("order", "error"), [(-1, InvalidValueError), (5, InvalidValueError), (1.0, InvalidTypeError)]
+)
 def test_bad_orders(order, error):
     with pytest.raises(error, match="order"):
         resolve("tanh").derivative(0.3, order)
@@ -208,7 +232,13 @@ def test_bad_orders(order, error):
 def test_polynomial():
     p = polynomial([1, 0, 2, 0])
     assert p.name == "polynomial([1.0, 0.0, 2.0])"
-    assert (p.polynomial, p.atoms, p.has_closed_form, p.parity, p.homogeneous) == ((1.0, 0.0, 2.0), (), True, 1, False)
+    assert (p.polynomial, p.atoms, p.has_closed_form, p.parity, p.homogeneous) == (
+        (1.0, 0.0, 2.0),
+        (),
+        True,
+        1,
+        False,
+    )
     x = np.linspace(-2, 2, 9)
     for k, expected in enumerate([1 + 2 * x**2, 4 * x, 4 + 0 * x, 0 * x, 0 * x]):
         np.testing.assert_allclose(p.derivative(x, k), expected, rtol=1e-15)
@@ -232,13 +262,21 @@ t = sympy.Symbol("t")
 @pytest.mark.parametrize("name", ALL)
 def test_from_sympy_rediscovers_the_registry(name):
     known, found = REGISTRY[name], Activation.from_sympy("mine", REGISTRY[name].expression)
-    assert (found.kinks, found.parity, found.homogeneous) == (known.kinks, known.parity, known.homogeneous)
+    assert (found.kinks, found.parity, found.homogeneous) == (
+        known.kinks,
+        known.parity,
+        known.homogeneous,
+    )
     if not known.atoms:
         assert found.polynomial == known.polynomial
-    x = np.concatenate([-np.geomspace(1e-3, 1e3, 30), np.geomspace(1e-3, 1e3 if name != "exp" else 700.0, 30)])
+    x = np.concatenate(
+        [-np.geomspace(1e-3, 1e3, 30), np.geomspace(1e-3, 1e3 if name != "exp" else 700.0, 30)]
+    )
     for k in range(5):
         # sympy's derivatives are sums of terms of order one that cancel: an absolute error
-        np.testing.assert_allclose(found.derivative(x, k), known.derivative(x, k), rtol=1e-11, atol=1e-11)
+        np.testing.assert_allclose(
+            found.derivative(x, k), known.derivative(x, k), rtol=1e-11, atol=1e-11
+        )
 
 
 @pytest.mark.parametrize(
@@ -260,7 +298,12 @@ def test_from_sympy_rediscovers_the_registry(name):
 )
 def test_from_sympy_finds_structure(expression, kinks, parity, homogeneous):
     a = Activation.from_sympy("mine", expression)
-    assert (a.kinks, a.parity, a.homogeneous, a.max_order) == (pytest.approx(kinks, rel=1e-15), parity, homogeneous, 4)
+    assert (a.kinks, a.parity, a.homogeneous, a.max_order) == (
+        pytest.approx(kinks, rel=1e-15),
+        parity,
+        homogeneous,
+        4,
+    )
 
 
 def test_from_sympy_recognises_polynomials():
@@ -322,7 +365,9 @@ def scalar_arctan(x):
 
 
 @pytest.mark.parametrize(
-    "f", [arctan, np.arctan, numba.njit(arctan), scalar_arctan], ids=["python", "numpy", "numba", "scalar"]
+    "f",
+    [arctan, np.arctan, numba.njit(arctan), scalar_arctan],
+    ids=["python", "numpy", "numba", "scalar"],
 )
 def test_from_callable(f):
     a = Activation.from_callable("arctan", f, derivatives=[arctan_slope])
@@ -330,9 +375,13 @@ def test_from_callable(f):
     np.testing.assert_allclose(a(x), np.arctan(x), rtol=1e-15)
     np.testing.assert_allclose(a.derivative(x, 1), 1 / (1 + x * x), rtol=1e-15)
     assert a.max_order == 1
-    with pytest.raises(InvalidValueError, match=r"order 2 of activation 'arctan'.*derivatives\[1\]"):
+    with pytest.raises(
+        InvalidValueError, match=r"order 2 of activation 'arctan'.*derivatives\[1\]"
+    ):
         a.derivative(x, 2)
-    with pytest.raises(InvalidValueError, match=r"[Dd]erivative 2 of activation 'arctan'.*derivatives\[1\]"):
+    with pytest.raises(
+        InvalidValueError, match=r"[Dd]erivative 2 of activation 'arctan'.*derivatives\[1\]"
+    ):
         a.jet(x, np.empty((3, 3, 4)))
     with pytest.raises(InvalidValueError, match="from_sympy"):
         _ = a.expression
@@ -342,16 +391,31 @@ def test_from_callable(f):
     ("f", "derivatives", "error", "message"),
     [
         (np.sqrt, [], InvalidValueError, "activation 'bad' returned NaN at x = "),
-        (np.arctan, [np.log], InvalidValueError, "derivative 1 of activation 'bad' returned NaN at x = "),
+        (
+            np.arctan,
+            [np.log],
+            InvalidValueError,
+            "derivative 1 of activation 'bad' returned NaN at x = ",
+        ),
         (np.sum, [], ShapeError, r"activation 'bad' returned shape \(\)"),
         (lambda x: x[:2], [], ShapeError, "shape"),
         (lambda x: x + 1j, [], InvalidTypeError, "complex"),
-        (lambda x: np.ma.masked_greater(x, 0.0), [], InvalidValueError, "activation 'bad' returned is a masked array"),
+        (
+            lambda x: np.ma.masked_greater(x, 0.0),
+            [],
+            InvalidValueError,
+            "activation 'bad' returned is a masked array",
+        ),
         (math.atan, [], InvalidTypeError, "vectorised"),
         (lambda x: x if x > 0 else 0, [], InvalidTypeError, "vectorised"),
         (3.0, [], InvalidTypeError, "callable"),
         (np.arctan, arctan_slope, InvalidTypeError, "list"),
-        (np.cos, [np.sin], InvalidValueError, "derivative 1 of activation 'bad' gives .* central differences"),
+        (
+            np.cos,
+            [np.sin],
+            InvalidValueError,
+            "derivative 1 of activation 'bad' gives .* central differences",
+        ),
     ],
 )
 def test_from_callable_bad_input(f, derivatives, error, message):
@@ -415,5 +479,7 @@ def test_corners():
     assert corners == {"relu", "leaky_relu", "abs", "step", "sign", "selu"}
     bent = Activation.from_sympy("bent", "Max(x, 2*x - 2)")
     assert bent.kinks == (2.0,) and bent.has_corners
-    value_only = Activation.from_callable("bent", lambda x: np.where(x > 2.0, 2.0 * x - 2.0, x), kinks=[2.0])
+    value_only = Activation.from_callable(
+        "bent", lambda x: np.where(x > 2.0, 2.0 * x - 2.0, x), kinks=[2.0]
+    )
     assert value_only.has_corners  # who lists a kink has one

@@ -13,7 +13,9 @@ from infflow.integrals.closed.bivariate_normal import bivariate_normal_cdf
 REFERENCES = np.array(
     [
         [float(v) for v in row]
-        for row in json.loads((Path(__file__).parent / "data" / "bivariate_normal_references.json").read_text())
+        for row in json.loads(
+            (Path(__file__).parent / "data" / "bivariate_normal_references.json").read_text()
+        )
     ]
 )
 
@@ -34,7 +36,9 @@ def tail_cases(n, seed=5):
     rng = np.random.default_rng(seed)
     h, k = rng.uniform(-1, 1, (2, n)) * rng.choice([3.0, 12.0, 38.0], n)
     near = rng.random(n) < 0.35
-    k[near] = (h * rng.choice([-1, 1], n) * (1 + rng.normal(size=n) * 10 ** rng.uniform(-9, -0.5, n)))[near]
+    k[near] = (
+        h * rng.choice([-1, 1], n) * (1 + rng.normal(size=n) * 10 ** rng.uniform(-9, -0.5, n))
+    )[near]
     small = rng.random(n) < 0.2
     h[small], k[small] = h[small] * 1e-5, k[small] * 1e-5
     u = np.where(rng.random(n) < 0.5, rng.uniform(-1, 1, n), 1 - 10 ** rng.uniform(-15.5, -0.7, n))
@@ -44,7 +48,9 @@ def tail_cases(n, seed=5):
 def test_relative_accuracy_in_the_tails():
     """The statement of the docstring, wherever the probability is at least 1e-290."""
     reference = pytest.importorskip("arb_reference", exc_type=ImportError)
-    stated = float(re.search(r"relative error below (\S+)\s", bivariate_normal_cdf.__doc__).group(1))
+    stated = float(
+        re.search(r"relative error below (\S+)\s", bivariate_normal_cdf.__doc__).group(1)
+    )
     h, k, u = tail_cases(400)
     values = bivariate_normal_cdf(h, k, u)
     seen = []
@@ -127,12 +133,22 @@ def test_symmetries_and_limits():
     u = rng.uniform(-1, 1, size=500)
     value = bivariate_normal_cdf(h, k, u)
     np.testing.assert_allclose(value, bivariate_normal_cdf(k, h, u), rtol=0, atol=5e-16)
-    np.testing.assert_allclose(value + bivariate_normal_cdf(h, -k, -u), special.ndtr(h), rtol=0, atol=5e-16)
+    np.testing.assert_allclose(
+        value + bivariate_normal_cdf(h, -k, -u), special.ndtr(h), rtol=0, atol=5e-16
+    )
     # SciPy's ndtr rounds x/sqrt 2, which costs x^2 units in the tail
-    np.testing.assert_allclose(bivariate_normal_cdf(h, k, 0.0), special.ndtr(h) * special.ndtr(k), rtol=2e-14)
-    np.testing.assert_allclose(bivariate_normal_cdf(h, k, 1.0), special.ndtr(np.minimum(h, k)), rtol=2e-14)
-    np.testing.assert_allclose(bivariate_normal_cdf(0.0, 0.0, u), 0.25 + np.arcsin(u) / (2 * np.pi), rtol=0, atol=3e-16)
-    np.testing.assert_allclose(bivariate_normal_cdf(h, np.inf, u), special.ndtr(h), rtol=0, atol=3e-16)
+    np.testing.assert_allclose(
+        bivariate_normal_cdf(h, k, 0.0), special.ndtr(h) * special.ndtr(k), rtol=2e-14
+    )
+    np.testing.assert_allclose(
+        bivariate_normal_cdf(h, k, 1.0), special.ndtr(np.minimum(h, k)), rtol=2e-14
+    )
+    np.testing.assert_allclose(
+        bivariate_normal_cdf(0.0, 0.0, u), 0.25 + np.arcsin(u) / (2 * np.pi), rtol=0, atol=3e-16
+    )
+    np.testing.assert_allclose(
+        bivariate_normal_cdf(h, np.inf, u), special.ndtr(h), rtol=0, atol=3e-16
+    )
     np.testing.assert_array_equal(bivariate_normal_cdf(h, -np.inf, u), 0.0)
     assert bivariate_normal_cdf(np.inf, [np.inf], -1) == 1.0
 

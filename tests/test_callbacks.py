@@ -68,17 +68,31 @@ def test_what_a_callback_keeps_stays_as_it_was():
         kept.append(now.theta)
         losses.append(now.loss)
 
-    inf.train(rosenbrock(), [-1.2, 1.0], callback=keep, solver="tsit5", max_steps_flow=20, progress=False)
-    np.testing.assert_allclose([inf.loss(rosenbrock(), theta) for theta in kept], losses, rtol=1e-13)
+    inf.train(
+        rosenbrock(), [-1.2, 1.0], callback=keep, solver="tsit5", max_steps_flow=20, progress=False
+    )
+    np.testing.assert_allclose(
+        [inf.loss(rosenbrock(), theta) for theta in kept], losses, rtol=1e-13
+    )
     assert len({tuple(theta) for theta in kept}) > 20
 
 
 def test_what_a_callback_returns_is_true_or_false():
     options = {"progress": False, "max_steps_flow": 5, "max_steps_newton": 0}
-    with pytest.raises(InvalidTypeError, match=r"callback returned array\(\[1., 1.\]\); True \(stop\), False or None"):
+    with pytest.raises(
+        InvalidTypeError,
+        match=r"callback returned array\(\[1., 1.\]\); True \(stop\), False or None",
+    ):
         inf.train(NET, START, callback=lambda now: np.ones(2), **options)
-    for answer, status in ((np.True_, "CALLBACK"), (1, "CALLBACK"), (np.zeros(1), "MAX_STEPS"), (None, "MAX_STEPS")):
-        assert inf.train(NET, START, callback=lambda now, a=answer: a, **options).status.name == status
+    for answer, status in (
+        (np.True_, "CALLBACK"),
+        (1, "CALLBACK"),
+        (np.zeros(1), "MAX_STEPS"),
+        (None, "MAX_STEPS"),
+    ):
+        assert (
+            inf.train(NET, START, callback=lambda now, a=answer: a, **options).status.name == status
+        )
 
 
 @pytest.mark.parametrize(
@@ -95,7 +109,9 @@ def test_what_a_callback_returns_is_true_or_false():
 )
 def test_observables_that_are_no_real_numbers(value, error):
     with pytest.raises(error, match="what observable 'x' returned"):
-        inf.train(NET, START, observables={"x": lambda theta: value}, max_steps_flow=3, progress=False)
+        inf.train(
+            NET, START, observables={"x": lambda theta: value}, max_steps_flow=3, progress=False
+        )
 
 
 def test_observables_may_be_infinite_and_write_to_their_argument():
@@ -104,9 +120,13 @@ def test_observables_may_be_infinite_and_write_to_their_argument():
         return np.inf
 
     options = {"solver": "tsit5", "max_steps_flow": 5, "max_steps_newton": 0, "progress": False}
-    found = inf.train(NET, START, observables={"x": overwriting, "y": lambda theta: theta[0]}, **options)
+    found = inf.train(
+        NET, START, observables={"x": overwriting, "y": lambda theta: theta[0]}, **options
+    )
     expected = inf.train(NET, START, **options)
     np.testing.assert_array_equal(found.trajectory.theta, expected.trajectory.theta)
     np.testing.assert_array_equal(found.trajectory.loss, expected.trajectory.loss)
-    np.testing.assert_array_equal(found.trajectory.observables["y"], expected.trajectory.theta[:, 0])
+    np.testing.assert_array_equal(
+        found.trajectory.observables["y"], expected.trajectory.theta[:, 0]
+    )
     assert np.isposinf(found.trajectory.observables["x"]).all()

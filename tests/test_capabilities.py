@@ -146,7 +146,9 @@ def test_products_are_those_with_the_hessian(name):
     np.testing.assert_allclose(objective.hvp(theta, v), wanted, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["Net", "section of a Net", "tests, rosenbrock", "tests, parabola"])
+@pytest.mark.parametrize(
+    "name", ["Net", "section of a Net", "tests, rosenbrock", "tests, parabola"]
+)
 def test_least_squares_are_the_loss(name):
     objective = TABLE[name][0]()
     theta = 0.3 * np.random.default_rng(5).normal(size=objective.num_params)
@@ -284,7 +286,11 @@ class Bare:
 
 
 def run(objective, **options):
-    theta = inf.random_params(objective) if hasattr(objective, "layout") else np.ones(objective.num_params)
+    theta = (
+        inf.random_params(objective)
+        if hasattr(objective, "layout")
+        else np.ones(objective.num_params)
+    )
     return inf.train(objective, theta, progress=False, **options)
 
 
@@ -297,7 +303,9 @@ def test_the_least_is_enough():
 @pytest.mark.parametrize("optimizer", ["levenberg_marquardt", "gauss_newton"])
 def test_sums_of_squares_are_asked_for_before_anything_is_evaluated(optimizer):
     bare = Bare()
-    message = f"{optimizer} needs a finite sum of squares, that is residuals and jacobian of the obj"
+    message = (
+        f"{optimizer} needs a finite sum of squares, that is residuals and jacobian of the obj"
+    )
     with pytest.raises(MethodError, match=message):
         run(bare, optimizer=optimizer)
     assert bare.evaluations == 0
@@ -311,7 +319,9 @@ def test_sums_of_squares_are_asked_for_before_anything_is_evaluated(optimizer):
 @pytest.mark.parametrize("build", [Bare, infinite])
 @pytest.mark.parametrize("solver", ["gd", "adam"])
 def test_samples_are_asked_for(build, solver):
-    with pytest.raises(InvalidTypeError, match=r"batch_size is 2, but \w+ has no samples to choose"):
+    with pytest.raises(
+        InvalidTypeError, match=r"batch_size is 2, but \w+ has no samples to choose"
+    ):
         run(build(), solver=solver, step_size=0.01, batch_size=2)
 
 
@@ -324,7 +334,9 @@ def test_samples_are_asked_for_by_gauss_newton():
 @pytest.mark.parametrize("linear_solver", ["gmres", "switch"])
 def test_products_are_asked_for_by_the_flow(linear_solver):
     options = {"solver": "cvode_bdf", "solver_options": {"linear_solver": linear_solver}}
-    with pytest.raises(MethodError, match=r"GMRES needs .* products, and Bare has no hvp\(theta, v\)"):
+    with pytest.raises(
+        MethodError, match=r"GMRES needs .* products, and Bare has no hvp\(theta, v\)"
+    ):
         run(Bare(), **options)
 
 
@@ -345,7 +357,9 @@ def test_products_are_asked_for_by_functions():
 def test_hessians_that_are_left_out():
     with pytest.warns(SolverWarning, match="the Hessian is not finite"):
         run(Bare(hessian=False), solver="rodas5p", max_steps_flow=3, max_steps_newton=0)
-    with pytest.raises(MethodError, match="'lambda_min' needs the Hessian, which Bare does not give"):
+    with pytest.raises(
+        MethodError, match="'lambda_min' needs the Hessian, which Bare does not give"
+    ):
         run(Bare(hessian=False), observables=["lambda_min"])
 
 
@@ -448,7 +462,11 @@ def test_views_outside_of_the_domain(error):
     flow, search = views(objective, np.ones(3), free, np.ones(3))
     for view in (flow, search):
         found = view.evaluate(np.ones(2), 2)
-        assert np.isnan(found.value) and np.isnan(found.gradient).all() and found.gradient.shape == (2,)
+        assert (
+            np.isnan(found.value)
+            and np.isnan(found.gradient).all()
+            and found.gradient.shape == (2,)
+        )
         assert np.isnan(found.hessian).all() and found.hessian.shape == (2, 2)
         assert view.outside == "too far"
     assert np.isnan(flow.linearize(np.ones(2))(np.ones(2))).all()  # a flow shortens its step
@@ -467,7 +485,10 @@ def test_views_know_the_time():
     for view in views(objective, np.ones(3), np.ones(3, dtype=bool), np.ones(3)):
         product = view.linearize(np.ones(3))
         view.require_time = late
-        for call in (lambda view=view: view.evaluate(np.ones(3), 1), lambda p=product: p(np.ones(3))):
+        for call in (
+            lambda view=view: view.evaluate(np.ones(3), 1),
+            lambda p=product: p(np.ones(3)),
+        ):
             with pytest.raises(Late):
                 call()
         assert view.counts() == {"gradients": 0, "hessians": 0, "hvps": 0}

@@ -21,7 +21,18 @@ from infflow.proofs.ball import Jet, lower, magnitude, upper, working_precision 
 from infflow.proofs.network import BallNetwork  # noqa: E402
 from infflow.proofs.pairs import pair_derivatives  # noqa: E402
 
-COVERED = ("identity", "square", "cube", "relu", "leaky_relu", "abs", "erf", "normal_cdf", "gelu", "gaussian")
+COVERED = (
+    "identity",
+    "square",
+    "cube",
+    "relu",
+    "leaky_relu",
+    "abs",
+    "erf",
+    "normal_cdf",
+    "gelu",
+    "gaussian",
+)
 
 
 def shallow(width, dim, activation, outputs=1):
@@ -57,13 +68,17 @@ def spurious(k, seed):
 
 
 @pytest.mark.parametrize("outputs", [1, 2])
-@pytest.mark.parametrize("activation", [*COVERED, ["relu", "erf", "cube"], ["gelu", "abs", "gaussian"]], ids=str)
+@pytest.mark.parametrize(
+    "activation", [*COVERED, ["relu", "erf", "cube"], ["gelu", "abs", "gaussian"]], ids=str
+)
 def test_agrees_with_the_fast_evaluation(activation, outputs):
     rng = np.random.default_rng(5)
     A = rng.standard_normal((3, 3))
     for source in (None, inf.Gaussian(np.zeros(3), A @ A.T)):
         net = shallow(3, 3, activation, outputs)
-        neti = inf.NetI(net, inf.Teacher(net, rng.standard_normal(net.num_params), noise=0.1), input=source)
+        neti = inf.NetI(
+            net, inf.Teacher(net, rng.standard_normal(net.num_params), noise=0.1), input=source
+        )
         theta = rng.standard_normal(net.num_params)
         value, gradient, hessian = neti.evaluate(theta, 2)
         with working_precision(128):
@@ -71,18 +86,26 @@ def test_agrees_with_the_fast_evaluation(activation, outputs):
             assert max(magnitude(x - x.mid()) for x in found.gradient) < 1e-30  # nothing is lost
         assert value == pytest.approx(float(found.value), rel=1e-13)
         scale = np.abs(hessian).max()
-        np.testing.assert_allclose(gradient, [float(x) for x in found.gradient], rtol=1e-13, atol=1e-14 * scale)
-        np.testing.assert_allclose(hessian, as_floats(found.hessian), rtol=1e-13, atol=1e-14 * scale)
+        np.testing.assert_allclose(
+            gradient, [float(x) for x in found.gradient], rtol=1e-13, atol=1e-14 * scale
+        )
+        np.testing.assert_allclose(
+            hessian, as_floats(found.hessian), rtol=1e-13, atol=1e-14 * scale
+        )
 
 
 def arcsine_loss(W, a, V):
     """Loss of erf students with output weights a and erf teachers with output weights one, in mpmath."""
 
     def moment(u, v):
-        uv, uu, vv = (mp.fsum(x * y for x, y in zip(*pair, strict=True)) for pair in ((u, v), (u, u), (v, v)))
+        uv, uu, vv = (
+            mp.fsum(x * y for x, y in zip(*pair, strict=True)) for pair in ((u, v), (u, u), (v, v))
+        )
         return 2 / mp.pi * mp.asin(uv / mp.sqrt((1 + uu) * (1 + vv)))
 
-    neurons = [(mp.mpf(float(c)), w) for c, w in zip(a, W, strict=True)] + [(mp.mpf(-1), v) for v in V]
+    neurons = [(mp.mpf(float(c)), w) for c, w in zip(a, W, strict=True)] + [
+        (mp.mpf(-1), v) for v in V
+    ]
     return mp.fsum(c * d * moment(u, v) for (c, u), (d, v) in itertools.product(neurons, repeat=2))
 
 
@@ -119,7 +142,11 @@ def test_value_contains_the_reference(activation):
     theta = neti.pack([(W, None), (np.ones((1, 3)), None)])
     with mp.workdps(50), working_precision(128):
         V = exact_rows(np.eye(2, 3))
-        exact = arcsine_loss(exact_rows(W), np.ones(3), V) if activation == "erf" else arccosine_loss(exact_rows(W), V)
+        exact = (
+            arcsine_loss(exact_rows(W), np.ones(3), V)
+            if activation == "erf"
+            else arccosine_loss(exact_rows(W), V)
+        )
         value = BallNetwork(neti).value(balls(theta))
         assert magnitude(value - value.mid()) < 1e-35 and contains(value, exact)
         wide = BallNetwork(neti).value(balls(theta, 1e-3))
@@ -160,7 +187,9 @@ def test_jets_differentiate():
         found = x * y.power(2) * z.half_power(-1) + (x * z).arctan()
     q = 1 / 65  # 1/(1 + (xz)^2)
     expected = [9 + np.arctan(8), 4.5 + 4 * q, 6.0, -18 / 16 + 2 * q]
-    np.testing.assert_allclose([float(found.value), *(float(d) for d in found.first)], expected, rtol=1e-15)
+    np.testing.assert_allclose(
+        [float(found.value), *(float(d) for d in found.first)], expected, rtol=1e-15
+    )
     second = {
         (0, 0): -2 * 8 * 16 * q * q,
         (0, 1): 3.0,
@@ -193,7 +222,9 @@ def test_weights_are_those_of_the_named_function(name):
             x = mp.mpf(Fraction(point).numerator) / Fraction(point).denominator
             exact = mp.mpmathify(REGISTRY[name].expression.xreplace(substitution(point)).evalf(55))
             found = mp.fsum(number(c) * x**n for n, c in enumerate(f.polynomial))
-            found += mp.fsum(number(atom.weight) * atom_at(atom.order, atom.width, x) for atom in f.atoms)
+            found += mp.fsum(
+                number(atom.weight) * atom_at(atom.order, atom.width, x) for atom in f.atoms
+            )
             assert abs(found - exact) < mp.mpf(10) ** -50
 
 
@@ -222,7 +253,8 @@ def test_polynomials_of_ones_own_have_float64_coefficients():
         value = BallNetwork(neti).value(balls([1.0, 1.0]))
         exact = a * a + 6 * a * b + 15 * b * b  # E (a h + b h^3)^2
         assert (
-            value.contains(flint.arb(exact.numerator) / exact.denominator) and magnitude(value - value.mid()) < 1e-100
+            value.contains(flint.arb(exact.numerator) / exact.denominator)
+            and magnitude(value - value.mid()) < 1e-100
         )
     proof = inf.certify(inf.NetI(neti.student, inf.Teacher(neti.student, [0.7, 1.0])), [0.7, 1.0])
     assert proof and "0.1 x^1 + 0.3 x^3, these float64 numbers" in str(proof)
@@ -242,7 +274,9 @@ def test_loss_of_gaussian_to_all_digits():
         def share(w):  # the best output weight
             return mp.fsum(k(w, v) for v in V) / k(w, w)
 
-        w = mp.findroot(lambda w: mp.diff(lambda u: share(u) ** 2 * k(u, u), w), mp.mpf(proof.theta[0]))
+        w = mp.findroot(
+            lambda w: mp.diff(lambda u: share(u) ** 2 * k(u, u), w), mp.mpf(proof.theta[0])
+        )
         loss = mp.fsum(k(mp.mpf(u), v) for u in V for v in V) - share(w) ** 2 * k(w, w)
         check_digits(proof, loss, [w, share(w)])
 
@@ -272,14 +306,20 @@ def test_loss_of_leaky_relu_to_all_digits():
         angle = mp.findroot(lambda t: mp.diff(share, t), mp.atan2(*proof.theta[1::-1]))
         loss = mp.fsum(k(u, v) for u in exact for v in exact) - share(angle) ** 2 * own
         a = mp.mpf(proof.theta[2])  # held by the gauge
-        check_digits(proof, loss, [share(angle) / a * mp.cos(angle), share(angle) / a * mp.sin(angle), a])
+        check_digits(
+            proof, loss, [share(angle) / a * mp.cos(angle), share(angle) / a * mp.sin(angle), a]
+        )
 
 
 def check_digits(proof, loss, theta):
     """A certificate that is tight contains the exact numbers."""
     digits = proof.loss_digits.strip("[]").split(" +/- ")
     assert proof and abs(mp.mpf(digits[0]) - loss) <= mp.mpf(digits[1]) < 1e-26
-    assert max(abs(mp.mpf(x) - y) for x, y in zip(proof.theta, theta, strict=True)) <= proof.radius < 1e-14
+    assert (
+        max(abs(mp.mpf(x) - y) for x, y in zip(proof.theta, theta, strict=True))
+        <= proof.radius
+        < 1e-14
+    )
 
 
 # ------------------------------------------------------------------------------------------------ certificates
@@ -291,7 +331,9 @@ def test_teacher_is_certified(activation):
     proof = inf.certify(neti, neti.teacher.theta)
     assert proof and proof.is_minimum and proof.index == 0 and not proof.reason
     homogeneous = activation in ("relu", "leaky_relu")
-    assert proof.gauge == ((9, 10, 11) if homogeneous else ()) and proof.positive == (9 if homogeneous else 12)
+    assert proof.gauge == ((9, 10, 11) if homogeneous else ()) and proof.positive == (
+        9 if homogeneous else 12
+    )
     assert proof.loss.lower == 0.0 and proof.loss.upper < 1e-30  # the exact loss is zero
     assert proof.radius < 1e-30 < 1e-7 < proof.uniqueness_radius
 
@@ -325,9 +367,20 @@ def test_saddle_has_its_index():
     frozen = np.arange(6) == 4
     found = inf.classify(neti, theta, frozen=frozen)
     proof = inf.certify(neti, theta, frozen=frozen)
-    assert proof and not proof.is_minimum and proof.index == found.index > 0 and proof.positive == 5 - found.index
-    assert f"saddle of index {found.index}" in str(proof) and proof.frozen == (4,) and proof.gauge == ()
-    assert "singular" in inf.certify(neti, theta).reason  # the split is flat unless something is frozen
+    assert (
+        proof
+        and not proof.is_minimum
+        and proof.index == found.index > 0
+        and proof.positive == 5 - found.index
+    )
+    assert (
+        f"saddle of index {found.index}" in str(proof)
+        and proof.frozen == (4,)
+        and proof.gauge == ()
+    )
+    assert (
+        "singular" in inf.certify(neti, theta).reason
+    )  # the split is flat unless something is frozen
 
 
 @pytest.mark.parametrize(("k", "seed"), [(6, 142), (7, 5)])
@@ -348,10 +401,14 @@ def test_fails_where_it_must():
     neti = orthonormal("erf", 2)
     theta = neti.teacher.theta.copy()
     far = inf.certify(neti, theta + 0.1 * np.random.default_rng(0).standard_normal(6))
-    assert not far and "Krawczyk" in far.reason and np.isnan(far.radius) and "not proved" in str(far)
+    assert (
+        not far and "Krawczyk" in far.reason and np.isnan(far.radius) and "not proved" in str(far)
+    )
     # a point on the slope: the gradient is not zero, though the Hessian is regular
     slope = inf.certify(neti, theta + np.array([0, 0, 0, 0, 1e-1, 0]))
-    assert not slope or slope.radius >= 0.1  # it may prove the minimum nearby, but then says how far
+    assert (
+        not slope or slope.radius >= 0.1
+    )  # it may prove the minimum nearby, but then says how far
 
     # flat directions: scaling without a gauge, duplicated neurons, a dead one
     relu = orthonormal("relu", 2)
@@ -359,7 +416,9 @@ def test_fails_where_it_must():
     assert not flat and "singular" in flat.reason and "inf.classify" in flat.reason
     wide = orthonormal("erf", 3, 2, 3)
     for a in ([0.5, 1.0, 0.5], [1.0, 1.0, 0.0]):
-        twice = wide.pack([(np.array([[1.0, 0, 0], [0, 1.0, 0], [1.0, 0, 0]]), None), (np.array([a]), None)])
+        twice = wide.pack(
+            [(np.array([[1.0, 0, 0], [0, 1.0, 0], [1.0, 0, 0]]), None), (np.array([a]), None)]
+        )
         assert "singular" in inf.certify(wide, twice).reason
     # a neuron with a kink at zero
     dead = relu.teacher.theta.copy()
@@ -401,7 +460,11 @@ def test_what_is_not_covered():
     theta = neti.teacher.theta
 
     def variant(activation="erf", bias=False, parametrization="standard", **options):
-        net = inf.Net([(2, activation, bias), (1, "identity", False)], input_dim=2, parametrization=parametrization)
+        net = inf.Net(
+            [(2, activation, bias), (1, "identity", False)],
+            input_dim=2,
+            parametrization=parametrization,
+        )
         return inf.NetI(net, inf.Teacher(net, np.ones(net.num_params)), **options)
 
     for other, message in (
@@ -438,11 +501,15 @@ def test_missing_package(monkeypatch):
 def test_script():
     script = Path(__file__).parents[1] / "scripts" / "certify_spurious_minima.py"
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(script), "--k", "8"], capture_output=True, text=True, check=True
+        [sys.executable, "-W", "error", str(script), "--k", "8"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     cells = [cell.strip() for cell in done.stdout.splitlines()[-1].split("|")[1:-1]]
     assert cells[0] == "8" and float(cells[3]) == pytest.approx(float(cells[2]) / 2, abs=1e-15)
     assert (
-        f"| {cells[2]} | {cells[3]} |" in (script.parents[1] / "docs" / "certificates.md").read_text()
+        f"| {cells[2]} | {cells[3]} |"
+        in (script.parents[1] / "docs" / "certificates.md").read_text()
     )  # as documented
     assert "7 copy, 1 opposed" in done.stdout

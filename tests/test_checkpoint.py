@@ -45,7 +45,14 @@ def problem_of(name):
 
 def arguments(name, path=None):
     options = {**EXACT, **WITHIN_TOLERANCES}[name]
-    return {"solver": name, "t_end": 20.0, "num_trajectory": 30, "max_steps_newton": 0, "checkpoint": path, **options}
+    return {
+        "solver": name,
+        "t_end": 20.0,
+        "num_trajectory": 30,
+        "max_steps_newton": 0,
+        "checkpoint": path,
+        **options,
+    }
 
 
 def killed(names, folder):
@@ -82,7 +89,11 @@ def test_a_killed_run_goes_on_to_the_same_trajectory(tmp_path):
             np.testing.assert_array_equal(resumed.trajectory.theta, whole.trajectory.theta)
             # where losses belong to points nearby, the callback that kills asks for those at the 12 points
             more = {"gradients": whole.flow.gradients + 12} if name == "gear" else {}
-            assert {**resumed.flow.to_dict(), "wall_time": 0} == {**whole.flow.to_dict(), "wall_time": 0, **more}
+            assert {**resumed.flow.to_dict(), "wall_time": 0} == {
+                **whole.flow.to_dict(),
+                "wall_time": 0,
+                **more,
+            }
             assert resumed.loss == whole.loss and (resumed.theta == whole.theta).all()
         else:  # a restart at low order: equal within a multiple of the tolerances
             np.testing.assert_allclose(resumed.trajectory.theta, whole.trajectory.theta, atol=1e-3)
@@ -91,7 +102,9 @@ def test_a_killed_run_goes_on_to_the_same_trajectory(tmp_path):
 @pytest.mark.parametrize("solver", ["gear", "rodas5p", "tsit5", "exprb"])
 def test_networks_with_integrals_by_series_go_on_bit_for_bit(tmp_path, solver):
     """Expansions that were kept from step to step are not in the file, and need not be."""
-    student, teacher = (inf.Net([(K, "softplus", True), (1, "identity", True)], input_dim=2) for K in (3, 4))
+    student, teacher = (
+        inf.Net([(K, "softplus", True), (1, "identity", True)], input_dim=2) for K in (3, 4)
+    )
     true = inf.Teacher(teacher, np.random.default_rng(0).standard_normal(teacher.num_params))
     start = inf.random_params(student, rng=1)
     settings = {"solver": solver, "t_end": 50.0, "max_steps_newton": 0, "progress": False}
@@ -120,7 +133,9 @@ here.train(net, start, callback=kill, checkpoint=sys.argv[1], **here.SEARCH)
     ended = subprocess.run([sys.executable, "-c", code, path], cwd=root, timeout=600, check=False)
     assert ended.returncode == -signal.SIGKILL
     arrays, metadata = load_archive(path, "infflow.Checkpoint")
-    assert metadata["state"]["search"]["steps"] == 4  # the point is saved before the callback sees it
+    assert (
+        metadata["state"]["search"]["steps"] == 4
+    )  # the point is saved before the callback sees it
     point = arrays["/state/search/theta"]
     whole = train(net, net.start, **SEARCH)
     assert (whole.theta_flow != point).any() and whole.newton.steps > 6
@@ -171,7 +186,10 @@ def test_ctrl_c_within_a_step_of_gear(tmp_path, monkeypatch, name, call):
         context.setattr(checkpoint, "SHARE", 0)
         stopped = train(net, net.start, checkpoint=tmp_path / "run", **given)
         assert stopped.status is StopReason.INTERRUPTED
-    resumed, whole = train(net, net.start, checkpoint=tmp_path / "run", **given), train(net, net.start, **given)
+    resumed, whole = (
+        train(net, net.start, checkpoint=tmp_path / "run", **given),
+        train(net, net.start, **given),
+    )
     np.testing.assert_array_equal(resumed.theta, whole.theta)
 
 
@@ -197,13 +215,19 @@ def test_a_run_that_had_switched_to_gear_goes_on_with_it(tmp_path, monkeypatch, 
     call = {"solver": "cvode_bdf", "solver_options": options, "t_end": 20.0, "max_steps_newton": 0}
     part = train(net, net.start, checkpoint=tmp_path / "run", max_steps_flow=15, **call)
     assert part.flow.hessians > 0 and part.flow.hvps > 0
-    resumed, whole = train(net, net.start, checkpoint=tmp_path / "run", **call), train(net, net.start, **call)
+    resumed, whole = (
+        train(net, net.start, checkpoint=tmp_path / "run", **call),
+        train(net, net.start, **call),
+    )
     np.testing.assert_array_equal(resumed.trajectory.theta, whole.trajectory.theta)
     assert resumed.flow.steps == whole.flow.steps
     # one that was stopped just where products are looked at does so when it goes on
     part = train(net, net.start, checkpoint=tmp_path / "other", max_steps_flow=5, **call)
     assert part.flow.hessians == 0
-    assert train(net, net.start, checkpoint=tmp_path / "other", max_steps_flow=7, **call).flow.hessians > 0
+    assert (
+        train(net, net.start, checkpoint=tmp_path / "other", max_steps_flow=7, **call).flow.hessians
+        > 0
+    )
 
 
 @pytest.mark.parametrize("name", ["rodas5p", "gear", "cvode_bdf"])
@@ -222,13 +246,20 @@ def test_ctrl_c_writes_the_last_point(tmp_path, name):
     assert again.flow.stop_reason is StopReason.T_END
     assert np.array_equal(again.trajectory.t, whole.trajectory.t)
     # cvode_bdf starts again with a short step: both paths have errors of the tolerances, 1e-6
-    np.testing.assert_allclose(again.theta_flow, whole.theta_flow, atol=0 if name in EXACT else 2e-5, rtol=0)
+    np.testing.assert_allclose(
+        again.theta_flow, whole.theta_flow, atol=0 if name in EXACT else 2e-5, rtol=0
+    )
     assert name not in EXACT or again.flow.steps == whole.flow.steps
 
 
 def test_limits_may_be_raised_and_a_finished_flow_is_not_repeated(tmp_path):
     net = TanhNetwork()
-    call = {"solver": "rodas5p", "checkpoint": tmp_path / "run", "t_end": 20.0, "max_steps_newton": 0}
+    call = {
+        "solver": "rodas5p",
+        "checkpoint": tmp_path / "run",
+        "t_end": 20.0,
+        "max_steps_newton": 0,
+    }
     assert train(net, net.start, max_steps_flow=0, **call).flow.stop_reason is StopReason.SKIPPED
     assert train(net, net.start, max_steps_flow=5, **call).flow.stop_reason is StopReason.MAX_STEPS
     assert train(net, net.start, max_steps_flow=0, **call).flow.steps == 5
@@ -236,7 +267,9 @@ def test_limits_may_be_raised_and_a_finished_flow_is_not_repeated(tmp_path):
     plain = train(net, net.start, solver="rodas5p", t_end=20.0, max_steps_newton=0)
     np.testing.assert_array_equal(done.trajectory.theta, plain.trajectory.theta)
     again = train(net, net.start, **call)
-    assert again.flow.stop_reason is StopReason.T_END and again.flow.gradients == done.flow.gradients
+    assert (
+        again.flow.stop_reason is StopReason.T_END and again.flow.gradients == done.flow.gradients
+    )
     np.testing.assert_array_equal(again.trajectory.theta, plain.trajectory.theta)
 
 
@@ -305,7 +338,9 @@ def test_damaged_and_foreign_files(tmp_path):
             train(net, net.start, t_end=1.0, checkpoint=path)
 
 
-@pytest.mark.parametrize("solver", ["bdf", "radau", "lsoda", "gear", "cvode_bdf", "rodas5p", "tsit5"])
+@pytest.mark.parametrize(
+    "solver", ["bdf", "radau", "lsoda", "gear", "cvode_bdf", "rodas5p", "tsit5"]
+)
 def test_interrupted_before_the_first_step(solver, tmp_path):
     class Interrupted(TanhNetwork):
         def evaluate(self, theta, order=0):
@@ -314,7 +349,12 @@ def test_interrupted_before_the_first_step(solver, tmp_path):
                 raise KeyboardInterrupt
             return super().evaluate(theta, order)
 
-    arguments = {"solver": solver, "t_end": 3.0, "max_steps_newton": 0, "checkpoint": tmp_path / "run.npz"}
+    arguments = {
+        "solver": solver,
+        "t_end": 3.0,
+        "max_steps_newton": 0,
+        "checkpoint": tmp_path / "run.npz",
+    }
     net = Interrupted()
     net.left = 3
     first = train(net, net.start, **arguments)
@@ -326,8 +366,14 @@ def test_checkpoints_cost_little(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "INTERVAL", 0.0)
     written = []
     write = checkpoint.save_archive
-    monkeypatch.setattr(checkpoint, "save_archive", lambda *given: written.append(1) or write(*given))
+    monkeypatch.setattr(
+        checkpoint, "save_archive", lambda *given: written.append(1) or write(*given)
+    )
     net = TanhNetwork()
-    result = train(net, net.start, solver="tsit5", t_end=200.0, max_steps_newton=0, checkpoint=tmp_path / "run")
-    assert 1 <= len(written) < result.flow.steps / 3  # at least 20 times as long as one takes lies between two
+    result = train(
+        net, net.start, solver="tsit5", t_end=200.0, max_steps_newton=0, checkpoint=tmp_path / "run"
+    )
+    assert (
+        1 <= len(written) < result.flow.steps / 3
+    )  # at least 20 times as long as one takes lies between two
     assert [file.name for file in tmp_path.iterdir()] == ["run.npz"]

@@ -50,10 +50,18 @@ def test_teacher_copy_is_a_minimum(finite):
     theta = teacher.theta.copy()
     found = inf.classify(net, theta, teacher=teacher if finite else None)
     assert found.kind is MINIMUM and found.index == 0 and not found.flat and not found.reason
-    assert found.h == 0.0 and found.distance == 0.0 and found.expected_loss == pytest.approx(0.0, abs=1e-30)
+    assert (
+        found.h == 0.0
+        and found.distance == 0.0
+        and found.expected_loss == pytest.approx(0.0, abs=1e-30)
+    )
     assert len(found.eigenvalues) == 15 and found.eigenvalues[0] > 0
-    np.testing.assert_allclose(found.eigenvalues, inf.hessian_spectrum(net, theta).values, atol=1e-13)
-    assert [(role.role, role.teachers) for role in found.structure.roles] == [(Role.COPY, (j,)) for j in range(3)]
+    np.testing.assert_allclose(
+        found.eigenvalues, inf.hessian_spectrum(net, theta).values, atol=1e-13
+    )
+    assert [(role.role, role.teachers) for role in found.structure.roles] == [
+        (Role.COPY, (j,)) for j in range(3)
+    ]
     assert [role.output_ratio for role in found.structure.roles] == pytest.approx([1.0] * 3)
 
 
@@ -62,12 +70,16 @@ def test_permuted_copy_with_sign_nearby(finite):
     # distance and loss are predicted from a point that is not quite there
     teacher = orthonormal_teacher(2, 3)
     net = both(inf.NetI(shallow(2, 3), teacher))[finite]
-    exact = net.pack([(np.eye(2, 3)[::-1] * [[-1.0], [1.0]], None), (np.array([[-1.0, 1.0]]), None)])
+    exact = net.pack(
+        [(np.eye(2, 3)[::-1] * [[-1.0], [1.0]], None), (np.array([[-1.0, 1.0]]), None)]
+    )
     theta = exact + 1e-5 * np.random.default_rng(0).standard_normal(8)
     found = inf.classify(net, theta, teacher=teacher if finite else None)
     assert found.kind is MINIMUM and 0 < found.h <= 0.5
     distance = np.linalg.norm(theta - exact)
-    assert found.distance == pytest.approx(distance, rel=1e-3)  # the next term is of relative order |theta - exact|
+    assert found.distance == pytest.approx(
+        distance, rel=1e-3
+    )  # the next term is of relative order |theta - exact|
     assert distance <= found.newton.distance_bound
     assert abs(found.expected_loss) < 1e-3 * found.loss
     assert found.newton.decrement**2 / 2 == pytest.approx(found.loss, rel=1e-3)
@@ -87,7 +99,13 @@ def test_overparameterised_solution(finite):
     assert found.flat_dimension == 10 and len(found.eigenvalues) == 15
     assert dimensions(found) == {Symmetry.DUPLICATE: 2, Symmetry.DEAD: 4, Symmetry.ZERO_LOSS: 4}
     assert found.duplicates == ((0, 3), (1, 4)) == found.structure.duplicates
-    assert [role.role for role in found.structure.roles] == [Role.COPY, Role.DEAD, Role.COPY, Role.COPY, Role.COPY]
+    assert [role.role for role in found.structure.roles] == [
+        Role.COPY,
+        Role.DEAD,
+        Role.COPY,
+        Role.COPY,
+        Role.COPY,
+    ]
     assert found.structure.roles[3].output_ratio == pytest.approx(-0.7)
     # the flat directions are flat: moving along a split changes nothing
     moved = theta.copy()
@@ -100,13 +118,17 @@ def test_overparameterised_solution(finite):
 def test_duplicates_that_still_approach_each_other(activation, gap, noise):
     """Next to a loss of zero, curvatures of order gap^2 (with kinks gap) are those of flat directions."""
     net = shallow(2, 3, activation)
-    teacher = inf.Teacher(net, net.pack([(np.eye(2, 3), None), (np.ones((1, 2)), None)]), noise=noise)
+    teacher = inf.Teacher(
+        net, net.pack([(np.eye(2, 3), None), (np.ones((1, 2)), None)]), noise=noise
+    )
     neti = inf.NetI(shallow(3, 3, activation), teacher)
     apart = gap * np.array([0.0, 0.5, 1.0])
     W = np.array([[1.0, 0, 0] + 0.6 * apart, [0, 1.0, 0], [1.0, 0, 0] - 0.4 * apart])
     found = inf.classify(neti, neti.pack([(W, None), (np.array([[0.4, 1.0, 0.6]]), None)]))
     assert found.kind is DEGENERATE and found.h < 1e-6 and found.duplicates == ((0, 2),)
-    assert found.flat_dimension == 12 - (8 if activation == "erf" else 6)  # parameters of the teacher without scalings
+    assert found.flat_dimension == 12 - (
+        8 if activation == "erf" else 6
+    )  # parameters of the teacher without scalings
 
 
 def test_symmetric_pair_is_a_saddle():
@@ -114,7 +136,9 @@ def test_symmetric_pair_is_a_saddle():
     found = inf.classify(neti, theta)
     assert found.kind is SADDLE and found.index == 1 and found.h < 1e-10
     assert dimensions(found)[Symmetry.DUPLICATE] == 1
-    assert found.structure.roles[0].role is Role.AVERAGE and set(found.structure.roles[0].teachers) == {0, 1}
+    assert found.structure.roles[0].role is Role.AVERAGE and set(
+        found.structure.roles[0].teachers
+    ) == {0, 1}
     assert found.duplicates == ((0, 1),)
     down = inf.hessian_spectrum(neti, theta).vectors[:, 0]
     assert inf.loss(neti, theta + 1e-2 * down) < inf.loss(neti, theta) - 1e-6
@@ -143,7 +167,9 @@ def test_one_student_averages_all(M):
     np.testing.assert_allclose(w, 1 / np.sqrt(2 * M - 1) / np.sqrt(M), rtol=1e-10)
     found = inf.classify(neti, theta)
     assert found.kind is MINIMUM
-    assert found.structure.roles[0].role is Role.AVERAGE and set(found.structure.roles[0].teachers) == set(range(M))
+    assert found.structure.roles[0].role is Role.AVERAGE and set(
+        found.structure.roles[0].teachers
+    ) == set(range(M))
 
 
 @pytest.mark.parametrize("finite", [0, 1])
@@ -211,17 +237,28 @@ def test_rank_deficient_data(bias):
     rng = np.random.default_rng(3)
     Z = rng.standard_normal((300, 2))
     X = np.column_stack([Z, Z[:, 0] + 2 * Z[:, 1] + bias, np.zeros(300)])
-    net = shallow(2, 4, "tanh", bias, input=X, target=np.tanh(X @ [1.0, -0.5, 0.3, 1.0]) + np.tanh(X[:, 1] - 0.2))
+    net = shallow(
+        2,
+        4,
+        "tanh",
+        bias,
+        input=X,
+        target=np.tanh(X @ [1.0, -0.5, 0.3, 1.0]) + np.tanh(X[:, 1] - 0.2),
+    )
     theta = inf.train(net, inf.random_params(net, 1), max_time_flow=5.0, progress=False).theta
     found = inf.classify(net, theta)
-    assert dimensions(found)[Symmetry.NULL_INPUT] == 2 * 2  # two null combinations for each of two neurons
+    assert (
+        dimensions(found)[Symmetry.NULL_INPUT] == 2 * 2
+    )  # two null combinations for each of two neurons
     assert found.kind is DEGENERATE and found.h <= 0.5
     assert len(found.eigenvalues) == len(theta) - 4
 
 
 def test_degenerate_covariance():
     teacher = orthonormal_teacher(1, 2)
-    neti = inf.NetI(shallow(1, 2), teacher, input=inf.Gaussian([0.0, 0.0], [[1.0, 1.0], [1.0, 1.0]]))
+    neti = inf.NetI(
+        shallow(1, 2), teacher, input=inf.Gaussian([0.0, 0.0], [[1.0, 1.0], [1.0, 1.0]])
+    )
     found = inf.classify(neti, teacher.theta)
     assert found.kind is DEGENERATE and dimensions(found) == {Symmetry.NULL_INPUT: 1}
 
@@ -231,7 +268,10 @@ def test_dead_relu_on_data_and_deep_scaling():
     X = rng.uniform(-1, 1, (200, 2))
     layers = [(3, "relu", True), (2, "relu", True), (1, "identity", True)]
     teacher = inf.Net(layers, input_dim=2)
-    W1, b1 = np.array([[1.0, 0.0], [1.0, 0.5], [-0.4, 1.0]]), np.array([-2.0, 0.1, 0.2])  # neuron 0 is never active
+    W1, b1 = (
+        np.array([[1.0, 0.0], [1.0, 0.5], [-0.4, 1.0]]),
+        np.array([-2.0, 0.1, 0.2]),
+    )  # neuron 0 is never active
     W2, b2 = np.array([[0.3, 1.0, -0.8], [0.5, -0.7, 0.9]]), np.array([0.05, 0.1])
     star = teacher.pack([(W1, b1), (W2, b2), (np.array([[1.0, -0.7]]), np.array([0.3]))])
     net = inf.Net(layers, input=X, target=teacher.predict(star, X))
@@ -262,7 +302,9 @@ def test_dependent_neurons():
     # on three samples, four neurons are linearly dependent
     X = np.array([[-1.0], [0.2], [0.9]])
     net = inf.Net([(4, "tanh", True), (1, "identity", False)], input=X, target=[0.3, -0.2, 0.5])
-    theta = inf.train(net, inf.random_params(net, 0, init="standard_normal"), max_time_flow=5.0, progress=False).theta
+    theta = inf.train(
+        net, inf.random_params(net, 0, init="standard_normal"), max_time_flow=5.0, progress=False
+    ).theta
     found = inf.classify(net, theta)
     assert found.kind is DEGENERATE and dimensions(found)[Symmetry.DEPENDENT] == 1
     assert found.flat_dimension == net.num_params - 3
@@ -296,12 +338,17 @@ def check_pieces(net, theta):
             V = family.directions / np.linalg.norm(family.directions, axis=0)
             assert np.abs(inf.hessian(net, theta) @ V).max() < 1e-12 * spectrum[-1]
             for v in V.T:  # a line that leaves the flat manifold with t^2 changes the loss with t^4
-                assert abs(inf.loss(net, theta + 1e-4 * v) - inf.loss(net, theta)) < 1e-14 * spectrum[-1]
+                assert (
+                    abs(inf.loss(net, theta + 1e-4 * v) - inf.loss(net, theta))
+                    < 1e-14 * spectrum[-1]
+                )
     return dimensions(found)
 
 
 def pieces_of(net, theta):
-    found = [family for family in families(net, theta) if family.symmetry is Symmetry.PIECEWISE_LINEAR]
+    found = [
+        family for family in families(net, theta) if family.symmetry is Symmetry.PIECEWISE_LINEAR
+    ]
     return found[0].directions if found else np.zeros((net.num_params, 0))
 
 
@@ -311,7 +358,9 @@ HARD_TANH = inf.Activation.from_sympy("hard_tanh", "Max(-1, Min(1, x))")
 @pytest.mark.parametrize("options", [{}, {"parametrization": "ntk"}], ids=["standard", "ntk"])
 @pytest.mark.parametrize(("D", "O", "N"), [(3, 1, 60), (3, 2, 60), (4, 1, 25), (4, 2, 30)])
 @pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "abs", "step", "identity", HARD_TANH], ids=str)
+@pytest.mark.parametrize(
+    "activation", ["relu", "leaky_relu", "abs", "step", "identity", HARD_TANH], ids=str
+)
 def test_piecewise_linear_layers(activation, bias, D, O, N, options):
     """Random weights; the same weights twice, with other biases; a neuron beyond its kink on all samples."""
     rng = np.random.default_rng(N)
@@ -319,7 +368,10 @@ def test_piecewise_linear_layers(activation, bias, D, O, N, options):
     net = inf.Net(layers, input_dim=D)
     theta = rng.standard_normal(net.num_params)
     (W, b), (A, c) = net.unpack(theta)
-    twice, shifted = np.vstack([W[:1], W[:1], W[2:]]), None if b is None else b + np.array([8.0, 0.0, 0.0])
+    twice, shifted = (
+        np.vstack([W[:1], W[:1], W[2:]]),
+        None if b is None else b + np.array([8.0, 0.0, 0.0]),
+    )
     X = rng.standard_normal((N, D))
     for point in (theta, net.pack([(twice, b), (A, c)]), net.pack([(W, shifted), (A, c)])):
         check_pieces(critical_on_data(layers, point, X, **options), point)
@@ -333,7 +385,9 @@ def test_piecewise_linear_neurons_with_small_output_weights(small):
     theta = rng.standard_normal(16)
     theta[13] = small
     net = critical_on_data(layers, theta, rng.standard_normal((60, 3)))
-    (pieces,) = [family for family in families(net, theta) if family.symmetry is Symmetry.PIECEWISE_LINEAR]
+    (pieces,) = [
+        family for family in families(net, theta) if family.symmetry is Symmetry.PIECEWISE_LINEAR
+    ]
     assert pieces.exact and pieces.directions.shape[1] >= 2
     for v in pieces.directions.T:  # to first order; the second is 1e-6
         moved = net.predict(theta + 1e-6 * v, net.data.X) - net.predict(theta, net.data.X)
@@ -362,13 +416,17 @@ def test_split_relu_neuron_of_two_outputs_is_flat_only_where_the_hessian_says_so
     """Output vectors are parallel; moving the halves apart lets them differ, with a gain: a saddle."""
     rng = np.random.default_rng(3)
     net = critical_on_data(
-        [(2, "relu", False), (2, "identity", False)], theta := rng.standard_normal(10), rng.standard_normal((60, 3))
+        [(2, "relu", False), (2, "identity", False)],
+        theta := rng.standard_normal(10),
+        rng.standard_normal((60, 3)),
     )
     wide, split = inf.split_neuron(net, theta, 0, 0.3)
     total = check_pieces(wide, split)
     assert inf.classify(wide, split).kind is SADDLE and total[Symmetry.DUPLICATE] == 1
     V = pieces_of(wide, split)
-    assert V.shape[1] == 3 and np.abs(inf.hessian(wide, split) @ V).max() > 1e-5  # constant loss, yet not flat
+    assert (
+        V.shape[1] == 3 and np.abs(inf.hessian(wide, split) @ V).max() > 1e-5
+    )  # constant loss, yet not flat
 
 
 def test_relu_neurons_active_on_all_or_on_few_samples():
@@ -398,7 +456,11 @@ def test_no_direction_moves_a_sample_across_a_kink():
     net = inf.Net([(1, "relu", True), (1, "identity", True)], input=X, target=np.cos(X[:, 0]))
     on, beside = [1.0, 0.0, 0.5, 0.1], [1.0, 0.2, 0.5, 0.1]
     assert pieces_of(net, np.array(on)).shape[1] == 0
-    shift = pieces_of(net, np.array(beside)) @ pieces_of(net, np.array(beside)).T @ [0.0, 1.0, 0.0, -0.5]
+    shift = (
+        pieces_of(net, np.array(beside))
+        @ pieces_of(net, np.array(beside)).T
+        @ [0.0, 1.0, 0.0, -0.5]
+    )
     np.testing.assert_allclose(shift, [0.0, 1.0, 0.0, -0.5], atol=1e-14)
 
 
@@ -421,7 +483,9 @@ def test_second_layer_that_receives_duplicates():
     theta[3:6] = theta[:3]
     net = critical_on_data(layers, theta, X, residual=1e-2)
     check_pieces(net, theta)
-    (pieces,) = [family for family in families(net, theta) if family.symmetry is Symmetry.PIECEWISE_LINEAR]
+    (pieces,) = [
+        family for family in families(net, theta) if family.symmetry is Symmetry.PIECEWISE_LINEAR
+    ]
     assert pieces.layer == 1 and not pieces.exact
     assert (
         np.abs(inf.hessian(net, theta) @ pieces.directions).max() > 1e-6
@@ -431,7 +495,10 @@ def test_second_layer_that_receives_duplicates():
 def test_softmax_shift():
     rng = np.random.default_rng(0)
     net = inf.Net(
-        [(3, "identity", True)], input=rng.standard_normal((60, 2)), target=rng.integers(0, 3, 60), loss="cross_entropy"
+        [(3, "identity", True)],
+        input=rng.standard_normal((60, 2)),
+        target=rng.integers(0, 3, 60),
+        loss="cross_entropy",
     )
     found = inf.classify(net, inf.train(net, np.zeros(9), progress=False).theta)
     assert found.kind is DEGENERATE and dimensions(found) == {Symmetry.OUTPUT_SHIFT: 3}
@@ -461,7 +528,10 @@ def test_large_ridge_leaves_a_minimum_at_zero(activation, scale):
     """Curvatures are positive, though with small inputs small against that of the output bias."""
     X = np.random.default_rng(0).standard_normal((40, 2))
     net = inf.Net(
-        [(3, activation, False), (1, "identity", True)], input=scale * X, target=np.sin(X[:, 0]), ridge=3.0 * scale
+        [(3, activation, False), (1, "identity", True)],
+        input=scale * X,
+        target=np.sin(X[:, 0]),
+        ridge=3.0 * scale,
     )
     bias = -inf.gradient(net, np.zeros(10))[9] / inf.hessian(net, np.zeros(10))[9, 9]
     for weights in (1e-22 * np.random.default_rng(1).standard_normal(9), np.full(9, 1e-13)):
@@ -478,18 +548,34 @@ def test_other_evaluators_and_teachers():
     function = FunctionTeacher(lambda z: z[:, 0] ** 2, np.eye(1, 2))
     neti = inf.NetI(shallow(1, 2, "square"), function)
     found = inf.classify(neti, [1.0, 0.0, 2.0])
-    assert found.kind is DEGENERATE and dimensions(found) == {Symmetry.SCALING: 1} and found.structure is None
+    assert (
+        found.kind is DEGENERATE
+        and dimensions(found) == {Symmetry.SCALING: 1}
+        and found.structure is None
+    )
 
 
 def test_result_is_readable_and_plain():
     neti, theta = symmetric_saddle()
     found = inf.classify(neti, theta)
     text = repr(found)
-    for part in ("saddle of index 1", "sampled", "share their output weights", "student 0 averages teachers 0, 1"):
+    for part in (
+        "saddle of index 1",
+        "sampled",
+        "share their output weights",
+        "student 0 averages teachers 0, 1",
+    ):
         assert part in text
     plain = found.to_dict()
-    assert plain["kind"] == "SADDLE" and plain["index"] == 1 and plain["flat_dimension"] == found.flat_dimension
-    assert plain["flat"][0]["symmetry"] == "DUPLICATE" and plain["structure"]["roles"][0]["role"] == "AVERAGE"
+    assert (
+        plain["kind"] == "SADDLE"
+        and plain["index"] == 1
+        and plain["flat_dimension"] == found.flat_dimension
+    )
+    assert (
+        plain["flat"][0]["symmetry"] == "DUPLICATE"
+        and plain["structure"]["roles"][0]["role"] == "AVERAGE"
+    )
     assert plain["newton_step"].shape == theta.shape
 
 
@@ -519,7 +605,11 @@ def frozen_run():
     neti = inf.NetI(shallow(2, 3, "relu"), orthonormal_teacher(2, 3, "relu"))
     eta = np.ones(8)
     eta[6:] = 0.0
-    return neti, eta, inf.train(neti, inf.random_params(neti.student, rng=0), eta=eta, progress=False)
+    return (
+        neti,
+        eta,
+        inf.train(neti, inf.random_params(neti.student, rng=0), eta=eta, progress=False),
+    )
 
 
 def test_a_result_knows_what_was_frozen(tmp_path):
@@ -529,7 +619,9 @@ def test_a_result_knows_what_was_frozen(tmp_path):
     free_scales = np.where(eta == 0.0, 0.0, 3.0)
     for found in (
         inf.classify(neti, run),
-        inf.classify(neti, inf.train(neti, run.theta, eta=free_scales, max_steps_flow=0, progress=False)),
+        inf.classify(
+            neti, inf.train(neti, run.theta, eta=free_scales, max_steps_flow=0, progress=False)
+        ),
         inf.classify(neti, type(run).load(tmp_path / "run.npz")),
         inf.classify(neti, run.theta, eta=eta),
         inf.classify(neti, run.theta, frozen=eta == 0.0),
@@ -574,7 +666,9 @@ def near_teacher(activation, K, D, bias=False, N=0):
     net = shallow(K, D, activation, bias)
     theta = inf.random_params(net, rng=0)
     neti = inf.NetI(net, inf.Teacher(net, theta))
-    return neti.sample(N, 0) if N else neti, theta + 1e-9 * np.random.default_rng(1).standard_normal(len(theta))
+    return neti.sample(N, 0) if N else neti, theta + 1e-9 * np.random.default_rng(
+        1
+    ).standard_normal(len(theta))
 
 
 def spurious(N=0):
@@ -582,7 +676,9 @@ def spurious(N=0):
     neti = inf.NetI(student, inf.Teacher(teacher, inf.random_params(teacher, rng=1)))
     net = neti.sample(N, 0) if N else neti
     theta = inf.train(net, inf.random_params(student, rng=2), progress=False).theta
-    return net, theta + 1e-9 * np.random.default_rng(1).standard_normal(len(theta))  # so that gradients are no rounding
+    return net, theta + 1e-9 * np.random.default_rng(1).standard_normal(
+        len(theta)
+    )  # so that gradients are no rounding
 
 
 POINTS = {
@@ -609,7 +705,11 @@ def test_products_alone_find_what_all_eigenvalues_do(point):
     net, theta = POINTS[point]()
     dense, few = (inf.classify(net, theta, method=method) for method in ("dense", "lanczos"))
     assert dense.unknown == () and dense.method == "dense"
-    assert few.kind is dense.kind and few.method == "lanczos" and "smallest eigenvalues" in few.unknown[0]
+    assert (
+        few.kind is dense.kind
+        and few.method == "lanczos"
+        and "smallest eigenvalues" in few.unknown[0]
+    )
     assert few.index <= dense.index and (few.index > 0) == (dense.index > 0)
     assert few.loss == pytest.approx(dense.loss, rel=1e-9, abs=1e-24)
     low = few.eigenvalues[0]
@@ -620,7 +720,9 @@ def test_products_alone_find_what_all_eigenvalues_do(point):
         assert few.newton.decrement == pytest.approx(dense.newton.decrement, rel=1e-3, abs=1e-17)
         assert few.newton.lipschitz == pytest.approx(dense.newton.lipschitz, rel=0.1)
         assert few.newton.length >= dense.newton.length * (1 - 1e-6)  # a bound
-        np.testing.assert_allclose(few.newton.step, dense.newton.step, rtol=1e-3, atol=1e-4 * dense.newton.length)
+        np.testing.assert_allclose(
+            few.newton.step, dense.newton.step, rtol=1e-3, atol=1e-4 * dense.newton.length
+        )
 
 
 def test_what_lanczos_does_not_see_is_said():
@@ -629,7 +731,11 @@ def test_what_lanczos_does_not_see_is_said():
     assert inf.classify(neti, theta, method="dense").kind is SADDLE
     found = inf.classify(neti, theta, method="lanczos")
     assert found.kind is NOT_CONVERGED and np.isinf(found.newton.beta) and "dense" in found.reason
-    assert len(found.unknown) == 2 and found.unknown[1] in str(found) and found.to_dict()["unknown"] == found.unknown
+    assert (
+        len(found.unknown) == 2
+        and found.unknown[1] in str(found)
+        and found.to_dict()["unknown"] == found.unknown
+    )
 
 
 def test_small_networks_are_never_judged_from_a_few_eigenvalues():
@@ -681,7 +787,9 @@ def test_time_against_that_of_the_eigenvalues():
         return min(taken)
 
     with one_thread():
-        assert seconds(lambda: inf.classify(net, theta)) < 5.0 * seconds(lambda: np.linalg.eigvalsh(H))
+        assert seconds(lambda: inf.classify(net, theta)) < 5.0 * seconds(
+            lambda: np.linalg.eigvalsh(H)
+        )
 
 
 def test_a_terminal_is_told_what_is_computed(monkeypatch):
@@ -726,5 +834,8 @@ def test_flat_directions_of_few_samples_are_all_found():
     net, theta = near_teacher("relu", 3, 30, False, 25)
     found = inf.classify(net, theta)
     H = inf.hessian(net, theta)
-    assert found.kind is DEGENERATE and found.flat_dimension == net.num_params - np.linalg.matrix_rank(H, tol=1e-6)
+    assert (
+        found.kind is DEGENERATE
+        and found.flat_dimension == net.num_params - np.linalg.matrix_rank(H, tol=1e-6)
+    )
     assert Symmetry.ZERO_LOSS not in dimensions(found)

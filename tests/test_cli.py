@@ -37,7 +37,17 @@ student.hidden = [1, 2]
 """
 COMMANDS = {
     "train": ["config", "--example", "--seed", "--out", "--json"],
-    "sweep": ["sweep", "--example", "--seed", "--out", "--json", "--slot", "--slots", "--scheduler", "--retry-failed"],
+    "sweep": [
+        "sweep",
+        "--example",
+        "--seed",
+        "--out",
+        "--json",
+        "--slot",
+        "--slots",
+        "--scheduler",
+        "--retry-failed",
+    ],
     "converge": ["--seed", "--out", "--json"],
     "integral": ["--r1", "--seed", "--out", "--json"],
     "info": ["--json"],
@@ -74,7 +84,13 @@ def test_help_has_an_example(command):
 
 
 def test_bad_usage_has_exit_code_2(tmp_path):
-    for arguments in (["nonsense"], ["train", "--nonsense"], ["train"], ["sweep"], ["train", tmp_path / "none.toml"]):
+    for arguments in (
+        ["nonsense"],
+        ["train", "--nonsense"],
+        ["train"],
+        ["sweep"],
+        ["train", tmp_path / "none.toml"],
+    ):
         done = run(*arguments)
         assert done.exit_code == 2 and "Traceback" not in done.output, arguments
     assert "--example > config.toml" in run("train").output
@@ -83,7 +99,11 @@ def test_bad_usage_has_exit_code_2(tmp_path):
 def test_info_shows_versions_threads_and_cache():
     report = json.loads(run("info", "--json").stdout)
     assert report["infflow"] == inf.__version__ and report["numpy"] == np.__version__
-    assert report["numba_threads"] >= 1 and report["blas_threads"] >= 1 and os.path.isdir(report["cache"])
+    assert (
+        report["numba_threads"] >= 1
+        and report["blas_threads"] >= 1
+        and os.path.isdir(report["cache"])
+    )
     assert f"numpy            {np.__version__}\n" in run("info").stdout
 
 
@@ -101,7 +121,13 @@ def test_integral_writes_what_it_says(tmp_path):
     file = tmp_path / "new" / "folder" / "integral.json"
     assert done.exit_code == 0 and done.stdout == f"{plain.stdout}wrote {file}\n"
     report = json.loads(file.read_text())
-    assert (report["f"], report["g"], report["u"], report["b1"], report["orders"]) == ("erf", "relu", 0.5, 0.25, [1, 0])
+    assert (report["f"], report["g"], report["u"], report["b1"], report["orders"]) == (
+        "erf",
+        "relu",
+        0.5,
+        0.25,
+        [1, 0],
+    )
     assert report["value"] == inf.gaussian_moment("erf", "relu", 1.0, 1.0, 0.5, 0.25, orders=(1, 0))
     (tmp_path / "file").touch()
     assert run(*asked, "--out", tmp_path / "file").exit_code == 2
@@ -113,8 +139,21 @@ def test_surrogates_write_cards_and_what_was_verified(tmp_path):
     assert done.exit_code == 0
     cards = json.loads(done.stdout)
     assert json.loads((tmp_path / "surrogates.json").read_text()) == cards and "tanh" in cards
-    assert run("surrogates", "list", "--out", tmp_path).stdout.endswith(f"wrote {tmp_path / 'surrogates.json'}\n")
-    done = run("surrogates", "verify", "tanh", "--points", 100, "--networks", 0, "--out", tmp_path / "new", "--json")
+    assert run("surrogates", "list", "--out", tmp_path).stdout.endswith(
+        f"wrote {tmp_path / 'surrogates.json'}\n"
+    )
+    done = run(
+        "surrogates",
+        "verify",
+        "tanh",
+        "--points",
+        100,
+        "--networks",
+        0,
+        "--out",
+        tmp_path / "new",
+        "--json",
+    )
     report = json.loads((tmp_path / "new" / "verification.json").read_text())
     assert report == json.loads(done.stdout) and report["tanh"]["points"] == 100
     assert done.exit_code == (0 if report["tanh"]["holds"] else 1)
@@ -122,7 +161,9 @@ def test_surrogates_write_cards_and_what_was_verified(tmp_path):
 
 @pytest.mark.parametrize("module", ["infflow", "infflow.cli"])
 def test_the_package_runs_as_a_module(module):
-    done = subprocess.run([sys.executable, "-m", module, "integral", "--help"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", module, "integral", "--help"], capture_output=True, text=True
+    )
     assert done.returncode == 0 and "Usage: infflow integral" in done.stdout
 
 
@@ -189,12 +230,18 @@ def test_train_goes_on_after_a_limit(config, tmp_path):
     slow = CONFIG + "[flow]\nsolver = 'rodas5p'\nmax_steps = {}\n[newton]\nmax_steps = 0\n"
     config.write_text(slow.format(4))
     report = json.loads(run("train", config, "--out", tmp_path / "out", "--json").stdout)
-    assert report["status"] == "MAX_STEPS" and report["flow_steps"] == 4 and "checkpoint.npz" in report["files"]
+    assert (
+        report["status"] == "MAX_STEPS"
+        and report["flow_steps"] == 4
+        and "checkpoint.npz" in report["files"]
+    )
     config.write_text(slow.format(30))
     done = run("train", config, "--out", tmp_path / "out", "--json")
     assert "going on from a checkpoint" in done.stderr
     run("train", config, "--out", tmp_path / "undisturbed")
-    found, expected = (inf.Result.load(tmp_path / name / "result.npz") for name in ("out", "undisturbed"))
+    found, expected = (
+        inf.Result.load(tmp_path / name / "result.npz") for name in ("out", "undisturbed")
+    )
     np.testing.assert_array_equal(found.theta, expected.theta)
     assert found.flow.steps == expected.flow.steps == 30
 
@@ -224,7 +271,9 @@ def test_ctrl_c_leaves_a_state_that_can_be_resumed(config, tmp_path):
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=300)
     report = json.loads(stdout)
-    assert process.returncode == 1 and report["interrupted"] and "the same command goes on" in stderr
+    assert (
+        process.returncode == 1 and report["interrupted"] and "the same command goes on" in stderr
+    )
     config.write_text(endless.format(report["flow_steps"] + 5))
     done = run("train", config, "--out", out, "--json")
     assert done.exit_code == 0 and "going on from a checkpoint" in done.stderr
@@ -234,7 +283,10 @@ def test_ctrl_c_leaves_a_state_that_can_be_resumed(config, tmp_path):
 def test_sigterm_leaves_a_state_that_can_be_resumed(config, tmp_path):
     """Batch systems send it before they kill."""
     out = tmp_path / "out"
-    endless = CONFIG + "[flow]\nsolver = 'rk4'\noptions = {{step = 1e-3}}\nmax_steps = {}\n[newton]\nmax_steps = 0\n"
+    endless = (
+        CONFIG
+        + "[flow]\nsolver = 'rk4'\noptions = {{step = 1e-3}}\nmax_steps = {}\n[newton]\nmax_steps = 0\n"
+    )
     config.write_text(endless.format(10**9))
     process = infflow("train", config, "--out", out, "--json")
     process.stderr.readline()
@@ -242,7 +294,9 @@ def test_sigterm_leaves_a_state_that_can_be_resumed(config, tmp_path):
     process.send_signal(signal.SIGTERM)
     stdout, stderr = process.communicate(timeout=300)
     report = json.loads(stdout)
-    assert process.returncode == 1 and report["interrupted"] and "the same command goes on" in stderr
+    assert (
+        process.returncode == 1 and report["interrupted"] and "the same command goes on" in stderr
+    )
     config.write_text(endless.format(report["flow_steps"] + 5))
     done = run("train", config, "--out", out, "--json")
     assert done.exit_code == 0 and json.loads(done.stdout)["flow_steps"] == report["flow_steps"] + 5
@@ -257,11 +311,20 @@ def shell(arguments, redirection):
 
 
 needs_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
-SHORT = [["--help"], ["info"], ["integral", "erf", "relu"], ["train", "--example"], ["sweep", "--example"], ["study"]]
+SHORT = [
+    ["--help"],
+    ["info"],
+    ["integral", "erf", "relu"],
+    ["train", "--example"],
+    ["sweep", "--example"],
+    ["study"],
+]
 
 
 @needs_full
-@pytest.mark.parametrize("arguments", [*SHORT, ["train", "--help"], ["surrogates", "list"], ["info", "--json"]])
+@pytest.mark.parametrize(
+    "arguments", [*SHORT, ["train", "--help"], ["surrogates", "list"], ["info", "--json"]]
+)
 def test_a_full_device_is_one_line(arguments):
     done = shell(arguments, "> /dev/full")
     assert done.returncode == 1
@@ -275,12 +338,17 @@ def test_a_full_device_is_one_line(arguments):
 def test_a_closed_output_is_one_line(arguments):
     done = shell(arguments, ">&-")
     assert done.returncode == 1
-    assert re.fullmatch("infflow: cannot write the output: the standard output is closed. .*\n", done.stderr)
+    assert re.fullmatch(
+        "infflow: cannot write the output: the standard output is closed. .*\n", done.stderr
+    )
 
 
 def test_a_pipe_that_nobody_reads_is_one_line():
     stderr = shell(["info"], "| true").stderr
-    assert stderr in ("", "infflow: cannot write the output: Broken pipe. Make room, or choose another place.\n")
+    assert stderr in (
+        "",
+        "infflow: cannot write the output: Broken pipe. Make room, or choose another place.\n",
+    )
 
 
 @needs_full
@@ -301,7 +369,10 @@ def test_a_picture_on_a_full_device_is_one_line(config, tmp_path):
 
 def test_a_file_as_folder_is_bad_usage(config):
     done = run("train", config, "--out", config)
-    assert done.exit_code == 2 and "there is a file of that name. Give another one with --out" in done.stderr
+    assert (
+        done.exit_code == 2
+        and "there is a file of that name. Give another one with --out" in done.stderr
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------ sweep
@@ -320,10 +391,17 @@ def test_sweep_trains_the_grid_and_goes_on(config, tmp_path):
     events = done.stderr.splitlines()
     assert len(events) == 4 and events[0].startswith("done 1: seed=0, student.hidden=1: loss ")
     found = rows(out)
-    assert [(row["seed"], row["student.hidden"]) for row in found] == [("0", "1"), ("0", "2"), ("1", "1"), ("1", "2")]
+    assert [(row["seed"], row["student.hidden"]) for row in found] == [
+        ("0", "1"),
+        ("0", "2"),
+        ("1", "1"),
+        ("1", "2"),
+    ]
     again = run(*arguments, "--json")
     assert again.stderr == "", "nothing is left to do"
-    assert [row["loss"] for row in json.loads(again.stdout)] == [float(row["loss"]) for row in found]
+    assert [row["loss"] for row in json.loads(again.stdout)] == [
+        float(row["loss"]) for row in found
+    ]
     import tomllib
 
     from infflow.cli.files import Configuration
@@ -340,7 +418,16 @@ def test_sweep_in_slots(config, tmp_path):
     out = tmp_path / "out"
     for slot in (0, 1):
         done = run(
-            "sweep", tmp_path / "sweep.toml", "--out", out, "--backend", "sequential", "--slot", slot, "--slots", 2
+            "sweep",
+            tmp_path / "sweep.toml",
+            "--out",
+            out,
+            "--backend",
+            "sequential",
+            "--slot",
+            slot,
+            "--slots",
+            2,
         )
         assert done.exit_code == 0 and len(rows(out, f"table.slot{slot}of2.csv")) == 2
     done = run("sweep", tmp_path / "sweep.toml", "--out", out)
@@ -351,7 +438,9 @@ def test_sweep_with_failures_has_exit_code_1(config, tmp_path):
     (tmp_path / "sweep.toml").write_text(
         SWEEP + "student.theta = [[0.1, 0.2, 0.3, 0.4]]\n"
     )  # too short for two neurons
-    done = run("sweep", tmp_path / "sweep.toml", "--out", tmp_path / "out", "--backend", "sequential")
+    done = run(
+        "sweep", tmp_path / "sweep.toml", "--out", tmp_path / "out", "--backend", "sequential"
+    )
     assert done.exit_code == 1 and "2 done, 2 failed" in done.stdout
     assert done.stderr.count("failed: seed=") == 2 and "ShapeError" in done.stderr
     done = run("sweep", tmp_path / "sweep.toml", "--out", tmp_path / "out2", "--seed", 3)
@@ -369,12 +458,16 @@ def test_a_sweep_that_is_stopped_goes_on(config, tmp_path, number):
     assert process.returncode == 1 and "interrupted" in stderr and "Traceback" not in stderr
     table = inf.Sweep.load(out / "runs.db")
     status = [row["status"] for row in table]
-    assert len(table) == 400 and 1 <= status.count("done") < 400 and set(status) == {"done", "pending"}
+    assert (
+        len(table) == 400 and 1 <= status.count("done") < 400 and set(status) == {"done", "pending"}
+    )
 
 
 def test_help_loads_no_heavy_packages():
     code = "import sys, infflow.cli; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert not {"numpy", "numba", "scipy", "sympy", "matplotlib", "sklearn", "joblib"} & set(loaded)
 
 

@@ -27,7 +27,9 @@ REGISTERED = [
     "cube",
 ]
 NAMES = [*REGISTERED, *POLYNOMIALS]
-TABLE = closed.AtomTable([resolve(n) for n in REGISTERED] + [polynomial(c) for c in POLYNOMIALS.values()])
+TABLE = closed.AtomTable(
+    [resolve(n) for n in REGISTERED] + [polynomial(c) for c in POLYNOMIALS.values()]
+)
 ORDERS = [(p, q) for p in range(5) for q in range(5 - p)]
 INDEX = {name: np.array([i]) for i, name in enumerate(NAMES)}
 NOISE = np.random.default_rng(11).normal
@@ -67,15 +69,26 @@ def test_all_moments_of_all_pairs_against_quadrature(i, f):
         args = arguments(cov, mean)
         scale = np.sqrt(np.diag(cov))
         basic = {f, g} <= {"relu", "erf", "step", "square"}
-        for p, q in ORDERS if basic else ORDERS[(i + j) % 3 :: 3]:  # a third of them keeps the test short
+        for p, q in (
+            ORDERS if basic else ORDERS[(i + j) % 3 :: 3]
+        ):  # a third of them keeps the test short
             expected = reference.pair_moment(f, g, cov, mean, (p, q))
             # by parts, the reference integrates f g times Hermite polynomials of y/s: it loses digits with |u| and p + q
             tolerance = (
                 1e-12
                 * (1 + abs(expected))
-                / (scale[0] ** p * scale[1] ** q * np.linalg.det(cov / np.outer(scale, scale)) ** ((p + q) / 2))
+                / (
+                    scale[0] ** p
+                    * scale[1] ** q
+                    * np.linalg.det(cov / np.outer(scale, scale)) ** ((p + q) / 2)
+                )
             )
-            assert moment(f, g, args, p, q) == pytest.approx(expected, abs=tolerance, rel=0), (f, g, p, q)
+            assert moment(f, g, args, p, q) == pytest.approx(expected, abs=tolerance, rel=0), (
+                f,
+                g,
+                p,
+                q,
+            )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -83,7 +96,9 @@ def test_single_moments_against_quadrature(name):
     for seed, biased in ((1, True), (2, True), (3, False)):
         rng = np.random.default_rng(seed)
         variance, mean = rng.uniform(0.2, 2), rng.normal() * biased
-        values = closed.single_moments(TABLE, INDEX[name], np.array([variance]), np.array([mean]), 4)[0]
+        values = closed.single_moments(
+            TABLE, INDEX[name], np.array([variance]), np.array([mean]), 4
+        )[0]
         expected = [reference.single_moment(name, variance, mean, p) for p in range(5)]
         np.testing.assert_allclose(values, expected, rtol=1e-12, atol=1e-12)
 
@@ -105,12 +120,19 @@ def test_jets_against_differences_and_moments(f, g):
         # 4th order in h
         return np.array(
             [
-                (8 * (function(x + e) - function(x - e)) - (function(x + 2 * e) - function(x - 2 * e))) / (12 * h)
+                (
+                    8 * (function(x + e) - function(x - e))
+                    - (function(x + 2 * e) - function(x - 2 * e))
+                )
+                / (12 * h)
                 for e in np.eye(5) * h
             ]
         )
 
-    tolerance = {"rel": 2e-8, "abs": 2e-8}  # truncation h^4 times a fifth derivative at |u| up to 0.9
+    tolerance = {
+        "rel": 2e-8,
+        "abs": 2e-8,
+    }  # truncation h^4 times a fifth derivative at |u| up to 0.9
     np.testing.assert_allclose(gradient(x), differences(value), rtol=2e-8, atol=2e-8)
     P, c1, c2 = differences(gradient), x[1] / x[0], x[1] / x[2]
     expected = {
@@ -134,7 +156,20 @@ def test_jets_against_differences_and_moments(f, g):
         assert values[name] == pytest.approx(v, **tolerance), name
     # the heat equation
     args = arguments(cov, mean)
-    for name in ("J00", "J20", "J11", "J02", "J10", "J01", "B20", "M30", "M21", "M12", "M03", "F22"):
+    for name in (
+        "J00",
+        "J20",
+        "J11",
+        "J02",
+        "J10",
+        "J01",
+        "B20",
+        "M30",
+        "M21",
+        "M12",
+        "M03",
+        "F22",
+    ):
         p, q = int(name[1]), int(name[2])
         assert values[name] == pytest.approx(moment(f, g, args, p, q), rel=1e-12, abs=1e-14), name
 
@@ -161,7 +196,9 @@ def test_many_pairs_at_once():
     out = np.full((n, 21), np.nan)
     assert closed.pair_jets(TABLE, f, g, np.array(args), 2, out) is out
     for k in range(n):
-        one = closed.pair_jets(TABLE, f[k : k + 1], g[k : k + 1], np.array(args)[:, k : k + 1], 2)[0]
+        one = closed.pair_jets(TABLE, f[k : k + 1], g[k : k + 1], np.array(args)[:, k : k + 1], 2)[
+            0
+        ]
         np.testing.assert_array_equal(out[k], one)
 
 
@@ -172,17 +209,21 @@ def test_arcsine_and_arccosine_kernels():
     args = [r1**2 * one, r1 * r2 * u, r2**2 * one, zero, zero, (r1 * r2) ** 2 * (1 - u) * (1 + u)]
 
     def phi(f, g):
-        return closed.pair_jets(TABLE, np.repeat(INDEX[f], u.size), np.repeat(INDEX[g], u.size), np.array(args), 0)[
-            :, 0
-        ]
+        return closed.pair_jets(
+            TABLE, np.repeat(INDEX[f], u.size), np.repeat(INDEX[g], u.size), np.array(args), 0
+        )[:, 0]
 
     erf = 2 / np.pi * np.arcsin(r1 * r2 * u / np.sqrt((1 + r1**2) * (1 + r2**2)))
     np.testing.assert_allclose(phi("erf", "erf"), erf, rtol=1e-14, atol=1e-16)
     # arcsin amplifies the rounding of its argument near 1
-    np.testing.assert_allclose(phi("sign", "sign"), 2 / np.pi * np.arcsin(u), rtol=2e-14, atol=1e-16)
+    np.testing.assert_allclose(
+        phi("sign", "sign"), 2 / np.pi * np.arcsin(u), rtol=2e-14, atol=1e-16
+    )
     relu = r1 * r2 / (2 * np.pi) * (np.sqrt((1 - u) * (1 + u)) + u * (np.pi - np.arccos(u)))
     np.testing.assert_allclose(phi("relu", "relu"), relu, rtol=0, atol=5e-16)
-    np.testing.assert_allclose(phi("step", "step"), 0.25 + np.arcsin(u) / (2 * np.pi), rtol=0, atol=5e-16)
+    np.testing.assert_allclose(
+        phi("step", "step"), 0.25 + np.arcsin(u) / (2 * np.pi), rtol=0, atol=5e-16
+    )
 
 
 def test_erf_of_small_weights_keeps_its_digits():
@@ -192,7 +233,9 @@ def test_erf_of_small_weights_keeps_its_digits():
         args = arguments([[r * r, 0.3 * r * r], [0.3 * r * r, r * r]], (bias, -bias))
         value = jet("erf", "erf", args, 0)[0]
         assert value == pytest.approx(2 / np.pi * (0.3 * r * r - bias * bias), rel=1e-13)
-        assert moment("erf", "erf", args, 1, 0) == pytest.approx(-2 / np.pi * bias, rel=1e-13, abs=1e-30)
+        assert moment("erf", "erf", args, 1, 0) == pytest.approx(
+            -2 / np.pi * bias, rel=1e-13, abs=1e-30
+        )
 
 
 def test_constant_times_anything_is_a_mean():
@@ -201,7 +244,9 @@ def test_constant_times_anything_is_a_mean():
         values = jet("constant", name, args)
         means = closed.single_moments(TABLE, INDEX[name], np.array([1.3]), np.array([0.4]), 4)[0]
         for column, order in (("J00", 0), ("J01", 1), ("J02", 2), ("M03", 3), ("F04", 4)):
-            assert values[jets.COLUMNS.index(column)] == pytest.approx(means[order], rel=1e-14, abs=1e-16)
+            assert values[jets.COLUMNS.index(column)] == pytest.approx(
+                means[order], rel=1e-14, abs=1e-16
+            )
         rest = [i for i, c in enumerate(jets.COLUMNS) if c[1] != "0"]
         np.testing.assert_array_equal(values[rest], 0.0)
 
@@ -214,7 +259,9 @@ def test_independent_neurons_factorise():
                 closed.single_moments(TABLE, INDEX[name], np.array([v]), np.array([b]), 4)[0]
                 for name, v, b in ((f, 0.8, -0.3), (g, 1.3, 0.4))
             ]
-            assert moment(f, g, args, p, q) == pytest.approx(single[0][p] * single[1][q], rel=1e-13, abs=1e-15)
+            assert moment(f, g, args, p, q) == pytest.approx(
+                single[0][p] * single[1][q], rel=1e-13, abs=1e-15
+            )
 
 
 def test_without_closed_form():
@@ -240,4 +287,6 @@ def test_pairs_without_biases_are_the_limit_of_pairs_with(name):
         args[3:5] = 0.0
         # order 0 of relu cancels for u near -1; its L is by the T functions in one way, by the arctangent in the other
         np.testing.assert_allclose(short[:, 1:], general[:, 1:], rtol=2e-14, atol=1e-150)
-        np.testing.assert_allclose(short[:, 0] / (r1 * r2), general[:, 0] / (r1 * r2), rtol=2e-14, atol=1e-15)
+        np.testing.assert_allclose(
+            short[:, 0] / (r1 * r2), general[:, 0] / (r1 * r2), rtol=2e-14, atol=1e-15
+        )

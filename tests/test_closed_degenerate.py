@@ -31,18 +31,24 @@ NAMES = [
 ]
 TABLE = closed.AtomTable([resolve(n) for n in NAMES] + [polynomial([1.0])])
 NAMES = [*NAMES, "constant"]
-RAMP_HESSIANS = json.loads((Path(__file__).parent / "data" / "ramp_hessian_references.json").read_text())
+RAMP_HESSIANS = json.loads(
+    (Path(__file__).parent / "data" / "ramp_hessian_references.json").read_text()
+)
 
 
 def jet(f, g, C11, C12, C22, b1=0.0, b2=0.0, det=0.0, order=2):
     args = [np.array([float(v)]) for v in (C11, C12, C22, b1, b2, det)]
-    values = closed.pair_jets(TABLE, np.array([NAMES.index(f)]), np.array([NAMES.index(g)]), np.array(args), order)[0]
+    values = closed.pair_jets(
+        TABLE, np.array([NAMES.index(f)]), np.array([NAMES.index(g)]), np.array(args), order
+    )[0]
     return dict(zip(jets.COLUMNS, values, strict=False))
 
 
 def moment(f, g, p, q, C11, C12, C22, b1=0.0, b2=0.0, det=0.0):
     args = [np.array([float(v)]) for v in (C11, C12, C22, b1, b2, det)]
-    return closed.pair_moments(TABLE, np.array([NAMES.index(f)]), np.array([NAMES.index(g)]), *args, p, q)[0]
+    return closed.pair_moments(
+        TABLE, np.array([NAMES.index(f)]), np.array([NAMES.index(g)]), *args, p, q
+    )[0]
 
 
 def assembled_hessian(f, g, r, a, s, b1, b2):
@@ -57,10 +63,16 @@ def assembled_hessian(f, g, r, a, s, b1, b2):
 
     H = np.zeros((6, 6))
     H[:2, :2] = (
-        j["J20"] * one + j["F40"] * outer(w1, w1) + j["F31"] * symmetric(w1, perp1) + j["F22"] * outer(perp1, perp1)
+        j["J20"] * one
+        + j["F40"] * outer(w1, w1)
+        + j["F31"] * symmetric(w1, perp1)
+        + j["F22"] * outer(perp1, perp1)
     )
     H[3:5, 3:5] = (
-        j["J02"] * one + j["F04"] * outer(w2, w2) + j["F13"] * symmetric(w2, perp2) + j["F22"] * outer(perp2, perp2)
+        j["J02"] * one
+        + j["F04"] * outer(w2, w2)
+        + j["F13"] * symmetric(w2, perp2)
+        + j["F22"] * outer(perp2, perp2)
     )
     H[:2, 3:5] = (
         j["J11"] * one + j["F11"] * outer(w1, w2) + j["F31"] * outer(w1, perp2)
@@ -155,7 +167,9 @@ KERNELS = {"relu": (0, 0), "step": (1, 0), "normal_cdf": (1, 1)}  # one atom eac
 def test_nearly_parallel_stability(f, g, size, bias, s, a):
     weights = (size, size * a, size * s, bias, bias * a)
     H = assembled_hessian(f, g, *weights)[np.ix_([0, 1, 3, 4], [0, 1, 3, 4])]
-    expected = high_precision_hessian(KERNELS[f][0], KERNELS[g][0], KERNELS[f][1], KERNELS[g][1], *weights)
+    expected = high_precision_hessian(
+        KERNELS[f][0], KERNELS[g][0], KERNELS[f][1], KERNELS[g][1], *weights
+    )
     np.testing.assert_allclose(H, expected, rtol=0, atol=2e-15 * np.abs(expected).max())
 
 
@@ -164,7 +178,9 @@ def test_nearly_parallel_stability(f, g, size, bias, s, a):
 
 @pytest.mark.parametrize("a", [1.0, 0.5, -1.0, -2.0])
 @pytest.mark.parametrize("b", [0.0, 0.75, -0.75])
-@pytest.mark.parametrize(("f", "g"), [("relu", "relu"), ("leaky_relu", "abs"), ("abs", "identity"), ("relu", "square")])
+@pytest.mark.parametrize(
+    ("f", "g"), [("relu", "relu"), ("leaky_relu", "abs"), ("abs", "identity"), ("relu", "square")]
+)
 def test_parallel_ramps_are_the_limit(f, g, a, b):
     at = jet(f, g, 1.0, a, a * a, b, a * b)
     near = jet(f, g, 1.0, a, a * a, b, a * b, det=1e-28)
@@ -195,11 +211,18 @@ def test_parallel_ramp_and_step():
     biased = jet("relu", "step", 1.0, 1.0, 1.0, 0.3, 0.3)
     assert all(biased[name] == np.inf for name in (*third, "F31", "F13", "F11"))
     assert np.isfinite(
-        [biased[name] for name in ("J20", "J11", "J02", "J10", "J01", "B20", "B11", "B02", "F40", "F04")]
+        [
+            biased[name]
+            for name in ("J20", "J11", "J02", "J10", "J01", "B20", "B11", "B02", "F40", "F04")
+        ]
     ).all()
-    apart = jet("relu", "step", 1.0, 1.0, 1.0, 0.3, 0.2)  # the kinks do not coincide: everything is finite
+    apart = jet(
+        "relu", "step", 1.0, 1.0, 1.0, 0.3, 0.2
+    )  # the kinks do not coincide: everything is finite
     assert np.isfinite(list(apart.values())).all()
-    assert apart["J11"] == pytest.approx(np.exp(-0.02) / np.sqrt(2 * np.pi), rel=1e-14)  # E delta(x + 0.2)
+    assert apart["J11"] == pytest.approx(
+        np.exp(-0.02) / np.sqrt(2 * np.pi), rel=1e-14
+    )  # E delta(x + 0.2)
 
 
 def test_parallel_steps():
@@ -207,7 +230,9 @@ def test_parallel_steps():
     assert at["J00"] == pytest.approx(float(mp.ncdf(0.3)), rel=1e-15)
     assert np.isfinite([at[name] for name in jets.COLUMNS[:6]]).all()
     assert all(at[name] == np.inf for name in jets.COLUMNS[6:])
-    assert jet("step", "step", 1.0, 1.0, 1.0, 0.3, 0.3 * (1 + 2**-52))["B11"] == np.inf  # rounding of a bias
+    assert (
+        jet("step", "step", 1.0, 1.0, 1.0, 0.3, 0.3 * (1 + 2**-52))["B11"] == np.inf
+    )  # rounding of a bias
     sign = jet("sign", "sign", 1.0, -3.0, 9.0)
     assert sign["J00"] == -1.0
 
@@ -223,7 +248,9 @@ def test_constant_neuron_on_its_kink():
     assert {name for name, v in at.items() if v == np.inf} == infinite
     constant = jet("constant", "relu", 0.0, 0.0, 0.0)
     assert {name for name, v in constant.items() if v == np.inf} == {"B02", "F04"}
-    assert np.isfinite(list(jet("erf", "relu", 0.0, 0.0, 1.0, 0.0, 0.3).values())).all()  # no kink, no singularity
+    assert np.isfinite(
+        list(jet("erf", "relu", 0.0, 0.0, 1.0, 0.0, 0.3).values())
+    ).all()  # no kink, no singularity
 
 
 @pytest.mark.parametrize(("f", "g"), list(itertools.product(NAMES, repeat=2)))
@@ -231,7 +258,9 @@ def test_constant_neuron_off_its_kink_is_the_limit(f, g):
     at = jet(f, g, 0.0, 0.0, 1.3, -0.7, 0.2)
     near = jet(f, g, 1e-26, 0.5e-13 * np.sqrt(1.3), 1.3, -0.7, 0.2, det=0.75 * 1.3e-26)
     assert np.isfinite(list(at.values())).all()
-    plain = [name for name in jets.COLUMNS if name not in ("F40", "F31", "F11", "F13")]  # c1 = C12/C11 has no limit
+    plain = [
+        name for name in jets.COLUMNS if name not in ("F40", "F31", "F11", "F13")
+    ]  # c1 = C12/C11 has no limit
     for name in plain:
         assert at[name] == pytest.approx(near[name], rel=0, abs=1e-11), name
 
@@ -244,7 +273,13 @@ def test_student_at_distance_1e_12_of_its_teacher(f, g):
     det = (w @ w) * (perp @ perp)
     near = jet(f, g, w @ w, w @ v, v @ v, 0.3, 0.3 + 1e-12, det, order=1)
     at = jet(f, g, w @ w, w @ w, w @ w, 0.3, 0.3, 0.0, order=1)
-    smooth = {f, g}.isdisjoint({"step", "sign"}) or not {f, g} <= {"step", "sign", "relu", "leaky_relu", "abs"}
+    smooth = {f, g}.isdisjoint({"step", "sign"}) or not {f, g} <= {
+        "step",
+        "sign",
+        "relu",
+        "leaky_relu",
+        "abs",
+    }
     # derivatives of Phi up to order 2 are of order one (100 for the cube); of two steps the gradient is infinite
     for name in jets.COLUMNS[:6] if smooth else ["J00"]:
         assert at[name] == pytest.approx(near[name], rel=0, abs=3e-10), name
@@ -253,7 +288,9 @@ def test_student_at_distance_1e_12_of_its_teacher(f, g):
 @pytest.mark.parametrize(("f", "g"), list(itertools.product(NAMES, repeat=2)))
 def test_never_nan(f, g):
     values = [0.0, 1e-320, 1e-200, 1e-12, 1.0, 1e12]
-    for r1, r2, u, b1, b2 in itertools.product(values, values, [-1.0, 0.0, 1.0], [0.0, 0.3], [0.0, -2.0]):
+    for r1, r2, u, b1, b2 in itertools.product(
+        values, values, [-1.0, 0.0, 1.0], [0.0, 0.3], [0.0, -2.0]
+    ):
         for det in {0.0, (1 - abs(u)) * (r1 * r2) ** 2}:
             out = list(jet(f, g, r1 * r1, u * r1 * r2, r2 * r2, b1, b2, det).values())
             assert not np.isnan(out).any(), (r1, r2, u, b1, b2, det)
@@ -271,5 +308,7 @@ def test_plain_moments_are_infinite_where_they_should_be():
     assert moment("relu", "identity", 2, 0, 0.0, 0.0, 1.0, 0.0, 1.0) == np.inf
     assert moment("relu", "identity", 2, 0, 0.0, 0.0, 1.0, 0.0, 0.0) == 0.0
     assert moment("step", "square", 1, 0, 0.0, 0.0, 1.0) == np.inf
-    single = closed.single_moments(TABLE, np.array([NAMES.index("relu")]), np.zeros(1), np.zeros(1), 4)[0]
+    single = closed.single_moments(
+        TABLE, np.array([NAMES.index("relu")]), np.zeros(1), np.zeros(1), 4
+    )[0]
     np.testing.assert_array_equal(single, [0.0, 0.5, np.inf, 0.0, np.inf])

@@ -8,7 +8,13 @@ from scipy.special import erf
 
 import infflow as inf
 from infflow.errors import InfflowError
-from infflow.exchange.conventions import CONVENTIONS, from_, from_weight_matrices, to, to_weight_matrices
+from infflow.exchange.conventions import (
+    CONVENTIONS,
+    from_,
+    from_weight_matrices,
+    to,
+    to_weight_matrices,
+)
 from infflow.objective import Evaluation
 
 D, K, M = 7, 3, 2
@@ -51,7 +57,16 @@ PINNED = {
         "learning_rate",
         "second_layer_rate",
     },
-    "goldt": {"weights", "output_weights", "overlaps", "time", "noise", "loss", "learning_rate", "second_layer_rate"},
+    "goldt": {
+        "weights",
+        "output_weights",
+        "overlaps",
+        "time",
+        "noise",
+        "loss",
+        "learning_rate",
+        "second_layer_rate",
+    },
     "mean_field": {"weights", "output_weights", "loss", "eta", "second_layer_eta"},
     "plain_erf": {"weights"},
 }
@@ -76,7 +91,9 @@ def step_of_goldt(w, v, x, label, eta, eta_v):
     local = w @ x / math.sqrt(D)
     delta = v @ erf(local / math.sqrt(2)) - label
     slope = math.sqrt(2 / math.pi) * np.exp(-(local**2) / 2)
-    return w - eta / math.sqrt(D) * (v * slope * delta)[:, None] * x, v - eta_v / D * erf(local / math.sqrt(2)) * delta
+    return w - eta / math.sqrt(D) * (v * slope * delta)[:, None] * x, v - eta_v / D * erf(
+        local / math.sqrt(2)
+    ) * delta
 
 
 def step_of_saad_solla(J, x, label, eta):
@@ -108,19 +125,31 @@ def test_a_step_of_goldt(rng):
 def test_a_step_of_saad_and_solla(rng):
     J, x, label, eta = rng.normal(size=(K, D)), rng.normal(size=D), 0.3, 0.6
     W, _ = step_here(
-        from_("saad_solla", "weights", J), np.ones(K), x, label, from_("saad_solla", "learning_rate", eta), 0.0
+        from_("saad_solla", "weights", J),
+        np.ones(K),
+        x,
+        label,
+        from_("saad_solla", "learning_rate", eta),
+        0.0,
     )
-    np.testing.assert_allclose(to("saad_solla", "weights", W), step_of_saad_solla(J, x, label, eta), rtol=1e-13)
+    np.testing.assert_allclose(
+        to("saad_solla", "weights", W), step_of_saad_solla(J, x, label, eta), rtol=1e-13
+    )
 
 
 @pytest.mark.parametrize("name", ["saad_solla", "goldt"])
 def test_rates_are_those_of_half_the_loss(name, rng):
     """OrderParameters(half_loss=True) takes their rates: the same derivatives of all order parameters."""
     student, teacher = committee(K), committee(M)
-    neti = inf.NetI(student, inf.Teacher(teacher, inf.random_params(teacher, rng=1), noise=from_(name, "noise", 0.3)))
+    neti = inf.NetI(
+        student,
+        inf.Teacher(teacher, inf.random_params(teacher, rng=1), noise=from_(name, "noise", 0.3)),
+    )
     theta, eta, eta_v = inf.random_params(student, rng=2), 0.8, 0.5
     theirs = inf.OrderParameters(neti, eta, eta_v, half_loss=True)
-    ours = inf.OrderParameters(neti, from_(name, "learning_rate", eta), from_(name, "second_layer_rate", eta_v))
+    ours = inf.OrderParameters(
+        neti, from_(name, "learning_rate", eta), from_(name, "second_layer_rate", eta_v)
+    )
     ends = [each.solve(theta, t_end=0.5, rtol=1e-10, atol=1e-10).state() for each in (theirs, ours)]
     for a, b in zip(*ends, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12)
@@ -130,18 +159,24 @@ def test_noise_and_loss(rng):
     """Labels y + sigma z: half the expected squared error is half of ours, noise included."""
     student, teacher = committee(K), committee(M)
     theta, theta_star = inf.random_params(student, rng=2), inf.random_params(teacher, rng=1)
-    clean, noisy = (inf.NetI(student, inf.Teacher(teacher, theta_star, noise=s)) for s in (0.0, 0.3))
+    clean, noisy = (
+        inf.NetI(student, inf.Teacher(teacher, theta_star, noise=s)) for s in (0.0, 0.3)
+    )
     for name in ("saad_solla", "goldt"):
         sigma = to(name, "noise", noisy.teacher.noise)
         half = to(name, "loss", inf.loss(noisy, theta))
-        assert half == pytest.approx(to(name, "loss", inf.loss(clean, theta)) + sigma**2 / 2, rel=1e-14)
+        assert half == pytest.approx(
+            to(name, "loss", inf.loss(clean, theta)) + sigma**2 / 2, rel=1e-14
+        )
 
 
 def test_generalization_error_of_saad_and_solla(rng):
     """Their generalization error in Q, R and T: a sum of arcsines over pi, which is half of our loss with output weights one."""
     student, teacher = committee(K), committee(M)
     J, B = rng.normal(size=(K, D)), rng.normal(size=(M, D))
-    neti = inf.NetI(student, inf.Teacher(teacher, teacher.pack([(B, None), (np.ones((1, M)), None)])))
+    neti = inf.NetI(
+        student, inf.Teacher(teacher, teacher.pack([(B, None), (np.ones((1, M)), None)]))
+    )
     theta = student.pack([(J, None), (np.ones((1, K)), None)])
 
     def arcsines(a, b, cross):
@@ -151,7 +186,9 @@ def test_generalization_error_of_saad_and_solla(rng):
     formula = (arcsines(Q, Q, Q) + arcsines(T, T, T) - 2 * arcsines(Q, T, R)) / math.pi
     assert to("saad_solla", "loss", inf.loss(neti, theta)) == pytest.approx(formula, rel=1e-13)
     w = to("goldt", "weights", J, input_dim=D)
-    np.testing.assert_allclose(to("goldt", "overlaps", Q), w @ w.T / D, rtol=1e-14)  # their Q = w.w/D
+    np.testing.assert_allclose(
+        to("goldt", "overlaps", Q), w @ w.T / D, rtol=1e-14
+    )  # their Q = w.w/D
     np.testing.assert_allclose(Q, J @ J.T, rtol=1e-14)
 
 
@@ -165,7 +202,9 @@ class Sum:
         self.net, self.N, self.num_params = net, N, net.num_params
 
     def evaluate(self, theta, order=0):
-        return Evaluation(*(None if part is None else self.N * part for part in self.net.evaluate(theta, order)))
+        return Evaluation(
+            *(None if part is None else self.N * part for part in self.net.evaluate(theta, order))
+        )
 
     def hvp(self, theta, v):
         return self.N * self.net.hvp(theta, v)
@@ -180,7 +219,13 @@ def finite():
     return net, N, inf.random_params(net, rng=3), X, y
 
 
-OPTIONS = {"solver": "rodas5p", "rtol": 1e-10, "atol": 1e-10, "max_steps_newton": 0, "progress": False}
+OPTIONS = {
+    "solver": "rodas5p",
+    "rtol": 1e-10,
+    "atol": 1e-10,
+    "max_steps_newton": 0,
+    "progress": False,
+}
 
 
 def test_loss_and_loss_of_the_flow(finite):
@@ -188,13 +233,17 @@ def test_loss_and_loss_of_the_flow(finite):
     residuals = net.predict(theta, X)[:, 0] - y
     here = inf.loss(net, theta)
     assert to("mlpgradientflow", "loss", here) == pytest.approx((residuals**2).mean(), rel=1e-14)
-    assert to("mlpgradientflow", "flow_loss", here, num_samples=N) == pytest.approx((residuals**2).sum(), rel=1e-14)
+    assert to("mlpgradientflow", "flow_loss", here, num_samples=N) == pytest.approx(
+        (residuals**2).sum(), rel=1e-14
+    )
 
 
 def test_time_of_the_sum(finite):
     net, N, theta, *_ = finite
     there = inf.train(Sum(net, N), theta, t_end=0.1, **OPTIONS)
-    here = inf.train(net, theta, t_end=from_("mlpgradientflow", "time", 0.1, num_samples=N), **OPTIONS)
+    here = inf.train(
+        net, theta, t_end=from_("mlpgradientflow", "time", 0.1, num_samples=N), **OPTIONS
+    )
     # both integrated to 1e-10
     np.testing.assert_allclose(here.theta_flow, there.theta_flow, atol=1e-8)
 
@@ -204,7 +253,9 @@ def test_tauinv(finite):
     net, N, theta, *_ = finite
     tauinv = 0.3 / N
     there = inf.train(Sum(net, N), theta, t_end=2.0, eta=tauinv, **OPTIONS)
-    here = inf.train(net, theta, t_end=2.0, eta=from_("mlpgradientflow", "eta", tauinv, num_samples=N), **OPTIONS)
+    here = inf.train(
+        net, theta, t_end=2.0, eta=from_("mlpgradientflow", "eta", tauinv, num_samples=N), **OPTIONS
+    )
     np.testing.assert_allclose(here.theta_flow, there.theta_flow, atol=1e-8)
     assert from_("mlpgradientflow", "eta", 1 / N, num_samples=N) == pytest.approx(1.0, rel=1e-15)
 
@@ -221,12 +272,16 @@ def test_weight_matrices(finite):
     x = np.array([0.3, -0.7])
     # as its documentation defines a network: inputs with a one below, multiplied from the left
     hidden = np.log1p(np.exp(matrices[0] @ np.append(x, 1.0)))
-    assert (matrices[1] @ np.append(hidden, 1.0))[0] == pytest.approx(net.predict(theta, x[None])[0, 0], rel=1e-14)
+    assert (matrices[1] @ np.append(hidden, 1.0))[0] == pytest.approx(
+        net.predict(theta, x[None])[0, 0], rel=1e-14
+    )
     np.testing.assert_array_equal(from_weight_matrices(net, matrices), theta)
     student = committee(K)
     neti = inf.NetI(student, inf.Teacher(student, inf.random_params(student, rng=1)))
     theta = inf.random_params(student, rng=2)
-    np.testing.assert_array_equal(from_weight_matrices(neti, to_weight_matrices(neti, theta)), theta)
+    np.testing.assert_array_equal(
+        from_weight_matrices(neti, to_weight_matrices(neti, theta)), theta
+    )
     with pytest.raises(InfflowError, match="shapes"):
         from_weight_matrices(net, matrices[:1])
     with pytest.raises(InfflowError, match=r"inf\.Net"):
@@ -250,22 +305,36 @@ def test_mean_field(rng):
     theta = inf.random_params(here, rng=4)
     (W, _), (v, _) = here.unpack(theta)
     theirs = there.pack(
-        [(to("mean_field", "weights", W), None), (to("mean_field", "output_weights", v, width=K), None)]
+        [
+            (to("mean_field", "weights", W), None),
+            (to("mean_field", "output_weights", v, width=K), None),
+        ]
     )
     np.testing.assert_allclose(there.predict(theirs, X), here.predict(theta, X), rtol=1e-14)
-    assert to("mean_field", "loss", inf.loss(here, theta)) == pytest.approx(inf.loss(there, theirs), rel=1e-14)
+    assert to("mean_field", "loss", inf.loss(here, theta)) == pytest.approx(
+        inf.loss(there, theirs), rel=1e-14
+    )
     eta = np.ones(there.num_params)
     eta[: 2 * K] = to("mean_field", "eta", 1.0)
     eta[2 * K :] = to("mean_field", "second_layer_eta", 1.0, width=K)
     end = inf.train(here, theta, t_end=2.0, **OPTIONS).theta_flow
-    (W, _), (a, _) = there.unpack(inf.train(there, theirs, t_end=2.0, eta=eta, **OPTIONS).theta_flow)
+    (W, _), (a, _) = there.unpack(
+        inf.train(there, theirs, t_end=2.0, eta=eta, **OPTIONS).theta_flow
+    )
     np.testing.assert_allclose(W, here.unpack(end)[0][0], atol=1e-8)
-    np.testing.assert_allclose(from_("mean_field", "output_weights", a, width=K), here.unpack(end)[1][0], atol=1e-8)
+    np.testing.assert_allclose(
+        from_("mean_field", "output_weights", a, width=K), here.unpack(end)[1][0], atol=1e-8
+    )
 
 
 def test_plain_erf(rng):
     net = inf.Net([(2, "erf", True), (1, "identity", False)], input_dim=2)
-    W, b, a, x = rng.normal(size=(2, 2)), rng.normal(size=2), rng.normal(size=(1, 2)), rng.normal(size=(5, 2))
+    W, b, a, x = (
+        rng.normal(size=(2, 2)),
+        rng.normal(size=2),
+        rng.normal(size=(1, 2)),
+        rng.normal(size=(5, 2)),
+    )
     output = erf(x @ to("plain_erf", "weights", W).T + to("plain_erf", "weights", b)) @ a.T
     np.testing.assert_allclose(net.predict(net.pack([(W, b), (a, None)]), x), output, rtol=1e-14)
 

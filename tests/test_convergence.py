@@ -9,11 +9,31 @@ from typer.testing import CliRunner
 from infflow.cli import app
 from infflow.errors import DivergedError, InfflowError, StorageError
 from infflow.networks.statistics import FiniteDataPrediction
-from infflow.studies.finite_vs_infinite.convergence import ConvergenceResult, Run, Setting, convergence
+from infflow.studies.finite_vs_infinite.convergence import (
+    ConvergenceResult,
+    Run,
+    Setting,
+    convergence,
+)
 
-KEYS = {"N", "mean_squared_distance", "predicted", "slope", "slope_ci", "seeds", "seeds_used", "infinite_loss"}
+KEYS = {
+    "N",
+    "mean_squared_distance",
+    "predicted",
+    "slope",
+    "slope_ci",
+    "seeds",
+    "seeds_used",
+    "infinite_loss",
+}
 SMALL = Setting(
-    activation="erf", input_dim=3, teacher_width=3, student_width=1, N=(1000, 4000, 16000), seeds=12, seed=0
+    activation="erf",
+    input_dim=3,
+    teacher_width=3,
+    student_width=1,
+    N=(1000, 4000, 16000),
+    seeds=12,
+    seed=0,
 )
 
 
@@ -46,11 +66,21 @@ def synthetic(exponent, scatter=0.2, spoilt=0):
     rng = np.random.default_rng(0)
     setting = Setting(seeds=20)
     runs = [
-        Run(N, seed, 7.0 * N**exponent * np.exp(scatter * rng.standard_normal()), 0.0, 0.0, seed >= spoilt, 0.0)
+        Run(
+            N,
+            seed,
+            7.0 * N**exponent * np.exp(scatter * rng.standard_normal()),
+            0.0,
+            0.0,
+            seed >= spoilt,
+            0.0,
+        )
         for N in setting.N
         for seed in range(20)
     ]
-    return ConvergenceResult(setting, np.zeros(3), 0.1, 1e-16, 0.1, FiniteDataPrediction(7.0, 0.1, 1.0, 0.1, 3), runs)
+    return ConvergenceResult(
+        setting, np.zeros(3), 0.1, 1e-16, 0.1, FiniteDataPrediction(7.0, 0.1, 1.0, 0.1, 3), runs
+    )
 
 
 @pytest.mark.parametrize("exponent", [-1.0, -0.5])
@@ -96,7 +126,12 @@ def test_a_number_of_samples_without_runs_spoils_nothing(tmp_path):
     result.runs = [run._replace(same_basin=run.N != 1000) for run in result.runs]
     result.save(tmp_path)
     data = json.loads((tmp_path / "convergence.json").read_text())
-    assert data["mean_squared_distance"][0] is data["standard_error"][0] is data["mean_loss_gap"][0] is None
+    assert (
+        data["mean_squared_distance"][0]
+        is data["standard_error"][0]
+        is data["mean_loss_gap"][0]
+        is None
+    )
     assert data["seeds_used"] == [0, 20, 20, 20, 20]
     assert "nan" in result.table().splitlines()[1]
 
@@ -138,7 +173,9 @@ def test_folder_that_cannot_be_made(tmp_path):
 
 def test_refuses_flat_minima():
     """A student with as many neurons as the teacher needs has flat directions only if it has more."""
-    flat = Setting(activation="erf", input_dim=2, teacher_width=1, student_width=3, N=(100, 200), seeds=2)
+    flat = Setting(
+        activation="erf", input_dim=2, teacher_width=1, student_width=3, N=(100, 200), seeds=2
+    )
     with pytest.raises(DivergedError, match="flat"):
         convergence(flat, jobs=1, progress=False)
 
@@ -193,6 +230,8 @@ def test_bad_usage(arguments, code, message, tmp_path):
 
 def test_integral_and_info():
     result = CliRunner().invoke(app, ["integral", "erf", "erf", "--u", "0.5", "--json"])
-    assert json.loads(result.stdout)["value"] == pytest.approx(2 / np.pi * np.arcsin(0.25), rel=1e-15)
+    assert json.loads(result.stdout)["value"] == pytest.approx(
+        2 / np.pi * np.arcsin(0.25), rel=1e-15
+    )
     assert "closed" in CliRunner().invoke(app, ["integral", "erf", "relu"]).stdout
     assert json.loads(CliRunner().invoke(app, ["info", "--json"]).stdout)["infflow"]

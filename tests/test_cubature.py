@@ -21,7 +21,9 @@ def closed_moments(f, g, args):
     table = closed.AtomTable([f, g])
     arrays = [np.array([float(a)]) for a in args]
     index = np.zeros(1, dtype=np.int64)
-    return np.array([closed.pair_moments(table, index, index + 1, *arrays, p, q)[0] for p, q in cubature.ORDERS])
+    return np.array(
+        [closed.pair_moments(table, index, index + 1, *arrays, p, q)[0] for p, q in cubature.ORDERS]
+    )
 
 
 def arguments(r1, r2, u, b1, b2, s=None):
@@ -51,7 +53,9 @@ def test_all_moments_against_closed_forms(i, f):
         assert_agrees(resolve(f), resolve(g), args, 1e-12, 1e-13)
 
 
-@pytest.mark.parametrize("f,g", [("relu", "relu"), ("relu", "step"), ("erf", "abs"), ("step", "step")])
+@pytest.mark.parametrize(
+    "f,g", [("relu", "relu"), ("relu", "step"), ("erf", "abs"), ("step", "step")]
+)
 @pytest.mark.parametrize("s", [1e-3, 1e-7, 1e-12])
 def test_nearly_parallel(f, g, s):
     # offset by s, so that the moments that grow like powers of 1/s are not negligible; the rounding of the offset is
@@ -60,28 +64,48 @@ def test_nearly_parallel(f, g, s):
     assert_agrees(resolve(f), resolve(g), args, 1e-10, 1e-12)
 
 
-@pytest.mark.parametrize("f,g", [("relu", "relu"), ("relu", "step"), ("erf", "abs"), ("gelu", "cube"), ("step", "erf")])
+@pytest.mark.parametrize(
+    "f,g", [("relu", "relu"), ("relu", "step"), ("erf", "abs"), ("gelu", "cube"), ("step", "erf")]
+)
 def test_degenerate(f, g):
-    cases = [(1, 2, 1, 0.0, 0.0), (1, 2, -1, 0.3, 0.1), (1, 2, 1, 0.3, 0.6), (0, 1, 0, 0.3, 0.1), (0, 1, 0, 0, 0.1)]
+    cases = [
+        (1, 2, 1, 0.0, 0.0),
+        (1, 2, -1, 0.3, 0.1),
+        (1, 2, 1, 0.3, 0.6),
+        (0, 1, 0, 0.3, 0.1),
+        (0, 1, 0, 0, 0.1),
+    ]
     for case in cases:
         assert_agrees(resolve(f), resolve(g), arguments(*map(float, case)), 1e-11, 1e-13)
 
 
 @pytest.mark.parametrize("f,g", [("relu", "erf"), ("gelu", "abs"), ("gaussian", "step")])
 def test_wide_distributions(f, g):
-    for r1, r2, u, b1, b2 in [(100, 30, 0.99, 10, -3), (1e3, 1.0, 0.5, 1, 2), (1e-3, 20, -0.999, 0, 0.1)]:
+    for r1, r2, u, b1, b2 in [
+        (100, 30, 0.99, 10, -3),
+        (1e3, 1.0, 0.5, 1, 2),
+        (1e-3, 20, -0.999, 0, 0.1),
+    ]:
         # rtol refers to the root mean square of f^(p), which is far above some means of a narrow f
         assert_agrees(resolve(f), resolve(g), arguments(r1, r2, u, b1, b2), 1e-10, 1e-8)
 
 
-@pytest.mark.parametrize("f,g,p,q", [("relu", "erf", 2, 1), ("step", "gaussian", 1, 2), ("abs", "relu", 2, 2)])
+@pytest.mark.parametrize(
+    "f,g,p,q", [("relu", "erf", 2, 1), ("step", "gaussian", 1, 2), ("abs", "relu", 2, 2)]
+)
 def test_against_nquad_and_quadrature_by_parts(f, g, p, q):
     C, b = np.array([[1.0, 0.4], [0.4, 0.7]]), np.array([0.3, -0.2])
     reference = pair_moment(f, g, C, b, (p, q))
-    slow, error = cubature.nquad_moment(resolve(f), resolve(g), C[0, 0], C[0, 1], C[1, 1], *b, p, q, rtol=1e-7)
+    slow, error = cubature.nquad_moment(
+        resolve(f), resolve(g), C[0, 0], C[0, 1], C[1, 1], *b, p, q, rtol=1e-7
+    )
     assert abs(slow - reference) < 1e-8 and error < 1e-5
-    found = cubature.pair_moments(resolve(f), resolve(g), C[0, 0], C[0, 1], C[1, 1], *b, float(np.linalg.det(C)), 2)
-    assert found.value[cubature.ORDERS.index((p, q))] == pytest.approx(reference, rel=1e-12, abs=1e-14)
+    found = cubature.pair_moments(
+        resolve(f), resolve(g), C[0, 0], C[0, 1], C[1, 1], *b, float(np.linalg.det(C)), 2
+    )
+    assert found.value[cubature.ORDERS.index((p, q))] == pytest.approx(
+        reference, rel=1e-12, abs=1e-14
+    )
 
 
 def test_tanh_against_the_trapezoidal_rule():
@@ -119,24 +143,33 @@ def test_moments_are_derivatives_with_respect_to_the_means(f, g):
         up[3 + place] += h
         down[3 + place] -= h
         difference = (
-            cubature.pair_moments(f, g, *up, 2, 1e-12).value - cubature.pair_moments(f, g, *down, 2, 1e-12).value
+            cubature.pair_moments(f, g, *up, 2, 1e-12).value
+            - cubature.pair_moments(f, g, *down, 2, 1e-12).value
         )
         for k, (p, q) in enumerate(cubature.ORDERS):
             if p + q < 4:
                 other = cubature.ORDERS.index((p + 1 - place, q + place))
-                assert difference[k] / (2 * h) == pytest.approx(centre[other], abs=2e-7)  # h^2, rounding / h
+                assert difference[k] / (2 * h) == pytest.approx(
+                    centre[other], abs=2e-7
+                )  # h^2, rounding / h
 
 
 def test_derivatives_that_are_missing_are_moved_onto_the_density():
     args = arguments(1.3, 0.8, 0.4, 0.1, 0.2)
     only_value = Activation.from_callable("only_value", np.tanh)
-    some = Activation.from_callable("shifted", lambda x: np.abs(x - 0.3), [lambda x: np.sign(x - 0.3)], kinks=[0.3])
+    some = Activation.from_callable(
+        "shifted", lambda x: np.abs(x - 0.3), [lambda x: np.sign(x - 0.3)], kinks=[0.3]
+    )
     relu, tanh = resolve("relu"), resolve("tanh")
     full = cubature.pair_moments(tanh, relu, *args, 2, 1e-12).value
-    np.testing.assert_allclose(cubature.pair_moments(only_value, relu, *args, 2, 1e-12).value, full, atol=1e-12)
+    np.testing.assert_allclose(
+        cubature.pair_moments(only_value, relu, *args, 2, 1e-12).value, full, atol=1e-12
+    )
     shifted = (*args[:4], args[4] - 0.3, args[5])
     expected = cubature.pair_moments(tanh, resolve("abs"), *shifted, 2, 1e-12).value
-    np.testing.assert_allclose(cubature.pair_moments(tanh, some, *args, 2, 1e-12).value, expected, atol=1e-12)
+    np.testing.assert_allclose(
+        cubature.pair_moments(tanh, some, *args, 2, 1e-12).value, expected, atol=1e-12
+    )
     with pytest.raises(InvalidValueError, match="derivatives"):
         cubature.pair_moments(only_value, only_value, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1)
 
@@ -160,24 +193,33 @@ def test_functions_that_grow_too_fast_or_fail():
     with pytest.raises(InvalidValueError, match="'exp' grows too fast"):
         cubature.pair_moments(relu, resolve("exp"), *arguments(1, 50, 0.3, 0, 0), 0)
     # E exp(x^2/8) = 1/sqrt(1 - 1/4)
-    value = cubature.pair_moments(slow, inf.polynomial([1.0]), *arguments(1, 1, 0.3, 0, 0), 0).value[0]
+    value = cubature.pair_moments(
+        slow, inf.polynomial([1.0]), *arguments(1, 1, 0.3, 0, 0), 0
+    ).value[0]
     assert value == pytest.approx((4 / 3) ** 0.5, abs=1e-12)
     # the mass of the product is at x = 3, far from the centre
-    value = cubature.pair_moments(resolve("exp"), resolve("exp"), *arguments(1, 2, 1.0, 0, 0), 0).value[0]
+    value = cubature.pair_moments(
+        resolve("exp"), resolve("exp"), *arguments(1, 2, 1.0, 0, 0), 0
+    ).value[0]
     assert value == pytest.approx(np.exp(4.5), rel=1e-12)
 
     def not_everywhere(x):
         return np.where(x > 9, np.nan, x)
 
     with pytest.raises(InvalidValueError, match=r"'partial' returned NaN at x = 9\.0"):
-        cubature.pair_moments(Activation.from_callable("partial", not_everywhere), relu, *arguments(1, 1, 0, 0, 0), 0)
+        cubature.pair_moments(
+            Activation.from_callable("partial", not_everywhere), relu, *arguments(1, 1, 0, 0, 0), 0
+        )
 
 
 def test_gauss_kronrod_rules_are_exact_for_their_degree():
     for rule, degree in ((panels.KRONROD, 31), (panels.GAUSS, 19), (panels.ENDS, 15)):
         for k in range(degree + 1):
             assert rule @ panels.NODES**k == pytest.approx((1 + (-1) ** k) / (k + 1), abs=3e-15)
-        assert abs(rule @ panels.NODES ** (degree + 1 + degree % 2) - 2 / (degree + 2 + degree % 2)) > 1e-13
+        assert (
+            abs(rule @ panels.NODES ** (degree + 1 + degree % 2) - 2 / (degree + 2 + degree % 2))
+            > 1e-13
+        )
 
 
 def test_panels_find_jumps_and_count_what_they_miss():
@@ -190,7 +232,9 @@ def test_panels_find_jumps_and_count_what_they_miss():
     found = panels.integrate(jump, start, 2, np.array([1e-13]))
     np.testing.assert_allclose(found.value[:, 0], exact, atol=2e-14)
     rough = panels.integrate(jump, start, 2, np.array([1e-13]), max_work=100)
-    assert (np.abs(rough.value[:, 0] - exact) <= rough.error[:, 0]).all() and rough.error.max() > 1e-4
+    assert (
+        np.abs(rough.value[:, 0] - exact) <= rough.error[:, 0]
+    ).all() and rough.error.max() > 1e-4
 
 
 def pdf(x):
@@ -206,8 +250,18 @@ EXPECTATIONS = {
     "isserlis": (lambda x: x[:, 0] ** 2 * x[:, 1] ** 2, [0, 0], [[1, 0.5], [0.5, 1]], 1.5),
     "singular": (lambda x: x[:, 0] * x[:, 1], [0, 1], [[1, 2], [2, 4]], 2.0),
     "exp": (lambda x: np.exp(x.sum(axis=1)), [0, 0, 0], np.eye(3), np.exp(1.5)),
-    "cos": (lambda x: np.cos(x[:, 0] + x[:, 1]), [1.0, 0.0], [[1, -0.5], [-0.5, 1]], np.cos(1) * np.exp(-0.5)),
-    "abs": (lambda x: np.abs(x[:, 0] - 0.3), [0, 0], np.eye(2), 2 * pdf(0.3) + 0.3 * (2 * cdf(0.3) - 1)),
+    "cos": (
+        lambda x: np.cos(x[:, 0] + x[:, 1]),
+        [1.0, 0.0],
+        [[1, -0.5], [-0.5, 1]],
+        np.cos(1) * np.exp(-0.5),
+    ),
+    "abs": (
+        lambda x: np.abs(x[:, 0] - 0.3),
+        [0, 0],
+        np.eye(2),
+        2 * pdf(0.3) + 0.3 * (2 * cdf(0.3) - 1),
+    ),
     "jump": (lambda x: x[:, 0] > 0.3, [0.0], [[1.0]], cdf(-0.3)),
     "jumps": (lambda x: np.sign(x[:, 0] * x[:, 1]), [0, 0], np.eye(2), 0.0),
     "constant": (lambda x: x[:, 0], [3.0, 1.0], np.zeros((2, 2)), 3.0),
@@ -234,11 +288,15 @@ def test_expectations(name):
 def test_expectation_of_oblique_jumps(function, cov, exact):
     value, error = gaussian_expectation(function, [0, 0], cov, rtol=1e-7)
     assert abs(value - exact) <= error
-    assert abs(value - exact) < 2e-5  # narrow regions between jumps are seen only by luck, and the estimate says so
+    assert (
+        abs(value - exact) < 2e-5
+    )  # narrow regions between jumps are seen only by luck, and the estimate says so
 
 
 def test_expectation_of_several_functions():
-    result = gaussian_expectation(lambda x: np.column_stack([x[:, 0], x[:, 0] ** 4]), 0.0, 2.0, full_output=True)
+    result = gaussian_expectation(
+        lambda x: np.column_stack([x[:, 0], x[:, 0] ** 4]), 0.0, 2.0, full_output=True
+    )
     np.testing.assert_allclose(result.value, [0.0, 12.0], atol=1e-10)
     assert result.converged and result.rank == 1 and result.work > 0 and result.error.shape == (2,)
 
@@ -248,15 +306,21 @@ def test_expectation_of_large_and_small_functions(size):
     value, error = gaussian_expectation(lambda x: x[:, 0] * size, [0.0], [[1.0]])
     assert abs(value) <= error <= 1e-8 * size
     for function, exact in ((lambda x: x[:, 0] ** 2, 2.0), (lambda x: x[:, 0] * x[:, 1], 0.5)):
-        result = gaussian_expectation(lambda x: size * function(x), [0, 0], [[2, 0.5], [0.5, 1]], full_output=True)  # noqa: B023
+        result = gaussian_expectation(
+            lambda x: size * function(x), [0, 0], [[2, 0.5], [0.5, 1]], full_output=True
+        )  # noqa: B023
         assert abs(result.value / size - exact) <= result.error / size <= 3e-8 and result.converged
-    both = gaussian_expectation(lambda x: np.column_stack([size * x[:, 0] ** 2, x[:, 0] ** 2, 0 * x[:, 0]]), 0.0, 1.0)
+    both = gaussian_expectation(
+        lambda x: np.column_stack([size * x[:, 0] ** 2, x[:, 0] ** 2, 0 * x[:, 0]]), 0.0, 1.0
+    )
     np.testing.assert_allclose(both.value, [size, 1.0, 0.0], rtol=1e-10)
 
 
 def test_expectation_warns_when_it_cannot():
     with pytest.warns(AccuracyWarning, match="does not meet rtol=1e-12"):
-        value, error = gaussian_expectation(lambda x: np.sin(1e5 * x[:, 0]) > 0, 0.0, 1.0, rtol=1e-12)
+        value, error = gaussian_expectation(
+            lambda x: np.sin(1e5 * x[:, 0]) > 0, 0.0, 1.0, rtol=1e-12
+        )
     assert abs(value - 0.5) <= error
 
 
@@ -266,7 +330,13 @@ def test_expectation_warns_when_it_cannot():
         (3, [0.0], [[1.0]], InvalidTypeError, "callable"),
         (lambda x: x, [0.0] * 4, np.eye(4), ShapeError, "1 to 3"),
         (lambda x: x, [0.0], np.eye(2), ShapeError, r"\(1, 1\) is needed"),
-        (lambda x: x[:, 0], [0.0, 0.0], [[1, 2], [2, 1]], InvalidValueError, "not positive semidefinite"),
+        (
+            lambda x: x[:, 0],
+            [0.0, 0.0],
+            [[1, 2], [2, 1]],
+            InvalidValueError,
+            "not positive semidefinite",
+        ),
         (lambda x: x[:, 0], [0.0, 0.0], [[1, 0.2], [0, 1]], InvalidValueError, "not symmetric"),
         (lambda x: x[:, 0] * np.nan, [0.0], [[1.0]], InvalidValueError, "returned NaN at x ="),
         (lambda x: x[:3, 0], [0.0], [[1.0]], ShapeError, "one row per point"),

@@ -10,7 +10,11 @@ import infflow as inf
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-ERRORS = {"InfflowError", "AccuracyWarning", "SingularMomentError"}  # on the page of their module, which lists all
+ERRORS = {
+    "InfflowError",
+    "AccuracyWarning",
+    "SingularMomentError",
+}  # on the page of their module, which lists all
 
 
 def listed():
@@ -27,7 +31,12 @@ def test_reference_lists_every_public_name():
 
 def test_every_page_is_reached_from_the_index():
     entries = re.findall(r"```\{toctree\}\n(.*?)```", (DOCS / "index.md").read_text(), flags=re.S)
-    patterns = [line for block in entries for line in block.splitlines() if line and not line.startswith(":")]
+    patterns = [
+        line
+        for block in entries
+        for line in block.splitlines()
+        if line and not line.startswith(":")
+    ]
     reached = {path.resolve() for pattern in patterns for path in DOCS.glob(pattern + ".md")}
     pages = {path.resolve() for path in DOCS.rglob("*.md") if "_build" not in path.parts}
     assert pages - reached == {(DOCS / "index.md").resolve()}
@@ -37,7 +46,9 @@ def test_executed_cells_are_python():
     """They run when the site is built; a typing error shows here already."""
     found = 0
     for page in DOCS.rglob("*.md"):
-        for cell in re.findall(r"```\{code-cell\} ipython3\n(.*?)```", page.read_text(), flags=re.S):
+        for cell in re.findall(
+            r"```\{code-cell\} ipython3\n(.*?)```", page.read_text(), flags=re.S
+        ):
             ast.parse(cell)
             assert page.read_text().startswith("---\nfile_format: mystnb\n"), page.name
             found += 1
@@ -59,7 +70,9 @@ def test_migration_table_names_what_exists():
         for part in ast.unparse(call.func).split(".")[1:]:
             owner = getattr(owner, part)
         given = [argument for argument in call.args if ast.unparse(argument) != "..."]
-        inspect.signature(owner).bind_partial(*given, **{keyword.arg: None for keyword in call.keywords})
+        inspect.signature(owner).bind_partial(
+            *given, **{keyword.arg: None for keyword in call.keywords}
+        )
 
 
 def test_house_page_names_what_exists():
@@ -82,5 +95,7 @@ def test_house_page_names_what_exists():
     }
     for name, home in homes.items():
         protocol = getattr(import_module(f"infflow.{home}"), name)
-        members = re.search(rf"\| `{name}`: (`[\w`, ]+`) \|", text).group(1).strip("`").split("`, `")
+        members = (
+            re.search(rf"\| `{name}`: (`[\w`, ]+`) \|", text).group(1).strip("`").split("`, `")
+        )
         assert all(hasattr(protocol, member) for member in members), name

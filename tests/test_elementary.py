@@ -22,7 +22,10 @@ INDEX = np.array([0])
 
 
 def arguments(r1, r2, u, b1, b2):
-    return [np.array([float(v)]) for v in (r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, (r1 * r2) ** 2 * (1 - u) * (1 + u))]
+    return [
+        np.array([float(v)])
+        for v in (r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, (r1 * r2) ** 2 * (1 - u) * (1 + u))
+    ]
 
 
 def moment(f, g, point, p, q):
@@ -38,8 +41,13 @@ def function_jet(name, h):
     if name == "exp":
         return np.array([np.exp(h)] * 5)
     if name == "gaussian":
-        return np.exp(-h * h / 2) * np.array([zero + 1, -h, h * h - 1, 3 * h - h**3, h**4 - 6 * h * h + 3])
-    power = {"cube": [h**3, 3 * h * h, 6 * h, zero + 6, zero], "square": [h * h / 2, h, zero + 1, zero, zero]}
+        return np.exp(-h * h / 2) * np.array(
+            [zero + 1, -h, h * h - 1, 3 * h - h**3, h**4 - 6 * h * h + 3]
+        )
+    power = {
+        "cube": [h**3, 3 * h * h, 6 * h, zero + 6, zero],
+        "square": [h * h / 2, h, zero + 1, zero, zero],
+    }
     return np.array({**power, "identity": [h, zero + 1, zero, zero, zero]}[name])
 
 
@@ -76,7 +84,8 @@ def test_exponential_with_kinks_and_mixtures(g):
     with mpmath.workdps(20):
         density = lambda y: mpmath.npdf(y) * mpmath.exp(b1 + r1 * u * y + r1 * r1 * (1 - u * u) / 2)  # noqa: E731
         direct = mpmath.quad(
-            lambda y: density(y) * float(f(np.array(b2 + r2 * float(y)))), [-12, -4, -b2 / r2, 0, 4, 12]
+            lambda y: density(y) * float(f(np.array(b2 + r2 * float(y)))),
+            [-12, -4, -b2 / r2, 0, 4, 12],
         )
     assert value == pytest.approx(float(direct), rel=1e-13)
     for p, q in ORDERS:
@@ -87,7 +96,9 @@ def test_exponential_with_kinks_and_mixtures(g):
     for q in range(4):
         at = [moment("exp", g, (r1, r2, u, b1, b2 + k * h), 0, q) for k in (-2, -1, 1, 2)]
         slope = (8 * (at[2] - at[1]) - (at[3] - at[0])) / (12 * h)
-        assert moment("exp", g, (r1, r2, u, b1, b2), 0, q + 1) == pytest.approx(slope, rel=1e-9, abs=1e-9)  # h^4
+        assert moment("exp", g, (r1, r2, u, b1, b2), 0, q + 1) == pytest.approx(
+            slope, rel=1e-9, abs=1e-9
+        )  # h^4
 
 
 @pytest.mark.parametrize(("f", "g"), list(itertools.product(WAVES, (*SMOOTH, *KINKED))))
@@ -120,7 +131,10 @@ def test_single_moments():
     C, b = np.array([0.7, 2.0]), np.array([0.3, -1.0])
     table = closed.AtomTable([resolve(n) for n in WAVES])
     damping = np.exp(-C / 2)
-    expected = {0: [np.exp(b + C / 2)] * 5, 1: [damping * np.sin(b + k * np.pi / 2) for k in range(5)]}
+    expected = {
+        0: [np.exp(b + C / 2)] * 5,
+        1: [damping * np.sin(b + k * np.pi / 2) for k in range(5)],
+    }
     expected[2] = expected[1][1:] + expected[1][1:2]
     for k, columns in expected.items():
         values = closed.single_moments(table, np.array([k, k]), C, b, 4)
@@ -129,7 +143,9 @@ def test_single_moments():
 
 def test_small_weights_keep_their_digits():
     r = 1e-7
-    assert moment("sin", "sin", (r, r, 0.25, 0, 0), 0, 0) == pytest.approx(0.25 * r * r, rel=1e-13, abs=0)
+    assert moment("sin", "sin", (r, r, 0.25, 0, 0), 0, 0) == pytest.approx(
+        0.25 * r * r, rel=1e-13, abs=0
+    )
     assert moment("sin", "sin", (30.0, 30.0, 1.0, 0, 0), 0, 0) == pytest.approx(
         0.5, rel=1e-13
     )  # cosh(900) does not overflow
@@ -141,7 +157,9 @@ def test_small_weights_keep_their_digits():
 def test_overflow_is_not_silent():
     assert np.isnan(moment("exp", "exp", (40.0, 1.0, 0.5, 0, 0), 0, 0))
     table = closed.AtomTable([resolve("exp")])
-    assert np.isinf(closed.pair_jets(table, INDEX, INDEX, np.array(arguments(40.0, 40.0, 0.5, 0, 0)), 0)[0, 0])
+    assert np.isinf(
+        closed.pair_jets(table, INDEX, INDEX, np.array(arguments(40.0, 40.0, 0.5, 0, 0)), 0)[0, 0]
+    )
 
 
 def test_which_pairs_are_closed():

@@ -70,5 +70,7 @@ assert "gauss" not in inf.NetI(student, teacher).explain(theta)
 
 
 def test_a_new_evaluator_is_one_entry():
-    done = subprocess.run([sys.executable, "-W", "error", "-c", CODE], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", CODE], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr

@@ -46,7 +46,9 @@ def vectors() -> tuple[list[tuple[int, int]], dict[tuple[str, str], Vectors]]:
     for f, g, *rest in data["moments"]:
         rows.setdefault((f, g), []).append(rest)
     table = {
-        pair: Vectors(Points(*np.array([row[:5] for row in some]).T.copy()), [row[5] for row in some])
+        pair: Vectors(
+            Points(*np.array([row[:5] for row in some]).T.copy()), [row[5] for row in some]
+        )
         for pair, some in rows.items()
     }
     return [tuple(pq) for pq in data["orders"]], table
@@ -59,10 +61,14 @@ def distance(values: np.ndarray, exact: list[str]) -> np.ndarray:
     """Distance of float64 numbers from decimal ones, without the rounding of either."""
     with localcontext() as context:
         context.prec = 60
-        return np.array([float(abs(Decimal(float(v)) - Decimal(e))) for v, e in zip(values, exact, strict=True)])
+        return np.array(
+            [float(abs(Decimal(float(v)) - Decimal(e))) for v, e in zip(values, exact, strict=True)]
+        )
 
 
-def estimates(method: str, f: str, g: str, points: Points, rtol: float) -> Iterator[tuple[int, Estimate]]:
+def estimates(
+    method: str, f: str, g: str, points: Points, rtol: float
+) -> Iterator[tuple[int, Estimate]]:
     """Estimates of all orders, numbered."""
     for number, orders in enumerate(ORDERS):
         with np.errstate(over="ignore", invalid="ignore"):
@@ -78,7 +84,10 @@ def test_vectors_cover_the_registry():
     assert {f for pair in VECTORS for f in pair} == set(names())
     for name in names():
         assert (name, name) in VECTORS
-        assert all((name, partner) in VECTORS or (partner, name) in VECTORS for partner in ("erf", "relu", "tanh"))
+        assert all(
+            (name, partner) in VECTORS or (partner, name) in VECTORS
+            for partner in ("erf", "relu", "tanh")
+        )
 
 
 @pytest.mark.parametrize("method", ["closed", "hermite"])
@@ -119,15 +128,24 @@ JET_COLUMNS |= {(2, 1): "M21", (0, 3): "M03", (2, 2): "F22"}
 @pytest.mark.parametrize("f", names())
 def test_bounds_of_closed_jets_hold(f):
     """The networks' evaluator has one bound for all columns of a pair; u = 1, where jets follow conventions, is left out."""
-    for pair in (pair for pair in VECTORS if pair[0] == f and EVALUATORS["closed"].defined(*map(resolve, pair))):
+    for pair in (
+        pair
+        for pair in VECTORS
+        if pair[0] == f and EVALUATORS["closed"].defined(*map(resolve, pair))
+    ):
         points, exact = VECTORS[pair]
         (r1, r2, u, b1, b2), n = points, len(points.u)
         evaluator = PairEvaluator(
-            [resolve(a) for a in pair for _ in range(n)], np.arange(n), np.arange(n, 2 * n), "closed"
+            [resolve(a) for a in pair for _ in range(n)],
+            np.arange(n),
+            np.arange(n, 2 * n),
+            "closed",
         )
         det = (r1 * r2) ** 2 * (1 - u) * (1 + u)
         gaussian = np.stack([r1**2, r1 * r2 * u, r2**2, b1, b2, det])
-        jet = evaluator(Arguments(gaussian, np.concatenate([r1, r2]) ** 2, np.concatenate([b1, b2])), 2)
+        jet = evaluator(
+            Arguments(gaussian, np.concatenate([r1, r2]) ** 2, np.concatenate([b1, b2])), 2
+        )
         regular = np.abs(u) < 1
         for pq, column in JET_COLUMNS.items():
             scale = EVALUATORS["closed"].moment(*map(resolve, pair), points, pq, AGREEMENT).scale
@@ -142,14 +160,24 @@ def test_bounds_of_mixtures_far_from_the_origin(f):
     """Where b is large and r small the mixture has fewer digits than the default tolerance: the bound says so, and a series takes over."""
     one, activation = np.array([0]), resolve(f)
     rate = 2.0 if f == "tanh" else 1.0
-    for b, r, exceeds in ((22.0, 0.1, True), (-22.0, 0.1, True), (14.0, 0.2, False), (-25.0, 8.0, False)):
+    for b, r, exceeds in (
+        (22.0, 0.1, True),
+        (-22.0, 0.1, True),
+        (14.0, 0.2, False),
+        (-25.0, 8.0, False),
+    ):
         b, r = b / rate, r / rate
         pair = Arguments(
-            np.array([[r * r], [0.3 * r * r], [r * r], [b], [b], [0.91 * r**4]]), np.full(2, r * r), np.full(2, b)
+            np.array([[r * r], [0.3 * r * r], [r * r], [b], [b], [0.91 * r**4]]),
+            np.full(2, r * r),
+            np.full(2, b),
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AccuracyWarning)
-            evaluators = {m: PairEvaluator([activation] * 2, one, one + 1, m) for m in ("closed", "hermite", "auto")}
+            evaluators = {
+                m: PairEvaluator([activation] * 2, one, one + 1, m)
+                for m in ("closed", "hermite", "auto")
+            }
             jets = {m: evaluator(pair, 2)[0] for m, evaluator in evaluators.items()}
         bounds = {m: evaluator.bounds()[0] for m, evaluator in evaluators.items()}
         assert (bounds["closed"] > 1e-10) == exceeds
@@ -160,17 +188,24 @@ def test_bounds_of_mixtures_far_from_the_origin(f):
         for pq, column in JET_COLUMNS.items():
             scale = EVALUATORS["hermite"].moment(activation, activation, points, pq, 1e-11).scale[0]
             k = COLUMNS.index(column)
-            assert abs(jets["closed"][k] - jets["hermite"][k]) <= (bounds["closed"] + bounds["hermite"]) * scale
+            assert (
+                abs(jets["closed"][k] - jets["hermite"][k])
+                <= (bounds["closed"] + bounds["hermite"]) * scale
+            )
 
 
 @pytest.mark.parametrize("kinks", [(), (0.0,)])
 def test_jets_of_pairs_without_closed_form(kinks):
     """Where no activation of a network has one, tanh of a user's own stands for its registered twin."""
     tanh = resolve("tanh")
-    own = Activation.from_callable("own", tanh, [lambda x, k=k: tanh.derivative(x, k) for k in range(1, 5)], kinks)
+    own = Activation.from_callable(
+        "own", tanh, [lambda x, k=k: tanh.derivative(x, k) for k in range(1, 5)], kinks
+    )
     one = np.array([0])
     pair = Arguments(
-        np.array([[1.2], [0.4], [0.7], [0.3], [-0.5], [0.68]]), np.array([1.2, 0.7]), np.array([0.3, -0.5])
+        np.array([[1.2], [0.4], [0.7], [0.3], [-0.5], [0.68]]),
+        np.array([1.2, 0.7]),
+        np.array([0.3, -0.5]),
     )
     jets = [PairEvaluator([a, a], one, one + 1)(pair, 2) for a in (own, tanh)]
     np.testing.assert_allclose(*jets, rtol=1e-9, atol=1e-10)  # the default tolerance
@@ -187,7 +222,9 @@ def test_error_estimates_of_cubature_hold(f):
         row = (5 * start + 7 * place) % len(exact)
         r1, r2, u, b1, b2 = (float(x[row]) for x in points)
         det = (r1 * r2) ** 2 * (1 - u) * (1 + u)
-        found = cubature.pair_moments(*map(resolve, pair), r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, det, 2, AGREEMENT)
+        found = cubature.pair_moments(
+            *map(resolve, pair), r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, det, 2, AGREEMENT
+        )
         columns = [cubature.ORDERS.index(pq) for pq in ORDERS]
         error = distance(found.value[columns], exact[row])
         assert (error <= found.error[columns]).all(), (pair, points, error, found.error[columns])
@@ -200,7 +237,9 @@ biases = st.floats(-3.0, 3.0)
 correlations = st.one_of(
     st.floats(-1.0, 1.0),
     st.sampled_from([-1.0, 0.0, 1.0]),
-    st.tuples(st.floats(-12.0, -1.0), st.booleans()).map(lambda x: (1.0 - 10.0 ** x[0]) * (1 if x[1] else -1)),
+    st.tuples(st.floats(-12.0, -1.0), st.booleans()).map(
+        lambda x: (1.0 - 10.0 ** x[0]) * (1 if x[1] else -1)
+    ),
 )
 drawn = {
     "f": st.sampled_from(names()),
@@ -223,7 +262,9 @@ def check_agreement(
                 with warnings.catch_warnings(), np.errstate(over="ignore", invalid="ignore"):
                     warnings.simplefilter("ignore", AccuracyWarning)
                     points = Points(*(np.array([x]) for x in point))
-                    estimate = EVALUATORS[method].moment(resolve(f), resolve(g), points, orders, AGREEMENT)
+                    estimate = EVALUATORS[method].moment(
+                        resolve(f), resolve(g), points, orders, AGREEMENT
+                    )
             except InvalidValueError:  # beyond float64: exp of a wide argument
                 continue
             if np.isfinite(estimate.value[0]) and np.isfinite(estimate.error_bound[0]):
@@ -234,7 +275,12 @@ def check_agreement(
             gap = abs(a.value[0] - b.value[0])
             assert gap <= a.error_bound[0] + b.error_bound[0], (one, other, a, b)
             if accurate(a, AGREEMENT)[0] and accurate(b, AGREEMENT)[0]:
-                assert gap <= AGREEMENT * max(a.scale[0], b.scale[0], abs(a.value[0])), (one, other, a, b)
+                assert gap <= AGREEMENT * max(a.scale[0], b.scale[0], abs(a.value[0])), (
+                    one,
+                    other,
+                    a,
+                    b,
+                )
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)

@@ -23,7 +23,9 @@ def test_norms_whose_squares_leave_the_range_of_numbers(scale):
     rng = np.random.default_rng(2)
     error, z0, z1 = rng.standard_normal((3, 7))
     expected = weighted_rms_reference(error, z0, z1, np.full(7, 0.1), 1e-3)
-    assert weighted_rms(scale * error, z0, z1, np.full(7, 0.1), 1e-3) == pytest.approx(scale * expected, rel=1e-14)
+    assert weighted_rms(scale * error, z0, z1, np.full(7, 0.1), 1e-3) == pytest.approx(
+        scale * expected, rel=1e-14
+    )
     assert weighted_rms(np.zeros(7), z0, z1, np.full(7, 0.1), 1e-3) == 0.0
     assert weighted_rms(np.empty(0), np.empty(0), np.empty(0), np.empty(0), 1e-3) == 0.0
     for bad in (np.nan, np.inf):
@@ -41,7 +43,9 @@ def test_a_time_scale_is_a_unit_of_time(solver, eta):
     plain = inf.train(net, net.start, t_end=3.0, **call, **own)
     found = inf.train(net, net.start, t_end=3.0 / eta, eta=eta, **call, **scaled)
     assert found.status is plain.status
-    np.testing.assert_allclose(found.theta_flow, plain.theta_flow, atol=2e-5)  # the tolerances are 1e-6
+    np.testing.assert_allclose(
+        found.theta_flow, plain.theta_flow, atol=2e-5
+    )  # the tolerances are 1e-6
 
 
 def run(net, **options):
@@ -60,10 +64,18 @@ def test_huge_targets_are_never_called_solved(method, scale):
         options = {"optimizer": method, "max_steps_flow": 0}
     else:
         more = {"step_size": 0.05} if SOLVERS[method].discrete else {}
-        options = {"solver": method, "t_end": 5.0, "max_steps_newton": 0, "max_steps_flow": 200, **more}
+        options = {
+            "solver": method,
+            "t_end": 5.0,
+            "max_steps_newton": 0,
+            "max_steps_flow": 200,
+            **more,
+        }
     found = run(net, **options)
     if found is not None and found.converged:
-        assert np.abs(unit_gradient(found.theta, scale)).max() < 1e-5  # by losses alone: the root of rounding
+        assert (
+            np.abs(unit_gradient(found.theta, scale)).max() < 1e-5
+        )  # by losses alone: the root of rounding
 
 
 def unit_gradient(theta, scale):
@@ -84,7 +96,11 @@ def test_a_flow_that_met_its_bound_of_the_gradient_returns_a_point_that_does(sol
 @pytest.mark.parametrize("scale", [1e-100, 1e-150])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_tiny_targets_end_at_the_bound_of_the_loss(optimizer, scale):
-    found = run(inf.Net(LAYERS, input=X, target=scale * np.sin(X[:, :1])), optimizer=optimizer, max_steps_flow=0)
+    found = run(
+        inf.Net(LAYERS, input=X, target=scale * np.sin(X[:, :1])),
+        optimizer=optimizer,
+        max_steps_flow=0,
+    )
     assert found is not None and found.converged and found.loss <= 2e-32
 
 
@@ -110,7 +126,9 @@ def test_linear_students_that_are_solved_to_rounding_have_converged():
         teacher = inf.Net([(M, "identity", False), (1, "identity", False)], input_dim=D)
         star = scale * inf.random_params(teacher, rng=seed, init="standard_normal")
         result = inf.train(
-            inf.NetI(student, inf.Teacher(teacher, star)), inf.random_params(student, rng=100 + seed), progress=False
+            inf.NetI(student, inf.Teacher(teacher, star)),
+            inf.random_params(student, rng=100 + seed),
+            progress=False,
         )
         (W, _), (v, _) = student.unpack(result.theta)
         (V, _), (a, _) = teacher.unpack(star)
@@ -119,12 +137,18 @@ def test_linear_students_that_are_solved_to_rounding_have_converged():
         assert float(((v @ W - a @ V) ** 2).sum()) <= 1e-20 * size  # by losses alone 1e-16
 
 
-@pytest.mark.parametrize("case", [("square", 3, 3, 0), ("square", 4, 3, 3), ("erf", 2, 1, 4), ("square", 4, 2, 1)])
+@pytest.mark.parametrize(
+    "case", [("square", 3, 3, 0), ("square", 4, 3, 3), ("erf", 2, 1, 4), ("square", 4, 2, 1)]
+)
 def test_other_students_that_are_solved_to_rounding_have_converged(case):
     """Teachers that are represented in another way than neuron by neuron, and neurons that die out."""
     activation, K, M, seed = case
-    student, teacher = (inf.Net([(k, activation, False), (1, "identity", False)], input_dim=4) for k in (K, M))
-    neti = inf.NetI(student, inf.Teacher(teacher, inf.random_params(teacher, 10 + seed, init="standard_normal")))
+    student, teacher = (
+        inf.Net([(k, activation, False), (1, "identity", False)], input_dim=4) for k in (K, M)
+    )
+    neti = inf.NetI(
+        student, inf.Teacher(teacher, inf.random_params(teacher, 10 + seed, init="standard_normal"))
+    )
     call = {"solver": "cvode_bdf", "solver_options": {"linear_solver": "gmres"}, "progress": False}
     for options in (call, {"progress": False}):
         result = inf.train(neti, inf.random_params(student, 20 + seed), **options)
@@ -137,6 +161,11 @@ def test_a_linear_student_that_is_stopped_on_its_way_has_not_converged():
     student = inf.Net([(1, "identity", False), (1, "identity", False)], input_dim=3)
     teacher = inf.Teacher(student, inf.random_params(student, rng=0, init="standard_normal"))
     for steps in range(1, 5):
-        call = {"max_steps_flow": 20, "max_steps_newton": steps, "min_gradient_norm": 0.0, "progress": False}
+        call = {
+            "max_steps_flow": 20,
+            "max_steps_newton": steps,
+            "min_gradient_norm": 0.0,
+            "progress": False,
+        }
         result = inf.train(inf.NetI(student, teacher), inf.random_params(student, rng=3), **call)
         assert not result.converged or result.loss < 1e-25

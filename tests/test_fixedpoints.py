@@ -2,7 +2,16 @@
 
 import numpy as np
 import pytest
-from analytic_objectives import Function, Quadratic, Squares, TanhNetwork, Wrapped, quartic, raise_at, rosenbrock
+from analytic_objectives import (
+    Function,
+    Quadratic,
+    Squares,
+    TanhNetwork,
+    Wrapped,
+    quartic,
+    raise_at,
+    rosenbrock,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +24,13 @@ from infflow.stopping import StopReason, StopRules
 
 def search(objective, x, name="newton", free=None, **changes):
     x = np.asarray(x, dtype=float)
-    values = {"max_time": 600.0, "max_steps": 10**5, "min_loss": 2e-32, "min_gradient_norm": 1e-15, "patience": 10**6}
+    values = {
+        "max_time": 600.0,
+        "max_steps": 10**5,
+        "min_loss": 2e-32,
+        "min_gradient_norm": 1e-15,
+        "patience": 10**6,
+    }
     free = np.ones(len(x), bool) if free is None else np.asarray(free)
     problem = FixedPointProblem(objective, x, free)
     return OPTIMIZERS[name].run(problem, x[problem.free], StopRules(**{**values, **changes}))
@@ -33,7 +48,9 @@ def check_optimal(lam, c, radius):
     assert mu >= 0 and lam.min() + mu >= -1e-12 * max(np.abs(lam).max(), 1e-300)
     np.testing.assert_allclose((lam + mu) * p, -c, rtol=0, atol=1e-9 * scale)
     assert mu == 0 or abs(length - radius) <= 1e-9 * radius
-    np.testing.assert_allclose(found.predicted, -(c @ p + p @ (lam * p) / 2), rtol=1e-9, atol=1e-15 * scale * length)
+    np.testing.assert_allclose(
+        found.predicted, -(c @ p + p @ (lam * p) / 2), rtol=1e-9, atol=1e-15 * scale * length
+    )
     return found
 
 
@@ -145,7 +162,9 @@ def test_newton_in_a_degenerate_valley_whose_curvature_is_rounding():
         lambda x: np.diag([100.0, 1e-6, 12e6 * x[2] ** 2 - 1e-11]),
     )
     found = search(valley, [1e-15, 1e-6, 0.0])
-    assert found.statistics.stop_reason is StopReason.MIN_GRADIENT_NORM and abs(found.theta[1]) <= 1e-9
+    assert (
+        found.statistics.stop_reason is StopReason.MIN_GRADIENT_NORM and abs(found.theta[1]) <= 1e-9
+    )
 
 
 def test_newton_with_a_flat_valley_does_not_drift():
@@ -158,7 +177,9 @@ def test_newton_with_a_flat_valley_does_not_drift():
     )
     found = search(valley, [1.5, 0.7])
     assert found.loss < 1e-31
-    assert np.linalg.norm(found.theta - [1.5, 0.7]) < 0.3  # the valley is 0.03 away, but nearly flat along itself
+    assert (
+        np.linalg.norm(found.theta - [1.5, 0.7]) < 0.3
+    )  # the valley is 0.03 away, but nearly flat along itself
     again = search(valley, found.theta + 1e-9)
     # slope and curvature along the valley are both proportional to the distance from it: only their ratio is known
     assert np.linalg.norm(again.theta - found.theta) < 1e-4
@@ -180,7 +201,9 @@ def test_newton_follows_the_floor_of_a_curved_canyon(steepness, most):
         bending = 9 * steepness * (r[1] * np.sin(3 * x[0]) + r[2] * np.cos(3 * x[0]))
         return 2 * J.T @ J + 2 * np.diag([bending, 0, 0])
 
-    canyon = Function(3, lambda x: residuals(x) @ residuals(x), lambda x: 2 * residuals(x) @ jacobian(x), hessian)
+    canyon = Function(
+        3, lambda x: residuals(x) @ residuals(x), lambda x: 2 * residuals(x) @ jacobian(x), hessian
+    )
     found = search(canyon, [0.0, 0.0, 1.0])
     np.testing.assert_allclose(found.theta, [4, np.sin(12), np.cos(12)], atol=1e-13)
     assert found.loss < 1e-28 and found.statistics.steps < most
@@ -229,7 +252,9 @@ def test_frozen_parameters_stay(name):
     assert found.theta[1] == 1.0
     gradient = q.evaluate(found.theta, 1).gradient
     assert np.abs(gradient[[0, 2]]).max() < 1e-7 and abs(gradient[1]) > 1e-3
-    np.testing.assert_allclose(found.gradient_norm, np.abs(gradient[[0, 2]]).max(), rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(
+        found.gradient_norm, np.abs(gradient[[0, 2]]).max(), rtol=1e-9, atol=1e-15
+    )
 
 
 # --- why a search ends
@@ -289,7 +314,9 @@ def test_a_step_out_of_the_domain_is_taken_back(name):
 
 
 def test_newton_at_a_kink_says_that_the_loss_is_not_smooth():
-    kink = Function(1, lambda x: abs(x[0] - 0.3) + 1, lambda x: np.where(x > 0.3, 1.0, -1.0), lambda x: [[0.0]])
+    kink = Function(
+        1, lambda x: abs(x[0] - 0.3) + 1, lambda x: np.where(x > 0.3, 1.0, -1.0), lambda x: [[0.0]]
+    )
     found = search(kink, [1.0])
     assert found.statistics.stop_reason is StopReason.STEP_UNDERFLOW
     assert abs(found.theta[0] - 0.3) < 1e-10
@@ -299,7 +326,9 @@ def test_automatic_choice():
     assert automatic_optimizer(2000) == "newton" and automatic_optimizer(2001) == "lbfgs"
 
 
-@pytest.mark.parametrize(("activation", "students", "converged"), [("relu", 2, True), ("gelu", 3, False)])
+@pytest.mark.parametrize(
+    ("activation", "students", "converged"), [("relu", 2, True), ("gelu", 3, False)]
+)
 def test_large_networks_end_by_gradients(activation, students, converged):
     """Losses stand still on the walls of a channel to infinity (gelu) long before it ends."""
     student = inf.Net([(students, activation, False), (1, "identity", False)], input_dim=1000)

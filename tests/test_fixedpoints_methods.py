@@ -18,18 +18,28 @@ from infflow.threads import one_thread
 
 def search(objective, x, name, free=None, options=None, **changes):
     x = np.asarray(x, dtype=float)
-    values = {"max_time": 600.0, "max_steps": 10**5, "min_loss": 2e-32, "min_gradient_norm": 1e-15, "patience": 10**6}
+    values = {
+        "max_time": 600.0,
+        "max_steps": 10**5,
+        "min_loss": 2e-32,
+        "min_gradient_norm": 1e-15,
+        "patience": 10**6,
+    }
     free = np.ones(len(x), bool) if free is None else np.asarray(free)
     problem = FixedPointProblem(objective, x, free)
     checked = OPTIMIZERS[name].check_options(options)
-    return OPTIMIZERS[name].run(problem, x[problem.free], StopRules(**{**values, **changes}), **checked)
+    return OPTIMIZERS[name].run(
+        problem, x[problem.free], StopRules(**{**values, **changes}), **checked
+    )
 
 
 def teacher_student(seed, K, M, N=500, activation="sigmoid", D=2):
     teacher = inf.Net([(M, activation, True), (1, "identity", True)], input_dim=D)
     theta = inf.random_params(teacher, seed, init="standard_normal")
     X = np.random.default_rng(seed + 77).normal(size=(N, D))
-    net = inf.Net([(K, activation, True), (1, "identity", True)], input=X, target=teacher.predict(theta, X))
+    net = inf.Net(
+        [(K, activation, True), (1, "identity", True)], input=X, target=teacher.predict(theta, X)
+    )
     return net, theta
 
 
@@ -37,8 +47,14 @@ def teacher_student(seed, K, M, N=500, activation="sigmoid", D=2):
 
 NETS = [
     ([(3, "tanh", True), (2, "identity", True)], {}),
-    ([(3, ["tanh", "softplus", "relu"], False), (4, "sigmoid", True), (2, "erf", False)], {"ridge": 0.3}),
-    ([(2, "gelu", True), (2, "identity", True)], {"maxnorm": 0.1, "ridge": 0.2, "parametrization": "ntk"}),
+    (
+        [(3, ["tanh", "softplus", "relu"], False), (4, "sigmoid", True), (2, "erf", False)],
+        {"ridge": 0.3},
+    ),
+    (
+        [(2, "gelu", True), (2, "identity", True)],
+        {"maxnorm": 0.1, "ridge": 0.2, "parametrization": "ntk"},
+    ),
     ([(2, "identity", True)], {"parametrization": "mean_field"}),
 ]
 
@@ -48,7 +64,9 @@ NETS = [
 def test_residuals_are_the_loss(layers, arguments, weighted):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(1500, 2)), rng.normal(size=(1500, 2))  # more than one block
-    net = inf.Net(layers, input=X, target=y, weights=rng.uniform(size=1500) if weighted else None, **arguments)
+    net = inf.Net(
+        layers, input=X, target=y, weights=rng.uniform(size=1500) if weighted else None, **arguments
+    )
     theta = rng.normal(size=net.num_params)
     r, J = net.residuals(theta), net.jacobian(theta)
     value, gradient, _ = net.evaluate(theta, 1)
@@ -63,19 +81,28 @@ def test_compensated_residuals_are_right_to_the_last_digit():
     import mpmath as mp
 
     rng = np.random.default_rng(3)
-    net = inf.Net([(40, "identity", True), (1, "identity", True)], input=rng.normal(size=(4, 3)), target=np.zeros(4))
+    net = inf.Net(
+        [(40, "identity", True), (1, "identity", True)],
+        input=rng.normal(size=(4, 3)),
+        target=np.zeros(4),
+    )
     theta = rng.normal(size=net.num_params)
     (W, b), (A, c) = net.unpack(theta)
     mp.mp.dps = 50
     for x, r in zip(net.data.X, net.residuals(theta), strict=True):
-        h = [mp.mpf(b[i]) + sum(mp.mpf(W[i, k]) * mp.mpf(x[k]) for k in range(3)) for i in range(40)]
+        h = [
+            mp.mpf(b[i]) + sum(mp.mpf(W[i, k]) * mp.mpf(x[k]) for k in range(3)) for i in range(40)
+        ]
         exact = (mp.mpf(c[0]) + sum(mp.mpf(A[0, i]) * h[i] for i in range(40))) / 2  # 1/sqrt(N)
         assert abs(r - exact) < 2.3e-16 * abs(exact)
 
 
 def test_least_squares_needs_squares():
     labels = inf.Net(
-        [(2, "tanh", True), (2, "identity", True)], input=[[0.0], [1.0]], target=[0, 1], loss="cross_entropy"
+        [(2, "tanh", True), (2, "identity", True)],
+        input=[[0.0], [1.0]],
+        target=[0, 1],
+        loss="cross_entropy",
     )
     with pytest.raises(MethodError, match="sum of squares"):
         search(labels, np.ones(labels.num_params), "levenberg_marquardt")
@@ -116,7 +143,9 @@ def test_geodesic_acceleration_follows_a_curved_canyon():
 
     J = np.array([[0.0, 1.0], [1e-4, 0.0]])  # at the origin
     trial = GaussNewtonModel(canyon(np.zeros(2)), J, canyon).solve(0.1)
-    np.testing.assert_allclose(trial.step, [0.1, 0.01], rtol=1e-3)  # on the parabola; Gauss-Newton alone: (0.1, 0)
+    np.testing.assert_allclose(
+        trial.step, [0.1, 0.01], rtol=1e-3
+    )  # on the parabola; Gauss-Newton alone: (0.1, 0)
 
 
 def test_steihaug_reaches_the_minimum_and_stops_at_the_boundary():
@@ -135,9 +164,13 @@ def test_steihaug_reaches_the_minimum_and_stops_at_the_boundary():
     lengths = [np.linalg.norm(model.solve(radius).step) for radius in (0.01, 0.5, 1.0)]
     np.testing.assert_allclose(lengths, [0.01, 0.5, 1.0], rtol=1e-12)
     p = model.solve(0.01)
-    np.testing.assert_allclose(p.step, -0.01 * g / np.linalg.norm(g), rtol=1e-12)  # the first piece is steepest descent
+    np.testing.assert_allclose(
+        p.step, -0.01 * g / np.linalg.norm(g), rtol=1e-12
+    )  # the first piece is steepest descent
     half = model.solve(1.0)
-    np.testing.assert_allclose(half.predicted, -(g @ half.step + half.step @ q.matrix @ half.step / 2), rtol=1e-12)
+    np.testing.assert_allclose(
+        half.predicted, -(g @ half.step + half.step @ q.matrix @ half.step / 2), rtol=1e-12
+    )
     # at least half of what the exact solution on the boundary gains (Yuan, Math. Program. 87 (2000) 561)
     values, vectors = np.linalg.eigh(q.matrix)
     assert half.predicted >= 0.5 * solve_subproblem(values, g @ vectors, 1.0).predicted
@@ -153,7 +186,9 @@ def test_steihaug_ends_in_time_with_a_step_of_descent():
 
     trial = SteihaugModel(product, g, 0.0, hurry=lambda: len(products) >= 7).solve(1e100)
     assert len(products) == 7 and not trial.on_boundary
-    np.testing.assert_allclose(trial.predicted, -(g @ trial.step + (values * trial.step) @ trial.step / 2), rtol=1e-12)
+    np.testing.assert_allclose(
+        trial.predicted, -(g @ trial.step + (values * trial.step) @ trial.step / 2), rtol=1e-12
+    )
     assert trial.predicted > 0.5 * g @ g  # at least that of the first piece, steepest descent
 
 
@@ -172,7 +207,9 @@ def test_newton_without_hessians():
     assert found.statistics.method == "newton_cg"
     assert found.statistics.hessians == found.statistics.factorizations == 0 < found.statistics.hvps
     q = Quadratic([1.0, 2.0, 3.0])
-    frozen = search(q, [1.0, 1.0, 1.0], "newton", free=[True, False, True], options={"linear_solver": "cg"})
+    frozen = search(
+        q, [1.0, 1.0, 1.0], "newton", free=[True, False, True], options={"linear_solver": "cg"}
+    )
     dense = search(q, [1.0, 1.0, 1.0], "newton", free=[True, False, True])
     np.testing.assert_allclose(frozen.theta, dense.theta, atol=1e-14)
 
@@ -183,7 +220,10 @@ def test_newton_above_two_thousand_parameters_takes_no_hessian():
     theta = inf.random_params(net, 1)
     start = net.evaluate(theta).value
     found = search(net, theta, "newton", max_steps=25)
-    assert found.statistics.method == "newton_cg" and found.statistics.hessians == 0 < found.statistics.hvps
+    assert (
+        found.statistics.method == "newton_cg"
+        and found.statistics.hessians == 0 < found.statistics.hvps
+    )
     assert found.loss < 1e-6 * start
     with one_thread():  # several on a busy machine can be 100 times slower
         squares = search(
@@ -208,14 +248,19 @@ def test_realizable_finite_data_ends_at_1e_32(seed, optimizer):
 def test_levenberg_marquardt_follows_the_canyon_of_an_overparametrised_net():
     # near a teacher of 2 neurons with 4 students: one neuron split, one without effect, and off by 0.01
     net, teacher = teacher_student(4, 4, 2)
-    (W, b), (A, c) = (tuple(np.array(p) for p in pair) for pair in ((x[0], x[1]) for x in _teacher_views(teacher)))
+    (W, b), (A, c) = (
+        tuple(np.array(p) for p in pair) for pair in ((x[0], x[1]) for x in _teacher_views(teacher))
+    )
     rng = np.random.default_rng(0)
     W, b = np.vstack([W, W[0], rng.normal(size=2)]), np.append(b, [b[0], 0.3])
     A = np.array([[0.6 * A[0, 0], A[0, 1], 0.4 * A[0, 0], 0.0]])
     theta = net.pack([(W, b), (A, c)])
     assert net.evaluate(theta).value < 1e-31
     start = theta + 0.01 * rng.normal(size=len(theta))
-    loss = {name: search(net, start, name, max_steps=300).loss for name in ("newton", "levenberg_marquardt", "bfgs")}
+    loss = {
+        name: search(net, start, name, max_steps=300).loss
+        for name in ("newton", "levenberg_marquardt", "bfgs")
+    }
     assert loss["levenberg_marquardt"] < 1e-20
     assert loss["levenberg_marquardt"] < 1e-3 * min(loss["newton"], loss["bfgs"])
 
@@ -231,7 +276,9 @@ def test_min_gradient_norm_at_rounding_size_waits_for_the_loss():
     assert found.loss < 2e-32
     # a bound that asks for less is taken at its word
     quick = search(tiny, [1e3], "newton", min_gradient_norm=1e-12)
-    assert quick.statistics.stop_reason is StopReason.MIN_GRADIENT_NORM and quick.statistics.steps == 0
+    assert (
+        quick.statistics.stop_reason is StopReason.MIN_GRADIENT_NORM and quick.statistics.steps == 0
+    )
 
 
 def test_bfgs_stalls_where_its_gradient_is_small_unless_the_loss_is_scaled():
@@ -250,7 +297,10 @@ def test_quasi_newton_at_a_minimum_that_is_not_zero_judges_by_losses_and_says_so
     base = rosenbrock()
     raised = Function(2, lambda x: 1.0 + base.value(x), base.gradient, base.hessian)
     found = search(raised, [-1.2, 1.0], name)
-    assert found.statistics.stop_reason is StopReason.ROUNDING_FLOOR and "optimizer='newton'" in found.statistics.note
+    assert (
+        found.statistics.stop_reason is StopReason.ROUNDING_FLOOR
+        and "optimizer='newton'" in found.statistics.note
+    )
     # a loss of 1 resolves differences of 2e-16, that is, with curvatures up to 1e3, gradients of 6e-7
     assert found.gradient_norm < 6e-7
     assert search(raised, found.theta, "newton").gradient_norm < 1e-13
@@ -270,16 +320,23 @@ def test_choice_of_the_method():
     far = inf.random_params(net, 0)
     near = search(net, far, "newton", min_loss=1e-12).theta
     labels = inf.Net(
-        [(2, "tanh", True), (2, "identity", True)], input=[[0.0], [1.0]], target=[0, 1], loss="cross_entropy"
+        [(2, "tanh", True), (2, "identity", True)],
+        input=[[0.0], [1.0]],
+        target=[0, 1],
+        loss="cross_entropy",
     )
 
     def choice(objective, theta):
-        return choose_optimizer(FixedPointProblem(objective, theta, np.ones(len(theta), bool)), theta).name
+        return choose_optimizer(
+            FixedPointProblem(objective, theta, np.ones(len(theta), bool)), theta
+        ).name
 
     assert choice(net, far) == "newton" and choice(net, near) == "levenberg_marquardt"
     assert choice(labels, np.zeros(labels.num_params)) == "newton"
     assert choice(rosenbrock(), np.ones(2)) == "newton"  # does not know its rounding errors
-    big = inf.Net([(501, "tanh", True), (1, "identity", True)], input=net.data.X, target=net.data.target)
+    big = inf.Net(
+        [(501, "tanh", True), (1, "identity", True)], input=net.data.X, target=net.data.target
+    )
     assert choice(big, inf.random_params(big, 0)) == "lbfgs"
 
 
@@ -315,9 +372,13 @@ def test_options_are_checked():
 
 
 def infinite(activation, K, M, seed, D=3, **arguments):
-    teacher, student = (inf.Net([(n, activation, True), (1, "identity", True)], input_dim=D) for n in (M, K))
+    teacher, student = (
+        inf.Net([(n, activation, True), (1, "identity", True)], input_dim=D) for n in (M, K)
+    )
     parameters = inf.random_params(teacher, seed, init="standard_normal")
-    return inf.NetI(student, inf.Teacher(teacher, parameters), **arguments), inf.random_params(student, seed + 50)
+    return inf.NetI(student, inf.Teacher(teacher, parameters), **arguments), inf.random_params(
+        student, seed + 50
+    )
 
 
 def roughness(net, theta, direction):
@@ -335,10 +396,14 @@ def test_frozen_integrals_are_smooth_and_accurate():
     assert roughness(rough, theta, direction) > 1e-11
     assert roughness(frozen, theta, direction) < 1e-14
     for order in (0, 1, 2):
-        np.testing.assert_allclose(frozen.evaluate(theta, 2)[order], fine.evaluate(theta, 2)[order], rtol=0, atol=1e-11)
+        np.testing.assert_allclose(
+            frozen.evaluate(theta, 2)[order], fine.evaluate(theta, 2)[order], rtol=0, atol=1e-11
+        )
     # far away it chooses anew, so that it is still accurate
     far = 8.0 * theta
-    np.testing.assert_allclose(frozen.evaluate(far, 1)[1], fine.evaluate(far, 1)[1], rtol=0, atol=1e-10)
+    np.testing.assert_allclose(
+        frozen.evaluate(far, 1)[1], fine.evaluate(far, 1)[1], rtol=0, atol=1e-10
+    )
     assert rough.rtol == 1e-3 and frozen.frozen(far) is not frozen
     closed, start = infinite("erf", 2, 2, 0)
     assert closed.frozen(start) is closed
@@ -377,7 +442,9 @@ def test_of_losses_that_agree_to_rounding_the_smaller_gradient_is_kept(name):
     objective = Function(3, lambda x: 1.0 + x @ H @ x / 2, lambda x: H @ x, lambda x: H)
     for start in ([1.0, -2.0, 0.5], [0.3, 0.7, -0.2], [0.9, 0.1, 0.4]):
         seen = []
-        rules = {"callback": lambda now, seen=seen: seen.append((now.loss, now.gradient_norm)) and None}
+        rules = {
+            "callback": lambda now, seen=seen: seen.append((now.loss, now.gradient_norm)) and None
+        }
         found = search(objective, start, name, **rules)
         near = [norm for loss, norm in seen if loss <= min(loss for loss, _ in seen) + 4e-16]
         assert found.gradient_norm <= min(near)

@@ -11,7 +11,16 @@ from analytic_objectives import Function, Quadratic, TanhNetwork, Wrapped, raise
 from scipy.integrate import solve_ivp
 
 from infflow.errors import DivergedError, InvalidValueError, SolverWarning, TooLargeError
-from infflow.flow import SOLVERS, FlowSettings, factorization, gear, gear_kernels, integrate, recording, switching
+from infflow.flow import (
+    SOLVERS,
+    FlowSettings,
+    factorization,
+    gear,
+    gear_kernels,
+    integrate,
+    recording,
+    switching,
+)
 from infflow.flow.factorization import factorize_shifted
 from infflow.flow.methods import automatic_solver
 from infflow.flow.norm_kernels import largest, weighted_rms_reference
@@ -50,7 +59,13 @@ def each(pairs):
 
 
 def make_rules(**changes):
-    values = {"max_time": 600.0, "max_steps": 10**6, "min_loss": 2e-32, "min_gradient_norm": 1e-15, "patience": 10**6}
+    values = {
+        "max_time": 600.0,
+        "max_steps": 10**6,
+        "min_loss": 2e-32,
+        "min_gradient_norm": 1e-15,
+        "patience": 10**6,
+    }
     return StopRules(**{**values, **changes})
 
 
@@ -101,7 +116,10 @@ def test_order_of_convergence(name, network):
     steps = 1.0 / np.array([16, 32, 64] if method.order > 1 else [64, 128, 256])
     key = "step_size" if method.discrete else "step"
     times = np.arange(0.25, 4.1, 0.25)  # multiples of all steps
-    tight = {"rtol": 1e-13, "atol": 1e-13}  # with a fixed step only the Newton iterations of ESDIRK methods use them
+    tight = {
+        "rtol": 1e-13,
+        "atol": 1e-13,
+    }  # with a fixed step only the Newton iterations of ESDIRK methods use them
     ends = [run(net, net.start, name, {key: h}, t_end=4.0, t_eval=times, **tight) for h in steps]
     assert [end.statistics.steps for end in ends] == list((4 / steps).astype(int))
     errors = [np.abs(end.trajectory.theta - reference(times).T).max() for end in ends]
@@ -110,11 +128,16 @@ def test_order_of_convergence(name, network):
     assert method.order - 0.2 < measured_order(steps, errors) < method.order + 0.8
 
 
-@pytest.mark.parametrize("name", [m.name for m in SOLVERS.values() if m.order and m.name not in ORDERED])
+@pytest.mark.parametrize(
+    "name", [m.name for m in SOLVERS.values() if m.order and m.name not in ORDERED]
+)
 def test_order_of_methods_that_choose_their_steps(name, network):
     net, reference = network
     times = np.arange(0.25, 4.1, 0.25)
-    ends = [run(net, net.start, name, t_end=4.0, t_eval=times, rtol=tol, atol=tol) for tol in (1e-5, 1e-6, 1e-7, 1e-8)]
+    ends = [
+        run(net, net.start, name, t_end=4.0, t_eval=times, rtol=tol, atol=tol)
+        for tol in (1e-5, 1e-6, 1e-7, 1e-8)
+    ]
     steps = np.array([end.statistics.steps for end in ends])
     errors = [np.abs(end.trajectory.theta - reference(times).T).max() for end in ends]
     # against the mean step; methods of variable order come out above, as their order grows with the accuracy
@@ -142,7 +165,9 @@ def test_order_of_dense_output(name, network):
     times = np.arange(0.03, 4.0, 0.11)
     errors = []
     for h in steps:
-        track = run(net, net.start, name, {key: h}, t_end=4.0, t_eval=times, rtol=1e-13, atol=1e-13).trajectory
+        track = run(
+            net, net.start, name, {key: h}, t_end=4.0, t_eval=times, rtol=1e-13, atol=1e-13
+        ).trajectory
         np.testing.assert_array_equal(track.t, times)
         errors.append(np.abs(track.theta - reference(times).T).max())
     assert measured_order(steps, errors) > min(method.order, method.dense_order + 1) - 0.35
@@ -157,7 +182,11 @@ def test_error_follows_the_tolerance(name, options, network):
         errors.append(np.abs(end.theta - reference(4.0)).max())
         # multistep methods control the local error: global errors are some 10 times larger;
         # the many steps of a method of order 2 add up to errors of tolerance^(2/3)
-        bound = tolerance ** (2 / 3) if name == "trbdf2" else (60 if name in MULTISTEP else 8) * tolerance
+        bound = (
+            tolerance ** (2 / 3)
+            if name == "trbdf2"
+            else (60 if name in MULTISTEP else 8) * tolerance
+        )
         assert errors[-1] < bound
         track = end.trajectory
         assert np.abs(track.theta - reference(track.t).T).max() < max(100 * tolerance, bound)
@@ -197,7 +226,9 @@ def test_gear_formulas(order):
     np.testing.assert_allclose(formula.lead, sum(1 / m for m in range(1, order + 1)), rtol=1e-15)
     # y = (t/h)^(order+1): what the formula misses is h^(order+1) y^(order+1)/(order+1), the prediction all of it
     points = np.float_power(-np.arange(order + 2), order + 1)
-    nabla = [sum((-1) ** i * math.comb(m, i) * points[i] for i in range(m + 1)) for m in range(order + 2)]
+    nabla = [
+        sum((-1) ** i * math.comb(m, i) * points[i] for i in range(m + 1)) for m in range(order + 2)
+    ]
     missing = sum(nabla[m] / m for m in range(1, order + 1))  # the derivative at 0 is 0
     np.testing.assert_allclose(-missing / nabla[order + 1], formula.error, rtol=1e-13)
 
@@ -208,13 +239,17 @@ def test_gear_moves_and_rescales_a_polynomial():
     for order in range(1, 6):
         ahead, corrected = np.zeros_like(history), np.zeros_like(history)
         gear_kernels.predict(history, order, ahead)
-        twin = [sum(math.comb(i, j) * history[i] for i in range(j, order + 1)) for j in range(order + 1)]
+        twin = [
+            sum(math.comb(i, j) * history[i] for i in range(j, order + 1)) for j in range(order + 1)
+        ]
         np.testing.assert_allclose(ahead[: order + 1], twin, rtol=1e-13, atol=1e-13)
         gear_kernels.correct(ahead, order, shape, error, corrected)
         twin = ahead[: order + 1] + np.outer(shape, error)[: order + 1]
         np.testing.assert_allclose(corrected[: order + 1], twin, rtol=1e-15)
         gear_kernels.rescale(corrected, order, 0.7)
-        np.testing.assert_allclose(corrected[: order + 1], 0.7 ** np.arange(order + 1)[:, None] * twin, rtol=1e-14)
+        np.testing.assert_allclose(
+            corrected[: order + 1], 0.7 ** np.arange(order + 1)[:, None] * twin, rtol=1e-14
+        )
 
 
 def test_gear_kernels_agree_with_their_twins():
@@ -222,16 +257,24 @@ def test_gear_kernels_agree_with_their_twins():
     ahead, point, gradient, change = rng.normal(size=(6, 4)), *rng.normal(size=(3, 4))
     atol, rtol, shift, h = np.full(4, 1e-3), 1e-2, 3.0, 0.2
     twin = shift * (ahead[0] - point) - ahead[1] / h - gradient
-    np.testing.assert_allclose(gear_kernels.newton_residual(ahead, point, gradient, shift, h), twin, rtol=1e-14)
+    np.testing.assert_allclose(
+        gear_kernels.newton_residual(ahead, point, gradient, shift, h), twin, rtol=1e-14
+    )
     new, size = gear_kernels.moved(point, change, 0.8, atol, rtol)
     np.testing.assert_allclose(new, point + 0.8 * change, rtol=1e-15)
-    np.testing.assert_allclose(size, weighted_rms_reference(0.8 * change, new, new, atol, rtol), rtol=1e-14)
+    np.testing.assert_allclose(
+        size, weighted_rms_reference(0.8 * change, new, new, atol, rtol), rtol=1e-14
+    )
     found, size = gear_kernels.difference(point, ahead, atol, rtol)
     np.testing.assert_allclose(found, point - ahead[0], rtol=1e-15)
-    np.testing.assert_allclose(size, weighted_rms_reference(found, point, ahead[0], atol, rtol), rtol=1e-14)
+    np.testing.assert_allclose(
+        size, weighted_rms_reference(found, point, ahead[0], atol, rtol), rtol=1e-14
+    )
 
 
-@pytest.mark.parametrize("x", [[], [0.5, -2.0, 1.0], [1.0, math.nan, 3.0], [math.nan, 1.0], [1.0, -math.inf]])
+@pytest.mark.parametrize(
+    "x", [[], [0.5, -2.0, 1.0], [1.0, math.nan, 3.0], [math.nan, 1.0], [1.0, -math.inf]]
+)
 def test_largest_is_that_of_numpy(x):
     assert np.array_equal(largest(np.array(x)), np.abs(x).max(initial=0.0), equal_nan=True)
 
@@ -242,7 +285,10 @@ def test_gear_has_the_order_that_it_is_limited_to(order, network):
     times = np.arange(0.25, 4.1, 0.25)
     given = {"options": {"max_order": order}, "t_end": 4.0, "t_eval": times}
     tolerances = (1e-4, 1e-5, 1e-6, 1e-7)
-    ends = [run(net, net.start, "gear", rtol=tolerance, atol=tolerance, **given) for tolerance in tolerances]
+    ends = [
+        run(net, net.start, "gear", rtol=tolerance, atol=tolerance, **given)
+        for tolerance in tolerances
+    ]
     errors = [np.abs(end.trajectory.theta - reference(times).T).max() for end in ends]
     # against the mean step; higher ones come out above, as the orders on the way to the highest grow with the accuracy
     measured = measured_order([1 / end.statistics.steps for end in ends], errors)
@@ -302,12 +348,16 @@ def test_exprb_is_exact_on_a_quadratic_and_inside_its_steps():
 
 @pytest.mark.parametrize("largest", [1, 4, 6])
 def test_phi_functions_agree_with_their_twin(largest):
-    z = np.r_[-np.geomspace(1e-12, 30, 60), 0.0, np.geomspace(1e-12, 30, 60), -1.999999, -2.000001, 2.0]
+    z = np.r_[
+        -np.geomspace(1e-12, 30, 60), 0.0, np.geomspace(1e-12, 30, 60), -1.999999, -2.000001, 2.0
+    ]
     expected = phi_functions_reference(z, largest)
     # the twin has rounding errors of exp(30) and of the Gauss rule
     np.testing.assert_allclose(phi_functions(z, largest), expected, rtol=2e-13)
     far = phi_functions(np.array([-1e3, -1e8, -1e300]), largest)  # phi_k(z) tends to -1/(z (k-1)!)
-    leading = [[1 / (x * math.factorial(k - 1)) for x in (1e3, 1e8, 1e300)] for k in range(1, largest + 1)]
+    leading = [
+        [1 / (x * math.factorial(k - 1)) for x in (1e3, 1e8, 1e300)] for k in range(1, largest + 1)
+    ]
     np.testing.assert_allclose(far, leading, rtol=6e-3)
 
 
@@ -349,12 +399,18 @@ def test_jitted_stages_of_small_problems_agree_with_the_general_ones(name, netwo
     monkeypatch.setattr(factorization, "_SMALL", 0)
     general = run(net, net.start, name, {"step": 0.25}, **settings)
     assert jitted.statistics.gradients == general.statistics.gradients
-    np.testing.assert_allclose(jitted.trajectory.theta, general.trajectory.theta, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        jitted.trajectory.theta, general.trajectory.theta, rtol=0, atol=1e-12
+    )
 
 
 @each(ADAPTIVE)
 def test_vector_eta_is_a_time_scale_per_parameter(name, options):
-    lam, eta, start = np.array([3.0, 1.0, 0.5]), np.array([0.1, 4.0, 2.0]), np.array([1.0, -2.0, 0.7])
+    lam, eta, start = (
+        np.array([3.0, 1.0, 0.5]),
+        np.array([0.1, 4.0, 2.0]),
+        np.array([1.0, -2.0, 0.7]),
+    )
     q = Function(3, lambda x: (lam * x * x).sum() / 2, lambda x: lam * x, lambda x: np.diag(lam))
     end = run(q, start, name, options, t_end=2.0, rtol=1e-9, atol=1e-9, eta=eta)
     np.testing.assert_allclose(end.theta, start * np.exp(-eta * lam * 2), atol=1e-6)
@@ -368,7 +424,9 @@ def test_frozen_parameters_stay(name, options):
     q = Quadratic([1.0, 2.0, 3.0, 4.0, 5.0])
     start = np.array([0.3, -0.7, 1.1, 0.5, -0.2])
     end = run(q, start, name, options, t_end=1.0, eta=eta, rtol=1e-8, atol=1e-8)
-    assert (end.theta[[0, 4]] == start[[0, 4]]).all() and (end.trajectory.theta[:, [0, 4]] == start[[0, 4]]).all()
+    assert (end.theta[[0, 4]] == start[[0, 4]]).all() and (
+        end.trajectory.theta[:, [0, 4]] == start[[0, 4]]
+    ).all()
     if name != "adam":
         jacobian = -eta[:, None] * q.matrix
         exact = solve_ivp(lambda t, x: jacobian @ x, (0, 1), start, rtol=1e-11, atol=1e-11).y[:, -1]
@@ -388,8 +446,12 @@ def test_gradient_descent_and_adam_step_as_published():
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
         y = y - h * (m / (1 - 0.9**k)) / (np.sqrt(v / (1 - 0.999**k)) + 1e-8)
         x = x - h * q.matrix @ x
-    np.testing.assert_allclose(run(q, start, "gd", {"step_size": h}, t_end=0.3).theta, x, rtol=1e-13)
-    np.testing.assert_allclose(run(q, start, "adam", {"step_size": h}, t_end=0.3).theta, y, rtol=1e-12)
+    np.testing.assert_allclose(
+        run(q, start, "gd", {"step_size": h}, t_end=0.3).theta, x, rtol=1e-13
+    )
+    np.testing.assert_allclose(
+        run(q, start, "adam", {"step_size": h}, t_end=0.3).theta, y, rtol=1e-12
+    )
 
 
 class LeastSquares(Quadratic):
@@ -401,7 +463,11 @@ class LeastSquares(Quadratic):
 
     def evaluate(self, theta, order=0):
         residual = self.X @ theta - self.y
-        return Evaluation(float(residual @ residual) / len(self.y), 2 / len(self.y) * self.X.T @ residual, self.matrix)
+        return Evaluation(
+            float(residual @ residual) / len(self.y),
+            2 / len(self.y) * self.X.T @ residual,
+            self.matrix,
+        )
 
     def subset(self, indices):
         return LeastSquares(self.X[indices], self.y[indices])
@@ -454,7 +520,9 @@ def test_default_trajectory_is_logarithmic_and_complete(network):
     t = end.trajectory.t
     assert len(t) == 50 and t[0] == 0.0 and t[-1] == 100.0
     np.testing.assert_allclose(np.diff(np.log(t[1:])), math.log(1e6) / 48, rtol=1e-9)
-    assert (end.trajectory.theta[0] == net.start).all() and (end.trajectory.theta[-1] == end.theta).all()
+    assert (end.trajectory.theta[0] == net.start).all() and (
+        end.trajectory.theta[-1] == end.theta
+    ).all()
     losses = [net.evaluate(x, 0).value for x in end.trajectory.theta]
     np.testing.assert_array_equal(end.trajectory.loss, losses)
     assert (np.diff(losses) < 0).all()
@@ -464,13 +532,22 @@ def test_default_trajectory_is_logarithmic_and_complete(network):
 def test_trajectory_of_a_flow_that_ends_by_itself(network, num):
     net, reference = network
     for t_end in (math.inf, 1e9):
-        end = run(net, net.start, "rodas5p", t_end=t_end, num_trajectory=num, rules=make_rules(max_steps=40))
+        end = run(
+            net,
+            net.start,
+            "rodas5p",
+            t_end=t_end,
+            num_trajectory=num,
+            rules=make_rules(max_steps=40),
+        )
         t = end.trajectory.t
         assert end.t < 1e9 and len(t) == num and t[0] == 0.0 and t[-1] == end.t
         assert (np.diff(t) > 0).all()
         if num == 100:
             gaps = np.diff(np.log(t[1:]))
-            assert gaps.max() < 3 * np.median(gaps)  # thinning keeps every point or every second one
+            assert gaps.max() < 3 * np.median(
+                gaps
+            )  # thinning keeps every point or every second one
             early = t < 4
             assert np.abs(end.trajectory.theta[early] - reference(t[early]).T).max() < 1e-4
 
@@ -493,7 +570,9 @@ def test_large_trajectories_keep_no_more_on_the_way_than_in_the_end(t_end, monke
     t = end.trajectory.t
     assert most <= 100 and t[0] == 0.0 and t[-1] == end.t and (np.diff(t) > 0).all()
     assert 50 <= len(t) <= 100
-    small = run(net, net.start, "rodas5p", t_end=t_end, num_trajectory=40, rules=rules)  # below the bound
+    small = run(
+        net, net.start, "rodas5p", t_end=t_end, num_trajectory=40, rules=rules
+    )  # below the bound
     assert len(small.trajectory) == 40
 
 
@@ -571,7 +650,16 @@ def all_losses(network):
     for name, options in NEARBY:
         points = []
         rules = make_rules(callback=lambda now, points=points: points.append(now), exact=True)
-        run(network[0], network[0].start, name, options, rules=rules, t_end=300.0, rtol=1e-2, atol=1e-2)
+        run(
+            network[0],
+            network[0].start,
+            name,
+            options,
+            rules=rules,
+            t_end=300.0,
+            rtol=1e-2,
+            atol=1e-2,
+        )
         found[identify(options) + name] = points
     return found
 
@@ -583,7 +671,9 @@ def test_methods_report_the_losses_of_the_points_they_accept(name, options, netw
     for now in points:
         value, gradient, _ = net.evaluate(now.theta, 1)
         assert now.loss == value and now.gradient_norm == np.abs(gradient).max()
-    end = run(net, net.start, name, options, t_end=300.0, rtol=1e-2, atol=1e-2)  # without a callback: losses nearby
+    end = run(
+        net, net.start, name, options, t_end=300.0, rtol=1e-2, atol=1e-2
+    )  # without a callback: losses nearby
     assert (end.theta == points[-1].theta).all()
     for theta, loss, norm in (
         (end.theta, end.loss, end.gradient_norm),
@@ -597,7 +687,14 @@ def test_methods_report_the_losses_of_the_points_they_accept(name, options, netw
         bound = losses[0] * bound + (1 - bound) * min(losses)
         first = next(now for now in points if now.loss <= bound)
         stopped = run(
-            net, net.start, name, options, rules=make_rules(min_loss=bound), rtol=1e-2, atol=1e-2, t_end=300.0
+            net,
+            net.start,
+            name,
+            options,
+            rules=make_rules(min_loss=bound),
+            rtol=1e-2,
+            atol=1e-2,
+            t_end=300.0,
         )
         assert stopped.statistics.stop_reason is StopReason.MIN_LOSS
         assert (stopped.theta == first.theta).all() and stopped.loss == first.loss
@@ -609,7 +706,9 @@ def test_methods_report_the_losses_of_the_points_they_accept(name, options, netw
 
 def test_patience_counts_steps_without_a_new_best_loss():
     bowl = Function(2, lambda x: x @ x / 2, lambda x: x, lambda x: np.eye(2))
-    end = run(bowl, [1.0, 1.0], "gd", {"step_size": 2.0}, rules=make_rules(patience=7))  # jumps between x and -x
+    end = run(
+        bowl, [1.0, 1.0], "gd", {"step_size": 2.0}, rules=make_rules(patience=7)
+    )  # jumps between x and -x
     assert end.statistics.stop_reason is StopReason.PATIENCE and end.statistics.steps == 7
 
 
@@ -689,7 +788,9 @@ def test_sundials_prints_nothing_but_objectives_may(capfd):
 
 @each(ADAPTIVE)
 def test_blow_up_in_finite_time(name, options):
-    run_away = Function(1, lambda x: -(x[0] ** 4), lambda x: -4 * x**3, lambda x: np.diag(-12 * x**2))
+    run_away = Function(
+        1, lambda x: -(x[0] ** 4), lambda x: -4 * x**3, lambda x: np.diag(-12 * x**2)
+    )
     end = run(run_away, [1.0], name, options)
     assert end.statistics.stop_reason in (StopReason.STEP_UNDERFLOW, StopReason.NON_FINITE)
     assert abs(end.t - 0.125) < 1e-4  # x = (1 - 8 t)^(-1/2)
@@ -723,7 +824,9 @@ def test_a_flow_with_the_start_at_a_fixed_point_ends_at_once():
 @each(ADAPTIVE)
 def test_handover_ends_near_the_fixed_point(name, options):
     q = Quadratic([1e-2, 1.0, 10.0])
-    shifted = Function(3, lambda x: 1 + q.evaluate(x).value, lambda x: q.matrix @ x, lambda x: q.matrix)
+    shifted = Function(
+        3, lambda x: 1 + q.evaluate(x).value, lambda x: q.matrix @ x, lambda x: q.matrix
+    )
     start = np.array([1.0, 2.0, -1.0])
     end = run(shifted, start, name, options, hand_over=True)
     # exprb is exact on a quadratic: it jumps to the fixed point itself
@@ -756,7 +859,9 @@ def curved_valley(height):
 
     def hessian(x):
         wall = x[1] - x[0] ** 2
-        return np.array([[-2 * wall + 4 * x[0] ** 2 + 12 * height * x[0] ** 2, -2 * x[0]], [-2 * x[0], 1.0]])
+        return np.array(
+            [[-2 * wall + 4 * x[0] ** 2 + 12 * height * x[0] ** 2, -2 * x[0]], [-2 * x[0], 1.0]]
+        )
 
     return Function(2, value, gradient, hessian)
 
@@ -777,10 +882,14 @@ def test_walls_do_not_hide_that_a_valley_goes_on(name):
 
 def test_handover_by_rounding_of_the_loss():
     def slow(constant):
-        return Function(1, lambda x: constant + x[0] ** 4, lambda x: 4 * x**3, lambda x: 12 * np.diag(x**2))
+        return Function(
+            1, lambda x: constant + x[0] ** 4, lambda x: 4 * x**3, lambda x: 12 * np.diag(x**2)
+        )
 
     given = {"name": "cvode_bdf", "rtol": 1e-9, "atol": 1e-9, "hand_over": True}
-    end = run(slow(1.0), [1.0], **given)  # the path is still longer than the tolerances when the loss stands still
+    end = run(
+        slow(1.0), [1.0], **given
+    )  # the path is still longer than the tolerances when the loss stands still
     assert end.statistics.stop_reason is StopReason.HANDOVER
     assert end.t < 2e8 and end.theta[0] > 1e-5  # (8 t)^(-1/2)
     resolved = run(slow(0.0), [1.0], **given)
@@ -792,7 +901,9 @@ def test_rounding_floor_ends_a_flow_without_t_end():
     def gradient(x):
         return [2 * ((1e8 + x[0]) - 1e8) + 1e-9 * np.sin(1e12 * x[0])]
 
-    noisy = Function(1, lambda x: 1 + (x[0] - 1e8) ** 2, lambda x: gradient(x - 1e8), lambda x: [[2.0]])
+    noisy = Function(
+        1, lambda x: 1 + (x[0] - 1e8) ** 2, lambda x: gradient(x - 1e8), lambda x: [[2.0]]
+    )
     end = run(noisy, [1e8 + 3.0], "rodas5p", rules=make_rules(max_steps=2000))
     assert end.statistics.stop_reason in (StopReason.ROUNDING_FLOOR, StopReason.MIN_GRADIENT_NORM)
 
@@ -804,7 +915,9 @@ def test_observables_and_lambda_min(network):
         observables={"norm": np.linalg.norm, "first": lambda x: x[:2], "lambda_min": "lambda_min"},
     )  # fmt: skip
     track = end.trajectory
-    np.testing.assert_allclose(track.observables["norm"], np.linalg.norm(track.theta, axis=1), rtol=1e-14)
+    np.testing.assert_allclose(
+        track.observables["norm"], np.linalg.norm(track.theta, axis=1), rtol=1e-14
+    )
     np.testing.assert_array_equal(track.observables["first"], track.theta[:, :2])
     lowest = [np.linalg.eigvalsh(net.evaluate(x, 2).hessian)[0] for x in track.theta]
     np.testing.assert_allclose(track.observables["lambda_min"], lowest, rtol=1e-12)
@@ -828,9 +941,16 @@ def test_switch_goes_on_with_gear_where_gmres_takes_many_products(network, monke
     monkeypatch.setattr(switching, "_PRODUCTS", 1)
     after = run(net, net.start, "cvode_bdf", {"linear_solver": "switch"}, **given)
     assert after.statistics.hessians > 0 and 0 < after.statistics.hvps < before.statistics.hvps
-    assert before.statistics.factorizations == 0 < after.statistics.hessians <= after.statistics.factorizations
+    assert (
+        before.statistics.factorizations
+        == 0
+        < after.statistics.hessians
+        <= after.statistics.factorizations
+    )
     for end in (before, after):  # errors of BDF are some ten times the tolerance
-        np.testing.assert_allclose(end.trajectory.theta, exact(given["t_eval"]).T, atol=1e-6, rtol=0)
+        np.testing.assert_allclose(
+            end.trajectory.theta, exact(given["t_eval"]).T, atol=1e-6, rtol=0
+        )
 
 
 def test_gmres_linearizes_once_per_point_where_the_objective_can(network):
@@ -845,7 +965,10 @@ def test_gmres_linearizes_once_per_point_where_the_objective_can(network):
             return lambda v: self.hvp(theta, v)
 
     counted = Linearizing(net, lambda *_: None)
-    ends = [run(each, net.start, "cvode_bdf", {"linear_solver": "gmres"}, t_end=20.0) for each in (net, counted)]
+    ends = [
+        run(each, net.start, "cvode_bdf", {"linear_solver": "gmres"}, t_end=20.0)
+        for each in (net, counted)
+    ]
     assert np.array_equal(ends[0].theta, ends[1].theta)
     assert 0 < counted.points < 0.7 * ends[1].statistics.hvps
 
@@ -858,7 +981,10 @@ def test_gmres_needs_no_hessian(network):
 
 def test_overflow_in_a_trial_step_is_no_warning():
     steep = Function(
-        1, lambda x: np.exp(x[0] ** 2), lambda x: 2 * x * np.exp(x**2), lambda x: np.diag((2 + 4 * x**2) * np.exp(x**2))
+        1,
+        lambda x: np.exp(x[0] ** 2),
+        lambda x: 2 * x * np.exp(x**2),
+        lambda x: np.diag((2 + 4 * x**2) * np.exp(x**2)),
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -35,7 +35,10 @@ RATIONAL = {
     b2: "-3/5",
     b3: "4/5",
 }
-RATIONAL = {symbol: sympy.Rational(value) for symbol, value in RATIONAL.items()} | {C: RATIONAL[C11], b: RATIONAL[b1]}
+RATIONAL = {symbol: sympy.Rational(value) for symbol, value in RATIONAL.items()} | {
+    C: RATIONAL[C11],
+    b: RATIONAL[b1],
+}
 
 
 def value(expression, digits=25):
@@ -76,7 +79,9 @@ def test_relu_is_the_arccosine_kernel():
 
 def test_relu_order_parameter_integral():
     rho = C13 / sqrt(C11 * C33)
-    expected = C12 * sqrt(C11 * C33 - C13**2) / (2 * pi * C11) + C23 * asin(rho) / (2 * pi) + C23 / 4
+    expected = (
+        C12 * sqrt(C11 * C33 - C13**2) / (2 * pi * C11) + C23 * asin(rho) / (2 * pi) + C23 / 4
+    )
     assert sympy.expand(closed_form("relu", "h", "relu") - expected) == 0
 
 
@@ -106,7 +111,11 @@ def test_known_pairs(f, g, expected):
     ("f", "expected"),
     [
         ("identity", b),
-        ("relu", b * (1 + sympy.erf(b / sqrt(2 * C))) / 2 + sqrt(C / (2 * pi)) * sympy.exp(-(b**2) / (2 * C))),
+        (
+            "relu",
+            b * (1 + sympy.erf(b / sqrt(2 * C))) / 2
+            + sqrt(C / (2 * pi)) * sympy.exp(-(b**2) / (2 * C)),
+        ),
         ("erf", sympy.erf(b / sqrt(2) / sqrt(1 + C))),
         ("square", (b**2 + C) / 2),
         ("cube", b**3 + 3 * b * C),
@@ -126,7 +135,10 @@ def test_polynomials_obey_isserlis():
     product = sympy.Poly((1 - 2 * x**2 + x**3) * (3 * y + y**2 / 2), x, y)
     # the moments E x^m y^n from the generating function
     generating = sympy.exp((C11 * x**2 + 2 * C12 * x * y + C22 * y**2) / 2 + b1 * x + b2 * y)
-    expected = sum(factor * sympy.diff(generating, x, m, y, n).subs({x: 0, y: 0}) for (m, n), factor in product.terms())
+    expected = sum(
+        factor * sympy.diff(generating, x, m, y, n).subs({x: 0, y: 0})
+        for (m, n), factor in product.terms()
+    )
     assert sympy.expand(closed_form(f, g, biases=True) - expected) == 0
     assert sympy.expand(closed_form(f, g) - expected.subs({b1: 0, b2: 0})) == 0
 
@@ -143,7 +155,9 @@ def test_printing_is_short():
 
 
 def assert_matches(expression, expected, scale=1.0):
-    assert expression.free_symbols <= set(RATIONAL) and not expression.atoms(sympy.Float, sympy.Dummy)
+    assert expression.free_symbols <= set(RATIONAL) and not expression.atoms(
+        sympy.Float, sympy.Dummy
+    )
     assert abs(float(value(expression, 16)) - expected) < 2e-12 * scale, (expression, expected)
 
 
@@ -153,7 +167,9 @@ def test_pairs_against_quadrature(f, g):
     assert_matches(closed_form(f, g), reference.pair_moment(f, g, cov, np.zeros(2)))
 
 
-@pytest.mark.parametrize(("f", "g"), [(f, g) for n, (f, g) in enumerate(PAIRS) if f == g or n % 3 == 0])
+@pytest.mark.parametrize(
+    ("f", "g"), [(f, g) for n, (f, g) in enumerate(PAIRS) if f == g or n % 3 == 0]
+)
 def test_pairs_with_biases_against_quadrature(f, g):
     cov = COVARIANCE[:2, :2]
     assert_matches(closed_form(f, g, biases=True), reference.pair_moment(f, g, cov, MEAN[:2]))
@@ -164,7 +180,9 @@ def test_pairs_with_biases_against_quadrature(f, g):
 def test_derivatives_of_pairs_against_quadrature(f, g, orders):
     cov = COVARIANCE[:2, :2]
     expected = reference.pair_moment(f, g, cov, MEAN[:2], orders)
-    assert_matches(closed_form(f, g, biases=True, derivatives=orders), expected, 10)  # weights of size 10
+    assert_matches(
+        closed_form(f, g, biases=True, derivatives=orders), expected, 10
+    )  # weights of size 10
 
 
 @pytest.mark.parametrize("f", NAMES)
@@ -174,14 +192,17 @@ def test_means_against_quadrature(f):
         assert_matches(closed_form(f, biases=True, derivatives=(order,)), expected, 10)
 
 
-@pytest.mark.parametrize(("f", "g"), list(zip(NAMES, (*NAMES[5:], *NAMES[:5]), strict=True)) + [(n, n) for n in NAMES])
+@pytest.mark.parametrize(
+    ("f", "g"), list(zip(NAMES, (*NAMES[5:], *NAMES[:5]), strict=True)) + [(n, n) for n in NAMES]
+)
 def test_order_parameter_integrals_against_quadrature(f, g):
     expected = reference.order_parameter_integral(f, g, COVARIANCE, np.zeros(3))
     assert_matches(closed_form(f, "h", g), expected, 10)
 
 
 @pytest.mark.parametrize(
-    ("f", "g"), [("relu", "erf"), ("erf", "step"), ("gelu", "abs"), ("cube", "sign"), ("sign", "sign")]
+    ("f", "g"),
+    [("relu", "erf"), ("erf", "step"), ("gelu", "abs"), ("cube", "sign"), ("sign", "sign")],
 )
 def test_order_parameter_integrals_with_biases_against_quadrature(f, g):
     expected = reference.order_parameter_integral(f, g, COVARIANCE, MEAN)
@@ -189,7 +210,8 @@ def test_order_parameter_integrals_with_biases_against_quadrature(f, g):
 
 
 @pytest.mark.parametrize(
-    ("f", "g"), [("relu", "relu"), ("erf", "erf"), ("abs", "step"), ("gelu", "relu"), ("sign", "erf")]
+    ("f", "g"),
+    [("relu", "relu"), ("erf", "erf"), ("abs", "step"), ("gelu", "relu"), ("sign", "erf")],
 )
 def test_thirty_digits(f, g):
     """One-dimensional quadrature of f times the conditional mean of g, at 40 digits."""
@@ -203,7 +225,9 @@ def test_thirty_digits(f, g):
     with mpmath.workdps(40):
         c11, c12, m1, m2 = (mpmath.mpf(RATIONAL[s].p) / RATIONAL[s].q for s in (C11, C12, b1, b2))
         conditional_variance = RATIONAL[C22] - RATIONAL[C12] ** 2 / RATIONAL[C11]
-        conditional_mean = sympy.lambdify(b, closed_form(g, biases=True).subs(C, conditional_variance), "mpmath")
+        conditional_mean = sympy.lambdify(
+            b, closed_form(g, biases=True).subs(C, conditional_variance), "mpmath"
+        )
 
         def integrand(x):
             density = mpmath.exp(-((x - m1) ** 2) / (2 * c11)) / mpmath.sqrt(2 * mpmath.pi * c11)
@@ -262,7 +286,11 @@ def test_cdf_against_conditional_integral(h, k, rho):
             }
         )
         scale = mpmath.mpf(str(result))
-        ratio = mpmath.quad(lambda x: mpmath.npdf(x) * mpmath.ncdf((k - rho * x) / root) / scale, points, maxdegree=9)
+        ratio = mpmath.quad(
+            lambda x: mpmath.npdf(x) * mpmath.ncdf((k - rho * x) / root) / scale,
+            points,
+            maxdegree=9,
+        )
         assert abs(ratio - 1) < mpmath.mpf(10) ** -23
 
 
@@ -273,7 +301,10 @@ def test_cdf_special_values():
     assert Phi(0, 0, rho) == sympy.Rational(1, 4) + asin(rho) / (2 * pi)
     assert Phi(h, k, 0) == cdf(h) * cdf(k)
     assert Phi(h, sympy.oo, rho) == cdf(h) and Phi(-sympy.oo, k, rho) == 0
-    assert abs(Phi(0.3, 0.5, 1) - cdf(0.3)) < 1e-15 and abs(Phi(0.3, 0.5, -1) - (cdf(0.3) - cdf(-0.5))) < 1e-15
+    assert (
+        abs(Phi(0.3, 0.5, 1) - cdf(0.3)) < 1e-15
+        and abs(Phi(0.3, 0.5, -1) - (cdf(0.3) - cdf(-0.5))) < 1e-15
+    )
     assert Phi(h, k, rho).is_extended_real
     assert isinstance(Phi(h, k, rho).evalf(), Phi)  # stays symbolic
     with pytest.raises(InvalidValueError, match="between -1 and 1"):
@@ -287,7 +318,10 @@ def test_cdf_derivatives():
     for index, symbol in enumerate((h, k, rho)):
         exact = BivariateNormalCDF(h, k, rho).diff(symbol).subs(values).evalf(20)
         step = sympy.Rational(1, 10**10)
-        right, left = (BivariateNormalCDF(*point[:index], point[index] + d, *point[index + 1 :]) for d in (step, -step))
+        right, left = (
+            BivariateNormalCDF(*point[:index], point[index] + d, *point[index + 1 :])
+            for d in (step, -step)
+        )
         assert abs(exact - (right.evalf(40) - left.evalf(40)) / (2 * step)) < 1e-18
 
 
@@ -311,7 +345,9 @@ def test_waves_with_thirty_digits(f, g, orders):
     """Given h2, the mean of exp(k h1) is exp(k m + k^2 s^2/2): one integral over h2 is left."""
     p, q = orders
     with mpmath.workdps(40):
-        v1, c, v2, m1, m2 = (mpmath.mpf(int(x.p)) / int(x.q) for x in (RATIONAL[k] for k in (C11, C12, C22, b1, b2)))
+        v1, c, v2, m1, m2 = (
+            mpmath.mpf(int(x.p)) / int(x.q) for x in (RATIONAL[k] for k in (C11, C12, C22, b1, b2))
+        )
         weight, rate = WAVES[f]
 
         def integrand(y):
@@ -334,7 +370,8 @@ def test_waves_of_the_literature():
     assert closed_form("exp") == sympy.exp(C / 2)
     assert closed_form("sin", biases=True) == sympy.exp(-C / 2) * sympy.sin(b)
     assert same(
-        closed_form("sin", "sin").rewrite(sympy.exp), (sympy.exp(-(C11 + C22) / 2) * sympy.sinh(C12)).rewrite(sympy.exp)
+        closed_form("sin", "sin").rewrite(sympy.exp),
+        (sympy.exp(-(C11 + C22) / 2) * sympy.sinh(C12)).rewrite(sympy.exp),
     )
     assert closed_form("exp", "sin") == sympy.exp(C11 / 2 - C22 / 2) * sympy.sin(C12)
     assert closed_form("sin", "relu") == C12 * sympy.exp(-C11 / 2) / 2
@@ -360,7 +397,9 @@ def test_waves_and_the_numerical_closed_form(g, orders):
 
 # -- elu and selu -------------------------------------------------------------------------------------
 
-VECTORS = json.loads((Path(__file__).parent / "data" / "gaussian_moments.json").read_text(encoding="utf-8"))
+VECTORS = json.loads(
+    (Path(__file__).parent / "data" / "gaussian_moments.json").read_text(encoding="utf-8")
+)
 
 
 @pytest.mark.parametrize("pair", [("elu", "elu"), ("selu", "erf")])
@@ -369,18 +408,33 @@ def test_one_sided_exponentials_against_the_test_vectors(pair):
     rows = [row[2:] for row in VECTORS["moments"] if tuple(row[:2]) == pair]
     for r1, r2, u, means1, means2, exact in rows[1:2]:
         r1, r2, u = (sympy.Rational(x) for x in (r1, r2, u))  # exactly the float64 numbers
-        point = {C11: r1**2, C22: r2**2, C12: r1 * r2 * u, b1: sympy.Rational(means1), b2: sympy.Rational(means2)}
+        point = {
+            C11: r1**2,
+            C22: r2**2,
+            C12: r1 * r2 * u,
+            b1: sympy.Rational(means1),
+            b2: sympy.Rational(means2),
+        }
         for orders in ((0, 0), (2, 1)):
             expected = mpmath.mpf(exact[VECTORS["orders"].index(list(orders))])
-            found = closed_form(*pair, biases=True, derivatives=orders).subs(point, simultaneous=True)
-            assert abs(mpmath.mpf(str(found.evalf(22))) - expected) <= mpmath.mpf("1e-20"), (point, orders)
+            found = closed_form(*pair, biases=True, derivatives=orders).subs(
+                point, simultaneous=True
+            )
+            assert abs(mpmath.mpf(str(found.evalf(22))) - expected) <= mpmath.mpf("1e-20"), (
+                point,
+                orders,
+            )
 
 
 def test_one_sided_exponentials_in_one_dimension():
     tail = (1 - sympy.erf(sqrt(C / 2))) / 2
-    assert same(closed_form("elu"), sqrt(C / (2 * pi)) + sympy.exp(C / 2) * tail - sympy.Rational(1, 2))
+    assert same(
+        closed_form("elu"), sqrt(C / (2 * pi)) + sympy.exp(C / 2) * tail - sympy.Rational(1, 2)
+    )
     form = closed_form("exp", "elu")  # a shift of the mean by C12
-    shifted = closed_form("elu", biases=True).subs({C: C22, b: C12}, simultaneous=True) * sympy.exp(C11 / 2)
+    shifted = closed_form("elu", biases=True).subs({C: C22, b: C12}, simultaneous=True) * sympy.exp(
+        C11 / 2
+    )
     point = {C11: sympy.Rational(1, 3), C12: sympy.Rational(1, 7), C22: sympy.Rational(3, 2)}
     assert abs((form - shifted).subs(point).evalf(30)) < 1e-28
 
@@ -394,7 +448,9 @@ def test_overlap_with_one_sided_exponentials():
         for orders in ((2, 0), (1, 1))
     ]
     numbers = {C11: 1.3, C12: 0.2, C13: -0.4, C23: 0.3, C33: 0.9}
-    assert float((form - C12 * parts[0] - C23 * parts[1]).subs(numbers).evalf()) == pytest.approx(0.0, abs=1e-14)
+    assert float((form - C12 * parts[0] - C23 * parts[1]).subs(numbers).evalf()) == pytest.approx(
+        0.0, abs=1e-14
+    )
 
 
 # -- errors -------------------------------------------------------------------------------------------

@@ -5,7 +5,13 @@ import pytest
 from scipy.special import erf
 
 import infflow as inf
-from infflow.errors import AccuracyWarning, InvalidTypeError, InvalidValueError, ShapeError, SingularMomentError
+from infflow.errors import (
+    AccuracyWarning,
+    InvalidTypeError,
+    InvalidValueError,
+    ShapeError,
+    SingularMomentError,
+)
 from infflow.networks.infinite.function_teacher import FunctionTeacher
 
 FUNCTIONS = {
@@ -37,11 +43,17 @@ def twins(f, g, M, D=5, O=1, seed=0, input=None, noise=0.0, **kwargs):
 def assert_equal(exact, net, theta, tolerance=1e-12):
     a, b = exact.evaluate(theta, 2), net.evaluate(theta, 2)
     assert b.value == pytest.approx(a.value, rel=tolerance)
-    np.testing.assert_allclose(b.gradient, a.gradient, rtol=0, atol=tolerance * np.abs(a.gradient).max())
-    np.testing.assert_allclose(b.hessian, a.hessian, rtol=0, atol=tolerance * np.abs(a.hessian).max())
+    np.testing.assert_allclose(
+        b.gradient, a.gradient, rtol=0, atol=tolerance * np.abs(a.gradient).max()
+    )
+    np.testing.assert_allclose(
+        b.hessian, a.hessian, rtol=0, atol=tolerance * np.abs(a.hessian).max()
+    )
     np.testing.assert_allclose(net.evaluate(theta, 1).gradient, b.gradient, rtol=1e-10, atol=1e-12)
     V = np.random.default_rng(3).standard_normal((len(theta), 2))
-    np.testing.assert_allclose(net.hvp(theta, V), b.hessian @ V, rtol=1e-11, atol=1e-11 * np.abs(a.hessian).max())
+    np.testing.assert_allclose(
+        net.hvp(theta, V), b.hessian @ V, rtol=1e-11, atol=1e-11 * np.abs(a.hessian).max()
+    )
 
 
 @pytest.mark.parametrize("f", ["erf", "relu", "step"])
@@ -58,14 +70,19 @@ def test_activation_without_closed_form():
 def test_outputs_inputs_and_parametrizations(parametrization):
     rng = np.random.default_rng(0)
     roots = rng.standard_normal((2, 5, 5)) / 2
-    mixture = inf.GaussianMixture([0.3, 0.7], rng.standard_normal((2, 5)), roots @ roots.transpose(0, 2, 1))
+    mixture = inf.GaussianMixture(
+        [0.3, 0.7], rng.standard_normal((2, 5)), roots @ roots.transpose(0, 2, 1)
+    )
     for input in (mixture, inf.Gaussian(np.ones(5), np.diag([1.0, 2.0, 0.5, 0.0, 1.0]))):
-        assert_equal(*twins("erf", "relu", 2, O=2, input=input, noise=0.3, parametrization=parametrization))
+        assert_equal(
+            *twins("erf", "relu", 2, O=2, input=input, noise=0.3, parametrization=parametrization)
+        )
     assert_equal(*twins("relu", "erf", 1, O=2, bias=False))
 
 
 @pytest.mark.parametrize(
-    "f,s", [("relu", 1e-3), ("relu", 1e-9), ("relu", 0.0), ("erf", 1e-9), ("erf", 0.0), ("step", 1e-5)]
+    "f,s",
+    [("relu", 1e-3), ("relu", 1e-9), ("relu", 0.0), ("erf", 1e-9), ("erf", 0.0), ("step", 1e-5)],
 )
 @pytest.mark.parametrize("M", [1, 2])
 def test_students_near_the_span_of_the_projections(f, s, M):
@@ -73,7 +90,9 @@ def test_students_near_the_span_of_the_projections(f, s, M):
     V = net.teacher.V
     away = np.linalg.qr(np.vstack([V, np.ones(5)]).T)[0][:, -1]
     W = np.vstack([V[0], -0.5 * V[-1], V.sum(axis=0)]) + s * away
-    theta = net.pack([(W, np.array([0.3, -0.2, 0.1])), (np.array([[1.0, -0.5, 0.7]]), np.array([0.1]))])
+    theta = net.pack(
+        [(W, np.array([0.3, -0.2, 0.1])), (np.array([[1.0, -0.5, 0.7]]), np.array([0.1]))]
+    )
     assert_equal(exact, net, theta, 1e-11 if s else 1e-12)
 
 
@@ -100,15 +119,21 @@ def assert_differences(net, theta, h=1e-5):
         v = rng.standard_normal(len(theta))
         up, down = net.evaluate(theta + h * v, 1), net.evaluate(theta - h * v, 1)
         scale = np.abs(value.hessian).max()
-        assert (up.value - down.value) / (2 * h) == pytest.approx(value.gradient @ v, abs=1e-7 * scale)
-        np.testing.assert_allclose((up.gradient - down.gradient) / (2 * h), value.hessian @ v, atol=1e-6 * scale)
+        assert (up.value - down.value) / (2 * h) == pytest.approx(
+            value.gradient @ v, abs=1e-7 * scale
+        )
+        np.testing.assert_allclose(
+            (up.gradient - down.gradient) / (2 * h), value.hessian @ v, atol=1e-6 * scale
+        )
 
 
 DISCONTINUOUS = {
     "sign": FunctionTeacher(lambda z: np.sign(z[:, 0] - 0.2), [1.0, 0.5, 0.0, 0.0], kinks=[0.2]),
     "found": FunctionTeacher(lambda z: np.sign(z[:, 0] - 0.2), [1.0, 0.5, 0.0, 0.0]),
     "parity": FunctionTeacher(
-        lambda z: np.sign(z[:, 0] * (z[:, 1] - 0.1)), [[1, 0.5, 0, 0], [0, 1, 1, 0]], kinks=[([1, 0], 0), ([0, 1], 0.1)]
+        lambda z: np.sign(z[:, 0] * (z[:, 1] - 0.1)),
+        [[1, 0.5, 0, 0], [0, 1, 1, 0]],
+        kinks=[([1, 0], 0), ([0, 1], 0.1)],
     ),
 }
 
@@ -144,7 +169,9 @@ def test_undeclared_jumps_in_two_dimensions_are_reported():
     theta = inf.random_params(net, 1, init="standard_normal")
     with pytest.warns(AccuracyWarning, match="kinks of FunctionTeacher"):
         value = net.evaluate(theta, 0).value
-    declared = FunctionTeacher(teacher.function.function, teacher.V, kinks=[([1, 0], 0), ([0, 1], 0)])
+    declared = FunctionTeacher(
+        teacher.function.function, teacher.V, kinks=[([1, 0], 0), ([0, 1], 0)]
+    )
     exact = inf.NetI(net.student, declared).evaluate(theta, 0).value
     assert abs(value - exact) < 1e-3
 
@@ -163,13 +190,17 @@ def test_linearly_dependent_projections_and_constants():
     outputs += 1.5
     theta_shifted = theta.copy()
     theta_shifted[-1] -= 1.5
-    assert constant.evaluate(theta, 0).value == pytest.approx(shifted.evaluate(theta_shifted, 0).value, rel=1e-12)
+    assert constant.evaluate(theta, 0).value == pytest.approx(
+        shifted.evaluate(theta_shifted, 0).value, rel=1e-12
+    )
 
 
 def test_training_labels_and_overlaps():
     teacher = FunctionTeacher(lambda z: np.sin(z[:, 0]), np.eye(1, 3), noise=0.1)
     net = inf.NetI(architecture("erf", 2, 3, bias=False), teacher, rtol=1e-8)
-    result = inf.train(net, inf.random_params(net, 1), t_end=10.0, max_steps_newton=10, progress=False)
+    result = inf.train(
+        net, inf.random_params(net, 1), t_end=10.0, max_steps_newton=10, progress=False
+    )
     assert 0.01 <= result.loss < 0.5 * inf.loss(net, result.theta0)  # the noise stays
     X = np.random.default_rng(0).standard_normal((1000, 3))
     np.testing.assert_array_equal(teacher.predict(X)[:, 0], np.sin(X[:, 0]))
@@ -203,7 +234,9 @@ def test_bad_combinations():
     with pytest.raises(ShapeError, match="output_dim"):
         inf.NetI(architecture("erf", 2, 3), FunctionTeacher(lambda z: np.tile(z, 2), np.eye(1, 3)))
     with pytest.raises(InvalidValueError, match="grows too fast"):
-        inf.NetI(architecture("erf", 2, 3), FunctionTeacher(lambda z: np.exp(z[:, 0] ** 2), np.eye(1, 3)))
+        inf.NetI(
+            architecture("erf", 2, 3), FunctionTeacher(lambda z: np.exp(z[:, 0] ** 2), np.eye(1, 3))
+        )
     with pytest.raises(InvalidTypeError, match="FunctionTeacher"):
         inf.NetI(architecture("erf", 2, 3), np.sin)
     late = FunctionTeacher(lambda z: np.where(np.abs(z[:, 0]) > 30, np.nan, z[:, 0]), np.eye(1, 3))

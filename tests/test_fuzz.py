@@ -133,7 +133,9 @@ def _cases():
     result = inf.train(data, theta, **quick)
     result.save("result")
     runs = inf.train_many(data, [theta, 2 * theta], **quick)
-    table = inf.sweep(run_of_sweep, {"seed": [1, 2]}, "given.db", backend="sequential", progress=False)
+    table = inf.sweep(
+        run_of_sweep, {"seed": [1, 2]}, "given.db", backend="sequential", progress=False
+    )
 
     layers, flag = A(LAYERS), "flag"
     any_net, any_theta = A(data), A(theta, "array")
@@ -157,9 +159,15 @@ def _cases():
         },
     )
     yield Call("Activation.__call__", tanh, {"x": A(0.5, "numbers array")}, 1)
-    yield Call("Activation.derivative", tanh.derivative, {"x": A(0.5, "numbers array"), "order": A(1, "count")})
     yield Call(
-        "Activation.from_sympy", inf.Activation.from_sympy, {"name": A("n", "text"), "expr": A("x**2", "number text")}
+        "Activation.derivative",
+        tanh.derivative,
+        {"x": A(0.5, "numbers array"), "order": A(1, "count")},
+    )
+    yield Call(
+        "Activation.from_sympy",
+        inf.Activation.from_sympy,
+        {"name": A("n", "text"), "expr": A("x**2", "number text")},
     )
     yield Call(
         "Activation.from_callable",
@@ -192,13 +200,17 @@ def _cases():
     yield Call("Net.hvp", data.hvp, {"theta": any_theta, "v": A(theta, "array")})
     yield Call("Net.jacobian", data.jacobian, {"theta": any_theta})
     yield Call("Net.linearize", data.linearize, {"theta": any_theta})
-    yield Call("Net.loss_rounding", data.loss_rounding, {"theta": any_theta, "value": A(1.0, "number")})
+    yield Call(
+        "Net.loss_rounding", data.loss_rounding, {"theta": any_theta, "value": A(1.0, "number")}
+    )
     yield Call("Net.pack", net.pack, {"pairs": A(net.unpack(theta), "list")})
     yield Call("Net.predict", net.predict, {"theta": any_theta, "X": A(X, "array")})
     yield Call("Net.residuals", data.residuals, {"theta": any_theta})
     yield Call("Net.subset", data.subset, {"indices": A(np.arange(3), "array list count")})
     yield Call("Net.unpack", net.unpack, {"theta": any_theta})
-    yield Call("Net.with_data", net.with_data, {"X": A(X), "y": A(y), "weights": A(None, "optional")})
+    yield Call(
+        "Net.with_data", net.with_data, {"X": A(X), "y": A(y), "weights": A(None, "optional")}
+    )
     yield Call(
         "NetI",
         inf.NetI,
@@ -230,7 +242,10 @@ def _cases():
         yield Call(
             f"{name}.replace",
             each.replace,
-            {"ridge": A(0.1, "number"), "layers" if name == "Net" else "student": A(LAYERS if name == "Net" else net)},
+            {
+                "ridge": A(0.1, "number"),
+                "layers" if name == "Net" else "student": A(LAYERS if name == "Net" else net),
+            },
         )
     yield Call("NetI.check", neti.check, {"theta": any_theta})
     yield Call("NetI.evaluate", neti.evaluate, {"theta": any_theta, "order": A(2, "count")})
@@ -243,8 +258,13 @@ def _cases():
     yield Call("NetI.sample", neti.sample, {"N": A(3, "count"), "rng": rng})
     yield Call("NetI.unpack", neti.unpack, {"theta": any_theta})
     yield Call("NetI.with_method", neti.with_method, {"method": A("closed")})
-    yield Call("Teacher", inf.Teacher, {"net": A(net), "theta": any_theta, "noise": A(0.1, "number")})
-    for each in (inf.Teacher(net, theta, 0.1), inf.FunctionTeacher(lambda z: z[:, 0], np.eye(2), 0.1)):
+    yield Call(
+        "Teacher", inf.Teacher, {"net": A(net), "theta": any_theta, "noise": A(0.1, "number")}
+    )
+    for each in (
+        inf.Teacher(net, theta, 0.1),
+        inf.FunctionTeacher(lambda z: z[:, 0], np.eye(2), 0.1),
+    ):
         kind = type(each).__name__
         yield Call(f"{kind}.predict", each.predict, {"X": A(X, "array")})
         yield Call(f"{kind}.label", each.label, {"X": A(X, "array"), "rng": rng})
@@ -277,11 +297,19 @@ def _cases():
     yield Call(
         "GaussianMixture",
         inf.GaussianMixture,
-        {"weights": A([1.0], "array"), "means": A(np.zeros((1, 2)), "array"), "covs": A([np.eye(2)], "array")},
+        {
+            "weights": A([1.0], "array"),
+            "means": A(np.zeros((1, 2)), "array"),
+            "covs": A([np.eye(2)], "array"),
+        },
     )
     for each in (gaussian, mixture):
         yield Call(f"{type(each).__name__}.sample", each.sample, {"N": A(3, "count"), "rng": rng})
-    yield Call("random_params", inf.random_params, {"net": A(net), "rng": rng, "init": A("glorot_normal", "function")})
+    yield Call(
+        "random_params",
+        inf.random_params,
+        {"net": A(net), "rng": rng, "init": A("glorot_normal", "function")},
+    )
     yield Call(
         "loss",
         inf.loss,
@@ -356,10 +384,17 @@ def _cases():
     yield Call(
         "closed_form",
         lambda f, g, **options: inf.closed_form(f, g, **options),
-        {"f": A("erf"), "g": A("step"), "biases": A(False, flag), "derivatives": A((0, 0), "array list optional")},
+        {
+            "f": A("erf"),
+            "g": A("step"),
+            "biases": A(False, flag),
+            "derivatives": A((0, 0), "array list optional"),
+        },
     )
     yield Call(
-        "bivariate_normal_cdf", inf.bivariate_normal_cdf, {name: A(0.5, "numbers number array") for name in "hku"}
+        "bivariate_normal_cdf",
+        inf.bivariate_normal_cdf,
+        {name: A(0.5, "numbers number array") for name in "hku"},
     )
     yield Call(
         "OrderParameters",
@@ -377,11 +412,20 @@ def _cases():
     for name in ("check", "derivative", "generalization_error", "fixed_point", "jacobian"):
         yield Call(f"OrderParameters.{name}", getattr(ode, name), {"state": A(state, "array")})
     yield Call("OrderParameters.state", ode.state, {"theta": A(student, "array")})
-    yield Call("OrderParameters.lift", ode.lift, {"state": A(state, "array"), "D": A(5, "count"), "rng": rng})
+    yield Call(
+        "OrderParameters.lift",
+        ode.lift,
+        {"state": A(state, "array"), "D": A(5, "count"), "rng": rng},
+    )
     yield Call(
         "OrderParameters.simulate",
         ode.simulate,
-        {"initial": A(state, "array"), "D": A(5, "count"), "t_eval": A([0.0, 1.0], "array"), "rng": rng},
+        {
+            "initial": A(state, "array"),
+            "D": A(5, "count"),
+            "t_eval": A([0.0, 1.0], "array"),
+            "rng": rng,
+        },
     )
     yield Call(
         "OrderParameters.solve",
@@ -462,7 +506,11 @@ def _cases():
             "teacher_symmetry": A(False, flag),
         },
     )
-    yield Call("trajectory_distance", inf.trajectory_distance, {"a": A(result, "array"), "b": A(result, "array")})
+    yield Call(
+        "trajectory_distance",
+        inf.trajectory_distance,
+        {"a": A(result, "array"), "b": A(result, "array")},
+    )
     yield Call(
         "classify",
         inf.classify,
@@ -515,7 +563,9 @@ def _cases():
     )
     yield Call(
         "sweep over seed",
-        lambda value: inf.sweep(run_of_sweep, {"seed": [value]}, "over.db", backend="sequential", progress=False),
+        lambda value: inf.sweep(
+            run_of_sweep, {"seed": [value]}, "over.db", backend="sequential", progress=False
+        ),
         {"value": A(1, "number numbers count flag text path array list mapping optional")},
     )
     yield Call("Sweep", inf.Sweep, {"store": A(None), "keys": A(None, "optional list")})
@@ -526,7 +576,13 @@ def _cases():
     yield Call(
         "split_neuron",
         inf.split_neuron,
-        {"net": any_net, "theta": any_theta, "i": A(0, "count"), "gamma": A(0.5, "number"), "layer": A(0, "count")},
+        {
+            "net": any_net,
+            "theta": any_theta,
+            "i": A(0, "count"),
+            "gamma": A(0.5, "number"),
+            "layer": A(0, "count"),
+        },
     )
     yield Call(
         "grow",
@@ -547,7 +603,12 @@ def _cases():
         inf.shrink,
         {"net": any_net, "theta": any_theta, "rtol": A(1e-10, "number"), "layer": A(0, "count")},
     )
-    plane = {"net": any_net, "theta": any_theta, "d1": A(np.eye(9)[0], "array"), "d2": A(np.eye(9)[1], "array")}
+    plane = {
+        "net": any_net,
+        "theta": any_theta,
+        "d1": A(np.eye(9)[0], "array"),
+        "d2": A(np.eye(9)[1], "array"),
+    }
     yield Call(
         "minimise_orthogonal",
         inf.minimise_orthogonal,
@@ -574,7 +635,9 @@ def _cases():
         },
     )
     yield Call(
-        "cosine_similarity", inf.cosine_similarity, {"a": A([1.0, 0.0], "array"), "b": A(None, "array optional")}
+        "cosine_similarity",
+        inf.cosine_similarity,
+        {"a": A([1.0, 0.0], "array"), "b": A(None, "array optional")},
     )
     yield Call(
         "solution_distance",
@@ -639,7 +702,9 @@ def _cases():
             },
         )
     yield Call(
-        "conventions.to_weight_matrices", inf.conventions.to_weight_matrices, {"net": A(net), "theta": any_theta}
+        "conventions.to_weight_matrices",
+        inf.conventions.to_weight_matrices,
+        {"net": A(net), "theta": any_theta},
     )
     yield Call(
         "conventions.from_weight_matrices",
@@ -675,32 +740,64 @@ def _cases():
         yield Call(
             f"sklearn.{name}.fit",
             kind((2,), tol=1e3).fit,
-            {"X": A(X, "array"), "y": A(labels, "array"), "sample_weight": A(None, "optional array number")},
+            {
+                "X": A(X, "array"),
+                "y": A(labels, "array"),
+                "sample_weight": A(None, "optional array number"),
+            },
         )
         for method in ("predict", "predict_proba", "predict_log_proba", "decision_function"):
             if hasattr(fitted, method):
-                yield Call(f"sklearn.{name}.{method}", getattr(fitted, method), {"X": A(X, "array")})
+                yield Call(
+                    f"sklearn.{name}.{method}", getattr(fitted, method), {"X": A(X, "array")}
+                )
     surrogate = {"name": A("tanh"), "surrogates_dir": A(None, "optional path")}
     for name in ("card", "load"):
         yield Call(f"surrogates.{name}", getattr(inf.surrogates, name), surrogate)
-    yield Call("surrogates.available", inf.surrogates.available, {"surrogates_dir": A(None, "optional path")})
+    yield Call(
+        "surrogates.available",
+        inf.surrogates.available,
+        {"surrogates_dir": A(None, "optional path")},
+    )
     yield Call("surrogates.export", inf.surrogates.export, {**surrogate, "format": A("numpy")})
     yield Call(
         "surrogates.verify",
         inf.surrogates.verify,
-        {**surrogate, "n": A(100, "count"), "rng": rng, "networks": A(0, "count"), "activation": A(None, "optional")},
+        {
+            **surrogate,
+            "n": A(100, "count"),
+            "rng": rng,
+            "networks": A(0, "count"),
+            "activation": A(None, "optional"),
+        },
     )
     ax = A(None, "optional axes")
-    yield Call("plotting.new_axes", inf.plotting.new_axes, {"width": A(3.6, "number"), "height": A(2.7, "number")})
+    yield Call(
+        "plotting.new_axes",
+        inf.plotting.new_axes,
+        {"width": A(3.6, "number"), "height": A(2.7, "number")},
+    )
     online = ode.solve(student, 0.01, num_trajectory=3)
-    yield Call("plotting.plot_order_parameters", inf.plotting.plot_order_parameters, {"result": A(online), "ax": ax})
+    yield Call(
+        "plotting.plot_order_parameters",
+        inf.plotting.plot_order_parameters,
+        {"result": A(online), "ax": ax},
+    )
     for name in ("plot", "save", "to_xarray"):
-        arguments = {"plot": {"ax": ax}, "save": {"path": A("online", "path")}, "to_xarray": {}}[name]
+        arguments = {"plot": {"ax": ax}, "save": {"path": A("online", "path")}, "to_xarray": {}}[
+            name
+        ]
         yield Call(f"OnlineResult.{name}", getattr(online, name), arguments)
     online.save("kept")
     yield Call("OnlineResult.load", type(online).load, {"path": A("kept", "path")})
-    yield Call("plotting.plot_alignment", inf.plotting.plot_alignment, {"net": A(neti), "theta": any_theta, "ax": ax})
-    yield Call("plotting.plot_convergence", inf.plotting.plot_convergence, {"result": A(None), "ax": ax})
+    yield Call(
+        "plotting.plot_alignment",
+        inf.plotting.plot_alignment,
+        {"net": A(neti), "theta": any_theta, "ax": ax},
+    )
+    yield Call(
+        "plotting.plot_convergence", inf.plotting.plot_convergence, {"result": A(None), "ax": ax}
+    )
     yield Call(
         "plotting.plot_integral",
         inf.plotting.plot_integral,
@@ -714,7 +811,9 @@ def _cases():
         },
     )
     yield Call(
-        "plotting.plot_loss", inf.plotting.plot_loss, {"result": A(result), "gradient_norm": A(True, flag), "ax": ax}
+        "plotting.plot_loss",
+        inf.plotting.plot_loss,
+        {"result": A(result), "gradient_norm": A(True, flag), "ax": ax},
     )
     yield Call(
         "plotting.plot_neurons",
@@ -747,28 +846,73 @@ def _parts(net, theta, teacher, ode, state, data):
     yield part("a layer", lambda x: inf.Net([x], input_dim=2), (2, "erf", True))
     yield part("a width", lambda x: inf.Net([(x, "erf", True)], input_dim=2), 2, "count")
     yield part("an activation", lambda x: inf.Net([(2, x, True)], input_dim=2), "erf")
-    yield part("an activation of one neuron", lambda x: inf.Net([(2, ["erf", x], True)], input_dim=2), "erf")
+    yield part(
+        "an activation of one neuron",
+        lambda x: inf.Net([(2, ["erf", x], True)], input_dim=2),
+        "erf",
+    )
     yield part("a bias", lambda x: inf.Net([(2, "erf", x)], input_dim=2), True, "flag")
     yield part("a pair", lambda x: net.pack([x, second]), (W, b))
     yield part("a matrix", lambda x: net.pack([(x, b), second]), W, "array")
     yield part("a bias vector", lambda x: net.pack([(W, x), second]), b, "array")
-    yield part("a kink", lambda x: inf.Activation.from_callable("n", np.tanh, kinks=[x]), 0.5, "numbers")
-    yield part("a derivative", lambda x: inf.Activation.from_callable("n", np.tanh, [x]), lambda x: 1 - np.tanh(x) ** 2)
-    yield part("a line", lambda x: inf.FunctionTeacher(lambda z: z[:, 0], eye, kinks=[x]), ([1.0, 0.0], 0.5))
-    yield part("a normal", lambda x: inf.FunctionTeacher(lambda z: z[:, 0], eye, kinks=[(x, 0.5)]), [1.0, 0.0], "array")
-    yield part("an offset", lambda x: inf.FunctionTeacher(lambda z: z[:, 0], eye, kinks=[([1, 0], x)]), 0.5, "number")
-    yield part("a covariance", lambda x: inf.GaussianMixture([1.0], np.zeros((1, 2)), [x]), eye, "array")
-    yield part("an order", lambda x: inf.gaussian_moment("erf", "relu", 1.0, 1.0, 0.3, orders=(x, 0)), 0, "count")
+    yield part(
+        "a kink", lambda x: inf.Activation.from_callable("n", np.tanh, kinks=[x]), 0.5, "numbers"
+    )
+    yield part(
+        "a derivative",
+        lambda x: inf.Activation.from_callable("n", np.tanh, [x]),
+        lambda x: 1 - np.tanh(x) ** 2,
+    )
+    yield part(
+        "a line",
+        lambda x: inf.FunctionTeacher(lambda z: z[:, 0], eye, kinks=[x]),
+        ([1.0, 0.0], 0.5),
+    )
+    yield part(
+        "a normal",
+        lambda x: inf.FunctionTeacher(lambda z: z[:, 0], eye, kinks=[(x, 0.5)]),
+        [1.0, 0.0],
+        "array",
+    )
+    yield part(
+        "an offset",
+        lambda x: inf.FunctionTeacher(lambda z: z[:, 0], eye, kinks=[([1, 0], x)]),
+        0.5,
+        "number",
+    )
+    yield part(
+        "a covariance", lambda x: inf.GaussianMixture([1.0], np.zeros((1, 2)), [x]), eye, "array"
+    )
+    yield part(
+        "an order",
+        lambda x: inf.gaussian_moment("erf", "relu", 1.0, 1.0, 0.3, orders=(x, 0)),
+        0,
+        "count",
+    )
     yield part("Q", lambda x: ode.check((x, R, v)), Q, "array")
     yield part("R", lambda x: ode.check((Q, x, v)), R, "array")
     yield part("v", lambda x: ode.check((Q, R, x)), v, "array")
     quick = {"solver": "rk4", "max_steps_flow": 2, "max_steps_newton": 0, "progress": False}
-    yield part("an observable", lambda x: inf.train(data, theta, observables={"a": x}, **quick), np.sum, "function")
-    yield part("the name of one", lambda x: inf.train(data, theta, observables=[x], **quick), "lambda_min")
+    yield part(
+        "an observable",
+        lambda x: inf.train(data, theta, observables={"a": x}, **quick),
+        np.sum,
+        "function",
+    )
+    yield part(
+        "the name of one", lambda x: inf.train(data, theta, observables=[x], **quick), "lambda_min"
+    )
     yield part("a start", lambda x: inf.train_many(data, [x], **quick), theta, "array")
     yield part("a run", lambda x: inf.unique_solutions([x], data), inf.train(data, theta, **quick))
-    yield part("values of a setting", lambda x: make_runs(run_of_sweep, {"seed": x}, None, 0, 1), [1], "list array")
-    yield part("a point", lambda x: make_runs(run_of_sweep, [x], None, 0, 1), {"seed": 1}, "mapping")
+    yield part(
+        "values of a setting",
+        lambda x: make_runs(run_of_sweep, {"seed": x}, None, 0, 1),
+        [1],
+        "list array",
+    )
+    yield part(
+        "a point", lambda x: make_runs(run_of_sweep, [x], None, 0, 1), {"seed": 1}, "mapping"
+    )
     for registry in (SOLVERS, OPTIMIZERS):
         for name, method in registry.items():
             for option in method.options:
@@ -780,7 +924,13 @@ def _parts(net, theta, teacher, ode, state, data):
 
 
 #: valid values of options, where 1 is none
-OPTIONS = {"linear_solver": "dense", "library": "scipy", "momentum": 0.5, "beta1": 0.9, "beta2": 0.9}
+OPTIONS = {
+    "linear_solver": "dense",
+    "library": "scipy",
+    "momentum": 0.5,
+    "beta1": 0.9,
+    "beta2": 0.9,
+}
 
 
 #: calls that end in an error of infflow as they are: PyTorch is not there, or there is nothing to give
@@ -870,18 +1020,33 @@ def public_names():
         found |= {f"{module}.{name}": getattr(getattr(inf, module), name) for name in names}
     for name, value in list(found.items()):
         if inspect.isclass(value) and not issubclass(value, Exception) and name not in NOT_CALLED:
-            found |= {f"{name}.{method}": None for method, each in vars(value).items() if is_method(method, each)}
-    return set(found) | {f"Result.{name}" for name, each in vars(inf.Result).items() if is_method(name, each)}
+            found |= {
+                f"{name}.{method}": None
+                for method, each in vars(value).items()
+                if is_method(method, each)
+            }
+    return set(found) | {
+        f"Result.{name}" for name, each in vars(inf.Result).items() if is_method(name, each)
+    }
 
 
 def is_method(name, value):
-    return not name.startswith("_") and (callable(value) or isinstance(value, (classmethod, staticmethod)))
+    return not name.startswith("_") and (
+        callable(value) or isinstance(value, (classmethod, staticmethod))
+    )
 
 
 #: public names of modules that have no ``__all__``
 PUBLIC_IN = {
     "sklearn": ["GradientFlowRegressor", "GradientFlowClassifier"],
-    "conventions": ["to", "from_", "to_weight_matrices", "from_weight_matrices", "Quantity", "Convention"],
+    "conventions": [
+        "to",
+        "from_",
+        "to_weight_matrices",
+        "from_weight_matrices",
+        "Quantity",
+        "Convention",
+    ],
 }
 
 
@@ -898,7 +1063,11 @@ def test_every_public_callable_is_called(tmp_path, monkeypatch):
         if call.name in public_names() and call.name not in HANDED_ON
     }
     assert {name: each for name, each in missing.items() if each} == {}
-    rows = {(call.name, name): argument for call in _cases() for name, argument in call.arguments.items()}
+    rows = {
+        (call.name, name): argument
+        for call in _cases()
+        for name, argument in call.arguments.items()
+    }
     labels = {value.label for value in VALUES}
     for table in (ON_PURPOSE, FAILING_FUNCTIONS, ENDLESS):
         assert set(table) <= set(rows)
@@ -908,7 +1077,13 @@ def test_every_public_callable_is_called(tmp_path, monkeypatch):
 # -- configuration files ---------------------------------------------------------------------------
 
 SMALL = {
-    "student": {"hidden": 2, "input_dim": 3, "activation": "erf", "bias": False, "output_bias": False},
+    "student": {
+        "hidden": 2,
+        "input_dim": 3,
+        "activation": "erf",
+        "bias": False,
+        "output_bias": False,
+    },
     "teacher": {"hidden": 2, "seed": 4},
 }
 
@@ -941,7 +1116,11 @@ def test_no_setting_ends_in_a_foreign_error(tmp_path, monkeypatch):
             for field in fields(kind):
                 changed = {**SMALL.get(section, {}), field.name: value.make()}
                 tables += [(f"{section}.{field.name} = {value.label}", {**SMALL, section: changed})]
-    found = [f"{name}: {each}" for name, table in tables for each in refusals(lambda table=table: build(table))]
+    found = [
+        f"{name}: {each}"
+        for name, table in tables
+        for each in refusals(lambda table=table: build(table))
+    ]
     doors = {
         "from_dict": Configuration.from_dict,
         "load": Configuration.load,
@@ -950,7 +1129,10 @@ def test_no_setting_ends_in_a_foreign_error(tmp_path, monkeypatch):
     }
     for name, door in doors.items():
         for value in VALUES:
-            found += [f"{name}({value.label}): {each}" for each in refusals(lambda d=door, v=value: d(v.make()))]
+            found += [
+                f"{name}({value.label}): {each}"
+                for each in refusals(lambda d=door, v=value: d(v.make()))
+            ]
     assert not found, f"{len(found)} failures:\n" + "\n".join(found[:100])
 
 

@@ -7,7 +7,12 @@ from analytic_objectives import rosenbrock
 import infflow as inf
 from infflow.errors import InfflowError, MethodError
 from infflow.fixedpoints import OPTIMIZERS, FixedPointProblem
-from infflow.fixedpoints.gauss_newton import DenseLinearisation, GaussNewtonSteps, SubsetLeastSquares, epochs
+from infflow.fixedpoints.gauss_newton import (
+    DenseLinearisation,
+    GaussNewtonSteps,
+    SubsetLeastSquares,
+    epochs,
+)
 from infflow.stopping import StopReason, StopRules
 
 
@@ -29,16 +34,26 @@ def student(width=6, samples=400, noise=0.0):
     layers = [(width, "tanh", True), (1, "identity", True)]
     teacher = inf.Net(layers=[(3, "tanh", True), (1, "identity", True)], input_dim=3)
     X = rng.normal(size=(samples, 3))
-    y = teacher.predict(rng.normal(size=teacher.num_params), X)[:, 0] + noise * rng.normal(size=samples)
+    y = teacher.predict(rng.normal(size=teacher.num_params), X)[:, 0] + noise * rng.normal(
+        size=samples
+    )
     net = inf.Net(layers=layers, input_dim=3, input=X, target=y)
     return net, inf.random_params(net, rng=1)
 
 
 def search(net, theta, max_steps=200, options=None, **rules):
-    limits = {"max_time": 600.0, "min_loss": 0.0, "min_gradient_norm": 0.0, "patience": 10**6, **rules}
+    limits = {
+        "max_time": 600.0,
+        "min_loss": 0.0,
+        "min_gradient_norm": 0.0,
+        "patience": 10**6,
+        **rules,
+    }
     problem = FixedPointProblem(net, theta, np.ones(len(theta), bool))
     checked = OPTIMIZERS["gauss_newton"].check_options(options)
-    return OPTIMIZERS["gauss_newton"].run(problem, theta, StopRules(max_steps=max_steps, **limits), **checked)
+    return OPTIMIZERS["gauss_newton"].run(
+        problem, theta, StopRules(max_steps=max_steps, **limits), **checked
+    )
 
 
 @pytest.mark.parametrize(("rows", "momentum"), [(5, 0.0), (5, 0.9), (30, 0.9)])
@@ -66,7 +81,9 @@ def test_subsets_of_a_net_are_its_residuals_and_jacobian():
     squares, samples = SubsetLeastSquares(problem), np.array([3, 77, 200])
     x = theta[problem.free]
     here = squares.linearise(x, samples)
-    J = net.jacobian(theta)[samples][:, problem.free] * np.sqrt(400 / 3)  # the mean is over three samples now
+    J = net.jacobian(theta)[samples][:, problem.free] * np.sqrt(
+        400 / 3
+    )  # the mean is over three samples now
     np.testing.assert_allclose(here.jacobian, J, rtol=1e-13)
     np.testing.assert_allclose(here.gram(), J @ J.T, rtol=1e-12)
     v, w = np.cos(np.arange(len(x))), np.array([1.0, -2.0, 0.5])
@@ -86,7 +103,9 @@ def test_minibatches_find_a_teacher_and_momentum_helps():
 
 def test_the_seed_decides_the_order():
     net, theta = student(width=3, samples=60)
-    first, again, other = (search(net, theta, 12, {"batch_size": 10, "seed": s}).theta for s in (1, 1, 2))
+    first, again, other = (
+        search(net, theta, 12, {"batch_size": 10, "seed": s}).theta for s in (1, 1, 2)
+    )
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 1e-6
 
@@ -101,7 +120,9 @@ def test_every_pass_takes_each_sample_once():
 
 def test_all_samples_at_once_converge_to_rounding():
     net, theta = student(width=3, samples=50)
-    result = inf.train(net, theta, max_steps_flow=0, optimizer="gauss_newton", max_steps_newton=300, progress=False)
+    result = inf.train(
+        net, theta, max_steps_flow=0, optimizer="gauss_newton", max_steps_newton=300, progress=False
+    )
     assert result.newton.method == "gauss_newton" and result.converged
     assert result.loss < 1e-27 < 1e-3 < inf.loss(net, theta)
 
@@ -116,17 +137,30 @@ def test_a_step_that_raises_the_squares_is_not_taken():
 
     steps = GaussNewtonSteps(Trap(np.eye(3), np.zeros(3)), np.zeros(3), 0.9, 1e-3)
     report = steps.step(np.arange(3))
-    assert not report.accepted and not steps.theta.any() and not steps.last.any() and report.damping > 1e-3
+    assert (
+        not report.accepted
+        and not steps.theta.any()
+        and not steps.last.any()
+        and report.damping > 1e-3
+    )
 
 
 def test_bad_input():
     rng = np.random.default_rng(0)
     X, labels = rng.normal(size=(20, 2)), rng.integers(0, 2, size=20)
-    net = inf.Net(layers=[(2, "identity", True)], input_dim=2, input=X, target=labels, loss="cross_entropy")
+    net = inf.Net(
+        layers=[(2, "identity", True)], input_dim=2, input=X, target=labels, loss="cross_entropy"
+    )
     with pytest.raises(MethodError, match="gauss_newton needs a sum of squares"):
         inf.train(net, np.zeros(6), optimizer="gauss_newton")
     with pytest.raises(InfflowError, match="no samples to choose from"):
         search(rosenbrock(), np.zeros(2), options={"batch_size": 3})
-    for options in ({"momentum": 1.0}, {"damping": 0.0}, {"batch_size": 0}, {"seed": -1}, {"batch": 3}):
+    for options in (
+        {"momentum": 1.0},
+        {"damping": 0.0},
+        {"batch_size": 0},
+        {"seed": -1},
+        {"batch": 3},
+    ):
         with pytest.raises(InfflowError, match=next(iter(options))):
             OPTIMIZERS["gauss_newton"].check_options(options)

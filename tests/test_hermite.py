@@ -107,7 +107,9 @@ def test_search_is_kept_and_widened():
     series._kept[terms, 3][1].coefficients[:] = 7.0
     assert (series.expand(r, args.b, 3).coefficients == 7.0).all()
     series.expand(2 * r, args.b, 3)
-    np.testing.assert_allclose(series.expand(r, args.b, 3).coefficients, first, rtol=1e-13, atol=1e-14)
+    np.testing.assert_allclose(
+        series.expand(r, args.b, 3).coefficients, first, rtol=1e-13, atol=1e-14
+    )
     assert series.terms == terms
     assert (series.levels > levels).any()
     i, j, u = np.array([0]), np.array([1]), np.array([0.7])
@@ -129,7 +131,14 @@ def test_the_choice_depends_on_the_arguments_alone():
         size = np.where(students, factor, 1.0)
         i, j = used.i, used.j
         pairs = args.pairs * np.stack(
-            [size[i] ** 2, size[i] * size[j], size[j] ** 2, size[i], size[j], (size[i] * size[j]) ** 2]
+            [
+                size[i] ** 2,
+                size[i] * size[j],
+                size[j] ** 2,
+                size[i],
+                size[j],
+                (size[i] * size[j]) ** 2,
+            ]
         )
         return Arguments(pairs, args.C * size**2, args.b * size)
 
@@ -151,9 +160,14 @@ def test_needed_terms_against_a_direct_search():
     for _ in range(20):
         u, wanted = rng.uniform(-1, 1, len(i)), rng.random(len(i)) < 0.7
         goal = 10.0 ** -rng.uniform(2, 14)
-        remainder = np.abs(u[:, None]) ** hermite.COUNTS * (tail[i] * tail[j])[:, hermite.COUNTS - 1]
+        remainder = (
+            np.abs(u[:, None]) ** hermite.COUNTS * (tail[i] * tail[j])[:, hermite.COUNTS - 1]
+        )
         reachable = wanted & (remainder[:, -1] <= 10.0 * goal)
-        places = [int(np.argmax(row <= goal)) if row[-1] <= goal else len(row) - 1 for row in remainder[reachable]]
+        places = [
+            int(np.argmax(row <= goal)) if row[-1] <= goal else len(row) - 1
+            for row in remainder[reachable]
+        ]
         found = hermite_kernels.needed_terms(tail, i, j, u, wanted, goal, 10.0, hermite.COUNTS)
         assert found == max(places, default=0)
 
@@ -173,11 +187,15 @@ def test_coefficients_moments_and_errors_in_plain_numpy(f):
     ends = np.abs(values[:, :, by.ends] * by.roots).max(axis=2).T
     errors = (np.linalg.norm(first - second, axis=2).T + ends) / sizes
     relative = np.abs(moments - 2 * odd) / (sizes[:, :, None] * sizes[:, None, :])
-    np.testing.assert_allclose(found.coefficients, np.einsum("pkn->knp", first + second), rtol=1e-14)
+    np.testing.assert_allclose(
+        found.coefficients, np.einsum("pkn->knp", first + second), rtol=1e-14
+    )
     np.testing.assert_allclose(found.products, moments, rtol=1e-13, atol=1e-300)
     np.testing.assert_allclose(found.errors, errors.max(axis=1), rtol=1e-12)
     # differences of sums that agree to 1e-15 are rounding
-    np.testing.assert_allclose(found.product_errors, relative.max(axis=(1, 2)), rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(
+        found.product_errors, relative.max(axis=(1, 2)), rtol=1e-9, atol=1e-15
+    )
     by_term = np.empty(40)
     hermite_kernels.errors_by_term(
         values[:, :1], first[:, :1], second[:, :1], by.ends, by.roots, found.products[:1], by_term
@@ -198,7 +216,8 @@ def test_functions_that_do_not_converge_say_so():
     with pytest.warns(inf.AccuracyWarning, match="tanh"):
         evaluator, args = evaluator_of("tanh", 2, 2, 1, seed=3, method="hermite")
         args = args._replace(
-            pairs=args.pairs * np.array([400.0, 400.0, 400.0, 1, 1, 160000.0])[:, None], C=400 * args.C
+            pairs=args.pairs * np.array([400.0, 400.0, 400.0, 1, 1, 160000.0])[:, None],
+            C=400 * args.C,
         )
         evaluator(args, 1)
     assert evaluator.report.bound.max() > 1e-10
@@ -209,15 +228,19 @@ def test_networks(f):
     """Gradient and Hessian of networks by series, against differences."""
     student = inf.Net([(3, f, True), (1, "identity", True)], input_dim=6)
     teacher = inf.Net([(2, "tanh", True), (1, "identity", True)], input_dim=6)
-    net = inf.NetI(student, inf.Teacher(teacher, inf.random_params(teacher, 1)), method="hermite", rtol=1e-12)
+    net = inf.NetI(
+        student, inf.Teacher(teacher, inf.random_params(teacher, 1)), method="hermite", rtol=1e-12
+    )
     theta = inf.random_params(net, 2)
     value = net.evaluate(theta, 2)
     h = 1e-4  # central differences of fourth order would gain nothing: integrals are good to 1e-12, so 1e-8 is left
     eye = np.eye(len(theta)) * h
-    gradient = np.array([net.evaluate(theta + e).value - net.evaluate(theta - e).value for e in eye]) / (2 * h)
-    hessian = np.array([net.evaluate(theta + e, 1).gradient - net.evaluate(theta - e, 1).gradient for e in eye]) / (
-        2 * h
-    )
+    gradient = np.array(
+        [net.evaluate(theta + e).value - net.evaluate(theta - e).value for e in eye]
+    ) / (2 * h)
+    hessian = np.array(
+        [net.evaluate(theta + e, 1).gradient - net.evaluate(theta - e, 1).gradient for e in eye]
+    ) / (2 * h)
     np.testing.assert_allclose(value.gradient, gradient, atol=1e-6 * np.abs(gradient).max())
     np.testing.assert_allclose(value.hessian, hessian, atol=1e-6 * np.abs(hessian).max())
 
@@ -226,6 +249,15 @@ def test_a_remainder_that_does_not_fall():
     """cos at r = 12 and u = 1: the series is given up, with its bound."""
     with pytest.warns(inf.errors.AccuracyWarning, match="does not meet"):
         found = inf.gaussian_moment(
-            "cos", "cos", 12.178, 0.00135, 1.0, -2.83, 0.9957, method="hermite", rtol=1e-12, full_output=True
+            "cos",
+            "cos",
+            12.178,
+            0.00135,
+            1.0,
+            -2.83,
+            0.9957,
+            method="hermite",
+            rtol=1e-12,
+            full_output=True,
         )
     assert found.error_bound > 1e-12

@@ -9,7 +9,11 @@ from infflow.errors import InvalidTypeError, InvalidValueError, TooLargeError
 
 @pytest.mark.parametrize(
     "source",
-    [None, inf.Gaussian([0.0, 1.0], np.eye(2)), inf.GaussianMixture([0.5, 0.5], np.eye(2), [np.eye(2)] * 2)],
+    [
+        None,
+        inf.Gaussian([0.0, 1.0], np.eye(2)),
+        inf.GaussianMixture([0.5, 0.5], np.eye(2), [np.eye(2)] * 2),
+    ],
 )
 def test_numbers_of_samples(source):
     net = inf.Net([(2, "relu", True), (1, "identity", True)], input_dim=2)
@@ -26,7 +30,10 @@ def test_numbers_of_samples(source):
                 sample(N, 0)
     with pytest.raises(InvalidValueError, match=r"samples is about 10\^400; it must be at most"):
         inf.gradient_covariance(neti, np.ones(9), samples=10**400)
-    assert neti.input.sample(0, 0).shape == (0, 2) and neti.input.sample(np.int64(3), 0).shape == (3, 2)
+    assert neti.input.sample(0, 0).shape == (0, 2) and neti.input.sample(np.int64(3), 0).shape == (
+        3,
+        2,
+    )
 
 
 @pytest.mark.parametrize("number", [10**400, 2**31, 5000, 0], ids=["10^400", "2^31", "5000", "0"])

@@ -9,7 +9,18 @@ import pytest
 import infflow as inf
 from infflow.errors import InfflowError, InvalidTypeError, InvalidValueError, MissingPackageError
 
-NAMES = ["identity", "relu", "leaky_relu", "elu", "selu", "sigmoid", "tanh", "softplus", "silu", "gelu"]
+NAMES = [
+    "identity",
+    "relu",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "sigmoid",
+    "tanh",
+    "softplus",
+    "silu",
+    "gelu",
+]
 
 
 @pytest.fixture
@@ -63,7 +74,12 @@ def test_gradient_equals_autograd(torch):
         torch.nn.Linear(3, 2),
     ).double()
     net, theta = inf.from_torch(module, input=X, target=y)
-    assert [layer.activations[0].name for layer in net.layers] == ["gelu", "silu", "identity", "identity"]
+    assert [layer.activations[0].name for layer in net.layers] == [
+        "gelu",
+        "silu",
+        "identity",
+        "identity",
+    ]
     assert [layer.bias for layer in net.layers] == [True, False, True, True]
     loss = ((module(torch.tensor(X)) - torch.tensor(y)) ** 2).sum(dim=1).mean()
     loss.backward()
@@ -76,16 +92,22 @@ def test_cross_entropy_and_single_precision(torch):
     X, labels = np.random.default_rng(3).standard_normal((20, 2)), np.arange(20) % 3
     module = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 3))
     net, theta = inf.from_torch(module, input=X, target=labels, loss="cross_entropy")
-    expected = torch.nn.functional.cross_entropy(module.double()(torch.tensor(X)), torch.tensor(labels))
+    expected = torch.nn.functional.cross_entropy(
+        module.double()(torch.tensor(X)), torch.tensor(labels)
+    )
     assert inf.loss(net, theta) == pytest.approx(expected.item(), rel=1e-13)
 
 
 @pytest.mark.parametrize("parametrization", ["ntk", "mean_field"])
 def test_parametrizations_give_the_same_outputs(torch, parametrization):
-    net = inf.Net([(4, "erf", True), (1, "identity", True)], input_dim=2, parametrization=parametrization)
+    net = inf.Net(
+        [(4, "erf", True), (1, "identity", True)], input_dim=2, parametrization=parametrization
+    )
     with pytest.raises(InvalidValueError, match="'erf' of layer 0 has no equal in PyTorch"):
         inf.to_torch(net, inf.random_params(net, 0))
-    net = inf.Net([(4, "tanh", True), (1, "identity", True)], input_dim=2, parametrization=parametrization)
+    net = inf.Net(
+        [(4, "tanh", True), (1, "identity", True)], input_dim=2, parametrization=parametrization
+    )
     theta = inf.random_params(net, 0)
     X = np.random.default_rng(1).standard_normal((30, 2))
     outputs = inf.to_torch(net, theta)(torch.tensor(X)).detach().numpy()
@@ -137,10 +159,14 @@ def test_modules_without_an_equal(torch):
 def test_modules_that_occur_twice(torch):
     nn = torch.nn
     activation = nn.Tanh()
-    module = nn.Sequential(nn.Linear(2, 2), activation, nn.Linear(2, 2), activation, nn.Linear(2, 1)).double()
+    module = nn.Sequential(
+        nn.Linear(2, 2), activation, nn.Linear(2, 2), activation, nn.Linear(2, 1)
+    ).double()
     net, theta = inf.from_torch(module)
     X = np.random.default_rng(0).standard_normal((10, 2))
-    np.testing.assert_allclose(net.predict(theta, X), module(torch.tensor(X)).detach().numpy(), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(
+        net.predict(theta, X), module(torch.tensor(X)).detach().numpy(), rtol=1e-12, atol=1e-14
+    )
     linear = nn.Linear(2, 2)
     with pytest.raises(InvalidValueError, match=r"module 2 .* shares parameters"):
         inf.from_torch(nn.Sequential(linear, activation, linear))
@@ -157,7 +183,9 @@ def test_nets_without_an_equal(torch):
     mixed = inf.Net([(2, ["tanh", "relu"], True)], input_dim=2)
     with pytest.raises(InvalidValueError, match="per neuron"):
         inf.to_torch(mixed, np.ones(6))
-    own = inf.Activation.from_callable("relu", lambda x: x**2, derivatives=[lambda x: 2 * x, lambda x: 2 + 0 * x])
+    own = inf.Activation.from_callable(
+        "relu", lambda x: x**2, derivatives=[lambda x: 2 * x, lambda x: 2 + 0 * x]
+    )
     with pytest.raises(InvalidValueError, match="no equal"):
         inf.to_torch(inf.Net([(2, own, True)], input_dim=2), np.ones(6))
     net = inf.Net([(2, "tanh", True), (1, "identity", False)], input_dim=2)

@@ -80,7 +80,8 @@ def test_flows(solver, left):
 
 @pytest.mark.parametrize("left", [4, 9])
 @pytest.mark.parametrize(
-    "optimizer", [name for name in OPTIMIZERS if name not in ("levenberg_marquardt", "gauss_newton")]
+    "optimizer",
+    [name for name in OPTIMIZERS if name not in ("levenberg_marquardt", "gauss_newton")],
 )
 def test_searches(optimizer, left):
     net = Interrupted(left)
@@ -129,17 +130,30 @@ def python(code, folder):
 
 def test_sigterm_saves_the_checkpoint_and_ends_the_process(tmp_path):
     done = python(
-        "inf.train(net, net.start, callback=terminate, checkpoint=sys.argv[1], **options)\nprint(1)", tmp_path
+        "inf.train(net, net.start, callback=terminate, checkpoint=sys.argv[1], **options)\nprint(1)",
+        tmp_path,
     )
     assert done.returncode == -signal.SIGTERM and not done.stdout and "Traceback" not in done.stderr
     net = TanhNetwork()
-    options = {"solver": "rk4", "solver_options": {"step": 1e-3}, "max_steps_newton": 0, "progress": False}
+    options = {
+        "solver": "rk4",
+        "solver_options": {"step": 1e-3},
+        "max_steps_newton": 0,
+        "progress": False,
+    }
     options |= {"min_gradient_norm": 0.0, "min_loss": 0.0, "max_steps_flow": 30}
     steps = []
     found = train(
-        net, net.start, checkpoint=tmp_path / "run.npz", callback=lambda now: steps.append(now.step), **options
+        net,
+        net.start,
+        checkpoint=tmp_path / "run.npz",
+        callback=lambda now: steps.append(now.step),
+        **options,
     )
-    assert found.flow.steps == 30 and min(steps) in (19, 20)  # a step that was not kept whole is done again
+    assert found.flow.steps == 30 and min(steps) in (
+        19,
+        20,
+    )  # a step that was not kept whole is done again
     expected = train(net, net.start, **options)
     np.testing.assert_array_equal(found.theta, expected.theta)
 

@@ -26,7 +26,9 @@ class Parabola:
 
     def evaluate(self, theta, order=0):
         assert order < 2
-        return Evaluation(float(self.g @ theta + theta @ self.H @ theta / 2), self.g + self.H @ theta)
+        return Evaluation(
+            float(self.g @ theta + theta @ self.H @ theta / 2), self.g + self.H @ theta
+        )
 
     def hvp(self, theta, v):
         return self.H @ v
@@ -111,7 +113,9 @@ LARGE = {"solver": "cvode_bdf", "solver_options": {"linear_solver": "gmres"}, "p
 def network(activation, K, M, bias, seed):
     student = inf.Net([(K, activation, bias), (1, "identity", bias)], input_dim=4)
     teacher = inf.Net([(M, activation, bias), (1, "identity", bias)], input_dim=4)
-    neti = inf.NetI(student, inf.Teacher(teacher, inf.random_params(teacher, 10 + seed, init="standard_normal")))
+    neti = inf.NetI(
+        student, inf.Teacher(teacher, inf.random_params(teacher, 10 + seed, init="standard_normal"))
+    )
     return neti, inf.random_params(student, 20 + seed)
 
 
@@ -158,11 +162,16 @@ def test_no_handover_on_a_saddle(start, solver, monkeypatch):
 
 def on_a_plateau(D, distance):
     """Three erf students that are equal but for ``distance``, between three orthogonal teachers."""
-    rng, net = np.random.default_rng(0), inf.Net([(3, "erf", False), (1, "identity", False)], input_dim=D)
+    rng, net = (
+        np.random.default_rng(0),
+        inf.Net([(3, "erf", False), (1, "identity", False)], input_dim=D),
+    )
     V = np.linalg.qr(rng.standard_normal((D, 3)))[0].T
     W = np.tile(V.sum(axis=0) / 4, (3, 1)) + distance * rng.standard_normal((3, D)) / np.sqrt(D)
     ones = np.ones((1, 3))
-    return inf.NetI(net, inf.Teacher(net, net.pack([(V, None), (ones, None)]))), net.pack([(W, None), (ones, None)])
+    return inf.NetI(net, inf.Teacher(net, net.pack([(V, None), (ones, None)]))), net.pack(
+        [(W, None), (ones, None)]
+    )
 
 
 @pytest.mark.parametrize("distance", [1e-3, 1e-9])
@@ -186,15 +195,21 @@ def test_a_relu_network_of_5005_parameters_ends():
     found = train(neti, theta, progress=False, max_steps_newton=1, max_time_flow=60.0)
     assert found.flow.stop_reason is StopReason.HANDOVER
     assert found.flow.steps < 300 and inf.loss(neti, found.theta_flow) < 1e-12
-    alone = train(neti, theta, progress=False, max_steps_newton=0, max_time_flow=60.0, t_eval=[1.0, 1e14])
+    alone = train(
+        neti, theta, progress=False, max_steps_newton=0, max_time_flow=60.0, t_eval=[1.0, 1e14]
+    )
     assert alone.status is StopReason.AT_REST and not alone.converged
     assert alone.flow.steps < 400 and inf.loss(neti, alone.theta_flow) < 1e-15
     np.testing.assert_array_equal(alone.trajectory.theta[-1], alone.theta_flow)
 
 
 def test_a_large_network_with_a_loss_that_stays_ends_without_a_search():
-    net, teacher = (inf.Net([(K, "erf", False), (1, "identity", False)], input_dim=1001) for K in (2, 3))
-    neti = inf.NetI(net, inf.Teacher(teacher, inf.random_params(teacher, 1, init="standard_normal") / 5))
+    net, teacher = (
+        inf.Net([(K, "erf", False), (1, "identity", False)], input_dim=1001) for K in (2, 3)
+    )
+    neti = inf.NetI(
+        net, inf.Teacher(teacher, inf.random_params(teacher, 1, init="standard_normal") / 5)
+    )
     theta = inf.random_params(net, 2)
     alone = train(neti, theta, progress=False, max_steps_newton=0, max_time_flow=60.0)
     whole = train(neti, theta, progress=False, max_time_flow=60.0)

@@ -24,7 +24,10 @@ def finite(widths=(4,), activation="tanh", outputs=2, **arguments):
 
 
 def infinite(activation="erf", K=3, M=4, outputs=1, **arguments):
-    nets = [inf.Net([(n, activation, True), (outputs, "identity", True)], input_dim=D, **arguments) for n in (K, M)]
+    nets = [
+        inf.Net([(n, activation, True), (outputs, "identity", True)], input_dim=D, **arguments)
+        for n in (K, M)
+    ]
     teacher = inf.Teacher(nets[1], inf.random_params(nets[1], 3, init="standard_normal"))
     return inf.NetI(nets[0], teacher), inf.random_params(nets[0], 1, init="standard_normal")
 
@@ -51,7 +54,9 @@ def same(before, after):
     np.testing.assert_allclose(new.predict(other, X), net.predict(theta, X), rtol=0, atol=1e-14)
     # integrals of tanh are evaluated to the tolerance 1e-10 of the network
     by_number = isinstance(net, inf.NetI) and net.layers[0].activations[0].name == "tanh"
-    np.testing.assert_allclose(inf.loss(new, other), inf.loss(net, theta), rtol=1e-10 if by_number else 1e-14)
+    np.testing.assert_allclose(
+        inf.loss(new, other), inf.loss(net, theta), rtol=1e-10 if by_number else 1e-14
+    )
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -68,7 +73,11 @@ def test_split_neuron(name, gamma):
     # gradients with respect to the input weights are shared as the output weights are
     G = wide.unpack(inf.gradient(wide, split))
     g = net.unpack(inf.gradient(net, theta))[layer][0][1]
-    atol = 1e-10 if isinstance(net, inf.NetI) and net.student.parametrization == "mean_field" else 1e-13
+    atol = (
+        1e-10
+        if isinstance(net, inf.NetI) and net.student.parametrization == "mean_field"
+        else 1e-13
+    )
     np.testing.assert_allclose(G[layer][0][1], gamma * g, atol=atol)
     np.testing.assert_allclose(G[layer][0][2], (1 - gamma) * g, atol=atol)
     back = shrink(wide, split, layer=layer)
@@ -84,7 +93,10 @@ def test_grow_and_shrink(name):
     wide, grown = grow(net, theta, 3, rng=0, layer=layer)
     same((net, theta), (wide, grown))
     assert wide.layers[layer].width == width + 3
-    assert wide.unpack(grown)[layer][0][width:].all() and not wide.unpack(grown)[layer + 1][0][:, width:].any()
+    assert (
+        wide.unpack(grown)[layer][0][width:].all()
+        and not wide.unpack(grown)[layer + 1][0][:, width:].any()
+    )
     small, back = shrink(wide, grown, layer=layer)
     assert small.num_params == net.num_params
     np.testing.assert_allclose(back, theta, atol=1e-14)
@@ -96,12 +108,17 @@ def test_grow_and_shrink(name):
 
 
 def test_shrink_merges_signs_scales_and_constants():
-    net = inf.Net([(6, ["tanh", "tanh", "relu", "relu", "square", "gelu"], True), (1, "identity", True)], input_dim=2)
+    net = inf.Net(
+        [(6, ["tanh", "tanh", "relu", "relu", "square", "gelu"], True), (1, "identity", True)],
+        input_dim=2,
+    )
     W = np.array([[1.0, 2.0], [-1.0, -2.0], [0.5, 0.1], [1.5, 0.3], [1.0, 1.0], [0.0, 0.0]])
     b = np.array([0.3, -0.3, 0.2, 0.6, 0.0, 0.7])
     theta = net.pack([(W, b), (np.array([[1.0, 0.25, 2.0, -1.0, 0.0, 3.0]]), np.array([0.5]))])
     small, found = shrink(net, theta)
-    np.testing.assert_allclose(small.predict(found, X[:, :2]), net.predict(theta, X[:, :2]), atol=1e-14)
+    np.testing.assert_allclose(
+        small.predict(found, X[:, :2]), net.predict(theta, X[:, :2]), atol=1e-14
+    )
     assert [a.name for a in small.layers[0].activations] == ["tanh", "relu"]
     # the second relu does more than the first
     np.testing.assert_allclose(small.unpack(found)[1][0], [[0.75, -1.0 / 3.0]], atol=1e-15)
@@ -118,10 +135,14 @@ def test_shrink_does_not_depend_on_the_balance_of_homogeneous_neurons(activation
     merged = np.array([0.5, 0.8, -1.5])  # the first and the last are the same
     for scales in ([1e-6, 1.0, 1.0, 1.0], [1.0, 1e5, 1e-5, 1e-4], [1e9, 1.0, 1e-9, 1e-3]):
         factors = np.array(scales)
-        theta = net.pack([(W * factors[:, None], None), (a[None, :] / factors**degree, np.array([0.1]))])
+        theta = net.pack(
+            [(W * factors[:, None], None), (a[None, :] / factors**degree, np.array([0.1]))]
+        )
         small, found = shrink(net, theta, 1e-3)
         assert small.layers[0].width == 3
-        np.testing.assert_allclose(small.predict(found, X), net.predict(theta, X), rtol=0, atol=1e-13)
+        np.testing.assert_allclose(
+            small.predict(found, X), net.predict(theta, X), rtol=0, atol=1e-13
+        )
         (W2, _), (A2, _) = small.unpack(found)
         effects = A2[0] * np.linalg.norm(W2, axis=1) ** degree
         np.testing.assert_allclose(
@@ -129,7 +150,10 @@ def test_shrink_does_not_depend_on_the_balance_of_homogeneous_neurons(activation
         )
     # one that does next to nothing goes, however large its input weights are
     theta = net.pack(
-        [(W * np.array([[1.0], [1.0], [1e9], [1.0]]), None), (np.array([[0.2, 0.8, 0.0, 0.3]]), np.zeros(1))]
+        [
+            (W * np.array([[1.0], [1.0], [1e9], [1.0]]), None),
+            (np.array([[0.2, 0.8, 0.0, 0.3]]), np.zeros(1)),
+        ]
     )
     assert shrink(net, theta)[0].layers[0].width == 2
 
@@ -139,8 +163,13 @@ def test_shrink_keeps_small_tanh_neurons_beside_large_relu_weights():
     W, b = np.array([[1.0, 0.5], [1e8, 2e8], [1e-12, 0.0]]), np.array([0.1, 0.0, 2.0])
     theta = net.pack([(W, b), (np.array([[1.0, 1e-8, 1.0]]), np.array([0.3]))])
     small, found = shrink(net, theta, 1e-6)
-    assert [a.name for a in small.layers[0].activations] == ["tanh", "relu"]  # the other relu is a constant
-    np.testing.assert_allclose(small.predict(found, X[:, :2]), net.predict(theta, X[:, :2]), atol=1e-11)
+    assert [a.name for a in small.layers[0].activations] == [
+        "tanh",
+        "relu",
+    ]  # the other relu is a constant
+    np.testing.assert_allclose(
+        small.predict(found, X[:, :2]), net.predict(theta, X[:, :2]), atol=1e-11
+    )
 
 
 def minimum_of_one_neuron(seed, bias):
@@ -201,7 +230,9 @@ def test_minimise_orthogonal(optimizer):
     net, theta = finite(widths=(2,), outputs=1, ridge=0.02)
     rng = np.random.default_rng(1)
     d1, d2 = rng.normal(size=(2, net.num_params))
-    found = minimise_orthogonal(net, theta, d1, d2, 0.3, -0.2, optimizer=optimizer, min_gradient_norm=1e-9)
+    found = minimise_orthogonal(
+        net, theta, d1, d2, 0.3, -0.2, optimizer=optimizer, min_gradient_norm=1e-9
+    )
     e1, e2 = d1 / np.linalg.norm(d1), d2 / np.linalg.norm(d2)
     shift = found.theta - (theta + 0.3 * e1 - 0.2 * e2)
     np.testing.assert_allclose([shift @ e1, shift @ e2], 0, atol=1e-12)
@@ -234,10 +265,17 @@ def test_loss_on_plane():
 
 
 def test_cosine_similarity():
-    a, b = np.array([[3.0, 4.0], [1e-200, 0.0]]), np.array([[4.0, 3.0], [0.0, -2.0], [1e200, 1e200]])
-    np.testing.assert_allclose(cosine_similarity(a, b), [[0.96, -0.8, 0.7 * 2**0.5], [0.8, 0, 0.5**0.5]], rtol=1e-15)
+    a, b = (
+        np.array([[3.0, 4.0], [1e-200, 0.0]]),
+        np.array([[4.0, 3.0], [0.0, -2.0], [1e200, 1e200]]),
+    )
+    np.testing.assert_allclose(
+        cosine_similarity(a, b), [[0.96, -0.8, 0.7 * 2**0.5], [0.8, 0, 0.5**0.5]], rtol=1e-15
+    )
     np.testing.assert_allclose(np.diag(cosine_similarity(b)), 1.0, rtol=1e-15)
-    assert cosine_similarity(a[0], b[0]) == pytest.approx(0.96) and cosine_similarity(a[0], b).shape == (3,)
+    assert cosine_similarity(a[0], b[0]) == pytest.approx(0.96) and cosine_similarity(
+        a[0], b
+    ).shape == (3,)
     with pytest.raises(InvalidValueError, match="zeros"):
         cosine_similarity(np.zeros(3), np.ones(3))
     with pytest.raises(ShapeError, match="agree"):
@@ -247,7 +285,9 @@ def test_cosine_similarity():
 @pytest.mark.parametrize("activation", ["tanh", "relu", "gaussian", "softplus", "square"])
 def test_solution_distance_ignores_symmetries(activation):
     net, theta = (
-        infinite(activation, K=4, parametrization="ntk") if activation != "softplus" else infinite("softplus", K=4)
+        infinite(activation, K=4, parametrization="ntk")
+        if activation != "softplus"
+        else infinite("softplus", K=4)
     )
     rng = np.random.default_rng(0)
     order = rng.permutation(4)
@@ -255,19 +295,31 @@ def test_solution_distance_ignores_symmetries(activation):
     f = net.layers[0].activations[0]
     signs = rng.choice([-1.0, 1.0], size=4) if f.parity else np.ones(4)
     factor = {"tanh": signs, "gaussian": 1.0, "square": 1.0}.get(activation, 1.0)
-    other = net.pack([((signs[:, None] * W)[order], (signs * b)[order]), ((factor * A)[:, order], c)])
+    other = net.pack(
+        [((signs[:, None] * W)[order], (signs * b)[order]), ((factor * A)[:, order], c)]
+    )
     np.testing.assert_allclose(inf.loss(net, other), inf.loss(net, theta), rtol=1e-13)
-    assert solution_distance(net, theta, other) < 1e-13 < 0.1 < solution_distance(net, theta, -0.9 * theta)
+    assert (
+        solution_distance(net, theta, other)
+        < 1e-13
+        < 0.1
+        < solution_distance(net, theta, -0.9 * theta)
+    )
     moved = other.copy()
     moved[-1] += 1e-3  # the output bias
     np.testing.assert_allclose(solution_distance(net, theta, moved), 1e-3, rtol=1e-9)
     wide, split = split_neuron(net, theta, 2, 0.3)
     wide, split = grow(wide, split)
     permuted = wide.pack(
-        [(x[0][::-1], x[1][::-1]) if k == 0 else (x[0][:, ::-1], x[1]) for k, x in enumerate(wide.unpack(split))]
+        [
+            (x[0][::-1], x[1][::-1]) if k == 0 else (x[0][:, ::-1], x[1])
+            for k, x in enumerate(wide.unpack(split))
+        ]
     )
     assert solution_distance(wide, split, permuted) < 1e-13
-    assert solution_distance(wide, split, inf.random_params(wide, 0, init="standard_normal")) == np.inf
+    assert (
+        solution_distance(wide, split, inf.random_params(wide, 0, init="standard_normal")) == np.inf
+    )
 
 
 def test_bad_arguments():

@@ -56,7 +56,12 @@ class Projection(Loss):
         return z @ z - 2.0 * z @ target, 2.0 * (z - target), 2.0 * np.eye(len(z))
 
 
-EVERY = [*(resolve_loss(name) for name in LOSSES), resolve_loss("huber(0.3)"), LogCosh(), Projection()]
+EVERY = [
+    *(resolve_loss(name) for name in LOSSES),
+    resolve_loss("huber(0.3)"),
+    LogCosh(),
+    Projection(),
+]
 every = pytest.mark.parametrize("loss", EVERY, ids=lambda loss: loss.name)
 K, B, M = 3, 40, 4
 
@@ -94,7 +99,9 @@ def curvature(loss, z, y, w):
 def test_block_methods_agree_with_the_readable_twin(loss):
     z, y, w = block(loss)
     twins = [loss.readable(z[:, n], y[n]) for n in range(B)]
-    assert value(loss, z, y, w) == pytest.approx(sum(w[n] * twins[n][0] for n in range(B)), rel=1e-14)
+    assert value(loss, z, y, w) == pytest.approx(
+        sum(w[n] * twins[n][0] for n in range(B)), rel=1e-14
+    )
     slopes = np.array([w[n] * twins[n][1] for n in range(B)]).T
     np.testing.assert_allclose(gradient(loss, z, y, w), slopes, rtol=0, atol=1e-16)
     hessians = np.stack([w[n] * twins[n][2] for n in range(B)], axis=-1)
@@ -112,7 +119,9 @@ def test_derivatives_are_those_of_the_value(loss):
         for n in range(B):
             one = np.zeros(B)
             one[n] = w[n]
-            first[i, n] = (value(loss, z + shift, y, one) - value(loss, z - shift, y, one)) / (2 * step)
+            first[i, n] = (value(loss, z + shift, y, one) - value(loss, z - shift, y, one)) / (
+                2 * step
+            )
         second[i] = (gradient(loss, z + shift, y, w) - gradient(loss, z - shift, y, w)) / (2 * step)
     np.testing.assert_allclose(gradient(loss, z, y, w), first, rtol=0, atol=1e-10)
     np.testing.assert_allclose(curvature(loss, z, y, w), second, rtol=0, atol=1e-10)
@@ -124,14 +133,18 @@ def test_directional_is_the_curvature_times_directions(loss):
     rz = np.random.default_rng(1).standard_normal((K, M, B))
     out = np.full((K, M, B), np.nan)
     loss.directional(z, y, w, rz, out)
-    np.testing.assert_allclose(out, np.einsum("ijn,jmn->imn", curvature(loss, z, y, w), rz), rtol=0, atol=1e-15)
+    np.testing.assert_allclose(
+        out, np.einsum("ijn,jmn->imn", curvature(loss, z, y, w), rz), rtol=0, atol=1e-15
+    )
 
 
 @every
 def test_what_a_loss_says_of_itself_is_true(loss):
     z, y, w = block(loss)
     twice = 2.0 * w * np.eye(K)[:, :, None]
-    assert loss.curvature_is_constant == np.allclose(curvature(loss, z, y, w), twice, rtol=1e-14, atol=0)
+    assert loss.curvature_is_constant == np.allclose(
+        curvature(loss, z, y, w), twice, rtol=1e-14, atol=0
+    )
     shifted = value(loss, z + 0.7, y, w)
     assert loss.is_shift_invariant == (abs(shifted - value(loss, z, y, w)) < 1e-13)
     assert loss.needs_labels == (y.dtype.kind == "i" and y.shape == (B,))
@@ -163,11 +176,21 @@ def make_net(loss, hidden=(3,), outputs=3, out="identity", samples=30, **options
     names = ["tanh", "gelu", "softplus", "erf", "sigmoid"]
     layers = [(width, names[:width], True) for width in hidden]
     X = rng.standard_normal((samples, 2))
-    y = rng.integers(0, outputs, samples) if loss.needs_labels else 1.5 * rng.standard_normal((samples, outputs))
+    y = (
+        rng.integers(0, outputs, samples)
+        if loss.needs_labels
+        else 1.5 * rng.standard_normal((samples, outputs))
+    )
     return inf.Net([*layers, (outputs, out, True)], input=X, target=y, loss=loss, **options)
 
 
-SHAPES = [((), 2, "identity"), ((3,), 2, "identity"), ((4,), 3, "tanh"), ((3, 2), 2, "identity"), ((2, 3, 2), 2, "erf")]
+SHAPES = [
+    ((), 2, "identity"),
+    ((3,), 2, "identity"),
+    ((4,), 3, "tanh"),
+    ((3, 2), 2, "identity"),
+    ((2, 3, 2), 2, "erf"),
+]
 
 
 @every
@@ -184,7 +207,9 @@ def test_networks_agree_with_the_readable_twin(loss, hidden, outputs, out):
     directions = np.eye(net.num_params)
     scale = np.abs(expected[2]).max()
     np.testing.assert_allclose(net.hvp(theta, directions), expected[2], rtol=0, atol=1e-12 * scale)
-    np.testing.assert_allclose(net.linearize(theta)(directions), expected[2], rtol=0, atol=1e-12 * scale)
+    np.testing.assert_allclose(
+        net.linearize(theta)(directions), expected[2], rtol=0, atol=1e-12 * scale
+    )
     covariance = readable.covariance(net.replace(ridge=0.0), theta)
     found = inf.gradient_covariance(net, theta)
     np.testing.assert_allclose(found, covariance, rtol=0, atol=1e-12 * np.abs(covariance).max())
@@ -195,14 +220,22 @@ def test_blocks_minibatches_and_other_data(loss):
     """Blocks overlap for 9001 samples; the loss of all is the mean over parts."""
     net = make_net(loss, (5,), samples=9001)
     theta = inf.random_params(net, rng=1)
-    parts = [net.subset(np.arange(start, min(start + 1000, 9001))) for start in range(0, 9001, 1000)]
+    parts = [
+        net.subset(np.arange(start, min(start + 1000, 9001))) for start in range(0, 9001, 1000)
+    ]
     again = [net.with_data(part.input, part.target) for part in parts]
     v = np.random.default_rng(2).standard_normal(net.num_params)
     whole = net.evaluate(theta, 2)
     for some in (parts, again):
-        mean = np.average([part.hvp(theta, v) for part in some], axis=0, weights=[len(part.input) for part in some])
+        mean = np.average(
+            [part.hvp(theta, v) for part in some],
+            axis=0,
+            weights=[len(part.input) for part in some],
+        )
         np.testing.assert_allclose(mean, whole.hessian @ v, rtol=0, atol=1e-12)
-        mean = np.average([inf.loss(part, theta) for part in some], weights=[len(part.input) for part in some])
+        mean = np.average(
+            [inf.loss(part, theta) for part in some], weights=[len(part.input) for part in some]
+        )
         assert mean == pytest.approx(whole.value, rel=1e-13)
     copy = pickle.loads(pickle.dumps(net.replace(ridge=0.1))).replace(ridge=0.0)
     assert copy.loss_name == loss.name and inf.loss(copy, theta) == whole.value
@@ -214,9 +247,15 @@ def test_trains_to_a_minimum_of_its_own(loss):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((200, 2))
     f = np.tanh(X[:, 0] - X[:, 1])
-    y = (f + 0.3 * rng.standard_normal(200) > 0).astype(int) if loss.needs_labels else f + 0.3 * rng.standard_t(2, 200)
+    y = (
+        (f + 0.3 * rng.standard_normal(200) > 0).astype(int)
+        if loss.needs_labels
+        else f + 0.3 * rng.standard_t(2, 200)
+    )
     layers = [(1, "tanh", False), (2 if loss.needs_labels else 1, "identity", False)]
-    net = inf.Net(layers, input=X, target=y, loss=loss, ridge=0.01 if loss.is_shift_invariant else 0.0)
+    net = inf.Net(
+        layers, input=X, target=y, loss=loss, ridge=0.01 if loss.is_shift_invariant else 0.0
+    )
     found = inf.train(net, inf.random_params(net, rng=0), progress=False)
     assert found.converged and found.gradient_norm < 1e-12
     assert inf.classify(net, found.theta).kind is PointKind.MINIMUM
@@ -234,7 +273,9 @@ def test_sums_of_squares_alone_have_residuals(loss):
         lambda: net.residuals(theta),
         lambda: net.jacobian(theta),
         *(
-            lambda name=name: inf.train(net, theta, optimizer=name, max_steps_flow=0, progress=False)
+            lambda name=name: inf.train(
+                net, theta, optimizer=name, max_steps_flow=0, progress=False
+            )
             for name in ("levenberg_marquardt", "gauss_newton")
         ),
     ):
@@ -249,10 +290,15 @@ def test_sums_of_squares_alone_have_residuals(loss):
 
 @pytest.mark.parametrize("delta", [1e-3, 0.5, 1.0, 7.0])
 def test_huber_is_twice_that_of_scipy(delta):
-    errors = np.concatenate([np.linspace(-3, 3, 1001), delta * np.array([-1, 1, 1 - 1e-15, 1 + 1e-15]), [0, 1e150]])
+    errors = np.concatenate(
+        [np.linspace(-3, 3, 1001), delta * np.array([-1, 1, 1 - 1e-15, 1 + 1e-15]), [0, 1e150]]
+    )
     loss, w = resolve_loss(f"huber({delta})"), np.zeros(1)
     w[0] = 1.0
-    found = [loss.value_and_gradient(np.array([[e]]), np.zeros((1, 1)), w, np.empty((1, 1))) for e in errors]
+    found = [
+        loss.value_and_gradient(np.array([[e]]), np.zeros((1, 1)), w, np.empty((1, 1)))
+        for e in errors
+    ]
     np.testing.assert_allclose(found, 2.0 * scipy_huber(delta, errors), rtol=1e-14, atol=0)
 
 
@@ -272,9 +318,17 @@ def test_huber_finds_what_scipy_finds_with_outliers():
     net = inf.Net([(1, "identity", True)], input=X, target=y, loss="huber(0.3)")
     found = inf.train(net, np.zeros(4), progress=False)
     other = least_squares(
-        lambda p: X @ p[:3] + p[3] - y, np.zeros(4), loss="huber", f_scale=0.3, xtol=1e-15, ftol=1e-15, gtol=1e-12
+        lambda p: X @ p[:3] + p[3] - y,
+        np.zeros(4),
+        loss="huber",
+        f_scale=0.3,
+        xtol=1e-15,
+        ftol=1e-15,
+        gtol=1e-12,
     )
-    np.testing.assert_allclose(found.theta, other.x, rtol=0, atol=1e-6)  # SciPy ends at gradients of 1e-7 or so
+    np.testing.assert_allclose(
+        found.theta, other.x, rtol=0, atol=1e-6
+    )  # SciPy ends at gradients of 1e-7 or so
     assert found.loss == pytest.approx(2 * other.cost / 50, rel=1e-12)
     assert np.abs(found.theta[:3] - [1.0, -2.0, 0.5]).max() < 0.2
     kind = inf.classify(net, found.theta)
@@ -305,7 +359,9 @@ def test_jumps_of_the_curvature_are_no_jumps_of_the_gradient():
     huber = resolve_loss("huber(0.5)")
     net = make_net(huber)
     assert not net.gradient_jumps
-    found = inf.train(net, inf.random_params(net, rng=0), max_steps_newton=0, progress=False, t_end=1.0)
+    found = inf.train(
+        net, inf.random_params(net, rng=0), max_steps_newton=0, progress=False, t_end=1.0
+    )
     assert found.flow.method == "gear"
     rough = net.replace(layers=[(3, "relu", True), (3, "identity", True)])
     assert rough.gradient_jumps
@@ -320,7 +376,9 @@ def test_no_curvature_where_all_errors_are_large():
 
 def test_a_checkpoint_knows_delta(tmp_path):
     """At the start both losses, and their gradients, are equal."""
-    net = inf.Net([(1, "identity", True)], input=[[0.0], [1.0]], target=[0.5, -0.5], loss="huber(2)")
+    net = inf.Net(
+        [(1, "identity", True)], input=[[0.0], [1.0]], target=[0.5, -0.5], loss="huber(2)"
+    )
     path = tmp_path / "run.npz"
     settings = {"checkpoint": path, "max_steps_flow": 5, "max_steps_newton": 0, "progress": False}
     first = inf.train(net, np.zeros(2), **settings)

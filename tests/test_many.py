@@ -21,7 +21,9 @@ from infflow.stopping import StopReason
 
 
 def teacher_student(K=2, M=2, activation="erf", D=3):
-    teacher, student = (inf.Net([(n, activation, False), (1, "identity", False)], input_dim=D) for n in (M, K))
+    teacher, student = (
+        inf.Net([(n, activation, False), (1, "identity", False)], input_dim=D) for n in (M, K)
+    )
     theta = teacher.pack([(np.eye(M, D), None), (np.array([[1.0, -0.7, 0.5]])[:, :M], None)])
     return inf.NetI(student, inf.Teacher(teacher, theta))
 
@@ -52,7 +54,11 @@ def test_results_come_in_order_and_failures_are_recorded():
         alone = inf.train(net, thetas[k], progress=False)
         np.testing.assert_array_equal(runs[k].theta, alone.theta)
     assert isinstance(runs[1], FailedRun) and isinstance(runs[3], FailedRun)
-    assert runs[1].error == "InvalidValueError" and "nan" in runs[1].message and "train" in runs[1].traceback
+    assert (
+        runs[1].error == "InvalidValueError"
+        and "nan" in runs[1].message
+        and "train" in runs[1].traceback
+    )
     assert runs[3].error == "ShapeError" and runs[3].theta0.shape == (2,)
     assert runs.failures == [runs[1], runs[3]] and len(runs.results) == 3
     assert isinstance(min(runs, key=lambda run: run.loss), Result)
@@ -80,7 +86,9 @@ def count_threads(theta):
 
 def test_workers_use_one_thread():
     net = teacher_student()
-    runs = train_many(net, starts(net, 2), n_jobs=2, observables={"threads": count_threads}, max_steps_flow=2)
+    runs = train_many(
+        net, starts(net, 2), n_jobs=2, observables={"threads": count_threads}, max_steps_flow=2
+    )
     for run in runs:
         seen = run.trajectory.observables["threads"]
         assert (seen[:, :2] == 1).all() and (seen[:, 2] != os.getpid()).all()
@@ -98,7 +106,10 @@ def test_no_more_processes_than_starts(monkeypatch):
 
     monkeypatch.setattr(joblib, "Parallel", Recorder)
     net = teacher_student()
-    assert len(train_many(net, starts(net, 2), n_jobs=10**6, max_steps_flow=2, max_steps_newton=0)) == 2
+    assert (
+        len(train_many(net, starts(net, 2), n_jobs=10**6, max_steps_flow=2, max_steps_newton=0))
+        == 2
+    )
     assert asked == [2]
 
 
@@ -123,10 +134,13 @@ class Wrong:
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in inspect.signature(inf.train).parameters if n not in ("net", "theta0", "progress")]
+    "name",
+    [n for n in inspect.signature(inf.train).parameters if n not in ("net", "theta0", "progress")],
 )
 def test_a_wrong_argument_is_raised_before_any_run(name, monkeypatch):
-    monkeypatch.setattr(many, "train", functools.wraps(inf.train)(lambda *_, **__: pytest.fail("a run was started")))
+    monkeypatch.setattr(
+        many, "train", functools.wraps(inf.train)(lambda *_, **__: pytest.fail("a run was started"))
+    )
     net = teacher_student()
     broken = np.full(net.num_params, np.nan)
     solver = {"solver": "gd", "step_size": 0.1} if name == "batch_size" else {}
@@ -174,7 +188,9 @@ def test_ctrl_c_ends_all_starts():
             raise KeyboardInterrupt
 
     runs = train_many(double_well(), [[0.5, 1.0], [-0.5, 1.0], [2.0, 1.0]], callback=interrupt)
-    assert len(runs) == 3 and isinstance(runs[0], Result) and runs[0].status is StopReason.INTERRUPTED
+    assert (
+        len(runs) == 3 and isinstance(runs[0], Result) and runs[0].status is StopReason.INTERRUPTED
+    )
     assert [run.error for run in runs.failures] == ["KeyboardInterrupt"] * 2
 
 
@@ -196,7 +212,10 @@ def test_ctrl_c_keeps_what_has_ended():
 
     def counting(total, wanted):
         shown = bar(total, wanted)
-        shown.update = lambda: (ended.append(1), len(ended) == 3 and os.kill(os.getpid(), signal.SIGINT))
+        shown.update = lambda: (
+            ended.append(1),
+            len(ended) == 3 and os.kill(os.getpid(), signal.SIGINT),
+        )
         return shown
 
     waiting.start()
@@ -204,7 +223,9 @@ def test_ctrl_c_keeps_what_has_ended():
         patch.setattr(many, "_bar", counting)
         runs = train_many(square(value), [[60.0], [3.0], [4.0], [5.0]], n_jobs=2)
     waiting.cancel()
-    assert [type(run) for run in runs] == [FailedRun, Result, Result, Result] and runs[0].error == "KeyboardInterrupt"
+    assert [type(run) for run in runs] == [FailedRun, Result, Result, Result] and runs[
+        0
+    ].error == "KeyboardInterrupt"
 
 
 def test_a_worker_that_dies_is_recorded():
@@ -243,8 +264,12 @@ def test_unique_solutions_of_a_teacher():
 
 def test_results_do_not_depend_on_the_number_of_processes():
     """Also where integrals are evaluated to a tolerance: the second of two runs of a process finds nothing that the first one kept."""
-    student, teacher = (inf.Net([(K, "softplus", True), (1, "identity", True)], input_dim=2) for K in (2, 3))
-    net = inf.NetI(student, inf.Teacher(teacher, np.random.default_rng(0).standard_normal(teacher.num_params)))
+    student, teacher = (
+        inf.Net([(K, "softplus", True), (1, "identity", True)], input_dim=2) for K in (2, 3)
+    )
+    net = inf.NetI(
+        student, inf.Teacher(teacher, np.random.default_rng(0).standard_normal(teacher.num_params))
+    )
     settings = {"max_steps_flow": 60, "max_steps_newton": 5}
     alone, together = (train_many(net, starts(net, 3), n_jobs=n, **settings) for n in (1, 2))
     for one, other in zip(alone, together, strict=True):
@@ -259,7 +284,9 @@ def test_unique_solutions_tells_minima_apart():
     runs = train_many(net, starts(net, 12))
     groups = unique_solutions(runs)
     losses = [group.loss for group in groups]
-    assert losses == sorted(losses) and sum(group.count for group in groups) == sum(run.converged for run in runs)
+    assert losses == sorted(losses) and sum(group.count for group in groups) == sum(
+        run.converged for run in runs
+    )
     for group in groups:
         for k in group.members:
             np.testing.assert_allclose(runs[k].loss, group.loss, rtol=1e-6)
@@ -280,7 +307,9 @@ def test_unique_solutions_ignores_dead_and_duplicated_neurons():
     groups = unique_solutions(runs, converged_only=False)
     assert [group.members for group in groups] == [(0, 1, 2), (3,)]
     assert [group.num_neurons for group in groups] == [2, 3]
-    assert [group.members for group in unique_solutions(runs)] == [(0, 1, 2)]  # loss zero: converged
+    assert [group.members for group in unique_solutions(runs)] == [
+        (0, 1, 2)
+    ]  # loss zero: converged
     with pytest.raises(InvalidTypeError, match="pass it as net"):
         unique_solutions(list(runs))
     with pytest.raises(InvalidValueError, match="rtol"):
@@ -292,11 +321,17 @@ def test_unique_solutions_ignores_dead_and_duplicated_neurons():
 
 def symmetric_teacher(M=3, D=5, K=2, activation="erf", output=1.0, cov=None, T=None):
     """Teachers with unit vectors (or the Gram matrix T) as weights, and equal output weights."""
-    teacher, student = (inf.Net([(n, activation, False), (1, "identity", False)], input_dim=D) for n in (M, K))
+    teacher, student = (
+        inf.Net([(n, activation, False), (1, "identity", False)], input_dim=D) for n in (M, K)
+    )
     V = np.zeros((M, D))
     V[:, :M] = np.eye(M) if T is None else np.linalg.cholesky(T)
     theta = teacher.pack([(V, None), (np.broadcast_to(output, (1, M)), None)])
-    return inf.NetI(student, inf.Teacher(teacher, theta), input=None if cov is None else inf.Gaussian(np.zeros(D), cov))
+    return inf.NetI(
+        student,
+        inf.Teacher(teacher, theta),
+        input=None if cov is None else inf.Gaussian(np.zeros(D), cov),
+    )
 
 
 def moved(net, theta, U):
@@ -331,7 +366,9 @@ def test_eight_runs_in_one_spurious_minimum_make_one_group():
         np.testing.assert_allclose(runs.losses[list(group.members)], group.loss, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("activation", "flips"), [("erf", False), ("relu", False), ("square", True), ("cos", True)])
+@pytest.mark.parametrize(
+    ("activation", "flips"), [("erf", False), ("relu", False), ("square", True), ("cos", True)]
+)
 def test_symmetries_of_a_teacher(activation, flips):
     """Every signed permutation that keeps the teacher joins its images; one that does not leaves them apart."""
     net = symmetric_teacher(M=4, D=6, K=3, activation=activation)
@@ -343,7 +380,9 @@ def test_symmetries_of_a_teacher(activation, flips):
         if flips:
             signs = rng.choice([-1.0, 1.0], size=4)
         thetas.append(moved(net, theta, permutation(rng.permutation(4), signs, 6)))
-    np.testing.assert_allclose([inf.loss(net, each) for each in thetas], inf.loss(net, theta), rtol=1e-12)
+    np.testing.assert_allclose(
+        [inf.loss(net, each) for each in thetas], inf.loss(net, theta), rtol=1e-12
+    )
     thetas.append(rng.standard_normal(net.num_params))
     assert grouped(net, thetas, teacher_symmetry=True, loss_atol=1e9) in (
         [tuple(range(6)), (6,)],
@@ -351,7 +390,10 @@ def test_symmetries_of_a_teacher(activation, flips):
     )
     assert len(grouped(net, thetas, loss_atol=1e9)) > 2
     beyond = permutation(np.arange(4), np.ones(4), 6)
-    beyond[4:, 4:] = [[0.6, -0.8], [0.8, 0.6]]  # not searched: a rotation of what the teacher does not see
+    beyond[4:, 4:] = [
+        [0.6, -0.8],
+        [0.8, 0.6],
+    ]  # not searched: a rotation of what the teacher does not see
     assert len(grouped(net, [theta, moved(net, theta, beyond)], teacher_symmetry=True)) == 2
 
 
@@ -362,7 +404,10 @@ def test_odd_teachers_with_opposite_output_weights():
     assert inf.loss(net, moved(net, theta, U)) == pytest.approx(inf.loss(net, theta), rel=1e-12)
     assert grouped(net, [theta, moved(net, theta, U)], teacher_symmetry=True) == [(0, 1)]
     plain = permutation([1, 0], [1.0, 1.0], 3)  # changes the teacher's sign
-    assert len(grouped(net, [theta, moved(net, theta, plain)], teacher_symmetry=True, loss_atol=1e9)) == 2
+    assert (
+        len(grouped(net, [theta, moved(net, theta, plain)], teacher_symmetry=True, loss_atol=1e9))
+        == 2
+    )
 
 
 @pytest.mark.parametrize("what", ["covariance", "gram", "outputs"])
@@ -380,8 +425,13 @@ def test_maps_that_are_no_symmetries(what):
     P = np.eye(4) - inverse @ V
     good, bad = ((inverse @ V[list(order)]).T + P for order in ([1, 0, 2], [2, 1, 0]))
     np.testing.assert_allclose(good @ good.T, np.eye(4), atol=1e-14)
-    assert grouped(net, [theta, moved(net, theta, good)], teacher_symmetry=True, loss_atol=1e9) == [(0, 1)]
-    assert len(grouped(net, [theta, moved(net, theta, bad)], teacher_symmetry=True, loss_atol=1e9)) == 2
+    assert grouped(net, [theta, moved(net, theta, good)], teacher_symmetry=True, loss_atol=1e9) == [
+        (0, 1)
+    ]
+    assert (
+        len(grouped(net, [theta, moved(net, theta, bad)], teacher_symmetry=True, loss_atol=1e9))
+        == 2
+    )
 
 
 def test_many_equal_teachers_are_matched_without_trying_all_permutations():
@@ -433,7 +483,11 @@ def test_runs_as_a_table(monkeypatch):
     table = runs.to_pandas()
     assert isinstance(table, pandas.DataFrame) and len(table) == 3
     np.testing.assert_array_equal(table["loss"], runs.losses)
-    assert table["status"].tolist() == list(runs.statuses) and table["error"].tolist() == ["", "", "ShapeError"]
+    assert table["status"].tolist() == list(runs.statuses) and table["error"].tolist() == [
+        "",
+        "",
+        "ShapeError",
+    ]
     assert table["flow_steps"].tolist() == [runs[0].flow.steps, runs[1].flow.steps, 0]
     monkeypatch.setitem(__import__("sys").modules, "pandas", None)
     with pytest.raises(inf.errors.MissingPackageError, match="pip install pandas"):
@@ -454,7 +508,10 @@ def test_parts_of_runs_are_runs():
     ):
         assert isinstance(part, Runs) and part.net is net
         np.testing.assert_array_equal(part.losses, runs.losses[np.asarray(numbers, dtype=int)])
-        assert len(part.to_pandas()) == len(part) and part.thetas.shape == (len(part), net.num_params)
+        assert len(part.to_pandas()) == len(part) and part.thetas.shape == (
+            len(part),
+            net.num_params,
+        )
     assert runs[1] is runs[:2][-1] and unique_solutions(runs[:0]) == []
     other = teacher_student()
     assert type(runs + Runs(other, runs)) is list  # nothing says which network is meant

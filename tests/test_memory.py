@@ -13,7 +13,9 @@ MILLION = 10**6
 
 def large_neti(width=100, dim=30):
     net = inf.Net([(width, "erf", False), (1, "identity", False)], input_dim=dim)
-    return inf.NetI(net, inf.Teacher(net, inf.random_params(net, rng=0))), inf.random_params(net, rng=1)
+    return inf.NetI(net, inf.Teacher(net, inf.random_params(net, rng=0))), inf.random_params(
+        net, rng=1
+    )
 
 
 class Bowl:
@@ -48,7 +50,8 @@ def test_what_does_not_fit_is_refused_before_work_begins(place, monkeypatch):
     net, theta = large_neti()
     monkeypatch.setattr(memory, "available_memory", lambda: 100 * MILLION)
     with pytest.raises(
-        TooLargeError, match=r"of 3100 parameters takes 73\.3 MiB.*more than .*95\.4 MiB available\. Use"
+        TooLargeError,
+        match=r"of 3100 parameters takes 73\.3 MiB.*more than .*95\.4 MiB available\. Use",
     ):
         PLACES[place](net, theta)
 
@@ -63,7 +66,9 @@ def test_objectives_of_users_too(place, monkeypatch):
 def test_solvers_with_a_dense_jacobian_give_way(monkeypatch):
     monkeypatch.setattr(memory, "available_memory", lambda: 100 * MILLION)
     with pytest.warns(SolverWarning, match="3000 parameters"):
-        found = inf.train(Bowl(), np.ones(3000), solver="gear", t_end=0.1, max_steps_newton=0, progress=False)
+        found = inf.train(
+            Bowl(), np.ones(3000), solver="gear", t_end=0.1, max_steps_newton=0, progress=False
+        )
     np.testing.assert_allclose(found.theta_flow, np.exp(-0.1), rtol=1e-5)
 
 
@@ -101,7 +106,12 @@ def test_limits_of_containers_count(tmp_path, monkeypatch):
 
 
 def test_sizes_are_readable():
-    assert [memory._size(x) for x in (12, 1024, 3 * 2**20, 2**50)] == ["12.0 bytes", "1.0 KiB", "3.0 MiB", "1024.0 TiB"]
+    assert [memory._size(x) for x in (12, 1024, 3 * 2**20, 2**50)] == [
+        "12.0 bytes",
+        "1.0 KiB",
+        "3.0 MiB",
+        "1024.0 TiB",
+    ]
 
 
 def test_small_matrices_are_not_checked(monkeypatch):

@@ -70,7 +70,10 @@ NAMES = [
     (lambda: inf.Net([(2, "soft_plus", True)], input_dim=2), "Did you mean 'softplus'"),
     (lambda: inf.Net(LAYERS, input_dim=2, loss="crossentropy"), "Did you mean 'cross_entropy'"),
     (lambda: inf.random_params(ARCHITECTURE, init="xavier"), "Did you mean 'glorot_normal'"),
-    (lambda: inf.gaussian_moment("erf", "relu", 1, 1, 0.5, method="quad"), "Did you mean 'cubature'"),
+    (
+        lambda: inf.gaussian_moment("erf", "relu", 1, 1, 0.5, method="quad"),
+        "Did you mean 'cubature'",
+    ),
 ]
 
 
@@ -95,20 +98,27 @@ NOT_MADE_BY_USERS = (inf.Result, inf.Evaluation, inf.Loss)
 
 def test_every_public_function_and_class_suggests():
     for function in FUNCTIONS:
-        if function in NOT_MADE_BY_USERS or (inspect.isclass(function) and issubclass(function, Exception)):
+        if function in NOT_MADE_BY_USERS or (
+            inspect.isclass(function) and issubclass(function, Exception)
+        ):
             continue
         parameters = inspect.signature(function).parameters
         arguments = {
             name: None
             for name, each in parameters.items()
-            if each.default is each.empty and each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)
+            if each.default is each.empty
+            and each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)
         }
         with pytest.raises(inf.InfflowError) as caught:
             function(**arguments, no_such_argument=1)
         if not any(each.kind == each.VAR_KEYWORD for each in parameters.values()):
-            assert str(caught.value).startswith("'no_such_argument' is not an argument of "), function
+            assert str(caught.value).startswith("'no_such_argument' is not an argument of "), (
+                function
+            )
         required = [
-            each for each in parameters.values() if each.default is each.empty and each.kind < each.VAR_POSITIONAL
+            each
+            for each in parameters.values()
+            if each.default is each.empty and each.kind < each.VAR_POSITIONAL
         ]
         if required:
             with pytest.raises(InvalidTypeError, match="missing a required argument"):
@@ -235,7 +245,12 @@ def test_input_and_target_are_what_was_given():
 
 def test_gaussians_with_parts_left_out():
     cov = np.array([[2.0, 0.5], [0.5, 1.0]])
-    for given in (inf.Gaussian(cov=cov), inf.Gaussian(0, cov), inf.Gaussian(0.0, cov), inf.Gaussian([0, 0], cov)):
+    for given in (
+        inf.Gaussian(cov=cov),
+        inf.Gaussian(0, cov),
+        inf.Gaussian(0.0, cov),
+        inf.Gaussian([0, 0], cov),
+    ):
         np.testing.assert_array_equal(given.mean, [0.0, 0.0])
         np.testing.assert_array_equal(given.cov, cov)
     np.testing.assert_array_equal(inf.Gaussian(1.5, cov).mean, [1.5, 1.5])
@@ -291,7 +306,12 @@ def _clip_1(x):
         (lambda x: np.clip(x, -1, 1), [_clip_1], [], [-1.0, 1.0]),
         (lambda x: np.clip(x, -1, 1), [_clip_1], [-1.0], [-1.0, 1.0]),
         (lambda x: np.sign(x - 0.3), [], [], [0.3]),
-        (lambda x: np.where(x > 1, x, 0.999 * (x - 1) + 1), [], [], [1.0]),  # a kink of a thousandth
+        (
+            lambda x: np.where(x > 1, x, 0.999 * (x - 1) + 1),
+            [],
+            [],
+            [1.0],
+        ),  # a kink of a thousandth
         (_elu, [_elu_1, _elu_2], [], [0.0]),
     ],
 )
@@ -333,11 +353,26 @@ def test_values_are_shown_on_one_short_line():
     deep = [1]
     for _ in range(5000):
         deep = [deep]
-    for value in (10**5000, "x" * 5000, cyclic, deep, Hostile(), np.eye(100), [0] * 10**5, {1: deep}, "\ud800"):
+    for value in (
+        10**5000,
+        "x" * 5000,
+        cyclic,
+        deep,
+        Hostile(),
+        np.eye(100),
+        [0] * 10**5,
+        {1: deep},
+        "\ud800",
+    ):
         text = shown(value)
         assert len(text) <= 200 and "\n" not in text
         text.encode("utf-8")
-    assert shown(0.1) == "0.1" and shown("a") == "'a'" and shown([1, 2]) == "[1, 2]" and shown(None) == "None"
+    assert (
+        shown(0.1) == "0.1"
+        and shown("a") == "'a'"
+        and shown([1, 2]) == "[1, 2]"
+        and shown(None) == "None"
+    )
 
 
 def test_numbers_and_nouns_agree():
@@ -351,10 +386,19 @@ def test_numbers_and_nouns_agree():
 
 
 def test_what_newcomers_pass_by_mistake():
-    net = inf.Net([(2, "relu", True), (3, "identity", True)], input=np.eye(3), target=[0, 1, 2], loss="cross_entropy")
-    result = inf.train(net, inf.random_params(net, 0), max_steps_flow=1, max_steps_newton=0, progress=False)
+    net = inf.Net(
+        [(2, "relu", True), (3, "identity", True)],
+        input=np.eye(3),
+        target=[0, 1, 2],
+        loss="cross_entropy",
+    )
+    result = inf.train(
+        net, inf.random_params(net, 0), max_steps_flow=1, max_steps_newton=0, progress=False
+    )
     for function, name in ((inf.loss, "theta"), (inf.hessian, "theta"), (inf.train, "theta0")):
-        with pytest.raises(inf.InfflowError, match=rf"^{name} is a Result; .* Pass result\.theta\.$"):
+        with pytest.raises(
+            inf.InfflowError, match=rf"^{name} is a Result; .* Pass result\.theta\.$"
+        ):
             function(net, result)
     with pytest.raises(inf.InfflowError, match=r"Take ridge of the network"):
         inf.train(net, result.theta, weight_decay=0.1)

@@ -29,7 +29,11 @@ def mixture_derivative(order, x, widths, weights):
     total = mpmath.mpf(0)
     for s, w in zip(widths, weights, strict=True):
         z = x / mpmath.mpf(float(s))
-        hermite = mpmath.hermite(order - 1, z / mpmath.sqrt(2)) / mpmath.sqrt(2) ** (order - 1) if order else 0
+        hermite = (
+            mpmath.hermite(order - 1, z / mpmath.sqrt(2)) / mpmath.sqrt(2) ** (order - 1)
+            if order
+            else 0
+        )
         term = (
             mpmath.ncdf(z)
             if order == 0
@@ -49,11 +53,13 @@ def sigmoid_derivative(order, x):
 def test_rule_is_the_logistic_distribution(order):
     with mpmath.workdps(30):
         for x in (0.0, -0.3, -1.0, -2.5, -5.0, -10.0, -15.0, -20.0):
-            error = mixture_derivative(order, mpmath.mpf(x), *logistic_mixture.nodes()) - sigmoid_derivative(
-                order, mpmath.mpf(x)
-            )
+            error = mixture_derivative(
+                order, mpmath.mpf(x), *logistic_mixture.nodes()
+            ) - sigmoid_derivative(order, mpmath.mpf(x))
             bound = logistic_mixture.relative_error(order, np.array(abs(x))) * np.exp(-abs(x))
-            assert abs(error) <= bound * [1, 1, 1, 2, 8][order], x  # 8: sup of |f''''| and its like over exp(-|x|)
+            assert abs(error) <= bound * [1, 1, 1, 2, 8][order], (
+                x
+            )  # 8: sup of |f''''| and its like over exp(-|x|)
             assert abs(error) < 1e-12 * np.exp(-abs(x)) or abs(x) > 12
 
 
@@ -64,11 +70,15 @@ def test_rule_is_small_and_positive():
     assert abs(weights.sum() - 1) < 4e-16
     k = np.linspace(0.2, 4, 2001)
     density = logistic_mixture.kolmogorov_density(k)
-    assert np.trapezoid(density, k) == pytest.approx(1, abs=1e-6)  # trapezoidal in k, truncated at 0.2
+    assert np.trapezoid(density, k) == pytest.approx(
+        1, abs=1e-6
+    )  # trapezoidal in k, truncated at 0.2
     np.testing.assert_allclose(
         density, np.gradient(special.kolmogorov(k), k, edge_order=2) * -1, atol=2e-4
     )  # second differences of spacing 2e-3
-    assert len({a.width for a in resolve("g").atoms}) == 45  # sigmoid(4x) shares 19 widths with softplus
+    assert (
+        len({a.width for a in resolve("g").atoms}) == 45
+    )  # sigmoid(4x) shares 19 widths with softplus
 
 
 # -- sums of atoms, one pair at a time: the slow twin -------------------------------------------------
@@ -96,9 +106,9 @@ def test_equals_sum_over_pairs_of_atoms(f, g):
     table = closed.AtomTable([*parts1, *parts2, resolve(f), resolve(g)])
     i, j = (k.ravel() for k in np.indices((len(parts1), len(parts2))))
     wide = [np.tile(a, i.size) for a in args]
-    twin = closed.pair_jets(table, np.repeat(i, n), np.repeat(j + len(parts1), n), np.array(wide), 2).reshape(
-        i.size, n, 21
-    )
+    twin = closed.pair_jets(
+        table, np.repeat(i, n), np.repeat(j + len(parts1), n), np.array(wide), 2
+    ).reshape(i.size, n, 21)
     last = np.full(n, len(parts1) + len(parts2))
     for first, second, exchange in ((last, last + 1, False), (last + 1, last, True)):
         swapped = [args[k] for k in (2, 1, 0, 4, 3, 5)] if exchange else args
@@ -199,7 +209,15 @@ def test_uniformly_accurate(f, g):
             value = closed.pair_moments(table, index, index + 1, *args, p, q)[0]
             # derivatives of tanh at b = -10 are 1e-8 of tanh there: the rule sees sigmoid at -20, 1e-10 relative to those
             floor = 1e-17 * max(1.0, scale1[p], scale2[q]) if "tanh" in (f, g) else 0.0
-            assert abs(value - expected[p, q]) <= 1e-12 * scale1[p] * scale2[q] + floor, (r1, r2, u, b1, b2, p, q)
+            assert abs(value - expected[p, q]) <= 1e-12 * scale1[p] * scale2[q] + floor, (
+                r1,
+                r2,
+                u,
+                b1,
+                b2,
+                p,
+                q,
+            )
 
 
 def test_error_bound():
@@ -209,8 +227,12 @@ def test_error_bound():
             for p, q in ((0, 0), (3, 1), (0, 4)):
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", AccuracyWarning)
-                    result = inf.gaussian_moment(f, g, *point, orders=(p, q), method="closed", full_output=True)
-                assert abs(result.value - expected[p, q]) <= result.error_bound + 1e-14 * abs(expected[p, q]), (
+                    result = inf.gaussian_moment(
+                        f, g, *point, orders=(p, q), method="closed", full_output=True
+                    )
+                assert abs(result.value - expected[p, q]) <= result.error_bound + 1e-14 * abs(
+                    expected[p, q]
+                ), (
                     f,
                     g,
                     point,
@@ -222,7 +244,9 @@ def test_error_bound():
 def test_constant_neurons():
     for f, g in itertools.product(("relu", "step", "tanh"), MIXTURES):
         value = inf.gaussian_moment(f, g, 0.0, 1.3, 0.0, 0.7, -0.2, method="closed")
-        assert value == pytest.approx(float(resolve(f)(0.7)) * inf.gaussian_mean(g, 1.3, -0.2), rel=1e-13)
+        assert value == pytest.approx(
+            float(resolve(f)(0.7)) * inf.gaussian_mean(g, 1.3, -0.2), rel=1e-13
+        )
         both = inf.gaussian_moment(f, g, 0.0, 0.0, 0.0, 0.7, -0.2, method="closed")
         assert both == pytest.approx(float(resolve(f)(0.7) * resolve(g)(-0.2)), rel=1e-13)
 
@@ -230,7 +254,9 @@ def test_constant_neurons():
 def test_odd_mixtures_keep_small_values():
     """E tanh tanh of small weights is C12 (1 + O(r^2)); its digits are relative to itself."""
     r = 1e-6
-    assert inf.gaussian_moment("tanh", "tanh", r, r, 0.25, method="closed") == pytest.approx(0.25 * r * r, rel=1e-11)
+    assert inf.gaussian_moment("tanh", "tanh", r, r, 0.25, method="closed") == pytest.approx(
+        0.25 * r * r, rel=1e-11
+    )
 
 
 # -- networks -----------------------------------------------------------------------------------------
@@ -244,18 +270,30 @@ def make(f, g):
     return net, inf.random_params(net, 2, init="standard_normal")
 
 
-@pytest.mark.parametrize(("f", "g"), [("tanh", "tanh"), ("softplus", "relu"), ("silu", "g"), ("sigmoid", "erf")])
+@pytest.mark.parametrize(
+    ("f", "g"), [("tanh", "tanh"), ("softplus", "relu"), ("silu", "g"), ("sigmoid", "erf")]
+)
 def test_network_derivatives(f, g):
     net, theta = make(f, g)
     found, h = net.evaluate(theta, 2), 1e-3
     steps = np.eye(theta.size) * h
     for order, exact in ((0, found.gradient), (1, found.hessian)):
-        value = (lambda t: net.evaluate(t, 0).value) if order == 0 else (lambda t: net.evaluate(t, 1).gradient)
+        value = (
+            (lambda t: net.evaluate(t, 0).value)
+            if order == 0
+            else (lambda t: net.evaluate(t, 1).gradient)
+        )
         differences = [
-            (8 * (value(theta + e) - value(theta - e)) - (value(theta + 2 * e) - value(theta - 2 * e))) / (12 * h)
+            (
+                8 * (value(theta + e) - value(theta - e))
+                - (value(theta + 2 * e) - value(theta - 2 * e))
+            )
+            / (12 * h)
             for e in steps
         ]
-        np.testing.assert_allclose(exact, differences, rtol=1e-8, atol=1e-9)  # truncation h^4 = 1e-12, rounding 1e-12
+        np.testing.assert_allclose(
+            exact, differences, rtol=1e-8, atol=1e-9
+        )  # truncation h^4 = 1e-12, rounding 1e-12
 
 
 @pytest.mark.parametrize("f", MIXTURES)
@@ -269,7 +307,9 @@ def test_network_at_its_teacher(f):
 
 
 def test_no_expression():
-    with pytest.raises(MethodError, match=r"'tanh' is a finite mixture of 32 .* evaluated numerically"):
+    with pytest.raises(
+        MethodError, match=r"'tanh' is a finite mixture of 32 .* evaluated numerically"
+    ):
         inf.closed_form("tanh")
 
 
@@ -289,4 +329,6 @@ def test_atoms_are_data():
     )
     table = closed.AtomTable([sums, resolve("relu")])
     args = [np.array([v]) for v in (1.1, 0.4, 0.9, 0.3, -0.2, 1.1 * 0.9 - 0.16)]
-    assert closed.pair_moments(table, np.array([0]), np.array([1]), *args, 0, 0)[0] == pytest.approx(value, rel=1e-14)
+    assert closed.pair_moments(table, np.array([0]), np.array([1]), *args, 0, 0)[
+        0
+    ] == pytest.approx(value, rel=1e-14)

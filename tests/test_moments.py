@@ -51,14 +51,25 @@ def test_means_against_quadrature(f):
     for r, b in ((0.6, 0.3), (2.5, -1.2)):
         for order in range(5):
             expected = reference.single_moment(f, r**2, b, order)
-            assert gaussian_mean(f, r, b, order) == pytest.approx(expected, rel=1e-13, abs=1e-13 * r**-order)
+            assert gaussian_mean(f, r, b, order) == pytest.approx(
+                expected, rel=1e-13, abs=1e-13 * r**-order
+            )
 
 
 EXTREME = [  # f, g, r1, r2, u, b1, b2, orders: nearly parallel, tiny, huge, far in the tail
     ("relu", "relu", 1.0, 1.5, 1 - 1e-12, 0.0, 0.0, (0, 0)),
     ("relu", "relu", 1.0, 1.5, 1 - 1e-12, 0.3, 0.45, (2, 2)),
     ("relu", "relu", 0.7, 0.2, -1 + 1e-9, 0.1, -0.02, (3, 1)),
-    ("abs", "step", 0.07, 0.12, 0.9999999999971385, -0.11866887796251693, -0.19671774727387548, (0, 3)),
+    (
+        "abs",
+        "step",
+        0.07,
+        0.12,
+        0.9999999999971385,
+        -0.11866887796251693,
+        -0.19671774727387548,
+        (0, 3),
+    ),
     ("erf", "erf", 1e-5, 3e-5, 0.3, 0.0, 0.0, (0, 0)),
     ("erf", "gelu", 200.0, 50.0, 0.999999, 10.0, -3.0, (1, 2)),
     ("gelu", "gelu", 1e-4, 1e-4, 0.5, 0.0, 0.0, (0, 0)),  # ramps cancel
@@ -82,14 +93,22 @@ def test_error_bound_at_extreme_points(case):
         symbols.b2: b2,
     }
     with_biases = bool(b1 or b2)
-    exact = closed_form(f, g, biases=with_biases, derivatives=orders).subs(values).evalf(30, maxn=400)
+    exact = (
+        closed_form(f, g, biases=with_biases, derivatives=orders).subs(values).evalf(30, maxn=400)
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AccuracyWarning)
         result = gaussian_moment(f, g, *numbers, orders=orders, full_output=True)
     assert abs(float(exact - sympy.Float(result.value, 60))) <= result.error_bound
 
 
-NEARLY_PARALLEL = (1.0, 1.0, 1 - 1e-12, 2.0, 2.000001)  # the distance of the kinks has lost nine digits
+NEARLY_PARALLEL = (
+    1.0,
+    1.0,
+    1 - 1e-12,
+    2.0,
+    2.000001,
+)  # the distance of the kinks has lost nine digits
 SINGULAR = [("relu", "step", *NEARLY_PARALLEL, (3, 1)), ("step", "sign", *NEARLY_PARALLEL, (2, 1))]
 
 
@@ -120,7 +139,9 @@ def test_constant_arguments():
         value, _ = reference.ACTIVATIONS[f]
         mean = gaussian_mean(g, 1.3, 0.2)
         first = float(value(np.array(0.7)))
-        assert gaussian_moment(f, g, 0.0, 1.3, 0.5, 0.7, 0.2) == pytest.approx(first * mean, rel=1e-14, abs=1e-15)
+        assert gaussian_moment(f, g, 0.0, 1.3, 0.5, 0.7, 0.2) == pytest.approx(
+            first * mean, rel=1e-14, abs=1e-15
+        )
     assert gaussian_moment("relu", "relu", 0.0, 1.0, 0.0, 0.7, 0.0, orders=(2, 0)) == 0.0
     assert gaussian_mean("step", 0.0) == 0.5  # the mean over directions of approach
 
@@ -129,22 +150,30 @@ def test_two_constant_arguments():
     for f, g in PAIRS:
         (value, _), (other, _) = reference.ACTIVATIONS[f], reference.ACTIVATIONS[g]
         expected = float(value(np.array(0.7)) * other(np.array(-0.4)))
-        assert gaussian_moment(f, g, 0.0, 0.0, 0.5, 0.7, -0.4) == pytest.approx(expected, rel=1e-14, abs=1e-16)
+        assert gaussian_moment(f, g, 0.0, 0.0, 0.5, 0.7, -0.4) == pytest.approx(
+            expected, rel=1e-14, abs=1e-16
+        )
 
 
 def test_constant_argument_and_one_of_mean_zero():
     for f, g in PAIRS:
         expected = float(reference.ACTIVATIONS[f][0](np.array(0.7))) * gaussian_mean(g, 1.3, 0.0)
-        assert gaussian_moment(f, g, 0.0, 1.3, 0.5, 0.7, 0.0) == pytest.approx(expected, rel=1e-14, abs=1e-15)
+        assert gaussian_moment(f, g, 0.0, 1.3, 0.5, 0.7, 0.0) == pytest.approx(
+            expected, rel=1e-14, abs=1e-15
+        )
 
 
 def test_known_values():
     assert gaussian_moment("relu", "relu", 3.0, 3.0, 1.0) == pytest.approx(4.5, rel=1e-15)
     assert gaussian_moment("relu", "relu", 3.0, 3.0, -1.0) == 0.0
-    assert gaussian_moment("erf", "erf", 1.0, 1.0, 0.5) == pytest.approx(2 / np.pi * np.arcsin(0.25), rel=1e-15)
+    assert gaussian_moment("erf", "erf", 1.0, 1.0, 0.5) == pytest.approx(
+        2 / np.pi * np.arcsin(0.25), rel=1e-15
+    )
     assert gaussian_moment("identity", "cube", 2.0, 1.0, -0.25) == pytest.approx(-1.5, rel=1e-15)
     mixed = polynomial([1.0, 2.0, 0.0, -1.0])
-    assert gaussian_moment(mixed, "identity", 1.0, 1.0, 0.5) == pytest.approx(0.5 * (2 - 3), rel=1e-15)
+    assert gaussian_moment(mixed, "identity", 1.0, 1.0, 0.5) == pytest.approx(
+        0.5 * (2 - 3), rel=1e-15
+    )
 
 
 # -- shapes and full output ---------------------------------------------------------------------------
@@ -168,7 +197,9 @@ def test_full_output():
     assert result.method == "closed"
     assert result.work == 4  # two points, one atom times two
     assert result.error_bound.shape == (2,)
-    np.testing.assert_array_equal(result.value, gaussian_moment("relu", "gelu", [1.0, 2.0], 1.0, 0.5))
+    np.testing.assert_array_equal(
+        result.value, gaussian_moment("relu", "gelu", [1.0, 2.0], 1.0, 0.5)
+    )
     assert (result.error_bound < 1e-13).all()
     assert isinstance(gaussian_mean("relu", 1.0, full_output=True).error_bound, float)
 
@@ -184,11 +215,15 @@ def test_available_methods():
     assert available_methods("relu", custom) == ("cubature",)
     with pytest.raises(MethodError, match="'closed' is not defined for 'bump'"):
         gaussian_mean(custom, 1.0, method="closed")
-    with pytest.raises(MethodError, match=r"'surrogate' is not defined for 'relu'.*Defined: 'closed'"):
+    with pytest.raises(
+        MethodError, match=r"'surrogate' is not defined for 'relu'.*Defined: 'closed'"
+    ):
         gaussian_moment("relu", "relu", 1.0, 1.0, 0.5, method="surrogate")
 
 
-@pytest.mark.parametrize("f,g", [("tanh", "sigmoid"), ("softplus", "erf"), ("silu", "gelu"), ("relu", "tanh")])
+@pytest.mark.parametrize(
+    "f,g", [("tanh", "sigmoid"), ("softplus", "erf"), ("silu", "gelu"), ("relu", "tanh")]
+)
 @pytest.mark.parametrize("orders", [(0, 0), (1, 2), (4, 0)])
 def test_methods_agree(f, g, orders):
     """Three evaluators that share nothing agree, each within its own bound."""
@@ -205,7 +240,9 @@ def test_means_agree():
     for f in ("tanh", "softplus", "gelu"):
         exact = gaussian_mean(f, [0.5, 2.0], [0.3, -1.0], order=2, method="closed")
         for method in ("hermite", "cubature"):
-            assert gaussian_mean(f, [0.5, 2.0], [0.3, -1.0], order=2, method=method) == pytest.approx(exact, abs=1e-11)
+            assert gaussian_mean(
+                f, [0.5, 2.0], [0.3, -1.0], order=2, method=method
+            ) == pytest.approx(exact, abs=1e-11)
     assert gaussian_mean("sin", 1.5, 0.3) == pytest.approx(np.exp(-1.125) * np.sin(0.3), rel=1e-14)
 
 
@@ -228,7 +265,9 @@ class _Fake:
         return self.mean(f, points.r1, points.b1, 0, rtol)
 
     def mean(self, f, r, b, order, rtol):
-        return moments.Estimate(np.full(r.size, self.bound), np.full(r.size, self.bound), np.ones(r.size), 7)
+        return moments.Estimate(
+            np.full(r.size, self.bound), np.full(r.size, self.bound), np.ones(r.size), 7
+        )
 
 
 def test_auto_takes_the_first_method_that_meets_the_tolerance(monkeypatch):
@@ -241,7 +280,9 @@ def test_auto_takes_the_first_method_that_meets_the_tolerance(monkeypatch):
     assert gaussian_moment(*arguments, rtol=1e-5, full_output=True).method == "hermite"
     assert gaussian_moment(*arguments, rtol=1e-8, full_output=True).method == "cubature"
     assert gaussian_mean(custom, 1.0, rtol=1e-8, full_output=True).work == 7
-    with pytest.warns(AccuracyWarning, match=r"1.0e-09 of method 'cubature' does not meet rtol=1e-10"):
+    with pytest.warns(
+        AccuracyWarning, match=r"1.0e-09 of method 'cubature' does not meet rtol=1e-10"
+    ):
         assert gaussian_moment(*arguments, full_output=True).method == "cubature"
     with pytest.warns(AccuracyWarning, match="'hermite'"):
         gaussian_moment(*arguments, method="hermite")
@@ -266,12 +307,16 @@ def test_warning_points_at_the_caller():
     ],
 )
 def test_infinite_moments(f, g, point, orders):
-    with pytest.raises(SingularMomentError, match=rf"r1={point[0]}, r2={point[1]}, u={point[2]}, b1=0.0"):
+    with pytest.raises(
+        SingularMomentError, match=rf"r1={point[0]}, r2={point[1]}, u={point[2]}, b1=0.0"
+    ):
         gaussian_moment(f, g, *point, orders=orders)
 
 
 def test_infinite_mean_names_the_point():
-    with pytest.raises(SingularMomentError, match=r"E relu''\(r x \+ b\) is infinite at r=0.0, b=0.0"):
+    with pytest.raises(
+        SingularMomentError, match=r"E relu''\(r x \+ b\) is infinite at r=0.0, b=0.0"
+    ):
         gaussian_mean(resolve("relu"), [1.0, 0.0], [2.0, 0.0], order=2)
 
 

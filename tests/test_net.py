@@ -20,7 +20,17 @@ TWIN = 1e-12
 SMOOTH = ("tanh", "softplus", "gelu", "sigmoid")
 
 
-def make_net(hidden, outputs=1, loss="mse", dim=2, bias=True, samples=6, out="identity", mixed=False, **options):
+def make_net(
+    hidden,
+    outputs=1,
+    loss="mse",
+    dim=2,
+    bias=True,
+    samples=6,
+    out="identity",
+    mixed=False,
+    **options,
+):
     """A net with random data; ``bias`` True, False or one per layer; ``mixed``: another activation per neuron."""
     rng = np.random.default_rng(7)
     biases = [bias] * (len(hidden) + 1) if isinstance(bias, bool) else list(bias)
@@ -30,7 +40,11 @@ def make_net(hidden, outputs=1, loss="mse", dim=2, bias=True, samples=6, out="id
     ]
     layers.append((outputs, out, biases[len(hidden)]))
     X = rng.standard_normal((samples, dim))
-    y = rng.standard_normal((samples, outputs)) if loss == "mse" else rng.integers(0, outputs, samples)
+    y = (
+        rng.standard_normal((samples, outputs))
+        if loss == "mse"
+        else rng.integers(0, outputs, samples)
+    )
     return Net(layers, input=X, target=y, loss=loss, **options)
 
 
@@ -53,7 +67,12 @@ def assert_like_twin(net, theta):
 
 
 DEPTHS = [(), (3,), (4, 3), (3, 2, 4), (2, 3, 2, 3)]
-HEADS = [(1, "mse", "identity"), (3, "mse", "identity"), (3, "cross_entropy", "identity"), (2, "mse", "tanh")]
+HEADS = [
+    (1, "mse", "identity"),
+    (3, "mse", "identity"),
+    (3, "cross_entropy", "identity"),
+    (2, "mse", "tanh"),
+]
 BIASES = [(1, 1, 1, 1, 1), (0, 0, 0, 0, 0), (1, 0, 1, 0, 1), (0, 1, 0, 1, 0)]
 
 
@@ -69,13 +88,21 @@ def test_derivatives_against_twin(hidden, head):
 
 
 @pytest.mark.parametrize("parametrization", ["standard", "ntk", "mean_field"])
-@pytest.mark.parametrize(("hidden", "loss"), [((3,), "mse"), ((4, 3), "mse"), ((3, 3), "cross_entropy")])
+@pytest.mark.parametrize(
+    ("hidden", "loss"), [((3,), "mse"), ((4, 3), "mse"), ((3, 3), "cross_entropy")]
+)
 def test_parametrization_weights_and_regularisation_against_twin(hidden, loss, parametrization):
     outputs = 1 if loss == "mse" else 3
     weights = np.array([0.5, 0.0, 2.0, 1.0, 3.0, 0.25])
     for maxnorm, ridge in [(np.inf, 0.0), (np.inf, 0.3), (2.0, 0.0), (1e3, 0.0), (0.0, 0.1)]:
         net = make_net(
-            hidden, outputs, loss, weights=weights, parametrization=parametrization, maxnorm=maxnorm, ridge=ridge
+            hidden,
+            outputs,
+            loss,
+            weights=weights,
+            parametrization=parametrization,
+            maxnorm=maxnorm,
+            ridge=ridge,
         )
         assert_like_twin(net, random_params(net, rng=5, init="standard_normal"))
 
@@ -83,15 +110,26 @@ def test_parametrization_weights_and_regularisation_against_twin(hidden, loss, p
 @pytest.mark.parametrize("hidden", [(3,), (4, 3), (2, 3, 2)])
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
 def test_derivatives_against_central_differences(hidden, loss):
-    net = make_net(hidden, 1 if loss == "mse" else 3, loss, samples=20, maxnorm=1.0, ridge=0.1, parametrization="ntk")
+    net = make_net(
+        hidden,
+        1 if loss == "mse" else 3,
+        loss,
+        samples=20,
+        maxnorm=1.0,
+        ridge=0.1,
+        parametrization="ntk",
+    )
     theta = random_params(net, rng=2, init="standard_normal")
     h = 1e-3  # fourth-order differences: truncation of order h^4 = 1e-12, rounding 1e-16/h, both times derivatives <~ 1e2
     steps = h * np.eye(net.num_params)
 
     def difference(f):
-        return np.array([8 * (f(theta + s) - f(theta - s)) - (f(theta + 2 * s) - f(theta - 2 * s)) for s in steps]) / (
-            12 * h
-        )
+        return np.array(
+            [
+                8 * (f(theta + s) - f(theta - s)) - (f(theta + 2 * s) - f(theta - 2 * s))
+                for s in steps
+            ]
+        ) / (12 * h)
 
     exact = net.evaluate(theta, 2)
     assert largest_error(difference(lambda t: net.evaluate(t).value), exact.gradient) < 1e-9
@@ -101,16 +139,26 @@ def test_derivatives_against_central_differences(hidden, loss):
 def test_kinked_activations_against_twin():
     rng = np.random.default_rng(0)
     for names in (["relu", "abs", "leaky_relu"], ["elu", "relu", "identity"]):
-        net = Net([(3, names, True), (2, "identity", True)], input=rng.standard_normal((9, 4)), target=np.ones((9, 2)))
+        net = Net(
+            [(3, names, True), (2, "identity", True)],
+            input=rng.standard_normal((9, 4)),
+            target=np.ones((9, 2)),
+        )
         assert_like_twin(net, random_params(net, rng=1))
 
 
 def test_linear_hidden_layers_against_twin():
     rng = np.random.default_rng(0)
-    for hidden in ([(3, "identity", True)], [(3, "tanh", True), (2, "linear", False)], [(2, "linear", True)] * 2):
+    for hidden in (
+        [(3, "identity", True)],
+        [(3, "tanh", True), (2, "linear", False)],
+        [(2, "linear", True)] * 2,
+    ):
         for outputs in (1, 2):
             net = Net(
-                [*hidden, (outputs, "identity", True)], input=rng.standard_normal((5, 3)), target=np.ones((5, outputs))
+                [*hidden, (outputs, "identity", True)],
+                input=rng.standard_normal((5, 3)),
+                target=np.ones((5, outputs)),
             )
             assert_like_twin(net, random_params(net, rng=1, init="standard_normal"))
 
@@ -146,10 +194,14 @@ def test_cross_entropy_written_out_and_stable():
     z = np.array([[1.0, 2.0, 3.0], [0.5, 0.0, -1.0], [2.0, 2.0, 2.0]])
     expected = np.mean([np.log(np.exp(row).sum()) - row[k] for k, row in enumerate(z)])
     assert net.evaluate(net.pack([(z.T, None)])).value == pytest.approx(expected, rel=1e-15)
-    far = net.evaluate(net.pack([(-1e3 * np.eye(3), None)]), 2)  # the worst label by 1e3: softmax underflows
+    far = net.evaluate(
+        net.pack([(-1e3 * np.eye(3), None)]), 2
+    )  # the worst label by 1e3: softmax underflows
     assert far.value == pytest.approx(1e3 + np.log(2), rel=1e-15)
     assert np.isfinite(far.gradient).all()
-    right = net.evaluate(net.pack([(50 * np.eye(3), None)]), 1)  # loss 2 exp(-50), far below the spacing of 1.0
+    right = net.evaluate(
+        net.pack([(50 * np.eye(3), None)]), 1
+    )  # loss 2 exp(-50), far below the spacing of 1.0
     assert right.value == pytest.approx(2 * np.exp(-50), rel=1e-13)
     assert right.gradient[0] == pytest.approx(-2 * np.exp(-50) / 3, rel=1e-13)
 
@@ -163,7 +215,9 @@ def test_barrier_and_ridge_written_out():
     added = (r - 1.5) ** 2 + 0.1 * theta @ theta
     assert net.evaluate(theta).value == pytest.approx(bare.evaluate(theta).value + added, rel=1e-14)
     inside = 0.1 * theta
-    assert net.evaluate(inside).value == pytest.approx(bare.evaluate(inside).value + 0.1 * inside @ inside, rel=1e-14)
+    assert net.evaluate(inside).value == pytest.approx(
+        bare.evaluate(inside).value + 0.1 * inside @ inside, rel=1e-14
+    )
 
 
 def test_parametrization_scales_weights_not_biases():
@@ -171,11 +225,14 @@ def test_parametrization_scales_weights_not_biases():
     net = Net([(4, "tanh", True), (1, "identity", True)], input_dim=9, parametrization="ntk")
     theta = random_params(net, init="standard_normal")
     (W, b), (A, c) = net.unpack(theta)
-    np.testing.assert_allclose(net.predict(theta, X), np.tanh(X @ W.T / 3 + b) @ A.T / 2 + c, rtol=1e-13)
+    np.testing.assert_allclose(
+        net.predict(theta, X), np.tanh(X @ W.T / 3 + b) @ A.T / 2 + c, rtol=1e-13
+    )
 
 
 @pytest.mark.parametrize(
-    ("hidden", "outputs", "loss"), [((7,), 1, "mse"), ((4,), 3, "mse"), ((5, 4), 1, "mse"), ((5,), 3, "cross_entropy")]
+    ("hidden", "outputs", "loss"),
+    [((7,), 1, "mse"), ((4,), 3, "mse"), ((5, 4), 1, "mse"), ((5,), 3, "cross_entropy")],
 )
 def test_many_blocks_of_samples_give_the_mean_over_parts(hidden, outputs, loss):
     """9001 samples take several blocks, the last of which overlaps; the parts take fewer."""
@@ -210,17 +267,25 @@ def test_the_gradient_of_minibatches_is_unbiased_with_sample_weights():
     batches = [net.subset(np.array(pair)).evaluate(theta, 1) for pair in pairs]
     whole = net.evaluate(theta, 1)
     assert np.mean([batch.value for batch in batches]) == pytest.approx(whole.value, rel=1e-14)
-    assert largest_error(np.mean([batch.gradient for batch in batches], axis=0), whole.gradient) < TWIN
-    assert net.subset(np.array([1, 2])).evaluate(theta).value == pytest.approx(0.05 * theta @ theta, rel=1e-14)
+    assert (
+        largest_error(np.mean([batch.gradient for batch in batches], axis=0), whole.gradient) < TWIN
+    )
+    assert net.subset(np.array([1, 2])).evaluate(theta).value == pytest.approx(
+        0.05 * theta @ theta, rel=1e-14
+    )
 
 
 @pytest.mark.parametrize("kept", [2**28, 0])
-@pytest.mark.parametrize(("hidden", "outputs", "loss"), [((7,), 1, "mse"), ((5, 4), 3, "cross_entropy")])
+@pytest.mark.parametrize(
+    ("hidden", "outputs", "loss"), [((7,), 1, "mse"), ((5, 4), 3, "cross_entropy")]
+)
 def test_linearization_is_the_hessian(hidden, outputs, loss, kept, monkeypatch):
     """With the passes over the data kept, and with more samples than are kept."""
     monkeypatch.setattr(net_hvp, "KEPT_BYTES", kept)
     weights = np.random.default_rng(1).random(9001)
-    net = make_net(hidden, outputs, loss, samples=9001, weights=weights, ridge=0.1, parametrization="ntk")
+    net = make_net(
+        hidden, outputs, loss, samples=9001, weights=weights, ridge=0.1, parametrization="ntk"
+    )
     theta = random_params(net, rng=1)
     v = np.random.default_rng(0).standard_normal((net.num_params, 300))
     product, hessian = net.linearize(theta), net.evaluate(theta, 2).hessian
@@ -236,7 +301,9 @@ def test_hvp_of_one_direction_and_of_many_chunks():
     net = make_net((5, 4), samples=50)
     theta = random_params(net, rng=1)
     hessian = net.evaluate(theta, 2).hessian
-    v = np.random.default_rng(0).standard_normal((net.num_params, 1500))  # more than one chunk of directions
+    v = np.random.default_rng(0).standard_normal(
+        (net.num_params, 1500)
+    )  # more than one chunk of directions
     assert net.hvp(theta, v[:, 0]).shape == (net.num_params,)
     assert largest_error(net.hvp(theta, v[:, 0]), hessian @ v[:, 0]) < TWIN
     assert largest_error(net.hvp(theta, v), hessian @ v) < TWIN
@@ -244,7 +311,9 @@ def test_hvp_of_one_direction_and_of_many_chunks():
 
 def test_weights_equal_repetition():
     net = make_net((3,), samples=4, weights=[1, 2, 0, 3])
-    repeated = net.with_data(*(np.repeat(a, [1, 2, 0, 3], axis=0) for a in (net.data.X, net.data.target)))
+    repeated = net.with_data(
+        *(np.repeat(a, [1, 2, 0, 3], axis=0) for a in (net.data.X, net.data.target))
+    )
     theta = random_params(net, rng=1)
     for a, b in zip(net.evaluate(theta, 2), repeated.evaluate(theta, 2), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-15)
@@ -310,10 +379,14 @@ def test_data_is_not_copied_and_other_dtypes_are_converted():
 
 
 def test_user_activations():
-    cubic = Activation.from_callable("cubic", lambda x: x**3, derivatives=[lambda x: 3 * x**2, lambda x: 6 * x])
+    cubic = Activation.from_callable(
+        "cubic", lambda x: x**3, derivatives=[lambda x: 3 * x**2, lambda x: 6 * x]
+    )
     rng = np.random.default_rng(0)
     net = Net(
-        [(3, [cubic, "cube", cubic], True), (1, "identity", True)], input=rng.standard_normal((6, 2)), target=np.ones(6)
+        [(3, [cubic, "cube", cubic], True), (1, "identity", True)],
+        input=rng.standard_normal((6, 2)),
+        target=np.ones(6),
     )
     assert_like_twin(net, random_params(net, rng=1))
 

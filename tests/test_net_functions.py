@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from infflow import memory
-from infflow.errors import InvalidTypeError, InvalidValueError, MethodError, ShapeError, TooLargeError
+from infflow.errors import (
+    InvalidTypeError,
+    InvalidValueError,
+    MethodError,
+    ShapeError,
+    TooLargeError,
+)
 from infflow.networks.finite import readable
 from infflow.networks.finite.covariance import GradientMoments, gradient_covariance
 from infflow.networks.finite.net import Net
@@ -19,7 +25,11 @@ MEGABYTE = 2**20
 def make_net(layers, dim, samples, loss="mse", **options):
     rng = np.random.default_rng(3)
     outputs = layers[-1][0]
-    y = rng.standard_normal((samples, outputs)) if loss == "mse" else rng.integers(0, outputs, samples)
+    y = (
+        rng.standard_normal((samples, outputs))
+        if loss == "mse"
+        else rng.integers(0, outputs, samples)
+    )
     return Net(layers, input=rng.standard_normal((samples, dim)), target=y, loss=loss, **options)
 
 
@@ -46,7 +56,9 @@ def test_loss_on_other_data():
     z = net.predict(theta, X)[:, 0]
     ridge = 0.05 * theta @ theta
     assert loss(net, theta, X, y) == pytest.approx(np.mean((z - y) ** 2) + ridge, rel=1e-14)
-    assert loss(net, theta, X, y, [1, 3]) == pytest.approx(((z - y) ** 2) @ [0.25, 0.75] + ridge, rel=1e-14)
+    assert loss(net, theta, X, y, [1, 3]) == pytest.approx(
+        ((z - y) ** 2) @ [0.25, 0.75] + ridge, rel=1e-14
+    )
 
 
 def test_spectrum_diagonalises_the_hessian():
@@ -55,7 +67,9 @@ def test_spectrum_diagonalises_the_hessian():
     values, vectors = spectrum = hessian_spectrum(net, theta)
     assert spectrum.values is values
     assert (np.diff(values) >= 0).all()
-    np.testing.assert_allclose(vectors @ np.diag(values) @ vectors.T, hessian(net, theta), atol=1e-13 * values[-1])
+    np.testing.assert_allclose(
+        vectors @ np.diag(values) @ vectors.T, hessian(net, theta), atol=1e-13 * values[-1]
+    )
 
 
 class Quadratic:
@@ -83,8 +97,17 @@ def test_functions_take_any_objective():
 def test_theta_for_any_objective_may_be_a_list_and_is_checked():
     assert loss(Quadratic(), [1, 2]) == 5.0 and gradient(Quadratic(), (1, 2)).tolist() == [2.0, 4.0]
     assert hvp(Quadratic(), [1, 2], [1, 0]).tolist() == [2.0, 0.0]
-    assert hvp(Quadratic(), [1, 2], [[1, 0, 3], [0, 1, 3]]).tolist() == [[2.0, 0.0, 6.0], [0.0, 2.0, 6.0]]
-    for function in (loss, gradient, hessian, hessian_spectrum, lambda net, theta: hvp(net, theta, [1.0, 0.0])):
+    assert hvp(Quadratic(), [1, 2], [[1, 0, 3], [0, 1, 3]]).tolist() == [
+        [2.0, 0.0, 6.0],
+        [0.0, 2.0, 6.0],
+    ]
+    for function in (
+        loss,
+        gradient,
+        hessian,
+        hessian_spectrum,
+        lambda net, theta: hvp(net, theta, [1.0, 0.0]),
+    ):
         with pytest.raises(ShapeError, match=r"theta has shape \(3,\); \(2,\) is needed"):
             function(Quadratic(), [1, 2, 3])
         with pytest.raises(InvalidValueError, match="theta contains nan"):
@@ -123,7 +146,9 @@ def test_what_an_objective_leaves_out():
     ],
 )
 def test_covariance_against_twin(layers, dim, loss_name, parametrization, weights):
-    net = make_net(layers, dim, 7, loss_name, weights=weights, parametrization=parametrization, ridge=1.0)
+    net = make_net(
+        layers, dim, 7, loss_name, weights=weights, parametrization=parametrization, ridge=1.0
+    )
     theta = random_params(net, rng=1, init="standard_normal")
     expected = readable.covariance(net, theta)
     found = gradient_covariance(net, theta)
@@ -210,7 +235,9 @@ def test_hessian_that_does_not_fit_names_the_alternatives(monkeypatch):
 
 
 def test_hessian_of_the_largest_case_is_refused():
-    net = make_net([(5000, "relu", True), (100, "relu", True), (10, "identity", True)], 784, 4, "cross_entropy")
+    net = make_net(
+        [(5000, "relu", True), (100, "relu", True), (10, "identity", True)], 784, 4, "cross_entropy"
+    )
     with pytest.raises(TooLargeError, match="hvp"):
         hessian(net, random_params(net))
 

@@ -52,8 +52,16 @@ BAD_DATA = [
     ({"input": X, "target": Y, "ridge": "big"}, errors.InvalidTypeError, "ridge"),
     ({"input": X, "target": Y, "loss": "mae"}, errors.UnknownNameError, "mse"),
     ({"input": X, "target": Y, "loss": None}, errors.InvalidTypeError, "loss"),
-    ({"input": X, "target": Y, "parametrization": "mup"}, errors.UnknownNameError, "parametrization"),
-    ({"input": X, "target": [0, 0, 0], "loss": "cross_entropy"}, errors.InvalidValueError, "at least two outputs"),
+    (
+        {"input": X, "target": Y, "parametrization": "mup"},
+        errors.UnknownNameError,
+        "parametrization",
+    ),
+    (
+        {"input": X, "target": [0, 0, 0], "loss": "cross_entropy"},
+        errors.InvalidValueError,
+        "at least two outputs",
+    ),
 ]
 
 
@@ -105,7 +113,9 @@ def test_layers(layers, error, text):
         Net(layers, input_dim=2)
 
 
-@pytest.mark.parametrize("function", [loss, gradient, hessian, hessian_spectrum, lambda n, t: hvp(n, t, np.ones(9))])
+@pytest.mark.parametrize(
+    "function", [loss, gradient, hessian, hessian_spectrum, lambda n, t: hvp(n, t, np.ones(9))]
+)
 @pytest.mark.parametrize(
     ("theta", "error", "text"),
     [

@@ -11,11 +11,28 @@ import pytest
 
 import infflow as inf
 from infflow.activations import names, polynomial, resolve
-from infflow.errors import InvalidTypeError, InvalidValueError, MethodError, ShapeError, SingularMomentError
+from infflow.errors import (
+    InvalidTypeError,
+    InvalidValueError,
+    MethodError,
+    ShapeError,
+    SingularMomentError,
+)
 from infflow.integrals.closed import pairs as closed
 from infflow.networks.infinite import readable as readable_infinite
 
-CLOSED = ["identity", "relu", "leaky_relu", "abs", "step", "sign", "erf", "normal_cdf", "square", "cube"]
+CLOSED = [
+    "identity",
+    "relu",
+    "leaky_relu",
+    "abs",
+    "step",
+    "sign",
+    "erf",
+    "normal_cdf",
+    "square",
+    "cube",
+]
 
 
 def make(f, g, K=3, M=2, D=4, O=1, hidden_bias=True, output_bias=True, seed=0, **kwargs):
@@ -45,7 +62,9 @@ def plain_moments(net):
         return float(closed.pair_moments(table, *index, *args, p, q)[0])
 
     def mean(i, p, w, b):
-        return float(closed.single_moments(table, np.array([i]), np.array([w @ w]), np.array([b]), 4)[0, p])
+        return float(
+            closed.single_moments(table, np.array([i]), np.array([w @ w]), np.array([b]), 4)[0, p]
+        )
 
     return mean, moment
 
@@ -54,7 +73,9 @@ def plain_moments(net):
 @pytest.mark.parametrize("g", ["relu", "erf", "step", "square"])
 def test_equals_readable_twin(f, g):
     net, theta = make(f, g, O=2)
-    expected = readable_infinite.evaluate(net.student_units(theta), net.teacher_units, *plain_moments(net))
+    expected = readable_infinite.evaluate(
+        net.student_units(theta), net.teacher_units, *plain_moments(net)
+    )
     got = net.evaluate(theta, 2)
     scale = np.abs(expected[2]).max()
     assert got.value == pytest.approx(expected[0], rel=1e-12, abs=1e-13)
@@ -66,24 +87,42 @@ def of_itself(f, n, v, b):
     """d^n/db^n E f(h)^2 of a kinked neuron, f = a^- x^k left and a^+ x^k right of zero, k = 1, or 0 for steps."""
     left, right = (float(resolve(f)(np.array([s]))[0]) ** 2 for s in (-1.0, 1.0))
     r = np.sqrt(v)
-    pdf, cdf = np.exp(-b * b / (2 * v)) / np.sqrt(2 * np.pi), 0.5 * (1 + float(mpmath.erf(b / r / np.sqrt(2))))
+    pdf, cdf = (
+        np.exp(-b * b / (2 * v)) / np.sqrt(2 * np.pi),
+        0.5 * (1 + float(mpmath.erf(b / r / np.sqrt(2)))),
+    )
     density = pdf / r
-    bumps = [density, -density * b / v, density * (b * b / v - 1) / v, density * b / v**2 * (3 - b * b / v)]
+    bumps = [
+        density,
+        -density * b / v,
+        density * (b * b / v - 1) / v,
+        density * b / v**2 * (3 - b * b / v),
+    ]
     if f in ("step", "sign"):
         return right * cdf + left * (1 - cdf) if n == 0 else (right - left) * bumps[n - 1]
     up = [(v + b * b) * cdf + b * r * pdf, 2 * (b * cdf + r * pdf), 2 * cdf]
     whole = [v + b * b, 2 * b, 2.0]
-    return right * up[n] + left * (whole[n] - up[n]) if n <= 2 else 2 * (right - left) * bumps[n - 3]
+    return (
+        right * up[n] + left * (whole[n] - up[n]) if n <= 2 else 2 * (right - left) * bumps[n - 3]
+    )
 
 
-@pytest.mark.parametrize("f,g", [("erf", "relu"), ("relu", "relu"), ("relu", "erf"), (["erf", "relu", "cube"], "abs")])
-@pytest.mark.parametrize("hidden_bias,output_bias", [(True, True), (False, False), (True, False), (False, True)])
+@pytest.mark.parametrize(
+    "f,g", [("erf", "relu"), ("relu", "relu"), ("relu", "erf"), (["erf", "relu", "cube"], "abs")]
+)
+@pytest.mark.parametrize(
+    "hidden_bias,output_bias", [(True, True), (False, False), (True, False), (False, True)]
+)
 def test_agrees_with_differences(f, g, hidden_bias, output_bias):
-    net, theta = make(f, g, O=2, hidden_bias=hidden_bias, output_bias=output_bias, maxnorm=3.0, ridge=0.1)
+    net, theta = make(
+        f, g, O=2, hidden_bias=hidden_bias, output_bias=output_bias, maxnorm=3.0, ridge=0.1
+    )
     assert_derivatives(net, theta)
 
 
-@pytest.mark.parametrize("f,g", [("step", "step"), ("step", "relu"), ("relu", "sign"), ("sign", "erf")])
+@pytest.mark.parametrize(
+    "f,g", [("step", "step"), ("step", "relu"), ("relu", "sign"), ("sign", "erf")]
+)
 def test_steps_agree_with_differences(f, g):
     net, theta = make(f, g, K=2)
     assert_derivatives(net, theta)
@@ -93,14 +132,20 @@ def assert_derivatives(net, theta, h=1e-5):
     # a central difference with this step errs by about 1e-10 of the third derivative, and rounding 1e-11
     value = net.evaluate(theta, 2)
     eye = np.eye(len(theta)) * h
-    gradient = np.array([net.evaluate(theta + e).value - net.evaluate(theta - e).value for e in eye]) / (2 * h)
-    hessian = np.array([net.evaluate(theta + e, 1).gradient - net.evaluate(theta - e, 1).gradient for e in eye]) / (
-        2 * h
+    gradient = np.array(
+        [net.evaluate(theta + e).value - net.evaluate(theta - e).value for e in eye]
+    ) / (2 * h)
+    hessian = np.array(
+        [net.evaluate(theta + e, 1).gradient - net.evaluate(theta - e, 1).gradient for e in eye]
+    ) / (2 * h)
+    np.testing.assert_allclose(
+        value.gradient, gradient, rtol=1e-8, atol=1e-8 * np.abs(gradient).max()
     )
-    np.testing.assert_allclose(value.gradient, gradient, rtol=1e-8, atol=1e-8 * np.abs(gradient).max())
     np.testing.assert_allclose(value.hessian, hessian, rtol=1e-7, atol=1e-7 * np.abs(hessian).max())
     np.testing.assert_array_equal(value.hessian, value.hessian.T)
-    np.testing.assert_allclose(net.hvp(theta, np.eye(len(theta))), value.hessian, atol=1e-12 * np.abs(hessian).max())
+    np.testing.assert_allclose(
+        net.hvp(theta, np.eye(len(theta))), value.hessian, atol=1e-12 * np.abs(hessian).max()
+    )
 
 
 def inputs(D):
@@ -108,7 +153,9 @@ def inputs(D):
     A, B = rng.standard_normal((2, D, D))
     gaussian = inf.Gaussian(rng.standard_normal(D), A @ A.T / D)
     singular = inf.Gaussian(np.zeros(D), np.outer(A[0], A[0]) + np.outer(A[1], A[1]))
-    mixture = inf.GaussianMixture([0.3, 0.7], rng.standard_normal((2, D)), [A @ A.T / D, B @ B.T / D])
+    mixture = inf.GaussianMixture(
+        [0.3, 0.7], rng.standard_normal((2, D)), [A @ A.T / D, B @ B.T / D]
+    )
     return {"gaussian": gaussian, "singular": singular, "mixture": mixture}
 
 
@@ -117,8 +164,14 @@ def inputs(D):
 @pytest.mark.parametrize("parametrization", ["standard", "ntk"])
 def test_inputs_and_parametrizations(kind, hidden_bias, parametrization):
     D = 4
-    student = inf.Net([(3, "relu", hidden_bias), (2, "identity", True)], input_dim=D, parametrization=parametrization)
-    teacher = inf.Net([(2, "erf", True), (2, "identity", True)], input_dim=D, parametrization="mean_field")
+    student = inf.Net(
+        [(3, "relu", hidden_bias), (2, "identity", True)],
+        input_dim=D,
+        parametrization=parametrization,
+    )
+    teacher = inf.Net(
+        [(2, "erf", True), (2, "identity", True)], input_dim=D, parametrization="mean_field"
+    )
     teacher = inf.Teacher(teacher, inf.random_params(teacher, 1, init="standard_normal"), noise=0.5)
     net = inf.NetI(student, teacher, input=inputs(D)[kind])
     theta = inf.random_params(net, 2, init="standard_normal")
@@ -139,7 +192,10 @@ def assert_agrees_with_sample(net, theta, N=200_000):
 @pytest.mark.parametrize("f,g", list(pairwise([*CLOSED, "identity"])))
 def test_agrees_with_sampled_data(f, g):
     net, theta = make(f, g, O=2)
-    if f in ("step", "sign"):  # the pointwise derivative of a step is zero, the gradient of the expectation is not
+    if f in (
+        "step",
+        "sign",
+    ):  # the pointwise derivative of a step is zero, the gradient of the expectation is not
         data = net.sample(200_000, rng=3)
         losses = np.sum((data.predict(theta, data.data.X) - data.data.target) ** 2, axis=1)
         assert abs(losses.mean() - inf.loss(net, theta)) < 5 * losses.std() / np.sqrt(len(losses))
@@ -184,7 +240,9 @@ def test_loss_near_the_teacher(f, distance):
     delta = theta - net.teacher.theta
     H = inf.hessian(net, net.teacher.theta)
     quadratic = 0.5 * delta @ H @ delta
-    assert inf.loss(net, theta) == pytest.approx(quadratic, rel=100 * distance + 1e-9 if distance < 5e-3 else 0.5)
+    assert inf.loss(net, theta) == pytest.approx(
+        quadratic, rel=100 * distance + 1e-9 if distance < 5e-3 else 0.5
+    )
 
 
 @pytest.mark.parametrize("f", ["erf", "relu"])
@@ -198,7 +256,9 @@ def test_loss_formulas_agree_where_both_hold(f):
     for distance in (3e-4, 1e-3, 2e-3):
         theta = student_of(net, shift=distance)
         direct = part.loss.value(part.loss.state(net.student_units(theta), 0))[0]
-        matching = realizable.match(net.student_units(theta), net.teacher_units, activations, activations)
+        matching = realizable.match(
+            net.student_units(theta), net.teacher_units, activations, activations
+        )
         # the direct sum is exact to 1e-15 of terms of order 10
         assert realizable.loss(matching) == pytest.approx(direct, abs=1e-14, rel=1e-10)
 
@@ -214,7 +274,10 @@ def test_loss_near_a_disguised_teacher():
     assert inf.loss(net, theta) < 1e-28
     wide = inf.NetI(inf.Net([(5, "relu", False), (1, "identity", False)], input_dim=5), net.teacher)
     theta = wide.pack(
-        [(np.vstack([W, W[:1], W[1:2] + 0.3]), None), (np.hstack([A * [0.3, 1, 1], A[:, :1] * 0.7, [[0.0]]]), None)]
+        [
+            (np.vstack([W, W[:1], W[1:2] + 0.3]), None),
+            (np.hstack([A * [0.3, 1, 1], A[:, :1] * 0.7, [[0.0]]]), None),
+        ]
     )
     assert inf.loss(wide, theta) < 1e-28
     delta = 1e-8 * np.random.default_rng(0).standard_normal(wide.num_params)
@@ -235,7 +298,9 @@ def test_a_dead_neuron_beside_the_teacher(f):
 
 def test_a_teacher_that_is_zero():
     layers = [(1, "relu", False), (1, "identity", False)]
-    net = inf.NetI(inf.Net(layers, input_dim=3), inf.Teacher(inf.Net(layers, input_dim=3), np.zeros(4)))
+    net = inf.NetI(
+        inf.Net(layers, input_dim=3), inf.Teacher(inf.Net(layers, input_dim=3), np.zeros(4))
+    )
     assert inf.loss(net, np.array([0.0, 0.0, 0.0, 1.0])) < 1e-30
     assert inf.loss(net, np.array([1e-3, 0.0, 0.0, 1.0])) == pytest.approx(0.5e-6, rel=1e-14)
 
@@ -246,8 +311,12 @@ def test_hessian_of_nearly_parallel_relu(s):
     r1, r2 = 1.3, 0.7
     layers = [(1, "relu", False), (1, "identity", False)]
     net = inf.Net(layers, input_dim=2)
-    teacher = inf.Teacher(net, net.pack([([[r2 * np.cos(s), r2 * np.sin(s)]], None), ([[1.0]], None)]))
-    H = inf.hessian(inf.NetI(net, teacher), net.pack([([[r1, 0.0]], None), ([[1.0]], None)]))[:2, :2]
+    teacher = inf.Teacher(
+        net, net.pack([([[r2 * np.cos(s), r2 * np.sin(s)]], None), ([[1.0]], None)])
+    )
+    H = inf.hessian(inf.NetI(net, teacher), net.pack([([[r1, 0.0]], None), ([[1.0]], None)]))[
+        :2, :2
+    ]
     with mpmath.workdps(60):
         w2 = [mpmath.mpf(float(v)) for v in teacher.theta[:2]]
 
@@ -261,7 +330,10 @@ def test_hessian_of_nearly_parallel_relu(s):
         x = (mpmath.mpf(r1), mpmath.mpf(0))
         h = mpmath.mpf(10) ** -14 * s
         exact = np.array(
-            [[float(mpmath.diff(kernel, x, n, h=h)) for n in row] for row in [[(2, 0), (1, 1)], [(1, 1), (0, 2)]]]
+            [
+                [float(mpmath.diff(kernel, x, n, h=h)) for n in row]
+                for row in [[(2, 0), (1, 1)], [(1, 1), (0, 2)]]
+            ]
         )
     np.testing.assert_allclose(H, exact, atol=2e-15 * 10)
 
@@ -274,7 +346,9 @@ def test_degenerate_points():
     for bias in (b, np.array([0.0, *b[1:]])):
         value = net.evaluate(net.pack([(zero, bias), (A, c)]), 1)
         assert np.isfinite(value.gradient).all()
-    assert np.isfinite(inf.hessian(net, net.pack([(zero, b), (A, c)]))).all()  # a constant neuron away from its kink
+    assert np.isfinite(
+        inf.hessian(net, net.pack([(zero, b), (A, c)]))
+    ).all()  # a constant neuron away from its kink
     with pytest.raises(SingularMomentError, match="neuron 0"):
         inf.hessian(net, net.pack([(zero, bias), (A, c)]))
     antiparallel = net.pack([(np.vstack([W[0], -2 * W[0], W[2]]), b), (A, c)])
@@ -303,7 +377,12 @@ def test_one_input():
 
 def test_noise_ridge_and_barrier():
     net, theta = make("erf", "erf")
-    noisy = inf.NetI(net.student, inf.Teacher(net.teacher.net, net.teacher.theta, noise=0.3), ridge=0.2, maxnorm=1.0)
+    noisy = inf.NetI(
+        net.student,
+        inf.Teacher(net.teacher.net, net.teacher.theta, noise=0.3),
+        ridge=0.2,
+        maxnorm=1.0,
+    )
     r = 0.5 * theta @ theta
     expected = inf.loss(net, theta) + 0.09 + 0.1 * theta @ theta + (r - 1.0) ** 2
     assert inf.loss(noisy, theta) == pytest.approx(expected, rel=1e-14)
@@ -313,7 +392,10 @@ def test_rotation_changes_nothing():
     """Input dimension enters through Gram matrices only: a rotation of student and teacher leaves the loss alone."""
     net, theta = make("relu", "erf", D=6)
     Q = np.linalg.qr(np.random.default_rng(0).standard_normal((6, 6)))[0]
-    turn = [[(W @ Q, b), out] for (W, b), out in (net.unpack(theta), net.teacher.net.unpack(net.teacher.theta))]
+    turn = [
+        [(W @ Q, b), out]
+        for (W, b), out in (net.unpack(theta), net.teacher.net.unpack(net.teacher.theta))
+    ]
     turned = inf.NetI(net.student, inf.Teacher(net.teacher.net, net.teacher.net.pack(turn[1])))
     assert inf.loss(turned, net.pack(turn[0])) == pytest.approx(inf.loss(net, theta), rel=1e-13)
 
@@ -353,7 +435,9 @@ def test_many_neurons_near_their_teachers():
     order = rng.permutation(10)  # of the neurons of each activation
     index = (4 * order[:, None] + np.arange(4)).ravel()
     c = np.zeros(1)
-    student = Units((factor[:, None] * W)[index], (factor * b)[index], (out[:, None] * B)[index] * (1 + 1e-9), c)
+    student = Units(
+        (factor[:, None] * W)[index], (factor * b)[index], (out[:, None] * B)[index] * (1 + 1e-9), c
+    )
     matching = realizable.match(student, Units(W, b, B, c), f, f)
     assert len(matching.activations) == 40
     assert matching.close
@@ -364,7 +448,9 @@ def test_many_neurons_near_their_teachers():
 
 def test_sample_is_reproducible():
     net, theta = make("erf", "relu")
-    assert inf.loss(net.sample(100, 5), theta) == inf.loss(net.sample(100, np.random.default_rng(5)), theta)
+    assert inf.loss(net.sample(100, 5), theta) == inf.loss(
+        net.sample(100, np.random.default_rng(5)), theta
+    )
 
 
 def test_observable_overlaps():
@@ -372,14 +458,24 @@ def test_observable_overlaps():
     Q, R, _ = inf.overlaps(net, theta)
     np.testing.assert_allclose(net.observable("overlaps")(theta), np.hstack([Q, R]), rtol=1e-13)
     run = inf.train(
-        net, theta, t_end=0.1, observables=["overlaps"], num_trajectory=5, max_steps_newton=0, progress=False
+        net,
+        theta,
+        t_end=0.1,
+        observables=["overlaps"],
+        num_trajectory=5,
+        max_steps_newton=0,
+        progress=False,
     )
-    np.testing.assert_allclose(run.trajectory.observables["overlaps"][0], np.hstack([Q, R]), rtol=1e-13)
+    np.testing.assert_allclose(
+        run.trajectory.observables["overlaps"][0], np.hstack([Q, R]), rtol=1e-13
+    )
     with pytest.raises(InvalidValueError, match="'overlaps'"):
         inf.train(net, theta, observables=["overlap"], progress=False)
 
 
-@pytest.mark.parametrize("f", ["tanh", "softplus"])  # by series, whose expansions are kept from call to call
+@pytest.mark.parametrize(
+    "f", ["tanh", "softplus"]
+)  # by series, whose expansions are kept from call to call
 def test_threads_share_a_network(f):
     net, _ = make(f, f, K=4, M=3)
     thetas = [inf.random_params(net, seed) for seed in range(4)]
@@ -391,7 +487,9 @@ def test_threads_share_a_network(f):
             which = (first + k) % len(thetas)
             value = net.evaluate(thetas[which], 2)
             errors.append(np.abs(value.hessian - expected[which].hessian).max())
-            errors.append(np.abs(net.hvp(thetas[which], thetas[0]) - value.hessian @ thetas[0]).max())
+            errors.append(
+                np.abs(net.hvp(thetas[which], thetas[0]) - value.hessian @ thetas[0]).max()
+            )
 
     threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
     for thread in threads:
@@ -423,38 +521,64 @@ def test_bad_arguments():
             "identity",
         ),
         (
-            lambda: inf.NetI(inf.Net([(2, "erf", True), (1, "identity", True)], input_dim=3), teacher),
+            lambda: inf.NetI(
+                inf.Net([(2, "erf", True), (1, "identity", True)], input_dim=3), teacher
+            ),
             ShapeError,
             "input_dim",
         ),
         (
-            lambda: inf.NetI(inf.Net([(2, "erf", True), (2, "identity", True)], input_dim=4), teacher),
+            lambda: inf.NetI(
+                inf.Net([(2, "erf", True), (2, "identity", True)], input_dim=4), teacher
+            ),
             ShapeError,
             "output_dim",
         ),
         (lambda: inf.NetI(student, student), InvalidTypeError, "Teacher"),
         (lambda: inf.NetI("erf", teacher), InvalidTypeError, "Net"),
         (lambda: inf.NetI(student, teacher, input=np.eye(4)), InvalidTypeError, "Gaussian"),
-        (lambda: inf.NetI(student, teacher, input=inf.Gaussian(np.zeros(3), np.eye(3))), ShapeError, "dimension"),
+        (
+            lambda: inf.NetI(student, teacher, input=inf.Gaussian(np.zeros(3), np.eye(3))),
+            ShapeError,
+            "dimension",
+        ),
         (lambda: inf.NetI(student, teacher, method="clsd"), InvalidValueError, "closed"),
         (lambda: inf.NetI(student, teacher, rtol=-1.0), InvalidValueError, "rtol"),
         (lambda: inf.NetI(student, teacher, ridge=-1.0), InvalidValueError, "ridge"),
         (lambda: inf.NetI(student, teacher, maxnorm=-1.0), InvalidValueError, "maxnorm"),
         (
             lambda: inf.NetI(
-                inf.Net([(2, "relu", True), (1, "identity", True)], input_dim=4), teacher, method="hermite"
+                inf.Net([(2, "relu", True), (1, "identity", True)], input_dim=4),
+                teacher,
+                method="hermite",
             ),
             MethodError,
             "relu",
         ),
         (lambda: inf.Teacher(teacher.net, theta[:-1]), ShapeError, "theta"),
         (lambda: inf.Teacher(teacher.net, teacher.theta, noise=-1.0), InvalidValueError, "noise"),
-        (lambda: inf.Gaussian(np.zeros(2), [[1.0, 0.5], [0.2, 1.0]]), InvalidValueError, "symmetric"),
-        (lambda: inf.Gaussian(np.zeros(2), [[1.0, 2.0], [2.0, 1.0]]), InvalidValueError, "semidefinite"),
+        (
+            lambda: inf.Gaussian(np.zeros(2), [[1.0, 0.5], [0.2, 1.0]]),
+            InvalidValueError,
+            "symmetric",
+        ),
+        (
+            lambda: inf.Gaussian(np.zeros(2), [[1.0, 2.0], [2.0, 1.0]]),
+            InvalidValueError,
+            "semidefinite",
+        ),
         (lambda: inf.Gaussian(np.zeros(2), np.eye(3)), ShapeError, "cov"),
         (lambda: inf.Gaussian([0.0, np.nan], np.eye(2)), InvalidValueError, "nan"),
-        (lambda: inf.GaussianMixture([0.5, 0.6], np.zeros((2, 2)), [np.eye(2)] * 2), InvalidValueError, "add up"),
-        (lambda: inf.GaussianMixture([1.0], np.zeros((2, 2)), [np.eye(2)] * 2), ShapeError, "component"),
+        (
+            lambda: inf.GaussianMixture([0.5, 0.6], np.zeros((2, 2)), [np.eye(2)] * 2),
+            InvalidValueError,
+            "add up",
+        ),
+        (
+            lambda: inf.GaussianMixture([1.0], np.zeros((2, 2)), [np.eye(2)] * 2),
+            ShapeError,
+            "component",
+        ),
         (lambda: net.evaluate(theta[:-1]), ShapeError, "theta"),
         (lambda: net.evaluate(theta * np.nan), InvalidValueError, "finite"),
         (lambda: net.evaluate(theta, 3), InvalidValueError, "order"),
@@ -476,7 +600,9 @@ def test_explain():
         assert line in text
     net.evaluate(theta)
     assert net.explain().splitlines()[0] == text.splitlines()[0]
-    function = inf.NetI(net.student, inf.FunctionTeacher(lambda z: np.tanh(z[:, 0]), np.ones((1, 4))))
+    function = inf.NetI(
+        net.student, inf.FunctionTeacher(lambda z: np.tanh(z[:, 0]), np.ones((1, 4)))
+    )
     assert "students x function: quadrature" in function.explain(theta)
 
 
@@ -499,18 +625,25 @@ def test_next_to_the_teacher(name):
     """Gradient below 1e-14 and loss below 1e-28 at the teacher's own parameters, and the true loss 1e-10 away."""
     net = inf.Net([(4, name, True), (1, "identity", True)], input_dim=5)
     rng = np.random.default_rng(3)
-    size = 0.2 if name in ("exp", "cube") else 0.5  # their moments grow so fast that rounding is relative to hundreds
+    size = (
+        0.2 if name in ("exp", "cube") else 0.5
+    )  # their moments grow so fast that rounding is relative to hundreds
     star = size * rng.normal(size=net.num_params)
     neti = inf.NetI(net, inf.Teacher(net, star))
     assert inf.loss(neti, star) < 1e-28
     assert np.abs(inf.gradient(neti, star)).max() < 1e-14
     delta = rng.normal(size=star.size)
     theta = star + 1e-10 / np.linalg.norm(delta) * delta
-    if name in ("step", "sign"):  # no second derivatives there: the loss is linear in the distance, and larger
+    if name in (
+        "step",
+        "sign",
+    ):  # no second derivatives there: the loss is linear in the distance, and larger
         assert 1e-13 < inf.loss(neti, theta) < 1e-10
         return
     delta = theta - star  # what rounding has left of it
-    assert inf.loss(neti, theta) == pytest.approx(0.5 * delta @ inf.hessian(neti, star) @ delta, rel=1e-5)
+    assert inf.loss(neti, theta) == pytest.approx(
+        0.5 * delta @ inf.hessian(neti, star) @ delta, rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("activations", [("softplus", "tanh"), ("tanh", "relu"), ("erf", "gelu")])
@@ -525,7 +658,10 @@ def test_results_do_not_depend_on_what_was_evaluated_before(activations):
     points = [scale * rng.standard_normal(used.num_params) for scale in (0.1, 2.0, 0.5, 1.0)]
     for k in (0, 1, 1, 2, 0, 3, 2, 2, 1, 0):
         order = int(rng.integers(3))
-        found, expected = used.evaluate(points[k], order), inf.NetI(student, true).evaluate(points[k], order)
+        found, expected = (
+            used.evaluate(points[k], order),
+            inf.NetI(student, true).evaluate(points[k], order),
+        )
         assert found.value == expected.value
         for name in ("gradient", "hessian")[:order]:
             np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))

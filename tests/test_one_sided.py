@@ -31,15 +31,21 @@ def moments(f, g, r1, r2, u, b1, b2):
     return one_sided.pair_moments(f, g, *[np.array([float(v)]) for v in numbers])[0]
 
 
-@pytest.mark.parametrize("g", [*PARTNERS, "leaky_relu", "sign", "gelu", "gaussian", "cube", "silu", "g"])
+@pytest.mark.parametrize(
+    "g", [*PARTNERS, "leaky_relu", "sign", "gelu", "gaussian", "cube", "silu", "g"]
+)
 def test_all_orders_against_cubature(g):
     for f, point in (("elu", (1.1, 0.8, 0.3, 0.2, -0.4)), ("selu", (0.7, 1.5, -0.9, -0.5, 0.6))):
         r1, r2, u, b1, b2 = point
         det = (r1 * r2) ** 2 * (1 - u) * (1 + u)
-        reference = cubature.pair_moments(resolve(f), resolve(g), r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, det, 2, 1e-12)
+        reference = cubature.pair_moments(
+            resolve(f), resolve(g), r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, det, 2, 1e-12
+        )
         values, mirrored = moments(f, g, *point), moments(g, f, r2, r1, u, b2, b1)
         for k, (p, q) in enumerate(ORDERS):
-            size = reference.scale[k] + abs(reference.value[k]) + 0.1  # the terms of the delta functions cancel
+            size = (
+                reference.scale[k] + abs(reference.value[k]) + 0.1
+            )  # the terms of the delta functions cancel
             assert abs(values[p, q] - reference.value[k]) <= 4e-15 * size, (f, p, q)
             assert abs(mirrored[q, p] - reference.value[k]) <= 4e-15 * size, (f, p, q)
         assert all(values[p, q] == 0.0 for p in range(5) for q in range(5) if p + q > 4)
@@ -73,15 +79,23 @@ def conditional_means(f, nu, s):
         edge = np.minimum(-z, 9.0)
         e = -9.0 + (edge + 9.0)[:, None] * (x + 1) / 2
         h = np.minimum(nu[:, None] + s * e, 0.0)
-        near = (np.expm1(h) * np.exp(-0.5 * e * e) * w).sum(1) * (edge + 9.0) / 2 / np.sqrt(2 * np.pi)
+        near = (
+            (np.expm1(h) * np.exp(-0.5 * e * e) * w).sum(1) * (edge + 9.0) / 2 / np.sqrt(2 * np.pi)
+        )
         low = np.where(small, np.where(edge > -9.0, near, 0.0), low)
-    return np.array([S * (nu * special.ndtr(z) + s * density) + A * low, S * special.ndtr(z) + A * t, A * t])
+    return np.array(
+        [S * (nu * special.ndtr(z) + s * density) + A * low, S * special.ndtr(z) + A * t, A * t]
+    )
 
 
 def dense_nodes(places, lengths):
     """Nodes in a standard normal variable, graded around places down to 1e-6 of the lengths."""
     steps = np.concatenate([length * 2.0 ** np.arange(-20.0, 9.0) for length in lengths])
-    ends = [np.linspace(-38.0, 38.0, 77), *([p + s * steps for p in places for s in (-1, 1)]), np.array(places)]
+    ends = [
+        np.linspace(-38.0, 38.0, 77),
+        *([p + s * steps for p in places for s in (-1, 1)]),
+        np.array(places),
+    ]
     ends = np.unique(np.clip(np.concatenate(ends), -38.0, 38.0))
     x, w = np.polynomial.legendre.leggauss(20)
     half, middle = np.diff(ends) / 2, (ends[1:] + ends[:-1]) / 2
@@ -119,7 +133,10 @@ def test_wide_range_of_regular_parts(f, g):
     for point in wide_points(rng, 12, bias):
         values = regular_values(f, g, point)
         expected, scale = reference_integrals(f, g, *point)
-        assert (np.abs(values - expected) <= tolerance * scale + 1e-290).all(), (point, (values - expected) / scale)
+        assert (np.abs(values - expected) <= tolerance * scale + 1e-290).all(), (
+            point,
+            (values - expected) / scale,
+        )
 
 
 def regular_values(f, g, point):
@@ -131,7 +148,20 @@ def regular_values(f, g, point):
     work, ends = np.zeros((4, max(len(row), 1))), np.empty(64 + 6 * len(row))
     kernels.prepare(row, s, work)
     kernels.regular_integrals(
-        out, np.empty((2, 5)), row, *one_sided.sides(f), S2, A2, r1, b1, b2, r2 * u, s, work, ends, np.empty(5)
+        out,
+        np.empty((2, 5)),
+        row,
+        *one_sided.sides(f),
+        S2,
+        A2,
+        r1,
+        b1,
+        b2,
+        r2 * u,
+        s,
+        work,
+        ends,
+        np.empty(5),
     )
     return out
 
@@ -167,20 +197,30 @@ def delta_terms(f, g, p, q, r1, r2, u, rest, b1, b2):
             if jump:
 
                 def first(y, t):
-                    return mp.npdf((y - b1) / r1) / r1 * mp_mean(g, b2 + u * r2 / r1 * (y - b1) + t, r2 * sine, 0)
+                    return (
+                        mp.npdf((y - b1) / r1)
+                        / r1
+                        * mp_mean(g, b2 + u * r2 / r1 * (y - b1) + t, r2 * sine, 0)
+                    )
 
                 terms.append(jump * (-1) ** (p - 1 - m) * mp.diff(first, (0, 0), (p - 1 - m, q)))
         for m, jump in enumerate(mp_jumps(g)[:q]):
             if jump:
 
                 def second(y):
-                    return mp.npdf((y - b2) / r2) / r2 * mp_mean(f, b1 + u * r1 / r2 * (y - b2), r1 * sine, p)
+                    return (
+                        mp.npdf((y - b2) / r2)
+                        / r2
+                        * mp_mean(f, b1 + u * r1 / r2 * (y - b2), r1 * sine, p)
+                    )
 
                 terms.append(jump * (-1) ** (q - 1 - m) * mp.diff(second, 0, q - 1 - m))
         return float(sum(terms)), float(sum(abs(t) for t in terms))
 
 
-@pytest.mark.parametrize(("f", "g"), [("elu", "selu"), ("selu", "relu"), ("elu", "step"), ("selu", "selu")])
+@pytest.mark.parametrize(
+    ("f", "g"), [("elu", "selu"), ("selu", "relu"), ("elu", "step"), ("selu", "selu")]
+)
 def test_delta_functions_with_50_digits(f, g):
     rng = np.random.default_rng(7)
     for rest in (1.0, 0.3, 1e-2, 1e-4):
@@ -193,9 +233,14 @@ def test_delta_functions_with_50_digits(f, g):
         for p, q in ORDERS:
             expected, size = delta_terms(f, g, p, q, *point)
             moved = [
-                delta_terms(f, g, p, q, *(x * (1 + 1e-10 * (k == i)) for k, x in enumerate(point)))[0] for i in (4, 5)
+                delta_terms(f, g, p, q, *(x * (1 + 1e-10 * (k == i)) for k, x in enumerate(point)))[
+                    0
+                ]
+                for i in (4, 5)
             ]
-            conditioning = 1e-5 * sum(abs(x - expected) for x in moved)  # of b1 and b2, for relative changes by 1e-15
+            conditioning = 1e-5 * sum(
+                abs(x - expected) for x in moved
+            )  # of b1 and b2, for relative changes by 1e-15
             tolerance = 1e-14 * (size + abs(regular[min(p, 2), q])) + conditioning
             assert abs(found[p, q] - regular[min(p, 2), q] - expected) <= tolerance, (point, p, q)
 
@@ -207,10 +252,14 @@ def test_delta_functions_with_50_digits(f, g):
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_parallel_neurons_against_cubature(f, g, sign):
     r1, r2, b1, b2 = 0.9, 1.6, 0.4, -0.3
-    reference = cubature.pair_moments(resolve(f), resolve(g), r1**2, sign * r1 * r2, r2**2, b1, b2, 0.0, 2, 1e-12)
+    reference = cubature.pair_moments(
+        resolve(f), resolve(g), r1**2, sign * r1 * r2, r2**2, b1, b2, 0.0, 2, 1e-12
+    )
     found = moments(f, g, r1, r2, sign, b1, b2)
     for k, (p, q) in enumerate(ORDERS):
-        assert abs(found[p, q] - reference.value[k]) <= 1e-14 * (reference.scale[k] + abs(reference.value[k])), (p, q)
+        assert abs(found[p, q] - reference.value[k]) <= 1e-14 * (
+            reference.scale[k] + abs(reference.value[k])
+        ), (p, q)
 
 
 @pytest.mark.parametrize(("f", "g"), list(itertools.product(("elu", "selu"), PARTNERS)))
@@ -229,11 +278,20 @@ def test_kinks_that_coincide(f, g, bias):
 
 @pytest.mark.parametrize(("f", "g"), list(itertools.product(("elu", "selu"), PARTNERS)))
 def test_constant_neurons_against_cubature(f, g):
-    for r1, r2, b1, b2 in ((0.0, 1.3, -0.7, 0.2), (0.8, 0.0, 0.3, -0.4), (0.8, 0.0, 0.3, 0.4), (0.0, 0.0, -0.3, 0.6)):
-        reference = cubature.pair_moments(resolve(f), resolve(g), r1**2, 0.0, r2**2, b1, b2, 0.0, 2, 1e-12)
+    for r1, r2, b1, b2 in (
+        (0.0, 1.3, -0.7, 0.2),
+        (0.8, 0.0, 0.3, -0.4),
+        (0.8, 0.0, 0.3, 0.4),
+        (0.0, 0.0, -0.3, 0.6),
+    ):
+        reference = cubature.pair_moments(
+            resolve(f), resolve(g), r1**2, 0.0, r2**2, b1, b2, 0.0, 2, 1e-12
+        )
         found = moments(f, g, r1, r2, 0.0, b1, b2)
         for k, (p, q) in enumerate(ORDERS):
-            assert abs(found[p, q] - reference.value[k]) <= 1e-14 * (reference.scale[k] + abs(reference.value[k])), (
+            assert abs(found[p, q] - reference.value[k]) <= 1e-14 * (
+                reference.scale[k] + abs(reference.value[k])
+            ), (
                 p,
                 q,
             )
@@ -253,13 +311,25 @@ def test_constant_on_its_kink():
 
 def test_nothing_is_nan():
     rng = np.random.default_rng(3)
-    sizes, biases = [0.0, 1e-200, 1e-60, 1e-20, 1e-5, 1.0, 30.0, 1e4], [0.0, 1e-300, -1e-30, 0.1, -5.0, 40.0, -1e3]
+    sizes, biases = (
+        [0.0, 1e-200, 1e-60, 1e-20, 1e-5, 1.0, 30.0, 1e4],
+        [0.0, 1e-300, -1e-30, 0.1, -5.0, 40.0, -1e3],
+    )
     for f, g in itertools.product(("elu", "selu"), PARTNERS):
         for r1, r2 in itertools.product(sizes, sizes):
             b1, b2 = rng.choice(biases, 2)
             rest = rng.choice([1.0, 0.1, 1e-8, 1e-40, 1e-180, 0.0])
             u = rng.choice([-1.0, 1.0]) * (1.0 - rest)
-            assert not np.isnan(moments(f, g, r1, r2, (u, rest), b1, b2)).any(), (f, g, r1, r2, u, rest, b1, b2)
+            assert not np.isnan(moments(f, g, r1, r2, (u, rest), b1, b2)).any(), (
+                f,
+                g,
+                r1,
+                r2,
+                u,
+                rest,
+                b1,
+                b2,
+            )
 
 
 # ---------------------------------------------------------------- jets
@@ -295,7 +365,12 @@ NEARLY_PARALLEL = [
         "elu",
         "step",
         (8.0, 4.0, 0.9999999999999858, 1.0, 0.5),
-        (-4.094798413423341e-10, -0.000773120475813575, -0.0029958419469628375, 0.012176641044767476),
+        (
+            -4.094798413423341e-10,
+            -0.000773120475813575,
+            -0.0029958419469628375,
+            0.012176641044767476,
+        ),
     ),
     (
         "selu",
@@ -320,7 +395,9 @@ NEARLY_PARALLEL = [
 
 def jets(f, g, r1, r2, u, b1, b2, order=2):
     numbers = (r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, (r1 * r2) ** 2 * (1 - u) * (1 + u))
-    return one_sided.pair_jets(resolve(f), resolve(g), *[np.array([float(v)]) for v in numbers], order)[0]
+    return one_sided.pair_jets(
+        resolve(f), resolve(g), *[np.array([float(v)]) for v in numbers], order
+    )[0]
 
 
 @pytest.mark.parametrize(("f", "g", "point", "expected"), NEARLY_PARALLEL)
@@ -350,12 +427,16 @@ def test_jets_are_made_of_moments(f, g):
             "F13": F13, "F04": I[0, 4] + c2 * (2 * I[1, 3] + c2 * I[2, 2]),
             "F11": c2 * F31 + c1 * F13 + (1 - u * u) * I[2, 2],
         }  # fmt: skip
-        np.testing.assert_allclose(jet, [expected[name] for name in COLUMNS], rtol=1e-13, atol=1e-14)
+        np.testing.assert_allclose(
+            jet, [expected[name] for name in COLUMNS], rtol=1e-13, atol=1e-14
+        )
         np.testing.assert_array_equal(jets(f, g, *point, order=1), jet[:6])
 
 
 @pytest.mark.parametrize("f", ["elu", "selu"])
-@pytest.mark.parametrize(("r", "b"), [(1.2, 0.3), (0.01, -0.02), (30.0, 5.0), (0.7, -9.0), (0.0, 0.4), (0.0, -0.4)])
+@pytest.mark.parametrize(
+    ("r", "b"), [(1.2, 0.3), (0.01, -0.02), (30.0, 5.0), (0.7, -9.0), (0.0, 0.4), (0.0, -0.4)]
+)
 def test_squares_against_quadrature(f, r, b):
     """Derivatives of E f(h)^2, relative to E f^2 and its like: small arguments do not cancel."""
     C = np.array([r * r])
@@ -408,7 +489,9 @@ def test_a_polynomial_of_any_degree():
     f_mean = moments("selu", "identity", 0.9, 1.0, 0.0, 0.2, 1.0)[0, 0]
     x, w = np.polynomial.hermite_e.hermegauss(20)
     mean = (quintic(0.4 + 0.6 * x) * w).sum() / w.sum()
-    assert moments("selu", quintic, 0.9, 0.6, 0.0, 0.2, 0.4)[0, 0] == pytest.approx(f_mean * mean, rel=4e-15)
+    assert moments("selu", quintic, 0.9, 0.6, 0.0, 0.2, 0.4)[0, 0] == pytest.approx(
+        f_mean * mean, rel=4e-15
+    )
     I = moments("selu", "identity", 0.9, 0.6, 0.7, 0.2, 0.4)
     assert I[0, 0] == pytest.approx(0.4 * I[0, 1] + 0.9 * 0.6 * 0.7 * I[1, 1], rel=4e-15)
 
@@ -422,7 +505,9 @@ def test_many_pairs_are_evaluated_one_by_one():
         f, g, r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, (r1 * r2) ** 2 * (1 - abs(u)) * (1 + abs(u))
     )
     for k in range(6):
-        np.testing.assert_allclose(together[k], moments("selu", "tanh", r1[k], r2[k], u[k], b1[k], b2[k]), rtol=1e-14)
+        np.testing.assert_allclose(
+            together[k], moments("selu", "tanh", r1[k], r2[k], u[k], b1[k], b2[k]), rtol=1e-14
+        )
 
 
 def test_which_pairs_are_covered():

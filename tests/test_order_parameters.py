@@ -24,10 +24,14 @@ def make(f, g, K, M, O=1, noise=0.0, ridge=0.0, seed=0, D=20, **options):
     rng = np.random.default_rng(seed)
     student = inf.Net([(K, f, False), (O, "identity", False)], input_dim=D)
     teacher = inf.Net([(M, g, False), (O, "identity", False)], input_dim=D)
-    V = np.linalg.qr(rng.standard_normal((D, M)))[0].T + 0.1 * rng.standard_normal((M, D)) / np.sqrt(D)
+    V = np.linalg.qr(rng.standard_normal((D, M)))[0].T + 0.1 * rng.standard_normal(
+        (M, D)
+    ) / np.sqrt(D)
     theta_star = teacher.pack([(V, None), (1.0 + 0.3 * rng.standard_normal((O, M)), None)])
     neti = inf.NetI(student, inf.Teacher(teacher, theta_star, noise=noise), ridge=ridge, **options)
-    theta = student.pack([(rng.standard_normal((K, D)) / np.sqrt(D), None), (rng.standard_normal((O, K)), None)])
+    theta = student.pack(
+        [(rng.standard_normal((K, D)) / np.sqrt(D), None), (rng.standard_normal((O, K)), None)]
+    )
     return neti, theta
 
 
@@ -55,7 +59,9 @@ def J2(C):
 def I4(C):
     (c11, c12, c13, c14), (_, c22, c23, c24), (_, _, c33, c34), (_, _, _, c44) = C
     L4 = (1 + c11) * (1 + c22) - c12**2
-    L0 = L4 * c34 - c23 * c24 * (1 + c11) - c13 * c14 * (1 + c22) + c12 * c13 * c24 + c12 * c14 * c23
+    L0 = (
+        L4 * c34 - c23 * c24 * (1 + c11) - c13 * c14 * (1 + c22) + c12 * c13 * c24 + c12 * c14 * c23
+    )
     L1 = L4 * (1 + c33) - c23**2 * (1 + c11) - c13**2 * (1 + c22) + 2 * c12 * c13 * c23
     L2 = L4 * (1 + c44) - c24**2 * (1 + c11) - c14**2 * (1 + c22) + 2 * c12 * c14 * c24
     return 4 / np.pi**2 / np.sqrt(L4) * np.arcsin(L0 / np.sqrt(L1 * L2))
@@ -69,7 +75,12 @@ def published_erf(op, state):
     C = np.block([[Q, R], [R.T, op.T]])
     s = np.concatenate([v[0], -op.neti.teacher_units.B[:, 0]])
     n, pick = len(C), lambda *i: C[np.ix_(i, i)]
-    V = np.array([[s[i] * sum(s[a] * I3(pick(i, m, a)) for a in range(n)) for m in range(n)] for i in range(K)])
+    V = np.array(
+        [
+            [s[i] * sum(s[a] * I3(pick(i, m, a)) for a in range(n)) for m in range(n)]
+            for i in range(K)
+        ]
+    )
     A = np.zeros((K, K))
     for i, k in itertools.product(range(K), repeat=2):
         fourth = sum(s[a] * s[b] * I4(pick(i, k, a, b)) for a in range(n) for b in range(n))
@@ -92,7 +103,9 @@ def all_moments(activations, C):
     """E[f_i' f_k' f_a f_b] of all neurons."""
     n = len(activations)
     evaluate = ClosedFourthMoments(activations, n)
-    return np.stack([evaluate(C, np.tile(np.eye(n)[b], (n, 1)), False).projected for b in range(n)], axis=-1)
+    return np.stack(
+        [evaluate(C, np.tile(np.eye(n)[b], (n, 1)), False).projected for b in range(n)], axis=-1
+    )
 
 
 def test_erf_I4_with_repeated_and_parallel_neurons():
@@ -102,7 +115,9 @@ def test_erf_I4_with_repeated_and_parallel_neurons():
     C = A @ A.T
     M = all_moments([resolve("erf")] * 4, C)
     for quadruple in itertools.product(range(4), repeat=4):
-        assert M[quadruple] == pytest.approx(I4(C[np.ix_(quadruple, quadruple)]), abs=1e-14, rel=1e-13)
+        assert M[quadruple] == pytest.approx(
+            I4(C[np.ix_(quadruple, quadruple)]), abs=1e-14, rel=1e-13
+        )
 
 
 def test_published_I4_by_sampling():
@@ -117,7 +132,9 @@ def test_published_I4_by_sampling():
 # --------------------------------------------------------------------------------------------------- fourth moments
 
 
-@pytest.mark.parametrize("p", [(1, 1, 0, 0), (1, 0, -1), (-1, -1), (0, -2, 1), (2, 1, 0, 0), (2, 2, 0, 0)])
+@pytest.mark.parametrize(
+    "p", [(1, 1, 0, 0), (1, 0, -1), (-1, -1), (0, -2, 1), (2, 1, 0, 0), (2, 2, 0, 0)]
+)
 def test_ramps_and_steps_against_thirty_digits(p):
     rng = np.random.default_rng(2)
     C = random_covariance(rng, 4)
@@ -178,7 +195,10 @@ def test_standard_error_is_honest():
     rng = np.random.default_rng(5)
     C, S = random_covariance(rng, 3), rng.standard_normal((1, 3))
     exact = ClosedFourthMoments(activations, 1)(C, S, False).value[0, 0]
-    found = [SampledFourthMoments(activations, 1, 2000, np.random.default_rng(s))(C, S, False) for s in range(40)]
+    found = [
+        SampledFourthMoments(activations, 1, 2000, np.random.default_rng(s))(C, S, False)
+        for s in range(40)
+    ]
     scores = np.array([(r.value[0, 0] - exact) / r.standard_error[0, 0] for r in found])
     assert abs(scores.mean()) < 4 / np.sqrt(40)
     assert 0.75 < scores.std() < 1.45  # chi-square of 40 times Student's t: 95 % lie well inside
@@ -242,13 +262,18 @@ def test_linear_network_has_the_known_solution():
     star = float(neti.teacher_units.B[0, 0])
     t = np.array([0.0, 0.3, 1.0, 5.0])
     res = op.solve((Q, R, [star]), t_eval=t, rtol=1e-10, atol=1e-12)
-    rate, floor = 4 * eta * star**2 * (1 - eta * star**2), eta * noise**2 * star**2 / (star**2 * (1 - eta * star**2))
+    rate, floor = (
+        4 * eta * star**2 * (1 - eta * star**2),
+        eta * noise**2 * star**2 / (star**2 * (1 - eta * star**2)),
+    )
     e0 = star**2 * float(Q[0, 0] - 2 * R[0, 0] + op.T[0, 0])
     expected = floor * star**2 + (e0 - floor * star**2) * np.exp(-rate * t)
     np.testing.assert_allclose(res.generalization_error, expected, rtol=1e-8)
 
 
-@pytest.mark.parametrize(("f", "g", "rate_v"), [("erf", "relu", 1.0), ("relu", "relu", 0.3), ("tanh", "softplus", 0.0)])
+@pytest.mark.parametrize(
+    ("f", "g", "rate_v"), [("erf", "relu", 1.0), ("relu", "relu", 0.3), ("tanh", "softplus", 0.0)]
+)
 def test_small_rates_give_the_gradient_flow(f, g, rate_v):
     """To solver tolerance, with flow time = learning_rate * t and eta of the second layer in units of the first's."""
     neti, theta = make(f, g, 2, 2, noise=0.2, ridge=0.01)
@@ -260,14 +285,23 @@ def test_small_rates_give_the_gradient_flow(f, g, rate_v):
     eta = np.ones(lifted.neti.num_params)
     eta[2 * 9 :] = rate_v
     flow = inf.train(
-        *lifted, eta=eta, t_eval=times, t_end=10.0, max_steps_newton=0, rtol=1e-10, atol=1e-12, progress=False
+        *lifted,
+        eta=eta,
+        t_eval=times,
+        t_end=10.0,
+        max_steps_newton=0,
+        rtol=1e-10,
+        atol=1e-12,
+        progress=False,
     )
     for k in range(4):
         Q, R, _ = inf.overlaps(lifted.neti, flow.trajectory.theta[k])
         # two solvers at rtol 1e-10 over a flow that spreads errors
         np.testing.assert_allclose(online.Q[k], Q, atol=2e-8)
         np.testing.assert_allclose(online.R[k], R, atol=2e-8)
-        np.testing.assert_allclose(online.v[k], lifted.neti.unpack(flow.trajectory.theta[k])[1][0], atol=2e-8)
+        np.testing.assert_allclose(
+            online.v[k], lifted.neti.unpack(flow.trajectory.theta[k])[1][0], atol=2e-8
+        )
 
 
 # ------------------------------------------------------------------------------------------------------- simulation
@@ -276,7 +310,13 @@ SIMULATED = [
     ("erf", "erf", 0.3, {"noise": 0.3, "seed": 1}, {}),
     ("erf", "erf", 0.6, {}, {"second_layer_rate": 0.0}),
     ("relu", "relu", 0.3, {"noise": 0.2, "ridge": 0.02, "seed": 3}, {}),
-    ("relu", "relu", 0.3, {"noise": 0.2, "seed": 3}, {"fourth_moments": "sampling", "samples": 20_000}),
+    (
+        "relu",
+        "relu",
+        0.3,
+        {"noise": 0.2, "seed": 3},
+        {"fourth_moments": "sampling", "samples": 20_000},
+    ),
     ("tanh", "relu", 0.4, {"O": 2, "noise": 0.3}, {"samples": 20_000}),
 ]
 
@@ -301,7 +341,9 @@ def test_simulation(f, g, rate, network, options):
         return max(scores)
 
     assert distances(expected) < 4.5  # the largest of up to 24 numbers in units of a standard error
-    slow = inf.OrderParameters(neti, rate * 1e-6, 1e-6 * options.get("second_layer_rate", rate), samples=2000)
+    slow = inf.OrderParameters(
+        neti, rate * 1e-6, 1e-6 * options.get("second_layer_rate", rate), samples=2000
+    )
     assert distances(slow.solve(theta, t_eval=times * 1e6)) > 6.0
 
 
@@ -341,14 +383,19 @@ def test_lift_and_back():
         np.testing.assert_allclose(T, op.T, atol=1e-14)
         assert inf.loss(*lifted) == pytest.approx(inf.loss(neti, theta), rel=1e-13)
         error = op.generalization_error(state) + 2 * 0.3**2
-        assert inf.loss(*lifted) == pytest.approx(error + 0.05 * lifted.theta @ lifted.theta, rel=1e-13)
+        assert inf.loss(*lifted) == pytest.approx(
+            error + 0.05 * lifted.theta @ lifted.theta, rel=1e-13
+        )
     singular = op.state(neti.pack([(np.zeros((3, 20)), None), (np.ones((2, 3)), None)]))
     assert np.abs(inf.overlaps(*op.lift(singular, 5)).Q).max() < 1e-15
 
 
 def test_rates_for_half_of_the_loss():
     neti, theta = make("erf", "erf", 2, 2, noise=0.2)
-    ours, theirs = inf.OrderParameters(neti, 0.4, 0.1), inf.OrderParameters(neti, 0.8, 0.2, half_loss=True)
+    ours, theirs = (
+        inf.OrderParameters(neti, 0.4, 0.1),
+        inf.OrderParameters(neti, 0.8, 0.2, half_loss=True),
+    )
     for a, b in zip(ours.derivative(theta), theirs.derivative(theta), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -356,12 +403,17 @@ def test_rates_for_half_of_the_loss():
 def test_solvers_agree_and_report():
     neti, theta = make("erf", "erf", 2, 2, noise=0.2)
     op = inf.OrderParameters(neti, 0.5)
-    results = [op.solve(theta, 20.0, solver=name, num_trajectory=8) for name in ("cvode_bdf", "radau", "bdf")]
+    results = [
+        op.solve(theta, 20.0, solver=name, num_trajectory=8)
+        for name in ("cvode_bdf", "radau", "bdf")
+    ]
     for res in results:
         assert res.status is OnlineStop.T_END and len(res) == 8
         assert res.t[0] == 0.0 and res.t[-1] == 20.0
         np.testing.assert_array_equal(res.Q[0], op.state(theta).Q)
-        np.testing.assert_allclose(res.generalization_error[-1], op.generalization_error(res.state()), rtol=1e-13)
+        np.testing.assert_allclose(
+            res.generalization_error[-1], op.generalization_error(res.state()), rtol=1e-13
+        )
         assert 0 < res.jacobians < res.steps <= res.evaluations
         assert res.fourth_moments == "closed" and res.sampling_error == 0.0
         # global errors at rtol 1e-8
@@ -371,11 +423,16 @@ def test_solvers_agree_and_report():
 
 def test_sampling_states_its_error():
     neti, theta = make("tanh", "tanh", 2, 1)
-    runs = [inf.OrderParameters(neti, 0.5, samples=4000, rng=seed).solve(theta, 2.0) for seed in (0, 0, 1)]
+    runs = [
+        inf.OrderParameters(neti, 0.5, samples=4000, rng=seed).solve(theta, 2.0)
+        for seed in (0, 0, 1)
+    ]
     np.testing.assert_array_equal(runs[0].Q, runs[1].Q)
     assert runs[0].fourth_moments == "sampling" and runs[0].sampling_error > 0.0
     difference = np.abs(runs[0].Q[-1] - runs[2].Q[-1]).max()
-    assert 0.0 < difference < 10 * 2.0 * runs[0].sampling_error  # error of dQ/dt times time, as a scale
+    assert (
+        0.0 < difference < 10 * 2.0 * runs[0].sampling_error
+    )  # error of dQ/dt times time, as a scale
 
 
 @pytest.mark.parametrize("rate", [0.2, 2.0])
@@ -385,7 +442,10 @@ def test_relu_students_meet_their_teachers(rate):
     res = inf.OrderParameters(neti, rate).solve(theta, 1e4)
     assert res.status is OnlineStop.T_END and res.steps < 3000
     assert 0 < res.generalization_error[-1] < 1e-6
-    smallest = [np.linalg.eigvalsh(np.block([[Q, R], [R.T, res.T]]))[0] for Q, R in zip(res.Q, res.R, strict=True)]
+    smallest = [
+        np.linalg.eigvalsh(np.block([[Q, R], [R.T, res.T]]))[0]
+        for Q, R in zip(res.Q, res.R, strict=True)
+    ]
     assert min(smallest) > -1e-8  # the tolerances
 
 
@@ -401,7 +461,9 @@ def test_stops():
     neti, theta = make("erf", "erf", 2, 2)
     op = inf.OrderParameters(neti, 0.5)
     reached = op.solve(theta, 1e4, min_error=0.01)
-    assert reached.status is OnlineStop.MIN_ERROR and 0.005 < reached.generalization_error[-1] <= 0.01
+    assert (
+        reached.status is OnlineStop.MIN_ERROR and 0.005 < reached.generalization_error[-1] <= 0.01
+    )
     assert reached.t[-1] < 1e4
     few = op.solve(theta, 1e4, max_steps=5)
     assert few.status is OnlineStop.MAX_STEPS and few.steps == 5
@@ -479,15 +541,23 @@ PLAIN = net((2, "erf", False), (1, "identity", False))
         (PLAIN, "neti is a Net; an inf.NetI"),
         (neti_of(net((2, "erf", True), (1, "identity", False))), "the student has biases"),
         (neti_of(PLAIN, net((2, "erf", False), (1, "identity", True))), "the teacher has biases"),
-        (neti_of(net((2, "erf", False), (1, "identity", False), parametrization="ntk")), "'standard' is needed"),
+        (
+            neti_of(net((2, "erf", False), (1, "identity", False), parametrization="ntk")),
+            "'standard' is needed",
+        ),
         (neti_of(PLAIN, input=inf.Gaussian(np.ones(4), np.eye(4))), "not standard normal"),
         (neti_of(PLAIN, input=inf.Gaussian(np.zeros(4), 2 * np.eye(4))), "not standard normal"),
         (
-            neti_of(PLAIN, input=inf.GaussianMixture([0.5, 0.5], np.zeros((2, 4)), [np.eye(4)] * 2)),
+            neti_of(
+                PLAIN, input=inf.GaussianMixture([0.5, 0.5], np.zeros((2, 4)), [np.eye(4)] * 2)
+            ),
             "not standard normal",
         ),
         (neti_of(PLAIN, maxnorm=3.0), "maxnorm is finite"),
-        (neti_of(net((2, "step", False), (1, "identity", False))), "variance of its gradients is infinite"),
+        (
+            neti_of(net((2, "step", False), (1, "identity", False))),
+            "variance of its gradients is infinite",
+        ),
     ],
 )
 def test_networks_that_are_refused(neti, message):
@@ -604,7 +674,9 @@ def test_where_learning_ends():
     run = op.solve(alike(op, 0.01), t_end=2000.0)
     found = op.fixed_point(run.state())
     assert found.converged and found.unstable == 0
-    assert op.generalization_error(tuple(found.state)) == pytest.approx(run.generalization_error[-1], rel=1e-4)
+    assert op.generalization_error(tuple(found.state)) == pytest.approx(
+        run.generalization_error[-1], rel=1e-4
+    )
     assert "fixed point" in repr(found) and "0 of 9 directions unstable" in repr(found)
 
 
@@ -613,7 +685,9 @@ def test_eigenvalues_of_a_linear_network():
     eta, noise = 0.3, 0.5
     op = committee(1, 1, "identity", eta, 0.0, noise)
     found = op.fixed_point(([[0.5]], [[0.2]], [1.0]))
-    np.testing.assert_allclose(sorted(found.eigenvalues.real), [-4 * eta * (1 - eta), -2 * eta], rtol=1e-12)
+    np.testing.assert_allclose(
+        sorted(found.eigenvalues.real), [-4 * eta * (1 - eta), -2 * eta], rtol=1e-12
+    )
     assert found.state.R[0, 0] == pytest.approx(1.0, rel=1e-12) and found.state.v[0, 0] == 1.0
     assert found.state.Q[0, 0] == pytest.approx(1.0 + eta * noise**2 / (1.0 - eta), rel=1e-12)
 
@@ -623,11 +697,17 @@ def test_public_jacobian_is_the_derivative(activation, second):
     op = committee(2, 2, activation, 0.4, second)
     state = op.state(0.4 * np.random.default_rng(2).standard_normal(op.neti.num_params))
     J, names = op.jacobian(state), op.variables
-    assert names[:3] == ("Q[0,0]", "Q[0,1]", "Q[1,1]") and names[3] == "R[0,0]" and names[-1] == "v[0,1]"
+    assert (
+        names[:3] == ("Q[0,0]", "Q[0,1]", "Q[1,1]")
+        and names[3] == "R[0,0]"
+        and names[-1] == "v[0,1]"
+    )
     pack, h = op.equations.coordinates.pack, 1e-5
     z = pack(state)
     for k in range(len(names)):
-        ahead, behind = (op.equations.coordinates.unpack(z + s * h * np.eye(len(z))[k]) for s in (1.0, -1.0))
+        ahead, behind = (
+            op.equations.coordinates.unpack(z + s * h * np.eye(len(z))[k]) for s in (1.0, -1.0)
+        )
         change = (pack(op.derivative(tuple(ahead))) - pack(op.derivative(tuple(behind)))) / (2 * h)
         np.testing.assert_allclose(J[:, k], change, rtol=1e-6, atol=1e-8)
 
@@ -636,7 +716,9 @@ def test_parameters_may_be_a_list():
     op = committee(1, 1)
     theta = [0.5, 0.5, 1.0]
     np.testing.assert_array_equal(op.derivative(theta).R, op.derivative(np.array(theta)).R)
-    np.testing.assert_array_equal(op.lift(theta, 3, rng=0).theta, op.lift(np.array(theta), 3, rng=0).theta)
+    np.testing.assert_array_equal(
+        op.lift(theta, 3, rng=0).theta, op.lift(np.array(theta), 3, rng=0).theta
+    )
 
 
 def test_no_fixed_point_is_said():
@@ -668,7 +750,9 @@ def test_default_points_show_the_plateau_on_a_linear_axis():
         flat, truth = drawn.reshape(len(few), -1), curve.reshape(len(many), -1)
         lines = np.array([np.interp(many.t, few.t, column) for column in flat.T]).T
         assert np.abs(lines - truth).max() < 0.02
-    level = op.generalization_error(tuple(op.fixed_point(op.solve(alike(op), t_end=200.0).state()).state))
+    level = op.generalization_error(
+        tuple(op.fixed_point(op.solve(alike(op), t_end=200.0).state()).state)
+    )
     plateau = np.abs(many.generalization_error / level - 1.0) < 0.05
     share = plateau.mean()
     there = np.abs(few.generalization_error / level - 1.0) < 0.05
@@ -693,13 +777,17 @@ def test_files_of_online_results(online_run, tmp_path):
     again.settings["note"] = object()
     with pytest.raises(inf.InfflowError, match="what JSON cannot"):
         again.save(tmp_path / "run.npz")
-    assert type(again).load(tmp_path / "run.npz").settings == online_run.settings  # what was there is unchanged
+    assert (
+        type(again).load(tmp_path / "run.npz").settings == online_run.settings
+    )  # what was there is unchanged
 
 
 def test_files_of_runs_that_diverged(tmp_path):
     linear, start = make("cube", "cube", 1, 1)
     dynamics = inf.OrderParameters(linear, 3.0, 0.0)
-    for number, run in enumerate((dynamics.solve(start, 100.0), dynamics.simulate(start, 4, [0.0, 0.5, 1.0, 50.0]))):
+    for number, run in enumerate(
+        (dynamics.solve(start, 100.0), dynamics.simulate(start, 4, [0.0, 0.5, 1.0, 50.0]))
+    ):
         assert run.status in (OnlineStop.DIVERGED, OnlineStop.SOLVER_FAILED)
         run.save(tmp_path / f"{number}.npz")
         again = type(run).load(tmp_path / f"{number}.npz")
@@ -716,7 +804,12 @@ def test_damaged_files_of_online_results(online_run, tmp_path):
     known.pop("kind")
 
     def broken(change_arrays=None, change_metadata=None):
-        save_archive(file, "infflow.OnlineResult", arrays | (change_arrays or {}), known | (change_metadata or {}))
+        save_archive(
+            file,
+            "infflow.OnlineResult",
+            arrays | (change_arrays or {}),
+            known | (change_metadata or {}),
+        )
         return file
 
     for name in record._ARRAYS:
@@ -748,7 +841,14 @@ def test_datasets_of_online_results(online_run, tmp_path):
     pytest.importorskip("xarray")
     found = online_run.to_xarray()
     np.testing.assert_array_equal(found["R"].sel(teacher=1), online_run.R[:, :, 1])
-    assert dict(found.sizes) == {"t": 9, "student": 3, "student_2": 3, "teacher": 2, "teacher_2": 2, "output": 2}
+    assert dict(found.sizes) == {
+        "t": 9,
+        "student": 3,
+        "student_2": 3,
+        "teacher": 2,
+        "teacher_2": 2,
+        "output": 2,
+    }
     assert found.attrs["status"] == "T_END" and '"learning_rate": 0.2' in found.attrs["settings"]
     empty = type(online_run)(**{**vars(online_run), "t": np.zeros(0), "Q": np.zeros((0, 3, 3))})
     with pytest.raises(inf.InfflowError, match="no points"):
@@ -760,7 +860,10 @@ def test_pictures_of_online_results(online_run):
 
     ax = online_run.plot()
     drawn = [line.get_ydata() for line in ax.lines if len(line.get_ydata()) == len(online_run)]
-    shown = [*online_run.R.reshape(9, -1).T, *np.array([online_run.Q[:, i, k] for i in range(3) for k in range(i, 3)])]
+    shown = [
+        *online_run.R.reshape(9, -1).T,
+        *np.array([online_run.Q[:, i, k] for i in range(3) for k in range(i, 3)]),
+    ]
     for curve in [*shown, online_run.generalization_error]:
         assert any(np.array_equal(curve, y) for y in drawn)
     assert len(drawn) == 13 and ax.get_xscale() == ax.get_yscale() == "linear"
@@ -785,12 +888,18 @@ def test_script(tmp_path):
         "--runs",
         "2",
     ]
-    done = subprocess.run([*command, "--out", str(tmp_path)], capture_output=True, text=True, cwd=root, timeout=300)
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path)], capture_output=True, text=True, cwd=root, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     erf, relu = json.loads((tmp_path / "order_parameters.json").read_text())
     assert erf["dimension"] == 50 and relu["runs"] == 2
     for row in (erf, relu):
-        assert row["largest_R_difference"] < 5 * row["R_scatter_of_one_run"] + 0.2  # two runs in 50 dimensions
+        assert (
+            row["largest_R_difference"] < 5 * row["R_scatter_of_one_run"] + 0.2
+        )  # two runs in 50 dimensions
     assert (tmp_path / "order_parameters.png").read_bytes().startswith(b"\x89PNG")
-    bad = subprocess.run([*command, "--runs", "1", "--out", str(tmp_path)], capture_output=True, text=True, cwd=root)
+    bad = subprocess.run(
+        [*command, "--runs", "1", "--out", str(tmp_path)], capture_output=True, text=True, cwd=root
+    )
     assert bad.returncode == 2 and "--runs at least 2" in bad.stderr

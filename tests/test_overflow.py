@@ -35,13 +35,20 @@ def test_large_predictions_that_are_finite():
     saturated = inf.Net(
         [(3, "tanh", True), (1, "identity", True)], input_dim=2
     )  # what overflows does not reach the outputs
-    np.testing.assert_array_equal(saturated.predict(np.full(13, 1e200), np.full((1, 2), 1e200)), [[4e200]])
+    np.testing.assert_array_equal(
+        saturated.predict(np.full(13, 1e200), np.full((1, 2), 1e200)), [[4e200]]
+    )
 
 
 def test_what_solvers_call_is_not_finite_without_a_warning():
     for ridge in (0.0, 1.0):
         net = inf.Net(NET.layers, input=1e150 * X, target=X[:, 0], ridge=ridge)
-        found = [*net.evaluate(LARGE, 2), net.residuals(LARGE), net.jacobian(LARGE), net.hvp(LARGE, LARGE)]
+        found = [
+            *net.evaluate(LARGE, 2),
+            net.residuals(LARGE),
+            net.jacobian(LARGE),
+            net.hvp(LARGE, LARGE),
+        ]
         found.append(net.linearize(LARGE)(LARGE))
         assert not any(np.isfinite(values).all() for values in found)
 
@@ -62,13 +69,17 @@ def test_overlaps():
     assert np.isfinite(inf.overlaps(neti, LARGE / 1e50).Q).all()
 
 
-@pytest.mark.parametrize("scale", [1e60, 1e200])  # the products of gradients overflow, and the gradients
+@pytest.mark.parametrize(
+    "scale", [1e60, 1e200]
+)  # the products of gradients overflow, and the gradients
 def test_gradient_covariance(scale):
     theta = np.full(NET.num_params, scale)
     neti = inf.NetI(NET, inf.Teacher(NET, np.ones(NET.num_params)))
     for net in (neti, neti.sample(50, 0)):
         with pytest.raises(DivergedError, match="covariance of the gradients is not finite"):
-            inf.gradient_covariance(net, theta) if net is not neti else inf.gradient_covariance(net, theta, samples=100)
+            inf.gradient_covariance(net, theta) if net is not neti else inf.gradient_covariance(
+                net, theta, samples=100
+            )
 
 
 @pytest.mark.parametrize("activation", ["relu", "erf", "tanh", "sin"])

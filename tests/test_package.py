@@ -115,7 +115,14 @@ reveal_type(inf.sklearn.GradientFlowRegressor)
 inf.trian(neti)
 """
     )
-    command = [sys.executable, "-m", "mypy", "--no-error-summary", "--follow-imports=silent", str(script)]
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--no-error-summary",
+        "--follow-imports=silent",
+        str(script),
+    ]
     found = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False).stdout
     wanted = [
         'Revealed type is "infflow.networks.infinite.neti.NetI"',
@@ -131,7 +138,16 @@ inf.trian(neti)
 
 
 def test_import_is_cheap_and_lazy():
-    heavy = ["sympy", "sklearn", "matplotlib", "scipy.integrate", "scipy.optimize", "pandas", "torch", "xarray"]
+    heavy = [
+        "sympy",
+        "sklearn",
+        "matplotlib",
+        "scipy.integrate",
+        "scipy.optimize",
+        "pandas",
+        "torch",
+        "xarray",
+    ]
     loaded = python("import sys, infflow; print(*sys.modules)").split()
     assert not set(heavy) & set(loaded)
     # using a network still loads none of the symbolic, learning and plotting libraries
@@ -166,7 +182,9 @@ def blocks(path):
     return re.findall(r"```python\n(.*?)```", text, flags=re.S)
 
 
-@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=lambda p: p.name
+)
 def test_documentation_runs(path):
     for code in blocks(path):
         namespace = {}

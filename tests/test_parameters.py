@@ -38,7 +38,10 @@ def test_unpack_gives_views(net):
     ("change", "text"),
     [
         (lambda pairs: pairs[:2], "list of 3 pairs"),
-        (lambda pairs: [(pairs[0][0].T, pairs[0][1]), *pairs[1:]], r"W of layer 0 has shape \(5, 4\)"),
+        (
+            lambda pairs: [(pairs[0][0].T, pairs[0][1]), *pairs[1:]],
+            r"W of layer 0 has shape \(5, 4\)",
+        ),
         (lambda pairs: [(pairs[0][0], None), *pairs[1:]], "layer 0 has a bias, but None"),
         (lambda pairs: [pairs[0], (pairs[1][0], np.zeros(3)), pairs[2]], "layer 1 has no bias"),
         (lambda pairs: [pairs[0][0], *pairs[1:]], "entry 0 of pack is not a pair"),
@@ -151,7 +154,9 @@ def test_weight_factors():
 
 @pytest.mark.parametrize("number", [10**400, 2**62, 10**9], ids=["10^400", "2^62", "10^9"])
 def test_widths_beyond_any_memory_are_refused(number):
-    with pytest.raises(InvalidValueError, match=r"width of layers\[0\] is .*; it must be at most 100000000"):
+    with pytest.raises(
+        InvalidValueError, match=r"width of layers\[0\] is .*; it must be at most 100000000"
+    ):
         Net([(number, "relu", True), (1, "identity", True)], input_dim=2)
     with pytest.raises(InvalidValueError, match=r"input_dim is .*; it must be at most 100000000"):
         Net([(3, "relu", True), (1, "identity", True)], input_dim=number)

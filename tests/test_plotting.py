@@ -16,7 +16,9 @@ def run():
     student = inf.Net([(3, "erf", False), (1, "identity", False)], input_dim=3)
     teacher = inf.Net([(2, "erf", False), (1, "identity", False)], input_dim=3)
     net = inf.NetI(student, inf.Teacher(teacher, inf.random_params(teacher, 1)))
-    return net, inf.train(net, inf.random_params(student, 2), t_end=30.0, num_trajectory=12, progress=False)
+    return net, inf.train(
+        net, inf.random_params(student, 2), t_end=30.0, num_trajectory=12, progress=False
+    )
 
 
 def new():
@@ -40,7 +42,9 @@ def test_loss(run):
 
 def test_loss_without_positive_values(run):
     _, result = run
-    track = type(result.trajectory)(np.zeros(1), result.theta0[None], np.zeros(1), np.full(1, np.nan))
+    track = type(result.trajectory)(
+        np.zeros(1), result.theta0[None], np.zeros(1), np.full(1, np.nan)
+    )
     assert not plotting.plot_loss(track).lines  # nothing to show, and no error
 
 
@@ -51,7 +55,9 @@ def test_neurons(run):
     paths = [line for line in ax.lines if len(line.get_xdata()) == len(result.trajectory) + 1]
     assert len(paths) == 3
     for k, line in enumerate(paths):
-        weights = [net.student.unpack(theta)[0][0][k] for theta in [*result.trajectory.theta, result.theta]]
+        weights = [
+            net.student.unpack(theta)[0][0][k] for theta in [*result.trajectory.theta, result.theta]
+        ]
         np.testing.assert_array_equal(line.get_xydata(), np.array(weights)[:, :2])
     teacher = next(line for line in ax.lines if line.get_label() == "teacher")
     np.testing.assert_array_equal(teacher.get_xydata(), net.teacher_units.W[:, :2])
@@ -60,16 +66,26 @@ def test_neurons(run):
     assert len(free.lines) == len(ax.lines) and free.get_xlabel() == "direction 1"
     vectors = np.vstack([net.student.unpack(result.theta)[0][0], net.teacher_units.W])
     shown = np.array(
-        [line.get_xydata()[-1] for line in free.lines if len(line.get_xdata()) == len(result.trajectory) + 1]
+        [
+            line.get_xydata()[-1]
+            for line in free.lines
+            if len(line.get_xdata()) == len(result.trajectory) + 1
+        ]
     )
-    shown = np.vstack([shown, next(line for line in free.lines if line.get_label() == "teacher").get_xydata()])
+    shown = np.vstack(
+        [shown, next(line for line in free.lines if line.get_label() == "teacher").get_xydata()]
+    )
     kept = np.linalg.svd(vectors, compute_uv=False)[:2]
-    np.testing.assert_allclose(np.linalg.norm(shown) ** 2, (kept**2).sum(), rtol=1e-12)  # the best plane there is
+    np.testing.assert_allclose(
+        np.linalg.norm(shown) ** 2, (kept**2).sum(), rtol=1e-12
+    )  # the best plane there is
 
 
 def test_neurons_of_a_net_with_two_inputs():
     net = inf.Net([(2, "tanh", True), (1, "identity", True)], input=np.eye(2), target=[0.0, 1.0])
-    result = inf.train(net, inf.random_params(net, 0), t_end=1.0, max_steps_newton=0, progress=False)
+    result = inf.train(
+        net, inf.random_params(net, 0), t_end=1.0, max_steps_newton=0, progress=False
+    )
     ax = plotting.plot_neurons(net, result)
     assert ax.get_xlabel() == "$w_1$" and all(line.get_label() != "teacher" for line in ax.lines)
 
@@ -91,10 +107,22 @@ def test_spectrum(run):
     drawn = {line.get_label(): line for line in ax.lines}
     negative, positive = drawn["negative"], drawn["positive"]
     times = np.unique(np.concatenate([negative.get_xdata(), positive.get_xdata()]))
-    assert len(times) == 3 and times[0] == result.trajectory.t[1] and times[-1] == result.trajectory.t[-1]
-    first = np.concatenate([line.get_ydata()[line.get_xdata() == times[0]] for line in (negative, positive)])
-    np.testing.assert_allclose(np.sort(first), inf.hessian_spectrum(net, result.trajectory.theta[1]).values, rtol=1e-12)
-    assert (negative.get_ydata() < 0).all() and (positive.get_ydata() >= 0).all() and ax.get_yscale() == "symlog"
+    assert (
+        len(times) == 3
+        and times[0] == result.trajectory.t[1]
+        and times[-1] == result.trajectory.t[-1]
+    )
+    first = np.concatenate(
+        [line.get_ydata()[line.get_xdata() == times[0]] for line in (negative, positive)]
+    )
+    np.testing.assert_allclose(
+        np.sort(first), inf.hessian_spectrum(net, result.trajectory.theta[1]).values, rtol=1e-12
+    )
+    assert (
+        (negative.get_ydata() < 0).all()
+        and (positive.get_ydata() >= 0).all()
+        and ax.get_yscale() == "symlog"
+    )
 
 
 def test_alignment(run):
@@ -113,10 +141,16 @@ def test_alignment(run):
 def test_integral():
     ax = plotting.plot_integral("erf", "relu", r=(0.5, 2.0), points=9)
     surface = ax.collections[0]
-    assert ax.get_ylabel() == "standard deviation $r$" and ax.get_xlim() == (-1.0, 1.0) and ax.get_ylim() == (0.5, 2.0)
+    assert (
+        ax.get_ylabel() == "standard deviation $r$"
+        and ax.get_xlim() == (-1.0, 1.0)
+        and ax.get_ylim() == (0.5, 2.0)
+    )
     largest = inf.gaussian_moment("erf", "relu", 2.0, 2.0, 1.0)
     assert surface.levels[-2] <= largest <= surface.levels[-1]
-    plotting.plot_integral("relu", orders=(1, 1), points=9)  # derivatives of kinks: the ends of the axis are left out
+    plotting.plot_integral(
+        "relu", orders=(1, 1), points=9
+    )  # derivatives of kinks: the ends of the axis are left out
 
 
 def test_figures_are_written_and_the_style_stays_inside(run, tmp_path):
@@ -148,8 +182,14 @@ def test_figures_are_written_and_the_style_stays_inside(run, tmp_path):
         (lambda net, result: plotting.plot_loss(3), "int; a Result"),
         (lambda net, result: plotting.plot_loss(result, ax=Figure()), "Axes is needed"),
         (lambda net, result: plotting.plot_neurons("net", result), r"inf\.Net or inf\.NetI"),
-        (lambda net, result: plotting.plot_neurons(net, result, directions=np.eye(2)), r"\(2, 3\) is needed"),
-        (lambda net, result: plotting.plot_overlaps(net, result, which="T"), "which 'T' is not known. Known: QR, Q, R"),
+        (
+            lambda net, result: plotting.plot_neurons(net, result, directions=np.eye(2)),
+            r"\(2, 3\) is needed",
+        ),
+        (
+            lambda net, result: plotting.plot_overlaps(net, result, which="T"),
+            "which 'T' is not known. Known: QR, Q, R",
+        ),
         (lambda net, result: plotting.plot_overlaps(net.student, result), r"inf\.NetI"),
         (lambda net, result: plotting.plot_alignment(net.student, result), "no teacher"),
         (lambda net, result: plotting.plot_integral("relu", r=(2, 1)), "two increasing"),

@@ -13,13 +13,22 @@ def problem(f, r=1.0, D=2, input=None):
     net = inf.Net([(1, f, True), (1, "identity", True)], input_dim=D)
     w = np.array([[0.6, 0.8]])[:, :D]
     teacher = inf.Teacher(net, net.pack([(w, np.array([0.3])), (np.ones((1, 1)), np.zeros(1))]))
-    theta = net.pack([(r * np.array([[0.8, -0.6]])[:, :D], np.array([-0.2])), (np.ones((1, 1)), np.array([0.1]))])
-    return inf.NetI(net, teacher, input=input), quadrature_net(net, teacher.predict, input=input), theta
+    theta = net.pack(
+        [(r * np.array([[0.8, -0.6]])[:, :D], np.array([-0.2])), (np.ones((1, 1)), np.array([0.1]))]
+    )
+    return (
+        inf.NetI(net, teacher, input=input),
+        quadrature_net(net, teacher.predict, input=input),
+        theta,
+    )
 
 
 def errors(exact, nodes, theta, order=2):
     a, b = exact.evaluate(theta, order), nodes.evaluate(theta, order)
-    relative = [abs(a.value - b.value) / a.value, np.abs(a.gradient - b.gradient).max() / np.abs(a.gradient).max()]
+    relative = [
+        abs(a.value - b.value) / a.value,
+        np.abs(a.gradient - b.gradient).max() / np.abs(a.gradient).max(),
+    ]
     if order == 2:
         relative.append(np.abs(a.hessian - b.hessian).max() / np.abs(a.hessian).max())
     return relative
@@ -51,7 +60,9 @@ def test_nodes():
     assert len(X) == 13_448  # the count of the paper's package
     assert w.sum() == pytest.approx(1.0, abs=1e-14)
     for p, q, moment in [(2, 2, 1.0), (4, 2, 3.0), (1, 2, 0.0), (6, 0, 15.0)]:
-        assert w @ (X[:, 0] ** p * X[:, 1] ** q) == pytest.approx(moment, abs=1e-10)  # what was pruned
+        assert w @ (X[:, 0] ** p * X[:, 1] ** q) == pytest.approx(
+            moment, abs=1e-10
+        )  # what was pruned
 
 
 def test_deep_network():
@@ -78,7 +89,13 @@ def test_deep_network():
 
 
 def test_keeps_barrier_ridge_and_parametrization():
-    net = inf.Net([(2, "erf", True), (1, "identity", True)], input_dim=1, maxnorm=0.5, ridge=0.2, parametrization="ntk")
+    net = inf.Net(
+        [(2, "erf", True), (1, "identity", True)],
+        input_dim=1,
+        maxnorm=0.5,
+        ridge=0.2,
+        parametrization="ntk",
+    )
     theta = inf.random_params(net, 0, init="standard_normal")
     same = inf.NetI(net, inf.Teacher(net, 0 * theta), maxnorm=0.5, ridge=0.2)
     assert inf.loss(quadrature_net(net, lambda X: 0 * X[:, 0]), theta) == pytest.approx(
@@ -91,7 +108,9 @@ def test_bad_arguments():
     with pytest.raises(InvalidTypeError, match=r"inf\.Net is needed"):
         quadrature_net(3, np.sin)
     with pytest.raises(InvalidValueError, match="3 inputs"):
-        quadrature_net(inf.Net([(2, "erf", True), (1, "identity", True)], input_dim=3), lambda X: X[:, 0])
+        quadrature_net(
+            inf.Net([(2, "erf", True), (1, "identity", True)], input_dim=3), lambda X: X[:, 0]
+        )
     with pytest.raises(ShapeError, match="2 outputs and the net has 1"):
         quadrature_net(net, lambda X: X)
     with pytest.raises(InvalidTypeError, match="callable"):

@@ -64,12 +64,21 @@ def test_against_60_digits(f, kernel, distance):
         neti, same = network(f, 5, 3, 4, seed)
         (W, _), (A, _) = neti.unpack(same)
         rng = np.random.default_rng(seed)
-        factor = np.array([-1.0, 1.0, -1.0, 1.0, 1.0]) if f == "erf" else np.array([2.0, 0.5, 1.0, 4.0, 0.25])
+        factor = (
+            np.array([-1.0, 1.0, -1.0, 1.0, 1.0])
+            if f == "erf"
+            else np.array([2.0, 0.5, 1.0, 4.0, 0.25])
+        )
         order = rng.permutation(5)
         W, A = (W * factor[:, None])[order], (A / factor)[:, order]
-        W, A = W + distance * rng.standard_normal(W.shape), A + distance * rng.standard_normal(A.shape)
+        W, A = (
+            W + distance * rng.standard_normal(W.shape),
+            A + distance * rng.standard_normal(A.shape),
+        )
         if f == "relu":
-            neti = inf.NetI(inf.Net([(6, f, False), (1, "identity", False)], input_dim=4), neti.teacher)
+            neti = inf.NetI(
+                inf.Net([(6, f, False), (1, "identity", False)], input_dim=4), neti.teacher
+            )
             W, A = np.vstack([np.zeros(4), W]), np.hstack([[[0.3]], A])
         theta = neti.pack([(W, None), (A, None)])
         exact = exact_loss(kernel, neti, theta)
@@ -100,8 +109,16 @@ def test_two_kinked_neurons_that_part_from_one(share, tilt):
             e -= V[0] * (e @ V[0]) / (V[0] @ V[0])
             move = distance * e / np.linalg.norm(e)
             other = -first / second * move + tilt * distance * g / np.linalg.norm(g)
-            here = inf.NetI(neti.student, inf.Teacher(teacher_net, teacher_net.pack([(V, None), (C[None], None)])))
-            theta = here.pack([(np.array([V[0] + move, V[0] + other, V[1]]), None), ([[first, second, C[1]]], None)])
+            here = inf.NetI(
+                neti.student,
+                inf.Teacher(teacher_net, teacher_net.pack([(V, None), (C[None], None)])),
+            )
+            theta = here.pack(
+                [
+                    (np.array([V[0] + move, V[0] + other, V[1]]), None),
+                    ([[first, second, C[1]]], None),
+                ]
+            )
             exact = exact_loss(arccosine, here, theta)
             size = np.abs([first, second]).max() * np.abs(V).max()
             found = inf.loss(here, theta)
@@ -129,9 +146,13 @@ def moment(f):
     table, number = closed.AtomTable([resolve(f)]), np.zeros(1, dtype=np.int64)
 
     def found(i, j, p, q, w1, b1, w2, b2):
-        determinant = sum((w1[k] * w2[l] - w1[l] * w2[k]) ** 2 for k in range(len(w1)) for l in range(k))
+        determinant = sum(
+            (w1[k] * w2[l] - w1[l] * w2[k]) ** 2 for k in range(len(w1)) for l in range(k)
+        )
         args = (w1 @ w1, w1 @ w2, w2 @ w2, b1, b2, determinant)
-        return float(closed.pair_moments(table, number, number, *(np.array([x]) for x in args), p, q)[0])
+        return float(
+            closed.pair_moments(table, number, number, *(np.array([x]) for x in args), p, q)[0]
+        )
 
     return found
 
@@ -159,7 +180,9 @@ def test_against_the_readable_twin(f, distance, tolerance):
     student, teacher = neti.student_units(theta), neti.teacher_units
     twin = near_teacher(student, teacher, mean(f), moment(f), nodes=4)
     neuron = [resolve(f)] * 2
-    assert realizable.loss(realizable.match(student, teacher, neuron, neuron)) == pytest.approx(twin, rel=tolerance)
+    assert realizable.loss(realizable.match(student, teacher, neuron, neuron)) == pytest.approx(
+        twin, rel=tolerance
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------ rules
@@ -186,7 +209,9 @@ def test_chosen_rules_are_accurate_enough(f, monkeypatch):
             theta = same.copy()
             theta[:9] *= scale
             teacher = neti.student_units(theta.copy())
-            student = neti.student_units(theta + distance * np.random.default_rng(seed).standard_normal(theta.size))
+            student = neti.student_units(
+                theta + distance * np.random.default_rng(seed).standard_normal(theta.size)
+            )
             neuron = [resolve(f)] * 3
             matching = realizable.match(student, teacher, neuron, neuron)
             found = realizable.loss(matching)
@@ -203,7 +228,10 @@ def test_chosen_rules_are_accurate_enough(f, monkeypatch):
 def test_the_loss_is_a_function_of_theta(f):
     """Whatever was evaluated before, in copies, and after pickling, bit for bit."""
     neti, same = network(f, 4, 3, 4, 2, bias=True)
-    points = [same + d * np.random.default_rng(k).standard_normal(same.size) for k, d in enumerate([1e-3, 1e-7, 1e-4])]
+    points = [
+        same + d * np.random.default_rng(k).standard_normal(same.size)
+        for k, d in enumerate([1e-3, 1e-7, 1e-4])
+    ]
     fresh = []
     for theta in points:
         fresh.append(inf.loss(network(f, 4, 3, 4, 2, bias=True)[0], theta))
@@ -229,7 +257,10 @@ def test_evaluators_that_know_a_neuron_with_itself_only():
     theta = same + 1e-3 * np.random.default_rng(0).standard_normal(same.size)
     closed, numeric = (
         realizable.loss(
-            realizable.match(neti.student_units(theta), neti.teacher_units, [resolve("erf")], [resolve("erf")]), method
+            realizable.match(
+                neti.student_units(theta), neti.teacher_units, [resolve("erf")], [resolve("erf")]
+            ),
+            method,
         )
         for method in ("auto", "cubature")
     )

@@ -8,7 +8,13 @@ import pytest
 
 import infflow as inf
 from infflow.cli.files import Configuration
-from infflow.errors import ConfigurationError, InvalidTypeError, InvalidValueError, MethodError, StorageError
+from infflow.errors import (
+    ConfigurationError,
+    InvalidTypeError,
+    InvalidValueError,
+    MethodError,
+    StorageError,
+)
 from infflow.networks.finite import readable
 
 RNG = np.random.default_rng(0)
@@ -17,7 +23,11 @@ Y = np.sin(X[:, 0]) * X[:, 1]
 LAYERS = [(4, "tanh", True), (1, "identity", True)]
 DEEP = [(3, "tanh", True), (3, "softplus", False), (2, "identity", True)]
 ONE = {"layer": 1, "pair": (0, 2), "lambda": 0.7}
-SEVERAL = [ONE, {"layer": 1, "pair": (2, 1), "lambda": 0.2}, {"layer": 2, "pair": (1, 0), "lambda": 1.3}]
+SEVERAL = [
+    ONE,
+    {"layer": 1, "pair": (2, 1), "lambda": 0.2},
+    {"layer": 2, "pair": (1, 0), "lambda": 1.3},
+]
 
 PENALTIES = {
     "barrier": {"maxnorm": 3.0},
@@ -55,7 +65,10 @@ def test_residuals_have_one_length_and_add_up_to_the_loss(penalty, weights):
             found = each.evaluate(theta, 1)
             assert r @ r == pytest.approx(found.value, rel=1e-13)
             np.testing.assert_allclose(
-                2.0 * r @ J, found.gradient, rtol=0, atol=1e-12 * np.abs(J).max() * max(1.0, np.abs(r).max())
+                2.0 * r @ J,
+                found.gradient,
+                rtol=0,
+                atol=1e-12 * np.abs(J).max() * max(1.0, np.abs(r).max()),
             )
             lengths.add((len(r), *J.shape))
         assert len(lengths) == 1 and lengths.pop()[:2] == (len(r), len(r))
@@ -76,11 +89,15 @@ def test_jacobian_against_differences_across_the_boundary(penalty):
         for node, weight in zip(x, w, strict=True):
             s = start + (end - start) * (1 + node) / 2
             change = change + weight / 2 * (end - start) * (net.jacobian(inside + s * step) @ step)
-    np.testing.assert_allclose(change, net.residuals(beyond) - net.residuals(inside), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(
+        change, net.residuals(beyond) - net.residuals(inside), rtol=0, atol=1e-10
+    )
     h = 1e-6
     for half_square in (2.5, 3.7):
         theta = at_norm(net, half_square, 1)
-        pairs = [(net.residuals(theta + e), net.residuals(theta - e)) for e in h * np.eye(len(theta))]
+        pairs = [
+            (net.residuals(theta + e), net.residuals(theta - e)) for e in h * np.eye(len(theta))
+        ]
         slopes = np.array([(a - b) / (2 * h) for a, b in pairs]).T
         np.testing.assert_allclose(net.jacobian(theta), slopes, rtol=0, atol=1e-7)
 
@@ -91,10 +108,22 @@ def test_levenberg_marquardt_across_the_barrier():
         start = inf.random_params(net_of(LAYERS), rng=seed)
         net = net_of(LAYERS, maxnorm=0.5 * start @ start)
         found = inf.train(
-            net, start, optimizer="levenberg_marquardt", max_steps_flow=0, max_steps_newton=30, progress=False
+            net,
+            start,
+            optimizer="levenberg_marquardt",
+            max_steps_flow=0,
+            max_steps_newton=30,
+            progress=False,
         )
         assert found.loss < inf.loss(net, start)
-        other = inf.train(net, start, optimizer="gauss_newton", max_steps_flow=0, max_steps_newton=30, progress=False)
+        other = inf.train(
+            net,
+            start,
+            optimizer="gauss_newton",
+            max_steps_flow=0,
+            max_steps_newton=30,
+            progress=False,
+        )
         assert other.loss < inf.loss(net, start)
 
 
@@ -103,9 +132,18 @@ def test_the_default_run_that_ended_at_the_barrier():
     star = inf.random_params(teacher, rng=3, init="standard_normal")
     inputs = np.random.default_rng(3).normal(size=(200, 2))
     net = inf.Net(
-        [(4, "g", True), (1, "identity", True)], input=inputs, target=teacher.predict(star, inputs), maxnorm=20.0
+        [(4, "g", True), (1, "identity", True)],
+        input=inputs,
+        target=teacher.predict(star, inputs),
+        maxnorm=20.0,
     )
-    found = inf.train(net, inf.random_params(net, rng=3), progress=False, max_steps_flow=3000, max_steps_newton=200)
+    found = inf.train(
+        net,
+        inf.random_params(net, rng=3),
+        progress=False,
+        max_steps_flow=3000,
+        max_steps_newton=200,
+    )
     assert found.newton.method == "levenberg_marquardt"
     assert found.loss <= found.trajectory.loss[-1]
 
@@ -117,17 +155,31 @@ def test_the_default_run_that_ended_at_the_barrier():
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
 def test_merge_against_the_readable_twin(loss, parametrization):
     target = np.column_stack([Y, Y**2]) if loss == "mse" else (Y > 0).astype(int)
-    net = inf.Net(DEEP, input=X, target=target, loss=loss, parametrization=parametrization, maxnorm=1.0, merge=SEVERAL)
+    net = inf.Net(
+        DEEP,
+        input=X,
+        target=target,
+        loss=loss,
+        parametrization=parametrization,
+        maxnorm=1.0,
+        merge=SEVERAL,
+    )
     theta = inf.random_params(net, 1, init="standard_normal")
     value, gradient, hessian = readable.derivatives(net, theta)
     found = net.evaluate(theta, 2)
     assert found.value == pytest.approx(value, rel=1e-13)
-    np.testing.assert_allclose(found.gradient, gradient, rtol=0, atol=1e-13 * np.abs(gradient).max())
+    np.testing.assert_allclose(
+        found.gradient, gradient, rtol=0, atol=1e-13 * np.abs(gradient).max()
+    )
     np.testing.assert_allclose(found.hessian, hessian, rtol=0, atol=1e-13 * np.abs(hessian).max())
     np.testing.assert_array_equal(found.hessian, found.hessian.T)
     for v in (np.eye(net.num_params), theta):
-        np.testing.assert_allclose(net.hvp(theta, v), hessian @ v, rtol=0, atol=1e-12 * np.abs(hessian @ v).max())
-        np.testing.assert_allclose(net.linearize(theta)(v), net.hvp(theta, v), rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(
+            net.hvp(theta, v), hessian @ v, rtol=0, atol=1e-12 * np.abs(hessian @ v).max()
+        )
+        np.testing.assert_allclose(
+            net.linearize(theta)(v), net.hvp(theta, v), rtol=1e-12, atol=1e-12
+        )
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -159,7 +211,9 @@ def test_merge_written_out(bias):
         )
 
 
-@pytest.mark.parametrize("optimizer", ["newton", "levenberg_marquardt", "gauss_newton", "lbfgs", "slsqp"])
+@pytest.mark.parametrize(
+    "optimizer", ["newton", "levenberg_marquardt", "gauss_newton", "lbfgs", "slsqp"]
+)
 def test_a_strong_merge_brings_two_neurons_together(optimizer):
     merge = {"layer": 1, "pair": (0, 1), "lambda": 1e4}
     net = net_of([(2, "tanh", True), (1, "identity", True)], ridge=0.01, merge=merge)
@@ -172,14 +226,25 @@ def test_a_strong_merge_brings_two_neurons_together(optimizer):
 
 def test_networks_made_from_one_keep_its_pairs():
     net = net_of(LAYERS, merge=ONE)
-    neti = inf.NetI(inf.Net(LAYERS, input_dim=2), inf.Teacher(inf.Net(LAYERS, input_dim=2), np.ones(17)), merge=ONE)
+    neti = inf.NetI(
+        inf.Net(LAYERS, input_dim=2),
+        inf.Teacher(inf.Net(LAYERS, input_dim=2), np.ones(17)),
+        merge=ONE,
+    )
     theta = inf.random_params(net, 0)
     expected = net.regularization.merge
-    copies = [net.with_data(X[:5], Y[:5]), net.subset(np.arange(3)), neti.sample(4, 0), neti.with_method("closed")]
+    copies = [
+        net.with_data(X[:5], Y[:5]),
+        net.subset(np.arange(3)),
+        neti.sample(4, 0),
+        neti.with_method("closed"),
+    ]
     copies += [neti.frozen(theta), inf.quadrature_net(net, lambda x: x[:, 0])]
     for other in copies:
         assert other.regularization.merge == expected
-    assert inf.NetI(net, neti.teacher).regularization.merge == ()  # only its own counts, as for barrier and ridge
+    assert (
+        inf.NetI(net, neti.teacher).regularization.merge == ()
+    )  # only its own counts, as for barrier and ridge
 
 
 @pytest.mark.parametrize("kind", ["finite", "infinite"])
@@ -187,7 +252,9 @@ def test_split_grow_and_shrink_renumber_pairs(kind):
     net = net_of(LAYERS, merge=[ONE, {"layer": 1, "pair": (3, 1), "lambda": 0.1}])
     if kind == "infinite":
         teacher = inf.Teacher(inf.Net(LAYERS, input_dim=2), np.ones(17))
-        student = inf.Net(LAYERS, input_dim=2, maxnorm=7.0, merge=ONE)  # which does not count, but stays
+        student = inf.Net(
+            LAYERS, input_dim=2, maxnorm=7.0, merge=ONE
+        )  # which does not count, but stays
         net = inf.NetI(student, teacher, merge=net.regularization.merge)
     theta = inf.random_params(net, 0, init="standard_normal")
     (W, b), (A, c) = net.unpack(theta)
@@ -222,11 +289,18 @@ def test_who_knows_of_pairs_and_who_refuses():
         inf.OrderParameters(neti, 0.1)
     found = inf.train(neti, theta, progress=False)
     point = inf.classify(neti, found.theta)
-    assert point.kind.name == "MINIMUM" and point.loss > 0.0  # not degenerate, not the zero of the plain loss
+    assert (
+        point.kind.name == "MINIMUM" and point.loss > 0.0
+    )  # not degenerate, not the zero of the plain loss
     prediction = inf.finite_data_prediction(neti, found.theta, 1e4, samples=2000)
-    H, C = inf.hessian(neti, found.theta), inf.gradient_covariance(neti, found.theta, samples=200_000)
+    H, C = (
+        inf.hessian(neti, found.theta),
+        inf.gradient_covariance(neti, found.theta, samples=200_000),
+    )
     inverse = np.linalg.inv(H)
-    assert prediction.squared_distance == pytest.approx(np.trace(inverse @ C @ inverse) / 1e4, rel=0.2)
+    assert prediction.squared_distance == pytest.approx(
+        np.trace(inverse @ C @ inverse) / 1e4, rel=0.2
+    )
 
 
 def test_the_merge_breaks_the_scaling_of_relu():
@@ -278,8 +352,13 @@ def test_pairs_in_a_configuration():
         "loss": {"merge": {"layer": 1, "pair": [0, 2], "lambda": 0.7}},
     }
     for samples in (None, 20):
-        net = Configuration.from_dict({**table, "data": {} if samples is None else {"samples": samples}}).problem()
-        assert net.regularization.merge == inf.Net([(3, "tanh", True)], input_dim=1, merge=ONE).regularization.merge
+        net = Configuration.from_dict(
+            {**table, "data": {} if samples is None else {"samples": samples}}
+        ).problem()
+        assert (
+            net.regularization.merge
+            == inf.Net([(3, "tanh", True)], input_dim=1, merge=ONE).regularization.merge
+        )
     table["loss"]["merge"] = [{"layer": 1, "pair": [0, 3], "lambda": 0.7}]
     with pytest.raises(ConfigurationError, match="0 to 2"):
         Configuration.from_dict(table)
@@ -287,7 +366,11 @@ def test_pairs_in_a_configuration():
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [({"merge": ONE}, {"merge": {**ONE, "lambda": 7.0}}), ({"merge": ONE}, {}), ({"maxnorm": 50.0}, {"maxnorm": 60.0})],
+    [
+        ({"merge": ONE}, {"merge": {**ONE, "lambda": 7.0}}),
+        ({"merge": ONE}, {}),
+        ({"maxnorm": 50.0}, {"maxnorm": 60.0}),
+    ],
 )
 def test_a_checkpoint_knows_its_regularisation(tmp_path, before, after):
     """Terms that vanish at the start, with their gradient, tell nothing there.

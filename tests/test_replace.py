@@ -75,14 +75,18 @@ def test_a_net_keeps_every_argument(name):
 def test_layers_and_data_of_a_net():
     net = inf.Net(**NET)
     other = net.replace(layers=[(3, "relu", False), (1, "identity", False)], merge=None)
-    assert other.num_params == 12 and other.data.X is net.data.X and other.regularization.ridge == 0.2
+    assert (
+        other.num_params == 12 and other.data.X is net.data.X and other.regularization.ridge == 0.2
+    )
     plain = net.replace(input=None, target=None, weights=None)
     assert not plain.has_data and plain.input_dim == 3 and plain.parametrization == "ntk"
     wider = net.replace(input=np.ones((2, 4)), target=np.ones(2), weights=None, input_dim=4)
     assert wider.input_dim == 4 and len(wider.data.X) == 2
     with pytest.raises(ShapeError, match="4 columns"):
         net.replace(input=np.ones((2, 4)), target=np.ones(2), weights=None)
-    with pytest.raises(InvalidTypeError, match=r"Net\.replace got 'Ridge'; the arguments of Net are layers, "):
+    with pytest.raises(
+        InvalidTypeError, match=r"Net\.replace got 'Ridge'; the arguments of Net are layers, "
+    ):
         net.replace(Ridge=0.1)
 
 
@@ -90,7 +94,9 @@ def test_subsets_keep_their_weights_and_nets_no_old_data():
     net, theta = inf.Net(**NET), 0.4 * np.arange(1.0, 12.0)
     part = net.subset(np.array([0, 3]))
     same(part.replace(ridge=0.2), part, theta)
-    assert inf.loss(part.replace(ridge=0.4), theta) == pytest.approx(inf.loss(part, theta) + 0.1 * theta @ theta)
+    assert inf.loss(part.replace(ridge=0.4), theta) == pytest.approx(
+        inf.loss(part, theta) + 0.1 * theta @ theta
+    )
     large = inf.Net(LAYERS, input=np.ones((10_000, 3)), target=np.ones(10_000))
     assert len(pickle.dumps(large.with_data(X, X[:, 0]))) < 20_000
     copied = pickle.loads(pickle.dumps(net)).replace(ridge=0.0)
@@ -119,7 +125,11 @@ def test_methods_and_samples_of_an_infinite_net():
     with pytest.raises(InvalidValueError, match="are for method='surrogate'"):
         net.replace(method="auto")
     data = net.sample(10, 0)
-    assert data.regularization == net.regularization and data.parametrization == "ntk" and data.layers == net.layers
+    assert (
+        data.regularization == net.regularization
+        and data.parametrization == "ntk"
+        and data.layers == net.layers
+    )
 
 
 @pytest.mark.parametrize("change", [split_neuron, grow, shrink])
@@ -127,10 +137,14 @@ def test_other_widths_of_a_surrogate_network(change):
     """``outside`` and ``surrogates_dir`` were forgotten, so that the wider network could not be evaluated."""
     net, theta = inf.NetI(**NETI), 0.4 * np.arange(1.0, 12.0)
     new, start = change(net, theta, 1) if change is split_neuron else change(net, theta)
-    kept = {name: value for name, value in new._arguments.items() if name not in ("student", "merge")}
+    kept = {
+        name: value for name, value in new._arguments.items() if name not in ("student", "merge")
+    }
     assert kept == {name: value for name, value in NETI.items() if name not in ("student", "merge")}
     barrier = [n.regularization.value(t) for n, t in ((net, theta), (new, start))]
-    assert inf.loss(new, start) - barrier[1] == pytest.approx(inf.loss(net, theta) - barrier[0], rel=1e-9)
+    assert inf.loss(new, start) - barrier[1] == pytest.approx(
+        inf.loss(net, theta) - barrier[0], rel=1e-9
+    )
 
 
 def test_order_parameters_lift_to_a_network_with_the_same_arguments():
@@ -138,5 +152,9 @@ def test_order_parameters_lift_to_a_network_with_the_same_arguments():
     net = inf.NetI(student, NETI["teacher"], rtol=1e-8, ridge=0.1)
     ode = inf.OrderParameters(net, 0.1)
     lifted = ode.lift(inf.random_params(student, rng=0), 7, 0).neti
-    kept = {name: value for name, value in lifted._arguments.items() if name not in ("student", "teacher", "input")}
+    kept = {
+        name: value
+        for name, value in lifted._arguments.items()
+        if name not in ("student", "teacher", "input")
+    }
     assert kept == {"rtol": 1e-8, "ridge": 0.1}

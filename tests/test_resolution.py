@@ -56,7 +56,11 @@ def test_strips_are_true(name):
         for place, size in zip(places, sizes, strict=True):
             for y in top * np.array([0.1, 0.4, 0.7, 0.9, 1.0]):
                 value = abs(function(mpmath.mpc(place, y)))
-                assert value <= 4.0 * size * growth(f.strip, y, order) * (1 + 1e-9), (order, place, y)
+                assert value <= 4.0 * size * growth(f.strip, y, order) * (1 + 1e-9), (
+                    order,
+                    place,
+                    y,
+                )
 
 
 def test_kinks_and_strips_exclude_each_other():
@@ -76,19 +80,33 @@ def test_aliasing_is_a_bound(name):
             b = np.array([rng.uniform(-2, 2)])
             spacing = hermite._SPACINGS[level : level + 1]
             rated = resolution.aliasing(f.strip, np.array([r]), spacing, 24)[0]
-            if rated > 1.0 or resolution.aliasing(f.strip, np.array([r]), hermite._SPACINGS[11:], 24)[0] > 1e-15:
+            if (
+                rated > 1.0
+                or resolution.aliasing(f.strip, np.array([r]), hermite._SPACINGS[11:], 24)[0]
+                > 1e-15
+            ):
                 continue
             by = hermite.rule(level)
-            coarse, true = (np.add(*hermite._sums(f, np.array([r]), b, rule, 24, 5)[1:])[:, 0] for rule in (by, fine))
+            coarse, true = (
+                np.add(*hermite._sums(f, np.array([r]), b, rule, 24, 5)[1:])[:, 0]
+                for rule in (by, fine)
+            )
             points = r * fine.nodes + b
-            near = np.max([np.abs(f.derivative(points + d, p)) for d in (-1, -0.5, 0, 0.5, 1) for p in [0]], axis=0)
+            near = np.max(
+                [np.abs(f.derivative(points + d, p)) for d in (-1, -0.5, 0, 0.5, 1) for p in [0]],
+                axis=0,
+            )
             sizes = [near] + [
                 np.max([np.abs(f.derivative(points + d, p)) for d in (-1, -0.5, 0, 0.5, 1)], axis=0)
                 for p in range(1, 5)
             ]
             for p in range(5):
                 size = np.sqrt((fine.weights * sizes[p] ** 2).sum())
-                assert np.linalg.norm(coarse[p] - true[p]) <= rated * size + 1e-13 * size, (level, r, p)
+                assert np.linalg.norm(coarse[p] - true[p]) <= rated * size + 1e-13 * size, (
+                    level,
+                    r,
+                    p,
+                )
 
 
 def dense(f, r, b, order=0):
@@ -125,7 +143,12 @@ def test_own_activations_with_a_partner(expression):
     own, rng = Activation.from_sympy("own", expression), np.random.default_rng(len(expression))
     for k in range(16):
         r1 = 10.0 ** rng.uniform(-1, 4 if k % 2 else 1.3)
-        r2, u, b1, b2 = 10.0 ** rng.uniform(-1, 1), rng.uniform(-1, 1), rng.normal() * (0, 1, r1)[k % 3], rng.normal()
+        r2, u, b1, b2 = (
+            10.0 ** rng.uniform(-1, 1),
+            rng.uniform(-1, 1),
+            rng.normal() * (0, 1, r1)[k % 3],
+            rng.normal(),
+        )
         count = int(min(2e6, max(40_001, 26.0 * r1 * 400)))
         spacing = 26.0 / count
         x = -13.0 + spacing * (np.arange(count) + 0.77)
@@ -159,13 +182,20 @@ def test_series_against_closed_forms(f):
         r1, r2 = 10.0 ** rng.uniform(-2, (4, 1.6)[n % 2], n), 10.0 ** rng.uniform(-2, 1.3, n)
         u, far = rng.uniform(-1, 1, n), np.arange(n) % 3 == 0
         u[::5], u[::7] = 1 - 10.0 ** rng.uniform(-8, -1), 1.0
-        b1, b2 = rng.normal(size=n) * np.where(far, r1, 1), rng.normal(size=n) * np.where(~far, 5 * r2, 1)
+        b1, b2 = (
+            rng.normal(size=n) * np.where(far, r1, 1),
+            rng.normal(size=n) * np.where(~far, 5 * r2, 1),
+        )
         for orders in ((0, 0), (1, 1), (0, 3)):
             found, exact = (
-                EVALUATORS[method].moment(resolve(f), resolve(g), Points(r1, r2, u, b1, b2), orders, 1e-10)
+                EVALUATORS[method].moment(
+                    resolve(f), resolve(g), Points(r1, r2, u, b1, b2), orders, 1e-10
+                )
                 for method in ("hermite", "closed")
             )
-            assert (np.abs(found.value - exact.value) <= found.error_bound + exact.error_bound).all(), (g, orders)
+            assert (
+                np.abs(found.value - exact.value) <= found.error_bound + exact.error_bound
+            ).all(), (g, orders)
 
 
 def test_an_alias_that_both_halves_share():
@@ -182,16 +212,23 @@ def test_an_alias_that_both_halves_share():
 
 
 def test_the_length_on_which_a_function_varies():
-    assert resolution.length(Activation.from_sympy("own", "cos(20*x)")) == pytest.approx(0.05, rel=0.01)
+    assert resolution.length(Activation.from_sympy("own", "cos(20*x)")) == pytest.approx(
+        0.05, rel=0.01
+    )
     assert resolution.length(Activation.from_sympy("own", "tanh(100*x)")) < 0.005
-    assert resolution.length(Activation.from_callable("own", np.ones_like, [np.zeros_like] * 4)) == np.inf
+    assert (
+        resolution.length(Activation.from_callable("own", np.ones_like, [np.zeros_like] * 4))
+        == np.inf
+    )
 
 
 def test_a_series_that_is_refused_stays_one():
     """Frozen evaluators keep the method that was named, and say that its bound is infinite."""
     r, b, one = 1e3, 300.0, np.array([0])
     pair = Arguments(
-        np.array([[r * r], [0.3 * r * r], [r * r], [b], [-b], [0.91 * r**4]]), np.full(2, r * r), np.array([b, -b])
+        np.array([[r * r], [0.3 * r * r], [r * r], [b], [-b], [0.91 * r**4]]),
+        np.full(2, r * r),
+        np.array([b, -b]),
     )
     series = PairEvaluator([resolve("tanh")] * 2, one, one + 1, "hermite")
     with pytest.warns(AccuracyWarning, match="inf of the Gaussian integrals of tanh"):
@@ -200,7 +237,10 @@ def test_a_series_that_is_refused_stays_one():
     assert list(frozen._frozen) == ["hermite"]
     frozen(pair, 2)
     assert frozen.report.bound[0] == np.inf
-    found = [PairEvaluator([resolve("tanh")] * 2, one, one + 1, method)(pair, 2) for method in ("auto", "closed")]
+    found = [
+        PairEvaluator([resolve("tanh")] * 2, one, one + 1, method)(pair, 2)
+        for method in ("auto", "closed")
+    ]
     np.testing.assert_allclose(*found, rtol=1e-12)
     net = inf.Net([(2, "tanh", True), (1, "identity", True)], input_dim=2)
     theta = 1e4 * inf.random_params(net, 1)
@@ -254,16 +294,26 @@ def test_orders_agree_everywhere(name):
             np.testing.assert_allclose(values, values[0], rtol=1e-9, atol=1e-14 * size)
 
 
-@pytest.mark.parametrize(("name", "scale"), [("tanh", 1e3), ("softplus", 1.0), ("gaussian", 300.0), ("cos", 40.0)])
+@pytest.mark.parametrize(
+    ("name", "scale"), [("tanh", 1e3), ("softplus", 1.0), ("gaussian", 300.0), ("cos", 40.0)]
+)
 def test_result_and_loss_agree(name, scale):
     net = inf.Net([(2, name, True), (1, "identity", True)], input_dim=2)
     star = inf.random_params(net, 1, init="standard_normal")
     star[:6] *= scale
     neti = inf.NetI(net, inf.Teacher(net, star))
     found = inf.train(
-        neti, inf.random_params(net, 2), progress=False, max_steps_flow=60, max_steps_newton=10, max_time_flow=6
+        neti,
+        inf.random_params(net, 2),
+        progress=False,
+        max_steps_flow=60,
+        max_steps_newton=10,
+        max_time_flow=6,
     )
-    values = [inf.loss(neti, found.theta), *(neti.evaluate(found.theta, k).value for k in (0, 1, 2))]
+    values = [
+        inf.loss(neti, found.theta),
+        *(neti.evaluate(found.theta, k).value for k in (0, 1, 2)),
+    ]
     size = inf.loss(neti, 0.0 * found.theta)
     np.testing.assert_allclose(values, found.loss, rtol=1e-10, atol=1e-14 * size)
 
@@ -293,11 +343,15 @@ def test_moments_take_what_networks_take():
         ("elu", "erf"),
         ("gelu", "erf"),
     ):
-        first, second = (inf.Net([(1, x, False), (1, "identity", False)], input_dim=2) for x in (f, g))
+        first, second = (
+            inf.Net([(1, x, False), (1, "identity", False)], input_dim=2) for x in (f, g)
+        )
         net = inf.NetI(first, inf.Teacher(second, [0.4, 0.5, 1.0]))
         net.evaluate(np.array([0.8, -0.3, 1.0]), 0)
         found = inf.gaussian_moment(f, g, 0.85, 0.64, 0.3, full_output=True)
-        line = next(line for line in net.explain().splitlines() if " x ".join(sorted((f, g))) in line)
+        line = next(
+            line for line in net.explain().splitlines() if " x ".join(sorted((f, g))) in line
+        )
         assert found.method in line or (found.method == "closed" and "mixture" in line)
 
 
@@ -316,7 +370,9 @@ def test_a_kernel_matrix_expands_each_neuron_once(monkeypatch):
 
     monkeypatch.setattr(hermite, "expand", expand)
     start = time.perf_counter()
-    found = inf.gaussian_moment("tanh", "softplus", r[:, None], r[None, :], u, b2=0.3, method="hermite")
+    found = inf.gaussian_moment(
+        "tanh", "softplus", r[:, None], r[None, :], u, b2=0.3, method="hermite"
+    )
     elapsed = time.perf_counter() - start
     assert sum(counted) <= 40 * 2 * 6  # some levels each
     assert elapsed < 5.0
@@ -333,4 +389,6 @@ def test_many_different_neurons_in_chunks(monkeypatch):
     whole = inf.gaussian_moment("tanh", "gelu", *arguments, method="hermite")
     monkeypatch.setattr(methods, "_NEURONS", 20)
     monkeypatch.setattr(methods, "_POINTS", 7)
-    np.testing.assert_allclose(inf.gaussian_moment("tanh", "gelu", *arguments, method="hermite"), whole, atol=1e-10)
+    np.testing.assert_allclose(
+        inf.gaussian_moment("tanh", "gelu", *arguments, method="hermite"), whole, atol=1e-10
+    )

@@ -23,7 +23,9 @@ def result():
     net = TanhNetwork()
     eta = np.ones(net.num_params)
     eta[0] = 0.0
-    return train(net, net.start, t_end=20.0, eta=eta, num_trajectory=12, observables={"two": lambda x: x[:2]})
+    return train(
+        net, net.start, t_end=20.0, eta=eta, num_trajectory=12, observables={"two": lambda x: x[:2]}
+    )
 
 
 def same(a, b):
@@ -47,16 +49,36 @@ def test_the_file_has_no_pickles_and_readable_metadata(result, tmp_path):
     result.save(tmp_path / "run.npz")
     with np.load(tmp_path / "run.npz", allow_pickle=False) as archive:
         metadata = json.loads(str(archive["metadata"]))
-    assert metadata["kind"] == "infflow.Result" and metadata["version"] and metadata["status"] == result.status.name
-    assert platform.python_version() in metadata["platform"] and np.__version__ in metadata["platform"]
-    assert metadata["settings"]["t_end"] == 20.0 and metadata["seed"] is None  # the run has no random choice
-    assert os.stat(tmp_path / "run.npz").st_mode & 0o044  # like any other new file, not only for the owner
+    assert (
+        metadata["kind"] == "infflow.Result"
+        and metadata["version"]
+        and metadata["status"] == result.status.name
+    )
+    assert (
+        platform.python_version() in metadata["platform"] and np.__version__ in metadata["platform"]
+    )
+    assert (
+        metadata["settings"]["t_end"] == 20.0 and metadata["seed"] is None
+    )  # the run has no random choice
+    assert (
+        os.stat(tmp_path / "run.npz").st_mode & 0o044
+    )  # like any other new file, not only for the owner
 
 
 def test_settings_may_be_added_to_and_hold_the_seed(tmp_path):
-    net = inf.Net([(2, "tanh", True), (1, "identity", True)], input=np.eye(4), target=np.arange(4.0))
-    options = {"solver": "gd", "step_size": 0.01, "batch_size": 2, "max_steps_flow": 5, "max_steps_newton": 0}
-    result = train(net, inf.random_params(net, 7), solver_options={"seed": 3}, progress=False, **options)
+    net = inf.Net(
+        [(2, "tanh", True), (1, "identity", True)], input=np.eye(4), target=np.arange(4.0)
+    )
+    options = {
+        "solver": "gd",
+        "step_size": 0.01,
+        "batch_size": 2,
+        "max_steps_flow": 5,
+        "max_steps_newton": 0,
+    }
+    result = train(
+        net, inf.random_params(net, 7), solver_options={"seed": 3}, progress=False, **options
+    )
     result.settings["seed of theta0"] = 7
     result.save(tmp_path / "run")
     with np.load(tmp_path / "run.npz", allow_pickle=False) as archive:
@@ -76,8 +98,15 @@ def test_settings_of_numpy_are_saved_as_numbers_and_lists(result, tmp_path):
     changed = dataclasses.replace(result, settings=result.settings | added)
     changed.save(tmp_path / "run.npz")
     settings = Result.load(tmp_path / "run.npz").settings
-    assert settings["seed"] == 3 and settings["seeds"] == [0, 1, 2] and settings["nested"] == {"1": {"flag": True}}
-    assert settings["scales"] == [0.5, [True, [[1.0, 0.0], [0.0, 1.0]]]] and settings["other"] == "(1+2j)"
+    assert (
+        settings["seed"] == 3
+        and settings["seeds"] == [0, 1, 2]
+        and settings["nested"] == {"1": {"flag": True}}
+    )
+    assert (
+        settings["scales"] == [0.5, [True, [[1.0, 0.0], [0.0, 1.0]]]]
+        and settings["other"] == "(1+2j)"
+    )
     assert settings["t_end"] == 20.0
     assert changed.settings["seeds"] is added["seeds"]  # the result itself keeps what it was given
 
@@ -98,12 +127,20 @@ def test_to_xarray(result, tmp_path):
     np.testing.assert_array_equal(data.loss.sel(t=track.t[3]), track.loss[3])
     np.testing.assert_array_equal(data.two, track.observables["two"])
     np.testing.assert_array_equal(data.theta_best, result.theta)
-    assert data.attrs["status"] == result.status.name and json.loads(data.attrs["settings"])["t_end"] == 20.0
+    assert (
+        data.attrs["status"] == result.status.name
+        and json.loads(data.attrs["settings"])["t_end"] == 20.0
+    )
     net = inf.Net([(2, "tanh", True), (1, "identity", False)], input_dim=2)
-    run = train(net.with_data(np.eye(2), [0.0, 1.0]), inf.random_params(net, 0), t_end=1.0, progress=False)
+    run = train(
+        net.with_data(np.eye(2), [0.0, 1.0]), inf.random_params(net, 0), t_end=1.0, progress=False
+    )
     named = run.to_xarray(net)
     W, b = net.unpack(run.theta)[0]
-    assert named.theta_best.sel(parameter="W1[1,0]") == W[1, 0] and named.theta_best.sel(parameter="b1[1]") == b[1]
+    assert (
+        named.theta_best.sel(parameter="W1[1,0]") == W[1, 0]
+        and named.theta_best.sel(parameter="b1[1]") == b[1]
+    )
     named.to_netcdf(tmp_path / "run.nc", engine="scipy")
     with xarray.open_dataset(tmp_path / "run.nc", engine="scipy") as kept:
         assert kept.identical(named)
@@ -163,7 +200,10 @@ def test_every_flipped_byte_is_noticed_or_harmless(result, tmp_path):
         (lambda arrays, meta: arrays.update(theta=np.ones(3)), "theta0"),
         (lambda arrays, meta: arrays["theta"].fill(np.nan), "theta"),
         (lambda arrays, meta: arrays.update(trajectory_loss=np.ones(3)), "trajectory loss"),
-        (lambda arrays, meta: arrays.update({"observable:two": np.ones((1, 2))}), "observable 'two'"),
+        (
+            lambda arrays, meta: arrays.update({"observable:two": np.ones((1, 2))}),
+            "observable 'two'",
+        ),
         (lambda arrays, meta: arrays.update(theta=arrays["theta"].astype(np.float32)), "float32"),
         (lambda arrays, meta: meta.update(status="NO_SUCH"), "NO_SUCH"),
         (lambda arrays, meta: meta.pop("flow"), "flow"),
@@ -232,11 +272,24 @@ def test_trajectory_distance():
 def test_trajectory_distance_of_runs():
     net = TanhNetwork()
     runs = [
-        train(net, net.start, t_end=10.0, max_steps_newton=0, rtol=tol, atol=tol, t_eval=np.geomspace(0.01, 10, n))
+        train(
+            net,
+            net.start,
+            t_end=10.0,
+            max_steps_newton=0,
+            rtol=tol,
+            atol=tol,
+            t_eval=np.geomspace(0.01, 10, n),
+        )
         for tol, n in ((1e-3, 50), (1e-6, 50), (1e-10, 20001))
     ]
-    coarse, fine = trajectory_distance(runs[0], runs[2]), trajectory_distance(runs[1].trajectory, runs[2])
-    assert 0 < fine < coarse / 10 and coarse < 1e-4  # fine is limited by the spacing of the reference
+    coarse, fine = (
+        trajectory_distance(runs[0], runs[2]),
+        trajectory_distance(runs[1].trajectory, runs[2]),
+    )
+    assert (
+        0 < fine < coarse / 10 and coarse < 1e-4
+    )  # fine is limited by the spacing of the reference
     with pytest.raises(InfflowError, match="must agree"):
         trajectory_distance(runs[0], np.ones((3, 2)))
     with pytest.raises(InfflowError, match="dimension 2"):

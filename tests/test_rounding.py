@@ -14,9 +14,9 @@ def nets(seed):
     activation = ("erf", "relu", "gelu", "square", "tanh")[seed % 5]
     student = inf.Net([(2, activation, True), (1, "identity", True)], input_dim=2)
     teacher = inf.Net([(3, activation, True), (1, "identity", True)], input_dim=2)
-    return inf.NetI(student, inf.Teacher(teacher, rng.standard_normal(teacher.num_params))), inf.random_params(
-        student, seed
-    )
+    return inf.NetI(
+        student, inf.Teacher(teacher, rng.standard_normal(teacher.num_params))
+    ), inf.random_params(student, seed)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -32,12 +32,16 @@ def test_estimates_against_the_scatter_of_evaluations(seed, scale):
         A[:, 0] *= scale
         theta = net.pack([(W, b), (A, c)])
     net, eps, rng = net.frozen(theta), np.finfo(float).eps, np.random.default_rng(0)
-    found = [net.evaluate(theta * (1 + eps * rng.integers(-2, 3, len(theta))), 1) for _ in range(60)]
+    found = [
+        net.evaluate(theta * (1 + eps * rng.integers(-2, 3, len(theta))), 1) for _ in range(60)
+    ]
     centre = net.evaluate(theta, 2)
     curvatures = np.diagonal(centre.hessian)
     scatter = np.std([each.gradient for each in found], axis=0)
     estimate = gradient_rounding(centre.value, curvatures, theta)
-    assert (scatter <= 4.0 * estimate).all()  # measured: 0.9 to 2.5 in the worst component of other networks
+    assert (
+        scatter <= 4.0 * estimate
+    ).all()  # measured: 0.9 to 2.5 in the worst component of other networks
     assert (estimate <= 1e3 * scatter.max() * np.sqrt(curvatures / curvatures.max())).all()
     assert np.std([each.value for each in found]) <= loss_rounding(centre.value, curvatures, theta)
 
@@ -46,7 +50,9 @@ def channel():
     """A path along which two neurons merge and their output weights grow without bound."""
     student = inf.Net([(2, "gelu", False), (2, "identity", True)], input_dim=1)
     teacher = inf.Net([(2, "gelu", False), (2, "identity", False)], input_dim=1)
-    net = inf.NetI(student, inf.Teacher(teacher, [-0.9345, -0.7782, -0.8327, -0.6908, -2.1605, -0.5736]))
+    net = inf.NetI(
+        student, inf.Teacher(teacher, [-0.9345, -0.7782, -0.8327, -0.6908, -2.1605, -0.5736])
+    )
     return net, np.array([0.293, 1.2335, -1.2631, 1.1926, -0.0335, -0.5657, 0.0, 0.0])
 
 
@@ -72,7 +78,11 @@ def test_units_of_the_inputs_do_not_matter():
         scaled, theta = weights.copy(), start.copy()
         teacher.unpack(scaled)[0][0][:] /= unit
         student.unpack(theta)[0][0][:] /= unit
-        net = inf.NetI(student, inf.Teacher(teacher, scaled), input=inf.Gaussian([0.0, 0.0], np.diag(unit**2)))
-        result = inf.train(net, theta, progress=False, max_steps_flow=2000, max_steps_newton=300, max_time_flow=20)
+        net = inf.NetI(
+            student, inf.Teacher(teacher, scaled), input=inf.Gaussian([0.0, 0.0], np.diag(unit**2))
+        )
+        result = inf.train(
+            net, theta, progress=False, max_steps_flow=2000, max_steps_newton=300, max_time_flow=20
+        )
         losses.append(result.loss if result.converged else np.nan)
     assert np.isfinite(losses[0]) and not losses[1] > losses[0] * (1 + 1e-9)

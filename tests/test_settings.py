@@ -61,9 +61,18 @@ def test_each_entry_of_the_docstring_begins_with_the_sentence_of_its_field():
 
 def test_what_results_record():
     net = TanhNetwork()
-    given = {"t_end": 1, "eta": np.float64(1.0), "num_trajectory": 5, "max_steps_newton": 0, "callback": id}
+    given = {
+        "t_end": 1,
+        "eta": np.float64(1.0),
+        "num_trajectory": 5,
+        "max_steps_newton": 0,
+        "callback": id,
+    }
     settings = inf.train(net, net.start, max_steps_flow=0, **given).settings
-    assert list(settings) == ["net", *(name for name in FIELDS if name not in ("progress", "callback", "observables"))]
+    assert list(settings) == [
+        "net",
+        *(name for name in FIELDS if name not in ("progress", "callback", "observables")),
+    ]
     default = {name: item.default for name, item in FIELDS.items()}
     expected = {**default, **given, "max_steps_flow": 0}
     assert all(settings[name] == expected[name] for name in settings if name != "net")
@@ -112,7 +121,10 @@ def test_a_checkpoint_agrees_in_what_decides_the_path_and_in_nothing_else(name, 
             inf.train(net, np.zeros(3), **again)
     else:
         inf.train(net, np.zeros(3), **again)
-    assert FIELDS[name].metadata["decides"] != VIEW or name not in inf.train(net, np.zeros(3), **first).settings
+    assert (
+        FIELDS[name].metadata["decides"] != VIEW
+        or name not in inf.train(net, np.zeros(3), **first).settings
+    )
 
 
 # ------------------------------------------------------------------------------------------------------- TOML files
@@ -161,10 +173,15 @@ def option_table(registry):
     for method in registry.values():
         for name, option in method.options.items():
             rows.setdefault((name, option.sentence), []).append(f"`{method.name}`")
-    return [f"| `{name}` | {', '.join(methods)} | {sentence} |" for (name, sentence), methods in rows.items()]
+    return [
+        f"| `{name}` | {', '.join(methods)} | {sentence} |"
+        for (name, sentence), methods in rows.items()
+    ]
 
 
-@pytest.mark.parametrize("registry", [SOLVERS, OPTIMIZERS], ids=["solver_options", "optimizer_options"])
+@pytest.mark.parametrize(
+    "registry", [SOLVERS, OPTIMIZERS], ids=["solver_options", "optimizer_options"]
+)
 def test_the_page_shows_every_option_with_its_sentence(registry, request):
     argument = "solver_options" if registry is SOLVERS else "optimizer_options"
     page = SOLVERS_PAGE.read_text()
@@ -172,7 +189,9 @@ def test_the_page_shows_every_option_with_its_sentence(registry, request):
     assert table.splitlines() == option_table(registry)
 
 
-@pytest.mark.parametrize("method", [*SOLVERS.values(), *OPTIMIZERS.values()], ids=lambda method: method.name)
+@pytest.mark.parametrize(
+    "method", [*SOLVERS.values(), *OPTIMIZERS.values()], ids=lambda method: method.name
+)
 def test_an_option_that_is_not_known_is_answered_with_all_that_are(method):
     with pytest.raises(UnknownNameError) as caught:
         method.check_options({"no such option": 1})

@@ -15,7 +15,9 @@ from infflow.errors import InfflowError
 from infflow.exchange.sklearn import GradientFlowClassifier, GradientFlowRegressor
 
 
-@parametrize_with_checks([GradientFlowRegressor(random_state=0), GradientFlowClassifier(random_state=0)])
+@parametrize_with_checks(
+    [GradientFlowRegressor(random_state=0), GradientFlowClassifier(random_state=0)]
+)
 def test_scikit_learn_accepts(estimator, check):
     check(estimator)
 
@@ -28,7 +30,9 @@ def data(seed=0, N=60, D=3):
 
 def test_regressor_ends_where_the_flow_does():
     X, y = data()
-    model = GradientFlowRegressor((6,), "tanh", ridge=1e-3, t_end=5.0, tol=0.0, rtol=1e-8, random_state=3).fit(X, y)
+    model = GradientFlowRegressor(
+        (6,), "tanh", ridge=1e-3, t_end=5.0, tol=0.0, rtol=1e-8, random_state=3
+    ).fit(X, y)
     net = inf.Net([(6, "tanh", True), (1, "identity", True)], input=X, target=y, ridge=1e-3)
     assert model.loss_ == pytest.approx(inf.loss(net, model.theta_), rel=1e-14)
     assert model.result_.trajectory.t[-1] == 5.0
@@ -43,20 +47,25 @@ def test_regressor_ends_where_the_flow_does():
         max_steps_newton=0,
         progress=False,
     )
-    np.testing.assert_allclose(model.theta_, again.theta, atol=1e-6)  # two integrators at rtol 1e-8 and 1e-10
+    np.testing.assert_allclose(
+        model.theta_, again.theta, atol=1e-6
+    )  # two integrators at rtol 1e-8 and 1e-10
     assert model.score(X, y) > 0.9
 
 
 def test_newton_goes_to_the_fixed_point():
     X, y = data()
-    model = GradientFlowRegressor((2,), "erf", t_end=np.inf, tol=1e-12, newton=True, random_state=0).fit(X, y)
+    model = GradientFlowRegressor(
+        (2,), "erf", t_end=np.inf, tol=1e-12, newton=True, random_state=0
+    ).fit(X, y)
     assert model.result_.converged and model.result_.gradient_norm <= 1e-12
 
 
 def test_early_stopping_keeps_weights_small():
     X, y = data()
     norms = [
-        np.linalg.norm(GradientFlowRegressor(ridge=0.0, t_end=t, random_state=0).fit(X, y).theta_) for t in (1.0, 1e3)
+        np.linalg.norm(GradientFlowRegressor(ridge=0.0, t_end=t, random_state=0).fit(X, y).theta_)
+        for t in (1.0, 1e3)
     ]
     assert norms[0] < norms[1]
 
@@ -84,7 +93,9 @@ def test_several_outputs_and_sample_weights():
 
 def test_linear_model_is_ridge_regression():
     X, y = data()
-    model = GradientFlowRegressor((), ridge=0.1, t_end=np.inf, tol=1e-13, newton=True, random_state=0).fit(X, y)
+    model = GradientFlowRegressor(
+        (), ridge=0.1, t_end=np.inf, tol=1e-13, newton=True, random_state=0
+    ).fit(X, y)
     A = np.column_stack([X, np.ones(len(X))])
     expected = np.linalg.solve(A.T @ A / len(X) + 0.05 * np.eye(4), A.T @ y / len(X))
     np.testing.assert_allclose(model.theta_, expected, rtol=1e-10, atol=1e-12)
@@ -102,7 +113,9 @@ def test_classifier():
     assert (model.classes_[probabilities.argmax(axis=1)] == model.predict(X)).all()
     labels = np.searchsorted(model.classes_, y)
     penalty = 0.5 * model.ridge * model.theta_ @ model.theta_
-    assert model.loss_ == pytest.approx(-np.log(probabilities[np.arange(150), labels]).mean() + penalty, rel=1e-12)
+    assert model.loss_ == pytest.approx(
+        -np.log(probabilities[np.arange(150), labels]).mean() + penalty, rel=1e-12
+    )
     two = GradientFlowClassifier((12,), "tanh", random_state=0).fit(X, y == "inside")
     assert ((two.decision_function(X) > 0) == two.predict(X)).all()
 
@@ -110,7 +123,9 @@ def test_classifier():
 def test_in_a_grid_search_and_a_pickle():
     X, y = data()
     pipeline = make_pipeline(StandardScaler(), GradientFlowRegressor(random_state=0))
-    search = GridSearchCV(pipeline, {"gradientflowregressor__hidden_layer_sizes": [(), (4,)]}, cv=2).fit(X, y)
+    search = GridSearchCV(
+        pipeline, {"gradientflowregressor__hidden_layer_sizes": [(), (4,)]}, cv=2
+    ).fit(X, y)
     assert search.best_params_ == {"gradientflowregressor__hidden_layer_sizes": (4,)}
     copy = pickle.loads(pickle.dumps(search.best_estimator_))
     np.testing.assert_array_equal(copy.predict(X), search.predict(X))
@@ -151,20 +166,33 @@ def test_docstrings_say_what_the_parameters_are():
 def test_a_fit_that_max_steps_ends_warns(newton):
     """As MLPRegressor does where max_iter ends it."""
     X, y = data()
-    model = GradientFlowRegressor((6,), "tanh", t_end=np.inf, newton=newton, max_steps=3, random_state=0)
-    with pytest.warns(ConvergenceWarning, match=r"not converged: all 3 steps \(max_steps\) are used up") as caught:
+    model = GradientFlowRegressor(
+        (6,), "tanh", t_end=np.inf, newton=newton, max_steps=3, random_state=0
+    )
+    with pytest.warns(
+        ConvergenceWarning, match=r"not converged: all 3 steps \(max_steps\) are used up"
+    ) as caught:
         model.fit(X, 1e3 * y)
     assert caught[0].filename == __file__
     with pytest.warns(ConvergenceWarning):
-        GradientFlowClassifier((6,), "tanh", t_end=np.inf, max_steps=3, random_state=0).fit(X, y > 0)
+        GradientFlowClassifier((6,), "tanh", t_end=np.inf, max_steps=3, random_state=0).fit(
+            X, y > 0
+        )
 
 
 def test_early_stopping_and_fixed_points_do_not_warn():
     """Warnings are errors here: a flow that got to t_end, to tol, or to a fixed point has done what was asked."""
     X, y = data()
-    assert GradientFlowRegressor((3,), "erf", t_end=0.1, random_state=0).fit(X, y).result_.status.name == "T_END"
-    assert GradientFlowRegressor((1,), "erf", t_end=np.inf, tol=0.1, random_state=0).fit(X, y).result_.converged
-    fitted = GradientFlowRegressor((1,), "erf", ridge=1e-2, t_end=np.inf, tol=0.0, newton=True, random_state=0).fit(
-        X, y
+    assert (
+        GradientFlowRegressor((3,), "erf", t_end=0.1, random_state=0).fit(X, y).result_.status.name
+        == "T_END"
     )
+    assert (
+        GradientFlowRegressor((1,), "erf", t_end=np.inf, tol=0.1, random_state=0)
+        .fit(X, y)
+        .result_.converged
+    )
+    fitted = GradientFlowRegressor(
+        (1,), "erf", ridge=1e-2, t_end=np.inf, tol=0.0, newton=True, random_state=0
+    ).fit(X, y)
     assert fitted.result_.status.name == "ROUNDING_FLOOR"

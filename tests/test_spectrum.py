@@ -13,7 +13,11 @@ from infflow.spectrum import lanczos_quadrature
 def data_net():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((60, 4))
-    net = inf.Net([(15, "tanh", True), (5, "softplus", True), (1, "identity", True)], input=X, target=np.sin(X[:, 0]))
+    net = inf.Net(
+        [(15, "tanh", True), (5, "softplus", True), (1, "identity", True)],
+        input=X,
+        target=np.sin(X[:, 0]),
+    )
     return net, inf.random_params(net, 1)
 
 
@@ -80,7 +84,9 @@ def test_extreme_eigenpairs(case, k):
 
 
 def test_extreme_eigenpairs_of_a_small_net():
-    net = inf.Net([(2, "tanh", True), (1, "identity", False)], input=np.eye(3), target=[0.0, 1.0, 2.0])
+    net = inf.Net(
+        [(2, "tanh", True), (1, "identity", False)], input=np.eye(3), target=[0.0, 1.0, 2.0]
+    )
     theta = inf.random_params(net, 0)
     found = inf.extreme_eigenpairs(net, theta, 10)
     np.testing.assert_array_equal(found.bottom, inf.hessian_spectrum(net, theta).values)
@@ -106,10 +112,15 @@ def test_quadrature_is_exact_over_a_whole_basis(data_net):
         assert abs(estimate - (values**power).mean()) < 1e-12 * np.abs(values).max() ** power
     x, width = np.linspace(values[0], values[-1], 50), 0.01 * (values[-1] - values[0])
     density = np.mean(
-        [(w * np.exp(-0.5 * ((x[:, None] - n) / width) ** 2)).sum(axis=1) for n, w in zip(nodes, weights, strict=True)],
+        [
+            (w * np.exp(-0.5 * ((x[:, None] - n) / width) ** 2)).sum(axis=1)
+            for n, w in zip(nodes, weights, strict=True)
+        ],
         0,
     )
-    np.testing.assert_allclose(density / (np.sqrt(2 * np.pi) * width), smooth(x, values, width), rtol=1e-9, atol=1e-10)
+    np.testing.assert_allclose(
+        density / (np.sqrt(2 * np.pi) * width), smooth(x, values, width), rtol=1e-9, atol=1e-10
+    )
 
 
 def test_quadrature_stops_in_an_invariant_space():
@@ -128,9 +139,13 @@ def test_spectral_density(case):
     exact = smooth(found.x, values, found.width)
     shown = exact > 1e-3 * exact.max()
     # 40 probes: Student's t beyond 5 has a probability of 1e-5 per point
-    assert (np.abs(found.density - exact)[shown] < 5 * found.standard_error[shown] + 1e-9 * exact.max()).all()
+    assert (
+        np.abs(found.density - exact)[shown] < 5 * found.standard_error[shown] + 1e-9 * exact.max()
+    ).all()
     assert found.standard_error[shown].max() > 0
-    assert np.trapezoid(found.density, found.x) == pytest.approx(1.0, abs=1e-3)  # tails beyond 4 widths are cut off
+    assert np.trapezoid(found.density, found.x) == pytest.approx(
+        1.0, abs=1e-3
+    )  # tails beyond 4 widths are cut off
     assert found.nodes.shape == found.weights.shape == (40, 80)
     more = inf.spectral_density(net, theta, probes=160, rng=5, x=found.x, width=found.width)
     ratio = np.median(more.standard_error[shown] / found.standard_error[shown])
@@ -148,7 +163,9 @@ def test_spectral_density_is_reproducible_and_grouped(data_net, monkeypatch):
     values = np.linalg.eigvalsh(inf.hessian(net, theta))
     for found in (first, again):
         assert values[0] - 1e-9 <= found.nodes.min() and found.nodes.max() <= values[-1] + 1e-9
-    np.testing.assert_array_equal(inf.spectral_density(net, theta, probes=6, steps=20, rng=1).density, again.density)
+    np.testing.assert_array_equal(
+        inf.spectral_density(net, theta, probes=6, steps=20, rng=1).density, again.density
+    )
 
 
 @pytest.mark.parametrize(

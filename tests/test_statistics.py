@@ -49,7 +49,9 @@ def test_eigenvalues_next_to_the_tolerance_are_named(linear):
     values = np.linalg.eigvalsh(inf.hessian(net, theta))
     for factor in (0.5, 2.0):  # counted, and left out
         with pytest.warns(AccuracyWarning, match="hardly be told from zero with rtol"):
-            inf.finite_data_prediction(net, theta, 100, samples=200, rtol=factor * values[1] / values[-1])
+            inf.finite_data_prediction(
+                net, theta, 100, samples=200, rtol=factor * values[1] / values[-1]
+            )
 
 
 def test_wrong_points(linear):
@@ -70,4 +72,6 @@ def test_wrong_points(linear):
 def test_bad_arguments_are_found_before_sampling(linear, N, rtol):
     net, theta = linear
     with pytest.raises(InvalidValueError, match=r"N is|rtol is"):
-        inf.finite_data_prediction(net, theta, N, samples=10**15, rtol=rtol)  # so many samples would take for ever
+        inf.finite_data_prediction(
+            net, theta, N, samples=10**15, rtol=rtol
+        )  # so many samples would take for ever

@@ -64,7 +64,9 @@ def test_a_header_that_is_no_dictionary(path, shape):
     """With a right checksum: files that something else wrote."""
     header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}".encode("latin1")
     with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr("extra.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+        archive.writestr(
+            "extra.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+        )
     with pytest.raises(StorageError, match=r"run\.npz is damaged"):
         load_archive(path, KIND)
 
@@ -73,7 +75,9 @@ def test_a_missing_array(path):
     with zipfile.ZipFile(path) as archive, zipfile.ZipFile(path.with_name("less.npz"), "w") as less:
         for name in ("metadata.npy", "theta.npy"):
             less.writestr(name, archive.read(name))
-    with pytest.raises(StorageError, match=r"less\.npz is damaged: its array 'trajectory' is missing"):
+    with pytest.raises(
+        StorageError, match=r"less\.npz is damaged: its array 'trajectory' is missing"
+    ):
         load_archive(path.with_name("less.npz"), KIND)
 
 
@@ -93,7 +97,9 @@ def test_nothing_is_unpickled():
 def put(path, name, shape, size):
     """Add a member whose header says ``shape``, and that unpacks to ``size`` bytes of zeros behind it."""
     header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<f8", "fortran_order": False, "shape": shape}
+    )
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(f"{name}.npy", header.getvalue() + b"\0" * size)
 
@@ -103,7 +109,9 @@ def unpacked(monkeypatch):
     """Names of the members that have been unpacked whole."""
     names = []
     read = zipfile.ZipFile.read
-    monkeypatch.setattr(zipfile.ZipFile, "read", lambda self, name: (names.append(name), read(self, name))[1])
+    monkeypatch.setattr(
+        zipfile.ZipFile, "read", lambda self, name: (names.append(name), read(self, name))[1]
+    )
     return names
 
 
@@ -131,13 +139,18 @@ def test_a_result_of_the_wrong_shape_is_not_unpacked(tmp_path, unpacked):
 
     net = inf.Net([(1, "identity", False)], input=np.ones((2, 1)), target=np.ones(2))
     inf.train(net, [0.5], progress=False).save(tmp_path / "run.npz")
-    with zipfile.ZipFile(tmp_path / "run.npz") as archive, zipfile.ZipFile(tmp_path / "bomb.npz", "w") as bomb:
+    with (
+        zipfile.ZipFile(tmp_path / "run.npz") as archive,
+        zipfile.ZipFile(tmp_path / "bomb.npz", "w") as bomb,
+    ):
         for name in archive.namelist():
             if name != "trajectory_theta.npy":
                 bomb.writestr(name, archive.read(name))
     put(tmp_path / "bomb.npz", "trajectory_theta", (2**21,), 2**24)  # as its header says
     unpacked.clear()
-    with pytest.raises(StorageError, match=r"bomb\.npz is damaged: trajectory theta has shape \(2097152,\)"):
+    with pytest.raises(
+        StorageError, match=r"bomb\.npz is damaged: trajectory theta has shape \(2097152,\)"
+    ):
         inf.Result.load(tmp_path / "bomb.npz")
     assert unpacked == ["metadata.npy"]
 
@@ -145,7 +158,9 @@ def test_a_result_of_the_wrong_shape_is_not_unpacked(tmp_path, unpacked):
 def test_two_members_of_one_name(path):
     with pytest.warns(UserWarning, match="Duplicate name"):
         put(path, "theta", (7,), 56)
-    with pytest.raises(StorageError, match=r"run\.npz is damaged .* two of its arrays are called 'theta'"):
+    with pytest.raises(
+        StorageError, match=r"run\.npz is damaged .* two of its arrays are called 'theta'"
+    ):
         load_archive(path, KIND)
 
 

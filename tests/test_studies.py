@@ -29,8 +29,18 @@ def test_summary(quick):
     result, folder = quick
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["study"] == result.name == folder.name.rstrip("0123456789")
-    assert summary.keys() >= {"settings", "claims", "pictures", "numbers", "wall_seconds", "version", "platform"}
-    assert summary["settings"].keys() == {f.name for f in fields(result.setting)} >= {"seeds", "seed"}
+    assert summary.keys() >= {
+        "settings",
+        "claims",
+        "pictures",
+        "numbers",
+        "wall_seconds",
+        "version",
+        "platform",
+    }
+    assert (
+        summary["settings"].keys() == {f.name for f in fields(result.setting)} >= {"seeds", "seed"}
+    )
     assert summary["claims"], "a study makes claims"
     sentences = [claim["sentence"] for claim in summary["claims"]]
     assert len(set(sentences)) == len(sentences)
@@ -57,7 +67,9 @@ def test_a_stopped_study_continues(quick):
     """The finished runs are in the folder: a second call has the same numbers, measured times included."""
     result, folder = quick
     again = run_study(result.name, quick=True, out=folder, progress=False)
-    assert [claim.to_dict() for claim in again.claims()] == [claim.to_dict() for claim in result.claims()]
+    assert [claim.to_dict() for claim in again.claims()] == [
+        claim.to_dict() for claim in result.claims()
+    ]
     assert again.table() == result.table()
 
 
@@ -98,7 +110,9 @@ def test_bad_usage(arguments, message, tmp_path):
 
 def test_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
-    result = CliRunner().invoke(app, ["study", "landscape", "--quick", "--out", str(tmp_path / "file" / "out")])
+    result = CliRunner().invoke(
+        app, ["study", "landscape", "--quick", "--out", str(tmp_path / "file" / "out")]
+    )
     assert result.exit_code == 2
     assert "cannot make the folder" in result.output
 
@@ -119,7 +133,10 @@ def test_a_claim_is_plain():
 
 
 def test_plain_is_json(tmp_path):
-    write_json(tmp_path / "x.json", plain({"a": (np.inf, np.int64(3)), 2: [np.array([[np.nan, 1.0]])]}, nan=False))
+    write_json(
+        tmp_path / "x.json",
+        plain({"a": (np.inf, np.int64(3)), 2: [np.array([[np.nan, 1.0]])]}, nan=False),
+    )
     assert json.loads((tmp_path / "x.json").read_text()) == {"a": [None, 3], "2": [[[None, 1.0]]]}
 
 
@@ -141,7 +158,9 @@ def square(x, shift):
     return {"y": x * x + shift, "twice": np.array([x, x], dtype=float)}
 
 
-@pytest.mark.parametrize("grid", [{"x": [1, 2], "shift": [10]}, [{"x": 1, "shift": 10}, {"x": 2, "shift": 10}]])
+@pytest.mark.parametrize(
+    "grid", [{"x": [1, 2], "shift": [10]}, [{"x": 1, "shift": 10}, {"x": 2, "shift": 10}]]
+)
 @pytest.mark.parametrize("stored", [True, False])
 def test_run_grid(grid, stored, tmp_path, monkeypatch):
     monkeypatch.setenv("INFFLOW_TEST_LOG", str(tmp_path / "log"))
@@ -153,7 +172,9 @@ def test_run_grid(grid, stored, tmp_path, monkeypatch):
             (2, 10, 14, [2.0, 2.0]),
         ]
         assert all(row["wall_time"] > 0 for row in rows)
-    assert len((tmp_path / "log").read_text().split()) == (2 if stored else 4), "stored runs are not repeated"
+    assert len((tmp_path / "log").read_text().split()) == (2 if stored else 4), (
+        "stored runs are not repeated"
+    )
 
 
 def test_finished_runs_survive_a_failure(tmp_path, monkeypatch):
@@ -183,4 +204,8 @@ def test_page_of_a_study(tmp_path):
         (out / "x.md").write_text(f"{text}\n")
         subprocess.run(command, check=True, capture_output=True)
         assert page.read_text() == f"# X\n\n{marks[0]}\n\n{text}\n\n{marks[1]}\n\nEnd.\n"
-    assert Image.open(docs / "images" / "study_x.png").convert("RGB").getpixel((1, 1)) == (255, 0, 0)
+    assert Image.open(docs / "images" / "study_x.png").convert("RGB").getpixel((1, 1)) == (
+        255,
+        0,
+        0,
+    )

@@ -5,8 +5,19 @@ import pytest
 
 import infflow as inf
 from infflow.studies.finite_vs_infinite import convergence
-from infflow.studies.finite_vs_infinite.claims import CaseResult, FiniteDataResult, Setting, _median_slope
-from infflow.studies.finite_vs_infinite.runs import Case, build, predict_spread, solve_finite, solve_infinite
+from infflow.studies.finite_vs_infinite.claims import (
+    CaseResult,
+    FiniteDataResult,
+    Setting,
+    _median_slope,
+)
+from infflow.studies.finite_vs_infinite.runs import (
+    Case,
+    build,
+    predict_spread,
+    solve_finite,
+    solve_infinite,
+)
 
 ERF = Case("erf", "law", (500, 8_000), "erf", 3, 3, 1, teacher_seed=0)
 RELU = Case("relu", "kinks", (4_000,), "relu", 5, 4, 2, teacher_seed=3)
@@ -21,7 +32,8 @@ def test_cases_are_those_of_the_demo():
 
 def test_a_teacher_that_ignores_inputs():
     wide, narrow = (
-        build(**Case("", "", (1,), "erf", D, 4, 2, teacher_dim=4, teacher_seed=5).problem)[0] for D in (9, 4)
+        build(**Case("", "", (1,), "erf", D, 4, 2, teacher_dim=4, teacher_seed=5).problem)[0]
+        for D in (9, 4)
     )
     theta = inf.random_params(narrow.student, rng=0)
     (W, _), (a, _) = narrow.unpack(theta)
@@ -36,7 +48,9 @@ def test_shift_is_right_to_second_order():
     for N in ERF.N:
         runs = [solve_finite(N=N, data_seed=k, base=1, **problem) for k in range(10)]
         assert all(run["same_basin"] for run in runs)
-        errors.append(np.median([run["shift_error"] / np.sqrt(run["squared_distance"]) for run in runs]))
+        errors.append(
+            np.median([run["shift_error"] / np.sqrt(run["squared_distance"]) for run in runs])
+        )
     assert 2.0 < errors[0] / errors[1] < 8.0  # medians of ten
     assert errors[1] < 0.1
 
@@ -57,9 +71,13 @@ def test_spread():
     problem = Case("", "law", (1,), "identity", 1, 1, 1, 0.5, teacher_seed=1).problem
     infinite, spread = solve_infinite(**problem), predict_spread(**problem)
     assert infinite["flat"] == 1, "the scale of a linear neuron"
-    assert spread["distance_spread"] == pytest.approx(np.sqrt(2) * infinite["prefactor"], rel=0.03)  # C is sampled
+    assert spread["distance_spread"] == pytest.approx(
+        np.sqrt(2) * infinite["prefactor"], rel=0.03
+    )  # C is sampled
     assert spread["gap_spread"] == pytest.approx(np.sqrt(2) * infinite["gap"], rel=0.03)
-    assert infinite["gap"] == pytest.approx(0.5**2, rel=0.03)  # noise^2 per direction with curvature
+    assert infinite["gap"] == pytest.approx(
+        0.5**2, rel=0.03
+    )  # noise^2 per direction with curvature
 
 
 def test_relu():
@@ -91,8 +109,18 @@ def synthetic(case, exponent=-1.0, stayed=1.0, prefactor=5.0):
         "seconds": 0.1,
         "prefactor": prefactor,
     }
-    infinite |= {"prefactor_error": 0.01, "gap": 2.0, "gap_error": 0.01, "smallest": 0.1, "largest": 1.0}
-    infinite |= {"prefactor_without_kinks": 3 * prefactor, "distance_spread": 1.0, "gap_spread": 0.2}
+    infinite |= {
+        "prefactor_error": 0.01,
+        "gap": 2.0,
+        "gap_error": 0.01,
+        "smallest": 0.1,
+        "largest": 1.0,
+    }
+    infinite |= {
+        "prefactor_without_kinks": 3 * prefactor,
+        "distance_spread": 1.0,
+        "gap_spread": 0.2,
+    }
     runs = []
     for N in case.N:
         for k in range(20):
@@ -110,7 +138,11 @@ def synthetic(case, exponent=-1.0, stayed=1.0, prefactor=5.0):
                     "seconds": 0.1,
                 }
             )
-    costs = [{"finite_seconds": 1e-4 * N, "infinite_seconds": 0.1} for N in case.N if case.kind != "kinks"]
+    costs = [
+        {"finite_seconds": 1e-4 * N, "infinite_seconds": 0.1}
+        for N in case.N
+        if case.kind != "kinks"
+    ]
     return CaseResult(case, infinite, runs, 20, costs)
 
 
@@ -128,13 +160,22 @@ OTHERS = (
 
 
 def held(claims, start):
-    (found,) = [claim for sentence, claim in claims.items() if sentence.startswith(start) and "(law)" in sentence]
+    (found,) = [
+        claim
+        for sentence, claim in claims.items()
+        if sentence.startswith(start) and "(law)" in sentence
+    ]
     return found.held
 
 
 def test_claims_hold_for_runs_that_follow_the_law():
     claims, _ = claims_of(synthetic(LAW), *OTHERS)
-    for start in ("The squared distance", "The mean squared distance", "The mean gap", "Run by run"):
+    for start in (
+        "The squared distance",
+        "The mean squared distance",
+        "The mean gap",
+        "Run by run",
+    ):
         assert held(claims, start)
     assert claims["The cost of a finite-data run increases linearly with N."].held
     (kinks,) = [claim for sentence, claim in claims.items() if "misses the kinks" in sentence]
@@ -143,7 +184,9 @@ def test_claims_hold_for_runs_that_follow_the_law():
 
 def test_claims_fail_for_other_runs():
     claims, _ = claims_of(synthetic(LAW, exponent=-0.5), *OTHERS)
-    assert not held(claims, "The squared distance") and not held(claims, "The mean squared distance")
+    assert not held(claims, "The squared distance") and not held(
+        claims, "The mean squared distance"
+    )
     claims, _ = claims_of(synthetic(LAW, prefactor=9.0), *OTHERS)
     assert held(claims, "The squared distance") and not held(claims, "The mean squared distance")
 
@@ -151,7 +194,9 @@ def test_claims_fail_for_other_runs():
 def test_no_slope_where_runs_were_lost():
     claims, study = claims_of(synthetic(LAW, stayed=0.7), *OTHERS)
     assert not held(claims, "The squared distance")
-    (claim,) = [c for s, c in claims.items() if s.startswith("The squared distance") and "(law)" in s]
+    (claim,) = [
+        c for s, c in claims.items() if s.startswith("The squared distance") and "(law)" in s
+    ]
     assert claim.value is None and "42 of 60 runs stayed" in claim.note
     (refusals,) = [c for s, c in claims.items() if s.startswith("No slope is reported")]
     assert refusals.held and refusals.value["share that stayed"]["law"] == pytest.approx(0.7)

@@ -5,7 +5,12 @@ import pytest
 
 import infflow as inf
 from infflow.studies.landscape_atlas.atlas import balanced, find_entry, is_smooth, make_entries
-from infflow.studies.landscape_atlas.claims import _partitions, average_loss, build, relu_average_loss
+from infflow.studies.landscape_atlas.claims import (
+    _partitions,
+    average_loss,
+    build,
+    relu_average_loss,
+)
 from infflow.studies.landscape_atlas.critical_points import find_critical_point, morse_index
 
 

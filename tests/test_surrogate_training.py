@@ -13,7 +13,14 @@ from infflow.integrals.surrogate.form import PAIRS, SurrogateForm, perceptron, r
 from infflow.surrogates.training import Recipe, train_surrogate
 from infflow.surrogates.training.base import exact_series, fit_base, is_exact, parity_parts, unit
 from infflow.surrogates.training.objective import SobolevObjective, split
-from infflow.surrogates.training.points import errors, exact_frames, exact_parts, row_weights, sample_points, to_frame
+from infflow.surrogates.training.points import (
+    errors,
+    exact_frames,
+    exact_parts,
+    row_weights,
+    sample_points,
+    to_frame,
+)
 from infflow.surrogates.training.problem import (
     PartProblem,
     arguments,
@@ -51,17 +58,23 @@ def test_derivatives_are_those_of_the_potential():
         plus, minus = form.pair(*(C + d)), form.pair(*(C - d))
         slopes = (plus - minus) / (2 * h)
         # differences of step 1e-5: 1e-10 of curvature, 1e-11 of rounding
-        np.testing.assert_allclose(slopes[:, 0], jet[:, 1 + k], rtol=1e-6, atol=1e-8 * np.abs(jet).max())
+        np.testing.assert_allclose(
+            slopes[:, 0], jet[:, 1 + k], rtol=1e-6, atol=1e-8 * np.abs(jet).max()
+        )
         for a in range(3):
             row = 4 + PAIRS.index((min(k, a) + 1, max(k, a) + 1))
-            np.testing.assert_allclose(slopes[:, 1 + a], jet[:, row], rtol=1e-5, atol=1e-7 * np.abs(jet).max())
+            np.testing.assert_allclose(
+                slopes[:, 1 + a], jet[:, row], rtol=1e-5, atol=1e-7 * np.abs(jet).max()
+            )
 
 
 def test_potential_is_symmetric_and_consistent_with_itself():
     form, C = random_form("f", np.random.default_rng(1)), covariances()
     jet, swapped = form.pair(*C), form.pair(*C[::-1])
     scale = np.abs(jet).max()
-    np.testing.assert_allclose(jet, swapped[:, [0, 3, 2, 1, 9, 8, 6, 7, 5, 4]], rtol=0, atol=1e-12 * scale)
+    np.testing.assert_allclose(
+        jet, swapped[:, [0, 3, 2, 1, 9, 8, 6, 7, 5, 4]], rtol=0, atol=1e-12 * scale
+    )
     r1, r2 = np.sqrt(C[[0, 2]])
     u = np.clip(C[1] / (r1 * r2), -1, 1)
     np.testing.assert_allclose(form.potential(r1, r2, u), jet[:, 0], atol=1e-12 * scale)
@@ -70,7 +83,9 @@ def test_potential_is_symmetric_and_consistent_with_itself():
     np.testing.assert_allclose(single[:, 0], form.pair(C[0], C[0], C[0])[:, 0], atol=1e-12 * scale)
     plus, minus = form.single(C[0] + h), form.single(C[0] - h)
     slopes = (plus - minus) / (2 * h)
-    np.testing.assert_allclose(slopes[:, :2], single[:, 1:], rtol=1e-5, atol=1e-6 * np.abs(single).max())
+    np.testing.assert_allclose(
+        slopes[:, :2], single[:, 1:], rtol=1e-5, atol=1e-6 * np.abs(single).max()
+    )
 
 
 @pytest.mark.parametrize("name", ["softplus", "g"])
@@ -147,7 +162,9 @@ def test_parts_are_the_integrals_and_bounds_hold():
     value = inf.gaussian_moment("softplus", "softplus", points.r1, points.r2, points.u)
     np.testing.assert_allclose(scale, value, rtol=1e-10)
     assert bounds.max() < 1e-10
-    np.testing.assert_allclose(parts["odd"][0], points.r1 * points.r2 * points.u / 4, atol=1e-12 * scale.max())
+    np.testing.assert_allclose(
+        parts["odd"][0], points.r1 * points.r2 * points.u / 4, atol=1e-12 * scale.max()
+    )
 
 
 def test_integrals_without_a_closed_form_agree_with_those_that_have_one():
@@ -170,7 +187,10 @@ def test_errors_are_those_of_weights():
     n, zero = len(C11), np.zeros(12)
     i = np.arange(n)
     evaluator = PairEvaluator([f] * (2 * n), i, i + n)
-    jets = evaluator(Arguments(np.array([C11, C12, C22, zero, zero, det]), np.append(C11, C22), np.zeros(2 * n)), 2)
+    jets = evaluator(
+        Arguments(np.array([C11, C12, C22, zero, zero, det]), np.append(C11, C22), np.zeros(2 * n)),
+        2,
+    )
     parts, _ = exact_parts(f, points)
     frames = parts["even"] + parts["odd"]
     np.testing.assert_allclose(frames[[0, 2]], jets[:, [0, 2]].T, atol=1e-11)
@@ -182,7 +202,9 @@ def test_errors_are_those_of_weights():
 
         def moment(p, q, k=k):
             return float(
-                inf.gaussian_moment(f, f, points.r1[k], points.r2[k], points.u[k], orders=(p, q), method="closed")
+                inf.gaussian_moment(
+                    f, f, points.r1[k], points.r2[k], points.u[k], orders=(p, q), method="closed"
+                )
             )
 
         g1 = moment(2, 0) * w1 + moment(1, 1) * w2
@@ -217,13 +239,18 @@ def test_structured_gram_matrix_is_that_of_the_jacobian():
     here = objective.linearise(theta, samples)
     J = np.stack([here.product(e) for e in np.eye(len(theta))], axis=1)
     slopes = [
-        (objective.residuals(theta + h * e, samples) - objective.residuals(theta - h * e, samples)) / (2 * h)
+        (objective.residuals(theta + h * e, samples) - objective.residuals(theta - h * e, samples))
+        / (2 * h)
         for e in np.eye(len(theta))
     ]
-    np.testing.assert_allclose(J, np.stack(slopes, axis=1), atol=1e-8 * np.abs(J).max())  # differences
+    np.testing.assert_allclose(
+        J, np.stack(slopes, axis=1), atol=1e-8 * np.abs(J).max()
+    )  # differences
     np.testing.assert_allclose(here.gram(), J @ J.T, rtol=0, atol=1e-12 * np.abs(J @ J.T).max())
     weights = rng.normal(size=len(J))
-    np.testing.assert_allclose(here.transposed_product(weights), weights @ J, rtol=0, atol=1e-12 * np.abs(J).max())
+    np.testing.assert_allclose(
+        here.transposed_product(weights), weights @ J, rtol=0, atol=1e-12 * np.abs(J).max()
+    )
 
 
 def test_the_perceptron_is_a_net():
@@ -234,7 +261,9 @@ def test_the_perceptron_is_a_net():
     for (W, b), (V, c) in zip(parts, net.unpack(theta), strict=True):
         np.testing.assert_array_equal(W, V)
         np.testing.assert_array_equal(b, c)
-    np.testing.assert_allclose(perceptron(parts, X[None])[0], net.predict(theta, X)[:, 0], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        perceptron(parts, X[None])[0], net.predict(theta, X)[:, 0], rtol=0, atol=1e-12
+    )
     np.testing.assert_array_equal(net.unpack(start_parameters(5, rng))[2][0], 0.0)
 
 
@@ -271,7 +300,9 @@ def test_rows_are_weighted_errors_of_the_formula_and_the_last_solve_is_optimal()
 def test_a_few_steps_beat_the_base(tanh):
     form, info = tanh
     for what in ("value", "gradient", "hessian"):
-        assert info["held_out"][what]["median"] < info["held_out_without_perceptron"][what]["median"]
+        assert (
+            info["held_out"][what]["median"] < info["held_out_without_perceptron"][what]["median"]
+        )
         assert info["held_out"][what]["median"] < 1e-4
     assert info["parts"]["even"]["exact"] and info["parts"]["odd"]["steps"] == SMALL.steps
     assert info["largest_bound_of_targets"] < 1e-11
@@ -312,9 +343,15 @@ def test_time_is_limited():
 
 
 def test_an_activation_of_the_user():
-    wide = inf.Activation.from_sympy("wide", "(1 + x)*tanh(x/8)")  # so wide that all its series converge
+    wide = inf.Activation.from_sympy(
+        "wide", "(1 + x)*tanh(x/8)"
+    )  # so wide that all its series converge
     form, info = train_surrogate(wide, recipe=SMALL, progress=False)
-    assert form.activation == "wide" and not info["parts"]["even"]["exact"] and not info["parts"]["odd"]["exact"]
+    assert (
+        form.activation == "wide"
+        and not info["parts"]["even"]["exact"]
+        and not info["parts"]["odd"]["exact"]
+    )
     assert info["held_out"]["value"]["median"] < 1e-3
 
 
@@ -325,8 +362,15 @@ def test_bad_input(tmp_path):
     with pytest.raises(MethodError, match="kinks"):
         train_surrogate("relu")
     with pytest.raises(MethodError, match="1 derivatives"):
-        train_surrogate(inf.Activation.from_callable("mine", np.tanh, [lambda x: 1 / np.cosh(x) ** 2]))
-    for changes in ({"seed": -1}, {"max_time": 0.0}, {"checkpoint": 3}, {"checkpoint": tmp_path / "no" / "x.npz"}):
+        train_surrogate(
+            inf.Activation.from_callable("mine", np.tanh, [lambda x: 1 / np.cosh(x) ** 2])
+        )
+    for changes in (
+        {"seed": -1},
+        {"max_time": 0.0},
+        {"checkpoint": 3},
+        {"checkpoint": tmp_path / "no" / "x.npz"},
+    ):
         with pytest.raises(InfflowError, match=r"seed|max_time|checkpoint|folder"):
             train_surrogate("tanh", recipe=SMALL, **changes)
     for changes in ({"steps": 0}, {"momentum": 1.0}, {"damping": 0.0}, {"batch": 2.5}):

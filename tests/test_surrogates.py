@@ -67,7 +67,9 @@ def copy(folder, tmp_path):
 
 
 def network(activation, width, input_dim=3, outputs=2, hidden_bias=False, output_bias=False):
-    return inf.Net([(width, activation, hidden_bias), (outputs, "identity", output_bias)], input_dim=input_dim)
+    return inf.Net(
+        [(width, activation, hidden_bias), (outputs, "identity", output_bias)], input_dim=input_dim
+    )
 
 
 def setting(activation="tanh", students=3, teachers=2, rng=3, **kwargs):
@@ -75,7 +77,9 @@ def setting(activation="tanh", students=3, teachers=2, rng=3, **kwargs):
     generator = np.random.default_rng(rng)
     student, teacher = network(activation, students), network(activation, teachers)
     theta = generator.normal(size=student.num_params)
-    return inf.NetI(student, inf.Teacher(teacher, generator.normal(size=teacher.num_params)), **kwargs), theta
+    return inf.NetI(
+        student, inf.Teacher(teacher, generator.normal(size=teacher.num_params)), **kwargs
+    ), theta
 
 
 # ------------------------------------------------------------------------------------------------------------ networks
@@ -92,7 +96,9 @@ def test_an_exact_form_gives_the_exact_network(folder):
 
 def parallel(net, theta):
     """The students at, opposite to and close to teacher neurons, or close to zero."""
-    (W, _), (A, c) = (tuple(np.copy(x) if x is not None else None for x in pair) for pair in net.unpack(theta))
+    (W, _), (A, c) = (
+        tuple(np.copy(x) if x is not None else None for x in pair) for pair in net.unpack(theta)
+    )
     V = net.teacher_units.W
     W[0], W[1], W[2] = V[0], -0.7 * V[1], 1e-7 * V[0]
     return net.pack([(W, None), (A, c)])
@@ -118,12 +124,20 @@ def test_gradient_and_hessian_are_those_of_the_surrogate_loss(folder, move, inpu
         weights, h = np.array([4 / 5, -1 / 5, 4 / 105, -1 / 280]), 0.01
 
         def difference(order, along=along, weights=weights, h=h):
-            return sum(w * (along(k * h, order) - along(-k * h, order)) for k, w in enumerate(weights, 1)) / h
+            return (
+                sum(
+                    w * (along(k * h, order) - along(-k * h, order))
+                    for k, w in enumerate(weights, 1)
+                )
+                / h
+            )
 
         assert difference(0) == pytest.approx(at.gradient @ direction, rel=1e-9, abs=1e-9)
         np.testing.assert_allclose(difference(1), at.hessian @ direction, rtol=1e-9, atol=1e-8)
     V = rng.normal(size=(net.num_params, 2))
-    np.testing.assert_allclose(net.hvp(theta, V), at.hessian @ V, atol=1e-12 * np.abs(at.hessian).max())
+    np.testing.assert_allclose(
+        net.hvp(theta, V), at.hessian @ V, atol=1e-12 * np.abs(at.hessian).max()
+    )
     np.testing.assert_array_equal(at.hessian, at.hessian.T)
 
 
@@ -149,13 +163,18 @@ def test_a_pair_outside_of_the_domain_is_named(folder):
     W[1] *= 11.0 / np.linalg.norm(W[1])
     theta = net.pack([(W, b), second])
     with pytest.raises(
-        OutsideDomainError, match=r"student neuron 0 and student neuron 1 .*r2 = 11, u = .*outside='exact'"
+        OutsideDomainError,
+        match=r"student neuron 0 and student neuron 1 .*r2 = 11, u = .*outside='exact'",
     ):
         net.evaluate(theta)
     # pairs of neuron 1 are exact then, and those of the random form of neuron 0 are not
-    both = inf.NetI(net.student, net.teacher, method="surrogate", outside="exact", surrogates_dir=folder)
+    both = inf.NetI(
+        net.student, net.teacher, method="surrogate", outside="exact", surrogates_dir=folder
+    )
     jets = both._states(theta, 2)[0].jets
-    exact, plain = (n._states(theta, 2)[0].jets for n in (net.with_method("auto"), net_within(net, theta)))
+    exact, plain = (
+        n._states(theta, 2)[0].jets for n in (net.with_method("auto"), net_within(net, theta))
+    )
     np.testing.assert_allclose(jets[1, 1, [0, 15]], exact[1, 1, [0, 15]], rtol=1e-9)
     np.testing.assert_allclose(jets[0, 1], exact[0, 1], rtol=1e-8, atol=1e-12)
     np.testing.assert_allclose(jets[0, 3], plain[0, 3], rtol=1e-13)
@@ -201,7 +220,9 @@ def test_biases_are_refused_or_exact(folder, student, teacher, input, message):
     theta = rng.normal(size=student.num_params)
     with pytest.raises((MethodError, OutsideDomainError), match=message):
         inf.NetI(student, given, input=input, method="surrogate", surrogates_dir=folder)
-    net = inf.NetI(student, given, input=input, method="surrogate", outside="exact", surrogates_dir=folder)
+    net = inf.NetI(
+        student, given, input=input, method="surrogate", outside="exact", surrogates_dir=folder
+    )
     found, exact = net.evaluate(theta, 2), net.with_method("auto").evaluate(theta, 2)
     H = np.array(
         [
@@ -225,7 +246,8 @@ def test_zero_biases_of_the_teacher_do_no_harm(folder):
     with_zeros = inf.Teacher(teacher, teacher.pack([(W, 0 * b), (A, 0 * c)]))
     without = inf.Teacher(plain, plain.pack([(W, None), (A, None)]))
     losses = [
-        inf.loss(inf.NetI(student, t, method="surrogate", surrogates_dir=folder), theta) for t in (with_zeros, without)
+        inf.loss(inf.NetI(student, t, method="surrogate", surrogates_dir=folder), theta)
+        for t in (with_zeros, without)
     ]
     assert losses[0] == losses[1]
 
@@ -234,22 +256,34 @@ def test_activations_without_a_surrogate(folder):
     relu, mixed = network("relu", 2), network(["tanh", "erf"], 2)
     rng = np.random.default_rng(0)
     theta = rng.normal(size=mixed.num_params)
-    with pytest.raises(MethodError, match=r"no surrogate for the activation 'relu'.*found: .*erf.*train"):
+    with pytest.raises(
+        MethodError, match=r"no surrogate for the activation 'relu'.*found: .*erf.*train"
+    ):
         inf.NetI(relu, inf.Teacher(relu, theta), method="surrogate", surrogates_dir=folder)
     with pytest.raises(
-        MethodError, match=r"student neuron 0 \(tanh\) and student neuron 1 \(erf\).*different activations"
+        MethodError,
+        match=r"student neuron 0 \(tanh\) and student neuron 1 \(erf\).*different activations",
     ):
         inf.NetI(mixed, inf.Teacher(mixed, theta), method="surrogate", surrogates_dir=folder)
     for student in (relu, mixed):
         given = inf.Teacher(student, theta), theta + 0.1
-        net = inf.NetI(student, given[0], method="surrogate", outside="exact", surrogates_dir=folder)
+        net = inf.NetI(
+            student, given[0], method="surrogate", outside="exact", surrogates_dir=folder
+        )
         exact = net.with_method("auto")._states(given[1], 2)[0].jets
         jets = net._states(given[1], 2)[0].jets
         for i, j in ((0, 1), (0, 4)):
             np.testing.assert_allclose(jets[i, j], exact[i, j], rtol=1e-9, atol=1e-12)
-    own = inf.Activation.from_callable("tanh", np.sin, [np.cos, lambda x: -np.sin(x)])  # another function of that name
+    own = inf.Activation.from_callable(
+        "tanh", np.sin, [np.cos, lambda x: -np.sin(x)]
+    )  # another function of that name
     with pytest.raises(MethodError, match="no surrogate"):
-        inf.NetI(network(own, 2), inf.Teacher(network(own, 2), theta), method="surrogate", surrogates_dir=folder)
+        inf.NetI(
+            network(own, 2),
+            inf.Teacher(network(own, 2), theta),
+            method="surrogate",
+            surrogates_dir=folder,
+        )
     assert inf.available_methods(own, own)[-1] != "surrogate"
 
 
@@ -282,7 +316,9 @@ def test_a_flow_on_an_exact_form_is_the_exact_flow(folder):
     np.testing.assert_allclose(runs[0].theta_flow, runs[1].theta_flow, atol=1e-10)
 
 
-@pytest.mark.parametrize("solver", ["gear", "cvode_bdf", "rodas5p", "tsit5", "kencarp58", "exprb", "lsoda", "radau"])
+@pytest.mark.parametrize(
+    "solver", ["gear", "cvode_bdf", "rodas5p", "tsit5", "kencarp58", "exprb", "lsoda", "radau"]
+)
 def test_a_flow_ends_at_the_border_and_names_the_pair(tmp_path, solver):
     """Steps out of the domain are rejected; some stages then are of NaN, which no objective sees."""
     inf.surrogates.save(SurrogateForm("erf", exact_form().arrays, {"r": [0.0, 1.0]}), {}, tmp_path)
@@ -290,9 +326,18 @@ def test_a_flow_ends_at_the_border_and_names_the_pair(tmp_path, solver):
     teacher = inf.Teacher(net, np.array([0.9, 0.3, 3.0]))
     neti = inf.NetI(net, teacher, method="surrogate", surrogates_dir=tmp_path)
     # the output weight stays at 1, so that the hidden ones want to grow
-    result = inf.train(neti, np.array([0.3, 0.1, 1.0]), eta=np.array([1.0, 1.0, 0.0]), solver=solver, progress=False)
+    result = inf.train(
+        neti,
+        np.array([0.3, 0.1, 1.0]),
+        eta=np.array([1.0, 1.0, 0.0]),
+        solver=solver,
+        progress=False,
+    )
     assert result.status.name == "NON_FINITE"
-    assert "student neuron 0 lies outside of the domain of the surrogate for erf (0 <= r <= 1" in repr(result)
+    assert (
+        "student neuron 0 lies outside of the domain of the surrogate for erf (0 <= r <= 1"
+        in repr(result)
+    )
     assert np.linalg.norm(result.theta_flow[:2]) == pytest.approx(1.0, abs=1e-4)
     with pytest.raises(InvalidValueError, match="student neuron 0 lies outside"):
         inf.train(neti, np.array([2.0, 0.0, 1.0]), solver=solver, progress=False)
@@ -304,7 +349,9 @@ def perturbed(folder, size):
     (W1, b1), (W2, b2), (W3, b3) = (
         (rng.normal(size=shape), rng.normal(size=shape[0])) for shape in ((6, 3), (6, 6), (1, 6))
     )
-    part = Part(1, np.ones(1), np.full(1, 2.0), 0.0, network=[(W1, b1), (W2, b2), (size * W3, size * b3)])
+    part = Part(
+        1, np.ones(1), np.full(1, 2.0), 0.0, network=[(W1, b1), (W2, b2), (size * W3, size * b3)]
+    )
     inf.surrogates.save(SurrogateForm.of_parts("erf", {"odd": part}, SETTINGS), {}, folder)
 
 
@@ -315,12 +362,16 @@ def test_polish_ends_at_the_exact_fixed_point(tmp_path):
     theta = rng.normal(size=student.num_params)
     given = inf.Teacher(teacher, rng.normal(size=teacher.num_params))
     net = inf.NetI(student, given, method="surrogate", surrogates_dir=tmp_path)
-    plain, polished = (inf.train(net, theta, polish=polish, progress=False) for polish in (None, "exact"))
+    plain, polished = (
+        inf.train(net, theta, polish=polish, progress=False) for polish in (None, "exact")
+    )
     exact = net.with_method("auto")
     assert polished.converged
     assert inf.loss(exact, polished.theta) == pytest.approx(polished.loss, rel=1e-13)
     assert np.abs(inf.gradient(exact, polished.theta)).max() < 1e-13
-    assert np.abs(inf.gradient(net, plain.theta)).max() < 1e-13  # Newton on the surrogate's own Hessian
+    assert (
+        np.abs(inf.gradient(net, plain.theta)).max() < 1e-13
+    )  # Newton on the surrogate's own Hessian
     assert np.abs(inf.gradient(exact, plain.theta)).max() > 1e-5
     assert polished.surrogate_loss == pytest.approx(inf.loss(net, polished.theta), rel=1e-13)
     assert plain.surrogate_loss is None
@@ -338,7 +389,9 @@ def test_polish_where_the_surrogate_loss_is_negative(tmp_path):
     other = network("erf", 2, outputs=1)
     theta = rng.normal(size=net.num_params)
     neti = inf.NetI(net, inf.Teacher(other, theta), method="surrogate", surrogates_dir=tmp_path)
-    result = inf.train(neti, theta + 0.05 * rng.normal(size=len(theta)), polish="exact", progress=False)
+    result = inf.train(
+        neti, theta + 0.05 * rng.normal(size=len(theta)), polish="exact", progress=False
+    )
     assert abs(result.trajectory.loss[-1]) < 1e-14  # rounding of terms of order one, of either sign
     assert result.flow.stop_reason.name == "HANDOVER"
     assert result.converged
@@ -348,7 +401,9 @@ def test_polish_where_the_surrogate_loss_is_negative(tmp_path):
 
 def test_polish_of_an_interrupted_run_reports_the_exact_loss(folder):
     net, theta = setting("erf", method="surrogate", surrogates_dir=folder)
-    result = inf.train(net, theta, polish="exact", callback=lambda now: now.step >= 3, progress=False)
+    result = inf.train(
+        net, theta, polish="exact", callback=lambda now: now.step >= 3, progress=False
+    )
     assert result.status.name == "CALLBACK"
     assert result.loss == pytest.approx(inf.loss(net.with_method("auto"), result.theta), rel=1e-13)
 
@@ -373,7 +428,9 @@ def test_moments_by_the_heat_equation(folder, monkeypatch):
     u[:4] = [1.0, -1.0, 0.0, 1.0]
     r1[2:4] = 1e-3, 1e-2
     for orders in [(0, 0), (2, 0), (1, 1), (0, 2), (4, 0), (3, 1), (2, 2), (1, 3), (0, 4)]:
-        found = inf.gaussian_moment("erf", "erf", r1, r2, u, orders=orders, method="surrogate", rtol=1e-8)
+        found = inf.gaussian_moment(
+            "erf", "erf", r1, r2, u, orders=orders, method="surrogate", rtol=1e-8
+        )
         exact = inf.gaussian_moment("erf", "erf", r1, r2, u, orders=orders, method="closed")
         np.testing.assert_allclose(found, exact, rtol=1e-11, atol=1e-13)
     assert inf.available_methods("erf", "erf") == ("closed", "hermite", "cubature", "surrogate")
@@ -401,7 +458,9 @@ def test_moments_that_no_surrogate_gives(folder, monkeypatch):
     card = inf.surrogates.card("tanh")
     assert full.error_bound == card["errors"]["value"]["maximum"]
     # "auto" never takes a surrogate
-    assert inf.gaussian_moment("tanh", "tanh", 1.0, 1.0, 0.5, full_output=True).method != "surrogate"
+    assert (
+        inf.gaussian_moment("tanh", "tanh", 1.0, 1.0, 0.5, full_output=True).method != "surrogate"
+    )
 
 
 # --------------------------------------------------------------------------------------------------------------- files
@@ -415,7 +474,9 @@ def test_a_card_says_what_was_written(folder):
     assert set(card["errors"]) == {"value", "gradient", "hessian"}
     for statistics in card["errors"].values():
         assert statistics["median"] <= statistics["99%"] <= statistics["maximum"]
-    assert card["parameters"] == sum(a.size for a in inf.surrogates.load("tanh", folder).form.arrays.values())
+    assert card["parameters"] == sum(
+        a.size for a in inf.surrogates.load("tanh", folder).form.arrays.values()
+    )
 
 
 def test_what_is_saved_is_loaded(folder):
@@ -452,14 +513,27 @@ def flip(folder):
         (lambda d: (d / "erf.json").unlink(), r"the card .*erf\.json of erf\.npz is missing"),
         (lambda d: (d / "erf.json").write_text("{"), r"card .*erf\.json cannot be read"),
         (lambda d: (d / "erf.json").write_text("[1]"), r"erf\.json is not the card of a surrogate"),
-        (lambda d: write_card(d / "erf.json", format=2), r"erf\.json has format 2, .* reads format 1\. Train it again"),
-        (lambda d: write_card(d / "erf.json", domain={"r": [0, 99]}), r"card .*erf\.json was altered: its 'domain'"),
+        (
+            lambda d: write_card(d / "erf.json", format=2),
+            r"erf\.json has format 2, .* reads format 1\. Train it again",
+        ),
+        (
+            lambda d: write_card(d / "erf.json", domain={"r": [0, 99]}),
+            r"card .*erf\.json was altered: its 'domain'",
+        ),
         (lambda d: write_card(d / "erf.json", activation="sin"), r"was altered: its 'activation'"),
-        (lambda d: write_card(d / "erf.json", errors={}), r"no number for 'median' of 'value' in 'errors'"),
-        (lambda d: write_card(d / "erf.json", networks=None), r"no number for 'median' of 'value' in 'networks'"),
+        (
+            lambda d: write_card(d / "erf.json", errors={}),
+            r"no number for 'median' of 'value' in 'errors'",
+        ),
+        (
+            lambda d: write_card(d / "erf.json", networks=None),
+            r"no number for 'median' of 'value' in 'networks'",
+        ),
         (
             lambda d: write_card(
-                d / "erf.json", networks={key: {"median": "1"} for key in ("value", "gradient", "hessian")}
+                d / "erf.json",
+                networks={key: {"median": "1"} for key in ("value", "gradient", "hessian")},
             ),
             "no number",
         ),
@@ -477,7 +551,9 @@ def test_damaged_files_are_named(copy, damage, message):
 
 
 def test_bad_arguments(folder, tmp_path, monkeypatch):
-    with pytest.raises(MethodError, match=r"no surrogate for the activation 'nonsense' .*method='auto'"):
+    with pytest.raises(
+        MethodError, match=r"no surrogate for the activation 'nonsense' .*method='auto'"
+    ):
         inf.surrogates.load("nonsense", folder)
     with pytest.raises(MethodError, match="no surrogate"):
         inf.surrogates.load("../erf", folder / "inner" if (folder / "inner").exists() else folder)
@@ -543,7 +619,9 @@ def test_errors_are_those_of_networks():
         r = points.r1[k]
 
         def T(r):
-            return exact_form().single(np.array([r * r]))[0, 0] - inf.gaussian_moment("gelu", "gelu", r, r, 1.0)
+            return exact_form().single(np.array([r * r]))[0, 0] - inf.gaussian_moment(
+                "gelu", "gelu", r, r, 1.0
+            )
 
         assert found[k, 0] == pytest.approx(abs(T(r)), abs=1e-13)
         h = 1e-3 * r
@@ -573,14 +651,23 @@ def test_verify_finds_a_surrogate_that_is_worse_than_its_card(copy):
     form.arrays["odd_weights"][0] += 1e-6
     good = json.loads((copy / "erf.json").read_text())
     surrogate_files.write(
-        form, resolve("erf"), (0.0, 10.0), {k: good[k] for k in ("errors", "networks", "training")}, copy
+        form,
+        resolve("erf"),
+        (0.0, 10.0),
+        {k: good[k] for k in ("errors", "networks", "training")},
+        copy,
     )
     found = inf.surrogates.verify("erf", 200, networks=5, surrogates_dir=copy)
     assert not found.holds
     assert "DOES NOT HOLD" in found.table()
     assert len(found.failures) == 9 + 6  # every figure
     runner = CliRunner()
-    assert runner.invoke(app, ["surrogates", "verify", "erf", "--dir", str(copy), "--points", "100"]).exit_code == 1
+    assert (
+        runner.invoke(
+            app, ["surrogates", "verify", "erf", "--dir", str(copy), "--points", "100"]
+        ).exit_code
+        == 1
+    )
 
 
 def test_verify_refuses_another_function(folder):
@@ -632,15 +719,23 @@ def test_the_portable_file_needs_no_infflow(folder, tmp_path):
         "assert not any('infflow' in name for name in sys.modules)\n"
         "print(repr(float(potential(arrays, 0.5, 1.2, 0.3, np))))"
     )
-    out = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-    assert float(out) == pytest.approx(inf.surrogates.load("tanh", folder)(0.5, 1.2, 0.3), rel=1e-12)
+    out = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
+    assert float(out) == pytest.approx(
+        inf.surrogates.load("tanh", folder)(0.5, 1.2, 0.3), rel=1e-12
+    )
 
 
 def derivative(folder):
     """dG/du from the derivatives of the form."""
     r1, r2, u = points()
     det = (r1 * r2) ** 2 * (1 - u) * (1 + u)
-    return r1 * r2 * inf.surrogates.load("tanh", folder).form.jet(r1**2, r1 * r2 * u, r2**2, det=det)[2]
+    return (
+        r1
+        * r2
+        * inf.surrogates.load("tanh", folder).form.jet(r1**2, r1 * r2 * u, r2**2, det=det)[2]
+    )
 
 
 def test_export_to_jax(folder):
@@ -662,7 +757,9 @@ def test_export_to_torch(folder):
     r1, r2, u = (torch.tensor(x) for x in points())
     u.requires_grad_()
     value = kernel(r1, r2, u)
-    np.testing.assert_allclose(value.detach(), inf.surrogates.load("tanh", folder)(*points()), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(
+        value.detach(), inf.surrogates.load("tanh", folder)(*points()), rtol=1e-12, atol=1e-12
+    )
     value.sum().backward()
     np.testing.assert_allclose(u.grad, derivative(folder), rtol=1e-11, atol=1e-12)
     assert kernel(1.0, 1.0, 0.5).dtype == torch.float64
@@ -676,10 +773,24 @@ def test_command_line(folder):
     found = runner.invoke(app, ["surrogates", "list", "--dir", str(folder)])
     assert found.exit_code == 0
     assert "erf" in found.stdout
-    cards = json.loads(runner.invoke(app, ["surrogates", "list", "--dir", str(folder), "--json"]).stdout)
+    cards = json.loads(
+        runner.invoke(app, ["surrogates", "list", "--dir", str(folder), "--json"]).stdout
+    )
     assert set(cards) == {"tanh", "erf", *SHIPPED}
     verified = runner.invoke(
-        app, ["surrogates", "verify", "erf", "--dir", str(folder), "--points", "100", "--networks", "5", "--json"]
+        app,
+        [
+            "surrogates",
+            "verify",
+            "erf",
+            "--dir",
+            str(folder),
+            "--points",
+            "100",
+            "--networks",
+            "5",
+            "--json",
+        ],
     )
     assert verified.exit_code == 0
     assert json.loads(verified.stdout)["erf"]["holds"] is True
@@ -736,10 +847,15 @@ def test_train_on_the_command_line(tmp_path, monkeypatch):
     assert found.exit_code == 0, found.output
     assert asked["activation"].name == "my_erf"
     assert (asked["seed"], asked["max_time"]) == (3, 7.0)
-    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["my_erf.json", "my_erf.npz"]  # no checkpoint
+    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == [
+        "my_erf.json",
+        "my_erf.npz",
+    ]  # no checkpoint
     card = inf.surrogates.card("my_erf", tmp_path / "made")
     assert card["training"] == {"seed": 3}
-    assert card["errors"]["hessian"]["maximum"] < 1e-9  # no closed form: series and product rules at 1e-12
+    assert (
+        card["errors"]["hessian"]["maximum"] < 1e-9
+    )  # no closed form: series and product rules at 1e-12
     verify = [
         "surrogates",
         "verify",

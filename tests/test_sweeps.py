@@ -34,7 +34,10 @@ def equal(a, b):
             first, second = a.arrays(k), b.arrays(k)
             assert first.keys() == second.keys()
             for name in first:
-                assert first[name].dtype == second[name].dtype and first[name].tobytes() == second[name].tobytes()
+                assert (
+                    first[name].dtype == second[name].dtype
+                    and first[name].tobytes() == second[name].tobytes()
+                )
 
 
 @pytest.fixture
@@ -48,17 +51,33 @@ def store(tmp_path):
 def test_rows_hold_settings_and_results_in_the_order_of_the_grid(store):
     table = run(functions.draw, GRID, store)
     assert len(table) == 6 and "6 runs" in repr(table) and "6 done" in repr(table)
-    assert [(row["seed"], row["scale"]) for row in table] == [(s, c) for s in range(3) for c in (1.0, 2.0)]
+    assert [(row["seed"], row["scale"]) for row in table] == [
+        (s, c) for s in range(3) for c in (1.0, 2.0)
+    ]
     for k, row in enumerate(table):
         expected = functions.draw(row["seed"], row["scale"])
-        assert list(row) == ["seed", "scale", "mean", "count", "name", "positive", "nothing", "status", "error"]
+        assert list(row) == [
+            "seed",
+            "scale",
+            "mean",
+            "count",
+            "name",
+            "positive",
+            "nothing",
+            "status",
+            "error",
+        ]
         assert row["mean"] == expected["mean"] and row["count"] == 6 and row["nothing"] is None
         assert row["status"] == "done" and row["error"] is None
         for found in (table.arrays(row), table.arrays(k), table.arrays(dict(row))):
             np.testing.assert_array_equal(found["values"], expected["values"])
             assert found["signs"].dtype == np.int8
     details = table.details(0)
-    assert details["version"] == inf.__version__ and details["wall_time"] >= 0 and details["traceback"] is None
+    assert (
+        details["version"] == inf.__version__
+        and details["wall_time"] >= 0
+        and details["traceback"] is None
+    )
     equal(table, inf.Sweep.load(store))
 
 
@@ -67,9 +86,15 @@ def test_results_of_train_are_kept_whole(store):
     for k, row in enumerate(table):
         expected, found = functions.train_one(1, row["width"]), table.result(row)
         np.testing.assert_array_equal(found.theta, expected.theta)
-        np.testing.assert_array_equal(table.arrays(k)["trajectory_theta"], expected.trajectory.theta)
+        np.testing.assert_array_equal(
+            table.arrays(k)["trajectory_theta"], expected.trajectory.theta
+        )
         assert found.status is expected.status and row["stop_reason"] == expected.status.name
-        assert row["loss"] == expected.loss and row["converged"] and row["t_flow"] == expected.trajectory.t[-1]
+        assert (
+            row["loss"] == expected.loss
+            and row["converged"]
+            and row["t_flow"] == expected.trajectory.t[-1]
+        )
     with pytest.raises(InvalidTypeError, match="no Result"):
         run(functions.draw, [{"seed": 1}], store).result(0)
 
@@ -83,7 +108,12 @@ def test_processes_give_the_same_bits(tmp_path):
 def test_to_pandas(store):
     frame = run(functions.draw, GRID, store).to_pandas()
     assert list(frame.columns[:3]) == ["seed", "scale", "mean"] and len(frame) == 6
-    assert (frame.groupby("seed")["mean"].max() / frame.groupby("seed")["mean"].min()).abs().isin([2.0, 0.5]).all()
+    assert (
+        (frame.groupby("seed")["mean"].max() / frame.groupby("seed")["mean"].min())
+        .abs()
+        .isin([2.0, 0.5])
+        .all()
+    )
 
 
 def test_to_xarray_has_one_dimension_per_setting(store):
@@ -113,12 +143,33 @@ def test_to_xarray_of_points_that_are_no_product(store):
 
 
 def test_settings_of_numpy_types_are_the_same_as_plain_ones(store):
-    first = run(functions.echo, [{"a": 1, "b": 0.5, "c": [1, 2], "d": True, "e": {"x": np.inf}}], store)
-    same = {"e": {"x": np.float64(np.inf)}, "d": np.bool_(True), "c": np.array([1, 2]), "b": np.float64(0.5)}
+    first = run(
+        functions.echo, [{"a": 1, "b": 0.5, "c": [1, 2], "d": True, "e": {"x": np.inf}}], store
+    )
+    same = {
+        "e": {"x": np.float64(np.inf)},
+        "d": np.bool_(True),
+        "c": np.array([1, 2]),
+        "b": np.float64(0.5),
+    }
     second = run(functions.echo, [{**same, "a": np.int64(1)}], store)
-    assert first[0]["text"] == second[0]["text"] == "{'a': 1, 'b': 0.5, 'c': [1, 2], 'd': True, 'e': {'x': inf}}"
+    assert (
+        first[0]["text"]
+        == second[0]["text"]
+        == "{'a': 1, 'b': 0.5, 'c': [1, 2], 'd': True, 'e': {'x': inf}}"
+    )
     assert len(inf.Sweep.load(store)) == 1
-    assert len({key.key for key in make_runs(functions.echo, {"a": [1, 1.0, True, "1", [1], None]}, None, 0, 1)}) == 6
+    assert (
+        len(
+            {
+                key.key
+                for key in make_runs(
+                    functions.echo, {"a": [1, 1.0, True, "1", [1], None]}, None, 0, 1
+                )
+            }
+        )
+        == 6
+    )
 
 
 def nested():
@@ -134,7 +185,12 @@ def nested():
         (functions.echo, {"a": [inf.Net]}, InvalidTypeError, "'a' is <class .*cannot be stored"),
         (functions.echo, {"a": [np.nan]}, InvalidValueError, "'a' is nan"),
         (functions.echo, {"a": [{1: 2}]}, InvalidTypeError, "cannot be stored"),
-        (functions.echo, {"a": 3}, InvalidTypeError, r"grid\['a'\] is 3; a list of values, e.g. \[3\], is needed"),
+        (
+            functions.echo,
+            {"a": 3},
+            InvalidTypeError,
+            r"grid\['a'\] is 3; a list of values, e.g. \[3\], is needed",
+        ),
         (functions.echo, {"a": "abc"}, InvalidTypeError, "a list of values"),
         (functions.echo, {"a": []}, InvalidValueError, r"grid\['a'\] is empty"),
         (functions.echo, {}, InvalidValueError, "no points"),
@@ -144,7 +200,12 @@ def nested():
         (functions.echo, {3: [1]}, InvalidTypeError, "names of settings are strings"),
         (functions.echo, {"status": [1]}, InvalidValueError, "'status', which is a column"),
         (functions.echo, {"a": [1, np.int32(1)]}, InvalidValueError, "a=1 twice"),
-        (functions.draw, {"seeds": [1]}, InvalidTypeError, "cannot be called with grid.*'seed'.*takes"),
+        (
+            functions.draw,
+            {"seeds": [1]},
+            InvalidTypeError,
+            "cannot be called with grid.*'seed'.*takes",
+        ),
         (lambda seed: {}, {"seed": [1]}, InvalidTypeError, "top of a module"),
         (nested(), {"seed": [1]}, InvalidTypeError, "top of a module"),
         ("draw", {"seed": [1]}, InvalidTypeError, "top of a module"),
@@ -206,7 +267,9 @@ def calls(path):
 )
 def test_a_run_that_leaves_is_a_failed_run(store, capfd, n_jobs, backend, how, error):
     for _ in range(2):
-        table = inf.sweep(functions.leave, {"seed": range(4), "how": [how]}, store, n_jobs=n_jobs, backend=backend)
+        table = inf.sweep(
+            functions.leave, {"seed": range(4), "how": [how]}, store, n_jobs=n_jobs, backend=backend
+        )
         assert [row["status"] for row in table] == ["done", "failed", "done", "done"]
         assert table[1]["error"].startswith(error)
     assert "leave" in table.details(1)["traceback"]
@@ -216,7 +279,9 @@ def test_a_run_that_leaves_is_a_failed_run(store, capfd, n_jobs, backend, how, e
 @pytest.mark.parametrize("cell", ["{bad", "[1]", "3", b"\xff\xfe", 7])
 def test_a_damaged_cell_names_the_file_and_the_run(store, name, cell):
     def run():
-        return inf.sweep(functions.draw, {"seed": [1, 2]}, store, backend="sequential", progress=False)
+        return inf.sweep(
+            functions.draw, {"seed": [1, 2]}, store, backend="sequential", progress=False
+        )
 
     whole = run().rows
     database = sqlite3.connect(store)
@@ -224,7 +289,10 @@ def test_a_damaged_cell_names_the_file_and_the_run(store, name, cell):
     database.execute(f"UPDATE runs SET {name} = ? WHERE key = ?", (cell, key))
     database.commit()
     for what in (lambda: inf.Sweep.load(store), run):
-        with pytest.raises(StorageError, match=rf"runs\.db is damaged: '{name}' of the run '{key}' is no dictionary"):
+        with pytest.raises(
+            StorageError,
+            match=rf"runs\.db is damaged: '{name}' of the run '{key}' is no dictionary",
+        ):
             what()
     database.execute("DELETE FROM runs WHERE key = ?", (key,))  # as the message advises
     database.commit()
@@ -242,13 +310,17 @@ def test_a_rerun_skips_what_is_done_and_retries_failures_when_asked(store, tmp_p
     assert "log_call" in table.details(0)["traceback"]
     with pytest.raises(InvalidValueError, match="run 0 has no arrays: it is failed"):
         table.arrays(0)
-    run(functions.log_call, {"seed": [0, 1, 2]}, store, fixed=fixed)  # a larger grid: only what is new
+    run(
+        functions.log_call, {"seed": [0, 1, 2]}, store, fixed=fixed
+    )  # a larger grid: only what is new
     assert calls(log) == [0, 1, 2]
     (tmp_path / "log.broken").unlink()
     table = run(functions.log_call, {"seed": [0, 1, 2]}, store, fixed=fixed, retry_failed=True)
     assert calls(log) == [0, 1, 2, 0] and [row["square"] for row in table] == [0, 1, 4]
     assert table[0]["error"] is None and table.details(0)["traceback"] is None
-    run(functions.log_call, {"seed": [0]}, store, fixed={**fixed, "fail_below": 0})  # other arguments: another run
+    run(
+        functions.log_call, {"seed": [0]}, store, fixed={**fixed, "fail_below": 0}
+    )  # other arguments: another run
     assert calls(log) == [0, 1, 2, 0, 0]
 
 
@@ -269,7 +341,11 @@ def test_damaged_arrays_are_named_and_recomputed_when_asked(store):
     with pytest.raises(StorageError) as caught:
         run(functions.draw, GRID, store)
     message = str(caught.value)
-    assert "2 of 6 runs" in message and f"{files[0]} is damaged" in message and f"{files[1]} is missing" in message
+    assert (
+        "2 of 6 runs" in message
+        and f"{files[0]} is damaged" in message
+        and f"{files[1]} is missing" in message
+    )
     assert "recompute_damaged=True" in message and message.count("scale=") == 2
     broken = inf.Sweep.load(store)
     with pytest.raises(StorageError, match=r"is damaged|is missing"):
@@ -286,8 +362,13 @@ def test_a_store_of_another_version_or_program_is_refused(store, tmp_path):
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         database.execute("PRAGMA user_version = 99")
     database.close()
-    for attempt in (lambda: run(functions.draw, {"seed": [2]}, store), lambda: inf.Sweep.load(store)):
-        with pytest.raises(StorageError, match=r"runs.db has schema 99; infflow .* reads and writes schema 1"):
+    for attempt in (
+        lambda: run(functions.draw, {"seed": [2]}, store),
+        lambda: inf.Sweep.load(store),
+    ):
+        with pytest.raises(
+            StorageError, match=r"runs.db has schema 99; infflow .* reads and writes schema 1"
+        ):
             attempt()
     other = tmp_path / "other.db"
     database = sqlite3.connect(other)
@@ -316,7 +397,9 @@ def test_a_disk_that_is_full_when_arrays_are_written(store, tmp_path, monkeypatc
 
     with monkeypatch.context() as patch:
         patch.setattr("infflow.storage.os.fsync", fsync)
-        with pytest.raises(StorageError, match=r"\.npz: No space left on device\..*the same call goes on"):
+        with pytest.raises(
+            StorageError, match=r"\.npz: No space left on device\..*the same call goes on"
+        ):
             run(functions.draw, GRID, store)
     assert [row["status"] for row in inf.Sweep.load(store)] == ["done"] * 2 + ["pending"] * 4
     assert not list((tmp_path / "runs.db.d").glob(".*")), "no parts of files are left"
@@ -354,17 +437,23 @@ def test_a_row_of_a_dead_process_is_taken_again(store, monkeypatch):
     assert first.claim(run_.key) and not second.claim(run_.key), "the first one lives"
     mine = first._owner
     # another process, with a pid that is in use again
-    first._execute("UPDATE owners SET pid = 1, started = 'once', token = 'x' WHERE token = ?", mine.token)
+    first._execute(
+        "UPDATE owners SET pid = 1, started = 'once', token = 'x' WHERE token = ?", mine.token
+    )
     first._execute("UPDATE runs SET owner = 'x'")
     assert second.claim(run_.key), "process 1 started at another time"
     for host, age, free in (("elsewhere", 5.0, False), ("elsewhere", 100.0, True)):
-        second._execute("UPDATE owners SET host = ?, heartbeat = heartbeat - ? WHERE token = 'x'", host, age)
+        second._execute(
+            "UPDATE owners SET host = ?, heartbeat = heartbeat - ? WHERE token = 'x'", host, age
+        )
         second._execute("UPDATE runs SET owner = 'x', status = 'running'")
         assert second.claim(run_.key) is free
     second.close()
     assert first.claim(run_.key), "given back when closed"
     first.close()
-    assert not Owner(mine.token, mine.host, mine.pid, mine.started).is_alive(0.0), "ended in this process"
+    assert not Owner(mine.token, mine.host, mine.pid, mine.started).is_alive(0.0), (
+        "ended in this process"
+    )
 
 
 def test_a_process_knows_when_it_started():
@@ -384,7 +473,10 @@ def test_heartbeats_are_written(store, monkeypatch):
     database.claim(database.read_rows()[0]["key"])
     (before,) = database._execute("SELECT heartbeat FROM owners").fetchone()
     deadline = time.monotonic() + 10
-    while database._execute("SELECT heartbeat FROM owners").fetchone() == (before,) and time.monotonic() < deadline:
+    while (
+        database._execute("SELECT heartbeat FROM owners").fetchone() == (before,)
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.01)
     assert database._execute("SELECT heartbeat FROM owners").fetchone()[0] > before
     database.close()
@@ -396,7 +488,9 @@ def test_heartbeats_are_written(store, monkeypatch):
 def test_slots_are_collected(store, tmp_path):
     log = str(tmp_path / "log")
     for slot in range(3):
-        part = run(functions.log_call, {"seed": range(7)}, store, fixed={"path": log}, slot=slot, slots=3)
+        part = run(
+            functions.log_call, {"seed": range(7)}, store, fixed={"path": log}, slot=slot, slots=3
+        )
         assert [row["seed"] for row in part] == list(range(7))[slot::3]
     assert not store.exists() and sorted(p.name for p in tmp_path.glob("*.db*")) == [
         f"runs.db.slot{k}of3" for k in range(3)
@@ -411,26 +505,41 @@ def test_slots_are_collected(store, tmp_path):
 def test_slots_share_arrays(store):
     for slot in range(2):
         run(functions.draw, GRID, store, slot=slot, slots=2)
-    equal(run(functions.draw, GRID, store), run(functions.draw, GRID, store.with_name("undisturbed.db")))
+    equal(
+        run(functions.draw, GRID, store),
+        run(functions.draw, GRID, store.with_name("undisturbed.db")),
+    )
 
 
-@pytest.mark.parametrize(("function", "bad"), [(functions.interrupted, 2), (functions.interrupted_training, 1)])
+@pytest.mark.parametrize(
+    ("function", "bad"), [(functions.interrupted, 2), (functions.interrupted_training, 1)]
+)
 def test_what_was_interrupted_does_not_count(store, function, bad):
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # ignored where tests run in the background
     try:
         with pytest.raises(KeyboardInterrupt):
             run(function, {"seed": range(4)}, store)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert [row["status"] for row in inf.Sweep.load(store)] == ["done"] * bad + ["pending"] * (4 - bad)
+    assert [row["status"] for row in inf.Sweep.load(store)] == ["done"] * bad + ["pending"] * (
+        4 - bad
+    )
 
 
 def test_the_tables_are_documented_by_their_schema(store):
     run(functions.draw, {"seed": [1]}, store)
     database = sqlite3.connect(store)
-    ((settings, status, columns),) = database.execute("SELECT settings, status, columns FROM runs").fetchall()
+    ((settings, status, columns),) = database.execute(
+        "SELECT settings, status, columns FROM runs"
+    ).fetchall()
     database.close()
-    assert json.loads(settings) == {"seed": 1} and status == "done" and json.loads(columns)["count"] == 6
+    assert (
+        json.loads(settings) == {"seed": 1}
+        and status == "done"
+        and json.loads(columns)["count"] == 6
+    )
 
 
 def test_the_script_of_the_documentation(tmp_path):
@@ -438,8 +547,11 @@ def test_the_script_of_the_documentation(tmp_path):
     (tmp_path / "my_sweep.py").write_text(re.search(r"```py\n(.*?)```", text, flags=re.S)[1])
     command = [sys.executable, "-W", "error", "my_sweep.py"]
     first, second = (
-        subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout for _ in range(2)
+        subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
     )
     assert first == second and "width" in first and "Result: loss" in first
     table = inf.Sweep.load(tmp_path / "runs.db")
-    assert len(table) == 8 and table.details(0)["function"] == "my_sweep.train_one", "a script is named as a module"
+    assert len(table) == 8 and table.details(0)["function"] == "my_sweep.train_one", (
+        "a script is named as a module"
+    )

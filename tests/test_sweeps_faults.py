@@ -58,7 +58,9 @@ while killed < times:
 
 
 def python(code, *arguments, **options):
-    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], cwd=TESTS, **options)
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)], cwd=TESTS, **options
+    )
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +71,17 @@ def undisturbed(tmp_path_factory):
 @pytest.mark.parametrize(("backend", "times"), [("sequential", 5), ("loky", 2)])
 def test_a_main_process_killed_at_random_moments(tmp_path, undisturbed, backend, times):
     store = tmp_path / "runs.db"
-    killer = python(KILLER, store, backend, times, len(GRID["seed"]), stdout=subprocess.PIPE, text=True)
+    killer = python(
+        KILLER, store, backend, times, len(GRID["seed"]), stdout=subprocess.PIPE, text=True
+    )
     done = [int(line) for line in killer.communicate(timeout=600)[0].split()]
     assert killer.returncode == 0
     assert done == sorted(done), "nothing that was finished is lost"
     seen = []
     table = run(functions.train_briefly, GRID, store, callback=seen.append)
-    assert len(seen) == len(GRID["seed"]) * 2 - (done[-1] if done else 0), "what was finished is not done again"
+    assert len(seen) == len(GRID["seed"]) * 2 - (done[-1] if done else 0), (
+        "what was finished is not done again"
+    )
     equal(table, undisturbed)
 
 
@@ -107,7 +113,12 @@ def wait_for(condition, seconds):
 
 
 def test_a_killed_worker_costs_only_its_runs(tmp_path):
-    table = inf.sweep(functions.die_once, {"folder": [str(tmp_path)], "seed": range(6)}, tmp_path / "runs.db", n_jobs=2)
+    table = inf.sweep(
+        functions.die_once,
+        {"folder": [str(tmp_path)], "seed": range(6)},
+        tmp_path / "runs.db",
+        n_jobs=2,
+    )
     assert (tmp_path / "died").exists() and all(row["status"] == "done" for row in table)
     for row in table:
         expected = np.random.default_rng(row["seed"]).normal(size=4)
@@ -157,8 +168,12 @@ def test_runs_beside_the_one_that_kills_workers_are_not_blamed(tmp_path, monkeyp
     pool = FragilePool()
     monkeypatch.setattr("infflow.sweeps.run.make_pool", lambda *_: pool)
     table = inf.sweep(functions.die_always, {"seed": range(9)}, tmp_path / "runs.db")
-    assert [row["seed"] for row in table.failures] == [2] and pool.deaths == 3, "beside others twice, then alone"
-    assert [row["square"] for row in table if row["status"] == "done"] == [k**2 for k in range(9) if k != 2]
+    assert [row["seed"] for row in table.failures] == [2] and pool.deaths == 3, (
+        "beside others twice, then alone"
+    )
+    assert [row["square"] for row in table if row["status"] == "done"] == [
+        k**2 for k in range(9) if k != 2
+    ]
 
 
 def test_two_processes_share_a_store(tmp_path):
@@ -168,7 +183,11 @@ def test_two_processes_share_a_store(tmp_path):
     tables = [process.communicate(timeout=300)[0] for process in both]
     lines = [line.split() for line in log.read_text().splitlines()]
     assert sorted(int(seed) for _, seed in lines) == list(range(30)), "each run is done once"
-    assert tables[0] == tables[1] == f"{run(functions.draw, {'seed': range(30), 'wait': [0.02]}, store).rows}\n"
+    assert (
+        tables[0]
+        == tables[1]
+        == f"{run(functions.draw, {'seed': range(30), 'wait': [0.02]}, store).rows}\n"
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------- Dask
@@ -180,12 +199,21 @@ def cluster():
     import logging
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
-    with distributed.LocalCluster(**options, preload=[f"import sys; sys.path.insert(0, {str(TESTS)!r})"]) as found:
+    options = {
+        "n_workers": 2,
+        "threads_per_worker": 1,
+        "processes": True,
+        "dashboard_address": None,
+    }
+    with distributed.LocalCluster(
+        **options, preload=[f"import sys; sys.path.insert(0, {str(TESTS)!r})"]
+    ) as found:
         yield found
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # of the sockets of the worker that is killed
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning"
+)  # of the sockets of the worker that is killed
 def test_a_killed_dask_worker(tmp_path, cluster):
     folder = str(tmp_path)
     grid = {"folder": [folder], "seed": range(10)}
@@ -199,7 +227,9 @@ def test_a_killed_dask_worker(tmp_path, cluster):
 
     killer = threading.Thread(target=kill)
     killer.start()
-    table = inf.sweep(functions.note_pid, grid, tmp_path / "runs.db", scheduler=cluster.scheduler_address)
+    table = inf.sweep(
+        functions.note_pid, grid, tmp_path / "runs.db", scheduler=cluster.scheduler_address
+    )
     killer.join()
     assert len(processes) == 2 and killed and os.getpid() not in processes
     assert len(table) == 10 and all(row["status"] == "done" for row in table)
@@ -216,7 +246,11 @@ def test_the_current_dask_client_is_used(tmp_path, cluster):
 
 def test_a_cluster_that_is_not_there(tmp_path):
     dask = pytest.importorskip("dask")
-    for options in ({"scheduler": "tcp://127.0.0.1:9"}, {"scheduler": "nonsense://x"}, {"backend": "dask"}):
+    for options in (
+        {"scheduler": "tcp://127.0.0.1:9"},
+        {"scheduler": "nonsense://x"},
+        {"backend": "dask"},
+    ):
         quick = dask.config.set({"distributed.comm.timeouts.connect": "0.5s"})  # default 30 s
         with quick, pytest.raises(InvalidValueError, match=r"cannot use .*Start a scheduler"):
             inf.sweep(functions.draw, {"seed": [1]}, tmp_path / "runs.db", **options)

@@ -23,8 +23,12 @@ def test_identities_hold():
 
 def test_a_wrong_identity_is_noticed():
     ramp = symbolic.moment(0, 0)
-    assert not symbolic._vanishes(symbolic._total_derivative(ramp, symbolic.C12) - symbolic.moment(1, 0))
-    assert not symbolic._vanishes(symbolic._total_derivative(ramp, symbolic.V1) - symbolic.moment(2, 0))
+    assert not symbolic._vanishes(
+        symbolic._total_derivative(ramp, symbolic.C12) - symbolic.moment(1, 0)
+    )
+    assert not symbolic._vanishes(
+        symbolic._total_derivative(ramp, symbolic.V1) - symbolic.moment(2, 0)
+    )
 
 
 @pytest.mark.parametrize("base", symbolic.BASES)

@@ -23,12 +23,19 @@ def test_behind_a_bound_the_flow_stays(solver):
     times = np.array([0.0, 0.5, 1.0, 50.0, 60.0])
     more = {"step_size": 0.1} if SOLVERS[solver].discrete else {}
     for bound in ({"min_loss": 1e-3}, {"min_gradient_norm": 0.05}):
-        found = train(BOWL, [1.0, 1.0], solver=solver, t_end=60.0, t_eval=times, **bound, **FLOW, **more)
-        assert found.status in (StopReason.MIN_LOSS, StopReason.MIN_GRADIENT_NORM) and found.flow.t < 60.0
+        found = train(
+            BOWL, [1.0, 1.0], solver=solver, t_end=60.0, t_eval=times, **bound, **FLOW, **more
+        )
+        assert (
+            found.status in (StopReason.MIN_LOSS, StopReason.MIN_GRADIENT_NORM)
+            and found.flow.t < 60.0
+        )
         np.testing.assert_array_equal(found.trajectory.t, times)
         late = times > found.flow.t
         assert late[-2:].all()
-        np.testing.assert_array_equal(found.trajectory.theta[late], np.tile(found.theta_flow, (late.sum(), 1)))
+        np.testing.assert_array_equal(
+            found.trajectory.theta[late], np.tile(found.theta_flow, (late.sum(), 1))
+        )
         assert np.isfinite(found.trajectory.loss).all() and found.trajectory.loss[-1] == found.loss
 
 
@@ -64,7 +71,12 @@ def test_what_a_flow_did_not_reach_is_not_invented(limit, reason, tmp_path):
     net, times = TanhNetwork(), [0.0, 1e-6, 5.0, 9.0]
     eta = np.ones(net.num_params)
     eta[0] = 0.0
-    call = {"eta": eta, "observables": {"first": lambda theta: theta[:2]}, "t_end": 9.0, "t_eval": times}
+    call = {
+        "eta": eta,
+        "observables": {"first": lambda theta: theta[:2]},
+        "t_end": 9.0,
+        "t_eval": times,
+    }
     found = train(net, net.start, **call, **limit, **FLOW)
     assert found.flow.stop_reason is reason
     track, known = found.trajectory, np.array(times) <= found.flow.t
@@ -95,7 +107,9 @@ def test_a_failed_flow():
     found = train(Wall([1.0, 1.0]), [0.0, 1.0], t_end=50.0, t_eval=times, **FLOW)
     assert found.status is StopReason.NON_FINITE
     np.testing.assert_array_equal(found.trajectory.t, times)
-    assert np.isfinite(found.trajectory.theta[:2]).all() and np.isnan(found.trajectory.theta[2]).all()
+    assert (
+        np.isfinite(found.trajectory.theta[:2]).all() and np.isnan(found.trajectory.theta[2]).all()
+    )
     assert np.isfinite(found.trajectory.loss[:2]).all() and np.isnan(found.trajectory.loss[2])
 
 
@@ -120,14 +134,20 @@ def test_an_observable_that_fails_at_some_points(error):
         return theta
 
     call = {"t_end": 2.0, "t_eval": times, "observables": {"half": half, "sum": np.sum}}
-    with pytest.warns(IncompleteWarning, match=r"'half' at 2 of 5 points \(t = 0.5, 1\): \w*Error") as caught:
+    with pytest.warns(
+        IncompleteWarning, match=r"'half' at 2 of 5 points \(t = 0.5, 1\): \w*Error"
+    ) as caught:
         found = train(BOWL, [1.0, 1.0], **call, **FLOW)
     assert len(caught) == 1 and caught[0].filename == __file__
     inside = (found.trajectory.theta[:, 0] > 0.1) & (found.trajectory.theta[:, 0] < 0.5)
     assert inside.sum() == 2
     assert np.isnan(found.trajectory.observables["half"][inside]).all()
-    np.testing.assert_array_equal(found.trajectory.observables["half"][~inside], found.trajectory.theta[~inside])
-    np.testing.assert_array_equal(found.trajectory.observables["sum"], found.trajectory.theta.sum(axis=1))
+    np.testing.assert_array_equal(
+        found.trajectory.observables["half"][~inside], found.trajectory.theta[~inside]
+    )
+    np.testing.assert_array_equal(
+        found.trajectory.observables["sum"], found.trajectory.theta.sum(axis=1)
+    )
 
 
 def test_an_observable_of_another_shape_at_some_points_and_one_that_never_has_a_value():
@@ -135,8 +155,17 @@ def test_an_observable_of_another_shape_at_some_points_and_one_that_never_has_a_
         raise ArithmeticError("nowhere")
 
     observables = {"ragged": lambda theta: theta[: 1 + (theta[0] < 0.5)], "undefined": undefined}
-    with pytest.warns(IncompleteWarning, match=r"'ragged' at 2 of 4 .* shape .*; 'undefined' at 4 of 4"):
-        found = train(BOWL, [1.0, 1.0], t_end=2.0, t_eval=[0.0, 0.1, 1.0, 2.0], observables=observables, **FLOW)
+    with pytest.warns(
+        IncompleteWarning, match=r"'ragged' at 2 of 4 .* shape .*; 'undefined' at 4 of 4"
+    ):
+        found = train(
+            BOWL,
+            [1.0, 1.0],
+            t_end=2.0,
+            t_eval=[0.0, 0.1, 1.0, 2.0],
+            observables=observables,
+            **FLOW,
+        )
     ragged = found.trajectory.observables["ragged"]
     assert ragged.shape == (4, 1) and np.isnan(ragged[2:]).all() and np.isfinite(ragged[:2]).all()
     assert np.isnan(found.trajectory.observables["undefined"]).all()
@@ -151,9 +180,14 @@ def test_ctrl_c_in_an_observable_keeps_the_run():
             raise KeyboardInterrupt
         return theta
 
-    found = train(BOWL, [1.0, 1.0], t_end=2.0, num_trajectory=9, observables={"slow": slow}, progress=False)
+    found = train(
+        BOWL, [1.0, 1.0], t_end=2.0, num_trajectory=9, observables={"slow": slow}, progress=False
+    )
     assert found.status is StopReason.INTERRUPTED and found.flow.t == 2.0 and len(calls) == 4
-    assert np.isnan(found.trajectory.observables["slow"]).all() and np.isfinite(found.trajectory.loss).all()
+    assert (
+        np.isnan(found.trajectory.observables["slow"]).all()
+        and np.isfinite(found.trajectory.loss).all()
+    )
 
 
 def test_a_function_that_is_wrong_is_told_before_the_flow():
@@ -178,7 +212,9 @@ def test_the_smallest_eigenvalue_where_the_hessian_is_infinite_at_the_start():
     neti = inf.NetI(net, inf.Teacher(net, inf.random_params(net, rng=4, init="standard_normal")))
     theta = inf.random_params(net, rng=1)
     options = {"t_end": 1.0, "num_trajectory": 9, **FLOW}
-    with pytest.warns(IncompleteWarning, match="'lambda_min' at 1 of 9 points .t = 0.: SingularMomentError"):
+    with pytest.warns(
+        IncompleteWarning, match="'lambda_min' at 1 of 9 points .t = 0.: SingularMomentError"
+    ):
         found = inf.train(neti, theta, observables=["lambda_min"], **options)
     values = found.trajectory.observables["lambda_min"]
     assert math.isnan(values[0]) and np.isfinite(values[1:]).all()
@@ -216,7 +252,11 @@ def test_time_scales_of_zero_move_nothing(kind, scalar, options, tmp_path):
     theta = inf.random_params(net, 5)
     eta = 0.0 if scalar else 0.0 * theta
     found = inf.train(net, theta, eta=eta, progress=False, checkpoint=tmp_path / "run", **options)
-    assert found.status is StopReason.FROZEN and found.converged and found.flow.steps == found.newton.steps == 0
+    assert (
+        found.status is StopReason.FROZEN
+        and found.converged
+        and found.flow.steps == found.newton.steps == 0
+    )
     for point in (found.theta, found.theta_flow, found.theta0, *found.trajectory.theta):
         np.testing.assert_array_equal(point, theta)
     assert found.loss == inf.loss(net, theta) and found.gradient_norm == 0.0

@@ -38,7 +38,9 @@ def tail_points(rng, n, farthest=12.0):
     u = np.where(rng.random(n) < 0.4, rng.uniform(-1, 1, n), 1 - 10 ** rng.uniform(-10, -1, n))
     u *= rng.choice([-1, 1], n)
     same = rng.random(n) < 0.3
-    b[1, same] = (np.sign(u) * b[0] / r[0] * r[1] * (1 + rng.choice([0, 1e-4, 1e-2], n) * rng.normal(size=n)))[same]
+    b[1, same] = (
+        np.sign(u) * b[0] / r[0] * r[1] * (1 + rng.choice([0, 1e-4, 1e-2], n) * rng.normal(size=n))
+    )[same]
     return Points(*r, u, *b)
 
 
@@ -60,7 +62,9 @@ def test_bounds_of_all_pairs_and_orders(seed):
         for orders in ORDERS:
             rows = rng.choice(100, 2, replace=False)
             found = CLOSED.moment(resolve(f), resolve(g), of_rows(points, rows), orders, 1e-10)
-            for row, value, bound, scale in zip(rows, found.value, found.error_bound, found.scale, strict=True):
+            for row, value, bound, scale in zip(
+                rows, found.value, found.error_bound, found.scale, strict=True
+            ):
                 error = abs(value - exact[row].moment(f, g, *orders))
                 assert error <= bound + 1e-290, (f, g, orders, [x[row] for x in points])
                 useful += bound <= 1e-10 * max(scale, abs(value))
@@ -98,7 +102,9 @@ def test_a_neuron_with_itself(distance, r):
     }
     for orders, value in exact.items():
         for u in (1.0, 1 - 2.0**-53):
-            found = inf.gaussian_moment("relu", "relu", r, r, u, b1=b, b2=b, orders=orders, full_output=True)
+            found = inf.gaussian_moment(
+                "relu", "relu", r, r, u, b1=b, b2=b, orders=orders, full_output=True
+            )
             assert found.method == "closed"
             assert abs(found.value - value) <= found.error_bound + 1e-6 * (u != 1.0) * abs(value)
             assert found.error_bound <= 1e-10 * abs(value)
@@ -141,11 +147,18 @@ def with_ramp(mean, name, p, q, r1, r2, u, b1, b2):
     """E[relu^(p)(h1) g^(q)(h2)], p <= 2: over h1 > 0, or at the kink."""
     s, slope, h = r2 * np.sqrt((1 - u) * (1 + u)), r2 * u, b1 / r1
     if p == 2:
-        return np.exp(-h * h / 2) / np.sqrt(2 * np.pi) / r1 * mean(name, q, np.array([b2 - slope * h]), s)[0]
+        return (
+            np.exp(-h * h / 2)
+            / np.sqrt(2 * np.pi)
+            / r1
+            * mean(name, q, np.array([b2 - slope * h]), s)[0]
+        )
     end = 1000 / (abs(h) + np.sqrt(h * h + 1000)) if h < 0 else h + 32
     place = h - b2 / slope
     edges = np.linspace(-20, 20, 41)
-    edges = np.concatenate([end * 0.5 ** np.arange(6), np.linspace(0, end, 20), place + edges / slope / 2])
+    edges = np.concatenate(
+        [end * 0.5 ** np.arange(6), np.linspace(0, end, 20), place + edges / slope / 2]
+    )
     edges = np.append(edges, place + np.linspace(-20, 20, 41) * s / slope / 2)
     t, w = panels(np.unique(edges[(edges >= 0) & (edges <= end)]))
     w = w * np.exp(-((t - h) ** 2) / 2) / np.sqrt(2 * np.pi)
@@ -160,7 +173,9 @@ def test_mixtures_and_elu_with_a_dead_ramp(name):
     for case in range(60):
         r1, r2 = 10 ** rng.uniform(-1, 0.5, 2)
         b1, b2 = r1 * rng.uniform(-10, -4), r2 * rng.uniform(-3, 3)
-        u = rng.choice([-1, 1]) * rng.choice([rng.uniform(0.05, 0.95), 1 - 10 ** rng.uniform(-4, -1)])
+        u = rng.choice([-1, 1]) * rng.choice(
+            [rng.uniform(0.05, 0.95), 1 - 10 ** rng.uniform(-4, -1)]
+        )
         orders = ((0, 0), (1, 0), (2, 0), (1, 1))[case % 4]
         exact = with_ramp(mean, name, *orders, r1, r2, u, b1, b2)
         points = Points(*(np.array([x]) for x in (r1, r2, u, b1, b2)))
@@ -192,7 +207,9 @@ def test_jets_of_dead_neurons(g):
         c1, c2 = point.C12 / point.C11, point.C12 / point.C22
         for column, orders in slots.items():
             exact = point.moment("relu", g, *orders)
-            assert abs(jet[jets.COLUMNS.index(column)] - exact) <= 1e-9 * abs(exact) + 1e-290, column
+            assert abs(jet[jets.COLUMNS.index(column)] - exact) <= 1e-9 * abs(exact) + 1e-290, (
+                column
+            )
         I40, I31, I22, I13, I04 = (point.moment("relu", g, p, 4 - p) for p in (4, 3, 2, 1, 0))
         for column, terms in {
             "F40": (I40, 2 * c1 * I31, c1 * c1 * I22),
@@ -201,7 +218,9 @@ def test_jets_of_dead_neurons(g):
             "F04": (I04, 2 * c2 * I13, c2 * c2 * I22),
         }.items():
             size = sum((abs(x) for x in terms), arb(0))
-            assert abs(jet[jets.COLUMNS.index(column)] - sum(terms, arb(0))) <= 1e-9 * size + 1e-290, column
+            assert (
+                abs(jet[jets.COLUMNS.index(column)] - sum(terms, arb(0))) <= 1e-9 * size + 1e-290
+            ), column
 
 
 def dead_network(teacher, seed):
@@ -235,15 +254,23 @@ def exact_gradient(teacher, W, b, a, V, d, c):
             )
             if i == j:
                 C, mean = point.C11, arb(b1)
-                step, density = reference.probability(mean / C.sqrt()), reference.density(mean / C.sqrt()) / C.sqrt()
+                step, density = (
+                    reference.probability(mean / C.sqrt()),
+                    reference.density(mean / C.sqrt()) / C.sqrt(),
+                )
                 J10 = mean * step + C * density
                 J20, J11, J00 = step / 2, step / 2, mean * J10 + C * step
             else:
-                J00, J10, J20, J11 = (point.moment("relu", g, *o) for o in ((0, 0), (1, 0), (2, 0), (1, 1)))
+                J00, J10, J20, J11 = (
+                    point.moment("relu", g, *o) for o in ((0, 0), (1, 0), (2, 0), (1, 1))
+                )
             factor = 2 * arb(a1) * arb(a2)
             ga[i] += 2 * arb(a2) * J00
             gb[i] += factor * J10
-            gW[i] = [x + factor * (J20 * arb(y) + J11 * arb(z)) for x, y, z in zip(gW[i], w1, w2, strict=True)]
+            gW[i] = [
+                x + factor * (J20 * arb(y) + J11 * arb(z))
+                for x, y, z in zip(gW[i], w1, w2, strict=True)
+            ]
     return gW, gb, ga
 
 
@@ -270,9 +297,13 @@ def test_kernel_matrices_expand_every_neuron_once(name, monkeypatch):
     r, b = np.sqrt(np.diag(K)), np.repeat([-9.0, 0.3], 6)
     u = np.clip(K / np.outer(r, r), -1, 1)
     sizes, original = [], rounding._size_and_scale
-    monkeypatch.setattr(rounding, "_size_and_scale", lambda f, r, b, p: sizes.append(r.size) or original(f, r, b, p))
+    monkeypatch.setattr(
+        rounding, "_size_and_scale", lambda f, r, b, p: sizes.append(r.size) or original(f, r, b, p)
+    )
     whole = inf.gaussian_moment(name, name, r[:, None], r, u, b1=b[:, None], b2=b, full_output=True)
     assert sizes == [12, 12]
     for i, j in ((0, 0), (3, 8), (11, 2)):
-        single = inf.gaussian_moment(name, name, r[i], r[j], u[i, j], b1=b[i], b2=b[j], full_output=True)
+        single = inf.gaussian_moment(
+            name, name, r[i], r[j], u[i, j], b1=b[i], b2=b[j], full_output=True
+        )
         assert (single.value, single.error_bound) == (whole.value[i, j], whole.error_bound[i, j])

@@ -22,7 +22,9 @@ def test_factors(shape, monkeypatch):
     assert (before == J).all() and len(calls) == -(-m // max(2 * n, 16 // n))
     Q = np.column_stack([found.expand(e) for e in np.eye(n)])
     np.testing.assert_allclose(Q.T @ Q, np.eye(n), atol=1e-14)
-    np.testing.assert_allclose(Q @ found.R / np.abs(J).max(axis=0), J / np.abs(J).max(axis=0), atol=1e-14)
+    np.testing.assert_allclose(
+        Q @ found.R / np.abs(J).max(axis=0), J / np.abs(J).max(axis=0), atol=1e-14
+    )
     assert (np.tril(found.R, -1) == 0.0).all()
     v = rng.standard_normal(m)
     np.testing.assert_allclose(found.project(v), Q.T @ v, atol=1e-14)

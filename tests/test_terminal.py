@@ -21,7 +21,12 @@ class Screen(io.StringIO):
 def test_what_is_a_terminal(monkeypatch):
     closed = Screen()
     closed.close()
-    for stream, wanted in ((Screen(), True), (io.StringIO(), False), (None, False), (object(), False)):
+    for stream, wanted in (
+        (Screen(), True),
+        (io.StringIO(), False),
+        (None, False),
+        (object(), False),
+    ):
         monkeypatch.setattr(sys, "stderr", stream)
         assert on_terminal() is wanted
     closed = io.StringIO()
@@ -37,14 +42,24 @@ def test_nobody_else_asks():
 
 
 def net():
-    return inf.Net([(1, "tanh", True), (1, "identity", True)], input=[[0.0], [1.0], [2.0]], target=[0.0, 1.0, 0.0])
+    return inf.Net(
+        [(1, "tanh", True), (1, "identity", True)],
+        input=[[0.0], [1.0], [2.0]],
+        target=[0.0, 1.0, 0.0],
+    )
 
 
-SMALL = Setting(activation="erf", input_dim=2, teacher_width=2, student_width=1, N=(1000, 2000), seeds=2, seed=0)
+SMALL = Setting(
+    activation="erf", input_dim=2, teacher_width=2, student_width=1, N=(1000, 2000), seeds=2, seed=0
+)
 RUNS = {
     "train": lambda folder: inf.train(net(), np.ones(4), max_steps_flow=3, max_steps_newton=1),
-    "train_many": lambda folder: inf.train_many(net(), [np.ones(4)], n_jobs=1, max_steps_flow=3, max_steps_newton=1),
-    "sweep": lambda folder: inf.sweep(sweep_functions.draw, {"seed": [0]}, folder / "a.db", backend="sequential"),
+    "train_many": lambda folder: inf.train_many(
+        net(), [np.ones(4)], n_jobs=1, max_steps_flow=3, max_steps_newton=1
+    ),
+    "sweep": lambda folder: inf.sweep(
+        sweep_functions.draw, {"seed": [0]}, folder / "a.db", backend="sequential"
+    ),
     "convergence": lambda folder: convergence(SMALL, jobs=1),
 }
 

@@ -77,11 +77,19 @@ CASES = [(name, {}) for name in SOLVERS] + [
 def test_a_flow_ends_within_one_evaluation(solver, options, clock):
     net = clock(Slow())
     more = {"step_size": 0.01} if SOLVERS[solver].discrete else {}
-    call = {"solver": solver, "solver_options": options, "t_end": 1e3, "max_steps_newton": 0, **more}
+    call = {
+        "solver": solver,
+        "solver_options": options,
+        "t_end": 1e3,
+        "max_steps_newton": 0,
+        **more,
+    }
     result = train(net, net.start, max_time_flow=LIMIT, progress=False, **call)
     assert result.status is StopReason.MAX_TIME
     assert LIMIT <= result.flow.wall_time <= LIMIT + 1.0
-    assert net.now <= LIMIT + 3.0  # the end and the best point are evaluated where the solver did so only nearby
+    assert (
+        net.now <= LIMIT + 3.0
+    )  # the end and the best point are evaluated where the solver did so only nearby
     assert np.isfinite([result.loss, result.gradient_norm]).all()
 
 
@@ -103,7 +111,11 @@ def test_a_search_ends_within_one_evaluation(optimizer, kind, clock):
 
 def test_conjugate_gradients_that_are_cut_short_still_make_a_step(clock):
     net = clock(Slow())
-    call = {"optimizer": "newton", "optimizer_options": {"linear_solver": "cg"}, "max_steps_flow": 0}
+    call = {
+        "optimizer": "newton",
+        "optimizer_options": {"linear_solver": "cg"},
+        "max_steps_flow": 0,
+    }
     result = train(net, net.start, max_time_newton=2.5, progress=False, **call)
     assert result.status is StopReason.MAX_TIME and result.newton.steps == 1
     assert result.loss < inf.loss(net, net.start)
@@ -132,10 +144,14 @@ class Compiling(TanhNetwork):
 def test_compilation_is_not_counted():
     plain = TanhNetwork()
     for _ in range(2):
-        usual = train(plain, plain.start, t_end=1.0, max_steps_newton=0, progress=False).flow.wall_time
+        usual = train(
+            plain, plain.start, t_end=1.0, max_steps_newton=0, progress=False
+        ).flow.wall_time
     net = Compiling()
     limit = 10 * usual
-    result = train(net, net.start, t_end=1.0, max_time_flow=limit, max_steps_newton=0, progress=False)
+    result = train(
+        net, net.start, t_end=1.0, max_time_flow=limit, max_steps_newton=0, progress=False
+    )
     assert net.seconds > limit, "compile something larger"
     assert result.status is StopReason.T_END and result.flow.wall_time < limit
 

@@ -7,7 +7,15 @@ import sys
 
 import numpy as np
 import pytest
-from analytic_objectives import Function, Quadratic, TanhNetwork, Wrapped, quartic, raise_at, rosenbrock
+from analytic_objectives import (
+    Function,
+    Quadratic,
+    TanhNetwork,
+    Wrapped,
+    quartic,
+    raise_at,
+    rosenbrock,
+)
 
 import infflow as inf
 from infflow import training
@@ -34,8 +42,12 @@ def test_defaults_end_at_a_fixed_point(network):
     assert np.linalg.eigvalsh(hessian)[0] > -1e-14
     # Newton only polishes: it stays where the flow was
     assert np.abs(result.theta - result.theta_flow).max() < 1e-4
-    assert (result.theta0 == network.start).all() and (result.trajectory.theta[0] == network.start).all()
-    assert (result.trajectory.theta[-1] == result.theta_flow).all() and len(result.trajectory) == 100
+    assert (result.theta0 == network.start).all() and (
+        result.trajectory.theta[0] == network.start
+    ).all()
+    assert (result.trajectory.theta[-1] == result.theta_flow).all() and len(
+        result.trajectory
+    ) == 100
 
 
 def test_all_solvers_lead_to_the_same_point():
@@ -69,7 +81,14 @@ def test_flow_alone_descends_to_the_floor(network):
 
 def test_best_point_is_returned_when_the_flow_rises():
     # gradient descent with a step that is too large: the start is the best point
-    result = train(Quadratic([1.0, 1.0]), [1.0, 0.0], solver="gd", step_size=2.5, max_steps_flow=50, max_steps_newton=0)
+    result = train(
+        Quadratic([1.0, 1.0]),
+        [1.0, 0.0],
+        solver="gd",
+        step_size=2.5,
+        max_steps_flow=50,
+        max_steps_newton=0,
+    )
     assert (result.theta == [1.0, 0.0]).all() and result.loss == pytest.approx(0.5)
     assert np.abs(result.theta_flow).max() > 1e6
 
@@ -80,12 +99,18 @@ def test_of_losses_that_agree_to_rounding_the_smaller_gradient_decides():
     job = TrainSettings().job(Quadratic([1.0, 1.0]), theta)
 
     def chosen(flow_loss, flow_norm, search_loss, search_norm, noise):
-        flow = FlowOutcome(theta, 1.0, flow_loss, flow_norm, theta, flow_loss, flow_norm, track, statistics)
+        flow = FlowOutcome(
+            theta, 1.0, flow_loss, flow_norm, theta, flow_loss, flow_norm, track, statistics
+        )
         search = SearchOutcome(theta + 1.0, search_loss, search_norm, noise, statistics)
         return "search" if training._make_result(job, flow, search, {}).theta[0] else "flow"
 
-    assert chosen(1.0, 1e-8, 1.0 + 5e-16, 1e-15, 1e-15) == "search"  # the flow's loss is lower by rounding only
-    assert chosen(1.0, 1e-8, 1.0 + 2e-15, 1e-15, 1e-15) == "search"  # estimates of rounding may be too low
+    assert (
+        chosen(1.0, 1e-8, 1.0 + 5e-16, 1e-15, 1e-15) == "search"
+    )  # the flow's loss is lower by rounding only
+    assert (
+        chosen(1.0, 1e-8, 1.0 + 2e-15, 1e-15, 1e-15) == "search"
+    )  # estimates of rounding may be too low
     assert chosen(1.0, 1e-15, 1.0 - 5e-16, 1e-8, 1e-15) == "flow"
     assert chosen(1.0, 1e-8, 1.0 + 1e-9, 1e-15, 1e-15) == "flow"
     assert chosen(1.0, 1e-15, 1.0 - 1e-9, 1e-8, 1e-15) == "search"
@@ -111,7 +136,9 @@ def test_frozen_parameters(network, solver):
 
 
 def test_scalar_eta_rescales_time(network):
-    fast = train(network, network.start, t_end=1.0, eta=4.0, max_steps_newton=0, rtol=1e-9, atol=1e-9)
+    fast = train(
+        network, network.start, t_end=1.0, eta=4.0, max_steps_newton=0, rtol=1e-9, atol=1e-9
+    )
     slow = train(network, network.start, t_end=4.0, max_steps_newton=0, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(fast.theta_flow, slow.theta_flow, atol=1e-7)
 
@@ -120,15 +147,25 @@ def test_t_eval_and_observables(network):
     network_with_hook = Wrapped(network, lambda count, theta: None)
     network_with_hook.observable = lambda name: {"twice": lambda theta: 2 * theta}[name]
     times = [0.0, 0.5, 2.0]
-    result = train(network_with_hook, network.start, t_end=2.0, t_eval=times, observables=["twice", "lambda_min"])
+    result = train(
+        network_with_hook,
+        network.start,
+        t_end=2.0,
+        t_eval=times,
+        observables=["twice", "lambda_min"],
+    )
     np.testing.assert_array_equal(result.trajectory.t, times)
-    np.testing.assert_array_equal(result.trajectory.observables["twice"], 2 * result.trajectory.theta)
+    np.testing.assert_array_equal(
+        result.trajectory.observables["twice"], 2 * result.trajectory.theta
+    )
     assert result.trajectory.observables["lambda_min"].shape == (3,)
 
 
 def test_callback_sees_both_stages_and_stops_the_run(network):
     seen = []
-    result = train(network, network.start, solver="rodas5p", t_end=1.0, callback=lambda now: seen.append(now))
+    result = train(
+        network, network.start, solver="rodas5p", t_end=1.0, callback=lambda now: seen.append(now)
+    )
     assert {now.stage for now in seen} == {"flow", "newton"}
     flow = [now for now in seen if now.stage == "flow"]
     assert [now.step for now in flow] == list(range(result.flow.steps + 1))
@@ -144,12 +181,16 @@ def test_ctrl_c_in_either_stage(network, count):
     skip = {"max_steps_flow": 0} if count == 2000 else {}
     result = train(Wrapped(network, raise_at(30, KeyboardInterrupt)), network.start, **skip)
     assert result.status is StopReason.INTERRUPTED and not result.converged
-    assert result.loss == network.evaluate(result.theta).value < network.evaluate(network.start).value
+    assert (
+        result.loss == network.evaluate(result.theta).value < network.evaluate(network.start).value
+    )
     assert "Interrupted" in repr(result)
 
 
 def test_a_flow_that_leaves_the_domain_says_where():
-    wall = Function(1, lambda x: 5 - x[0] if x[0] < 1 else math.nan, lambda x: [-1.0], lambda x: [[0.0]])
+    wall = Function(
+        1, lambda x: 5 - x[0] if x[0] < 1 else math.nan, lambda x: [-1.0], lambda x: [[0.0]]
+    )
     result = train(wall, [0.0])
     assert result.status is StopReason.NON_FINITE and "t = 1" in result.flow.note
     assert result.newton.stop_reason is StopReason.SKIPPED
@@ -190,9 +231,17 @@ BAD = [
     ({"step_size": 0.1}, ValueError, "step_size is for gd and adam"),
     ({"solver": "rk4", "step_size": 0.1}, ValueError, r"solver_options=\{'step': h\}"),
     ({"solver": "rk4", "solver_options": {"stepp": 0.1}}, ValueError, "Did you mean 'step'"),
-    ({"solver": "gd", "step_size": 0.1, "solver_options": {"step": 0.1}}, ValueError, "Known: seed"),
+    (
+        {"solver": "gd", "step_size": 0.1, "solver_options": {"step": 0.1}},
+        ValueError,
+        "Known: seed",
+    ),
     ({"solver": "rk4", "solver_options": {"step": -0.1}}, ValueError, "step"),
-    ({"solver": "cvode_bdf", "solver_options": {"linear_solver": "lu"}}, ValueError, "Known: dense, gmres"),
+    (
+        {"solver": "cvode_bdf", "solver_options": {"linear_solver": "lu"}},
+        ValueError,
+        "Known: dense, gmres",
+    ),
     ({"solver": "cvode_bdf", "solver_options": {"max_order": 6}}, ValueError, "at most 5"),
     ({"solver": "adam", "step_size": 0.1, "solver_options": {"beta1": 1.0}}, ValueError, "beta1"),
     ({"solver_options": 0.1}, TypeError, "a dictionary"),
@@ -232,7 +281,9 @@ BAD = [
 
 
 @pytest.mark.parametrize(
-    ("changes", "kind", "message"), BAD, ids=lambda value: None if isinstance(value, type) else str(value)[:40]
+    ("changes", "kind", "message"),
+    BAD,
+    ids=lambda value: None if isinstance(value, type) else str(value)[:40],
 )
 def test_bad_input_raises_at_once(changes, kind, message):
     arguments = {"net": rosenbrock(), "theta0": [1.5, 1.0], **changes}
@@ -262,7 +313,9 @@ def test_no_heavy_imports_and_no_bar_without_a_terminal():
         "assert not heavy, heavy"
     )
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=600
+    )
     assert done.returncode == 0, done.stderr
     assert done.stderr == "" and done.stdout == ""
 
@@ -277,7 +330,11 @@ def test_progress_bar_on_a_terminal(network, monkeypatch):
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
     train(network, network.start)
-    assert "loss" in screen.getvalue() and "steps" in screen.getvalue() and "|grad|" in screen.getvalue()
+    assert (
+        "loss" in screen.getvalue()
+        and "steps" in screen.getvalue()
+        and "|grad|" in screen.getvalue()
+    )
     screen.truncate(0)
     train(network, network.start, progress=False)
     assert not screen.getvalue().strip("\0")
@@ -297,7 +354,12 @@ def test_optimizer_options_and_choice():
     found = inf.train(net, near, max_steps_flow=0, progress=False)
     assert found.newton.method == "levenberg_marquardt" and found.loss < 1e-29
     found = inf.train(
-        net, near, max_steps_flow=0, optimizer="newton", optimizer_options={"linear_solver": "cg"}, progress=False
+        net,
+        near,
+        max_steps_flow=0,
+        optimizer="newton",
+        optimizer_options={"linear_solver": "cg"},
+        progress=False,
     )
     assert found.newton.hvps > 0
     for arguments in (
@@ -311,7 +373,9 @@ def test_optimizer_options_and_choice():
 
 def test_a_run_does_not_depend_on_those_before_with_the_same_network():
     """Flow and search of a network whose integrals are series, to the last bit; and the loss at the end is that of the network."""
-    student, teacher = (inf.Net([(K, "softplus", True), (1, "identity", True)], input_dim=2) for K in (2, 3))
+    student, teacher = (
+        inf.Net([(K, "softplus", True), (1, "identity", True)], input_dim=2) for K in (2, 3)
+    )
     true = inf.Teacher(teacher, np.random.default_rng(0).standard_normal(teacher.num_params))
     start, elsewhere = (inf.random_params(student, rng=k) for k in (1, 2))
     used = inf.NetI(student, true)
@@ -335,7 +399,9 @@ class Rough:
 
     def evaluate(self, theta, order=0):
         gradient = self.matrix @ theta
-        return Evaluation(1.0 + self.error + theta @ gradient / 2, gradient, self.matrix if order == 2 else None)
+        return Evaluation(
+            1.0 + self.error + theta @ gradient / 2, gradient, self.matrix if order == 2 else None
+        )
 
     def hvp(self, theta, v):
         return self.matrix @ v
@@ -350,13 +416,16 @@ def test_the_best_point_of_the_flow_and_that_of_the_search_are_compared_by_the_s
     found = train(Rough(error), [1.0, -2.0, 0.5], optimizer="newton", progress=False)
     assert found.status is StopReason.MIN_GRADIENT_NORM and found.newton.steps > 0
     assert found.gradient_norm <= 1e-15 and found.loss == 1.0
-    np.testing.assert_array_equal(found.gradient_norm, np.abs(Rough(0.0).evaluate(found.theta, 1).g).max())
+    np.testing.assert_array_equal(
+        found.gradient_norm, np.abs(Rough(0.0).evaluate(found.theta, 1).g).max()
+    )
 
 
 def test_a_network_with_series_ends_where_its_status_says():
     rng = np.random.default_rng(44)
     student, teacher = (
-        inf.Net([(K, f, True), (1, "identity", True)], input_dim=2) for K, f in ((2, "sin"), (3, "tanh"))
+        inf.Net([(K, f, True), (1, "identity", True)], input_dim=2)
+        for K, f in ((2, "sin"), (3, "tanh"))
     )
     net = inf.NetI(student, inf.Teacher(teacher, rng.standard_normal(13)))
     found = train(net, inf.random_params(student, rng=44), progress=False)
@@ -371,7 +440,9 @@ def test_time_scales_leave_the_start_as_it_is():
     start = np.array([0.1, -0.7, 1.3, 0.3])
     eta = np.array([0.3, 1.7, 0.0, 2.9])
     assert (start[eta > 0] / np.sqrt(eta[eta > 0]) * np.sqrt(eta[eta > 0]) != start[eta > 0]).any()
-    found, plain = (train(net, start, eta=e, max_steps_flow=0, progress=False) for e in (eta, (eta > 0) * 1.0))
+    found, plain = (
+        train(net, start, eta=e, max_steps_flow=0, progress=False) for e in (eta, (eta > 0) * 1.0)
+    )
     np.testing.assert_array_equal(found.theta_flow, start)
     np.testing.assert_array_equal(found.theta, plain.theta)
     moved = train(net, start, eta=eta, max_steps_flow=5, max_steps_newton=0, progress=False)
@@ -379,7 +450,9 @@ def test_time_scales_leave_the_start_as_it_is():
     assert (moved.theta[eta > 0] != start[eta > 0]).all() and moved.theta[2] == start[2]
 
 
-@pytest.mark.parametrize("name", ["solver", "solver_options", "optimizer", "optimizer_options", "polish"])
+@pytest.mark.parametrize(
+    "name", ["solver", "solver_options", "optimizer", "optimizer_options", "polish"]
+)
 @pytest.mark.parametrize("value", [np.array(["auto", "gear"]), np.zeros(3), np.zeros(0), [1]])
 def test_arrays_and_lists_are_no_names_and_no_options(name, value):
     with pytest.raises(InfflowError, match=f"^{name} is "):
@@ -388,13 +461,21 @@ def test_arrays_and_lists_are_no_names_and_no_options(name, value):
 
 @pytest.mark.parametrize(
     ("activation", "samples", "solver"),
-    [("relu", 50, "tsit5"), ("relu", 5001, "gear"), ("relu", 0, "gear"), ("elu", 50, "gear"), ("tanh", 50, "gear")],
+    [
+        ("relu", 50, "tsit5"),
+        ("relu", 5001, "gear"),
+        ("relu", 0, "gear"),
+        ("elu", 50, "gear"),
+        ("tanh", 50, "gear"),
+    ],
 )
 def test_the_automatic_solver_looks_at_kinks(activation, samples, solver):
     student = inf.Net([(2, activation, True), (1, "identity", True)], input_dim=2)
     neti = inf.NetI(student, inf.Teacher(student, inf.random_params(student, 0)))
     net = neti.sample(samples, rng=1) if samples else neti
-    result = train(net, inf.random_params(student, 2), t_end=0.1, max_steps_newton=0, progress=False)
+    result = train(
+        net, inf.random_params(student, 2), t_end=0.1, max_steps_newton=0, progress=False
+    )
     assert result.flow.method == solver
 
 
@@ -402,8 +483,12 @@ def test_the_automatic_solver_looks_at_kinks(activation, samples, solver):
 def test_quasi_newton_methods_look_at_the_gradient_when_they_stop(optimizer):
     student = inf.Net([(3, "erf", False), (1, "identity", False)], input_dim=2)
     for seed in (20, 21):
-        net = inf.NetI(student, inf.Teacher(student, inf.random_params(student, seed, init="standard_normal")))
-        found = train(net, net.teacher.theta + 0.05, optimizer=optimizer, max_steps_flow=0, progress=False)
+        net = inf.NetI(
+            student, inf.Teacher(student, inf.random_params(student, seed, init="standard_normal"))
+        )
+        found = train(
+            net, net.teacher.theta + 0.05, optimizer=optimizer, max_steps_flow=0, progress=False
+        )
         assert found.gradient_norm < 1e-13 and found.converged, found
 
 
@@ -411,8 +496,12 @@ def test_quasi_newton_methods_look_at_the_gradient_when_they_stop(optimizer):
 @pytest.mark.parametrize("optimizer", ["auto", "newton"])
 def test_a_flow_is_kept_where_no_search_can_begin(optimizer):
     student = inf.Net([(2, "abs", False), (1, "identity", True)], input_dim=3)
-    net = inf.NetI(student, inf.Teacher(student, inf.random_params(student, 1, init="standard_normal")))
-    found = train(net, np.zeros(9), t_end=5.0, optimizer=optimizer, progress=False)  # neurons stay at zero
+    net = inf.NetI(
+        student, inf.Teacher(student, inf.random_params(student, 1, init="standard_normal"))
+    )
+    found = train(
+        net, np.zeros(9), t_end=5.0, optimizer=optimizer, progress=False
+    )  # neurons stay at zero
     assert found.flow.stop_reason is StopReason.T_END and found.loss < inf.loss(net, np.zeros(9))
     assert found.status is StopReason.NON_FINITE and not found.converged
     assert f"(loss {found.loss}" in found.newton.note and "lies at w = b = 0" in found.newton.note
@@ -422,7 +511,9 @@ def test_a_flow_is_kept_where_no_search_can_begin(optimizer):
 
 def test_a_flow_that_has_converged_needs_no_search():
     student = inf.Net([(2, "step", False), (1, "identity", False)], input_dim=3)
-    net = inf.NetI(student, inf.Teacher(student, inf.random_params(student, 1, init="standard_normal")))
+    net = inf.NetI(
+        student, inf.Teacher(student, inf.random_params(student, 1, init="standard_normal"))
+    )
     found = train(net, net.teacher.theta, progress=False)  # infinite Hessian
     assert found.status is StopReason.MIN_LOSS and found.newton.stop_reason is StopReason.NON_FINITE
 
@@ -438,7 +529,9 @@ def test_a_search_that_ends_above_the_flow_does_not_make_its_best_point_converge
         return SearchOutcome(np.array([3.0]), loss, 1e-16, 1e-17, rests)
 
     job = training.Job(None, np.zeros(1), np.ones(1, dtype=bool), None, None, None, {}, None)
-    above, below = (training._make_result(job, outcome(0.8), search(loss), {}) for loss in (0.7, 0.4))
+    above, below = (
+        training._make_result(job, outcome(0.8), search(loss), {}) for loss in (0.7, 0.4)
+    )
     assert above.theta == 1.0 and above.status is StopReason.LOWER_BEFORE and not above.converged
     assert below.theta == 3.0 and below.converged
 
@@ -446,7 +539,9 @@ def test_a_search_that_ends_above_the_flow_does_not_make_its_best_point_converge
 @pytest.mark.parametrize("activation", ["tanh", "gelu", "silu"])
 def test_extreme_scales_do_not_warn(activation):
     student = inf.Net([(2, activation, False), (1, "identity", False)], input_dim=3)
-    net = inf.NetI(student, inf.Teacher(student, inf.random_params(student, 1, init="standard_normal")))
+    net = inf.NetI(
+        student, inf.Teacher(student, inf.random_params(student, 1, init="standard_normal"))
+    )
     for scale in (1e80, 1e100, 1e150, 1e200):
         theta = inf.random_params(student, 2) * scale
         for function in (net.frozen, net.explain, lambda theta: inf.classify(net, theta)):

@@ -19,11 +19,17 @@ def test_one_entry_that_is_not_finite_is_found_wherever_it_is(size, bad):
 
 
 def test_shapes_without_and_with_a_single_entry():
-    assert is_all_finite(np.empty((0, 3))) and is_all_finite(np.array(2.0)) and not is_all_finite(np.array(np.nan))
+    assert (
+        is_all_finite(np.empty((0, 3)))
+        and is_all_finite(np.array(2.0))
+        and not is_all_finite(np.array(np.nan))
+    )
 
 
 def test_the_message_names_the_place():
-    with pytest.raises(InvalidValueError, match=r"input contains inf at index \(1, 2\) \(1 non-finite"):
+    with pytest.raises(
+        InvalidValueError, match=r"input contains inf at index \(1, 2\) \(1 non-finite"
+    ):
         as_real_array("input", [[0.0, 1.0, 2.0], [3.0, 4.0, np.inf]])
 
 
@@ -32,7 +38,9 @@ def test_checking_large_data_takes_no_memory():
     tracemalloc.start()
     try:
         assert as_real_array("input", data) is data
-        assert tracemalloc.get_traced_memory()[1] < 200_000  # an array of flags would take a million bytes
+        assert (
+            tracemalloc.get_traced_memory()[1] < 200_000
+        )  # an array of flags would take a million bytes
     finally:
         tracemalloc.stop()
 
@@ -62,5 +70,9 @@ def test_masked_entries_are_refused():
     for given in (masked, [masked, masked], (values, masked), masked.astype(int), np.ma.masked):
         with pytest.raises(InvalidValueError, match="X is a masked array with masked entries"):
             as_real_array("X", given)
-    for given in (np.ma.array(values), np.ma.array(values, mask=False), [np.ma.array(values)]):  # nothing is hidden
+    for given in (
+        np.ma.array(values),
+        np.ma.array(values, mask=False),
+        [np.ma.array(values)],
+    ):  # nothing is hidden
         np.testing.assert_array_equal(np.ravel(as_real_array("X", given)), values)

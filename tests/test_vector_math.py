@@ -43,12 +43,30 @@ def both_signs(rng, low, high, n=300):
 
 # function: its definition for mpmath, and points at which the result is a normal number
 CASES = {
-    "exp_": (mp.exp, lambda r: np.concatenate([r.uniform(-708, 709.7, 300), both_signs(r, -8, 0.5)])),
-    "expm1_": (mp.expm1, lambda r: np.concatenate([r.uniform(-60, 709.7, 300), both_signs(r, -12, 1)])),
-    "log_": (mp.log, lambda r: np.concatenate([10 ** r.uniform(-320, 308, 300), r.uniform(0.5, 2, 600)])),
-    "log1p_": (mp.log1p, lambda r: np.concatenate([10 ** r.uniform(-15, 300, 300), r.uniform(-0.99, 2, 600)])),
-    "log1p_unit": (mp.log1p, lambda r: np.concatenate([10 ** r.uniform(-15, 0, 300), r.uniform(0, 1, 300)])),
-    "normal_cdf_": (mp.ncdf, lambda r: np.concatenate([r.uniform(-37.5, 9, 600), both_signs(r, -8, 1)])),
+    "exp_": (
+        mp.exp,
+        lambda r: np.concatenate([r.uniform(-708, 709.7, 300), both_signs(r, -8, 0.5)]),
+    ),
+    "expm1_": (
+        mp.expm1,
+        lambda r: np.concatenate([r.uniform(-60, 709.7, 300), both_signs(r, -12, 1)]),
+    ),
+    "log_": (
+        mp.log,
+        lambda r: np.concatenate([10 ** r.uniform(-320, 308, 300), r.uniform(0.5, 2, 600)]),
+    ),
+    "log1p_": (
+        mp.log1p,
+        lambda r: np.concatenate([10 ** r.uniform(-15, 300, 300), r.uniform(-0.99, 2, 600)]),
+    ),
+    "log1p_unit": (
+        mp.log1p,
+        lambda r: np.concatenate([10 ** r.uniform(-15, 0, 300), r.uniform(0, 1, 300)]),
+    ),
+    "normal_cdf_": (
+        mp.ncdf,
+        lambda r: np.concatenate([r.uniform(-37.5, 9, 600), both_signs(r, -8, 1)]),
+    ),
 }
 
 
@@ -58,9 +76,14 @@ def test_error_is_what_the_docstring_states(name):
     stated = int(re.search(r"error (\d+) units", getattr(vector_math, name).__doc__).group(1))
     x = points(np.random.default_rng(1))
     with mp.workprec(200):
-        relative = [abs(mp.mpf(y) / exact(mp.mpf(a)) - 1) for a, y in zip(x, on_arrays(name)(x), strict=True)]
+        relative = [
+            abs(mp.mpf(y) / exact(mp.mpf(a)) - 1)
+            for a, y in zip(x, on_arrays(name)(x), strict=True)
+        ]
         worst = int(np.argmax([float(e) for e in relative]))
-        assert relative[worst] <= stated * UNIT, f"{float(relative[worst]) / UNIT:.2f} units at x = {x[worst]!r}"
+        assert relative[worst] <= stated * UNIT, (
+            f"{float(relative[worst]) / UNIT:.2f} units at x = {x[worst]!r}"
+        )
 
 
 EDGES = [  # function, argument, result
@@ -135,7 +158,10 @@ def test_tail_with_the_mean_of_a_ramp():
     def tail(x):
         return vector_math.ramp_tail(x)
 
-    stated = [int(n) for n in re.findall(r"(\d+)(?=,| and \d+ units| units)", vector_math.ramp_tail.__doc__)[-3:]]
+    stated = [
+        int(n)
+        for n in re.findall(r"(\d+)(?=,| and \d+ units| units)", vector_math.ramp_tail.__doc__)[-3:]
+    ]
     assert stated == [2, 8, 12]
     with mp.workprec(200):
         for a in np.concatenate([np.linspace(0, 37, 300), 10.0 ** np.linspace(-9, 0.5, 60)]):
@@ -152,6 +178,11 @@ def test_coefficients_are_those_of_the_script(monkeypatch):
     import make_coefficients
 
     source = Path(vector_math.__file__).read_text()
-    missing = [c for row in make_coefficients.coefficients().values() for c in row if repr(abs(c)) not in source]
+    missing = [
+        c
+        for row in make_coefficients.coefficients().values()
+        for c in row
+        if repr(abs(c)) not in source
+    ]
     sys.modules.pop("make_coefficients")
     assert missing == []

@@ -63,7 +63,9 @@ def test_bounds_hold_against_quadrature(wave, g):
         r1, r2 = 10.0 ** rng.uniform(-1.0, 1.6), 10.0 ** rng.uniform(-1.0, 1.0)
         u = (rng.uniform(-1, 1), 1 - 10.0 ** rng.uniform(-9, -1), 1.0, -1.0, 0.0)[k % 5]
         points.append((r1, r2, u, rng.normal() * 3, rng.normal() * (0.0, 1.0, 3.0 * r2)[k % 3]))
-    exact, sizes = (np.array(x) for x in zip(*(quadrature(wave, g, *point) for point in points), strict=True))
+    exact, sizes = (
+        np.array(x) for x in zip(*(quadrature(wave, g, *point) for point in points), strict=True)
+    )
     straight = Points(*np.array(points).T.copy())
     turned = Points(straight.r2, straight.r1, straight.u, straight.b2, straight.b1)
     for k, (p, q) in enumerate(ORDERS):
@@ -112,11 +114,17 @@ def test_bounds_of_damped_waves():
         for _ in range(300):
             r1, r2, u = rng.uniform(4.0, 12.0), 10.0 ** rng.uniform(-1, 1), rng.uniform(-1, 1)
             b1, b2, q = 5.0 * rng.normal(), 3.0 * r2 * rng.normal(), int(rng.integers(5))
-            found = inf.gaussian_moment("cos", "step", r1, r2, u, b1, b2, (0, q), "closed", full_output=True)
+            found = inf.gaussian_moment(
+                "cos", "step", r1, r2, u, b1, b2, (0, q), "closed", full_output=True
+            )
             z = (mpmath.mpf(b2) + 1j * mpmath.mpf(r1) * r2 * u) / r2
             derivatives = [1, -z, z**2 - 1, -(z**3) + 3 * z]
             density = mpmath.npdf(0) * mpmath.exp(-z * z / 2)
-            partner = derivatives[q - 1] * density / mpmath.mpf(r2) ** q if q else mpmath.erfc(-z / mpmath.sqrt(2)) / 2
+            partner = (
+                derivatives[q - 1] * density / mpmath.mpf(r2) ** q
+                if q
+                else mpmath.erfc(-z / mpmath.sqrt(2)) / 2
+            )
             exact = (mpmath.exp(-(mpmath.mpf(r1) ** 2) / 2 + 1j * mpmath.mpf(b1)) * partner).real
             assert abs(found.value - exact) <= found.error_bound, (r1, r2, u, b1, b2, q)
 
@@ -140,12 +148,16 @@ def test_tails_keep_relative_accuracy():
     with mpmath.workdps(40):
         mean = mpmath.mpc(b2, r1 * r2 * u)
         factor = mpmath.exp(mpmath.mpc(-r1 * r1 / 2, b1))
-        density = lambda h: mpmath.exp(-((h - mean) ** 2) / (2 * r2**2)) / (r2 * mpmath.sqrt(2 * mpmath.pi))  # noqa: E731
+        density = lambda h: (
+            mpmath.exp(-((h - mean) ** 2) / (2 * r2**2)) / (r2 * mpmath.sqrt(2 * mpmath.pi))
+        )  # noqa: E731
         for g, power in (("relu", 1), ("step", 0)):
-            exact = factor * mpmath.quad(lambda h, n=power: h**n * density(h), [0, 0.2, 0.5, 1, 2, 6])
-            assert inf.gaussian_moment("cos", g, r1, r2, u, b1, b2, method="closed") == pytest.approx(
-                float(exact.real), rel=1e-10, abs=0
+            exact = factor * mpmath.quad(
+                lambda h, n=power: h**n * density(h), [0, 0.2, 0.5, 1, 2, 6]
             )
+            assert inf.gaussian_moment(
+                "cos", g, r1, r2, u, b1, b2, method="closed"
+            ) == pytest.approx(float(exact.real), rel=1e-10, abs=0)
 
 
 @pytest.mark.parametrize("g", ["relu", "step", "elu", "selu", "tanh", "gelu"])
@@ -153,8 +165,12 @@ def test_constant_neurons(g):
     """Variances 0: of the wave and of its partner; what is infinite says so, and jets leave it out at order 1."""
     f = resolve(g)
     plain = np.exp(-0.5 * 1.44) * np.cos(0.3)
-    assert inf.gaussian_moment("cos", g, 1.2, 0.0, 0.0, 0.3, 0.7) == pytest.approx(plain * f(0.7), rel=1e-13)
-    assert inf.gaussian_moment("cos", g, 1.2, 0.0, 0.0, 0.3, -0.7) == pytest.approx(plain * f(-0.7), rel=1e-13)
+    assert inf.gaussian_moment("cos", g, 1.2, 0.0, 0.0, 0.3, 0.7) == pytest.approx(
+        plain * f(0.7), rel=1e-13
+    )
+    assert inf.gaussian_moment("cos", g, 1.2, 0.0, 0.0, 0.3, -0.7) == pytest.approx(
+        plain * f(-0.7), rel=1e-13
+    )
     assert inf.gaussian_moment("cos", g, 0.0, 0.8, 0.0, 0.3, 0.2) == pytest.approx(
         np.cos(0.3) * inf.gaussian_mean(g, 0.8, 0.2), rel=1e-13
     )
@@ -165,7 +181,9 @@ def test_constant_neurons(g):
         with pytest.raises(SingularMomentError):
             inf.gaussian_moment("cos", g, 1.2, 0.0, 0.0, orders=(0, 4))
         table, index = closed.AtomTable([resolve("cos"), f]), np.array([0])
-        jets = closed.pair_jets(table, index, index + 1, np.array([[1.44], [0.0], [0.0], [0.3], [0.0], [0.0]]), 2)[0]
+        jets = closed.pair_jets(
+            table, index, index + 1, np.array([[1.44], [0.0], [0.0], [0.3], [0.0], [0.0]]), 2
+        )[0]
         assert np.isfinite(jets[:6]).all()
         assert np.isinf(jets).any()
 
@@ -182,9 +200,15 @@ def test_mills_ratio_of_complex_numbers():
         for point, one, two in zip(z, ratio, ramp, strict=True):
             w = mpmath.mpc(point)
             if abs(point) < 40:
-                exact = mpmath.erfc(-w / mpmath.sqrt(2)) / 2 / (mpmath.exp(-w * w / 2) / mpmath.sqrt(2 * mpmath.pi))
+                exact = (
+                    mpmath.erfc(-w / mpmath.sqrt(2))
+                    / 2
+                    / (mpmath.exp(-w * w / 2) / mpmath.sqrt(2 * mpmath.pi))
+                )
             else:
-                exact = -sum((-1) ** n * mpmath.fac2(2 * n - 1) / w ** (2 * n + 1) for n in range(12))
+                exact = -sum(
+                    (-1) ** n * mpmath.fac2(2 * n - 1) / w ** (2 * n + 1) for n in range(12)
+                )
             assert abs(one - complex(exact)) <= 1e-13 * abs(exact)
             lost = 1 + w * exact
             assert abs(two - complex(lost)) <= 1e-13 * (abs(lost) + 0.03)

@@ -132,22 +132,30 @@ class Activation:
     ) -> None:
         self.name = _as_name(name)
         if not callable(kernel):
-            raise InvalidTypeError(f"kernel is {shown(kernel)}; a function kernel(x, out) is needed. {_KERNEL}")
+            raise InvalidTypeError(
+                f"kernel is {shown(kernel)}; a function kernel(x, out) is needed. {_KERNEL}"
+            )
         self._kernel: Kernel = kernel
         self.kinks = tuple(as_real_array("kinks", kinks, ndim=1).tolist())
         self.polynomial = tuple(as_real_array("polynomial", polynomial, ndim=1).tolist())
         self._atoms = atoms if callable(atoms) else _all_of(Atom, "atoms", atoms)
         self.waves = _all_of(Wave, "waves", waves)
         if strip is not None and not isinstance(strip, Strip):
-            raise InvalidTypeError(f"strip is {shown(strip)}; an activations.Strip or None is needed.")
-        self.strip = _polynomial_strip(self.polynomial) if strip is None and not self._atoms else strip
+            raise InvalidTypeError(
+                f"strip is {shown(strip)}; an activations.Strip or None is needed."
+            )
+        self.strip = (
+            _polynomial_strip(self.polynomial) if strip is None and not self._atoms else strip
+        )
         self.has_closed_form = bool(self.polynomial or self._atoms)
         self.parity = as_integer("parity", parity, minimum=-1, maximum=1)
         self.homogeneous = as_flag("homogeneous", homogeneous)
         self.max_order = as_integer("max_order", max_order, minimum=0)
         self._source = _as_source(source)
         if recipe is not None and not (isinstance(recipe, tuple) and len(recipe) == 2):
-            raise InvalidTypeError(f"recipe is {shown(recipe)}; a pair (function, arguments) is needed.")
+            raise InvalidTypeError(
+                f"recipe is {shown(recipe)}; a pair (function, arguments) is needed."
+            )
         self._recipe = recipe
 
     @cached_property
@@ -165,7 +173,9 @@ class Activation:
             return bool(self.kinks)
         for kink in self.kinks:
             aside = 1e-9 * max(1.0, abs(kink))
-            left, right = (np.array([self.derivative(kink + d, n) for n in (0, 1)]) for d in (-aside, aside))
+            left, right = (
+                np.array([self.derivative(kink + d, n) for n in (0, 1)]) for d in (-aside, aside)
+            )
             if not np.allclose(left, right, rtol=1e-6, atol=1e-6):
                 return True
         return False
@@ -209,9 +219,7 @@ class Activation:
         self._kernel(h, out)
 
     def _missing(self, order: int) -> str:
-        message = (
-            f"The derivative of order {order} of activation {self.name!r} is not available (highest: {self.max_order})."
-        )
+        message = f"The derivative of order {order} of activation {self.name!r} is not available (highest: {self.max_order})."
         if isinstance(self._kernel, _CallableKernel):
             return message + (
                 f" Give it as derivatives[{order - 1}] in Activation.from_callable(name, f, derivatives=[f', f'', ...]),"
@@ -325,7 +333,11 @@ class Activation:
             among ``kinks``. Jumps closer than 0.01 to each other may go unnoticed.
         """
         name = _as_name(name)
-        given = as_items("derivatives", derivatives, "a list of functions [f', f'', ...] (of length one for f' only)")
+        given = as_items(
+            "derivatives",
+            derivatives,
+            "a list of functions [f', f'', ...] (of length one for f' only)",
+        )
         kernel = _CallableKernel(name, [f, *given])
         places = sorted(as_real_array("kinks", kinks, ndim=1).tolist())
         kernel.check_derivatives(places)
@@ -351,7 +363,9 @@ def _as_name(name: Any) -> str:
 def _as_source(source: Any) -> Any:
     if source is None or isinstance(source, str) or hasattr(source, "free_symbols"):
         return source
-    raise InvalidTypeError(f"source is {shown(source)}; a text that sympy reads, or an expression, is needed.")
+    raise InvalidTypeError(
+        f"source is {shown(source)}; a text that sympy reads, or an expression, is needed."
+    )
 
 
 _KERNEL = (
@@ -365,13 +379,17 @@ def _all_of(kind: type[_Part], name: str, parts: Any) -> tuple[_Part, ...]:
     found = as_items(name, parts, f"a list of {kind.__name__}")
     for part in found:
         if not isinstance(part, kind):
-            raise InvalidTypeError(f"{name} contains {shown(part)}; a list of {kind.__name__} is needed.")
+            raise InvalidTypeError(
+                f"{name} contains {shown(part)}; a list of {kind.__name__} is needed."
+            )
     return tuple(found)
 
 
 # ------------------------------------------------------------------------------------------------ a user's functions
 
-_PROBES = np.array([-7.43, -1.27, -0.31, 0.43, 1.07, 2.73, 8.21])  # an activation must be defined on the whole line
+_PROBES = np.array(
+    [-7.43, -1.27, -0.31, 0.43, 1.07, 2.73, 8.21]
+)  # an activation must be defined on the whole line
 _PROBE_STEP = 2e-3
 
 
@@ -384,7 +402,9 @@ class _CallableKernel:
         ]
         for label, function in zip(self.labels, functions, strict=True):
             if not callable(function):
-                raise InvalidTypeError(f"The function for {label} is {shown(function)}; a callable is needed.")
+                raise InvalidTypeError(
+                    f"The function for {label} is {shown(function)}; a callable is needed."
+                )
         self.name = name
         self.functions = [_vectorised(f) for f in functions]
 
@@ -408,7 +428,9 @@ class _CallableKernel:
             y = before.reshape(points.shape)
             coarse, fine = (y[1] - y[2]) / (2 * _PROBE_STEP), (y[3] - y[4]) / _PROBE_STEP
             error = np.abs(given[: x.size] - fine)
-            allowed = 10 * np.abs(fine - coarse) + 1e-3 * (1 + np.abs(fine))  # what differences can tell
+            allowed = 10 * np.abs(fine - coarse) + 1e-3 * (
+                1 + np.abs(fine)
+            )  # what differences can tell
             if (error > allowed).any():
                 i = int(np.argmax(error - allowed))
                 raise InvalidValueError(
@@ -468,7 +490,9 @@ class _CallableKernel:
                 f"The function for {label} returned shape {y.shape} for an input of shape {x.shape}; the same shape is needed."
             )
         if y.dtype.kind not in "fiub":
-            raise InvalidTypeError(f"The function for {label} returned dtype {y.dtype}; real numbers are needed.")
+            raise InvalidTypeError(
+                f"The function for {label} returned dtype {y.dtype}; real numbers are needed."
+            )
         bad = np.isnan(y)
         if bad.any():
             raise InvalidValueError(
@@ -488,7 +512,9 @@ _MOST_JUMPS = 8
 
 def _jumps(function: Callable[[Array], Array], width: float, noise: float) -> list[float]:
     """Where a function jumps: where halving an interval down to ``width`` leaves the difference at its ends."""
-    x = np.linspace(-_RANGE, _RANGE, _INTERVALS + 1) + _SPACING / np.pi  # kinks at round numbers lie inside
+    x = (
+        np.linspace(-_RANGE, _RANGE, _INTERVALS + 1) + _SPACING / np.pi
+    )  # kinks at round numbers lie inside
     y = function(x)
     change = np.abs(np.diff(y))
     # a smooth function changes about as much in the intervals beside
@@ -649,7 +675,10 @@ def _row(
 def _logistic(order: int, scale: float = 1.0, weight: float = 1.0) -> list[Atom]:
     """Atoms of ``weight * sigmoid(scale x)`` (order 1) or ``weight * softplus(x)`` (order 0)."""
     widths, weights = logistic_mixture.nodes()
-    return [Atom(weight * float(p), order, float(s) / scale) for s, p in zip(widths, weights, strict=True)]
+    return [
+        Atom(weight * float(p), order, float(s) / scale)
+        for s, p in zip(widths, weights, strict=True)
+    ]
 
 
 def _silu_atoms() -> list[Atom]:
@@ -673,7 +702,16 @@ _ROWS = (
         atoms=[Atom(0.99, 0)],
         homogeneous=True,
     ),
-    _row("abs", (0,), "Abs(x)", kernels.absolute, polynomial=(0, -1), atoms=[Atom(2, 0)], parity=1, homogeneous=True),
+    _row(
+        "abs",
+        (0,),
+        "Abs(x)",
+        kernels.absolute,
+        polynomial=(0, -1),
+        atoms=[Atom(2, 0)],
+        parity=1,
+        homogeneous=True,
+    ),
     _row("step", (0,), "Heaviside(x, 0)", kernels.step, atoms=[Atom(1, 1)]),
     _row("sign", (0,), "sign(x)", kernels.sign, polynomial=(-1,), atoms=[Atom(2, 1)], parity=-1),
     _row(
@@ -686,7 +724,14 @@ _ROWS = (
         strip=_NORMAL,
         parity=-1,
     ),
-    _row("normal_cdf", (), "(1 + erf(x/sqrt(2)))/2", kernels.normal_cdf, atoms=[Atom(1, 1, 1)], strip=_NORMAL),
+    _row(
+        "normal_cdf",
+        (),
+        "(1 + erf(x/sqrt(2)))/2",
+        kernels.normal_cdf,
+        atoms=[Atom(1, 1, 1)],
+        strip=_NORMAL,
+    ),
     _row(
         "gelu",
         (),
@@ -704,7 +749,14 @@ _ROWS = (
         strip=_NORMAL,
         parity=1,
     ),
-    _row("sigmoid", (), "1/(1 + exp(-x))", kernels.sigmoid, atoms=lambda: _logistic(1), strip=Strip(np.pi)),
+    _row(
+        "sigmoid",
+        (),
+        "1/(1 + exp(-x))",
+        kernels.sigmoid,
+        atoms=lambda: _logistic(1),
+        strip=Strip(np.pi),
+    ),
     _row(
         "tanh",
         (),
@@ -715,8 +767,17 @@ _ROWS = (
         strip=Strip(np.pi / 2),
         parity=-1,
     ),
-    _row("softplus", (), "log(1 + exp(x))", kernels.softplus, atoms=lambda: _logistic(0), strip=Strip(np.pi, degree=1)),
-    _row("silu", (), "x/(1 + exp(-x))", kernels.silu, atoms=_silu_atoms, strip=Strip(np.pi, degree=1)),
+    _row(
+        "softplus",
+        (),
+        "log(1 + exp(x))",
+        kernels.softplus,
+        atoms=lambda: _logistic(0),
+        strip=Strip(np.pi, degree=1),
+    ),
+    _row(
+        "silu", (), "x/(1 + exp(-x))", kernels.silu, atoms=_silu_atoms, strip=Strip(np.pi, degree=1)
+    ),
     _row(
         "g",
         (),

@@ -22,7 +22,16 @@ from ..errors import InfflowError, InvalidTypeError, InvalidValueError
 X = sympy.Symbol("x", real=True)
 MAX_ORDER = 4
 _DIGITS = 50
-_PROBES = ("-7.31", "-2.17", "-0.83", "-0.29", "0.41", "1.13", "3.77", "9.19")  # away from likely kinks
+_PROBES = (
+    "-7.31",
+    "-2.17",
+    "-0.83",
+    "-0.29",
+    "0.41",
+    "1.13",
+    "3.77",
+    "9.19",
+)  # away from likely kinks
 _POINTS = np.array([-(2.0**0.5), 3.0**0.5])
 
 
@@ -78,7 +87,9 @@ def _as_expression(name: str, expr: Any) -> Any:
             f"The expression of activation {name!r} contains {len(expr.free_symbols)} symbols ({found}); it must depend on one. Substitute numbers for the others."
         )
     if expr.has(sympy.zoo, sympy.oo, sympy.nan):
-        raise InvalidValueError(f"The expression of activation {name!r} is {expr}; it must be finite.")
+        raise InvalidValueError(
+            f"The expression of activation {name!r} is {expr}; it must be finite."
+        )
     return expr.subs(dict.fromkeys(expr.free_symbols, X))
 
 
@@ -86,7 +97,9 @@ def _pointwise_derivatives(expression: Any) -> list[Any]:
     """Derivatives 0 to 4 away from the kinks; at a kink a step that differentiation made counts as 0."""
     result = [expression]
     for _ in range(MAX_ORDER):
-        derivative = sympy.diff(result[-1], X).replace(sympy.DiracDelta, lambda *_: sympy.Integer(0))
+        derivative = sympy.diff(result[-1], X).replace(
+            sympy.DiracDelta, lambda *_: sympy.Integer(0)
+        )
         result.append(derivative.replace(sympy.Heaviside, lambda a, *_: sympy.Heaviside(a, 0)))
     return result
 
@@ -97,7 +110,9 @@ class ExpressionKernel:
     def __init__(self, name: str, expression: Any) -> None:
         self.name = name
         self.derivatives = _pointwise_derivatives(expression)
-        self.fast = [sympy.lambdify(X, d, modules=["scipy", "numpy"], cse=True) for d in self.derivatives]
+        self.fast = [
+            sympy.lambdify(X, d, modules=["scipy", "numpy"], cse=True) for d in self.derivatives
+        ]
         self._exact: dict[int, Callable[[Any], Any]] = {}
 
     def __call__(self, x: Array, out: Array) -> None:
@@ -127,7 +142,13 @@ class ExpressionKernel:
                 value = mpmath.mpmathify(self._exact[order](mpmath.mpf(x)))
             except (ZeroDivisionError, ValueError):
                 return mpmath.nan
-            return value if isinstance(value, mpmath.mpf) else value.real if value.imag == 0 else mpmath.nan
+            return (
+                value
+                if isinstance(value, mpmath.mpf)
+                else value.real
+                if value.imag == 0
+                else mpmath.nan
+            )
 
 
 def _as_kernel(name: str, expression: Any) -> ExpressionKernel:
@@ -138,7 +159,9 @@ def _as_kernel(name: str, expression: Any) -> ExpressionKernel:
         kernel(_POINTS, np.empty((MAX_ORDER + 1, len(_POINTS))))
     except InfflowError:
         raise
-    except Exception as error:  # sympy's printers, and the functions that they print, raise many kinds
+    except (
+        Exception
+    ) as error:  # sympy's printers, and the functions that they print, raise many kinds
         first = str(error).partition("\n")[0]
         raise InvalidValueError(
             f"The expression of activation {name!r} ({expression}), or one of its {MAX_ORDER} derivatives, cannot be evaluated: {first}"
@@ -185,7 +208,9 @@ def _zeros(name: str, argument: Any) -> set[Any]:
         return set(zeros)
     if zeros is sympy.S.EmptySet:
         return set()
-    if isinstance(zeros, (sympy.ConditionSet, sympy.Intersection, sympy.Complement)):  # sympy cannot solve it
+    if isinstance(
+        zeros, (sympy.ConditionSet, sympy.Intersection, sympy.Complement)
+    ):  # sympy cannot solve it
         return _zeros_by_bisection(argument)
     raise InvalidValueError(
         f"Activation {name!r} switches where {argument} = 0, that is on {zeros}; only finitely many kinks are allowed."
@@ -198,17 +223,27 @@ def _zeros_by_bisection(argument: Any, half_width: float = 100.0, cells: int = 4
     grid = [mpmath.mpf(2 * half_width * (i + 0.5) / cells - half_width) for i in range(cells)]
     with mpmath.workdps(_DIGITS):
         pairs = [(a, b) for a, b in pairwise(grid) if f(a) * f(b) < 0]
-        return {mpmath.findroot(f, pair, solver="anderson", tol=1e-60, verify=False) for pair in pairs}
+        return {
+            mpmath.findroot(f, pair, solver="anderson", tol=1e-60, verify=False) for pair in pairs
+        }
 
 
 def _kinks(name: str, expression: Any, kernel: ExpressionKernel) -> tuple[float, ...]:
     """The zeros of the switches at which the function or a derivative up to order 3 really jumps."""
-    candidates = {zero for argument in set(_switches(expression)) if argument.has(X) for zero in _zeros(name, argument)}
+    candidates = {
+        zero
+        for argument in set(_switches(expression))
+        if argument.has(X)
+        for zero in _zeros(name, argument)
+    }
     with mpmath.workdps(_DIGITS):
         points = [
-            mpmath.mpf(c) if isinstance(c, mpmath.mpf) else mpmath.mpmathify(sympy.N(c, _DIGITS)) for c in candidates
+            mpmath.mpf(c) if isinstance(c, mpmath.mpf) else mpmath.mpmathify(sympy.N(c, _DIGITS))
+            for c in candidates
         ]
-        return tuple(sorted({float(p) for p in points if any(_jumps(kernel, k, p) for k in range(4))}))
+        return tuple(
+            sorted({float(p) for p in points if any(_jumps(kernel, k, p) for k in range(4))})
+        )
 
 
 def _jumps(kernel: ExpressionKernel, order: int, point: Any) -> bool:
@@ -238,4 +273,6 @@ def _is_homogeneous(kernel: ExpressionKernel) -> bool:
     with mpmath.workdps(_DIGITS):
         factors = [mpmath.mpf(c) for c in ("0.37", "2.9", "11.3")]
         points = [mpmath.mpf(p) for p in _PROBES]
-        return _agree([(kernel.exact(0, c * p), c * kernel.exact(0, p)) for c in factors for p in points])
+        return _agree(
+            [(kernel.exact(0, c * p), c * kernel.exact(0, p)) for c in factors for p in points]
+        )

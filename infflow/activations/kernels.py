@@ -265,7 +265,9 @@ def softplus(x, out):
 @scalar
 def _silu(x):
     _, s, s1, s2, s3, s4 = _logistic(x)
-    c = np.copysign(750.0 if abs(x) > 750.0 else abs(x), x)  # the derivatives of sigmoid are zero beyond
+    c = np.copysign(
+        750.0 if abs(x) > 750.0 else abs(x), x
+    )  # the derivatives of sigmoid are zero beyond
     return x * s, s + c * s1, 2.0 * s1 + c * s2, 3.0 * s2 + c * s3, 4.0 * s3 + c * s4
 
 
@@ -279,7 +281,13 @@ def silu(x, out):
 def _g(x):
     a = _sigmoid(4.0 * x)
     b = _softplus(x)
-    return a[0] + b[0], 4.0 * a[1] + b[1], 16.0 * a[2] + b[2], 64.0 * a[3] + b[3], 256.0 * a[4] + b[4]
+    return (
+        a[0] + b[0],
+        4.0 * a[1] + b[1],
+        16.0 * a[2] + b[2],
+        64.0 * a[3] + b[3],
+        256.0 * a[4] + b[4],
+    )
 
 
 @kernel

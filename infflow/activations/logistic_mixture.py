@@ -57,5 +57,7 @@ def relative_error(order: int, scale: Array) -> Array:
     """
     spacing = np.log(4.0) / _PER_FACTOR_4
     with np.errstate(divide="ignore"):
-        aliasing: Array = 4.0 * np.exp(-(np.pi**2) / (2.0 * spacing**2 * np.asarray(scale, dtype=np.float64)))
+        aliasing: Array = 4.0 * np.exp(
+            -(np.pi**2) / (2.0 * spacing**2 * np.asarray(scale, dtype=np.float64))
+        )
     return _ERRORS[min(max(order, 0), 4)] + aliasing

@@ -26,7 +26,9 @@ LOG2_E = 1.4426950408889634
 LN2 = 0.6931471805599453
 LN2_HI = 6.93147180369123816490e-01  # 32 bits, so that multiples up to 2**21 are exact
 LN2_LO = 1.90821492927058770002e-10
-ROUND = 6755399441055744.0  # 1.5 * 2**52: adding it rounds to an integer, which appears in the low bits
+ROUND = (
+    6755399441055744.0  # 1.5 * 2**52: adding it rounds to an integer, which appears in the low bits
+)
 INV_SQRT_2PI = 0.3989422804014327
 TAIL_END = 39.0  # the density exp(-a^2/2) of this argument is zero in float64
 

@@ -44,7 +44,9 @@ class PointKind(Enum):
     """What a point is; the value is the sentence that the user reads."""
 
     MINIMUM = "a critical point is near, and the loss grows in all directions from there."
-    DEGENERATE_MINIMUM = "a critical point is near, and the loss grows in all directions but those that are flat."
+    DEGENERATE_MINIMUM = (
+        "a critical point is near, and the loss grows in all directions but those that are flat."
+    )
     SADDLE = "a critical point is near, and the loss decreases in some directions from there."
     NOT_CONVERGED = "nothing shows that a critical point is near."
 
@@ -115,7 +117,11 @@ class Classification:
         name = self.kind.name.lower().replace("_", " ")
         at_least = "at least " if self.unknown else ""
         name += f" of index {at_least}{self.index}" if self.kind is PointKind.SADDLE else ""
-        spectrum = f"{len(low)} eigenvalues from {low[0]:.3g} to {low[-1]:.3g}" if len(low) else "no other directions"
+        spectrum = (
+            f"{len(low)} eigenvalues from {low[0]:.3g} to {low[-1]:.3g}"
+            if len(low)
+            else "no other directions"
+        )
         lines = [
             f"{name}: {self.kind.value}",
             f"  loss {self.loss:.6g}, gradient norm {self.gradient_norm:.3g}; {spectrum}",
@@ -252,7 +258,9 @@ def classify(
     with limit_for(net.num_params), Watch(progress) as watch, quiet:
         if isinstance(net, NetI):
             net = net.frozen(theta)  # integrals as accurate as they get
-        return _classify(net, theta, free, teacher, Samples(number, seed, watch.product), dense, watch)
+        return _classify(
+            net, theta, free, teacher, Samples(number, seed, watch.product), dense, watch
+        )
 
 
 def _is_dense(method: str, num_params: int, num_free: int) -> bool:
@@ -285,7 +293,9 @@ def _classify(
     g = gradient[free]
     watch("symmetries")
     noise, is_plain = _HESSIAN_NOISE * curvature.norm, not _is_regularized(net, theta)
-    flat, flats = flat_space(families(net, theta, dense), g, curvature, free, len(theta), noise, is_plain)
+    flat, flats = flat_space(
+        families(net, theta, dense), g, curvature, free, len(theta), noise, is_plain
+    )
     gap, zero_loss = noise, False
     excess = _relative_excess(net, theta, value)
     if excess <= _ZERO_LOSS:
@@ -299,15 +309,26 @@ def _classify(
     newton = newton_numbers(net, theta, free, rest, here, samples)
     at_rest = _is_level(value, g, curvature.diagonal, theta[free], rest.null, 0.0)
     # Newton's step to the critical point, to second order, turns the gradient by so much
-    level = _is_level(value, g, curvature.diagonal, theta[free], flat, newton.lipschitz * newton.length**2)
+    level = _is_level(
+        value, g, curvature.diagonal, theta[free], flat, newton.lipschitz * newton.length**2
+    )
     index, nulls = int(rest.is_negative.sum()), int(rest.is_null.sum())
-    kind, reason = _verdict(newton, index, 0 if zero_loss else nulls, at_rest, level, bool(flats) or nulls > 0)
+    kind, reason = _verdict(
+        newton, index, 0 if zero_loss else nulls, at_rest, level, bool(flats) or nulls > 0
+    )
     if nulls:
         why = Symmetry.ZERO_LOSS if zero_loss else Symmetry.UNKNOWN
         flats = (*flats, FlatDirections(why, -1, (), nulls))
     unknown = rest.unknown
-    if not dense and isinstance(net, Net) and any(is_piecewise_linear(f) for f in net.layers[0].activations):
-        unknown = (*unknown, "flat directions of piecewise linear layers as a whole were not looked for")
+    if (
+        not dense
+        and isinstance(net, Net)
+        and any(is_piecewise_linear(f) for f in net.layers[0].activations)
+    ):
+        unknown = (
+            *unknown,
+            "flat directions of piecewise linear layers as a whole were not looked for",
+        )
     return Classification(
         kind,
         index,
@@ -325,7 +346,9 @@ def _classify(
     )
 
 
-def _is_level(value: float, gradient: Array, curvatures: Array, x: Array, directions: Array, allowance: float) -> bool:
+def _is_level(
+    value: float, gradient: Array, curvatures: Array, x: Array, directions: Array, allowance: float
+) -> bool:
     """Whether the loss has no slope along orthonormal directions (n, k), but for rounding and an allowance.
 
     Rounding of the gradient, or slopes that change the loss by no more than its rounding over a distance as long as x.
@@ -343,7 +366,9 @@ def _verdict(
 
     ``at_rest``: the gradient has no part in the unexplained directions without curvature; ``level``: nor in those of symmetries.
     """
-    if unexplained and not (index and at_rest):  # negative curvature decides, whatever the others do
+    if unexplained and not (
+        index and at_rest
+    ):  # negative curvature decides, whatever the others do
         return PointKind.NOT_CONVERGED, (
             f"{unexplained} direction(s) have no curvature and no known symmetry explains them, so second derivatives "
             "cannot decide. Train longer or with Newton's method; if it stays so, look at the loss along them."
@@ -381,7 +406,9 @@ def frozen_by(net: Net | NetI, theta: Any, frozen: Any, eta: Any) -> Any:
         return None
     scales = as_real_array("eta", eta)
     if scales.shape not in ((), (net.num_params,)):
-        raise ShapeError(f"eta has shape {scales.shape}; a number or an array of shape ({net.num_params},) is needed.")
+        raise ShapeError(
+            f"eta has shape {scales.shape}; a number or an array of shape ({net.num_params},) is needed."
+        )
     if (scales < 0.0).any():
         raise InvalidValueError("eta must not be negative.")
     return np.broadcast_to(scales == 0.0, (net.num_params,))
@@ -417,7 +444,9 @@ def _checked(net: Any, theta: Any) -> Array:
 def _checked_teacher(net: Net | NetI, teacher: Teacher | None) -> Teacher | None:
     if isinstance(net, NetI):
         if teacher is not None:
-            raise InvalidValueError("teacher is for a Net; a NetI has its own, leave the argument out.")
+            raise InvalidValueError(
+                "teacher is for a Net; a NetI has its own, leave the argument out."
+            )
         return net.teacher if isinstance(net.teacher, Teacher) else None
     if teacher is None:
         return None
@@ -490,7 +519,10 @@ class Watch:
         if self._wanted:
             from tqdm import tqdm
 
-            self._bar = tqdm(bar_format="classify: {desc} [{elapsed}, {n_fmt} Hessian-vector products]", leave=False)
+            self._bar = tqdm(
+                bar_format="classify: {desc} [{elapsed}, {n_fmt} Hessian-vector products]",
+                leave=False,
+            )
         return self
 
     def __exit__(self, *details: object) -> None:

@@ -56,11 +56,15 @@ class ProductCurvature:
         self.times = product
         self.norm = largest_magnitude(product, n, _NORM)
         rng = np.random.default_rng(0)
-        squares = sum((product(rng.choice([-1.0, 1.0], size=n)) ** 2 for _ in range(_PROBES)), np.zeros(n))
+        squares = sum(
+            (product(rng.choice([-1.0, 1.0], size=n)) ** 2 for _ in range(_PROBES)), np.zeros(n)
+        )
         self.diagonal: Array = np.sqrt(squares / _PROBES)
 
 
-def products(net: Net | NetI, theta: Array, free: NDArray[np.intp], report: Callable[[], object]) -> Product:
+def products(
+    net: Net | NetI, theta: Array, free: NDArray[np.intp], report: Callable[[], object]
+) -> Product:
     """The Hessian at ``theta`` (P,) on the free parameters, as a function of vectors (n,) or (n, k).
 
     It raises DivergedError where the product is not finite; ``report`` is called after each product.

@@ -24,7 +24,9 @@ _SIMILAR = 1e-3
 def input_null_space(net: Net | NetI, bias: bool) -> Array:
     """Orthonormal columns (D, or D + 1 with ``bias``; d) of combinations of inputs (and 1) that vanish on all inputs."""
     if isinstance(net, NetI):
-        if any(root is None for _, _, root in net.input.components()):  # they spread in all directions
+        if any(
+            root is None for _, _, root in net.input.components()
+        ):  # they spread in all directions
             return np.zeros((net.input_dim + bias, 0))
         rows = []
         for _, mean, root in net.input.components():
@@ -63,7 +65,9 @@ class LayerSignals(NamedTuple):
 def layer_signals(net: Net, theta: Array, number: int) -> LayerSignals:
     """Signals of hidden layer ``number``."""
     Z = _samples(net)
-    for layer, (W, b) in zip(net.layers[: number + 1], net.layout.views(net.scaled(theta)), strict=False):
+    for layer, (W, b) in zip(
+        net.layers[: number + 1], net.layout.views(net.scaled(theta)), strict=False
+    ):
         inputs, h = Z, np.ascontiguousarray((Z @ W.T + (0.0 if b is None else b)).T)
         jets = np.empty((2, *h.shape))
         for i, f in enumerate(layer.activations):
@@ -134,7 +138,9 @@ class _Pivoted(NamedTuple):
 
         rank, columns = self.triangle.shape
         found = np.zeros((columns, columns - rank))
-        found[self.order[:rank]] = -solve_triangular(self.triangle[:, :rank], self.triangle[:, rank:])
+        found[self.order[:rank]] = -solve_triangular(
+            self.triangle[:, :rank], self.triangle[:, rank:]
+        )
         found[self.order[rank:]] = np.eye(columns - rank)
         return found
 
@@ -142,9 +148,17 @@ class _Pivoted(NamedTuple):
 def null_space(table: Array) -> Array:
     """Orthonormal columns of the null space of the rows, judged after scaling columns to length one."""
     found = _Pivoted.of(table)
-    null = found.null_space() if len(found.triangle) < len(found.size) else np.zeros((len(found.size), 0))
+    null = (
+        found.null_space()
+        if len(found.triangle) < len(found.size)
+        else np.zeros((len(found.size), 0))
+    )
     # columns of very different lengths spoil some, and the last pivots need not be small
-    return within(null, found.table @ (found.size[:, None] * null), _ZERO_OF_SAMPLES * found.size.max(initial=0.0))
+    return within(
+        null,
+        found.table @ (found.size[:, None] * null),
+        _ZERO_OF_SAMPLES * found.size.max(initial=0.0),
+    )
 
 
 def nullity(table: Array) -> int:

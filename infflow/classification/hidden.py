@@ -26,7 +26,9 @@ class HiddenLayer:
 
     number: int  #: 0 for the first hidden layer
     activations: tuple[Activation, ...]
-    incoming: Array  #: (width, fan_in + 1): weights with their factor, and bias (0 without), as they act
+    incoming: (
+        Array  #: (width, fan_in + 1): weights with their factor, and bias (0 without), as they act
+    )
     outgoing: Array  #: (next width, width): entries of theta
     in_index: Index  #: (width, fan_in or fan_in + 1): where weights and bias lie in theta
     out_index: Index  #: (next width, width)
@@ -85,7 +87,11 @@ def homogeneity(f: Activation) -> int | None:
 
 def is_monomial(f: Activation, degree: int) -> bool:
     """Whether f(x) = c x^degree."""
-    return f.has_closed_form and not f.atoms and [n for n, c in enumerate(f.polynomial) if c != 0.0] == [degree]
+    return (
+        f.has_closed_form
+        and not f.atoms
+        and [n for n, c in enumerate(f.polynomial) if c != 0.0] == [degree]
+    )
 
 
 def is_piecewise_linear(f: Activation) -> bool:

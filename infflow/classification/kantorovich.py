@@ -52,11 +52,18 @@ class NewtonNumbers:
     @property
     def distance_bound(self) -> float:
         """Largest distance of the critical point, if h <= 1/2; otherwise infinite."""
-        return 2.0 * self.length / (1.0 + math.sqrt(1.0 - 2.0 * self.h)) if self.h <= 0.5 else math.inf
+        return (
+            2.0 * self.length / (1.0 + math.sqrt(1.0 - 2.0 * self.h)) if self.h <= 0.5 else math.inf
+        )
 
 
 def newton_numbers(
-    net: Net | NetI, theta: Array, free: NDArray[np.intp], rest: Rest, here: Product, samples: Samples
+    net: Net | NetI,
+    theta: Array,
+    free: NDArray[np.intp],
+    rest: Rest,
+    here: Product,
+    samples: Samples,
 ) -> NewtonNumbers:
     """Newton's numbers in the affine space through ``theta`` (P,) on which the Hessian is regular.
 
@@ -112,7 +119,10 @@ def _sampled_lipschitz(
         try:
             there = products(net, moved, free, samples.report)
             change = partial(_change, rest.project, there, here)
-            largest = max(largest, largest_magnitude(change, len(free), _ACCURACY, floor=largest * radius) / radius)
+            largest = max(
+                largest,
+                largest_magnitude(change, len(free), _ACCURACY, floor=largest * radius) / radius,
+            )
         except (SingularMomentError, DivergedError):
             return math.inf
     return largest

@@ -38,7 +38,9 @@ class _Map:
     def null_space(self, outputs: bool, fixed: Array) -> Array:
         """Null space of the Jacobian in (w, b), a if ``outputs``, c, and of additional rows for (w, b)."""
         N, parts = len(self.acting), self._parts(outputs)
-        null = null_space(np.vstack([self._fixed(outputs, fixed), self._rows(slice(0, N, parts), outputs)]))
+        null = null_space(
+            np.vstack([self._fixed(outputs, fixed), self._rows(slice(0, N, parts), outputs)])
+        )
         for start in range(1, parts):
             if null.shape[1] <= self.scalings * outputs:
                 break  # more samples cannot show less
@@ -75,10 +77,16 @@ class _Map:
         """Rows of the Jacobian for some samples."""
         acting, slopes, O = self.acting[part], self.slopes[part], len(self.gains)
         one = np.broadcast_to(np.eye(O), (len(acting), O, O))
-        found = [np.einsum("oi,ni,nd->noid", self.gains, slopes, acting).reshape(len(acting), O, -1)]
+        found = [
+            np.einsum("oi,ni,nd->noid", self.gains, slopes, acting).reshape(len(acting), O, -1)
+        ]
         if outputs:
             values = slopes * (acting @ self.entries.T) + self.offsets[part]
-            found.append((self.out_factor * one[..., None] * values[:, None, None, :]).reshape(len(acting), O, -1))
+            found.append(
+                (self.out_factor * one[..., None] * values[:, None, None, :]).reshape(
+                    len(acting), O, -1
+                )
+            )
         rows = np.concatenate([*found, one] if self.next_bias else found, axis=2)
         return np.asarray((rows * self.counts[part, :, None]).reshape(-1, rows.shape[2]))
 
@@ -88,7 +96,10 @@ class _Map:
         scale = np.sqrt(np.mean(self.entries**2, axis=1, keepdims=True))
         scale[scale == 0.0] = 1.0
         size = np.sqrt(np.mean(self.gains**2, axis=0))
-        entries, gains = rng.standard_normal(self.entries.shape), rng.standard_normal(self.gains.shape)
+        entries, gains = (
+            rng.standard_normal(self.entries.shape),
+            rng.standard_normal(self.gains.shape),
+        )
         return replace(self, entries=scale * entries, gains=size * gains)
 
 
@@ -116,7 +127,16 @@ def cancelling_changes(
     offsets = signals.values[:, neurons] - slopes * sums
     offsets[np.abs(offsets) <= 1e-14 * np.abs(sums)] = 0.0
     gains = layer.outgoing[:, neurons] * layer.out_factor
-    F = _Map(acting, slopes, offsets, entries, gains, layer.out_factor, layer.next_bias is not None, counts)
+    F = _Map(
+        acting,
+        slopes,
+        offsets,
+        entries,
+        gains,
+        layer.out_factor,
+        layer.next_bias is not None,
+        counts,
+    )
     fixed = np.vstack(list(_kink_rows(signals, neurons, acting)))
     where = [layer.in_index[neurons].ravel(), layer.out_index[:, neurons].ravel(), layer.next_bias]
     generic, null = False, np.zeros((0, 0))

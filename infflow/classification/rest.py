@@ -119,14 +119,18 @@ def smallest_of_it(curvature: Curvature, gradient: Array, flat: Array, gap: floa
     )
 
 
-def _bottom(curvature: Curvature, project: Product, dimension: int, gap: float) -> tuple[Array, Array, Array]:
+def _bottom(
+    curvature: Curvature, project: Product, dimension: int, gap: float
+) -> tuple[Array, Array, Array]:
     """Smallest eigenvalues (k,), vectors (n, k) and error bounds (k,), until one is positive or there are many."""
     n = len(curvature.diagonal)
     values, vectors, errors = np.zeros(0), np.zeros((n, 0)), np.zeros(0)
     wanted = _FEW
     while wanted <= _MANY and dimension > 2 * wanted:
         values, vectors = _lanczos_bottom(curvature, project, wanted)
-        left = np.column_stack([project(curvature.times(v)) - x * v for x, v in zip(values, vectors.T, strict=True)])
+        left = np.column_stack(
+            [project(curvature.times(v)) - x * v for x, v in zip(values, vectors.T, strict=True)]
+        )
         errors = np.linalg.norm(left, axis=0)
         if len(values) < wanted or values[-1] > gap + errors[-1]:
             break
@@ -149,7 +153,9 @@ def _lanczos_bottom(curvature: Curvature, project: Product, wanted: int) -> tupl
     start = project(np.random.default_rng(0).standard_normal(n))
     size = min(n, max(2 * wanted + 2, 40))
     try:
-        values, vectors = eigsh(operator, wanted, which="LA", tol=_LANCZOS, maxiter=_RESTARTS, v0=start, ncv=size)
+        values, vectors = eigsh(
+            operator, wanted, which="LA", tol=_LANCZOS, maxiter=_RESTARTS, v0=start, ncv=size
+        )
     except ArpackNoConvergence as error:  # with those that have converged
         values, vectors = error.eigenvalues, error.eigenvectors
     order = np.argsort(-values)
@@ -181,5 +187,7 @@ def _unknown(found: int, known: bool, error: float, norm: float) -> tuple[str, .
         f"about {norm:.3g}); of equal ones perhaps not all copies: index and numbers of flat directions are lower bounds"
     ]
     if not known:
-        lines.append("no positive eigenvalue is among them: how near to zero the others come is not known")
+        lines.append(
+            "no positive eigenvalue is among them: how near to zero the others come is not known"
+        )
     return tuple(lines)

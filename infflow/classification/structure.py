@@ -45,7 +45,9 @@ class NeuronRole:
         int, ...
     ]  #: the teacher neurons that it copies, averages or points against, the largest share first
     coefficients: tuple[float, ...]  #: of the regression of its weights on theirs
-    output_ratio: float | None  #: of a copy: its output weights over those of the teacher neuron (least squares)
+    output_ratio: (
+        float | None
+    )  #: of a copy: its output weights over those of the teacher neuron (least squares)
 
     def __str__(self) -> str:
         if self.role is Role.DEAD:
@@ -53,11 +55,17 @@ class NeuronRole:
         if self.role is Role.UNALIGNED:
             return f"{self.role.value} teachers"
         if self.role is Role.COPY:
-            ratio = f", output weight {self.output_ratio:.3g} of the teacher's" if self.output_ratio is not None else ""
+            ratio = (
+                f", output weight {self.output_ratio:.3g} of the teacher's"
+                if self.output_ratio is not None
+                else ""
+            )
             return f"copies teacher {self.teachers[0]} ({self.coefficients[0]:.3g} of its weights{ratio})"
         if self.role is Role.OPPOSED:
             return f"{self.role.value} teacher {self.teachers[0]} ({self.coefficients[0]:.3g} of its weights)"
-        parts = ", ".join(f"{c:.3g} of {j}" for c, j in zip(self.coefficients, self.teachers, strict=True))
+        parts = ", ".join(
+            f"{c:.3g} of {j}" for c, j in zip(self.coefficients, self.teachers, strict=True)
+        )
         return f"averages teachers {', '.join(map(str, sorted(self.teachers)))} (weights {parts})"
 
 
@@ -66,16 +74,22 @@ class Structure:
     """Roles of all students."""
 
     roles: tuple[NeuronRole, ...]
-    duplicates: tuple[tuple[int, ...], ...]  #: groups of students with the same function up to sign and scale
+    duplicates: tuple[
+        tuple[int, ...], ...
+    ]  #: groups of students with the same function up to sign and scale
     ignored: tuple[int, ...]  #: teacher neurons that no student copies or averages
     cosines: Array  #: (K, M) cosines of weights and biases in the metric of the input
     coefficients: Array  #: (K, M) regression of the students' weights on those of the teachers
 
     def __str__(self) -> str:
         lines = [f"student {i} {role}" for i, role in enumerate(self.roles)]
-        lines += [f"students {', '.join(map(str, group))} are duplicates" for group in self.duplicates]
+        lines += [
+            f"students {', '.join(map(str, group))} are duplicates" for group in self.duplicates
+        ]
         if self.ignored:
-            lines.append(f"teacher{'s' * (len(self.ignored) > 1)} {', '.join(map(str, self.ignored))}: ignored by all")
+            lines.append(
+                f"teacher{'s' * (len(self.ignored) > 1)} {', '.join(map(str, self.ignored))}: ignored by all"
+            )
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -126,14 +140,18 @@ def duplicate_groups(net: Net | NetI, theta: Array) -> tuple[tuple[int, ...], ..
 
 def _is_standard(net: Net | NetI) -> bool:
     """Whether the second moments of the input, and of (input, 1), are the unit matrix."""
-    return isinstance(net, NetI) and all(c.mean is None and c.root is None for c in net.input.components())
+    return isinstance(net, NetI) and all(
+        c.mean is None and c.root is None for c in net.input.components()
+    )
 
 
 def _metric(net: Net | NetI, bias: bool) -> Array:
     """A square root of the second moments of the input, and of (input, 1) with biases."""
     D = net.input_dim
     if isinstance(net, NetI):
-        mean = sum((c.weight * c.mean for c in net.input.components() if c.mean is not None), np.zeros(D))
+        mean = sum(
+            (c.weight * c.mean for c in net.input.components() if c.mean is not None), np.zeros(D)
+        )
         second = net.input.covariance() + np.outer(mean, mean)
     else:
         data = net.data
@@ -151,16 +169,24 @@ def _output_ratio(own: Array, teachers: Array) -> Array:
     return np.divide(own @ teachers, size, out=np.full(len(size), np.nan), where=size > 0.0)
 
 
-def _role(score: Array, coefficients: Array, shares: Array, explained: float, ratio: Array) -> NeuronRole:
+def _role(
+    score: Array, coefficients: Array, shares: Array, explained: float, ratio: Array
+) -> NeuronRole:
     order = [int(j) for j in np.argsort(-np.abs(shares), kind="stable")]
     chosen = [j for j in order if abs(shares[j]) >= SHARE * abs(shares[order[0]])]
     best = int(np.argmax(score))
-    if score[best] >= COPY or (len(chosen) == 1 and explained >= EXPLAINED and score[chosen[0]] > 0):
+    if score[best] >= COPY or (
+        len(chosen) == 1 and explained >= EXPLAINED and score[chosen[0]] > 0
+    ):
         best = best if score[best] >= COPY else chosen[0]
         r = float(ratio[best])
-        return NeuronRole(Role.COPY, (best,), (float(coefficients[best]),), r if np.isfinite(r) else None)
+        return NeuronRole(
+            Role.COPY, (best,), (float(coefficients[best]),), r if np.isfinite(r) else None
+        )
     if len(chosen) > 1 and explained >= EXPLAINED:
-        return NeuronRole(Role.AVERAGE, tuple(chosen), tuple(float(coefficients[j]) for j in chosen), None)
+        return NeuronRole(
+            Role.AVERAGE, tuple(chosen), tuple(float(coefficients[j]) for j in chosen), None
+        )
     if len(chosen) == 1 and explained >= EXPLAINED and score[chosen[0]] > -1.0:
         return NeuronRole(Role.OPPOSED, (chosen[0],), (float(coefficients[chosen[0]]),), None)
     return NeuronRole(Role.UNALIGNED, (), (), None)

@@ -25,7 +25,14 @@ from ..networks.infinite.neti import NetI
 from ..spectrum import largest_magnitude
 from .curvature import Complement, Curvature
 from .features import input_null_space, layer_signals, neuron_null_space, within
-from .hidden import HiddenLayer, copies, hidden_layers, homogeneity, is_monomial, is_piecewise_linear
+from .hidden import (
+    HiddenLayer,
+    copies,
+    hidden_layers,
+    homogeneity,
+    is_monomial,
+    is_piecewise_linear,
+)
 from .pieces import cancelling_changes
 
 #: relative distance of weights below which two neurons count as the same
@@ -49,7 +56,9 @@ class Symmetry(Enum):
     SCALING = "scaling of a homogeneous neuron: input weights times c, output weights divided by a power of c"
     DUPLICATE = "neurons with the same function share their output weights in any proportion"
     DEAD = "a neuron without effect: its output weights, or its input weights and bias, or its output on all data, are zero"
-    DEPENDENT = "outputs of neurons are linearly dependent: output weights can be shifted among them"
+    DEPENDENT = (
+        "outputs of neurons are linearly dependent: output weights can be shifted among them"
+    )
     MIXING = "linear or quadratic neurons can be mixed without changing their sum"
     PIECEWISE_LINEAR = (
         "between their kinks neurons are linear in weights and biases, changes of which cancel in the next layer until a kink meets a sample, "
@@ -137,7 +146,9 @@ def _mixings(num_params: int, layer: HiddenLayer) -> Iterator[Family]:
     """Linear neurons: any invertible mixture. Quadratic ones with a single output: rotations among them."""
     A = layer.outgoing
     linear = [i for i, f in enumerate(layer.activations) if is_monomial(f, 1)]
-    quadratic = [i for i, f in enumerate(layer.activations) if is_monomial(f, 2)] if len(A) == 1 else []
+    quadratic = (
+        [i for i, f in enumerate(layer.activations) if is_monomial(f, 2)] if len(A) == 1 else []
+    )
     slopes = [float(f.polynomial[-1]) if f.polynomial else 0.0 for f in layer.activations]
     rows = []
     for i in linear:
@@ -148,7 +159,10 @@ def _mixings(num_params: int, layer: HiddenLayer) -> Iterator[Family]:
             rows += [t] if i != j else []
         if layer.bias and layer.next_bias is not None:
             t = np.zeros(num_params)
-            t[layer.in_index[i, -1]], t[layer.next_bias] = 1.0, -slopes[i] * layer.out_factor * A[:, i]
+            t[layer.in_index[i, -1]], t[layer.next_bias] = (
+                1.0,
+                -slopes[i] * layer.out_factor * A[:, i],
+            )
             rows.append(t)
     for i in quadratic:
         for j in quadratic[quadratic.index(i) + 1 :]:
@@ -157,7 +171,9 @@ def _mixings(num_params: int, layer: HiddenLayer) -> Iterator[Family]:
             t[layer.in_index[j]] = -A[0, i] * slopes[i] * _entries(layer, i)
             rows.append(t)
     if np.any(rows):
-        yield Family(Symmetry.MIXING, layer.number, tuple(sorted(linear + quadratic)), np.array(rows).T, True)
+        yield Family(
+            Symmetry.MIXING, layer.number, tuple(sorted(linear + quadratic)), np.array(rows).T, True
+        )
 
 
 def _duplicates(num_params: int, layer: HiddenLayer) -> Iterator[Family]:
@@ -175,7 +191,15 @@ def _duplicates(num_params: int, layer: HiddenLayer) -> Iterator[Family]:
         # the gradient along (a1, a2) = (1, -1) changes by that of w over a
         slack = 10.0 * max(c.gap for c in group)
         gradient_slack = 10.0 * (1.0 + 1.0 / largest) if largest > 0.0 else 0.0
-        yield Family(Symmetry.DUPLICATE, layer.number, members, np.array(columns).T, False, slack, gradient_slack)
+        yield Family(
+            Symmetry.DUPLICATE,
+            layer.number,
+            members,
+            np.array(columns).T,
+            False,
+            slack,
+            gradient_slack,
+        )
 
 
 def _dead(net: Net | NetI, theta: Array, layer: HiddenLayer) -> Iterator[Family]:
@@ -185,10 +209,15 @@ def _dead(net: Net | NetI, theta: Array, layer: HiddenLayer) -> Iterator[Family]
     if isinstance(net, Net):
         active = layer_signals(net, theta, layer.number).is_active
     for i, f in enumerate(layer.activations):
-        out, into = float(np.abs(layer.outgoing[:, i]).max()), float(np.abs(layer.incoming[i]).max())
+        out, into = (
+            float(np.abs(layer.outgoing[:, i]).max()),
+            float(np.abs(layer.incoming[i]).max()),
+        )
         incoming, outgoing = layer.in_index[i], layer.out_index[:, i]
         if not active[i]:
-            yield Family(Symmetry.DEAD, layer.number, (i,), _units(net, np.append(incoming, outgoing)), True)
+            yield Family(
+                Symmetry.DEAD, layer.number, (i,), _units(net, np.append(incoming, outgoing)), True
+            )
             continue
         if out <= ZERO * largest_out:
             slack = 10.0 * out / largest_out if largest_out > 0.0 else 0.0
@@ -238,14 +267,20 @@ def _piecewise_linear(net: Net, theta: Array, layer: HiddenLayer) -> Iterator[Fa
     if not able:
         return
     after = layer_signals(net, theta, layer.number + 1)
-    curved = np.array([not is_piecewise_linear(f) for f in net.layers[layer.number + 1].activations])
+    curved = np.array(
+        [not is_piecewise_linear(f) for f in net.layers[layer.number + 1].activations]
+    )
     counts = curved | (after.slopes != 0.0) | after.on_kink
     directions, exact = cancelling_changes(layer, signals, able, counts, net.num_params)
     if directions.shape[1]:
         moved = np.abs(directions).max(axis=1)
-        involved = np.array([i for i in able if moved[layer.in_index[i]].max() > 1e-8], dtype=np.intp)
+        involved = np.array(
+            [i for i in able if moved[layer.in_index[i]].max() > 1e-8], dtype=np.intp
+        )
         slack, neurons = _gradient_slack(layer, involved), tuple(int(i) for i in involved)
-        yield Family(Symmetry.PIECEWISE_LINEAR, layer.number, neurons, directions, exact, 0.0, slack, True)
+        yield Family(
+            Symmetry.PIECEWISE_LINEAR, layer.number, neurons, directions, exact, 0.0, slack, True
+        )
 
 
 def _output_shift(net: Net) -> Family:
@@ -366,7 +401,9 @@ def _merged(flats: list[FlatDirections]) -> list[FlatDirections]:
         if key in merged:
             other = merged[key]
             neurons = tuple(sorted({*other.neurons, *each.neurons}))
-            each = FlatDirections(each.symmetry, each.layer, neurons, other.dimension + each.dimension)
+            each = FlatDirections(
+                each.symmetry, each.layer, neurons, other.dimension + each.dimension
+            )
         merged[key] = each
     return list(merged.values())
 
@@ -409,4 +446,6 @@ def _new_directions(V: Array, basis: Array) -> Array:
     squares, vectors = np.linalg.eigh(V.T @ V)
     new = squares > 1e-12
     U = (V @ vectors[:, new]) / np.sqrt(squares[new])
-    return np.linalg.qr(U - basis @ (basis.T @ U))[0]  # what rounding left along the basis was scaled up with it
+    return np.linalg.qr(U - basis @ (basis.T @ U))[
+        0
+    ]  # what rounding left along the basis was scaled up with it

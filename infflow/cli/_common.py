@@ -17,13 +17,23 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import ClusterError, DivergedError, InfflowError, InvalidValueError, SolverFailedError, StorageError
+from ..errors import (
+    ClusterError,
+    DivergedError,
+    InfflowError,
+    InvalidValueError,
+    SolverFailedError,
+    StorageError,
+)
 from ..interrupts import interrupted_by_sigterm
 
 JsonOutput = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 #: of commands that draw no random numbers, so that all can be called alike
 UnusedSeed = Annotated[
-    int | None, typer.Option("--seed", min=0, help="Changes nothing: nothing here is random.", show_default=False)
+    int | None,
+    typer.Option(
+        "--seed", min=0, help="Changes nothing: nothing here is random.", show_default=False
+    ),
 ]
 
 _FAILURES = (
@@ -73,7 +83,9 @@ def report_system_error(error: OSError) -> None:
         _discard_unwritten(stream)
     reason = error.strerror or str(error)
     if error.errno in _CANNOT_WRITE:
-        complain(f"cannot write {error.filename or 'the output'}: {reason}. Make room, or choose another place.")
+        complain(
+            f"cannot write {error.filename or 'the output'}: {reason}. Make room, or choose another place."
+        )
     else:
         complain(f"{error.filename}: {reason}" if error.filename else reason)
 
@@ -112,5 +124,9 @@ def make_folder(folder: Path) -> None:
     except OSError as error:
         if error.errno in _CANNOT_WRITE:
             raise
-        reason = "there is a file of that name" if isinstance(error, FileExistsError) else error.strerror
-        raise InvalidValueError(f"cannot make the folder {folder}: {reason}. Give another one with --out.") from error
+        reason = (
+            "there is a file of that name" if isinstance(error, FileExistsError) else error.strerror
+        )
+        raise InvalidValueError(
+            f"cannot make the folder {folder}: {reason}. Give another one with --out."
+        ) from error

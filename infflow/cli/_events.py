@@ -60,5 +60,7 @@ class Watcher:
         if not self._quiet and (changed or time.monotonic() - self._said > EVERY):
             self._stage, self._said = now.stage, time.monotonic()
             when = f"t {now.t:.4g}, " if now.stage == "flow" else ""
-            say(f"{now.stage}: step {now.step}, {when}loss {now.loss:.6g}, gradient norm {now.gradient_norm:.2g}")
+            say(
+                f"{now.stage}: step {now.step}, {when}loss {now.loss:.6g}, gradient norm {now.gradient_norm:.2g}"
+            )
         return self.interrupted

@@ -13,15 +13,24 @@ from ._common import JsonOutput, reports_errors
 
 @reports_errors
 def converge(
-    out: Annotated[Path, typer.Option(help="Folder for convergence.png and convergence.json.")] = Path("out/converge"),
-    activation: Annotated[str, typer.Option(help="Activation of student and teacher.")] = "softplus",
+    out: Annotated[
+        Path, typer.Option(help="Folder for convergence.png and convergence.json.")
+    ] = Path("out/converge"),
+    activation: Annotated[
+        str, typer.Option(help="Activation of student and teacher.")
+    ] = "softplus",
     input_dim: Annotated[int, typer.Option(min=1, help="Input dimension.")] = 9,
     teacher: Annotated[int, typer.Option(min=1, help="Hidden neurons of the teacher.")] = 8,
     student: Annotated[int, typer.Option(min=1, help="Hidden neurons of the student.")] = 3,
-    n: Annotated[list[int] | None, typer.Option("--n", min=1, help="A number of samples; repeat for several.")] = None,
+    n: Annotated[
+        list[int] | None,
+        typer.Option("--n", min=1, help="A number of samples; repeat for several."),
+    ] = None,
     seeds: Annotated[int, typer.Option(min=2, help="Data sets for each number of samples.")] = 20,
     seed: Annotated[int, typer.Option(min=0, help="Seed of teacher, student and data.")] = 2,
-    noise: Annotated[float, typer.Option(min=0.0, help="Standard deviation of the label noise.")] = 0.0,
+    noise: Annotated[
+        float, typer.Option(min=0.0, help="Standard deviation of the label noise.")
+    ] = 0.0,
     jobs: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 2,
     json_output: JsonOutput = False,
 ) -> None:

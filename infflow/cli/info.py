@@ -9,7 +9,16 @@ import typer
 
 from ._common import JsonOutput, reports_errors
 
-_NEEDED = ("numpy", "scipy", "numba", "sympy", "scikit-learn", "matplotlib", "scikit-sundae", "joblib")
+_NEEDED = (
+    "numpy",
+    "scipy",
+    "numba",
+    "sympy",
+    "scikit-learn",
+    "matplotlib",
+    "scikit-sundae",
+    "joblib",
+)
 _OPTIONAL = ("python-flint", "dask", "pandas", "xarray", "nlopt", "torch")
 
 
@@ -61,12 +70,17 @@ def _blas_threads() -> int | None:
     import numpy  # noqa: F401  brings its BLAS
     from threadpoolctl import threadpool_info
 
-    return max((library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"), default=None)
+    return max(
+        (library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"),
+        default=None,
+    )
 
 
 def _cache_of(module: Any) -> str | None:
     """Where numba keeps the code that it compiled from a module; None if it keeps none."""
     from numba.core.dispatcher import Dispatcher
 
-    paths = (value.stats.cache_path for value in vars(module).values() if isinstance(value, Dispatcher))
+    paths = (
+        value.stats.cache_path for value in vars(module).values() if isinstance(value, Dispatcher)
+    )
     return next((str(path) for path in paths if path is not None), None)

@@ -20,10 +20,18 @@ def integral(
     u: Annotated[float, typer.Option(help="Correlation.")] = 0.0,
     b1: Annotated[float, typer.Option(help="Mean of the first argument.")] = 0.0,
     b2: Annotated[float, typer.Option(help="Mean of the second argument.")] = 0.0,
-    p: Annotated[int, typer.Option(min=0, help="Order of the derivative of the first activation.")] = 0,
-    q: Annotated[int, typer.Option(min=0, help="Order of the derivative of the second activation.")] = 0,
-    method: Annotated[str, typer.Option(help="auto, closed, hermite, cubature or surrogate.")] = "auto",
-    out: Annotated[Path | None, typer.Option(help="Folder for integral.json.", show_default=False)] = None,
+    p: Annotated[
+        int, typer.Option(min=0, help="Order of the derivative of the first activation.")
+    ] = 0,
+    q: Annotated[
+        int, typer.Option(min=0, help="Order of the derivative of the second activation.")
+    ] = 0,
+    method: Annotated[
+        str, typer.Option(help="auto, closed, hermite, cubature or surrogate.")
+    ] = "auto",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for integral.json.", show_default=False)
+    ] = None,
     seed: UnusedSeed = None,
     json_output: JsonOutput = False,
 ) -> None:
@@ -33,7 +41,9 @@ def integral(
     """
     from ..integrals.moments import gaussian_moment
 
-    moment = gaussian_moment(f, g, r1, r2, u, b1, b2, orders=(p, q), method=method, full_output=True)
+    moment = gaussian_moment(
+        f, g, r1, r2, u, b1, b2, orders=(p, q), method=method, full_output=True
+    )
     value, bound, used = float(moment.value), float(moment.error_bound), str(moment.method)
     asked = {"f": f, "g": g, "r1": r1, "r2": r2, "u": u, "b1": b1, "b2": b2, "orders": [p, q]}
     found = {"value": value, "method": used, "error_bound": finite(bound)}

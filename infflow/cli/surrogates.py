@@ -17,11 +17,18 @@ from ._common import JsonOutput, UnusedSeed, make_folder, reports_errors, write_
 if TYPE_CHECKING:
     from ..activations import Activation
 
-app = typer.Typer(no_args_is_help=True, help="Perceptrons that stand in for Gaussian integrals (docs/surrogates.md).")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Perceptrons that stand in for Gaussian integrals (docs/surrogates.md).",
+)
 
 _Dir = Annotated[
     Path | None,
-    typer.Option("--dir", help="Folder of your own surrogates; default: INFFLOW_SURROGATES.", show_default=False),
+    typer.Option(
+        "--dir",
+        help="Folder of your own surrogates; default: INFFLOW_SURROGATES.",
+        show_default=False,
+    ),
 ]
 _From = Annotated[
     str | None,
@@ -37,7 +44,9 @@ _From = Annotated[
 @reports_errors
 def list_(
     directory: _Dir = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for surrogates.json.", show_default=False)] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for surrogates.json.", show_default=False)
+    ] = None,
     seed: UnusedSeed = None,
     json_output: JsonOutput = False,
 ) -> None:
@@ -63,7 +72,9 @@ def list_(
         pairs = [f"{e['median']:.0e} .. {e['maximum']:.0e}" for e in card["errors"].values()]
         medians = "  ".join(f"{e['median']:.1e}" for e in card["networks"].values())
         columns = " ".join(f"{pair:>17}" for pair in pairs)
-        typer.echo(f"{name:<12} {f'{low:g} .. {high:g}':<12} {columns} {medians:>34} {card['bytes'] / 1000:>5.0f}")
+        typer.echo(
+            f"{name:<12} {f'{low:g} .. {high:g}':<12} {columns} {medians:>34} {card['bytes'] / 1000:>5.0f}"
+        )
     typer.echo(
         "errors: median .. maximum on held-out points, absolute; networks: median over random students and teachers"
     )
@@ -74,13 +85,17 @@ def list_(
 @app.command()
 @reports_errors
 def verify(
-    names: Annotated[list[str] | None, typer.Argument(help="Which; default: all.", show_default=False)] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Which; default: all.", show_default=False)
+    ] = None,
     points: Annotated[int, typer.Option(min=100, help="Number of fresh points.")] = 2000,
     networks: Annotated[int, typer.Option(min=0, help="Number of random networks; 0: none.")] = 20,
     seed: Annotated[int, typer.Option(min=0, help="Seed of points and networks.")] = 0,
     activation_from: _From = None,
     directory: _Dir = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for verification.json.", show_default=False)] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for verification.json.", show_default=False)
+    ] = None,
     json_output: JsonOutput = False,
 ) -> None:
     """Compute the errors on the cards again, with exact integrals at fresh points; exit code 1 if they do not hold.
@@ -91,7 +106,9 @@ def verify(
 
     chosen = names or list(surrogates.available(directory))
     if not chosen:
-        raise InvalidValueError("there are no surrogates to verify. Train one with `infflow surrogates train NAME`.")
+        raise InvalidValueError(
+            "there are no surrogates to verify. Train one with `infflow surrogates train NAME`."
+        )
     if activation_from is not None and len(chosen) != 1:
         raise InvalidValueError(
             f"--activation-from is for one surrogate, and {len(chosen)} are to be verified. Name one."
@@ -100,7 +117,9 @@ def verify(
     if out is not None:
         make_folder(out)
     found = [
-        surrogates.verify(name, points, seed, networks=networks, surrogates_dir=directory, activation=activation)
+        surrogates.verify(
+            name, points, seed, networks=networks, surrogates_dir=directory, activation=activation
+        )
         for name in chosen
     ]
     report = {each.name: each.to_dict() for each in found}
@@ -121,10 +140,14 @@ def verify(
 def train(
     name: Annotated[str, typer.Argument(help="Name of the activation.")],
     activation_from: _From = None,
-    out: Annotated[Path, typer.Option(help="Folder for NAME.npz and NAME.json.")] = Path("out/surrogates"),
+    out: Annotated[Path, typer.Option(help="Folder for NAME.npz and NAME.json.")] = Path(
+        "out/surrogates"
+    ),
     seed: Annotated[int, typer.Option(min=0, help="Seed of points and weights.")] = 0,
     max_time: Annotated[float, typer.Option(help="Seconds of training.")] = 900.0,
-    resume: Annotated[bool, typer.Option(help="Keep a checkpoint in the folder, and go on from it.")] = True,
+    resume: Annotated[
+        bool, typer.Option(help="Keep a checkpoint in the folder, and go on from it.")
+    ] = True,
     json_output: JsonOutput = False,
 ) -> None:
     """Train a surrogate, measure its errors and write it with its card.
@@ -137,7 +160,9 @@ def train(
 
     activation = resolve(name) if activation_from is None else _imported(activation_from)
     if activation.name != name:
-        raise InvalidValueError(f"the activation is called {activation.name!r}, not {name!r}. Give one name to both.")
+        raise InvalidValueError(
+            f"the activation is called {activation.name!r}, not {name!r}. Give one name to both."
+        )
     make_folder(out)
     checkpoint = out / f".{name}.checkpoint.npz" if resume else None
     form, info = train_surrogate(
@@ -170,7 +195,9 @@ def _imported(place: str) -> Activation:
     try:
         found: Any = getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise InvalidValueError(f"--activation-from {place!r} cannot be imported: {error}.") from error
+        raise InvalidValueError(
+            f"--activation-from {place!r} cannot be imported: {error}."
+        ) from error
     if not isinstance(found, Activation):
         raise InvalidValueError(f"{place} is {found!r}; an inf.Activation is needed.")
     return found

@@ -22,21 +22,32 @@ if TYPE_CHECKING:
 @reports_errors
 def sweep(
     file: Annotated[
-        Path | None, typer.Argument(metavar="SWEEP", help="A TOML file with config and grid.", show_default=False)
+        Path | None,
+        typer.Argument(
+            metavar="SWEEP", help="A TOML file with config and grid.", show_default=False
+        ),
     ] = None,
     example: Annotated[bool, typer.Option("--example", help="Print a commented file.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder, instead of the file's.", show_default=False)] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder, instead of the file's.", show_default=False)
+    ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="Seed of the starts, if the grid has none.", show_default=False)
+        int | None,
+        typer.Option(help="Seed of the starts, if the grid has none.", show_default=False),
     ] = None,
     jobs: Annotated[int, typer.Option(help="Worker processes; -1: all cores.")] = -1,
     backend: Annotated[str, typer.Option(help="loky (processes), dask or sequential.")] = "loky",
-    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.", show_default=False)] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler.", show_default=False)
+    ] = None,
     slot: Annotated[int, typer.Option(help="Of an array job: which part, from 0.")] = 0,
     slots: Annotated[int, typer.Option(help="Of an array job: how many parts.")] = 1,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Repeat runs that failed.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Repeat runs that failed.")
+    ] = False,
     recompute_damaged: Annotated[
-        bool, typer.Option("--recompute-damaged", help="Repeat runs whose .npz is damaged or missing.")
+        bool,
+        typer.Option("--recompute-damaged", help="Repeat runs whose .npz is damaged or missing."),
     ] = False,
     json_output: JsonOutput = False,
 ) -> None:
@@ -54,11 +65,15 @@ def sweep(
         typer.echo(example_sweep(), nl=False)
         return
     if file is None:
-        raise InvalidValueError("SWEEP is missing. 'infflow sweep --example > sweep.toml' writes one.")
+        raise InvalidValueError(
+            "SWEEP is missing. 'infflow sweep --example > sweep.toml' writes one."
+        )
     plan = SweepFile.load(file)
     if seed is not None:
         if "seed" in plan.grid or seed < 0:
-            raise InvalidValueError(f"--seed is {seed}; a seed >= 0, and a grid without seed, are needed.")
+            raise InvalidValueError(
+                f"--seed is {seed}; a seed >= 0, and a grid without seed, are needed."
+            )
         plan.config["seed"] = seed
     folder = Path(plan.folder) if out is None else out
     make_folder(folder)
@@ -97,7 +112,11 @@ class _Lines:
 
     def __call__(self, row: dict[str, Any]) -> None:
         self._count += 1
-        what = f"loss {row['loss']:.6g}, {row['stop_reason']}" if row["status"] == "done" else row["error"]
+        what = (
+            f"loss {row['loss']:.6g}, {row['stop_reason']}"
+            if row["status"] == "done"
+            else row["error"]
+        )
         say(f"{row['status']} {self._count}: {_settings(row, self._names)}: {what}")
 
 

@@ -19,17 +19,29 @@ if TYPE_CHECKING:
     from .files import Configuration
 
 _FAILED = ("NON_FINITE", "STEP_UNDERFLOW", "SOLVER_FAILED")  # the run could not go on
-_LIMITS = ("CALLBACK", "INTERRUPTED", "MAX_TIME", "MAX_STEPS")  # the next call may go on, with higher limits
+_LIMITS = (
+    "CALLBACK",
+    "INTERRUPTED",
+    "MAX_TIME",
+    "MAX_STEPS",
+)  # the next call may go on, with higher limits
 
 
 @reports_errors
 def train(
-    config: Annotated[Path | None, typer.Argument(help="Configuration, a TOML file.", show_default=False)] = None,
-    example: Annotated[bool, typer.Option("--example", help="Print a commented configuration that works.")] = False,
-    seed: Annotated[
-        int | None, typer.Option(help="Seed of the start, instead of the file's.", show_default=False)
+    config: Annotated[
+        Path | None, typer.Argument(help="Configuration, a TOML file.", show_default=False)
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder, instead of output.folder.", show_default=False)] = None,
+    example: Annotated[
+        bool, typer.Option("--example", help="Print a commented configuration that works.")
+    ] = False,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Seed of the start, instead of the file's.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder, instead of output.folder.", show_default=False)
+    ] = None,
     json_output: JsonOutput = False,
 ) -> None:
     """Gradient flow, then Newton's method, as a configuration file says: result.npz, summary.json and loss.png.
@@ -44,7 +56,9 @@ def train(
         typer.echo(example_configuration(), nl=False)
         return
     if config is None:
-        raise InvalidValueError("CONFIG is missing. 'infflow train --example > config.toml' writes one.")
+        raise InvalidValueError(
+            "CONFIG is missing. 'infflow train --example > config.toml' writes one."
+        )
     settings = Configuration.load(config)
     if seed is not None:
         if seed < 0:
@@ -54,7 +68,11 @@ def train(
     make_folder(folder)
     result, interrupted = _run(settings, folder)
     report = _write(settings, result, folder, interrupted)
-    typer.echo(json.dumps(report) if json_output else f"{result}\nwrote {', '.join(report['files'])} in {folder}")
+    typer.echo(
+        json.dumps(report)
+        if json_output
+        else f"{result}\nwrote {', '.join(report['files'])} in {folder}"
+    )
     if interrupted:
         say(f"infflow: interrupted; the same command goes on from {folder / 'checkpoint.npz'}")
     if interrupted or report["status"] in _FAILED:
@@ -69,17 +87,30 @@ def _run(settings: Configuration, folder: Path) -> tuple[Result, bool]:
     bar = on_terminal()
     checkpoint = folder / "checkpoint.npz" if settings.output.checkpoint else None
     if not bar:
-        again = "going on from a checkpoint" if checkpoint is not None and checkpoint.exists() else "training"
+        again = (
+            "going on from a checkpoint"
+            if checkpoint is not None and checkpoint.exists()
+            else "training"
+        )
         say(f"{again}: {net!r}, {len(start)} parameters, seed {settings.seed}")
     with Watcher(quiet=bar) as watcher:
-        result = train(net, start, progress=bar, callback=watcher, checkpoint=checkpoint, **settings.train_arguments())
+        result = train(
+            net,
+            start,
+            progress=bar,
+            callback=watcher,
+            checkpoint=checkpoint,
+            **settings.train_arguments(),
+        )
     if not bar:
         say(f"flow: {result.flow}")
         say(f"newton: {result.newton}")
     return result, watcher.interrupted and result.status.name in _LIMITS
 
 
-def _write(settings: Configuration, result: Result, folder: Path, interrupted: bool) -> dict[str, Any]:
+def _write(
+    settings: Configuration, result: Result, folder: Path, interrupted: bool
+) -> dict[str, Any]:
     """Files of the run, and what summary.json says."""
     from .._version import __version__
     from ..storage import write_json

@@ -29,9 +29,13 @@ def warmup(
 
     start, watched = time.monotonic(), on_terminal()
     try:
-        for name in tqdm(warm_up(jobs), total=len(WORKLOADS), desc="compiling", unit="part", disable=not watched):
+        for name in tqdm(
+            warm_up(jobs), total=len(WORKLOADS), desc="compiling", unit="part", disable=not watched
+        ):
             if not watched:
                 say(f"compiled: {name}")
     except BrokenProcessPool as error:
-        raise ClusterError("a process that compiled has died, perhaps for lack of memory. Try --jobs 1.") from error
+        raise ClusterError(
+            "a process that compiled has died, perhaps for lack of memory. Try --jobs 1."
+        ) from error
     typer.echo(f"kernels are compiled ({time.monotonic() - start:.0f} s)")

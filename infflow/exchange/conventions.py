@@ -75,7 +75,9 @@ _ORDER_PARAMETERS = {
     "noise": _same("standard deviation of the label noise"),
     "loss": Quantity(_constant(0.5), (), "squared error; the generalization error as well"),
     "learning_rate": Quantity(_constant(2.0), (), "of OrderParameters, first layer; their eta"),
-    "second_layer_rate": Quantity(_constant(2.0), (), "of OrderParameters, second layer; their eta_v"),
+    "second_layer_rate": Quantity(
+        _constant(2.0), (), "of OrderParameters, second layer; their eta_v"
+    ),
 }
 
 #: The conventions by name.
@@ -90,22 +92,33 @@ CONVENTIONS: dict[str, Convention] = {
                 "output_weights": _same("second layer"),
                 "loss": _same("what its function loss returns, a mean"),
                 "flow_loss": Quantity(
-                    _N, ("num_samples",), "what its flow descends and eq. 5 of the paper says: a sum over samples"
+                    _N,
+                    ("num_samples",),
+                    "what its flow descends and eq. 5 of the paper says: a sum over samples",
                 ),
-                "time": Quantity(_one_over_N, ("num_samples",), "flow time, where tauinv and eta are equal"),
-                "eta": Quantity(_one_over_N, ("num_samples",), "its tauinv, where the times are equal"),
+                "time": Quantity(
+                    _one_over_N, ("num_samples",), "flow time, where tauinv and eta are equal"
+                ),
+                "eta": Quantity(
+                    _one_over_N, ("num_samples",), "its tauinv, where the times are equal"
+                ),
             },
         ),
         Convention(
             "saad_solla",
             "Saad and Solla, Phys. Rev. E 52, 4225 (1995)",
-            {"weights": _same("their J: pre-activations J.x with x of unit variance"), **_ORDER_PARAMETERS},
+            {
+                "weights": _same("their J: pre-activations J.x with x of unit variance"),
+                **_ORDER_PARAMETERS,
+            },
         ),
         Convention(
             "goldt",
             "Goldt, Advani, Saxe, Krzakala and Zdeborova, NeurIPS 2019",
             {
-                "weights": Quantity(_root_D, ("input_dim",), "their w: pre-activations w.x/sqrt(D)"),
+                "weights": Quantity(
+                    _root_D, ("input_dim",), "their w: pre-activations w.x/sqrt(D)"
+                ),
                 **_ORDER_PARAMETERS,
             },
         ),
@@ -117,13 +130,19 @@ CONVENTIONS: dict[str, Convention] = {
                 "output_weights": Quantity(_K, ("width",), "output (1/K) sum_k a_k f(w_k.x)"),
                 "loss": _same("squared error"),
                 "eta": _same("rate of the first layer"),
-                "second_layer_eta": Quantity(_K_squared, ("width",), "rate of the output weights in a flow"),
+                "second_layer_eta": Quantity(
+                    _K_squared, ("width",), "rate of the output weights in a flow"
+                ),
             },
         ),
         Convention(
             "plain_erf",
             "erf(x) in place of erf(x/sqrt 2)",
-            {"weights": Quantity(_constant(math.sqrt(0.5)), (), "input weights and biases of erf neurons")},
+            {
+                "weights": Quantity(
+                    _constant(math.sqrt(0.5)), (), "input weights and biases of erf neurons"
+                )
+            },
         ),
     )
 }
@@ -222,7 +241,9 @@ def to_weight_matrices(net: Net | NetI, theta: Any) -> list[Array]:
     list of ndarray (width, fan_in) or (width, fan_in + 1)
         New arrays. Its flat vectors are these, one after the other, each in column-major order.
     """
-    return [W.copy() if b is None else np.column_stack([W, b]) for W, b in _network(net).unpack(theta)]
+    return [
+        W.copy() if b is None else np.column_stack([W, b]) for W, b in _network(net).unpack(theta)
+    ]
 
 
 @public
@@ -238,13 +259,16 @@ def from_weight_matrices(net: Net | NetI, matrices: Any) -> Array:
     given = as_items("matrices", matrices, "a list of matrices, one per layer,")
     given = [as_real_array(f"matrix {k + 1}", each, ndim=2) for k, each in enumerate(given)]
     widths = [_network(net).input_dim, *(layer.width for layer in layers)]
-    shapes = [(layer.width, fan_in + layer.bias) for layer, fan_in in zip(layers, widths, strict=False)]
+    shapes = [
+        (layer.width, fan_in + layer.bias) for layer, fan_in in zip(layers, widths, strict=False)
+    ]
     if [each.shape for each in given] != shapes:
         raise ShapeError(
             f"the matrices have shapes {[each.shape for each in given]}; {shapes} are needed, the bias in the last column."
         )
     pairs = [
-        (each[:, :-1], each[:, -1]) if layer.bias else (each, None) for each, layer in zip(given, layers, strict=True)
+        (each[:, :-1], each[:, -1]) if layer.bias else (each, None)
+        for each, layer in zip(given, layers, strict=True)
     ]
     theta: Array = _network(net).pack(pairs)
     return theta
@@ -252,5 +276,7 @@ def from_weight_matrices(net: Net | NetI, matrices: Any) -> Array:
 
 def _network(net: Any) -> Any:
     if not isinstance(net, (Net, NetI)):
-        raise InvalidTypeError(f"net is a {type(net).__name__}; an inf.Net or an inf.NetI is needed.")
+        raise InvalidTypeError(
+            f"net is a {type(net).__name__}; an inf.Net or an inf.NetI is needed."
+        )
     return net.student if isinstance(net, NetI) else net

@@ -15,7 +15,12 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, check_random_state, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    check_random_state,
+    validate_data,
+)
 
 from .._validation import as_flag, as_integer, as_items, as_number, counted, user_level
 from ..errors import InfflowError, InvalidTypeError, InvalidValueError
@@ -85,7 +90,9 @@ def _documented(cls: _Class) -> _Class:
 def _own_errors() -> Iterator[None]:
     """What scikit-learn's checks find, in its words, as errors of infflow; they are ValueError and TypeError as well."""
     try:
-        with np.errstate(over="ignore"):  # numbers of a longer type become infinite, which is refused
+        with np.errstate(
+            over="ignore"
+        ):  # numbers of a longer type become infinite, which is refused
             yield
     except np.exceptions.ComplexWarning as error:
         raise InvalidTypeError("Complex data not supported") from error
@@ -142,7 +149,9 @@ class _GradientFlowEstimator(BaseEstimator):
             raise InvalidValueError(
                 f"activation lists {counted(len(activations), 'activation')} for {counted(len(sizes), 'hidden layer')}."
             )
-        hidden = [(width, activation, True) for width, activation in zip(sizes, activations, strict=True)]
+        hidden = [
+            (width, activation, True) for width, activation in zip(sizes, activations, strict=True)
+        ]
         return [*hidden, (outputs, "identity", True)]
 
     def _checked_loss(self) -> Loss:
@@ -212,7 +221,9 @@ class _GradientFlowEstimator(BaseEstimator):
             return None
         with _own_errors(), warnings.catch_warnings():
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
-            return _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+            return _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
 
 
 @_documented

@@ -44,7 +44,9 @@ def from_torch(module: Any, **arguments: Any) -> tuple[Net, Array]:
     """
     torch = _torch()
     if not isinstance(module, torch.nn.Sequential):
-        raise InvalidTypeError(f"module is a {type(module).__name__}; a torch.nn.Sequential is needed.")
+        raise InvalidTypeError(
+            f"module is a {type(module).__name__}; a torch.nn.Sequential is needed."
+        )
     layers: list[list[Any]] = []
     pairs: list[tuple[Array, Array | None]] = []
     seen: set[int] = set()
@@ -68,7 +70,9 @@ def from_torch(module: Any, **arguments: Any) -> tuple[Net, Array]:
             open_layer = False
         else:
             known = ", ".join(sorted(kind.__name__ for kind in _activations(torch)))
-            raise InvalidTypeError(f"module {place} ({each!r}) has no equal in infflow. Known: Linear, {known}.")
+            raise InvalidTypeError(
+                f"module {place} ({each!r}) has no equal in infflow. Known: Linear, {known}."
+            )
     if not layers:
         raise InvalidValueError("module has no Linear; at least one is needed.")
     net = Net([tuple(layer) for layer in layers], input_dim=pairs[0][0].shape[1], **arguments)
@@ -125,16 +129,24 @@ def _torch() -> Any:
 def _flatten(torch: Any, module: Any, prefix: str) -> list[tuple[str, Any]]:
     """Modules of nested Sequentials in order, with their places such as ``0.2``."""
     found = []
-    for number, each in enumerate(module):  # named_children would leave out a module that occurs twice
+    for number, each in enumerate(
+        module
+    ):  # named_children would leave out a module that occurs twice
         place = f"{prefix}{number}"
-        found += _flatten(torch, each, f"{place}.") if isinstance(each, torch.nn.Sequential) else [(place, each)]
+        found += (
+            _flatten(torch, each, f"{place}.")
+            if isinstance(each, torch.nn.Sequential)
+            else [(place, each)]
+        )
     return found
 
 
 def _check_plain(place: str, each: Any, seen: set[int]) -> None:
     """Refuse what changes outputs behind the module's back, and parameters that two layers share."""
     if each._forward_hooks or each._forward_pre_hooks:
-        raise InvalidTypeError(f"module {place} ({each!r}) has hooks, which cannot be taken over; remove them first.")
+        raise InvalidTypeError(
+            f"module {place} ({each!r}) has hooks, which cannot be taken over; remove them first."
+        )
     shared = [parameter for parameter in each.parameters() if id(parameter) in seen]
     if shared:
         raise InvalidValueError(
@@ -179,7 +191,9 @@ def _activation_name(torch: Any, place: str, each: Any) -> str:
 def _torch_activation(torch: Any, number: int, activations: tuple[Activation, ...]) -> Any:
     """PyTorch's module for the activation of a layer; None for the identity."""
     first = activations[0]
-    builders: dict[str, Callable[[], Any]] = {name: kind for kind, (name, _) in _activations(torch).items()}
+    builders: dict[str, Callable[[], Any]] = {
+        name: kind for kind, (name, _) in _activations(torch).items()
+    }
     builders["softplus"] = lambda: torch.nn.Softplus(threshold=_SOFTPLUS_THRESHOLD)
     if any(each != first for each in activations):
         raise InvalidValueError(
@@ -196,7 +210,9 @@ def _torch_activation(torch: Any, number: int, activations: tuple[Activation, ..
 
 def _array(name: str, tensor: Any) -> Array:
     if not tensor.is_floating_point() or tensor.element_size() < 4:
-        raise InvalidTypeError(f"{name} has dtype {tensor.dtype}; torch.float64 or torch.float32 is needed.")
+        raise InvalidTypeError(
+            f"{name} has dtype {tensor.dtype}; torch.float64 or torch.float32 is needed."
+        )
     return np.asarray(tensor.detach().cpu().double().numpy())
 
 

@@ -4,4 +4,11 @@ from .methods import OPTIMIZERS, Optimizer, automatic_optimizer, choose_optimize
 from .problem import FixedPointProblem
 from .trust_region import SearchOutcome
 
-__all__ = ["OPTIMIZERS", "FixedPointProblem", "Optimizer", "SearchOutcome", "automatic_optimizer", "choose_optimizer"]
+__all__ = [
+    "OPTIMIZERS",
+    "FixedPointProblem",
+    "Optimizer",
+    "SearchOutcome",
+    "automatic_optimizer",
+    "choose_optimizer",
+]

@@ -23,7 +23,9 @@ class TrialStep(NamedTuple):
     step: Array
     predicted: float
     on_boundary: bool
-    correction: Callable[[Array], Array] | None = None  #: what to add to the step, from the gradient at its end
+    correction: Callable[[Array], Array] | None = (
+        None  #: what to add to the step, from the gradient at its end
+    )
 
 
 class Model(Protocol):
@@ -61,7 +63,9 @@ class QuadraticModel:
         self._largest = float(np.abs(values[[0, -1]]).max())
         self.curvatures = np.diagonal(evaluation.H)
         components = evaluation.g @ self._vectors
-        slope_noise = 8 * gradient_rounding(evaluation.value, self.curvatures, x) @ np.abs(self._vectors)
+        slope_noise = (
+            8 * gradient_rounding(evaluation.value, self.curvatures, x) @ np.abs(self._vectors)
+        )
         flat = np.abs(values) <= len(x) * _EPS * self._largest
         flat &= np.abs(components) <= slope_noise
         self._values = np.where(flat, 0.0, values)
@@ -72,8 +76,12 @@ class QuadraticModel:
         """The exact solution of the trust-region subproblem."""
         order = np.argsort(self._values, kind="stable")
         found = solve_subproblem(self._values[order], self._components[order], radius)
-        correction = partial(self._correction, max(STEEP * found.multiplier, len(order) * _EPS * self._largest))
-        return TrialStep(self._vectors[:, order] @ found.step, found.predicted, found.on_boundary, correction)
+        correction = partial(
+            self._correction, max(STEEP * found.multiplier, len(order) * _EPS * self._largest)
+        )
+        return TrialStep(
+            self._vectors[:, order] @ found.step, found.predicted, found.on_boundary, correction
+        )
 
     def _correction(self, bound: float, gradient: Array) -> Array:
         """Newton's step from the end of a step, with the gradient there, in the directions of curvature above ``bound``.

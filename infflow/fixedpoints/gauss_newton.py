@@ -161,7 +161,12 @@ class GaussNewtonSteps:
     """
 
     def __init__(
-        self, objective: SampledLeastSquares, theta: Array, momentum: float, damping: float, lower: float = LOWER
+        self,
+        objective: SampledLeastSquares,
+        theta: Array,
+        momentum: float,
+        damping: float,
+        lower: float = LOWER,
     ) -> None:
         self.objective, self.theta = objective, np.array(theta)
         self.momentum, self.damping, self._lower = momentum, damping, lower
@@ -194,7 +199,9 @@ class GaussNewtonSteps:
             shifted = gram.copy()
             shifted.ravel()[:: len(gram) + 1] += self.damping * size
             try:
-                found: Array = cho_solve(cho_factor(shifted, overwrite_a=True, check_finite=False), target)
+                found: Array = cho_solve(
+                    cho_factor(shifted, overwrite_a=True, check_finite=False), target
+                )
             except LinAlgError:
                 self.damping = max(10.0 * self.damping, SMALLEST_DAMPING)
                 continue
@@ -208,7 +215,9 @@ class GaussNewtonSteps:
             return np.full(rows, math.inf)
 
     def _adapt(self, before: float, after: float, predicted: float) -> None:
-        ratio = (before - after) / predicted if predicted > 0.0 and math.isfinite(after) else -math.inf
+        ratio = (
+            (before - after) / predicted if predicted > 0.0 and math.isfinite(after) else -math.inf
+        )
         if ratio < SHRINK_BELOW:
             self.damping = min(self.damping * (RAISE if ratio > 0.0 else RAISE**2), LARGEST_DAMPING)
         elif ratio > GROW_ABOVE:
@@ -263,7 +272,12 @@ class _Search:
     """Passes over the samples until a rule stops them."""
 
     def __init__(
-        self, problem: FixedPointProblem, steps: GaussNewtonSteps, rules: StopRules, size: int, rng: np.random.Generator
+        self,
+        problem: FixedPointProblem,
+        steps: GaussNewtonSteps,
+        rules: StopRules,
+        size: int,
+        rng: np.random.Generator,
     ) -> None:
         self.problem, self.steps, self.rules = problem, steps, rules
         self.per_pass = -(-steps.objective.num_samples // size)
@@ -285,7 +299,9 @@ class _Search:
         statistics.factorizations, statistics.stop_reason = self.taken + self.rejected, stop
         statistics.wall_time = self.rules.elapsed()
         value, x, norm = self.best
-        return SearchOutcome(np.array(self.problem.theta_of(x)), value, norm, 4.0 * _EPS * abs(value), statistics)
+        return SearchOutcome(
+            np.array(self.problem.theta_of(x)), value, norm, 4.0 * _EPS * abs(value), statistics
+        )
 
     def _look(self) -> StopReason | None:
         """Loss and gradient on all samples, and what the rules say to them."""
@@ -320,7 +336,9 @@ class _Search:
 
 #: Options of ``train(optimizer="gauss_newton", optimizer_options={...})``.
 OPTIONS: Options = {
-    "batch_size": Option(integer(1), f"samples of a step; all of them, up to {DEFAULT_BATCH}, unless given"),
+    "batch_size": Option(
+        integer(1), f"samples of a step; all of them, up to {DEFAULT_BATCH}, unless given"
+    ),
     "momentum": Option(
         fraction,
         f"part of the last step that goes on; unless given {DEFAULT_MOMENTUM}, and 0 where a step sees all samples",

@@ -66,7 +66,11 @@ class SteihaugModel:
         n = len(gradient)
         self._limit = max(10, min(2 * n, _PATH_NUMBERS // (2 * n)))
         self._path: list[_Segment] = []
-        self._next = (np.zeros(n), -gradient, gradient.copy())  # point, direction, gradient of the model there
+        self._next = (
+            np.zeros(n),
+            -gradient,
+            gradient.copy(),
+        )  # point, direction, gradient of the model there
         self._value = 0.0
         self._complete = not gradient.any()
         self.solve(1.0)  # so that the extreme curvatures are known
@@ -85,7 +89,11 @@ class SteihaugModel:
                     break
                 self._extend()
             piece = self._path[number]
-            end = piece.point + piece.length * piece.direction if math.isfinite(piece.length) else None
+            end = (
+                piece.point + piece.length * piece.direction
+                if math.isfinite(piece.length)
+                else None
+            )
             if end is None or float(end @ end) >= radius * radius:
                 return self._on_boundary(piece, radius)
         return TrialStep(self._next[0].copy(), max(-self._value, 0.0), False)

@@ -46,7 +46,9 @@ def require_squares(objective: Objective, name: str = "levenberg_marquardt") -> 
         )
     if isinstance(objective, ChoosesLoss) and not objective.is_sum_of_squares:
         loss = shown(objective.loss_name)
-        raise MethodError(f"{name} needs a sum of squares; the loss is {loss}. Use optimizer='newton'.")
+        raise MethodError(
+            f"{name} needs a sum of squares; the loss is {loss}. Use optimizer='newton'."
+        )
     return objective
 
 
@@ -139,7 +141,11 @@ class GaussNewtonModel:
         """The minimiser within the radius, with its acceleration; the damping is half the multiplier."""
         found = solve_subproblem(self._values[::-1], self._components[::-1], radius)
         step = self._to_parameters(found.step[::-1])
-        return TrialStep(step + self._correction(step, 0.5 * found.multiplier), found.predicted, found.on_boundary)
+        return TrialStep(
+            step + self._correction(step, 0.5 * found.multiplier),
+            found.predicted,
+            found.on_boundary,
+        )
 
     def _correction(self, step: Array, damping: float) -> Array:
         """Half the acceleration -(J'J + damping)^-1 J' r_vv, r_vv the second derivative of the residuals along the step."""
@@ -155,7 +161,11 @@ class GaussNewtonModel:
         )
         acceleration = -self._to_parameters(weight * self._of_residuals(second))
         size = float(acceleration @ acceleration)
-        return 0.5 * acceleration if size <= _MAX_ACCELERATION**2 * float(step @ step) else np.zeros_like(step)
+        return (
+            0.5 * acceleration
+            if size <= _MAX_ACCELERATION**2 * float(step @ step)
+            else np.zeros_like(step)
+        )
 
 
 class GaussNewton:
@@ -172,5 +182,8 @@ class GaussNewton:
         self.factorizations += 1
         problem = self.problem
         return GaussNewtonModel(
-            problem.residuals, problem.jacobian, lambda step: problem.residuals_at(x + step), problem.require_time
+            problem.residuals,
+            problem.jacobian,
+            lambda step: problem.residuals_at(x + step),
+            problem.require_time,
         )

@@ -32,7 +32,9 @@ _EPS = 2.0**-52
 def _library(name: str, value: Any) -> str:
     library = as_choice(name, value, ("scipy", "nlopt"))
     if library == "nlopt" and find_spec("nlopt") is None:
-        raise UnknownNameError(f"{name} is 'nlopt', which is not installed. Install the package nlopt or use 'scipy'.")
+        raise UnknownNameError(
+            f"{name} is 'nlopt', which is not installed. Install the package nlopt or use 'scipy'."
+        )
     return library
 
 
@@ -104,7 +106,9 @@ class Optimizer:
         if self.name in ("bfgs", "slsqp") or options.get("linear_solver") == "dense":
             require_memory(num_free, f"the matrix of optimizer {self.name!r}")
 
-    def run(self, problem: FixedPointProblem, x: Array, rules: StopRules, **options: Any) -> SearchOutcome:
+    def run(
+        self, problem: FixedPointProblem, x: Array, rules: StopRules, **options: Any
+    ) -> SearchOutcome:
         """Search from ``x`` of shape (n,); the options are checked ones.
 
         Of an objective that is :class:`Freezable` the search uses the frozen one.
@@ -113,26 +117,40 @@ class Optimizer:
 
 
 def _newton(
-    problem: FixedPointProblem, x: Array, rules: StopRules, linear_solver: str = "", radius: float = 1.0
+    problem: FixedPointProblem,
+    x: Array,
+    rules: StopRules,
+    linear_solver: str = "",
+    radius: float = 1.0,
 ) -> SearchOutcome:
     dense = linear_solver == "dense" or (not linear_solver and len(x) <= DENSE)
     direction = ExactNewton() if dense else KrylovNewton(problem, rules)
     return TrustRegion(problem, direction, rules, radius).run("newton" if dense else "newton_cg", x)
 
 
-def _levenberg_marquardt(problem: FixedPointProblem, x: Array, rules: StopRules, radius: float = 1.0) -> SearchOutcome:
+def _levenberg_marquardt(
+    problem: FixedPointProblem, x: Array, rules: StopRules, radius: float = 1.0
+) -> SearchOutcome:
     squares = LeastSquaresProblem.of(problem)
     return TrustRegion(squares, GaussNewton(squares), rules, radius).run("levenberg_marquardt", x)
 
 
-def _bfgs(problem: FixedPointProblem, x: Array, rules: StopRules, scale: float = 1.0) -> SearchOutcome:
+def _bfgs(
+    problem: FixedPointProblem, x: Array, rules: StopRules, scale: float = 1.0
+) -> SearchOutcome:
     return QuasiNewton(problem, "BFGS", rules, scale).run("bfgs", x)
 
 
-def _lbfgs(problem: FixedPointProblem, x: Array, rules: StopRules, scale: float = 1.0) -> SearchOutcome:
+def _lbfgs(
+    problem: FixedPointProblem, x: Array, rules: StopRules, scale: float = 1.0
+) -> SearchOutcome:
     found = QuasiNewton(problem, "L-BFGS-B", rules, scale).run("lbfgs", x)
     before = found.statistics
-    if len(x) <= DENSE or before.stop_reason is not StopReason.ROUNDING_FLOOR or not _has_products(problem):
+    if (
+        len(x) <= DENSE
+        or before.stop_reason is not StopReason.ROUNDING_FLOOR
+        or not _has_products(problem)
+    ):
         return found
     return _ended_by_newton(problem, found, rules)
 
@@ -141,7 +159,9 @@ def _has_products(problem: FixedPointProblem) -> bool:
     return isinstance(problem.objective, (HessianProducts, Linearizable))
 
 
-def _ended_by_newton(problem: FixedPointProblem, found: SearchOutcome, rules: StopRules) -> SearchOutcome:
+def _ended_by_newton(
+    problem: FixedPointProblem, found: SearchOutcome, rules: StopRules
+) -> SearchOutcome:
     """Where no Hessian is formed, losses alone do not tell a minimum from the wall of a canyon: Newton's method goes on."""
     before = found.statistics
     rules.max_steps = max(rules.max_steps - before.steps, 0)
@@ -155,7 +175,9 @@ def _ended_by_newton(problem: FixedPointProblem, found: SearchOutcome, rules: St
     except (NotImplementedError, MethodError):
         return found
     ended.statistics.steps += before.steps
-    ended.statistics.note = f"newton_cg took the last {counted(ended.statistics.steps - before.steps, 'step')}"
+    ended.statistics.note = (
+        f"newton_cg took the last {counted(ended.statistics.steps - before.steps, 'step')}"
+    )
     return ended
 
 

@@ -76,7 +76,9 @@ class FixedPointProblem(FreeView):
 def is_finite(evaluation: Evaluation) -> bool:
     """Whether everything that was evaluated is finite."""
     arrays = (evaluation.gradient, evaluation.hessian)
-    return math.isfinite(evaluation.value) and all(a is None or bool(np.isfinite(a).all()) for a in arrays)
+    return math.isfinite(evaluation.value) and all(
+        a is None or bool(np.isfinite(a).all()) for a in arrays
+    )
 
 
 def curvature_at(problem: FixedPointProblem, x: Array) -> Evaluation | None:

@@ -23,7 +23,9 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "SLSQP": {"ftol": 1e-300},
 }
 
-_FLOOR_OF_LOSSES = "judged by losses alone; optimizer='newton' also goes by gradients and may come nearer"
+_FLOOR_OF_LOSSES = (
+    "judged by losses alone; optimizer='newton' also goes by gradients and may come nearer"
+)
 
 
 class QuasiNewton:
@@ -41,13 +43,19 @@ class QuasiNewton:
         The method sees the loss times this factor.
     """
 
-    def __init__(self, problem: FixedPointProblem, method: str, rules: StopRules, scale: float = 1.0) -> None:
+    def __init__(
+        self, problem: FixedPointProblem, method: str, rules: StopRules, scale: float = 1.0
+    ) -> None:
         self.problem, self.method, self.rules, self.scale = problem, method, rules, scale
         self.steps = 0
         self.stop: StopReason | None = None
-        self._last: tuple[Array, float, Array] | None = None  # the last evaluation: x, loss, gradient
+        self._last: tuple[Array, float, Array] | None = (
+            None  # the last evaluation: x, loss, gradient
+        )
         self._best: tuple[float, Array, float] = (math.inf, np.empty(0), math.inf)
-        self._decrease = self._promise = math.inf  # of the last step; of another one as long, at most
+        self._decrease = self._promise = (
+            math.inf
+        )  # of the last step; of another one as long, at most
         self._start_loss = math.nan
         self._where = np.empty(0)  # the last accepted point
 
@@ -82,7 +90,14 @@ class QuasiNewton:
         from scipy.optimize import minimize
 
         options = {**_OPTIONS[self.method], "maxiter": 2**31 - 1}
-        found = minimize(self._function, x, jac=True, method=self.method, callback=self._callback, options=options)
+        found = minimize(
+            self._function,
+            x,
+            jac=True,
+            method=self.method,
+            callback=self._callback,
+            options=options,
+        )
         return str(found.message)
 
     def _start(self, x: Array) -> None:
@@ -93,8 +108,12 @@ class QuasiNewton:
 
     def _function(self, x: Array) -> tuple[float, Array]:
         found = self.problem.evaluate(x, 1)
-        if not is_finite(found):  # the line searches come back from a high loss, but not from an infinite one
-            return self.scale * (self._start_loss + 1e6 * (1.0 + abs(self._start_loss))), np.zeros_like(x)
+        if not is_finite(
+            found
+        ):  # the line searches come back from a high loss, but not from an infinite one
+            return self.scale * (
+                self._start_loss + 1e6 * (1.0 + abs(self._start_loss))
+            ), np.zeros_like(x)
         self._last = (np.array(x), found.value, np.array(found.g))
         return self.scale * self._last[1], self.scale * self._last[2]
 
@@ -110,7 +129,11 @@ class QuasiNewton:
         _, loss, gradient = self._last
         norm = float(np.abs(gradient).max())
         self._decrease = self._best[0] - loss
-        self._promise = float(np.linalg.norm(gradient) * np.linalg.norm(x - self._where)) if self.steps else math.inf
+        self._promise = (
+            float(np.linalg.norm(gradient) * np.linalg.norm(x - self._where))
+            if self.steps
+            else math.inf
+        )
         self._where = np.array(x)
         if self._is_better(x, loss, norm):
             self._best = (loss, np.array(x), norm)
@@ -156,7 +179,10 @@ class NloptSlsqp(QuasiNewton):
             search.optimize(x)
         except nlopt.ForcedStop:
             return "stopped by a rule"
-        except (nlopt.RoundoffLimited, RuntimeError) as error:  # RuntimeError: NLopt's generic failure
+        except (
+            nlopt.RoundoffLimited,
+            RuntimeError,
+        ) as error:  # RuntimeError: NLopt's generic failure
             if not str(error).startswith("nlopt"):
                 raise
             return str(error)

@@ -57,7 +57,9 @@ class TallQR:
     def expand(self, v: Array) -> Array:
         """Q v (m,) of a vector (n,)."""
         found, top = np.empty(self._rows), v
-        for start, (factored, scales) in zip(reversed(self._starts), reversed(self._factors), strict=True):
+        for start, (factored, scales) in zip(
+            reversed(self._starts), reversed(self._factors), strict=True
+        ):
             above = self._n if start else 0
             padded = np.zeros(len(factored))
             padded[: len(top)] = top

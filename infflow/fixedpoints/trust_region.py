@@ -65,16 +65,20 @@ class TrustRegion:
         First radius; small enough that the search stays in the basin that a flow has reached.
     """
 
-    def __init__(self, problem: FixedPointProblem, direction: Direction, rules: StopRules, radius: float = 1.0) -> None:
+    def __init__(
+        self,
+        problem: FixedPointProblem,
+        direction: Direction,
+        rules: StopRules,
+        radius: float = 1.0,
+    ) -> None:
         self.problem, self.direction, self.rules = problem, direction, rules
         self.radius = radius
         self.steps = self.rejected = 0
         self._stalled = self._stalled_rejections = 0
         self._noise = 0.0  # estimated rounding error of the loss
         self._factor = 1.0  # observed over estimated rounding error
-        self._cancels = (
-            True  # the loss may be a sum of large terms; otherwise the lower of two losses is the better one
-        )
+        self._cancels = True  # the loss may be a sum of large terms; otherwise the lower of two losses is the better one
 
     def run(self, name: str, x: Array) -> SearchOutcome:
         """Search from ``x`` of shape (n,) until a rule stops it."""
@@ -90,12 +94,21 @@ class TrustRegion:
             except TimeIsUp:
                 stop = StopReason.MAX_TIME
             self.problem.require_time = lambda: None
-        statistics.stop_reason, statistics.steps, statistics.rejected = stop, self.steps, self.rejected
+        statistics.stop_reason, statistics.steps, statistics.rejected = (
+            stop,
+            self.steps,
+            self.rejected,
+        )
         statistics.gradients, statistics.hessians = self.problem.gradients, self.problem.hessians
-        statistics.hvps, statistics.factorizations = self.problem.hvps, self.direction.factorizations
+        statistics.hvps, statistics.factorizations = (
+            self.problem.hvps,
+            self.direction.factorizations,
+        )
         statistics.wall_time = self.rules.elapsed()
         if stop is StopReason.MIN_GRADIENT_NORM and self.best.norm > self.rules.min_gradient_norm:
-            self.best = self.point  # the lower loss of the other one was rounding, since the search only descends
+            self.best = (
+                self.point
+            )  # the lower loss of the other one was rounding, since the search only descends
         best = self.best
         theta = np.array(self.problem.theta_of(best.x))
         return SearchOutcome(theta, best.evaluation.value, best.norm, self._noise, statistics)
@@ -129,8 +142,16 @@ class TrustRegion:
                 return self._end(model)
             found = self.problem.evaluate(x, 1)
             length = float(np.sqrt(trial.step @ trial.step))
-            ratio = self._ratio(found, trial.step, trial.predicted, resolved) if is_finite(found) else -math.inf
-            if trial.predicted > CLEAR * self._noise and trial.on_boundary and -math.inf < ratio < GROW_ABOVE:
+            ratio = (
+                self._ratio(found, trial.step, trial.predicted, resolved)
+                if is_finite(found)
+                else -math.inf
+            )
+            if (
+                trial.predicted > CLEAR * self._noise
+                and trial.on_boundary
+                and -math.inf < ratio < GROW_ABOVE
+            ):
                 x, found, ratio = self._corrected(trial, length, x, found, ratio)
             good = ratio >= ACCEPT or (not resolved and self._halves_the_gradient(found))
             accepted = good and (resolved or self._credible(found, model))
@@ -162,8 +183,14 @@ class TrustRegion:
         if change @ change > (MAX_CORRECTION * length) ** 2:
             return x, found, ratio
         other = self.problem.evaluate(x + change, 1)
-        better = (self.point.evaluation.value - other.value) / trial.predicted if is_finite(other) else -math.inf
-        return (x + change, other, better) if better > max(ratio, SHRINK_BELOW) else (x, found, ratio)
+        better = (
+            (self.point.evaluation.value - other.value) / trial.predicted
+            if is_finite(other)
+            else -math.inf
+        )
+        return (
+            (x + change, other, better) if better > max(ratio, SHRINK_BELOW) else (x, found, ratio)
+        )
 
     def _complete(self, x: Array, found: Evaluation) -> Evaluation:
         return found if self.direction.order < 2 else self.problem.evaluate(x, self.direction.order)
@@ -181,7 +208,9 @@ class TrustRegion:
 
     def _learn_noise(self, error: float) -> None:
         """Raise the estimate when a loss differs by more than it from what the gradients say, at most a hundredfold."""
-        factor = min(max(1.0, error / self._noise), 100.0 / self._factor) if self._noise > 0.0 else 1.0
+        factor = (
+            min(max(1.0, error / self._noise), 100.0 / self._factor) if self._noise > 0.0 else 1.0
+        )
         self._factor *= factor
         self._noise *= factor
 
@@ -211,7 +240,9 @@ class TrustRegion:
         improved = point.norm < 0.9 * best.norm or 0.0 < loss < 0.9 * best.evaluation.value
         self._stalled = 0 if resolved or improved else self._stalled + 1
         lower = loss < best.evaluation.value - (self._noise if self._cancels else 0.0)
-        if lower or (loss <= best.evaluation.value + self._noise and (resolved or point.norm <= best.norm)):
+        if lower or (
+            loss <= best.evaluation.value + self._noise and (resolved or point.norm <= best.norm)
+        ):
             self.best = point
         self.point = point
 
@@ -222,7 +253,9 @@ class TrustRegion:
         """
         here = self.point.evaluation
         too_far = not float(found.g @ found.g) <= 4.0 * float(here.g @ here.g)
-        self._stalled_rejections = 0 if accepted or resolved else self._stalled_rejections + (not too_far)
+        self._stalled_rejections = (
+            0 if accepted or resolved else self._stalled_rejections + (not too_far)
+        )
         return self._stalled_rejections >= MAX_STALLED_REJECTIONS or self._stalled >= MAX_STALLED
 
     def _end(self, model: Model) -> StopReason:
@@ -243,7 +276,9 @@ class TrustRegion:
         """Whether steps of the size of x promise no more than rounding, and the gradient is not far above its own rounding error."""
         x, here = point.x, point.evaluation
         reach = max(1.0, float(np.sqrt(x @ x)))
-        factor = ZERO_LOSS_FLOOR if self._cancels and abs(here.value) <= self._noise else GRADIENT_FLOOR
+        factor = (
+            ZERO_LOSS_FLOOR if self._cancels and abs(here.value) <= self._noise else GRADIENT_FLOOR
+        )
         hidden = is_hidden(here.value, here.g, model.curvatures, x, factor, self._noise)
         return hidden and model.solve(reach).predicted <= 1e3 * self._noise
 

@@ -45,7 +45,9 @@ class Checkpoint:
         except InfflowError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            raise StorageError(f"{self.path} is damaged: {error!r} is missing or wrong. Remove it.") from error
+            raise StorageError(
+                f"{self.path} is damaged: {error!r} is missing or wrong. Remove it."
+            ) from error
 
     def due(self) -> bool:
         """Whether it is time to write."""
@@ -69,14 +71,18 @@ class Checkpoint:
             If the file is damaged, something else, or of another problem or other settings.
         """
         if not self.path.exists():
-            if not self.path.parent.is_dir():  # found out now, not after the first seconds of the run
+            if (
+                not self.path.parent.is_dir()
+            ):  # found out now, not after the first seconds of the run
                 raise StorageError(
                     f"cannot write {self.path}: the folder {self.path.parent} does not exist. Create it first."
                 )
             return None
         arrays, metadata = load_archive(self.path, _KIND)
         if metadata.get("format") != _FORMAT:
-            raise StorageError(f"{self.path} has format {metadata.get('format')}; format {_FORMAT} is needed.")
+            raise StorageError(
+                f"{self.path} has format {metadata.get('format')}; format {_FORMAT} is needed."
+            )
         with self.checked():
             found = _with_arrays({name: metadata[name] for name in ("identity", "state")}, arrays)
             different = sorted(_differences(self._identity, found["identity"]))
@@ -101,7 +107,9 @@ class SearchFile:
         What an earlier call has added: ``theta``, ``steps``, ``elapsed``.
     """
 
-    def __init__(self, file: Checkpoint, flow: dict[str, Any], saved: dict[str, Any] | None) -> None:
+    def __init__(
+        self, file: Checkpoint, flow: dict[str, Any], saved: dict[str, Any] | None
+    ) -> None:
         self._file, self._flow = file, flow
         self._saved = saved
 
@@ -110,7 +118,11 @@ class SearchFile:
         if self._saved is None:
             return None
         with self._file.checked():
-            theta, steps, elapsed = self._saved["theta"], int(self._saved["steps"]), float(self._saved["elapsed"])
+            theta, steps, elapsed = (
+                self._saved["theta"],
+                int(self._saved["steps"]),
+                float(self._saved["elapsed"]),
+            )
             if theta.shape != (size,) or not np.isfinite(theta).all():
                 raise ValueError("theta of the search")
             return np.array(theta), steps, elapsed
@@ -121,7 +133,9 @@ class SearchFile:
 
     def write(self, theta: Array, steps: int, elapsed: float) -> None:
         """Replace the file."""
-        self._file.write({**self._flow, "search": {"theta": theta, "steps": steps, "elapsed": elapsed}})
+        self._file.write(
+            {**self._flow, "search": {"theta": theta, "steps": steps, "elapsed": elapsed}}
+        )
 
 
 def _without_arrays(value: Any, name: str, arrays: dict[str, Array]) -> Any:
@@ -151,7 +165,9 @@ def _differences(wanted: Any, found: Any, name: str = "") -> Iterator[str]:
             else:
                 yield from _differences(wanted[key], found[key], key)
     elif isinstance(wanted, np.ndarray):
-        if np.shape(wanted) != np.shape(found) or not np.allclose(wanted, found, rtol=1e-8, atol=1e-12):
+        if np.shape(wanted) != np.shape(found) or not np.allclose(
+            wanted, found, rtol=1e-8, atol=1e-12
+        ):
             yield name
     elif isinstance(wanted, float) and isinstance(found, float):
         if not (wanted == found or math.isclose(wanted, found, rel_tol=1e-8)):

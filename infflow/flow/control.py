@@ -97,7 +97,9 @@ class StepControl:
         self._previous_error, self._previous_h = state["previous_error"], state["previous_h"]
 
 
-def initial_step(problem: FlowProblem, z: Array, gradient: Array, order: int, curvature: Array | None) -> float:
+def initial_step(
+    problem: FlowProblem, z: Array, gradient: Array, order: int, curvature: Array | None
+) -> float:
     """First step size (Hairer, Norsett and Wanner I, section II.4).
 
     Parameters

@@ -126,7 +126,11 @@ class CvodeBdf:
     def _create(self, linear_solver: str, krylov_dim: int, max_order: int, max_step: float) -> Any:
         from sksundae.cvode import CVODE, CVODEJacTimes
 
-        options: dict[str, Any] = {"rtol": self.problem.rtol, "atol": self.problem.atol, "max_order": max_order}
+        options: dict[str, Any] = {
+            "rtol": self.problem.rtol,
+            "atol": self.problem.atol,
+            "max_order": max_order,
+        }
         options |= {"first_step": self._first, "max_step": max_step, "method": "BDF"}
         if linear_solver == "dense":
             options |= {
@@ -190,7 +194,9 @@ class CvodeBdf:
         """One internal step of CVODE."""
         t0 = self.t
         found = self._one_step(t_end)
-        if found.t == t0 and self._looked_back:  # after dense output CVODE first returns the point it had reached
+        if (
+            found.t == t0 and self._looked_back
+        ):  # after dense output CVODE first returns the point it had reached
             found = self._one_step(t_end)
         self._looked_back = False
         if found.status < 0:

@@ -56,13 +56,19 @@ class GradientDescent:
         t = self.k * self.step_size
         # one part in 1e10 more than t_end is the rounding of k * step_size, not another step
         t = t_end if t >= t_end * (1 - 1e-10) else t
-        used = self.evaluation if self.batches is None else self.problem.evaluate(z0, 1, self.batches.take())
+        used = (
+            self.evaluation
+            if self.batches is None
+            else self.problem.evaluate(z0, 1, self.batches.take())
+        )
         velocity = self.direction(used.gradient)
         z = z0 + (t - t0) * velocity
         exact = self.batches is None or self.batches.at_end or t == t_end
         evaluation = self.problem.evaluate(z, 1) if exact else self.evaluation
         if not (is_finite(evaluation) and is_finite(used)):
-            note = f"{self.problem.where(t0, z0)}: step_size {self.step_size:g} is probably too large"
+            note = (
+                f"{self.problem.where(t0, z0)}: step_size {self.step_size:g} is probably too large"
+            )
             raise StepFailed(StopReason.NON_FINITE, note)
         self.z, self.evaluation = z, evaluation
         return Step(t0, t, z, evaluation, lambda time: z0 + (time - t0) * velocity, exact)
@@ -112,7 +118,11 @@ class Adam(GradientDescent):
         self._mean += (1 - self.beta1) * (g - self._mean)
         self._square += (1 - self.beta2) * (g * g - self._square)
         corrected = math.sqrt(1 - self.beta2**self.k)
-        return -scale * (self._mean / (1 - self.beta1**self.k)) / (np.sqrt(self._square) / corrected + self.epsilon)
+        return (
+            -scale
+            * (self._mean / (1 - self.beta1**self.k))
+            / (np.sqrt(self._square) / corrected + self.epsilon)
+        )
 
     def state(self) -> dict[str, Any]:
         """Everything that the next steps depend on."""

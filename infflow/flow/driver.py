@@ -68,11 +68,24 @@ _FINAL = (
     StopReason.STEP_UNDERFLOW,
     StopReason.SOLVER_FAILED,
 )
-_RUN_STATE = ("z", "t", "steps", "loss", "gradient", "best_z", "best_loss", "best_gradient", "exact", "best_exact")
+_RUN_STATE = (
+    "z",
+    "t",
+    "steps",
+    "loss",
+    "gradient",
+    "best_z",
+    "best_loss",
+    "best_gradient",
+    "exact",
+    "best_exact",
+)
 _STATISTICS_STATE = ("method", "note", "rejected", "factorizations")
 
 
-def _identity(settings: FlowSettings, problem: FlowProblem, start: FlowEvaluation) -> dict[str, Any]:
+def _identity(
+    settings: FlowSettings, problem: FlowProblem, start: FlowEvaluation
+) -> dict[str, Any]:
     """What a checkpoint has to agree in: the problem as seen from its start, and the settings of the path."""
     names = ("t_end", "rtol", "atol", "eta", "num_trajectory", "t_eval")
     objective = problem.objective
@@ -92,7 +105,12 @@ class _Run:
     """State of a run between its steps."""
 
     def __init__(
-        self, problem: FlowProblem, settings: FlowSettings, rules: StopRules, z: Array, start: FlowEvaluation
+        self,
+        problem: FlowProblem,
+        settings: FlowSettings,
+        rules: StopRules,
+        z: Array,
+        start: FlowEvaluation,
     ) -> None:
         first_time = float(settings.options.get("step_size", 0.0))
         self.problem, self.settings, self.rules = problem, settings, rules
@@ -105,8 +123,12 @@ class _Run:
         self.file: Checkpoint | None = None
         if settings.checkpoint is not None:
             self.file = Checkpoint(settings.checkpoint, _identity(settings, problem, start))
-        self.recorder = Recorder(settings.t_end, settings.num_trajectory, settings.t_eval, first_time, problem.size)
-        self.end = EndOfPath(problem, start, settings.hand_over) if math.isinf(settings.t_end) else None
+        self.recorder = Recorder(
+            settings.t_end, settings.num_trajectory, settings.t_eval, first_time, problem.size
+        )
+        self.end = (
+            EndOfPath(problem, start, settings.hand_over) if math.isinf(settings.t_end) else None
+        )
         self.z0 = self.z = self.best_z = z
         self.t, self.steps = 0.0, 0
         self.loss = self.best_loss = start.value
@@ -123,7 +145,11 @@ class _Run:
         previous, self._before = self.z, None
         self.recorder.record(step)
         self.t, self.z, self.steps = step.t, step.z, self.steps + 1
-        self.loss, self.gradient, self.exact = step.evaluation.value, step.evaluation.gradient, step.exact
+        self.loss, self.gradient, self.exact = (
+            step.evaluation.value,
+            step.evaluation.gradient,
+            step.exact,
+        )
         if self.loss < self.best_loss:
             self.take_end()
         return None if self.end is None else self.end.reached(step, previous)
@@ -132,7 +158,9 @@ class _Run:
         """Whether the flow stays where it ended: at a bound, at rest, or within the tolerances of its end."""
         if stop in (StopReason.HANDOVER, StopReason.AT_REST):
             return self.end is not None and self.end.rests
-        return stop.converged or stop is StopReason.T_END  # the latter before t_end where nothing moves any more
+        return (
+            stop.converged or stop is StopReason.T_END
+        )  # the latter before t_end where nothing moves any more
 
     @property
     def torn(self) -> bool:
@@ -141,7 +169,12 @@ class _Run:
 
     def take_end(self) -> None:
         """The present point is the best one."""
-        self.best_z, self.best_loss, self.best_gradient, self.best_exact = self.z, self.loss, self.gradient, self.exact
+        self.best_z, self.best_loss, self.best_gradient, self.best_exact = (
+            self.z,
+            self.loss,
+            self.gradient,
+            self.exact,
+        )
 
     def make_exact(self) -> None:
         """Evaluate at the very points that the run returns, where the integrator did so only nearby."""
@@ -157,7 +190,9 @@ class _Run:
 
     def prefer_end(self) -> None:
         """Return the end where only it has met the bound of the gradient: a flow only descends, the lower loss was rounding."""
-        best, end = (self.problem.gradient_norm(each) for each in (self.best_gradient, self.gradient))
+        best, end = (
+            self.problem.gradient_norm(each) for each in (self.best_gradient, self.gradient)
+        )
         if best > self.rules.min_gradient_norm >= end:
             self.take_end()
 
@@ -165,7 +200,10 @@ class _Run:
         """Everything that the rest of the run depends on, for a checkpoint."""
         statistics, integrator, counts = self.statistics, None, self.problem.counts()
         if self.integrator is not None:
-            statistics.rejected, statistics.factorizations = self.integrator.rejected, self.integrator.factorizations
+            statistics.rejected, statistics.factorizations = (
+                self.integrator.rejected,
+                self.integrator.factorizations,
+            )
             integrator = self.integrator.state() if self._before is None else self._before[1]
             counts = counts if self._before is None else self._before[2]
         return {
@@ -197,7 +235,9 @@ class _Run:
         return Progress("flow", self.steps, self.t, self.problem.theta_of(self.z), self.loss, norm)
 
 
-def integrate(objective: Objective, theta0: Array, settings: FlowSettings, rules: StopRules) -> FlowOutcome:
+def integrate(
+    objective: Objective, theta0: Array, settings: FlowSettings, rules: StopRules
+) -> FlowOutcome:
     """Follow the gradient flow from ``theta0`` until a rule stops it.
 
     Parameters
@@ -217,7 +257,9 @@ def integrate(objective: Objective, theta0: Array, settings: FlowSettings, rules
         If loss or gradient at ``theta0`` are not finite.
     """
     problem = FlowProblem(objective, theta0, settings.eta, settings.rtol, settings.atol)
-    with np.errstate(all="ignore"):  # overflow in a trial step rejects it; it is no reason for a warning
+    with np.errstate(
+        all="ignore"
+    ):  # overflow in a trial step rejects it; it is no reason for a warning
         z = problem.z_of(theta0)
         start = problem.evaluate(z, 1)
         _check_start(problem, start)
@@ -325,10 +367,17 @@ def _follow(run: _Run) -> StopReason:
 def _outcome(run: _Run, stop: StopReason) -> FlowOutcome:
     problem, statistics = run.problem, run.statistics
     problem.require_time = lambda: None  # what is returned is evaluated, however late it is
-    statistics.stop_reason, statistics.steps, statistics.wall_time = stop, run.steps, run.rules.elapsed()
+    statistics.stop_reason, statistics.steps, statistics.wall_time = (
+        stop,
+        run.steps,
+        run.rules.elapsed(),
+    )
     vars(statistics).update(problem.counts())
     if run.integrator is not None:
-        statistics.rejected, statistics.factorizations = run.integrator.rejected, run.integrator.factorizations
+        statistics.rejected, statistics.factorizations = (
+            run.integrator.rejected,
+            run.integrator.factorizations,
+        )
     try:
         with plain_interrupts():
             run.make_exact()
@@ -346,9 +395,19 @@ def _outcome(run: _Run, stop: StopReason) -> FlowOutcome:
     except KeyboardInterrupt:  # the run is kept, without observables
         statistics.stop_reason = StopReason.INTERRUPTED
         trajectory = make_trajectory(problem, t, z, {}, keep_all)
-        trajectory.observables = {name: np.full(len(trajectory), math.nan) for name in run.settings.observables}
+        trajectory.observables = {
+            name: np.full(len(trajectory), math.nan) for name in run.settings.observables
+        }
     end, norm = problem.theta_of(run.z), problem.gradient_norm(run.gradient)
     best, best_norm = problem.theta_of(run.best_z), problem.gradient_norm(run.best_gradient)
     return FlowOutcome(
-        np.array(end), run.t, run.loss, norm, np.array(best), run.best_loss, best_norm, trajectory, statistics
+        np.array(end),
+        run.t,
+        run.loss,
+        norm,
+        np.array(best),
+        run.best_loss,
+        best_norm,
+        trajectory,
+        statistics,
     )

@@ -69,21 +69,41 @@ class EndOfPath:
         self.problem = problem
         self.hand_over = hand_over
         self._small = 1e-6 * problem.gradient_norm(start.gradient)
-        self.rests = False  # whether the rest of a path that was handed over is shorter than the tolerances
+        self.rests = (
+            False  # whether the rest of a path that was handed over is shorter than the tolerances
+        )
         # up to that size no products are needed
         self._has_products = problem.has_products or problem.size <= LARGEST
         self._next_short = self._next_small = self._next_level = 0.0
         self._last_loss = self._level = math.inf
-        self._lap = (0.0, math.inf, 0)  # since when the time has not doubled, the loss there, steps since then
+        self._lap = (
+            0.0,
+            math.inf,
+            0,
+        )  # since when the time has not doubled, the loss there, steps since then
 
     def state(self) -> dict[str, Any]:
         """When to look again, for a checkpoint."""
-        times = {"short": self._next_short, "small": self._next_small, "next level": self._next_level}
-        return {**times, "loss": self._last_loss, "level": self._level, "lap": list(self._lap), "rests": self.rests}
+        times = {
+            "short": self._next_short,
+            "small": self._next_small,
+            "next level": self._next_level,
+        }
+        return {
+            **times,
+            "loss": self._last_loss,
+            "level": self._level,
+            "lap": list(self._lap),
+            "rests": self.rests,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from there."""
-        self._next_short, self._next_small, self._next_level = state["short"], state["small"], state["next level"]
+        self._next_short, self._next_small, self._next_level = (
+            state["short"],
+            state["small"],
+            state["next level"],
+        )
         self._last_loss, self._level = state["loss"], state["level"]
         self.rests = bool(state.get("rests", False))
         t, loss, steps = state["lap"]
@@ -94,8 +114,14 @@ class EndOfPath:
         low = self.problem.gradient_norm(step.evaluation.gradient) <= self._small
         if self._crawls(step) and low and self.hand_over:
             return StopReason.HANDOVER
-        short = self.hand_over and step.t >= self._next_short and self._length(step.z - z0, step.z) <= NOISE
-        level = low and step.t >= self._next_level and (self.hand_over or self.problem.size > LARGEST)
+        short = (
+            self.hand_over
+            and step.t >= self._next_short
+            and self._length(step.z - z0, step.z) <= NOISE
+        )
+        level = (
+            low and step.t >= self._next_level and (self.hand_over or self.problem.size > LARGEST)
+        )
         small = low and step.t >= self._next_small
         if not (short or level or small) or not self._has_products:
             return None
@@ -121,7 +147,9 @@ class EndOfPath:
         if level:
             self._next_level, before, self._level = 10 * t, self._level, value
             # a loss that grows within its rounding is at rest, too: noise of the integrator
-            level = before - value <= 0.1 * abs(value) and abs(before - value) <= self._loss_rounding(local)
+            level = before - value <= 0.1 * abs(value) and abs(
+                before - value
+            ) <= self._loss_rounding(local)
         if (short or level) and self._path_ends(local, t, level and self.hand_over):
             return StopReason.HANDOVER if self.hand_over else StopReason.AT_REST
         if small:
@@ -138,7 +166,9 @@ class EndOfPath:
         """The quadratic model at the end of a step."""
         if self.problem.size <= LARGEST:
             known = step.evaluation.hessian is not None
-            return DenseModel(self.problem, step.evaluation if known else self.problem.evaluate(step.z, 2), step.z)
+            return DenseModel(
+                self.problem, step.evaluation if known else self.problem.evaluate(step.z, 2), step.z
+            )
         evaluation = step.evaluation if step.exact else self.problem.evaluate(step.z, 1)
         return KrylovModel(self.problem, evaluation, step.z)
 
@@ -153,7 +183,10 @@ class EndOfPath:
             return gradient_rounding(local.evaluation.value, local.diagonal, local.z)
 
         rest, complete = local.rest(noise, math.inf if level else 1.0)
-        if not (complete or level) or KrylovModel(self.problem, local.evaluation, local.z + rest).is_saddle():
+        if (
+            not (complete or level)
+            or KrylovModel(self.problem, local.evaluation, local.z + rest).is_saddle()
+        ):
             return False
         self.rests = complete and self._length(rest, local.z) <= 1.0
         return True
@@ -207,7 +240,9 @@ def _is_drowned(local: DenseModel | KrylovModel) -> bool:
     return float(np.abs(local.evaluation.gradient).max()) <= floor
 
 
-def remaining_path(problem: FlowProblem, evaluation: FlowEvaluation, z: Array, t: float) -> Array | None:
+def remaining_path(
+    problem: FlowProblem, evaluation: FlowEvaluation, z: Array, t: float
+) -> Array | None:
     """Displacement (n,) from here to the end of the flow of the quadratic model; None on a saddle.
 
     The model is that at the bottom of the valley, a few Newton steps in the directions of hard walls from here.
@@ -226,7 +261,11 @@ def remaining_path(problem: FlowProblem, evaluation: FlowEvaluation, z: Array, t
         components = gradient @ vectors
         hard = values > limit * largest
         step = -vectors[:, hard] @ (components[hard] / values[hard])
-        if hard.all() or not steps_left or np.abs(step).max(initial=0.0) <= 16 * _EPS * np.abs(z).max():
+        if (
+            hard.all()
+            or not steps_left
+            or np.abs(step).max(initial=0.0) <= 16 * _EPS * np.abs(z).max()
+        ):
             break
         moved += step
         evaluation = problem.evaluate(z + moved, 2)

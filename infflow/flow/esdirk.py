@@ -58,7 +58,9 @@ class ImplicitFamily:
             if found or self._hessian_at is z:
                 break
             fresh = True
-        if not found:  # an undefined error, or one that asks for the strongest reduction of the step
+        if (
+            not found
+        ):  # an undefined error, or one that asks for the strongest reduction of the step
             return Attempt(z, np.full_like(z, math.nan if self._left_domain else 1e100), None)
         assert self._factors is not None
         error = (h * self.tableau.e) @ self._slopes
@@ -139,5 +141,11 @@ class ImplicitFamily:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Factorise the same matrix again."""
-        self._hessian, self._shift, self._iterations = state["hessian"], state["shift"], int(state["iterations"])
-        self._factors = None if self._hessian is None else factorize_shifted(self._hessian, self._shift)
+        self._hessian, self._shift, self._iterations = (
+            state["hessian"],
+            state["shift"],
+            int(state["iterations"]),
+        )
+        self._factors = (
+            None if self._hessian is None else factorize_shifted(self._hessian, self._shift)
+        )

@@ -17,11 +17,17 @@ class Attempt(NamedTuple):
 
     z: Array  #: new point, shape (n,)
     error: Array | None  #: estimated error of it, shape (n,); None with a fixed step
-    evaluation: FlowEvaluation | None  #: value and gradient at the new point, where the method has them
+    evaluation: (
+        FlowEvaluation | None
+    )  #: value and gradient at the new point, where the method has them
 
 
 def explicit_step(
-    tableau: ExplicitTableau, evaluate: Callable[[Array], FlowEvaluation], z: Array, h: float, slopes: Array
+    tableau: ExplicitTableau,
+    evaluate: Callable[[Array], FlowEvaluation],
+    z: Array,
+    h: float,
+    slopes: Array,
 ) -> Attempt:
     """One explicit Runge-Kutta step of dz/dt = -gradient(z).
 

@@ -67,9 +67,13 @@ class ExponentialFamily:
             self._slope = -(evaluation.gradient @ self._vectors)
         arguments = -h * self._values
         half, late, full = (phi_functions(x * arguments, 4) for x in (_C3, _C4, 1.0))
-        second = self._remainder(z, evaluation, _C2 * h * phi_functions(_C2 * arguments, 1)[0] * self._slope)
+        second = self._remainder(
+            z, evaluation, _C2 * h * phi_functions(_C2 * arguments, 1)[0] * self._slope
+        )
         third, fourth = (
-            self._remainder(z, evaluation, h * (c * phi[0] * self._slope + 2 * c**3 / _C2**2 * phi[2] * second))
+            self._remainder(
+                z, evaluation, h * (c * phi[0] * self._slope + 2 * c**3 / _C2**2 * phi[2] * second)
+            )
             for c, phi in ((_C3, half), (_C4, late))
         )
         self._remainders = [third, fourth]
@@ -89,7 +93,9 @@ class ExponentialFamily:
         phi = phi_functions(-h * fraction * self._values, 4)
         b3, b4 = two_node_weights(_C3, _C4, fraction, phi)
         third, fourth = self._remainders
-        return z + self._vectors @ (h * (fraction * phi[0] * self._slope + b3 * third + b4 * fourth))
+        return z + self._vectors @ (
+            h * (fraction * phi[0] * self._slope + b3 * third + b4 * fourth)
+        )
 
     def state(self) -> dict[str, Any]:
         """Nothing: a step depends on its start alone."""

@@ -20,7 +20,9 @@ class Factors(NamedTuple):
     """A factorised matrix."""
 
     solve: Solve  #: maps a right-hand side (n,) to the solution (n,)
-    upper: Array | None = None  #: Cholesky factor U (n, n) of a small matrix U'U, its lower triangle undefined
+    upper: Array | None = (
+        None  #: Cholesky factor U (n, n) of a small matrix U'U, its lower triangle undefined
+    )
     definite: bool = True  #: whether the matrix is positive definite
 
 
@@ -39,14 +41,18 @@ def factorize_shifted(hessian: Array, shift: float) -> Factors | None:
     Factors or None
         None where the matrix is singular.
     """
-    shifted = hessian.copy().T  # symmetric: the transpose is in the order of LAPACK without moving anything
+    shifted = (
+        hessian.copy().T
+    )  # symmetric: the transpose is in the order of LAPACK without moving anything
     shifted.ravel(order="K")[:: len(shifted) + 1] += shift
     factor, info = dpotrf(shifted, lower=1, clean=0)
     if info == 0:
         if len(factor) <= _SMALL:
             return Factors(lambda b: dpotrs(factor, b, lower=1)[0].ravel(), factor.T)
         # for one right-hand side two to three times faster than dpotrs, which is made for many
-        return Factors(lambda b: dtrsv(factor, dtrsv(factor, b, lower=1), lower=1, trans=1, overwrite_x=1))
+        return Factors(
+            lambda b: dtrsv(factor, dtrsv(factor, b, lower=1), lower=1, trans=1, overwrite_x=1)
+        )
     work, _ = dsytrf_lwork(len(shifted), lower=1)
     factor, pivots, info = dsytrf(shifted, lower=1, lwork=int(work), overwrite_a=1)
     if info != 0:

@@ -91,7 +91,9 @@ class GearBdf:
         self.rejected = self.factorizations = 0
         self._max_order, self._max_step = max_order, max_step
         self.order = 1
-        self.h = self._first = min(first_step or initial_step(problem, z, evaluation.gradient, 1, None), max_step)
+        self.h = self._first = min(
+            first_step or initial_step(problem, z, evaluation.gradient, 1, None), max_step
+        )
         self._history = np.zeros((MAX_ORDER + 1, problem.size))
         self._history[0], self._history[1] = z, -self.h * evaluation.gradient
         self._ahead = np.empty_like(self._history)
@@ -170,7 +172,10 @@ class GearBdf:
             if size * min(1.0, self._rate) <= _NEWTON_PART:
                 self._extra += iteration
                 return point, evaluation, at
-            if not size < before or size * (size / before) ** (_MOST_ITERATIONS - 1 - iteration) > _NEWTON_PART:
+            if (
+                not size < before
+                or size * (size / before) ** (_MOST_ITERATIONS - 1 - iteration) > _NEWTON_PART
+            ):
                 break
             at, before, evaluation = point, size, None
         self._left_domain |= not math.isfinite(size)
@@ -208,7 +213,11 @@ class GearBdf:
         self.problem.require_time()
         self.factorizations += 1
         factors = factorize_shifted(hessian, shift)
-        if factors is None or factors.definite or shift <= _WEAK * len(hessian) * np.abs(hessian).max():
+        if (
+            factors is None
+            or factors.definite
+            or shift <= _WEAK * len(hessian) * np.abs(hessian).max()
+        ):
             return factors
         return None
 
@@ -248,7 +257,10 @@ class GearBdf:
         self._wait += 1
         if underflows(self.h, self.t, self._first):
             reason = StopReason.NON_FINITE if self._left_domain else StopReason.STEP_UNDERFLOW
-            raise StepFailed(reason, f"{self.problem.where(self.t, self._history[0])}. {self.problem.outside}".strip())
+            raise StepFailed(
+                reason,
+                f"{self.problem.where(self.t, self._history[0])}. {self.problem.outside}".strip(),
+            )
 
     def _reject(self, error: float) -> None:
         """The error was too large: a shorter step, after repeated failures also a new Hessian and the lowest order."""
@@ -299,7 +311,12 @@ class GearBdf:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from there; the kernels check no bounds, so the sizes are checked here."""
         n = self.problem.size
-        shapes = {"_history": (MAX_ORDER + 1, n), "_change": (n,), "_before": (n,), "_hessian": (n, n)}
+        shapes = {
+            "_history": (MAX_ORDER + 1, n),
+            "_change": (n,),
+            "_before": (n,),
+            "_hessian": (n, n),
+        }
         for name, shape in shapes.items():
             if np.shape(state[name]) != shape and (state[name] is not None or name == "_history"):
                 raise ValueError(name)

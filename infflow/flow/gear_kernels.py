@@ -51,7 +51,9 @@ def newton_residual(ahead: Array, point: Array, gradient: Array, shift: float, h
 
 
 @njit(cache=True)
-def moved(point: Array, change: Array, damping: float, atol: Array, rtol: float) -> tuple[Array, float]:
+def moved(
+    point: Array, change: Array, damping: float, atol: Array, rtol: float
+) -> tuple[Array, float]:
     """``point + damping change`` (n,), and the error norm of the difference."""
     new = np.empty_like(point)
     total = 0.0

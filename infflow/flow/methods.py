@@ -123,7 +123,9 @@ class Method:
 def _explicit(tableau: ExplicitTableau, fixed: ExplicitTableau | None = None) -> Build:
     """The builder of an explicit method; ``fixed`` takes its place where the step is fixed."""
 
-    def build(problem: FlowProblem, z: Array, start: FlowEvaluation, options: dict[str, Any]) -> Integrator:
+    def build(
+        problem: FlowProblem, z: Array, start: FlowEvaluation, options: dict[str, Any]
+    ) -> Integrator:
         chosen = fixed if fixed is not None and "step" in options else tableau
         family = ExplicitFamily(problem, chosen)
         return build_one_step(problem, family, PI, chosen.error_order + 1, z, start, options)
@@ -132,46 +134,72 @@ def _explicit(tableau: ExplicitTableau, fixed: ExplicitTableau | None = None) ->
 
 
 def _esdirk(tableau: ImplicitTableau) -> Build:
-    def build(problem: FlowProblem, z: Array, start: FlowEvaluation, options: dict[str, Any]) -> Integrator:
+    def build(
+        problem: FlowProblem, z: Array, start: FlowEvaluation, options: dict[str, Any]
+    ) -> Integrator:
         k = min(tableau.order, tableau.error_order) + 1
-        return build_one_step(problem, ImplicitFamily(problem, tableau), PREDICTIVE, k, z, start, options)
+        return build_one_step(
+            problem, ImplicitFamily(problem, tableau), PREDICTIVE, k, z, start, options
+        )
 
     return build
 
 
 def _rosenbrock(tableau: RosenbrockTableau) -> Build:
-    def build(problem: FlowProblem, z: Array, start: FlowEvaluation, options: dict[str, Any]) -> Integrator:
+    def build(
+        problem: FlowProblem, z: Array, start: FlowEvaluation, options: dict[str, Any]
+    ) -> Integrator:
         family = RosenbrockFamily(problem, tableau)
-        return build_one_step(problem, family, PREDICTIVE, tableau.error_order + 1, z, start, options)
+        return build_one_step(
+            problem, family, PREDICTIVE, tableau.error_order + 1, z, start, options
+        )
 
     return build
 
 
-def _exprb(problem: FlowProblem, z: Array, start: FlowEvaluation, options: dict[str, Any]) -> Integrator:
-    return build_one_step(problem, ExponentialFamily(problem), PREDICTIVE, ERROR_ORDER + 1, z, start, options)
+def _exprb(
+    problem: FlowProblem, z: Array, start: FlowEvaluation, options: dict[str, Any]
+) -> Integrator:
+    return build_one_step(
+        problem, ExponentialFamily(problem), PREDICTIVE, ERROR_ORDER + 1, z, start, options
+    )
 
 
 def _scipy(name: str) -> Build:
-    def build(problem: FlowProblem, z: Array, start: FlowEvaluation, options: dict[str, Any]) -> Integrator:
+    def build(
+        problem: FlowProblem, z: Array, start: FlowEvaluation, options: dict[str, Any]
+    ) -> Integrator:
         return SciPySolver(problem, z, start, name, **options)
 
     return build
 
 
-def _cvode_bdf(problem: FlowProblem, z: Array, start: FlowEvaluation, options: dict[str, Any]) -> Integrator:
+def _cvode_bdf(
+    problem: FlowProblem, z: Array, start: FlowEvaluation, options: dict[str, Any]
+) -> Integrator:
     if options.get("linear_solver") == "switch":
-        return SwitchingBdf(problem, z, start, **{key: options[key] for key in options if key != "linear_solver"})
+        return SwitchingBdf(
+            problem, z, start, **{key: options[key] for key in options if key != "linear_solver"}
+        )
     return CvodeBdf(problem, z, start, **options)
 
 
-def _gear(problem: FlowProblem, z: Array, start: FlowEvaluation, options: dict[str, Any]) -> Integrator:
+def _gear(
+    problem: FlowProblem, z: Array, start: FlowEvaluation, options: dict[str, Any]
+) -> Integrator:
     return GearBdf(problem, z, start, **options)
 
 
 def _descent(kind: type[GradientDescent]) -> Build:
-    def build(problem: FlowProblem, z: Array, start: FlowEvaluation, options: dict[str, Any]) -> Integrator:
+    def build(
+        problem: FlowProblem, z: Array, start: FlowEvaluation, options: dict[str, Any]
+    ) -> Integrator:
         rest = dict(options)
-        seed, size, samples = rest.pop("seed", 0), rest.pop("batch_size", None), rest.pop("num_samples", None)
+        seed, size, samples = (
+            rest.pop("seed", 0),
+            rest.pop("batch_size", None),
+            rest.pop("num_samples", None),
+        )
         batches = None
         if size is not None:
             batches = Batches(require_samples(problem.objective, size), samples, size, seed)

@@ -95,7 +95,9 @@ class Family(Protocol):
 
 def is_finite(evaluation: FlowEvaluation) -> bool:
     """Whether value and gradient are finite."""
-    return math.isfinite(evaluation.value) and math.isfinite(float(evaluation.gradient @ evaluation.gradient))
+    return math.isfinite(evaluation.value) and math.isfinite(
+        float(evaluation.gradient @ evaluation.gradient)
+    )
 
 
 class OneStepIntegrator:
@@ -207,7 +209,8 @@ class OneStepIntegrator:
         where = self.problem.where(self.t, self.z)
         if self.control is None:
             raise StepFailed(
-                StopReason.NON_FINITE, f"{where}, with the fixed step {h:g}. {self.problem.outside}".strip()
+                StopReason.NON_FINITE,
+                f"{where}, with the fixed step {h:g}. {self.problem.outside}".strip(),
             )
         self.control.reject(h, error)
         if underflows(self.control.h, self.t, self.control.first):
@@ -241,6 +244,8 @@ def build_one_step(
     """
     if "step" in options:
         return OneStepIntegrator(problem, family, z, evaluation, None, options["step"])
-    first = options.get("first_step") or initial_step(problem, z, evaluation.gradient, k - 1, evaluation.hessian)
+    first = options.get("first_step") or initial_step(
+        problem, z, evaluation.gradient, k - 1, evaluation.hessian
+    )
     control = StepControl(gains, k, first, options.get("max_step", math.inf))
     return OneStepIntegrator(problem, family, z, evaluation, control)

@@ -54,7 +54,9 @@ class FlowProblem(FreeView):
         nearly those; see :meth:`accepted`.
     """
 
-    def __init__(self, objective: Objective, theta0: Array, eta: float | Array, rtol: float, atol: float) -> None:
+    def __init__(
+        self, objective: Objective, theta0: Array, eta: float | Array, rtol: float, atol: float
+    ) -> None:
         scales = np.broadcast_to(np.sqrt(np.asarray(eta, dtype=float)), theta0.shape)
         super().__init__(objective, theta0, scales > 0, scales)
         self.has_products = isinstance(objective, HessianProducts | Linearizable)
@@ -76,7 +78,9 @@ class FlowProblem(FreeView):
                 self.outside = self.outside or f"The loss is {value}."
         return FlowEvaluation(value, required("gradient", gradient), hessian)
 
-    def accepted(self, z: Array, evaluation: FlowEvaluation, at: Array) -> tuple[FlowEvaluation, bool]:
+    def accepted(
+        self, z: Array, evaluation: FlowEvaluation, at: Array
+    ) -> tuple[FlowEvaluation, bool]:
         """Loss and gradient at an accepted point from an evaluation nearby, and whether they are exact.
 
         Multistep methods evaluate at the last iterates of Newton's method, and accept the point after them. The loss falls by

@@ -46,15 +46,27 @@ class Trajectory:
     """
 
     def __init__(
-        self, t: Array, theta: Array, loss: Array, gradient_norm: Array, observables: dict[str, Array] | None = None
+        self,
+        t: Array,
+        theta: Array,
+        loss: Array,
+        gradient_norm: Array,
+        observables: dict[str, Array] | None = None,
     ) -> None:
         self.t, self.theta = t, theta
         self.observables = {} if observables is None else observables
-        self._losses: tuple[Array, Array] | Callable[[], tuple[Array, Array]] = (loss, gradient_norm)
+        self._losses: tuple[Array, Array] | Callable[[], tuple[Array, Array]] = (
+            loss,
+            gradient_norm,
+        )
 
     @classmethod
     def unevaluated(
-        cls, t: Array, theta: Array, losses: Callable[[], tuple[Array, Array]], observables: dict[str, Array]
+        cls,
+        t: Array,
+        theta: Array,
+        losses: Callable[[], tuple[Array, Array]],
+        observables: dict[str, Array],
     ) -> Trajectory:
         """One whose losses and gradient norms are found by ``losses()`` when they are asked for."""
         track = cls(t, theta, t, t, observables)
@@ -82,7 +94,13 @@ class Trajectory:
         if known.all():
             return self
         observables = {name: values[known] for name, values in self.observables.items()}
-        return Trajectory(self.t[known], self.theta[known], self.loss[known], self.gradient_norm[known], observables)
+        return Trajectory(
+            self.t[known],
+            self.theta[known],
+            self.loss[known],
+            self.gradient_norm[known],
+            observables,
+        )
 
     def __len__(self) -> int:
         return len(self.t)
@@ -189,7 +207,12 @@ class GeometricRecorder:
         """Spacing and points so far, for a checkpoint."""
         indices = sorted(self._points)
         points = np.array([self._points[j] for j in indices])
-        return {"m": self._m, "index": self._index, "indices": np.array(indices, dtype=float), "points": points}
+        return {
+            "m": self._m,
+            "index": self._index,
+            "indices": np.array(indices, dtype=float),
+            "points": points,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from there."""
@@ -202,7 +225,9 @@ class GeometricRecorder:
         if self._m is None or self.num == 0:
             return np.empty(0), []
         indices = sorted(self._points)
-        chosen = np.unique(np.linspace(0, len(indices) - 1, min(self.num, len(indices))).round().astype(int))
+        chosen = np.unique(
+            np.linspace(0, len(indices) - 1, min(self.num, len(indices))).round().astype(int)
+        )
         picked = [indices[i] for i in chosen]
         points, self._points = [self._points[j] for j in picked], {}
         return 10.0 ** (np.array(picked) * 2.0**-self._m), points
@@ -218,7 +243,9 @@ class Recorder:
     has num/2 to num points.
     """
 
-    def __init__(self, t_end: float, num: int, t_eval: Array | None, first_time: float, size: int) -> None:
+    def __init__(
+        self, t_end: float, num: int, t_eval: Array | None, first_time: float, size: int
+    ) -> None:
         self.t_end, self.num, self.t_eval = t_end, num, t_eval
         self._grid = self._online = None
         if t_eval is not None:
@@ -242,7 +269,9 @@ class Recorder:
     def state(self) -> dict[str, Any]:
         """What both recorders keep, for a checkpoint."""
         both = {"grid": self._grid, "online": self._online}
-        return {name: None if recorder is None else recorder.state() for name, recorder in both.items()}
+        return {
+            name: None if recorder is None else recorder.state() for name, recorder in both.items()
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from there."""
@@ -268,7 +297,11 @@ class Recorder:
         recorder = self._grid if reached and self._grid is not None else self._online
         times, points = (np.empty(0), []) if recorder is None else recorder.take_out()
         inside = (times > 0) & (times < t_end)
-        points = [z0, *(point for point, keep in zip(points, inside, strict=True) if keep), *([z_end] * (t_end > 0))]
+        points = [
+            z0,
+            *(point for point, keep in zip(points, inside, strict=True) if keep),
+            *([z_end] * (t_end > 0)),
+        ]
         return np.r_[0.0, times[inside], [t_end] * (t_end > 0)], _stack(points, len(z0))
 
 
@@ -284,7 +317,11 @@ Observable = str | Callable[[Array], Any]
 
 
 def make_trajectory(
-    problem: FlowProblem, t: Array, z: Array, observables: Mapping[str, Observable], keep_all: bool = False
+    problem: FlowProblem,
+    t: Array,
+    z: Array,
+    observables: Mapping[str, Observable],
+    keep_all: bool = False,
 ) -> Trajectory:
     """Observables at the recorded points; loss and gradient norm there are left for later.
 
@@ -297,7 +334,9 @@ def make_trajectory(
         theta[unknown] = math.nan  # of frozen parameters, too
     losses = _Losses(problem.objective, theta, problem.free)
     if not problem.outside:
-        return Trajectory.unevaluated(t, theta, losses, _observe_all(problem, observables, t, theta))
+        return Trajectory.unevaluated(
+            t, theta, losses, _observe_all(problem, observables, t, theta)
+        )
     loss, norm = losses()
     if not keep_all:
         kept = np.isfinite(loss)
@@ -336,7 +375,9 @@ def check_observables(objective: Any, observables: Mapping[str, Observable], the
     That it is not defined there is no fault of it: the Hessian at a start with equal neurons may be infinite.
     """
     for name, observable in observables.items():
-        function = resolve_observable(objective, observable) if isinstance(observable, str) else observable
+        function = (
+            resolve_observable(objective, observable) if isinstance(observable, str) else observable
+        )
         try:
             _real(name, function(theta.copy()))
         except _UNDEFINED:
@@ -361,18 +402,28 @@ def _observe_all(
     found: dict[str, Array] = {}
     failures: list[str] = []
     for name, observable in observables.items():
-        function = resolve_observable(problem.objective, observable) if isinstance(observable, str) else observable
+        function = (
+            resolve_observable(problem.objective, observable)
+            if isinstance(observable, str)
+            else observable
+        )
         found[name], failed, why = _observe(name, function, theta)
         if failed:
-            shown = ", ".join(f"{t[k]:.6g}" for k in failed[:5]) + (", ..." if len(failed) > 5 else "")
+            shown = ", ".join(f"{t[k]:.6g}" for k in failed[:5]) + (
+                ", ..." if len(failed) > 5 else ""
+            )
             failures.append(f"{name!r} at {len(failed)} of {len(t)} points (t = {shown}): {why}")
     if failures:
-        text = "some observables could not be evaluated everywhere and are NaN there: " + "; ".join(failures)
+        text = "some observables could not be evaluated everywhere and are NaN there: " + "; ".join(
+            failures
+        )
         warnings.warn(text, IncompleteWarning, stacklevel=user_level())
     return found
 
 
-def _observe(name: str, function: Callable[[Array], Any], theta: Array) -> tuple[Array, list[int], str]:
+def _observe(
+    name: str, function: Callable[[Array], Any], theta: Array
+) -> tuple[Array, list[int], str]:
     """Values (T, ...) of one observable, the points where it failed, and how it failed first."""
     values: dict[int, Array] = {}
     failed: list[int] = []
@@ -381,10 +432,14 @@ def _observe(name: str, function: Callable[[Array], Any], theta: Array) -> tuple
         if np.isnan(point).any():  # the flow did not get there
             continue
         try:
-            value = _real(name, function(point.copy()))  # a copy, since the function may write to its argument
+            value = _real(
+                name, function(point.copy())
+            )  # a copy, since the function may write to its argument
             shape = next(iter(values.values())).shape if values else value.shape
             if value.shape != shape:
-                raise ShapeError(f"its shape is {value.shape}, and {shape} elsewhere; it must always be the same")
+                raise ShapeError(
+                    f"its shape is {value.shape}, and {shape} elsewhere; it must always be the same"
+                )
             values[k] = value
         except Exception as error:  # the run is worth more than one of its observables
             failed.append(k)
@@ -415,5 +470,7 @@ def resolve_observable(objective: Any, name: str) -> Callable[[Array], Any]:
 def _hessian(objective: Any, theta: Array) -> Array:
     found: Array | None = objective.evaluate(theta, 2).hessian
     if found is None:
-        raise MethodError(f"'lambda_min' needs the Hessian, which {type(objective).__name__} does not give at order 2.")
+        raise MethodError(
+            f"'lambda_min' needs the Hessian, which {type(objective).__name__} does not give at order 2."
+        )
     return found

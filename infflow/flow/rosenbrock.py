@@ -43,9 +43,13 @@ def rosenbrock_step(
     """
     per_step = 1.0 / h
     if factors.upper is not None:
-        point = rosenbrock_stage(tableau.padded_rows, 0, z, gradient0, per_step, factors.upper, stages)
+        point = rosenbrock_stage(
+            tableau.padded_rows, 0, z, gradient0, per_step, factors.upper, stages
+        )
         for i in range(1, len(stages)):
-            point = rosenbrock_stage(tableau.padded_rows, i, z, gradient(point), per_step, factors.upper, stages)
+            point = rosenbrock_stage(
+                tableau.padded_rows, i, z, gradient(point), per_step, factors.upper, stages
+            )
         return Attempt(point, tableau.rows[-1][1] @ stages, None)
     solve = factors.solve
     stages[0] = solve(-gradient0)
@@ -78,7 +82,9 @@ class RosenbrockFamily:
         if factors is None:
             failed = np.full_like(z, np.nan)
             return Attempt(failed, failed, None)
-        return rosenbrock_step(self.tableau, self._gradient, z, evaluation.gradient, factors, h, self._stages)
+        return rosenbrock_step(
+            self.tableau, self._gradient, z, evaluation.gradient, factors, h, self._stages
+        )
 
     def interpolate(self, z: Array, z1: Array, h: float, fraction: float) -> Array:
         """The point at this fraction of the last step from ``z``, shape (n,)."""

@@ -80,10 +80,16 @@ class SciPySolver:
         import scipy.integrate
 
         bound = min(t_end, _FOREVER)
-        options = {"rtol": max(self.problem.rtol, 3e-14), "atol": self.problem.atol, "jac": self._jacobian}
+        options = {
+            "rtol": max(self.problem.rtol, 3e-14),
+            "atol": self.problem.atol,
+            "jac": self._jacobian,
+        }
         options |= {"first_step": min(self._first, bound - self.t), "max_step": self._max_step}
         try:
-            self._solver = getattr(scipy.integrate, self.name)(self._rhs, self.t, self._z, bound, **options)
+            self._solver = getattr(scipy.integrate, self.name)(
+                self._rhs, self.t, self._z, bound, **options
+            )
         except _UndefinedHessian:
             raise StepFailed(StopReason.SOLVER_FAILED, "the Hessian is not finite") from None
 
@@ -108,7 +114,14 @@ class SciPySolver:
             raise self._failure(StopReason.NON_FINITE)
         self._left_domain = False
         solver = self._solver
-        return Step(t0, self.t, self._z, evaluation, lambda time: np.array(solver.dense_output()(time)), exact)
+        return Step(
+            t0,
+            self.t,
+            self._z,
+            evaluation,
+            lambda time: np.array(solver.dense_output()(time)),
+            exact,
+        )
 
     def _try_step(self) -> str | None:
         """Step; what went wrong, or None."""

@@ -37,11 +37,18 @@ class SwitchingBdf:
     rejected = None  # scikit-sundae does not tell
 
     def __init__(
-        self, problem: FlowProblem, z: Array, evaluation: FlowEvaluation, krylov_dim: int = 20, **options: Any
+        self,
+        problem: FlowProblem,
+        z: Array,
+        evaluation: FlowEvaluation,
+        krylov_dim: int = 20,
+        **options: Any,
     ) -> None:
         self.problem = problem
         self._options = options
-        self._method: CvodeBdf | GearBdf = CvodeBdf(problem, z, evaluation, "gmres", krylov_dim, **options)
+        self._method: CvodeBdf | GearBdf = CvodeBdf(
+            problem, z, evaluation, "gmres", krylov_dim, **options
+        )
         self._steps = self._products = 0  # since the last look, and products before it
         self._last: Step | None = None
 
@@ -57,7 +64,9 @@ class SwitchingBdf:
 
     def advance(self, t_end: float) -> Step:
         """One accepted step of the method that is in use."""
-        if self._last is not None and self._steps >= _WATCHED:  # more than that after a restart, which has no last step
+        if (
+            self._last is not None and self._steps >= _WATCHED
+        ):  # more than that after a restart, which has no last step
             if self.problem.hvps - self._products > _PRODUCTS * _WATCHED:
                 self._go_on_with_gear(self._last)
             self._steps, self._products = 0, self.problem.hvps
@@ -76,11 +85,18 @@ class SwitchingBdf:
     def state(self) -> dict[str, Any]:
         """Which method is in use, and its state."""
         name = "gear" if isinstance(self._method, GearBdf) else "gmres"
-        return {"method": name, "steps": self._steps, "products": self._products, "state": self._method.state()}
+        return {
+            "method": name,
+            "steps": self._steps,
+            "products": self._products,
+            "state": self._method.state(),
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from there."""
-        if state["method"] == "gear" and isinstance(self._method, CvodeBdf):  # made at the start, then moved on
+        if state["method"] == "gear" and isinstance(
+            self._method, CvodeBdf
+        ):  # made at the start, then moved on
             options = {**self._options, "first_step": state["state"]["h"]}
             self._method = GearBdf(self.problem, self._method.z, self._method.evaluation, **options)
         self._method.restore(state["state"])

@@ -62,12 +62,22 @@ class ExplicitTableau:
     def __post_init__(self) -> None:
         stages = len(self.a)
         if self.a.shape != (stages, stages) or np.triu(self.a).any():
-            raise TableauError(f"{self.name}: the stage coefficients must be strictly lower triangular.")
+            raise TableauError(
+                f"{self.name}: the stage coefficients must be strictly lower triangular."
+            )
         if self.dense.shape[0] != stages or (self.e is not None and self.e.shape != (stages,)):
-            raise TableauError(f"{self.name}: error and dense output need one row for each of the {stages} stages.")
+            raise TableauError(
+                f"{self.name}: error and dense output need one row for each of the {stages} stages."
+            )
         check_order(self.name, self.b, self.a, self.a, self.order)
         if self.e is not None:
-            check_order(f"{self.name}, embedded solution,", self.b - self.e, self.a, self.a, self.error_order)
+            check_order(
+                f"{self.name}, embedded solution,",
+                self.b - self.e,
+                self.a,
+                self.a,
+                self.error_order,
+            )
         _check_dense(self)
 
     @property
@@ -110,7 +120,13 @@ class ImplicitTableau:
                 f"{self.name}: the stage coefficients must be lower triangular with diagonal 0, gamma, ..., gamma."
             )
         check_order(self.name, self.a[-1], self.a, self.a, self.order)
-        check_order(f"{self.name}, embedded solution,", self.a[-1] - self.e, self.a, self.a, self.error_order)
+        check_order(
+            f"{self.name}, embedded solution,",
+            self.a[-1] - self.e,
+            self.a,
+            self.a,
+            self.error_order,
+        )
         _check_dense(self)
 
     @property
@@ -162,11 +178,22 @@ class RosenbrockTableau:
         alpha = self.a @ gammas
         beta = alpha + gammas
         # the published coefficients carry 16 digits and reach 165: residuals of 1e-11 are rounding
-        for weights, order, what in ((self.m, self.order, ""), (self.m - self.e, self.error_order, " embedded")):
+        for weights, order, what in (
+            (self.m, self.order, ""),
+            (self.m - self.e, self.error_order, " embedded"),
+        ):
             check_order(f"{self.name}{what}", weights @ gammas, alpha, beta, order, tolerance=1e-11)
         for x in _FRACTIONS:
             weights = self.dense_in_stages(x) @ gammas
-            check_order(f"{self.name} dense", weights, alpha, beta, self.dense_order, theta=x, tolerance=1e-10)
+            check_order(
+                f"{self.name} dense",
+                weights,
+                alpha,
+                beta,
+                self.dense_order,
+                theta=x,
+                tolerance=1e-10,
+            )
 
     @cached_property
     def rows(self) -> list[Array]:
@@ -242,7 +269,9 @@ def least_dense(a: Array, order: int) -> Array:
     blocks = [np.kron(conditions, np.eye(order)), np.kron(np.eye(stages), np.ones(order))]
     powers = np.arange(1, order + 1)
     targets = [np.where(vertices[:, None] == powers, values[:, None], 0.0).ravel(), a[-1]]
-    return np.linalg.lstsq(np.vstack(blocks), np.concatenate(targets), rcond=1e-11)[0].reshape(stages, order)
+    return np.linalg.lstsq(np.vstack(blocks), np.concatenate(targets), rcond=1e-11)[0].reshape(
+        stages, order
+    )
 
 
 def step_doubled(name: str, base: ExplicitTableau) -> ExplicitTableau:

@@ -74,7 +74,9 @@ class Report:
 
 
 def _empty_report(pairs: int) -> Report:
-    return Report(np.zeros(pairs, np.int8), np.zeros(pairs), np.zeros(pairs, np.int64), np.zeros(pairs), {})
+    return Report(
+        np.zeros(pairs, np.int8), np.zeros(pairs), np.zeros(pairs, np.int64), np.zeros(pairs), {}
+    )
 
 
 class _Kept(NamedTuple):
@@ -127,7 +129,12 @@ class PairEvaluator:
     """
 
     def __init__(
-        self, activations: list[Activation], i: Index, j: Index, method: str = "auto", rtol: float = 1e-10
+        self,
+        activations: list[Activation],
+        i: Index,
+        j: Index,
+        method: str = "auto",
+        rtol: float = 1e-10,
     ) -> None:
         self.activations = activations
         self.i, self.j = np.asarray(i, dtype=np.int64), np.asarray(j, dtype=np.int64)
@@ -145,7 +152,9 @@ class PairEvaluator:
         atoms = np.array([max(1, len(a.atoms)) for a in activations], dtype=np.int64)
         self._atoms = atoms[self.i] * atoms[self.j]
         self._mixtures = {
-            f: np.flatnonzero(self._kind == k) for k, f in enumerate(kinds) if len(f.atoms) >= closed.MANY_WIDTHS
+            f: np.flatnonzero(self._kind == k)
+            for k, f in enumerate(kinds)
+            if len(f.atoms) >= closed.MANY_WIDTHS
         }
         self._waves = {
             f: np.flatnonzero(self._kind == k)
@@ -160,7 +169,9 @@ class PairEvaluator:
         self._limit = np.empty(0)  # bounds above which a frozen evaluator chooses anew
         self._tolerance = rtol
         # With cheap closed forms only, the report never changes: it is written once.
-        self._only_atoms = set(self._groups) == {("closed",)} and self._table.only_atoms and not self._mixtures
+        self._only_atoms = (
+            set(self._groups) == {("closed",)} and self._table.only_atoms and not self._mixtures
+        )
         if self._only_atoms:
             self.report.bound[:], self.report.work[:] = CLOSED_BOUND, self._atoms
 
@@ -170,7 +181,9 @@ class PairEvaluator:
         groups: dict[tuple[str, ...], list[Index]] = {}
         for kind in np.unique(pair_kind):
             f, g = kinds[kind // len(kinds)], kinds[kind % len(kinds)]
-            groups.setdefault(candidates(f, g, self.method), []).append(np.flatnonzero(pair_kind == kind))
+            groups.setdefault(candidates(f, g, self.method), []).append(
+                np.flatnonzero(pair_kind == kind)
+            )
         return {names: np.sort(np.concatenate(rows)) for names, rows in groups.items()}
 
     def _hermite_neurons(self) -> hermite.HermiteEvaluator | None:
@@ -184,7 +197,9 @@ class PairEvaluator:
         self._place[self._neurons] = np.arange(len(self._neurons))
         first = np.isin(self._neurons, self.i)  # a network's students move, its teachers don't
         batches = [batch for batch in (np.flatnonzero(first), np.flatnonzero(~first)) if len(batch)]
-        return hermite.HermiteEvaluator([self.activations[k] for k in self._neurons], self.rtol / 4, batches)
+        return hermite.HermiteEvaluator(
+            [self.activations[k] for k in self._neurons], self.rtol / 4, batches
+        )
 
     # ------------------------------------------------------------------------------------------------- evaluation
 
@@ -237,7 +252,11 @@ class PairEvaluator:
         jets, bounds, methods = before
         better = bounds[place] < self.report.bound[rows]
         rows, place = rows[better], place[better]
-        out[rows], self.report.bound[rows], self.report.method[rows] = jets[place], bounds[place], methods[place]
+        out[rows], self.report.bound[rows], self.report.method[rows] = (
+            jets[place],
+            bounds[place],
+            methods[place],
+        )
 
     def bounds(self) -> Array:
         """Relative error bounds (pairs,) of the last evaluation.
@@ -294,7 +313,9 @@ class PairEvaluator:
                 codes[better], bounds[better] = METHODS.index(name), self.report.bound[better]
                 rows = rows[~(bounds[rows] <= self.rtol)]
         self._limit = np.maximum(10.0 * bounds, self.rtol)
-        self._frozen = {name: np.flatnonzero(codes == k) for k, name in enumerate(METHODS) if (codes == k).any()}
+        self._frozen = {
+            name: np.flatnonzero(codes == k) for k, name in enumerate(METHODS) if (codes == k).any()
+        }
 
     def _apply(self, name: str, rows: Index, args: Arguments, order: int, out: Array) -> Index:
         """Fill the rows by one method; returns those whose bound it misses."""
@@ -317,7 +338,12 @@ class PairEvaluator:
         whole = len(rows) == len(self.i)
         pick: slice | Index = slice(None) if whole else rows
         jets = closed.pair_jets(
-            self._table, self._f[pick], self._g[pick], args.pairs[:, pick], order, out if whole else None
+            self._table,
+            self._f[pick],
+            self._g[pick],
+            args.pairs[:, pick],
+            order,
+            out if whole else None,
         )
         if not whole:
             out[rows] = jets
@@ -329,7 +355,9 @@ class PairEvaluator:
         if self._mixtures or self._waves:
             errors = np.zeros(len(self.activations))
             for f, neurons in self._mixtures.items():
-                errors[neurons] = rounding.mixture_error(f, np.sqrt(args.C[neurons]), args.b[neurons], 2 * order)
+                errors[neurons] = rounding.mixture_error(
+                    f, np.sqrt(args.C[neurons]), args.b[neurons], 2 * order
+                )
             for f, neurons in self._waves.items():
                 phase = rounding.phase_error(f, np.sqrt(args.C[neurons]), args.b[neurons])
                 errors[neurons] = CLOSED_BOUND * phase
@@ -349,7 +377,9 @@ class PairEvaluator:
             some = rows[(kinds == kind) & itself]
             if len(some):
                 neurons = self.i[some]
-                found = one_sided.squares(self.activations[neurons[0]], args.C[neurons], args.b[neurons])
+                found = one_sided.squares(
+                    self.activations[neurons[0]], args.C[neurons], args.b[neurons]
+                )
                 out[some] = _from_squares(found.derivatives, order)
         return self._report_closed(rows, args, order)
 
@@ -369,7 +399,9 @@ class PairEvaluator:
             expansion = series.expand(r, b, 2 * order + 1)
             moments, bounds, terms = series.pairs(expansion, i, j, u, tolerance)
             bounds[same] = expansion.product_errors[i[same]] + hermite.ROUNDING
-            if self._frozen is not None or not series.can_widen(expansion, i, j, u, bounds, self.rtol):
+            if self._frozen is not None or not series.can_widen(
+                expansion, i, j, u, bounds, self.rtol
+            ):
                 break
         moments[same] = expansion.products[i[same]]
         hermite_kernels.write_jets(moments, C11, C12, C22, det, rows, out)
@@ -389,14 +421,20 @@ class PairEvaluator:
         for row in rows:
             i, j = int(self.i[row]), int(self.j[row])
             if i == j:
-                jet, bound, work = _cubature_itself(self.activations[i], args.C[i], args.b[i], order, rtol)
+                jet, bound, work = _cubature_itself(
+                    self.activations[i], args.C[i], args.b[i], order, rtol
+                )
             else:
                 pair = args.pairs[:, row]
-                jet, bound, work = _cubature_pair(self.activations[i], self.activations[j], pair, order, rtol)
+                jet, bound, work = _cubature_pair(
+                    self.activations[i], self.activations[j], pair, order, rtol
+                )
             out[row], self.report.bound[row], self.report.work[row] = jet, bound, work
         return rows[self.report.bound[rows] > rtol]
 
-    def _from_moments(self, name: str, rows: Index, args: Arguments, order: int, out: Array) -> Index:
+    def _from_moments(
+        self, name: str, rows: Index, args: Arguments, order: int, out: Array
+    ) -> Index:
         evaluator, rtol = EVALUATORS[name], self._tolerance
         itself = self.i[rows] == self.j[rows]
         kinds = self._kind[self.i[rows]] * len(self.activations) + self._kind[self.j[rows]]
@@ -410,9 +448,14 @@ class PairEvaluator:
                     found = from_moments.square_derivatives(evaluator, f, C, b, order, rtol)
                     out[some] = _from_squares(found.values, order)
                 else:
-                    found = from_moments.pair_jets(evaluator, f, g, args.pairs[:, some], order, rtol)
+                    found = from_moments.pair_jets(
+                        evaluator, f, g, args.pairs[:, some], order, rtol
+                    )
                     out[some] = found.values
-                self.report.bound[some], self.report.work[some] = found.bound, found.work // len(some)
+                self.report.bound[some], self.report.work[some] = (
+                    found.bound,
+                    found.work // len(some),
+                )
         return rows[~(self.report.bound[rows] <= rtol)]
 
     def _warn(self, rows: Index, values: Array) -> None:
@@ -436,7 +479,9 @@ class PairEvaluator:
         )
 
 
-def _cubature_pair(f: Activation, g: Activation, pair: Array, order: int, rtol: float) -> tuple[Array, float, int]:
+def _cubature_pair(
+    f: Activation, g: Activation, pair: Array, order: int, rtol: float
+) -> tuple[Array, float, int]:
     """Jet, relative error bound and nodes of one pair with the arguments C11, C12, C22, b1, b2, det."""
     from .cubature import pairs as cubature  # scipy.integrate is loaded where it is needed only
 
@@ -453,19 +498,27 @@ def _cubature_pair(f: Activation, g: Activation, pair: Array, order: int, rtol: 
     return jet[0], _relative(found.error, found.scale), found.work
 
 
-def _cubature_itself(f: Activation, C: float, b: float, order: int, rtol: float) -> tuple[Array, float, int]:
+def _cubature_itself(
+    f: Activation, C: float, b: float, order: int, rtol: float
+) -> tuple[Array, float, int]:
     """The same for a neuron with itself, from the derivatives of E f(h)^2."""
     from .cubature import distributions
 
     found = distributions.single_moments(squared(f), np.array([C]), np.array([b]), 2 * order, rtol)
     derivatives = np.zeros((1, 5))
     derivatives[:, : 2 * order + 1] = found.value
-    return _from_squares(derivatives, order)[0], _relative(found.error, found.scale), int(np.sum(found.work))
+    return (
+        _from_squares(derivatives, order)[0],
+        _relative(found.error, found.scale),
+        int(np.sum(found.work)),
+    )
 
 
 def _relative(error: Array, scale: Array) -> float:
     """Largest error over its scale, infinite moments (which have none) left out."""
-    ratio = np.divide(error, scale, out=np.zeros(np.shape(error)), where=(scale > 0) & np.isfinite(error))
+    ratio = np.divide(
+        error, scale, out=np.zeros(np.shape(error)), where=(scale > 0) & np.isfinite(error)
+    )
     return float(ratio.max())
 
 
@@ -489,7 +542,9 @@ def steps_with_themselves(steps: list[Activation], C: Array, b: Array, order: in
     """
     c = np.array([sum(a.polynomial[:1]) for a in steps])
     a = np.array([sum(atom.weight for atom in a.atoms) for a in steps])
-    T = closed.single_moments(closed.AtomTable([resolve("step")]), np.zeros(len(steps), np.int64), C, b, 4)
+    T = closed.single_moments(
+        closed.AtomTable([resolve("step")]), np.zeros(len(steps), np.int64), C, b, 4
+    )
     factor = 2.0 * c * a + a * a
     T[factor == 0.0] = 0.0  # infinite derivatives too: the square of sign is 1
     T *= factor[:, None]
@@ -507,4 +562,8 @@ def _from_squares(T: Array, order: int) -> Array:
 
 def _is_step(f: Activation) -> bool:
     """Whether f is a constant plus steps without width."""
-    return len(f.polynomial) <= 1 and len(f.atoms) > 0 and all(a.order == 1 and a.width == 0 for a in f.atoms)
+    return (
+        len(f.polynomial) <= 1
+        and len(f.atoms) > 0
+        and all(a.order == 1 and a.width == 0 for a in f.atoms)
+    )

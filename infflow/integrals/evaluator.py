@@ -34,7 +34,9 @@ class Evaluator(Protocol):
         """Whether the method covers these activations."""
         ...
 
-    def moment(self, f: Activation, g: Activation, points: Points, orders: tuple[int, int], rtol: float) -> Estimate:
+    def moment(
+        self, f: Activation, g: Activation, points: Points, orders: tuple[int, int], rtol: float
+    ) -> Estimate:
         """``E[f^(p) g^(q)]``."""
         ...
 

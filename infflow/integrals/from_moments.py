@@ -22,7 +22,9 @@ class Jets(NamedTuple):
     work: int
 
 
-def pair_jets(evaluator: Evaluator, f: Activation, g: Activation, pairs: Array, order: int, rtol: float) -> Jets:
+def pair_jets(
+    evaluator: Evaluator, f: Activation, g: Activation, pairs: Array, order: int, rtol: float
+) -> Jets:
     """Jets ``(pairs, 1 | 6 | 21)`` from the rows C11, C12, C22, b1, b2, det of ``pairs``: all I(p, q) with p + q <= 2 order."""
     C11, C12, C22, b1, b2, det = pairs
     sizes = np.sqrt(C11 * C22)
@@ -40,7 +42,9 @@ def pair_jets(evaluator: Evaluator, f: Activation, g: Activation, pairs: Array, 
     return Jets(jets, bound, work)
 
 
-def square_derivatives(evaluator: Evaluator, f: Activation, C: Array, b: Array, order: int, rtol: float) -> Jets:
+def square_derivatives(
+    evaluator: Evaluator, f: Activation, C: Array, b: Array, order: int, rtol: float
+) -> Jets:
     """Derivatives ``(neurons, 5)`` of E f(h)^2 in the mean of h up to 2 order: sums of moments at correlation one."""
     points = Points(np.sqrt(C), np.sqrt(C), np.ones_like(C), b, b)
     values, bound, work = np.zeros((len(C), 5)), np.zeros(len(C)), 0
@@ -55,5 +59,7 @@ def square_derivatives(evaluator: Evaluator, f: Activation, C: Array, b: Array, 
 def _relative(estimate: Estimate) -> Array:
     """Error bounds over their scales; infinite where the moment or its scale is."""
     scale, finite = estimate.scale, np.isfinite(estimate.value) & np.isfinite(estimate.scale)
-    ratio = np.divide(estimate.error_bound, scale, out=np.zeros_like(scale), where=finite & (scale > 0))
+    ratio = np.divide(
+        estimate.error_bound, scale, out=np.zeros_like(scale), where=finite & (scale > 0)
+    )
     return np.where(finite, ratio, np.inf)

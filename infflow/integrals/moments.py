@@ -23,11 +23,25 @@ from .._validation import (
     user_level,
 )
 from ..activations import Activation, resolve
-from ..errors import AccuracyWarning, InvalidTypeError, InvalidValueError, MethodError, ShapeError, SingularMomentError
+from ..errors import (
+    AccuracyWarning,
+    InvalidTypeError,
+    InvalidValueError,
+    MethodError,
+    ShapeError,
+    SingularMomentError,
+)
 from .registry import EVALUATORS, Estimate, Evaluator, Points, in_order
 from .surrogate.evaluator import SurrogateMoments
 
-__all__ = ["MAX_ORDER", "METHODS", "GaussianMoment", "available_methods", "gaussian_mean", "gaussian_moment"]
+__all__ = [
+    "MAX_ORDER",
+    "METHODS",
+    "GaussianMoment",
+    "available_methods",
+    "gaussian_mean",
+    "gaussian_moment",
+]
 
 #: Highest total order of differentiation.
 MAX_ORDER = 4
@@ -101,7 +115,9 @@ def _orders(orders: Any) -> tuple[int, int]:
     p, q = pair
     p, q = as_integer("orders[0]", p, minimum=0), as_integer("orders[1]", q, minimum=0)
     if p + q > MAX_ORDER:
-        raise InvalidValueError(f"orders is ({p}, {q}), of total order {p + q}; at most {MAX_ORDER} is available.")
+        raise InvalidValueError(
+            f"orders is ({p}, {q}), of total order {p + q}; at most {MAX_ORDER} is available."
+        )
     return p, q
 
 
@@ -124,7 +140,9 @@ def _candidates(method: str, *activations: Activation) -> list[str]:
     return [method]
 
 
-def _choose(method: str, rtol: float, activations: tuple[Activation, ...], compute: Any) -> tuple[str, Estimate]:
+def _choose(
+    method: str, rtol: float, activations: tuple[Activation, ...], compute: Any
+) -> tuple[str, Estimate]:
     """The first estimate whose bound meets rtol, otherwise the best one and a warning."""
     best: tuple[str, Estimate] | None = None
     for name in _candidates(method, *activations):
@@ -151,7 +169,9 @@ def _raise_unless_finite(value: Array, what: str, points: dict[str, Array]) -> N
     at = {name: float(array[bad[0]]) for name, array in points.items()}
     place = ", ".join(f"{name}={number!r}" for name, number in at.items())
     if np.isnan(value[bad[0]]) or max(map(abs, at.values())) > _HUGE:
-        raise InvalidValueError(f"{what} leaves the range of float64 at {place}; use smaller arguments.")
+        raise InvalidValueError(
+            f"{what} leaves the range of float64 at {place}; use smaller arguments."
+        )
     raise SingularMomentError(
         f"{what} is infinite at {place}: kinks or jumps of the activations coincide there. "
         "Move the point or lower the order of differentiation."
@@ -239,7 +259,10 @@ def gaussian_moment(
     points = Points(*arrays)
     with np.errstate(over="ignore", invalid="ignore"):
         name, estimate = _choose(
-            method, rtol, (first, second), lambda evaluator: evaluator.moment(first, second, points, (p, q), rtol)
+            method,
+            rtol,
+            (first, second),
+            lambda evaluator: evaluator.moment(first, second, points, (p, q), rtol),
         )
     what = f"E[{_differentiated(first, p)}(r1 x + b1) {_differentiated(second, q)}(r2 y + b2)]"
     _raise_unless_finite(estimate.value, what, points._asdict())
@@ -272,9 +295,16 @@ def gaussian_mean(
     shape, (scales, means) = _points(r=r, b=b)
     with np.errstate(over="ignore", invalid="ignore"):
         name, estimate = _choose(
-            method, rtol, (activation,), lambda evaluator: evaluator.mean(activation, scales, means, order, rtol)
+            method,
+            rtol,
+            (activation,),
+            lambda evaluator: evaluator.mean(activation, scales, means, order, rtol),
         )
-    _raise_unless_finite(estimate.value, f"E {_differentiated(activation, order)}(r x + b)", {"r": scales, "b": means})
+    _raise_unless_finite(
+        estimate.value,
+        f"E {_differentiated(activation, order)}(r x + b)",
+        {"r": scales, "b": means},
+    )
     return _output(name, estimate, shape, full_output)
 
 

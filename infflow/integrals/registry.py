@@ -24,9 +24,13 @@ class ClosedForms:
 
     def defined(self, *activations: Activation) -> bool:
         """Whether the activation, or the pair, has a closed form."""
-        return closed.is_defined(*activations) or (len(activations) == 2 and one_sided.is_defined(*activations))
+        return closed.is_defined(*activations) or (
+            len(activations) == 2 and one_sided.is_defined(*activations)
+        )
 
-    def moment(self, f: Activation, g: Activation, points: Points, orders: tuple[int, int], rtol: float) -> Estimate:
+    def moment(
+        self, f: Activation, g: Activation, points: Points, orders: tuple[int, int], rtol: float
+    ) -> Estimate:
         """Moments of a pair."""
         r1, r2, u, b1, b2 = points
         gaussian = (r1**2, r1 * r2 * u, r2**2, b1, b2, (r1 * r2) ** 2 * (1 - u) * (1 + u))
@@ -34,7 +38,9 @@ class ClosedForms:
         size1, scale1 = rounding.size_and_scale(f, r1, b1, orders[0])
         size2, scale2 = rounding.size_and_scale(g, r2, b2, orders[1])
         bound = rounding.pair_bound(f, g, points, gaussian, orders, (size1, size2), value, changes)
-        return Estimate(value, bound, scale1 * scale2, value.size * max(1, len(f.atoms) * len(g.atoms)))
+        return Estimate(
+            value, bound, scale1 * scale2, value.size * max(1, len(f.atoms) * len(g.atoms))
+        )
 
     def mean(self, f: Activation, r: Array, b: Array, order: int, rtol: float) -> Estimate:
         """Moments of one activation."""
@@ -56,7 +62,9 @@ class HermiteSeries:
         """Whether all are smooth."""
         return all(hermite.is_defined(activation) for activation in activations)
 
-    def moment(self, f: Activation, g: Activation, points: Points, orders: tuple[int, int], rtol: float) -> Estimate:
+    def moment(
+        self, f: Activation, g: Activation, points: Points, orders: tuple[int, int], rtol: float
+    ) -> Estimate:
         """Moments of a pair; equal neurons, as those of a kernel matrix, are expanded once."""
         size = len(points.u)
         firsts, i = _distinct(points.r1, points.b1)
@@ -70,7 +78,16 @@ class HermiteSeries:
         r, b = np.ascontiguousarray(neurons.real), np.ascontiguousarray(neurons.imag)
         j += len(firsts)
         parts = [
-            _summed(series, r, b, i[k : k + _POINTS], j[k : k + _POINTS], points.u[k : k + _POINTS], orders, rtol)
+            _summed(
+                series,
+                r,
+                b,
+                i[k : k + _POINTS],
+                j[k : k + _POINTS],
+                points.u[k : k + _POINTS],
+                orders,
+                rtol,
+            )
             for k in range(0, size, _POINTS)
         ]
         found = _joined(parts)
@@ -141,7 +158,9 @@ class Cubature:
         """Always: what is missing is derived by moving derivatives onto the density."""
         return True
 
-    def moment(self, f: Activation, g: Activation, points: Points, orders: tuple[int, int], rtol: float) -> Estimate:
+    def moment(
+        self, f: Activation, g: Activation, points: Points, orders: tuple[int, int], rtol: float
+    ) -> Estimate:
         """Moments of a pair, point by point."""
         from .cubature import pairs as cubature
 
@@ -149,7 +168,9 @@ class Cubature:
         found = []
         for r1, r2, u, b1, b2 in zip(*(x.tolist() for x in points), strict=True):
             det = (r1 * r2) ** 2 * (1 - u) * (1 + u)
-            found.append(cubature.pair_moments(f, g, r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, det, order, rtol))
+            found.append(
+                cubature.pair_moments(f, g, r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, det, order, rtol)
+            )
         columns = [[x.value for x in found], [x.error for x in found], [x.scale for x in found]]
         value, error, scale = (np.array([moment[slot] for moment in column]) for column in columns)
         return Estimate(value, error, scale, sum(x.work for x in found))
@@ -159,12 +180,18 @@ class Cubature:
         from .cubature import pairs as cubature
 
         found = cubature.single_moments(f, r**2, b, order, rtol)
-        value, error, scale = (np.ascontiguousarray(x[:, order]) for x in (found.value, found.error, found.scale))
+        value, error, scale = (
+            np.ascontiguousarray(x[:, order]) for x in (found.value, found.error, found.scale)
+        )
         return Estimate(value, error, scale, int(np.sum(found.work)))
 
 
 #: Registered methods by name; :func:`in_order` says in which order they are tried.
-EVALUATORS: dict[str, Evaluator] = {"closed": ClosedForms(), "hermite": HermiteSeries(), "cubature": Cubature()}
+EVALUATORS: dict[str, Evaluator] = {
+    "closed": ClosedForms(),
+    "hermite": HermiteSeries(),
+    "cubature": Cubature(),
+}
 
 #: Closed forms with at most this many pairs of atoms cost less than a Hermite series.
 CHEAP = 16

@@ -152,7 +152,9 @@ def narrow_places(activation: Activation) -> tuple[float, ...]:
     groups = np.split(found, np.flatnonzero(np.diff(found) > 4 * _LAG) + 1)
     if len(groups) > _MOST:
         return ()
-    ends = [(1.5 * x[[i[0], i[-1]]] - 0.5 * x[[i[-1], i[0]]]) for i in groups]  # with the tails of bumps
+    ends = [
+        (1.5 * x[[i[0], i[-1]]] - 0.5 * x[[i[-1], i[0]]]) for i in groups
+    ]  # with the tails of bumps
     return tuple(float(place) for low, high in ends for place in (low, 0.5 * (low + high), high))
 
 

@@ -41,7 +41,9 @@ def cosine_similarity(a: Any, b: Any = None) -> Array:
     first = _directions("a", a)
     second = first if b is None else _directions("b", b)
     if first.shape[-1] != second.shape[-1]:
-        raise ShapeError(f"rows of a have length {first.shape[-1]}, those of b {second.shape[-1]}; they must agree.")
+        raise ShapeError(
+            f"rows of a have length {first.shape[-1]}, those of b {second.shape[-1]}; they must agree."
+        )
     cosines: Array = np.clip(first @ second.T, -1.0, 1.0)
     return cosines
 
@@ -78,7 +80,9 @@ def function_of(net: Net | NetI, theta: Any, rtol: float = 1e-6) -> Function:
     if not isinstance(net, (Net, NetI)):
         raise InvalidTypeError(f"a Net or a NetI is needed; {type(net).__name__} was given.")
     if len(net.layers) != 2:
-        raise InvalidValueError(f"the net has {counted(len(net.layers) - 1, 'hidden layer')}; one is needed.")
+        raise InvalidValueError(
+            f"the net has {counted(len(net.layers) - 1, 'hidden layer')}; one is needed."
+        )
     smaller, parameters = shrink(net, theta, rtol)
     layer = hidden_layers(smaller, parameters)[0]
     student = smaller.student if isinstance(smaller, NetI) else smaller
@@ -89,7 +93,9 @@ def function_of(net: Net | NetI, theta: Any, rtol: float = 1e-6) -> Function:
             incoming[i] /= length
             outgoing[i] *= length**degree
     bias = smaller.unpack(parameters)[1][1]
-    return Function(layer.activations, incoming, outgoing, np.zeros(outgoing.shape[1]) if bias is None else bias)
+    return Function(
+        layer.activations, incoming, outgoing, np.zeros(outgoing.shape[1]) if bias is None else bias
+    )
 
 
 def function_distance(a: Function, b: Function) -> float:

@@ -38,7 +38,9 @@ class _Hidden(NamedTuple):
 
 
 @public
-def split_neuron(net: Network, theta: Any, i: int, gamma: float = 0.5, layer: int = 0) -> tuple[Network, Array]:
+def split_neuron(
+    net: Network, theta: Any, i: int, gamma: float = 0.5, layer: int = 0
+) -> tuple[Network, Array]:
     """Duplicate hidden neuron ``i``: two neurons with its input weights, output weights gamma a and (1 - gamma) a.
 
     The function stays the same for every gamma, so that a critical point becomes a line of critical points; between 0 and 1, or
@@ -72,7 +74,9 @@ def split_neuron(net: Network, theta: Any, i: int, gamma: float = 0.5, layer: in
     rows = np.insert(np.arange(len(hidden.W)), i + 1, i)
     shares = np.ones(len(rows))
     shares[i : i + 2] = gamma, 1.0 - gamma
-    return _rebuild(net, theta, layer, _take(hidden, rows)._replace(A=hidden.A[:, rows] * shares), rows)
+    return _rebuild(
+        net, theta, layer, _take(hidden, rows)._replace(A=hidden.A[:, rows] * shares), rows
+    )
 
 
 @public
@@ -197,10 +201,14 @@ def _units(layer: HiddenLayer) -> Array:
     """What one unit of output weight does at each neuron: for homogeneous ones a power of the length of the input weights."""
     lengths = np.linalg.norm(layer.incoming, axis=1)
     degrees = [homogeneity(activation) for activation in layer.activations]
-    return np.array([length ** (degree or 0) for length, degree in zip(lengths, degrees, strict=True)])
+    return np.array(
+        [length ** (degree or 0) for length, degree in zip(lengths, degrees, strict=True)]
+    )
 
 
-def _merge(layer: HiddenLayer, A: Array, units: Array, rtol: float) -> tuple[Array, NDArray[np.bool_]]:
+def _merge(
+    layer: HiddenLayer, A: Array, units: Array, rtol: float
+) -> tuple[Array, NDArray[np.bool_]]:
     """Output weights, and which neurons stay, when duplicates are merged into the one with the largest effect."""
     A = A.copy()
     keep: NDArray[np.bool_] = np.any(A != 0.0, axis=0)
@@ -208,7 +216,9 @@ def _merge(layer: HiddenLayer, A: Array, units: Array, rtol: float) -> tuple[Arr
     order = np.flatnonzero(keep)
     order = order[np.argsort(-effects[order], kind="stable")]
     sorted_layer = replace(
-        layer, activations=tuple(layer.activations[i] for i in order), incoming=layer.incoming[order]
+        layer,
+        activations=tuple(layer.activations[i] for i in order),
+        incoming=layer.incoming[order],
     )
     for copy in copies(sorted_layer, rtol):
         first, second = order[[copy.first, copy.second]]
@@ -230,14 +240,18 @@ def _check(net: Any, theta: Any, layer: Any) -> tuple[Array, int]:
     if not isinstance(net, (Net, NetI)):
         raise InvalidTypeError(f"a Net or a NetI is needed; {type(net).__name__} was given.")
     if len(net.layers) < 2:
-        raise InvalidValueError("the net has no hidden layer, so there are no neurons to split, add or remove.")
+        raise InvalidValueError(
+            "the net has no hidden layer, so there are no neurons to split, add or remove."
+        )
     layer = as_integer("layer", layer, minimum=0, maximum=len(net.layers) - 2)
     return np.array(net.layout.check(theta)), layer
 
 
 def _hidden(net: Net | NetI, theta: Array, layer: int) -> _Hidden:
     (W, b), (A, c) = net.unpack(theta)[layer : layer + 2]
-    return _Hidden(net.layers[layer].activations, W, b, A * _student(net).weight_factors[layer + 1], c)
+    return _Hidden(
+        net.layers[layer].activations, W, b, A * _student(net).weight_factors[layer + 1], c
+    )
 
 
 def _student(net: Net | NetI) -> Net:
@@ -255,7 +269,9 @@ def _take(hidden: _Hidden, rows: Index) -> _Hidden:
     )
 
 
-def _rebuild(net: Network, theta: Array, layer: int, hidden: _Hidden, neurons: Index) -> tuple[Network, Array]:
+def _rebuild(
+    net: Network, theta: Array, layer: int, hidden: _Hidden, neurons: Index
+) -> tuple[Network, Array]:
     """The network with another hidden layer, whose neuron k was ``neurons[k]`` (-1: it is new), and its parameters."""
     new = _with_hidden(net, layer, hidden.activations, neurons)
     pairs = list(net.unpack(theta))
@@ -265,7 +281,9 @@ def _rebuild(net: Network, theta: Array, layer: int, hidden: _Hidden, neurons: I
     return new, packed
 
 
-def _with_hidden(net: Network, layer: int, activations: Sequence[Activation], neurons: Index) -> Network:
+def _with_hidden(
+    net: Network, layer: int, activations: Sequence[Activation], neurons: Index
+) -> Network:
     """The same network with other neurons in one hidden layer."""
     merge = _renumbered(net.regularization.merge, layer + 1, neurons)
     if isinstance(net, NetI):

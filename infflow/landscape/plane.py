@@ -7,7 +7,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array, as_choice, as_flag, as_integer, as_number, as_real_array, as_vector, counted, public
+from .._validation import (
+    Array,
+    as_choice,
+    as_flag,
+    as_integer,
+    as_number,
+    as_real_array,
+    as_vector,
+    counted,
+    public,
+)
 from ..errors import InvalidTypeError, InvalidValueError
 from ..fixedpoints import OPTIMIZERS, FixedPointProblem, choose_optimizer
 from ..objective import (
@@ -29,7 +39,9 @@ class SectionMinimum(NamedTuple):
 
     theta: Array  #: the lowest point, shape (P,)
     loss: float
-    gradient_norm: float  #: infinity norm of the gradient within the section, in its orthonormal coordinates
+    gradient_norm: (
+        float  #: infinity norm of the gradient within the section, in its orthonormal coordinates
+    )
     status: StopReason
 
 
@@ -198,12 +210,22 @@ def minimise_orthogonal(
     )
     with limit_for(P):
         found = (method or choose_optimizer(problem, y)).run(problem, y, rules)
-    return SectionMinimum(section.point(found.theta), found.loss, found.gradient_norm, found.statistics.stop_reason)
+    return SectionMinimum(
+        section.point(found.theta), found.loss, found.gradient_norm, found.statistics.stop_reason
+    )
 
 
 @public
 def loss_on_plane(
-    net: Objective, theta: Any, d1: Any, d2: Any, a1: Any, a2: Any, *, minimise: bool = False, **options: Any
+    net: Objective,
+    theta: Any,
+    d1: Any,
+    d2: Any,
+    a1: Any,
+    a2: Any,
+    *,
+    minimise: bool = False,
+    **options: Any,
 ) -> Array:
     """The loss at ``theta + a1 e1 + a2 e2`` for all pairs of two lists.
 
@@ -241,7 +263,9 @@ def loss_on_plane(
             if not minimise:
                 losses[i, j] = net.evaluate(theta + s * e1 + t * e2, 0).value
                 continue
-            found = minimise_orthogonal(net, theta, e1, e2, float(s), float(t), start=start, **options)
+            found = minimise_orthogonal(
+                net, theta, e1, e2, float(s), float(t), start=start, **options
+            )
             losses[i, j], start = found.loss, found.theta
             row_start = start if j == 0 else row_start
     return losses

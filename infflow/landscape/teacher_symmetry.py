@@ -65,7 +65,9 @@ class TeacherSymmetry:
         self._norm = float(np.linalg.norm(units.W, 2))
         self._size = float(np.diagonal(self._gram).max(initial=0.0))
         f = net.teacher.net.layers[0].activations
-        scale = max(float(np.abs(units.B).max(initial=0.0)), float(np.abs(units.b).max(initial=0.0)), 1e-300)
+        scale = max(
+            float(np.abs(units.B).max(initial=0.0)), float(np.abs(units.b).max(initial=0.0)), 1e-300
+        )
         self._images: list[list[_Image]] = []
         for i in range(len(f)):
             self._images.append([])
@@ -73,12 +75,15 @@ class TeacherSymmetry:
                 for sign in (1.0, -1.0) if f[i].parity else (1.0,):
                     parity = f[i].parity if sign < 0.0 else 1.0
                     gap = max(
-                        abs(units.b[j] - sign * units.b[i]), float(np.abs(units.B[j] - parity * units.B[i]).max())
+                        abs(units.b[j] - sign * units.b[i]),
+                        float(np.abs(units.B[j] - parity * units.B[i]).max()),
                     )
                     if same_function(f[i], f[j]) and gap <= _EQUAL * scale:
                         self._images[i].append(_Image(j, sign))
         self._components = [
-            (c.mean, c.root) for c in net.input.components() if c.root is not None or c.mean is not None
+            (c.mean, c.root)
+            for c in net.input.components()
+            if c.root is not None or c.mean is not None
         ]
 
     def relates(self, a: Function, b: Function, distance: float) -> bool:
@@ -102,7 +107,11 @@ class TeacherSymmetry:
 
     def _keeps_input(self, change: Array) -> bool:
         for mean, root in self._components:
-            if mean is not None and np.abs(self._moved(mean[None], change) - mean).max() > _EQUAL * np.abs(mean).max():
+            if (
+                mean is not None
+                and np.abs(self._moved(mean[None], change) - mean).max()
+                > _EQUAL * np.abs(mean).max()
+            ):
                 return False
             if root is not None:
                 cov = root @ root.T
@@ -143,7 +152,8 @@ class TeacherSymmetry:
             return False
         pairs = [*enumerate(chosen), (i, image)]
         return all(
-            abs(other.sign * image.sign * T[other.neuron, image.neuron] - T[k, i]) <= _EQUAL * self._size
+            abs(other.sign * image.sign * T[other.neuron, image.neuron] - T[k, i])
+            <= _EQUAL * self._size
             for k, other in pairs
         )
 

@@ -44,7 +44,9 @@ def loss(net: Objective, theta: Any, X: Any = None, y: Any = None, weights: Any 
     """
     if X is not None or y is not None or weights is not None:
         if not isinstance(net, Net):
-            raise InvalidTypeError(f"a loss on data X, y needs a Net; {type(net).__name__} was given.")
+            raise InvalidTypeError(
+                f"a loss on data X, y needs a Net; {type(net).__name__} was given."
+            )
         if X is None or y is None:
             raise InvalidValueError("a loss on other data needs both X and y.")
         net = net.with_data(X, y, weights)
@@ -82,11 +84,15 @@ def hvp(net: Objective, theta: Any, v: Any) -> Array:
     """
     num_params = _num_params(net)
     if not isinstance(net, HessianProducts):
-        raise InvalidTypeError(f"net is a {type(net).__name__}, which has no hvp; a Net with data or a NetI is needed.")
+        raise InvalidTypeError(
+            f"net is a {type(net).__name__}, which has no hvp; a Net with data or a NetI is needed."
+        )
     if not isinstance(net, HasLayout):  # an objective of the user's, which is asked for no checks
         theta, v = as_vector("theta", theta, num_params), as_real_array("v", v, ndim=(1, 2))
         if len(v) != num_params:
-            raise ShapeError(f"v has shape {v.shape}; ({num_params},) or ({num_params}, m) is needed.")
+            raise ShapeError(
+                f"v has shape {v.shape}; ({num_params},) or ({num_params}, m) is needed."
+            )
     with limit_for(num_params), _quiet():
         return finite("the Hessian-vector product is", net.hvp(theta, v))
 

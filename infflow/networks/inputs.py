@@ -50,7 +50,9 @@ class Gaussian:
     @public
     def __init__(self, mean: Any = 0.0, cov: Any = None) -> None:
         if cov is None:
-            raise InvalidTypeError("Gaussian needs cov: a matrix (D, D), or the variances (D,) of independent inputs.")
+            raise InvalidTypeError(
+                "Gaussian needs cov: a matrix (D, D), or the variances (D,) of independent inputs."
+            )
         given, cov = cov, as_real_array("cov", cov, ndim=(0, 1, 2))
         self.mean = as_real_array("mean", mean, ndim=(0, 1)).copy()
         if self.mean.ndim == 0:
@@ -98,7 +100,11 @@ class GaussianMixture:
         given, covs = covs, as_real_array("covs", covs, ndim=(2, 3))
         if covs.ndim == 2:
             covs = covs[:, :, None] * np.eye(covs.shape[1])
-        if len(self.weights) == 0 or (self.weights <= 0).any() or abs(self.weights.sum() - 1) > _SUM_TOLERANCE:
+        if (
+            len(self.weights) == 0
+            or (self.weights <= 0).any()
+            or abs(self.weights.sum() - 1) > _SUM_TOLERANCE
+        ):
             raise InvalidValueError(
                 f"weights are {self.weights}; positive numbers that add up to 1 are needed. Divide them by their sum."
             )
@@ -108,7 +114,8 @@ class GaussianMixture:
                 f"weights, means and covs have {len(self.weights)}, {len(self.means)} and {len(covs)} entries; one of each per component is needed."
             )
         checked = [
-            _checked_covariance(f"covs[{k}]", cov, self.input_dim, _tolerance(given)) for k, cov in enumerate(covs)
+            _checked_covariance(f"covs[{k}]", cov, self.input_dim, _tolerance(given))
+            for k, cov in enumerate(covs)
         ]
         self.covs = np.stack([cov for cov, _ in checked])
         self._roots = [root for _, root in checked]
@@ -120,12 +127,18 @@ class GaussianMixture:
 
     def components(self) -> list[Component]:
         """The components with their weights."""
-        return [Component(float(w), m, r) for w, m, r in zip(self.weights, self.means, self._roots, strict=True)]
+        return [
+            Component(float(w), m, r)
+            for w, m, r in zip(self.weights, self.means, self._roots, strict=True)
+        ]
 
     def covariance(self) -> Array:
         """Second central moment ``(D, D)`` of the whole mixture."""
         centred = self.means - self.weights @ self.means
-        return np.einsum("k,kij->ij", self.weights, self.covs) + (self.weights[:, None] * centred).T @ centred
+        return (
+            np.einsum("k,kij->ij", self.weights, self.covs)
+            + (self.weights[:, None] * centred).T @ centred
+        )
 
     def sample(self, N: int, rng: Any) -> Array:
         """Draw ``(N, D)`` independent inputs."""
@@ -156,7 +169,9 @@ class StandardNormal:
 
     def sample(self, N: int, rng: Any) -> Array:
         """Draw ``(N, D)`` independent inputs."""
-        return as_rng(rng).standard_normal((sample_size(N, self.input_dim, noun="input"), self.input_dim))
+        return as_rng(rng).standard_normal(
+            (sample_size(N, self.input_dim, noun="input"), self.input_dim)
+        )
 
     def __repr__(self) -> str:
         return f"StandardNormal(input_dim={self.input_dim})"
@@ -182,7 +197,9 @@ def as_input(value: Any, input_dim: int) -> InputDistribution:
 
 def sample_size(N: Any, dim: int, name: str = "N", minimum: int = 0, noun: str = "number") -> int:
     """How many samples, each of ``dim`` numbers, that have to fit in memory."""
-    N = as_integer(name, N, minimum=minimum, maximum=sys.maxsize // (8 * dim))  # NumPy has no larger arrays
+    N = as_integer(
+        name, N, minimum=minimum, maximum=sys.maxsize // (8 * dim)
+    )  # NumPy has no larger arrays
     needed = 8 * N * dim
     available = shortage(needed) if needed > _LARGE else None
     if available is not None:

@@ -8,7 +8,17 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from .._validation import Array, as_choice, as_flag, as_integer, as_real_array, as_rng, counted, public, shown
+from .._validation import (
+    Array,
+    as_choice,
+    as_flag,
+    as_integer,
+    as_real_array,
+    as_rng,
+    counted,
+    public,
+    shown,
+)
 from ..activations import Activation, resolve
 from ..errors import InvalidTypeError, ShapeError
 from ..objective import Capability
@@ -62,7 +72,9 @@ def parse_layers(layers: Any) -> tuple[Layer, ...]:
 
 def _parse_layer(name: str, layer: Any) -> Layer:
     if isinstance(layer, (str, bytes)) or not isinstance(layer, Sequence) or len(layer) != 3:
-        raise InvalidTypeError(f"{name} is {shown(layer)}; a triple (width, activation, bias) is needed.")
+        raise InvalidTypeError(
+            f"{name} is {shown(layer)}; a triple (width, activation, bias) is needed."
+        )
     width = as_integer(f"width of {name}", layer[0], minimum=1, maximum=WIDEST)
     bias = as_flag(f"bias of {name}", layer[2])
     given = layer[1]
@@ -100,7 +112,9 @@ class Layout:
             fan_in = width
         self.blocks = tuple(blocks)
         self.num_params = start
-        self._views = [(k.weights, (k.width, k.fan_in), k.biases if k.bias else None) for k in blocks]
+        self._views = [
+            (k.weights, (k.width, k.fan_in), k.biases if k.bias else None) for k in blocks
+        ]
 
     def check(self, theta: Any) -> Array:
         """``theta`` as a finite float64 vector of length P; a float64 array is passed through, not copied."""
@@ -114,7 +128,9 @@ class Layout:
             return theta
         array = as_real_array("theta", theta, advice=self._what_theta_is())
         if array.shape != (self.num_params,):
-            shapes = ", ".join(f"W {b.width}x{b.fan_in}" + (f" and b {b.width}" * b.bias) for b in self.blocks)
+            shapes = ", ".join(
+                f"W {b.width}x{b.fan_in}" + (f" and b {b.width}" * b.bias) for b in self.blocks
+            )
             raise ShapeError(
                 f"theta has shape {array.shape}; ({self.num_params},) is needed: {shapes}. "
                 "Build it with net.pack or random_params."
@@ -139,7 +155,10 @@ class Layout:
 
     def views(self, vector: Array) -> list[Pair]:
         """``[(W, b or None), ...]`` as views of a vector of length P, unchecked."""
-        return [(vector[w].reshape(shape), None if b is None else vector[b]) for w, shape, b in self._views]
+        return [
+            (vector[w].reshape(shape), None if b is None else vector[b])
+            for w, shape, b in self._views
+        ]
 
     def unpack(self, theta: Any) -> list[Pair]:
         """``[(W, b or None), ...]`` as views: writing to them changes a float64 ``theta``."""
@@ -154,11 +173,15 @@ class Layout:
             If the number of layers, a shape, or the presence of a bias differs from the layout.
         """
         if not isinstance(pairs, Sequence) or len(pairs) != len(self.blocks):
-            raise ShapeError(f"pack needs a list of {len(self.blocks)} pairs (W, b), b None without bias.")
+            raise ShapeError(
+                f"pack needs a list of {len(self.blocks)} pairs (W, b), b None without bias."
+            )
         theta = np.empty(self.num_params)
         for index, (pair, block) in enumerate(zip(pairs, self.blocks, strict=True)):
             if not isinstance(pair, Sequence) or len(pair) != 2:
-                raise ShapeError(f"entry {index} of pack is not a pair (W, b), b None without bias.")
+                raise ShapeError(
+                    f"entry {index} of pack is not a pair (W, b), b None without bias."
+                )
             _fill(theta[block.weights], f"W of layer {index}", pair[0], (block.width, block.fan_in))
             if (pair[1] is not None) != block.bias:
                 raise ShapeError(
@@ -197,7 +220,9 @@ class HasLayout(Protocol, metaclass=Capability):
 
 
 @public
-def random_params(net: HasLayout, rng: int | np.random.Generator = 0, init: Init = "glorot_normal") -> Array:
+def random_params(
+    net: HasLayout, rng: int | np.random.Generator = 0, init: Init = "glorot_normal"
+) -> Array:
     """Random initial parameters.
 
     Parameters
@@ -225,7 +250,9 @@ def random_params(net: HasLayout, rng: int | np.random.Generator = 0, init: Init
     """
     layout = getattr(net, "layout", None)
     if not isinstance(layout, Layout):
-        raise InvalidTypeError(f"random_params needs a Net or a NetI; {type(net).__name__} was given.")
+        raise InvalidTypeError(
+            f"random_params needs a Net or a NetI; {type(net).__name__} was given."
+        )
     generator = as_rng(rng)
     name = init if callable(init) else as_choice("init", init, INITS)
     theta = np.zeros(layout.num_params)
@@ -240,7 +267,9 @@ def random_params(net: HasLayout, rng: int | np.random.Generator = 0, init: Init
             if name == "glorot_normal":
                 theta[entries] = std * generator.standard_normal(size)
             else:
-                theta[entries] = generator.uniform(-math.sqrt(3.0) * std, math.sqrt(3.0) * std, size)
+                theta[entries] = generator.uniform(
+                    -math.sqrt(3.0) * std, math.sqrt(3.0) * std, size
+                )
     return theta
 
 

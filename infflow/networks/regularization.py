@@ -44,7 +44,9 @@ class Merge:
                 f"{name} is {shown(given)}; a dictionary {MERGE_EXAMPLE}, or a list of these, is needed."
             )
         last = len(layout.blocks)
-        layer = as_integer(f"layer of {name}, counted from 1,", given["layer"], minimum=1, maximum=last)
+        layer = as_integer(
+            f"layer of {name}, counted from 1,", given["layer"], minimum=1, maximum=last
+        )
         pair = _as_pair(f"pair of {name}", given["pair"])
         width = layout.blocks[layer - 1].width
         if pair[0] == pair[1] or not all(0 <= neuron < width for neuron in pair):
@@ -77,7 +79,11 @@ class Merge:
 
 
 def _as_pair(name: str, given: Any) -> tuple[int, int]:
-    if isinstance(given, (str, bytes)) or not isinstance(given, (Sequence, np.ndarray)) or np.shape(given) != (2,):
+    if (
+        isinstance(given, (str, bytes))
+        or not isinstance(given, (Sequence, np.ndarray))
+        or np.shape(given) != (2,)
+    ):
         raise InvalidTypeError(f"{name} is {shown(given)}; two neurons, e.g. (0, 1), are needed.")
     return as_integer(name, given[0]), as_integer(name, given[1])
 
@@ -108,7 +114,9 @@ class Regularization:
         ridge = as_number("ridge", ridge, minimum=0.0)
         given = merge if isinstance(merge, (list, tuple)) else [] if merge is None else [merge]
         names = [f"merge[{k}]" if len(given) > 1 else "merge" for k in range(len(given))]
-        pairs = tuple(Merge.from_argument(name, one, layout) for name, one in zip(names, given, strict=True))
+        pairs = tuple(
+            Merge.from_argument(name, one, layout) for name, one in zip(names, given, strict=True)
+        )
         return cls(maxnorm, ridge, pairs, tuple(pair.entries(layout) for pair in pairs))
 
     def arguments(self) -> dict[str, Any]:

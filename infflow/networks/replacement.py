@@ -26,7 +26,9 @@ def recorded(*held: str) -> Callable[[Callable[..., None]], Callable[..., None]]
         def constructor(self: Any, *args: Any, **kwargs: Any) -> None:
             init(self, *args, **kwargs)
             given = signature.bind(self, *args, **kwargs).arguments
-            self._arguments = {name: value for name, value in given.items() if name not in ("self", *held)}
+            self._arguments = {
+                name: value for name, value in given.items() if name not in ("self", *held)
+            }
 
         return constructor
 

@@ -78,7 +78,9 @@ def gradient_covariance(net: Net | NetI, theta: Any, samples: int = 100_000, rng
     return total / _BATCHES
 
 
-def _checked(net: Any, theta: Any, samples: Any, rng: Any) -> tuple[Array, int, np.random.Generator]:
+def _checked(
+    net: Any, theta: Any, samples: Any, rng: Any
+) -> tuple[Array, int, np.random.Generator]:
     """Parameters, samples of each estimate of the covariance, generator."""
     if not isinstance(net, NetI):
         raise InvalidTypeError(
@@ -141,7 +143,9 @@ def finite_data_prediction(
     theta, share, generator = _checked(net, theta, samples, rng)
     N = as_number("N", N, minimum=1.0)
     rtol = as_number("rtol", rtol, minimum=0.0, strict=True)
-    require_memory(net.num_params, "the prediction from Hessian and covariance", SPECTRUM, covariance.REMEDY)
+    require_memory(
+        net.num_params, "the prediction from Hessian and covariance", SPECTRUM, covariance.REMEDY
+    )
     values, vectors = hessian_spectrum(net, theta)
     scale = float(np.abs(values).max())
     if values[0] < -rtol * scale:
@@ -165,7 +169,9 @@ def finite_data_prediction(
     def error(x: Array) -> float:
         return float(x.std(ddof=1) / np.sqrt(len(x)))
 
-    return FiniteDataPrediction(float(distance.mean()), error(distance), float(gap.mean()), error(gap), len(values))
+    return FiniteDataPrediction(
+        float(distance.mean()), error(distance), float(gap.mean()), error(gap), len(values)
+    )
 
 
 def _warn_of_small_eigenvalues(values: Array, scale: float, rtol: float) -> None:

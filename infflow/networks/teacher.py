@@ -28,7 +28,9 @@ class Teacher:
     @public
     def __init__(self, net: Net, theta: Any, noise: float = 0.0) -> None:
         if not isinstance(net, Net):
-            raise InvalidTypeError(f"the teacher's net is a {type(net).__name__}; an inf.Net is needed.")
+            raise InvalidTypeError(
+                f"the teacher's net is a {type(net).__name__}; an inf.Net is needed."
+            )
         self.net = net
         self.theta: Array = net.layout.check(theta).copy()
         self.noise = as_number("noise", noise, minimum=0.0)

@@ -360,7 +360,9 @@ class Equations:
         for i in range(K):
             in_S[i, :, i] += found.projected[i]
             in_S[:, i, i] += found.projected[i]
-        return np.concatenate([self._in_coordinates(found.slope), self._from_S(in_S, at.B)], axis=-1)
+        return np.concatenate(
+            [self._in_coordinates(found.slope), self._from_S(in_S, at.B)], axis=-1
+        )
 
     def _noise_term(self, at: _Point) -> Array:
         """Derivatives (K, K, size) of S_ik E[f_i' f_k']."""

@@ -55,9 +55,7 @@ class OnlineFixedPoint:
 
     def __repr__(self) -> str:
         found = "fixed point" if self.converged else "not converged"
-        rates = (
-            f"{self.unstable} of {len(self.eigenvalues)} directions unstable, fastest at {self.eigenvalues[0].real:.4g}"
-        )
+        rates = f"{self.unstable} of {len(self.eigenvalues)} directions unstable, fastest at {self.eigenvalues[0].real:.4g}"
         text = f"OnlineFixedPoint: {found}, largest derivative {self.residual:.2g}, {self.steps} steps; {rates}"
         return text + (f"\n  {self.note}" if self.note else "")
 
@@ -82,7 +80,11 @@ def find_fixed_point(equations: Equations, z: Array) -> OnlineFixedPoint:
     at_rest = residual <= _RESIDUAL * size * float(np.linalg.norm(J, 2)) and length <= _STEP * size
     state = equations.coordinates.unpack(z)
     inside = _is_covariance(equations, state)
-    note = "" if at_rest else "Newton's method stopped before a fixed point; start nearer, e.g. from a point of solve."
+    note = (
+        ""
+        if at_rest
+        else "Newton's method stopped before a fixed point; start nearer, e.g. from a point of solve."
+    )
     if not inside:
         note = "No weights have the overlaps that were found: the covariance of all pre-activations has a negative eigenvalue."
     return OnlineFixedPoint(state, at_rest and inside, residual, eigenvalues, steps, note)

@@ -33,7 +33,9 @@ def _second_derivative(p, x, y, D, k):
 
 
 @njit(cache=True)
-def closed_sums(coefficient, count, code, unit, width2, quadruple, C, S, derivative, projected, slope):
+def closed_sums(
+    coefficient, count, code, unit, width2, quadruple, C, S, derivative, projected, slope
+):
     """Sums over rows, each of them one product of four factors; see ``ClosedFourthMoments``.
 
     Parameters

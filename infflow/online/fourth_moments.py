@@ -78,7 +78,9 @@ def _factors(activation: Activation, derivative: bool) -> list[_Factor]:
     if derivative and len(c):
         c = np.polynomial.polynomial.polyder(c)
     terms = [_Factor(float(value), POWER + m, 0.0) for m, value in enumerate(c) if value != 0.0]
-    return terms + [_Factor(a.weight, a.order + derivative, float(a.width) ** 2) for a in activation.atoms]
+    return terms + [
+        _Factor(a.weight, a.order + derivative, float(a.width) ** 2) for a in activation.atoms
+    ]
 
 
 class _Row(NamedTuple):
@@ -90,9 +92,13 @@ class _Row(NamedTuple):
 def _merge(neurons: Sequence[int], factors: Sequence[_Factor]) -> _Row:
     """Product of four factors as one term: powers and unsmoothed ramps of one neuron are one function of one variable."""
     coefficient = math.prod(factor.coefficient for factor in factors)
-    variables = [(f.code, u, f.width2) for u, f in zip(neurons, factors, strict=True) if f.width2 > 0.0]
+    variables = [
+        (f.code, u, f.width2) for u, f in zip(neurons, factors, strict=True) if f.width2 > 0.0
+    ]
     for u in dict.fromkeys(neurons):
-        sharp = [f.code for v, f in zip(neurons, factors, strict=True) if v == u and f.width2 == 0.0]
+        sharp = [
+            f.code for v, f in zip(neurons, factors, strict=True) if v == u and f.width2 == 0.0
+        ]
         powers, ramps = [c - POWER for c in sharp if c >= POWER], [c for c in sharp if c < POWER]
         degree = sum(powers) + sum(1 - c for c in ramps)
         if ramps:
@@ -138,7 +144,9 @@ class ClosedFourthMoments:
                 "leaky_relu, abs, erf, normal_cdf, gelu); use fourth_moments='sampling' for others."
             )
         self.students = students
-        self.kinked = [any(atom.width == 0.0 for atom in activation.atoms) for activation in activations]
+        self.kinked = [
+            any(atom.width == 0.0 for atom in activation.atoms) for activation in activations
+        ]
         f, df = ([_factors(a, derivative) for a in activations] for derivative in (False, True))
         rows: list[_Row] = []
         quadruples: list[tuple[int, int, int, int]] = []
@@ -166,7 +174,9 @@ class ClosedFourthMoments:
         projected = np.zeros((K, K, n))
         slope = np.zeros((K, K, n, n) if derivative else (0, 0, 0, 0))
         coefficient, count, code, unit, width2, quadruple = self._rows
-        kernels.closed_sums(coefficient, count, code, unit, width2, quadruple, C, S, derivative, projected, slope)
+        kernels.closed_sums(
+            coefficient, count, code, unit, width2, quadruple, C, S, derivative, projected, slope
+        )
         if derivative:
             _mirror(slope)
         value = _symmetric(np.einsum("ia,ika->ik", S, projected))
@@ -176,12 +186,21 @@ class ClosedFourthMoments:
 def _pack(rows: list[_Row], quadruples: list[tuple[int, int, int, int]]) -> tuple[Any, ...]:
     """Flat arrays for ``closed_sums``."""
     count = np.array([len(row.variables) for row in rows], dtype=np.int64)
-    code, unit, width2 = (np.zeros((len(rows), 4), dtype) for dtype in (np.int64, np.int64, np.float64))
+    code, unit, width2 = (
+        np.zeros((len(rows), 4), dtype) for dtype in (np.int64, np.int64, np.float64)
+    )
     for index, row in enumerate(rows):
         for slot, variable in enumerate(row.variables):
             code[index, slot], unit[index, slot], width2[index, slot] = variable
     coefficient = np.array([row.coefficient for row in rows])
-    return coefficient, count, code, unit, width2, np.array(quadruples, dtype=np.int64).reshape(-1, 4)
+    return (
+        coefficient,
+        count,
+        code,
+        unit,
+        width2,
+        np.array(quadruples, dtype=np.int64).reshape(-1, 4),
+    )
 
 
 def _symmetric(value: Array) -> Array:
@@ -221,7 +240,11 @@ class SampledFourthMoments:
     name = "sampling"
 
     def __init__(
-        self, activations: Sequence[Activation], students: int, samples: int, rng: np.random.Generator
+        self,
+        activations: Sequence[Activation],
+        students: int,
+        samples: int,
+        rng: np.random.Generator,
     ) -> None:
         for activation in activations[:students]:
             if jumps(activation):
@@ -245,7 +268,9 @@ class SampledFourthMoments:
         projected, matrices, explicit = np.zeros(shape), np.zeros((*shape, n)), np.zeros(shape)
         for batch, z in enumerate(self._z):
             F = self._jets(L @ z, np.diagonal(C), derivative)
-            kernels.sample_sums(F, z, S, derivative, projected[batch], matrices[batch], explicit[batch])
+            kernels.sample_sums(
+                F, z, S, derivative, projected[batch], matrices[batch], explicit[batch]
+            )
         values = np.einsum("ia,bika->bik", S, projected)
         error = values.std(axis=0, ddof=1) / math.sqrt(BATCHES)
         slope = None
@@ -270,7 +295,9 @@ class SampledFourthMoments:
         for u, jumps_of_u in enumerate(self._jumps):
             for place, left, right in jumps_of_u:
                 x, scale = h[u] - place, math.sqrt(variances[u])
-                _smooth_jump(F[kernels.FACTOR : kernels.SQUARE, u], x, right - left, scale, derivative)
+                _smooth_jump(
+                    F[kernels.FACTOR : kernels.SQUARE, u], x, right - left, scale, derivative
+                )
                 _smooth_jump(F[kernels.SQUARE :, u], x, right**2 - left**2, scale, derivative)
         return F
 

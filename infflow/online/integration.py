@@ -116,7 +116,9 @@ class _Cvode:
         def jacobian(t: float, z: Array, f: Array, out: Array) -> None:
             self._guard(system.jacobian, z, out)
 
-        self._solver = CVODE(rhs, rtol=rtol, atol=atol, method="BDF", linsolver="dense", jacfn=jacobian)
+        self._solver = CVODE(
+            rhs, rtol=rtol, atol=atol, method="BDF", linsolver="dense", jacfn=jacobian
+        )
         self._call(lambda: self._solver.init_step(0.0, z0))
 
     def _guard(self, function: Callable[[Array], Array], z: Array, out: Array) -> None:
@@ -146,11 +148,15 @@ class _Cvode:
 
     def step(self) -> None:
         t, z = self._advance()
-        if t == self.t and self._looked_back:  # after dense output CVODE first returns the point it had reached
+        if (
+            t == self.t and self._looked_back
+        ):  # after dense output CVODE first returns the point it had reached
             t, z = self._advance()
         self._looked_back = False
         if t <= self.t:
-            raise StepperFailed("CVODE: the step size fell below the spacing of floating point numbers")
+            raise StepperFailed(
+                "CVODE: the step size fell below the spacing of floating point numbers"
+            )
         self.t, self.z = t, z
 
     def at(self, time: float) -> Array:
@@ -162,12 +168,20 @@ class _Cvode:
 class _Scipy:
     """Radau IIA or BDF of SciPy with exact Jacobian."""
 
-    def __init__(self, name: str, system: System, z0: Array, t_end: float, rtol: float, atol: float) -> None:
+    def __init__(
+        self, name: str, system: System, z0: Array, t_end: float, rtol: float, atol: float
+    ) -> None:
         from scipy import integrate
 
         method = {"radau": integrate.Radau, "bdf": integrate.BDF}[name]
         self._solver = method(
-            lambda t, z: system.value(z), 0.0, z0, t_end, rtol=rtol, atol=atol, jac=lambda t, z: system.jacobian(z)
+            lambda t, z: system.value(z),
+            0.0,
+            z0,
+            t_end,
+            rtol=rtol,
+            atol=atol,
+            jac=lambda t, z: system.jacobian(z),
         )
         self.t, self.z = 0.0, z0
 
@@ -247,7 +261,9 @@ def integrate(system: System, z0: Array, times: Array, settings: Settings) -> Pa
     if t_reached > (kept_t[-1] if kept_t else -1.0) and status is not OnlineStop.T_END:
         kept_t.append(t_reached)  # where it ended
         kept_z.append(z)
-    return Path(np.array(kept_t), np.array(kept_z).reshape(len(kept_t), len(z0)), steps, status, note)
+    return Path(
+        np.array(kept_t), np.array(kept_z).reshape(len(kept_t), len(z0)), steps, status, note
+    )
 
 
 def _growth(t0: float, z0: Array, t: float, z: Array) -> float:
@@ -267,7 +283,9 @@ def _stepper(system: System, z0: Array, t_end: float, settings: Settings) -> Ste
     return _Scipy(settings.solver, system, z0, t_end, settings.rtol, settings.atol)
 
 
-def _check(system: System, z: Array, growth: float, steps: int, settings: Settings) -> OnlineStop | None:
+def _check(
+    system: System, z: Array, growth: float, steps: int, settings: Settings
+) -> OnlineStop | None:
     if not np.abs(z).max() < _HUGE or growth > 1.0 / _SOON:
         return OnlineStop.DIVERGED
     if settings.min_error > 0.0 and system.error(z) <= settings.min_error:

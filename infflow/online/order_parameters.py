@@ -9,7 +9,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._validation import Array, as_choice, as_flag, as_integer, as_number, as_real_array, as_rng, counted, public
+from .._validation import (
+    Array,
+    as_choice,
+    as_flag,
+    as_integer,
+    as_number,
+    as_real_array,
+    as_rng,
+    counted,
+    public,
+)
 from ..compile_time import running_time
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError, SingularMomentError
 from ..networks.finite.net import Net
@@ -20,7 +30,13 @@ from ..threads import limit_for
 from . import record
 from .equations import Equations, OrderState, Rates
 from .fixed_point import OnlineFixedPoint, find_fixed_point
-from .fourth_moments import ClosedFourthMoments, FourthMoments, SampledFourthMoments, closed_form_applies, jumps
+from .fourth_moments import (
+    ClosedFourthMoments,
+    FourthMoments,
+    SampledFourthMoments,
+    closed_form_applies,
+    jumps,
+)
 from .integration import SOLVERS, OnlineStop, Settings, integrate
 from .simulation import simulate
 
@@ -235,16 +251,27 @@ class OrderParameters:
         self._teacher = _check_network(neti)
         half_loss = as_flag("half_loss", half_loss)
         first = as_number("learning_rate", learning_rate, minimum=0.0)
-        second = first if second_layer_rate is None else as_number("second_layer_rate", second_layer_rate, minimum=0.0)
+        second = (
+            first
+            if second_layer_rate is None
+            else as_number("second_layer_rate", second_layer_rate, minimum=0.0)
+        )
         if first == second == 0.0:
-            raise InvalidValueError("Both rates are 0, so nothing moves; give one of the layers a positive rate.")
+            raise InvalidValueError(
+                "Both rates are 0, so nothing moves; give one of the layers a positive rate."
+            )
         self.neti = neti
         self.learning_rate, self.second_layer_rate, self.half_loss = first, second, bool(half_loss)
         factor = 0.5 if half_loss else 1.0
-        rates = Rates(factor * first, factor * second, neti.teacher.noise, neti.regularization.ridge)
+        rates = Rates(
+            factor * first, factor * second, neti.teacher.noise, neti.regularization.ridge
+        )
         units = neti.teacher_units
         self.T: Array = units.W @ units.W.T
-        students, teachers = neti.student.layers[0].activations, self._teacher.net.layers[0].activations
+        students, teachers = (
+            neti.student.layers[0].activations,
+            self._teacher.net.layers[0].activations,
+        )
         activations, K = [*students, *teachers], len(students)
         as_choice("fourth_moments", fourth_moments, METHODS)
         samples = sample_size(samples, len(activations), "samples", minimum=1000)
@@ -274,7 +301,9 @@ class OrderParameters:
     def state(self, theta: Any) -> OrderState:
         """Order parameters of the parameters ``theta`` (P,) of the student."""
         units = self.neti.student_units(self.neti.check(theta))
-        return OrderState(units.W @ units.W.T, units.W @ self.neti.teacher_units.W.T, units.B.T.copy())
+        return OrderState(
+            units.W @ units.W.T, units.W @ self.neti.teacher_units.W.T, units.B.T.copy()
+        )
 
     def check(self, state: Any) -> OrderState:
         """``(Q, R, v)`` as arrays of the right shapes, v (O, K) or, with one output, (K,); or an error.
@@ -290,7 +319,9 @@ class OrderParameters:
             )
         where = self.equations.coordinates
         K, M, O = where.K, where.M, where.O
-        Q, R, v = (as_real_array(name, value) for name, value in zip(("Q", "R", "v"), state, strict=True))
+        Q, R, v = (
+            as_real_array(name, value) for name, value in zip(("Q", "R", "v"), state, strict=True)
+        )
         if v.shape == (K,) and O == 1:
             v = v[None]
         for name, value, shape in (("Q", Q, (K, K)), ("R", R, (K, M)), ("v", v, (O, K))):
@@ -298,7 +329,9 @@ class OrderParameters:
                 raise ShapeError(f"{name} has shape {value.shape}; {shape} is needed.")
         scale = float(np.abs(np.diagonal(Q)).sum() + np.trace(self.T))
         if np.abs(Q - Q.T).max() > _ROUNDING * scale:
-            raise InvalidValueError("Q is not symmetric; it is the matrix of overlaps w_i.w_k. Pass (Q + Q.T) / 2.")
+            raise InvalidValueError(
+                "Q is not symmetric; it is the matrix of overlaps w_i.w_k. Pass (Q + Q.T) / 2."
+            )
         Q = (Q + Q.T) / 2
         smallest = float(np.linalg.eigvalsh(np.block([[Q, R], [R.T, self.T]]))[0])
         if smallest < -_ROUNDING * scale:
@@ -444,7 +477,11 @@ class OrderParameters:
             If the run ends early, its last point is where.
         """
         z0 = self._initial(initial)
-        times = _times(t_end, t_eval, as_integer("num_trajectory", num_trajectory, minimum=2, maximum=_MOST_POINTS))
+        times = _times(
+            t_end,
+            t_eval,
+            as_integer("num_trajectory", num_trajectory, minimum=2, maximum=_MOST_POINTS),
+        )
         settings = Settings(
             as_choice("solver", solver, SOLVERS),
             max(as_number("rtol", rtol, minimum=0.0, strict=True), _ROUNDING_OF_STEPS),
@@ -511,7 +548,12 @@ class OrderParameters:
 
     def _settings(self) -> dict[str, Any]:
         rates = {"learning_rate": self.learning_rate, "second_layer_rate": self.second_layer_rate}
-        return {**rates, "half_loss": self.half_loss, "noise": self._rates.noise, "ridge": self._rates.ridge}
+        return {
+            **rates,
+            "half_loss": self.half_loss,
+            "noise": self._rates.noise,
+            "ridge": self._rates.ridge,
+        }
 
     # ---------------------------------------------------------------------------------------- weights, and back
 
@@ -545,9 +587,18 @@ class OrderParameters:
         weights = root @ directions.T
         old = self._teacher.net
         width, activations, _ = old.layers[0]
-        net = Net([(width, list(activations), False), (old.output_dim, "identity", False)], input_dim=D)
-        teacher = Teacher(net, net.pack([(weights[K:], None), (self.neti.teacher_units.B.T, None)]), self._rates.noise)
-        student = Net([(K, list(self.neti.layers[0].activations), False), (len(v), "identity", False)], input_dim=D)
+        net = Net(
+            [(width, list(activations), False), (old.output_dim, "identity", False)], input_dim=D
+        )
+        teacher = Teacher(
+            net,
+            net.pack([(weights[K:], None), (self.neti.teacher_units.B.T, None)]),
+            self._rates.noise,
+        )
+        student = Net(
+            [(K, list(self.neti.layers[0].activations), False), (len(v), "identity", False)],
+            input_dim=D,
+        )
         neti = self.neti.replace(student=student, teacher=teacher, input=None)
         return Lifted(neti, student.pack([(weights[:K], None), (v, None)]))
 
@@ -575,13 +626,19 @@ class OrderParameters:
         D = lifted.neti.input_dim
         steps = np.rint(times * D).astype(np.int64)
         with np.errstate(over="ignore", invalid="ignore"):  # a simulation may diverge
-            states = simulate(lifted.neti, lifted.theta, steps, self._rates.w / D, self._rates.v / D, generator)
+            states = simulate(
+                lifted.neti, lifted.theta, steps, self._rates.w / D, self._rates.v / D, generator
+            )
         coordinates = self.equations.coordinates
-        z = np.array([coordinates.pack(OrderState(*state)) for state in states]).reshape(len(states), -1)
+        z = np.array([coordinates.pack(OrderState(*state)) for state in states]).reshape(
+            len(states), -1
+        )
         finite = len(states) == len(steps)
         status = OnlineStop.SIMULATED if finite else OnlineStop.DIVERGED
         made = int(steps[len(states) - 1]) if states else 0
-        return self._result(steps[: len(states)] / D, z, status, "", made, running_time() - started, "simulation")
+        return self._result(
+            steps[: len(states)] / D, z, status, "", made, running_time() - started, "simulation"
+        )
 
     def __repr__(self) -> str:
         half = ", half_loss=True" if self.half_loss else ""
@@ -620,9 +677,13 @@ def _check_network(neti: Any) -> Teacher:
             "the input is not standard normal; its covariance would enter the dynamics beyond Q and R. Use input=None."
         )
     if math.isfinite(neti.regularization.maxnorm):
-        raise InvalidValueError("maxnorm is finite; the barrier is no function of Q and R alone. Use ridge instead.")
+        raise InvalidValueError(
+            "maxnorm is finite; the barrier is no function of Q and R alone. Use ridge instead."
+        )
     if neti.regularization.merge:
-        raise InvalidValueError("merge is given; order parameters have no term for it. Use ridge, or leave it out.")
+        raise InvalidValueError(
+            "merge is given; order parameters have no term for it. Use ridge, or leave it out."
+        )
     return teacher
 
 
@@ -632,7 +693,9 @@ def _is_standard(given: Any) -> bool:
         return False
     _, mean, _ = components[0]
     zero = mean is None or not np.any(mean)
-    return zero and (not isinstance(given, Gaussian) or np.array_equal(given.cov, np.eye(len(given.cov))))
+    return zero and (
+        not isinstance(given, Gaussian) or np.array_equal(given.cov, np.eye(len(given.cov)))
+    )
 
 
 def _default_times(end: float, num: int) -> Array:
@@ -649,7 +712,9 @@ def _times(t_end: Any, t_eval: Any, num: int) -> Array:
     """The times at which points are kept; the last is the end."""
     if t_eval is None:
         if t_end is None:
-            raise InvalidValueError("neither t_end nor t_eval is given; say how far to go, in steps over dimension.")
+            raise InvalidValueError(
+                "neither t_end nor t_eval is given; say how far to go, in steps over dimension."
+            )
         end = as_number("t_end", t_end, minimum=0.0, strict=True)
         if end < _SHORTEST:
             raise InvalidValueError(
@@ -662,6 +727,8 @@ def _times(t_end: Any, t_eval: Any, num: int) -> Array:
     if t_end is not None:
         end = as_number("t_end", t_end, minimum=0.0, strict=True)
         if times[-1] > end:
-            raise InvalidValueError(f"t_eval ends at {times[-1]:g}, after t_end = {end:g}; leave t_end out.")
+            raise InvalidValueError(
+                f"t_eval ends at {times[-1]:g}, after t_end = {end:g}; leave t_end out."
+            )
         times = times if times[-1] == end else np.r_[times, end]
     return times

@@ -61,7 +61,9 @@ def _orthant4(C):
     for r in range(4):
         for q in range(4):
             R[r, q] = C[order[r], order[q]] * s[order[r]] * s[order[q]] if r != q else 1.0
-    total = (0.25 + _angle(R[0, 1], 1.0, 1.0) / (2 * math.pi)) * (0.25 + _angle(R[2, 3], 1.0, 1.0) / (2 * math.pi))
+    total = (0.25 + _angle(R[0, 1], 1.0, 1.0) / (2 * math.pi)) * (
+        0.25 + _angle(R[2, 3], 1.0, 1.0) / (2 * math.pi)
+    )
     a, d = R[0, 1], R[2, 3]
     for x in range(2):
         for y in range(2, 4):
@@ -140,7 +142,12 @@ def moment(p, C, k):
         r, by_parts, own, weight = delta, p[delta] - 1, p[delta] - 2, p[delta] - 3.0
         factor = -1.0 / C[r, r]
     elif power >= 0:
-        r, by_parts, own, weight = power, p[power] - 1, p[power] - 2, C[power, power] * (p[power] - POWER - 1.0)
+        r, by_parts, own, weight = (
+            power,
+            p[power] - 1,
+            p[power] - 2,
+            C[power, power] * (p[power] - POWER - 1.0),
+        )
         factor = 1.0
     elif ramp >= 0:
         r, by_parts, own, weight = ramp, p[ramp] + 1, p[ramp] + 2, C[ramp, ramp]

@@ -26,7 +26,12 @@ _NUMBERS |= {"fourth_moments": str, "sampling_error": float}
 def metadata(result: OnlineResult) -> dict[str, Any]:
     """All but the arrays, in a form that JSON can hold."""
     found: dict[str, Any] = {name: kind(getattr(result, name)) for name, kind in _NUMBERS.items()}
-    return {"status": result.status.name, **found, "settings": result.settings, "version": __version__}
+    return {
+        "status": result.status.name,
+        **found,
+        "settings": result.settings,
+        "version": __version__,
+    }
 
 
 def save(result: OnlineResult, path: Any) -> None:
@@ -38,7 +43,9 @@ def save(result: OnlineResult, path: Any) -> None:
             f"settings holds what JSON cannot: {error}. Leave it out, or turn it into numbers, texts, lists and dictionaries."
         ) from error
     arrays = {name: getattr(result, name) for name in _ARRAYS}
-    save_archive(as_path("path", path, ".npz"), _KIND, arrays, {"format": _FORMAT, **metadata(result)})
+    save_archive(
+        as_path("path", path, ".npz"), _KIND, arrays, {"format": _FORMAT, **metadata(result)}
+    )
 
 
 def load(path: Any) -> dict[str, Any]:
@@ -46,7 +53,9 @@ def load(path: Any) -> dict[str, Any]:
     file = as_path("path", path, ".npz")
     arrays, known = load_archive(file, _KIND)
     if known.get("format") != _FORMAT:
-        raise StorageError(f"{file} has format {known.get('format')}; this version of infflow reads format {_FORMAT}.")
+        raise StorageError(
+            f"{file} has format {known.get('format')}; this version of infflow reads format {_FORMAT}."
+        )
     try:
         fields: dict[str, Any] = {name: arrays[name] for name in _ARRAYS}
         fields |= {name: kind(known[name]) for name, kind in _NUMBERS.items()}
@@ -62,7 +71,13 @@ def _check(file: str, fields: dict[str, Any]) -> None:
     dimensions = (len(fields["t"]), *(fields["R"].shape[1:] if fields["R"].ndim == 3 else (0, 0)))
     T, K, M = dimensions
     O = fields["v"].shape[1] if fields["v"].ndim == 3 else 0
-    shapes: dict[str, tuple[int, ...]] = {"t": (T,), "Q": (T, K, K), "R": (T, K, M), "v": (T, O, K), "T": (M, M)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "t": (T,),
+        "Q": (T, K, K),
+        "R": (T, K, M),
+        "v": (T, O, K),
+        "T": (M, M),
+    }
     for name, shape in {**shapes, "generalization_error": (T,)}.items():
         array: Array = fields[name]
         # errors of simulations that diverge can overflow

@@ -13,7 +13,12 @@ _BLOCK = 512
 
 
 def simulate(
-    neti: NetI, theta: Array, steps: NDArray[np.int64], step_w: float, step_v: float, rng: np.random.Generator
+    neti: NetI,
+    theta: Array,
+    steps: NDArray[np.int64],
+    step_w: float,
+    step_v: float,
+    rng: np.random.Generator,
 ) -> list[tuple[Array, Array, Array]]:
     """Order parameters (Q, R, v) after the given numbers of steps, each with one fresh sample.
 
@@ -37,7 +42,10 @@ def simulate(
     (W, _), (v, _) = ((x.copy(), None) for x, _ in neti.unpack(theta))
     V = neti.teacher_units.W
     activations = neti.layers[0].activations
-    groups = [(f, np.array([i for i, g in enumerate(activations) if g == f])) for f in dict.fromkeys(activations)]
+    groups = [
+        (f, np.array([i for i, g in enumerate(activations) if g == f]))
+        for f in dict.fromkeys(activations)
+    ]
     ridge = neti.regularization.ridge
     shrink_w, shrink_v = 1.0 - step_w * ridge, 1.0 - step_v * ridge
     f, df, jet = np.empty(len(W)), np.empty(len(W)), np.empty((2, len(W)))

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from .integrals import plot_integral
-from .runs import plot_alignment, plot_loss, plot_neurons, plot_order_parameters, plot_overlaps, plot_spectrum
+from .runs import (
+    plot_alignment,
+    plot_loss,
+    plot_neurons,
+    plot_order_parameters,
+    plot_overlaps,
+    plot_spectrum,
+)
 from .studies import plot_convergence
 from .style import STYLE, new_axes, style
 

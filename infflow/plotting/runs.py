@@ -38,7 +38,9 @@ def plot_loss(result: Any, *, gradient_norm: bool = True, ax: Any = None) -> Any
     Axes
     """
     track = _trajectory(result)
-    shown = [("loss", track.loss)] + [("gradient norm", track.gradient_norm)] * as_flag("gradient_norm", gradient_norm)
+    shown = [("loss", track.loss)] + [("gradient norm", track.gradient_norm)] * as_flag(
+        "gradient_norm", gradient_norm
+    )
     later = track.t > 0
     drawn = []
     for label, values in shown:
@@ -48,7 +50,9 @@ def plot_loss(result: Any, *, gradient_norm: bool = True, ax: Any = None) -> Any
             drawn.append(label)
     final = getattr(result, "loss", None)
     if isinstance(final, float) and final > 0:
-        ax.axhline(final, color="0.6", linestyle=":", linewidth=0.8, label="loss in the end", zorder=1)
+        ax.axhline(
+            final, color="0.6", linestyle=":", linewidth=0.8, label="loss in the end", zorder=1
+        )
     _time_axis(ax, track.t)
     if ax.lines:
         ax.set_yscale("log")
@@ -93,7 +97,11 @@ def plot_neurons(net: Any, result: Any, *, directions: Any = None, ax: Any = Non
         ax.legend()
     ax.axhline(0.0, color="0.85", linewidth=0.5, zorder=0)
     ax.axvline(0.0, color="0.85", linewidth=0.5, zorder=0)
-    names = ("$w_1$", "$w_2$") if directions is None and plane.shape[1] == 2 else ("direction 1", "direction 2")
+    names = (
+        ("$w_1$", "$w_2$")
+        if directions is None and plane.shape[1] == 2
+        else ("direction 1", "direction 2")
+    )
     ax.set(xlabel=names[0], ylabel=names[1], aspect="equal", adjustable="datalim")
     return ax
 
@@ -181,10 +189,17 @@ def plot_order_parameters(result: Any, *, ax: Any = None) -> Any:
     handles = [ax.plot([], [], line, color=color, label=label)[0] for line, color, label in styles]
     handles += ax.plot([], [], color="black", linewidth=1.5, label="generalization error")
     if len(colors) <= _NAMED:
-        handles += [ax.plot([], [], "s", color=color, label=f"student {i + 1}")[0] for i, color in enumerate(colors)]
+        handles += [
+            ax.plot([], [], "s", color=color, label=f"student {i + 1}")[0]
+            for i, color in enumerate(colors)
+        ]
     # above the picture, since lines fill it
     ax.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
-    ax.set(xlabel="steps / dimension $t$", ylabel="order parameters", xlim=(result.t[0], result.t[-1] or None))
+    ax.set(
+        xlabel="steps / dimension $t$",
+        ylabel="order parameters",
+        xlim=(result.t[0], result.t[-1] or None),
+    )
     return ax
 
 
@@ -218,7 +233,15 @@ def plot_spectrum(net: Any, result: Any, *, points: int = 40, ax: Any = None) ->
     size = min(2.5, 400.0 / values.shape[1])
     for kept, label, color in ((flat >= 0, "positive", BLUE), (flat < 0, "negative", ORANGE)):
         if kept.any():
-            ax.plot(t[kept], flat[kept], ".", color=color, markersize=size, label=label, rasterized=flat.size > 5000)
+            ax.plot(
+                t[kept],
+                flat[kept],
+                ".",
+                color=color,
+                markersize=size,
+                label=label,
+                rasterized=flat.size > 5000,
+            )
     _both_signs(ax, np.abs(flat).max(), bool((flat < 0).any()))
     ax.axhline(0.0, color="0.6", linewidth=0.5, zorder=0)
     _time_axis(ax, track.t)
@@ -246,7 +269,9 @@ def plot_alignment(net: Any, theta: Any, *, ax: Any = None) -> Any:
     """
     teacher = _teacher_weights(net)
     if teacher is None:
-        raise InvalidTypeError(f"net is a {type(net).__name__}, which has no teacher; an inf.NetI is needed.")
+        raise InvalidTypeError(
+            f"net is a {type(net).__name__}, which has no teacher; an inf.NetI is needed."
+        )
     students = _student(net).unpack(getattr(theta, "theta", theta))[0][0]
     cosines = cosine_similarity(students, teacher)
     nearest = np.abs(cosines).argmax(axis=1)
@@ -297,10 +322,14 @@ def _plane(directions: Any, vectors: Array) -> Array:
     if directions is not None:
         plane = as_real_array("directions", directions)
         if plane.shape != (2, D):
-            raise ShapeError(f"directions has shape {plane.shape}; (2, {D}) is needed, two directions as rows.")
+            raise ShapeError(
+                f"directions has shape {plane.shape}; (2, {D}) is needed, two directions as rows."
+            )
         return plane
     if D == 1:
-        raise InvalidValueError("weight vectors of one input lie on a line; a plane needs at least two inputs.")
+        raise InvalidValueError(
+            "weight vectors of one input lie on a line; a plane needs at least two inputs."
+        )
     return np.eye(2) if D == 2 else np.linalg.svd(vectors)[2][:2]
 
 

@@ -29,9 +29,13 @@ def plot_convergence(result: ConvergenceResult, ax: Any = None) -> Any:
     Axes
     """
     if not hasattr(result, "mean_squared_distance"):
-        raise InvalidTypeError(f"result is {shown(result)}; what inf.convergence returns is needed.")
+        raise InvalidTypeError(
+            f"result is {shown(result)}; what inf.convergence returns is needed."
+        )
     N = result.N
-    single = np.array([(run.N, run.squared_distance) for run in result.runs if run.same_basin]).reshape(-1, 2)
+    single = np.array(
+        [(run.N, run.squared_distance) for run in result.runs if run.same_basin]
+    ).reshape(-1, 2)
     ax.plot(*single.T, ".", color="0.8", markersize=2, label="single runs", zorder=1)
     ax.errorbar(
         N,
@@ -47,7 +51,14 @@ def plot_convergence(result: ConvergenceResult, ax: Any = None) -> Any:
         low, high = fit.slope_ci
         label = f"fit: slope {fit.slope:.2f} [{low:.2f}, {high:.2f}]"
         ax.plot(N, np.exp(fit.intercept) * N**fit.slope, color=BLUE, label=label)
-    ax.plot(N, result.predicted(), "--", color=ORANGE, label=r"predicted: $\mathrm{tr}(H^+CH^+)/N$", zorder=2)
+    ax.plot(
+        N,
+        result.predicted(),
+        "--",
+        color=ORANGE,
+        label=r"predicted: $\mathrm{tr}(H^+CH^+)/N$",
+        zorder=2,
+    )
     ax.set_xscale("log")
     ax.set_yscale("log")
     if max(N) >= 10 * min(N):  # there is a power of ten to label: no labels between, which overlap

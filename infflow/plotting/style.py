@@ -34,7 +34,8 @@ def new_axes(width: float = 3.6, height: float = 2.7) -> Any:
     from matplotlib.figure import Figure
 
     width, height = (
-        as_number(name, value, minimum=0.1, maximum=1e3) for name, value in (("width", width), ("height", height))
+        as_number(name, value, minimum=0.1, maximum=1e3)
+        for name, value in (("width", width), ("height", height))
     )
     with style():
         return Figure(figsize=(width, height), layout="constrained").add_subplot()

@@ -48,7 +48,11 @@ _EXACT: dict[str, tuple[str, tuple[_Number, ...], tuple[tuple[_Number, int, int]
     "square": ("x^2/2", (0, 0, Fraction(1, 2)), ()),
     "cube": ("x^3", (0, 0, 0, 1), ()),
     "relu": ("max(0, x)", (), ((1, 0, 0),)),
-    "leaky_relu": ("max(x/100, x), 1/100 exactly", (0, Fraction(1, 100)), ((Fraction(99, 100), 0, 0),)),
+    "leaky_relu": (
+        "max(x/100, x), 1/100 exactly",
+        (0, Fraction(1, 100)),
+        ((Fraction(99, 100), 0, 0),),
+    ),
     "abs": ("|x|", (0, -1), ((2, 0, 0),)),
     "erf": ("erf(x/sqrt(2))", (-1,), ((2, 1, 1),)),
     "normal_cdf": ("(1 + erf(x/sqrt(2)))/2", (), ((1, 1, 1),)),
@@ -74,8 +78,12 @@ def exact_activation(f: Activation) -> BallActivation:
             )
         if f.name in _EXACT:
             formula, polynomial, atoms = _EXACT[f.name]
-            weighted = tuple(BallAtom(_ball(weight), order, width) for weight, order, width in atoms)
-            return BallActivation(f"{f.name}(x) = {formula}", tuple(_ball(c) for c in polynomial), weighted)
+            weighted = tuple(
+                BallAtom(_ball(weight), order, width) for weight, order, width in atoms
+            )
+            return BallActivation(
+                f"{f.name}(x) = {formula}", tuple(_ball(c) for c in polynomial), weighted
+            )
     elif f.polynomial and not f.atoms:
         powers = " + ".join(f"{c!r} x^{n}" for n, c in enumerate(f.polynomial) if c) or "0"
         coefficients = tuple(flint().arb(c) for c in f.polynomial)

@@ -54,7 +54,9 @@ def magnitude(x: Ball) -> float:
 
 
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
-_POSITION = {pair: k for k, pair in enumerate(_PAIRS)} | {(j, i): k for k, (i, j) in enumerate(_PAIRS)}
+_POSITION = {pair: k for k, pair in enumerate(_PAIRS)} | {
+    (j, i): k for k, (i, j) in enumerate(_PAIRS)
+}
 
 
 class Jet:
@@ -75,7 +77,10 @@ class Jet:
     def variables(cls, values: Sequence[Ball]) -> list[Jet]:
         """The three variables themselves."""
         zero, one = flint().arb(0), flint().arb(1)
-        return [cls(x, [one if i == j else zero for j in range(3)], [zero] * 6) for i, x in enumerate(values)]
+        return [
+            cls(x, [one if i == j else zero for j in range(3)], [zero] * 6)
+            for i, x in enumerate(values)
+        ]
 
     @classmethod
     def constant(cls, value: Any) -> Jet:
@@ -104,7 +109,11 @@ class Jet:
 
     def __mul__(self, other: Any) -> Jet:
         if not isinstance(other, Jet):
-            return Jet(self.value * other, [x * other for x in self.first], [x * other for x in self.second])
+            return Jet(
+                self.value * other,
+                [x * other for x in self.first],
+                [x * other for x in self.second],
+            )
         u, v, du, dv = self.value, other.value, self.first, other.first
         return Jet(
             u * v,

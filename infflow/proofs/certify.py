@@ -176,7 +176,9 @@ def certify(
     The teacher's parameters and the frozen ones are the float64 numbers that were given, exactly.
     """
     if not isinstance(net, NetI):
-        raise InvalidTypeError(f"net is a {type(net).__name__}; certify needs an inf.NetI (infinite data).")
+        raise InvalidTypeError(
+            f"net is a {type(net).__name__}; certify needs an inf.NetI (infinite data)."
+        )
     held_fixed = frozen_by(net, theta, frozen, eta)
     theta = np.array(net.check(getattr(theta, "theta", theta)))
     free = free_parameters(held_fixed, net.num_params)
@@ -211,7 +213,9 @@ def _gauge(net: NetI, theta: Array, free: NDArray[np.intp]) -> tuple[int, ...]:
     (layer,) = hidden_layers(net, theta)
     held = []
     for i, f in enumerate(layer.activations):
-        moved = np.concatenate([layer.in_index[i][layer.incoming[i, :-1] != 0.0], layer.out_index[:, i]])
+        moved = np.concatenate(
+            [layer.in_index[i][layer.incoming[i, :-1] != 0.0], layer.out_index[:, i]]
+        )
         moved = moved[theta[moved] != 0.0]
         largest = layer.out_index[np.argmax(np.abs(layer.outgoing[:, i])), i]
         if homogeneity(f) and theta[largest] != 0.0 and np.isin(moved, free).all():
@@ -219,13 +223,19 @@ def _gauge(net: NetI, theta: Array, free: NDArray[np.intp]) -> tuple[int, ...]:
     return tuple(held)
 
 
-def _assumptions(net: NetI, network: BallNetwork, frozen: int, held: tuple[int, ...]) -> tuple[str, ...]:
-    lines = [f"infinite data, loss E|student - teacher|^2 without a factor 1/2, input {net.input!r}"]
+def _assumptions(
+    net: NetI, network: BallNetwork, frozen: int, held: tuple[int, ...]
+) -> tuple[str, ...]:
+    lines = [
+        f"infinite data, loss E|student - teacher|^2 without a factor 1/2, input {net.input!r}"
+    ]
     lines += dict.fromkeys(f.formula for f in [*network.f, *network.g])
     if net.input.components()[0].root is not None:
         lines.append("the covariance of the input is that of its float64 root: root @ root.T")
     if frozen:
-        lines.append(f"{frozen} parameters are frozen at their values; the statement is about the others")
+        lines.append(
+            f"{frozen} parameters are frozen at their values; the statement is about the others"
+        )
     if held:
         lines.append(
             f"gauge: output weights theta[{', '.join(map(str, held))}] hold the scaling of their homogeneous neurons; "
@@ -345,7 +355,9 @@ class _Proof:
         n = len(self.keep)
         one = flint().arb_mat(n, n, [int(i == j) for i in range(n) for j in range(n)])
         defect = (V.transpose() * V - one).tolist()
-        if not max(magnitude(total(abs(x) for x in row)) for row in defect) < 1.0:  # then V is regular
+        if (
+            not max(magnitude(total(abs(x) for x in row)) for row in defect) < 1.0
+        ):  # then V is regular
             return None
         negative = positive = 0
         for i, row in enumerate((V.transpose() * H * V).tolist()):

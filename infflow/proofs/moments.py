@@ -31,13 +31,19 @@ def smooth_moment(f: BallActivation, g: BallActivation, C: list[Jet]) -> Jet:
     C11, C12, C22 = C
     result = _series(_polynomial_means(f, C11), _polynomial_means(g, C22), C12)
     for atom in f.atoms:
-        result = result + _series(_atom_means(atom, C11, len(g.polynomial)), _polynomial_means(g, C22), C12)
+        result = result + _series(
+            _atom_means(atom, C11, len(g.polynomial)), _polynomial_means(g, C22), C12
+        )
     for atom in g.atoms:
-        result = result + _series(_polynomial_means(f, C11), _atom_means(atom, C22, len(f.polynomial)), C12)
+        result = result + _series(
+            _polynomial_means(f, C11), _atom_means(atom, C22, len(f.polynomial)), C12
+        )
     for first in f.atoms:
         for second in g.atoms:
             if not (first.is_ramp and second.is_ramp):
-                result = result + _atom_pair(first, second, C11, C12, C22) * (first.weight * second.weight)
+                result = result + _atom_pair(first, second, C11, C12, C22) * (
+                    first.weight * second.weight
+                )
     return result
 
 

@@ -71,7 +71,9 @@ class BallNetwork:
         """Loss (zero unless ``value``), gradient and Hessian over the box ``theta`` of P balls."""
         W, B = self._units(theta)
         K, n, f = len(self.f), len(W), [*self.f, *self.g]
-        pairs = {(i, j): pair_derivatives(f[i], f[j], W[i], W[j]) for i in range(K) for j in range(i, n)}
+        pairs = {
+            (i, j): pair_derivatives(f[i], f[j], W[i], W[j]) for i in range(K) for j in range(i, n)
+        }
         return _Assembly(self, W, B, pairs).result(self.value(theta) if value else flint().arb(0))
 
     def _units(self, theta: list[Ball]) -> tuple[list[BallMatrix], list[BallMatrix]]:
@@ -88,7 +90,11 @@ class _Assembly:
     """Sums over pairs; ``S_ij = B_i.B_j`` with the teachers' output vectors taken negative."""
 
     def __init__(
-        self, net: BallNetwork, W: list[BallMatrix], B: list[BallMatrix], pairs: dict[tuple[int, int], PairDerivatives]
+        self,
+        net: BallNetwork,
+        W: list[BallMatrix],
+        B: list[BallMatrix],
+        pairs: dict[tuple[int, int], PairDerivatives],
     ) -> None:
         self.net, self.B, self.pairs = net, B, pairs
         self.K, self.n = len(net.f), len(W)
@@ -131,7 +137,9 @@ class _Assembly:
 
     def _gradient(self, i: int, gradient: list[Ball]) -> None:
         by_w = self._sum(self._d(i, j) * (2 * self._S(i, j)) for j in range(self.n))
-        by_B = self._sum(self.B[j] * (2 * self.pairs[min(i, j), max(i, j)].value) for j in range(self.n))
+        by_B = self._sum(
+            self.B[j] * (2 * self.pairs[min(i, j), max(i, j)].value) for j in range(self.n)
+        )
         for index, column in ((self._weights(i), self._pull(by_w)), (self._outputs(i), by_B)):
             for k, entry in zip(index, column.entries(), strict=True):
                 gradient[k] = entry
@@ -160,7 +168,9 @@ class _Assembly:
         return reduce(operator.add, terms)
 
     @staticmethod
-    def _fill(rows: list[list[Ball]], first: list[int], second: list[int], block: BallMatrix) -> None:
+    def _fill(
+        rows: list[list[Ball]], first: list[int], second: list[int], block: BallMatrix
+    ) -> None:
         """Write a block and its transpose."""
         entries = iter(block.entries())
         for p in first:

@@ -42,7 +42,9 @@ def pair_value(f: BallActivation, g: BallActivation, w1: BallMatrix, w2: BallMat
     return value
 
 
-def pair_derivatives(f: BallActivation, g: BallActivation, w1: BallMatrix, w2: BallMatrix) -> PairDerivatives:
+def pair_derivatives(
+    f: BallActivation, g: BallActivation, w1: BallMatrix, w2: BallMatrix
+) -> PairDerivatives:
     """E[f(w1.x) g(w2.x)] with first and second derivatives; the same object twice means the same neuron."""
     C = Jet.variables([inner(w1, w1), inner(w1, w2), inner(w2, w2)])
     result = _from_covariances(smooth_moment(f, g, C), w1, w2)
@@ -90,10 +92,15 @@ class _Frame:
             self.length_a = self.length_b = self.angle = arb(0)
             return
         self.a, self.b = w2 - w1 * (self.C12 / self.C11), w1 - w2 * (self.C12 / self.C22)
-        self.length_a, self.length_b = square_root(inner(self.a, self.a)), square_root(inner(self.b, self.b))
+        self.length_a, self.length_b = (
+            square_root(inner(self.a, self.a)),
+            square_root(inner(self.b, self.b)),
+        )
         across = self.n1 * self.length_a
         # away from the branch cut, which a ball around antiparallel neurons would cross
-        self.angle = arb.pi() - arb.atan2(across, -self.C12) if self.C12 < 0 else arb.atan2(across, self.C12)
+        self.angle = (
+            arb.pi() - arb.atan2(across, -self.C12) if self.C12 < 0 else arb.atan2(across, self.C12)
+        )
 
     def value(self) -> Ball:
         pi = flint().arb.pi()

@@ -38,7 +38,9 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 _ZERO = 1e-25  # losses below this are those of exact solutions; rounding leaves about 1e-32
 _BOUNDS = (1e-8, 0.0)  # on the gradient of BFGS: a common default, and none
-_SMALL = 1e-8  # losses between the two are searched on, to see whether the verdict on them was right
+_SMALL = (
+    1e-8  # losses between the two are searched on, to see whether the verdict on them was right
+)
 _COLOURS = ("lowest eigenvalue below -1e-8", "-1e-8 to 0", "0 to 1e-8", "above 1e-8")
 
 
@@ -93,7 +95,9 @@ def build(inputs: int, teachers: int, hidden: int, samples: int, seed: int) -> t
     student = Net([(hidden, "softplus", True), (1, "identity", True)], input_dim=inputs)
     teacher = Net([(teachers, "softplus", True), (1, "identity", True)], input_dim=inputs)
     theta = random_params(teacher, rng=np.random.default_rng([seed, 1]), init="standard_normal")
-    net = NetI(student, Teacher(teacher, theta)).sample(samples, rng=np.random.default_rng([seed, 2]))
+    net = NetI(student, Teacher(teacher, theta)).sample(
+        samples, rng=np.random.default_rng([seed, 2])
+    )
     return net, random_params(net, rng=np.random.default_rng([seed, 3]))
 
 
@@ -112,7 +116,9 @@ class Scaled:
         """Value and derivatives, all times the factor."""
         value, g, H = self.net.evaluate(theta, order)
         return Evaluation(
-            self.factor * value, None if g is None else self.factor * g, None if H is None else self.factor * H
+            self.factor * value,
+            None if g is None else self.factor * g,
+            None if H is None else self.factor * H,
         )
 
     def hvp(self, theta: Array, v: Array) -> Array:
@@ -127,7 +133,12 @@ def minimise(method: str, hidden: int, samples: int, seconds: float, seed: int) 
     """Loss and gradient that one method reaches in the given time."""
     net, theta = build(2, 4, hidden, samples, seed)
     stage, choice = METHODS[method]
-    options: dict[str, Any] = {"progress": False, "max_time_flow": seconds, "max_time_newton": seconds, **choice}
+    options: dict[str, Any] = {
+        "progress": False,
+        "max_time_flow": seconds,
+        "max_time_newton": seconds,
+        **choice,
+    }
     options |= {
         "max_steps_flow": 10**8 if stage != "newton" else 0,
         "max_steps_newton": 10**6 if stage != "flow" else 0,
@@ -135,7 +146,9 @@ def minimise(method: str, hidden: int, samples: int, seconds: float, seed: int) 
     if stage == "both":
         options |= {"max_time_flow": 0.5 * seconds, "max_time_newton": 0.5 * seconds}
     train(
-        net, theta, **{**options, "max_steps_flow": min(1, options["max_steps_flow"]), "max_steps_newton": 0}
+        net,
+        theta,
+        **{**options, "max_steps_flow": min(1, options["max_steps_flow"]), "max_steps_newton": 0},
     )  # compiles
     started = time.perf_counter()
     result = train(net, theta, num_trajectory=2, **options)
@@ -148,7 +161,9 @@ def minimise(method: str, hidden: int, samples: int, seconds: float, seed: int) 
     }
 
 
-def resolve(inputs: int, width: int, samples: int, flow_steps: int, newton_seconds: float, seed: int) -> dict[str, Any]:
+def resolve(
+    inputs: int, width: int, samples: int, flow_steps: int, newton_seconds: float, seed: int
+) -> dict[str, Any]:
     """Flow and Newton's method on a student that can copy its teacher; what was found."""
     net, theta = build(inputs, inputs, width * inputs, samples, seed)
     result = train(
@@ -165,7 +180,9 @@ def resolve(inputs: int, width: int, samples: int, flow_steps: int, newton_secon
     found = classify(net, result.theta)
     later = result.loss
     if _ZERO < later < _SMALL:
-        later = train(net, result.theta, max_steps_flow=0, max_time_newton=2 * newton_seconds, progress=False).loss
+        later = train(
+            net, result.theta, max_steps_flow=0, max_time_newton=2 * newton_seconds, progress=False
+        ).loss
     return {
         "later_loss": later,
         "flow_loss": before.value,
@@ -187,7 +204,9 @@ def scaled_bfgs(factor: float, bound: float, samples: int, seed: int) -> dict[st
     from scipy.optimize import minimize
 
     net, _ = build(2, 2, 2, samples, seed)
-    star = random_params(net, rng=np.random.default_rng([seed, 1]), init="standard_normal")  # the teacher's
+    star = random_params(
+        net, rng=np.random.default_rng([seed, 1]), init="standard_normal"
+    )  # the teacher's
     start = star + 0.1 * np.random.default_rng([seed, 4]).normal(size=net.num_params)
     rules: dict[str, Any] = {
         "max_steps_flow": 0,
@@ -198,13 +217,24 @@ def scaled_bfgs(factor: float, bound: float, samples: int, seed: int) -> dict[st
     }
     scaled = Scaled(net, factor)
     found = minimize(
-        lambda x: scaled.evaluate(x, 1)[:2], start, jac=True, method="BFGS", options={"gtol": bound, "maxiter": 20_000}
+        lambda x: scaled.evaluate(x, 1)[:2],
+        start,
+        jac=True,
+        method="BFGS",
+        options={"gtol": bound, "maxiter": 20_000},
     )
     own, newton = (train(net, start, optimizer=name, **rules) for name in ("bfgs", "newton"))
-    return {"loss": net.evaluate(found.x, 0).value, "own": own.loss, "newton": newton.loss, "stop": found.message}
+    return {
+        "loss": net.evaluate(found.x, 0).value,
+        "own": own.loss,
+        "newton": newton.loss,
+        "stop": found.message,
+    }
 
 
-def run(setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress: bool = True) -> FixedPointStudy:
+def run(
+    setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress: bool = True
+) -> FixedPointStudy:
     """All runs of the study."""
     started = time.perf_counter()
     options: dict[str, Any] = {"folder": folder, "jobs": jobs, "progress": progress}
@@ -219,7 +249,11 @@ def run(setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress
         ],
         **options,
     )
-    limits = {"samples": setting.samples, "flow_steps": setting.flow_steps, "newton_seconds": setting.newton_seconds}
+    limits = {
+        "samples": setting.samples,
+        "flow_steps": setting.flow_steps,
+        "newton_seconds": setting.newton_seconds,
+    }
     ends = run_grid(
         resolve,
         [
@@ -259,7 +293,11 @@ class FixedPointStudy(StudyResult):
 
     def median(self, hidden: int, method: str, what: str = "loss") -> float:
         """Median over the seeds."""
-        return float(np.median([r[what] for r in self.races if (r["hidden"], r["method"]) == (hidden, method)]))
+        return float(
+            np.median(
+                [r[what] for r in self.races if (r["hidden"], r["method"]) == (hidden, method)]
+            )
+        )
 
     def claims(self) -> list[Claim]:
         """The paper's sentences about its figure 2, and what infflow adds."""
@@ -313,7 +351,13 @@ class FixedPointStudy(StudyResult):
         share = len(unresolved) / len(self.ends)
         by_width = {
             f"D1 = {w} D1*": float(
-                np.mean([r["kind"] == PointKind.NOT_CONVERGED.name for r in self.ends if r["width"] == w])
+                np.mean(
+                    [
+                        r["kind"] == PointKind.NOT_CONVERGED.name
+                        for r in self.ends
+                        if r["width"] == w
+                    ]
+                )
             )
             for w in self.setting.widths
         }
@@ -332,7 +376,9 @@ class FixedPointStudy(StudyResult):
         small = [r for r in self.ends if _ZERO < r["loss"] < _SMALL]
         lower = [r for r in small if r["later_loss"] < 0.9 * r["loss"]]
         near = [r for r in small if r["kind"] != PointKind.NOT_CONVERGED.name]
-        wrong = [r for r in near if abs(r["later_loss"] - max(r["expected_loss"], 0.0)) > 0.1 * r["loss"]]
+        wrong = [
+            r for r in near if abs(r["later_loss"] - max(r["expected_loss"], 0.0)) > 0.1 * r["loss"]
+        ]
         gradients = [r["gradient_norm"] for r in lower]
         return [
             Claim(
@@ -366,11 +412,16 @@ class FixedPointStudy(StudyResult):
 
         def median(bound: float, factor: float) -> float:
             return float(
-                np.median([r["loss"] for r in solved if (r["bound"], r["factor"]) == (bound, factor)] or [np.nan])
+                np.median(
+                    [r["loss"] for r in solved if (r["bound"], r["factor"]) == (bound, factor)]
+                    or [np.nan]
+                )
             )
 
         default, none = ([median(bound, f) for f in factors] for bound in _BOUNDS)
-        newton, own = (float(np.median([r[key] for r in solved] or [np.nan])) for key in ("newton", "own"))
+        newton, own = (
+            float(np.median([r[key] for r in solved] or [np.nan])) for key in ("newton", "own")
+        )
         found = {
             **{f"factor {f:g}": [a, b] for f, a, b in zip(factors, default, none, strict=True)},
             "infflow's bfgs": own,
@@ -403,7 +454,14 @@ class FixedPointStudy(StudyResult):
             *(f"steps, {4 * h + 1}" for h in self.setting.hidden),
         )
         races = [
-            (m, *(self.median(h, m, what) for what in ("loss", "gradient_norm", "steps") for h in self.setting.hidden))
+            (
+                m,
+                *(
+                    self.median(h, m, what)
+                    for what in ("loss", "gradient_norm", "steps")
+                    for h in self.setting.hidden
+                ),
+            )
             for m in METHODS
         ]
         cells = []
@@ -432,7 +490,8 @@ class FixedPointStudy(StudyResult):
             "median flat directions",
         )
         seconds = ", ".join(
-            f"{s:g} s for {4 * h + 1}" for h, s in zip(self.setting.hidden, self.setting.seconds, strict=True)
+            f"{s:g} s for {4 * h + 1}"
+            for h, s in zip(self.setting.hidden, self.setting.seconds, strict=True)
         )
         return f"### Equal time ({seconds} parameters), medians of {self.setting.seeds} seeds\n\n{markdown_table(header, races)}\n\n### End points of realizable problems\n\n{markdown_table(kinds_header, cells)}\n"
 
@@ -459,8 +518,12 @@ class FixedPointStudy(StudyResult):
 def _draw_race(study: FixedPointStudy, hidden: int, ax: Any) -> None:
     for k, method in enumerate(METHODS):
         losses = [r["loss"] for r in study.races if (r["hidden"], r["method"]) == (hidden, method)]
-        ax.semilogy(np.full(len(losses), k), np.maximum(losses, 1e-34), "o", ms=4, color=f"C{k % 8}")
-    ax.set_xticks(range(len(METHODS)), [m.replace("_", "\n") for m in METHODS], rotation=40, fontsize=7)
+        ax.semilogy(
+            np.full(len(losses), k), np.maximum(losses, 1e-34), "o", ms=4, color=f"C{k % 8}"
+        )
+    ax.set_xticks(
+        range(len(METHODS)), [m.replace("_", "\n") for m in METHODS], rotation=40, fontsize=7
+    )
     ax.set(title=f"{4 * hidden + 1} parameters", ylabel="mean squared error")
 
 
@@ -484,10 +547,15 @@ def _draw_eigenvalues(study: FixedPointStudy, ax: Any) -> None:
         )
     crossed = [r for r in study.ends if r["kind"] == PointKind.NOT_CONVERGED.name]
     ax.loglog(
-        [r["loss"] for r in crossed], [r["gradient_norm"] for r in crossed], "kx", label="not converged (classify)"
+        [r["loss"] for r in crossed],
+        [r["gradient_norm"] for r in crossed],
+        "kx",
+        label="not converged (classify)",
     )
     ax.set(
-        title="end points by smallest eigenvalue", xlabel="mean squared error", ylabel="largest entry of the gradient"
+        title="end points by smallest eigenvalue",
+        xlabel="mean squared error",
+        ylabel="largest entry of the gradient",
     )
     ax.legend(fontsize=7)
 
@@ -496,7 +564,9 @@ def _draw_kinds(study: FixedPointStudy, ax: Any) -> None:
     for k, kind in enumerate(PointKind):
         for marker, width in zip("os^D", study.setting.widths, strict=False):
             rows = [r for r in study.ends if (r["kind"], r["width"]) == (kind.name, width)]
-            label = kind.name.lower().replace("_", " ") if width == study.setting.widths[0] else None
+            label = (
+                kind.name.lower().replace("_", " ") if width == study.setting.widths[0] else None
+            )
             ax.loglog(
                 [max(r["loss"], 1e-34) for r in rows],
                 [max(r["gradient_norm"], 1e-19) for r in rows],

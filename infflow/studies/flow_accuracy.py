@@ -115,8 +115,12 @@ def build(hidden: int, samples: int, seed: int) -> tuple[Net, Array]:
     """Data of a random teacher of four neurons, and a start."""
     student = Net([(hidden, "softplus", True), (1, "identity", True)], input_dim=2)
     teacher = Net([(4, "softplus", True), (1, "identity", True)], input_dim=2)
-    teacher_theta = random_params(teacher, rng=np.random.default_rng([seed, 1]), init="standard_normal")
-    net = NetI(student, Teacher(teacher, teacher_theta)).sample(samples, rng=np.random.default_rng([seed, 2]))
+    teacher_theta = random_params(
+        teacher, rng=np.random.default_rng([seed, 1]), init="standard_normal"
+    )
+    net = NetI(student, Teacher(teacher, teacher_theta)).sample(
+        samples, rng=np.random.default_rng([seed, 2])
+    )
     return net, random_params(net, rng=np.random.default_rng([seed, 3]))
 
 
@@ -139,7 +143,9 @@ def nearest(curve: Curve, points: Array) -> tuple[Array, Array]:
     corners = curve.theta
     products = points @ corners.T
     candidates = np.argmin((corners**2).sum(axis=1) - 2.0 * products, axis=1)
-    found = [min(_on_segments(curve, point, k)) for point, k in zip(points, candidates, strict=True)]
+    found = [
+        min(_on_segments(curve, point, k)) for point, k in zip(points, candidates, strict=True)
+    ]
     squares, times = np.array(found).T
     return squares, times
 
@@ -149,7 +155,10 @@ def _on_segments(curve: Curve, point: Array, k: int) -> Iterator[tuple[float, fl
     for a in range(max(0, k - 3), min(len(curve.t) - 1, k + 3)):
         side, way = curve.theta[a + 1] - curve.theta[a], point - curve.theta[a]
         part = float(np.clip(way @ side / max(side @ side, 1e-300), 0.0, 1.0))
-        yield float(((way - part * side) ** 2).sum()), float(curve.t[a] + part * (curve.t[a + 1] - curve.t[a]))
+        yield (
+            float(((way - part * side) ** 2).sum()),
+            float(curve.t[a] + part * (curve.t[a + 1] - curve.t[a])),
+        )
 
 
 def reference(hidden: int, samples: int, t_end: float, seconds: float, seed: int) -> dict[str, Any]:
@@ -177,10 +186,21 @@ def follow(
 ) -> dict[str, Any]:
     """The points of one method within the wall time; kernels are compiled before the clock runs."""
     net, theta = build(hidden, samples, seed)
-    options: dict[str, Any] = {"max_steps_newton": 0, "progress": False, "min_gradient_norm": 0.0, **METHODS[method]}
+    options: dict[str, Any] = {
+        "max_steps_newton": 0,
+        "progress": False,
+        "min_gradient_norm": 0.0,
+        **METHODS[method],
+    }
     train(net, theta, max_steps_flow=2, num_trajectory=2, **options)
     result = train(
-        net, theta, t_end=t_end, max_time_flow=seconds, max_steps_flow=10**8, num_trajectory=points, **options
+        net,
+        theta,
+        t_end=t_end,
+        max_time_flow=seconds,
+        max_steps_flow=10**8,
+        num_trajectory=points,
+        **options,
     )
     return {
         "theta": result.trajectory.theta,
@@ -194,7 +214,9 @@ def follow(
     }
 
 
-def run(setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress: bool = True) -> FlowAccuracyStudy:
+def run(
+    setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress: bool = True
+) -> FlowAccuracyStudy:
     """All runs of the study; times are compared, so that ``jobs`` above the number of idle cores spoils it."""
     started = time.perf_counter()
     options: dict[str, Any] = {"folder": folder, "jobs": jobs, "progress": progress}
@@ -212,7 +234,14 @@ def run(setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress
     runs = run_grid(
         follow,
         [
-            {"method": m, "hidden": h, "seconds": seconds, "points": setting.points, "seed": s, **common}
+            {
+                "method": m,
+                "hidden": h,
+                "seconds": seconds,
+                "points": setting.points,
+                "seed": s,
+                **common,
+            }
             for h, seconds in zip(setting.hidden, setting.seconds, strict=True)
             for s in seeds
             for m in setting.methods
@@ -220,7 +249,10 @@ def run(setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress
         **options,
     )
     for row in runs:
-        row |= _judge(row, next(r for r in references if (r["hidden"], r["seed"]) == (row["hidden"], row["seed"])))
+        row |= _judge(
+            row,
+            next(r for r in references if (r["hidden"], r["seed"]) == (row["hidden"], row["seed"])),
+        )
     wall = time.perf_counter() - started
     return FlowAccuracyStudy(setting, [*references, *runs], wall, references, runs)
 
@@ -246,7 +278,11 @@ class FlowAccuracyStudy(StudyResult):
 
     def median(self, hidden: int, method: str, what: str) -> float:
         """Median over the seeds."""
-        return float(np.median([r[what] for r in self.runs if (r["hidden"], r["method"]) == (hidden, method)]))
+        return float(
+            np.median(
+                [r[what] for r in self.runs if (r["hidden"], r["method"]) == (hidden, method)]
+            )
+        )
 
     def _ranking(self, hidden: int, what: str) -> list[str]:
         """Methods from the best to the worst: far for progress, near for distance, low for loss."""
@@ -255,7 +291,9 @@ class FlowAccuracyStudy(StudyResult):
 
     def _floor(self, hidden: int) -> float:
         """Square of the estimated error of the references, below which distances mean nothing."""
-        return max(float(row["uncertainty"]) ** 2 for row in self.references if row["hidden"] == hidden)
+        return max(
+            float(row["uncertainty"]) ** 2 for row in self.references if row["hidden"] == hidden
+        )
 
     def claims(self) -> list[Claim]:
         """What the paper reads off its figure."""
@@ -337,7 +375,10 @@ class FlowAccuracyStudy(StudyResult):
             found[f"{4 * hidden + 1} parameters"] = (
                 f"{default}: {order.index(default) + 1} of {len(order)}; first {order[0]}"
             )
-            best, own = self.median(hidden, order[0], "progress"), self.median(hidden, default, "progress")
+            best, own = (
+                self.median(hidden, order[0], "progress"),
+                self.median(hidden, default, "progress"),
+            )
             held &= own > 0.5 * best
         return Claim(
             "The default gets at least half as far as the best method.",
@@ -350,11 +391,33 @@ class FlowAccuracyStudy(StudyResult):
     def table(self) -> str:
         """Medians for each size, from the farthest to the least far."""
         parts = []
-        header = ("method", "distance d_m", "progress t_m", "final loss", "steps", "gradients", "Hessians", "seconds")
+        header = (
+            "method",
+            "distance d_m",
+            "progress t_m",
+            "final loss",
+            "steps",
+            "gradients",
+            "Hessians",
+            "seconds",
+        )
         for hidden, seconds in zip(self.setting.hidden, self.setting.seconds, strict=True):
-            keys = ("distance", "progress", "loss", "steps", "gradients", "hessians", "seconds_used")
-            rows = [(m, *(self.median(hidden, m, key) for key in keys)) for m in self._ranking(hidden, "progress")]
-            lowest = float(np.median([r["lowest"] for r in self.references if r["hidden"] == hidden]))
+            keys = (
+                "distance",
+                "progress",
+                "loss",
+                "steps",
+                "gradients",
+                "hessians",
+                "seconds_used",
+            )
+            rows = [
+                (m, *(self.median(hidden, m, key) for key in keys))
+                for m in self._ranking(hidden, "progress")
+            ]
+            lowest = float(
+                np.median([r["lowest"] for r in self.references if r["hidden"] == hidden])
+            )
             end = float(np.median([r["t"][-1] for r in self.references if r["hidden"] == hidden]))
             parts.append(
                 f"### {4 * hidden + 1} parameters, {seconds:g} s\n\nReferences end at t = {end:.4g} with the loss {lowest:.3g}; squared error of their points about {self._floor(hidden):.0e}.\n\n{markdown_table(header, rows)}\n"
@@ -363,7 +426,18 @@ class FlowAccuracyStudy(StudyResult):
 
     def numbers(self) -> dict[str, Any]:
         """Every run without its points."""
-        keys = ("method", "hidden", "seed", "distance", "progress", "loss", "steps", "gradients", "hessians", "stop")
+        keys = (
+            "method",
+            "hidden",
+            "seed",
+            "distance",
+            "progress",
+            "loss",
+            "steps",
+            "gradients",
+            "hessians",
+            "stop",
+        )
         return {"runs": [{key: row[key] for key in keys} for row in self.runs]}
 
     def plot(self) -> Any:
@@ -390,5 +464,7 @@ class FlowAccuracyStudy(StudyResult):
                 title = f"{4 * hidden + 1} parameters"
                 left.set(title=title, xlabel="distance to reference d_m", ylabel="progress t_m")
                 right.set(title=title, xlabel="distance to reference d_m", ylabel="final loss")
-            figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside right upper", fontsize=7)
+            figure.legend(
+                *panels[0, 0].get_legend_handles_labels(), loc="outside right upper", fontsize=7
+            )
         return figure

@@ -26,7 +26,9 @@ class Saddle:
         """Value, gradient and Hessian."""
         gradient = self.curvature * theta
         value = 0.5 * float(theta @ gradient)
-        return Evaluation(value, gradient if order >= 1 else None, np.diag(self.curvature) if order >= 2 else None)
+        return Evaluation(
+            value, gradient if order >= 1 else None, np.diag(self.curvature) if order >= 2 else None
+        )
 
     def hvp(self, theta: Array, v: Array) -> Array:
         """Hessian times ``v``."""
@@ -49,10 +51,14 @@ class ModifiedLoss:
         value, g, _ = self.net.evaluate(theta, 1)
         assert g is not None
         value += 0.25 * self.eta * float(g @ g)
-        return Evaluation(value, g + 0.5 * self.eta * self.net.hvp(theta, g) if order >= 1 else None)
+        return Evaluation(
+            value, g + 0.5 * self.eta * self.net.hvp(theta, g) if order >= 1 else None
+        )
 
 
-def heavy_ball_flow(net: Objective, theta: Array, friction: float, times: Array, velocity: Array) -> Array:
+def heavy_ball_flow(
+    net: Objective, theta: Array, friction: float, times: Array, velocity: Array
+) -> Array:
     """Solution ``(T, P)`` of theta'' + friction theta' = -grad L, by an explicit method of order 8 at 1e-10."""
     from scipy.integrate import solve_ivp
 
@@ -63,14 +69,25 @@ def heavy_ball_flow(net: Objective, theta: Array, friction: float, times: Array,
         return np.concatenate([z[P:], -g - friction * z[P:]])
 
     found = solve_ivp(
-        rhs, (0.0, times[-1]), np.concatenate([theta, velocity]), "DOP853", t_eval=times, rtol=1e-10, atol=1e-12
+        rhs,
+        (0.0, times[-1]),
+        np.concatenate([theta, velocity]),
+        "DOP853",
+        t_eval=times,
+        rtol=1e-10,
+        atol=1e-12,
     )
     path: Array = found.y[:P].T
     return path
 
 
 def heavy_ball_descent(
-    net: Objective, theta: Array, step: float, momentum: float, steps: int, previous: Array | None = None
+    net: Objective,
+    theta: Array,
+    step: float,
+    momentum: float,
+    steps: int,
+    previous: Array | None = None,
 ) -> Array:
     """Points ``(steps + 1, P)`` of descent with momentum: theta - step grad L + momentum (theta - its predecessor).
 

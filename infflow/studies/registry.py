@@ -33,7 +33,11 @@ class Study(NamedTuple):
 STUDIES: dict[str, Study] = {
     study.name: study
     for study in (
-        Study("flow-accuracy", "flow_accuracy", "distance, progress and loss of every integrator at equal time"),
+        Study(
+            "flow-accuracy",
+            "flow_accuracy",
+            "distance, progress and loss of every integrator at equal time",
+        ),
         Study(
             "convergence",
             "finite_vs_infinite.claims",
@@ -44,12 +48,26 @@ STUDIES: dict[str, Study] = {
             "landscape_atlas.claims",
             "an atlas of critical points of small students of orthonormal teachers",
         ),
-        Study("fixed-points", "fixed_points", "how near to a fixed point every method gets, and what was found"),
-        Study("speed", "speed", "gradients and Hessians against PyTorch and JAX"),
-        Study("descent-vs-flow", "descent_vs_flow.claims", "when gradient descent follows gradient flow"),
-        Study("stiffness", "stiffness.claims", "what stiff solvers do on classification and regression"),
         Study(
-            "online-sgd", "online_sgd.claims", "order parameters against simulated online SGD and published formulas"
+            "fixed-points",
+            "fixed_points",
+            "how near to a fixed point every method gets, and what was found",
+        ),
+        Study("speed", "speed", "gradients and Hessians against PyTorch and JAX"),
+        Study(
+            "descent-vs-flow",
+            "descent_vs_flow.claims",
+            "when gradient descent follows gradient flow",
+        ),
+        Study(
+            "stiffness",
+            "stiffness.claims",
+            "what stiff solvers do on classification and regression",
+        ),
+        Study(
+            "online-sgd",
+            "online_sgd.claims",
+            "order parameters against simulated online SGD and published formulas",
         ),
     )
 }

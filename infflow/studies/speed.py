@@ -152,14 +152,21 @@ def measure(hidden: int, samples: list[int], longest: float, seed: int) -> dict[
     """Milliseconds of every derivative of every library, ``(number of samples,)``, and its largest difference from infflow's; NaN: not measured."""
     rng = np.random.default_rng([seed, hidden])
     keys = [f"{library} {what}" for library in installed() for what in LIBRARIES[library]]
-    found = {f"{kind} {key}": np.full(len(samples), math.nan) for key in keys for kind in ("ms", "difference")}
+    found = {
+        f"{kind} {key}": np.full(len(samples), math.nan)
+        for key in keys
+        for kind in ("ms", "difference")
+    }
     for k, N in enumerate(samples):
         X, y = rng.standard_normal((N, 2)), rng.standard_normal(N)
         theta = rng.standard_normal(4 * hidden + 1) / np.sqrt(hidden)
         functions: dict[str, Function] = {}
         for library in installed():
             with suppress(ImportError):
-                functions |= {f"{library} {what}": f for what, f in _BUILD[library](hidden, X, y, theta).items()}
+                functions |= {
+                    f"{library} {what}": f
+                    for what, f in _BUILD[library](hidden, X, y, theta).items()
+                }
         feasible = {
             key: f
             for key, f in functions.items()
@@ -170,7 +177,9 @@ def measure(hidden: int, samples: list[int], longest: float, seed: int) -> dict[
             if group:
                 for key, ms in best_times(group).items():
                     found[f"ms {key}"][k] = ms
-                    found[f"difference {key}"][k] = difference(group[key](), functions[f"infflow {derivative[0]}"]())
+                    found[f"difference {key}"][k] = difference(
+                        group[key](), functions[f"infflow {derivative[0]}"]()
+                    )
     return found
 
 
@@ -184,10 +193,16 @@ def _expected(found: dict[str, Array], key: str, samples: list[int], k: int) -> 
 
 def _fits(key: str, N: int, P: int) -> bool:
     """Whether forward-mode Hessians, which carry P tangents of all hidden activations, stay within memory."""
-    return not key.endswith("hessian") or key.startswith("infflow") or 8e-9 * N * P * (P - 1) / 4 < _BIGGEST
+    return (
+        not key.endswith("hessian")
+        or key.startswith("infflow")
+        or 8e-9 * N * P * (P - 1) / 4 < _BIGGEST
+    )
 
 
-def run(setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress: bool = True) -> SpeedStudy:
+def run(
+    setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress: bool = True
+) -> SpeedStudy:
     """All measurements, one after the other whatever ``jobs`` is: neighbours would share the memory bus."""
     started = time.perf_counter()
     common = {"samples": list(setting.samples), "longest": setting.longest, "seed": setting.seed}
@@ -209,7 +224,13 @@ class SpeedStudy(StudyResult):
     def ratios(self, key: str) -> Array:
         """How many times longer a library's derivative takes than infflow's, (networks, samples); NaN where not measured."""
         what = "gradient" if key.endswith("gradient") else "hessian"
-        return np.array([row[f"ms {key}"] / row[f"ms infflow {what}"] for row in self.rows if f"ms {key}" in row])
+        return np.array(
+            [
+                row[f"ms {key}"] / row[f"ms infflow {what}"]
+                for row in self.rows
+                if f"ms {key}" in row
+            ]
+        )
 
     def keys(self) -> list[str]:
         """What was measured, such as "torch gradient"."""
@@ -222,23 +243,40 @@ class SpeedStudy(StudyResult):
             ("gradient", "Gradients are faster than those of PyTorch and JAX at every size."),
             ("hessian", "Hessians are faster than those of PyTorch and JAX at every size."),
         ):
-            others = [key for key in self.keys() if key.endswith(what) and not key.startswith("infflow")]
+            others = [
+                key for key in self.keys() if key.endswith(what) and not key.startswith("infflow")
+            ]
             values = {key: self.ratios(key)[~np.isnan(self.ratios(key))] for key in others}
             ranges = {key: [float(v.min()), float(v.max())] for key, v in values.items() if v.size}
             held = bool(ranges) and min(low for low, _ in ranges.values()) > 1
-            note = "smallest and largest ratio of times" if ranges else "neither PyTorch nor JAX is installed here"
+            note = (
+                "smallest and largest ratio of times"
+                if ranges
+                else "neither PyTorch nor JAX is installed here"
+            )
             claims.append(Claim(sentence, "paper, figure 3", ranges, held, note))
-        gap = max(float(np.nanmax(row[f"difference {key}"])) for row in self.rows for key in self.keys())
-        note = (
-            "largest relative difference" if len(installed()) > 1 else "only infflow is installed here; against itself"
+        gap = max(
+            float(np.nanmax(row[f"difference {key}"])) for row in self.rows for key in self.keys()
         )
-        claims.append(Claim("All libraries give the same derivatives.", "infflow", gap, gap < 1e-12, note))
+        note = (
+            "largest relative difference"
+            if len(installed()) > 1
+            else "only infflow is installed here; against itself"
+        )
+        claims.append(
+            Claim("All libraries give the same derivatives.", "infflow", gap, gap < 1e-12, note)
+        )
         return claims
 
     def table(self) -> str:
         """Milliseconds, and how many times infflow's time."""
         keys = self.keys()
-        header = ["parameters", "samples", *(key.replace("_", ".") for key in keys), "largest difference"]
+        header = [
+            "parameters",
+            "samples",
+            *(key.replace("_", ".") for key in keys),
+            "largest difference",
+        ]
         rows = []
         for row in self.rows:
             for k, N in enumerate(self.setting.samples):
@@ -252,7 +290,8 @@ class SpeedStudy(StudyResult):
         """All milliseconds."""
         return {
             "milliseconds": [
-                {key: row[key] for key in row if key == "hidden" or key.startswith("ms ")} for row in self.rows
+                {key: row[key] for key in row if key == "hidden" or key.startswith("ms ")}
+                for row in self.rows
             ]
         }
 
@@ -268,25 +307,44 @@ class SpeedStudy(StudyResult):
             for row, column in zip(self.rows, panels.T, strict=True):
                 for ax, what in zip(column, ("gradient", "hessian"), strict=True):
                     for key in (key for key in self.keys() if key.endswith(what)):
-                        ax.loglog(self.setting.samples, row[f"ms {key}"], "o-", ms=3, label=key.replace("_", "."))
-                    ax.set(title=f"{what}, {4 * row['hidden'] + 1} parameters", xlabel="samples", ylabel="milliseconds")
+                        ax.loglog(
+                            self.setting.samples,
+                            row[f"ms {key}"],
+                            "o-",
+                            ms=3,
+                            label=key.replace("_", "."),
+                        )
+                    ax.set(
+                        title=f"{what}, {4 * row['hidden'] + 1} parameters",
+                        xlabel="samples",
+                        ylabel="milliseconds",
+                    )
             panels[0, 0].legend()
             panels[1, 0].legend()
         return figure
 
 
 def _cell(row: dict[str, Any], key: str, k: int) -> str | None:
-    ms, own = row[f"ms {key}"][k], row[f"ms infflow {'gradient' if key.endswith('gradient') else 'hessian'}"][k]
+    ms, own = (
+        row[f"ms {key}"][k],
+        row[f"ms infflow {'gradient' if key.endswith('gradient') else 'hessian'}"][k],
+    )
     if math.isnan(ms):
         return None
     return f"{ms:.3g}" if key.startswith("infflow") else f"{ms:.3g} ({ms / own:.3g}x)"
 
 
 def _load() -> str:
-    return f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores" if hasattr(os, "getloadavg") else "unknown"
+    return (
+        f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+        if hasattr(os, "getloadavg")
+        else "unknown"
+    )
 
 
 def _versions() -> str:
     from importlib.metadata import version
 
-    return ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "numba", *installed()[1:]))
+    return ", ".join(
+        f"{name} {version(name)}" for name in ("numpy", "scipy", "numba", *installed()[1:])
+    )

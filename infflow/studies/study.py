@@ -134,7 +134,12 @@ class StudyResult:
         rows = ["| claim | source | measured | held |", "|---|---|---|---|"]
         for claim in self.claims():
             note = f" ({claim.note})" if claim.note else ""
-            cells = (claim.sentence, claim.source, f"{_text(claim.value)}{note}", "yes" if claim.held else "**no**")
+            cells = (
+                claim.sentence,
+                claim.source,
+                f"{_text(claim.value)}{note}",
+                "yes" if claim.held else "**no**",
+            )
             rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         seconds = f"{len(self.rows)} runs, {self.run_seconds:.0f} s one after the other."
         return "\n".join([*rows, "", seconds, "", self.table().strip(), ""])
@@ -237,6 +242,8 @@ def markdown_table(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
     names = list(header)
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     for row in rows:
-        cells = ["-" if x is None or (isinstance(x, float) and math.isnan(x)) else _text(x) for x in row]
+        cells = [
+            "-" if x is None or (isinstance(x, float) and math.isnan(x)) else _text(x) for x in row
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

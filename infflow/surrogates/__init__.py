@@ -63,7 +63,9 @@ def card(name: str, surrogates_dir: Any = None) -> dict[str, Any]:
     return dict(load(name, surrogates_dir).card)
 
 
-def save(form: SurrogateForm, info: dict[str, Any], folder: Any, activation: Activation | None = None) -> Surrogate:
+def save(
+    form: SurrogateForm, info: dict[str, Any], folder: Any, activation: Activation | None = None
+) -> Surrogate:
     """Measure the errors of a surrogate and write ``NAME.npz`` and its card ``NAME.json``.
 
     Parameters
@@ -91,12 +93,16 @@ def save(form: SurrogateForm, info: dict[str, Any], folder: Any, activation: Act
     from . import measure as errors
 
     if not isinstance(form, SurrogateForm):
-        raise InvalidTypeError(f"form is {shown(form)}; a SurrogateForm, as train_surrogate returns it, is needed.")
+        raise InvalidTypeError(
+            f"form is {shown(form)}; a SurrogateForm, as train_surrogate returns it, is needed."
+        )
     if not isinstance(info, dict):
         raise InvalidTypeError(f"info is {shown(info)}; a dictionary is needed.")
     target = resolve(form.activation) if activation is None else activation
     if not isinstance(target, Activation) or target.name != form.activation:
-        raise InvalidValueError(f"activation is {shown(activation)}, but the surrogate is for {form.activation!r}.")
+        raise InvalidValueError(
+            f"activation is {shown(activation)}, but the surrogate is for {form.activation!r}."
+        )
     domain = errors.domain(form)
     other = int(not closed.is_defined(target))
     points, networks, seed = errors.HELD_OUT[other], errors.NETWORKS[other], errors.HELD_OUT_SEED

@@ -14,11 +14,15 @@ from .portable import potential
 
 FORMATS = ("numpy", "jax", "torch")
 # Arrays of the perceptron; the other numbers are taken as Python floats.
-_LAYERS = tuple(f"{part}_{kind}{layer}" for part in ("even", "odd") for kind in "Wb" for layer in (1, 2, 3))
+_LAYERS = tuple(
+    f"{part}_{kind}{layer}" for part in ("even", "odd") for kind in "Wb" for layer in (1, 2, 3)
+)
 
 
 @public
-def export(name: str, format: str = "numpy", surrogates_dir: Any = None) -> Callable[[Any, Any, Any], Any]:
+def export(
+    name: str, format: str = "numpy", surrogates_dir: Any = None
+) -> Callable[[Any, Any, Any], Any]:
     """A surrogate as a function of another array library, which can differentiate, batch and compile it.
 
     Parameters
@@ -70,7 +74,9 @@ def _numpy(arrays: dict[str, Any]) -> Callable[[Any, Any, Any], Any]:
 
 def _jax(arrays: dict[str, Any]) -> Callable[[Any, Any, Any], Any]:
     jnp = package("jax.numpy", "format='jax'", "jax")
-    converted = {key: jnp.asarray(value) if key in _LAYERS else value for key, value in arrays.items()}
+    converted = {
+        key: jnp.asarray(value) if key in _LAYERS else value for key, value in arrays.items()
+    }
 
     def kernel(r1: Any, r2: Any, u: Any) -> Any:
         r1, r2, u = (jnp.asarray(x, dtype=float) for x in (r1, r2, u))
@@ -85,7 +91,9 @@ def _torch(arrays: dict[str, Any]) -> Callable[[Any, Any, Any], Any]:
     layers = {key: tensor(value) for key, value in arrays.items() if key in _LAYERS}
 
     def kernel(r1: Any, r2: Any, u: Any) -> Any:
-        device = next((x.device for x in (r1, r2, u) if isinstance(x, torch.Tensor)), torch.device("cpu"))
+        device = next(
+            (x.device for x in (r1, r2, u) if isinstance(x, torch.Tensor)), torch.device("cpu")
+        )
         r1, r2, u = (tensor(x).to(device) for x in (r1, r2, u))
         here = {key: value.to(device) for key, value in layers.items()}
         return potential({**arrays, **here}, r1, r2, u, torch)

@@ -49,7 +49,9 @@ def sample_points(n: int, r_min: float, r_max: float, rng: np.random.Generator) 
     has it log-uniform next to 0 or pi; one has u = 1 or -1; one has r1 = r2; two come from weights 0.7 x standard normal in
     6 dimensions; one is a neuron with itself. One of thirty has r1 = 0 (and u = 0, which means nothing there).
     """
-    low = np.minimum(np.where(rng.random((2, n)) < 1 / 6, max(r_min, 1e-6), max(r_min, 0.05)), r_max)
+    low = np.minimum(
+        np.where(rng.random((2, n)) < 1 / 6, max(r_min, 1e-6), max(r_min, 0.05)), r_max
+    )
     r1, r2 = low * (r_max / low) ** rng.random((2, n))
     angle = rng.uniform(0.0, np.pi, n)
     kind = np.arange(n) % 10
@@ -61,7 +63,10 @@ def sample_points(n: int, r_min: float, r_max: float, rng: np.random.Generator) 
     w1, w2 = WEIGHT_SIZE * rng.normal(size=(2, n, INPUT_DIM))
     network = (kind == 7) | (kind == 8)
     lengths = np.linalg.norm(w1, axis=1), np.linalg.norm(w2, axis=1)
-    r1, r2 = (np.where(network, np.clip(a, r_min, r_max), r) for a, r in zip(lengths, (r1, r2), strict=True))
+    r1, r2 = (
+        np.where(network, np.clip(a, r_min, r_max), r)
+        for a, r in zip(lengths, (r1, r2), strict=True)
+    )
     u = np.where(network, np.einsum("nd,nd->n", w1, w2) / (lengths[0] * lengths[1]), u)
     zero = np.arange(n) % 30 == 3
     r1, u = np.where(zero, 0.0, r1), np.where(zero, 0.0, u)
@@ -77,7 +82,8 @@ def domain(form: SurrogateForm) -> tuple[float, float]:
 def pointwise_errors(form: SurrogateForm, activation: Activation, points: Points) -> Array:
     """Errors ``(n, 3)`` of value, gradient and Hessian of Phi(w1, w2) at each point."""
     parts = [
-        _errors(form, activation, Points(*(x[k : k + _CHUNK] for x in points))) for k in range(0, len(points.u), _CHUNK)
+        _errors(form, activation, Points(*(x[k : k + _CHUNK] for x in points)))
+        for k in range(0, len(points.u), _CHUNK)
     ]
     return np.concatenate(parts)
 
@@ -101,7 +107,12 @@ def exact_frames(activation: Activation, pairs: PointSet) -> Array:
     C11, C12, C22, det = pairs.covariances()
     zeros, i = np.zeros(n), np.arange(n)
     evaluator = PairEvaluator([activation] * (2 * n), i, i + n, "closed")
-    jets = evaluator(Arguments(np.stack([C11, C12, C22, zeros, zeros, det]), np.append(C11, C22), np.zeros(2 * n)), 2)
+    jets = evaluator(
+        Arguments(
+            np.stack([C11, C12, C22, zeros, zeros, det]), np.append(C11, C22), np.zeros(2 * n)
+        ),
+        2,
+    )
     return jets[:, training_points.FRAME].T
 
 
@@ -112,13 +123,17 @@ class ExactForm:
         self.exact, self.activation = activation, activation.name
         self.arrays: dict[str, Array] = {}
 
-    def jet(self, C11: Array, C12: Array, C22: Array, rows: int = SIZE, det: Array | None = None) -> Array:
+    def jet(
+        self, C11: Array, C12: Array, C22: Array, rows: int = SIZE, det: Array | None = None
+    ) -> Array:
         """Jet ``(rows, n)``, as that of :class:`~infflow.integrals.surrogate.form.SurrogateForm`."""
         r1, r2 = np.sqrt(C11), np.sqrt(C22)
         assert det is not None
         points = PointSet(r1, r2, np.clip(C12 / (r1 * r2), -1.0, 1.0), np.sqrt(det) / (r1 * r2))
         frames = training_points.exact_frames(self.exact, points)[0]
-        found = np.linalg.solve(training_points.to_frame(points), frames.T[:, :, None])[:, :rows, 0].T
+        found = np.linalg.solve(training_points.to_frame(points), frames.T[:, :, None])[
+            :, :rows, 0
+        ].T
         return np.ascontiguousarray(found)
 
 
@@ -150,7 +165,9 @@ def measure(
     return summary(pointwise_errors(form, activation, sample_points(n, r_min, r_max, rng)))
 
 
-def network_errors(form: SurrogateForm, activation: Activation, n: int, rng: np.random.Generator) -> Array:
+def network_errors(
+    form: SurrogateForm, activation: Activation, n: int, rng: np.random.Generator
+) -> Array:
     """The paper's measure ``(n, 3)``: distances of loss, gradient and Hessian to the exact ones for n random networks.
 
     Gradient and Hessian are with respect to hidden and output weights, their sizes Euclidean norms.
@@ -166,21 +183,31 @@ def network_errors(form: SurrogateForm, activation: Activation, n: int, rng: np.
     for _ in range(n):
         student, teacher = (
             Units(
-                WEIGHT_SIZE * rng.normal(size=(k, INPUT_DIM)), np.zeros(k), WEIGHT_SIZE * rng.normal(size=(k, 1)), none
+                WEIGHT_SIZE * rng.normal(size=(k, INPUT_DIM)),
+                np.zeros(k),
+                WEIGHT_SIZE * rng.normal(size=(k, 1)),
+                none,
             )
             for k in (STUDENTS, TEACHERS)
         )
         results = []
         for method in methods:
-            loss = PopulationLoss([activation] * STUDENTS, [activation] * TEACHERS, teacher, method, 1e-10)
+            loss = PopulationLoss(
+                [activation] * STUDENTS, [activation] * TEACHERS, teacher, method, 1e-10
+            )
             state = loss.state(student, 2)
-            gradient, hessian = loss.gradient(state, False, False), loss.hessian(state, False, False)
+            gradient, hessian = (
+                loss.gradient(state, False, False),
+                loss.hessian(state, False, False),
+            )
             results.append((loss.value(state)[0], gradient, hessian))
         found.append([np.linalg.norm(a - b) for a, b in zip(*results, strict=True)])
     return np.array(found).reshape(n, 3)
 
 
-def measure_networks(form: SurrogateForm, activation: Activation, n: int, rng: np.random.Generator) -> dict[str, Any]:
+def measure_networks(
+    form: SurrogateForm, activation: Activation, n: int, rng: np.random.Generator
+) -> dict[str, Any]:
     """Median and maximum of the errors of n random networks."""
     found = network_errors(form, activation, n, rng)
     return {

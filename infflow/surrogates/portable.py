@@ -41,10 +41,14 @@ def potential(arrays: Mapping[str, Any], r1: Any, r2: Any, u: Any, xp: Any) -> A
     return total
 
 
-def _part(part: Mapping[str, Any], parity: int, C11: Any, C12: Any, C22: Any, det: Any, xp: Any) -> Any:
+def _part(
+    part: Mapping[str, Any], parity: int, C11: Any, C12: Any, C22: Any, det: Any, xp: Any
+) -> Any:
     """The even or the odd part."""
     constant = float(part["polynomial"])
-    ramps = [(float(s) ** 2, float(a)) for s, a in zip(part["widths"], part["weights"], strict=True)]
+    ramps = [
+        (float(s) ** 2, float(a)) for s, a in zip(part["widths"], part["weights"], strict=True)
+    ]
     base1, base2 = (_base_moment(C, ramps, constant, parity) for C in (C11, C22))
     linear = constant * base2 + (base1 - constant) * constant
     if len(part["moment"]):
@@ -99,7 +103,9 @@ def _moment(part: Mapping[str, Any], C: Any, xp: Any) -> Any:
     return coefficients[0] + t * first - second
 
 
-def _perceptron(part: Mapping[str, Any], C11: Any, C12: Any, C22: Any, det: Any, scales: Any, xp: Any) -> Any:
+def _perceptron(
+    part: Mapping[str, Any], C11: Any, C12: Any, C22: Any, det: Any, scales: Any, xp: Any
+) -> Any:
     """The network of symmetric features."""
     middle = scales[len(scales) // 2]
     a, b = xp.log1p(C11 / middle), xp.log1p(C22 / middle)

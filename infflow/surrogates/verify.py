@@ -64,7 +64,9 @@ class Verification:
             for quantity, statistics in quantities.items():
                 for statistic, value in statistics.items():
                     claimed = self.claimed[where][quantity][statistic]
-                    lines.append(f"  {where + ', ' + quantity:<20} {statistic:<10} {claimed:>9.1e} {value:>9.1e}")
+                    lines.append(
+                        f"  {where + ', ' + quantity:<20} {statistic:<10} {claimed:>9.1e} {value:>9.1e}"
+                    )
         return "\n".join([*lines, *(f"  {failure}" for failure in self.failures)])
 
 
@@ -120,7 +122,11 @@ def verify(
         raise InvalidValueError(
             f"{surrogate.path} was trained for another function than {target!r}. Pass the activation that it was trained for."
         )
-    found = {"points": errors.measure(surrogate.form, target, surrogate.r_min, surrogate.r_max, n, generator)}
+    found = {
+        "points": errors.measure(
+            surrogate.form, target, surrogate.r_min, surrogate.r_max, n, generator
+        )
+    }
     claimed = {"points": surrogate.card["errors"]}
     if networks:
         found["networks"] = errors.measure_networks(surrogate.form, target, networks, generator)
@@ -130,7 +136,10 @@ def verify(
 
 def _failures(claimed: dict[str, Any], found: dict[str, Any], n: int) -> list[str]:
     few = math.exp(10.0 / math.sqrt(n))
-    allowed = {"points": {name: max(few, factor) for name, factor in ALLOWED.items()}, "networks": ALLOWED_NETWORKS}
+    allowed = {
+        "points": {name: max(few, factor) for name, factor in ALLOWED.items()},
+        "networks": ALLOWED_NETWORKS,
+    }
     failures = []
     for where, quantities in found.items():
         for quantity, statistics in quantities.items():

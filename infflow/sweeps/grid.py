@@ -38,7 +38,9 @@ class Run:
         return ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
 
 
-def make_runs(function: Callable[..., Any], grid: Any, fixed: Any, slot: int, slots: int) -> list[Run]:
+def make_runs(
+    function: Callable[..., Any], grid: Any, fixed: Any, slot: int, slots: int
+) -> list[Run]:
     """The runs of a slot, in the order of the grid.
 
     Parameters
@@ -70,7 +72,9 @@ def make_runs(function: Callable[..., Any], grid: Any, fixed: Any, slot: int, sl
             callable_with.add(tuple(settings))
         key = _hash(name, settings, shared)
         if key in runs:
-            raise InvalidValueError(f"the grid holds the settings {runs[key].label} twice. Remove one.")
+            raise InvalidValueError(
+                f"the grid holds the settings {runs[key].label} twice. Remove one."
+            )
         runs[key] = Run(key, name, settings, shared)
     return list(runs.values())[slot::slots]
 
@@ -102,10 +106,14 @@ def _points(grid: Any) -> Iterable[tuple[str, Mapping[str, Any]]]:
     if isinstance(grid, Mapping):
         axes: dict[Any, list[Any]] = {}
         for name, values in grid.items():
-            axes[name] = as_items(f"grid[{shown(name)}]", values, f"a list of values, e.g. [{shown(values)}],")
+            axes[name] = as_items(
+                f"grid[{shown(name)}]", values, f"a list of values, e.g. [{shown(values)}],"
+            )
         empty = [name for name, values in axes.items() if not values]
         if not axes or empty:
-            raise InvalidValueError(f"the grid has no points: {f'grid[{empty[0]!r}]' if empty else 'it'} is empty.")
+            raise InvalidValueError(
+                f"the grid has no points: {f'grid[{empty[0]!r}]' if empty else 'it'} is empty."
+            )
         for values in itertools.product(*axes.values()):
             yield "grid", dict(zip(axes, values, strict=True))
         return
@@ -114,7 +122,9 @@ def _points(grid: Any) -> Iterable[tuple[str, Mapping[str, Any]]]:
         raise InvalidValueError("the grid has no points: it is empty.")
     for k, point in enumerate(points):
         if not isinstance(point, Mapping):
-            raise InvalidTypeError(f"grid[{k}] is {shown(point)}; a dictionary of settings is needed.")
+            raise InvalidTypeError(
+                f"grid[{k}] is {shown(point)}; a dictionary of settings is needed."
+            )
         yield f"grid[{k}]", point
 
 
@@ -124,9 +134,13 @@ def _plain_settings(where: str, point: Any) -> dict[str, Any]:
     plain = {}
     for name, value in point.items():
         if not isinstance(name, str):
-            raise InvalidTypeError(f"{where} has the name {shown(name)}; names of settings are strings.")
+            raise InvalidTypeError(
+                f"{where} has the name {shown(name)}; names of settings are strings."
+            )
         if name in RESERVED:
-            raise InvalidValueError(f"{where} has the name {shown(name)}, which is a column of every table. Rename it.")
+            raise InvalidValueError(
+                f"{where} has the name {shown(name)}, which is a column of every table. Rename it."
+            )
         plain[name] = plain_value(f"the setting {name!r}", value)
     return plain
 
@@ -150,7 +164,9 @@ def plain_value(where: str, value: Any, depth: int = 0) -> Any:
         return value
     if isinstance(value, int):
         if abs(value) >= _LARGEST:
-            raise InvalidValueError(f"{where} is {shown(value)}, which has too many digits to be stored.")
+            raise InvalidValueError(
+                f"{where} is {shown(value)}, which has too many digits to be stored."
+            )
         return int(value)
     if isinstance(value, float):
         if math.isnan(value):
@@ -160,7 +176,9 @@ def plain_value(where: str, value: Any, depth: int = 0) -> Any:
         return float(value)
     if isinstance(value, np.ndarray):
         if value.dtype.kind not in "biufUO":
-            raise InvalidTypeError(f"{where} is an array of dtype {value.dtype}, which cannot be stored.")
+            raise InvalidTypeError(
+                f"{where} is an array of dtype {value.dtype}, which cannot be stored."
+            )
         return plain_value(where, value.tolist(), depth)
     if isinstance(value, (list, tuple)):
         return [plain_value(where, item, depth + 1) for item in value]
@@ -173,11 +191,17 @@ def plain_value(where: str, value: Any, depth: int = 0) -> Any:
 
 
 def _check_call(
-    function: Callable[..., Any], name: str, where: str, settings: dict[str, Any], fixed: dict[str, Any]
+    function: Callable[..., Any],
+    name: str,
+    where: str,
+    settings: dict[str, Any],
+    fixed: dict[str, Any],
 ) -> None:
     both = settings.keys() & fixed.keys()
     if both:
-        raise InvalidValueError(f"{', '.join(sorted(both))} stands both in {where} and in fixed. Remove it from one.")
+        raise InvalidValueError(
+            f"{', '.join(sorted(both))} stands both in {where} and in fixed. Remove it from one."
+        )
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # some builtin functions do not tell
@@ -185,7 +209,9 @@ def _check_call(
     try:
         signature.bind(**settings, **fixed)
     except TypeError as error:
-        raise InvalidTypeError(f"{name} cannot be called with {where}: {error}; it takes {signature}.") from None
+        raise InvalidTypeError(
+            f"{name} cannot be called with {where}: {error}; it takes {signature}."
+        ) from None
 
 
 def _hash(function: str, settings: dict[str, Any], fixed: dict[str, Any]) -> str:

@@ -36,7 +36,9 @@ class Outcome:
     traceback: str | None = None
 
 
-def execute(function: Callable[..., Any], settings: Mapping[str, Any], fixed: Mapping[str, Any]) -> Outcome:
+def execute(
+    function: Callable[..., Any], settings: Mapping[str, Any], fixed: Mapping[str, Any]
+) -> Outcome:
     """Call ``function`` in this process, on one thread; whatever it raises is part of the outcome.
 
     Raises
@@ -54,12 +56,16 @@ def execute(function: Callable[..., Any], settings: Mapping[str, Any], fixed: Ma
             raise
         except BaseException as error:  # whatever it is, sys.exit too: the other runs go on
             interrupts.check(None)
-            outcome = Outcome(error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
+            outcome = Outcome(
+                error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc()
+            )
     outcome.wall_time = time.perf_counter() - start
     return outcome
 
 
-def execute_elsewhere(function: Callable[..., Any], settings: Mapping[str, Any], fixed: Mapping[str, Any]) -> Outcome:
+def execute_elsewhere(
+    function: Callable[..., Any], settings: Mapping[str, Any], fixed: Mapping[str, Any]
+) -> Outcome:
     """As :func:`execute`, in a process whose parent decides what Ctrl-C means."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -111,7 +117,9 @@ def _check(value: Any, settings: Mapping[str, Any]) -> Outcome:
         else:
             outcome.columns[name] = _check_scalar(name, item)
         if name in settings:
-            raise InvalidValueError(f"the function returned {name!r}, which is the name of a setting. Rename one.")
+            raise InvalidValueError(
+                f"the function returned {name!r}, which is the name of a setting. Rename one."
+            )
     return outcome
 
 

@@ -54,13 +54,17 @@ def _start_of(pid: int) -> str | None:
         if Path("/proc/self/stat").exists():
             return None
         return _start_by_ps(pid)
-    state, *fields = stat.rpartition(")")[2].split()  # the name of the program before it may hold anything
+    state, *fields = stat.rpartition(")")[
+        2
+    ].split()  # the name of the program before it may hold anything
     return None if state in "ZX" else fields[18]
 
 
 def _start_by_ps(pid: int) -> str | None:
     try:
-        found = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+        found = subprocess.run(
+            ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+        )
     except OSError:  # neither /proc nor ps: the process counts as alive while its pid is in use
         return None
     return found.stdout.strip() or None

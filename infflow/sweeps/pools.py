@@ -86,15 +86,22 @@ class LokyPool(Pool):
         for _ in range(2):
             if self._executor is None:
                 self._executor = ProcessPoolExecutor(
-                    self._workers, env=_ONE_THREAD, initializer=_obey_parent, initargs=(os.getpid(),)
+                    self._workers,
+                    env=_ONE_THREAD,
+                    initializer=_obey_parent,
+                    initargs=(os.getpid(),),
                 )
             try:
-                inner = self._executor.submit(execute_elsewhere, self._function, run.settings, run.fixed)
+                inner = self._executor.submit(
+                    execute_elsewhere, self._function, run.settings, run.fixed
+                )
                 self._last = inner
                 return _translated(inner, lambda error: isinstance(error, BrokenProcessPool))
             except BrokenProcessPool:  # between two runs
                 self.close()
-        raise StorageError("worker processes die as soon as they start. Look at the memory and limits of this machine.")
+        raise StorageError(
+            "worker processes die as soon as they start. Look at the memory and limits of this machine."
+        )
 
     def close(self) -> None:  # noqa: D102
         if self._executor is not None:
@@ -134,7 +141,9 @@ class DaskPool(Pool):
         self._own = scheduler is not None
         try:
             self._client = (
-                distributed.Client(scheduler, set_as_default=False) if self._own else distributed.get_client()
+                distributed.Client(scheduler, set_as_default=False)
+                if self._own
+                else distributed.get_client()
             )
             self._client.wait_for_workers(1, timeout=60)
         except (OSError, ValueError, TimeoutError) as error:
@@ -163,10 +172,14 @@ class DaskPool(Pool):
 def check_pool(backend: Any, n_jobs: Any, scheduler: Any) -> tuple[str, int]:
     """Backend and number of processes, also where nothing is left to run."""
     if scheduler is not None and not isinstance(scheduler, str):
-        raise InvalidTypeError(f"scheduler is {shown(scheduler)}; an address such as 'tcp://127.0.0.1:8786' is needed.")
+        raise InvalidTypeError(
+            f"scheduler is {shown(scheduler)}; an address such as 'tcp://127.0.0.1:8786' is needed."
+        )
     n_jobs = as_integer("n_jobs", n_jobs, minimum=-(2**31))
     if n_jobs == 0:
-        raise InvalidValueError("n_jobs is 0; a number of processes is needed, or -1 for all cores.")
+        raise InvalidValueError(
+            "n_jobs is 0; a number of processes is needed, or -1 for all cores."
+        )
     backend = as_choice("backend", backend, BACKENDS)
     if scheduler is None:
         return backend, n_jobs

@@ -137,7 +137,8 @@ def _reset(database: Store, keys: list[str], retry_failed: bool, recompute_damag
     damaged = [(row, damage) for row, damage in done if damage is not None]
     if damaged and not recompute_damaged:
         lines = "\n".join(
-            f"  {damage} ({', '.join(f'{k}={v!r}' for k, v in row['settings'].items())})" for row, damage in damaged
+            f"  {damage} ({', '.join(f'{k}={v!r}' for k, v in row['settings'].items())})"
+            for row, damage in damaged
         )
         raise StorageError(
             f"{len(damaged)} of {len(rows)} runs have lost their arrays:\n{lines}\nRestore these files, or pass recompute_damaged=True."
@@ -164,7 +165,9 @@ class _Loop:
         while self._todo or self._suspects or self._elsewhere or self._flying:
             self._launch()
             if self._flying:
-                landed = wait(self._flying, _POLL if self._elsewhere else None, FIRST_COMPLETED).done
+                landed = wait(
+                    self._flying, _POLL if self._elsewhere else None, FIRST_COMPLETED
+                ).done
                 alone = len(self._flying) == 1
                 for future in landed:
                     self._land(future, alone)
@@ -198,7 +201,9 @@ class _Loop:
                 self._database.release(run.key)
                 (self._todo if deaths < _DEATHS else self._suspects).append(run)
                 return
-            outcome = Outcome(error=f"WorkerDiedError: every process that executed this run died: {error}")
+            outcome = Outcome(
+                error=f"WorkerDiedError: every process that executed this run died: {error}"
+            )
         except Exception as error:  # arguments or results that cannot be sent
             outcome = Outcome(error=f"{type(error).__name__}: {error}")
         self._database.save(run.key, outcome)
@@ -221,7 +226,9 @@ class _Loop:
 class _Report:
     """A bar on a terminal, and the callback."""
 
-    def __init__(self, total: int, remaining: int, progress: bool, callback: Callable[..., Any] | None) -> None:
+    def __init__(
+        self, total: int, remaining: int, progress: bool, callback: Callable[..., Any] | None
+    ) -> None:
         from tqdm import tqdm
 
         self._callback = callback

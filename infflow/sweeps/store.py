@@ -47,9 +47,7 @@ CREATE TABLE runs (
     owner TEXT                  -- who runs it
 );
 """
-_FIELDS = (
-    "key, function, settings, fixed, status, columns, arrays, checksum, error, traceback, wall_time, finished, version"
-)
+_FIELDS = "key, function, settings, fixed, status, columns, arrays, checksum, error, traceback, wall_time, finished, version"
 
 
 class Store:
@@ -83,33 +81,45 @@ class Store:
 
     def _connect(self) -> sqlite3.Connection:
         name = f"{self.path.absolute().as_uri()}?{'immutable=1' if self._frozen else 'mode=rwc'}"
-        database = sqlite3.connect(name, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False)
-        if self._alone:  # needs no memory shared between processes, which file systems of clusters do not have
+        database = sqlite3.connect(
+            name, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False
+        )
+        if (
+            self._alone
+        ):  # needs no memory shared between processes, which file systems of clusters do not have
             database.execute("PRAGMA locking_mode = EXCLUSIVE")
         return database
 
     def _prepare(self) -> None:
         """Make the tables in an empty file; refuse files of others and of other versions."""
         execute = self._database.execute
-        application, schema = (execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
+        application, schema = (
+            execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
+        )
         empty = not execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if empty and not schema:
             execute("PRAGMA journal_mode = WAL")
             with self._transaction():
-                if not execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:  # no other process was faster
+                if not execute("SELECT count(*) FROM sqlite_master").fetchone()[
+                    0
+                ]:  # no other process was faster
                     for statement in _TABLES.split(";"):
                         execute(statement)
                     execute(f"PRAGMA application_id = {_APPLICATION}")
                     execute(f"PRAGMA user_version = {SCHEMA}")
         elif application != _APPLICATION:
-            raise StorageError(f"{self.path} is a database of another program. Choose another file as store.")
+            raise StorageError(
+                f"{self.path} is a database of another program. Choose another file as store."
+            )
         elif schema != SCHEMA:
             raise StorageError(
                 f"{self.path} has schema {schema}; infflow {__version__} reads and writes schema {SCHEMA}. Use the "
                 "version of infflow that wrote it, or another file as store."
             )
         if not self._frozen:
-            execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last rows, which are then run again
+            execute(
+                "PRAGMA synchronous = NORMAL"
+            )  # a power cut may cost the last rows, which are then run again
 
     def close(self) -> None:
         """Give back unfinished runs and close the file."""
@@ -120,7 +130,9 @@ class Store:
             try:
                 if self._owner is not None:
                     token = self._owner.token
-                    self._execute("UPDATE runs SET status = 'pending', owner = NULL WHERE owner = ?", token)
+                    self._execute(
+                        "UPDATE runs SET status = 'pending', owner = NULL WHERE owner = ?", token
+                    )
                     self._execute("DELETE FROM owners WHERE token = ?", token)
             except StorageError:
                 pass  # a full disk: the owner has ended, which others see as well
@@ -164,7 +176,13 @@ class Store:
         statement = "INSERT OR IGNORE INTO runs (key, function, settings, fixed, status) VALUES (?, ?, ?, ?, 'pending')"
         with self._transaction():
             for run in runs:
-                self._execute(statement, run.key, run.function, json.dumps(run.settings), json.dumps(run.fixed))
+                self._execute(
+                    statement,
+                    run.key,
+                    run.function,
+                    json.dumps(run.settings),
+                    json.dumps(run.fixed),
+                )
 
     def reset(self, keys: Sequence[str]) -> None:
         """Make runs pending that are done or failed."""
@@ -183,15 +201,21 @@ class Store:
             ).fetchone()
             status, token, *process, heartbeat = row
             free = status == "pending" or (
-                status == "running" and (token is None or not Owner(token, *process).is_alive(heartbeat))
+                status == "running"
+                and (token is None or not Owner(token, *process).is_alive(heartbeat))
             )
             if free:
-                self._execute("UPDATE runs SET status = 'running', owner = ? WHERE key = ?", owner.token, key)
+                self._execute(
+                    "UPDATE runs SET status = 'running', owner = ? WHERE key = ?", owner.token, key
+                )
         return bool(free)
 
     def release(self, key: str) -> None:
         """Give a run back that was claimed."""
-        self._execute("UPDATE runs SET status = 'pending', owner = NULL WHERE key = ? AND status = 'running'", key)
+        self._execute(
+            "UPDATE runs SET status = 'pending', owner = NULL WHERE key = ? AND status = 'running'",
+            key,
+        )
 
     def statuses(self) -> dict[str, str]:
         """Status of every run by its key."""
@@ -204,7 +228,9 @@ class Store:
             values = (owner.token, owner.host, owner.pid, owner.started, time.time())
             self._execute("INSERT INTO owners VALUES (?, ?, ?, ?, ?)", *values)
             self._owner = owner
-            threading.Thread(target=self._beat, args=(owner.token,), daemon=True, name="infflow store").start()
+            threading.Thread(
+                target=self._beat, args=(owner.token,), daemon=True, name="infflow store"
+            ).start()
         return self._owner
 
     def _beat(self, token: str) -> None:
@@ -220,7 +246,9 @@ class Store:
 
     def save(self, key: str, outcome: Outcome) -> None:
         """Write the arrays, then mark the run as done or failed: a row that says done has its file."""
-        checksum = self._write(key, outcome) if outcome.result is not None or outcome.arrays else None
+        checksum = (
+            self._write(key, outcome) if outcome.result is not None or outcome.arrays else None
+        )
         kind = None if checksum is None else ("arrays" if outcome.result is None else "result")
         self._execute(
             "UPDATE runs SET status = ?, columns = ?, arrays = ?, checksum = ?, error = ?, traceback = ?, wall_time = ?, "
@@ -241,7 +269,9 @@ class Store:
         path = self.file(key)
         try:
             self.folder.mkdir(exist_ok=True)
-            for leftover in self.folder.glob(f".{key}.npz.*.tmp"):  # of a process that was killed while it wrote
+            for leftover in self.folder.glob(
+                f".{key}.npz.*.tmp"
+            ):  # of a process that was killed while it wrote
                 leftover.unlink(missing_ok=True)
             if outcome.result is not None:
                 outcome.result.save(path)
@@ -252,7 +282,9 @@ class Store:
             return _checksum(path)
         except (OSError, StorageError) as error:
             reason = (
-                str(error) if isinstance(error, StorageError) else f"cannot write {path}: {error.strerror or error}."
+                str(error)
+                if isinstance(error, StorageError)
+                else f"cannot write {path}: {error.strerror or error}."
             )
             raise StorageError(
                 f"{reason} All runs that were finished are safe, and the same call goes on from there."
@@ -288,7 +320,10 @@ class Store:
     def absorb(self, keys: Sequence[str]) -> None:
         """Take over what other slots, or the sweep without slots, have finished of these runs."""
         wanted = set(keys)
-        others = [self._main, *sorted(self._main.parent.glob(f"{glob.escape(self._main.name)}.slot*of*"))]
+        others = [
+            self._main,
+            *sorted(self._main.parent.glob(f"{glob.escape(self._main.name)}.slot*of*")),
+        ]
         for path in others:
             if path == self.path or not path.exists() or path.name.endswith(("-wal", "-shm")):
                 continue
@@ -299,7 +334,9 @@ class Store:
     def _take_over(self, other: Store, wanted: set[str]) -> None:
         try:
             finished = [
-                row for row in other.read_rows() if row["key"] in wanted and row["status"] in ("done", "failed")
+                row
+                for row in other.read_rows()
+                if row["key"] in wanted and row["status"] in ("done", "failed")
             ]
         finally:
             other.close()
@@ -307,9 +344,16 @@ class Store:
         values = ", ".join(f"{name} = ?" for name in names)
         with self._transaction():
             for row in finished:
-                stored = [json.dumps(row[n]) if n in ("settings", "fixed", "columns") else row[n] for n in names]
+                stored = [
+                    json.dumps(row[n]) if n in ("settings", "fixed", "columns") else row[n]
+                    for n in names
+                ]
                 older = "'pending'" if row["status"] == "failed" else "'pending', 'failed'"
-                self._execute(f"UPDATE runs SET {values} WHERE key = ? AND status IN ({older})", *stored, row["key"])
+                self._execute(
+                    f"UPDATE runs SET {values} WHERE key = ? AND status IN ({older})",
+                    *stored,
+                    row["key"],
+                )
 
     # ----------------------------------------------------------------------------------------------------- arrays
 
@@ -338,7 +382,9 @@ def read_file(path: Path, row: dict[str, Any]) -> Result | dict[str, Array]:
             return Result.load(path)
         return read_arrays(io.BytesIO(content))
     except FileNotFoundError:
-        raise StorageError(f"{path} is missing. Run the sweep again with recompute_damaged=True.") from None
+        raise StorageError(
+            f"{path} is missing. Run the sweep again with recompute_damaged=True."
+        ) from None
     except (OSError, ValueError) as error:
         if isinstance(error, StorageError):
             raise

@@ -15,7 +15,9 @@ from ..storage import as_path
 from .store import Store, read_file
 
 
-def make_row(settings: Mapping[str, Any], columns: Mapping[str, Any], status: str, error: str | None) -> dict[str, Any]:
+def make_row(
+    settings: Mapping[str, Any], columns: Mapping[str, Any], status: str, error: str | None
+) -> dict[str, Any]:
     """A row as the user sees it."""
     return {**settings, **columns, "status": status, "error": error}
 
@@ -34,11 +36,16 @@ class Sweep:
     @public
     def __init__(self, store: Store, keys: Sequence[str] | None = None) -> None:
         if not isinstance(store, Store):
-            raise InvalidTypeError(f"store is {shown(store)}; inf.Sweep.load(path) opens the file of a sweep.")
+            raise InvalidTypeError(
+                f"store is {shown(store)}; inf.Sweep.load(path) opens the file of a sweep."
+            )
         self._path = store.path
         self._stored = store.read_rows(keys)
         self._files = [store.file(row["key"]) for row in self._stored]
-        self.rows = [make_row(row["settings"], row["columns"], row["status"], row["error"]) for row in self._stored]
+        self.rows = [
+            make_row(row["settings"], row["columns"], row["status"], row["error"])
+            for row in self._stored
+        ]
         self._index = {id(row): k for k, row in enumerate(self.rows)}
 
     @classmethod
@@ -69,7 +76,10 @@ class Sweep:
         return self.rows[index]
 
     def __repr__(self) -> str:
-        count = {s: sum(row["status"] == s for row in self.rows) for s in ("done", "failed", "running", "pending")}
+        count = {
+            s: sum(row["status"] == s for row in self.rows)
+            for s in ("done", "failed", "running", "pending")
+        }
         parts = [f"{n} {status}" for status, n in count.items() if n or status == "done"]
         return f"Sweep: {counted(len(self), 'run')} in {self._path}, {', '.join(parts)}"
 
@@ -126,13 +136,20 @@ class Sweep:
     def details(self, row: dict[str, Any] | int) -> dict[str, Any]:
         """What is no column: ``wall_time`` (seconds), ``finished`` (seconds since 1970), ``version``, ``traceback``, ``function``, ``fixed``."""
         stored = self._stored[self._number(row)]
-        return {name: stored[name] for name in ("wall_time", "finished", "version", "traceback", "function", "fixed")}
+        return {
+            name: stored[name]
+            for name in ("wall_time", "finished", "version", "traceback", "function", "fixed")
+        }
 
     def _read(self, row: dict[str, Any] | int) -> Result | dict[str, Array]:
         k = self._number(row)
         if self._stored[k]["status"] != "done":
-            raise InvalidValueError(f"run {k} has no arrays: it is {self._stored[k]['status']}. See its error.")
-        return {} if self._stored[k]["arrays"] is None else read_file(self._files[k], self._stored[k])
+            raise InvalidValueError(
+                f"run {k} has no arrays: it is {self._stored[k]['status']}. See its error."
+            )
+        return (
+            {} if self._stored[k]["arrays"] is None else read_file(self._files[k], self._stored[k])
+        )
 
     def _number(self, row: Any) -> int:
         if id(row) in self._index:
@@ -187,13 +204,24 @@ class Sweep:
             raise InvalidTypeError(f"arrays is {shown(arrays)}; a list of names is needed.")
         settings, order = self._axes()
         names = list(dict.fromkeys(name for row in self._stored for name in row["columns"]))
-        taken = [self.arrays(k) if arrays and row["status"] == "done" else {} for k, row in enumerate(self._stored)]
-        columns = {name: _column([row.get(name) for row in self.rows]) for name in (*names, "status", "error")}
-        columns |= {name: _stack(name, [found.get(name) for found in taken], self._stored) for name in arrays}
+        taken = [
+            self.arrays(k) if arrays and row["status"] == "done" else {}
+            for k, row in enumerate(self._stored)
+        ]
+        columns = {
+            name: _column([row.get(name) for row in self.rows])
+            for name in (*names, "status", "error")
+        }
+        columns |= {
+            name: _stack(name, [found.get(name) for found in taken], self._stored)
+            for name in arrays
+        }
         if order is None:
             dims: tuple[str, ...] = ("run",)
             shape: tuple[int, ...] = (len(self),)
-            coordinates: dict[str, Any] = {name: ("run", _column(values)) for name, values in settings.items()}
+            coordinates: dict[str, Any] = {
+                name: ("run", _column(values)) for name, values in settings.items()
+            }
             order = list(range(len(self)))
         else:
             dims, shape = tuple(settings), tuple(len(values) for values in settings.values())
@@ -206,17 +234,30 @@ class Sweep:
 
     def _axes(self) -> tuple[dict[str, list[Any]], list[int] | None]:
         """Values of each setting and the permutation that sorts rows into a product; or all values and None."""
-        points = [{name: _label(value) for name, value in row["settings"].items()} for row in self._stored]
+        points = [
+            {name: _label(value) for name, value in row["settings"].items()} for row in self._stored
+        ]
         names = list(dict.fromkeys(name for point in points for name in point))
         complete = all(len(point) == len(names) for point in points)
-        axes = {name: list(dict.fromkeys(point[name] for point in points)) for name in names} if complete else {}
+        axes = (
+            {name: list(dict.fromkeys(point[name] for point in points)) for name in names}
+            if complete
+            else {}
+        )
         size = int(np.prod([len(values) for values in axes.values()], dtype=float)) if axes else 0
-        if size != len(points) or len({tuple(point[name] for name in names) for point in points}) != size:
+        if (
+            size != len(points)
+            or len({tuple(point[name] for name in names) for point in points}) != size
+        ):
             return {name: [point.get(name) for point in points] for name in names}, None
-        where = {name: {value: k for k, value in enumerate(values)} for name, values in axes.items()}
+        where = {
+            name: {value: k for k, value in enumerate(values)} for name, values in axes.items()
+        }
         indices = [[where[name][point[name]] for point in points] for name in names]
         order = np.empty(len(points), dtype=int)
-        order[np.ravel_multi_index(indices, [len(values) for values in axes.values()])] = np.arange(len(points))
+        order[np.ravel_multi_index(indices, [len(values) for values in axes.values()])] = np.arange(
+            len(points)
+        )
         return axes, [int(k) for k in order]
 
 
@@ -232,7 +273,11 @@ def _column(values: list[Any]) -> Array:
     if known and kinds <= {int, float, bool}:
         if kinds == {bool} and len(known) == len(values):
             return np.array(values)
-        if kinds == {int} and len(known) == len(values) and all(abs(value) < 2**63 for value in values):
+        if (
+            kinds == {int}
+            and len(known) == len(values)
+            and all(abs(value) < 2**63 for value in values)
+        ):
             return np.array(values)
         return np.array([np.nan if value is None else float(value) for value in values])
     return np.array(["" if value is None else str(value) for value in values])
@@ -241,7 +286,9 @@ def _column(values: list[Any]) -> Array:
 def _stack(name: str, found: list[Array | None], stored: list[dict[str, Any]]) -> Array:
     present = [array for array in found if array is not None]
     shapes = {array.shape for array in present}
-    missing = [k for k, array in enumerate(found) if array is None and stored[k]["status"] == "done"]
+    missing = [
+        k for k, array in enumerate(found) if array is None and stored[k]["status"] == "done"
+    ]
     if len(shapes) != 1 or missing:
         what = f"run {missing[0]} has none" if missing else f"their shapes are {sorted(shapes)}"
         raise InvalidValueError(

@@ -35,14 +35,18 @@ def text(name: str, value: Any) -> str:
 def texts(name: str, value: Any) -> list[str]:
     """A list of texts."""
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise InvalidTypeError(f'{name} is {shown(value)}; a list of names is needed, e.g. ["lambda_min"].')
+        raise InvalidTypeError(
+            f'{name} is {shown(value)}; a list of names is needed, e.g. ["lambda_min"].'
+        )
     return value
 
 
 def table(name: str, value: Any) -> dict[str, Any]:
     """A table, whose keys another check knows."""
     if not isinstance(value, dict):
-        raise InvalidTypeError(f"{name} is {shown(value)}; a table is needed, e.g. {{step = 0.01}}.")
+        raise InvalidTypeError(
+            f"{name} is {shown(value)}; a table is needed, e.g. {{step = 0.01}}."
+        )
     return value
 
 
@@ -54,9 +58,12 @@ def array(*ndim: int) -> Check:
             return as_real_array(name, value, ndim=ndim).tolist()
         except InfflowError as error:
             wanted = " or ".join(
-                ("a number", "a list of numbers", "a list of lists of numbers, all as long")[n] for n in ndim
+                ("a number", "a list of numbers", "a list of lists of numbers, all as long")[n]
+                for n in ndim
             )
-            raise InvalidTypeError(f"{name} is {shown(value)}; {wanted} is needed, all finite.") from error
+            raise InvalidTypeError(
+                f"{name} is {shown(value)}; {wanted} is needed, all finite."
+            ) from error
 
     return check
 
@@ -65,7 +72,9 @@ def widths(name: str, value: Any) -> list[int]:
     """A positive integer, or a list of these."""
     widths = value if isinstance(value, list) else [value]
     if not widths:
-        raise InvalidValueError(f"{name} is empty; the width of at least one hidden layer is needed.")
+        raise InvalidValueError(
+            f"{name} is empty; the width of at least one hidden layer is needed."
+        )
     return [as_integer(name, width, minimum=1) for width in widths]
 
 
@@ -76,7 +85,9 @@ def activation(name: str, value: Any) -> Any:
     for item in value:
         for one in item if isinstance(item, list) else [item]:
             if not isinstance(one, str):
-                raise InvalidTypeError(f"{name} holds {shown(one)}; names of activations are needed.")
+                raise InvalidTypeError(
+                    f"{name} holds {shown(one)}; names of activations are needed."
+                )
             try:
                 resolve(one)
             except InfflowError as error:
@@ -87,15 +98,22 @@ def activation(name: str, value: Any) -> Any:
 def components(name: str, value: Any) -> list[dict[str, Any]]:
     """Components of a mixture of Gaussians."""
     checks = {"weight": number(0.0, strict=True), "mean": array(1), "covariance": array(2)}
-    if not isinstance(value, list) or not value or not all(isinstance(item, dict) for item in value):
-        raise InvalidTypeError(f"{name} is {shown(value)}; tables [[{name}]] with {', '.join(checks)} are needed.")
+    if (
+        not isinstance(value, list)
+        or not value
+        or not all(isinstance(item, dict) for item in value)
+    ):
+        raise InvalidTypeError(
+            f"{name} is {shown(value)}; tables [[{name}]] with {', '.join(checks)} are needed."
+        )
     for k, item in enumerate(value):
         if item.keys() != checks.keys():
             raise InvalidValueError(
                 f"{name}[{k}] has the keys {', '.join(map(str, item))}; {', '.join(checks)} are needed."
             )
     return [
-        {key: check(f"{name}[{k}].{key}", item[key]) for key, check in checks.items()} for k, item in enumerate(value)
+        {key: check(f"{name}[{k}].{key}", item[key]) for key, check in checks.items()}
+        for k, item in enumerate(value)
     ]
 
 

@@ -79,7 +79,9 @@ class Configuration:
         """
         problems = Problems("the configuration") if problems is None else problems
         if not isinstance(table, Mapping):
-            raise InvalidTypeError(f"the configuration is {shown(table)}; a dictionary of tables is needed.")
+            raise InvalidTypeError(
+                f"the configuration is {shown(table)}; a dictionary of tables is needed."
+            )
         for key in table.keys() - {"seed", *SECTIONS}:
             problems.unknown((key,), ("seed", *SECTIONS))
         seed = _checked(problems, ("seed",), integer(0), table.get("seed", 0))
@@ -89,7 +91,10 @@ class Configuration:
                 sections[name] = None
             else:
                 sections[name] = _read_section(kind, name, table.get(name, {}), problems)
-        for stage, registry, method in (("flow", SOLVERS, "solver"), ("newton", OPTIMIZERS, "optimizer")):
+        for stage, registry, method in (
+            ("flow", SOLVERS, "solver"),
+            ("newton", OPTIMIZERS, "optimizer"),
+        ):
             section = sections[stage]
             _check_options(stage, registry, getattr(section, method, None), section, problems)
         if not problems:
@@ -121,7 +126,11 @@ class Configuration:
         penalty = self.penalty()
         if self.data.file is not None:
             layers = _layers(self.student, self.student)
-            extra: dict[str, Any] = {"loss": self.data.loss, "parametrization": self.student.parametrization, **penalty}
+            extra: dict[str, Any] = {
+                "loss": self.data.loss,
+                "parametrization": self.student.parametrization,
+                **penalty,
+            }
             return Net(layers, self.student.input_dim, **{**self._file_data(), **extra})
         assert self.teacher is not None
         net = _network(self.teacher, self.input_dim(), self.student)
@@ -131,7 +140,9 @@ class Configuration:
             else self.teacher.theta
         )
         teacher = Teacher(net, theta, self.teacher.noise)
-        if self.data.samples is None or (len(self.student.hidden) == 1 and len(self.teacher.hidden) == 1):
+        if self.data.samples is None or (
+            len(self.student.hidden) == 1 and len(self.teacher.hidden) == 1
+        ):
             infinite = NetI(
                 self._student("mse"),
                 teacher,
@@ -189,14 +200,17 @@ class Configuration:
 
 
 def _network(own: Any, input_dim: int, student: StudentSettings, loss: str = "mse") -> Net:
-    parametrization = student.parametrization if own.parametrization is None else own.parametrization
+    parametrization = (
+        student.parametrization if own.parametrization is None else own.parametrization
+    )
     return Net(_layers(own, student), input_dim, loss=loss, parametrization=parametrization)
 
 
 def _layers(own: Any, student: StudentSettings) -> list[tuple[int, Any, bool]]:
     """Layers of student or teacher; what the teacher does not say is as in the student."""
     activation, bias, output_bias = (
-        getattr(student if getattr(own, name) is None else own, name) for name in ("activation", "bias", "output_bias")
+        getattr(student if getattr(own, name) is None else own, name)
+        for name in ("activation", "bias", "output_bias")
     )
     if len(activation) == 1:
         activation = activation * len(own.hidden)
@@ -236,13 +250,22 @@ def _checked(problems: Problems, keys: tuple[str, ...], check: Check, value: Any
 def _check_together(config: Configuration, problems: Problems) -> None:
     """What concerns more than one setting."""
     if config.data.file is None:
-        for name, missing in (("student", config.student.input_dim is None), ("teacher", config.teacher is None)):
+        for name, missing in (
+            ("student", config.student.input_dim is None),
+            ("teacher", config.teacher is None),
+        ):
             if missing:
                 what = "student.input_dim" if name == "student" else "a table [teacher]"
-                problems.add((name,), f"{what} is missing; it is needed unless data.file gives inputs and targets.")
+                problems.add(
+                    (name,),
+                    f"{what} is missing; it is needed unless data.file gives inputs and targets.",
+                )
         loss = resolve_loss(config.data.loss)
         if loss.needs_labels:
-            problems.add(("data", "loss"), f"data.loss is {config.data.loss!r}, which needs labels from data.file.")
+            problems.add(
+                ("data", "loss"),
+                f"data.loss is {config.data.loss!r}, which needs labels from data.file.",
+            )
         elif not loss.is_sum_of_squares and config.data.samples is None:
             problems.add(
                 ("data", "loss"),
@@ -251,17 +274,25 @@ def _check_together(config: Configuration, problems: Problems) -> None:
             )
     elif config.teacher is not None or config.data.samples is not None:
         problems.add(
-            ("data", "file"), "data.file gives inputs and targets; remove [teacher] and data.samples, or data.file."
+            ("data", "file"),
+            "data.file gives inputs and targets; remove [teacher] and data.samples, or data.file.",
         )
-    if config.input.components is not None and (config.input.mean is not None or config.input.covariance is not None):
-        problems.add(("input", "components"), "[input] has components, and mean or covariance; remove one.")
+    if config.input.components is not None and (
+        config.input.mean is not None or config.input.covariance is not None
+    ):
+        problems.add(
+            ("input", "components"), "[input] has components, and mean or covariance; remove one."
+        )
     if problems:
         return
     for section, make in (
         ("data", config.input_dim),
         ("student", config.network),
         ("input", config.distribution),
-        ("teacher", lambda: config.teacher and _network(config.teacher, config.input_dim(), config.student)),
+        (
+            "teacher",
+            lambda: config.teacher and _network(config.teacher, config.input_dim(), config.student),
+        ),
     ):
         try:
             make()
@@ -276,13 +307,18 @@ def _check_together(config: Configuration, problems: Problems) -> None:
             problems.add(("loss", "merge"), f"[loss]: {error}")
 
 
-def _check_options(stage: str, registry: Mapping[str, Any], name: str | None, section: Any, problems: Problems) -> None:
+def _check_options(
+    stage: str, registry: Mapping[str, Any], name: str | None, section: Any, problems: Problems
+) -> None:
     """The options of a solver or optimizer, if its name is known."""
     options = None if section is None else section.options
     if options is None or name is None:
         return
     if name == "auto":
-        problems.add((stage, "options"), f"{stage}.options is for a method that is named; {stage} takes 'auto'.")
+        problems.add(
+            (stage, "options"),
+            f"{stage}.options is for a method that is named; {stage} takes 'auto'.",
+        )
         return
     for key, value in options.items():
         try:
@@ -315,7 +351,9 @@ def read_data(path: Path) -> dict[str, Array]:
     except StorageError:
         raise
     except (OSError, ValueError) as error:
-        raise StorageError(f"{path} cannot be read: {error}. An .npz with arrays X and y is needed.") from error
+        raise StorageError(
+            f"{path} cannot be read: {error}. An .npz with arrays X and y is needed."
+        ) from error
     names = {"X": "input", "y": "target", "weights": "weights"}
     return {names[name]: array for name, array in arrays.items()}
 
@@ -341,7 +379,9 @@ def with_changes(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[s
         If a key leads through a value that is no table.
     """
     if not isinstance(table, Mapping):
-        raise InvalidTypeError(f"the configuration is {shown(table)}; a dictionary of tables is needed.")
+        raise InvalidTypeError(
+            f"the configuration is {shown(table)}; a dictionary of tables is needed."
+        )
     changed = copy.deepcopy(dict(table))
     for key, value in changes.items():
         inner: Any = changed
@@ -349,7 +389,9 @@ def with_changes(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[s
         for name in outer:
             inner = inner.setdefault(name, {})
             if not isinstance(inner, dict):
-                raise InvalidValueError(f"{key} cannot be set: {name} is {shown(inner)}, not a table.")
+                raise InvalidValueError(
+                    f"{key} cannot be set: {name} is {shown(inner)}, not a table."
+                )
         inner[last] = value
     return changed
 

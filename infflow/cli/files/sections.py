@@ -48,24 +48,34 @@ def _both(form: Check, check: Check) -> Check:
 class StudentSettings:
     """The network that is trained."""
 
-    hidden: list[int] = setting(MISSING, widths, "width of the hidden layer, or a list of widths", 3)
-    input_dim: int | None = setting(None, integer(1), "length of an input; not needed with data.file", 5)
+    hidden: list[int] = setting(
+        MISSING, widths, "width of the hidden layer, or a list of widths", 3
+    )
+    input_dim: int | None = setting(
+        None, integer(1), "length of an input; not needed with data.file", 5
+    )
     activation: list[Any] = setting(
         ["softplus"], activation, "of all hidden layers, or a list with one per layer", "softplus"
     )
     bias: bool = setting(True, boolean, "biases in the hidden layers")
     output_dim: int = setting(1, integer(1), "number of outputs")
     output_bias: bool = setting(True, boolean, "bias in the output layer")
-    parametrization: str = setting("standard", choice(*PARAMETRIZATIONS), f"one of {', '.join(PARAMETRIZATIONS)}")
+    parametrization: str = setting(
+        "standard", choice(*PARAMETRIZATIONS), f"one of {', '.join(PARAMETRIZATIONS)}"
+    )
     init: str = setting("glorot_normal", choice(*INITS), f"start: one of {', '.join(INITS)}")
-    theta: list[float] | None = setting(None, array(1), "the start itself, instead of a random one", [0.1, 0.2])
+    theta: list[float] | None = setting(
+        None, array(1), "the start itself, instead of a random one", [0.1, 0.2]
+    )
 
 
 @dataclass(frozen=True)
 class TeacherSettings:
     """The network that gives the targets. What is not said is as in the student."""
 
-    hidden: list[int] = setting(MISSING, widths, "width of the hidden layer, or a list of widths", 4)
+    hidden: list[int] = setting(
+        MISSING, widths, "width of the hidden layer, or a list of widths", 4
+    )
     activation: list[Any] | None = setting(
         None, activation, "of all hidden layers, or a list with one per layer", "softplus"
     )
@@ -76,7 +86,9 @@ class TeacherSettings:
     )
     init: str = setting("standard_normal", choice(*INITS), f"one of {', '.join(INITS)}")
     seed: int = setting(1, integer(0), "of its parameters")
-    theta: list[float] | None = setting(None, array(1), "its parameters themselves, instead of random ones", [0.1, 0.2])
+    theta: list[float] | None = setting(
+        None, array(1), "its parameters themselves, instead of random ones", [0.1, 0.2]
+    )
     noise: float = setting(0.0, number(0.0), "standard deviation of the label noise")
 
 
@@ -84,12 +96,17 @@ class TeacherSettings:
 class InputSettings:
     """Distribution of the input: standard normal unless said otherwise."""
 
-    mean: list[float] | None = setting(None, array(1), "of a Gaussian; zero by default", [0.0, 0.0, 0.0, 0.0, 0.0])
+    mean: list[float] | None = setting(
+        None, array(1), "of a Gaussian; zero by default", [0.0, 0.0, 0.0, 0.0, 0.0]
+    )
     covariance: list[list[float]] | None = setting(
         None, array(2), "of a Gaussian; the identity by default", [[1.0, 0.5], [0.5, 1.0]]
     )
     components: list[dict[str, Any]] | None = setting(
-        None, components, "of a mixture of Gaussians", [{"weight": 1.0, "mean": [0.0], "covariance": [[1.0]]}]
+        None,
+        components,
+        "of a mixture of Gaussians",
+        [{"weight": 1.0, "mean": [0.0], "covariance": [[1.0]]}],
     )
 
 
@@ -99,18 +116,28 @@ class DataSettings:
 
     samples: int | None = setting(None, integer(1), "so many samples of teacher and input", 10000)
     seed: int = setting(2, integer(0), "of the samples")
-    file: str | None = setting(None, text, "an .npz with X, y and perhaps weights, instead of a teacher", "data.npz")
-    loss: str = setting("mse", loss, f"one of {', '.join(LOSSES)}, huber(0.5); {_LABELS} for labels in a file")
+    file: str | None = setting(
+        None, text, "an .npz with X, y and perhaps weights, instead of a teacher", "data.npz"
+    )
+    loss: str = setting(
+        "mse", loss, f"one of {', '.join(LOSSES)}, huber(0.5); {_LABELS} for labels in a file"
+    )
 
 
 @dataclass(frozen=True)
 class LossSettings:
     """Evaluation of the loss, and what is added to it."""
 
-    method: str = setting("auto", choice(*METHODS), f"of Gaussian integrals, one of {', '.join(METHODS)}")
+    method: str = setting(
+        "auto", choice(*METHODS), f"of Gaussian integrals, one of {', '.join(METHODS)}"
+    )
     rtol: float = setting(1e-10, number(0.0, strict=True), "tolerance of the integrals")
-    outside: str = setting("error", choice(*OUTSIDE), "with method surrogate: what to do outside of its domain")
-    maxnorm: float = setting(np.inf, number(0.0, strict=True, infinite=True), "c of the barrier where |theta|^2/2 > c")
+    outside: str = setting(
+        "error", choice(*OUTSIDE), "with method surrogate: what to do outside of its domain"
+    )
+    maxnorm: float = setting(
+        np.inf, number(0.0, strict=True, infinite=True), "c of the barrier where |theta|^2/2 > c"
+    )
     ridge: float = setting(0.0, number(0.0), "adds ridge/2 |theta|^2")
     merge: Any = setting(
         None,

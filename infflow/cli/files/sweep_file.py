@@ -62,7 +62,9 @@ class SweepFile:
             problems.unknown((key,), known)
         for key in ("config", "grid"):
             if key not in file.data:
-                problems.add((key,), f"{key} is missing; it is needed, see 'infflow sweep --example'.")
+                problems.add(
+                    (key,), f"{key} is missing; it is needed, see 'infflow sweep --example'."
+                )
         folder = file.data.get("folder", "out/sweep")
         try:
             text("folder", folder)
@@ -95,13 +97,17 @@ def _base(file: TomlFile, problems: Problems) -> dict[str, Any]:
         except ConfigurationError as error:
             problems.add(("config",), str(error))
     elif given is not None:
-        problems.add(("config",), f"config is {shown(given)}; the name of a file or a table is needed.")
+        problems.add(
+            ("config",), f"config is {shown(given)}; the name of a file or a table is needed."
+        )
     return {}
 
 
 def _grid(given: Any, problems: Problems) -> dict[Keys, list[Any]]:
     if not isinstance(given, dict):
-        problems.add(("grid",), f"grid is {shown(given)}; a table [grid] with lists of values is needed.")
+        problems.add(
+            ("grid",), f"grid is {shown(given)}; a table [grid] with lists of values is needed."
+        )
         return {}
     grid: dict[Keys, list[Any]] = {}
     for keys, value in _leaves(given, ()):
@@ -134,7 +140,9 @@ def _leaves(table: dict[str, Any], keys: Keys) -> Iterator[tuple[Keys, Any]]:
 
 def _range(value: dict[str, Any]) -> list[int] | None:
     numbers = {"start": 0, "step": 1, **value}
-    if numbers.keys() != {"start", "stop", "step"} or not all(type(number) is int for number in numbers.values()):
+    if numbers.keys() != {"start", "stop", "step"} or not all(
+        type(number) is int for number in numbers.values()
+    ):
         return None
     if numbers["step"] == 0:
         return None

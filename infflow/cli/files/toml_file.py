@@ -42,7 +42,10 @@ class TomlFile:
             self.data = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise ConfigurationError(f"{path} is not TOML: {error}.") from error
-        except (RecursionError, ValueError) as error:  # lists in lists, or integers, beyond what Python reads
+        except (
+            RecursionError,
+            ValueError,
+        ) as error:  # lists in lists, or integers, beyond what Python reads
             raise ConfigurationError(f"{path} cannot be read: {error}.") from error
         self._lines = lines_of_keys(text)
 
@@ -121,7 +124,11 @@ class Problems:
 
     def add(self, keys: Keys, message: str) -> None:
         """An error of the value at ``keys``."""
-        line = self._source.line((*self._prefix, *keys)) if isinstance(self._source, TomlFile) else None
+        line = (
+            self._source.line((*self._prefix, *keys))
+            if isinstance(self._source, TomlFile)
+            else None
+        )
         self._found.setdefault(message if line is None else f"line {line}: {message}", line or 0)
 
     def unknown(self, keys: Keys, known: Iterable[str]) -> None:
@@ -140,7 +147,8 @@ class Problems:
             name = self._source.name if isinstance(self._source, TomlFile) else self._source
             texts = sorted(self._found, key=lambda text: self._found[text])
             raise ConfigurationError(
-                f"{name} has {counted(len(texts), 'error')}:\n" + "\n".join(f"  {text}" for text in texts)
+                f"{name} has {counted(len(texts), 'error')}:\n"
+                + "\n".join(f"  {text}" for text in texts)
             )
 
 

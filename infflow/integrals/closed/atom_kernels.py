@@ -21,7 +21,14 @@ from numba import njit
 from ...activations.vector_math import clipped_magnitude, erf_scaled, normal_tail, ramp_tail
 from .. import jets
 from ._generated import atoms_00, atoms_01, atoms_02, atoms_11, atoms_12, atoms_22
-from .bivariate_normal_kernels import DEAD, PLACKETT_LIMIT, joint_probability, orthant, plackett, tail_moments
+from .bivariate_normal_kernels import (
+    DEAD,
+    PLACKETT_LIMIT,
+    joint_probability,
+    orthant,
+    plackett,
+    tail_moments,
+)
 
 INV_SQRT_2PI = 0.3989422804014327
 ROUNDING = 1e-15
@@ -118,7 +125,9 @@ def atom_means(table, f, b, C, last, out):
         for k in range(3):
             weight = table[f, a + (k + 1) * count]
             if weight != 0.0:
-                infinite |= _add_atom_means(weight, k, table[f, SHIFT], b, C + table[f, a], last, out)
+                infinite |= _add_atom_means(
+                    weight, k, table[f, SHIFT], b, C + table[f, a], last, out
+                )
     return infinite
 
 
@@ -180,9 +189,38 @@ def _atoms(out, order, a, b, shift1, shift2, C11, C12, C22, b1, b2, det, plain, 
             b1, b2, C12, V1, V2, i1, i2, s1, shift1, shift2, F1, F2, d1, d2, R1, R2, P1, P2
         )
     e1, e2 = _slope_gap(g1, t1, C11, plain), _slope_gap(g2, t2, C22, plain)
-    args = (b1, b2, i1, i2, g1, g2, e1, e2, m1, m2, r1, r2, d1, d2, R1, R2, P1, P2, q1, q2, A00, A10, A01, L)
+    args = (
+        b1,
+        b2,
+        i1,
+        i2,
+        g1,
+        g2,
+        e1,
+        e2,
+        m1,
+        m2,
+        r1,
+        r2,
+        d1,
+        d2,
+        R1,
+        R2,
+        P1,
+        P2,
+        q1,
+        q2,
+        A00,
+        A10,
+        A01,
+        L,
+    )
     _add_atoms(out, order, a, b, args, scratch)
-    return _infinite_slots(a, b, vertex1, vertex2, parallel, b1 != 0.0, plain) if vertex1 or vertex2 or parallel else 0
+    return (
+        _infinite_slots(a, b, vertex1, vertex2, parallel, b1 != 0.0, plain)
+        if vertex1 or vertex2 or parallel
+        else 0
+    )
 
 
 @_inline
@@ -214,8 +252,58 @@ def _add_atoms(out, order, a, b, args, scratch):
         return
     for slot in range(SLOTS[order]):
         scratch[slot] = 0.0
-    b1, b2, i1, i2, g1, g2, e1, e2, m1, m2, r1, r2, d1, d2, R1, R2, P1, P2, q1, q2, A00, A10, A01, L = args
-    swapped = (b2, b1, i2, i1, g2, g1, e2, e1, m2, m1, r2, r1, d2, d1, R2, R1, P2, P1, q2, q1, A00, A01, A10, L)
+    (
+        b1,
+        b2,
+        i1,
+        i2,
+        g1,
+        g2,
+        e1,
+        e2,
+        m1,
+        m2,
+        r1,
+        r2,
+        d1,
+        d2,
+        R1,
+        R2,
+        P1,
+        P2,
+        q1,
+        q2,
+        A00,
+        A10,
+        A01,
+        L,
+    ) = args
+    swapped = (
+        b2,
+        b1,
+        i2,
+        i1,
+        g2,
+        g1,
+        e2,
+        e1,
+        m2,
+        m1,
+        r2,
+        r1,
+        d2,
+        d1,
+        R2,
+        R1,
+        P2,
+        P1,
+        q2,
+        q1,
+        A00,
+        A01,
+        A10,
+        L,
+    )
     _add_unequal(scratch, order, b, a, swapped)
     for slot in range(SLOTS[order]):
         out[EXCHANGED[slot]] += scratch[slot]
@@ -258,7 +346,9 @@ def stein_sums(b1, b2, C12, V1, V2, i1, i2, s1, shift1, shift2, F1, F2, d1, d2, 
     if lost:
         root1, root2 = math.sqrt(i1), math.sqrt(i2)
         u, s = C12 * root1 * root2, math.sqrt(s1 * i2)
-        A00, A10, A01, L = tail_sums(b1 * root1, b2 * root2, u, s, V1 * root1, V2 * root2, shift1, shift2)
+        A00, A10, A01, L = tail_sums(
+            b1 * root1, b2 * root2, u, s, V1 * root1, V2 * root2, shift1, shift2
+        )
         return A00, A10, A01, L, True
     step1, step2 = d1 * P1, d2 * P2
     A10 = b2 * L + C12 * step1 + V2 * step2
@@ -400,13 +490,18 @@ def pair_slots(out, order, table, f, g, C11, C12, C22, b1, b2, det, c1, c2, plai
         infinite |= add_polynomials(out, order, table, f, g, C11, C12, C22, b1, b2, c1, c2, work)
     det = max(det, 0.0)
     shift1, shift2 = table[f, SHIFT], table[g, SHIFT]
-    start1, start2 = FIRST + int(table[f, COEFFICIENT_COUNT]), FIRST + int(table[g, COEFFICIENT_COUNT])
+    start1, start2 = (
+        FIRST + int(table[f, COEFFICIENT_COUNT]),
+        FIRST + int(table[g, COEFFICIENT_COUNT]),
+    )
     n1, n2 = int(table[f, WIDTH_COUNT]), int(table[g, WIDTH_COUNT])
     for k in range(start1, start1 + n1):
         a = (table[f, k], table[f, k + n1], table[f, k + 2 * n1], table[f, k + 3 * n1])
         for l in range(start2, start2 + n2):
             b = (table[g, l], table[g, l + n2], table[g, l + 2 * n2], table[g, l + 3 * n2])
-            infinite |= _atoms(out, order, a, b, shift1, shift2, C11, C12, C22, b1, b2, det, plain, scratch)
+            infinite |= _atoms(
+                out, order, a, b, shift1, shift2, C11, C12, C22, b1, b2, det, plain, scratch
+            )
     return infinite
 
 
@@ -415,7 +510,11 @@ def _only_atom(table, f):
     """The order of the atom of an activation that is one atom and nothing else, -1 for others."""
     if table[f, COEFFICIENT_COUNT] != 0.0 or table[f, WIDTH_COUNT] != 1.0:
         return -1
-    ramp, step, density = table[f, FIRST + 1] != 0.0, table[f, FIRST + 2] != 0.0, table[f, FIRST + 3] != 0.0
+    ramp, step, density = (
+        table[f, FIRST + 1] != 0.0,
+        table[f, FIRST + 2] != 0.0,
+        table[f, FIRST + 3] != 0.0,
+    )
     return int(step) + 2 * int(density) if int(ramp) + int(step) + int(density) == 1 else -1
 
 
@@ -430,7 +529,11 @@ def _centred_slots(out, order, table, f, g, C11, C12, C22, det):
     i1, i2 = reciprocal(V1), reciprocal(V2)
     D = max(det, 0.0) + t1 * C22 + t2 * C11 + t1 * t2
     s1, s2 = D * i1, D * i2
-    regular = s1 > jets.SMALLEST_VARIANCE and s2 > jets.SMALLEST_VARIANCE and min(C11, C22) > jets.SMALLEST_VARIANCE
+    regular = (
+        s1 > jets.SMALLEST_VARIANCE
+        and s2 > jets.SMALLEST_VARIANCE
+        and min(C11, C22) > jets.SMALLEST_VARIANCE
+    )
     if not regular:
         return False
     r1, r2 = 1.0 / s1, 1.0 / s2
@@ -439,7 +542,11 @@ def _centred_slots(out, order, table, f, g, C11, C12, C22, det):
     q1, q2 = INV_SQRT_2PI * math.sqrt(r1), INV_SQRT_2PI * math.sqrt(r2)
     shift1, shift2 = table[f, SHIFT], table[g, SHIFT]
     P1, P2 = 0.5 - shift2, 0.5 - shift1
-    L = 0.0 if k2 == 2 else orthant(0.0, 0.0, C12 * root1 * root2, math.sqrt(s1 * i2), shift1, shift2)
+    L = (
+        0.0
+        if k2 == 2
+        else orthant(0.0, 0.0, C12 * root1 * root2, math.sqrt(s1 * i2), shift1, shift2)
+    )
     R1, R2 = s1 * q1, s2 * q2
     step1, step2 = d1 * P1, d2 * P2
     A10, A01 = C12 * step1 + V2 * step2, C12 * step2 + V1 * step1
@@ -449,7 +556,32 @@ def _centred_slots(out, order, table, f, g, C11, C12, C22, det):
     for slot in range(SLOTS[order]):
         out[slot] = 0.0
     w = table[f, FIRST + 1 + k1] * table[g, FIRST + 1 + k2]
-    args = (0.0, 0.0, i1, i2, g1, g2, e1, e2, 0.0, 0.0, r1, r2, d1, d2, R1, R2, P1, P2, q1, q2, A00, A10, A01, L)
+    args = (
+        0.0,
+        0.0,
+        i1,
+        i2,
+        g1,
+        g2,
+        e1,
+        e2,
+        0.0,
+        0.0,
+        r1,
+        r2,
+        d1,
+        d2,
+        R1,
+        R2,
+        P1,
+        P2,
+        q1,
+        q2,
+        A00,
+        A10,
+        A01,
+        L,
+    )
     if k1 == 0:
         atoms_00(out, w, order, *args)
     elif k1 == 1:
@@ -497,13 +629,35 @@ def pair_jets_loop(table, f, g, pairs, order, out):
     work, slots, scratch = work_rows(table), np.empty(SLOTS[2]), np.empty(SLOTS[2])
     plain = order < 0  # False; as a literal it would make numba compile everything once more
     for n in range(f.size):
-        C11, C12, C22, b1, b2, det = pairs[0, n], pairs[1, n], pairs[2, n], pairs[3, n], pairs[4, n], pairs[5, n]
+        C11, C12, C22, b1, b2, det = (
+            pairs[0, n],
+            pairs[1, n],
+            pairs[2, n],
+            pairs[3, n],
+            pairs[4, n],
+            pairs[5, n],
+        )
         c1, c2 = jets.slope(C12, C11), jets.slope(C12, C22)
         infinite = 0
         centred = b1 == 0.0 and b2 == 0.0
         if not (centred and _centred_slots(slots, order, table, f[n], g[n], C11, C12, C22, det)):
             infinite = pair_slots(
-                slots, order, table, f[n], g[n], C11, C12, C22, b1, b2, det, c1, c2, plain, work, scratch
+                slots,
+                order,
+                table,
+                f[n],
+                g[n],
+                C11,
+                C12,
+                C22,
+                b1,
+                b2,
+                det,
+                c1,
+                c2,
+                plain,
+                work,
+                scratch,
             )
         regular = C11 > jets.SMALLEST_VARIANCE and C22 > jets.SMALLEST_VARIANCE
         sine2 = det / C11 / C22 if regular else 1.0

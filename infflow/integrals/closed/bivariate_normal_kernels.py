@@ -23,7 +23,14 @@ import math
 import numpy as np
 from numba import njit
 
-from ...activations.vector_math import clipped_magnitude, erf_scaled, exp_, normal_cdf_, normal_tail, ramp_tail
+from ...activations.vector_math import (
+    clipped_magnitude,
+    erf_scaled,
+    exp_,
+    normal_cdf_,
+    normal_tail,
+    ramp_tail,
+)
 
 FAR = 40.0  # the distribution function of -40 is zero in float64
 PLACKETT_LIMIT = 0.8
@@ -43,7 +50,9 @@ NODES = np.array(_LOWER + [1.0 - x for x in reversed(_LOWER)])
 WEIGHTS = np.array(_WEIGHT + _WEIGHT[::-1])
 
 _inline = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
-_quadrature = njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc"})  # lets the sum be vectorised
+_quadrature = njit(
+    cache=True, error_model="numpy", fastmath={"contract", "reassoc"}
+)  # lets the sum be vectorised
 
 
 @_inline
@@ -190,7 +199,9 @@ def tail_moments(h, k, u, s):
         a, b, c1, d = _tail_panel(h, mean, u, inverse, start, end - start)
         joint, ramp2, ramp1, ramps = joint + a, ramp2 + b, ramp1 + c1, ramps + d
         start = end
-    density = INV_SQRT_2PI * (exp_(-0.5 * h * h) if h > 0.0 else normal_tail(-h if h > -39.0 else 39.0)[0])
+    density = INV_SQRT_2PI * (
+        exp_(-0.5 * h * h) if h > 0.0 else normal_tail(-h if h > -39.0 else 39.0)[0]
+    )
     return density * joint, density * s * ramp2, density * ramp1, density * s * ramps
 
 
@@ -199,7 +210,9 @@ def _line(h, k, u):
     """L(h, k; +-1)."""
     if u > 0.0:
         return normal_cdf_(min(h, k))
-    return max(normal_cdf_(h) - normal_cdf_(-k) if h <= 0.0 else normal_cdf_(k) - normal_cdf_(-h), 0.0)
+    return max(
+        normal_cdf_(h) - normal_cdf_(-k) if h <= 0.0 else normal_cdf_(k) - normal_cdf_(-h), 0.0
+    )
 
 
 @njit(cache=True, error_model="numpy")

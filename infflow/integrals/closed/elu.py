@@ -59,7 +59,14 @@ def _row(g: Activation) -> Array:
 
 
 def pair_moments(
-    f: Activation, g: Activation, C11: Array, C12: Array, C22: Array, b1: Array, b2: Array, det: Array
+    f: Activation,
+    g: Activation,
+    C11: Array,
+    C12: Array,
+    C22: Array,
+    b1: Array,
+    b2: Array,
+    det: Array,
 ) -> Array:
     """``E[f^(p)(h1) g^(q)(h2)]`` of n pairs of neurons, all orders p + q <= 4; arguments are not checked.
 
@@ -85,14 +92,26 @@ def pair_moments(
     _require(f, g)
     outer = sides(f)
     if outer is None:
-        return np.ascontiguousarray(pair_moments(g, f, C22, C12, C11, b2, b1, det).transpose(0, 2, 1))
+        return np.ascontiguousarray(
+            pair_moments(g, f, C22, C12, C11, b2, b1, det).transpose(0, 2, 1)
+        )
     out = np.zeros((b1.size, 5, 5))
-    _kernels.pair_moments_loop(_row(g), *outer, *(sides(g) or (0.0, 0.0)), C11, C12, C22, b1, b2, det, out)
+    _kernels.pair_moments_loop(
+        _row(g), *outer, *(sides(g) or (0.0, 0.0)), C11, C12, C22, b1, b2, det, out
+    )
     return out
 
 
 def pair_jets(
-    f: Activation, g: Activation, C11: Array, C12: Array, C22: Array, b1: Array, b2: Array, det: Array, order: int
+    f: Activation,
+    g: Activation,
+    C11: Array,
+    C12: Array,
+    C22: Array,
+    b1: Array,
+    b2: Array,
+    det: Array,
+    order: int,
 ) -> Array:
     """Jets ``(n, 1 | 6 | 21)`` (see ``jets.py``) of n pairs of neurons; arguments are those of :func:`pair_moments`.
 
@@ -108,7 +127,9 @@ def pair_jets(
     if outer is None:
         return pair_jets(g, f, C22, C12, C11, b2, b1, det, order)[:, _SWAP[: SIZES[order]]]
     out = np.empty((b1.size, SIZES[order]))
-    _kernels.pair_jets_loop(_row(g), *outer, *(sides(g) or (0.0, 0.0)), C11, C12, C22, b1, b2, det, out)
+    _kernels.pair_jets_loop(
+        _row(g), *outer, *(sides(g) or (0.0, 0.0)), C11, C12, C22, b1, b2, det, out
+    )
     return out
 
 

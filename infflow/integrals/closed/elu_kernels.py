@@ -21,7 +21,14 @@ import math
 
 from numba import njit
 
-from ...activations.vector_math import clipped_magnitude, erf_scaled, exp_, exp_pair, normal_tail, ramp_tail
+from ...activations.vector_math import (
+    clipped_magnitude,
+    erf_scaled,
+    exp_,
+    exp_pair,
+    normal_tail,
+    ramp_tail,
+)
 from .atom_kernels import COEFFICIENT_COUNT, FIRST, SHIFT, WIDTH_COUNT
 from .bivariate_normal_kernels import NODES, WEIGHTS
 
@@ -33,7 +40,9 @@ SMOOTH = 9  # number of the first jump of a function without kinks
 REACH = 12.0  # standard deviations: exp(-12^2/4) = 2e-16, for partners that are large in the tail
 BEYOND = 9.0  # standard deviations beyond a distant kink: exp(-9^2/2) = 3e-18
 FAR = 38.5  # exp(-FAR^2/2) = 0
-DISTANT = -3.0  # standard deviations from a kink where the terms of the mean of a ramp begin to cancel
+DISTANT = (
+    -3.0
+)  # standard deviations from a kink where the terms of the mean of a ramp begin to cancel
 DISTANCE = 4.0  # standard deviations from which on LONGEST_PANEL is too long
 LONGEST_PANEL = 3.0
 MIXTURE_WIDTHS = 8  # a logistic mixture has at least as many
@@ -42,7 +51,9 @@ NARROWEST, WIDEST = 0.36, 9.9
 
 _kernel = njit(cache=True, error_model="numpy")
 _inline = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
-_sums = njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc"})  # lets sums over widths be vectorised
+_sums = njit(
+    cache=True, error_model="numpy", fastmath={"contract", "reassoc"}
+)  # lets sums over widths be vectorised
 
 
 # ---------------------------------------------------------------- means of one variable
@@ -145,7 +156,11 @@ def _add_atoms(row, first, count, start, shift, mu, variance, inverse, root, out
         n2 = -(mu * n1 + n0) * i
         n3 = -(mu * n2 + 2.0 * n1) * i
         n4 = -(mu * n3 + 3.0 * n2) * i
-        ramp, step, bump = row[first + count + k], row[first + 2 * count + k], row[first + 3 * count + k]
+        ramp, step, bump = (
+            row[first + count + k],
+            row[first + 2 * count + k],
+            row[first + 3 * count + k],
+        )
         whole = above + shift  # a ramp has the whole distribution function as its derivative
         o0 += ramp * (mu * whole + variance[k] * n0) + step * above + bump * n0
         o1 += ramp * whole + step * n0 + bump * n1
@@ -282,7 +297,9 @@ def _panels(ends, row, A, K, r, b2, slope, s):
     """
     low = K - REACH if -FAR < K < 0.0 else -REACH
     high = REACH + min(2.0 * r, max(K, 0.0))
-    if b2 < 0.0 or A != 0.0:  # g, or what is left of it, lives around this place if that is far away
+    if (
+        b2 < 0.0 or A != 0.0
+    ):  # g, or what is left of it, lives around this place if that is far away
         centre = -b2 * slope / (slope * slope + s * s) if slope != 0.0 else 0.0
         low = min(low, centre - BEYOND) if centre < BEYOND - REACH else low
         high = max(high, centre + BEYOND) if centre > REACH - BEYOND else high
@@ -308,7 +325,10 @@ def _panels(ends, row, A, K, r, b2, slope, s):
             for k in range(count):
                 if row[first + count + k] != 0.0 or row[first + 2 * count + k] != 0.0:
                     widest = row[first + k]
-            length, end = 3.0 * math.sqrt(narrow + s * s), 48.0 * math.sqrt(widest) / WIDEST + 12.0 * s
+            length, end = (
+                3.0 * math.sqrt(narrow + s * s),
+                48.0 * math.sqrt(widest) / WIDEST + 12.0 * s,
+            )
             while length < 2.0 * end:
                 for x in (place - length / steep, place + length / steep):
                     if low < x < high:
@@ -361,7 +381,12 @@ def regular_integrals(out, frame, row, S1, A1, S2, A2, r, b1, b2, slope, s, work
                     out[2, q] += curved * Q[q]
                 y = x * x - 1.0
                 _add_in_frame(
-                    frame, curved * y * Q[0], curved * x * Q[1], tilt * x * Q[2], value * x * Q[3], value * y * Q[2]
+                    frame,
+                    curved * y * Q[0],
+                    curved * x * Q[1],
+                    tilt * x * Q[2],
+                    value * x * Q[3],
+                    value * y * Q[2],
                 )
 
 

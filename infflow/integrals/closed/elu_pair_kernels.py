@@ -21,7 +21,9 @@ from .elu_kernels import (
     whole_means,
 )
 
-BINOMIAL = np.array([[1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0], [1.0, 2.0, 1.0, 0.0], [1.0, 3.0, 3.0, 1.0]])
+BINOMIAL = np.array(
+    [[1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0], [1.0, 2.0, 1.0, 0.0], [1.0, 3.0, 3.0, 1.0]]
+)
 
 _kernel = njit(cache=True, error_model="numpy")
 _inline = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
@@ -41,7 +43,9 @@ def _constant(I, infinite, means1, means2, infinite1, infinite2):
 
 
 @_kernel
-def _delta_terms(out, jump1, jump2, c1, c2, bump1, bump2, conditional1, conditional2, regular1, whole2):
+def _delta_terms(
+    out, jump1, jump2, c1, c2, bump1, bump2, conditional1, conditional2, regular1, whole2
+):
     """Add delta functions of f against all of g, and those of g against the regular part of f.
 
     ``bump1``: density of h1 at 0 with its derivatives, ``conditional1``: the one of h1 given h2 = 0; the others likewise.
@@ -53,7 +57,9 @@ def _delta_terms(out, jump1, jump2, c1, c2, bump1, bump2, conditional1, conditio
                 k = p - 1 - m
                 for j in range(k + 1):
                     if jump1[m] != 0.0:
-                        total += jump1[m] * BINOMIAL[k, j] * bump1[k - j] * (-c1) ** j * whole2[q + j]
+                        total += (
+                            jump1[m] * BINOMIAL[k, j] * bump1[k - j] * (-c1) ** j * whole2[q + j]
+                        )
             for m in range(q):
                 k = q - 1 - m
                 for j in range(k + 1):
@@ -88,7 +94,21 @@ def _take(F, sizes, k, a, b, c, d, e, magnitude):
 
 @_kernel
 def _direct_frame(
-    F, sizes, integrals, frame, r1, c1, c2, sine2, jump1, jump2, bump1, bump2, conditional1, means1, whole2
+    F,
+    sizes,
+    integrals,
+    frame,
+    r1,
+    c1,
+    c2,
+    sine2,
+    jump1,
+    jump2,
+    bump1,
+    bump2,
+    conditional1,
+    means1,
+    whole2,
 ):
     """The same for nearly parallel neurons, without moments that grow like 1/s and cancel.
 
@@ -177,7 +197,9 @@ def _pair(row, S1, A1, S2, A2, C11, C12, C22, b1, b2, det, I, F, infinite, space
     sine2 = (s2 / r2) ** 2
     m1 = b1 * sine2 - c2 * m2  # b1 - c2 b2 with the rounding error of m2, as in closed_kernels
     prepare(row, s2, work)
-    regular_integrals(integrals, frame, row, S1, A1, S2, A2, r1, b1, b2, C12 / r1, s2, work, ends, Q)
+    regular_integrals(
+        integrals, frame, row, S1, A1, S2, A2, r1, b1, b2, C12 / r1, s2, work, ends, Q
+    )
     bumps(m1, s1, conditional1)
     bumps(m2, s2, conditional2)
     regular_means(row, S2, A2, m2, s2, work, Q)
@@ -192,7 +214,21 @@ def _pair(row, S1, A1, S2, A2, C11, C12, C22, b1, b2, det, I, F, infinite, space
     if coincide:
         sizes[:] = np.inf
     _direct_frame(
-        F, sizes, integrals, frame, r1, c1, c2, sine2, jump1, jump2, bump1, bump2, conditional1, means1, whole2
+        F,
+        sizes,
+        integrals,
+        frame,
+        r1,
+        c1,
+        c2,
+        sine2,
+        jump1,
+        jump2,
+        bump1,
+        bump2,
+        conditional1,
+        means1,
+        whole2,
     )
     return first1 + first2 if coincide else -1
 
@@ -200,9 +236,29 @@ def _pair(row, S1, A1, S2, A2, C11, C12, C22, b1, b2, det, I, F, infinite, space
 @_kernel
 def pair_moments_loop(row, S1, A1, S2, A2, C11, C12, C22, b1, b2, det, out):
     """I(p, q), p + q <= 4, of n pairs into ``out`` (n, 5, 5); f is one-sided (S1, A1), g the row plus (S2, A2)."""
-    space, F, infinite = workspace(row), np.empty(ORDERS), np.empty((ORDERS, ORDERS), dtype=np.bool_)
+    space, F, infinite = (
+        workspace(row),
+        np.empty(ORDERS),
+        np.empty((ORDERS, ORDERS), dtype=np.bool_),
+    )
     for n in range(b1.size):
-        _pair(row, S1, A1, S2, A2, C11[n], C12[n], C22[n], b1[n], b2[n], det[n], out[n], F, infinite, space)
+        _pair(
+            row,
+            S1,
+            A1,
+            S2,
+            A2,
+            C11[n],
+            C12[n],
+            C22[n],
+            b1[n],
+            b2[n],
+            det[n],
+            out[n],
+            F,
+            infinite,
+            space,
+        )
         for p in range(ORDERS):
             for q in range(ORDERS - p):
                 if infinite[p, q]:
@@ -217,7 +273,9 @@ def pair_jets_loop(row, S1, A1, S2, A2, C11, C12, C22, b1, b2, det, out):
     smooth1 = jumps(np.zeros(FIRST), S1, A1, scratch) > 1
     smooth2 = jumps(row, S2, A2, scratch) > 1
     for n in range(b1.size):
-        kinks = _pair(row, S1, A1, S2, A2, C11[n], C12[n], C22[n], b1[n], b2[n], det[n], I, F, infinite, space)
+        kinks = _pair(
+            row, S1, A1, S2, A2, C11[n], C12[n], C22[n], b1[n], b2[n], det[n], I, F, infinite, space
+        )
         jet = out[n]
         jet[jets.J00] = I[0, 0]
         if jet.size == 1:
@@ -281,7 +339,9 @@ def squares_loop(S, A, C, b, out, regular):
     for n in range(b.size):
         r = math.sqrt(C[n]) if C[n] > SMALLEST_VARIANCE else 0.0
         if r > 0.0:
-            regular_integrals(integrals, frame, empty, S, A, S, A, r, b[n], b[n], r, 0.0, work, ends, Q)
+            regular_integrals(
+                integrals, frame, empty, S, A, S, A, r, b[n], b[n], r, 0.0, work, ends, Q
+            )
         else:  # the mean of both limits at the kink
             integrals[:] = 0.0
             for side in (b[n] - 5e-324, b[n] + 5e-324):
@@ -298,5 +358,9 @@ def squares_loop(S, A, C, b, out, regular):
         bend, twist = 2.0 * (S * S - A * A), -6.0 * A * A
         out[n, 3] = 2.0 * integrals[0, 3] + 6.0 * integrals[1, 2] + bend * bump[0]
         out[n, 4] = (
-            2.0 * integrals[0, 4] + 8.0 * integrals[1, 3] + 6.0 * integrals[2, 2] + bend * bump[1] + twist * bump[0]
+            2.0 * integrals[0, 4]
+            + 8.0 * integrals[1, 3]
+            + 6.0 * integrals[2, 2]
+            + bend * bump[1]
+            + twist * bump[0]
         )

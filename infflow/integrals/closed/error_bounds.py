@@ -52,7 +52,15 @@ class _Term(NamedTuple):
 
 
 def pair_values(
-    f: Any, g: Any, C11: Array, C12: Array, C22: Array, b1: Array, b2: Array, det: Array, orders: tuple[int, int]
+    f: Any,
+    g: Any,
+    C11: Array,
+    C12: Array,
+    C22: Array,
+    b1: Array,
+    b2: Array,
+    det: Array,
+    orders: tuple[int, int],
 ) -> Array:
     """``E[f^(p)(h1) g^(q)(h2)]`` at n points."""
     if one_sided.is_defined(f, g):
@@ -61,7 +69,15 @@ def pair_values(
 
 
 def values_and_changes(
-    f: Any, g: Any, C11: Array, C12: Array, C22: Array, b1: Array, b2: Array, det: Array, orders: tuple[int, int]
+    f: Any,
+    g: Any,
+    C11: Array,
+    C12: Array,
+    C22: Array,
+    b1: Array,
+    b2: Array,
+    det: Array,
+    orders: tuple[int, int],
 ) -> tuple[Array, Array]:
     """:func:`pair_values`, and by how much the rounding of the means changes those of elu and selu, in units of eps."""
     if not one_sided.is_defined(f, g):
@@ -76,7 +92,15 @@ def values_and_changes(
 
 
 def _atom_values(
-    f: Any, g: Any, C11: Array, C12: Array, C22: Array, b1: Array, b2: Array, det: Array, orders: tuple[int, int]
+    f: Any,
+    g: Any,
+    C11: Array,
+    C12: Array,
+    C22: Array,
+    b1: Array,
+    b2: Array,
+    det: Array,
+    orders: tuple[int, int],
 ) -> Array:
     table, zeros = closed.AtomTable([f, g]), np.zeros(C11.size, dtype=np.int64)
     return closed.pair_moments(table, zeros, zeros + 1, C11, C12, C22, b1, b2, det, *orders)
@@ -111,7 +135,11 @@ def pair_bound(
     C11, C12, C22, b1, b2, det = gaussian
     missed = mixture_error(f, r1, b1, orders[0]) + mixture_error(g, r2, b2, orders[1])
     if _is_followed(f) and _is_followed(g) and not (_is_mixture(f) and _is_mixture(g)):
-        table, zeros, error = closed.AtomTable([f, g]), np.zeros(value.size, dtype=np.int64), np.empty(value.size)
+        table, zeros, error = (
+            closed.AtomTable([f, g]),
+            np.zeros(value.size, dtype=np.int64),
+            np.empty(value.size),
+        )
         _errors.pair_error_loop(table.rows, zeros, zeros + 1, *gaussian, *orders, error)
         return FOLLOWED * _EPS * error + missed * sizes[0] * sizes[1]
     growth, error = _amplification(f, g, gaussian, orders)
@@ -126,7 +154,11 @@ def pair_bound(
 def mean_bound(f: Activation, r: Array, b: Array, order: int, size: Array, value: Array) -> Array:
     """Bound of the absolute errors of ``closed.single_moments``; ``size`` by :func:`size_and_scale`."""
     if _is_followed(f):
-        table, zeros, error = closed.AtomTable([f]), np.zeros(value.size, dtype=np.int64), np.empty(value.size)
+        table, zeros, error = (
+            closed.AtomTable([f]),
+            np.zeros(value.size, dtype=np.int64),
+            np.empty(value.size),
+        )
         _errors.single_error_loop(table.rows, zeros, r**2, b, order, error)
         return FOLLOWED * _EPS * error + mixture_error(f, r, b, order) * size
     error = 1.0 + phase_error(f, r, b) + mixture_error(f, r, b, order) / (UNITS * _EPS)
@@ -164,7 +196,9 @@ def _size_and_scale(f: Activation, r: Array, b: Array, order: int) -> tuple[Arra
         polynomial[0] = 0.0
     size = _polynomial_size(polynomial, r, b, order)
     for atom in f.atoms:
-        size += abs(atom.weight) * _atom_size(atom.order + order, atom.width, centred and atom.order == 1, r, b)
+        size += abs(atom.weight) * _atom_size(
+            atom.order + order, atom.width, centred and atom.order == 1, r, b
+        )
     for wave in f.waves:  # the relative error of exp(x) is the absolute error of x
         k = abs(wave.rate)
         root_mean_square = np.exp(wave.rate.real * b + wave.rate.real**2 * r**2)
@@ -190,7 +224,9 @@ def _one_sided_size_and_scale(f: Activation, r: Array, b: Array, order: int) -> 
     """The same for elu and selu: the part without delta functions, and these as derivatives of steps."""
     regular = np.sqrt(one_sided.squares(f, r**2, b).regular[:, min(order, 2)])
     jumps = [(m, jump) for m, jump in enumerate(one_sided.jumps(f)[:order]) if jump != 0.0]
-    size = regular + sum(abs(jump) * _atom_size(1 + order - m, 0.0, False, r, b) for m, jump in jumps)
+    size = regular + sum(
+        abs(jump) * _atom_size(1 + order - m, 0.0, False, r, b) for m, jump in jumps
+    )
     return size, size if jumps else regular
 
 
@@ -204,33 +240,43 @@ def mixture_error(f: Any, r: Array, b: Array, order: int) -> Array:
     widths = {atom.width for atom in f.atoms}
     # 2 for tanh; a sum has the rate of its slowest part
     rate = logistic_mixture.nodes()[0][-1] / max(widths)
-    return logistic_mixture.relative_error(order, np.maximum(rate * np.abs(b) - (rate * r) ** 2, 0.0))
+    return logistic_mixture.relative_error(
+        order, np.maximum(rate * np.abs(b) - (rate * r) ** 2, 0.0)
+    )
 
 
 def _mean_square(f: Any, r: Array, b: Array, order: int) -> Array:
     """``E f^(order)(r x + b)^2`` for orders up to 2; rounding must not make it negative."""
-    return np.maximum(pair_values(f, f, r**2, r**2, r**2, b, b, np.zeros_like(r), (order, order)), 0.0)
+    return np.maximum(
+        pair_values(f, f, r**2, r**2, r**2, b, b, np.zeros_like(r), (order, order)), 0.0
+    )
 
 
 def _polynomial_size(coefficients: Array, r: Array, b: Array, order: int) -> Array:
     """Root mean square of the polynomial with all signs made positive."""
     derivative = np.polynomial.polynomial.polyder(np.abs(coefficients), order)
     nodes, weights = np.polynomial.hermite_e.hermegauss(2 * derivative.size)
-    values = np.polynomial.polynomial.polyval(np.abs(b)[:, None] + r[:, None] * np.abs(nodes), derivative)
+    values = np.polynomial.polynomial.polyval(
+        np.abs(b)[:, None] + r[:, None] * np.abs(nodes), derivative
+    )
     return np.sqrt(values**2 @ (weights / weights.sum()))
 
 
 def _atom_size(order: int, width: float, centred: bool, r: Array, b: Array) -> Array:
     """Root mean square of ``rho_width^(order)``; for derivatives of a jump, that of the step over powers of r."""
     if order <= 1:
-        return np.sqrt(_mean_square(_Term((-0.5,) if centred else (), (Atom(1.0, order, width),)), r, b, 0))
+        return np.sqrt(
+            _mean_square(_Term((-0.5,) if centred else (), (Atom(1.0, order, width),)), r, b, 0)
+        )
     if width == 0.0:
         return _atom_size(1, 0.0, False, r, b) / np.where(r > 0.0, r, np.inf) ** (order - 1)
     # derivative n of a normal density: He_n(h/w)^2 exp(-h^2/w^2); the exponential tilts the distribution of h
     n, tilt = order - 2, width**2 / (width**2 + 2 * r**2)
     nodes, weights = np.polynomial.hermite_e.hermegauss(n + 1)
     h = (b * tilt)[:, None] + (r * np.sqrt(tilt))[:, None] * nodes
-    square = np.polynomial.hermite_e.hermeval(h / width, [0.0] * n + [1.0]) ** 2 @ (weights / weights.sum())
+    square = np.polynomial.hermite_e.hermeval(h / width, [0.0] * n + [1.0]) ** 2 @ (
+        weights / weights.sum()
+    )
     damping = np.sqrt(tilt) * np.exp(-(b**2) * tilt / width**2)
     return np.sqrt(square * damping / (2 * np.pi)) / width ** (order - 1)
 
@@ -270,7 +316,10 @@ def _amplification(
                 s = np.sqrt(d / (v1 * v2))
                 z1, z2 = np.abs(b1) / np.sqrt(v1), np.abs(b2) / np.sqrt(v2)
                 distance = z1**2 + (b2 - C12 / v1 * b1) ** 2 * v1 / d
-                new_growth, new_error = np.exp(-distance / 4) / s ** (m1 + m2 - 3), 1 + (z1 + z2) / s
+                new_growth, new_error = (
+                    np.exp(-distance / 4) / s ** (m1 + m2 - 3),
+                    1 + (z1 + z2) / s,
+                )
             # s = 0: the moment is a limit, infinite or free of the density
             growth = np.fmax(growth, np.where(s > 0, new_growth, 1.0))
             error = np.fmax(error, np.where(s > 0, new_error, 1.0))

@@ -91,7 +91,9 @@ def _polynomial_error(table, f, g, p, q, C11, C12, C22, b1, b2):
     total, power = 0.0, 1.0
     for j in range(max(size_f - p, size_g - q)):
         if j < size_f - p:
-            other = _mean_error(table, g, j + q, b2, C22) + OWN * _polynomial_size(table, g, j + q, b2, C22)
+            other = _mean_error(table, g, j + q, b2, C22) + OWN * _polynomial_size(
+                table, g, j + q, b2, C22
+            )
             total += power * _polynomial_size(table, f, j + p, b1, C11) * other
         if j < size_g - q:
             other = _mean_error(table, f, j + p, b1, C11)
@@ -156,12 +158,16 @@ def _term_error(m, n, widths, shifts, gaussian, F):
     if n >= 2:
         _row(F, n + m - 2, x2, E2, d2, abs(R2), P2, q2, m2, s2, r2)
         return _recursion(F, n, m, b2, i2, g2)
-    A00, A10, A01, L, lost = stein_sums(b1, b2, C12, V1, V2, i1, i2, s1, shift1, shift2, F1, F2, d1, d2, R1, R2, P1, P2)
+    A00, A10, A01, L, lost = stein_sums(
+        b1, b2, C12, V1, V2, i1, i2, s1, shift1, shift2, F1, F2, d1, d2, R1, R2, P1, P2
+    )
     step1, step2 = d1 * abs(P1), d2 * abs(P2)
     if lost:
         steps, ramps, sums = (step1, step2), (d1 * R1, d2 * R2), (A00, A10, A01, L)
         own = OWN + (x1 if b1 * math.sqrt(i1) < b2 * math.sqrt(i2) else x2)
-        return _tail_error(m, n, own, (b1, b2), (V1, V2), (shift1, shift2), (E1, E2), steps, ramps, sums)
+        return _tail_error(
+            m, n, own, (b1, b2), (V1, V2), (shift1, shift2), (E1, E2), steps, ramps, sums
+        )
     terms = abs(L)
     if i1 > 0.0 and i2 > 0.0 and (b1 != 0.0 or b2 != 0.0):
         if abs(C12) * math.sqrt(i1 * i2) <= PLACKETT_LIMIT:
@@ -196,10 +202,22 @@ def _tail_error(m, n, own, b, V, shifts, E, steps, ramps, sums):
         return own * A00 + A01 * E[0] + A10 * E[1]
     if m == 1 and n == 1:
         error = own * abs(L) + steps[1] * E[0] + steps[0] * E[1]
-        return error + _shift_error(1, shifts[1], b[0], V[0]) + _shift_error(1, shifts[0], b[1], V[1])
+        return (
+            error + _shift_error(1, shifts[1], b[0], V[0]) + _shift_error(1, shifts[0], b[1], V[1])
+        )
     if m == 1:
-        return own * abs(A10) + abs(L) * E[0] + abs(ramps[0]) * E[1] + _shift_error(0, shifts[0], b[1], V[1])
-    return own * abs(A01) + abs(ramps[1]) * E[0] + abs(L) * E[1] + _shift_error(0, shifts[1], b[0], V[0])
+        return (
+            own * abs(A10)
+            + abs(L) * E[0]
+            + abs(ramps[0]) * E[1]
+            + _shift_error(0, shifts[0], b[1], V[1])
+        )
+    return (
+        own * abs(A01)
+        + abs(ramps[1]) * E[0]
+        + abs(L) * E[1]
+        + _shift_error(0, shifts[1], b[0], V[0])
+    )
 
 
 @_inline
@@ -215,7 +233,10 @@ def pair_error_loop(table, f, g, C11, C12, C22, b1, b2, det, p, q, out):
     """Estimates of the errors of ``closed_kernels.pair_moments_loop`` in units of eps."""
     F = np.zeros((HIGHEST, HIGHEST))
     for i in range(f.size):
-        start1, start2 = FIRST + int(table[f[i], COEFFICIENT_COUNT]), FIRST + int(table[g[i], COEFFICIENT_COUNT])
+        start1, start2 = (
+            FIRST + int(table[f[i], COEFFICIENT_COUNT]),
+            FIRST + int(table[g[i], COEFFICIENT_COUNT]),
+        )
         n1, n2 = int(table[f[i], WIDTH_COUNT]), int(table[g[i], WIDTH_COUNT])
         total = _polynomial_error(table, f[i], g[i], p, q, C11[i], C12[i], C22[i], b1[i], b2[i])
         for a in range(start1, start1 + n1):

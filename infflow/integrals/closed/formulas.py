@@ -108,11 +108,17 @@ def _exact_activation(name: str | Activation) -> _Exact:
     activation = resolve(name)
     if one_sided.sides(activation) is not None:
         scale, alpha = (
-            (_exact(SELU_SCALE), _exact(SELU_ALPHA)) if activation.name == "selu" else (Integer(1), Integer(1))
+            (_exact(SELU_SCALE), _exact(SELU_ALPHA))
+            if activation.name == "selu"
+            else (Integer(1), Integer(1))
         )
         return _Exact((), (), sides=(scale, scale * alpha))
     if activation.waves:
-        return _Exact((), (), tuple((_exact_complex(w.weight), _exact_complex(w.rate)) for w in activation.waves))
+        return _Exact(
+            (),
+            (),
+            tuple((_exact_complex(w.weight), _exact_complex(w.rate)) for w in activation.waves),
+        )
     if not activation.has_closed_form:
         raise MethodError(
             f"The activation {activation.name!r} has no closed-form Gaussian integrals: it is not a polynomial plus "
@@ -125,9 +131,13 @@ def _exact_activation(name: str | Activation) -> _Exact:
             " gaussian_moment and gaussian_mean instead."
         )
     polynomial: Sequence[Any] = activation.polynomial
-    if polynomial and not activation.atoms:  # irrational coefficients, as in from_sympy(..., sqrt(2)*x), stay exact
+    if (
+        polynomial and not activation.atoms
+    ):  # irrational coefficients, as in from_sympy(..., sqrt(2)*x), stay exact
         expression = activation.expression
-        exact = sympy.Poly(expression, *sympy.ordered(expression.free_symbols or {symbols.b})).all_coeffs()[::-1]
+        exact = sympy.Poly(
+            expression, *sympy.ordered(expression.free_symbols or {symbols.b})
+        ).all_coeffs()[::-1]
         polynomial = [e if not e.is_Rational else e.p / e.q for e in exact]
     return _Exact(
         tuple(_exact(coefficient) for coefficient in polynomial),
@@ -235,7 +245,9 @@ class _Sum:
 
     def __init__(self, gaussian: _Gaussian) -> None:
         self.gaussian = gaussian
-        self.groups: dict[Expr, dict[Expr, Expr]] = defaultdict(lambda: defaultdict(lambda: Integer(0)))
+        self.groups: dict[Expr, dict[Expr, Expr]] = defaultdict(
+            lambda: defaultdict(lambda: Integer(0))
+        )
 
     def add(self, coefficient: Expr, outer: Expr = sympy.S.One, inner: Expr = sympy.S.One) -> None:
         if inner != 0 and coefficient != 0:
@@ -253,15 +265,21 @@ class _Sum:
     def _group(self, outer: Expr, group: dict[Expr, Expr]) -> Expr:
         if outer != 1:
             stand_in = {inner: sympy.Dummy() for inner in group if inner != 1}
-            total = sum(coefficient * stand_in.get(inner, inner) for inner, coefficient in group.items())
+            total = sum(
+                coefficient * stand_in.get(inner, inner) for inner, coefficient in group.items()
+            )
             return self._tidy(total, outer, {dummy: inner for inner, dummy in stand_in.items()})
-        common: dict[Expr, Expr] = defaultdict(lambda: Integer(0))  # terms that differ by a number share a bracket
+        common: dict[Expr, Expr] = defaultdict(
+            lambda: Integer(0)
+        )  # terms that differ by a number share a bracket
         for inner, coefficient in group.items():
             number, factor = self._tidy(coefficient).as_coeff_Mul(rational=True)
             common[factor] += number * self.gaussian.spell_out(inner)
         return sympy.Add(*(factor * bracket for factor, bracket in common.items()))
 
-    def _tidy(self, coefficient: Expr, outer: Expr = sympy.S.One, back: dict[Expr, Expr] | None = None) -> Expr:
+    def _tidy(
+        self, coefficient: Expr, outer: Expr = sympy.S.One, back: dict[Expr, Expr] | None = None
+    ) -> Expr:
         """The shortest of a few ways to write ``coefficient * outer``."""
         gaussian = self.gaussian
         ways = [coefficient, sympy.factor(coefficient)]
@@ -273,7 +291,9 @@ class _Sum:
                 expanded = sympy.expand(way)
                 ways += [way, sympy.factor(way), sympy.collect(expanded, covariances, sympy.factor)]
                 ways.append(sympy.collect(expanded, determinants, sympy.factor))
-        written = [sympy.factor_terms(gaussian.spell_out(way * outer)) for way in dict.fromkeys(ways)]
+        written = [
+            sympy.factor_terms(gaussian.spell_out(way * outer)) for way in dict.fromkeys(ways)
+        ]
         shortest = min(written, key=lambda way: (way.count_ops(), len(str(way))))
         return gaussian.spell_out(shortest.subs(back)) if back else shortest
 
@@ -310,7 +330,9 @@ def _density(b: Expr, v: Expr) -> Expr:
     return exp(-(b**2) / (2 * v)) / sqrt(2 * pi * v)
 
 
-def _atoms_pair(f: _Exact, g: _Exact, i: int, j: int, orders: tuple[int, int], gaussian: _Gaussian) -> _Sum:
+def _atoms_pair(
+    f: _Exact, g: _Exact, i: int, j: int, orders: tuple[int, int], gaussian: _Gaussian
+) -> _Sum:
     """E of derivatives of the atoms of f at h_i times those of g at h_j."""
     result, c = _Sum(gaussian), gaussian.cov(i, j)
     b1, b2 = gaussian.mean(i), gaussian.mean(j)
@@ -323,7 +345,9 @@ def _atoms_pair(f: _Exact, g: _Exact, i: int, j: int, orders: tuple[int, int], g
             span = _ramp_pair(k1 + orders[0], k2 + orders[1])
             l, a, b, n = (weight1 * weight2 * part.subs(values, simultaneous=True) for part in span)
             if gaussian.biases:
-                result.add(l, inner=BivariateNormalCDF(b1 / sqrt(v1), b2 / sqrt(v2), c / sqrt(v1 * v2)))
+                result.add(
+                    l, inner=BivariateNormalCDF(b1 / sqrt(v1), b2 / sqrt(v2), c / sqrt(v1 * v2))
+                )
             else:
                 result.add(l / 4)
                 result.add(l / (2 * pi), inner=sympy.asin(c / sqrt(v1 * v2)))
@@ -348,7 +372,9 @@ class _Shifted(_Gaussian):
         return self.original.mean(i) + self.rate * self.cov(self.i, i)
 
 
-def _add_real_part(result: _Sum, coefficient: Expr, exponent: Expr, argument: Expr | None = None) -> None:
+def _add_real_part(
+    result: _Sum, coefficient: Expr, exponent: Expr, argument: Expr | None = None
+) -> None:
     """Add ``Re(coefficient exp(exponent))``, or that of the product with erf(argument)."""
     real, imaginary = sympy.expand(coefficient).as_real_imag()
     growth, phase = sympy.expand(exponent).as_real_imag()
@@ -370,7 +396,9 @@ def _wave_mean(f: _Exact, order: int, i: int, gaussian: _Gaussian) -> _Sum:
     return result
 
 
-def _wave_and_atoms(f: _Exact, g: _Exact, i: int, j: int, orders: tuple[int, int], gaussian: _Gaussian) -> _Sum:
+def _wave_and_atoms(
+    f: _Exact, g: _Exact, i: int, j: int, orders: tuple[int, int], gaussian: _Gaussian
+) -> _Sum:
     """Waves of h_i against a polynomial plus atoms of h_j."""
     result, (p, q) = _Sum(gaussian), orders
     for weight, rate in f.waves:
@@ -385,23 +413,35 @@ def _wave_and_atoms(f: _Exact, g: _Exact, i: int, j: int, orders: tuple[int, int
         mean = shifted.mean(j)
         for atom_weight, k, width in g.atoms:
             v = gaussian.variance(j, width)
-            p_above, n = (part.subs({symbolic.V1: v, symbolic.b1: mean}) for part in _ramp_mean(k + q))
+            p_above, n = (
+                part.subs({symbolic.V1: v, symbolic.b1: mean}) for part in _ramp_mean(k + q)
+            )
             density = n / sqrt(2 * pi * v)
-            _add_real_part(result, amplitude * atom_weight * density, exponent - sympy.expand(mean**2) / (2 * v))
+            _add_real_part(
+                result,
+                amplitude * atom_weight * density,
+                exponent - sympy.expand(mean**2) / (2 * v),
+            )
             above = amplitude * atom_weight * p_above / 2
             _add_real_part(result, above, exponent)
             _add_real_part(result, above, exponent, mean / sqrt(2 * v))
     return result
 
 
-def _two_waves(f: _Exact, g: _Exact, i: int, j: int, orders: tuple[int, int], gaussian: _Gaussian) -> _Sum:
+def _two_waves(
+    f: _Exact, g: _Exact, i: int, j: int, orders: tuple[int, int], gaussian: _Gaussian
+) -> _Sum:
     """Product of real parts: half the real part of the product and of the product with the conjugate."""
     result = _Sum(gaussian)
     for weight1, rate1 in f.waves:
         for weight2, rate2 in g.waves:
             a, c = weight1 * rate1 ** orders[0], weight2 * rate2 ** orders[1]
             for factor, rate in (c, rate2), (sympy.conjugate(c), sympy.conjugate(rate2)):
-                exponent = rate1 * gaussian.mean(i) + rate * gaussian.mean(j) + rate1 * rate * gaussian.cov(i, j)
+                exponent = (
+                    rate1 * gaussian.mean(i)
+                    + rate * gaussian.mean(j)
+                    + rate1 * rate * gaussian.cov(i, j)
+                )
                 exponent += (rate1**2 * gaussian.cov(i, i) + rate**2 * gaussian.cov(j, j)) / 2
                 _add_real_part(result, a * factor / 2, exponent)
     return result
@@ -444,7 +484,9 @@ def _mean(f: _Exact, order: int, i: int, gaussian: _Gaussian) -> _Sum:
     return result
 
 
-def _pair(f: _Exact, g: _Exact, i: int, j: int, orders: tuple[int, int], gaussian: _Gaussian) -> _Sum:
+def _pair(
+    f: _Exact, g: _Exact, i: int, j: int, orders: tuple[int, int], gaussian: _Gaussian
+) -> _Sum:
     """``E[f^(p)(h_i) g^(q)(h_j)]``."""
     result = _Sum(gaussian)
     for rate1, piece1, p in _pieces(f, orders[0]):
@@ -463,7 +505,9 @@ def _plain_mean(f: _Exact, order: int, i: int, gaussian: _Gaussian) -> _Sum:
     return result
 
 
-def _plain_pair(f: _Exact, g: _Exact, i: int, j: int, orders: tuple[int, int], gaussian: _Gaussian) -> _Sum:
+def _plain_pair(
+    f: _Exact, g: _Exact, i: int, j: int, orders: tuple[int, int], gaussian: _Gaussian
+) -> _Sum:
     """The same without elu and selu; polynomials by Price's series ``sum_n C_ij^n/n! E f^(p+n) E g^(q+n)``."""
     p, q = orders
     if f.waves:
@@ -490,7 +534,9 @@ def _triple(f: _Exact, g: _Exact, gaussian: _Gaussian) -> _Sum:
 
 
 @public
-def closed_form(*activations: str | Activation, biases: bool = False, derivatives: Iterable[int] | None = None) -> Expr:
+def closed_form(
+    *activations: str | Activation, biases: bool = False, derivatives: Iterable[int] | None = None
+) -> Expr:
     """Sympy expression of a one-, two- or three-dimensional Gaussian integral.
 
     ``closed_form(f)`` is ``E f(h)`` for h of variance ``C`` and mean ``b``; ``closed_form(f, g)`` is
@@ -544,14 +590,20 @@ def closed_form(*activations: str | Activation, biases: bool = False, derivative
                 "closed_form(f, 'h', g) for E[f'(h1) h2 g(h3)]."
             )
         if derivatives is not None:
-            raise InvalidValueError("derivatives is not defined for closed_form(f, 'h', g); leave it out.")
+            raise InvalidValueError(
+                "derivatives is not defined for closed_form(f, 'h', g); leave it out."
+            )
         return _expression((_exact_activation(f), _exact_activation(g)), None, biases)
     orders = _derivative_orders(derivatives, len(activations))
-    return _expression(tuple(_exact_activation(activation) for activation in activations), orders, biases)
+    return _expression(
+        tuple(_exact_activation(activation) for activation in activations), orders, biases
+    )
 
 
 @lru_cache(maxsize=1024)
-def _expression(activations: tuple[_Exact, ...], orders: tuple[int, ...] | None, biases: bool) -> Expr:
+def _expression(
+    activations: tuple[_Exact, ...], orders: tuple[int, ...] | None, biases: bool
+) -> Expr:
     """The simplified integral; ``orders=None`` is the three-dimensional one."""
     f, g = activations[0], activations[-1]
     if orders is None:
@@ -564,7 +616,11 @@ def _expression(activations: tuple[_Exact, ...], orders: tuple[int, ...] | None,
 def _derivative_orders(derivatives: Any, count: int) -> tuple[int, ...]:
     if derivatives is None:
         return (0,) * count
-    given = as_items("derivatives", derivatives, f"a list of {counted(count, 'integer')}, such as {(1,) * count},")
+    given = as_items(
+        "derivatives",
+        derivatives,
+        f"a list of {counted(count, 'integer')}, such as {(1,) * count},",
+    )
     orders = tuple(as_integer("an entry of derivatives", order, minimum=0) for order in given)
     if len(orders) != count:
         raise InvalidValueError(

@@ -44,7 +44,9 @@ S2, R2, M2, CROSS, SINE = range(5)
 # K(1,1), K(1,0), K(0,1), K(0,0) of all pairs of widths
 A11, A10, A01, A00 = range(4)
 FEW = 8  # widths of an activation that is no mixture
-DISTANT = -3.0  # standard deviations from a kink where the terms of the mean of a ramp begin to cancel
+DISTANT = (
+    -3.0
+)  # standard deviations from a kink where the terms of the mean of a ramp begin to cancel
 HIGHEST = 9  # most K(2, n) that a pair of silu neurons needs
 
 #: Up to this correlation a rule of 8 nodes gives L to 3e-17.
@@ -144,7 +146,11 @@ def _weak(h, shifted1, k, shifted2, u, L, nodes, weights):
         for j in range(L.size):
             c = u[j] * fraction
             inverse = 1.0 / (1.0 - c * c)
-            L[j] += weight * math.sqrt(inverse) * exp_((h * k[j] * c - 0.5 * (h * h + k[j] * k[j])) * inverse)
+            L[j] += (
+                weight
+                * math.sqrt(inverse)
+                * exp_((h * k[j] * c - 0.5 * (h * h + k[j] * k[j])) * inverse)
+            )
     for j in range(L.size):
         L[j] = u[j] * L[j] + shifted1 * shifted2[j]
 
@@ -342,7 +348,9 @@ def _add_columns(out, count, k1, sums, W2, kinds2, top, one, C12, b2, U):
             for m in range(last - order):
                 for j in range(n):
                     before = (order - 2.0) * U[m, order - 1, j] if order > 2 else 0.0
-                    U[m, order + 1, j] = -one[I2, j] * (b2 * U[m, order, j] + before + C12 * U[m + 1, order, j])
+                    U[m, order + 1, j] = -one[I2, j] * (
+                        b2 * U[m, order, j] + before + C12 * U[m + 1, order, j]
+                    )
         for slot in range(count):
             p, q = SLOT_P[slot], SLOT_Q[slot]
             if k1 + p <= 1 and kind + q >= 2:
@@ -386,7 +394,9 @@ def add_mixture(out, order, t1, W1, t2, W2, shift1, shift2, C11, C12, C22, b1, b
         root1 = math.sqrt(1.0 / V1)
         g1 = C12 / V1
         d1 = INV_SQRT_2PI * root1 * _density_and_probability(b1 * root1, 0.0)[0]
-        _both_sides(t1[a], t2, C11, C12, C22, b1, b2, det, shift1, shift2, V1, d1, one, pair, K2, J2)
+        _both_sides(
+            t1[a], t2, C11, C12, C22, b1, b2, det, shift1, shift2, V1, d1, one, pair, K2, J2
+        )
         _higher(b2 - g1 * b1, pair, last_row, last_column, K2, J2)
         _add_rows(out, count, W1, a, W2, kinds2, top, V1, g1, b1, K2, F)
         if uses_L:
@@ -417,7 +427,11 @@ def add_mixture(out, order, t1, W1, t2, W2, shift1, shift2, C11, C12, C22, b1, b
 def _widths_and_weights(row):
     """Squared widths, and the weights of ramps, steps and densities, of a row of the table."""
     start, n = FIRST + int(row[COEFFICIENT_COUNT]), int(row[WIDTH_COUNT])
-    W = (row[start + n : start + 2 * n], row[start + 2 * n : start + 3 * n], row[start + 3 * n : start + 4 * n])
+    W = (
+        row[start + n : start + 2 * n],
+        row[start + 2 * n : start + 3 * n],
+        row[start + 3 * n : start + 4 * n],
+    )
     return row[start : start + n], W
 
 
@@ -431,7 +445,9 @@ def mixture_slots_loop(table, f, g, C11, C12, C22, b1, b2, det, plain, order, ou
         for slot in range(SLOTS[order]):
             out[n, slot] = 0.0
         if table[f[n], COEFFICIENT_COUNT] > 0.0 or table[g[n], COEFFICIENT_COUNT] > 0.0:
-            add_polynomials(out[n], order, table, f[n], g[n], C11[n], C12[n], C22[n], b1[n], b2[n], c1, c2, work)
+            add_polynomials(
+                out[n], order, table, f[n], g[n], C11[n], C12[n], C22[n], b1[n], b2[n], c1, c2, work
+            )
         exchanged = table[f[n], WIDTH_COUNT] > table[g[n], WIDTH_COUNT]
         i, j = (g[n], f[n]) if exchanged else (f[n], g[n])
         V1, V2 = (C22[n], C11[n]) if exchanged else (C11[n], C22[n])
@@ -440,7 +456,20 @@ def mixture_slots_loop(table, f, g, C11, C12, C22, b1, b2, det, plain, order, ou
         t2, W2 = _widths_and_weights(table[j])
         slots = np.zeros(SLOTS[2])
         add_mixture(
-            slots, order, t1, W1, t2, W2, table[i, SHIFT], table[j, SHIFT], V1, C12[n], V2, m1, m2, max(det[n], 0.0)
+            slots,
+            order,
+            t1,
+            W1,
+            t2,
+            W2,
+            table[i, SHIFT],
+            table[j, SHIFT],
+            V1,
+            C12[n],
+            V2,
+            m1,
+            m2,
+            max(det[n], 0.0),
         )
         for slot in range(SLOTS[order]):
             work[PLAIN, EXCHANGED[slot] if exchanged else slot] = slots[slot]

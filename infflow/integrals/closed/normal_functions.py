@@ -62,7 +62,9 @@ class BivariateNormalCDF(sympy.Function):
             return None
         digits = int(prec * 0.302) + 15
         with mpmath.workprec(prec + 20):
-            value = _bivariate_normal_cdf(*(mpmath.mpf(argument.evalf(digits)) for argument in self.args))
+            value = _bivariate_normal_cdf(
+                *(mpmath.mpf(argument.evalf(digits)) for argument in self.args)
+            )
         return Expr._from_mpmath(value, prec)
 
     def _latex(self, printer: Any, exp: str | None = None) -> str:
@@ -83,7 +85,9 @@ def _bivariate_normal_cdf(h: Any, k: Any, rho: Any) -> Any:
     from mpmath import asin, cos, exp, mp, mpf, ncdf, pi, quad, sin
 
     if abs(rho) > 1:
-        raise InvalidValueError(f"The correlation of BivariateNormalCDF is {rho}; it must lie between -1 and 1.")
+        raise InvalidValueError(
+            f"The correlation of BivariateNormalCDF is {rho}; it must lie between -1 and 1."
+        )
 
     def exponent(theta: Any) -> Any:
         # (h^2 - 2 h k sin + k^2) / (2 cos^2), written without cancellation at both ends

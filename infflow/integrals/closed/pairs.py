@@ -90,16 +90,24 @@ class AtomTable:
         self.one_sided = np.array([_is_one_sided(a) for a in activations], dtype=bool)
         packed = [_pack(activation) for activation in activations]
         longest = max((len(row) for row in packed), default=2)  # at least the two counts
-        self.rows = np.array([row + [0.0] * (longest - len(row)) for row in packed]).reshape(len(packed), longest)
+        self.rows = np.array([row + [0.0] * (longest - len(row)) for row in packed]).reshape(
+            len(packed), longest
+        )
         self.widths = self.rows[:, 1].astype(np.int64)
-        self.kinked = np.array([any(atom.width == 0.0 for atom in a.atoms) for a in activations], dtype=bool)
+        self.kinked = np.array(
+            [any(atom.width == 0.0 for atom in a.atoms) for a in activations], dtype=bool
+        )
         self.only_atoms = bool(self.widths.max(initial=0) < MANY_WIDTHS) and not self.waves.any()
 
     def mixtures(self, f: Index, g: Index, C11: Array, C22: Array) -> Index:
         """Which of the pairs are for ``mixture_kernels``."""
         n1, n2 = self.widths[f], self.widths[g]
-        constant = (self.kinked[f] & (C11 <= SMALLEST_VARIANCE)) | (self.kinked[g] & (C22 <= SMALLEST_VARIANCE))
-        return np.flatnonzero((np.maximum(n1, n2) >= MANY_WIDTHS) & (np.minimum(n1, n2) > 0) & ~constant)
+        constant = (self.kinked[f] & (C11 <= SMALLEST_VARIANCE)) | (
+            self.kinked[g] & (C22 <= SMALLEST_VARIANCE)
+        )
+        return np.flatnonzero(
+            (np.maximum(n1, n2) >= MANY_WIDTHS) & (np.minimum(n1, n2) > 0) & ~constant
+        )
 
     def __len__(self) -> int:
         return self.rows.shape[0]
@@ -135,7 +143,11 @@ def _pack(activation: Activation) -> list[float]:
     widths = sorted({width for _, _, width in atoms})
     if len(widths) >= MANY_WIDTHS:  # whole vector registers
         widths += [2.0 * widths[-1] + k for k in range(-len(widths) % 8)]
-    weights = [sum(w for w, k, width in atoms if (k, width) == (order, t)) for order in range(3) for t in widths]
+    weights = [
+        sum(w for w, k, width in atoms if (k, width) == (order, t))
+        for order in range(3)
+        for t in widths
+    ]
     return [
         float(len(polynomial)),
         float(len(widths)),
@@ -182,9 +194,13 @@ def pair_jets(
         picked = pairs[:, part]
         jets = np.empty((len(part), SIZES[order]))
         if kind == "atoms":
-            _kernels.pair_jets_loop(table.rows, f[part], g[part], np.ascontiguousarray(picked), order, jets)
+            _kernels.pair_jets_loop(
+                table.rows, f[part], g[part], np.ascontiguousarray(picked), order, jets
+            )
         else:
-            slots = _slots(kind, table, (f[part], g[part], *np.ascontiguousarray(picked)), False, order)
+            slots = _slots(
+                kind, table, (f[part], g[part], *np.ascontiguousarray(picked)), False, order
+            )
             _kernels.jets_from_slots(slots, picked, order, jets)
             if kind == "waves":
                 _leave_out_infinite(table, f[part], g[part], jets)
@@ -192,7 +208,9 @@ def pair_jets(
     return out
 
 
-def _parts(table: AtomTable, f: Index, g: Index, C11: Array, C22: Array) -> list[tuple[Index, str]] | None:
+def _parts(
+    table: AtomTable, f: Index, g: Index, C11: Array, C22: Array
+) -> list[tuple[Index, str]] | None:
     """Rows of mixtures, of pairs with waves and of other pairs; None if there are only the last."""
     if table.only_atoms:
         return None
@@ -259,7 +277,9 @@ def pair_moments(
         if kind == "atoms":
             _kernels.pair_moments_loop(table.rows, *picked, p, q, values)
         else:
-            values = _slots(kind, table, picked, True, int(np.searchsorted(SLOTS, slot, side="right")))[:, slot]
+            values = _slots(
+                kind, table, picked, True, int(np.searchsorted(SLOTS, slot, side="right"))
+            )[:, slot]
         out[part] = values
     return out
 

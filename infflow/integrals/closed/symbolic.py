@@ -51,8 +51,8 @@ __all__ = ["BASES", "check", "generate", "moment"]
 BASES = ((0, 0), (0, 1), (1, 1), (0, 2), (1, 2), (2, 2))
 
 PRIMITIVES = "b1 b2 C12 V1 V2 i1 i2 g1 g2 e1 e2 m1 m2 s1 s2 r1 r2 d1 d2 P1 P2 q1 q2 L"
-b1, b2, C12, V1, V2, i1, i2, g1, g2, e1, e2, m1, m2, s1, s2, r1, r2, d1, d2, P1, P2, q1, q2, L = sympy.symbols(
-    PRIMITIVES
+b1, b2, C12, V1, V2, i1, i2, g1, g2, e1, e2, m1, m2, s1, s2, r1, r2, d1, d2, P1, P2, q1, q2, L = (
+    sympy.symbols(PRIMITIVES)
 )
 SUMS = R1, R2, A00, A10, A01 = sympy.symbols("R1 R2 A00 A10 A01")
 
@@ -60,7 +60,9 @@ SUMS = R1, R2, A00, A10, A01 = sympy.symbols("R1 R2 A00 A10 A01")
 ARGUMENTS = "b1 b2 i1 i2 g1 g2 e1 e2 m1 m2 r1 r2 d1 d2 R1 R2 P1 P2 q1 q2 A00 A10 A01 L"
 
 _EXCHANGED = {
-    x: Symbol(x.name[:-1] + {"1": "2", "2": "1"}[x.name[-1]]) for x in sympy.symbols(PRIMITIVES) if x not in (C12, L)
+    x: Symbol(x.name[:-1] + {"1": "2", "2": "1"}[x.name[-1]])
+    for x in sympy.symbols(PRIMITIVES)
+    if x not in (C12, L)
 } | {R1: R2, R2: R1, A10: A01, A01: A10}
 
 # A direction gives the derivatives of b1, b2, m1, m2 along it; D1 acts on expressions in b1, m1 only, D2 on b2, m2.
@@ -108,7 +110,11 @@ def moment(m: int, n: int) -> Expr:
     if m >= 3:
         return differentiate(moment(m - 1, n), ALONG_B1)
     if m == 2:
-        return differentiate(moment(2, n - 1), ALONG_B2) if n else sympy.expand(d1 * (m1 * P1 + s1 * q1))
+        return (
+            differentiate(moment(2, n - 1), ALONG_B2)
+            if n
+            else sympy.expand(d1 * (m1 * P1 + s1 * q1))
+        )
     if n > m:
         return exchange(moment(n, m))
     if n == 1:
@@ -134,7 +140,9 @@ def explicit(expression: Expr) -> Expr:
     """The sums written out."""
     sums = {R1: m1 * P1 + s1 * q1, R2: m2 * P2 + s2 * q2}
     stein = {A00: moment(0, 0), A10: moment(1, 0), A01: moment(0, 1)}
-    return sympy.expand(sympy.expand(expression.xreplace(sums | stein)).subs({s1 * r1: 1, s2 * r2: 1}))
+    return sympy.expand(
+        sympy.expand(expression.xreplace(sums | stein)).subs({s1 * r1: 1, s2 * r2: 1})
+    )
 
 
 # ---------------------------------------------------------------- proof
@@ -143,7 +151,10 @@ def explicit(expression: Expr) -> Expr:
 def _algebraic(b1: Expr, b2: Expr, V1: Expr, V2: Expr, index: str) -> dict[Symbol, Expr]:
     """The algebraic primitives of one side in terms of means and covariance."""
     g, s = C12 / V1, V2 - C12**2 / V1
-    return {Symbol(x + index): v for x, v in {"i": 1 / V1, "g": g, "m": b2 - g * b1, "s": s, "r": 1 / s}.items()}
+    return {
+        Symbol(x + index): v
+        for x, v in {"i": 1 / V1, "g": g, "m": b2 - g * b1, "s": s, "r": 1 / s}.items()
+    }
 
 
 EXPLICIT = _algebraic(b1, b2, V1, V2, "1") | _algebraic(b2, b1, V2, V1, "2")
@@ -162,7 +173,9 @@ def _total_derivative(expression: Expr, t: Symbol) -> Expr:
     elif t == C12:
         rules[L] = d1 * q1  # Plackett
     else:  # heat equation of a probability
-        rules[L] = _total_derivative(d1 * P1, b1) / 2 if t == V1 else _total_derivative(d2 * P2, b2) / 2
+        rules[L] = (
+            _total_derivative(d1 * P1, b1) / 2 if t == V1 else _total_derivative(d2 * P2, b2) / 2
+        )
     explicit = expression.xreplace(EXPLICIT)
     return sympy.diff(explicit, t) + sum(sympy.diff(explicit, x) * dx for x, dx in rules.items())
 
@@ -223,7 +236,12 @@ def _tidy(expression: Expr) -> Expr:
         *(
             x
             * sympy.Add(
-                *(y * sympy.horner(c) for y, c in sympy.collect(part, (R1, P1, q1, R2, P2, q2), evaluate=False).items())
+                *(
+                    y * sympy.horner(c)
+                    for y, c in sympy.collect(
+                        part, (R1, P1, q1, R2, P2, q2), evaluate=False
+                    ).items()
+                )
             )
             for x, part in collected.items()
         )
@@ -256,7 +274,9 @@ def _function(k1: int, k2: int) -> str:
 def _needed(expression: Expr, definitions: dict[Symbol, Expr], done: set[Symbol]) -> list[Symbol]:
     """The subexpressions to be computed before this expression, in order; marks them as done."""
     found: list[Symbol] = []
-    for symbol in sorted(expression.free_symbols & definitions.keys() - done, key=lambda s: int(s.name[1:])):
+    for symbol in sorted(
+        expression.free_symbols & definitions.keys() - done, key=lambda s: int(s.name[1:])
+    ):
         if symbol in done:
             continue
         found += _needed(definitions[symbol], definitions, done)
@@ -279,7 +299,9 @@ from numba import njit
 
 def generate() -> str:
     """The source of ``_generated.py``."""
-    return _HEADER.format(version=sympy.__version__) + "".join(f"\n\n{_function(*base)}\n" for base in BASES)
+    return _HEADER.format(version=sympy.__version__) + "".join(
+        f"\n\n{_function(*base)}\n" for base in BASES
+    )
 
 
 def main() -> None:

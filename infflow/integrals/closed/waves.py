@@ -114,7 +114,9 @@ def _oscillates(f: Activation) -> bool:
     return any(wave.rate.imag != 0.0 for wave in f.waves)
 
 
-def _fill(out: Array, f: Activation, g: Activation, gaussian: Gaussian, used: list[tuple[int, int, int]]) -> None:
+def _fill(
+    out: Array, f: Activation, g: Activation, gaussian: Gaussian, used: list[tuple[int, int, int]]
+) -> None:
     """Add E[f^(p)(h1) g^(q)(h2)], f waves and g none, to the slots ``used`` (slot, p, q) of ``out``."""
     highest = max(q for _, _, q in used)
     for wave in f.waves:
@@ -149,7 +151,12 @@ def _two_waves(v: Wave, w: Wave, gaussian: Gaussian, p: int, q: int) -> Array:
         return _two_oscillations(a, c, v.rate.imag, w.rate.imag, gaussian)
     # one is real, so that the product of the real parts is the real part of a product
     product = a.real * c if not v.rate.imag else a * c.real
-    exponent = v.rate * b1 + w.rate * b2 + 0.5 * (v.rate**2 * C11 + w.rate**2 * C22) + v.rate * w.rate * C12
+    exponent = (
+        v.rate * b1
+        + w.rate * b2
+        + 0.5 * (v.rate**2 * C11 + w.rate**2 * C22)
+        + v.rate * w.rate * C12
+    )
     value: Array = (product * np.exp(exponent)).real
     return value
 
@@ -164,7 +171,10 @@ def _two_oscillations(a: complex, c: complex, k: float, l: float, gaussian: Gaus
     whole = r1 * r2 + np.abs(C12)
     apart = np.divide(det, whole, out=np.zeros_like(whole), where=whole > 0.0)
     outer = 0.5 * np.exp(-0.5 * (abs(k) * r1 - abs(l) * r2) ** 2 - abs(k * l) * apart)
-    cosh, sinh = outer * (1.0 + np.exp(-2.0 * np.abs(t))), np.sign(t) * outer * -np.expm1(-2.0 * np.abs(t))
+    cosh, sinh = (
+        outer * (1.0 + np.exp(-2.0 * np.abs(t))),
+        np.sign(t) * outer * -np.expm1(-2.0 * np.abs(t)),
+    )
     # Re(a exp(i k x)) = Re a cos(k x) - Im a sin(k x) = A and its quarter turn
     cos1, sin1, cos2, sin2 = np.cos(k * b1), np.sin(k * b1), np.cos(l * b2), np.sin(l * b2)
     even1, odd1 = a.real * cos1 - a.imag * sin1, a.real * sin1 + a.imag * cos1
@@ -250,7 +260,9 @@ def _ramps(k: float, widths: Array, gaussian: Gaussian, highest: int, centred: b
     return out
 
 
-def _of_constants(out: Complex, constant: NDArray[np.bool_], b: Array, plain: Complex, centred: bool) -> None:
+def _of_constants(
+    out: Complex, constant: NDArray[np.bool_], b: Array, plain: Complex, centred: bool
+) -> None:
     """Put the values of ramps of constant neurons in place; at the kink derivatives of the step are infinite."""
     if not constant.any():
         return
@@ -307,7 +319,9 @@ def _half_exponential(k: float, gaussian: Gaussian) -> Complex:
     return found
 
 
-def _one_sided_means(S: float, A: float, ramps: Complex, below: Complex, plain: Complex, out: Complex) -> None:
+def _one_sided_means(
+    S: float, A: float, ramps: Complex, below: Complex, plain: Complex, out: Complex
+) -> None:
     """Elu and selu, S ramp + A (exp(h) (1 - step) - (1 - step)), and their derivatives, into ``out`` (q, n).
 
     ``(exp(h) (1 - step))^(q)`` is itself minus the derivatives 1 to q of the step.
@@ -321,7 +335,9 @@ def _one_sided_means(S: float, A: float, ramps: Complex, below: Complex, plain: 
                 out[q] += factor * ramps[j]
 
 
-def amplification(f: Activation, g: Activation, gaussian: Gaussian, p: int, q: int) -> tuple[Array, Array]:
+def amplification(
+    f: Activation, g: Activation, gaussian: Gaussian, p: int, q: int
+) -> tuple[Array, Array]:
     """The part of ``error_bounds.amplification`` for pairs with a sine or cosine.
 
     The mean of the partner is complex, with an imaginary part of y standard deviations: derivatives of
@@ -335,7 +351,9 @@ def amplification(f: Activation, g: Activation, gaussian: Gaussian, p: int, q: i
                 k, V = abs(wave.rate.imag), C22 + width**2
                 with np.errstate(all="ignore"):
                     y = np.where(V > SMALLEST_WIDTH2, k * np.abs(C12) / np.sqrt(V), 0.0)
-                    decay = np.where(V > SMALLEST_WIDTH2, np.exp(-0.5 * k * k * (det + C11 * width**2) / V), 1.0)
+                    decay = np.where(
+                        V > SMALLEST_WIDTH2, np.exp(-0.5 * k * k * (det + C11 * width**2) / V), 1.0
+                    )
                     small = np.sqrt(C22 + b2 * b2)
                 growth = np.maximum(growth, decay * (1.0 + y) ** max(atom_order + order - 1, 0))
                 error = np.maximum(error, 1.0 + _PHASE * y * decay)
@@ -353,7 +371,9 @@ def damping(f: Activation, g: Activation, gaussian: Gaussian, p: int, q: int) ->
     exponent = np.zeros_like(gaussian[0])
     powers = np.ones_like(exponent)
     for first, second, turned, order in ((f, g, gaussian, q), (g, f, _exchanged(gaussian), p)):
-        if not _oscillates(first) or any(wave.rate.imag == 0.0 for wave in (*first.waves, *second.waves)):
+        if not _oscillates(first) or any(
+            wave.rate.imag == 0.0 for wave in (*first.waves, *second.waves)
+        ):
             continue
         C11, C12, C22, _, _, det = turned
         k = min(abs(wave.rate) for wave in first.waves)
@@ -383,7 +403,9 @@ def _kinds(g: Activation) -> set[tuple[int, float]]:
     return {(atom.order, atom.width) for atom in g.atoms}
 
 
-def _polynomial_mean(coefficients: tuple[float, ...], C: Array, mean: Complex, order: int) -> Complex:
+def _polynomial_mean(
+    coefficients: tuple[float, ...], C: Array, mean: Complex, order: int
+) -> Complex:
     """E p^(order)(h) at a complex mean."""
     derivative = np.polynomial.polynomial.polyder(np.array(coefficients or (0.0,)), order)
     total, previous, power = np.zeros_like(mean), np.zeros_like(mean), np.ones_like(mean)

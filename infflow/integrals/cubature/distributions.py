@@ -59,14 +59,19 @@ def jumps(f: Activation, levels: int) -> tuple[tuple[float, Array, Array], ...]:
     """For every kink: its place, the jumps of the derivatives 0 to ``levels``, and their means of both sides."""
     found = []
     for c in f.kinks:
-        sides = np.array([c - 1e-300, c + 1e-300]) if c == 0.0 else np.nextafter(c, [-np.inf, np.inf])
+        sides = (
+            np.array([c - 1e-300, c + 1e-300]) if c == 0.0 else np.nextafter(c, [-np.inf, np.inf])
+        )
         left, right = derivatives(f, sides, levels).T
         if not (np.isfinite(left).all() and np.isfinite(right).all()):
             raise InvalidValueError(
                 f"Activation {f.name!r} or a derivative of it is infinite at its kink {c:g}; finite limits from both sides are needed."
             )
         slope = np.abs(np.append(left[1:], 0.0)) + np.abs(np.append(right[1:], 0.0))
-        noise = 16 * _EPS * (np.abs(left) + np.abs(right) + abs(c) * slope) + 4 * np.abs(sides - c).max() * slope
+        noise = (
+            16 * _EPS * (np.abs(left) + np.abs(right) + abs(c) * slope)
+            + 4 * np.abs(sides - c).max() * slope
+        )
         jump = np.where(np.abs(right - left) > noise, right - left, 0.0)
         found.append((c, jump, 0.5 * (left + right)))
     return tuple(found)
@@ -173,7 +178,8 @@ def smoothed(f: Activation, s: Array, b: Array, highest: int, rtol: float) -> Me
         def values(x: Array, row: Index) -> Array:
             jet = derivatives(f, bw[row] + sw[row] * x, levels)
             columns = [
-                jet[min(p, levels)] * (hermite(p - levels, x) if p > levels else 1.0) for p in range(highest + 1)
+                jet[min(p, levels)] * (hermite(p - levels, x) if p > levels else 1.0)
+                for p in range(highest + 1)
             ]
             return np.stack(columns, axis=1)
 
@@ -196,7 +202,9 @@ def smoothed(f: Activation, s: Array, b: Array, highest: int, rtol: float) -> Me
     return Means(regular, delta, error, rms, work)
 
 
-def _point_means(f: Activation, b: Array, highest: int, regular: Array, delta: Array, where: NDArray[np.bool_]) -> None:
+def _point_means(
+    f: Activation, b: Array, highest: int, regular: Array, delta: Array, where: NDArray[np.bool_]
+) -> None:
     """The limits for s = 0: values, halfway at jumps, and infinite delta functions."""
     if highest > f.max_order:
         f.derivative(0.0, highest)  # raises the error that says which derivative is needed
@@ -214,12 +222,18 @@ def root_mean_squares(values: Callable[[Array, Index], Array], breaks: Array, m:
     """``sqrt(E v^2)`` by one pass over the panels: a scale, not a result."""
     panels = panels_between(breaks)
     found = integrate(
-        lambda x, row: values(x, row) ** 2 * density(x)[:, None], panels, len(breaks), np.full(m, np.inf), max_work=0
+        lambda x, row: values(x, row) ** 2 * density(x)[:, None],
+        panels,
+        len(breaks),
+        np.full(m, np.inf),
+        max_work=0,
     )
     return np.sqrt(np.maximum(found.value, 0.0))
 
 
-def single_moments(f: Activation, C: Array, b: Array, max_order: int, rtol: float = 1e-10) -> SingleMoments:
+def single_moments(
+    f: Activation, C: Array, b: Array, max_order: int, rtol: float = 1e-10
+) -> SingleMoments:
     """``E f^(p)(h)`` with h ~ N(b, C) for p = 0 ... max_order <= 4, at n points; infinite ones are ``inf``.
 
     Parameters

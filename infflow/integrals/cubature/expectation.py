@@ -8,11 +8,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..._validation import Array, as_flag, as_number, as_real_array, public, refuse_masked, shown, user_level
+from ..._validation import (
+    Array,
+    as_flag,
+    as_number,
+    as_real_array,
+    public,
+    refuse_masked,
+    shown,
+    user_level,
+)
 from ...errors import AccuracyWarning, InvalidTypeError, InvalidValueError, ShapeError
 from .panels import KRONROD, NODES, Index, Quadrature, density, integrate, panels_between, tail
 
-__all__ = ["Expectation", "ExpectationDetails", "Integrand", "covariance_root", "gaussian_expectation", "radius"]
+__all__ = [
+    "Expectation",
+    "ExpectationDetails",
+    "Integrand",
+    "covariance_root",
+    "gaussian_expectation",
+    "radius",
+]
 
 _MAX_DIM = 3
 _SMALLEST_RTOL = 1e-13
@@ -27,7 +43,9 @@ _SHIFTS = np.array([2.0, 3.0, 5.0]) ** 0.5 % 1.0
 _SCATTER = 10.0  # times the scatter of sublattices: more is no accident
 _MAX_RESCALINGS = 3
 _CHUNK = 1 << 17  # points in one call of the function
-_INFINITE = "function takes infinite values where the density is not small; its expectation is infinite."
+_INFINITE = (
+    "function takes infinite values where the density is not small; its expectation is infinite."
+)
 _ZERO_VARIANCE = 1e-14  # relative to the largest: directions below are constant
 
 
@@ -78,7 +96,9 @@ class Integrand:
             ) from error
         except Exception as error:
             low, high = points.min(axis=0).tolist(), points.max(axis=0).tolist()
-            error.add_note(f"Raised by {self.name}, called on {len(points)} points between {low} and {high}.")
+            error.add_note(
+                f"Raised by {self.name}, called on {len(points)} points between {low} and {high}."
+            )
             raise
         refuse_masked(f"what {self.name} returned", found)
         wanted = values.ndim in (1, 2) and values.shape[0] == len(points) and values.size > 0
@@ -88,7 +108,9 @@ class Integrand:
                 f"{self.name} returned shape {values.shape} for points of shape {points.shape}; {columns} is needed, one row per point."
             )
         if values.dtype.kind not in "fiub":
-            raise InvalidTypeError(f"{self.name} returned dtype {values.dtype}; real numbers are needed.")
+            raise InvalidTypeError(
+                f"{self.name} returned dtype {values.dtype}; real numbers are needed."
+            )
         bad = np.isnan(values.reshape(len(points), -1)).any(axis=1)
         if bad.any():
             raise InvalidValueError(
@@ -99,7 +121,11 @@ class Integrand:
 
 @public
 def gaussian_expectation(
-    function: Callable[[Array], Any], mean: Any, cov: Any, rtol: float = 1e-8, full_output: bool = False
+    function: Callable[[Array], Any],
+    mean: Any,
+    cov: Any,
+    rtol: float = 1e-8,
+    full_output: bool = False,
 ) -> Expectation | ExpectationDetails:
     """``E function(x)`` for x ~ N(mean, cov) in up to 3 dimensions, by adaptive cubature.
 
@@ -145,12 +171,16 @@ def gaussian_expectation(
     mean = np.atleast_1d(as_real_array("mean", mean, ndim=(0, 1)))
     dim = len(mean)
     if not 1 <= dim <= _MAX_DIM:
-        raise ShapeError(f"mean has {dim} entries; 1 to {_MAX_DIM} are possible. Use Monte Carlo in higher dimensions.")
+        raise ShapeError(
+            f"mean has {dim} entries; 1 to {_MAX_DIM} are possible. Use Monte Carlo in higher dimensions."
+        )
     full_output = as_flag("full_output", full_output)
     rtol = min(max(as_number("rtol", rtol, minimum=0.0, strict=True), _SMALLEST_RTOL), 1.0)
     root = covariance_root("cov", np.atleast_2d(as_real_array("cov", cov, ndim=(0, 2))), dim)
     integrand = Integrand("function", function, dim)
-    value, error, scale, work = _integrate(lambda t: integrand(mean + t @ root.T), root.shape[1], rtol)
+    value, error, scale, work = _integrate(
+        lambda t: integrand(mean + t @ root.T), root.shape[1], rtol
+    )
     if not np.isfinite(value).all():
         raise InvalidValueError(_INFINITE)
     converged = bool((error <= rtol * scale).all())
@@ -175,7 +205,9 @@ def covariance_root(name: str, cov: Array, dim: int) -> Array:
         raise ShapeError(f"{name} has shape {cov.shape}; ({dim}, {dim}) is needed to fit the mean.")
     scale = float(np.abs(cov).max(initial=0.0))
     if float(np.abs(cov - cov.T).max(initial=0.0)) > 1e-12 * scale:
-        raise InvalidValueError(f"{name} is not symmetric; pass a covariance matrix, e.g. (C + C.T) / 2.")
+        raise InvalidValueError(
+            f"{name} is not symmetric; pass a covariance matrix, e.g. (C + C.T) / 2."
+        )
     values, vectors = np.linalg.eigh((cov + cov.T) / 2)
     if values[0] < -1e-12 * scale * dim:
         raise InvalidValueError(
@@ -232,7 +264,9 @@ class Iterated:
         About how many points are evaluated at most.
     """
 
-    def __init__(self, function: Callable[[Array], Array], dim: int, R: float, max_work: int | None = None) -> None:
+    def __init__(
+        self, function: Callable[[Array], Array], dim: int, R: float, max_work: int | None = None
+    ) -> None:
         self.function, self.dim, self.R = function, dim, R
         self.max_work = _MAX_WORK if max_work is None else max_work
         self.start = np.array([-R, R])
@@ -268,7 +302,14 @@ class Iterated:
 
         start = panels_between(np.broadcast_to(self.start, (rows, len(self.start))))
         exhausted = (lambda: False) if last else self._exhausted
-        found = integrate(along, start, rows, atol, max_work=max(self.max_work - self.work, 0), exhausted=exhausted)
+        found = integrate(
+            along,
+            start,
+            rows,
+            atol,
+            max_work=max(self.max_work - self.work, 0),
+            exhausted=exhausted,
+        )
         return Quadrature(found.value, found.error + inner_error, found.work)
 
     def _exhausted(self) -> bool:
@@ -333,7 +374,9 @@ def _lattice(function: Callable[[Array], Array], dim: int, R: float) -> _Lattice
     return _Lattice(means.mean(axis=0) * root, means.std(axis=0, ddof=1) * root, root, len(points))
 
 
-def _integrate(function: Callable[[Array], Array], dim: int, rtol: float) -> tuple[Array, Array, Array, int]:
+def _integrate(
+    function: Callable[[Array], Array], dim: int, rtol: float
+) -> tuple[Array, Array, Array, int]:
     """Value, error, root mean square of ``E function(t)`` over standard normal t, and the number of points."""
     if dim == 0:
         value = function(np.zeros((1, 0)))[0]
@@ -343,7 +386,9 @@ def _integrate(function: Callable[[Array], Array], dim: int, rtol: float) -> tup
     return value, error + (1e-2 * rtol + 1e-15) * unit, unit, work
 
 
-def _on_line(function: Callable[[Array], Array], dim: int, R: float, rtol: float) -> tuple[Array, Array, Array, int]:
+def _on_line(
+    function: Callable[[Array], Array], dim: int, R: float, rtol: float
+) -> tuple[Array, Array, Array, int]:
     """One variable: panels that are narrow enough for what is promised, bisected where they have to be."""
     breaks = subdivisions(R, *_PANELS[dim])
     start = panels_between(breaks[0][None])
@@ -362,14 +407,18 @@ def _on_line(function: Callable[[Array], Array], dim: int, R: float, rtol: float
         work += found[0].work + found[1].work
         value, error = _agreed(*found)
         square = found[1].value[0, k:]
-        factor = np.sqrt(np.where(square > 0.0, square, 1.0))  # the first panels may be coarse for the square
+        factor = np.sqrt(
+            np.where(square > 0.0, square, 1.0)
+        )  # the first panels may be coarse for the square
         value, error, unit = value[:k] * unit, error[:k] * unit, unit * factor
         if (np.abs(factor - 1.0) < 0.5).all():
             break
     return value, error, unit, work
 
 
-def _in_space(function: Callable[[Array], Array], dim: int, R: float, rtol: float) -> tuple[Array, Array, Array, int]:
+def _in_space(
+    function: Callable[[Array], Array], dim: int, R: float, rtol: float
+) -> tuple[Array, Array, Array, int]:
     """Two or three variables: cubature if a lattice agrees with it, else one integral inside the other."""
     from scipy.integrate import cubature
 
@@ -399,7 +448,9 @@ def _in_space(function: Callable[[Array], Array], dim: int, R: float, rtol: floa
         again = Iterated(lambda t: function(t) / unit, dim, R).total(np.full(len(unit), 0.5 * rtol))
         work += again.work
         gap = np.abs(again.value - lattice.value / unit)
-        nested = np.where(gap > _SCATTER * lattice.scatter / unit, np.maximum(again.error, gap), again.error)
+        nested = np.where(
+            gap > _SCATTER * lattice.scatter / unit, np.maximum(again.error, gap), again.error
+        )
         better = nested < error
         value, error = np.where(better, again.value, value), np.where(better, nested, error)
     return value * unit, error * unit, unit, work

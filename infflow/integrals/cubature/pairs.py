@@ -114,7 +114,13 @@ def pair_moments(
     if s1 == 0.0 or s2 == 0.0:
         return _product(f, g, (s1, s2), (b1, b2), orders, rtol)
     det = max(det, 0.0)
-    pair = _Pair((s1, s2), (b1, b2), (C12 / C11, C12 / C22), (float(np.sqrt(det)) / s1, float(np.sqrt(det)) / s2), C12)
+    pair = _Pair(
+        (s1, s2),
+        (b1, b2),
+        (C12 / C11, C12 / C22),
+        (float(np.sqrt(det)) / s1, float(np.sqrt(det)) / s2),
+        C12,
+    )
     regular = _regular_moments(f, g, pair, orders, rtol)
     value, error, scale, work = regular
     with np.errstate(invalid="ignore"):  # infinities of both signs
@@ -135,7 +141,8 @@ def _product(
     """A neuron without variance is a constant."""
     highest = max(p for p, _ in orders)
     one, two = (
-        single_moments(a, np.array([t * t]), np.array([c]), highest, rtol) for a, t, c in zip((f, g), s, b, strict=True)
+        single_moments(a, np.array([t * t]), np.array([c]), highest, rtol)
+        for a, t, c in zip((f, g), s, b, strict=True)
     )
     p, q = np.array(orders).T
     a, c = one.value[0, p], two.value[0, q]
@@ -143,7 +150,9 @@ def _product(
         value = a * c
         error = np.abs(a) * two.error[0, q] + np.abs(c) * one.error[0, p]
     error = np.where(np.isfinite(error), error, 0.0)
-    return PairMoments(mark_infinite(value), error, one.scale[0, p] * two.scale[0, q], one.work + two.work)
+    return PairMoments(
+        mark_infinite(value), error, one.scale[0, p] * two.scale[0, q], one.work + two.work
+    )
 
 
 def _delta_moments(
@@ -170,7 +179,9 @@ def _delta_moments(
     mean = pair.b[1 - place] + slope * (c - b)
     # the mean is a sum of terms of this size
     size = abs(pair.b[1 - place]) + abs(slope) * (np.abs(c) + abs(b))
-    if left == 0.0:  # the other argument is a function of this one: does its kink coincide with this one?
+    if (
+        left == 0.0
+    ):  # the other argument is a function of this one: does its kink coincide with this one?
         for k in g.kinks:
             mean = np.where(np.abs(mean - k) <= 8 * _EPS * (size + abs(k)), k, mean)
     means = smoothed(g, np.full(len(c), left), mean, highest, rtol)
@@ -185,7 +196,9 @@ def _delta_moments(
                     factor = jump[m] * comb(p - 1 - m, j) * (-slope) ** j
                     factor *= float(bump(p - 1 - m - j, c[row] - b, np.array(s)))
                     if factor != 0.0:
-                        value[column] += factor * means.partial(min(start, usable_order(g, highest)), q + j)[row]
+                        value[column] += (
+                            factor * means.partial(min(start, usable_order(g, highest)), q + j)[row]
+                        )
                         rounding = _rounding(g, left, mean[row], 8 * _EPS * size[row], q + j)
                         error[column] += abs(factor) * (means.error[row, q + j] + rounding)
     error += 8 * _EPS * np.abs(np.where(np.isfinite(value), value, 0.0))
@@ -198,7 +211,12 @@ def _rounding(g: Activation, s: float, mean: float, uncertainty: float, order: i
     for k, jump, _ in jumps(g, usable_order(g, order)) if s > 0.0 else ():
         for m in np.flatnonzero(jump[: order + 1]):
             n = order - int(m)
-            total += abs(jump[m]) * np.sqrt(factorial(n)) / s ** (n + 1) * np.exp(-0.25 * ((k - mean) / s) ** 2)
+            total += (
+                abs(jump[m])
+                * np.sqrt(factorial(n))
+                / s ** (n + 1)
+                * np.exp(-0.25 * ((k - mean) / s) ** 2)
+            )
     return uncertainty * float(total)
 
 
@@ -215,9 +233,14 @@ def _regular_moments(
     for a, i, levels in ((f, 0, lf), (g, 1, lg)):
         breaks = row_breaks(a, s[i : i + 1], b[i : i + 1], tail(rtol) if i else X, 16)
         column = slice(i, i + 1)
-        rms.append(root_mean_squares(_plain_values(a, s[column], b[column], levels), breaks, levels + 1)[0])
+        rms.append(
+            root_mean_squares(_plain_values(a, s[column], b[column], levels), breaks, levels + 1)[0]
+        )
     scale = np.array(
-        [_density_scale(pair, p - lf, q - lg) * rms[0][min(p, lf)] * rms[1][min(q, lg)] for p, q in orders]
+        [
+            _density_scale(pair, p - lf, q - lg) * rms[0][min(p, lf)] * rms[1][min(q, lg)]
+            for p, q in orders
+        ]
     )
     value, error = np.zeros(len(orders)), np.zeros(len(orders))
     used = np.flatnonzero(scale)
@@ -233,7 +256,9 @@ def _regular_moments(
     return PairMoments(value, error, scale, work)
 
 
-def _plain_values(f: Activation, s: Array, b: Array, levels: int) -> Callable[[Array, Index], Array]:
+def _plain_values(
+    f: Activation, s: Array, b: Array, levels: int
+) -> Callable[[Array, Index], Array]:
     return lambda x, row: derivatives(f, b[row] + s[row] * x, levels).T
 
 
@@ -248,7 +273,13 @@ def _density_scale(pair: _Pair, k: int, l: int) -> float:
 
 
 def _parallel(
-    f: Activation, g: Activation, pair: _Pair, orders: tuple[tuple[int, int], ...], scale: Array, X: float, rtol: float
+    f: Activation,
+    g: Activation,
+    pair: _Pair,
+    orders: tuple[tuple[int, int], ...],
+    scale: Array,
+    X: float,
+    rtol: float,
 ) -> tuple[Array, Array, int]:
     """One-dimensional integrals for correlation 1 or -1."""
     for a, needed in ((f, max(p for p, _ in orders)), (g, max(q for _, q in orders))):
@@ -261,7 +292,9 @@ def _parallel(
     row = np.unique(np.clip(np.concatenate(breaks), -X, X))[None, :]
 
     def values(x: Array, _: Index) -> Array:
-        return _products(f, g, b1 + s1 * x, b2 + s2 * x, orders, None) * (density(x)[:, None] / scale)
+        return _products(f, g, b1 + s1 * x, b2 + s2 * x, orders, None) * (
+            density(x)[:, None] / scale
+        )
 
     found = integrate(values, panels_between(row), 1, np.full(len(orders), rtol))
     return found.value[0] * scale, found.error[0] * scale, found.work
@@ -287,7 +320,13 @@ def _products(
 
 
 def _cells(
-    f: Activation, g: Activation, pair: _Pair, orders: tuple[tuple[int, int], ...], scale: Array, X: float, rtol: float
+    f: Activation,
+    g: Activation,
+    pair: _Pair,
+    orders: tuple[tuple[int, int], ...],
+    scale: Array,
+    X: float,
+    rtol: float,
 ) -> tuple[Array, Array, int]:
     """The double integral, cell by cell: x between breaks of f, e between the curves on which g breaks."""
     from scipy.integrate import cubature
@@ -318,11 +357,18 @@ def _cells(
             e = low + (high - low) * point[:, 1]
             weight = density(x) * density(e) * (high - low)
             work += len(x)
-            products = _products(f, g, b1 + s1 * x, b2 + slope * x + s * e, orders, _scores(pair, x, e))
+            products = _products(
+                f, g, b1 + s1 * x, b2 + slope * x + s * e, orders, _scores(pair, x, e)
+            )
             return products * (weight[:, None] / scale)
 
         found = cubature(
-            integrand, [a, 0.0], [b, 1.0], rtol=0.0, atol=rtol / len(cells), max_subdivisions=_MAX_SUBDIVISIONS
+            integrand,
+            [a, 0.0],
+            [b, 1.0],
+            rtol=0.0,
+            atol=rtol / len(cells),
+            max_subdivisions=_MAX_SUBDIVISIONS,
         )
         value += found.estimate
         error += np.maximum(found.error, 0.0)  # a running difference: its rounding may be negative
@@ -406,6 +452,11 @@ def nquad_moment(
 
     R = tail(rtol)
     kinks = [(k - b1) / s1 for k in f.kinks]
-    outer = {"epsabs": rtol, "epsrel": rtol, "limit": 200, "points": sorted([0.0, *(k for k in kinks if abs(k) < R)])}
+    outer = {
+        "epsabs": rtol,
+        "epsrel": rtol,
+        "limit": 200,
+        "points": sorted([0.0, *(k for k in kinks if abs(k) < R)]),
+    }
     value, error = nquad(integrand, [[-R, R], [-R, R]], opts=[inner, outer])
     return float(value), float(error)

@@ -22,14 +22,44 @@ Index = NDArray[np.int64]
 
 _EPS = float(np.finfo(np.float64).eps)
 _POSITIVE_NODES = (
-    *(0.14887433898163122, 0.2943928627014602, 0.4333953941292472, 0.5627571346686047, 0.6794095682990244),
-    *(0.7808177265864169, 0.8650633666889845, 0.9301574913557082, 0.9739065285171717, 0.9956571630258081),
+    *(
+        0.14887433898163122,
+        0.2943928627014602,
+        0.4333953941292472,
+        0.5627571346686047,
+        0.6794095682990244,
+    ),
+    *(
+        0.7808177265864169,
+        0.8650633666889845,
+        0.9301574913557082,
+        0.9739065285171717,
+        0.9956571630258081,
+    ),
 )
 _KRONROD = (
-    *(0.14773910490133849, 0.14277593857706009, 0.13470921731147334, 0.12349197626206584, 0.10938715880229764),
-    *(0.0931254545836976, 0.07503967481091996, 0.054755896574351995, 0.032558162307964725, 0.011694638867371874),
+    *(
+        0.14773910490133849,
+        0.14277593857706009,
+        0.13470921731147334,
+        0.12349197626206584,
+        0.10938715880229764,
+    ),
+    *(
+        0.0931254545836976,
+        0.07503967481091996,
+        0.054755896574351995,
+        0.032558162307964725,
+        0.011694638867371874,
+    ),
 )
-_GAUSS = (0.2955242247147533, 0.26926671930999674, 0.21908636251598224, 0.14945134915058053, 0.06667134430868714)
+_GAUSS = (
+    0.2955242247147533,
+    0.26926671930999674,
+    0.21908636251598224,
+    0.14945134915058053,
+    0.06667134430868714,
+)
 _GAUSS_PADDED = tuple(weight for pair in zip(_GAUSS, (0.0,) * 5, strict=True) for weight in pair)
 
 _END = 1.0 - 1e-10  # just inside, since panels end at jumps that are known
@@ -150,12 +180,20 @@ def integrate(
         np.add.at(error, panels.row[good], np.maximum(gap, 4 * _EPS * size)[good])
         accepted.append(Panels(panels.row[good], panels.a[good], panels.b[good]))
         row, a, b, middle = panels.row[bad], panels.a[bad], panels.b[bad], middle[bad]
-        panels = Panels(np.concatenate([row, row]), np.concatenate([a, middle]), np.concatenate([middle, b]))
-    used = Panels(*(np.concatenate(parts) for parts in zip(*accepted, strict=True))) if accepted else panels
+        panels = Panels(
+            np.concatenate([row, row]), np.concatenate([a, middle]), np.concatenate([middle, b])
+        )
+    used = (
+        Panels(*(np.concatenate(parts) for parts in zip(*accepted, strict=True)))
+        if accepted
+        else panels
+    )
     return Quadrature(value, error, work, used)
 
 
-def _apply(function: Callable[[Array, Index], Array], panels: Panels, m: int) -> tuple[Array, Array, Array]:
+def _apply(
+    function: Callable[[Array, Index], Array], panels: Panels, m: int
+) -> tuple[Array, Array, Array]:
     """Both rules on every panel: value, difference and integral of the absolute value, each (panels, m)."""
     n = len(panels.row)
     fine, gap, size = np.empty((n, m)), np.empty((n, m)), np.empty((n, m))
@@ -164,7 +202,9 @@ def _apply(function: Callable[[Array, Index], Array], panels: Panels, m: int) ->
         part = slice(first, first + step)
         half = 0.5 * (panels.b[part] - panels.a[part])
         x = 0.5 * (panels.a[part] + panels.b[part])[:, None] + half[:, None] * NODES
-        y = function(x.ravel(), np.repeat(panels.row[part], NODES.size)).reshape(len(half), NODES.size, m)
+        y = function(x.ravel(), np.repeat(panels.row[part], NODES.size)).reshape(
+            len(half), NODES.size, m
+        )
         rules = _RULES @ y  # one product for all rules
         fine[part] = half[:, None] * rules[:, 0]
         gap[part] = half[:, None] * np.abs(rules[:, 1:]).max(axis=1)

@@ -154,7 +154,13 @@ def write_jets(moments, C11, C12, C22, det, rows, out):
         jet[J00] = I[0, 0]
         if columns == 1:
             continue
-        jet[J20], jet[J11], jet[J02], jet[J10], jet[J01] = I[2, 0], I[1, 1], I[0, 2], I[1, 0], I[0, 1]
+        jet[J20], jet[J11], jet[J02], jet[J10], jet[J01] = (
+            I[2, 0],
+            I[1, 1],
+            I[0, 2],
+            I[1, 0],
+            I[0, 1],
+        )
         if columns == 6:
             continue
         c1, c2 = slope(C12[r], C11[r]), slope(C12[r], C22[r])
@@ -211,7 +217,20 @@ def errors_by_term(values, first, second, ends, roots, moments, out):
 
 
 @_kernel
-def expansions(values, first, second, even, weights, ends, roots, coefficients, tail, moments, errors, product_errors):
+def expansions(
+    values,
+    first,
+    second,
+    even,
+    weights,
+    ends,
+    roots,
+    coefficients,
+    tail,
+    moments,
+    errors,
+    product_errors,
+):
     """Coefficients and moments of neurons from the sums over both halves of the nodes, and their errors.
 
     ``values`` (m, k, Q), ``first`` and ``second`` (m, k, N); the results are the fields of an ``Expansion``. What lies beyond the nodes is
@@ -231,7 +250,9 @@ def expansions(values, first, second, even, weights, ends, roots, coefficients, 
                 a, b = first[p, i, n], second[p, i, n]
                 coefficients[i, n, p] = a + b
                 total += (a - b) ** 2
-            beyond = max(abs(values[p, i, ends[0]]) * roots[0], abs(values[p, i, ends[1]]) * roots[1])
+            beyond = max(
+                abs(values[p, i, ends[0]]) * roots[0], abs(values[p, i, ends[1]]) * roots[1]
+            )
             error = (math.sqrt(total) + beyond) / sizes[p]
             worst = max(worst, error if error < math.inf else math.inf)
         errors[i] = worst

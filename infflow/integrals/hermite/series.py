@@ -119,7 +119,9 @@ def shifted_rule(level: int) -> Rule:
     )
 
 
-def least_levels(activation: Activation, r: Array, terms: int, tolerance: float) -> NDArray[np.int64]:
+def least_levels(
+    activation: Activation, r: Array, terms: int, tolerance: float
+) -> NDArray[np.int64]:
     """The coarsest levels that may be used at each r (k,); one above the last where none may be.
 
     Parameters
@@ -205,7 +207,9 @@ class HermiteEvaluator:
         neurons are expanded together) unless none of its neurons moved.
     """
 
-    def __init__(self, activations: list[Activation], rtol: float, batches: Sequence[Index] | None = None) -> None:
+    def __init__(
+        self, activations: list[Activation], rtol: float, batches: Sequence[Index] | None = None
+    ) -> None:
         k = len(activations)
         self.activations = activations
         self._kinds = list(dict.fromkeys(activations))
@@ -217,7 +221,9 @@ class HermiteEvaluator:
         self._batches = [np.arange(k)] if batches is None else batches
         self._chosen = False
         self._grid = np.full((k, 2), np.iinfo(np.int64).min)
-        self._profiles = Profile(np.zeros((k, len(COUNTS)), dtype=np.int64), np.zeros((k, MAX_TERMS)))
+        self._profiles = Profile(
+            np.zeros((k, len(COUNTS)), dtype=np.int64), np.zeros((k, MAX_TERMS))
+        )
         self._kept: dict[tuple[int, int], tuple[Array, Expansion]] = {}
         self._largest: dict[int, Array] = {}  # r of the neurons at each level, by number of terms
 
@@ -228,7 +234,16 @@ class HermiteEvaluator:
         """Another one for the same neurons, which searches rules and number of terms."""
         return HermiteEvaluator(self.activations, rtol, self._batches)
 
-    def choose(self, r: Array, b: Array, i: Index, j: Index, u: Array, wanted: NDArray[np.bool_], rtol: float) -> None:
+    def choose(
+        self,
+        r: Array,
+        b: Array,
+        i: Index,
+        j: Index,
+        u: Array,
+        wanted: NDArray[np.bool_],
+        rtol: float,
+    ) -> None:
         """Rules for the neurons and a number of terms for the ``wanted`` ones of the pairs, to meet ``rtol`` where that is possible."""
         grid = np.empty_like(self._grid)
         if kernels.has_moved(r, b, self._grid, grid):
@@ -240,8 +255,13 @@ class HermiteEvaluator:
     def _look_up(self, grid: NDArray[np.int64]) -> None:
         """Put the profiles at these grid points in the place of the present ones."""
         goal = max(self.rtol / 2, ROUNDING)
-        found = [profile(f, goal, *steps) for f, steps in zip(self.activations, grid.tolist(), strict=True)]
-        self._profiles = Profile(np.array([p.levels for p in found]), np.array([p.tail for p in found]))
+        found = [
+            profile(f, goal, *steps)
+            for f, steps in zip(self.activations, grid.tolist(), strict=True)
+        ]
+        self._profiles = Profile(
+            np.array([p.levels for p in found]), np.array([p.tail for p in found])
+        )
         self._grid = grid  # last: Ctrl-C comes after it, when all is done
 
     def expand(self, r: Array, b: Array, orders: int) -> Expansion:
@@ -272,13 +292,18 @@ class HermiteEvaluator:
         while len(neurons):
             groups: dict[tuple[int, int], list[int]] = {}
             for i, level, kind in zip(
-                neurons.tolist(), levels[neurons].tolist(), self._kind[neurons].tolist(), strict=True
+                neurons.tolist(),
+                levels[neurons].tolist(),
+                self._kind[neurons].tolist(),
+                strict=True,
             ):
                 groups.setdefault((level, kind), []).append(i)
             for (level, kind), members in groups.items():
                 for start in range(0, len(members), _BLOCK):
                     index = np.array(members[start : start + _BLOCK])
-                    parts = expand(self._kinds[kind], r[index], b[index], level, *out.coefficients.shape[1:])
+                    parts = expand(
+                        self._kinds[kind], r[index], b[index], level, *out.coefficients.shape[1:]
+                    )
                     for whole, part in zip(out, parts, strict=True):
                         whole[index] = part
             failed = np.maximum(out.errors[neurons], out.product_errors[neurons]) > self.rtol
@@ -313,11 +338,15 @@ class HermiteEvaluator:
         m = expansion.coefficients.shape[2]
         moments, bounds = np.empty((len(i), m, m)), np.empty(len(i))
         terms = np.empty(len(i), dtype=np.int64)
-        kernels.pair_sums(expansion.coefficients, expansion.tail, i, j, u, tolerance, moments, bounds, terms)
+        kernels.pair_sums(
+            expansion.coefficients, expansion.tail, i, j, u, tolerance, moments, bounds, terms
+        )
         bounds += expansion.errors[i] + expansion.errors[j] + ROUNDING
         return moments, bounds, terms
 
-    def can_widen(self, expansion: Expansion, i: Index, j: Index, u: Array, bounds: Array, rtol: float) -> bool:
+    def can_widen(
+        self, expansion: Expansion, i: Index, j: Index, u: Array, bounds: Array, rtol: float
+    ) -> bool:
         """Adapt the number of terms; whether more terms would bring a pair that misses ``rtol`` there.
 
         The remainder is extrapolated by its fall over the second half of the series.
@@ -333,20 +362,32 @@ class HermiteEvaluator:
         half = u ** (N // 2) * tail[i, N // 2 - 1] * tail[j, N // 2 - 1]
         with np.errstate(divide="ignore", invalid="ignore"):
             needed = N + np.log(rtol / last) / np.log(last / half) * (N - N // 2)
-        reachable = needed[np.isfinite(needed) & (needed <= MAX_TERMS)]  # -inf: the remainder does not fall
+        reachable = needed[
+            np.isfinite(needed) & (needed <= MAX_TERMS)
+        ]  # -inf: the remainder does not fall
         if not len(reachable):
             return False
-        self.terms = int(COUNTS[np.searchsorted(COUNTS, min(MAX_TERMS, max(N + 8, int(1.1 * reachable.max()) + 4)))])
+        self.terms = int(
+            COUNTS[
+                np.searchsorted(COUNTS, min(MAX_TERMS, max(N + 8, int(1.1 * reachable.max()) + 4)))
+            ]
+        )
         return True
 
 
 def _empty(k: int, terms: int, orders: int) -> Expansion:
     return Expansion(
-        np.empty((k, terms, orders)), np.empty((k, terms)), np.empty((k, orders, orders)), np.empty(k), np.empty(k)
+        np.empty((k, terms, orders)),
+        np.empty((k, terms)),
+        np.empty((k, orders, orders)),
+        np.empty(k),
+        np.empty(k),
     )
 
 
-def expand(activation: Activation, r: Array, b: Array, level: int, terms: int, orders: int) -> Expansion:
+def expand(
+    activation: Activation, r: Array, b: Array, level: int, terms: int, orders: int
+) -> Expansion:
     """Hermite coefficients of f(r x + b) and its derivatives for k neurons of one activation by one rule."""
     by = rule(level)
     values, first, second = _sums(activation, r, b, by, terms, orders)
@@ -369,7 +410,9 @@ def _expansion_by_term(
     return found, errors
 
 
-def _sums(activation: Activation, r: Array, b: Array, by: Rule, terms: int, orders: int) -> tuple[Array, Array, Array]:
+def _sums(
+    activation: Activation, r: Array, b: Array, by: Rule, terms: int, orders: int
+) -> tuple[Array, Array, Array]:
     """Values (m, k, Q) on the nodes, and the sums (m, k, N) over the even and the odd nodes that make the coefficients."""
     k, Q = len(r), len(by.nodes)
     values = np.empty((orders, k, Q))
@@ -389,7 +432,9 @@ def _with_errors(by: Rule, values: Array, first: Array, second: Array) -> Expans
     return found
 
 
-def _compare(activation: Activation, r: Array, b: Array, level: int, coefficients: Array, found: Expansion) -> Array:
+def _compare(
+    activation: Activation, r: Array, b: Array, level: int, coefficients: Array, found: Expansion
+) -> Array:
     """Put the errors that the shifted rule finds into ``found``; returns those by term, (k, N).
 
     ``coefficients`` (m, k, N) are those of the rule of this level.

@@ -37,7 +37,9 @@ _ROUNDING = 1e-12  # relative, of r at the border of the domain
 # --------------------------------------------------------------------------------------------------------------- jets
 
 
-def pair_jets(form: SurrogateForm, C11: Array, C12: Array, C22: Array, order: int, det: Array | None = None) -> Array:
+def pair_jets(
+    form: SurrogateForm, C11: Array, C12: Array, C22: Array, order: int, det: Array | None = None
+) -> Array:
     """Jets ``(n, 1 | 6 | 21)`` of n pairs of neurons without biases; the columns of the biases are 0.
 
     Parameters
@@ -117,7 +119,13 @@ class SurrogateEvaluator(PairEvaluator):
     """
 
     def __init__(
-        self, activations: list[Activation], i: Index, j: Index, method: SurrogateMethod, rtol: float, labels: list[str]
+        self,
+        activations: list[Activation],
+        i: Index,
+        j: Index,
+        method: SurrogateMethod,
+        rtol: float,
+        labels: list[str],
     ) -> None:
         self.surrogate_method, self.labels = method, labels
         super().__init__(activations, i, j, "auto", rtol)
@@ -169,7 +177,11 @@ class SurrogateEvaluator(PairEvaluator):
         """Fill the rows by one method; returns those which it does not cover."""
         if name == "nothing":
             out[rows] = 0.0
-            self.report.method[rows], self.report.bound[rows], self.report.work[rows] = _NOT_NEEDED, 0.0, 0
+            self.report.method[rows], self.report.bound[rows], self.report.work[rows] = (
+                _NOT_NEEDED,
+                0.0,
+                0,
+            )
             return rows[:0]
         if name != "surrogate":
             return super()._apply(name, rows, args, order, out)
@@ -233,7 +245,12 @@ def _is_constant(activation: Activation) -> bool:
 
 
 def pair_evaluator(
-    activations: list[Activation], i: Index, j: Index, method: str | SurrogateMethod, rtol: float, labels: list[str]
+    activations: list[Activation],
+    i: Index,
+    j: Index,
+    method: str | SurrogateMethod,
+    rtol: float,
+    labels: list[str],
 ) -> PairEvaluator:
     """The evaluator for a method; ``labels`` are the names of the neurons in error messages."""
     if isinstance(method, SurrogateMethod):
@@ -265,9 +282,15 @@ class SurrogateMoments:
 
     def defined(self, *activations: Activation) -> bool:
         """Whether there is a surrogate for the pair."""
-        return len(activations) == 2 and activations[0] == activations[1] and _find(activations[0]) is not None
+        return (
+            len(activations) == 2
+            and activations[0] == activations[1]
+            and _find(activations[0]) is not None
+        )
 
-    def moment(self, f: Activation, g: Activation, points: Points, orders: tuple[int, int], rtol: float) -> Estimate:
+    def moment(
+        self, f: Activation, g: Activation, points: Points, orders: tuple[int, int], rtol: float
+    ) -> Estimate:
         """Moments of a pair."""
         found = _find(f)
         assert found is not None
@@ -288,7 +311,9 @@ class SurrogateMoments:
 
     def mean(self, f: Activation, r: Array, b: Array, order: int, rtol: float) -> Estimate:
         """Not defined."""
-        raise MethodError("a surrogate stands for pairs of neurons; E f(h) is not one of them. Use method='auto'.")
+        raise MethodError(
+            "a surrogate stands for pairs of neurons; E f(h) is not one of them. Use method='auto'."
+        )
 
 
 def _size(form: SurrogateForm, r: Array, order: int) -> Array:
@@ -304,7 +329,9 @@ def _find(activation: Activation) -> Surrogate | None:
 
 def _check_domain(found: Surrogate, points: Points) -> None:
     for name, r in (("r1", points.r1), ("r2", points.r2)):
-        bad = np.flatnonzero((r < found.r_min * (1 - _ROUNDING)) | (r > found.r_max * (1 + _ROUNDING)))
+        bad = np.flatnonzero(
+            (r < found.r_min * (1 - _ROUNDING)) | (r > found.r_max * (1 + _ROUNDING))
+        )
         if bad.size:
             raise InvalidValueError(
                 f"{name} contains {r[bad[0]]:.6g}, outside of the domain of the surrogate for {found.name} "

@@ -81,7 +81,9 @@ class Surrogate:
 
     def __call__(self, r1: Any, r2: Any, u: Any) -> Any:
         """The potential, an approximation of E[f(r1 x) f(r2 y)]; arguments broadcast and are not checked against the domain."""
-        points = np.broadcast_arrays(*(np.asarray(value, dtype=np.float64) for value in (r1, r2, u)))
+        points = np.broadcast_arrays(
+            *(np.asarray(value, dtype=np.float64) for value in (r1, r2, u))
+        )
         value = self.form.potential(*(np.ravel(point) for point in points)).reshape(points[0].shape)
         return float(value) if value.ndim == 0 else value
 
@@ -110,17 +112,23 @@ def folders(surrogates_dir: Any = None) -> list[Path]:
     own = surrogates_dir if surrogates_dir is not None else os.environ.get(VARIABLE) or None
     if own is None:
         return [shipped_folder()]
-    name = "surrogates_dir" if surrogates_dir is not None else f"the environment variable {VARIABLE}"
+    name = (
+        "surrogates_dir" if surrogates_dir is not None else f"the environment variable {VARIABLE}"
+    )
     folder = as_path(name, own)
     if not folder.is_dir():
-        raise StorageError(f"{name} is {str(folder)!r}, which is no folder. Create it, or correct the name.")
+        raise StorageError(
+            f"{name} is {str(folder)!r}, which is no folder. Create it, or correct the name."
+        )
     return [folder, shipped_folder()]
 
 
 def names(surrogates_dir: Any = None) -> tuple[str, ...]:
     """Names of all surrogates that are found, sorted."""
     paths = (path for folder in folders(surrogates_dir) for path in folder.glob("*.npz"))
-    found = {path.stem for path in paths if _NAME.fullmatch(path.stem)}  # hidden files are checkpoints
+    found = {
+        path.stem for path in paths if _NAME.fullmatch(path.stem)
+    }  # hidden files are checkpoints
     return tuple(sorted(found))
 
 
@@ -131,7 +139,9 @@ def locate(name: str, surrogates_dir: Any = None) -> Path | None:
     if len(name) > _LONGEST or not _NAME.fullmatch(name):
         return None
     paths = (folder / f"{name}.npz" for folder in folders(surrogates_dir))
-    return next((path for path in paths if path.exists() or path.with_suffix(".json").exists()), None)
+    return next(
+        (path for path in paths if path.exists() or path.with_suffix(".json").exists()), None
+    )
 
 
 def nothing_for(name: str, surrogates_dir: Any = None) -> MethodError:
@@ -208,7 +218,13 @@ def _load(path: Path, archive_stamp: tuple[int, int], card_stamp: tuple[int, int
                 f"the card {path.with_suffix('.json')} was altered: its {key!r} is not that of {path.name}. {_remedy(path)}"
             )
     low, high = card["domain"]["r"]
-    return Surrogate(SurrogateForm(card["activation"], arrays, inside["settings"]), card, float(low), float(high), path)
+    return Surrogate(
+        SurrogateForm(card["activation"], arrays, inside["settings"]),
+        card,
+        float(low),
+        float(high),
+        path,
+    )
 
 
 def _read_card(path: Path) -> dict[str, Any]:
@@ -226,7 +242,11 @@ def _read_card(path: Path) -> dict[str, Any]:
             f"{place} has format {card.get('format')!r}, written by infflow {card.get('infflow')}; infflow {__version__} reads "
             f"format {FORMAT}. Train it again with {_TRAIN} {path.stem}."
         )
-    missing = [key for key in ("sha256", "activation", "domain", "activation_values", *_STATISTICS) if key not in card]
+    missing = [
+        key
+        for key in ("sha256", "activation", "domain", "activation_values", *_STATISTICS)
+        if key not in card
+    ]
     if missing:
         raise StorageError(f"the card {place} has no {missing[0]!r}. {_remedy(path)}")
     for key, statistics in _STATISTICS.items():
@@ -244,20 +264,30 @@ def _is_error(table: Any, quantity: str, statistic: str) -> bool:
         value = table[quantity][statistic]
     except (KeyError, TypeError, IndexError):
         return False
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0.0 <= value < float("inf")
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and 0.0 <= value < float("inf")
+    )
 
 
 def _remedy(path: Path) -> str:
     if path.parent == shipped_folder():
         return "Install infflow again."
-    return f"Restore both files from a copy, or train the surrogate again with {_TRAIN} {path.stem}."
+    return (
+        f"Restore both files from a copy, or train the surrogate again with {_TRAIN} {path.stem}."
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------ writing
 
 
 def write(
-    form: SurrogateForm, activation: Activation, domain: tuple[float, float], card: dict[str, Any], folder: Any
+    form: SurrogateForm,
+    activation: Activation,
+    domain: tuple[float, float],
+    card: dict[str, Any],
+    folder: Any,
 ) -> Path:
     """Write archive and card, each atomically, the card last.
 
@@ -290,7 +320,9 @@ def write(
         )
     for name, array in form.arrays.items():
         if not np.isfinite(array).all():
-            raise InvalidValueError(f"the array {name!r} of the surrogate holds non-finite numbers. Train it again.")
+            raise InvalidValueError(
+                f"the array {name!r} of the surrogate holds non-finite numbers. Train it again."
+            )
     common: dict[str, Any] = {
         "format": FORMAT,
         "activation": form.activation,
@@ -299,7 +331,12 @@ def write(
         "settings": json.loads(json.dumps(form.settings)),
     }
     path = as_path("folder", folder) / f"{form.activation}.npz"
-    save_archive(path, _KIND, {name: np.asarray(a, dtype=np.float64) for name, a in form.arrays.items()}, common)
+    save_archive(
+        path,
+        _KIND,
+        {name: np.asarray(a, dtype=np.float64) for name, a in form.arrays.items()},
+        common,
+    )
     content = path.read_bytes()
     full = {
         "kind": _KIND,

@@ -49,7 +49,14 @@ def separable(a: Array, b: Array, x: Array, power: int = 0) -> Array:
     if len(a) == 2:
         return np.stack(rows)
     c2 = power * (power - 1) * x ** max(power - 2, 0)
-    rows += [a[2] * b[0] * c0, a[1] * b[0] * c1, a[1] * b[1] * c0, a[0] * b[0] * c2, a[0] * b[1] * c1, a[0] * b[2] * c0]
+    rows += [
+        a[2] * b[0] * c0,
+        a[1] * b[0] * c1,
+        a[1] * b[1] * c0,
+        a[0] * b[0] * c2,
+        a[0] * b[1] * c1,
+        a[0] * b[2] * c0,
+    ]
     return np.stack(rows)
 
 
@@ -93,7 +100,11 @@ def power_jet(C: Array, shift: float, exponent: float, rows: int) -> Array:
 def log_jet(C: Array, shift: float, rows: int) -> Array:
     """Jet of log(1 + C/shift)."""
     value = np.log1p(C / shift)
-    return value[None] if rows == 1 else np.stack([value, 1.0 / (C + shift), -1.0 / (C + shift) ** 2][:rows])
+    return (
+        value[None]
+        if rows == 1
+        else np.stack([value, 1.0 / (C + shift), -1.0 / (C + shift) ** 2][:rows])
+    )
 
 
 def arcsine(v: Array, rest: Array) -> tuple[Array, Array, Array]:
@@ -193,7 +204,11 @@ class Part:
         one = np.zeros_like(m1)
         one[0] = self.polynomial
         # (c + s1)(c + s2) with m = c + s: what is not in the sums above
-        return out + separable(one, m2, at.C12, self.parity) + separable(m1 - one, one, at.C12, self.parity)
+        return (
+            out
+            + separable(one, m2, at.C12, self.parity)
+            + separable(m1 - one, one, at.C12, self.parity)
+        )
 
     def base_moment(self, C: Array, rows: int = 3) -> Array:
         """Jet of m0(C) in one variable."""
@@ -225,15 +240,25 @@ class Part:
         out = self.base(at)
         if not len(self.moment):
             return out
-        m1, m2 = self.exact_moment(at.C11, at.single_rows), self.exact_moment(at.C22, at.single_rows)
+        m1, m2 = (
+            self.exact_moment(at.C11, at.single_rows),
+            self.exact_moment(at.C22, at.single_rows),
+        )
         d1 = m1 - self.base_moment(at.C11, at.single_rows)
         d2 = m2 - self.base_moment(at.C22, at.single_rows)
-        return out + separable(m1, d2, at.C12, self.parity) + separable(d1, m2 - d2, at.C12, self.parity)
+        return (
+            out
+            + separable(m1, d2, at.C12, self.parity)
+            + separable(d1, m2 - d2, at.C12, self.parity)
+        )
 
     def features(self, at: Arguments) -> Array:
         """Jets ``(rows, n, S + 2)`` of the inputs of the perceptron, centred and scaled."""
         out = np.empty((at.rows, len(at.C12), len(self.scales) + 2))
-        ones, middle = np.zeros((at.single_rows, len(at.C12))), float(self.scales[len(self.scales) // 2])
+        ones, middle = (
+            np.zeros((at.single_rows, len(at.C12))),
+            float(self.scales[len(self.scales) // 2]),
+        )
         ones[0] = 1.0
         a, b = log_jet(at.C11, middle, at.single_rows), log_jet(at.C22, middle, at.single_rows)
         out[..., 0] = separable(a, ones, at.C12) + separable(ones, b, at.C12)
@@ -298,7 +323,9 @@ class SurrogateForm:
     settings: dict[str, Any]
 
     @classmethod
-    def of_parts(cls, activation: str, parts: Mapping[str, Part], settings: dict[str, Any]) -> SurrogateForm:
+    def of_parts(
+        cls, activation: str, parts: Mapping[str, Part], settings: dict[str, Any]
+    ) -> SurrogateForm:
         """The form with these parts, by name."""
         arrays: dict[str, Array] = {}
         for name, part in parts.items():
@@ -325,10 +352,16 @@ class SurrogateForm:
             found[name] = Part(parity, network=network, **values, **numbers)  # type: ignore[arg-type]
         return found
 
-    def jet(self, C11: Array, C12: Array, C22: Array, rows: int = SIZE, det: Array | None = None) -> Array:
+    def jet(
+        self, C11: Array, C12: Array, C22: Array, rows: int = SIZE, det: Array | None = None
+    ) -> Array:
         """Jet ``(rows, n)`` with 1, 4 or 10 rows; ``det = C11 C22 - C12^2`` may be given where it is known without cancellation."""
         C11, C12, C22 = (np.asarray(c, dtype=np.float64) for c in (C11, C12, C22))
-        det = np.maximum(C11 * C22 - C12 * C12, 0.0) if det is None else np.asarray(det, dtype=np.float64)
+        det = (
+            np.maximum(C11 * C22 - C12 * C12, 0.0)
+            if det is None
+            else np.asarray(det, dtype=np.float64)
+        )
         out = np.zeros((rows, len(C12)))
         for start in range(0, len(C12), _BLOCK):
             block = slice(start, start + _BLOCK)
@@ -357,7 +390,9 @@ class SurrogateForm:
     def potential(self, r1: Array, r2: Array, u: Array) -> Array:
         """G alone ``(n,)`` for the standard deviations r1, r2 and the correlation u of the two neurons."""
         r1, r2, u = (np.asarray(x, dtype=np.float64) for x in (r1, r2, u))
-        return self.jet(r1**2, r1 * r2 * u, r2**2, rows=1, det=(r1 * r2) ** 2 * (1.0 - u) * (1.0 + u))[0]
+        return self.jet(
+            r1**2, r1 * r2 * u, r2**2, rows=1, det=(r1 * r2) ** 2 * (1.0 - u) * (1.0 + u)
+        )[0]
 
 
 _NUMBERS = ("polynomial", "shift", "C_max")
@@ -372,7 +407,9 @@ def random_form(activation: str, rng: np.random.Generator, width: int = 96) -> S
     for name, parity in PARITIES.items():
         widths = np.sort(rng.uniform(0.5, 2.0, 3))
         shapes = [(width, 5), (width, width), (1, width)]
-        network = [(rng.normal(size=s) / np.sqrt(s[1]), 0.1 * rng.normal(size=s[0])) for s in shapes]
+        network = [
+            (rng.normal(size=s) / np.sqrt(s[1]), 0.1 * rng.normal(size=s[0])) for s in shapes
+        ]
         parts[name] = Part(
             parity,
             widths,
@@ -385,4 +422,6 @@ def random_form(activation: str, rng: np.random.Generator, width: int = 96) -> S
             spread=rng.uniform(1.0, 2.0, 5),
             network=network,
         )
-    return SurrogateForm.of_parts(activation, parts, {"parametrisation": "parity parts", "hidden": [width, width]})
+    return SurrogateForm.of_parts(
+        activation, parts, {"parametrisation": "parity parts", "hidden": [width, width]}
+    )

@@ -53,7 +53,9 @@ class Architecture:
         self.layers = layers
         self.layout = Layout(input_dim, [(layer.width, layer.bias) for layer in layers])
         self.groups = tuple(_group(layer.activations) for layer in layers)
-        self.linear = tuple(len(groups) == 1 and _is_identity(groups[0][0]) for groups in self.groups)
+        self.linear = tuple(
+            len(groups) == 1 and _is_identity(groups[0][0]) for groups in self.groups
+        )
         self.widths = tuple(layer.width for layer in layers)
         self.few_inputs = input_dim <= FEW_INPUTS
         self.plain = len(layers) == 2 and self.linear[1] and self.few_inputs and self.widths[1] == 1
@@ -91,7 +93,9 @@ class Architecture:
 
 
 def _is_identity(activation: Activation) -> bool:
-    return activation.has_closed_form and activation.polynomial == (0.0, 1.0) and not activation.atoms
+    return (
+        activation.has_closed_form and activation.polynomial == (0.0, 1.0) and not activation.atoms
+    )
 
 
 def _group(activations: tuple[Activation, ...]) -> tuple[tuple[Activation, NDArray[np.intp]], ...]:
@@ -136,7 +140,9 @@ class Workspace:
 
 def block_size(num_samples: int, floats_per_sample: int, cache: int = CACHE_BYTES) -> int:
     """Samples per block: what fits into the cache, but at least 128 where memory allows, evenly divided."""
-    largest = min(max(cache // (8 * floats_per_sample), 128), MEMORY_BYTES // (8 * floats_per_sample), 4096)
+    largest = min(
+        max(cache // (8 * floats_per_sample), 128), MEMORY_BYTES // (8 * floats_per_sample), 4096
+    )
     largest = max(largest, 1)
     return -(-num_samples // -(-num_samples // largest))
 
@@ -191,7 +197,9 @@ def output_error(arch: Architecture, data: Data, target: NDArray[Any], work: Wor
     return data.loss.value_and_gradient(work.z[-1], target, work.w, work.delta[-1])
 
 
-def backward(arch: Architecture, params: list[Pair], X: Array, work: Workspace, grads: list[Pair]) -> None:
+def backward(
+    arch: Architecture, params: list[Pair], X: Array, work: Workspace, grads: list[Pair]
+) -> None:
     """Turn ``delta`` of the last layer into pre-activation errors of all layers and add the gradient to ``grads``.
 
     The first layer's ``delta`` is left undefined where it has few inputs.
@@ -222,7 +230,9 @@ def errors(arch: Architecture, params: list[Pair], work: Workspace) -> None:
             np.matmul(params[index][0].T, work.delta[index], out=work.delta[index - 1])
 
 
-def _first_layer(arch: Architecture, params: list[Pair], X: Array, work: Workspace, grads: list[Pair]) -> None:
+def _first_layer(
+    arch: Architecture, params: list[Pair], X: Array, work: Workspace, grads: list[Pair]
+) -> None:
     gW, gb = grads[0]
     if not arch.few_inputs:
         gW += work.delta[0] @ X
@@ -253,7 +263,9 @@ class ShallowSums:
         """Add the sums of a block, and to ``grads`` the gradient of the output layer."""
         gA, gb = grads[1]
         totals = self._unused if gb is None else gb
-        kernels.error_moments(work.delta[1], work.z[0], work.d1[0], work.xt, self.slopes, gA, totals)
+        kernels.error_moments(
+            work.delta[1], work.z[0], work.d1[0], work.xt, self.slopes, gA, totals
+        )
 
     def finish(self, A: Array, grads: list[Pair]) -> None:
         """Add the gradient of the first layer for the output weights ``A`` ``(K, H)``."""
@@ -261,7 +273,9 @@ class ShallowSums:
         kernels.first_layer_from_slopes(A, self.slopes, gW, NOTHING if gb is None else gb)
 
 
-def value_and_gradient(arch: Architecture, phi: Array, data: Data, order: int) -> tuple[float, Array | None]:
+def value_and_gradient(
+    arch: Architecture, phi: Array, data: Data, order: int
+) -> tuple[float, Array | None]:
     """Loss and, for order 1, its gradient ``(P,)``, both with respect to the scaled parameters ``phi``."""
     arch.require_derivatives(order)
     block = block_size(len(data.X), Workspace.floats_per_sample(arch, order))

@@ -107,7 +107,9 @@ def sample_gradients(arch: Architecture, X: Array, work: CovarianceWorkspace) ->
     z = X.T
     for index, block in enumerate(arch.layout.blocks):
         delta = work.delta[index]
-        np.multiply(delta[:, None], z, out=work.rows[block.weights].reshape(block.width, block.fan_in, -1))
+        np.multiply(
+            delta[:, None], z, out=work.rows[block.weights].reshape(block.width, block.fan_in, -1)
+        )
         if block.bias:
             work.rows[block.biases] = delta
         z = work.z[index]

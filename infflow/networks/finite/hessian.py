@@ -111,13 +111,19 @@ def _shallow(arch: Architecture, phi: Array, data: Data, gradient: Array, hessia
         sums.add(work, grads)
         if not arch.linear[0]:
             _curvatures(arch, A, work, curvatures)
-        kernels.tangent_rows(work.z[0], work.d1[0], work.xt, work.w, first.bias, second.bias, work.rows)
-        dsyrk(1.0, work.rows.T, beta=beta, c=gram.T, trans=1, overwrite_c=1)  # upper of the transpose
+        kernels.tangent_rows(
+            work.z[0], work.d1[0], work.xt, work.w, first.bias, second.bias, work.rows
+        )
+        dsyrk(
+            1.0, work.rows.T, beta=beta, c=gram.T, trans=1, overwrite_c=1
+        )  # upper of the transpose
         beta = 1.0
     if outputs == 1:
         curvatures *= A.reshape(-1, 1, 1)
     sums.finish(A, grads)
-    kernels.expand_gram(gram, A, sums.slopes, curvatures, first.fan_in, first.bias, second.bias, hessian)
+    kernels.expand_gram(
+        gram, A, sums.slopes, curvatures, first.fan_in, first.bias, second.bias, hessian
+    )
     arch.give_back(work, block)
     return value
 
@@ -155,7 +161,11 @@ class DeepWorkspace(Workspace):
 
 def _deep(arch: Architecture, phi: Array, data: Data, gradient: Array, hessian: Array) -> float:
     """Fill the lower triangle of ``hessian`` and ``gradient``."""
-    floats = Workspace.floats_per_sample(arch, 2) + sum(arch.widths) + DeepWorkspace.matrices_per_sample(arch)
+    floats = (
+        Workspace.floats_per_sample(arch, 2)
+        + sum(arch.widths)
+        + DeepWorkspace.matrices_per_sample(arch)
+    )
     block = block_size(len(data.X), floats, cache=4 * CACHE_BYTES)
     work: DeepWorkspace = arch.borrow(DeepWorkspace, block)
     params, grads = arch.layout.views(phi), arch.layout.views(gradient)
@@ -193,7 +203,9 @@ def _bends(arch: Architecture, params: list[Pair], work: DeepWorkspace) -> list[
     return bends
 
 
-def _output_curvature(data: Data, target: NDArray[Any], bend: Array | None, work: Workspace) -> Array:
+def _output_curvature(
+    data: Data, target: NDArray[Any], bend: Array | None, work: Workspace
+) -> Array:
     """``S`` of the last layer, ``(K, K, B)``."""
     outputs, size = work.z[-1].shape
     S = np.empty((outputs, outputs, size))
@@ -260,7 +272,9 @@ def _tangents(arch: Architecture, params: list[Pair], work: Workspace, m: int) -
     return found
 
 
-def _diagonal_strip(arch: Architecture, work: DeepWorkspace, m: int, start: int, C: Array, hessian: Array) -> None:
+def _diagonal_strip(
+    arch: Architecture, work: DeepWorkspace, m: int, start: int, C: Array, hessian: Array
+) -> None:
     """Add ``sum S_m[i,j] z[q] z[k]`` for the rows i of ``C`` ``(I, w_m, B)`` and all j up to the last of them."""
     count, size = len(C), C.shape[2]
     stop = start + count
@@ -274,14 +288,23 @@ def _diagonal_strip(arch: Architecture, work: DeepWorkspace, m: int, start: int,
         target.add(slice(start, stop), slice(stop), moments.transpose(0, 2, 1, 3))
         return
     for i, columns in _tiles(count, stop, d * size):
-        j = slice(columns.start, min(columns.stop, start + i.stop))  # the rest is above the diagonal
+        j = slice(
+            columns.start, min(columns.stop, start + i.stop)
+        )  # the rest is above the diagonal
         weighted = _product(C[i, j, None], Z, work.strip)
         moments = (weighted.reshape(-1, size) @ Z.T).reshape((*weighted.shape[:3], d))
         target.add(_shift(i, start), j, moments.transpose(0, 3, 1, 2))
 
 
 def _lower_strip(
-    arch: Architecture, work: DeepWorkspace, m: int, l: int, start: int, C: Array, V: Array, hessian: Array
+    arch: Architecture,
+    work: DeepWorkspace,
+    m: int,
+    l: int,
+    start: int,
+    C: Array,
+    V: Array,
+    hessian: Array,
 ) -> None:
     """Add the block of layers m > l for the rows i of ``C = C_{m,l}`` ``(I, w_l, B)``."""
     upper, lower = arch.layout.blocks[m], arch.layout.blocks[l]
@@ -305,7 +328,9 @@ def _lower_strip(
     if l == m - 1:
         target.add_diagonal(rows, (delta.reshape(-1, size) @ V.T).reshape(count, len(Zl), width))
     else:
-        sums = (delta.reshape(-1, size) @ V.reshape(-1, size).T).reshape(count, len(Zl), upper.fan_in, width)
+        sums = (delta.reshape(-1, size) @ V.reshape(-1, size).T).reshape(
+            count, len(Zl), upper.fan_in, width
+        )
         target.add(rows, slice(width), sums.transpose(0, 2, 3, 1), slice(upper.fan_in))
 
 
@@ -336,8 +361,14 @@ class _Pair:
         upper, lower = arch.layout.blocks[m], arch.layout.blocks[l]
         shape = (upper.width, upper.fan_in, lower.width, lower.fan_in)
         self.weights = hessian[upper.weights, lower.weights].reshape(shape)
-        self.right = hessian[upper.weights, lower.biases].reshape(*shape[:2], -1) if lower.bias else None
-        self.left = hessian[upper.biases, lower.weights].reshape(upper.width, *shape[2:]) if upper.bias else None
+        self.right = (
+            hessian[upper.weights, lower.biases].reshape(*shape[:2], -1) if lower.bias else None
+        )
+        self.left = (
+            hessian[upper.biases, lower.weights].reshape(upper.width, *shape[2:])
+            if upper.bias
+            else None
+        )
         self.both = hessian[upper.biases, lower.biases] if upper.bias and lower.bias else None
         self.fan_in, self.lower_fan_in = upper.fan_in, lower.fan_in
 

@@ -89,7 +89,12 @@ def hvp(arch: Architecture, phi: Array, data: Data, v: Array) -> Array:
 
 
 def _linearize(
-    arch: Architecture, params: list[Pair], X: Array, data: Data, target: NDArray[Any], work: Workspace
+    arch: Architecture,
+    params: list[Pair],
+    X: Array,
+    data: Data,
+    target: NDArray[Any],
+    work: Workspace,
 ) -> None:
     """Forward and backward pass: ``delta`` becomes the errors of the pre-activations, ``d2`` that of the outputs times d2."""
     forward(arch, params, X, work)
@@ -104,19 +109,30 @@ def _linearize(
 
 
 def _in_chunks(
-    arch: Architecture, phi: Array, data: Data, v: Array, samples: int, passes: Callable[[int], Iterable[Pass]]
+    arch: Architecture,
+    phi: Array,
+    data: Data,
+    v: Array,
+    samples: int,
+    passes: Callable[[int], Iterable[Pass]],
 ) -> Array:
     """Products with as many directions at once as fit in memory; ``samples`` of each block are sure to do."""
     out = np.empty_like(v)
     per_direction = 8 * samples * 4 * sum(arch.widths)
-    chunk = max(1, min(v.shape[1], MEMORY_BYTES // (8 * len(phi)) or 1, MEMORY_BYTES // per_direction or 1))
+    chunk = max(
+        1, min(v.shape[1], MEMORY_BYTES // (8 * len(phi)) or 1, MEMORY_BYTES // per_direction or 1)
+    )
     for start in range(0, v.shape[1], chunk):
         part = v[:, start : start + chunk]
-        out[:, start : start + chunk] = _some_directions(arch, phi, data, part, passes(part.shape[1]))
+        out[:, start : start + chunk] = _some_directions(
+            arch, phi, data, part, passes(part.shape[1])
+        )
     return out
 
 
-def _some_directions(arch: Architecture, phi: Array, data: Data, v: Array, passes: Iterable[Pass]) -> Array:
+def _some_directions(
+    arch: Architecture, phi: Array, data: Data, v: Array, passes: Iterable[Pass]
+) -> Array:
     params, count = arch.layout.views(phi), v.shape[1]
     directions = [
         (
@@ -125,7 +141,9 @@ def _some_directions(arch: Architecture, phi: Array, data: Data, v: Array, passe
         )
         for k in arch.layout.blocks
     ]
-    sums: Directions = [(np.zeros_like(V), None if u is None else np.zeros(u.shape)) for V, u in directions]
+    sums: Directions = [
+        (np.zeros_like(V), None if u is None else np.zeros(u.shape)) for V, u in directions
+    ]
     for X, target, work in passes:
         rz, rh = _forward(arch, params, directions, X, work)
         re = np.empty_like(rz[-1])  # R of the gradient with respect to z
@@ -185,7 +203,9 @@ def _backward(
             Rb += rdelta.sum(axis=2)
         if index == 0:
             return
-        RW += (delta @ rz[index - 1].reshape(-1, size).T).reshape(width, -1, count).transpose(0, 2, 1)
+        RW += (
+            (delta @ rz[index - 1].reshape(-1, size).T).reshape(width, -1, count).transpose(0, 2, 1)
+        )
         W, V = params[index][0], directions[index][0]
         re = (W.T @ rdelta.reshape(width, -1)).reshape(-1, count, size)
         re += (V.transpose(2, 1, 0).reshape(-1, width) @ delta).reshape(re.shape)

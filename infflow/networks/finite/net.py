@@ -8,11 +8,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..._validation import Array, as_array, as_choice, as_integer, as_number, as_real_array, counted, public, shown
+from ..._validation import (
+    Array,
+    as_array,
+    as_choice,
+    as_integer,
+    as_number,
+    as_real_array,
+    counted,
+    public,
+    shown,
+)
 from ...errors import DivergedError, InvalidTypeError, InvalidValueError, ShapeError
 from ...objective import Evaluation
 from ..parameter_kernels import all_finite
-from ..parameters import PARAMETRIZATIONS, WIDEST, Layer, Layout, Pair, factor_vector, parse_layers, weight_factors
+from ..parameters import (
+    PARAMETRIZATIONS,
+    WIDEST,
+    Layer,
+    Layout,
+    Pair,
+    factor_vector,
+    parse_layers,
+    weight_factors,
+)
 from ..regularization import Regularization
 from ..replacement import changed, recorded
 from . import backprop as net_backprop
@@ -124,7 +143,9 @@ class Net:
         self.weight_factors = weight_factors(self.layout, parametrization)
         self.factors = factor_vector(self.layout, self.weight_factors)
         if X is None and (target is not None or weights is not None):
-            raise InvalidValueError("Net was given target or weights without input; pass input as well.")
+            raise InvalidValueError(
+                "Net was given target or weights without input; pass input as well."
+            )
         self._data = None if X is None else self._check_data(X, target, weights)
 
     def _check_data(self, X: Array, target: Any, weights: Any) -> Data:
@@ -247,7 +268,11 @@ class Net:
         known: dict[str, Any] = {"layers": self.layers, "input_dim": self.input_dim}
         data: dict[str, Any] = {"input": None, "target": None, "weights": None}
         if self._data is not None:
-            data = {"input": self._data.X, "target": self._data.target, "weights": self._data.weights}
+            data = {
+                "input": self._data.X,
+                "target": self._data.target,
+                "weights": self._data.weights,
+            }
         other = Net(**changed(self, {**known, **data}, changes))
         if self._data is None or not data.keys().isdisjoint(changes):
             return other
@@ -306,7 +331,9 @@ class Net:
         inputs = check_inputs("X", X)
         check_columns("X", inputs, self.input_dim)
         with np.errstate(over="ignore", invalid="ignore"):
-            outputs = net_backprop.predict(self.architecture, self.scaled(self.layout.check(theta)), inputs)
+            outputs = net_backprop.predict(
+                self.architecture, self.scaled(self.layout.check(theta)), inputs
+            )
         return finite("the outputs are", outputs)
 
     def evaluate(self, theta: Any, order: int = 0) -> Evaluation:
@@ -331,7 +358,9 @@ class Net:
             if order == 2:
                 value, gradient, hessian = net_hessian.derivatives(self.architecture, phi, data)
             else:
-                value, gradient = net_backprop.value_and_gradient(self.architecture, phi, data, order)
+                value, gradient = net_backprop.value_and_gradient(
+                    self.architecture, phi, data, order
+                )
             if self.factors is not None:
                 gradient = None if gradient is None else gradient * self.factors
                 if hessian is not None:
@@ -354,7 +383,9 @@ class Net:
         """
         data, theta = self.data, self.layout.check(theta)
         phi = self.scaled(theta)
-        return self._product(theta, v, lambda columns: net_hvp.hvp(self.architecture, phi, data, columns))
+        return self._product(
+            theta, v, lambda columns: net_hvp.hvp(self.architecture, phi, data, columns)
+        )
 
     def linearize(self, theta: Any) -> Callable[[Any], Array]:
         """The Hessian at ``theta`` ``(P,)`` as a function of ``v``, for many products: as :meth:`hvp`, but forward and
@@ -416,7 +447,9 @@ class Net:
         """Rounding error to expect of a loss ``value`` at ``theta``; None where it is not known."""
         from . import sum_of_squares as residuals
 
-        return residuals.loss_rounding(self, self.layout.check(theta), as_number("value", value, infinite=True))
+        return residuals.loss_rounding(
+            self, self.layout.check(theta), as_number("value", value, infinite=True)
+        )
 
 
 def finite(what: str, array: Array) -> Array:
@@ -432,9 +465,13 @@ def check_inputs(name: str, value: Any) -> Array:
     """``(N, D)`` finite inputs, not empty."""
     X = as_real_array(name, value)
     if X.ndim != 2:
-        raise ShapeError(f"{name} has shape {X.shape}; (N, input_dim) is needed, one sample per row.")
+        raise ShapeError(
+            f"{name} has shape {X.shape}; (N, input_dim) is needed, one sample per row."
+        )
     if X.size == 0:
-        raise ShapeError(f"{name} is empty (shape {X.shape}); at least one sample with one entry is needed.")
+        raise ShapeError(
+            f"{name} is empty (shape {X.shape}); at least one sample with one entry is needed."
+        )
     return X
 
 
@@ -442,15 +479,23 @@ def check_columns(name: str, X: Array, input_dim: int) -> None:
     """Raise unless samples have as many entries as a network has inputs."""
     if X.shape[1] == input_dim:
         return
-    hint = f" It has {counted(len(X), 'row')}: samples are rows, pass {name}.T." if len(X) == input_dim else ""
-    raise ShapeError(f"{name} has {counted(X.shape[1], 'column')}; the network has input dimension {input_dim}.{hint}")
+    hint = (
+        f" It has {counted(len(X), 'row')}: samples are rows, pass {name}.T."
+        if len(X) == input_dim
+        else ""
+    )
+    raise ShapeError(
+        f"{name} has {counted(X.shape[1], 'column')}; the network has input dimension {input_dim}.{hint}"
+    )
 
 
 def _refuse_samples_in_columns(X: Array, target: Any, outputs: int) -> None:
     """Raise where the number of samples stands in the second place of the input, and in the last one of the target."""
     shape = as_array("target", target).shape
     N = X.shape[1]
-    turned = shape == (outputs, N) or (shape == (N,) and len(X) < N)  # otherwise a target is missing, or one too many
+    turned = shape == (outputs, N) or (
+        shape == (N,) and len(X) < N
+    )  # otherwise a target is missing, or one too many
     if turned and shape[0] != len(X):
         also = " and target.T" if len(shape) == 2 else ""
         raise ShapeError(
@@ -463,11 +508,20 @@ def _check_indices(indices: Any, num_samples: int) -> NDArray[Any]:
     """Indices of samples that NumPy takes: integers in range, or a mask ``(N,)``."""
     found = as_array("indices", indices)
     if found.ndim != 1 or found.dtype.kind not in "iub" or not found.size:
-        raise InvalidTypeError(f"indices is {shown(indices)}; an array (n,) of integers, or a mask (N,), is needed.")
+        raise InvalidTypeError(
+            f"indices is {shown(indices)}; an array (n,) of integers, or a mask (N,), is needed."
+        )
     if found.dtype.kind == "b" and (len(found) != num_samples or not found.any()):
-        raise ShapeError(f"indices is a mask of shape {found.shape}; ({num_samples},) is needed, with a sample in it.")
-    if found.dtype.kind != "b" and not -num_samples <= int(found.min()) <= int(found.max()) < num_samples:
-        raise InvalidValueError(f"indices goes from {found.min()} to {found.max()}; there are {num_samples} samples.")
+        raise ShapeError(
+            f"indices is a mask of shape {found.shape}; ({num_samples},) is needed, with a sample in it."
+        )
+    if (
+        found.dtype.kind != "b"
+        and not -num_samples <= int(found.min()) <= int(found.max()) < num_samples
+    ):
+        raise InvalidValueError(
+            f"indices goes from {found.min()} to {found.max()}; there are {num_samples} samples."
+        )
     return found
 
 
@@ -475,9 +529,13 @@ def check_weights(value: Any, num_samples: int) -> Array:
     """Sample weights, divided by their sum."""
     weights = as_real_array("weights", value)
     if weights.shape != (num_samples,):
-        raise ShapeError(f"weights has shape {weights.shape}; ({num_samples},) is needed, one per sample.")
+        raise ShapeError(
+            f"weights has shape {weights.shape}; ({num_samples},) is needed, one per sample."
+        )
     if weights.min() < 0.0:
-        raise InvalidValueError(f"weights has the negative entry {weights.min():g}; weights must be at least 0.")
+        raise InvalidValueError(
+            f"weights has the negative entry {weights.min():g}; weights must be at least 0."
+        )
     largest = weights.max()
     if largest == 0.0:
         raise InvalidValueError("weights are all zero; at least one must be positive.")

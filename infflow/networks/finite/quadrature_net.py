@@ -81,8 +81,12 @@ def quadrature_net(
         raise InvalidValueError(f"net has loss {net.loss_name!r}; quadrature_net needs 'mse'.")
     distribution = as_input(input, net.input_dim)
     if not isinstance(distribution, (StandardNormal, Gaussian)):
-        raise InvalidTypeError("input is a GaussianMixture; quadrature_net needs None or one inf.Gaussian.")
-    count = as_integer("nodes", DEFAULT_NODES if nodes is None else nodes, minimum=1, maximum=_MOST_NODES)
+        raise InvalidTypeError(
+            "input is a GaussianMixture; quadrature_net needs None or one inf.Gaussian."
+        )
+    count = as_integer(
+        "nodes", DEFAULT_NODES if nodes is None else nodes, minimum=1, maximum=_MOST_NODES
+    )
     prune = as_number("prune", prune, minimum=0.0)
     X, weights = gauss_hermite(net.input_dim, count, prune)
     (component,) = distribution.components()
@@ -121,5 +125,7 @@ def _targets(function: Callable[[Array], Any], X: Array, outputs: int) -> Array:
     y = integrand(X)
     if not np.isfinite(y).all():
         bad = X[~np.isfinite(y).all(axis=1)][0]
-        raise InvalidValueError(f"target_function returned an infinite value at x = {bad.tolist()}.")
+        raise InvalidValueError(
+            f"target_function returned an infinite value at x = {bad.tolist()}."
+        )
     return y

@@ -32,7 +32,9 @@ def layer(net: Net, index: int, theta: Array, z: Taylor) -> Taylor:
     second = factor * np.einsum("ik,kab->iab", W, z.second)
     position = sum(k.width * (k.fan_in + k.bias) for k in net.layout.blocks[:index])
     for i in range(spec.width):
-        for k in range(W.shape[1]):  # d h_i / d W_ik = factor z_k, which depends on the layers below
+        for k in range(
+            W.shape[1]
+        ):  # d h_i / d W_ik = factor z_k, which depends on the layers below
             first[i, position] += factor * z.value[k]
             second[i, position, :] += factor * z.first[k]
             second[i, :, position] += factor * z.first[k]
@@ -40,7 +42,8 @@ def layer(net: Net, index: int, theta: Array, z: Taylor) -> Taylor:
     if b is not None:
         first[np.arange(spec.width), position + np.arange(spec.width)] += 1.0
     f, f1, f2 = (
-        np.array([s.derivative(h, order) for s, h in zip(spec.activations, value, strict=True)]) for order in range(3)
+        np.array([s.derivative(h, order) for s, h in zip(spec.activations, value, strict=True)])
+        for order in range(3)
     )
     outer = np.einsum("ia,ib->iab", first, first)
     return Taylor(f, f1[:, None] * first, f2[:, None, None] * outer + f1[:, None, None] * second)
@@ -74,7 +77,11 @@ def derivatives(net: Net, theta: Array) -> tuple[float, Array, Array]:
         one = sample_loss(net, theta, x, target)
         value, gradient, hessian = value + w * one[0], gradient + w * one[1], hessian + w * one[2]
     r = float(theta @ theta) / 2.0
-    value, gradient, hessian = value + ridge * r, gradient + ridge * theta, hessian + ridge * np.eye(P)
+    value, gradient, hessian = (
+        value + ridge * r,
+        gradient + ridge * theta,
+        hessian + ridge * np.eye(P),
+    )
     if r > c:
         value, gradient = value + (r - c) ** 2, gradient + 2.0 * (r - c) * theta
         hessian = hessian + 2.0 * (r - c) * np.eye(P) + 2.0 * np.outer(theta, theta)
@@ -86,7 +93,11 @@ def derivatives(net: Net, theta: Array) -> tuple[float, Array, Array]:
 
 def merging(net: Net, theta: Array, pair: Merge) -> tuple[float, Array, Array]:
     """Value, gradient and Hessian of ``lambda/2 |w_i - w_j|^2``, w with the bias, entry by entry."""
-    value, gradient, hessian = 0.0, np.zeros(net.num_params), np.zeros((net.num_params, net.num_params))
+    value, gradient, hessian = (
+        0.0,
+        np.zeros(net.num_params),
+        np.zeros((net.num_params, net.num_params)),
+    )
     numbers = net.unpack(np.arange(net.num_params, dtype=float))
     W, b = numbers[pair.layer - 1]
     i, j = pair.pair
@@ -107,6 +118,8 @@ def covariance(net: Net, theta: Array) -> Array:
     """Covariance ``(P, P)`` of the gradients of single samples, weighted as the loss is."""
     data = net.data
     weights = np.full(len(data.X), 1.0 / len(data.X)) if data.weights is None else data.weights
-    rows = np.array([sample_loss(net, theta, x, y)[1] for x, y in zip(data.X, data.target, strict=True)])
+    rows = np.array(
+        [sample_loss(net, theta, x, y)[1] for x, y in zip(data.X, data.target, strict=True)]
+    )
     centred = rows - weights @ rows
     return np.einsum("n,na,nb->ab", weights, centred, centred)

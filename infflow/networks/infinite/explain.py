@@ -37,7 +37,9 @@ class Choice(NamedTuple):
 def choices(evaluator: PairEvaluator) -> list[Choice]:
     """The choices of the last evaluation, grouped by activations and method."""
     report = evaluator.report
-    names = ["1" if a.polynomial == (1.0,) else a.name for a in evaluator.activations]  # the output bias
+    names = [
+        "1" if a.polynomial == (1.0,) else a.name for a in evaluator.activations
+    ]  # the output bias
     kinds = {name: k for k, name in enumerate(sorted(set(names)))}
     kind = np.array([kinds[name] for name in names])
     pair = np.sort(np.stack([kind[evaluator.i], kind[evaluator.j]]), axis=0)
@@ -97,7 +99,9 @@ def _of_series(evaluator: PairEvaluator, rows: NDArray[np.intp]) -> str:
 
 def table(evaluator: PairEvaluator, rtol: float) -> str:
     """The choices as text."""
-    lines = [f"{'activations':<28} {'method':<9} {'pairs':>6} {'bound':>8} {'us/pair':>8}  work, reason"]
+    lines = [
+        f"{'activations':<28} {'method':<9} {'pairs':>6} {'bound':>8} {'us/pair':>8}  work, reason"
+    ]
     for c in choices(evaluator):
         pair, work = f"{c.f} x {c.g}", _WORK.get(c.method, "evaluations")
         lines.append(

@@ -24,7 +24,15 @@ from ...activations import Activation
 from ...integrals.closed import pairs as closed
 from ...integrals.cubature.distributions import derivatives, jumps, places, reach, single_moments
 from ...integrals.cubature.expectation import radius, subdivisions
-from ...integrals.cubature.panels import NODES, Index, Panels, Quadrature, density, integrate, panels_between
+from ...integrals.cubature.panels import (
+    NODES,
+    Index,
+    Panels,
+    Quadrature,
+    density,
+    integrate,
+    panels_between,
+)
 from .function_teacher import FunctionTeacher
 
 _LAYER = 9.0  # standard deviations of e on both sides of a kink of f
@@ -54,7 +62,17 @@ def columns(order: int, rank: int) -> list[tuple[int, int, int]]:
     if order >= 1:
         found += [(1, 0, 0), (1, 1, 0), (1, 0, 1), (2, 0, 0)]
     if order == 2:
-        found += [(2, 1, 0), (2, 0, 1), (2, 2, 0), (2, 1, 1), (2, 0, 2), (3, 0, 0), (3, 1, 0), (3, 0, 1), (4, 0, 0)]
+        found += [
+            (2, 1, 0),
+            (2, 0, 1),
+            (2, 2, 0),
+            (2, 1, 1),
+            (2, 0, 2),
+            (3, 0, 0),
+            (3, 1, 0),
+            (3, 0, 1),
+            (4, 0, 0),
+        ]
     return [c for c in found if rank == 2 or c[2] == 0]
 
 
@@ -90,7 +108,9 @@ class FunctionIntegrals:
         Estimate of the error of ``square`` relative to it.
     """
 
-    def __init__(self, teacher: FunctionTeacher, mean: Array | None, root: Array | None, rtol: float) -> None:
+    def __init__(
+        self, teacher: FunctionTeacher, mean: Array | None, root: Array | None, rtol: float
+    ) -> None:
         self.teacher, self.rtol = teacher, max(rtol, 1e-13)
         V = teacher.V if root is None else teacher.V @ root
         self.origin = np.zeros(len(V)) if mean is None else teacher.V @ mean
@@ -119,7 +139,9 @@ class FunctionIntegrals:
         even = np.union1d(coarse, jumps)
         found = self._pass(even, scale, self.rtol)
         gap = np.abs(found.value - first.value)
-        hidden = self.rank == 2 and len(first.narrow.row) > 0  # jumps along lines that no break can follow
+        hidden = (
+            self.rank == 2 and len(first.narrow.row) > 0
+        )  # jumps along lines that no break can follow
         if hidden or (gap > 0.1 * self.rtol * scale).any():
             even = np.union1d(second, jumps)
             found = self._pass(even, scale, self.rtol)
@@ -141,7 +163,10 @@ class FunctionIntegrals:
         high = b[np.append(apart, True)[: len(b)]]
         for _ in range(60 if len(low) else 0):
             middle = 0.5 * (low + high)
-            F = [self.teacher.function(self.origin + np.outer(t, self.A[:, 0])) for t in (low, middle, high)]
+            F = [
+                self.teacher.function(self.origin + np.outer(t, self.A[:, 0]))
+                for t in (low, middle, high)
+            ]
             left = (np.abs(F[1] - F[0]) > np.abs(F[2] - F[1])).any(axis=1)
             low, high = np.where(left, low, middle), np.where(left, middle, high)
         return high
@@ -204,7 +229,9 @@ class FunctionIntegrals:
         cuts = (self.offsets[crossing] - np.outer(tau, normal[crossing, 0])) / normal[crossing, 1]
         start = np.broadcast_to([-R, *even, R], (len(tau), len(even) + 2))
         breaks = np.sort(np.concatenate([np.clip(cuts, -R, R), start], axis=1), axis=1)
-        return integrate(integrand, panels_between(breaks), len(tau), np.tile(atol, powers), max_work=3_000_000)
+        return integrate(
+            integrand, panels_between(breaks), len(tau), np.tile(atol, powers), max_work=3_000_000
+        )
 
     def _outer_breaks(self, axes: Array, R: float, *more: Array) -> Array:
         """Breaks in tau: where kinks of F lie across, where they cross, and ``more``."""
@@ -241,7 +268,15 @@ class FunctionIntegrals:
             moments, error = self._moments(f[i], a, s, float(b[i]), axes, order)
             worst = max(worst, error)
             with np.errstate(invalid="ignore"):  # infinite where a Hessian is
-                _assemble(moments, self.Q @ axes.T, perp if s > 0 else 0 * perp, order, value[i], first[i], second[i])
+                _assemble(
+                    moments,
+                    self.Q @ axes.T,
+                    perp if s > 0 else 0 * perp,
+                    order,
+                    value[i],
+                    first[i],
+                    second[i],
+                )
         return Cross(value, first, second, worst)
 
     def _moments(
@@ -250,7 +285,12 @@ class FunctionIntegrals:
         """``E[F f^(p)(b + a tau + s e) tau^i rho^j]`` (O,) by (p, i, j), and the largest error in units of rtol's scale."""
         wanted = columns(order, self.rank)
         highest = 2 * order
-        R = max(self.R, reach(f, np.array([np.hypot(a, s)]), np.array([b]), min(highest, f.max_order), self.rtol))
+        R = max(
+            self.R,
+            reach(
+                f, np.array([np.hypot(a, s)]), np.array([b]), min(highest, f.max_order), self.rtol
+            ),
+        )
         neuron = _Smoothed(f, a, s, b, highest, self.rtol)
         fscale = np.sqrt(np.maximum(self.square, 1e-300))
         values: list[Array] = []
@@ -258,17 +298,23 @@ class FunctionIntegrals:
         scale = np.empty(0)
         for even in self._subdivisions:
             if self.rank == 1:
-                even = axes[0, 0] * even  # tau may run against the direction in which F was searched
+                even = (
+                    axes[0, 0] * even
+                )  # tau may run against the direction in which F was searched
             panels = neuron.panels(self._outer_breaks(axes, R, even, neuron.breaks(R)), R)
             if not values:
                 frms = neuron.scale(panels)
                 frms[~np.isfinite(frms)] = 0.0
-                scale = np.stack([frms[p] * fscale * (1.0, 1.0, 3.0**0.5)[i + j] for p, i, j in wanted])
+                scale = np.stack(
+                    [frms[p] * fscale * (1.0, 1.0, 3.0**0.5)[i + j] for p, i, j in wanted]
+                )
             total, error = self._moments_from(neuron, panels, wanted, axes, R, even, scale)
             values.append(total)
             errors.append(error)
         gap = np.abs(values[-1] - values[0])  # one subdivision has no gap
-        total = values[-1] + self._deltas(neuron, wanted, axes, 1 + (order if self.rank == 2 else 0), R)
+        total = values[-1] + self._deltas(
+            neuron, wanted, axes, 1 + (order if self.rank == 2 else 0), R
+        )
         if order == 1:
             total[~np.isfinite(total)] = 0.0  # a multiple of w = 0
         relative = float((10.0 * gap / np.maximum(scale, 1e-300))[scale > 0].max(initial=0.0))
@@ -293,7 +339,9 @@ class FunctionIntegrals:
         def outer(x: Array, row: Index) -> Array:
             nonlocal inner_error
             tau, jacobian, m = neuron(x, row)
-            inner = self._given(tau, axes, self.teacher.function, _NOISE * self.rtol * fscale, powers, R, even)
+            inner = self._given(
+                tau, axes, self.teacher.function, _NOISE * self.rtol * fscale, powers, R, even
+            )
             inner_error = max(inner_error, float((inner.error / np.tile(fscale, powers)).max()))
             G = inner.value.reshape(len(x), powers, O)
             weight = density(tau) * jacobian
@@ -301,14 +349,25 @@ class FunctionIntegrals:
             return np.concatenate(parts, axis=1)
 
         found = integrate(
-            outer, panels, neuron.rows, (0.5 * self.rtol * scale).ravel() + 1e-300, max_work=self._most_nodes
+            outer,
+            panels,
+            neuron.rows,
+            (0.5 * self.rtol * scale).ravel() + 1e-300,
+            max_work=self._most_nodes,
         )
         total = found.value.sum(axis=0).reshape(len(wanted), O)
         error = found.error.sum(axis=0).reshape(len(wanted), O)
-        return total, float((error / np.maximum(scale, 1e-300))[scale > 0].max(initial=0.0)) + 2 * inner_error
+        return total, float(
+            (error / np.maximum(scale, 1e-300))[scale > 0].max(initial=0.0)
+        ) + 2 * inner_error
 
     def _deltas(
-        self, neuron: _Smoothed, wanted: list[tuple[int, int, int]], axes: Array, powers: int, R: float
+        self,
+        neuron: _Smoothed,
+        wanted: list[tuple[int, int, int]],
+        axes: Array,
+        powers: int,
+        R: float,
     ) -> Array:
         """Kinks of a neuron that lies in the span of V: integrals over the line where it has its kink."""
         O = self.teacher.output_dim
@@ -322,11 +381,15 @@ class FunctionIntegrals:
                 continue
             fscale = np.sqrt(np.maximum(self.square, 1e-300))
             even = self._subdivisions[-1]
-            G = self._given(tau, axes, self.teacher.function, _NOISE * self.rtol * fscale, powers, R, even)
+            G = self._given(
+                tau, axes, self.teacher.function, _NOISE * self.rtol * fscale, powers, R, even
+            )
             values = G.value.reshape(powers, O)
             for row, (p, i, j) in enumerate(wanted):
                 for m in range(min(p, 2)):
-                    if jump[m] and p <= 2:  # higher derivatives multiply the part of w that is perpendicular: none
+                    if (
+                        jump[m] and p <= 2
+                    ):  # higher derivatives multiply the part of w that is perpendicular: none
                         simple = jump[m] * float(density(tau)[0]) / a * tau[0] ** i * values[j]
                         total[row] += simple if p - 1 - m == 0 else np.full(O, np.inf)
         return total
@@ -335,9 +398,15 @@ class FunctionIntegrals:
 class _Smoothed:
     """``m_p(tau) = E_e f^(p)(b + a tau + s e)``, with panels of their own (rows 1, 2, ...) around kinks that s smooths little."""
 
-    def __init__(self, f: Activation, a: float, s: float, b: float, highest: int, rtol: float) -> None:
+    def __init__(
+        self, f: Activation, a: float, s: float, b: float, highest: int, rtol: float
+    ) -> None:
         self.f, self.a, self.s, self.b, self.highest, self.rtol = f, a, s, b, highest, rtol
-        self.layers = np.array([c for c in f.kinks if abs((c - b) / a) < 40.0]) if 0 < s < _NARROW * a else np.empty(0)
+        self.layers = (
+            np.array([c for c in f.kinks if abs((c - b) / a) < 40.0])
+            if 0 < s < _NARROW * a
+            else np.empty(0)
+        )
         self.rows = 1 + len(self.layers)
         self.table = closed.AtomTable([f]) if f.has_closed_form else None
 
@@ -349,7 +418,9 @@ class _Smoothed:
         """Panels between the breaks without the layers, then the layers."""
         width = _LAYER * self.s / self.a if len(self.layers) else 0.0
         centres = (self.layers - self.b) / self.a if len(self.layers) else np.empty(0)
-        edges = np.unique(np.concatenate([breaks, np.clip([*(centres - width), *(centres + width)], -R, R)]))
+        edges = np.unique(
+            np.concatenate([breaks, np.clip([*(centres - width), *(centres + width)], -R, R)])
+        )
         middle = 0.5 * (edges[1:] + edges[:-1])
         outside = np.ones(len(middle), dtype=bool)
         for c in centres:
@@ -376,12 +447,18 @@ class _Smoothed:
     def _values(self, h: Array) -> Array:
         n = len(h)
         if self.s == 0.0 and self.a > 0.0:
-            return derivatives(self.f, h, min(self.highest, 2)).T if self.highest <= 2 else self._padded(h)
+            return (
+                derivatives(self.f, h, min(self.highest, 2)).T
+                if self.highest <= 2
+                else self._padded(h)
+            )
         if self.a == 0.0:
             h = h[:1]
         C = np.full(len(h), self.s**2)
         if self.table is not None:
-            m = closed.single_moments(self.table, np.zeros(len(h), dtype=np.int64), C, h, self.highest)
+            m = closed.single_moments(
+                self.table, np.zeros(len(h), dtype=np.int64), C, h, self.highest
+            )
         else:
             m = single_moments(self.f, C, h, self.highest, _NOISE * self.rtol).value
         return np.broadcast_to(m, (n, self.highest + 1)) if self.a == 0.0 else m
@@ -398,7 +475,11 @@ class _Smoothed:
             return np.nan_to_num(m, posinf=0.0) * np.sqrt(density(tau) * jacobian)[:, None]
 
         found = integrate(
-            lambda x, row: values(x, row) ** 2, panels, self.rows, np.full(self.highest + 1, np.inf), max_work=0
+            lambda x, row: values(x, row) ** 2,
+            panels,
+            self.rows,
+            np.full(self.highest + 1, np.inf),
+            max_work=0,
         )
         return np.sqrt(found.value.sum(axis=0))
 
@@ -416,7 +497,13 @@ def _axes(alpha: Array, a: float, rank: int) -> Array:
 
 
 def _assemble(
-    m: dict[tuple[int, int, int], Array], Q: Array, perp: Array, order: int, value: Array, first: Array, second: Array
+    m: dict[tuple[int, int, int], Array],
+    Q: Array,
+    perp: Array,
+    order: int,
+    value: Array,
+    first: Array,
+    second: Array,
 ) -> None:
     """Values (O,), derivatives (O, D + 1) and (O, D + 1, D + 1) of one neuron; Q (D, rank) are the axes in input space."""
     D, rank = Q.shape
@@ -436,7 +523,9 @@ def _assemble(
     first[:, D] = m[1, 0, 0]
     if order == 1:
         return
-    inner = np.stack([np.stack([m[2, i + k, j + l] for k, l in unit], axis=-1) for i, j in unit], axis=-2)
+    inner = np.stack(
+        [np.stack([m[2, i + k, j + l] for k, l in unit], axis=-1) for i, j in unit], axis=-2
+    )
     mixed = np.einsum("od,e->ode", vector(3), perp)
     WW = second[:, :D, :D]
     WW[:] = np.einsum("dr,ors,es->ode", Q, inner, Q) + mixed + mixed.swapaxes(1, 2)

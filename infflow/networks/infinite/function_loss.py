@@ -87,7 +87,11 @@ class FunctionLoss(PopulationLoss):
     def gradient(self, state: FunctionState, hidden_bias: bool, output_bias: bool) -> Array:  # type: ignore[override]
         """Gradient in the order W, b (if wanted), output weights output by output, output bias (if wanted)."""
         first = np.einsum("io,iod->id", state.base.B[: self.K], state.cross.first)
-        cross = [first[:, :-1].ravel(), *([first[:, -1]] if hidden_bias else []), state.cross.value.T.ravel()]
+        cross = [
+            first[:, :-1].ravel(),
+            *([first[:, -1]] if hidden_bias else []),
+            state.cross.value.T.ravel(),
+        ]
         cross += [self.integrals.mean] if output_bias else []
         return super().gradient(state.base, hidden_bias, output_bias) - 2.0 * np.concatenate(cross)
 
@@ -111,7 +115,9 @@ class FunctionLoss(PopulationLoss):
         """Hessian times one direction, in the order of :meth:`gradient` with all biases."""
         V = np.column_stack([direction.W, direction.b])
         with np.errstate(invalid="ignore"):
-            moved = np.einsum("ide,ie->id", state.second, V) + np.einsum("io,iod->id", direction.B, state.cross.first)
+            moved = np.einsum("ide,ie->id", state.second, V) + np.einsum(
+                "io,iod->id", direction.B, state.cross.first
+            )
         outputs = np.einsum("iod,id->oi", state.cross.first, V)
         constant = np.zeros(len(self.integrals.mean))
         cross = np.concatenate([moved[:, :-1].ravel(), moved[:, -1], outputs.ravel(), constant])

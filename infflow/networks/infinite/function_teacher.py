@@ -49,7 +49,9 @@ class FunctionTeacher:
     """
 
     @public
-    def __init__(self, F: Callable[[Array], Any], V: Any, noise: float = 0.0, kinks: Sequence[Any] = ()) -> None:
+    def __init__(
+        self, F: Callable[[Array], Any], V: Any, noise: float = 0.0, kinks: Sequence[Any] = ()
+    ) -> None:
         self.V = np.atleast_2d(as_real_array("V", V, ndim=(1, 2))).copy()
         k = len(self.V)
         if not 1 <= k <= _MAX_PROJECTIONS or self.V.shape[1] == 0:
@@ -91,7 +93,9 @@ class FunctionTeacher:
 
 def _lines(kinks: Sequence[Any], k: int) -> tuple[Array, Array]:
     """Normals (lines, k) and offsets (lines,)."""
-    lines = as_items("kinks", kinks, "a list of lines (normal, offset), or of numbers for one projection,")
+    lines = as_items(
+        "kinks", kinks, "a list of lines (normal, offset), or of numbers for one projection,"
+    )
     normals, offsets = np.empty((len(lines), k)), np.empty(len(lines))
     for row, line in enumerate(lines):
         if k == 1 and isinstance(line, Real):

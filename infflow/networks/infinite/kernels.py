@@ -92,7 +92,9 @@ def pair_arguments(W, b, gram, norms, out):
             out[2, r] = norms[j]
             out[3, r] = b[i]
             out[4, r] = b[j]
-            out[5, r] = 0.0 if j == i else determinant(W, i, W, j, norms[i], gram[i, j], norms[j], work)
+            out[5, r] = (
+                0.0 if j == i else determinant(W, i, W, j, norms[i], gram[i, j], norms[j], work)
+            )
             r += 1
 
 
@@ -343,7 +345,9 @@ def _constant_rows(W, B, jets, hidden_bias, ob, oA, oc, H):
         H[row, row] = 2.0
         for k in range(K):
             for p in range(O):
-                H[row, oA + p * K + k] = H[oA + p * K + k, row] = 2.0 * jets[k, K, J00] if p == o else 0.0
+                H[row, oA + p * K + k] = H[oA + p * K + k, row] = (
+                    2.0 * jets[k, K, J00] if p == o else 0.0
+                )
             t = 2.0 * B[k, o] * jets[k, K, J20]
             for d in range(D):
                 H[row, k * D + d] = H[k * D + d, row] = t * W[k, d]
@@ -411,10 +415,20 @@ def hessian_product(W, B, S, gram, norms, jets, V, vb, VB, out_W, out_b, out_B):
                 wi_vj, wj_vj, vbj = products[i, j], products[j, j], vb[j]
             parallel, a_vi, b_vj = frame_products(W, V, i, j, moving, gram, norms, products, a, b)
             # first derivative of Phi in the direction of the two neurons
-            along = jet[J20] * wi_vi + jet[J11] * (wj_vi + wi_vj) + jet[J02] * wj_vj + jet[J10] * vb[i] + jet[J01] * vbj
+            along = (
+                jet[J20] * wi_vi
+                + jet[J11] * (wj_vi + wi_vj)
+                + jet[J02] * wj_vj
+                + jet[J10] * vb[i]
+                + jet[J01] * vbj
+            )
             # coefficients of w_i, w_j, a in the product
             on_wi = ds * jet[J20] + s * (
-                jet[F40] * wi_vi + jet[F31] * (a_vi + b_vj) + jet[F11] * wj_vj + jet[M30] * vb[i] + jet[M21B] * vbj
+                jet[F40] * wi_vi
+                + jet[F31] * (a_vi + b_vj)
+                + jet[F11] * wj_vj
+                + jet[M30] * vb[i]
+                + jet[M21B] * vbj
             )
             on_wj = ds * jet[J11] + s * (jet[M21] * vb[i] + jet[M12] * vbj)
             on_a = s * (jet[F31] * wi_vi + jet[F22] * (a_vi + b_vj) + jet[F13] * wj_vj)
@@ -430,7 +444,11 @@ def hessian_product(W, B, S, gram, norms, jets, V, vb, VB, out_W, out_b, out_B):
             if moving:
                 on_V[i, j] += s * jet[J11]
             out_b[i] += ds * jet[J10] + s * (
-                jet[M30] * wi_vi + jet[M21] * (wj_vi + wi_vj) + jet[M12B] * wj_vj + jet[B20] * vb[i] + jet[B11] * vbj
+                jet[M30] * wi_vi
+                + jet[M21] * (wj_vi + wi_vj)
+                + jet[M12B] * wj_vj
+                + jet[B20] * vb[i]
+                + jet[B11] * vbj
             )
             for o in range(O):
                 out_B[i, o] += 2.0 * B[j, o] * along

@@ -146,12 +146,16 @@ class NetI:
         self.regularization = Regularization.from_arguments(maxnorm, ridge, merge, self.layout)
         self.teacher_units = _teacher_units(teacher)
         with np.errstate(over="ignore", invalid="ignore"):  # evaluations say where weights overflow
-            self._components = [_MappedLoss(self, component) for component in self.input.components()]
+            self._components = [
+                _MappedLoss(self, component) for component in self.input.components()
+            ]
         self._noise = teacher.noise * teacher.noise * student.output_dim
         self._realizable = (
             self.method != "surrogate"
             and isinstance(teacher, Teacher)
-            and realizable.is_covered([*student.layers[0].activations, *teacher.net.layers[0].activations])
+            and realizable.is_covered(
+                [*student.layers[0].activations, *teacher.net.layers[0].activations]
+            )
         )
         self._memo: tuple[bytes, int, list[State]] | None = None
         #: Evaluates the loss next to the teacher; made when it is first needed.
@@ -291,7 +295,9 @@ class NetI:
             return self
         other = copy.copy(self)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            other._components = [part.frozen(part.to_component(units), rtol) for part in self._components]
+            other._components = [
+                part.frozen(part.to_component(units), rtol) for part in self._components
+            ]
         return other
 
     def with_method(self, method: str) -> NetI:
@@ -396,7 +402,9 @@ class NetI:
         close = 0.0
         for part, loss in zip(self._components, losses, strict=True):
             close += part.weight * loss(part.map_matching(matching))
-        return close if math.isfinite(close) else None  # it is not where kinks meet, at a teacher neuron with w = b = 0
+        return (
+            close if math.isfinite(close) else None
+        )  # it is not where kinks meet, at a teacher neuron with w = b = 0
 
     @public
     def explain(self, theta: Any = None) -> str:
@@ -456,7 +464,9 @@ class NetI:
         return f"NetI(student={self.student!r}, teacher={self.teacher!r}, input={self.input!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_memo", "_lock")}
+        return {
+            name: value for name, value in self.__dict__.items() if name not in ("_memo", "_lock")
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -478,10 +488,14 @@ class _MappedLoss:
         f = list(net.student.layers[0].activations)
         self.loss: PopulationLoss
         if isinstance(net.teacher, FunctionTeacher):
-            self.loss = FunctionLoss(f, net.teacher, self._mean, self._root, self._method(net), net.rtol)
+            self.loss = FunctionLoss(
+                f, net.teacher, self._mean, self._root, self._method(net), net.rtol
+            )
         else:
             g = list(net.teacher.net.layers[0].activations)
-            self.loss = PopulationLoss(f, g, self.to_component(net.teacher_units), self._method(net), net.rtol)
+            self.loss = PopulationLoss(
+                f, g, self.to_component(net.teacher_units), self._method(net), net.rtol
+            )
 
     def _method(self, net: NetI) -> str | SurrogateMethod:
         """Method of the integrals. A surrogate covers no pair of students with biases."""
@@ -553,7 +567,9 @@ class _MappedLoss:
         W, b, A, c = np.split(G, [K * D, K * D + K, K * D + K + O * K], axis=-1)
         if self._root is not None:
             assert self._mean is not None  # a component has both or neither
-            rows = np.concatenate([W.reshape(*b.shape, D), b[..., None]], axis=-1).reshape(-1, D + 1)
+            rows = np.concatenate([W.reshape(*b.shape, D), b[..., None]], axis=-1).reshape(
+                -1, D + 1
+            )
             with np.errstate(invalid="ignore"):  # of infinite Hessians, which the caller refuses
                 W = (rows @ np.vstack([self._root.T, self._mean])).reshape(W.shape)
         parts = [self._factors[0] * W, *([b] if self._hidden_bias else [])]

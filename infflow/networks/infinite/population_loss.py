@@ -73,7 +73,9 @@ class PopulationLoss:
         self._method = method
         self._labels = [*(f"student neuron {k}" for k in range(K)), "the output bias"]
         self._labels += [f"teacher neuron {k}" for k in range(M)]
-        self.evaluator = pair_evaluator([*student, _ONE, *teacher], self._i, self._j, method, rtol, self._labels)
+        self.evaluator = pair_evaluator(
+            [*student, _ONE, *teacher], self._i, self._j, method, rtol, self._labels
+        )
         self._W = np.zeros((n, units.W.shape[1]))
         self._W[K + 1 :] = units.W
         self._b = np.zeros(n)
@@ -92,7 +94,9 @@ class PopulationLoss:
         args = np.empty((6, n * (n + 1) // 2))
         kernels.pair_arguments(W, b, W @ W.T, norms, args)
         i, j = np.triu_indices(n)
-        evaluator = pair_evaluator(neurons, i, j, self._method, students.rtol, self._labels[self.K :])
+        evaluator = pair_evaluator(
+            neurons, i, j, self._method, students.rtol, self._labels[self.K :]
+        )
         at = Arguments(args, norms, b)
         moments = (evaluator if finest is None else evaluator.frozen(at, finest))(at, 0)[:, 0]
         mean: Array = moments[1:n] @ B[1:]  # the first n pairs contain the constant
@@ -140,7 +144,16 @@ class PopulationLoss:
     def gradient(self, state: State, hidden_bias: bool, output_bias: bool) -> Array:
         """Gradient in the order W, b (if wanted), output weights output by output, output bias (if wanted)."""
         coef, gradient = np.empty((self.K, self.n)), np.empty(self._size(hidden_bias, output_bias))
-        kernels.gradient(state.S, state.B, state.jets, self._teacher_mean, hidden_bias, output_bias, coef, gradient)
+        kernels.gradient(
+            state.S,
+            state.B,
+            state.jets,
+            self._teacher_mean,
+            hidden_bias,
+            output_bias,
+            coef,
+            gradient,
+        )
         K, D = self.K, state.W.shape[1]
         np.dot(coef, state.W, out=gradient[: K * D].reshape(K, D))
         return gradient

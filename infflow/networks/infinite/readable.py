@@ -17,7 +17,9 @@ Moment = Callable[[int, int, int, int, Array, float, Array, float], float]
 """``moment(i, j, p, q, w1, b1, w2, b2)``: I(p, q) of neurons i and j of the list students, teachers."""
 
 
-def evaluate(student: Units, teacher: Units, mean: Callable[..., float], moment: Moment) -> tuple[float, Array, Array]:
+def evaluate(
+    student: Units, teacher: Units, mean: Callable[..., float], moment: Moment
+) -> tuple[float, Array, Array]:
     """Loss, gradient and Hessian in the order W (K, D), b (K,), output weights (O, K), output bias (O,).
 
     ``mean(i, p, w, b)`` is E f^(p)(h) of neuron i.
@@ -43,7 +45,9 @@ def evaluate(student: Units, teacher: Units, mean: Callable[..., float], moment:
     return value, gradient, hessian
 
 
-def near_teacher(student: Units, teacher: Units, mean: Callable[..., float], moment: Moment, nodes: int = 6) -> float:
+def near_teacher(
+    student: Units, teacher: Units, mean: Callable[..., float], moment: Moment, nodes: int = 6
+) -> float:
     """The loss of a student whose neuron i is next to neuron i of the teacher: the double integral of :mod:`.realizable`.
 
     Every pair of neurons takes all Gauss-Legendre nodes, for smooth activations. ``mean`` and ``moment`` as in :func:`evaluate`, with
@@ -59,15 +63,28 @@ def near_teacher(student: Units, teacher: Units, mean: Callable[..., float], mom
             total += 2 * u * float(dc @ dB[i] * mean(i, 0, w, b) + dc @ B * slope)
             for t, v in zip((1 + x) / 2, weights / 2, strict=True):
                 for j in range(len(dW)):
-                    w2, b2, B2 = teacher.W[j] + t * dW[j], teacher.b[j] + t * db[j], teacher.B[j] + t * dB[j]
-                    I = {(p, q): moment(i, j, p, q, w, b, w2, b2) for p in range(4) for q in range(4) if p + q <= 4}
+                    w2, b2, B2 = (
+                        teacher.W[j] + t * dW[j],
+                        teacher.b[j] + t * db[j],
+                        teacher.B[j] + t * dB[j],
+                    )
+                    I = {
+                        (p, q): moment(i, j, p, q, w, b, w2, b2)
+                        for p in range(4)
+                        for q in range(4)
+                        if p + q <= 4
+                    }
                     x1, y1, x2, y2 = w @ dW[i], w2 @ dW[i], w @ dW[j], w2 @ dW[j]
                     d_i = I[2, 0] * x1 + I[1, 1] * y1 + I[1, 0] * db[i]
                     d_j = I[0, 2] * y2 + I[1, 1] * x2 + I[0, 1] * db[j]
                     both = I[1, 1] * (dW[i] @ dW[j] + db[i] * db[j])
                     both += I[3, 1] * x1 * x2 + I[2, 2] * (x1 * y2 + y1 * x2) + I[1, 3] * y1 * y2
-                    both += db[j] * (I[2, 1] * x1 + I[1, 2] * y1) + db[i] * (I[1, 2] * y2 + I[2, 1] * x2)
-                    term = dB[i] @ dB[j] * I[0, 0] + dB[i] @ B2 * d_j + B @ dB[j] * d_i + B @ B2 * both
+                    both += db[j] * (I[2, 1] * x1 + I[1, 2] * y1) + db[i] * (
+                        I[1, 2] * y2 + I[2, 1] * x2
+                    )
+                    term = (
+                        dB[i] @ dB[j] * I[0, 0] + dB[i] @ B2 * d_j + B @ dB[j] * d_i + B @ B2 * both
+                    )
                     total += u * v * float(term)
     return total
 

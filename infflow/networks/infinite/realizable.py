@@ -129,7 +129,9 @@ class SegmentLoss:
         n = len(W)
         traits = self._traits_of(path.activations)
         flags, wedge = np.empty((2, n, n), dtype=np.bool_), np.empty(n)
-        distance, mean = _kernels.survey(W, b, dW, db, path.products, traits.kinked, _CORNER, _NARROW, flags, wedge)
+        distance, mean = _kernels.survey(
+            W, b, dW, db, path.products, traits.kinked, _CORNER, _NARROW, flags, wedge
+        )
         if not traits.needs_series or self._method != "auto" or mean > _LARGEST_MEAN:
             flags[NARROW] = False
         rule = rule_for(traits, distance, self._rtol)
@@ -199,7 +201,11 @@ def _path(matching: Matching) -> Path:
 
 
 def _same(f: Activation, g: Activation) -> bool:
-    return f is g or (f.has_closed_form and g.has_closed_form and (f.polynomial, f.atoms) == (g.polynomial, g.atoms))
+    return f is g or (
+        f.has_closed_form
+        and g.has_closed_form
+        and (f.polynomial, f.atoms) == (g.polynomial, g.atoms)
+    )
 
 
 def is_covered(activations: list[Activation]) -> bool:
@@ -207,4 +213,6 @@ def is_covered(activations: list[Activation]) -> bool:
 
     Steps have gradients too singular for its rules, and need it least.
     """
-    return not any(a.kinks and any(atom.order > 0 and atom.width == 0 for atom in a.atoms) for a in activations)
+    return not any(
+        a.kinks and any(atom.order > 0 and atom.width == 0 for atom in a.atoms) for a in activations
+    )

@@ -12,7 +12,24 @@ import math
 import numpy as np
 from numba import njit
 
-from ...integrals.jets import B11, F11, F13, F22, F31, J00, J01, J02, J10, J11, J20, M12, M12B, M21, M21B, slope
+from ...integrals.jets import (
+    B11,
+    F11,
+    F13,
+    F22,
+    F31,
+    J00,
+    J01,
+    J02,
+    J10,
+    J11,
+    J20,
+    M12,
+    M12B,
+    M21,
+    M21B,
+    slope,
+)
 from .kernels import perpendicular_part
 
 # Above this 1 - u^2 products of vectors lose less than a digit in the perpendicular parts.
@@ -22,7 +39,25 @@ _PARALLEL = 4 * np.finfo(np.float64).eps
 
 
 @njit(cache=True, error_model="numpy")
-def match(W, b, B, c, V, vb, VB, vc, alike, homogeneous, parity, near, source, ends_W, ends_b, ends_B, ends_c):
+def match(
+    W,
+    b,
+    B,
+    c,
+    V,
+    vb,
+    VB,
+    vc,
+    alike,
+    homogeneous,
+    parity,
+    near,
+    source,
+    ends_W,
+    ends_b,
+    ends_B,
+    ends_c,
+):
     """Write the teacher (V, vb, VB, vc) with the neurons of the student (W, b, B, c).
 
     Fills the first rows of ``ends_W`` (2, K + M, D), ``ends_b``, ``ends_B``, ``ends_c`` (2, O),

@@ -89,7 +89,9 @@ def rule_for(traits: Traits, distance: float, rtol: float) -> Rule:
     if traits.needs_series:
         rules, tolerance = RULES_OF_SERIES, max(_FRACTION * rtol, _ROUNDING)
     step = _VARIATION * distance
-    return next((rule for rule in rules if step**rule.power <= tolerance * rule.constant), rules[-1])
+    return next(
+        (rule for rule in rules if step**rule.power <= tolerance * rule.constant), rules[-1]
+    )
 
 
 class Path(NamedTuple):
@@ -154,22 +156,34 @@ class Segment:
                     jobs.add_split_triangle(j, i)
         neuron, position = (np.array([point[k] for point in jobs.points]) for k in (0, 1))
         first, second = np.array(list(jobs.weights)).T
-        part = np.where(position[first] == 0.0, _FIXED, _MOVING)  # the second is fixed if the first is
+        part = np.where(
+            position[first] == 0.0, _FIXED, _MOVING
+        )  # the second is fixed if the first is
         itself = first == second
-        for r in np.flatnonzero(flags[NARROW, neuron[first], neuron[second]] & (part == _MOVING) & ~itself):
+        for r in np.flatnonzero(
+            flags[NARROW, neuron[first], neuron[second]] & (part == _MOVING) & ~itself
+        ):
             f, g = (activations[neuron[index[r]]] for index in (first, second))
             if closed.is_defined(f, g) and candidates(f, g)[0] == "hermite":
                 part[r] = _CLOSED
         order = np.argsort(part, kind="stable")
-        first, second, weight = first[order], second[order], np.array(list(jobs.weights.values()))[order]
+        first, second, weight = (
+            first[order],
+            second[order],
+            np.array(list(jobs.weights.values()))[order],
+        )
         #: neuron and position of the points (p,); first, second point and weight of the pairs (m,)
         self._pairs = (neuron, position, first, second, weight)
-        place = {pair: r for r, pair in enumerate(zip(first.tolist(), second.tolist(), strict=True))}
+        place = {
+            pair: r for r, pair in enumerate(zip(first.tolist(), second.tolist(), strict=True))
+        }
         #: pairs with a node in y, which depends on where the ridge is: number of the pair, its
         #: first point, x, part of y, node in it, weight before y is split
         split = [(place[pair], *rest) for pair, *rest in jobs.split]
         self._split = [np.array(column) for column in zip(*split, strict=True)]
-        self._arguments = Arguments(np.empty((6, len(weight))), np.empty(len(neuron)), np.empty(len(neuron)))
+        self._arguments = Arguments(
+            np.empty((6, len(weight))), np.empty(len(neuron)), np.empty(len(neuron))
+        )
         every = [activations[i] for i in neuron]
         ends = np.searchsorted(part[order], [_FIXED, _MOVING, _CLOSED, _CLOSED + 1])
         parts = [slice(start, stop) for start, stop in pairwise(ends)]
@@ -183,7 +197,9 @@ class Segment:
         if self._split:
             neuron, position, first, second, weight = self._pairs
             _, b, _, _, db, _ = path.ends
-            _kernels.split(b, db, path.products, neuron, first, second, *self._split, position, weight)
+            _kernels.split(
+                b, db, path.products, neuron, first, second, *self._split, position, weight
+            )
         return self._pairs
 
     def arguments(self, path: Path, wedge: Array) -> Arguments:
@@ -197,7 +213,9 @@ class Segment:
         """Jets (m, 21) of all pairs."""
         if len(self._parts) == 1:
             return self._parts[0][1](args)
-        return np.concatenate([part(args._replace(pairs=args.pairs[:, rows])) for rows, part in self._parts])
+        return np.concatenate(
+            [part(args._replace(pairs=args.pairs[:, rows])) for rows, part in self._parts]
+        )
 
     def is_plain(self) -> bool:
         """Whether the last evaluation gave moments of pairs to points with themselves."""
@@ -258,7 +276,9 @@ class _Jobs:
 class _Series:
     """Pairs as the method says."""
 
-    def __init__(self, activations: list[Activation], first: Index, second: Index, method: str, rtol: float) -> None:
+    def __init__(
+        self, activations: list[Activation], first: Index, second: Index, method: str, rtol: float
+    ) -> None:
         self._evaluator = PairEvaluator(activations, first, second, method, rtol)
         #: pairs of a point with itself, where it is not known how they are evaluated
         self._itself = np.flatnonzero((first == second) & (not self._evaluator.is_smooth))
@@ -268,7 +288,9 @@ class _Series:
 
     def is_plain(self) -> bool:
         """See :meth:`Segment.is_plain`."""
-        return not len(self._itself) or bool(_PLAIN[self._evaluator.report.method[self._itself]].all())
+        return not len(self._itself) or bool(
+            _PLAIN[self._evaluator.report.method[self._itself]].all()
+        )
 
 
 class _Fixed(_Series):

@@ -89,13 +89,21 @@ def build(activation: str, data: str, seed: int = 0) -> Net | NetI:
     """Student and random teacher without biases; ``data`` is "infinite" or "finite" (1,000 samples)."""
     student = Net([(4, activation, False), (1, "identity", False)], input_dim=5)
     teacher = Net([(3, activation, False), (1, "identity", False)], input_dim=5)
-    neti = NetI(student, Teacher(teacher, random_params(teacher, rng=seed + 1, init="standard_normal")))
+    neti = NetI(
+        student, Teacher(teacher, random_params(teacher, rng=seed + 1, init="standard_normal"))
+    )
     return neti.sample(1000, rng=seed) if data == "finite" else neti
 
 
 def _flow(net: Objective, theta: Array, times: Array, **options: Any) -> Array:
     """The flow at the given times ``(T, P)``, to 1e-10."""
-    result = train(net, theta, t_eval=times, t_end=float(times[-1]), **{"solver": "rodas5p", **_TIGHT, **options})
+    result = train(
+        net,
+        theta,
+        t_eval=times,
+        t_end=float(times[-1]),
+        **{"solver": "rodas5p", **_TIGHT, **options},
+    )
     path: Array = result.trajectory.theta
     return path
 
@@ -123,8 +131,12 @@ def follow(activation: str, data: str, step: float, t_end: float, seed: int) -> 
         curvature = sample_curvature(net, flow, path)
         losses.append([net.evaluate(x, 0).value for x in path])
         distances.append(np.linalg.norm(path - flow, axis=1))
-        bounds.append(step / divisor * fundamental_bound(t, curvature.defect, curvature.lowest_between))
-        factors.append(step / divisor * curvature.defect.max() * theorem1_factor(t, curvature.lowest))
+        bounds.append(
+            step / divisor * fundamental_bound(t, curvature.defect, curvature.lowest_between)
+        )
+        factors.append(
+            step / divisor * curvature.defect.max() * theorem1_factor(t, curvature.lowest)
+        )
         if divisor == 1:
             to_smaller = path
         found["lowest"] = curvature.lowest
@@ -149,9 +161,21 @@ def homogeneous(network: str, scale: float, t_end: float, seed: int) -> dict[str
         net = build(network.split(",")[0], "infinite", seed)
     theta = scale * np.random.default_rng([seed, 3]).normal(size=net.num_params)
     result = train(
-        net, theta, t_end=t_end, num_trajectory=80, rtol=1e-8, atol=1e-12, max_steps_newton=0, progress=False
+        net,
+        theta,
+        t_end=t_end,
+        num_trajectory=80,
+        rtol=1e-8,
+        atol=1e-12,
+        max_steps_newton=0,
+        progress=False,
     )
-    spectra = np.array([np.linalg.eigvalsh(np.asarray(net.evaluate(x, 2).hessian)) for x in result.trajectory.theta])
+    spectra = np.array(
+        [
+            np.linalg.eigvalsh(np.asarray(net.evaluate(x, 2).hessian))
+            for x in result.trajectory.theta
+        ]
+    )
     t, lowest = result.trajectory.t, spectra[:, 0]
     return {
         "t": t,
@@ -169,7 +193,10 @@ def _random_eigenvalue(net: Objective, seed: int) -> Array:
     rng = np.random.default_rng([seed, 4])
     points = (scale * rng.normal(size=(20, net.num_params)) for scale in (1.0, 3.0, 10.0, 30.0))
     return np.array(
-        [min(np.linalg.eigvalsh(np.asarray(net.evaluate(x, 2).hessian))[0] for x in block) for block in points]
+        [
+            min(np.linalg.eigvalsh(np.asarray(net.evaluate(x, 2).hessian))[0] for x in block)
+            for block in points
+        ]
     )
 
 
@@ -223,7 +250,14 @@ def needed_step(m: float, t: float) -> dict[str, Any]:
             "progress": False,
             "num_trajectory": 2,
         }
-        end = train(Saddle(m), np.array([1.0, 1.0]), t_end=t, min_loss=-np.inf, min_gradient_norm=0.0, **options)
+        end = train(
+            Saddle(m),
+            np.array([1.0, 1.0]),
+            t_end=t,
+            min_loss=-np.inf,
+            min_gradient_norm=0.0,
+            **options,
+        )
         return bool(np.linalg.norm(end.trajectory.theta[-1] - exact) <= 0.5)
 
     low, high = 1, 2
@@ -235,7 +269,9 @@ def needed_step(m: float, t: float) -> dict[str, Any]:
     return {"step": t / high}
 
 
-def run(setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress: bool = True) -> DescentStudy:
+def run(
+    setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress: bool = True
+) -> DescentStudy:
     """All runs of the study."""
     started = time.perf_counter()
     options: dict[str, Any] = {"folder": folder, "jobs": jobs, "progress": progress}
@@ -269,11 +305,17 @@ def run(setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress
     starts: dict[str, Any] = {"scale": 0.1, "step": 0.02, "t_end": 2000.0}
     linear = run_grid(
         linear_networks.converge,
-        [{"depth": depth, **starts, "seed": seed + k} for depth in setting.depths for k in range(setting.seeds)],
+        [
+            {"depth": depth, **starts, "seed": seed + k}
+            for depth in setting.depths
+            for k in range(setting.seeds)
+        ],
         **options,
     )
     regressions = run_grid(
-        convex, [{"step": h, "t_end": 500.0, "seed": seed} for h in (0.4, 0.2, 0.1, 0.05)], **options
+        convex,
+        [{"step": h, "t_end": 500.0, "seed": seed} for h in (0.4, 0.2, 0.1, 0.05)],
+        **options,
     )
     rows = [*follows, *flows, *steps, *saddles, *linear, *regressions]
     wall = time.perf_counter() - started
@@ -309,7 +351,10 @@ class DescentStudy(StudyResult):
         return [*claims, *self._linear(), self._proposition1(), *self._modified()]
 
     def _figure2(self) -> Claim:
-        found = {case(row): float(row["from_smallest_step"].max() / row["moved"].max()) for row in self.follows}
+        found = {
+            case(row): float(row["from_smallest_step"].max() / row["moved"].max())
+            for row in self.follows
+        }
         return Claim(
             "Reducing the step size of descent changes its trajectory only slightly.",
             "blog, figure 2",
@@ -320,7 +365,9 @@ class DescentStudy(StudyResult):
 
     def _first_order(self) -> Claim:
         found = {
-            case(row): float(-np.polyfit(np.log(DIVISORS), np.log(row["distance"].max(axis=1)), 1)[0])
+            case(row): float(
+                -np.polyfit(np.log(DIVISORS), np.log(row["distance"].max(axis=1)), 1)[0]
+            )
             for row in self.follows
         }
         sentence = "The distance between descent and flow is proportional to the step size."
@@ -333,14 +380,20 @@ class DescentStudy(StudyResult):
         )
 
     def _bound(self) -> Claim:
-        found = {case(row): float((row["distance"][:, 1:] / row["bound"][:, 1:]).max()) for row in self.follows}
+        found = {
+            case(row): float((row["distance"][:, 1:] / row["bound"][:, 1:]).max())
+            for row in self.follows
+        }
         sentence = "Descent stays within the bound of the Fundamental Lemma at all times and for all step sizes."
         note = "largest distance / bound; eigenvalues and the defect are sampled at five points of each segment between descent and flow"
         return Claim(sentence, "blog, theorem 1", found, max(found.values()) <= 1.0, note)
 
     def _convex(self) -> Claim:
         found = {
-            f"step {row['step']:g}": {"largest distance": row["largest"], "over t step defect": row["ratio"]}
+            f"step {row['step']:g}": {
+                "largest distance": row["largest"],
+                "over t step defect": row["ratio"],
+            }
             for row in self.regressions
         }
         return Claim(
@@ -355,12 +408,16 @@ class DescentStudy(StudyResult):
         """Step sizes for a distance of 1 % of the way: by theorem 1, by the Fundamental Lemma, and the one that was enough."""
         goal = 0.01 * row["moved"].max()
         smallest = self.setting.step / DIVISORS[-1]
-        by = [float(smallest * goal / row[key][-1].max()) for key in ("theorem1", "bound", "distance")]
+        by = [
+            float(smallest * goal / row[key][-1].max()) for key in ("theorem1", "bound", "distance")
+        ]
         return by[0], by[1], by[2]
 
     def _allowed(self) -> Claim:
         found = {
-            case(row): dict(zip(("theorem 1", "lemma", "enough"), self.allowed_steps(row), strict=True))
+            case(row): dict(
+                zip(("theorem 1", "lemma", "enough"), self.allowed_steps(row), strict=True)
+            )
             for row in self.follows
         }
         ratio = [row["enough"] / row["theorem 1"] for row in found.values()]
@@ -394,7 +451,11 @@ class DescentStudy(StudyResult):
                 "integral of the negative part": row["negative_part"],
             }
             held = row["most_negative"] > -0.05 * row["largest"]
-            note = "" if held else ". The way leads past the saddle at zero, which is left along negative curvature"
+            note = (
+                ""
+                if held
+                else ". The way leads past the saddle at zero, which is left along negative curvature"
+            )
             claims.append(
                 Claim(
                     f"Along the flow from near-zero weights the smallest eigenvalue is almost non-negative: {row['network']}.",
@@ -410,7 +471,9 @@ class DescentStudy(StudyResult):
         found = {}
         for row in rows:
             integral = cumulative(row["t"], np.minimum(row["lowest"], 0.0))
-            found[row["network"]] = [float(np.interp(t, row["t"], integral)) for t in (30.0, 100.0, 300.0)]
+            found[row["network"]] = [
+                float(np.interp(t, row["t"], integral)) for t in (30.0, 100.0, 300.0)
+            ]
         return Claim(
             "From near-zero weights the integral of the negative part stays bounded, so that the step of theorem 1 does not fall exponentially in time.",
             "blog, theorems 1 and 2",
@@ -422,10 +485,14 @@ class DescentStudy(StudyResult):
     def rates(self, depth: int) -> tuple[float, float]:
         """Share of starts from which flow, and descent, reached the global minimum."""
         rows = [row for row in self.linear if row["depth"] == depth]
-        return float(np.mean([r["flow_reached"] for r in rows])), float(np.mean([r["descent_reached"] for r in rows]))
+        return float(np.mean([r["flow_reached"] for r in rows])), float(
+            np.mean([r["descent_reached"] for r in rows])
+        )
 
     def _linear(self) -> list[Claim]:
-        flow, descent = ({f"depth {d}": self.rates(d)[k] for d in self.setting.depths} for k in (0, 1))
+        flow, descent = (
+            {f"depth {d}": self.rates(d)[k] for d in self.setting.depths} for k in (0, 1)
+        )
         note = f"share of {self.setting.seeds} random starts of size 0.1 that came within 1e-6 of the least-squares loss by t = 2000"
         return [
             Claim(
@@ -449,7 +516,9 @@ class DescentStudy(StudyResult):
         for m in (1.0, 2.0):
             rows = [row for row in self.saddles if row["m"] == m]
             t = np.array([row["t"] for row in rows])
-            slopes[f"m = {m:g}"] = float(np.polyfit(t, np.log([row["step"] * row["t"] for row in rows]), 1)[0])
+            slopes[f"m = {m:g}"] = float(
+                np.polyfit(t, np.log([row["step"] * row["t"] for row in rows]), 1)[0]
+            )
         return Claim(
             "There are objectives on which descent follows the flow up to time t only with steps of order exp(-m t).",
             "blog, proposition 1",
@@ -461,7 +530,10 @@ class DescentStudy(StudyResult):
     def _orders(self) -> dict[str, float]:
         h = np.log([row["step"] for row in self.steps])
         keys = ("plain", "modified", "ball", "ball_plain")
-        return {key: float(np.polyfit(h, np.log([row[key] for row in self.steps]), 1)[0]) for key in keys}
+        return {
+            key: float(np.polyfit(h, np.log([row[key] for row in self.steps]), 1)[0])
+            for key in keys
+        }
 
     def _modified(self) -> list[Claim]:
         orders = self._orders()
@@ -471,14 +543,22 @@ class DescentStudy(StudyResult):
             Claim(
                 "The flow of L + (eta/4)|grad L|^2 follows descent with large steps more closely than the flow of L, to second order.",
                 "blog, closing question (Barrett and Dherin 2021)",
-                {"order of the flow": orders["plain"], "of the modified flow": orders["modified"], **gain},
+                {
+                    "order of the flow": orders["plain"],
+                    "of the modified flow": orders["modified"],
+                    **gain,
+                },
                 min(gain.values()) > 1 and orders["modified"] > 1.8,
                 "exponents of the largest distance in the step, and the ratio of distances",
             ),
             Claim(
                 "Descent with momentum follows the heavy-ball flow, and not gradient flow.",
                 "blog, closing question",
-                {"order of the heavy-ball flow": orders["ball"], "order of the flow": orders["ball_plain"], **ball},
+                {
+                    "order of the heavy-ball flow": orders["ball"],
+                    "order of the flow": orders["ball_plain"],
+                    **ball,
+                },
                 min(ball.values()) > 3 and orders["ball"] > 0.8 and orders["ball_plain"] < 0.5,
                 "friction 1, momentum 1 - s and step s^2; ratio of the distances from gradient flow and heavy-ball flow",
             ),
@@ -515,7 +595,14 @@ class DescentStudy(StudyResult):
                 "final loss",
             ),
             [
-                (r["network"], r["scale"], r["most_negative"], r["largest"], r["negative_part"], r["final_loss"])
+                (
+                    r["network"],
+                    r["scale"],
+                    r["most_negative"],
+                    r["largest"],
+                    r["negative_part"],
+                    r["final_loss"],
+                )
                 for r in self.flows
             ],
         )
@@ -533,7 +620,10 @@ class DescentStudy(StudyResult):
                 (
                     d,
                     *self.rates(d),
-                    *(self._median(d, key) for key in ("flow_time", "descent_time", "flow_steps", "descent_steps")),
+                    *(
+                        self._median(d, key)
+                        for key in ("flow_time", "descent_time", "flow_steps", "descent_steps")
+                    ),
                 )
                 for d in self.setting.depths
             ],

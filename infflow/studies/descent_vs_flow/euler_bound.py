@@ -53,7 +53,9 @@ def fundamental_bound(t: Array, defect: Array, lowest: Array) -> Array:
     exponent = cumulative(t, lowest)
     found = np.zeros(len(t))
     for k in range(1, len(t)):
-        found[k] = np.trapezoid(defect[: k + 1] * np.exp(exponent[: k + 1] - exponent[k]), t[: k + 1])
+        found[k] = np.trapezoid(
+            defect[: k + 1] * np.exp(exponent[: k + 1] - exponent[k]), t[: k + 1]
+        )
     return found
 
 

@@ -34,14 +34,21 @@ def converge(depth: int, scale: float, step: float, t_end: float, seed: int) -> 
     net, lowest, at_zero = build(depth, seed)
     theta = near_zero(net, scale, seed)
     found: dict[str, Any] = {}
-    options: dict[str, Any] = {"max_steps_newton": 0, "progress": False, "min_gradient_norm": 1e-7, "t_end": t_end}
+    options: dict[str, Any] = {
+        "max_steps_newton": 0,
+        "progress": False,
+        "min_gradient_norm": 1e-7,
+        "t_end": t_end,
+    }
     descent: dict[str, Any] = {"solver": "gd", "step_size": step, "max_steps_flow": 10**7}
     for name, choice in (("flow", {}), ("descent", descent)):
         result = train(net, theta, num_trajectory=200, **choice, **options)
         excess = (result.trajectory.loss - lowest) / at_zero
         found[f"{name}_reached"] = bool(excess[-1] < _REACHED)
         found[f"{name}_time"] = (
-            float(result.trajectory.t[np.argmax(excess < _REACHED)]) if excess[-1] < _REACHED else t_end
+            float(result.trajectory.t[np.argmax(excess < _REACHED)])
+            if excess[-1] < _REACHED
+            else t_end
         )
         found[f"{name}_excess"] = float(excess[-1])
         found[f"{name}_steps"] = int(result.flow.steps)

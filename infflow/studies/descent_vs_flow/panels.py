@@ -29,9 +29,22 @@ def draw_distances(study: Any, ax: Any) -> None:
     """Distances of descent from the flow, and the bounds for the smallest step."""
     row = study.follows[0]
     for k, divisor in enumerate(DIVISORS):
-        ax.semilogy(row["t"][1:], row["distance"][k][1:], color=f"C{k}", label=f"step {study.setting.step / divisor:g}")
-    ax.semilogy(row["t"][1:], row["bound"][-1][1:], "--", color=f"C{len(DIVISORS) - 1}", label="bound, smallest step")
-    ax.semilogy(row["t"][1:], row["theorem1"][-1][1:], ":", color=f"C{len(DIVISORS) - 1}", label="theorem 1")
+        ax.semilogy(
+            row["t"][1:],
+            row["distance"][k][1:],
+            color=f"C{k}",
+            label=f"step {study.setting.step / divisor:g}",
+        )
+    ax.semilogy(
+        row["t"][1:],
+        row["bound"][-1][1:],
+        "--",
+        color=f"C{len(DIVISORS) - 1}",
+        label="bound, smallest step",
+    )
+    ax.semilogy(
+        row["t"][1:], row["theorem1"][-1][1:], ":", color=f"C{len(DIVISORS) - 1}", label="theorem 1"
+    )
     ax.set(title=case(row), xlabel="t", ylabel="distance of descent from flow")
     ax.legend()
 
@@ -52,7 +65,9 @@ def draw_eigenvalues(study: Any, ax: Any) -> None:
     """Smallest eigenvalue along flows from weights of every size."""
     name = study.flows[-1]["network"]
     for k, row in enumerate(row for row in study.flows if row["network"] == name):
-        ax.semilogx(row["t"][1:], row["lowest"][1:], color=f"C{k}", label=f"weights {row['scale']:g}")
+        ax.semilogx(
+            row["t"][1:], row["lowest"][1:], color=f"C{k}", label=f"weights {row['scale']:g}"
+        )
     ax.set(title=name, xlabel="t", ylabel="smallest eigenvalue")
     ax.set_yscale("symlog", linthresh=0.1)
     ax.legend()
@@ -80,8 +95,19 @@ def draw_saddle(study: Any, ax: Any) -> None:
         t = np.array([row["t"] for row in rows])
         ax.semilogy(t, [row["step"] for row in rows], "o", color=f"C{k}", label=f"m = {m:g}")
         ax.semilogy(t, np.exp(-m * t) / (m**2 * t), "-", color=f"C{k}", lw=1)
-    ax.set(title="saddle: step for a distance of 1/2", xlabel="t", ylabel="largest step (lines: first order)")
+    ax.set(
+        title="saddle: step for a distance of 1/2",
+        xlabel="t",
+        ylabel="largest step (lines: first order)",
+    )
     ax.legend()
 
 
-PANELS = (draw_losses, draw_distances, draw_figure2, draw_eigenvalues, draw_large_steps, draw_saddle)
+PANELS = (
+    draw_losses,
+    draw_distances,
+    draw_figure2,
+    draw_eigenvalues,
+    draw_large_steps,
+    draw_saddle,
+)

@@ -51,7 +51,13 @@ CASES = (
     Case("figure 4", "law", (1_000, 3_000, 10_000, 30_000, 100_000)),
     Case("relu", "kinks", (1_000, 3_000, 10_000, 30_000), **_RELU),
     Case("realizable", "realizable", (1_000, 3_000, 10_000), **_REALIZABLE),
-    Case("realizable with noise", "law", (1_000, 3_000, 10_000, 30_000, 100_000), noise=0.05, **_REALIZABLE),
+    Case(
+        "realizable with noise",
+        "law",
+        (1_000, 3_000, 10_000, 30_000, 100_000),
+        noise=0.05,
+        **_REALIZABLE,
+    ),
     *(_dimension(D, (3_000, 10_000)) for D in (4, 8, 16, 32, 64)),
     Case("few samples", "few", (100, 300)),
 )
@@ -92,7 +98,9 @@ class CaseResult:
     infinite: dict[str, Any]
     runs: list[dict[str, Any]]
     seeds: int
-    costs: list[dict[str, Any]]  #: of :func:`measure_seconds`, by N; empty where costs are not compared
+    costs: list[
+        dict[str, Any]
+    ]  #: of :func:`measure_seconds`, by N; empty where costs are not compared
 
     @cached_property
     def summary(self) -> convergence.ConvergenceResult:
@@ -100,10 +108,16 @@ class CaseResult:
         i, c = self.infinite, self.case
         names = ("activation", "input_dim", "teacher_width", "student_width")
         setting = convergence.Setting(
-            **{n: getattr(c, n) for n in names}, N=c.N, seeds=self.seeds, seed=c.teacher_seed, noise=c.noise
+            **{n: getattr(c, n) for n in names},
+            N=c.N,
+            seeds=self.seeds,
+            seed=c.teacher_seed,
+            noise=c.noise,
         )
         rank = len(i["theta"]) - i["flat"]
-        law = FiniteDataPrediction(i["prefactor"], i["prefactor_error"], i["gap"], i["gap_error"], rank)
+        law = FiniteDataPrediction(
+            i["prefactor"], i["prefactor_error"], i["gap"], i["gap_error"], rank
+        )
         runs = [
             convergence.Run(
                 r["N"],
@@ -146,7 +160,10 @@ class CaseResult:
 
     def relative_shift_errors(self) -> dict[int, Array]:
         """|displacement - predicted| / |displacement| by N."""
-        return {N: self.used(N, "shift_error") / np.sqrt(self.used(N, "squared_distance")) for N in self.case.N}
+        return {
+            N: self.used(N, "shift_error") / np.sqrt(self.used(N, "squared_distance"))
+            for N in self.case.N
+        }
 
     def seconds(self) -> Array:
         """Processor seconds of a finite-data run, by N."""
@@ -201,14 +218,26 @@ class FiniteDataResult(StudyResult):
             return Claim(sentence, "paper, figure 4", None, False, str(refused))
         low, high = fit.slope_ci
         value = {"slope": fit.slope, "95 % interval": [low, high]}
-        return Claim(sentence, "paper, figure 4", value, low <= -1 <= high, "holds if the interval contains -1")
+        return Claim(
+            sentence,
+            "paper, figure 4",
+            value,
+            low <= -1 <= high,
+            "holds if the interval contains -1",
+        )
 
     def _compared(self, sentence: str, result: CaseResult, what: str, law: str) -> Claim:
         i, largest = result.infinite, max(result.case.N)
         spread = i["distance_spread" if what == "squared_distance" else "gap_spread"]
         found = result.against_prediction(what, i[law], i[f"{law}_error"], spread, (largest,))
         value = {"measured/predicted": found.ratio, "standard error": found.error, "N": largest}
-        return Claim(sentence, "theory", value, found.deviation < _ERRORS, f"holds within {_ERRORS} standard errors")
+        return Claim(
+            sentence,
+            "theory",
+            value,
+            found.deviation < _ERRORS,
+            f"holds within {_ERRORS} standard errors",
+        )
 
     def _prefactor(self, result: CaseResult) -> Claim:
         sentence = f"The mean squared distance is tr(H^+ C H^+)/N ({result.case.name})."
@@ -216,7 +245,10 @@ class FiniteDataResult(StudyResult):
 
     def _gap(self, result: CaseResult) -> Claim:
         return self._compared(
-            f"The mean gap of the loss is tr(H^+ C)/(2N) ({result.case.name}).", result, "loss_gap", "gap"
+            f"The mean gap of the loss is tr(H^+ C)/(2N) ({result.case.name}).",
+            result,
+            "loss_gap",
+            "gap",
         )
 
     def _shift(self, result: CaseResult, exponent: float) -> Claim:
@@ -255,9 +287,9 @@ class FiniteDataResult(StudyResult):
     def _realizable(self, result: CaseResult) -> Claim:
         fit, reason = result.fit
         theta = result.infinite["theta"]
-        largest = max((run["squared_distance"] for run in result.runs if run["same_basin"]), default=np.nan) / float(
-            theta @ theta
-        )
+        largest = max(
+            (run["squared_distance"] for run in result.runs if run["same_basin"]), default=np.nan
+        ) / float(theta @ theta)
         return Claim(
             "Where student and teacher match and labels have no noise, finite data give the infinite-data solution to rounding: the 1/N law does not apply.",
             "theory",
@@ -271,7 +303,9 @@ class FiniteDataResult(StudyResult):
         slope = float(np.polyfit(np.log(N[-3:]), np.log(main.seconds()[-3:]), 1)[0])
         value = {
             "exponent of N": slope,
-            "finite/infinite seconds at the largest N": float(main.seconds()[-1] / main.infinite_seconds()),
+            "finite/infinite seconds at the largest N": float(
+                main.seconds()[-1] / main.infinite_seconds()
+            ),
         }
         return Claim(
             "The cost of a finite-data run increases linearly with N.",
@@ -293,7 +327,10 @@ class FiniteDataResult(StudyResult):
             Claim(
                 "The prefactor tr(H^+ C H^+) grows linearly with inputs that the teacher ignores.",
                 "theory",
-                {result.case.name: x for result, x in zip(results, prefactor.tolist(), strict=True)},
+                {
+                    result.case.name: x
+                    for result, x in zip(results, prefactor.tolist(), strict=True)
+                },
                 bool((np.abs(prefactor - line) < _ERRORS * error).all()),
                 f"holds if all are within {_ERRORS} standard errors of a line",
             ),
@@ -307,7 +344,9 @@ class FiniteDataResult(StudyResult):
         ]
 
     def _refusals(self) -> Claim:
-        shares = {r.case.name: float(np.mean([run["same_basin"] for run in r.runs])) for r in self.results}
+        shares = {
+            r.case.name: float(np.mean([run["same_basin"] for run in r.runs])) for r in self.results
+        }
         right = [
             share >= convergence.ENOUGH or result.fit[0] is None
             for result, share in zip(self.results, shares.values(), strict=True)
@@ -338,7 +377,9 @@ class FiniteDataResult(StudyResult):
         rows: list[tuple[Any, ...]] = []
         for result in self.results:
             s, i, errors = result.summary, result.infinite, result.relative_shift_errors()
-            seconds = [cost["finite_seconds"] for cost in result.costs] or [None] * len(result.case.N)
+            seconds = [cost["finite_seconds"] for cost in result.costs] or [None] * len(
+                result.case.N
+            )
             measured, gaps = s.mean_squared_distance(), s.mean_loss_gap()
             for k, N in enumerate(result.case.N):
                 law, gap = i["prefactor"] / N, i["gap"] / N
@@ -384,7 +425,10 @@ class FiniteDataResult(StudyResult):
 
     def numbers(self) -> dict[str, Any]:
         """The demo's numbers for each case."""
-        return {result.case.name: {**result.summary.to_dict(), "costs": result.costs} for result in self.results}
+        return {
+            result.case.name: {**result.summary.to_dict(), "costs": result.costs}
+            for result in self.results
+        }
 
     def plot(self) -> Any:
         """Figure 4 with its prediction; measured against predicted displacement; relu with and without kinks; dimensions."""
@@ -402,7 +446,9 @@ class FiniteDataResult(StudyResult):
             for result in self.of("kinks")[:1]:
                 plot_convergence(result.summary, ax=panels[2])
                 without = result.infinite["prefactor_without_kinks"] / np.array(result.case.N)
-                panels[2].plot(result.case.N, without, ":", color="0.4", label="predicted without kinks")
+                panels[2].plot(
+                    result.case.N, without, ":", color="0.4", label="predicted without kinks"
+                )
                 panels[2].set_title(result.case.activation)
                 panels[2].legend()
             self._draw_dimensions(panels[3])
@@ -414,12 +460,16 @@ class FiniteDataResult(StudyResult):
         colors = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
         for color, result in zip(colors, self.of("law", "kinks"), strict=False):
             used = [run for run in result.runs if run["same_basin"]]
-            predicted, measured = ([run[name] for run in used] for name in ("predicted_squared", "squared_distance"))
+            predicted, measured = (
+                [run[name] for run in used] for name in ("predicted_squared", "squared_distance")
+            )
             ax.loglog(predicted, measured, ".", color=color, markersize=3, label=result.case.name)
         low, high = ax.get_xlim()
         ax.plot([low, high], [low, high], color="0.5", lw=0.8, zorder=0)
         ax.set(
-            xlabel=r"predicted $|H^+\nabla L_N(\theta^*)|^2$", ylabel=r"$|\theta_N - \theta^*|^2$", title="run by run"
+            xlabel=r"predicted $|H^+\nabla L_N(\theta^*)|^2$",
+            ylabel=r"$|\theta_N - \theta^*|^2$",
+            title="run by run",
         )
         ax.legend()
 
@@ -429,11 +479,19 @@ class FiniteDataResult(StudyResult):
         results = self.of("dimension")
         D = [result.case.input_dim for result in results]
         ax.plot(
-            D, [result.infinite["prefactor"] for result in results], "--", color=ORANGE, label=r"$\mathrm{tr}(H^+CH^+)$"
+            D,
+            [result.infinite["prefactor"] for result in results],
+            "--",
+            color=ORANGE,
+            label=r"$\mathrm{tr}(H^+CH^+)$",
         )
-        measured = [result.summary.mean_squared_distance()[-1] * max(result.case.N) for result in results]
+        measured = [
+            result.summary.mean_squared_distance()[-1] * max(result.case.N) for result in results
+        ]
         scatter = [result.summary.standard_error()[-1] * max(result.case.N) for result in results]
-        ax.errorbar(D, measured, scatter, fmt="o", color=BLUE, label=r"$N\,|\theta_N - \theta^*|^2$")
+        ax.errorbar(
+            D, measured, scatter, fmt="o", color=BLUE, label=r"$N\,|\theta_N - \theta^*|^2$"
+        )
         ax.set(xlabel="inputs, of which the teacher uses 4", ylim=(0, None), title="dimension")
         ax.legend()
 
@@ -442,19 +500,26 @@ def _median_slope(errors: dict[int, Array]) -> tuple[float, float, float]:
     """Exponent of the medians in N, and its 95 % interval by resampling the runs."""
     rng, x = np.random.default_rng(0), np.log(list(errors))
     slope = np.polyfit(x, np.log([np.median(e) for e in errors.values()]), 1)[0]
-    draws = [np.log(np.median(rng.choice(e, (_BOOTSTRAP, len(e))), axis=1)) for e in errors.values()]
+    draws = [
+        np.log(np.median(rng.choice(e, (_BOOTSTRAP, len(e))), axis=1)) for e in errors.values()
+    ]
     low, high = np.percentile(np.polyfit(x, np.array(draws), 1)[0], [2.5, 97.5])
     return float(slope), float(low), float(high)
 
 
-def run(setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress: bool = True) -> FiniteDataResult:
+def run(
+    setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress: bool = True
+) -> FiniteDataResult:
     """All cases; see :func:`infflow.studies.run_study` for the arguments."""
     begin = time.perf_counter()
     options: dict[str, Any] = {"folder": folder, "jobs": jobs, "progress": progress}
     different = {tuple(case.problem.values()): case.problem for case in setting.cases}
-    solutions, spreads = (run_grid(f, different.values(), **options) for f in (solve_infinite, predict_spread))
+    solutions, spreads = (
+        run_grid(f, different.values(), **options) for f in (solve_infinite, predict_spread)
+    )
     infinite = {
-        key: {**spread, **solution} for key, solution, spread in zip(different, solutions, spreads, strict=True)
+        key: {**spread, **solution}
+        for key, solution, spread in zip(different, solutions, spreads, strict=True)
     }
     points = [
         {**case.problem, "N": N, "data_seed": k, "base": setting.seed}
@@ -466,13 +531,21 @@ def run(setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress
     timed = [setting.cases[0], *(case for case in setting.cases if case.kind == "dimension")]
     costs = run_grid(
         measure_seconds,
-        [{**case.problem, "N": N, "repeats": 3, "base": setting.seed} for case in timed for N in case.N],
+        [
+            {**case.problem, "N": N, "repeats": 3, "base": setting.seed}
+            for case in timed
+            for N in case.N
+        ],
         **options,
     )
     results, start = [], 0
     for case in setting.cases:
         stop = start + len(case.N) * setting.seeds
         found = [costs.pop(0) for _ in case.N] if case in timed else []
-        results.append(CaseResult(case, infinite[tuple(case.problem.values())], rows[start:stop], setting.seeds, found))
+        results.append(
+            CaseResult(
+                case, infinite[tuple(case.problem.values())], rows[start:stop], setting.seeds, found
+            )
+        )
         start = stop
     return FiniteDataResult(setting, rows, time.perf_counter() - begin, results)

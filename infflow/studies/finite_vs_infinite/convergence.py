@@ -15,7 +15,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..._validation import Array, as_choice, as_flag, as_integer, as_items, as_number, as_rng, public, shown
+from ..._validation import (
+    Array,
+    as_choice,
+    as_flag,
+    as_integer,
+    as_items,
+    as_number,
+    as_rng,
+    public,
+    shown,
+)
 from ...errors import DivergedError, InvalidTypeError, InvalidValueError
 from ...networks.finite.net import Net
 from ...networks.functions import gradient, hessian_spectrum, loss
@@ -163,7 +173,10 @@ class ConvergenceResult:
         x = np.log(list(groups))
         rng = np.random.default_rng(0)
         slope, intercept = np.polyfit(x, np.log([d.mean() for d in groups.values()]), 1)
-        draws = [np.log([rng.choice(d, len(d)).mean() for d in groups.values()]) for _ in range(_BOOTSTRAP)]
+        draws = [
+            np.log([rng.choice(d, len(d)).mean() for d in groups.values()])
+            for _ in range(_BOOTSTRAP)
+        ]
         slopes = np.polyfit(x, np.array(draws).T, 1)[0]
         low, high = np.percentile(slopes, [2.5, 97.5])
         return Fit(float(slope), float(intercept), (float(low), float(high)))
@@ -183,7 +196,9 @@ class ConvergenceResult:
             "mean_squared_distance": plain(self.mean_squared_distance(), nan=False),
             "standard_error": plain(self.standard_error(), nan=False),
             "predicted": self.predicted().tolist(),
-            "measured_over_predicted": plain(self.mean_squared_distance() / self.predicted(), nan=False),
+            "measured_over_predicted": plain(
+                self.mean_squared_distance() / self.predicted(), nan=False
+            ),
             "slope": None if fit is None else fit.slope,
             "slope_ci": None if fit is None else list(fit.slope_ci),
             "slope_refused": refused,
@@ -197,7 +212,9 @@ class ConvergenceResult:
             "infinite_loss": self.infinite_loss,
             "infinite_gradient_norm": self.infinite_gradient_norm,
             "infinite_seconds": self.infinite_time,
-            "finite_seconds": [float(np.mean([run.wall_time for run in self.runs if run.N == N])) for N in self.N],
+            "finite_seconds": [
+                float(np.mean([run.wall_time for run in self.runs if run.N == N])) for N in self.N
+            ],
             "settings": {**asdict(self.setting), "N": list(self.setting.N)},
         }
 
@@ -205,7 +222,13 @@ class ConvergenceResult:
         """The numbers as text, one row for each N."""
         head = f"{'N':>8} {'used':>7} {'measured':>11} {'+-':>9} {'predicted':>11} {'ratio':>7} {'loss gap':>10} {'predicted':>10}"
         rows, measured, predicted = [head], self.mean_squared_distance(), self.predicted()
-        columns = (measured, self.standard_error(), predicted, measured / predicted, self.mean_loss_gap())
+        columns = (
+            measured,
+            self.standard_error(),
+            predicted,
+            measured / predicted,
+            self.mean_loss_gap(),
+        )
         for N, distance, error, law, ratio, gap in zip(self.setting.N, *columns, strict=True):
             rows.append(
                 f"{N:>8} {len(self.used(N)):>3}/{self.setting.seeds:<3} {distance:>11.4g} {error:>9.2g} {law:>11.4g} "
@@ -287,9 +310,15 @@ def build(setting: Setting) -> tuple[NetI, Array]:
     """The infinite-data network and the student's initial parameters."""
     rng = as_rng(setting.seed)
     shape = (1, "identity", False)
-    teacher_net = Net([(setting.teacher_width, setting.activation, False), shape], input_dim=setting.input_dim)
-    teacher = Teacher(teacher_net, random_params(teacher_net, rng, init="standard_normal"), setting.noise)
-    student = Net([(setting.student_width, setting.activation, False), shape], input_dim=setting.input_dim)
+    teacher_net = Net(
+        [(setting.teacher_width, setting.activation, False), shape], input_dim=setting.input_dim
+    )
+    teacher = Teacher(
+        teacher_net, random_params(teacher_net, rng, init="standard_normal"), setting.noise
+    )
+    student = Net(
+        [(setting.student_width, setting.activation, False), shape], input_dim=setting.input_dim
+    )
     return NetI(student, teacher), random_params(student, rng)
 
 
@@ -310,7 +339,9 @@ def _checked(setting: Setting, changes: dict[str, Any]) -> Setting:
     given = as_items("N", setting.N, "a list of numbers of samples")
     N = tuple(as_integer("N", n, minimum=1) for n in given)
     if len(N) < 2 or len(set(N)) < len(N):
-        raise InvalidValueError(f"N is {N}; at least two different numbers of samples are needed, each once.")
+        raise InvalidValueError(
+            f"N is {N}; at least two different numbers of samples are needed, each once."
+        )
     return replace(setting, N=N)
 
 
@@ -323,7 +354,9 @@ def _check_minimum(neti: NetI, theta: Array) -> None:
         )
 
 
-def _all_runs(neti: NetI, theta0: Array, result: ConvergenceResult, jobs: int, progress: bool) -> Iterator[Run]:
+def _all_runs(
+    neti: NetI, theta0: Array, result: ConvergenceResult, jobs: int, progress: bool
+) -> Iterator[Run]:
     """All finite-data runs, the long ones first."""
     from joblib import Parallel, delayed
     from tqdm import tqdm
@@ -333,12 +366,17 @@ def _all_runs(neti: NetI, theta0: Array, result: ConvergenceResult, jobs: int, p
         (N, seed) for N in sorted(setting.N, reverse=True) for seed in range(setting.seeds)
     ]
     parallel = Parallel(n_jobs=jobs, return_as="generator_unordered", inner_max_num_threads=1)
-    runs = parallel(delayed(_run)(neti, theta0, result.theta, predicted, N, seed, setting.seed) for N, seed in tasks)
+    runs = parallel(
+        delayed(_run)(neti, theta0, result.theta, predicted, N, seed, setting.seed)
+        for N, seed in tasks
+    )
     hidden = not (progress and on_terminal())
     yield from tqdm(runs, total=len(tasks), desc="finite data", unit="run", disable=hidden)
 
 
-def _run(neti: NetI, theta0: Array, solution: Array, predicted: float, N: int, seed: int, base: int) -> Run:
+def _run(
+    neti: NetI, theta0: Array, solution: Array, predicted: float, N: int, seed: int, base: int
+) -> Run:
     """Solve one finite-data problem, and see whether it ended in the basin of the infinite-data solution."""
     net = neti.sample(N, np.random.default_rng([base, N, seed]))
     # with this many samples a Hessian costs many gradients, so that a method without it is faster at equal tolerance

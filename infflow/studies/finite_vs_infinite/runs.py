@@ -67,7 +67,15 @@ class Case:
     @property
     def problem(self) -> dict[str, Any]:
         """What :func:`solve_infinite` takes."""
-        names = ("activation", "input_dim", "teacher_width", "student_width", "noise", "teacher_dim", "teacher_seed")
+        names = (
+            "activation",
+            "input_dim",
+            "teacher_width",
+            "student_width",
+            "noise",
+            "teacher_dim",
+            "teacher_seed",
+        )
         return {name: getattr(self, name) for name in names}
 
 
@@ -136,7 +144,9 @@ def solve_infinite(**settings: Any) -> dict[str, Any]:
     again = train(neti, problem.theta0, progress=False)  # the first call may have compiled
     found = neti.evaluate(theta, 2)
     values = np.linalg.eigvalsh(found.H)
-    without_kinks = {} if problem.smooth else {"prefactor_without_kinks": _prefactor_of_finite_hessian(problem)}
+    without_kinks = (
+        {} if problem.smooth else {"prefactor_without_kinks": _prefactor_of_finite_hessian(problem)}
+    )
     return {
         "theta": theta,
         "loss": found.value,
@@ -188,18 +198,24 @@ def solve_finite(N: int, data_seed: int, base: int, **settings: Any) -> dict[str
     shift = -problem.inverse @ g
     if problem.smooth:
         end = train(net, problem.theta0, solver="cvode_bdf", progress=False, **_LIMITS)
-        found, seconds, converged = end.theta, end.flow.wall_time + end.newton.wall_time, end.converged
+        found, seconds, converged = (
+            end.theta,
+            end.flow.wall_time + end.newton.wall_time,
+            end.converged,
+        )
         again = train(net, theta, progress=False, **{**_LIMITS, "max_steps_flow": 0}).theta
     else:
         found, seconds = _solve_with_kinks(problem, net, problem.theta0)
-        converged = bool(np.linalg.norm(net.evaluate(found, 1).g) <= _SOLVED_AT_KINK * np.linalg.norm(g))
+        converged = bool(
+            np.linalg.norm(net.evaluate(found, 1).g) <= _SOLVED_AT_KINK * np.linalg.norm(g)
+        )
         again, _ = _solve_with_kinks(problem, net, theta)
     project = problem.range @ problem.range.T
     moved = project @ (found - theta)
     squared = float(moved @ moved)
-    same = float(np.linalg.norm(project @ (found - again))) <= _SAME * np.sqrt(squared) + 1e-8 * float(
-        np.linalg.norm(theta)
-    )
+    same = float(np.linalg.norm(project @ (found - again))) <= _SAME * np.sqrt(
+        squared
+    ) + 1e-8 * float(np.linalg.norm(theta))
     near = squared <= _FAR * problem.prediction.squared_distance / N + 1e-16 * float(theta @ theta)
     return {
         "squared_distance": squared,
@@ -224,13 +240,21 @@ def measure_seconds(N: int, repeats: int, base: int, **settings: Any) -> dict[st
         train(net, problem.theta0, solver="cvode_bdf", progress=False, **_LIMITS)
         infinite.append(middle - begin)
         finite.append(time.process_time() - middle)
-    return {"infinite_seconds": float(np.median(infinite)), "finite_seconds": float(np.median(finite))}
+    return {
+        "infinite_seconds": float(np.median(infinite)),
+        "finite_seconds": float(np.median(finite)),
+    }
 
 
 def _solve_with_kinks(problem: Problem, net: Net, start: Array) -> tuple[Array, float]:
     """Gradient descent, which kinks do not stop as they stop integrators with error control, then :func:`_chord`."""
     step = 1.0 / float(np.linalg.eigvalsh(problem.neti.evaluate(problem.theta, 2).H)[-1])
-    options: dict[str, Any] = {"solver": "gd", "step_size": step, "max_steps_flow": 5000, "max_steps_newton": 0}
+    options: dict[str, Any] = {
+        "solver": "gd",
+        "step_size": step,
+        "max_steps_flow": 5000,
+        "max_steps_newton": 0,
+    }
     end = train(net, start, progress=False, **options)
     begin = time.perf_counter()
     found = _chord(problem, net, end.theta_flow)

@@ -24,7 +24,12 @@ SAME = 1e-3
 #: output times length of input weights of neurons without effect
 SILENT = 1e-6
 #: of gradient flows; dying relu neurons take forever, all others less than 200 steps
-FLOW_LIMITS: dict[str, Any] = {"solver": "rodas5p", "max_steps_flow": 300, "max_steps_newton": 1000, "progress": False}
+FLOW_LIMITS: dict[str, Any] = {
+    "solver": "rodas5p",
+    "max_steps_flow": 300,
+    "max_steps_newton": 1000,
+    "progress": False,
+}
 _KICK = 1e-3  # length of the first step along an escape direction
 _SAME_LOSS = 1e-9
 _AT_KINK = 1e-4  # input weights below this are on their way to zero
@@ -44,12 +49,18 @@ class Entry:
     structure: str  #: which teacher neurons the students copy or average
     escape: float | None  #: the lowest eigenvalue of the Hessian, if negative
     function: Function  #: what the students compute
-    ends: list[int | None] = field(default_factory=list)  #: entries where flows along both escape directions end
+    ends: list[int | None] = field(
+        default_factory=list
+    )  #: entries where flows along both escape directions end
     end_losses: list[float] = field(default_factory=list)  #: losses there
 
     def holds(self, function: Function, loss: float, index: int) -> bool:
         """Whether a point with these properties is of this kind."""
-        return index == self.index and abs(loss - self.loss) <= _SAME_LOSS and _equivalent(self.function, function)
+        return (
+            index == self.index
+            and abs(loss - self.loss) <= _SAME_LOSS
+            and _equivalent(self.function, function)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the function, which theta has."""
@@ -91,12 +102,18 @@ def make_entries(neti: NetI, searched: Sequence[Array], trained: Sequence[Array]
     thetas = [balanced(neti, theta) for theta in (*searched, *trained)]
     entries: list[Entry] = []
     for group in unique_solutions(
-        [_silenced(neti, t) for t in thetas], net=neti, rtol=SAME, loss_rtol=1e-8, converged_only=False
+        [_silenced(neti, t) for t in thetas],
+        net=neti,
+        rtol=SAME,
+        loss_rtol=1e-8,
+        converged_only=False,
     ):
         function = _function(neti, group.theta)
         for k in group.members:  # duplicates can share an output weight in ways of different index
             index = morse_index(_hessian(neti, thetas[k]))
-            entry = next((each for each in entries if each.holds(function, group.loss, index)), None)
+            entry = next(
+                (each for each in entries if each.holds(function, group.loss, index)), None
+            )
             if entry is None:
                 entry = _entry(neti, thetas[k], index, function)
                 entries.append(entry)
@@ -115,7 +132,11 @@ def balanced(neti: NetI, theta: Array) -> Array:
     theta = theta.copy()
     (W, _), (a, _) = neti.unpack(theta)
     for i, activation in enumerate(neti.student.layers[0].activations):
-        degree, length, size = homogeneity(activation), float(np.linalg.norm(W[i])), float(np.abs(a[0, i]))
+        degree, length, size = (
+            homogeneity(activation),
+            float(np.linalg.norm(W[i])),
+            float(np.abs(a[0, i])),
+        )
         if degree is not None and length * size > SILENT:
             factor = (size / length) ** (1.0 / (1.0 + degree))
             W[i] *= factor
@@ -140,7 +161,9 @@ def find_entry(neti: NetI, entries: Sequence[Entry], theta: Array) -> int | None
     """Number of the entry that holds a point."""
     point = _silenced(neti, theta)
     function, index = _function(neti, point.theta), morse_index(_hessian(neti, theta))
-    return next((k for k, entry in enumerate(entries) if entry.holds(function, point.loss, index)), None)
+    return next(
+        (k for k, entry in enumerate(entries) if entry.holds(function, point.loss, index)), None
+    )
 
 
 def _silenced(neti: NetI, theta: Array) -> Result:
@@ -157,7 +180,9 @@ def _function(neti: NetI, theta: Array) -> Function:
     function = function_of(neti, theta, SAME)
     if function.outgoing.any():
         return function
-    return function._replace(activations=(), incoming=function.incoming[:0], outgoing=function.outgoing[:0])
+    return function._replace(
+        activations=(), incoming=function.incoming[:0], outgoing=function.outgoing[:0]
+    )
 
 
 def _hessian(neti: NetI, theta: Array) -> Array:
@@ -169,7 +194,10 @@ def _equivalent(a: Function, b: Function) -> bool:
     if len(a.activations) != len(b.activations):
         return False
     M = a.incoming.shape[1] - 1
-    permuted = (b._replace(incoming=b.incoming[:, [*order, M]]) for order in itertools.permutations(range(M)))
+    permuted = (
+        b._replace(incoming=b.incoming[:, [*order, M]])
+        for order in itertools.permutations(range(M))
+    )
     return any(function_distance(a, other) <= SAME * a.size for other in permuted)
 
 

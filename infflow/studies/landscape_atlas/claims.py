@@ -60,7 +60,9 @@ def build(activation: str, teachers: int, students: int) -> NetI:
     """Student and orthonormal teacher in as many dimensions as there are teacher neurons."""
     net = Net([(teachers, activation, False), (1, "identity", False)], input_dim=teachers)
     teacher = Teacher(net, net.pack([(np.eye(teachers), None), (np.ones((1, teachers)), None)]))
-    return NetI(Net([(students, activation, False), (1, "identity", False)], input_dim=teachers), teacher)
+    return NetI(
+        Net([(students, activation, False), (1, "identity", False)], input_dim=teachers), teacher
+    )
 
 
 def average_loss(m: int) -> float:
@@ -71,7 +73,9 @@ def average_loss(m: int) -> float:
 def relu_average_loss(m: int) -> float:
     """Loss of one relu neuron at its best average of m orthonormal teacher neurons, with those alone."""
     c = 1 / np.sqrt(m)
-    overlap = (np.sqrt(1 - c**2) + c * (np.pi - np.arccos(c))) / (2 * np.pi)  # E relu(x) relu(y) at correlation c
+    overlap = (np.sqrt(1 - c**2) + c * (np.pi - np.arccos(c))) / (
+        2 * np.pi
+    )  # E relu(x) relu(y) at correlation c
     return float(m / 2 + m * (m - 1) / (2 * np.pi) - 2 * (m * overlap) ** 2)
 
 
@@ -121,28 +125,50 @@ def best_single(activation: str, teachers: int, seed: int) -> dict[str, Any]:
     runs = [train(neti, _start(neti, rng), **FLOW_LIMITS) for _ in range(10)]
     best = min(runs, key=lambda run: run.loss)
     (W, _), (a, _) = neti.unpack(best.theta)
-    return {"output_weight": float(a[0, 0] * np.sign(W.sum())), "weights": W[0] * np.sign(W.sum()), "loss": best.loss}
+    return {
+        "output_weight": float(a[0, 0] * np.sign(W.sum())),
+        "weights": W[0] * np.sign(W.sum()),
+        "loss": best.loss,
+    }
 
 
 def _atlas(activation: str, teachers: int, students: int, rows: list[dict[str, Any]]) -> Atlas:
-    searched = [t for row in rows for t, ok in zip(row["theta"], row["converged"], strict=True) if ok]
+    searched = [
+        t for row in rows for t, ok in zip(row["theta"], row["converged"], strict=True) if ok
+    ]
     ends = [
         end
         for row in rows
-        for end in zip(row["trained_theta"], row["trained_converged"], row["trained_smooth"], strict=True)
+        for end in zip(
+            row["trained_theta"], row["trained_converged"], row["trained_smooth"], strict=True
+        )
     ]
     trained = [theta for theta, converged, smooth in ends if converged and smooth]
     at_kink = sum(not smooth for _, _, smooth in ends)
     entries = make_entries(build(activation, teachers, students), searched, trained)
     starts = len(rows) * _BLOCK
-    return Atlas(activation, teachers, students, entries, starts, len(searched), starts, len(trained), at_kink)
+    return Atlas(
+        activation,
+        teachers,
+        students,
+        entries,
+        starts,
+        len(searched),
+        starts,
+        len(trained),
+        at_kink,
+    )
 
 
 def follow(activation: str, teachers: int, theta: list[float], sign: float) -> dict[str, Any]:
     """The flow from one side of a saddle."""
     neti = build(activation, teachers, len(theta) // (teachers + 1))
     end = escape(neti, np.array(theta), sign)
-    return {"end": end.theta, "loss": end.loss, "converged": bool(end.converged and is_smooth(neti, end.theta))}
+    return {
+        "end": end.theta,
+        "loss": end.loss,
+        "converged": bool(end.converged and is_smooth(neti, end.theta)),
+    }
 
 
 # ------------------------------------------------------------------------------------------------------ the result
@@ -163,7 +189,12 @@ class LandscapeResult(StudyResult):
 
     def claims(self) -> list[Claim]:
         """The formulas for erf, and what every atlas should show."""
-        return [*self._single_neuron(), *self._single_relu(), *self._copies_and_averages(), *self._flows()]
+        return [
+            *self._single_neuron(),
+            *self._single_relu(),
+            *self._copies_and_averages(),
+            *self._flows(),
+        ]
 
     def _single_neuron(self) -> list[Claim]:
         deviations: dict[str, float] = {}
@@ -183,7 +214,9 @@ class LandscapeResult(StudyResult):
         ]
 
     def _single_relu(self) -> list[Claim]:
-        atlases = [a for a in self.atlases if (a.activation, a.students) == ("relu", 1) and a.entries]
+        atlases = [
+            a for a in self.atlases if (a.activation, a.students) == ("relu", 1) and a.entries
+        ]
         law = relu_average_loss(self.setting.teachers)
         sentence = f"The lowest loss that one relu neuron found for {self.setting.teachers} orthonormal teacher neurons is that of the average of all."
         return [
@@ -232,7 +265,9 @@ class LandscapeResult(StudyResult):
 
     def _flows(self) -> list[Claim]:
         saddles = [(a, e) for a in self.atlases for e in a.entries if e.index]
-        escapes = [(e, k, loss) for _, e in saddles for k, loss in zip(e.ends, e.end_losses, strict=True)]
+        escapes = [
+            (e, k, loss) for _, e in saddles for k, loss in zip(e.ends, e.end_losses, strict=True)
+        ]
         lower = sum(loss < e.loss for e, _, loss in escapes)
         known = sum(k is not None for _, k, _ in escapes)
         flows = sum(e.trained for a in self.atlases for e in a.entries)
@@ -249,7 +284,11 @@ class LandscapeResult(StudyResult):
             Claim(
                 "Gradient flow from random starts never ends at a saddle.",
                 "theory",
-                {"flows that ended where the loss is smooth": flows, "at saddles": at_saddles, "at a kink": kinks},
+                {
+                    "flows that ended where the loss is smooth": flows,
+                    "at saddles": at_saddles,
+                    "at a kink": kinks,
+                },
                 flows > 0 and not at_saddles,
             ),
         ]
@@ -264,10 +303,28 @@ class LandscapeResult(StudyResult):
                 f"{len(atlas.entries)} kinds of critical points, {atlas.seen_once} of them seen once.\n"
             )
             rows = (
-                (f"{k}", f"{e.loss:.10f}", e.index, e.count, e.trained, e.structure, e.escape, _ends(e))
+                (
+                    f"{k}",
+                    f"{e.loss:.10f}",
+                    e.index,
+                    e.count,
+                    e.trained,
+                    e.structure,
+                    e.escape,
+                    _ends(e),
+                )
                 for k, e in enumerate(atlas.entries)
             )
-            header = ("", "loss", "index", "searches", "flows", "structure", "lowest eigenvalue", "escapes to")
+            header = (
+                "",
+                "loss",
+                "index",
+                "searches",
+                "flows",
+                "structure",
+                "lowest eigenvalue",
+                "escapes to",
+            )
             parts.append(markdown_table(header, rows) + "\n")
         return "\n".join(parts)
 
@@ -275,7 +332,11 @@ class LandscapeResult(StudyResult):
         """All entries of all atlases."""
         return {
             "atlases": [
-                {**a._asdict(), "entries": [e.to_dict() for e in a.entries], "seen_once": a.seen_once}
+                {
+                    **a._asdict(),
+                    "entries": [e.to_dict() for e in a.entries],
+                    "seen_once": a.seen_once,
+                }
                 for a in self.atlases
             ]
         }
@@ -350,10 +411,16 @@ def _partitions(total: int, parts: int, largest: int | None = None) -> list[tupl
     largest = total if largest is None else largest
     if parts == 1:
         return [(total,)] if 1 <= total <= largest else []
-    return [(m, *rest) for m in range(min(largest, total), 0, -1) for rest in _partitions(total - m, parts - 1, m)]
+    return [
+        (m, *rest)
+        for m in range(min(largest, total), 0, -1)
+        for rest in _partitions(total - m, parts - 1, m)
+    ]
 
 
-def run(setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress: bool = True) -> LandscapeResult:
+def run(
+    setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress: bool = True
+) -> LandscapeResult:
     """Make the atlases; see :func:`infflow.studies.run_study` for the arguments."""
     begin = time.perf_counter()
     options: dict[str, Any] = {"folder": folder, "jobs": jobs, "progress": progress}
@@ -372,7 +439,12 @@ def run(setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress
         **options,
     )
     atlases = [
-        _atlas(f, setting.teachers, K, [row for row in rows if (row["activation"], row["students"]) == (f, K)])
+        _atlas(
+            f,
+            setting.teachers,
+            K,
+            [row for row in rows if (row["activation"], row["students"]) == (f, K)],
+        )
         for f in setting.activations
         for K in range(1, setting.students + 1)
     ]
@@ -393,5 +465,8 @@ def _follow_escapes(atlases: list[Atlas], options: dict[str, Any]) -> None:
     ends = run_grid(follow, points, **options)
     for (atlas, entry), pair in zip(saddles, zip(ends[::2], ends[1::2], strict=True), strict=True):
         neti = build(atlas.activation, atlas.teachers, atlas.students)
-        entry.ends = [find_entry(neti, atlas.entries, row["end"]) if row["converged"] else None for row in pair]
+        entry.ends = [
+            find_entry(neti, atlas.entries, row["end"]) if row["converged"] else None
+            for row in pair
+        ]
         entry.end_losses = [row["loss"] for row in pair]

@@ -32,7 +32,9 @@ class CriticalPoint:
     converged: bool  #: whether the gradient is zero to rounding
 
 
-def find_critical_point(net: Any, theta: Array, index: int, walk: int = 60, steps: int = 300) -> CriticalPoint:
+def find_critical_point(
+    net: Any, theta: Array, index: int, walk: int = 60, steps: int = 300
+) -> CriticalPoint:
     """Search a critical point from ``theta`` (P,), preferably one of the given index.
 
     Parameters
@@ -48,7 +50,9 @@ def find_critical_point(net: Any, theta: Array, index: int, walk: int = 60, step
         theta = _saddle_dynamics(net, theta, index, walk)
     theta, value, g, H = _newton_root(net, theta, steps)
     norm = float(np.abs(g).max())
-    return CriticalPoint(theta, value, norm, morse_index(H), norm <= _CONVERGED * (1.0 + float(np.abs(H).max())))
+    return CriticalPoint(
+        theta, value, norm, morse_index(H), norm <= _CONVERGED * (1.0 + float(np.abs(H).max()))
+    )
 
 
 def morse_index(hessian: Array) -> int:

@@ -97,7 +97,9 @@ def compare_formulas(students: int, teachers: int, seed: int) -> dict[str, Any]:
     op = OrderParameters(neti, 0.7, 0.4, half_loss=True)
     state = op.state(theta)
     ours = op.derivative(state)
-    theirs = published.derivative(state.Q, state.R, op.T, state.v[0], np.ones(teachers), 0.7, 0.4, _NOISE)
+    theirs = published.derivative(
+        state.Q, state.R, op.T, state.v[0], np.ones(teachers), 0.7, 0.4, _NOISE
+    )
     pairs = zip((ours.Q, ours.R, ours.v[0]), theirs, strict=True)
     return {"difference": float(max(np.abs(a - b).max() / np.abs(b).max() for a, b in pairs))}
 
@@ -111,7 +113,9 @@ def integrate_equations(t_end: float, points: int) -> dict[str, Any]:
     """Overlaps along the equations and along the gradient flow, for the network that is simulated."""
     neti = build("erf", 2, 2)
     t = np.linspace(0.0, t_end, points)
-    exact = OrderParameters(neti, _SIMULATED_RATE, 0.0, half_loss=True).solve(_start(neti), t_eval=t)
+    exact = OrderParameters(neti, _SIMULATED_RATE, 0.0, half_loss=True).solve(
+        _start(neti), t_eval=t
+    )
     slow = OrderParameters(neti, _LIMIT * _SIMULATED_RATE, 0.0, half_loss=True)
     flow = slow.solve(_start(neti), t_eval=t / _LIMIT)
     return {"t": t, "R": exact.R, "flow": flow.R}
@@ -184,7 +188,9 @@ def flow_limit(activation: str) -> dict[str, Any]:
     return {"difference": float(np.abs(R - slow.R).max())}
 
 
-def run(setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress: bool = True) -> OnlineStudy:
+def run(
+    setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress: bool = True
+) -> OnlineStudy:
     """All runs of the study."""
     started = time.perf_counter()
     options: dict[str, Any] = {"folder": folder, "jobs": jobs, "progress": progress}
@@ -199,13 +205,17 @@ def run(setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress
         ],
         **options,
     )
-    (equations,) = run_grid(integrate_equations, [{"t_end": setting.t_end, "points": points}], **options)
+    (equations,) = run_grid(
+        integrate_equations, [{"t_end": setting.t_end, "points": points}], **options
+    )
     simulations = run_grid(
         simulate,
         {"D": setting.dimensions, "t_end": [setting.t_end], "points": [points], "seed": seeds},
         **options,
     )
-    plateaus = run_grid(plateau, {"rate": setting.rates, "asymmetry": setting.asymmetries}, **options)
+    plateaus = run_grid(
+        plateau, {"rate": setting.rates, "asymmetry": setting.asymmetries}, **options
+    )
     finals = run_grid(
         final_error,
         [
@@ -218,7 +228,9 @@ def run(setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress
     limits = run_grid(flow_limit, {"activation": ["erf", "relu", "gelu"]}, **options)
     rows = [*formulas, *simulations, *plateaus, *finals, *limits]
     wall = time.perf_counter() - started
-    return OnlineStudy(setting, rows, wall, equations, formulas, simulations, plateaus, finals, limits)
+    return OnlineStudy(
+        setting, rows, wall, equations, formulas, simulations, plateaus, finals, limits
+    )
 
 
 # ------------------------------------------------------------------------------------------------------ the result
@@ -240,7 +252,10 @@ class OnlineStudy(StudyResult):
     def scatter(self) -> Array:
         """Root mean square distance of the overlaps R of one run from the equations, for each dimension ``(n,)``."""
         return np.array(
-            [np.sqrt(np.mean((self._overlaps(D) - self.equations["R"]) ** 2)) for D in self.setting.dimensions]
+            [
+                np.sqrt(np.mean((self._overlaps(D) - self.equations["R"]) ** 2))
+                for D in self.setting.dimensions
+            ]
         )
 
     def _overlaps(self, D: int) -> Array:
@@ -248,17 +263,23 @@ class OnlineStudy(StudyResult):
 
     def scaled_lengths(self, asymmetry: float) -> Array:
         """Rate times length of the plateau, for each rate ``(n,)``."""
-        return np.array([row["rate"] * row["length"] for row in self.plateaus if row["asymmetry"] == asymmetry])
+        return np.array(
+            [row["rate"] * row["length"] for row in self.plateaus if row["asymmetry"] == asymmetry]
+        )
 
     def claims(self) -> list[Claim]:
         """Published formulas, simulations, the limit of small rates, plateaus, final errors."""
-        return [self._formulas(), *self._simulations(), self._limit(), *self._plateaus(), *self._finals()]
+        return [
+            self._formulas(),
+            *self._simulations(),
+            self._limit(),
+            *self._plateaus(),
+            *self._finals(),
+        ]
 
     def _formulas(self) -> Claim:
         worst = max(row["difference"] for row in self.formulas)
-        sentence = (
-            "For erf, the right-hand side of the order parameters is the one that the published I2, I3, I4 and J2 give."
-        )
+        sentence = "For erf, the right-hand side of the order parameters is the one that the published I2, I3, I4 and J2 give."
         note = f"largest relative difference over {len(self.formulas)} random states of up to 4 neurons a side; 1e-12 asked"
         return Claim(sentence, "Saad and Solla 1995; Goldt et al. 2019", worst, worst < 1e-12, note)
 
@@ -266,7 +287,9 @@ class OnlineStudy(StudyResult):
         slope = float(np.polyfit(np.log(self.setting.dimensions), np.log(self.scatter()), 1)[0])
         D = self.setting.dimensions[-1]
         mean = self._overlaps(D).mean(axis=0)
-        exact, flow = (float(np.sqrt(np.mean((mean - self.equations[key]) ** 2))) for key in ("R", "flow"))
+        exact, flow = (
+            float(np.sqrt(np.mean((mean - self.equations[key]) ** 2))) for key in ("R", "flow")
+        )
         return [
             Claim(
                 "Runs of online SGD approach the equations as 1/sqrt(D).",
@@ -314,7 +337,9 @@ class OnlineStudy(StudyResult):
                 "At small rates the length of the symmetric plateau is inversely proportional to the learning rate.",
                 "Saad and Solla 1995",
                 {
-                    "rate x length": dict(zip(map(str, setting.rates), lengths.tolist(), strict=True)),
+                    "rate x length": dict(
+                        zip(map(str, setting.rates), lengths.tolist(), strict=True)
+                    ),
                     "spread up to 0.3": spread,
                 },
                 spread < 0.02,
@@ -336,11 +361,16 @@ class OnlineStudy(StudyResult):
         ]
 
     def _at(self, rate: float, asymmetry: float) -> list[dict[str, Any]]:
-        return [row for row in self.plateaus if row["rate"] == rate and row["asymmetry"] == asymmetry]
+        return [
+            row for row in self.plateaus if row["rate"] == rate and row["asymmetry"] == asymmetry
+        ]
 
     def _finals(self) -> list[Claim]:
         smallest = [row for row in self.finals if row["rate"] == self.setting.final_rates[-1]]
-        ratio = {f"K = {row['students']}, M = {row['teachers']}": row["final"] / self._law(row) for row in smallest}
+        ratio = {
+            f"K = {row['students']}, M = {row['teachers']}": row["final"] / self._law(row)
+            for row in smallest
+        }
         moving = max(row["still_moving"] for row in smallest)
         return [
             Claim(
@@ -359,19 +389,35 @@ class OnlineStudy(StudyResult):
         """Scatter by dimension, plateaus by rate, final errors by network."""
         first = self.setting.asymmetries[0]
         dimensions = markdown_table(
-            ("D", "rms distance of R, one run"), zip(self.setting.dimensions, self.scatter(), strict=True)
+            ("D", "rms distance of R, one run"),
+            zip(self.setting.dimensions, self.scatter(), strict=True),
         )
         plateaus = markdown_table(
-            ("rate", "plateau length", "rate x length", "unstable eigenvalue / rate", "error on the plateau"),
+            (
+                "rate",
+                "plateau length",
+                "rate x length",
+                "unstable eigenvalue / rate",
+                "error on the plateau",
+            ),
             [
-                (r["rate"], r["length"], r["rate"] * r["length"], r["growth"] / r["rate"], r["plateau_error"])
+                (
+                    r["rate"],
+                    r["length"],
+                    r["rate"] * r["length"],
+                    r["growth"] / r["rate"],
+                    r["plateau_error"],
+                )
                 for r in self.plateaus
                 if r["asymmetry"] == first
             ],
         )
         finals = markdown_table(
             ("students", "teachers", "rate", "final error", "measured / formula"),
-            [(r["students"], r["teachers"], r["rate"], r["final"], r["final"] / self._law(r)) for r in self.finals],
+            [
+                (r["students"], r["teachers"], r["rate"], r["final"], r["final"] / self._law(r))
+                for r in self.finals
+            ],
         )
         return f"### Simulations\n\n{dimensions}\n\n### Plateaus, asymmetry {first:g}\n\n{plateaus}\n\n### Final errors, label noise {_NOISE:g}\n\n{finals}\n"
 
@@ -394,7 +440,9 @@ class OnlineStudy(StudyResult):
         with style():
             figure = Figure(figsize=(10.5, 6), layout="constrained")
             panels = figure.subplots(2, 3).ravel()
-            for draw, ax in zip((_overlaps, _scatter, _errors, _lengths, _asymmetries, _finals), panels, strict=True):
+            for draw, ax in zip(
+                (_overlaps, _scatter, _errors, _lengths, _asymmetries, _finals), panels, strict=True
+            ):
                 draw(self, ax)
         return figure
 
@@ -414,7 +462,11 @@ def _overlaps(study: OnlineStudy, ax: Any) -> None:
                 ms=3,
                 color=f"C{2 * i + m}",
             )
-    ax.set(title=f"equations, flow (dotted), D = {D} (dots)", xlabel="t = steps / D", ylabel="overlaps R")
+    ax.set(
+        title=f"equations, flow (dotted), D = {D} (dots)",
+        xlabel="t = steps / D",
+        ylabel="overlaps R",
+    )
 
 
 def _scatter(study: OnlineStudy, ax: Any) -> None:
@@ -428,15 +480,27 @@ def _scatter(study: OnlineStudy, ax: Any) -> None:
 def _errors(study: OnlineStudy, ax: Any) -> None:
     rows = [row for row in study.plateaus if row["asymmetry"] == study.setting.asymmetries[0]]
     for k, row in enumerate(rows[:: max(1, len(rows) // 4)]):
-        ax.semilogy(row["rate"] * row["t"], row["errors"], color=f"C{k}", label=f"rate {row['rate']:g}")
-    ax.set(title="plateaus", xlabel="rate x t", ylabel="generalization error", xlim=(0, 500), ylim=(1e-6, None))
+        ax.semilogy(
+            row["rate"] * row["t"], row["errors"], color=f"C{k}", label=f"rate {row['rate']:g}"
+        )
+    ax.set(
+        title="plateaus",
+        xlabel="rate x t",
+        ylabel="generalization error",
+        xlim=(0, 500),
+        ylim=(1e-6, None),
+    )
     ax.legend()
 
 
 def _lengths(study: OnlineStudy, ax: Any) -> None:
     for k, asymmetry in enumerate(study.setting.asymmetries):
         ax.loglog(
-            study.setting.rates, study.scaled_lengths(asymmetry), "o-", color=f"C{k}", label=f"asymmetry {asymmetry:g}"
+            study.setting.rates,
+            study.scaled_lengths(asymmetry),
+            "o-",
+            color=f"C{k}",
+            label=f"asymmetry {asymmetry:g}",
         )
     ax.set(title="length of the plateau", xlabel="learning rate", ylabel="rate x length")
     ax.legend()
@@ -450,14 +514,30 @@ def _asymmetries(study: OnlineStudy, ax: Any) -> None:
         line = y[0] + np.log(x[0] / x) * rate / rows[0]["growth"]
         ax.semilogx(x, y, "o", color=f"C{k}", label=f"rate {rate:g}")
         ax.semilogx(x, line, "-", color=f"C{k}", lw=1)
-    ax.set(title="dots measured, lines by the eigenvalue", xlabel="asymmetry at the start", ylabel="rate x length")
+    ax.set(
+        title="dots measured, lines by the eigenvalue",
+        xlabel="asymmetry at the start",
+        ylabel="rate x length",
+    )
     ax.legend()
 
 
 def _finals(study: OnlineStudy, ax: Any) -> None:
     for k, (K, M) in enumerate(study.setting.networks):
         rows = [row for row in study.finals if (row["students"], row["teachers"]) == (K, M)]
-        ax.loglog([r["rate"] for r in rows], [r["final"] for r in rows], "o", color=f"C{k}", label=f"K = {K}, M = {M}")
-        ax.loglog([r["rate"] for r in rows], [study._law(r) for r in rows], "-", color=f"C{k}", lw=1)
-    ax.set(title="final error, label noise; lines: formula", xlabel="learning rate", ylabel="generalization error")
+        ax.loglog(
+            [r["rate"] for r in rows],
+            [r["final"] for r in rows],
+            "o",
+            color=f"C{k}",
+            label=f"K = {K}, M = {M}",
+        )
+        ax.loglog(
+            [r["rate"] for r in rows], [study._law(r) for r in rows], "-", color=f"C{k}", lw=1
+        )
+    ax.set(
+        title="final error, label noise; lines: formula",
+        xlabel="learning rate",
+        ylabel="generalization error",
+    )
     ax.legend()

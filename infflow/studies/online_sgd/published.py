@@ -19,7 +19,9 @@ def I2(C: Array, i: int, j: int) -> float:
 def I3(C: Array, i: int, j: int, k: int) -> float:
     """E[g'(h_i) h_j g(h_k)]."""
     L3 = (1 + C[i, i]) * (1 + C[k, k]) - C[i, k] ** 2
-    return float(2 / np.pi / np.sqrt(L3) * (C[j, k] * (1 + C[i, i]) - C[i, j] * C[i, k]) / (1 + C[i, i]))
+    return float(
+        2 / np.pi / np.sqrt(L3) * (C[j, k] * (1 + C[i, i]) - C[i, j] * C[i, k]) / (1 + C[i, i])
+    )
 
 
 def J2(C: Array, i: int, j: int) -> float:
@@ -39,7 +41,9 @@ def I4(C: Array, i: int, j: int, k: int, l: int) -> float:
 
     def L(m: int) -> float:
         last = 2 * C[i, j] * C[i, m] * C[j, m]
-        return float(L4 * (1 + C[m, m]) - C[j, m] ** 2 * (1 + C[i, i]) - C[i, m] ** 2 * (1 + C[j, j]) + last)
+        return float(
+            L4 * (1 + C[m, m]) - C[j, m] ** 2 * (1 + C[i, i]) - C[i, m] ** 2 * (1 + C[j, j]) + last
+        )
 
     return float(4 / np.pi**2 / np.sqrt(L4) * np.arcsin(L0 / np.sqrt(L(k) * L(l))))
 
@@ -51,13 +55,18 @@ def derivative(
     K, M = R.shape
     C = np.block([[Q, R], [R.T, T]])
     a = np.concatenate([v, -teacher_v])  # the error is sum_a a_a g(h_a)
-    pair = [[float(sum(a[c] * I3(C, i, m, c) for c in range(K + M))) for m in range(K + M)] for i in range(K)]
+    pair = [
+        [float(sum(a[c] * I3(C, i, m, c) for c in range(K + M))) for m in range(K + M)]
+        for i in range(K)
+    ]
     slope = v[:, None] * np.array(pair)
     dR = -eta * slope[:, K:]
     dQ = -eta * (slope[:, :K] + slope[:, :K].T)
     for i in range(K):
         for k in range(K):
-            variance = sum(a[c] * a[d] * I4(C, i, k, c, d) for c in range(K + M) for d in range(K + M))
+            variance = sum(
+                a[c] * a[d] * I4(C, i, k, c, d) for c in range(K + M) for d in range(K + M)
+            )
             dQ[i, k] += eta**2 * v[i] * v[k] * (variance + noise**2 * J2(C, i, k))
     dv = -eta_v * np.array([sum(a[c] * I2(C, i, c) for c in range(K + M)) for i in range(K)])
     return dQ, dR, dv

@@ -49,16 +49,24 @@ class Setting(StudySetting):
 
 
 QUICK = Setting(
-    problems=("two classes",), tolerances=(1e-2, 1e-4, 1e-6), t_end=100.0, limit=2.0, step_sizes=(1e-2, 1e-1)
+    problems=("two classes",),
+    tolerances=(1e-2, 1e-4, 1e-6),
+    t_end=100.0,
+    limit=2.0,
+    step_sizes=(1e-2, 1e-1),
 )
 
 
-def run(setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress: bool = True) -> StiffnessStudy:
+def run(
+    setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress: bool = True
+) -> StiffnessStudy:
     """All runs of the study."""
     started = time.perf_counter()
     options: dict[str, Any] = {"folder": folder, "jobs": jobs, "progress": progress}
     common = {"t_end": setting.t_end, "seed": setting.seed}
-    references = run_grid(reference, [{"problem": p, **common} for p in setting.problems], **options)
+    references = run_grid(
+        reference, [{"problem": p, **common} for p in setting.problems], **options
+    )
     cases = [
         {
             "problem": p,
@@ -79,11 +87,15 @@ def run(setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress
     floor = 1e-6
     adaptive = run_grid(
         tightening,
-        [{"problem": p, "limit": setting.limit, "floor": floor, **common} for p in setting.problems],
+        [
+            {"problem": p, "limit": setting.limit, "floor": floor, **common}
+            for p in setting.problems
+        ],
         **options,
     )
     goals = {
-        row["problem"]: float(row["loss"][-1] + _TARGET * (row["loss"][0] - row["loss"][-1])) for row in references
+        row["problem"]: float(row["loss"][-1] + _TARGET * (row["loss"][0] - row["loss"][-1]))
+        for row in references
     }
     descents = run_grid(
         descend,
@@ -103,7 +115,9 @@ def run(setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress
         **options,
     )
     rows = [*references, *runs, *adaptive, *descents]
-    return StiffnessStudy(setting, rows, time.perf_counter() - started, references, runs, adaptive, descents)
+    return StiffnessStudy(
+        setting, rows, time.perf_counter() - started, references, runs, adaptive, descents
+    )
 
 
 # ------------------------------------------------------------------------------------------------------ the result
@@ -120,10 +134,16 @@ class StiffnessStudy(StudyResult):
     adaptive: list[dict[str, Any]]
     descents: list[dict[str, Any]]
 
-    def pick(self, problem: str, code: str, jacobian: str, max_order: int = 5) -> list[dict[str, Any]]:
+    def pick(
+        self, problem: str, code: str, jacobian: str, max_order: int = 5
+    ) -> list[dict[str, Any]]:
         """Runs of one code on one problem, by falling tolerance."""
         wanted = (problem, code, jacobian, max_order)
-        rows = [r for r in self.runs if (r["problem"], r["code"], r["jacobian"], r["max_order"]) == wanted]
+        rows = [
+            r
+            for r in self.runs
+            if (r["problem"], r["code"], r["jacobian"], r["max_order"]) == wanted
+        ]
         return sorted(rows, key=lambda r: -r["tol"])
 
     def of(self, problem: str) -> dict[str, Any]:
@@ -147,7 +167,11 @@ class StiffnessStudy(StudyResult):
 
     def best(self, problem: str, method: str, what: str) -> float:
         """Smallest count over the step sizes that reached the goal."""
-        values = [row[what] for row in self.descents if (row["problem"], row["method"]) == (problem, method)]
+        values = [
+            row[what]
+            for row in self.descents
+            if (row["problem"], row["method"]) == (problem, method)
+        ]
         return float(np.nanmin([*values, np.inf]))
 
     def claims(self) -> list[Claim]:
@@ -170,7 +194,9 @@ class StiffnessStudy(StudyResult):
     def _fastest(self, problem: str, what: str) -> tuple[float, str]:
         """Fewest of something to the goal over all implicit runs, and which one that was."""
         stiff = [
-            r for r in self.runs if r["problem"] == problem and r["code"] in ("zvode", "lsoda", "cvode", "rodas5p")
+            r
+            for r in self.runs
+            if r["problem"] == problem and r["code"] in ("zvode", "lsoda", "cvode", "rodas5p")
         ]
         values = [
             (self.to_goal(r, what), f"{r['code']}, {r['jacobian']}, {r['tol']:g}")
@@ -215,7 +241,10 @@ class StiffnessStudy(StudyResult):
             rows = self.pick(problem, "cvode", "exact")
             loose, strict = (_nearest(rows, tol) for tol in (1e-4, 1e-6))
             steps = {f"{r['tol']:g}": r["total_steps"] for r in rows}
-            found[problem] = {"steps": steps, "distance": {f"{r['tol']:g}": self.distance(r) for r in rows}}
+            found[problem] = {
+                "steps": steps,
+                "distance": {f"{r['tol']:g}": self.distance(r) for r in rows},
+            }
             fewer.append(strict["total_steps"] / loose["total_steps"])
         return Claim(
             "Looser tolerances need fewer steps.",
@@ -228,9 +257,13 @@ class StiffnessStudy(StudyResult):
     def _orders(self) -> Claim:
         found = {}
         for problem in self.setting.problems:
-            five, two = self.pick(problem, "cvode", "exact"), self.pick(problem, "cvode", "exact", 2)
+            five, two = (
+                self.pick(problem, "cvode", "exact"),
+                self.pick(problem, "cvode", "exact", 2),
+            )
             found[problem] = {
-                f"{a['tol']:g}": b["total_steps"] / a["total_steps"] for a, b in zip(five, two, strict=True)
+                f"{a['tol']:g}": b["total_steps"] / a["total_steps"]
+                for a, b in zip(five, two, strict=True)
             }
         ratios = [x for row in found.values() for x in row.values()]
         return Claim(
@@ -243,7 +276,10 @@ class StiffnessStudy(StudyResult):
 
     def _stiff(self) -> Claim:
         found = {
-            p: {f"t = {t:g}": float(np.interp(t, self.of(p)["t"], self.of(p)["stiffness"])) for t in self._moments()}
+            p: {
+                f"t = {t:g}": float(np.interp(t, self.of(p)["t"], self.of(p)["stiffness"]))
+                for t in self._moments()
+            }
             for p in self.setting.problems
         }
         mild = all(max(row.values()) < 100 for row in found.values())
@@ -256,7 +292,10 @@ class StiffnessStudy(StudyResult):
     def _explicit(self) -> Claim:
         found = {}
         for problem in self.setting.problems:
-            explicit, implicit = self.pick(problem, "dopri5", "none"), self.pick(problem, "cvode", "exact")
+            explicit, implicit = (
+                self.pick(problem, "dopri5", "none"),
+                self.pick(problem, "cvode", "exact"),
+            )
             found[problem] = {
                 f"{a['tol']:g}": _if_complete(a, a["total_steps"] / b["total_steps"])
                 for a, b in zip(explicit, implicit, strict=True)
@@ -284,7 +323,10 @@ class StiffnessStudy(StudyResult):
             k = min(k, len(row["record_t"]) - 1)
             names = ("steps", "jacobians", "factorizations", "newton_failures", "rejected")
             late = {name: float(row[f"total_{name}"] - row[f"record_{name}"][k]) for name in names}
-            found[problem] = {"80 % at t": t, **{f"{name} later": value for name, value in late.items()}}
+            found[problem] = {
+                "80 % at t": t,
+                **{f"{name} later": value for name, value in late.items()},
+            }
             shares.append(late["newton_failures"] / max(late["steps"], 1.0))
         return Claim(
             "The many steps above an accuracy of 80 % come with rejected steps due to Newton convergence failures.",
@@ -297,8 +339,15 @@ class StiffnessStudy(StudyResult):
     def _exact_jacobian(self) -> Claim:
         found, ratios = {}, []
         for problem in self.setting.problems:
-            exact, differenced = self.pick(problem, "cvode", "exact"), self.pick(problem, "cvode", "differences")
-            pairs = [(a, b) for a, b in zip(exact, differenced, strict=True) if a["complete"] and b["complete"]]
+            exact, differenced = (
+                self.pick(problem, "cvode", "exact"),
+                self.pick(problem, "cvode", "differences"),
+            )
+            pairs = [
+                (a, b)
+                for a, b in zip(exact, differenced, strict=True)
+                if a["complete"] and b["complete"]
+            ]
             found[problem] = {
                 f"{a['tol']:g}": {
                     "gradients": b["total_gradients"] / a["total_gradients"],
@@ -318,12 +367,20 @@ class StiffnessStudy(StudyResult):
     def _fixed_point(self) -> Claim:
         found, ratios = {}, []
         for problem in self.setting.problems:
-            newton, fixed = self.pick(problem, "zvode", "exact"), self.pick(problem, "zvode", "fixed point")
+            newton, fixed = (
+                self.pick(problem, "zvode", "exact"),
+                self.pick(problem, "zvode", "fixed point"),
+            )
             found[problem] = {
-                f"{a['tol']:g}": {"steps": b["total_steps"] / a["total_steps"], "complete": bool(b["complete"])}
+                f"{a['tol']:g}": {
+                    "steps": b["total_steps"] / a["total_steps"],
+                    "complete": bool(b["complete"]),
+                }
                 for a, b in zip(newton, fixed, strict=True)
             }
-            ratios += [b["total_steps"] / a["total_steps"] for a, b in zip(newton, fixed, strict=True)]
+            ratios += [
+                b["total_steps"] / a["total_steps"] for a, b in zip(newton, fixed, strict=True)
+            ]
         return Claim(
             "Called with method='bdf' alone, SciPy's VODE codes iterate without a Jacobian and take many times more steps.",
             "infflow",
@@ -335,7 +392,11 @@ class StiffnessStudy(StudyResult):
     def _minima(self) -> Claim:
         found, several = {}, []
         for problem in self.setting.problems:
-            rows = [r for r in self.runs if r["problem"] == problem and r["complete"] and r["minimum_converged"]]
+            rows = [
+                r
+                for r in self.runs
+                if r["problem"] == problem and r["complete"] and r["minimum_converged"]
+            ]
             for tol in (self.setting.tolerances[0], self.setting.tolerances[-1]):
                 ends = [np.asarray(r["minimum"]) for r in rows if r["tol"] == tol]
                 kinds = _distinct(ends)
@@ -435,7 +496,11 @@ class StiffnessStudy(StudyResult):
                 if r["problem"] == problem
             ]
             descents = [
-                (m, f"{h:g}", *(self._descent(problem, m, h, what) for what in ("iterations", "seconds")))
+                (
+                    m,
+                    f"{h:g}",
+                    *(self._descent(problem, m, h, what) for what in ("iterations", "seconds")),
+                )
                 for m in ("momentum", "adam")
                 for h in self.setting.step_sizes
             ]
@@ -447,7 +512,9 @@ class StiffnessStudy(StudyResult):
 
     def _descent(self, problem: str, method: str, step: float, what: str) -> float:
         return next(
-            r[what] for r in self.descents if (r["problem"], r["method"], r["step_size"]) == (problem, method, step)
+            r[what]
+            for r in self.descents
+            if (r["problem"], r["method"], r["step_size"]) == (problem, method, step)
         )
 
     def numbers(self) -> dict[str, Any]:

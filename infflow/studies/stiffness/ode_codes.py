@@ -39,7 +39,15 @@ _ZVODE = {
     "newton_failures": 21,
     "rejected": 22,
 }
-COUNTERS = ("steps", "gradients", "jacobians", "products", "factorizations", "newton_failures", "rejected")
+COUNTERS = (
+    "steps",
+    "gradients",
+    "jacobians",
+    "products",
+    "factorizations",
+    "newton_failures",
+    "rejected",
+)
 
 
 @dataclass
@@ -97,7 +105,9 @@ class Record:
         """Keep a step."""
         self.seconds += time.perf_counter() - self._started
         loss = self.net.evaluate(theta, 0).value
-        self.rows.append([t, loss, self.seconds, *(counters.get(name, math.nan) for name in COUNTERS)])
+        self.rows.append(
+            [t, loss, self.seconds, *(counters.get(name, math.nan) for name in COUNTERS)]
+        )
         self.start()
 
     def arrays(self) -> dict[str, Array]:
@@ -118,9 +128,23 @@ def integrate(
 ) -> tuple[Array, dict[str, Array], bool]:
     """One flow: end point, the record of its steps, and whether it got to ``t_end`` within the time limit."""
     counted, record = Counted(net), Record(net)
-    driver: Callable[..., tuple[Array, float]] = {"zvode": _zvode, "lsoda": _lsoda, "cvode": _cvode}.get(code, _infflow)
+    driver: Callable[..., tuple[Array, float]] = {
+        "zvode": _zvode,
+        "lsoda": _lsoda,
+        "cvode": _cvode,
+    }.get(code, _infflow)
     record.start()
-    end, t = driver(counted, theta, t_end, jacobian, tol, record, code=code, max_order=max_order, seconds=seconds)
+    end, t = driver(
+        counted,
+        theta,
+        t_end,
+        jacobian,
+        tol,
+        record,
+        code=code,
+        max_order=max_order,
+        seconds=seconds,
+    )
     return end, record.arrays(), bool(t >= t_end * (1 - 1e-9))
 
 
@@ -140,8 +164,14 @@ def _zvode(
 
     exact = (lambda t, z: net.jacobian(z.real)) if jacobian == "exact" else None
     solver = ode(lambda t, z: net.slope(z.real), exact)
-    options: dict[str, Any] = {"method": "bdf", "with_jacobian": jacobian != "fixed point", "order": max_order}
-    solver.set_integrator("zvode", rtol=tol, atol=tol, nsteps=10**6, **options).set_initial_value(theta)
+    options: dict[str, Any] = {
+        "method": "bdf",
+        "with_jacobian": jacobian != "fixed point",
+        "order": max_order,
+    }
+    solver.set_integrator("zvode", rtol=tol, atol=tol, nsteps=10**6, **options).set_initial_value(
+        theta
+    )
     end = theta
     while solver.t < t_end and record.seconds < seconds and solver.successful():
         point = solver.integrate(t_end, step=True).real.copy()
@@ -156,7 +186,15 @@ def _zvode(
 
 
 def _lsoda(
-    net: Counted, theta: Array, t_end: float, jacobian: str, tol: float, record: Record, *, seconds: float, **_: Any
+    net: Counted,
+    theta: Array,
+    t_end: float,
+    jacobian: str,
+    tol: float,
+    record: Record,
+    *,
+    seconds: float,
+    **_: Any,
 ) -> tuple[Array, float]:
     from scipy.integrate import LSODA
 
@@ -166,7 +204,12 @@ def _lsoda(
     while solver.status == "running" and record.seconds < seconds:
         solver.step()
         steps += 1
-        counters = {"steps": steps, "gradients": net.gradients, "jacobians": solver.njev, "factorizations": solver.nlu}
+        counters = {
+            "steps": steps,
+            "gradients": net.gradients,
+            "jacobians": solver.njev,
+            "factorizations": solver.nlu,
+        }
         record.add(solver.t, solver.y, counters)
     return solver.y, float(solver.t)
 
@@ -214,7 +257,12 @@ def _cvode(
             break
         steps, t, end = steps + 1, float(found.t), np.array(found.y)
         factorized = math.nan if jacobian == "products" else float(found.njev)
-        counters = {"steps": steps, "gradients": net.gradients, "jacobians": factorized, "products": net.products}
+        counters = {
+            "steps": steps,
+            "gradients": net.gradients,
+            "jacobians": factorized,
+            "products": net.products,
+        }
         record.add(t, end, counters)
     return end, t
 
@@ -235,9 +283,22 @@ def _infflow(
         counters = {"steps": progress.step, "gradients": net.gradients, "jacobians": net.jacobians}
         record.add(progress.t, progress.theta, counters)
 
-    options: dict[str, Any] = {"rtol": tol, "atol": tol, "max_steps_newton": 0, "progress": False, "num_trajectory": 2}
+    options: dict[str, Any] = {
+        "rtol": tol,
+        "atol": tol,
+        "max_steps_newton": 0,
+        "progress": False,
+        "num_trajectory": 2,
+    }
     found = train(
-        net, theta, solver=code, t_end=t_end, max_time_flow=seconds, callback=callback, min_gradient_norm=0.0, **options
+        net,
+        theta,
+        solver=code,
+        t_end=t_end,
+        max_time_flow=seconds,
+        callback=callback,
+        min_gradient_norm=0.0,
+        **options,
     )
     if record.rows and found.flow.rejected is not None:
         record.rows[-1][3 + COUNTERS.index("rejected")] = found.flow.rejected

@@ -51,9 +51,17 @@ def draw_losses(study: Any, problem: str, ax: Any) -> None:
         if rows:
             row = rows[len(rows) // 2]
             excess = np.maximum(np.asarray(row["record_loss"]) - lowest, 1e-12)
-            ax.loglog(row["record_seconds"], excess, color=f"C{k}", label=f"{label}, {row['tol']:g}")
+            ax.loglog(
+                row["record_seconds"], excess, color=f"C{k}", label=f"{label}, {row['tol']:g}"
+            )
     for name, marker in (("momentum", "x"), ("adam", "+")):
         seconds = study.best(problem, name, "seconds")
         if np.isfinite(seconds):
-            ax.loglog(seconds, study.goal(problem) - lowest, marker, color="k", label=f"{name}, best step size")
+            ax.loglog(
+                seconds,
+                study.goal(problem) - lowest,
+                marker,
+                color="k",
+                label=f"{name}, best step size",
+            )
     ax.set(xlabel="seconds", ylabel="excess loss", ylim=(1e-8, None))

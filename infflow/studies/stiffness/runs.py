@@ -31,7 +31,9 @@ def build(problem: str, seed: int = 0) -> tuple[Any, Array]:
     else:
         student = Net([(6, "softplus", True), (1, "identity", True)], input_dim=4)
         teacher = Net([(8, "softplus", True), (1, "identity", True)], input_dim=4)
-        neti = NetI(student, Teacher(teacher, random_params(teacher, rng=seed + 1, init="standard_normal")))
+        neti = NetI(
+            student, Teacher(teacher, random_params(teacher, rng=seed + 1, init="standard_normal"))
+        )
         net = neti.sample(2000, rng=seed) if problem == "finite regression" else neti
     return net, random_params(net, rng=seed + 2)
 
@@ -89,7 +91,9 @@ def reference(problem: str, t_end: float, seed: int) -> dict[str, Any]:
         values = np.linalg.eigvalsh(H)
         top.append(values[-1])
         bottom.append(values[0])
-        pace.append(np.linalg.norm(H @ g) / np.linalg.norm(g))  # 1 / time scale of the solution: |theta''| / |theta'|
+        pace.append(
+            np.linalg.norm(H @ g) / np.linalg.norm(g)
+        )  # 1 / time scale of the solution: |theta''| / |theta'|
     return {
         "t": run.trajectory.t,
         "loss": run.trajectory.loss,
@@ -102,13 +106,28 @@ def reference(problem: str, t_end: float, seed: int) -> dict[str, Any]:
 
 
 def solve(
-    problem: str, code: str, jacobian: str, tol: float, max_order: int, t_end: float, limit: float, seed: int
+    problem: str,
+    code: str,
+    jacobian: str,
+    tol: float,
+    max_order: int,
+    t_end: float,
+    limit: float,
+    seed: int,
 ) -> dict[str, Any]:
     """One run of an ODE code, thinned to 200 steps, and the minimum that Newton's method finds from its end."""
     net, theta = build(problem, seed)
-    end, record, complete = integrate(net, theta, t_end, code, jacobian, tol, max_order=max_order, seconds=limit)
-    polished = train(net, end, max_steps_flow=0, max_steps_newton=200, max_time_newton=20.0, progress=False)
-    keep = np.unique(np.concatenate([np.geomspace(1, len(record["t"]), 200).astype(int) - 1, [len(record["t"]) - 1]]))
+    end, record, complete = integrate(
+        net, theta, t_end, code, jacobian, tol, max_order=max_order, seconds=limit
+    )
+    polished = train(
+        net, end, max_steps_flow=0, max_steps_newton=200, max_time_newton=20.0, progress=False
+    )
+    keep = np.unique(
+        np.concatenate(
+            [np.geomspace(1, len(record["t"]), 200).astype(int) - 1, [len(record["t"]) - 1]]
+        )
+    )
     return {
         "end": end,
         "minimum": polished.theta,
@@ -123,26 +142,32 @@ def solve(
 def tightening(problem: str, t_end: float, limit: float, seed: int, floor: float) -> dict[str, Any]:
     """CVODE, started anew with a tenth of the tolerance whenever the excess of the loss has fallen by ten, from 1e-2 down to ``floor``."""
     net, theta = build(problem, seed)
-    lowest = train(net, theta, t_end=t_end, rtol=1e-6, atol=1e-6, max_steps_newton=0, progress=False).trajectory.loss[
-        -1
-    ]
+    lowest = train(
+        net, theta, t_end=t_end, rtol=1e-6, atol=1e-6, max_steps_newton=0, progress=False
+    ).trajectory.loss[-1]
     t, tol, totals, excess = 0.0, 1e-2, np.zeros(3), net.evaluate(theta, 0).value - lowest
     while t < t_end and totals[2] < limit:
         goal, start = 0.1 * excess, t
-        _, record, _ = integrate(net, theta, t_end - start, "cvode", "exact", tol, seconds=limit - totals[2])
+        _, record, _ = integrate(
+            net, theta, t_end - start, "cvode", "exact", tol, seconds=limit - totals[2]
+        )
         below = np.flatnonzero(record["loss"] - lowest < goal)
         last = int(below[0]) if len(below) and tol > floor else len(record["t"]) - 1
         totals += [record["steps"][last], record["gradients"][last], record["seconds"][last]]
         t = start + record["t"][last]
         if last == len(record["t"]) - 1:
-            theta = integrate(net, theta, record["t"][last], "cvode", "exact", tol, seconds=limit)[0]
+            theta = integrate(net, theta, record["t"][last], "cvode", "exact", tol, seconds=limit)[
+                0
+            ]
             break
         theta = integrate(net, theta, record["t"][last], "cvode", "exact", tol, seconds=limit)[0]
         tol, excess = max(floor, 0.1 * tol), goal
     return {"steps": totals[0], "gradients": totals[1], "seconds": totals[2], "end": theta}
 
 
-def descend(problem: str, method: str, step_size: float, goal: float, limit: float, seed: int) -> dict[str, Any]:
+def descend(
+    problem: str, method: str, step_size: float, goal: float, limit: float, seed: int
+) -> dict[str, Any]:
     """Iterations and seconds of gradient descent with momentum 0.9, or of Adam, to a loss of ``goal``; NaN where it was not reached."""
     net, theta = build(problem, seed)
     started, done, block = time.perf_counter(), 0, 200

@@ -15,9 +15,7 @@ MAX_TERMS = 4
 SMALLEST_R, LARGEST_R = 1e-6, 10.0
 _EXACT = 1e-12  # a part that its base meets this closely needs no perceptron
 _DEGREE = 80
-_RIDGE = (
-    1e-5  # on the weights, relative: two ramps of nearly equal widths with large opposite weights would lose digits
-)
+_RIDGE = 1e-5  # on the weights, relative: two ramps of nearly equal widths with large opposite weights would lose digits
 _ROW_WEIGHTS = (1.0, 1.0, 0.3)  # of value, slope and curvature
 
 
@@ -53,7 +51,9 @@ def unit(parity: int, x: Array, width: float) -> Array:
 
 def _grid() -> tuple[Array, Array]:
     """Points x > 0 and roots of their weights: the mean of normal densities of standard deviations 0.1 to 2 LARGEST_R."""
-    x = np.concatenate([np.linspace(0.0, 6.0, 601)[1:], np.geomspace(6.0, 4.0 * LARGEST_R, 201)[1:]])
+    x = np.concatenate(
+        [np.linspace(0.0, 6.0, 601)[1:], np.geomspace(6.0, 4.0 * LARGEST_R, 201)[1:]]
+    )
     r = np.geomspace(0.1, 2.0 * LARGEST_R, 24)[:, None]
     density = (np.exp(-0.5 * (x / r) ** 2) / r).mean(axis=0)
     return x, np.sqrt(density * np.gradient(x))
@@ -77,19 +77,29 @@ def fit_base(f: Activation, parity_name: str) -> Part:
     def solve(log_widths: Array) -> tuple[Array, Array]:
         columns = [polynomial, *(unit(parity, x, float(w)) for w in np.exp(log_widths))]
         matrix = np.stack([(c * rows).ravel() for c in columns], axis=1)
-        penalty = ridge * np.eye(len(columns))[1:] if len(columns) > 2 else np.empty((0, len(columns)))
-        matrix, right = np.vstack([matrix, penalty]), np.append(target.ravel(), np.zeros(len(penalty)))
+        penalty = (
+            ridge * np.eye(len(columns))[1:] if len(columns) > 2 else np.empty((0, len(columns)))
+        )
+        matrix, right = (
+            np.vstack([matrix, penalty]),
+            np.append(target.ravel(), np.zeros(len(penalty))),
+        )
         found = np.linalg.lstsq(matrix, right, rcond=1e-14)[0]
         return found, matrix @ found - right
 
     size = max(float(np.linalg.norm(target)), 1e-300)
-    best, best_error = (np.empty(0), solve(np.empty(0))[0]), float(np.linalg.norm(solve(np.empty(0))[1])) / size
+    best, best_error = (
+        (np.empty(0), solve(np.empty(0))[0]),
+        float(np.linalg.norm(solve(np.empty(0))[1])) / size,
+    )
     for terms in range(1, MAX_TERMS + 1):
         if best_error <= _EXACT:
             break
         for scale in (0.25, 0.5, 1.0, 2.0):
             start = np.log(scale) + 0.6 * (np.arange(terms) - 0.5 * (terms - 1))
-            fit = least_squares(lambda w: solve(w)[1], start, bounds=(np.log(0.02), np.log(50.0)), xtol=1e-10)
+            fit = least_squares(
+                lambda w: solve(w)[1], start, bounds=(np.log(0.02), np.log(50.0)), xtol=1e-10
+            )
             error = float(np.linalg.norm(fit.fun)) / size
             if error < 0.5 * best_error or (error < best_error and terms == len(best[0])):
                 best, best_error = (fit.x, solve(fit.x)[0]), error
@@ -111,7 +121,9 @@ def exact_series(f: Activation, part: Part) -> tuple[Array, float, float]:
 
     chebyshev = np.polynomial.chebyshev
     nodes = np.cos(np.pi * (np.arange(_DEGREE + 1) + 0.5) / (_DEGREE + 1))
-    coefficients: Array = np.asarray(chebyshev.chebfit(nodes, moment(nodes), _DEGREE), dtype=np.float64)
+    coefficients: Array = np.asarray(
+        chebyshev.chebfit(nodes, moment(nodes), _DEGREE), dtype=np.float64
+    )
     other = np.cos(np.pi * np.arange(1, _DEGREE) / _DEGREE)
     error = float(np.abs(chebyshev.chebval(other, coefficients) - moment(other)).max())
     size = np.abs(coefficients)
@@ -126,4 +138,6 @@ def is_exact(f: Activation, part: Part, name: str) -> bool:
     value = part.polynomial * (x if part.parity else np.ones_like(x))
     for width, weight in zip(part.widths, part.weights, strict=True):
         value = value + weight * unit(part.parity, x, float(width))[0]
-    return float(np.abs(value - target).max()) <= 10.0 * _EXACT * max(1.0, float(np.abs(target).max()))
+    return float(np.abs(value - target).max()) <= 10.0 * _EXACT * max(
+        1.0, float(np.abs(target).max())
+    )

@@ -86,7 +86,9 @@ class JetLinearisation:
     targets : (n, 10) array
     """
 
-    def __init__(self, network: list[tuple[Array, Array]], features: Array, rows: Array, targets: Array) -> None:
+    def __init__(
+        self, network: list[tuple[Array, Array]], features: Array, rows: Array, targets: Array
+    ) -> None:
         (W1, b1), (W2, b2), (W3, b3) = network
         self.network, self.features, self.rows = network, features, rows
         self.first = Layer(features, W1, b1)
@@ -159,7 +161,9 @@ def split(theta: Array, shapes: Sequence[tuple[int, ...]]) -> list[tuple[Array, 
     layers, start = [], 0
     for fan_out, fan_in in shapes:
         middle = start + fan_out * fan_in
-        layers.append((theta[start:middle].reshape(fan_out, fan_in), theta[middle : middle + fan_out]))
+        layers.append(
+            (theta[start:middle].reshape(fan_out, fan_in), theta[middle : middle + fan_out])
+        )
         start = middle + fan_out
     return layers
 
@@ -204,7 +208,9 @@ class SobolevObjective:
         Shapes of the weights of the three layers.
     """
 
-    def __init__(self, features: Array, rows: Array, targets: Array, shapes: list[tuple[int, int]]) -> None:
+    def __init__(
+        self, features: Array, rows: Array, targets: Array, shapes: list[tuple[int, int]]
+    ) -> None:
         self.features, self.rows, self.targets, self.shapes = features, rows, targets, shapes
         self.num_samples = len(rows)
 
@@ -213,7 +219,9 @@ class SobolevObjective:
         root = 1.0 / np.sqrt(len(samples))
         network = split(theta, self.shapes)
         features = np.ascontiguousarray(self.features[:, samples])
-        return JetLinearisation(network, features, root * self.rows[samples], root * self.targets[samples])
+        return JetLinearisation(
+            network, features, root * self.rows[samples], root * self.targets[samples]
+        )
 
     def residuals(self, theta: Array, samples: Index) -> Array:
         """Residuals alone."""

@@ -27,7 +27,18 @@ from ...integrals.hermite import kernels as hermite_kernels
 from .base import LARGEST_R, SMALLEST_R
 
 #: Columns of a pair jet that are frame entries, and the signs that C12 -> -C12 gives them.
-FRAME = [jets.J00, jets.J20, jets.J11, jets.J02, jets.F40, jets.F31, jets.F22, jets.F13, jets.F04, jets.F11]
+FRAME = [
+    jets.J00,
+    jets.J20,
+    jets.J11,
+    jets.J02,
+    jets.F40,
+    jets.F31,
+    jets.F22,
+    jets.F13,
+    jets.F04,
+    jets.F11,
+]
 FRAME_SIGNS = np.array([1.0, 1.0, -1.0, 1.0, 1.0, -1.0, 1.0, -1.0, 1.0, 1.0])
 #: Dimension of the input in the measure of errors, and standard deviation of the weights, as in the paper.
 INPUT_DIM, WEIGHT_SIZE = 6, 0.7
@@ -54,7 +65,14 @@ class PointSet(NamedTuple):
 
 
 # Shares of the kinds of points.
-_SHARES = {"networks": 0.42, "broad": 0.25, "large": 0.15, "near one": 0.1, "u = 1": 0.04, "r1 = r2, u = 1": 0.04}
+_SHARES = {
+    "networks": 0.42,
+    "broad": 0.25,
+    "large": 0.15,
+    "near one": 0.1,
+    "u = 1": 0.04,
+    "r1 = r2, u = 1": 0.04,
+}
 
 
 def sample_points(n: int, rng: np.random.Generator) -> PointSet:
@@ -117,7 +135,9 @@ def exact_frames(f: Activation, points: PointSet, sign: float = 1.0) -> tuple[Ar
         pairs = np.array([C11[k], sign * C12[k], C22[k], zero[k], zero[k], det[k]])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AccuracyWarning)  # bounds are returned and reported
-            found = evaluator(PairArguments(pairs, np.concatenate([C11[k], C22[k]]), np.zeros(2 * m)), 2)
+            found = evaluator(
+                PairArguments(pairs, np.concatenate([C11[k], C22[k]]), np.zeros(2 * m)), 2
+            )
         bounds[k] = evaluator.bounds()
         for row in np.flatnonzero(~(bounds[k] <= _TOLERANCE)) if method == "hermite" else ():
             found[row], bounds[start + row] = _product_rule(f, pairs[:, row])
@@ -139,7 +159,10 @@ def _product_rule(f: Activation, pair: Array) -> tuple[Array, float]:
     coarse = _product_sums(f, r1, C12 / r1, rest, 2.0 * spacings)
     for _ in range(4):
         fine = _product_sums(f, r1, C12 / r1, rest, spacings)
-        squares = _product_sums(f, r1, r1, 0.0, spacings), _product_sums(f, np.sqrt(C22), np.sqrt(C22), 0.0, spacings)
+        squares = (
+            _product_sums(f, r1, r1, 0.0, spacings),
+            _product_sums(f, np.sqrt(C22), np.sqrt(C22), 0.0, spacings),
+        )
         sizes = [np.sqrt(np.maximum(np.diagonal(x), 1e-300)) for x in squares]
         used = np.add.outer(np.arange(5), np.arange(5)) <= 4
         error = float((np.abs(fine - coarse) / np.outer(*sizes))[used].max())
@@ -162,8 +185,13 @@ def _product_rule(f: Activation, pair: Array) -> tuple[Array, float]:
 
 def _product_sums(f: Activation, r1: float, slope: float, rest: float, spacings: Array) -> Array:
     """E[f^(p)(r1 x) f^(q)(slope x + rest y)] ``(5, 5)`` for standard normal x, y; one dimension where ``rest`` is 0."""
-    x, y = (spacing * np.arange(-int(_CUT / spacing), int(_CUT / spacing) + 1) for spacing in spacings)
-    wx, wy = (h * np.exp(-0.5 * z * z) / np.sqrt(2.0 * np.pi) for h, z in zip(spacings, (x, y), strict=True))
+    x, y = (
+        spacing * np.arange(-int(_CUT / spacing), int(_CUT / spacing) + 1) for spacing in spacings
+    )
+    wx, wy = (
+        h * np.exp(-0.5 * z * z) / np.sqrt(2.0 * np.pi)
+        for h, z in zip(spacings, (x, y), strict=True)
+    )
     if rest == 0.0:
         y, wy = np.zeros(1), np.ones(1)
     first, second = np.empty((5, len(x))), np.empty((5, len(x), len(y)))
@@ -178,7 +206,9 @@ def exact_parts(f: Activation, points: PointSet) -> tuple[dict[str, Array], Arra
     plus, error_plus = exact_frames(f, points)
     minus, error_minus = exact_frames(f, points, -1.0)
     minus *= FRAME_SIGNS[:, None]
-    return {"even": 0.5 * (plus + minus), "odd": 0.5 * (plus - minus)}, np.maximum(error_plus, error_minus)
+    return {"even": 0.5 * (plus + minus), "odd": 0.5 * (plus - minus)}, np.maximum(
+        error_plus, error_minus
+    )
 
 
 def to_frame(points: PointSet) -> Array:
@@ -225,7 +255,9 @@ def error_forms(points: PointSet) -> tuple[Array, Array]:
     hessian[:, 8:12, 2], hessian[:, 8:12, 9] = root * one, root * outer(w1, w2)
     hessian[:, 8:12, 5], hessian[:, 8:12, 7] = root * outer(w1, b), root * outer(a, w2)
     hessian[:, 8:12, 6] = root * outer(a, b)
-    for row, (column, factor) in enumerate(((1, 1.0), (2, root), (3, 1.0)), start=12):  # inputs out of the plane
+    for row, (column, factor) in enumerate(
+        ((1, 1.0), (2, root), (3, 1.0)), start=12
+    ):  # inputs out of the plane
         hessian[:, row, column] = factor * np.sqrt(INPUT_DIM - 2.0)
     return gradient, hessian
 

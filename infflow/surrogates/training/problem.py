@@ -34,7 +34,9 @@ def closed_part(f: Activation, name: str) -> tuple[Part, float]:
         return part, 0.0
     moment, shift, error = base.exact_series(f, part)
     c = part.widths**2
-    return replace(part, moment=moment, shift=shift, C_max=base.LARGEST_R**2 * (1.0 + 1e-9), scales=c), error
+    return replace(
+        part, moment=moment, shift=shift, C_max=base.LARGEST_R**2 * (1.0 + 1e-9), scales=c
+    ), error
 
 
 def with_scaled_features(part: Part, points: PointSet) -> Part:
@@ -102,6 +104,11 @@ def start_parameters(inputs: int, rng: np.random.Generator) -> Array:
     """Parameters of a random perceptron in the layout of :class:`infflow.Net`: normal weights of variance 1/fan-in, output zero."""
     from ...networks.finite.net import Net
 
-    net = Net([(WIDTH, "tanh", True), (WIDTH, "tanh", True), (1, "identity", True)], input_dim=inputs)
-    layers = [(rng.normal(size=s) / np.sqrt(s[1]), 0.3 * rng.normal(size=s[0])) for s in shapes(inputs)[:2]]
+    net = Net(
+        [(WIDTH, "tanh", True), (WIDTH, "tanh", True), (1, "identity", True)], input_dim=inputs
+    )
+    layers = [
+        (rng.normal(size=s) / np.sqrt(s[1]), 0.3 * rng.normal(size=s[0]))
+        for s in shapes(inputs)[:2]
+    ]
     return net.pack([*layers, (np.zeros((1, WIDTH)), np.zeros(1))])

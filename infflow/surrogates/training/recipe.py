@@ -120,23 +120,42 @@ def train_surrogate(
     seed = as_integer("seed", seed, minimum=0)
     max_time = as_number("max_time", max_time, minimum=0.0, strict=True, infinite=True)
     with threads.one_thread():
-        return _Training(f, seed, max_time, Recipe() if recipe is None else recipe, checkpoint, progress).run()
+        return _Training(
+            f, seed, max_time, Recipe() if recipe is None else recipe, checkpoint, progress
+        ).run()
 
 
 class _Training:
     """One training."""
 
     def __init__(
-        self, f: Activation, seed: int, max_time: float, recipe: Recipe, checkpoint: Any, progress: bool
+        self,
+        f: Activation,
+        seed: int,
+        max_time: float,
+        recipe: Recipe,
+        checkpoint: Any,
+        progress: bool,
     ) -> None:
-        self.f, self.seed, self.max_time, self.recipe, self.progress = f, seed, max_time, recipe, progress
+        self.f, self.seed, self.max_time, self.recipe, self.progress = (
+            f,
+            seed,
+            max_time,
+            recipe,
+            progress,
+        )
         self.points = sample_points(recipe.points, np.random.default_rng([seed, 0]))
         self.held_out = sample_points(recipe.held_out, np.random.default_rng([seed, 1]))
         self.file: Checkpoint | None = None
         if checkpoint is not None:
             probes = np.empty((1, 5))
             f.jet(np.linspace(-2.0, 2.0, 5), probes)
-            identity = {"activation": f.name, "values": probes, "seed": seed, "recipe": asdict(recipe)}
+            identity = {
+                "activation": f.name,
+                "values": probes,
+                "seed": seed,
+                "recipe": asdict(recipe),
+            }
             self.file = Checkpoint(as_path("checkpoint", checkpoint, ".npz"), identity)
         self.state: dict[str, Any] = {"cpu": 0.0, "wall": 0.0, "parts": {}}
         self._clock = (time.process_time(), time.perf_counter())
@@ -180,7 +199,12 @@ class _Training:
         scale = problem.typical_output()
         theta, steps = self._descend(name, problem, scale)
         network = self._last_solve(problem, theta, scale)
-        report = {"base_terms": len(part.widths), "steps": steps, "exact": False, "moment_error": error}
+        report = {
+            "base_terms": len(part.widths),
+            "steps": steps,
+            "exact": False,
+            "moment_error": error,
+        }
         return replace(part, network=network), report
 
     def _descend(self, name: str, problem: PartProblem, scale: float) -> tuple[Array, int]:
@@ -191,14 +215,27 @@ class _Training:
         steps = GaussNewtonSteps(objective, start, recipe.momentum, recipe.damping)
         own = self.state["parts"].get(name)
         if own is None:
-            own = {"count": 0, "done": False, "theta": start, "last": steps.last, "damping": recipe.damping, "rms": 0.0}
+            own = {
+                "count": 0,
+                "done": False,
+                "theta": start,
+                "last": steps.last,
+                "damping": recipe.damping,
+                "rms": 0.0,
+            }
             self.state["parts"][name] = own
-        steps.theta, steps.last, steps.damping = own["theta"].copy(), own["last"].copy(), own["damping"]
+        steps.theta, steps.last, steps.damping = (
+            own["theta"].copy(),
+            own["last"].copy(),
+            own["damping"],
+        )
         with self._bar(name, own["count"]) as bar:
             while own["count"] < recipe.steps and not own["done"]:
                 before = steps.step(self._batch(name, own["count"])).before
                 self._record(own, steps, before)
-                bar.set_postfix_str(f"rms {own['rms']:.2e}, damping {steps.damping:.0e}", refresh=False)
+                bar.set_postfix_str(
+                    f"rms {own['rms']:.2e}, damping {steps.damping:.0e}", refresh=False
+                )
                 bar.update()
                 if self.file is not None and self.file.due():
                     self._save()
@@ -207,8 +244,15 @@ class _Training:
     def _record(self, own: dict[str, Any], steps: GaussNewtonSteps, before: float) -> None:
         """Bookkeeping of one step: what the checkpoint needs, processor time."""
         count = own["count"] + 1
-        own["count"], own["theta"], own["last"], own["damping"] = count, steps.theta, steps.last, steps.damping
-        own["rms"] = math.sqrt(before) if count == 1 else 0.95 * own["rms"] + 0.05 * math.sqrt(before)
+        own["count"], own["theta"], own["last"], own["damping"] = (
+            count,
+            steps.theta,
+            steps.last,
+            steps.damping,
+        )
+        own["rms"] = (
+            math.sqrt(before) if count == 1 else 0.95 * own["rms"] + 0.05 * math.sqrt(before)
+        )
         now = (time.process_time(), time.perf_counter())
         self.state["cpu"] += now[0] - self._clock[0]
         self.state["wall"] += now[1] - self._clock[1]
@@ -220,11 +264,15 @@ class _Training:
         """Points of a step: every pass takes each point once, in an order that depends on seed, part and pass only."""
         per_pass = max(1, len(self.points.u) // self.recipe.batch)
         turn, place = divmod(count, per_pass)
-        order = np.random.default_rng([self.seed, 3, PARITIES[name], turn]).permutation(len(self.points.u))
+        order = np.random.default_rng([self.seed, 3, PARITIES[name], turn]).permutation(
+            len(self.points.u)
+        )
         chosen: Index = order[place * self.recipe.batch : (place + 1) * self.recipe.batch]
         return chosen
 
-    def _last_solve(self, problem: PartProblem, theta: Array, scale: float) -> list[tuple[Array, Array]]:
+    def _last_solve(
+        self, problem: PartProblem, theta: Array, scale: float
+    ) -> list[tuple[Array, Array]]:
         """The output layer by one linear least-squares solve at all points."""
         objective = problem.objective(FINAL_WEIGHTS, scale)
         hidden = split(theta, objective.shapes)[:2]
@@ -250,7 +298,9 @@ class _Training:
 
     def _info(self, form: SurrogateForm, report: dict[str, Any]) -> dict[str, Any]:
         exact = self.state["held_out"]["even"] + self.state["held_out"]["odd"]
-        closed = SurrogateForm.of_parts(form.activation, {k: replace(p, network=[]) for k, p in form.parts.items()}, {})
+        closed = SurrogateForm.of_parts(
+            form.activation, {k: replace(p, network=[]) for k, p in form.parts.items()}, {}
+        )
         bounds = max(float(self.state[key]["bounds"].max()) for key in ("train", "held_out"))
         return {
             "infflow": __version__,
@@ -271,10 +321,14 @@ class _Training:
         }
 
 
-def solve_output(objective: SobolevObjective, hidden: list[tuple[Array, Array]]) -> tuple[Array, Array]:
+def solve_output(
+    objective: SobolevObjective, hidden: list[tuple[Array, Array]]
+) -> tuple[Array, Array]:
     """Weights (1, w) and bias (1,) of the output layer that minimise the objective for given hidden layers."""
     N, w = objective.num_samples, len(hidden[-1][1])
-    triangle = np.zeros((w + 2, w + 2))  # R of a QR decomposition of the rows, the targets as the last column
+    triangle = np.zeros(
+        (w + 2, w + 2)
+    )  # R of a QR decomposition of the rows, the targets as the last column
     for start in range(0, N, _BLOCK):
         k = slice(start, start + _BLOCK)
         z = objective.features[:, k]
@@ -283,7 +337,9 @@ def solve_output(objective: SobolevObjective, hidden: list[tuple[Array, Array]])
         columns = np.zeros((*z.shape[:2], w + 1))
         columns[..., :w] = z
         columns[0, :, w] = 1.0
-        rows = np.einsum("nab,bnw->naw", objective.rows[k], columns, optimize=True).reshape(-1, w + 1)
+        rows = np.einsum("nab,bnw->naw", objective.rows[k], columns, optimize=True).reshape(
+            -1, w + 1
+        )
         block = np.column_stack([rows, objective.targets[k].ravel()])
         triangle = upper_triangle(np.vstack([triangle, block]))
     size = np.linalg.norm(triangle[:, :-1], axis=0)
@@ -295,12 +351,18 @@ def solve_output(objective: SobolevObjective, hidden: list[tuple[Array, Array]])
 _BLOCK = 500
 
 
-def held_out_errors(form: SurrogateForm, points: PointSet, exact: Array) -> dict[str, dict[str, float]]:
+def held_out_errors(
+    form: SurrogateForm, points: PointSet, exact: Array
+) -> dict[str, dict[str, float]]:
     """Median, 99 % and maximum of the errors of value, gradient and Hessian of G(w1, w2) in six inputs at the points."""
     C11, C12, C22, det = points.covariances()
     frames = np.einsum("nab,bn->an", to_frame(points), form.jet(C11, C12, C22, SIZE, det))
     found = errors(points, frames - exact)
     return {
-        what: {"median": float(np.median(row)), "99%": float(np.quantile(row, 0.99)), "maximum": float(row.max())}
+        what: {
+            "median": float(np.median(row)),
+            "99%": float(np.quantile(row, 0.99)),
+            "maximum": float(row.max()),
+        }
         for what, row in zip(("value", "gradient", "hessian"), found, strict=True)
     }

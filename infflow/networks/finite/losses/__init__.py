@@ -50,7 +50,9 @@ def resolve_loss(loss: Any, name: str = "loss") -> Loss:
     if isinstance(loss, Loss):
         if not isinstance(getattr(loss, "name", None), str):
             own = type(loss).__name__
-            raise InvalidTypeError(f"{name} is of class {own}, which has no name; set {own}.name to a text.")
+            raise InvalidTypeError(
+                f"{name} is of class {own}, which has no name; set {own}.name to a text."
+            )
         return loss
     if isinstance(loss, type) and issubclass(loss, Loss):
         own = loss.__name__

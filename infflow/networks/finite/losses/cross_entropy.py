@@ -26,7 +26,9 @@ class CrossEntropy(Loss):
     def check_outputs(self, outputs: int) -> None:
         """At least two."""
         if outputs < 2:
-            raise InvalidValueError("cross_entropy needs at least two outputs, one per class; widen the output layer.")
+            raise InvalidValueError(
+                "cross_entropy needs at least two outputs, one per class; widen the output layer."
+            )
 
     def check_target(self, target: Any, num_samples: int, outputs: int) -> NDArray[np.int64]:
         """``(N,)`` labels in 0..K-1 as int64."""
@@ -37,7 +39,9 @@ class CrossEntropy(Loss):
                 "Of rows with a single one take target.argmax(axis=1)."
             )
         if (labels != np.floor(labels)).any():
-            raise InvalidValueError("target has labels that are not integers; cross_entropy needs classes 0, 1, ...")
+            raise InvalidValueError(
+                "target has labels that are not integers; cross_entropy needs classes 0, 1, ..."
+            )
         if labels.min() < 0 or labels.max() >= outputs:
             raise InvalidValueError(
                 f"target has labels from {labels.min():g} to {labels.max():g}; "
@@ -45,7 +49,9 @@ class CrossEntropy(Loss):
             )
         return labels.astype(np.int64)
 
-    def value_and_gradient(self, z: Array, target: NDArray[np.int64], w: Array, gradient: Array) -> float:
+    def value_and_gradient(
+        self, z: Array, target: NDArray[np.int64], w: Array, gradient: Array
+    ) -> float:
         """Value; the gradient is ``w (p - onehot)``."""
         return float(_residual(z, target, w, gradient))
 
@@ -53,7 +59,9 @@ class CrossEntropy(Loss):
         """``w (diag(p) - p p')``."""
         _curvature(z, w, np.empty_like(z), out)
 
-    def directional(self, z: Array, target: NDArray[np.int64], w: Array, rz: Array, out: Array) -> None:
+    def directional(
+        self, z: Array, target: NDArray[np.int64], w: Array, rz: Array, out: Array
+    ) -> None:
         """``w (p rz - p (p . rz))``."""
         _directional(z, w, np.empty_like(z), rz, out)
 

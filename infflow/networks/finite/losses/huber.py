@@ -41,7 +41,9 @@ class Huber(Loss):
     is_zero_at_target = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "delta", as_number("delta of huber", self.delta, minimum=0.0, strict=True))
+        object.__setattr__(
+            self, "delta", as_number("delta of huber", self.delta, minimum=0.0, strict=True)
+        )
 
     @property
     def name(self) -> str:  # type: ignore[override]  # depends on delta

@@ -109,7 +109,9 @@ class Loss(ABC):
         return y
 
     @abstractmethod
-    def value_and_gradient(self, z: Array, target: NDArray[Any], w: Array, gradient: Array) -> float:
+    def value_and_gradient(
+        self, z: Array, target: NDArray[Any], w: Array, gradient: Array
+    ) -> float:
         """The sum; writes its gradient with respect to ``z`` to ``gradient`` ``(K, B)``."""
 
     @abstractmethod
@@ -130,4 +132,6 @@ class Loss(ABC):
         InvalidValueError
             If the subclass has none.
         """
-        raise InvalidValueError(f"the loss {self.name!r} has no readable twin; write {type(self).__name__}.readable.")
+        raise InvalidValueError(
+            f"the loss {self.name!r} has no readable twin; write {type(self).__name__}.readable."
+        )
