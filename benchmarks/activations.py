@@ -70,7 +70,8 @@ def main(selected):
             a.jet(x, out)
             times.append(nanoseconds(lambda a=a, out=out: a.jet(x, out), SIZE))
         numpy = nanoseconds(lambda name=name: NUMPY[name](x), SIZE) if name in NUMPY else np.nan
-        few, out = x[:4].copy(), np.empty((2, 4))
+        few = x[:4].copy()
+        out = np.empty((2, 4))
         call = nanoseconds(lambda a=a, few=few, out=out: a.jet(few, out), 1)
         row = "".join(f"{t:7.2f}" for t in times)
         print(f"{name:12}{row}{numpy:8.2f}{worst_error(name, tables[name]):8.1f}{call:9.0f} ns")

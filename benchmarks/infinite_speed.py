@@ -31,7 +31,10 @@ from infflow.activations import resolve
 
 TARGET = Path(__file__).parents[1] / "docs" / "benchmarks" / "infinite_speed.md"
 ACTIVATIONS = ("erf", "relu", "gelu", "tanh", "softplus", "sigmoid", "silu", "g")
-STUDENTS, TEACHERS, INPUTS, SAMPLES = 10, 10, 20, 10_000
+STUDENTS = 10
+TEACHERS = 10
+INPUTS = 20
+SAMPLES = 10_000
 PAIRS = STUDENTS * (STUDENTS + 1) // 2 + STUDENTS * TEACHERS
 
 
@@ -81,7 +84,8 @@ class PairByRule:
 
     def __call__(self, r1: float, r2: float, u: float, b1: float, b2: float) -> Any:
         moments = np.zeros((5, 5))
-        h1, h2 = r1 * self.x + b1, r2 * (u * self.x + np.sqrt(1 - u * u) * self.z) + b2
+        h1 = r1 * self.x + b1
+        h2 = r2 * (u * self.x + np.sqrt(1 - u * u) * self.z) + b2
         for p in range(5):
             for q in range(5 - p):
                 self.f.jet(h1, self.values[0, : p + 1])
@@ -100,10 +104,12 @@ def accuracy(
         activation,
         tuple(np.ascontiguousarray(a.ravel()) for a in (*np.meshgrid(x, x), np.outer(w, w))),
     )
-    coarse, units = PairByRule(activation, rule), neti.student_units(theta)
+    coarse = PairByRule(activation, rule)
+    units = neti.student_units(theta)
     errors = np.zeros(2)
     for i in range(3):
-        W, b = units.W[i : i + 2], units.b[i : i + 2]
+        W = units.W[i : i + 2]
+        b = units.b[i : i + 2]
         r1, r2 = np.linalg.norm(W, axis=1)
         args = (r1, r2, W[0] @ W[1] / r1 / r2, b[0], b[1])
         if resolve(activation).kinks:
@@ -146,9 +152,11 @@ def large(activation: str, width: int = 1000, inputs: int = 10_000) -> str:
     net = inf.Net([(width, activation, False), (1, "identity", False)], input_dim=inputs)
     neti = inf.NetI(net, inf.Teacher(net, inf.random_params(net, 1)))
     theta = inf.random_params(net, 2)
-    wall, processor = time.perf_counter(), time.process_time()
+    wall = time.perf_counter()
+    processor = time.process_time()
     neti.evaluate(theta, 1)
-    wall, processor = time.perf_counter() - wall, time.process_time() - processor
+    wall = time.perf_counter() - wall
+    processor = time.process_time() - processor
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     return f"| {activation} | {wall:.1f} | {processor:.1f} | {memory:.2f} |"
 

@@ -23,7 +23,9 @@ import numpy as np
 import infflow as inf
 
 TARGET = Path(__file__).parents[1] / "docs" / "benchmarks" / "large.md"
-INPUTS, HIDDEN, CLASSES = 784, 100, 10
+INPUTS = 784
+HIDDEN = 100
+CLASSES = 10
 MAXNORM = 400.0  # the Glorot start has |theta|^2/2 = 100
 TOLERANCE = 1e-3
 SEPARATION = 4.0  # expected length of a cluster's mean, in units of the noise: 2 % of the best possible labels are wrong
@@ -94,7 +96,8 @@ def training(name, net, theta0, seconds, clock, arguments, baseline):
         callback=lambda _: meter.read()[CLOCKS.index(clock)] >= seconds,
         **arguments,
     )
-    (wall, cpu), memory = meter.read(), peak() - baseline
+    wall, cpu = meter.read()
+    memory = peak() - baseline
     stage = result.newton if stage_is_second(arguments) else result.flow
     return {
         "what": name,
@@ -111,7 +114,8 @@ def training(name, net, theta0, seconds, clock, arguments, baseline):
 
 def accuracy(net, theta):
     """On the training data, a part at a time, so that little memory is needed."""
-    X, labels = net.data.X, net.data.target
+    X = net.data.X
+    labels = net.data.target
     parts = range(0, len(X), 1000)
     return sum(
         (net.predict(theta, X[k : k + 1000]).argmax(1) == labels[k : k + 1000]).sum() for k in parts
@@ -159,7 +163,8 @@ def measure(samples, seconds, clock, seed=0):
             "memory": peak() - baseline,
         }
     ]
-    theta, v = inf.random_params(net, rng=rng), rng.standard_normal(net.num_params)
+    theta = inf.random_params(net, rng=rng)
+    v = rng.standard_normal(net.num_params)
     singles.append(single("loss", lambda: net.evaluate(theta, 0), baseline))
     singles.append(single("loss and gradient", lambda: net.evaluate(theta, 1), baseline))
     singles.append(single("Hessian-vector product", lambda: net.hvp(theta, v), baseline))

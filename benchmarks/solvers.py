@@ -76,7 +76,8 @@ def jax_loss(net) -> Callable:
     import jax.numpy as jnp
 
     jax.config.update("jax_enable_x64", True)
-    X, y = jnp.asarray(net.data.X), jnp.asarray(net.data.target).ravel()
+    X = jnp.asarray(net.data.X)
+    y = jnp.asarray(net.data.target).ravel()
     where = net.unpack(np.arange(net.num_params, dtype=float))
     (W, b), (a, c) = [
         [jnp.asarray(np.asarray(part).astype(int)) for part in pair] for pair in where
@@ -94,7 +95,8 @@ def by_jax(net) -> Functions:
     import jax
 
     loss = jax_loss(net)
-    gradient, hessian = jax.jit(jax.grad(loss)), jax.jit(jax.hessian(loss))
+    gradient = jax.jit(jax.grad(loss))
+    hessian = jax.jit(jax.hessian(loss))
     found = Functions(lambda x: np.asarray(gradient(x)), lambda x: np.asarray(hessian(x)))
     point = np.random.default_rng(0).normal(
         size=net.num_params
@@ -110,7 +112,8 @@ class Counted:
     """Functions with a count of the gradients."""
 
     def __init__(self, functions: Functions) -> None:
-        self.functions, self.gradients = functions, 0
+        self.functions = functions
+        self.gradients = 0
 
     def rhs(self, t, x):
         self.gradients += 1
@@ -233,7 +236,8 @@ def curve(
     """Processor time and distance at every tolerance until the distance is small enough."""
     runs: list[Run] = []
     for tolerance in TOLERANCES:
-        best, total = np.inf, 0.0
+        best = np.inf
+        total = 0.0
         for again in range(3):  # twice at least: the first run may compile
             begin = time.process_time()
             path, gradients = solve(functions, start, tolerance)
@@ -317,8 +321,10 @@ class Timed:
     """A network whose evaluations are timed."""
 
     def __init__(self, net) -> None:
-        self.net, self.num_params = net, net.num_params
-        self.inside, self.calls = 0.0, 0
+        self.net = net
+        self.num_params = net.num_params
+        self.inside = 0.0
+        self.calls = 0
 
     def evaluate(self, theta, order=0):
         begin = time.process_time()
@@ -340,7 +346,8 @@ def outside(net, start: np.ndarray, name: str) -> tuple[float, int, float]:
     solver, options = OURS[name]
     medians = []
     for _ in range(7):
-        timed, marks = Timed(net), []
+        timed = Timed(net)
+        marks = []
         inf.train(
             timed, start, solver=solver, solver_options=options, t_end=T_END if solver != "tsit5" else 10.0,
             num_trajectory=2, max_steps_newton=0, progress=False,
@@ -400,7 +407,8 @@ def to_the_end() -> list[str]:
         "|---|---|---|---|",
     ]
     for solver in ("auto", "cvode_bdf", "rodas5p", "exprb", "lsoda"):
-        seconds, found = [], []
+        seconds = []
+        found = []
         inf.train(net, inf.random_params(net, 2), solver=solver, progress=False)  # compiles
         for seed in range(2, 7):
             begin = time.process_time()
@@ -467,7 +475,8 @@ def sizes() -> list[str]:
                     net, start, solver=solver, solver_options=options, t_end=T_END, t_eval=TIMES, max_steps_newton=0,
                     max_time_flow=np.inf, progress=False,
                 )  # fmt: skip
-                seconds, path = time.process_time() - begin, found.trajectory.theta
+                seconds = time.process_time() - begin
+                path = found.trajectory.theta
                 reached = path.shape == reference.shape
                 distance = (
                     f"{np.linalg.norm(path - reference, axis=1).max():.0e}"

@@ -75,7 +75,8 @@ def find_by_last_name(app, env, node, contnode):
     """
     if node.get("refdomain") != "py":
         return None
-    domain, name = env.domains["py"], node["reftarget"].split(".")[-1]
+    domain = env.domains["py"]
+    name = node["reftarget"].split(".")[-1]
     found = {full for full in domain.objects if full.split(".")[-1] == name}
     if len(found) == 1:
         return domain.resolve_xref(

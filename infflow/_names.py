@@ -347,7 +347,8 @@ def suggestion(kind: str, given: str, known: Iterable[str]) -> str:
     names = list(known)
     if kind == "activation" and given.partition("(")[0] in names:
         return " It takes no arguments; Activation.from_sympy(name, expression) makes others."
-    word, plain_names = _plain(given), {_plain(name): name for name in reversed(names)}
+    word = _plain(given)
+    plain_names = {_plain(name): name for name in reversed(names)}
     meant = plain_names.get(word) or SYNONYMS.get(kind, {}).get(word) or _nearest(word, plain_names)
     if meant is None:
         return ""

@@ -106,12 +106,14 @@ def package(module: str, purpose: str, install: str) -> Any:
 def user_level() -> int:
     """The ``stacklevel`` of a warning that points to the first caller outside of this package."""
     package = __name__.partition(".")[0]
-    frame, level = sys._getframe(1), 1
+    frame = sys._getframe(1)
+    level = 1
     while (
         frame.f_back is not None
         and frame.f_globals.get("__name__", "").partition(".")[0] == package
     ):
-        frame, level = frame.f_back, level + 1
+        frame = frame.f_back
+        level = level + 1
     return level
 
 
@@ -123,7 +125,9 @@ class _Short(reprlib.Repr):
 
     def __init__(self) -> None:
         super().__init__()
-        self.maxlevel, self.maxstring, self.maxother = 3, 80, 160
+        self.maxlevel = 3
+        self.maxstring = 80
+        self.maxother = 160
         self.maxlong = 40
 
     def repr_int(self, x: int, level: int) -> str:
@@ -257,7 +261,8 @@ def _is_masked(value: Any) -> bool:
 
 def is_all_finite(array: Array) -> bool:
     """Whether all entries of a C-contiguous array are finite; part by part, so that large data need no array of flags."""
-    flat, part = array.reshape(-1), 2**16
+    flat = array.reshape(-1)
+    part = 2**16
     return all(np.isfinite(flat[start : start + part]).all() for start in range(0, len(flat), part))
 
 
@@ -319,7 +324,8 @@ def as_integer(
 
 def _digits(number: int) -> str:
     """All digits; of a number with more than twenty its size, since Python does not print every one."""
-    sign, size = "-" * (number < 0), abs(number)
+    sign = "-" * (number < 0)
+    size = abs(number)
     return (
         str(number) if size < 10**20 else f"about {sign}10^{round(size.bit_length() * np.log10(2))}"
     )

@@ -99,7 +99,8 @@ def require_pairs(num_neurons: int) -> None:
     """Raise TooLargeError if the Gaussian integrals of all pairs of neurons would not fit in memory."""
     if num_neurons <= CHECKED_SIZE:
         return
-    needed, available = _PAIR * num_neurons**2 // 2, available_memory()
+    needed = _PAIR * num_neurons**2 // 2
+    available = available_memory()
     if available is not None and needed > available:
         raise TooLargeError(
             f"the integrals of all pairs of {num_neurons} neurons take {_size(needed)}, more than the "

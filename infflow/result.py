@@ -256,7 +256,8 @@ def _check_archive(file: str, shapes: Shapes, metadata: dict[str, Any]) -> None:
         raise StorageError(
             f"{file} is damaged: {missing[0]} is missing or no vector. Restore or recompute it."
         )
-    (P,), (T,) = shapes["theta"], shapes["trajectory_t"]
+    (P,) = shapes["theta"]
+    (T,) = shapes["trajectory_t"]
     needed: Shapes = {"theta0": (P,), "theta_flow": (P,), "trajectory_theta": (T, P)}
     needed |= {"trajectory_loss": (T,), "trajectory_gradient_norm": (T,)}
     for name, shape in needed.items():
@@ -285,7 +286,8 @@ def _seed(settings: dict[str, Any]) -> int | None:
 def to_dataset(result: Result, net: Any = None) -> Any:
     """The work of :meth:`Result.to_xarray`."""
     xarray = package("xarray", "to_xarray", "xarray")
-    track, P = result.trajectory, len(result.theta)
+    track = result.trajectory
+    P = len(result.theta)
     names: Any = np.arange(P) if net is None else _parameter_names(net, P)
     variables: dict[str, Any] = {
         "theta": (("t", "parameter"), track.theta),
@@ -339,7 +341,8 @@ def trajectory_distance(a: Any, b: Any) -> float:
     float
         The distance; times do not enter.
     """
-    first, second = _points("a", a), _points("b", b)
+    first = _points("a", a)
+    second = _points("b", b)
     if first.shape[1] != second.shape[1]:
         raise ShapeError(
             f"a has {counted(first.shape[1], 'parameter')} and b has {second.shape[1]}; they must agree."

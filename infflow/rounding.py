@@ -39,7 +39,8 @@ def is_hidden(
     The second is how far a parameter on its way to infinity can be followed. It does not count where the parabola through the
     point has its minimum far away but far below: there the variable is small in units in which its end is large.
     """
-    slopes, sizes = np.abs(gradient), np.abs(curvatures)
+    slopes = np.abs(gradient)
+    sizes = np.abs(curvatures)
     with np.errstate(all="ignore"):
         promised = np.where(curvatures > 0.0, 0.5 * slopes * (slopes / sizes), 0.0)
         harmless = (slopes * np.maximum(np.abs(x), 1.0) <= loss_noise) & ~(

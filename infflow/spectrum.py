@@ -158,7 +158,8 @@ def extreme_eigenpairs(
         matrix = hessian(net, theta)
         with limit_for(P):
             values, vectors = np.linalg.eigh(matrix)
-        bottom, top = (values[:k], vectors[:, :k]), (values[P - k :], vectors[:, P - k :])
+        bottom = (values[:k], vectors[:, :k])
+        top = (values[P - k :], vectors[:, P - k :])
     else:
         start = generator.standard_normal(P)
         top = _lanczos_top(operator, k, tolerance, limit, start)
@@ -241,7 +242,8 @@ def largest_magnitude(
     rng = np.random.default_rng(0)
     v = rng.standard_normal(n)
     v /= np.linalg.norm(v)
-    before, beta = np.zeros(n), 0.0
+    before = np.zeros(n)
+    beta = 0.0
     alphas: list[float] = []
     betas: list[float] = []
     value = 0.0
@@ -258,7 +260,8 @@ def largest_magnitude(
             if error <= rtol * value or value + 10.0 * error < floor or beta <= 1e-14 * value:
                 break
         betas.append(beta)
-        before, v = v, w / beta
+        before = v
+        v = w / beta
     return value
 
 
@@ -325,8 +328,10 @@ def spectral_density(
     for first in range(0, probes, group):
         signs = generator.choice([-1.0, 1.0], size=(P, min(group, probes - first)))
         found.append(lanczos_quadrature(operator.matmat, signs, steps))
-    nodes, weights = np.vstack([each[0] for each in found]), np.vstack([each[1] for each in found])
-    low, high = nodes[weights > 0].min(), nodes[weights > 0].max()
+    nodes = np.vstack([each[0] for each in found])
+    weights = np.vstack([each[1] for each in found])
+    low = nodes[weights > 0].min()
+    high = nodes[weights > 0].max()
     if sigma is None:
         if high - low <= 1e-12 * max(abs(low), abs(high)):
             raise InvalidValueError(
@@ -371,7 +376,8 @@ def lanczos_quadrature(product: Any, starts: Array, steps: int) -> tuple[Array, 
     """
     P, m = starts.shape
     basis = np.zeros((steps + 1, m, P))
-    alpha, beta = np.zeros((steps, m)), np.zeros((steps, m))
+    alpha = np.zeros((steps, m))
+    beta = np.zeros((steps, m))
     basis[0] = (starts / np.linalg.norm(starts, axis=0)).T
     size = np.zeros(m)
     for j in range(steps):
@@ -385,7 +391,8 @@ def lanczos_quadrature(product: Any, starts: Array, steps: int) -> tuple[Array, 
         beta[j] = np.linalg.norm(w, axis=1)
         beta[j, beta[j] <= 1e-13 * size] = 0.0  # an invariant space: what is left of w is rounding
         np.divide(w, beta[j][:, None], out=basis[j + 1], where=beta[j][:, None] > 0)
-    nodes, weights = np.empty((m, steps)), np.empty((m, steps))
+    nodes = np.empty((m, steps))
+    weights = np.empty((m, steps))
     for i in range(m):
         matrix = np.diag(alpha[:, i]) + np.diag(beta[:-1, i], 1) + np.diag(beta[:-1, i], -1)
         nodes[i], vectors = np.linalg.eigh(matrix)

@@ -143,12 +143,14 @@ class StopRules:
         of fixed points while the loss is above ``min_loss`` and the last step lowered it by more than a ten-thousandth: next
         to a solution of loss zero that is flat in some directions, gradients of 1e-15 occur at losses of 1e-19.
         """
-        loss, step = progress.loss, progress.step
+        loss = progress.loss
+        step = progress.step
         falls = max(self.min_loss, 0.0) < loss < (1.0 - 1e-4) * self.previous_loss
         self.previous_loss = loss
         falls &= progress.stage == "newton" and self.min_gradient_norm < ROUNDING_GRADIENT
         if loss < self.best_loss:
-            self.best_loss, self.best_step = loss, step
+            self.best_loss = loss
+            self.best_step = step
         # a negative loss below a bound that is not negative is rounding of a sum that cancels
         if loss <= self.min_loss and (loss >= 0.0 or self.min_loss < 0.0):
             return StopReason.MIN_LOSS

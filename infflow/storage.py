@@ -24,7 +24,8 @@ from .errors import InfflowError, InvalidTypeError, InvalidValueError, StorageEr
 from .interrupts import plain_interrupts
 from .memory import physical_memory
 
-_METADATA, _NAMES = "metadata", "arrays"
+_METADATA = "metadata"
+_NAMES = "arrays"
 Shapes = dict[str, tuple[int, ...]]
 
 

@@ -253,7 +253,8 @@ def _run_search(job: Job, flow: FlowOutcome, watch: _Watch) -> SearchOutcome | N
     if file is not None:
         rules.callback = _saving(file, rules, before)
     problem = FixedPointProblem(job.polished or job.objective, theta, job.free)
-    x, optimizer = theta[problem.free], job.optimizer
+    x = theta[problem.free]
+    optimizer = job.optimizer
     try:
         optimizer = optimizer or choose_optimizer(problem, x)
         problem = problem.frozen(x)
@@ -309,12 +310,12 @@ def _make_result(
     settings: dict[str, Any],
 ) -> Result:
     best = (flow.best_theta, flow.best_loss, flow.best_gradient_norm)
-    newton, status = (
-        Statistics("" if job.optimizer is None else job.optimizer.name),
-        flow.statistics.stop_reason,
-    )
+    newton = Statistics("" if job.optimizer is None else job.optimizer.name)
+    status = flow.statistics.stop_reason
     if search is not None:
-        newton, flow_status, status = search.statistics, status, search.statistics.stop_reason
+        newton = search.statistics
+        flow_status = status
+        status = search.statistics.stop_reason
         # losses that agree to rounding say nothing: then the smaller gradient decides
         equal = abs(flow.best_loss - search.loss) <= 4 * max(
             search.loss_noise, 2.0**-52 * abs(search.loss)

@@ -22,7 +22,8 @@ from infflow.classification.classify import Classification
 from infflow.proofs.certify import Certificate
 
 PAGE = Path(__file__).parent.parent / "docs" / "certificates.md"
-BEGIN, END = "<!-- table of scripts/certify_spurious_minima.py -->", "<!-- end of table -->"
+BEGIN = "<!-- table of scripts/certify_spurious_minima.py -->"
+END = "<!-- end of table -->"
 GLOBAL = 1e-3  # a flow that falls below this loss is on its way to a global minimum
 HEADER = "| k | starts | loss | half of it | smallest eigenvalue | critical point within | unique within | students | proof, s |"
 
@@ -73,7 +74,8 @@ def search(k: int, max_starts: int = 1000) -> Finding:
 
 def row(k: int, found: Finding) -> str:
     """One line of the table."""
-    proof, roles = found.certificate, found.classification.structure.roles
+    proof = found.certificate
+    roles = found.classification.structure.roles
     counts = {
         role: [r.role.name for r in roles].count(role)
         for role in ("COPY", "OPPOSED", "AVERAGE", "UNALIGNED")
@@ -106,7 +108,8 @@ def main() -> None:
         print(lines[-1], flush=True)
     if arguments.write:
         page = PAGE.read_text(encoding="utf-8")
-        before, after = page.split(BEGIN)[0], page.split(END)[1]
+        before = page.split(BEGIN)[0]
+        after = page.split(END)[1]
         PAGE.write_text(
             f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{after}", encoding="utf-8"
         )

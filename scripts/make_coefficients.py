@@ -32,8 +32,10 @@ def chebyshev_coefficients(f: Function, degree: int) -> list[Any]:
 
 def monomials(c: list[Any], a: Any, b: Any) -> list[Any]:
     """The sum of c_k T_k(t), t = (2 z - a - b)/(b - a), as coefficients of 1, z, z^2, ..."""
-    shift, slope = -(a + b) / (b - a), 2 / (b - a)
-    previous, current = [mp.mpf(1)], [shift, slope]
+    shift = -(a + b) / (b - a)
+    slope = 2 / (b - a)
+    previous = [mp.mpf(1)]
+    current = [shift, slope]
     total = [mp.mpf(0)] * len(c)
     for coefficient in c:
         for i, p in enumerate(previous):
@@ -42,7 +44,8 @@ def monomials(c: list[Any], a: Any, b: Any) -> list[Any]:
             2 * (shift * u + slope * v) for u, v in zip([*current, 0], [0, *current], strict=True)
         ]
         padded = previous + [0] * (len(twice) - len(previous))
-        previous, current = current, [u - v for u, v in zip(twice, padded, strict=True)]
+        previous = current
+        current = [u - v for u, v in zip(twice, padded, strict=True)]
     return total
 
 

@@ -117,7 +117,8 @@ def _estimates(
 def cost(f: Activation, method: str, neurons: int = 15, repetitions: int = 20) -> float:
     """Microseconds per pair for value, gradient and Hessian of the pairs among neurons of 20 inputs, r about 1."""
     if method == "cubature":
-        neurons, repetitions = 3, 1
+        neurons = 3
+        repetitions = 1
     rng = np.random.default_rng(0)
     i, j = np.triu_indices(neurons, 1)
     evaluator = PairEvaluator([f] * neurons, i, j, method, RTOL)
@@ -125,9 +126,12 @@ def cost(f: Activation, method: str, neurons: int = 15, repetitions: int = 20) -
     def arguments() -> (
         Arguments
     ):  # new ones each time: neurons that do not move cost a series nothing
-        W, b = rng.normal(size=(neurons, 20)) / np.sqrt(20), rng.normal(size=neurons)
+        W = rng.normal(size=(neurons, 20)) / np.sqrt(20)
+        b = rng.normal(size=neurons)
         C = W @ W.T
-        C11, C12, C22 = C[i, i], C[i, j], C[j, j]
+        C11 = C[i, i]
+        C12 = C[i, j]
+        C22 = C[j, j]
         return Arguments(
             np.stack([C11, C12, C22, b[i], b[j], C11 * C22 - C12**2]), np.diag(C).copy(), b
         )
@@ -277,7 +281,8 @@ def table(entries: list[Entry]) -> list[str]:
     ]
     for f, found, costs in entries:
         cells = [f"[{f.name}](#{f.name})"]
-        closed, series = found.get("closed"), found.get("hermite")
+        closed = found.get("closed")
+        series = found.get("hermite")
         cells += [digits(closed.value), digits(closed.derivatives)] if closed else ["-", "-"]
         cells += (
             [digits(series.value), digits(series.derivatives), f"{series.share:.0%}"]

@@ -38,7 +38,9 @@ def integrate(
 
 def bivariate_normal_cdf(h: float, k: float, u: float) -> mp.mpf:
     """P(X < h, Y < k) = integral of phi(x) Phi((k - u x)/sqrt(1 - u^2)) over x < h."""
-    h, k, u = mp.mpf(h), mp.mpf(k), mp.mpf(u)
+    h = mp.mpf(h)
+    k = mp.mpf(k)
+    u = mp.mpf(u)
     if abs(u) == 1:
         return mp.ncdf(min(h, k)) if u > 0 else max(mp.mpf(0), mp.ncdf(h) - mp.ncdf(-k))
     s = mp.sqrt(1 - u * u)
@@ -72,7 +74,10 @@ def ramp_hessian(a: float, s: float, b1: float, b2: float) -> list[list[mp.mpf]]
 
     With X = (x, y, 1) the blocks are E[delta(h1) relu(h2) X X'], E[step(h1) step(h2) X X'], E[relu(h1) delta(h2) X X'].
     """
-    a, s, b1, b2 = mp.mpf(a), mp.mpf(s), mp.mpf(b1), mp.mpf(b2)
+    a = mp.mpf(a)
+    s = mp.mpf(s)
+    b1 = mp.mpf(b1)
+    b2 = mp.mpf(b2)
     powers = [
         (2, 0),
         (1, 1),
@@ -88,7 +93,8 @@ def ramp_hessian(a: float, s: float, b1: float, b2: float) -> list[list[mp.mpf]]
         return integrate(inner, -b1, mp.mpf(FAR), features)
 
     def first_at_zero(i: int, j: int) -> mp.mpf:
-        x, mean = -b1, b2 - a * b1
+        x = -b1
+        mean = b2 - a * b1
         moments = upper_moments(-mean / s)
         return mp.npdf(x) * x**i * (mean * moments[j] + s * moments[j + 1])
 
@@ -97,7 +103,8 @@ def ramp_hessian(a: float, s: float, b1: float, b2: float) -> list[list[mp.mpf]]
         mean = b1 - a * b2 / r**2
 
         def line(t: mp.mpf) -> mp.mpf:
-            x, y = -a * b2 / r**2 + s * t / r, -s * b2 / r**2 - a * t / r
+            x = -a * b2 / r**2 + s * t / r
+            y = -s * b2 / r**2 - a * t / r
             return mp.npdf(t) * (mean + s / r * t) * x**i * y**j
 
         return (
@@ -108,7 +115,9 @@ def ramp_hessian(a: float, s: float, b1: float, b2: float) -> list[list[mp.mpf]]
         xx, xy, x, yy, y, one = (entry(i, j) for i, j in powers)
         return [[xx, xy, x], [xy, yy, y], [x, y, one]]
 
-    first, mixed, second = block(first_at_zero), block(both_above), block(second_at_zero)
+    first = block(first_at_zero)
+    mixed = block(both_above)
+    second = block(second_at_zero)
     return [[*p, *q] for p, q in zip(first, mixed, strict=True)] + [
         [*p, *q] for p, q in zip(mixed, second, strict=True)
     ]

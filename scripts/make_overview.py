@@ -39,7 +39,8 @@ def paths(net, theta0, result, samples, ax):
         (result, {"lw": 1.8}),
     ]:
         for k in range(3):
-            x, y = run.trajectory.theta[:, 2 * k], run.trajectory.theta[:, 2 * k + 1]
+            x = run.trajectory.theta[:, 2 * k]
+            y = run.trajectory.theta[:, 2 * k + 1]
             ax.plot(x, y, color=f"C{k}", **style)
     for k in range(3):
         ax.plot(*theta0[2 * k : 2 * k + 2], "o", mfc="white", color=f"C{k}")

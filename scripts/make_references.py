@@ -45,7 +45,9 @@ def softplus(x: Any) -> Any:
     return mp.log1p(mp.exp(x))
 
 
-SCALE, ALPHA = "1.0507009873554805", "1.6732632423543772"  # of selu, decimal
+# of selu, decimal
+SCALE = "1.0507009873554805"
+ALPHA = "1.6732632423543772"
 SMOOTH: dict[str, Callable[[Any], Any]] = {
     "identity": lambda x: x,
     "square": lambda x: x**2 / 2,

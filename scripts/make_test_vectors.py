@@ -58,7 +58,8 @@ POINTS = (
 PARTNERS = ("erf", "relu", "tanh")
 LARGEST_R_OF_EXP = 4.0
 
-PI, LOG10 = arb.pi(), arb(10).log()
+PI = arb.pi()
+LOG10 = arb(10).log()
 Jet = list[Any]
 
 # -- activations: means under Gaussian noise, values and derivatives --------------------------------------
@@ -95,7 +96,9 @@ def negative_exp_mean(m: arb, v: arb) -> Jet:
 
 
 def elu_mean(m: arb, v: arb) -> Jet:
-    ramp, low, step = relu_mean(m, v), negative_exp_mean(m, v), step_mean(m, v)
+    ramp = relu_mean(m, v)
+    low = negative_exp_mean(m, v)
+    step = step_mean(m, v)
     return [r + e + s - (k == 0) for k, (r, e, s) in enumerate(zip(ramp, low, step, strict=False))]
 
 
@@ -121,11 +124,13 @@ def plus(first: Jet, second: Jet) -> Jet:
 def gelu_mean(m: arb, v: arb) -> Jet:
     """E (m + s e) Phi(m + s e) = m Phi(m/t) + (v/t^2) t phi(m/t), t^2 = 1 + v, and derivatives."""
     w = 1 + v
-    cdf, bell = [normal_cdf(m / w.sqrt()), *density(m, w)], density(m, w)
+    cdf = [normal_cdf(m / w.sqrt()), *density(m, w)]
+    bell = density(m, w)
     return [m * cdf[k] + (k * cdf[k - 1] if k else 0) + v * bell[k] for k in range(5)]
 
 
-SCALE, ALPHA = arb("1.0507009873554805"), arb("1.6732632423543772")
+SCALE = arb("1.0507009873554805")
+ALPHA = arb("1.6732632423543772")
 #: E f(m + sqrt(v) e) and its derivatives 0 ... 4 in m.
 MEANS: dict[str, Callable[[arb, arb], Jet]] = {
     "identity": lambda m, v: [m, arb(1), arb(0), arb(0), arb(0)],
@@ -155,7 +160,8 @@ MEANS: dict[str, Callable[[arb, arb], Jet]] = {
 def sigmoid(x: arb) -> Jet:
     s = 1 / (1 + (-x).exp()) if x < 0 else 1 - 1 / (1 + x.exp())
     e = (-abs(x)).exp()
-    p, odd = e / (1 + e) ** 2, (-x / 2).tanh()
+    p = e / (1 + e) ** 2
+    odd = (-x / 2).tanh()
     return [s, p, p * odd, p * (1 - 6 * p), p * odd * (1 - 12 * p)]
 
 
@@ -259,7 +265,8 @@ class Rule:
     """How fine: ``nodes`` per panel, lengths of panels in units of the features."""
 
     def __init__(self, nodes: int = 44, fineness: float = 1.0) -> None:
-        self.nodes, self.fineness = nodes, fineness
+        self.nodes = nodes
+        self.fineness = fineness
 
     def __call__(
         self,
@@ -269,7 +276,8 @@ class Rule:
         splits: Sequence[arb] = (),
     ) -> list[tuple[arb, arb]]:
         """Nodes and weights, density of x included; panels grow from features (place, length) by a factor of 3."""
-        low, high = min(shift, 0.0) - REACH, max(shift, 0.0) + REACH
+        low = min(shift, 0.0) - REACH
+        high = max(shift, 0.0) + REACH
         count = math.ceil((high - low) / (longest * self.fineness))
         edges = {low + (high - low) * k / count for k in range(count + 1)}
         for place, length in features:
@@ -284,7 +292,8 @@ class Rule:
         ordered = sorted([arb(low), *inner, *exact, arb(high)], key=lambda e: e.mid())
         result = []
         for a, b in pairwise(ordered):
-            half, middle = (b - a) / 2, (a + b) / 2
+            half = (b - a) / 2
+            middle = (a + b) / 2
             for t, w in gauss_legendre(self.nodes):
                 x = middle + half * t
                 result.append((x, w * half * density(x, arb(1), 1)[0]))
@@ -310,7 +319,8 @@ def features_of(
 def moments_by_conditioning(f: str, g: str, point: Sequence[float], rule: Rule) -> Moments:
     """The mean over the argument of g by hand, over that of f by quadrature; |u| < 1."""
     r1, r2, u, b1, b2 = (arb(x) for x in point)
-    v, slope = r2 * r2 * (1 - u) * (1 + u), r2 * u / r1
+    v = r2 * r2 * (1 - u) * (1 + u)
+    slope = r2 * u / r1
     R1, R2, U, B1, B2 = point
     noise = math.sqrt((1 - U) * (1 + U))
     shift = R1 * (f == "exp") + U * R2 * (g == "exp")
@@ -324,7 +334,8 @@ def moments_by_conditioning(f: str, g: str, point: Sequence[float], rule: Rule) 
     result = products(F, G)
     J = jumps(f)
     if any(J):
-        bump, inner = density(-b1, r1 * r1), MEANS[g](b2 - slope * b1, v)
+        bump = density(-b1, r1 * r1)
+        inner = MEANS[g](b2 - slope * b1, v)
         for p, q in ALL_ORDERS:
             value, size = result[p, q]
             for m in range(p):
@@ -340,7 +351,8 @@ def moments_by_conditioning(f: str, g: str, point: Sequence[float], rule: Rule) 
                         arb(0),
                     )
                 )
-                value, size = value + term, size + abs(term)
+                value = value + term
+                size = size + abs(term)
             result[p, q] = value, size
     return result
 
@@ -375,7 +387,9 @@ def moments_in_parallel(f: str, g: str, point: Sequence[float], rule: Rule) -> M
             J = jumps(a)
             if not any(J):
                 continue
-            bump, inner, slope = density(-ba, one * one), jet(other, bb - rb * ba / ra), rb / ra
+            bump = density(-ba, one * one)
+            inner = jet(other, bb - rb * ba / ra)
+            slope = rb / ra
             for m in range(order):
                 k = order - 1 - m
                 term = (
@@ -389,7 +403,8 @@ def moments_in_parallel(f: str, g: str, point: Sequence[float], rule: Rule) -> M
                         arb(0),
                     )
                 )
-                value, size = value + term, size + abs(term)
+                value = value + term
+                size = size + abs(term)
         result[p, q] = value, size
     return result
 
@@ -409,11 +424,14 @@ def moments_on_grid(f: str, g: str, point: Sequence[float], rule: Rule) -> Momen
     F = [[w * z for z in jet(f, r1 * x + b1)] for x, w in X]
     G = [[w * z for z in jet(g, r2 * y + b2)] for y, w in Y]
     # n(x, y) / (n(x) n(y)) = exp(-(u^2 x^2 - 2 u x y + u^2 y^2)/(2 s^2)) / s
-    right, A, inner = arb_mat(G), arb_mat([[abs(z) for z in row] for row in G]), []
+    right = arb_mat(G)
+    A = arb_mat([[abs(z) for z in row] for row in G])
+    inner = []
     sizes = []
     rows = [(-((u * y) ** 2) / (2 * s2), y) for y, _ in Y]
     for x, _ in X:
-        c, d = -((u * x) ** 2) / (2 * s2), u * x / s2
+        c = -((u * x) ** 2) / (2 * s2)
+        d = u * x / s2
         kernel = arb_mat([[(c + e + d * y).exp() for e, y in rows]])
         inner.append((kernel * right).entries())
         sizes.append((kernel * A).entries())
@@ -432,7 +450,8 @@ def _grid_of_factors(f: str, g: str, point: Sequence[float], noise: float, rule:
     E = rule([], min(7.0, 1.6 * FEATURES[g] / (R2 * noise)))
     F = [[w * z for z in jet(f, r1 * x + b1)] for x, w in X]
     weights = arb_mat([[w for _, w in E]])
-    inner, sizes = [], []
+    inner = []
+    sizes = []
     for x, _ in X:
         m = b2 + r2 * u * x
         values = [jet(g, m + r2 * s * e) for e, _ in E]
@@ -591,7 +610,8 @@ def main() -> None:
     check_means()
     check_against_mpmath("tanh", "softplus", POINTS[1])
     check_against_mpmath("erf", "tanh", POINTS[1])
-    rows, start = [], time.process_time()
+    rows = []
+    start = time.process_time()
     for f, g in pairs():
         for point in points(f, g):
             found = moments(f, g, point)

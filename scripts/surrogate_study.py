@@ -206,7 +206,8 @@ def terms(names, largest=6):
     print("\n| activation | terms | loss | gradient | Hessian |\n|" + "---|" * 5)
     found = {}
     for name in names:
-        f, rows = resolve(name), []
+        f = resolve(name)
+        rows = []
         for k in range(2, largest + 1):
             measured = errors.measure_networks(fitted(name, k), f, 20, np.random.default_rng(1))
             rows.append([measured[what]["median"] for what in NAMES])

@@ -84,7 +84,9 @@ class Stopwatch:
     """The network as solvers see it, with the time that they spend in it."""
 
     def __init__(self, net, clock):
-        self.net, self.num_params, self.clock = net, net.num_params, clock
+        self.net = net
+        self.num_params = net.num_params
+        self.clock = clock
         self.gradient_time = self.hvp_time = 0.0
 
     def evaluate(self, theta, order=0):
@@ -104,7 +106,8 @@ class Recorder:
     """The callback: keeps time and parameters at geometrically spaced times; stops the run when ``seconds`` are over."""
 
     def __init__(self, clock, seconds):
-        self.clock, self.seconds = clock, seconds
+        self.clock = clock
+        self.seconds = seconds
         self.points = []
         self.begin = clock()
 
@@ -169,7 +172,8 @@ def run(method, net, theta0, seconds, clock, test):
     inf.train(
         net, theta0, progress=False, **few
     )  # everything is compiled and loaded before the clock starts
-    watch, record = Stopwatch(net, clock), Recorder(clock, seconds)
+    watch = Stopwatch(net, clock)
+    record = Recorder(clock, seconds)
     result = inf.train(
         watch,
         theta0,

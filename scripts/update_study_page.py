@@ -13,7 +13,8 @@ from pathlib import Path
 
 from PIL import Image  # comes with matplotlib
 
-BEGIN, END = "<!-- numbers: written by scripts/update_study_page.py -->", "<!-- end of numbers -->"
+BEGIN = "<!-- numbers: written by scripts/update_study_page.py -->"
+END = "<!-- end of numbers -->"
 
 
 def update(folder, docs):

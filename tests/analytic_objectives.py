@@ -12,7 +12,9 @@ class Function:
 
     def __init__(self, num_params, value, gradient, hessian):
         self.num_params = num_params
-        self.value, self.gradient, self.hessian = value, gradient, hessian
+        self.value = value
+        self.gradient = gradient
+        self.hessian = hessian
 
     def evaluate(self, theta, order=0):
         gradient = np.asarray(self.gradient(theta), dtype=float) if order >= 1 else None
@@ -28,7 +30,8 @@ class Squares(Function):
 
     def __init__(self, num_params, value, gradient, hessian, residuals, jacobian):
         super().__init__(num_params, value, gradient, hessian)
-        self._residuals, self._jacobian = residuals, jacobian
+        self._residuals = residuals
+        self._jacobian = jacobian
 
     def residuals(self, theta):
         return np.asarray(self._residuals(theta), dtype=float)
@@ -91,7 +94,8 @@ class TanhNetwork:
 
     def __init__(self, K=3, M=3, N=60, seed=0):
         rng = np.random.default_rng(seed)
-        self.K, self.num_params = K, 4 * K + 1
+        self.K = K
+        self.num_params = 4 * K + 1
         self.X = rng.normal(size=(N, 2))
         self.y = (
             np.tanh(self.X @ rng.normal(size=(2, M)) + rng.normal(size=M)) @ rng.normal(size=M)
@@ -101,12 +105,10 @@ class TanhNetwork:
 
     def evaluate(self, theta, order=0):
         K, N = self.K, len(self.y)
-        W, b, a, c = (
-            theta[: 2 * K].reshape(K, 2),
-            theta[2 * K : 3 * K],
-            theta[3 * K : 4 * K],
-            theta[4 * K],
-        )
+        W = theta[: 2 * K].reshape(K, 2)
+        b = theta[2 * K : 3 * K]
+        a = theta[3 * K : 4 * K]
+        c = theta[4 * K]
         T = np.tanh(self.X @ W.T + b)
         residual = T @ a + c - self.y
         value = float(np.mean(residual**2))
@@ -144,7 +146,9 @@ class Wrapped:
     """Another objective that calls ``hook(count, theta)`` before every evaluation."""
 
     def __init__(self, objective, hook):
-        self.objective, self.hook, self.count = objective, hook, 0
+        self.objective = objective
+        self.hook = hook
+        self.count = 0
         self.num_params = objective.num_params
 
     def evaluate(self, theta, order=0):

@@ -58,7 +58,8 @@ def _edges(h: float, z: float, c: float) -> list[float]:
         return (t - h) ** 2 / 2 + min(z + c * t, 0.0) ** 2 / 2
 
     top = exponent(max(h, 0.0)) if z + c * max(h, 0.0) > 0 else exponent(0.0)
-    low, high = max(h, 0.0), max(h, 0.0) + 1.0
+    low = max(h, 0.0)
+    high = max(h, 0.0) + 1.0
     while exponent(high) < top + 85:
         high *= 2
     for _ in range(60):
@@ -102,8 +103,10 @@ def table(V1: arb, C12: arb, V2: arb, b1: arb, b2: arb, highest: int) -> dict[tu
     for side in (0, 1):
         V, W, b, o = (V1, V2, b1, b2) if side == 0 else (V2, V1, b2, b1)
         g = C12 / V
-        m, s = o - g * b, (W - C12 * C12 / V).sqrt()
-        d, z = density(b / V.sqrt()) / V.sqrt(), m / s
+        m = o - g * b
+        s = (W - C12 * C12 / V).sqrt()
+        d = density(b / V.sqrt()) / V.sqrt()
+        z = m / s
         q = d * density(z) / s
         row = [d * (m * probability(z)) + q * s * s, d * probability(z), q]
         for n in range(2, 2 * highest):
@@ -128,7 +131,9 @@ def table(V1: arb, C12: arb, V2: arb, b1: arb, b2: arb, highest: int) -> dict[tu
 
 def _polynomial_mean(coefficients: tuple[float, ...], j: int, b: arb, C: arb) -> arb:
     """Mean of derivative j of a polynomial at N(b, C)."""
-    total, previous, power = arb(0), arb(0), arb(1)
+    total = arb(0)
+    previous = arb(0)
+    power = arb(1)
     for n in range(len(coefficients) - j):
         total += arb(coefficients[n + j]) * (factorial(n + j) // factorial(n)) * power
         previous, power = power, b * power + n * C * previous
@@ -143,7 +148,8 @@ def _atom_mean(order: int, b: arb, V: arb) -> arb:
         return b * probability(b / r) + V * n
     if order == 1:
         return probability(b / r)
-    previous, current = arb(0), n
+    previous = arb(0)
+    current = n
     for k in range(order - 2):
         previous, current = current, -(b * current + k * previous) / V
     return current
@@ -169,7 +175,8 @@ class Point:
 
     def moment(self, f: str, g: str, p: int, q: int) -> arb:
         """E[f^(p)(h1) g^(q)(h2)]."""
-        (poly1, atoms1), (poly2, atoms2) = ACTIVATIONS[f], ACTIVATIONS[g]
+        poly1, atoms1 = ACTIVATIONS[f]
+        poly2, atoms2 = ACTIVATIONS[g]
         total = arb(0)
         for w1, k1, t1 in atoms1:
             for w2, k2, t2 in atoms2:

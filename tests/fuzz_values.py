@@ -50,7 +50,8 @@ class TracerArrayConversionError(TypeError):
 class DynamicJaxprTracer:
     """What it sees of a value in jax.jit."""
 
-    ndim, shape = 1, (2,)
+    ndim = 1
+    shape = (2,)
 
     def __array__(self, dtype=None, copy=None):
         raise TracerArrayConversionError(

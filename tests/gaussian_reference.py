@@ -36,7 +36,8 @@ def _panels(breaks: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Standard normal nodes and weights, shape (..., nodes), on ``count`` panels between sorted ``breaks`` (..., m)."""
     fractions = np.linspace(0, 1, count + 1)
     edges = breaks[..., :-1, None] + np.diff(breaks, axis=-1)[..., None] * fractions
-    middle, half = (edges[..., 1:] + edges[..., :-1]) / 2, np.diff(edges, axis=-1) / 2
+    middle = (edges[..., 1:] + edges[..., :-1]) / 2
+    half = np.diff(edges, axis=-1) / 2
     x = middle[..., None] + half[..., None] * _NODES
     w = half[..., None] * _WEIGHTS * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
     shape = (*breaks.shape[:-1], -1)
@@ -63,9 +64,11 @@ def _nodes(
     f: str, g: str, cov: np.ndarray, mean: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Nodes h1, h2 and the weights of ``E[f(h1) g(h2) ...]``, which include f and g; non-degenerate covariance."""
-    (fun1, kinks1), (fun2, kinks2) = ACTIVATIONS[f], ACTIVATIONS[g]
+    fun1, kinks1 = ACTIVATIONS[f]
+    fun2, kinks2 = ACTIVATIONS[g]
     s1 = np.sqrt(cov[0, 0])
-    slope, s2 = cov[0, 1] / s1, np.sqrt(np.linalg.det(cov)) / s1
+    slope = cov[0, 1] / s1
+    s2 = np.sqrt(np.linalg.det(cov)) / s1
     ends = [-STD_NORMAL_RANGE, STD_NORMAL_RANGE]
     # where the second activation's kink crosses, the inner integral varies fastest: outer panels are fine enough
     x, wx = _panels(
@@ -124,7 +127,8 @@ def degenerate_pair(
     f: str, g: str, scales: Sequence[float], sign: float, mean: Sequence[float]
 ) -> float:
     """``E[f(r1 x + b1) g(sign r2 x + b2)]``: fully correlated arguments."""
-    (fun1, kinks1), (fun2, kinks2) = ACTIVATIONS[f], ACTIVATIONS[g]
+    fun1, kinks1 = ACTIVATIONS[f]
+    fun2, kinks2 = ACTIVATIONS[g]
     crossings = [(k - mean[0]) / scales[0] for k in kinks1] + [
         sign * (k - mean[1]) / scales[1] for k in kinks2
     ]

@@ -117,7 +117,8 @@ def test_jet_of_every_length_is_the_derivatives(name, shape):
 
 @pytest.mark.parametrize("name", ALL)
 def test_declared_symmetries_hold_and_no_others(name):
-    a, x = REGISTRY[name], np.array([0.3, 1.1, 2.6, 4.5])
+    a = REGISTRY[name]
+    x = np.array([0.3, 1.1, 2.6, 4.5])
     parity = (
         1
         if np.allclose(a(-x), a(x), rtol=1e-15)
@@ -261,7 +262,8 @@ t = sympy.Symbol("t")
 
 @pytest.mark.parametrize("name", ALL)
 def test_from_sympy_rediscovers_the_registry(name):
-    known, found = REGISTRY[name], Activation.from_sympy("mine", REGISTRY[name].expression)
+    known = REGISTRY[name]
+    found = Activation.from_sympy("mine", REGISTRY[name].expression)
     assert (found.kinks, found.parity, found.homogeneous) == (
         known.kinks,
         known.parity,

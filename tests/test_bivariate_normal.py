@@ -40,7 +40,8 @@ def tail_cases(n, seed=5):
         h * rng.choice([-1, 1], n) * (1 + rng.normal(size=n) * 10 ** rng.uniform(-9, -0.5, n))
     )[near]
     small = rng.random(n) < 0.2
-    h[small], k[small] = h[small] * 1e-5, k[small] * 1e-5
+    h[small] = h[small] * 1e-5
+    k[small] = k[small] * 1e-5
     u = np.where(rng.random(n) < 0.5, rng.uniform(-1, 1, n), 1 - 10 ** rng.uniform(-15.5, -0.7, n))
     return h, k, u * rng.choice([-1, 1], n)
 

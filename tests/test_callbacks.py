@@ -62,7 +62,8 @@ def test_frozen_parameters_and_checkpoints_do_not_see_what_a_callback_writes(tmp
 
 
 def test_what_a_callback_keeps_stays_as_it_was():
-    kept, losses = [], []
+    kept = []
+    losses = []
 
     def keep(now):
         kept.append(now.theta)

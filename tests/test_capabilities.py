@@ -424,7 +424,8 @@ def views(objective, theta, free, scale):
 def test_views_are_the_objective_on_an_affine_space(scaled, held):
     """theta = theta0 + B (z - z0), written with a matrix B."""
     objective = TanhNetwork()
-    P, theta = objective.num_params, objective.start
+    P = objective.num_params
+    theta = objective.start
     free = ~np.isin(np.arange(P), held)
     scale = np.random.default_rng(1).uniform(0.5, 2.0, size=P) if scaled else np.ones(P)
     B = np.diag(scale)[:, free]
@@ -436,7 +437,8 @@ def test_views_are_the_objective_on_an_affine_space(scaled, held):
         np.testing.assert_allclose(view.theta_of(z), point, rtol=1e-14, atol=1e-15)
         np.testing.assert_array_equal(view.theta_of(np.array([z0, z]))[1], view.theta_of(z))
         assert (view.theta_of(z)[~free] == theta[~free]).all()
-        found, full = view.evaluate(z, 2), objective.evaluate(point, 2)
+        found = view.evaluate(z, 2)
+        full = objective.evaluate(point, 2)
         assert found.value == pytest.approx(full.value, rel=1e-13)
         np.testing.assert_allclose(found.gradient, B.T @ full.gradient, rtol=1e-11, atol=1e-14)
         H = B.T @ full.hessian @ B

@@ -160,7 +160,8 @@ def test_value_contains_the_reference(activation):
 def test_boxes_contain_their_points(activation, v):
     """Derivatives over a box of weights contain those at random points of the box, parallel ramps included."""
     rng = np.random.default_rng(0)
-    u, radius = np.array([1.0, 0.0, 0.0]), 1e-3
+    u = np.array([1.0, 0.0, 0.0])
+    radius = 1e-3
     with working_precision(128):
         f = exact_activation(REGISTRY[activation])
         box = pair_derivatives(f, f, column(u, radius), column(np.array(v), radius))
@@ -293,7 +294,9 @@ def test_loss_of_leaky_relu_to_all_digits():
         exact = exact_rows(V)
 
         def k(u, v):  # f = slope x + (1 - slope) relu; E x relu = C/2
-            C, nu, nv = mp.fdot(u, v), mp.norm(u), mp.norm(v)
+            C = mp.fdot(u, v)
+            nu = mp.norm(u)
+            nv = mp.norm(v)
             t = mp.acos(min(C / (nu * nv), 1))
             ramps = nu * nv * (mp.sin(t) + (mp.pi - t) * mp.cos(t)) / (2 * mp.pi)
             return slope * slope * C + slope * (1 - slope) * C + (1 - slope) ** 2 * ramps

@@ -128,7 +128,8 @@ kill = lambda now: now.stage == 'newton' and now.step == 4 and os.kill(os.getpid
 net, start = here.problem_of('')
 here.train(net, start, callback=kill, checkpoint=sys.argv[1], **here.SEARCH)
 """
-    path, net = tmp_path / "run.npz", TanhNetwork()
+    path = tmp_path / "run.npz"
+    net = TanhNetwork()
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     ended = subprocess.run([sys.executable, "-c", code, path], cwd=root, timeout=600, check=False)
     assert ended.returncode == -signal.SIGKILL
@@ -171,7 +172,9 @@ def test_a_search_without_a_flow_is_saved_too(tmp_path):
 @pytest.mark.parametrize("name", ["predict", "correct", "rescale"])
 @pytest.mark.parametrize("call", [7, 12, 13])
 def test_ctrl_c_within_a_step_of_gear(tmp_path, monkeypatch, name, call):
-    net, kernel, calls = TanhNetwork(), getattr(gear, name), []
+    net = TanhNetwork()
+    kernel = getattr(gear, name)
+    calls = []
 
     def interrupted(*args):
         kernel(*args)
@@ -186,15 +189,14 @@ def test_ctrl_c_within_a_step_of_gear(tmp_path, monkeypatch, name, call):
         context.setattr(checkpoint, "SHARE", 0)
         stopped = train(net, net.start, checkpoint=tmp_path / "run", **given)
         assert stopped.status is StopReason.INTERRUPTED
-    resumed, whole = (
-        train(net, net.start, checkpoint=tmp_path / "run", **given),
-        train(net, net.start, **given),
-    )
+    resumed = train(net, net.start, checkpoint=tmp_path / "run", **given)
+    whole = train(net, net.start, **given)
     np.testing.assert_array_equal(resumed.theta, whole.theta)
 
 
 def test_arrays_of_wrong_sizes_in_a_checkpoint_of_gear(tmp_path):
-    net, path = TanhNetwork(), tmp_path / "run.npz"
+    net = TanhNetwork()
+    path = tmp_path / "run.npz"
     call = {"solver": "gear", "t_end": 20.0, "max_steps_newton": 0, "checkpoint": path}
     train(net, net.start, max_steps_flow=9, **call)
     arrays, metadata = load_archive(path, "infflow.Checkpoint")
@@ -215,10 +217,8 @@ def test_a_run_that_had_switched_to_gear_goes_on_with_it(tmp_path, monkeypatch, 
     call = {"solver": "cvode_bdf", "solver_options": options, "t_end": 20.0, "max_steps_newton": 0}
     part = train(net, net.start, checkpoint=tmp_path / "run", max_steps_flow=15, **call)
     assert part.flow.hessians > 0 and part.flow.hvps > 0
-    resumed, whole = (
-        train(net, net.start, checkpoint=tmp_path / "run", **call),
-        train(net, net.start, **call),
-    )
+    resumed = train(net, net.start, checkpoint=tmp_path / "run", **call)
+    whole = train(net, net.start, **call)
     np.testing.assert_array_equal(resumed.trajectory.theta, whole.trajectory.theta)
     assert resumed.flow.steps == whole.flow.steps
     # one that was stopped just where products are looked at does so when it goes on

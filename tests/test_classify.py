@@ -109,7 +109,8 @@ def test_overparameterised_solution(finite):
     assert found.structure.roles[3].output_ratio == pytest.approx(-0.7)
     # the flat directions are flat: moving along a split changes nothing
     moved = theta.copy()
-    moved[-5], moved[-2] = 0.5, -0.5
+    moved[-5] = 0.5
+    moved[-2] = -0.5
     assert inf.loss(net, moved) == pytest.approx(0.0, abs=1e-30)
 
 
@@ -272,7 +273,8 @@ def test_dead_relu_on_data_and_deep_scaling():
         np.array([[1.0, 0.0], [1.0, 0.5], [-0.4, 1.0]]),
         np.array([-2.0, 0.1, 0.2]),
     )  # neuron 0 is never active
-    W2, b2 = np.array([[0.3, 1.0, -0.8], [0.5, -0.7, 0.9]]), np.array([0.05, 0.1])
+    W2 = np.array([[0.3, 1.0, -0.8], [0.5, -0.7, 0.9]])
+    b2 = np.array([0.05, 0.1])
     star = teacher.pack([(W1, b1), (W2, b2), (np.array([[1.0, -0.7]]), np.array([0.3]))])
     net = inf.Net(layers, input=X, target=teacher.predict(star, X))
     found = inf.classify(net, star)
@@ -313,7 +315,8 @@ def test_dependent_neurons():
 def critical_on_data(layers, theta, X, residual=1e-3, **options):
     """A net and targets for which theta is critical: the residual is orthogonal to the derivatives of the outputs."""
     net = inf.Net(layers, input_dim=X.shape[1], **options)
-    output, step = net.predict(theta, X), 1e-6
+    output = net.predict(theta, X)
+    step = 1e-6
     J = [
         (net.predict(theta + step * e, X) - net.predict(theta - step * e, X)).ravel() / (2 * step)
         for e in np.eye(len(theta))
@@ -368,10 +371,8 @@ def test_piecewise_linear_layers(activation, bias, D, O, N, options):
     net = inf.Net(layers, input_dim=D)
     theta = rng.standard_normal(net.num_params)
     (W, b), (A, c) = net.unpack(theta)
-    twice, shifted = (
-        np.vstack([W[:1], W[:1], W[2:]]),
-        None if b is None else b + np.array([8.0, 0.0, 0.0]),
-    )
+    twice = np.vstack([W[:1], W[:1], W[2:]])
+    shifted = None if b is None else b + np.array([8.0, 0.0, 0.0])
     X = rng.standard_normal((N, D))
     for point in (theta, net.pack([(twice, b), (A, c)]), net.pack([(W, shifted), (A, c)])):
         check_pieces(critical_on_data(layers, point, X, **options), point)
@@ -434,7 +435,9 @@ def test_relu_neurons_active_on_all_or_on_few_samples():
     X = rng.standard_normal((40, 4))
     layers = [(2, "relu", True), (1, "identity", True)]
     net = inf.Net(layers, input_dim=4)
-    W, A, c = rng.standard_normal((2, 4)), rng.standard_normal((1, 2)), np.ones(1)
+    W = rng.standard_normal((2, 4))
+    A = rng.standard_normal((1, 2))
+    c = np.ones(1)
     second = np.sort(X @ W[1])[-3:-1].mean()  # neuron 1 is active on two samples
     theta = net.pack([(W, np.array([10.0, -second])), (A, c)])
     net = critical_on_data(layers, theta, X)
@@ -454,7 +457,8 @@ def test_relu_neurons_active_on_all_or_on_few_samples():
 def test_no_direction_moves_a_sample_across_a_kink():
     X = np.linspace(0.0, 1.0, 9)[:, None]  # the first sample lies on the kink of relu(x)
     net = inf.Net([(1, "relu", True), (1, "identity", True)], input=X, target=np.cos(X[:, 0]))
-    on, beside = [1.0, 0.0, 0.5, 0.1], [1.0, 0.2, 0.5, 0.1]
+    on = [1.0, 0.0, 0.5, 0.1]
+    beside = [1.0, 0.2, 0.5, 0.1]
     assert pieces_of(net, np.array(on)).shape[1] == 0
     shift = (
         pieces_of(net, np.array(beside))
@@ -672,7 +676,8 @@ def near_teacher(activation, K, D, bias=False, N=0):
 
 
 def spurious(N=0):
-    student, teacher = shallow(4, 20), shallow(6, 20)
+    student = shallow(4, 20)
+    teacher = shallow(6, 20)
     neti = inf.NetI(student, inf.Teacher(teacher, inf.random_params(teacher, rng=1)))
     net = neti.sample(N, 0) if N else neti
     theta = inf.train(net, inf.random_params(student, rng=2), progress=False).theta

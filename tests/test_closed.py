@@ -57,7 +57,8 @@ def moment(f, g, args, p, q):
 
 def random_case(seed, biased=True):
     rng = np.random.default_rng(seed)
-    r, u = rng.uniform(0.4, 1.6, size=2), rng.uniform(-0.9, 0.9)
+    r = rng.uniform(0.4, 1.6, size=2)
+    u = rng.uniform(-0.9, 0.9)
     cov = np.outer(r, r) * np.array([[1, u], [u, 1]])
     return cov, rng.normal(size=2) * biased
 
@@ -95,7 +96,8 @@ def test_all_moments_of_all_pairs_against_quadrature(i, f):
 def test_single_moments_against_quadrature(name):
     for seed, biased in ((1, True), (2, True), (3, False)):
         rng = np.random.default_rng(seed)
-        variance, mean = rng.uniform(0.2, 2), rng.normal() * biased
+        variance = rng.uniform(0.2, 2)
+        mean = rng.normal() * biased
         values = closed.single_moments(
             TABLE, INDEX[name], np.array([variance]), np.array([mean]), 4
         )[0]
@@ -134,7 +136,9 @@ def test_jets_against_differences_and_moments(f, g):
         "abs": 2e-8,
     }  # truncation h^4 times a fifth derivative at |u| up to 0.9
     np.testing.assert_allclose(gradient(x), differences(value), rtol=2e-8, atol=2e-8)
-    P, c1, c2 = differences(gradient), x[1] / x[0], x[1] / x[2]
+    P = differences(gradient)
+    c1 = x[1] / x[0]
+    c2 = x[1] / x[2]
     expected = {
         "B20": P[3, 3],
         "B11": P[3, 4],
@@ -190,8 +194,12 @@ def test_many_pairs_at_once():
     rng = np.random.default_rng(7)
     n = 200
     f, g = rng.integers(len(NAMES), size=(2, n))
-    w1, w2, b = rng.normal(size=(n, 4)), rng.normal(size=(n, 4)), rng.normal(size=(2, n))
-    C11, C12, C22 = (w1**2).sum(1), (w1 * w2).sum(1), (w2**2).sum(1)
+    w1 = rng.normal(size=(n, 4))
+    w2 = rng.normal(size=(n, 4))
+    b = rng.normal(size=(2, n))
+    C11 = (w1**2).sum(1)
+    C12 = (w1 * w2).sum(1)
+    C22 = (w2**2).sum(1)
     args = [C11, C12, C22, *b, C11 * C22 - C12**2]
     out = np.full((n, 21), np.nan)
     assert closed.pair_jets(TABLE, f, g, np.array(args), 2, out) is out
@@ -205,7 +213,8 @@ def test_many_pairs_at_once():
 def test_arcsine_and_arccosine_kernels():
     u = np.linspace(-1, 1, 41)
     r1, r2 = 0.7, 1.9
-    one, zero = np.ones_like(u), np.zeros_like(u)
+    one = np.ones_like(u)
+    zero = np.zeros_like(u)
     args = [r1**2 * one, r1 * r2 * u, r2**2 * one, zero, zero, (r1 * r2) ** 2 * (1 - u) * (1 + u)]
 
     def phi(f, g):
@@ -278,7 +287,8 @@ def test_pairs_without_biases_are_the_limit_of_pairs_with(name):
     rng = np.random.default_rng(3)
     r1, r2 = 10.0 ** rng.uniform(-3, 2, (2, 100))
     u = rng.uniform(-1, 1, 100)
-    table, index = closed.AtomTable([resolve(name)]), np.zeros(100, np.int64)
+    table = closed.AtomTable([resolve(name)])
+    index = np.zeros(100, np.int64)
     args = np.array([r1**2, r1 * r2 * u, r2**2, 0 * u, 0 * u, (r1 * r2) ** 2 * (1 - u) * (1 + u)])
     for order in range(3):
         short = closed.pair_jets(table, index, index, args, order)

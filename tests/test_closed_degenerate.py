@@ -54,9 +54,12 @@ def moment(f, g, p, q, C11, C12, C22, b1=0.0, b2=0.0, det=0.0):
 def assembled_hessian(f, g, r, a, s, b1, b2):
     """6 x 6 Hessian in (w1, b1, w2, b2) at w1 = (r, 0), w2 = (a, s), by the formulas in ``jets.py``."""
     j = jet(f, g, r * r, r * a, a * a + s * s, b1, b2, (r * s) ** 2)
-    w1, w2 = np.array([r, 0.0]), np.array([a, s])
-    perp1, perp2 = np.array([0.0, s]), np.array([s * s, -a * s]) * r / (a * a + s * s)
-    outer, one = np.outer, np.eye(2)
+    w1 = np.array([r, 0.0])
+    w2 = np.array([a, s])
+    perp1 = np.array([0.0, s])
+    perp2 = np.array([s * s, -a * s]) * r / (a * a + s * s)
+    outer = np.outer
+    one = np.eye(2)
 
     def symmetric(x, y):
         return outer(x, y) + outer(y, x)
@@ -78,9 +81,13 @@ def assembled_hessian(f, g, r, a, s, b1, b2):
         j["J11"] * one + j["F11"] * outer(w1, w2) + j["F31"] * outer(w1, perp2)
         + j["F13"] * outer(perp1, w2) + j["F22"] * outer(perp1, perp2)
     )  # fmt: skip
-    H[:2, 2], H[:2, 5] = j["M30"] * w1 + j["M21"] * w2, j["M21b"] * w1 + j["M12"] * w2
-    H[3:5, 5], H[2, 3:5] = j["M03"] * w2 + j["M12"] * w1, j["M12b"] * w2 + j["M21"] * w1
-    H[2, 2], H[2, 5], H[5, 5] = j["B20"], j["B11"], j["B02"]
+    H[:2, 2] = j["M30"] * w1 + j["M21"] * w2
+    H[:2, 5] = j["M21b"] * w1 + j["M12"] * w2
+    H[3:5, 5] = j["M03"] * w2 + j["M12"] * w1
+    H[2, 3:5] = j["M12b"] * w2 + j["M21"] * w1
+    H[2, 2] = j["B20"]
+    H[2, 5] = j["B11"]
+    H[5, 5] = j["B02"]
     return np.triu(H) + np.triu(H, 1).T
 
 
@@ -103,13 +110,16 @@ def high_precision_hessian(k1, k2, t1, t2, r, a, s, b1, b2):
     """Like ``assembled_hessian`` for two atoms, by plain moments in 60 digits. For k1 + k2 >= 1, or no biases."""
     with mp.workdps(60):
         r, a, s, b1, b2 = (mp.mpf(v) for v in (r, a, s, b1, b2))
-        C12, V1, V2 = r * a, r * r + t1**2, a * a + s * s + t2**2
+        C12 = r * a
+        V1 = r * r + t1**2
+        V2 = a * a + s * s + t2**2
         det = (r * s) ** 2 + t1**2 * (a * a + s * s) + t2**2 * r * r + (t1 * t2) ** 2
         values = {"C12": C12, "L": mp.mpf("0.25") + mp.atan2(C12, mp.sqrt(det)) / (2 * mp.pi)}
         for i, b, V, other_b in (("1", b1, V1, b2), ("2", b2, V2, b1)):
             g, v = C12 / V, det / V
             m = other_b - g * b
-            d, q = mp.npdf(b / mp.sqrt(V)) / mp.sqrt(V), mp.npdf(m / mp.sqrt(v)) / mp.sqrt(v)
+            d = mp.npdf(b / mp.sqrt(V)) / mp.sqrt(V)
+            q = mp.npdf(m / mp.sqrt(v)) / mp.sqrt(v)
             own = {
                 "b": b,
                 "V": V,
@@ -267,7 +277,8 @@ def test_constant_neuron_off_its_kink_is_the_limit(f, g):
 
 @pytest.mark.parametrize(("f", "g"), list(itertools.combinations_with_replacement(NAMES, 2)))
 def test_student_at_distance_1e_12_of_its_teacher(f, g):
-    w, d = np.array([0.6, -1.1, 0.4]), 1e-12 * np.array([0.3, 0.2, 0.93])
+    w = np.array([0.6, -1.1, 0.4])
+    d = 1e-12 * np.array([0.3, 0.2, 0.93])
     v = w + d
     perp = d - (d @ w) / (w @ w) * w
     det = (w @ w) * (perp @ perp)

@@ -191,7 +191,8 @@ def test_inputs():
 
 def test_data_of_a_file_relative_to_the_configuration(tmp_path):
     rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(20, 4)), rng.integers(0, 3, 20)
+    X = rng.normal(size=(20, 4))
+    y = rng.integers(0, 3, 20)
     np.savez(tmp_path / "data.npz", X=X, y=y, weights=np.arange(20.0))
     text = (
         '[student]\nhidden = 2\noutput_dim = 3\n[data]\nfile = "data.npz"\nloss = "cross_entropy"\n'
@@ -288,7 +289,8 @@ WRONG = {  # a value that is wrong in every field
 
 
 def test_errors_in_every_field_are_listed_at_once_with_their_lines(tmp_path):
-    lines, expected = ["seed = -3"], {"seed": 1}
+    lines = ["seed = -3"]
+    expected = {"seed": 1}
     for section, values in WRONG.items():
         assert values.keys() == {item.name for item in fields(SECTIONS[section])}, "every field"
         lines += ["", f"[{section}]"]

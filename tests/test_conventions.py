@@ -17,7 +17,9 @@ from infflow.exchange.conventions import (
 )
 from infflow.objective import Evaluation
 
-D, K, M = 7, 3, 2
+D = 7
+K = 3
+M = 2
 SIZES = {"input_dim": D, "num_samples": 40, "width": K}
 
 
@@ -106,8 +108,12 @@ def step_of_saad_solla(J, x, label, eta):
 
 def test_a_step_of_goldt(rng):
     """Weights, output weights and both rates; the steps per unit of time are D in both."""
-    w, v, x, label = rng.normal(size=(K, D)), rng.normal(size=K), rng.normal(size=D), 0.3
-    eta, eta_v = 0.4, 0.7
+    w = rng.normal(size=(K, D))
+    v = rng.normal(size=K)
+    x = rng.normal(size=D)
+    label = 0.3
+    eta = 0.4
+    eta_v = 0.7
     W, second = step_here(
         from_("goldt", "weights", w, input_dim=D),
         from_("goldt", "output_weights", v),
@@ -123,7 +129,10 @@ def test_a_step_of_goldt(rng):
 
 
 def test_a_step_of_saad_and_solla(rng):
-    J, x, label, eta = rng.normal(size=(K, D)), rng.normal(size=D), 0.3, 0.6
+    J = rng.normal(size=(K, D))
+    x = rng.normal(size=D)
+    label = 0.3
+    eta = 0.6
     W, _ = step_here(
         from_("saad_solla", "weights", J),
         np.ones(K),
@@ -140,12 +149,15 @@ def test_a_step_of_saad_and_solla(rng):
 @pytest.mark.parametrize("name", ["saad_solla", "goldt"])
 def test_rates_are_those_of_half_the_loss(name, rng):
     """OrderParameters(half_loss=True) takes their rates: the same derivatives of all order parameters."""
-    student, teacher = committee(K), committee(M)
+    student = committee(K)
+    teacher = committee(M)
     neti = inf.NetI(
         student,
         inf.Teacher(teacher, inf.random_params(teacher, rng=1), noise=from_(name, "noise", 0.3)),
     )
-    theta, eta, eta_v = inf.random_params(student, rng=2), 0.8, 0.5
+    theta = inf.random_params(student, rng=2)
+    eta = 0.8
+    eta_v = 0.5
     theirs = inf.OrderParameters(neti, eta, eta_v, half_loss=True)
     ours = inf.OrderParameters(
         neti, from_(name, "learning_rate", eta), from_(name, "second_layer_rate", eta_v)
@@ -157,8 +169,10 @@ def test_rates_are_those_of_half_the_loss(name, rng):
 
 def test_noise_and_loss(rng):
     """Labels y + sigma z: half the expected squared error is half of ours, noise included."""
-    student, teacher = committee(K), committee(M)
-    theta, theta_star = inf.random_params(student, rng=2), inf.random_params(teacher, rng=1)
+    student = committee(K)
+    teacher = committee(M)
+    theta = inf.random_params(student, rng=2)
+    theta_star = inf.random_params(teacher, rng=1)
     clean, noisy = (
         inf.NetI(student, inf.Teacher(teacher, theta_star, noise=s)) for s in (0.0, 0.3)
     )
@@ -172,8 +186,10 @@ def test_noise_and_loss(rng):
 
 def test_generalization_error_of_saad_and_solla(rng):
     """Their generalization error in Q, R and T: a sum of arcsines over pi, which is half of our loss with output weights one."""
-    student, teacher = committee(K), committee(M)
-    J, B = rng.normal(size=(K, D)), rng.normal(size=(M, D))
+    student = committee(K)
+    teacher = committee(M)
+    J = rng.normal(size=(K, D))
+    B = rng.normal(size=(M, D))
     neti = inf.NetI(
         student, inf.Teacher(teacher, teacher.pack([(B, None), (np.ones((1, M)), None)]))
     )
@@ -199,7 +215,9 @@ class Sum:
     """The sum over samples, as eq. 5 of the paper has it."""
 
     def __init__(self, net, N):
-        self.net, self.N, self.num_params = net, N, net.num_params
+        self.net = net
+        self.N = N
+        self.num_params = net.num_params
 
     def evaluate(self, theta, order=0):
         return Evaluation(
@@ -212,9 +230,11 @@ class Sum:
 
 @pytest.fixture(scope="module")
 def finite():
-    N, rng = 40, np.random.default_rng(1)
+    N = 40
+    rng = np.random.default_rng(1)
     layers = [(2, "softplus", True), (1, "identity", True)]
-    X, y = rng.normal(size=(N, 2)), rng.normal(size=N)
+    X = rng.normal(size=(N, 2))
+    y = rng.normal(size=N)
     net = inf.Net(layers, input=X, target=y)
     return net, N, inf.random_params(net, rng=3), X, y
 
@@ -298,7 +318,8 @@ def test_weights_of_the_paper_package_are_ours():
 
 def test_mean_field(rng):
     """The parametrization "mean_field" has 1/K outside: the same function, and the same flow with the rates converted."""
-    X, y = rng.normal(size=(20, 2)), rng.normal(size=20)
+    X = rng.normal(size=(20, 2))
+    y = rng.normal(size=20)
     layers = [(K, "tanh", False), (1, "identity", False)]
     here = inf.Net(layers, input=X, target=y)
     there = inf.Net(layers, input=X, target=y, parametrization="mean_field")
@@ -329,12 +350,10 @@ def test_mean_field(rng):
 
 def test_plain_erf(rng):
     net = inf.Net([(2, "erf", True), (1, "identity", False)], input_dim=2)
-    W, b, a, x = (
-        rng.normal(size=(2, 2)),
-        rng.normal(size=2),
-        rng.normal(size=(1, 2)),
-        rng.normal(size=(5, 2)),
-    )
+    W = rng.normal(size=(2, 2))
+    b = rng.normal(size=2)
+    a = rng.normal(size=(1, 2))
+    x = rng.normal(size=(5, 2))
     output = erf(x @ to("plain_erf", "weights", W).T + to("plain_erf", "weights", b)) @ a.T
     np.testing.assert_allclose(net.predict(net.pack([(W, b), (a, None)]), x), output, rtol=1e-14)
 

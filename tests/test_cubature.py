@@ -47,7 +47,8 @@ def assert_agrees(f, g, args, rtol, tolerance):
 def test_all_moments_against_closed_forms(i, f):
     for k, g in enumerate(CLOSED[i:]):
         rng = np.random.default_rng(10 * i + k)
-        A, b = rng.standard_normal((2, 3)), rng.standard_normal(2)
+        A = rng.standard_normal((2, 3))
+        b = rng.standard_normal(2)
         C = A @ A.T
         args = C[0, 0], C[0, 1], C[1, 1], *b, float(np.linalg.det(C))
         assert_agrees(resolve(f), resolve(g), args, 1e-12, 1e-13)
@@ -94,7 +95,8 @@ def test_wide_distributions(f, g):
     "f,g,p,q", [("relu", "erf", 2, 1), ("step", "gaussian", 1, 2), ("abs", "relu", 2, 2)]
 )
 def test_against_nquad_and_quadrature_by_parts(f, g, p, q):
-    C, b = np.array([[1.0, 0.4], [0.4, 0.7]]), np.array([0.3, -0.2])
+    C = np.array([[1.0, 0.4], [0.4, 0.7]])
+    b = np.array([0.3, -0.2])
     reference = pair_moment(f, g, C, b, (p, q))
     slow, error = cubature.nquad_moment(
         resolve(f), resolve(g), C[0, 0], C[0, 1], C[1, 1], *b, p, q, rtol=1e-7
@@ -136,10 +138,13 @@ def test_tanh_of_one_variable_against_mpmath():
 @pytest.mark.parametrize("f,g", [("tanh", "softplus"), ("elu", "sigmoid"), ("selu", "relu")])
 def test_moments_are_derivatives_with_respect_to_the_means(f, g):
     args = np.array(arguments(1.2, 0.9, -0.5, 0.2, 0.3))
-    f, g, h = resolve(f), resolve(g), 1e-4
+    f = resolve(f)
+    g = resolve(g)
+    h = 1e-4
     centre = cubature.pair_moments(f, g, *args, 2, 1e-12).value
     for place in (0, 1):
-        up, down = args.copy(), args.copy()
+        up = args.copy()
+        down = args.copy()
         up[3 + place] += h
         down[3 + place] -= h
         difference = (
@@ -160,7 +165,8 @@ def test_derivatives_that_are_missing_are_moved_onto_the_density():
     some = Activation.from_callable(
         "shifted", lambda x: np.abs(x - 0.3), [lambda x: np.sign(x - 0.3)], kinks=[0.3]
     )
-    relu, tanh = resolve("relu"), resolve("tanh")
+    relu = resolve("relu")
+    tanh = resolve("tanh")
     full = cubature.pair_moments(tanh, relu, *args, 2, 1e-12).value
     np.testing.assert_allclose(
         cubature.pair_moments(only_value, relu, *args, 2, 1e-12).value, full, atol=1e-12
@@ -177,7 +183,8 @@ def test_derivatives_that_are_missing_are_moved_onto_the_density():
 @pytest.mark.parametrize("name", ["relu", "step", "erf", "gelu"])
 def test_single_moments(name):
     f = resolve(name)
-    C, b = np.array([1.0, 4.0, 1e-6, 0.0, 900.0]), np.array([0.2, -1.0, 0.5, 0.3, 3.0])
+    C = np.array([1.0, 4.0, 1e-6, 0.0, 900.0])
+    b = np.array([0.2, -1.0, 0.5, 0.3, 3.0])
     expected = closed.single_moments(closed.AtomTable([f]), np.zeros(5, dtype=np.int64), C, b, 4)
     found = single_moments(f, C, b, 4, 1e-12)
     np.testing.assert_allclose(found.value, expected, rtol=1e-12, atol=1e-14)
@@ -381,7 +388,9 @@ def test_other_errors_of_the_function_name_it_and_the_points():
 def test_a_narrow_bump_of_a_users_function_is_not_stepped_over(width):
     """exp(-(x - 2.3)^2/(2 w^2)) with a partner: at correlation 0 the product of the means, else by Gauss-Hermite."""
     bump = inf.Activation.from_sympy("bump", f"exp(-(x - 2.3)**2/(2*{width}**2))")
-    b, r2, b2 = 0.3, 4.0, 0.9
+    b = 0.3
+    r2 = 4.0
+    b2 = 0.9
     for r in (0.4, 1.05, 5.0):
         V = r * r + width**2
         mean = width / np.sqrt(V) * np.exp(-((2.3 - b) ** 2) / (2 * V))
@@ -389,8 +398,10 @@ def test_a_narrow_bump_of_a_users_function_is_not_stepped_over(width):
         assert abs(found.value - mean) <= found.error_bound
         for u in (0.0, 0.6):
             # under the bump h1 is normal with mean c and variance v, and h2 given it as well
-            c, v = b + r * r / V * (2.3 - b), (r * width) ** 2 / V
-            m2, s2 = b2 + r2 * u / r * (c - b), np.sqrt(r2**2 * (1 - u * u) + (r2 * u / r) ** 2 * v)
+            c = b + r * r / V * (2.3 - b)
+            v = (r * width) ** 2 / V
+            m2 = b2 + r2 * u / r * (c - b)
+            s2 = np.sqrt(r2**2 * (1 - u * u) + (r2 * u / r) ** 2 * v)
             exact = mean * inf.gaussian_mean("relu", s2, m2)
             found = inf.gaussian_moment(bump, "relu", r, r2, u, b, b2, full_output=True)
             assert abs(found.value - exact) <= found.error_bound + 1e-14 * exact, (r, u)

@@ -56,7 +56,8 @@ def quadrature(f, g, r1, r2, u, b1, b2):
     x, w = np.polynomial.hermite_e.hermegauss(120)
     w = w / w.sum()
     s = np.sqrt((1 - u) * (1 + u))
-    h1, h2 = b1 + r1 * x[:, None] + 0 * x, b2 + r2 * (u * x[:, None] + s * x)
+    h1 = b1 + r1 * x[:, None] + 0 * x
+    h2 = b2 + r2 * (u * x[:, None] + s * x)
     product = np.einsum("pxy,qxy->pqxy", function_jet(f, h1), function_jet(g, h2))
     weights = w[:, None] * w
     return (product * weights).sum((-1, -2)), np.sqrt((product**2 * weights).sum((-1, -2)))
@@ -78,7 +79,11 @@ def test_all_orders_against_quadrature(f, g):
 @pytest.mark.parametrize("g", KINKED)
 def test_exponential_with_kinks_and_mixtures(g):
     """E exp(h1) g(h2) given h2 is one integral over h2; derivatives from differences of a smooth function."""
-    r1, r2, u, b1, b2 = 0.8, 1.1, -0.6, 0.2, 0.3
+    r1 = 0.8
+    r2 = 1.1
+    u = -0.6
+    b1 = 0.2
+    b2 = 0.3
     f = resolve(g)
     value = moment("exp", g, (r1, r2, u, b1, b2), 0, 0)
     with mpmath.workdps(20):
@@ -107,7 +112,8 @@ def test_jets_are_moments_in_the_frame(f, g):
     args = arguments(*point)
     table = closed.AtomTable([resolve(f), resolve(g)])
     values = closed.pair_jets(table, INDEX, INDEX + 1, np.array(args), 2)[0]
-    c1, c2 = args[1][0] / args[0][0], args[1][0] / args[2][0]
+    c1 = args[1][0] / args[0][0]
+    c2 = args[1][0] / args[2][0]
     I = {(p, q): moment(f, g, point, p, q) for p, q in ORDERS}
     expected = [
         *(I[0, 0], I[2, 0], I[1, 1], I[0, 2], I[1, 0], I[0, 1]),
@@ -128,7 +134,8 @@ def test_jets_are_moments_in_the_frame(f, g):
 
 
 def test_single_moments():
-    C, b = np.array([0.7, 2.0]), np.array([0.3, -1.0])
+    C = np.array([0.7, 2.0])
+    b = np.array([0.3, -1.0])
     table = closed.AtomTable([resolve(n) for n in WAVES])
     damping = np.exp(-C / 2)
     expected = {

@@ -134,7 +134,8 @@ def test_bounds_of_closed_jets_hold(f):
         if pair[0] == f and EVALUATORS["closed"].defined(*map(resolve, pair))
     ):
         points, exact = VECTORS[pair]
-        (r1, r2, u, b1, b2), n = points, len(points.u)
+        (r1, r2, u, b1, b2) = points
+        n = len(points.u)
         evaluator = PairEvaluator(
             [resolve(a) for a in pair for _ in range(n)],
             np.arange(n),
@@ -158,7 +159,8 @@ def test_bounds_of_closed_jets_hold(f):
 @pytest.mark.parametrize("f", ["sigmoid", "tanh", "softplus", "silu", "g"])
 def test_bounds_of_mixtures_far_from_the_origin(f):
     """Where b is large and r small the mixture has fewer digits than the default tolerance: the bound says so, and a series takes over."""
-    one, activation = np.array([0]), resolve(f)
+    one = np.array([0])
+    activation = resolve(f)
     rate = 2.0 if f == "tanh" else 1.0
     for b, r, exceeds in (
         (22.0, 0.1, True),

@@ -70,7 +70,8 @@ def test_subproblem_is_solved_exactly(n, seed, log_radius, spread):
 
 def test_subproblem_hard_case():
     # no slope along the lowest eigenvector: the step still goes there, as far as the radius allows
-    lam, c = np.array([-2.0, 1.0, 3.0]), np.array([0.0, 0.3, 0.5])
+    lam = np.array([-2.0, 1.0, 3.0])
+    c = np.array([0.0, 0.3, 0.5])
     found = check_optimal(lam, c, 5.0)
     np.testing.assert_allclose(found.multiplier, 2.0, rtol=1e-14)
     np.testing.assert_allclose(found.step[1:], [-0.1, -0.1], rtol=1e-14)
@@ -193,7 +194,8 @@ def test_newton_follows_the_floor_of_a_curved_canyon(steepness, most):
         return np.append(0.01 * (x[0] - 4), walls)
 
     def jacobian(x):
-        s, c = 3 * steepness * np.sin(3 * x[0]), 3 * steepness * np.cos(3 * x[0])
+        s = 3 * steepness * np.sin(3 * x[0])
+        c = 3 * steepness * np.cos(3 * x[0])
         return np.array([[0.01, 0, 0], [-c, steepness, 0], [s, 0, steepness]])
 
     def hessian(x):

@@ -63,12 +63,15 @@ NETS = [
 @pytest.mark.parametrize("weighted", [False, True])
 def test_residuals_are_the_loss(layers, arguments, weighted):
     rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(1500, 2)), rng.normal(size=(1500, 2))  # more than one block
+    # more than one block
+    X = rng.normal(size=(1500, 2))
+    y = rng.normal(size=(1500, 2))
     net = inf.Net(
         layers, input=X, target=y, weights=rng.uniform(size=1500) if weighted else None, **arguments
     )
     theta = rng.normal(size=net.num_params)
-    r, J = net.residuals(theta), net.jacobian(theta)
+    r = net.residuals(theta)
+    J = net.jacobian(theta)
     value, gradient, _ = net.evaluate(theta, 1)
     np.testing.assert_allclose(r @ r, value, rtol=1e-14)
     np.testing.assert_allclose(2 * r @ J, gradient, rtol=0, atol=1e-14 * np.abs(gradient).max())
@@ -124,7 +127,8 @@ def test_least_squares_needs_squares():
 @pytest.mark.parametrize("radius", [0.1, 100.0])
 def test_gauss_newton_model_solves_the_subproblem(shape, radius):
     rng = np.random.default_rng(0)
-    J, r = rng.normal(size=shape), rng.normal(size=shape[0])
+    J = rng.normal(size=shape)
+    r = rng.normal(size=shape[0])
     trial = GaussNewtonModel(r, J, lambda p: r + J @ p).solve(radius)  # linear: no acceleration
     values, vectors = np.linalg.eigh(2 * J.T @ J)
     values = np.where(values < 1e-10, 0.0, values)
@@ -178,7 +182,8 @@ def test_steihaug_reaches_the_minimum_and_stops_at_the_boundary():
 
 def test_steihaug_ends_in_time_with_a_step_of_descent():
     values = np.logspace(-8, 0, 400)
-    products, g = [], np.ones(400)
+    products = []
+    g = np.ones(400)
 
     def product(v):
         products.append(v)
@@ -252,7 +257,8 @@ def test_levenberg_marquardt_follows_the_canyon_of_an_overparametrised_net():
         tuple(np.array(p) for p in pair) for pair in ((x[0], x[1]) for x in _teacher_views(teacher))
     )
     rng = np.random.default_rng(0)
-    W, b = np.vstack([W, W[0], rng.normal(size=2)]), np.append(b, [b[0], 0.3])
+    W = np.vstack([W, W[0], rng.normal(size=2)])
+    b = np.append(b, [b[0], 0.3])
     A = np.array([[0.6 * A[0, 0], A[0, 1], 0.4 * A[0, 0], 0.0]])
     theta = net.pack([(W, b), (A, c)])
     assert net.evaluate(theta).value < 1e-31

@@ -235,9 +235,12 @@ def test_gear_formulas(order):
 
 def test_gear_moves_and_rescales_a_polynomial():
     rng = np.random.default_rng(0)
-    history, shape, error = rng.normal(size=(6, 3)), rng.normal(size=6), rng.normal(size=3)
+    history = rng.normal(size=(6, 3))
+    shape = rng.normal(size=6)
+    error = rng.normal(size=3)
     for order in range(1, 6):
-        ahead, corrected = np.zeros_like(history), np.zeros_like(history)
+        ahead = np.zeros_like(history)
+        corrected = np.zeros_like(history)
         gear_kernels.predict(history, order, ahead)
         twin = [
             sum(math.comb(i, j) * history[i] for i in range(j, order + 1)) for j in range(order + 1)
@@ -255,7 +258,10 @@ def test_gear_moves_and_rescales_a_polynomial():
 def test_gear_kernels_agree_with_their_twins():
     rng = np.random.default_rng(0)
     ahead, point, gradient, change = rng.normal(size=(6, 4)), *rng.normal(size=(3, 4))
-    atol, rtol, shift, h = np.full(4, 1e-3), 1e-2, 3.0, 0.2
+    atol = np.full(4, 1e-3)
+    rtol = 1e-2
+    shift = 3.0
+    h = 0.2
     twin = shift * (ahead[0] - point) - ahead[1] / h - gradient
     np.testing.assert_allclose(
         gear_kernels.newton_residual(ahead, point, gradient, shift, h), twin, rtol=1e-14
@@ -406,11 +412,9 @@ def test_jitted_stages_of_small_problems_agree_with_the_general_ones(name, netwo
 
 @each(ADAPTIVE)
 def test_vector_eta_is_a_time_scale_per_parameter(name, options):
-    lam, eta, start = (
-        np.array([3.0, 1.0, 0.5]),
-        np.array([0.1, 4.0, 2.0]),
-        np.array([1.0, -2.0, 0.7]),
-    )
+    lam = np.array([3.0, 1.0, 0.5])
+    eta = np.array([0.1, 4.0, 2.0])
+    start = np.array([1.0, -2.0, 0.7])
     q = Function(3, lambda x: (lam * x * x).sum() / 2, lambda x: lam * x, lambda x: np.diag(lam))
     end = run(q, start, name, options, t_end=2.0, rtol=1e-9, atol=1e-9, eta=eta)
     np.testing.assert_allclose(end.theta, start * np.exp(-eta * lam * 2), atol=1e-6)
@@ -438,12 +442,16 @@ def test_frozen_parameters_stay(name, options):
 
 def test_gradient_descent_and_adam_step_as_published():
     q = Quadratic([1.0, 5.0])
-    start, h = np.array([1.0, -0.4]), 0.01
-    x, m, v = start.copy(), 0.0, 0.0
+    start = np.array([1.0, -0.4])
+    h = 0.01
+    x = start.copy()
+    m = 0.0
+    v = 0.0
     y = start.copy()
     for k in range(1, 31):
         g = q.matrix @ y
-        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        m = 0.9 * m + 0.1 * g
+        v = 0.999 * v + 0.001 * g * g
         y = y - h * (m / (1 - 0.9**k)) / (np.sqrt(v / (1 - 0.999**k)) + 1e-8)
         x = x - h * q.matrix @ x
     np.testing.assert_allclose(
@@ -480,7 +488,8 @@ def test_minibatches(name):
     taken = []
     subset = problem.subset
     problem.subset = lambda indices: taken.append(indices) or subset(indices)
-    h, start = 0.01, np.array([1.0, -1.0, 0.5])
+    h = 0.01
+    start = np.array([1.0, -1.0, 0.5])
     options = {"step_size": h, "batch_size": 4, "num_samples": 10, "seed": 3}
     end = run(problem, start, name, options, rules=make_rules(max_steps=9))
     assert [len(batch) for batch in taken] == [4, 4, 2] * 3

@@ -21,7 +21,8 @@ def test_rooted_trees():
     counts = [len(set(rooted_trees(n))) for n in range(1, 9)]
     assert counts == [1, 1, 2, 4, 9, 20, 48, 115]
     assert all(num_vertices(tree) == 6 for tree in rooted_trees(6))
-    tall, bushy = ((((),),),), ((), (), ())
+    tall = ((((),),),)
+    bushy = ((), (), ())
     assert density(tall) == 24 and density(bushy) == 4
 
 
@@ -67,7 +68,8 @@ def test_shapes_are_checked():
 
 def test_rodas5p_is_l_stable_and_stiffly_accurate():
     weights, _, beta = in_classical_form(coefficients.RODAS5P)
-    ones, eye = np.ones(8), np.eye(8)
+    ones = np.ones(8)
+    eye = np.eye(8)
 
     def stability(z):
         return 1 + z * weights @ np.linalg.solve(eye - z * beta, ones)

@@ -130,7 +130,8 @@ def test_known_means(f, expected):
 def test_polynomials_obey_isserlis():
     from infflow.activations import polynomial
 
-    f, g = polynomial([1, 0, -2, 1]), polynomial([0, 3, 0.5])
+    f = polynomial([1, 0, -2, 1])
+    g = polynomial([0, 3, 0.5])
     x, y = sympy.symbols("x y")
     product = sympy.Poly((1 - 2 * x**2 + x**3) * (3 * y + y**2 / 2), x, y)
     # the moments E x^m y^n from the generating function
@@ -272,7 +273,9 @@ def test_heat_equation_and_mean_derivatives_to_thirty_digits(f, g):
 def test_cdf_against_conditional_integral(h, k, rho):
     result = BivariateNormalCDF(*map(sympy.Rational, (h, k, str(rho)))).evalf(25)
     with mpmath.workdps(50):
-        h, k, rho = mpmath.mpf(h), mpmath.mpf(k), mpmath.mpf(str(rho))
+        h = mpmath.mpf(h)
+        k = mpmath.mpf(k)
+        rho = mpmath.mpf(str(rho))
         root = mpmath.sqrt(1 - rho**2)
         points = sorted(
             {
@@ -442,7 +445,9 @@ def test_one_sided_exponentials_in_one_dimension():
 def test_overlap_with_one_sided_exponentials():
     """E[f'(h1) h2 g(h3)] by Stein's lemma."""
     form = closed_form("elu", "h", "relu")
-    C13, C23, C33 = symbols.C13, symbols.C23, symbols.C33
+    C13 = symbols.C13
+    C23 = symbols.C23
+    C33 = symbols.C33
     parts = [
         closed_form("elu", "relu", derivatives=orders).subs({C22: C33, C12: C13}, simultaneous=True)
         for orders in ((2, 0), (1, 1))

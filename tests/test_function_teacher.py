@@ -27,7 +27,8 @@ def architecture(f, K, D, O=1, bias=True, **kwargs):
 
 def twins(f, g, M, D=5, O=1, seed=0, input=None, noise=0.0, **kwargs):
     """The same problem with a network teacher of M neurons and with it as a function, and a random point."""
-    student, net = architecture(f, 3, D, O, **kwargs), architecture(g, M, D, O)
+    student = architecture(f, 3, D, O, **kwargs)
+    net = architecture(g, M, D, O)
     params = inf.random_params(net, seed + 1, init="standard_normal")
     (V, c), (A, d) = net.unpack(params)
     kinks = [] if g == "erf" else [(np.eye(M)[m], -c[m]) for m in range(M)]
@@ -41,7 +42,8 @@ def twins(f, g, M, D=5, O=1, seed=0, input=None, noise=0.0, **kwargs):
 
 
 def assert_equal(exact, net, theta, tolerance=1e-12):
-    a, b = exact.evaluate(theta, 2), net.evaluate(theta, 2)
+    a = exact.evaluate(theta, 2)
+    b = net.evaluate(theta, 2)
     assert b.value == pytest.approx(a.value, rel=tolerance)
     np.testing.assert_allclose(
         b.gradient, a.gradient, rtol=0, atol=tolerance * np.abs(a.gradient).max()
@@ -117,7 +119,8 @@ def assert_differences(net, theta, h=1e-5):
     rng = np.random.default_rng(5)
     for _ in range(3):
         v = rng.standard_normal(len(theta))
-        up, down = net.evaluate(theta + h * v, 1), net.evaluate(theta - h * v, 1)
+        up = net.evaluate(theta + h * v, 1)
+        down = net.evaluate(theta - h * v, 1)
         scale = np.abs(value.hessian).max()
         assert (up.value - down.value) / (2 * h) == pytest.approx(
             value.gradient @ v, abs=1e-7 * scale
@@ -156,7 +159,8 @@ def test_discontinuous_functions(name, f):
 def test_sign_against_the_step_network():
     student = architecture("erf", 2, 3)
     teacher = architecture("sign", 1, 3)
-    V, c = np.array([[0.6, 0.8, 0.3]]), np.array([0.0])
+    V = np.array([[0.6, 0.8, 0.3]])
+    c = np.array([0.0])
     theta = inf.random_params(student, 0, init="standard_normal")
     network = inf.Teacher(teacher, teacher.pack([(V, c), (np.ones((1, 1)), np.zeros(1))]))
     function = FunctionTeacher(lambda z: np.sign(z[:, 0]), V)

@@ -137,8 +137,10 @@ def _cases():
         run_of_sweep, {"seed": [1, 2]}, "given.db", backend="sequential", progress=False
     )
 
-    layers, flag = A(LAYERS), "flag"
-    any_net, any_theta = A(data), A(theta, "array")
+    layers = A(LAYERS)
+    flag = "flag"
+    any_net = A(data)
+    any_theta = A(theta, "array")
     rng = A(0, "seed")
     yield Call(
         "Activation",

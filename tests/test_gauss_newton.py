@@ -59,10 +59,12 @@ def search(net, theta, max_steps=200, options=None, **rules):
 @pytest.mark.parametrize(("rows", "momentum"), [(5, 0.0), (5, 0.9), (30, 0.9)])
 def test_a_step_minimises_the_damped_model(rows, momentum):
     rng = np.random.default_rng(rows)
-    A, y = rng.normal(size=(rows, 12)), rng.normal(size=rows)
+    A = rng.normal(size=(rows, 12))
+    y = rng.normal(size=rows)
     steps = GaussNewtonSteps(Linear(A, y), rng.normal(size=12), momentum, 0.3)
     steps.last = rng.normal(size=12)
-    theta, start = steps.theta.copy(), momentum * steps.last
+    theta = steps.theta.copy()
+    start = momentum * steps.last
     damping = 0.3 * np.mean((A**2).sum(axis=1))
     report = steps.step(np.arange(rows))
     # the same by a least-squares solver: |r + A p|^2 + damping |p - start|^2
@@ -78,7 +80,8 @@ def test_a_step_minimises_the_damped_model(rows, momentum):
 def test_subsets_of_a_net_are_its_residuals_and_jacobian():
     net, theta = student()
     problem = FixedPointProblem(net, theta, np.arange(len(theta)) != 4)
-    squares, samples = SubsetLeastSquares(problem), np.array([3, 77, 200])
+    squares = SubsetLeastSquares(problem)
+    samples = np.array([3, 77, 200])
     x = theta[problem.free]
     here = squares.linearise(x, samples)
     J = net.jacobian(theta)[samples][:, problem.free] * np.sqrt(
@@ -86,7 +89,8 @@ def test_subsets_of_a_net_are_its_residuals_and_jacobian():
     )  # the mean is over three samples now
     np.testing.assert_allclose(here.jacobian, J, rtol=1e-13)
     np.testing.assert_allclose(here.gram(), J @ J.T, rtol=1e-12)
-    v, w = np.cos(np.arange(len(x))), np.array([1.0, -2.0, 0.5])
+    v = np.cos(np.arange(len(x)))
+    w = np.array([1.0, -2.0, 0.5])
     np.testing.assert_allclose(here.product(v), J @ v, rtol=1e-12)
     np.testing.assert_allclose(here.transposed_product(w), J.T @ w, atol=1e-13)
 
@@ -147,7 +151,8 @@ def test_a_step_that_raises_the_squares_is_not_taken():
 
 def test_bad_input():
     rng = np.random.default_rng(0)
-    X, labels = rng.normal(size=(20, 2)), rng.integers(0, 2, size=20)
+    X = rng.normal(size=(20, 2))
+    labels = rng.integers(0, 2, size=20)
     net = inf.Net(
         layers=[(2, "identity", True)], input_dim=2, input=X, target=labels, loss="cross_entropy"
     )

@@ -18,7 +18,9 @@ SMOOTH = [name for name in names() if hermite.is_defined(resolve(name)) and name
 def moments(f, g, r, b, u, rtol=1e-10):
     """Moments (5, 5) of one pair, error bound, and sizes sqrt(E f^(p)^2), sqrt(E g^(q)^2)."""
     series = hermite.HermiteEvaluator([resolve(f), resolve(g)], rtol / 4)
-    i, j, u = np.array([0]), np.array([1]), np.array([u])
+    i = np.array([0])
+    j = np.array([1])
+    u = np.array([u])
     while True:
         expansion = series.expand(np.array(r), np.array(b), 5)
         values, bounds, _ = series.pairs(expansion, i, j, u, rtol / 4)
@@ -78,7 +80,8 @@ def test_bound_is_a_bound(f, g, r, b, u):
 def evaluator_of(activation, K, M, D, seed=0, **kwargs):
     """A pair evaluator and arguments as a network makes them."""
     rng = np.random.default_rng(seed)
-    W, b = rng.standard_normal((K + M, D)) / np.sqrt(D), rng.standard_normal(K + M)
+    W = rng.standard_normal((K + M, D)) / np.sqrt(D)
+    b = rng.standard_normal(K + M)
     i, j = np.triu_indices(K, m=K + M)
     args = np.empty((6, len(i)))
     norms = np.einsum("id,id->i", W, W)
@@ -92,7 +95,8 @@ def test_agrees_with_closed_forms(activation):
     by_series, args = evaluator_of(activation, 4, 3, 6, method="hermite", rtol=1e-13)
     by_closed, _ = evaluator_of(activation, 4, 3, 6, method="closed")
     for order in range(3):
-        got, expected = by_series(args, order), by_closed(args, order)
+        got = by_series(args, order)
+        expected = by_closed(args, order)
         np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-12 * np.abs(expected).max())
 
 
@@ -101,8 +105,10 @@ def test_search_is_kept_and_widened():
     evaluator, args = evaluator_of("tanh", 4, 3, 6, method="hermite")
     frozen = evaluator.frozen(args, 1e-13)
     frozen(args, 1)
-    series, r = frozen._hermite, np.sqrt(args.C)
-    terms, levels = series.terms, series.levels.copy()
+    series = frozen._hermite
+    r = np.sqrt(args.C)
+    terms = series.terms
+    levels = series.levels.copy()
     first = series.expand(r, args.b, 3).coefficients.copy()
     series._kept[terms, 3][1].coefficients[:] = 7.0
     assert (series.expand(r, args.b, 3).coefficients == 7.0).all()
@@ -112,7 +118,9 @@ def test_search_is_kept_and_widened():
     )
     assert series.terms == terms
     assert (series.levels > levels).any()
-    i, j, u = np.array([0]), np.array([1]), np.array([0.7])
+    i = np.array([0])
+    j = np.array([1])
+    u = np.array([0.7])
     series.terms = 8
     expansion = series.expand(r, args.b, 3)
     bounds = series.pairs(expansion, i, j, u, 0.0)[1]
@@ -158,7 +166,8 @@ def test_needed_terms_against_a_direct_search():
     tail = np.exp(-rng.uniform(0.001, 0.2, 6)[:, None] * np.arange(256))
     i, j = (x.copy() for x in np.triu_indices(6, 1))
     for _ in range(20):
-        u, wanted = rng.uniform(-1, 1, len(i)), rng.random(len(i)) < 0.7
+        u = rng.uniform(-1, 1, len(i))
+        wanted = rng.random(len(i)) < 0.7
         goal = 10.0 ** -rng.uniform(2, 14)
         remainder = (
             np.abs(u[:, None]) ** hermite.COUNTS * (tail[i] * tail[j])[:, hermite.COUNTS - 1]
@@ -175,7 +184,8 @@ def test_needed_terms_against_a_direct_search():
 @pytest.mark.parametrize("f", ["tanh", "square", "exp"])
 def test_coefficients_moments_and_errors_in_plain_numpy(f):
     """What the kernel makes of the sums, and what a profile says of a neuron."""
-    r, b = np.array([0.4, 1.7]), np.array([0.3, -1.0])
+    r = np.array([0.4, 1.7])
+    b = np.array([0.3, -1.0])
     by = hermite.rule(3)
     values, first, second = hermite._sums(resolve(f), r, b, by, 40, 3)
     found = hermite._with_errors(by, values, first, second)

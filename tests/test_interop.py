@@ -65,7 +65,8 @@ def test_round_trip(torch, name):
 
 def test_gradient_equals_autograd(torch):
     rng = np.random.default_rng(2)
-    X, y = rng.standard_normal((50, 2)), rng.standard_normal((50, 2))
+    X = rng.standard_normal((50, 2))
+    y = rng.standard_normal((50, 2))
     module = torch.nn.Sequential(
         torch.nn.Linear(2, 5),
         torch.nn.GELU(),
@@ -89,7 +90,8 @@ def test_gradient_equals_autograd(torch):
 
 
 def test_cross_entropy_and_single_precision(torch):
-    X, labels = np.random.default_rng(3).standard_normal((20, 2)), np.arange(20) % 3
+    X = np.random.default_rng(3).standard_normal((20, 2))
+    labels = np.arange(20) % 3
     module = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 3))
     net, theta = inf.from_torch(module, input=X, target=labels, loss="cross_entropy")
     expected = torch.nn.functional.cross_entropy(

@@ -22,7 +22,9 @@ class Parabola:
     def __init__(self, values, gradient, seed=0):
         n = len(values)
         Q = np.linalg.qr(np.random.default_rng(seed).standard_normal((n, n)))[0]
-        self.H, self.g, self.num_params = (Q * values) @ Q.T, gradient, n
+        self.H = (Q * values) @ Q.T
+        self.g = gradient
+        self.num_params = n
 
     def evaluate(self, theta, order=0):
         assert order < 2
@@ -162,10 +164,8 @@ def test_no_handover_on_a_saddle(start, solver, monkeypatch):
 
 def on_a_plateau(D, distance):
     """Three erf students that are equal but for ``distance``, between three orthogonal teachers."""
-    rng, net = (
-        np.random.default_rng(0),
-        inf.Net([(3, "erf", False), (1, "identity", False)], input_dim=D),
-    )
+    rng = np.random.default_rng(0)
+    net = inf.Net([(3, "erf", False), (1, "identity", False)], input_dim=D)
     V = np.linalg.qr(rng.standard_normal((D, 3)))[0].T
     W = np.tile(V.sum(axis=0) / 4, (3, 1)) + distance * rng.standard_normal((3, D)) / np.sqrt(D)
     ones = np.ones((1, 3))

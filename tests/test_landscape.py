@@ -50,7 +50,8 @@ CASES = {
 
 
 def same(before, after):
-    (net, theta), (new, other) = before, after
+    net, theta = before
+    new, other = after
     np.testing.assert_allclose(new.predict(other, X), net.predict(theta, X), rtol=0, atol=1e-14)
     # integrals of tanh are evaluated to the tolerance 1e-10 of the network
     by_number = isinstance(net, inf.NetI) and net.layers[0].activations[0].name == "tanh"
@@ -160,7 +161,8 @@ def test_shrink_does_not_depend_on_the_balance_of_homogeneous_neurons(activation
 
 def test_shrink_keeps_small_tanh_neurons_beside_large_relu_weights():
     net = inf.Net([(3, ["tanh", "relu", "relu"], True), (1, "identity", True)], input_dim=2)
-    W, b = np.array([[1.0, 0.5], [1e8, 2e8], [1e-12, 0.0]]), np.array([0.1, 0.0, 2.0])
+    W = np.array([[1.0, 0.5], [1e8, 2e8], [1e-12, 0.0]])
+    b = np.array([0.1, 0.0, 2.0])
     theta = net.pack([(W, b), (np.array([[1.0, 1e-8, 1.0]]), np.array([0.3]))])
     small, found = shrink(net, theta, 1e-6)
     assert [a.name for a in small.layers[0].activations] == [
@@ -199,7 +201,8 @@ def test_splitting_a_minimum_makes_lines_of_minima_and_saddles(seed, bias):
         index[gamma] = int(np.sum(values < -1e-10))
     # the Hessian along moving the copies apart is gamma (1 - gamma) B: its sign changes at 0 and 1. A definite B, here a
     # number, makes minima on one side and saddles on the other; an indefinite B, with a bias, saddles everywhere
-    inside, outside = index[0.5], index[1.5]
+    inside = index[0.5]
+    outside = index[1.5]
     assert index[0.25] == inside and index[-0.5] == outside
     assert {inside, outside} == ({1} if bias else {0, 1})
 
@@ -233,7 +236,8 @@ def test_minimise_orthogonal(optimizer):
     found = minimise_orthogonal(
         net, theta, d1, d2, 0.3, -0.2, optimizer=optimizer, min_gradient_norm=1e-9
     )
-    e1, e2 = d1 / np.linalg.norm(d1), d2 / np.linalg.norm(d2)
+    e1 = d1 / np.linalg.norm(d1)
+    e2 = d2 / np.linalg.norm(d2)
     shift = found.theta - (theta + 0.3 * e1 - 0.2 * e2)
     np.testing.assert_allclose([shift @ e1, shift @ e2], 0, atol=1e-12)
     assert found.status.converged and found.loss < net.evaluate(theta).value
@@ -265,10 +269,8 @@ def test_loss_on_plane():
 
 
 def test_cosine_similarity():
-    a, b = (
-        np.array([[3.0, 4.0], [1e-200, 0.0]]),
-        np.array([[4.0, 3.0], [0.0, -2.0], [1e200, 1e200]]),
-    )
+    a = np.array([[3.0, 4.0], [1e-200, 0.0]])
+    b = np.array([[4.0, 3.0], [0.0, -2.0], [1e200, 1e200]])
     np.testing.assert_allclose(
         cosine_similarity(a, b), [[0.96, -0.8, 0.7 * 2**0.5], [0.8, 0, 0.5**0.5]], rtol=1e-15
     )

@@ -63,7 +63,9 @@ EVERY = [
     Projection(),
 ]
 every = pytest.mark.parametrize("loss", EVERY, ids=lambda loss: loss.name)
-K, B, M = 3, 40, 4
+K = 3
+B = 40
+M = 4
 
 
 def block(loss, seed=0):
@@ -112,7 +114,8 @@ def test_block_methods_agree_with_the_readable_twin(loss):
 def test_derivatives_are_those_of_the_value(loss):
     z, y, w = block(loss)
     step = 1e-5
-    first, second = np.empty((K, B)), np.empty((K, K, B))
+    first = np.empty((K, B))
+    second = np.empty((K, K, B))
     for i in range(K):
         shift = np.zeros((K, 1))
         shift[i] = step
@@ -293,7 +296,8 @@ def test_huber_is_twice_that_of_scipy(delta):
     errors = np.concatenate(
         [np.linspace(-3, 3, 1001), delta * np.array([-1, 1, 1 - 1e-15, 1 + 1e-15]), [0, 1e150]]
     )
-    loss, w = resolve_loss(f"huber({delta})"), np.zeros(1)
+    loss = resolve_loss(f"huber({delta})")
+    w = np.zeros(1)
     w[0] = 1.0
     found = [
         loss.value_and_gradient(np.array([[e]]), np.zeros((1, 1)), w, np.empty((1, 1)))

@@ -69,7 +69,8 @@ def test_processes_give_the_same_results():
     net = teacher_student()
     thetas = np.array(starts(net, 4))
     thetas[2, 0] = np.inf
-    one, two = train_many(net, thetas), train_many(net, thetas, n_jobs=2)
+    one = train_many(net, thetas)
+    two = train_many(net, thetas, n_jobs=2)
     assert [type(run) for run in two] == [Result, Result, FailedRun, Result]
     for a, b in zip(one.results, two.results, strict=True):
         np.testing.assert_array_equal(a.theta, b.theta)

@@ -267,7 +267,8 @@ def test_gaussians_with_parts_left_out():
 
 def test_results_compare_to_a_truth_value():
     run = {"max_steps_flow": 2, "max_steps_newton": 0, "progress": False}
-    first, second = inf.train(NET, THETA, **run), inf.train(NET, THETA, **run)
+    first = inf.train(NET, THETA, **run)
+    second = inf.train(NET, THETA, **run)
     assert (first == first) is True
     assert (first == second) is False
     assert first in [second, first] and len({first, second}) == 2

@@ -99,10 +99,15 @@ def test_equals_sum_over_pairs_of_atoms(f, g):
     rng = np.random.default_rng([PARTNERS.index(f), MIXTURES.index(g)])
     n = 4
     r1, r2 = 10 ** rng.uniform(-0.5, 1.3, (2, n))
-    u, b1, b2 = rng.uniform(-1, 1, n), rng.normal(size=n), rng.normal(size=n)
-    u[1], b1[2], b2[2] = 1 - 1e-6, 0.0, 0.0
+    u = rng.uniform(-1, 1, n)
+    b1 = rng.normal(size=n)
+    b2 = rng.normal(size=n)
+    u[1] = 1 - 1e-6
+    b1[2] = 0.0
+    b2[2] = 0.0
     args = (r1**2, r1 * r2 * u, r2**2, b1, b2, (r1 * r2) ** 2 * (1 - u) * (1 + u))
-    parts1, parts2 = single_atoms(resolve(f)), single_atoms(resolve(g))
+    parts1 = single_atoms(resolve(f))
+    parts2 = single_atoms(resolve(g))
     table = closed.AtomTable([*parts1, *parts2, resolve(f), resolve(g)])
     i, j = (k.ravel() for k in np.indices((len(parts1), len(parts2))))
     wide = [np.tile(a, i.size) for a in args]
@@ -125,7 +130,8 @@ def test_equals_sum_over_pairs_of_atoms(f, g):
 
 
 def sigmoid_jet(x):
-    t, m = special.expit(x), special.expit(-x)
+    t = special.expit(x)
+    m = special.expit(-x)
     d = t * m
     return np.array([t, d, d * (m - t), d * (1 - 6 * d), d * (m - t) * (1 - 12 * d)])
 
@@ -156,7 +162,8 @@ def panels(features):
     edges = [np.broadcast_to(np.linspace(-12, 12, 13), (*features[0][0].shape[:-1], 13))]
     edges += [place + width * STEPS for place, width in features]
     grid = np.sort(np.clip(np.concatenate(edges, -1), -12, 12), axis=-1)
-    middle, half = (grid[..., 1:] + grid[..., :-1]) / 2, np.diff(grid, axis=-1) / 2
+    middle = (grid[..., 1:] + grid[..., :-1]) / 2
+    half = np.diff(grid, axis=-1) / 2
     x = (middle[..., None] + half[..., None] * NODES).reshape(*grid.shape[:-1], -1)
     w = (half[..., None] * WEIGHTS).reshape(x.shape)
     return x, w * np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
@@ -200,7 +207,8 @@ POINTS = [  # r1, r2, u, b1, b2
 
 @pytest.mark.parametrize(("f", "g"), list(itertools.combinations_with_replacement(MIXTURES, 2)))
 def test_uniformly_accurate(f, g):
-    table, index = closed.AtomTable([resolve(f), resolve(g)]), np.array([0])
+    table = closed.AtomTable([resolve(f), resolve(g)])
+    index = np.array([0])
     for r1, r2, u, b1, b2 in POINTS:
         expected, scale1, scale2 = reference(f, g, r1, r2, u, b1, b2)
         det = (r1 * r2) ** 2 * (1 - u) * (1 + u)
@@ -275,7 +283,8 @@ def make(f, g):
 )
 def test_network_derivatives(f, g):
     net, theta = make(f, g)
-    found, h = net.evaluate(theta, 2), 1e-3
+    found = net.evaluate(theta, 2)
+    h = 1e-3
     steps = np.eye(theta.size) * h
     for order, exact in ((0, found.gradient), (1, found.hessian)):
         value = (

@@ -35,7 +35,9 @@ ORDERS = tuple((p, q) for p in range(5) for q in range(5 - p))
 @pytest.mark.parametrize(("f", "g"), PAIRS)
 def test_all_orders_of_all_pairs_against_quadrature(f, g):
     rng = np.random.default_rng(PAIRS.index((f, g)))
-    r, u, b = rng.uniform(0.5, 2.0, 2), rng.uniform(-0.8, 0.8), rng.normal(size=2)
+    r = rng.uniform(0.5, 2.0, 2)
+    u = rng.uniform(-0.8, 0.8)
+    b = rng.normal(size=2)
     cov = np.array([[r[0] ** 2, r[0] * r[1] * u], [r[0] * r[1] * u, r[1] ** 2]])
     expected = reference.pair_moments(f, g, cov, b, ORDERS)
     for (p, q), (value, terms) in zip(ORDERS, expected, strict=True):
@@ -122,7 +124,9 @@ def test_points_without_ten_digits_warn(case):
 def test_parallel_arguments():
     for index, (f, g) in enumerate(PAIRS):
         rng = np.random.default_rng(index)
-        r, b, sign = rng.uniform(0.5, 2.0, 2), rng.normal(size=2), rng.choice([-1.0, 1.0])
+        r = rng.uniform(0.5, 2.0, 2)
+        b = rng.normal(size=2)
+        sign = rng.choice([-1.0, 1.0])
         expected = reference.degenerate_pair(f, g, r, sign, b)
         assert gaussian_moment(f, g, *r, sign, *b) == pytest.approx(expected, rel=1e-13, abs=1e-14)
 
@@ -180,7 +184,8 @@ def test_known_values():
 
 
 def test_broadcasting():
-    r1, u = np.array([0.5, 1.0, 2.0]), np.array([[0.1], [-0.9]])
+    r1 = np.array([0.5, 1.0, 2.0])
+    u = np.array([[0.1], [-0.9]])
     result = gaussian_moment("relu", "erf", r1, 2, u, b2=0.25)
     assert result.shape == (2, 3)
     for i, j in np.ndindex(2, 3):

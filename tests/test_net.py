@@ -179,8 +179,10 @@ def test_wide_layers_take_the_other_ways_of_the_hessian():
 
 
 def test_mse_written_out():
-    X, y = np.array([[1.0, 2.0], [3.0, -1.0]]), np.array([[1.0, 0.0], [0.0, 2.0]])
-    W, b = np.array([[1.0, -1.0], [0.5, 2.0]]), np.array([0.1, -0.2])
+    X = np.array([[1.0, 2.0], [3.0, -1.0]])
+    y = np.array([[1.0, 0.0], [0.0, 2.0]])
+    W = np.array([[1.0, -1.0], [0.5, 2.0]])
+    b = np.array([0.1, -0.2])
     net = Net([(2, "identity", True)], input=X, target=y, weights=[1, 3])
     theta = net.pack([(W, b)])
     errors = np.sum((X @ W.T + b - y) ** 2, axis=1)
@@ -241,10 +243,15 @@ def test_many_blocks_of_samples_give_the_mean_over_parts(hidden, outputs, loss):
         net = make_net(hidden, outputs, loss, samples=9001, weights=w)
         theta = random_params(net, rng=1, init="standard_normal")
         v = np.random.default_rng(0).standard_normal((net.num_params, 3))
-        whole, product, expected = net.evaluate(theta, 2), net.hvp(theta, v), 0.0
-        hvp_expected, gradient, hessian = 0.0, 0.0, 0.0
+        whole = net.evaluate(theta, 2)
+        product = net.hvp(theta, v)
+        expected = 0.0
+        hvp_expected = 0.0
+        gradient = 0.0
+        hessian = 0.0
         for part in np.array_split(np.arange(9001), 61):
-            some, fraction = net.subset(part), len(part) / 9001
+            some = net.subset(part)
+            fraction = len(part) / 9001
             result = some.evaluate(theta, 2)
             expected += fraction * result.value
             gradient = gradient + fraction * result.gradient
@@ -288,7 +295,8 @@ def test_linearization_is_the_hessian(hidden, outputs, loss, kept, monkeypatch):
     )
     theta = random_params(net, rng=1)
     v = np.random.default_rng(0).standard_normal((net.num_params, 300))
-    product, hessian = net.linearize(theta), net.evaluate(theta, 2).hessian
+    product = net.linearize(theta)
+    hessian = net.evaluate(theta, 2).hessian
     theta *= 2.0  # the operator keeps its own
     for _ in range(2):
         assert largest_error(product(v[:, 0]), hessian @ v[:, 0]) < TWIN
@@ -321,7 +329,8 @@ def test_weights_equal_repetition():
 
 def test_results_of_earlier_calls_are_not_overwritten():
     net = make_net((3,))
-    a, b = random_params(net, rng=1), random_params(net, rng=2)
+    a = random_params(net, rng=1)
+    b = random_params(net, rng=2)
     first = net.evaluate(a, 2)
     copies = [np.copy(part) for part in first]
     net.evaluate(b, 2)

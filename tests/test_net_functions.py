@@ -52,7 +52,8 @@ def test_functions_agree_with_evaluate():
 def test_loss_on_other_data():
     net = small_net(ridge=0.1)
     theta = random_params(net, rng=1)
-    X, y = np.zeros((2, 2)), np.array([1.0, 2.0])
+    X = np.zeros((2, 2))
+    y = np.array([1.0, 2.0])
     z = net.predict(theta, X)[:, 0]
     ridge = 0.05 * theta @ theta
     assert loss(net, theta, X, y) == pytest.approx(np.mean((z - y) ** 2) + ridge, rel=1e-14)

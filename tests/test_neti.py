@@ -54,7 +54,9 @@ def plain_moments(net):
             # both places hold the same h: only d^n/db^n E f(h)^2 = sum_p binom(n, p) I(p, n - p) is defined, and
             # only such sums are used, so that any split of it will do
             return of_itself(activations[i].name, p + q, w1 @ w1, b1) / 2.0 ** (p + q)
-        c11, c12, c22 = w1 @ w1, w1 @ w2, w2 @ w2
+        c11 = w1 @ w1
+        c12 = w1 @ w2
+        c22 = w2 @ w2
         a = w2 - c12 / c11 * w1
         det = 0.0 if i == j else c11 * (a @ a)
         args = [np.array([v]) for v in (c11, c12, c22, b1, b2, det)]
@@ -87,10 +89,8 @@ def of_itself(f, n, v, b):
     """d^n/db^n E f(h)^2 of a kinked neuron, f = a^- x^k left and a^+ x^k right of zero, k = 1, or 0 for steps."""
     left, right = (float(resolve(f)(np.array([s]))[0]) ** 2 for s in (-1.0, 1.0))
     r = np.sqrt(v)
-    pdf, cdf = (
-        np.exp(-b * b / (2 * v)) / np.sqrt(2 * np.pi),
-        0.5 * (1 + float(mpmath.erf(b / r / np.sqrt(2)))),
-    )
+    pdf = np.exp(-b * b / (2 * v)) / np.sqrt(2 * np.pi)
+    cdf = 0.5 * (1 + float(mpmath.erf(b / r / np.sqrt(2))))
     density = pdf / r
     bumps = [
         density,
@@ -321,7 +321,8 @@ def test_hessian_of_nearly_parallel_relu(s):
         w2 = [mpmath.mpf(float(v)) for v in teacher.theta[:2]]
 
         def kernel(x, y):
-            c11, c12 = x * x + y * y, x * w2[0] + y * w2[1]
+            c11 = x * x + y * y
+            c12 = x * w2[0] + y * w2[1]
             det = (x * w2[1] - y * w2[0]) ** 2
             root = mpmath.sqrt(det)
             # E relu(h1)^2 - 2 E relu(h1) relu(h2); pi/2 + asin(u) = pi - atan2(sin, cos)
@@ -403,14 +404,16 @@ def test_rotation_changes_nothing():
 def test_overlaps():
     net, theta = make("erf", "relu", input=inputs(4)["gaussian"])
     Q, R, T = inf.overlaps(net, theta)
-    W, V = net.unpack(theta)[0][0], net.teacher.net.unpack(net.teacher.theta)[0][0]
+    W = net.unpack(theta)[0][0]
+    V = net.teacher.net.unpack(net.teacher.theta)[0][0]
     S = net.input.cov
     for got, expected in ((Q, W @ S @ W.T), (R, W @ S @ V.T), (T, V @ S @ V.T)):
         np.testing.assert_allclose(got, expected, rtol=1e-13, atol=1e-13)
 
 
 def test_inputs_are_copied_and_float32_is_converted():
-    mean, cov = np.zeros(2), np.eye(2)
+    mean = np.zeros(2)
+    cov = np.eye(2)
     gaussian = inf.Gaussian(mean, cov)
     mean += 1.0
     cov *= 2.0
@@ -429,7 +432,9 @@ def test_many_neurons_near_their_teachers():
 
     rng = np.random.default_rng(0)
     f = [resolve(name) for name in ["erf", "relu", "tanh", "cos"] * 10]
-    W, b, B = rng.standard_normal((40, 6)), rng.standard_normal(40), rng.standard_normal((40, 1))
+    W = rng.standard_normal((40, 6))
+    b = rng.standard_normal(40)
+    B = rng.standard_normal((40, 1))
     factor = np.array([-1.0, 2.0, -1.0, -1.0] * 10)
     out = np.array([-1.0, 0.5, -1.0, 1.0] * 10)
     order = rng.permutation(10)  # of the neurons of each activation
@@ -511,7 +516,8 @@ def test_copies(f):
 
 def test_bad_arguments():
     net, theta = make("erf", "erf")
-    student, teacher = net.student, net.teacher
+    student = net.student
+    teacher = net.teacher
     deep = inf.Net([(3, "erf", True), (3, "erf", True), (1, "identity", True)], input_dim=4)
     cases = [
         (lambda: inf.NetI(deep, teacher), InvalidValueError, "one hidden layer"),
@@ -658,10 +664,8 @@ def test_results_do_not_depend_on_what_was_evaluated_before(activations):
     points = [scale * rng.standard_normal(used.num_params) for scale in (0.1, 2.0, 0.5, 1.0)]
     for k in (0, 1, 1, 2, 0, 3, 2, 2, 1, 0):
         order = int(rng.integers(3))
-        found, expected = (
-            used.evaluate(points[k], order),
-            inf.NetI(student, true).evaluate(points[k], order),
-        )
+        found = used.evaluate(points[k], order)
+        expected = inf.NetI(student, true).evaluate(points[k], order)
         assert found.value == expected.value
         for name in ("gradient", "hessian")[:order]:
             np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))

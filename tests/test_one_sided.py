@@ -41,7 +41,8 @@ def test_all_orders_against_cubature(g):
         reference = cubature.pair_moments(
             resolve(f), resolve(g), r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, det, 2, 1e-12
         )
-        values, mirrored = moments(f, g, *point), moments(g, f, r2, r1, u, b2, b1)
+        values = moments(f, g, *point)
+        mirrored = moments(g, f, r2, r1, u, b2, b1)
         for k, (p, q) in enumerate(ORDERS):
             size = (
                 reference.scale[k] + abs(reference.value[k]) + 0.1
@@ -98,7 +99,8 @@ def dense_nodes(places, lengths):
     ]
     ends = np.unique(np.clip(np.concatenate(ends), -38.0, 38.0))
     x, w = np.polynomial.legendre.leggauss(20)
-    half, middle = np.diff(ends) / 2, (ends[1:] + ends[:-1]) / 2
+    half = np.diff(ends) / 2
+    middle = (ends[1:] + ends[:-1]) / 2
     nodes = middle[:, None] + half[:, None] * x
     return nodes.ravel(), (half[:, None] * w * np.exp(-0.5 * nodes**2) / np.sqrt(2 * np.pi)).ravel()
 
@@ -106,11 +108,13 @@ def dense_nodes(places, lengths):
 def reference_integrals(f, g, r1, r2, u, b1, b2):
     """``E[R_p(h1) R_q(h2)]`` with the integral over h2, and the root mean squares of both."""
     correlation, rest = u
-    s, slope = r1 * np.sqrt(rest * (1 + abs(correlation))), r1 * correlation
+    s = r1 * np.sqrt(rest * (1 + abs(correlation)))
+    slope = r1 * correlation
     places = [-b2 / r2] + ([-b1 / slope] if slope else [])
     lengths = {1.0, 1 / r2} | ({min(s / abs(slope), 1e9), 1 / abs(slope)} if slope else set())
     x, w = dense_nodes(places, sorted(lengths))
-    G, F = regular_jet(g, b2 + r2 * x), conditional_means(f, b1 + slope * x, s)
+    G = regular_jet(g, b2 + r2 * x)
+    F = conditional_means(f, b1 + slope * x, s)
     y, v = dense_nodes([-b1 / r1], [1.0, 1 / r1])
     squares = (regular_jet(f, b1 + r1 * y)[:3] ** 2 * v).sum(1), (G**2 * w).sum(1)
     return np.einsum("px,qx,x->pq", F, G, w), np.sqrt(np.outer(*squares))
@@ -143,9 +147,12 @@ def regular_values(f, g, point):
     """The regular parts alone, by the kernel."""
     r1, r2, (u, rest), b1, b2 = point
     f, g = resolve(f), resolve(g)
-    row, (S2, A2) = one_sided._row(g), one_sided.sides(g) or (0.0, 0.0)
-    s, out = r2 * math.sqrt(rest * (1 + abs(u))), np.empty((3, 5))
-    work, ends = np.zeros((4, max(len(row), 1))), np.empty(64 + 6 * len(row))
+    row = one_sided._row(g)
+    S2, A2 = one_sided.sides(g) or (0.0, 0.0)
+    s = r2 * math.sqrt(rest * (1 + abs(u)))
+    out = np.empty((3, 5))
+    work = np.zeros((4, max(len(row), 1)))
+    ends = np.empty(64 + 6 * len(row))
     kernels.prepare(row, s, work)
     kernels.regular_integrals(
         out,
@@ -172,7 +179,8 @@ def regular_values(f, g, point):
 def mp_mean(name, mu, s, whole_order):
     """E g^(whole_order)(mu + s e) for whole_order 0, of elu, selu, relu and step; 1, 2: E R of elu and selu."""
     z = mu / s
-    ramp, above = mu * mp.ncdf(z) + s * mp.npdf(z), mp.ncdf(z)
+    ramp = mu * mp.ncdf(z) + s * mp.npdf(z)
+    above = mp.ncdf(z)
     if name in ("relu", "step"):
         return ramp if name == "relu" else above
     S, A = (mp.mpf(v) for v in one_sided.sides(resolve(name)))
@@ -251,7 +259,10 @@ def test_delta_functions_with_50_digits(f, g):
 @pytest.mark.parametrize(("f", "g"), list(itertools.product(("elu", "selu"), PARTNERS)))
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_parallel_neurons_against_cubature(f, g, sign):
-    r1, r2, b1, b2 = 0.9, 1.6, 0.4, -0.3
+    r1 = 0.9
+    r2 = 1.6
+    b1 = 0.4
+    b2 = -0.3
     reference = cubature.pair_moments(
         resolve(f), resolve(g), r1**2, sign * r1 * r2, r2**2, b1, b2, 0.0, 2, 1e-12
     )
@@ -311,10 +322,8 @@ def test_constant_on_its_kink():
 
 def test_nothing_is_nan():
     rng = np.random.default_rng(3)
-    sizes, biases = (
-        [0.0, 1e-200, 1e-60, 1e-20, 1e-5, 1.0, 30.0, 1e4],
-        [0.0, 1e-300, -1e-30, 0.1, -5.0, 40.0, -1e3],
-    )
+    sizes = [0.0, 1e-200, 1e-60, 1e-20, 1e-5, 1.0, 30.0, 1e4]
+    biases = [0.0, 1e-300, -1e-30, 0.1, -5.0, 40.0, -1e3]
     for f, g in itertools.product(("elu", "selu"), PARTNERS):
         for r1, r2 in itertools.product(sizes, sizes):
             b1, b2 = rng.choice(biases, 2)
@@ -416,9 +425,11 @@ def test_frame_of_nearly_parallel_neurons(f, g, point, expected):
 def test_jets_are_made_of_moments(f, g):
     for point in ((1.1, 0.7, 0.4, 0.2, -0.5), (0.9, 0.0, 0.0, 0.3, 0.6)):
         r1, r2, u = point[:3]
-        I, jet = moments(f, g, *point), jets(f, g, *point)
+        I = moments(f, g, *point)
+        jet = jets(f, g, *point)
         c1, c2 = (u * r2 / r1, u * r1 / r2) if r2 else (0.0, 0.0)
-        F31, F13 = I[3, 1] + c1 * I[2, 2], I[1, 3] + c2 * I[2, 2]
+        F31 = I[3, 1] + c1 * I[2, 2]
+        F13 = I[1, 3] + c2 * I[2, 2]
         expected = {
             "J00": I[0, 0], "J20": I[2, 0], "J11": I[1, 1], "J02": I[0, 2], "J10": I[1, 0], "J01": I[0, 1],
             "B20": I[2, 0], "B11": I[1, 1], "B02": I[0, 2],
@@ -472,7 +483,8 @@ def test_hessian_of_networks_against_differences():
         theta, star = rng.normal(size=(2, net.num_params))
         theta[3:6] = 2.0 * theta[:3]  # two students in parallel, with kinks apart
         neti = inf.NetI(net, inf.Teacher(net, star))
-        v, h = rng.normal(size=net.num_params), 1e-4
+        v = rng.normal(size=net.num_params)
+        h = 1e-4
         g = [inf.gradient(neti, theta + k * h * v) for k in (-2, -1, 1, 2)]
         slope = (g[0] - 8 * g[1] + 8 * g[2] - g[3]) / (12 * h)
         np.testing.assert_allclose(
@@ -498,7 +510,9 @@ def test_a_polynomial_of_any_degree():
 
 def test_many_pairs_are_evaluated_one_by_one():
     rng = np.random.default_rng(0)
-    r1, r2, u = rng.uniform(0.2, 2, 6), rng.uniform(0.2, 2, 6), rng.uniform(-1, 1, 6)
+    r1 = rng.uniform(0.2, 2, 6)
+    r2 = rng.uniform(0.2, 2, 6)
+    u = rng.uniform(-1, 1, 6)
     b1, b2 = rng.normal(size=(2, 6))
     f, g = resolve("selu"), resolve("tanh")
     together = one_sided.pair_moments(

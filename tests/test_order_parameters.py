@@ -74,7 +74,8 @@ def published_erf(op, state):
     K = len(Q)
     C = np.block([[Q, R], [R.T, op.T]])
     s = np.concatenate([v[0], -op.neti.teacher_units.B[:, 0]])
-    n, pick = len(C), lambda *i: C[np.ix_(i, i)]
+    n = len(C)
+    pick = lambda *i: C[np.ix_(i, i)]
     V = np.array(
         [
             [s[i] * sum(s[a] * I3(pick(i, m, a)) for a in range(n)) for m in range(n)]
@@ -174,7 +175,8 @@ MIXES = [
 def test_closed_forms_agree_with_samples(names):
     activations = [resolve(name) for name in names]
     rng = np.random.default_rng(4)
-    C, S = random_covariance(rng, 4) / 2, rng.standard_normal((2, 4))
+    C = random_covariance(rng, 4) / 2
+    S = rng.standard_normal((2, 4))
     exact = ClosedFourthMoments(activations, 2)(C, S, True)
     sampled = SampledFourthMoments(activations, 2, 200_000, rng)(C, S, True)
     kinked = any(activation.kinks for activation in activations[:2])
@@ -193,7 +195,8 @@ def test_standard_error_is_honest():
     """Over 40 seeds the scatter of the estimates is what they state."""
     activations = [resolve("erf")] * 3
     rng = np.random.default_rng(5)
-    C, S = random_covariance(rng, 3), rng.standard_normal((1, 3))
+    C = random_covariance(rng, 3)
+    S = rng.standard_normal((1, 3))
     exact = ClosedFourthMoments(activations, 1)(C, S, False).value[0, 0]
     found = [
         SampledFourthMoments(activations, 1, 2000, np.random.default_rng(s))(C, S, False)
@@ -255,17 +258,16 @@ def test_jacobian_with_smoothed_jumps():
 
 def test_linear_network_has_the_known_solution():
     """One linear neuron, v = 1 fixed: e = Q - 2R + T obeys de/dt = -4 eta (1 - eta) e + 4 eta^2 noise^2."""
-    eta, noise = 0.3, 0.5
+    eta = 0.3
+    noise = 0.5
     neti, theta = make("identity", "identity", 1, 1, noise=noise)
     op = inf.OrderParameters(neti, eta, 0.0)
     Q, R, _ = op.state(theta)
     star = float(neti.teacher_units.B[0, 0])
     t = np.array([0.0, 0.3, 1.0, 5.0])
     res = op.solve((Q, R, [star]), t_eval=t, rtol=1e-10, atol=1e-12)
-    rate, floor = (
-        4 * eta * star**2 * (1 - eta * star**2),
-        eta * noise**2 * star**2 / (star**2 * (1 - eta * star**2)),
-    )
+    rate = 4 * eta * star**2 * (1 - eta * star**2)
+    floor = eta * noise**2 * star**2 / (star**2 * (1 - eta * star**2))
     e0 = star**2 * float(Q[0, 0] - 2 * R[0, 0] + op.T[0, 0])
     expected = floor * star**2 + (e0 - floor * star**2) * np.exp(-rate * t)
     np.testing.assert_allclose(res.generalization_error, expected, rtol=1e-8)
@@ -392,10 +394,8 @@ def test_lift_and_back():
 
 def test_rates_for_half_of_the_loss():
     neti, theta = make("erf", "erf", 2, 2, noise=0.2)
-    ours, theirs = (
-        inf.OrderParameters(neti, 0.4, 0.1),
-        inf.OrderParameters(neti, 0.8, 0.2, half_loss=True),
-    )
+    ours = inf.OrderParameters(neti, 0.4, 0.1)
+    theirs = inf.OrderParameters(neti, 0.8, 0.2, half_loss=True)
     for a, b in zip(ours.derivative(theta), theirs.derivative(theta), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -503,7 +503,8 @@ def test_a_failure_that_is_no_divergence_stays_one(monkeypatch):
 def test_the_limit_of_time_is_kept_to_within_one_evaluation(solver, monkeypatch):
     """Evaluations take a second of a clock that only they move; sampling errors of the kept points end with it, too."""
     neti, theta = make("tanh", "tanh", 2, 2)
-    op, now = inf.OrderParameters(neti, 0.1), [0.0]
+    op = inf.OrderParameters(neti, 0.1)
+    now = [0.0]
 
     def slow(name):
         function = getattr(op.equations, name)
@@ -591,7 +592,9 @@ def test_closed_fourth_moments_of_tanh_do_not_exist():
 
 def test_bad_states_and_times():
     op = inf.OrderParameters(neti_of(PLAIN), 0.1)
-    Q, R, v = np.eye(2), np.zeros((2, 2)), np.ones(2)
+    Q = np.eye(2)
+    R = np.zeros((2, 2))
+    v = np.ones(2)
     good = op.check((Q, R, v))
     assert good.v.shape == (1, 2)
     bad = [
@@ -682,7 +685,8 @@ def test_where_learning_ends():
 
 def test_eigenvalues_of_a_linear_network():
     """One linear neuron: R relaxes at 2 eta, Q - 2 R + 1 at 4 eta (1 - eta), to Q = 1 + eta noise^2/(1 - eta), R = 1."""
-    eta, noise = 0.3, 0.5
+    eta = 0.3
+    noise = 0.5
     op = committee(1, 1, "identity", eta, 0.0, noise)
     found = op.fixed_point(([[0.5]], [[0.2]], [1.0]))
     np.testing.assert_allclose(
@@ -696,13 +700,15 @@ def test_eigenvalues_of_a_linear_network():
 def test_public_jacobian_is_the_derivative(activation, second):
     op = committee(2, 2, activation, 0.4, second)
     state = op.state(0.4 * np.random.default_rng(2).standard_normal(op.neti.num_params))
-    J, names = op.jacobian(state), op.variables
+    J = op.jacobian(state)
+    names = op.variables
     assert (
         names[:3] == ("Q[0,0]", "Q[0,1]", "Q[1,1]")
         and names[3] == "R[0,0]"
         and names[-1] == "v[0,1]"
     )
-    pack, h = op.equations.coordinates.pack, 1e-5
+    pack = op.equations.coordinates.pack
+    h = 1e-5
     z = pack(state)
     for k in range(len(names)):
         ahead, behind = (
@@ -744,10 +750,13 @@ def test_default_times(num, end):
 def test_default_points_show_the_plateau_on_a_linear_axis():
     """Lines between the default points are within two per cent of the curves that 4000 points draw."""
     op = committee()
-    start, end = alike(op, 1e-3), 300.0
-    few, many = op.solve(start, end), op.solve(start, t_eval=np.linspace(0.0, end, 4001))
+    start = alike(op, 1e-3)
+    end = 300.0
+    few = op.solve(start, end)
+    many = op.solve(start, t_eval=np.linspace(0.0, end, 4001))
     for drawn, curve in ((few.R, many.R), (few.Q, many.Q), (few.v, many.v)):
-        flat, truth = drawn.reshape(len(few), -1), curve.reshape(len(many), -1)
+        flat = drawn.reshape(len(few), -1)
+        truth = curve.reshape(len(many), -1)
         lines = np.array([np.interp(many.t, few.t, column) for column in flat.T]).T
         assert np.abs(lines - truth).max() < 0.02
     level = op.generalization_error(

@@ -105,7 +105,8 @@ def test_spectrum(run):
     net, result = run
     ax = plotting.plot_spectrum(net, result, points=3)
     drawn = {line.get_label(): line for line in ax.lines}
-    negative, positive = drawn["negative"], drawn["positive"]
+    negative = drawn["negative"]
+    positive = drawn["positive"]
     times = np.unique(np.concatenate([negative.get_xdata(), positive.get_xdata()]))
     assert (
         len(times) == 3

@@ -24,7 +24,8 @@ def problem(f, r=1.0, D=2, input=None):
 
 
 def errors(exact, nodes, theta, order=2):
-    a, b = exact.evaluate(theta, order), nodes.evaluate(theta, order)
+    a = exact.evaluate(theta, order)
+    b = nodes.evaluate(theta, order)
     relative = [
         abs(a.value - b.value) / a.value,
         np.abs(a.gradient - b.gradient).max() / np.abs(a.gradient).max(),

@@ -70,16 +70,16 @@ def test_against_60_digits(f, kernel, distance):
             else np.array([2.0, 0.5, 1.0, 4.0, 0.25])
         )
         order = rng.permutation(5)
-        W, A = (W * factor[:, None])[order], (A / factor)[:, order]
-        W, A = (
-            W + distance * rng.standard_normal(W.shape),
-            A + distance * rng.standard_normal(A.shape),
-        )
+        W = (W * factor[:, None])[order]
+        A = (A / factor)[:, order]
+        W = W + distance * rng.standard_normal(W.shape)
+        A = A + distance * rng.standard_normal(A.shape)
         if f == "relu":
             neti = inf.NetI(
                 inf.Net([(6, f, False), (1, "identity", False)], input_dim=4), neti.teacher
             )
-            W, A = np.vstack([np.zeros(4), W]), np.hstack([[[0.3]], A])
+            W = np.vstack([np.zeros(4), W])
+            A = np.hstack([[[0.3]], A])
         theta = neti.pack([(W, None), (A, None)])
         exact = exact_loss(kernel, neti, theta)
         # scales and shares are rounded, which moves the teacher by eps
@@ -103,8 +103,10 @@ def test_two_kinked_neurons_that_part_from_one(share, tilt):
     teacher_net = neti.teacher.net
     for distance in (1e-3, 1e-4, 1e-6, 1e-8):
         for _ in range(3):
-            V, C = rng.standard_normal((2, 4)), rng.standard_normal(2)
-            first, second = share * C[0], (1.0 - share) * C[0]
+            V = rng.standard_normal((2, 4))
+            C = rng.standard_normal(2)
+            first = share * C[0]
+            second = (1.0 - share) * C[0]
             e, g = rng.standard_normal((2, 4))
             e -= V[0] * (e @ V[0]) / (V[0] @ V[0])
             move = distance * e / np.linalg.norm(e)
@@ -143,7 +145,8 @@ def test_a_run_whose_loss_was_negative():
 
 
 def moment(f):
-    table, number = closed.AtomTable([resolve(f)]), np.zeros(1, dtype=np.int64)
+    table = closed.AtomTable([resolve(f)])
+    number = np.zeros(1, dtype=np.int64)
 
     def found(i, j, p, q, w1, b1, w2, b2):
         determinant = sum(
@@ -177,7 +180,8 @@ def mean(f):
 def test_against_the_readable_twin(f, distance, tolerance):
     neti, same = network(f, 2, 2, 2, 3, bias=True, outputs=2)
     theta = same + distance * np.random.default_rng(1).standard_normal(same.size)
-    student, teacher = neti.student_units(theta), neti.teacher_units
+    student = neti.student_units(theta)
+    teacher = neti.teacher_units
     twin = near_teacher(student, teacher, mean(f), moment(f), nodes=4)
     neuron = [resolve(f)] * 2
     assert realizable.loss(realizable.match(student, teacher, neuron, neuron)) == pytest.approx(
@@ -190,7 +194,8 @@ def test_against_the_readable_twin(f, distance, tolerance):
 
 @pytest.mark.parametrize("rule", [*segment.RULES, *segment.RULES_OF_SERIES])
 def test_rules_err_as_they_say(rule):
-    x, w = np.array(rule.nodes), np.array(rule.weights)
+    x = np.array(rule.nodes)
+    w = np.array(rule.weights)
     for k in range(rule.power):
         assert w @ x**k == pytest.approx(1.0 / (k + 1), rel=1e-15)
     k = rule.power

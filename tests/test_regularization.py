@@ -61,7 +61,8 @@ def test_residuals_have_one_length_and_add_up_to_the_loss(penalty, weights):
         lengths = set()
         for seed, half_square in enumerate([0.0, 1.0, 2.9999, 3.0, 3.0 + 1e-12, 3.0001, 4.0, 1e3]):
             theta = at_norm(net, half_square, seed)
-            r, J = each.residuals(theta), each.jacobian(theta)
+            r = each.residuals(theta)
+            J = each.jacobian(theta)
             found = each.evaluate(theta, 1)
             assert r @ r == pytest.approx(found.value, rel=1e-13)
             np.testing.assert_allclose(
@@ -78,7 +79,8 @@ def test_residuals_have_one_length_and_add_up_to_the_loss(penalty, weights):
 def test_jacobian_against_differences_across_the_boundary(penalty):
     """The integral of the Jacobian along a line is the change of the residuals."""
     net = net_of(**PENALTIES[penalty])
-    inside, beyond = at_norm(net, 2.5), at_norm(net, 3.7)
+    inside = at_norm(net, 2.5)
+    beyond = at_norm(net, 3.7)
     step = beyond - inside
     # |theta| grows along the line, which crosses the barrier once; Gauss rules on both sides are
     # exact to rounding
@@ -196,7 +198,8 @@ def test_merge_written_out(bias):
         theta = inf.random_params(student, 2, init="standard_normal")
         (W, c), _ = student.unpack(theta)
         gap = np.append(W[0] - W[2], 0.0 if c is None else c[0] - c[2])
-        before, after = a.evaluate(theta, 2), b.evaluate(theta, 2)
+        before = a.evaluate(theta, 2)
+        after = b.evaluate(theta, 2)
         assert after.value - before.value == pytest.approx(0.35 * gap @ gap, rel=1e-12)
         (dW, dc), (dA, _) = student.unpack(after.gradient - before.gradient)
         np.testing.assert_allclose(dW, [0.7 * gap[:2], [0, 0], -0.7 * gap[:2]], atol=1e-14)
@@ -293,10 +296,8 @@ def test_who_knows_of_pairs_and_who_refuses():
         point.kind.name == "MINIMUM" and point.loss > 0.0
     )  # not degenerate, not the zero of the plain loss
     prediction = inf.finite_data_prediction(neti, found.theta, 1e4, samples=2000)
-    H, C = (
-        inf.hessian(neti, found.theta),
-        inf.gradient_covariance(neti, found.theta, samples=200_000),
-    )
+    H = inf.hessian(neti, found.theta)
+    C = inf.gradient_covariance(neti, found.theta, samples=200_000)
     inverse = np.linalg.inv(H)
     assert prediction.squared_distance == pytest.approx(
         np.trace(inverse @ C @ inverse) / 1e4, rel=0.2

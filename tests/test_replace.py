@@ -54,7 +54,8 @@ def test_all_arguments_are_tested():
 
 
 def same(a, b, theta):
-    one, two = a.evaluate(theta, order=2), b.evaluate(theta, order=2)
+    one = a.evaluate(theta, order=2)
+    two = b.evaluate(theta, order=2)
     np.testing.assert_array_equal(one.value, two.value)
     np.testing.assert_array_equal(one.gradient, two.gradient)
     np.testing.assert_array_equal(one.hessian, two.hessian)
@@ -62,7 +63,8 @@ def same(a, b, theta):
 
 @pytest.mark.parametrize("name", NET)
 def test_a_net_keeps_every_argument(name):
-    net, theta = inf.Net(**NET), 0.4 * np.arange(1.0, 12.0)
+    net = inf.Net(**NET)
+    theta = 0.4 * np.arange(1.0, 12.0)
     same(net.replace(), net, theta)
     default = inspect.signature(inf.Net).parameters[name].default
     others = {key: value for key, value in NET.items() if key != name}
@@ -91,7 +93,8 @@ def test_layers_and_data_of_a_net():
 
 
 def test_subsets_keep_their_weights_and_nets_no_old_data():
-    net, theta = inf.Net(**NET), 0.4 * np.arange(1.0, 12.0)
+    net = inf.Net(**NET)
+    theta = 0.4 * np.arange(1.0, 12.0)
     part = net.subset(np.array([0, 3]))
     same(part.replace(ridge=0.2), part, theta)
     assert inf.loss(part.replace(ridge=0.4), theta) == pytest.approx(
@@ -106,7 +109,8 @@ def test_subsets_keep_their_weights_and_nets_no_old_data():
 @pytest.mark.parametrize("name", NETI)
 def test_an_infinite_net_keeps_every_argument(name):
     """Surrogates that are not there, and ``outside="exact"``: all integrals are exact."""
-    net, theta = inf.NetI(**NETI), 0.4 * np.arange(1.0, 12.0)
+    net = inf.NetI(**NETI)
+    theta = 0.4 * np.arange(1.0, 12.0)
     same(net.replace(), net, theta)
     if name in ("student", "teacher", "method", "outside"):
         return
@@ -118,7 +122,8 @@ def test_an_infinite_net_keeps_every_argument(name):
 
 
 def test_methods_and_samples_of_an_infinite_net():
-    net, theta = inf.NetI(**NETI), 0.4 * np.arange(1.0, 12.0)
+    net = inf.NetI(**NETI)
+    theta = 0.4 * np.arange(1.0, 12.0)
     exact = net.with_method("auto")
     assert exact.outside == "error" and exact.surrogates_dir is None and exact.rtol == 1e-8
     assert inf.loss(exact, theta) == pytest.approx(inf.loss(net, theta), rel=1e-7)
@@ -135,7 +140,8 @@ def test_methods_and_samples_of_an_infinite_net():
 @pytest.mark.parametrize("change", [split_neuron, grow, shrink])
 def test_other_widths_of_a_surrogate_network(change):
     """``outside`` and ``surrogates_dir`` were forgotten, so that the wider network could not be evaluated."""
-    net, theta = inf.NetI(**NETI), 0.4 * np.arange(1.0, 12.0)
+    net = inf.NetI(**NETI)
+    theta = 0.4 * np.arange(1.0, 12.0)
     new, start = change(net, theta, 1) if change is split_neuron else change(net, theta)
     kept = {
         name: value for name, value in new._arguments.items() if name not in ("student", "merge")

@@ -73,7 +73,8 @@ def test_kinks_and_strips_exclude_each_other():
 @pytest.mark.parametrize("name", ["tanh", "softplus", "g", "gaussian", "gelu", "sin", "cube"])
 def test_aliasing_is_a_bound(name):
     """Coefficients and moments of coarse rules against those of a fine one; all aliases, at all b."""
-    f, rng = resolve(name), np.random.default_rng(1)
+    f = resolve(name)
+    rng = np.random.default_rng(1)
     fine = hermite.rule(11)
     for level in range(7):
         for r in 10.0 ** rng.uniform(-0.7, 0.8, 8):
@@ -122,7 +123,8 @@ def dense(f, r, b, order=0):
 def test_own_activations_up_to_ten_thousand(expression):
     """Energies and means by the series: a bound that is stated holds; what is not resolved is infinite."""
     own = Activation.from_sympy("own", expression)
-    rng, resolved = np.random.default_rng(len(expression)), 0
+    rng = np.random.default_rng(len(expression))
+    resolved = 0
     for r in (0.3, 1.0, 3.0, 8.0, 20.0, 27.0, 55.85, 80.0, 137.0, 314.0, 1000.0, 1e4):
         for b in (0.0, float(rng.uniform(-1, 1)) * r, float(rng.normal())):
             square, mean = dense(OWN[expression], r, b)
@@ -140,15 +142,14 @@ def test_own_activations_up_to_ten_thousand(expression):
 @pytest.mark.parametrize("expression", OWN)
 def test_own_activations_with_a_partner(expression):
     """E f(h1) cos(h2) is one integral over h1, since the mean of cos(h2) given h1 is elementary."""
-    own, rng = Activation.from_sympy("own", expression), np.random.default_rng(len(expression))
+    own = Activation.from_sympy("own", expression)
+    rng = np.random.default_rng(len(expression))
     for k in range(16):
         r1 = 10.0 ** rng.uniform(-1, 4 if k % 2 else 1.3)
-        r2, u, b1, b2 = (
-            10.0 ** rng.uniform(-1, 1),
-            rng.uniform(-1, 1),
-            rng.normal() * (0, 1, r1)[k % 3],
-            rng.normal(),
-        )
+        r2 = 10.0 ** rng.uniform(-1, 1)
+        u = rng.uniform(-1, 1)
+        b1 = rng.normal() * (0, 1, r1)[k % 3]
+        b2 = rng.normal()
         count = int(min(2e6, max(40_001, 26.0 * r1 * 400)))
         spacing = 26.0 / count
         x = -13.0 + spacing * (np.arange(count) + 0.77)
@@ -163,7 +164,8 @@ def test_own_activations_with_a_partner(expression):
 @pytest.mark.parametrize("name", [n for n in SMOOTH if n != "exp"])
 def test_registered_activations_up_to_ten_thousand(name):
     """Means and energies by the series against dense rules; bounds hold or are infinite."""
-    f, rng = resolve(name), np.random.default_rng(names().index(name))
+    f = resolve(name)
+    rng = np.random.default_rng(names().index(name))
     for r in (0.3, 3.0, 20.0, 27.93, 80.0, 246.0, 900.0, 1e4):
         for b in (0.0, float(rng.uniform(-1, 1)) * r):
             square, mean = dense(f, r, b)
@@ -177,15 +179,17 @@ def test_registered_activations_up_to_ten_thousand(name):
 @pytest.mark.parametrize("f", CLOSED)
 def test_series_against_closed_forms(f):
     """Pairs with all others, r up to 1e4, u up to 1, far means: gaps stay within the bounds of both."""
-    rng, n = np.random.default_rng([3, names().index(f)]), 12
+    rng = np.random.default_rng([3, names().index(f)])
+    n = 12
     for g in CLOSED:
-        r1, r2 = 10.0 ** rng.uniform(-2, (4, 1.6)[n % 2], n), 10.0 ** rng.uniform(-2, 1.3, n)
-        u, far = rng.uniform(-1, 1, n), np.arange(n) % 3 == 0
-        u[::5], u[::7] = 1 - 10.0 ** rng.uniform(-8, -1), 1.0
-        b1, b2 = (
-            rng.normal(size=n) * np.where(far, r1, 1),
-            rng.normal(size=n) * np.where(~far, 5 * r2, 1),
-        )
+        r1 = 10.0 ** rng.uniform(-2, (4, 1.6)[n % 2], n)
+        r2 = 10.0 ** rng.uniform(-2, 1.3, n)
+        u = rng.uniform(-1, 1, n)
+        far = np.arange(n) % 3 == 0
+        u[::5] = 1 - 10.0 ** rng.uniform(-8, -1)
+        u[::7] = 1.0
+        b1 = rng.normal(size=n) * np.where(far, r1, 1)
+        b2 = rng.normal(size=n) * np.where(~far, 5 * r2, 1)
         for orders in ((0, 0), (1, 1), (0, 3)):
             found, exact = (
                 EVALUATORS[method].moment(
@@ -224,7 +228,9 @@ def test_the_length_on_which_a_function_varies():
 
 def test_a_series_that_is_refused_stays_one():
     """Frozen evaluators keep the method that was named, and say that its bound is infinite."""
-    r, b, one = 1e3, 300.0, np.array([0])
+    r = 1e3
+    b = 300.0
+    one = np.array([0])
     pair = Arguments(
         np.array([[r * r], [0.3 * r * r], [r * r], [b], [-b], [0.91 * r**4]]),
         np.full(2, r * r),
@@ -263,7 +269,8 @@ def test_orders_agree_everywhere(name):
     """Value of orders 0, 1, 2 and inf.loss, at random, sharp, small, dead, coincident and near points."""
     net = inf.Net([(2, name, True), (1, "identity", True)], input_dim=2)
     star = inf.random_params(net, 3, init="standard_normal")
-    rng, points = np.random.default_rng(names().index(name)), []
+    rng = np.random.default_rng(names().index(name))
+    points = []
     limit = 0.5 if name == "exp" else 1.0
     for scale in (1e-3, 1.0) if name == "exp" else (1e-3, 1.0, 30.0, 1e3, 1e4):
         theta = limit * inf.random_params(net, int(rng.integers(99)), init="standard_normal")
@@ -362,7 +369,8 @@ def test_a_kernel_matrix_expands_each_neuron_once(monkeypatch):
     K = X @ X.T / 6
     r = np.sqrt(np.diag(K))
     u = np.clip(K / np.outer(r, r), -1, 1)
-    counted, plain = [], hermite.expand
+    counted = []
+    plain = hermite.expand
 
     def expand(activation, r, b, *rest):
         counted.append(len(r))

@@ -283,10 +283,8 @@ def test_trajectory_distance_of_runs():
         )
         for tol, n in ((1e-3, 50), (1e-6, 50), (1e-10, 20001))
     ]
-    coarse, fine = (
-        trajectory_distance(runs[0], runs[2]),
-        trajectory_distance(runs[1].trajectory, runs[2]),
-    )
+    coarse = trajectory_distance(runs[0], runs[2])
+    fine = trajectory_distance(runs[1].trajectory, runs[2])
     assert (
         0 < fine < coarse / 10 and coarse < 1e-4
     )  # fine is limited by the spacing of the reference

@@ -31,7 +31,9 @@ def test_estimates_against_the_scatter_of_evaluations(seed, scale):
         b[0] /= scale
         A[:, 0] *= scale
         theta = net.pack([(W, b), (A, c)])
-    net, eps, rng = net.frozen(theta), np.finfo(float).eps, np.random.default_rng(0)
+    net = net.frozen(theta)
+    eps = np.finfo(float).eps
+    rng = np.random.default_rng(0)
     found = [
         net.evaluate(theta * (1 + eps * rng.integers(-2, 3, len(theta))), 1) for _ in range(60)
     ]
@@ -75,7 +77,8 @@ def test_units_of_the_inputs_do_not_matter():
     start = inf.random_params(student, 1)
     losses = []
     for unit in (np.ones(2), np.array([1e4, 1e-4])):
-        scaled, theta = weights.copy(), start.copy()
+        scaled = weights.copy()
+        theta = start.copy()
         teacher.unpack(scaled)[0][0][:] /= unit
         student.unpack(theta)[0][0][:] /= unit
         net = inf.NetI(

@@ -40,7 +40,8 @@ def test_digits_report(digits):
 def test_digits_loss_decreases_along_every_curve(digits):
     _, _, report = digits
     for one in report["runs"]:
-        seconds, loss = np.array(one["curve"]["seconds"]), np.array(one["curve"]["loss"])
+        seconds = np.array(one["curve"]["seconds"])
+        loss = np.array(one["curve"]["loss"])
         assert loss[0] == report["initial_loss"], "every run starts at the same point"
         assert (np.diff(seconds) > 0).all() and seconds[-1] <= one["seconds"]
         assert loss[-1] < loss[0]

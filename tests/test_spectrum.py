@@ -36,7 +36,8 @@ def case(request):
 
 def test_operator(case):
     net, theta = case
-    H, dense = inf.hessian_operator(net, theta), inf.hessian(net, theta)
+    H = inf.hessian_operator(net, theta)
+    dense = inf.hessian(net, theta)
     assert isinstance(H, LinearOperator) and H.shape == dense.shape and H.dtype == np.float64
     V = np.random.default_rng(3).standard_normal((len(theta), 3))
     scale = np.abs(dense).max() * len(theta)
@@ -110,7 +111,8 @@ def test_quadrature_is_exact_over_a_whole_basis(data_net):
     for power in range(6):
         estimate = (weights * nodes**power).sum(axis=1).mean()
         assert abs(estimate - (values**power).mean()) < 1e-12 * np.abs(values).max() ** power
-    x, width = np.linspace(values[0], values[-1], 50), 0.01 * (values[-1] - values[0])
+    x = np.linspace(values[0], values[-1], 50)
+    width = 0.01 * (values[-1] - values[0])
     density = np.mean(
         [
             (w * np.exp(-0.5 * ((x[:, None] - n) / width) ** 2)).sum(axis=1)

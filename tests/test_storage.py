@@ -53,7 +53,8 @@ def test_every_truncation(path):
 def test_runs_of_foreign_bytes(path, seed):
     rng = np.random.default_rng(seed)
     damaged = bytearray(path.read_bytes())
-    start, length = rng.integers(len(damaged)), rng.integers(1, 40)
+    start = rng.integers(len(damaged))
+    length = rng.integers(1, 40)
     damaged[start : start + length] = rng.bytes(rng.integers(0, 40))
     path.write_bytes(damaged)
     assert_noticed_or_harmless(path)

@@ -188,7 +188,8 @@ def test_finished_runs_survive_a_failure(tmp_path, monkeypatch):
 def test_page_of_a_study(tmp_path):
     """The script puts numbers between the marks of the page, twice in a row as well, and copies the picture."""
     script = Path(__file__).parents[1] / "scripts" / "update_study_page.py"
-    out, docs = tmp_path / "out", tmp_path / "docs"
+    out = tmp_path / "out"
+    docs = tmp_path / "docs"
     for folder in (out, docs / "studies", docs / "images"):
         folder.mkdir(parents=True)
     (out / "summary.json").write_text(json.dumps({"study": "x", "pictures": ["x.png"]}))

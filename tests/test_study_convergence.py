@@ -69,7 +69,8 @@ def test_infinite_solution():
 def test_spread():
     """One neuron that learns a linear function of one input: d is Gaussian, N d^2 has the standard deviation sqrt(2) times its mean."""
     problem = Case("", "law", (1,), "identity", 1, 1, 1, 0.5, teacher_seed=1).problem
-    infinite, spread = solve_infinite(**problem), predict_spread(**problem)
+    infinite = solve_infinite(**problem)
+    spread = predict_spread(**problem)
     assert infinite["flat"] == 1, "the scale of a linear neuron"
     assert spread["distance_spread"] == pytest.approx(
         np.sqrt(2) * infinite["prefactor"], rel=0.03

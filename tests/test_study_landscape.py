@@ -21,8 +21,10 @@ def erf2():
 
 def copies_and_averages(neti, *groups):
     """Students that each average a group of teacher neurons as well as they can."""
-    M, K = neti.input_dim, neti.student.layers[0].width
-    W, a = np.zeros((K, M)), np.zeros((1, K))
+    M = neti.input_dim
+    K = neti.student.layers[0].width
+    W = np.zeros((K, M))
+    a = np.zeros((1, K))
     for i, group in enumerate(groups):
         m = len(group)
         W[i, list(group)] = 1 / np.sqrt(m * (2 * m - 1))
@@ -121,7 +123,8 @@ def test_balance_keeps_function_and_index():
 
 
 def test_kinks():
-    relu, erf = build("relu", 3, 2), build("erf", 3, 2)
+    relu = build("relu", 3, 2)
+    erf = build("erf", 3, 2)
     theta = np.array([1.0, 1, 0, 0, 0, 1e-6, 1, 1])
     assert not is_smooth(relu, theta) and is_smooth(erf, theta)
     theta[4] = 1.0

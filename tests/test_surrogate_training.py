@@ -50,12 +50,15 @@ def tanh():
 
 
 def test_derivatives_are_those_of_the_potential():
-    form, C, h = random_form("f", np.random.default_rng(0)), covariances(), 1e-5
+    form = random_form("f", np.random.default_rng(0))
+    C = covariances()
+    h = 1e-5
     jet = form.pair(*C)
     for k in range(3):
         d = np.zeros((3, 1))
         d[k] = h
-        plus, minus = form.pair(*(C + d)), form.pair(*(C - d))
+        plus = form.pair(*(C + d))
+        minus = form.pair(*(C - d))
         slopes = (plus - minus) / (2 * h)
         # differences of step 1e-5: 1e-10 of curvature, 1e-11 of rounding
         np.testing.assert_allclose(
@@ -69,8 +72,10 @@ def test_derivatives_are_those_of_the_potential():
 
 
 def test_potential_is_symmetric_and_consistent_with_itself():
-    form, C = random_form("f", np.random.default_rng(1)), covariances()
-    jet, swapped = form.pair(*C), form.pair(*C[::-1])
+    form = random_form("f", np.random.default_rng(1))
+    C = covariances()
+    jet = form.pair(*C)
+    swapped = form.pair(*C[::-1])
     scale = np.abs(jet).max()
     np.testing.assert_allclose(
         jet, swapped[:, [0, 3, 2, 1, 9, 8, 6, 7, 5, 4]], rtol=0, atol=1e-12 * scale
@@ -79,9 +84,11 @@ def test_potential_is_symmetric_and_consistent_with_itself():
     u = np.clip(C[1] / (r1 * r2), -1, 1)
     np.testing.assert_allclose(form.potential(r1, r2, u), jet[:, 0], atol=1e-12 * scale)
     # on the diagonal: G(C, C, C) and its derivatives along the diagonal
-    single, h = form.single(C[0]), 1e-5
+    single = form.single(C[0])
+    h = 1e-5
     np.testing.assert_allclose(single[:, 0], form.pair(C[0], C[0], C[0])[:, 0], atol=1e-12 * scale)
-    plus, minus = form.single(C[0] + h), form.single(C[0] - h)
+    plus = form.single(C[0] + h)
+    minus = form.single(C[0] - h)
     slopes = (plus - minus) / (2 * h)
     np.testing.assert_allclose(
         slopes[:, :2], single[:, 1:], rtol=1e-5, atol=1e-6 * np.abs(single).max()
@@ -91,7 +98,9 @@ def test_potential_is_symmetric_and_consistent_with_itself():
 @pytest.mark.parametrize("name", ["softplus", "g"])
 def test_limits_hold_whatever_was_learnt(name):
     # at C12 = 0 the perceptron has no weight: value, slope and everything in C11 and C22 are exact
-    f, rng, parts = resolve(name), np.random.default_rng(3), {}
+    f = resolve(name)
+    rng = np.random.default_rng(3)
+    parts = {}
     for parity in ("even", "odd"):
         closed, error = closed_part(f, parity)
         assert error < 1e-12
@@ -120,7 +129,8 @@ def test_limits_hold_whatever_was_learnt(name):
 
 @pytest.mark.parametrize("name", ["tanh", "sigmoid", "softplus", "gelu", "g", "silu"])
 def test_base_is_close_and_its_moments_are_exact(name):
-    f, x = resolve(name), np.linspace(0.01, 12.0, 200)
+    f = resolve(name)
+    x = np.linspace(0.01, 12.0, 200)
     for parity in ("even", "odd"):
         part = fit_base(f, parity)
         wanted = parity_parts(f, x)[parity]
@@ -184,7 +194,8 @@ def test_errors_are_those_of_weights():
     # an 'error' of the size of E[f f] itself: lengths of its gradient and Hessian in six inputs, entry by entry
     points = sample_points(30, np.random.default_rng(5)).take(np.arange(12))
     C11, C12, C22, det = points.covariances()
-    n, zero = len(C11), np.zeros(12)
+    n = len(C11)
+    zero = np.zeros(12)
     i = np.arange(n)
     evaluator = PairEvaluator([f] * (2 * n), i, i + n)
     jets = evaluator(
@@ -198,7 +209,8 @@ def test_errors_are_those_of_weights():
     for k in range(n):
         w1 = np.zeros(6)
         w2 = np.zeros(6)
-        w1[0], w2[:2] = points.r1[k], (points.r2[k] * points.u[k], points.r2[k] * points.s[k])
+        w1[0] = points.r1[k]
+        w2[:2] = (points.r2[k] * points.u[k], points.r2[k] * points.s[k])
 
         def moment(p, q, k=k):
             return float(
@@ -210,7 +222,8 @@ def test_errors_are_those_of_weights():
         g1 = moment(2, 0) * w1 + moment(1, 1) * w2
         g2 = moment(0, 2) * w2 + moment(1, 1) * w1
         np.testing.assert_allclose(found[1, k], np.sqrt(g1 @ g1 + g2 @ g2), rtol=1e-8, atol=1e-12)
-        one, outer = np.eye(6), np.outer
+        one = np.eye(6)
+        outer = np.outer
         I40, I31, I22, I13, I04 = (moment(4 - q, q) for q in range(5))
         cross = outer(w1, w2) + outer(w2, w1)
         H11 = moment(2, 0) * one + I40 * outer(w1, w1) + I31 * cross + I22 * outer(w2, w2)
@@ -229,13 +242,17 @@ def test_errors_are_those_of_weights():
 
 
 def test_structured_gram_matrix_is_that_of_the_jacobian():
-    rng, n, d, w = np.random.default_rng(0), 7, 4, 6
+    rng = np.random.default_rng(0)
+    n = 7
+    d = 4
+    w = 6
     layers = [(w, d), (w, w), (1, w)]
     objective = SobolevObjective(
         rng.normal(size=(10, n, d)), rng.normal(size=(n, 10, 10)), rng.normal(size=(n, 10)), layers
     )
     theta = 0.5 * rng.normal(size=sum(a * b + a for a, b in layers))
-    samples, h = np.array([5, 0, 3, 6]), 1e-6
+    samples = np.array([5, 0, 3, 6])
+    h = 1e-6
     here = objective.linearise(theta, samples)
     J = np.stack([here.product(e) for e in np.eye(len(theta))], axis=1)
     slopes = [
@@ -255,8 +272,10 @@ def test_structured_gram_matrix_is_that_of_the_jacobian():
 
 def test_the_perceptron_is_a_net():
     layers = [(96, "tanh", True), (96, "tanh", True), (1, "identity", True)]
-    net, rng = inf.Net(layers, input_dim=5), np.random.default_rng(1)
-    theta, X = 0.3 * rng.normal(size=net.num_params), rng.normal(size=(20, 5))
+    net = inf.Net(layers, input_dim=5)
+    rng = np.random.default_rng(1)
+    theta = 0.3 * rng.normal(size=net.num_params)
+    X = rng.normal(size=(20, 5))
     parts = split(theta, shapes(5))
     for (W, b), (V, c) in zip(parts, net.unpack(theta), strict=True):
         np.testing.assert_array_equal(W, V)
@@ -268,11 +287,13 @@ def test_the_perceptron_is_a_net():
 
 
 def test_rows_are_weighted_errors_of_the_formula_and_the_last_solve_is_optimal():
-    f, points = resolve("tanh"), sample_points(60, np.random.default_rng(6))
+    f = resolve("tanh")
+    points = sample_points(60, np.random.default_rng(6))
     frames = exact_parts(f, points)[0]["odd"]
     part = with_scaled_features(closed_part(f, "odd")[0], points)
     problem = PartProblem(part, points, frames)
-    weights, rng = (2.0, 1.0, 0.3), np.random.default_rng(7)
+    weights = (2.0, 1.0, 0.3)
+    rng = np.random.default_rng(7)
     layers = shapes(len(part.scales) + 2)
     theta = 0.3 * rng.normal(size=sum(a * b + a for a, b in layers))
     objective = problem.objective(weights, 1.0)
@@ -316,7 +337,8 @@ def test_a_few_steps_beat_the_base(tanh):
 def test_seed_decides_and_interrupted_training_goes_on(tanh, tmp_path, monkeypatch):
     from infflow.surrogates.training import recipe as module
 
-    file, taken = tmp_path / "run.npz", module._Training._record
+    file = tmp_path / "run.npz"
+    taken = module._Training._record
 
     def interrupted(self, own, steps, before):
         taken(self, own, steps, before)

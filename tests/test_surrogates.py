@@ -75,7 +75,8 @@ def network(activation, width, input_dim=3, outputs=2, hidden_bias=False, output
 def setting(activation="tanh", students=3, teachers=2, rng=3, **kwargs):
     """A NetI and parameters of the student."""
     generator = np.random.default_rng(rng)
-    student, teacher = network(activation, students), network(activation, teachers)
+    student = network(activation, students)
+    teacher = network(activation, teachers)
     theta = generator.normal(size=student.num_params)
     return inf.NetI(
         student, inf.Teacher(teacher, generator.normal(size=teacher.num_params)), **kwargs
@@ -100,7 +101,9 @@ def parallel(net, theta):
         tuple(np.copy(x) if x is not None else None for x in pair) for pair in net.unpack(theta)
     )
     V = net.teacher_units.W
-    W[0], W[1], W[2] = V[0], -0.7 * V[1], 1e-7 * V[0]
+    W[0] = V[0]
+    W[1] = -0.7 * V[1]
+    W[2] = 1e-7 * V[0]
     return net.pack([(W, None), (A, c)])
 
 
@@ -121,7 +124,8 @@ def test_gradient_and_hessian_are_those_of_the_surrogate_loss(folder, move, inpu
             return found.value if order == 0 else found.gradient
 
         # central differences of order 8: truncation and rounding are both near 1e-11 with this step
-        weights, h = np.array([4 / 5, -1 / 5, 4 / 105, -1 / 280]), 0.01
+        weights = np.array([4 / 5, -1 / 5, 4 / 105, -1 / 280])
+        h = 0.01
 
         def difference(order, along=along, weights=weights, h=h):
             return (
@@ -215,7 +219,8 @@ def test_a_teacher_outside_of_the_domain_is_named(folder):
 )
 def test_biases_are_refused_or_exact(folder, student, teacher, input, message):
     rng = np.random.default_rng(0)
-    student, teacher = network("tanh", 2, **student), network("tanh", 2, **teacher)
+    student = network("tanh", 2, **student)
+    teacher = network("tanh", 2, **teacher)
     given = inf.Teacher(teacher, rng.normal(size=teacher.num_params))
     theta = rng.normal(size=student.num_params)
     with pytest.raises((MethodError, OutsideDomainError), match=message):
@@ -223,7 +228,8 @@ def test_biases_are_refused_or_exact(folder, student, teacher, input, message):
     net = inf.NetI(
         student, given, input=input, method="surrogate", outside="exact", surrogates_dir=folder
     )
-    found, exact = net.evaluate(theta, 2), net.with_method("auto").evaluate(theta, 2)
+    found = net.evaluate(theta, 2)
+    exact = net.with_method("auto").evaluate(theta, 2)
     H = np.array(
         [
             (net.evaluate(theta + e, 1).gradient - net.evaluate(theta - e, 1).gradient) / 2e-5
@@ -238,7 +244,8 @@ def test_biases_are_refused_or_exact(folder, student, teacher, input, message):
 
 
 def test_zero_biases_of_the_teacher_do_no_harm(folder):
-    student, teacher = network("tanh", 2), network("tanh", 2, hidden_bias=True, output_bias=True)
+    student = network("tanh", 2)
+    teacher = network("tanh", 2, hidden_bias=True, output_bias=True)
     rng = np.random.default_rng(0)
     (W, b), (A, c) = teacher.unpack(rng.normal(size=teacher.num_params))
     theta = rng.normal(size=student.num_params)
@@ -253,7 +260,8 @@ def test_zero_biases_of_the_teacher_do_no_harm(folder):
 
 
 def test_activations_without_a_surrogate(folder):
-    relu, mixed = network("relu", 2), network(["tanh", "erf"], 2)
+    relu = network("relu", 2)
+    mixed = network(["tanh", "erf"], 2)
     rng = np.random.default_rng(0)
     theta = rng.normal(size=mixed.num_params)
     with pytest.raises(
@@ -358,7 +366,8 @@ def perturbed(folder, size):
 def test_polish_ends_at_the_exact_fixed_point(tmp_path):
     perturbed(tmp_path, 1e-3)
     rng = np.random.default_rng(2)
-    student, teacher = network("erf", 2, outputs=1), network("erf", 4, outputs=1)
+    student = network("erf", 2, outputs=1)
+    teacher = network("erf", 4, outputs=1)
     theta = rng.normal(size=student.num_params)
     given = inf.Teacher(teacher, rng.normal(size=teacher.num_params))
     net = inf.NetI(student, given, method="surrogate", surrogates_dir=tmp_path)
@@ -591,18 +600,19 @@ def test_the_own_folder_comes_first(folder, monkeypatch):
 
 def test_errors_are_those_of_networks():
     """Errors of one pair are the distances of loss, gradient and Hessian of a network of one student and one teacher."""
-    form, f = exact_form(), resolve("erf")
+    form = exact_form()
+    f = resolve("erf")
     wrong = SurrogateForm("gelu", form.arrays, SETTINGS)  # far off, so that errors are of order one
     rng = np.random.default_rng(0)
     points = errors.sample_points(40, 0.0, 10.0, rng)
     assert errors.pointwise_errors(form, f, points).max() < 1e-13
     found = errors.pointwise_errors(wrong, resolve("gelu"), points)
     for k in np.flatnonzero(~points.own)[::3]:
-        r1, r2, u = points.r1[k], points.r2[k], points.u[k]
-        value, exact = (
-            form.potential(*(np.array([x]) for x in (r1, r2, u)))[0],
-            inf.gaussian_moment("gelu", "gelu", r1, r2, u),
-        )
+        r1 = points.r1[k]
+        r2 = points.r2[k]
+        u = points.u[k]
+        value = form.potential(*(np.array([x]) for x in (r1, r2, u)))[0]
+        exact = inf.gaussian_moment("gelu", "gelu", r1, r2, u)
         assert found[k, 0] == pytest.approx(abs(value - exact), abs=1e-13)
         J20, J02 = (
             inf.gaussian_moment("erf", "erf", r1, r2, u, orders=o)
@@ -636,7 +646,8 @@ def test_network_errors_are_the_distances(folder):
     rng = np.random.default_rng(5)
     for row in found:
         parts = [0.7 * rng.normal(size=shape) for shape in ((4, 6), (4, 1), (5, 6), (5, 1))]
-        student, teacher = network("tanh", 4, 6, 1), network("tanh", 5, 6, 1)
+        student = network("tanh", 4, 6, 1)
+        teacher = network("tanh", 5, 6, 1)
         theta = student.pack([(parts[0], None), (parts[1].T, None)])
         given = inf.Teacher(teacher, teacher.pack([(parts[2], None), (parts[3].T, None)]))
         a = inf.NetI(student, given, method="surrogate", surrogates_dir=folder).evaluate(theta, 2)

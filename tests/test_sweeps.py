@@ -31,7 +31,8 @@ def equal(a, b):
     assert a.rows == b.rows
     for k, row in enumerate(a):
         if row["status"] == "done":
-            first, second = a.arrays(k), b.arrays(k)
+            first = a.arrays(k)
+            second = b.arrays(k)
             assert first.keys() == second.keys()
             for name in first:
                 assert (
@@ -84,7 +85,8 @@ def test_rows_hold_settings_and_results_in_the_order_of_the_grid(store):
 def test_results_of_train_are_kept_whole(store):
     table = run(functions.train_one, {"seed": [1], "width": [1, 2]}, store)
     for k, row in enumerate(table):
-        expected, found = functions.train_one(1, row["width"]), table.result(row)
+        expected = functions.train_one(1, row["width"])
+        found = table.result(row)
         np.testing.assert_array_equal(found.theta, expected.theta)
         np.testing.assert_array_equal(
             table.arrays(k)["trajectory_theta"], expected.trajectory.theta
@@ -432,7 +434,8 @@ def test_a_disk_that_is_full_when_rows_are_written(store, tmp_path, monkeypatch)
 
 def test_a_row_of_a_dead_process_is_taken_again(store, monkeypatch):
     (run_,) = make_runs(functions.draw, {"seed": [1]}, None, 0, 1)
-    first, second = Store(store), Store(store)
+    first = Store(store)
+    second = Store(store)
     first.enter([run_])
     assert first.claim(run_.key) and not second.claim(run_.key), "the first one lives"
     mine = first._owner

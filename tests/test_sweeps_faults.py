@@ -177,7 +177,8 @@ def test_runs_beside_the_one_that_kills_workers_are_not_blamed(tmp_path, monkeyp
 
 
 def test_two_processes_share_a_store(tmp_path):
-    store, log = tmp_path / "runs.db", tmp_path / "log"
+    store = tmp_path / "runs.db"
+    log = tmp_path / "log"
     code = "import sys, infflow as inf, sweep_functions as f; print(inf.sweep(f.draw, {'seed': range(30), 'wait': [0.02]}, sys.argv[1], backend='sequential', callback=lambda row: open(sys.argv[2], 'a').write(f'{sys.argv[3]} {row[\"seed\"]}\\n')).rows)"
     both = [python(code, store, log, name, stdout=subprocess.PIPE, text=True) for name in "ab"]
     tables = [process.communicate(timeout=300)[0] for process in both]
@@ -217,7 +218,8 @@ def cluster():
 def test_a_killed_dask_worker(tmp_path, cluster):
     folder = str(tmp_path)
     grid = {"folder": [folder], "seed": range(10)}
-    processes, killed = set(), []
+    processes = set()
+    killed = []
 
     def kill():
         wait_for(lambda: len(pids(tmp_path)) >= 2, 300)

@@ -68,7 +68,8 @@ LIMITS = [
 
 @pytest.mark.parametrize(("limit", "reason"), LIMITS)
 def test_what_a_flow_did_not_reach_is_not_invented(limit, reason, tmp_path):
-    net, times = TanhNetwork(), [0.0, 1e-6, 5.0, 9.0]
+    net = TanhNetwork()
+    times = [0.0, 1e-6, 5.0, 9.0]
     eta = np.ones(net.num_params)
     eta[0] = 0.0
     call = {
@@ -79,7 +80,8 @@ def test_what_a_flow_did_not_reach_is_not_invented(limit, reason, tmp_path):
     }
     found = train(net, net.start, **call, **limit, **FLOW)
     assert found.flow.stop_reason is reason
-    track, known = found.trajectory, np.array(times) <= found.flow.t
+    track = found.trajectory
+    known = np.array(times) <= found.flow.t
     np.testing.assert_array_equal(track.t, times)
     assert known[0] and not known[2:].any()
     for values in (track.theta, track.loss, track.gradient_norm, track.observables["first"]):

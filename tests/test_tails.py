@@ -57,7 +57,8 @@ def test_bounds_of_all_pairs_and_orders(seed):
     rng = np.random.default_rng(seed)
     points = tail_points(rng, 100)
     exact = [reference.Point(*point) for point in zip(*points, strict=True)]
-    useful, count = 0, 0
+    useful = 0
+    count = 0
     for f, g in itertools.product(NAMES, NAMES):
         for orders in ORDERS:
             rows = rng.choice(100, 2, replace=False)
@@ -81,7 +82,8 @@ def test_bounds_of_means(name):
     for order in range(5):
         found = CLOSED.mean(resolve(name), r, b, order, 1e-10)
         for k in range(60):
-            C, mean = arb(r[k]) ** 2, arb(b[k])
+            C = arb(r[k]) ** 2
+            mean = arb(b[k])
             exact = reference._polynomial_mean(polynomial, order, mean, C)
             for w, own, t in atoms:
                 exact += arb(w) * reference._atom_mean(own + order, mean, C + t)
@@ -93,8 +95,10 @@ def test_bounds_of_means(name):
 def test_a_neuron_with_itself(distance, r):
     """E relu^2 is what rtol is relative to."""
     b = distance * r
-    C, mean = arb(r) ** 2, arb(b)
-    step, density = reference.probability(mean / arb(r)), reference.density(mean / arb(r)) / arb(r)
+    C = arb(r) ** 2
+    mean = arb(b)
+    step = reference.probability(mean / arb(r))
+    density = reference.density(mean / arb(r)) / arb(r)
     exact = {
         (0, 0): (mean**2 + C) * step + mean * C * density,
         (1, 0): mean * step + C * density,
@@ -123,7 +127,8 @@ _X, _W = np.polynomial.legendre.leggauss(40)
 
 
 def panels(edges):
-    half, middle = np.diff(edges) / 2, (edges[1:] + edges[:-1]) / 2
+    half = np.diff(edges) / 2
+    middle = (edges[1:] + edges[:-1]) / 2
     return (middle[:, None] + half[:, None] * _X).ravel(), (half[:, None] * _W).ravel()
 
 
@@ -145,7 +150,9 @@ def elu_mean(name, q, m, s):
 
 def with_ramp(mean, name, p, q, r1, r2, u, b1, b2):
     """E[relu^(p)(h1) g^(q)(h2)], p <= 2: over h1 > 0, or at the kink."""
-    s, slope, h = r2 * np.sqrt((1 - u) * (1 + u)), r2 * u, b1 / r1
+    s = r2 * np.sqrt((1 - u) * (1 + u))
+    slope = r2 * u
+    h = b1 / r1
     if p == 2:
         return (
             np.exp(-h * h / 2)
@@ -172,7 +179,8 @@ def test_mixtures_and_elu_with_a_dead_ramp(name):
     mean = elu_mean if name == "elu" else smooth_mean
     for case in range(60):
         r1, r2 = 10 ** rng.uniform(-1, 0.5, 2)
-        b1, b2 = r1 * rng.uniform(-10, -4), r2 * rng.uniform(-3, 3)
+        b1 = r1 * rng.uniform(-10, -4)
+        b2 = r2 * rng.uniform(-3, 3)
         u = rng.choice([-1, 1]) * rng.choice(
             [rng.uniform(0.05, 0.95), 1 - 10 ** rng.uniform(-4, -1)]
         )
@@ -193,18 +201,22 @@ def test_mixtures_and_elu_with_a_dead_ramp(name):
 def test_jets_of_dead_neurons(g):
     """All columns, in the frame of ``jets.py``, relative to the terms that they are made of."""
     rng = np.random.default_rng(NAMES.index(g))
-    table, one = closed.AtomTable([resolve("relu"), resolve(g)]), np.ones(1, dtype=np.int64)
+    table = closed.AtomTable([resolve("relu"), resolve(g)])
+    one = np.ones(1, dtype=np.int64)
     slots = {
         "J00": (0, 0), "J20": (2, 0), "J11": (1, 1), "J02": (0, 2), "J10": (1, 0), "J01": (0, 1),
         "M30": (3, 0), "M21": (2, 1), "M12": (1, 2), "M03": (0, 3), "F22": (2, 2),
     }  # fmt: skip
     for _ in range(12):
         r1, r2 = 10 ** rng.uniform(-1, 0.5, 2)
-        b1, b2, u = r1 * rng.uniform(-11, -5), r2 * rng.uniform(-11, 3), rng.uniform(-0.95, 0.95)
+        b1 = r1 * rng.uniform(-11, -5)
+        b2 = r2 * rng.uniform(-11, 3)
+        u = rng.uniform(-0.95, 0.95)
         point = reference.Point(r1, r2, u, b1, b2)
         C = [r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, (r1 * r2) ** 2 * (1 - u) * (1 + u)]
         jet = closed.pair_jets(table, 0 * one, one, np.array(C)[:, None], 2)[0]
-        c1, c2 = point.C12 / point.C11, point.C12 / point.C22
+        c1 = point.C12 / point.C11
+        c2 = point.C12 / point.C22
         for column, orders in slots.items():
             exact = point.moment("relu", g, *orders)
             assert abs(jet[jets.COLUMNS.index(column)] - exact) <= 1e-9 * abs(exact) + 1e-290, (
@@ -229,9 +241,11 @@ def dead_network(teacher, seed):
     student = inf.Net([(3, "relu", True), (1, "identity", False)], input_dim=3)
     target = inf.Net([(2, teacher, True), (1, "identity", False)], input_dim=3)
     W, V, a, c = (rng.normal(size=shape) for shape in ((3, 3), (2, 3), (1, 3), (1, 2)))
-    b, d = -rng.uniform(6, 10, 3) * np.linalg.norm(W, axis=1), rng.normal(size=2)
+    b = -rng.uniform(6, 10, 3) * np.linalg.norm(W, axis=1)
+    d = rng.normal(size=2)
     if seed % 3 == 0:  # a dead teacher, nearly parallel
-        V[0], d[0] = W[0] * (1 + 1e-3), 0.9 * b[0]
+        V[0] = W[0] * (1 + 1e-3)
+        d[0] = 0.9 * b[0]
     if seed % 3 == 1:
         b[0] *= -1
     if seed % 4 == 0:
@@ -244,7 +258,9 @@ def exact_gradient(teacher, W, b, a, V, d, c):
     """By ball arithmetic, in the order (W, b) row by row, then a."""
     neurons = [("relu", *row) for row in zip(W, b, a, strict=True)]
     neurons += [(teacher, *row) for row in zip(V, d, -c, strict=True)]
-    gW, gb, ga = [[arb(0)] * 3 for _ in b], [arb(0)] * 3, [arb(0)] * 3
+    gW = [[arb(0)] * 3 for _ in b]
+    gb = [arb(0)] * 3
+    ga = [arb(0)] * 3
     for i, (_, w1, b1, a1) in enumerate(neurons[:3]):
         for j, (g, w2, b2, a2) in enumerate(neurons):
             point = reference.Point(1.0, 1.0, 0.0, b1, b2)
@@ -253,13 +269,14 @@ def exact_gradient(teacher, W, b, a, V, d, c):
                 for v, w in ((w1, w1), (w1, w2), (w2, w2))
             )
             if i == j:
-                C, mean = point.C11, arb(b1)
-                step, density = (
-                    reference.probability(mean / C.sqrt()),
-                    reference.density(mean / C.sqrt()) / C.sqrt(),
-                )
+                C = point.C11
+                mean = arb(b1)
+                step = reference.probability(mean / C.sqrt())
+                density = reference.density(mean / C.sqrt()) / C.sqrt()
                 J10 = mean * step + C * density
-                J20, J11, J00 = step / 2, step / 2, mean * J10 + C * step
+                J20 = step / 2
+                J11 = step / 2
+                J00 = mean * J10 + C * step
             else:
                 J00, J10, J20, J11 = (
                     point.moment("relu", g, *o) for o in ((0, 0), (1, 0), (2, 0), (1, 1))
@@ -294,9 +311,11 @@ def test_kernel_matrices_expand_every_neuron_once(name, monkeypatch):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(12, 5))
     K = X @ X.T
-    r, b = np.sqrt(np.diag(K)), np.repeat([-9.0, 0.3], 6)
+    r = np.sqrt(np.diag(K))
+    b = np.repeat([-9.0, 0.3], 6)
     u = np.clip(K / np.outer(r, r), -1, 1)
-    sizes, original = [], rounding._size_and_scale
+    sizes = []
+    original = rounding._size_and_scale
     monkeypatch.setattr(
         rounding, "_size_and_scale", lambda f, r, b, p: sizes.append(r.size) or original(f, r, b, p)
     )

@@ -35,7 +35,8 @@ def test_the_model_of_gauss_and_newton_on_tall_and_wide_jacobians(shape, monkeyp
     """Within a large radius its step is the one of least length that lstsq finds."""
     monkeypatch.setattr(tall_qr, "_BLOCK", 16)
     rng = np.random.default_rng(1)
-    J, r = rng.standard_normal(shape), rng.standard_normal(shape[0])
+    J = rng.standard_normal(shape)
+    r = rng.standard_normal(shape[0])
     model = GaussNewtonModel(r, J, lambda step: r + J @ step)
     trial = model.solve(1e6)
     expected = np.linalg.lstsq(J, -r, rcond=None)[0]

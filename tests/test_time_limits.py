@@ -51,7 +51,8 @@ class SlowSquares(Slow):
 
     def evaluate(self, theta, order=0):
         self.now += 1.0
-        r, J = self.A @ (theta + 0.3 * theta**3) - self.b, self.A * (1.0 + 0.9 * theta**2)
+        r = self.A @ (theta + 0.3 * theta**3) - self.b
+        J = self.A * (1.0 + 0.9 * theta**2)
         hessian = 2.0 * J.T @ J + np.diag(3.6 * theta * (r @ self.A)) if order == 2 else None
         return Evaluation(float(r @ r), 2.0 * r @ J, hessian)
 
@@ -124,12 +125,14 @@ def test_conjugate_gradients_that_are_cut_short_still_make_a_step(clock):
 class Compiling(TanhNetwork):
     """Compiles a kernel in its fourth evaluation, which takes longer than the limit of time."""
 
-    calls, seconds = 0, 0.0
+    calls = 0
+    seconds = 0.0
 
     def evaluate(self, theta, order=0):
         self.calls += 1
         if self.calls == 4:
-            before, begin = compile_seconds(), time.perf_counter()
+            before = compile_seconds()
+            begin = time.perf_counter()
 
             @njit
             def kernel(x):

@@ -51,7 +51,8 @@ def test_defaults_end_at_a_fixed_point(network):
 
 
 def test_all_solvers_lead_to_the_same_point():
-    objective, start = rosenbrock(), [-1.2, 1.0]
+    objective = rosenbrock()
+    start = [-1.2, 1.0]
     for solver in ("rodas5p", "cvode_bdf", "tsit5", "rk4"):
         result = train(objective, start, solver=solver)
         np.testing.assert_allclose(result.theta, [1.0, 1.0], atol=1e-12)
@@ -94,7 +95,8 @@ def test_best_point_is_returned_when_the_flow_rises():
 
 
 def test_of_losses_that_agree_to_rounding_the_smaller_gradient_decides():
-    theta, statistics = np.zeros(2), Statistics("made up")
+    theta = np.zeros(2)
+    statistics = Statistics("made up")
     track = Trajectory(np.zeros(1), np.zeros((1, 2)), np.ones(1), np.ones(1))
     job = TrainSettings().job(Quadratic([1.0, 1.0]), theta)
 
@@ -128,7 +130,8 @@ def test_realizable_problems_end_at_losses_of_rounding_size():
 @pytest.mark.parametrize("solver", ["rodas5p", "cvode_bdf", "tsit5"])
 def test_frozen_parameters(network, solver):
     eta = np.ones(network.num_params)
-    eta[:4], eta[5] = 0.0, 3.0
+    eta[:4] = 0.0
+    eta[5] = 3.0
     result = train(network, network.start, solver=solver, t_end=50.0, eta=eta)
     assert (result.theta[:4] == network.start[:4]).all() and result.converged
     gradient = network.evaluate(result.theta, 1).gradient
@@ -394,7 +397,8 @@ class Rough:
     """1 + a parabola, by integrals that are off by as much as their tolerance allows; frozen, they are right."""
 
     def __init__(self, error):
-        self.num_params, self.error = 3, error
+        self.num_params = 3
+        self.error = error
         self.matrix = np.diag([1.0, 10.0, 1000.0])
 
     def evaluate(self, theta, order=0):

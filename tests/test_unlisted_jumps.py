@@ -208,10 +208,8 @@ def test_two_projections():
         teacher = inf.FunctionTeacher(
             lambda z, a=low, w=width: ((z > a) & (z < a + w)).all(axis=1) * 1.0, np.eye(2, 3)
         )
-        net, theta = (
-            inf.NetI(student(3), teacher, rtol=1e-7),
-            np.array([0.3, 0.2, -0.4, 0.1, 0.0, 0.0]),
-        )
+        net = inf.NetI(student(3), teacher, rtol=1e-7)
+        theta = np.array([0.3, 0.2, -0.4, 0.1, 0.0, 0.0])
         with warnings.catch_warnings(record=True) as found:
             warnings.simplefilter("always")
             losses = [inf.loss(net, theta + d * np.eye(6)[0]) for d in (0.0, 0.1)]

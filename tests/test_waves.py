@@ -30,7 +30,8 @@ def nodes_of(r, b):
     ends = [b + r * np.linspace(-12.0, 12.0, 97), np.linspace(-12.0, 12.0, 49)]
     ends = np.unique(np.concatenate(ends))
     ends = ends[np.abs(ends - b) <= 12.0 * r]
-    middle, half = 0.5 * (ends[1:] + ends[:-1]), 0.5 * np.diff(ends)
+    middle = 0.5 * (ends[1:] + ends[:-1])
+    half = 0.5 * np.diff(ends)
     return (middle[:, None] + half[:, None] * NODES).ravel(), (half[:, None] * WEIGHTS).ravel()
 
 
@@ -44,7 +45,8 @@ def quadrature(wave, g, r1, r2, u, b1, b2):
     x, y = (h - b2) / r2, r1 * u
     exponent = -0.5 * x * x - 0.5 * r1 * r1 * (1 - u) * (1 + u) + 1j * (b1 + y * x)
     density = np.exp(exponent) / (np.sqrt(2 * np.pi) * r2)
-    found, sizes = [], []
+    found = []
+    sizes = []
     for p, q in ORDERS:
         terms = values * density * hermite_polynomial(x - 1j * y, q) / r2**q
         phase = 1j**p * (-1j if wave == "sin" else 1.0)
@@ -60,7 +62,8 @@ def test_bounds_hold_against_quadrature(wave, g):
     rng = np.random.default_rng([names().index(g), wave == "sin"])
     points = []
     for k in range(24):
-        r1, r2 = 10.0 ** rng.uniform(-1.0, 1.6), 10.0 ** rng.uniform(-1.0, 1.0)
+        r1 = 10.0 ** rng.uniform(-1.0, 1.6)
+        r2 = 10.0 ** rng.uniform(-1.0, 1.0)
         u = (rng.uniform(-1, 1), 1 - 10.0 ** rng.uniform(-9, -1), 1.0, -1.0, 0.0)[k % 5]
         points.append((r1, r2, u, rng.normal() * 3, rng.normal() * (0.0, 1.0, 3.0 * r2)[k % 3]))
     exact, sizes = (
@@ -112,8 +115,12 @@ def test_bounds_of_damped_waves():
     rng = np.random.default_rng(5)
     with mpmath.workdps(120):
         for _ in range(300):
-            r1, r2, u = rng.uniform(4.0, 12.0), 10.0 ** rng.uniform(-1, 1), rng.uniform(-1, 1)
-            b1, b2, q = 5.0 * rng.normal(), 3.0 * r2 * rng.normal(), int(rng.integers(5))
+            r1 = rng.uniform(4.0, 12.0)
+            r2 = 10.0 ** rng.uniform(-1, 1)
+            u = rng.uniform(-1, 1)
+            b1 = 5.0 * rng.normal()
+            b2 = 3.0 * r2 * rng.normal()
+            q = int(rng.integers(5))
             found = inf.gaussian_moment(
                 "cos", "step", r1, r2, u, b1, b2, (0, q), "closed", full_output=True
             )
@@ -144,7 +151,11 @@ def test_tails_keep_relative_accuracy():
     """A kink twelve deviations away, against mpmath."""
     import mpmath
 
-    r1, r2, u, b1, b2 = 1.5, 0.5, 0.6, 0.4, -6.0
+    r1 = 1.5
+    r2 = 0.5
+    u = 0.6
+    b1 = 0.4
+    b2 = -6.0
     with mpmath.workdps(40):
         mean = mpmath.mpc(b2, r1 * r2 * u)
         factor = mpmath.exp(mpmath.mpc(-r1 * r1 / 2, b1))
@@ -180,7 +191,8 @@ def test_constant_neurons(g):
     if f.kinks:
         with pytest.raises(SingularMomentError):
             inf.gaussian_moment("cos", g, 1.2, 0.0, 0.0, orders=(0, 4))
-        table, index = closed.AtomTable([resolve("cos"), f]), np.array([0])
+        table = closed.AtomTable([resolve("cos"), f])
+        index = np.array([0])
         jets = closed.pair_jets(
             table, index, index + 1, np.array([[1.44], [0.0], [0.0], [0.3], [0.0], [0.0]]), 2
         )[0]
@@ -223,7 +235,8 @@ def test_networks(wave, partner):
         other = inf.Net([(2, second, True), (1, "identity", True)], input_dim=3)
         net = inf.NetI(student, inf.Teacher(other, inf.random_params(other, 1)))
         theta = inf.random_params(student, 2)
-        found, eye = net.evaluate(theta, 2), np.eye(len(theta)) * 1e-4
+        found = net.evaluate(theta, 2)
+        eye = np.eye(len(theta)) * 1e-4
         values = [[net.evaluate(theta + s * e).value for e in eye] for s in (1, -1)]
         gradients = [[net.evaluate(theta + s * e, 1).gradient for e in eye] for s in (1, -1)]
         np.testing.assert_allclose(found.gradient, np.subtract(*values) / 2e-4, atol=1e-7)

@@ -426,7 +426,8 @@ class _CallableKernel:
         self(points.ravel(), jets)
         for label, before, given in zip(self.labels[1:], jets[:-1], jets[1:], strict=True):
             y = before.reshape(points.shape)
-            coarse, fine = (y[1] - y[2]) / (2 * _PROBE_STEP), (y[3] - y[4]) / _PROBE_STEP
+            coarse = (y[1] - y[2]) / (2 * _PROBE_STEP)
+            fine = (y[3] - y[4]) / _PROBE_STEP
             error = np.abs(given[: x.size] - fine)
             allowed = 10 * np.abs(fine - coarse) + 1e-3 * (
                 1 + np.abs(fine)
@@ -502,7 +503,9 @@ class _CallableKernel:
 
 
 #: where jumps are searched, as many intervals, and the smallest width to which one is enclosed
-_RANGE, _INTERVALS, _NARROW = 10.0, 4000, 1e-9
+_RANGE = 10.0
+_INTERVALS = 4000
+_NARROW = 1e-9
 _SPACING = 2 * _RANGE / _INTERVALS
 #: half the distance of the points that make a slope
 _SLOPE = 1e-6
@@ -522,14 +525,18 @@ def _jumps(function: Callable[[Array], Array], width: float, noise: float) -> li
     size = np.maximum(np.abs(y[1:]), np.abs(y[:-1]))
     candidates = np.flatnonzero((change > 2.0 * beside) & (change > 1e-4 * size + noise))
     candidates = candidates[np.argsort(-change[candidates], kind="stable")[:_MOST_JUMPS]]
-    low, high = x[candidates], x[candidates + 1]
-    left, right = y[candidates], y[candidates + 1]
+    low = x[candidates]
+    high = x[candidates + 1]
+    left = y[candidates]
+    right = y[candidates + 1]
     while candidates.size and (high - low).max() > width:
         middle = (low + high) / 2
         value = function(middle)
         upper = np.abs(right - value) > np.abs(value - left)
-        low, left = np.where(upper, middle, low), np.where(upper, value, left)
-        high, right = np.where(upper, high, middle), np.where(upper, right, value)
+        low = np.where(upper, middle, low)
+        left = np.where(upper, value, left)
+        high = np.where(upper, high, middle)
+        right = np.where(upper, right, value)
     kept = np.abs(right - left) > 0.5 * change[candidates]
     return [float(place) for place in ((low + high) / 2)[kept]]
 
@@ -602,7 +609,8 @@ def polynomial(coefficients: Sequence[float]) -> Activation:
     c = [float(v) for v in values]
     while len(c) > 1 and c[-1] == 0.0:
         c.pop()
-    even, odd = not any(c[1::2]), not any(c[0::2])
+    even = not any(c[1::2])
+    odd = not any(c[0::2])
     return Activation(
         f"polynomial({c})",
         _polynomial_kernel(c),

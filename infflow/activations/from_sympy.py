@@ -248,7 +248,8 @@ def _kinks(name: str, expression: Any, kernel: ExpressionKernel) -> tuple[float,
 
 def _jumps(kernel: ExpressionKernel, order: int, point: Any) -> bool:
     step = mpmath.mpf(10) ** -25
-    left, right = kernel.exact(order, point - step), kernel.exact(order, point + step)
+    left = kernel.exact(order, point - step)
+    right = kernel.exact(order, point + step)
     return not abs(right - left) <= mpmath.mpf(10) ** -15 * (1 + abs(left))
 
 

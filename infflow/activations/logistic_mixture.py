@@ -23,7 +23,8 @@ from .._validation import Array
 _PER_FACTOR_4 = 13
 # 32 nodes, which fill vector registers, with K from 0.18 (its density is exp(-37) there) to 4.95: more than the density
 # alone asks for, exp(-2 K^2), since at x = -10 half of sigmoid(x) comes from K > 1.6.
-_FIRST, _LAST = -16, 15
+_FIRST = -16
+_LAST = 15
 
 
 @cache

@@ -31,7 +31,8 @@ from .symmetries import FlatDirections, Symmetry, families, flat_space
 METHODS = ("auto", "dense", "lanczos")
 
 #: up to this many free parameters all eigenvalues are computed, whatever is asked for; above this many only where it is
-_SMALL, _LARGE = 64, 6000
+_SMALL = 64
+_LARGE = 6000
 #: rounding error of Hessians, relative to their norm
 _HESSIAN_NOISE = 1e-13
 #: slopes up to so many rounding errors are zero
@@ -113,7 +114,8 @@ class Classification:
         return self.newton.length
 
     def __str__(self) -> str:
-        n, low = self.newton, self.eigenvalues
+        n = self.newton
+        low = self.eigenvalues
         name = self.kind.name.lower().replace("_", " ")
         at_least = "at least " if self.unknown else ""
         name += f" of index {at_least}{self.index}" if self.kind is PointKind.SADDLE else ""
@@ -292,14 +294,17 @@ def _classify(
     value, gradient, curvature, here = _evaluate(net, theta, free, dense, watch)
     g = gradient[free]
     watch("symmetries")
-    noise, is_plain = _HESSIAN_NOISE * curvature.norm, not _is_regularized(net, theta)
+    noise = _HESSIAN_NOISE * curvature.norm
+    is_plain = not _is_regularized(net, theta)
     flat, flats = flat_space(
         families(net, theta, dense), g, curvature, free, len(theta), noise, is_plain
     )
-    gap, zero_loss = noise, False
+    gap = noise
+    zero_loss = False
     excess = _relative_excess(net, theta, value)
     if excess <= _ZERO_LOSS:
-        zero_loss, gap = True, noise + 10.0 * _curvature_left(net, excess) * curvature.norm
+        zero_loss = True
+        gap = noise + 10.0 * _curvature_left(net, excess) * curvature.norm
     watch("eigenvalues")
     if isinstance(curvature, DenseCurvature):
         rest = all_of_it(curvature, g, flat, gap)
@@ -312,7 +317,8 @@ def _classify(
     level = _is_level(
         value, g, curvature.diagonal, theta[free], flat, newton.lipschitz * newton.length**2
     )
-    index, nulls = int(rest.is_negative.sum()), int(rest.is_null.sum())
+    index = int(rest.is_negative.sum())
+    nulls = int(rest.is_null.sum())
     kind, reason = _verdict(
         newton, index, 0 if zero_loss else nulls, at_rest, level, bool(flats) or nulls > 0
     )
@@ -464,7 +470,8 @@ def _evaluate(
 ) -> tuple[float, Array, Curvature, Product]:
     """Loss, gradient (P,), Hessian on the free parameters, and its product with vectors."""
     found = net.evaluate(theta, 2 if dense else 1)
-    value, gradient = found.value, found.g
+    value = found.value
+    gradient = found.g
     if not (math.isfinite(value) and np.isfinite(gradient).all()):
         raise DivergedError("loss or gradient is not finite at this theta: numbers overflow.")
     here = products(net, theta, free, watch.product)

@@ -68,7 +68,8 @@ def layer_signals(net: Net, theta: Array, number: int) -> LayerSignals:
     for layer, (W, b) in zip(
         net.layers[: number + 1], net.layout.views(net.scaled(theta)), strict=False
     ):
-        inputs, h = Z, np.ascontiguousarray((Z @ W.T + (0.0 if b is None else b)).T)
+        inputs = Z
+        h = np.ascontiguousarray((Z @ W.T + (0.0 if b is None else b)).T)
         jets = np.empty((2, *h.shape))
         for i, f in enumerate(layer.activations):
             f.jet(h[i], jets[:, i])
@@ -87,7 +88,8 @@ def neuron_moments(net: NetI, theta: Array, bias: bool) -> Array:
     G = np.zeros((K + 1, K + 1))
     for part, state in zip(net._components, net._states(theta, 0), strict=True):
         G[:K] += part.weight * state.jets[:, : K + 1, 0]
-    G[K, :K], G[K, K] = G[:K, K], 1.0
+    G[K, :K] = G[:K, K]
+    G[K, K] = 1.0
     return G if bias else G[:K, :K]
 
 

@@ -46,7 +46,8 @@ class HiddenLayer:
 def hidden_layers(net: Net | NetI, theta: Array) -> list[HiddenLayer]:
     """All hidden layers of a net, or of the student of an infinite-data net, at ``theta`` (P,)."""
     student = net.student if isinstance(net, NetI) else net
-    blocks, found = net.layout.blocks, []
+    blocks = net.layout.blocks
+    found = []
     index = np.arange(net.num_params)
     for number, (block, after) in enumerate(pairwise(blocks)):
         rows = index[block.weights].reshape(block.width, block.fan_in)
@@ -132,8 +133,11 @@ def copies(layer: HiddenLayer, rtol: float) -> list[Copy]:
 
 def _compare(layer: HiddenLayer, i: int, j: int) -> Copy | None:
     """How neuron j repeats neuron i, with the gap of the weights; None for different activations or zero weights."""
-    f, u, v = layer.activations[i], layer.incoming[i], layer.incoming[j]
-    size_u, size_v = float(np.linalg.norm(u)), float(np.linalg.norm(v))
+    f = layer.activations[i]
+    u = layer.incoming[i]
+    v = layer.incoming[j]
+    size_u = float(np.linalg.norm(u))
+    size_v = float(np.linalg.norm(v))
     if size_u == 0.0 or size_v == 0.0 or not same_function(f, layer.activations[j]):
         return None
     degree = homogeneity(f)

@@ -37,7 +37,8 @@ class _Map:
 
     def null_space(self, outputs: bool, fixed: Array) -> Array:
         """Null space of the Jacobian in (w, b), a if ``outputs``, c, and of additional rows for (w, b)."""
-        N, parts = len(self.acting), self._parts(outputs)
+        N = len(self.acting)
+        parts = self._parts(outputs)
         null = null_space(
             np.vstack([self._fixed(outputs, fixed), self._rows(slice(0, N, parts), outputs)])
         )
@@ -60,7 +61,8 @@ class _Map:
         return max(1, len(self.acting) * len(self.gains) // (2 * self._columns(outputs)))
 
     def _columns(self, outputs: bool) -> int:
-        (k, m), O = self.entries.shape, len(self.gains)
+        k, m = self.entries.shape
+        O = len(self.gains)
         return k * m + O * k * outputs + O * self.next_bias
 
     def _fixed(self, outputs: bool, fixed: Array) -> Array:
@@ -75,7 +77,9 @@ class _Map:
 
     def _rows(self, part: slice, outputs: bool) -> Array:
         """Rows of the Jacobian for some samples."""
-        acting, slopes, O = self.acting[part], self.slopes[part], len(self.gains)
+        acting = self.acting[part]
+        slopes = self.slopes[part]
+        O = len(self.gains)
         one = np.broadcast_to(np.eye(O), (len(acting), O, O))
         found = [
             np.einsum("oi,ni,nd->noid", self.gains, slopes, acting).reshape(len(acting), O, -1)
@@ -96,10 +100,8 @@ class _Map:
         scale = np.sqrt(np.mean(self.entries**2, axis=1, keepdims=True))
         scale[scale == 0.0] = 1.0
         size = np.sqrt(np.mean(self.gains**2, axis=0))
-        entries, gains = (
-            rng.standard_normal(self.entries.shape),
-            rng.standard_normal(self.gains.shape),
-        )
+        entries = rng.standard_normal(self.entries.shape)
+        gains = rng.standard_normal(self.gains.shape)
         return replace(self, entries=scale * entries, gains=size * gains)
 
 
@@ -122,7 +124,8 @@ def cancelling_changes(
     """
     Z = signals.inputs
     acting = (np.column_stack([Z, np.ones(len(Z))]) if layer.bias else Z) * layer.in_factors
-    slopes, sums = signals.slopes[:, neurons], signals.sums[:, neurons]
+    slopes = signals.slopes[:, neurons]
+    sums = signals.sums[:, neurons]
     entries = (layer.incoming if layer.bias else layer.incoming[:, :-1])[neurons] / layer.in_factors
     offsets = signals.values[:, neurons] - slopes * sums
     offsets[np.abs(offsets) <= 1e-14 * np.abs(sums)] = 0.0
@@ -139,7 +142,8 @@ def cancelling_changes(
     )
     fixed = np.vstack(list(_kink_rows(signals, neurons, acting)))
     where = [layer.in_index[neurons].ravel(), layer.out_index[:, neurons].ravel(), layer.next_bias]
-    generic, null = False, np.zeros((0, 0))
+    generic = False
+    null = np.zeros((0, 0))
     if not len(fixed):
         null = F.null_space(True, fixed)
         generic = null.shape[1] == F.scalings or F.elsewhere().has_nullity(null.shape[1])

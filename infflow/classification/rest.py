@@ -12,11 +12,13 @@ from .._validation import Array
 from .curvature import Complement, Curvature, DenseCurvature, Product
 
 #: how many of the smallest eigenvalues are asked for at first, and at most
-_FEW, _MANY = 4, 32
+_FEW = 4
+_MANY = 32
 #: accuracy of Lanczos's eigenvalues relative to the largest: residuals, whose squares the errors are
 _LANCZOS = 1e-9
 #: restarts of Lanczos's method, and steps of MINRES
-_RESTARTS, _STEPS = 300, 20_000
+_RESTARTS = 300
+_STEPS = 20_000
 #: residual of Newton's equations relative to the gradient; what is left of it lengthens the step by as much as it can
 _RESIDUAL = 1e-8
 #: by how much the norm may be underestimated
@@ -54,7 +56,8 @@ def all_of_it(curvature: DenseCurvature, gradient: Array, flat: Array, gap: floa
     values, vectors = np.linalg.eigh(outside.matrix(curvature.matrix))
     slopes = vectors.T @ outside.restrict(gradient[:, None])[:, 0]
     null = np.abs(values) <= gap
-    curved, slopes = values[~null], slopes[~null]
+    curved = values[~null]
+    slopes = slopes[~null]
     step = -slopes / curved
     return Rest(
         values,
@@ -90,7 +93,8 @@ def smallest_of_it(curvature: Curvature, gradient: Array, flat: Array, gap: floa
     least as large as the largest that was found. So where this is positive, all that can be zero or negative are
     known (of equal ones perhaps not all copies), and the inverse is bounded; otherwise it is not.
     """
-    outside, dimension = without(flat), len(gradient) - flat.shape[1]
+    outside = without(flat)
+    dimension = len(gradient) - flat.shape[1]
     values, vectors, errors = _bottom(curvature, outside, dimension, gap)
     null = np.abs(values) <= gap + errors
     known = bool(len(values)) and values[-1] > gap + errors[-1]
@@ -124,7 +128,9 @@ def _bottom(
 ) -> tuple[Array, Array, Array]:
     """Smallest eigenvalues (k,), vectors (n, k) and error bounds (k,), until one is positive or there are many."""
     n = len(curvature.diagonal)
-    values, vectors, errors = np.zeros(0), np.zeros((n, 0)), np.zeros(0)
+    values = np.zeros(0)
+    vectors = np.zeros((n, 0))
+    errors = np.zeros(0)
     wanted = _FEW
     while wanted <= _MANY and dimension > 2 * wanted:
         values, vectors = _lanczos_bottom(curvature, project, wanted)
@@ -142,7 +148,8 @@ def _lanczos_bottom(curvature: Curvature, project: Product, wanted: int) -> tupl
     """As the top of ``shift - H``, in which what is projected out has the eigenvalue zero at the other end."""
     from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
-    n, shift = len(curvature.diagonal), _SAFE * curvature.norm
+    n = len(curvature.diagonal)
+    shift = _SAFE * curvature.norm
 
     def mirrored(v: Array) -> Array:
         inside = project(v.reshape(n))
@@ -157,7 +164,8 @@ def _lanczos_bottom(curvature: Curvature, project: Product, wanted: int) -> tupl
             operator, wanted, which="LA", tol=_LANCZOS, maxiter=_RESTARTS, v0=start, ncv=size
         )
     except ArpackNoConvergence as error:  # with those that have converged
-        values, vectors = error.eigenvalues, error.eigenvectors
+        values = error.eigenvalues
+        vectors = error.eigenvectors
     order = np.argsort(-values)
     return shift - values[order], vectors[:, order]
 

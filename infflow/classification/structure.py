@@ -107,11 +107,13 @@ def find_structure(net: Net | NetI, theta: Array, teacher: Teacher) -> Structure
     if not _is_standard(net):
         root = _metric(net, bias)
         V, T = V @ root, T @ root
-    v, t = np.linalg.norm(V, axis=1), np.linalg.norm(T, axis=1)
+    v = np.linalg.norm(V, axis=1)
+    t = np.linalg.norm(T, axis=1)
     cosines = (V / np.where(v > 0, v, 1.0)[:, None]) @ (T / np.where(t > 0, t, 1.0)[:, None]).T
     coefficients = np.asarray(np.linalg.lstsq(T.T, V.T, rcond=1e-10)[0].T, dtype=np.float64)
     roles = []
-    smallest_out, smallest_in = DEAD * float(np.abs(layer.outgoing).max()), DEAD * float(v.max())
+    smallest_out = DEAD * float(np.abs(layer.outgoing).max())
+    smallest_in = DEAD * float(v.max())
     for i, f in enumerate(layer.activations):
         if float(np.abs(layer.outgoing[:, i]).max()) <= smallest_out or v[i] <= smallest_in:
             roles.append(NeuronRole(Role.DEAD, (), (), None))
@@ -156,7 +158,8 @@ def _metric(net: Net | NetI, bias: bool) -> Array:
     else:
         data = net.data
         weights = np.full(len(data.X), 1.0 / len(data.X)) if data.weights is None else data.weights
-        mean, second = weights @ data.X, (data.X * weights[:, None]).T @ data.X
+        mean = weights @ data.X
+        second = (data.X * weights[:, None]).T @ data.X
     if bias:
         second = np.block([[second, mean[:, None]], [mean[None], np.ones((1, 1))]])
     values, vectors = np.linalg.eigh(second)

@@ -159,10 +159,8 @@ def _mixings(num_params: int, layer: HiddenLayer) -> Iterator[Family]:
             rows += [t] if i != j else []
         if layer.bias and layer.next_bias is not None:
             t = np.zeros(num_params)
-            t[layer.in_index[i, -1]], t[layer.next_bias] = (
-                1.0,
-                -slopes[i] * layer.out_factor * A[:, i],
-            )
+            t[layer.in_index[i, -1]] = 1.0
+            t[layer.next_bias] = -slopes[i] * layer.out_factor * A[:, i]
             rows.append(t)
     for i in quadratic:
         for j in quadratic[quadratic.index(i) + 1 :]:
@@ -185,7 +183,8 @@ def _duplicates(num_params: int, layer: HiddenLayer) -> Iterator[Family]:
         for copy in group:
             for row in layer.out_index:
                 t = np.zeros(num_params)
-                t[row[copy.second]], t[row[leader]] = 1.0, -copy.factor
+                t[row[copy.second]] = 1.0
+                t[row[leader]] = -copy.factor
                 columns.append(t)
         largest = float(np.abs(layer.outgoing[:, members]).max())
         # the gradient along (a1, a2) = (1, -1) changes by that of w over a
@@ -209,11 +208,10 @@ def _dead(net: Net | NetI, theta: Array, layer: HiddenLayer) -> Iterator[Family]
     if isinstance(net, Net):
         active = layer_signals(net, theta, layer.number).is_active
     for i, f in enumerate(layer.activations):
-        out, into = (
-            float(np.abs(layer.outgoing[:, i]).max()),
-            float(np.abs(layer.incoming[i]).max()),
-        )
-        incoming, outgoing = layer.in_index[i], layer.out_index[:, i]
+        out = float(np.abs(layer.outgoing[:, i]).max())
+        into = float(np.abs(layer.incoming[i]).max())
+        incoming = layer.in_index[i]
+        outgoing = layer.out_index[:, i]
         if not active[i]:
             yield Family(
                 Symmetry.DEAD, layer.number, (i,), _units(net, np.append(incoming, outgoing)), True
@@ -277,7 +275,8 @@ def _piecewise_linear(net: Net, theta: Array, layer: HiddenLayer) -> Iterator[Fa
         involved = np.array(
             [i for i in able if moved[layer.in_index[i]].max() > 1e-8], dtype=np.intp
         )
-        slack, neurons = _gradient_slack(layer, involved), tuple(int(i) for i in involved)
+        slack = _gradient_slack(layer, involved)
+        neurons = tuple(int(i) for i in involved)
         yield Family(
             Symmetry.PIECEWISE_LINEAR, layer.number, neurons, directions, exact, 0.0, slack, True
         )

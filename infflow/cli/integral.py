@@ -44,7 +44,9 @@ def integral(
     moment = gaussian_moment(
         f, g, r1, r2, u, b1, b2, orders=(p, q), method=method, full_output=True
     )
-    value, bound, used = float(moment.value), float(moment.error_bound), str(moment.method)
+    value = float(moment.value)
+    bound = float(moment.error_bound)
+    used = str(moment.method)
     asked = {"f": f, "g": g, "r1": r1, "r2": r2, "u": u, "b1": b1, "b2": b2, "orders": [p, q]}
     found = {"value": value, "method": used, "error_bound": finite(bound)}
     file = write_report(out, "integral.json", {**asked, **found})

@@ -27,7 +27,8 @@ def warmup(
 
     from ..warmup import WORKLOADS, warm_up
 
-    start, watched = time.monotonic(), on_terminal()
+    start = time.monotonic()
+    watched = on_terminal()
     try:
         for name in tqdm(
             warm_up(jobs), total=len(WORKLOADS), desc="compiling", unit="part", disable=not watched

@@ -199,7 +199,9 @@ class _GradientFlowEstimator(BaseEstimator):
         assert best is not None  # n_starts is at least 1
         # the architecture only: estimators are stored and sent around without the data
         self.net_ = Net(layers, input_dim=X.shape[1], loss=loss, ridge=self.ridge)
-        self.result_, self.theta_, self.loss_ = best, best.theta, best.loss
+        self.result_ = best
+        self.theta_ = best.theta
+        self.loss_ = best.loss
         if best.status not in _DONE and not best.converged:
             used_up = f"all {steps} steps (max_steps) are used up."
             reason = used_up if best.status is StopReason.MAX_STEPS else best.status.message

@@ -36,13 +36,17 @@ from .trust_region import SearchOutcome
 Index = NDArray[np.integer]
 
 #: Bounds of the ratio of the actual to the predicted decrease below and above which the damping grows and falls, and by what.
-SHRINK_BELOW, GROW_ABOVE = 0.25, 0.75
-RAISE, LOWER = 2.0, 0.8
-SMALLEST_DAMPING, LARGEST_DAMPING = 1e-14, 1e6
+SHRINK_BELOW = 0.25
+GROW_ABOVE = 0.75
+RAISE = 2.0
+LOWER = 0.8
+SMALLEST_DAMPING = 1e-14
+LARGEST_DAMPING = 1e6
 #: Factor of the damping after good steps that see all samples, where it need not average over minibatches.
 LOWER_ALL = 0.2
 #: Samples of a step, and momentum, of :func:`search` where none are given.
-DEFAULT_BATCH, DEFAULT_MOMENTUM = 200, 0.9
+DEFAULT_BATCH = 200
+DEFAULT_MOMENTUM = 0.9
 _EPS = float(np.finfo(float).eps)
 
 
@@ -123,7 +127,8 @@ class SubsetLeastSquares:
     def linearise(self, theta: Array, samples: Index) -> DenseLinearisation:
         """Residuals and Jacobian of these samples with respect to the free parameters."""
         self.require_time()
-        part, problem = self._part(samples), self._problem
+        part = self._part(samples)
+        problem = self._problem
         full = problem.theta_of(theta)
         J = problem.columns(part.jacobian(full))
         return DenseLinearisation(part.residuals(full), J)
@@ -169,7 +174,9 @@ class GaussNewtonSteps:
         lower: float = LOWER,
     ) -> None:
         self.objective, self.theta = objective, np.array(theta)
-        self.momentum, self.damping, self._lower = momentum, damping, lower
+        self.momentum = momentum
+        self.damping = damping
+        self._lower = lower
         self.last = np.zeros_like(self.theta)
 
     def step(self, samples: Index) -> StepReport:
@@ -279,7 +286,9 @@ class _Search:
         size: int,
         rng: np.random.Generator,
     ) -> None:
-        self.problem, self.steps, self.rules = problem, steps, rules
+        self.problem = problem
+        self.steps = steps
+        self.rules = rules
         self.per_pass = -(-steps.objective.num_samples // size)
         self.batches = epochs(steps.objective.num_samples, size, rng)
         self.taken = self.rejected = 0
@@ -296,7 +305,8 @@ class _Search:
             except KeyboardInterrupt:
                 stop = StopReason.INTERRUPTED
         statistics = Statistics("gauss_newton", self.taken, self.rejected, self.problem.gradients)
-        statistics.factorizations, statistics.stop_reason = self.taken + self.rejected, stop
+        statistics.factorizations = self.taken + self.rejected
+        statistics.stop_reason = stop
         statistics.wall_time = self.rules.elapsed()
         value, x, norm = self.best
         return SearchOutcome(

@@ -60,7 +60,9 @@ class SteihaugModel:
         tolerance: float,
         hurry: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._product, self._tolerance, self._hurry = product, tolerance, hurry
+        self._product = product
+        self._tolerance = tolerance
+        self._hurry = hurry
         self.lowest = self._largest = 0.0
         self.typical = math.inf
         n = len(gradient)
@@ -103,7 +105,8 @@ class SteihaugModel:
         point, direction, residual = self._next
         bent = self._product(direction)
         squared = float(direction @ direction)
-        curvature, slope = float(direction @ bent), float(residual @ direction)
+        curvature = float(direction @ bent)
+        slope = float(residual @ direction)
         ratio = curvature / squared if squared > 0.0 else 0.0
         self._largest, self.lowest = max(self._largest, abs(ratio)), min(self.lowest, ratio)
         if not curvature > 0.0:
@@ -122,7 +125,9 @@ class SteihaugModel:
     def _on_boundary(self, piece: _Segment, radius: float) -> TrialStep:
         """Where the segment leaves the ball; the roots are taken without cancellation."""
         p, d = piece.point, piece.direction
-        a, b, c = float(d @ d), float(p @ d), float(p @ p) - radius * radius
+        a = float(d @ d)
+        b = float(p @ d)
+        c = float(p @ p) - radius * radius
         root = math.sqrt(max(b * b - a * c, 0.0))
         t = -c / (b + root) if b > 0.0 else (root - b) / a
         change = t * piece.slope + 0.5 * t * t * piece.curvature
@@ -139,7 +144,8 @@ class KrylovNewton:
     order = 1
 
     def __init__(self, problem: FixedPointProblem, rules: StopRules) -> None:
-        self.problem, self.rules = problem, rules
+        self.problem = problem
+        self.rules = rules
         self.factorizations = 0
         self._first: float | None = None
         self._random = np.random.default_rng(0)

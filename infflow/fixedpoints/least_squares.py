@@ -116,7 +116,9 @@ class GaussNewtonModel:
         residuals_at: Callable[[Array], Array],
         between: Callable[[], None] = lambda: None,
     ) -> None:
-        self._residuals, self._jacobian, self._residuals_at = residuals, jacobian, residuals_at
+        self._residuals = residuals
+        self._jacobian = jacobian
+        self._residuals_at = residuals_at
         M, n = jacobian.shape
         self._wide = n > M
         self._outer = TallQR(jacobian.T if self._wide else jacobian, between)

@@ -17,7 +17,8 @@ from ..rounding import loss_rounding
 #: largest number of free parameters for which Hessians are formed
 DENSE = 2000
 #: a decrease by this part of the loss, and so many rounding errors of it, is no rounding
-CLEAR_PART, CLEAR_NOISE = 1e-3, 1e3
+CLEAR_PART = 1e-3
+CLEAR_NOISE = 1e3
 #: a search that does not move has converged if its gradient is at most so many rounding errors
 GRADIENT_FLOOR = 1e2
 #: and at most so many where the loss, which may be a sum that cancels, is zero to rounding: nothing below can be found by it

@@ -46,7 +46,10 @@ class QuasiNewton:
     def __init__(
         self, problem: FixedPointProblem, method: str, rules: StopRules, scale: float = 1.0
     ) -> None:
-        self.problem, self.method, self.rules, self.scale = problem, method, rules, scale
+        self.problem = problem
+        self.method = method
+        self.rules = rules
+        self.scale = scale
         self.steps = 0
         self.stop: StopReason | None = None
         self._last: tuple[Array, float, Array] | None = (
@@ -79,7 +82,8 @@ class QuasiNewton:
                 self.stop = StopReason.MAX_TIME
             self.problem.require_time = lambda: None
         statistics.stop_reason = self.stop or StopReason.SOLVER_FAILED
-        statistics.steps, statistics.gradients = max(self.steps - 1, 0), self.problem.gradients
+        statistics.steps = max(self.steps - 1, 0)
+        statistics.gradients = self.problem.gradients
         statistics.wall_time = self.rules.elapsed()
         loss, best, norm = self._best
         theta = np.array(self.problem.theta_of(best))

@@ -39,7 +39,8 @@ def solve_subproblem(eigenvalues: Array, components: Array, radius: float) -> Su
     active = (components != 0.0) | (eigenvalues < 0.0)
     if not active.any():
         return SubproblemSolution(np.zeros_like(components), 0.0, 0.0, False)
-    lam, c = eigenvalues[active], components[active]
+    lam = eigenvalues[active]
+    c = components[active]
     if lam[0] > 0.0:
         with np.errstate(over="ignore"):
             newton = -c / lam

@@ -34,7 +34,8 @@ class TallQR:
         rows, self._n = matrix.shape
         step = max(2 * self._n, _BLOCK // self._n)
         self._starts = range(0, rows, step)
-        self._rows, self._step = rows, step
+        self._rows = rows
+        self._step = step
         self._factors: list[tuple[Array, Array]] = []
         top = np.empty((0, self._n))
         for start in self._starts:
@@ -56,7 +57,8 @@ class TallQR:
 
     def expand(self, v: Array) -> Array:
         """Q v (m,) of a vector (n,)."""
-        found, top = np.empty(self._rows), v
+        found = np.empty(self._rows)
+        top = v
         for start, (factored, scales) in zip(
             reversed(self._starts), reversed(self._factors), strict=True
         ):

@@ -21,7 +21,10 @@ from ..stopping import Progress, Statistics, StopReason, StopRules, TimeIsUp
 from .directions import Direction, Model, TrialStep
 from .problem import GRADIENT_FLOOR, ZERO_LOSS_FLOOR, FixedPointProblem, is_finite
 
-ACCEPT, SHRINK_BELOW, GROW_ABOVE = 0.1, 0.25, 0.75  # of the ratio of actual to predicted decrease
+# of the ratio of actual to predicted decrease
+ACCEPT = 0.1
+SHRINK_BELOW = 0.25
+GROW_ABOVE = 0.75
 CLEAR = 1e3  # decrease over rounding error from which a second attempt is not a second chance for rounding
 MAX_CORRECTION = 0.75  # length of a correction over that of the step
 MAX_STALLED = 25  # attempts at the rounding floor without progress before the search ends
@@ -72,7 +75,9 @@ class TrustRegion:
         rules: StopRules,
         radius: float = 1.0,
     ) -> None:
-        self.problem, self.direction, self.rules = problem, direction, rules
+        self.problem = problem
+        self.direction = direction
+        self.rules = rules
         self.radius = radius
         self.steps = self.rejected = 0
         self._stalled = self._stalled_rejections = 0
@@ -94,16 +99,13 @@ class TrustRegion:
             except TimeIsUp:
                 stop = StopReason.MAX_TIME
             self.problem.require_time = lambda: None
-        statistics.stop_reason, statistics.steps, statistics.rejected = (
-            stop,
-            self.steps,
-            self.rejected,
-        )
-        statistics.gradients, statistics.hessians = self.problem.gradients, self.problem.hessians
-        statistics.hvps, statistics.factorizations = (
-            self.problem.hvps,
-            self.direction.factorizations,
-        )
+        statistics.stop_reason = stop
+        statistics.steps = self.steps
+        statistics.rejected = self.rejected
+        statistics.gradients = self.problem.gradients
+        statistics.hessians = self.problem.hessians
+        statistics.hvps = self.problem.hvps
+        statistics.factorizations = self.direction.factorizations
         statistics.wall_time = self.rules.elapsed()
         if stop is StopReason.MIN_GRADIENT_NORM and self.best.norm > self.rules.min_gradient_norm:
             self.best = (
@@ -236,7 +238,8 @@ class TrustRegion:
     def _move(self, point: _Point, resolved: bool) -> None:
         """Go to the new point; remember it as the best unless a loss or gradient says otherwise."""
         self.steps += 1
-        best, loss = self.best, point.evaluation.value
+        best = self.best
+        loss = point.evaluation.value
         improved = point.norm < 0.9 * best.norm or 0.0 < loss < 0.9 * best.evaluation.value
         self._stalled = 0 if resolved or improved else self._stalled + 1
         lower = loss < best.evaluation.value - (self._noise if self._cancels else 0.0)
@@ -274,7 +277,8 @@ class TrustRegion:
 
     def _is_at_floor(self, point: _Point, model: Model) -> bool:
         """Whether steps of the size of x promise no more than rounding, and the gradient is not far above its own rounding error."""
-        x, here = point.x, point.evaluation
+        x = point.x
+        here = point.evaluation
         reach = max(1.0, float(np.sqrt(x @ x)))
         factor = (
             ZERO_LOSS_FLOOR if self._cancels and abs(here.value) <= self._noise else GRADIENT_FLOOR

@@ -24,11 +24,14 @@ class Batches:
 
     def __init__(self, objective: Sampled, num_samples: int, batch_size: int, seed: int) -> None:
         self._objective = objective
-        self._num_samples, self._batch_size, self._seed = num_samples, batch_size, seed
+        self._num_samples = num_samples
+        self._batch_size = batch_size
+        self._seed = seed
         self._go_to(0, 0)
 
     def _go_to(self, epoch: int, position: int) -> None:
-        self._epoch, self._position = epoch, position
+        self._epoch = epoch
+        self._position = position
         self._order = np.random.default_rng([self._seed, epoch]).permutation(self._num_samples)
 
     @property

@@ -16,8 +16,10 @@ from ..errors import InfflowError, StorageError
 from ..storage import load_archive, save_archive
 
 #: seconds between two checkpoints, and how many times longer than writing one this is at least
-INTERVAL, SHARE = 10.0, 20.0
-_KIND, _FORMAT = "infflow.Checkpoint", 2
+INTERVAL = 10.0
+SHARE = 20.0
+_KIND = "infflow.Checkpoint"
+_FORMAT = 2
 _ARRAY = "array:"
 
 
@@ -110,7 +112,8 @@ class SearchFile:
     def __init__(
         self, file: Checkpoint, flow: dict[str, Any], saved: dict[str, Any] | None
     ) -> None:
-        self._file, self._flow = file, flow
+        self._file = file
+        self._flow = flow
         self._saved = saved
 
     def last(self, size: int) -> tuple[Array, int, float] | None:
@@ -118,11 +121,9 @@ class SearchFile:
         if self._saved is None:
             return None
         with self._file.checked():
-            theta, steps, elapsed = (
-                self._saved["theta"],
-                int(self._saved["steps"]),
-                float(self._saved["elapsed"]),
-            )
+            theta = self._saved["theta"]
+            steps = int(self._saved["steps"])
+            elapsed = float(self._saved["elapsed"])
             if theta.shape != (size,) or not np.isfinite(theta).all():
                 raise ValueError("theta of the search")
             return np.array(theta), steps, elapsed

@@ -112,7 +112,8 @@ def _dopri5() -> ExplicitTableau:
 
 def _trbdf2() -> ImplicitTableau:
     """Bank et al., IEEE Trans. CAD 4 (1985) 436; error estimate of Hosea and Shampine, Appl. Num. Math. 20 (1996) 21."""
-    d, w = 1 - math.sqrt(0.5), math.sqrt(2) / 4
+    d = 1 - math.sqrt(0.5)
+    w = math.sqrt(2) / 4
     a = np.array([[0, 0, 0], [d, d, 0], [w, w, d]])
     third_order = np.array([(1 - w) / 3, (3 * w + 1) / 3, d / 3])
     return ImplicitTableau("trbdf2", a, a[-1] - third_order, 2, 3, hermite_dense(a), 2)
@@ -178,7 +179,9 @@ def _rodas3() -> RosenbrockTableau:
     """
     a = _lower([[], [0.0], [2.0, 0.0], [2.0, 0.0, 1.0]])
     c = _lower([[], [4.0], [1.0, -1.0], [1.0, -1.0, -8 / 3]])
-    m, e, dense = np.array([2.0, 0.0, 1.0, 1.0]), np.eye(4)[3], np.array([[3.0, -1.0, 0.0, 0.0]])
+    m = np.array([2.0, 0.0, 1.0, 1.0])
+    e = np.eye(4)[3]
+    dense = np.array([[3.0, -1.0, 0.0, 0.0]])
     return RosenbrockTableau("rodas3", 0.5, a, c, m, e, 3, 2, dense, 2)
 
 
@@ -273,7 +276,8 @@ def _rodas5p() -> RosenbrockTableau:
             4.883087185713722,
         ],
     ]
-    m, e = np.array([*a6, 1.0, 1.0, 1.0]), np.eye(8)[7]
+    m = np.array([*a6, 1.0, 1.0, 1.0])
+    e = np.eye(8)[7]
     return RosenbrockTableau("rodas5p", 0.21193756319429014, a, c, m, e, 5, 4, np.array(dense), 4)
 
 

@@ -63,7 +63,8 @@ class StepControl:
 
     def accept(self, h: float, error: float) -> None:
         """Choose the next step after one of size ``h`` was accepted with this error norm."""
-        gains, k = self.gains, self.k
+        gains = self.gains
+        k = self.k
         error = max(error, 1e-10)
         if self._rejected:  # after a rejection: the elementary rule, and no growth
             factor = (gains.safety / error) ** (1 / k)
@@ -75,7 +76,9 @@ class StepControl:
                 * (gains.safety / self._previous_error) ** (gains.b2 / k)
                 * (h / self._previous_h) ** (-gains.a)
             )
-        self._previous_error, self._previous_h, self._rejected = error, h, False
+        self._previous_error = error
+        self._previous_h = h
+        self._rejected = False
         self.h = min(h * min(max(factor, gains.smallest), gains.largest), self.largest)
 
     def reject(self, h: float, error: float) -> None:
@@ -94,7 +97,8 @@ class StepControl:
     def restore(self, state: dict[str, float]) -> None:
         """Go on from there."""
         self.h, self._rejected = state["h"], bool(state["rejected"])
-        self._previous_error, self._previous_h = state["previous_error"], state["previous_h"]
+        self._previous_error = state["previous_error"]
+        self._previous_h = state["previous_h"]
 
 
 def initial_step(

@@ -97,7 +97,9 @@ class CvodeBdf:
         self.problem = problem
         self.t = 0.0
         self.z = z
-        self.evaluation, self._at = evaluation, z  # the last one, and where it was made
+        # the last one, and where it was made
+        self.evaluation = evaluation
+        self._at = z
         self._error: BaseException | None = None  # raised by a callback
         self._left_domain = False  # whether a trial point since the last step was not finite
         self._looked_back = False  # whether dense output was asked for since the last step
@@ -203,7 +205,8 @@ class CvodeBdf:
             raise self._failure(StopReason.SOLVER_FAILED, f": CVODE: {found.message.rstrip('.')}")
         if found.t - t0 <= 16 * np.finfo(float).eps * t0:
             raise self._failure(StopReason.STEP_UNDERFLOW)
-        self.t, self.z = float(found.t), found.y
+        self.t = float(found.t)
+        self.z = found.y
         self._last = self.t - t0
         if self._linear_solver == "dense":
             self.factorizations = self._earlier + int(found.njev)
@@ -234,7 +237,9 @@ class CvodeBdf:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Start again at the last point."""
-        self.t, self.z, self._last = state["t"], state["z"], state["step"]
+        self.t = state["t"]
+        self.z = state["z"]
+        self._last = state["step"]
         self._first = 0.1 * self._last
         self._earlier = int(state["factorizations"] or 0)
         self._linear_solver = as_choice("linear_solver", state["linear_solver"], LINEAR_SOLVERS)

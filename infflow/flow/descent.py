@@ -70,7 +70,8 @@ class GradientDescent:
                 f"{self.problem.where(t0, z0)}: step_size {self.step_size:g} is probably too large"
             )
             raise StepFailed(StopReason.NON_FINITE, note)
-        self.z, self.evaluation = z, evaluation
+        self.z = z
+        self.evaluation = evaluation
         return Step(t0, t, z, evaluation, lambda time: z0 + (time - t0) * velocity, exact)
 
     def state(self) -> dict[str, Any]:
@@ -86,7 +87,8 @@ class GradientDescent:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from there."""
-        self.k, self.z = int(state["k"]), state["z"]
+        self.k = int(state["k"])
+        self.z = state["z"]
         self.evaluation = FlowEvaluation(state["value"], state["gradient"])
         if self.batches is not None:
             self.batches.restore(state["batches"])
@@ -107,7 +109,9 @@ class Adam(GradientDescent):
         batches: Batches | None = None,
     ) -> None:
         super().__init__(problem, z, evaluation, step_size, batches)
-        self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
+        self.beta1 = beta1
+        self.beta2 = beta2
+        self.epsilon = epsilon
         self._mean = np.zeros_like(z)
         self._square = np.zeros_like(z)
 

@@ -113,7 +113,9 @@ class _Run:
         start: FlowEvaluation,
     ) -> None:
         first_time = float(settings.options.get("step_size", 0.0))
-        self.problem, self.settings, self.rules = problem, settings, rules
+        self.problem = problem
+        self.settings = settings
+        self.rules = rules
         problem.wants_exact = lambda now: (
             rules.exact or rules.near_bound(now.value, problem.gradient_norm(now.gradient))
         )
@@ -130,7 +132,8 @@ class _Run:
             EndOfPath(problem, start, settings.hand_over) if math.isinf(settings.t_end) else None
         )
         self.z0 = self.z = self.best_z = z
-        self.t, self.steps = 0.0, 0
+        self.t = 0.0
+        self.steps = 0
         self.loss = self.best_loss = start.value
         self.gradient = self.best_gradient = start.gradient
         self.exact = self.best_exact = True
@@ -142,14 +145,13 @@ class _Run:
 
     def take(self, step: Step) -> StopReason | None:
         """Remember an accepted step; a reason why the path ends here."""
-        previous, self._before = self.z, None
+        previous = self.z
+        self._before = None
         self.recorder.record(step)
         self.t, self.z, self.steps = step.t, step.z, self.steps + 1
-        self.loss, self.gradient, self.exact = (
-            step.evaluation.value,
-            step.evaluation.gradient,
-            step.exact,
-        )
+        self.loss = step.evaluation.value
+        self.gradient = step.evaluation.gradient
+        self.exact = step.exact
         if self.loss < self.best_loss:
             self.take_end()
         return None if self.end is None else self.end.reached(step, previous)
@@ -198,12 +200,12 @@ class _Run:
 
     def state(self, stop: StopReason | None) -> dict[str, Any]:
         """Everything that the rest of the run depends on, for a checkpoint."""
-        statistics, integrator, counts = self.statistics, None, self.problem.counts()
+        statistics = self.statistics
+        integrator = None
+        counts = self.problem.counts()
         if self.integrator is not None:
-            statistics.rejected, statistics.factorizations = (
-                self.integrator.rejected,
-                self.integrator.factorizations,
-            )
+            statistics.rejected = self.integrator.rejected
+            statistics.factorizations = self.integrator.factorizations
             integrator = self.integrator.state() if self._before is None else self._before[1]
             counts = counts if self._before is None else self._before[2]
         return {
@@ -305,9 +307,13 @@ def _start(run: _Run, start: FlowEvaluation, saved: dict[str, Any] | None) -> No
     """Make the integrator of the settings; an implicit one that fails at once is replaced."""
     if saved is not None and saved["integrator"] is None:
         saved = None  # no step was allowed
-    method, problem, options = run.settings.method, run.problem, run.settings.options
+    method = run.settings.method
+    problem = run.problem
+    options = run.settings.options
     if saved is not None and run.statistics.method != method.name:
-        method, options = SOLVERS[run.statistics.method], {}  # it had been replaced
+        # it had been replaced
+        method = SOLVERS[run.statistics.method]
+        options = {}
     try:
         if method.needs_hessian and saved is None:
             start = problem.evaluate(run.z, 2)
@@ -334,7 +340,9 @@ def _fall_back(run: _Run, start: FlowEvaluation, why: str) -> None:
 
 def _follow(run: _Run) -> StopReason:
     """Step until a rule says stop."""
-    settings, rules, statistics = run.settings, run.rules, run.statistics
+    settings = run.settings
+    rules = run.rules
+    statistics = run.statistics
     while True:
         assert run.integrator is not None
         run.remember()
@@ -365,7 +373,8 @@ def _follow(run: _Run) -> StopReason:
 
 
 def _outcome(run: _Run, stop: StopReason) -> FlowOutcome:
-    problem, statistics = run.problem, run.statistics
+    problem = run.problem
+    statistics = run.statistics
     problem.require_time = lambda: None  # what is returned is evaluated, however late it is
     statistics.stop_reason, statistics.steps, statistics.wall_time = (
         stop,
@@ -374,10 +383,8 @@ def _outcome(run: _Run, stop: StopReason) -> FlowOutcome:
     )
     vars(statistics).update(problem.counts())
     if run.integrator is not None:
-        statistics.rejected, statistics.factorizations = (
-            run.integrator.rejected,
-            run.integrator.factorizations,
-        )
+        statistics.rejected = run.integrator.rejected
+        statistics.factorizations = run.integrator.factorizations
     try:
         with plain_interrupts():
             run.make_exact()
@@ -398,8 +405,10 @@ def _outcome(run: _Run, stop: StopReason) -> FlowOutcome:
         trajectory.observables = {
             name: np.full(len(trajectory), math.nan) for name in run.settings.observables
         }
-    end, norm = problem.theta_of(run.z), problem.gradient_norm(run.gradient)
-    best, best_norm = problem.theta_of(run.best_z), problem.gradient_norm(run.best_gradient)
+    end = problem.theta_of(run.z)
+    norm = problem.gradient_norm(run.gradient)
+    best = problem.theta_of(run.best_z)
+    best_norm = problem.gradient_norm(run.best_gradient)
     return FlowOutcome(
         np.array(end),
         run.t,

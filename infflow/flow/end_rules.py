@@ -21,7 +21,8 @@ LARGEST = 2000
 NOISE = 2.0
 #: curvature below this part of the largest one, and below ten relative tolerances, may be that of a valley seen from its walls;
 #: so many Newton steps lead to its bottom
-SOFT, MOST_STEPS = 1e-2, 3
+SOFT = 1e-2
+MOST_STEPS = 3
 #: steps for a doubling of the time beyond which a flow crawls; in curved valleys it takes tens
 CRAWL = 500
 _EPS = float(np.finfo(float).eps)
@@ -99,12 +100,11 @@ class EndOfPath:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from there."""
-        self._next_short, self._next_small, self._next_level = (
-            state["short"],
-            state["small"],
-            state["next level"],
-        )
-        self._last_loss, self._level = state["loss"], state["level"]
+        self._next_short = state["short"]
+        self._next_small = state["small"]
+        self._next_level = state["next level"]
+        self._last_loss = state["loss"]
+        self._level = state["level"]
         self.rests = bool(state.get("rests", False))
         t, loss, steps = state["lap"]
         self._lap = (float(t), float(loss), int(steps))
@@ -250,12 +250,14 @@ def remaining_path(
     limit = min(10 * problem.rtol, SOFT)
     moved = np.zeros_like(z)
     for steps_left in reversed(range(MOST_STEPS + 1)):
-        gradient, hessian = evaluation.gradient, evaluation.hessian
+        gradient = evaluation.gradient
+        hessian = evaluation.hessian
         assert hessian is not None
         if not (math.isfinite(evaluation.value) and np.isfinite(hessian).all()):
             return None
         values, vectors = np.linalg.eigh(hessian)
-        largest, diagonal = float(np.abs(values).max()), np.diagonal(hessian)
+        largest = float(np.abs(values).max())
+        diagonal = np.diagonal(hessian)
         if values[0] < -limit * largest:
             return None
         components = gradient @ vectors

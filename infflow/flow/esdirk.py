@@ -73,7 +73,8 @@ class ImplicitFamily:
         if fresh:
             hessian = self.problem.evaluate(z, 2).hessian
             assert hessian is not None
-            self._hessian, self._hessian_at = hessian, z
+            self._hessian = hessian
+            self._hessian_at = z
             self._left_domain = not np.isfinite(hessian).all()
             if self._left_domain:
                 return False
@@ -81,12 +82,15 @@ class ImplicitFamily:
         if fresh or self._factors is None or not 1 / _SAME_STEP < ratio < _SAME_STEP:
             assert self._hessian is not None
             self.factorizations += 1
-            self._factors, self._shift = factorize_shifted(self._hessian, shift), shift
+            self._factors = factorize_shifted(self._hessian, shift)
+            self._shift = shift
         return self._factors is not None
 
     def _stages(self, z: Array, evaluation: FlowEvaluation, h: float) -> bool:
         """Fill slopes and points; False if an iteration fails."""
-        a, c, gamma = self.tableau.a, self.tableau.c, self.tableau.gamma
+        a = self.tableau.a
+        c = self.tableau.c
+        gamma = self.tableau.gamma
         np.negative(evaluation.gradient, out=self._slopes[0])
         self._points[0] = z
         self._iterations = 0

@@ -17,8 +17,12 @@ from .phi_kernels import phi_functions
 from .problem import FlowEvaluation, FlowProblem
 
 #: order of the step, and of the embedded solution and the dense output
-ORDER, ERROR_ORDER, DENSE_ORDER = 5, 4, 4
-_C2, _C3, _C4 = 1 / 4, 1 / 2, 9 / 10
+ORDER = 5
+ERROR_ORDER = 4
+DENSE_ORDER = 4
+_C2 = 1 / 4
+_C3 = 1 / 2
+_C4 = 9 / 10
 
 
 def two_node_weights(ca: float, cb: float, fraction: float, phi: Array) -> tuple[Array, Array]:
@@ -35,7 +39,8 @@ def two_node_weights(ca: float, cb: float, fraction: float, phi: Array) -> tuple
     phi : (4, n) array
         phi_1 to phi_4 at -x h H.
     """
-    square, cube = 2 * fraction**3 * phi[2], 6 * fraction**4 * phi[3]
+    square = 2 * fraction**3 * phi[2]
+    cube = 6 * fraction**4 * phi[3]
     b = (cube - ca * square) / (cb * cb * (cb - ca))
     return (square - cb * cb * b) / (ca * ca), b
 

@@ -27,18 +27,27 @@ _SAME_STEP = 0.3
 #: with a Hessian of some age, later ones are not used that long; this limit grows with every Hessian that reaches it. It is also renewed
 #: when the Newton iterations beyond one per step have become many. Both are milder the more gradients a Hessian and its factorisation cost:
 #: one for every so many parameters, more or less
-_YOUNG, _OLD, _DEAR = 20, 50, 100
+_YOUNG = 20
+_OLD = 50
+_DEAR = 100
 #: negative eigenvalues smaller than this part of the largest do not limit the step: along a valley, curvatures have errors of both signs
 _WEAK = 1e-9
 #: Newton iterations end when their remaining error is this part of the error that a step may have, or there is no hope for that
-_NEWTON_PART, _MOST_ITERATIONS = 0.05, 4
+_NEWTON_PART = 0.05
+_MOST_ITERATIONS = 4
 #: expected rate of convergence with a new factorisation, and how much of the last rate is believed to be left
-_FIRST_RATE, _FORGET = 0.1, 0.2
+_FIRST_RATE = 0.1
+_FORGET = 0.2
 #: divisors of the step sizes that the errors allow, for the same, a lower and a higher order
-_SAME, _LOWER, _HIGHER = 1.2, 1.3, 1.4
+_SAME = 1.2
+_LOWER = 1.3
+_HIGHER = 1.4
 #: steps become longer by at least and at most this factor; the first ones, which begin very short, by more. Larger factors save no
 #: steps on smooth paths and lead to failures of Newton's method in curved valleys
-_LEAST_GROWTH, _MOST_GROWTH, _FIRST_GROWTH, _FIRST_STEPS = 1.2, 1.5, 1e4, 10
+_LEAST_GROWTH = 1.2
+_MOST_GROWTH = 1.5
+_FIRST_GROWTH = 1e4
+_FIRST_STEPS = 10
 
 
 class _Formula(NamedTuple):
@@ -89,7 +98,8 @@ class GearBdf:
         self.problem = problem
         self.t = t
         self.rejected = self.factorizations = 0
-        self._max_order, self._max_step = max_order, max_step
+        self._max_order = max_order
+        self._max_step = max_step
         self.order = 1
         self.h = self._first = min(
             first_step or initial_step(problem, z, evaluation.gradient, 1, None), max_step
@@ -108,7 +118,8 @@ class GearBdf:
         self._hessian_age = self._extra = 0
         self._age_limit = float(_OLD)
         dear = problem.size / _DEAR
-        self._allowed_extra, self._aging = 1.0 + dear, 1.02 + 0.06 * dear
+        self._allowed_extra = 1.0 + dear
+        self._aging = 1.02 + 0.06 * dear
         self._rate = _FIRST_RATE
         self._left_domain = False
 
@@ -117,7 +128,8 @@ class GearBdf:
         if self._change is not None and self._wait <= 0:
             self._choose()
         t0 = self.t
-        self._failures, self._left_domain = 0, False
+        self._failures = 0
+        self._left_domain = False
         while True:
             t = self._aim(t_end)
             predict(self._history, self.order, self._ahead)
@@ -138,7 +150,9 @@ class GearBdf:
                 self._reject(error)
         self.t = t  # before the rest: so a checkpoint can tell that Ctrl-C fell in between
         correct(self._ahead, self.order, formula.shape, change, self._history)
-        self._before, self._change, self._error = self._change, change, error
+        self._before = self._change
+        self._change = change
+        self._error = error
         self._steps += 1
         self._wait -= 1
         self._hessian_age += 1
@@ -157,10 +171,12 @@ class GearBdf:
         if self._factors is None:
             self._failed()
             return None
-        solve, problem = self._factors.solve, self.problem
+        solve = self._factors.solve
+        problem = self.problem
         # with a factorisation for another step this is the best factor for fast and slow components together
         damping = 2.0 / (1.0 + shift / self._shift)
-        at, before = self._ahead[0].copy(), math.inf
+        at = self._ahead[0].copy()
+        before = math.inf
         for iteration in range(_MOST_ITERATIONS):
             if evaluation is None:
                 evaluation = problem.evaluate(at, 1)
@@ -177,7 +193,9 @@ class GearBdf:
                 or size * (size / before) ** (_MOST_ITERATIONS - 1 - iteration) > _NEWTON_PART
             ):
                 break
-            at, before, evaluation = point, size, None
+            at = point
+            before = size
+            evaluation = None
         self._left_domain |= not math.isfinite(size)
         self._failed()
         return None
@@ -192,17 +210,21 @@ class GearBdf:
         evaluation = None
         if old or self._hessian_age >= _YOUNG:
             evaluation = self.problem.evaluate(self._ahead[0].copy(), 2)
-            self._hessian, self._hessian_age, self._extra = evaluation.hessian, 0, 0
+            self._hessian = evaluation.hessian
+            self._hessian_age = 0
+            self._extra = 0
             if aged:
                 self._age_limit = min(self._aging * self._age_limit, _OLD)
         if self._hessian is None:
             raise StepFailed(StopReason.SOLVER_FAILED, "the objective gives no Hessian")
-        self._shift, self._rate = shift, _FIRST_RATE
+        self._shift = shift
+        self._rate = _FIRST_RATE
         self._factors = None
         if np.isfinite(self._hessian).all():
             self._factors = self._factorize(self._hessian, shift)
         else:
-            self._hessian, self._left_domain = None, True
+            self._hessian = None
+            self._left_domain = True
         return evaluation
 
     def _factorize(self, hessian: Array, shift: float) -> Factors | None:
@@ -275,7 +297,9 @@ class GearBdf:
 
     def _choose(self) -> None:
         """Size and order of the next step: those of the longest step that the estimated errors allow."""
-        k, problem, z = self.order, self.problem, self._history[0]
+        k = self.order
+        problem = self.problem
+        z = self._history[0]
         assert self._change is not None
         norm = lambda error: problem.error_norm(error, z, z)  # noqa: E731
         candidates = {k: _allowed(self._error, k, _SAME)}

@@ -18,7 +18,8 @@ from .problem import FlowEvaluation, FlowProblem
 #: products with random signs that tell the diagonal of the Hessian and its norm
 _PROBES = 10
 #: iterations of conjugate gradients at most, and so many before the rounding error of the gradient is asked for
-MOST_ITERATIONS, _BEGINNING = 300, 8
+MOST_ITERATIONS = 300
+_BEGINNING = 8
 #: steps of Lanczos' method. Among eigenvalues of all sizes it sees a negative one of a ten-thousandth of the largest, one that is
 #: isolated at a millionth and below
 LANCZOS_STEPS = 300
@@ -39,7 +40,9 @@ class KrylovModel:
     """
 
     def __init__(self, problem: FlowProblem, evaluation: FlowEvaluation, z: Array) -> None:
-        self.problem, self.evaluation, self.z = problem, evaluation, z
+        self.problem = problem
+        self.evaluation = evaluation
+        self.z = z
         self._product = problem.linearize(z)
         self._weights = problem.atol + problem.rtol * np.abs(z)
         self._probed: tuple[Array, float] | None = None
@@ -56,8 +59,10 @@ class KrylovModel:
 
     def _probe(self) -> tuple[Array, float]:
         if self._probed is None:
-            rng, n = np.random.default_rng(0), len(self.z)
-            total, squares = np.zeros(n), 0.0
+            rng = np.random.default_rng(0)
+            n = len(self.z)
+            total = np.zeros(n)
+            squares = 0.0
             for _ in range(_PROBES):
                 signs = rng.choice([-1.0, 1.0], n)
                 product = self._product(signs)
@@ -82,16 +87,21 @@ class KrylovModel:
             Not complete: it is longer, or meets curvature that is not positive, or cannot be had in :data:`MOST_ITERATIONS`.
         """
         w, n = self._weights, len(self.z)
-        y, residual = np.zeros(n), -w * self.evaluation.gradient
-        direction, square = residual.copy(), float(residual @ residual)
-        steepest, floor = 0.0, -1.0  # of the norm of the residual; unknown at first
+        y = np.zeros(n)
+        residual = -w * self.evaluation.gradient
+        direction = residual.copy()
+        square = float(residual @ residual)
+        # of the norm of the residual; unknown at first
+        steepest = 0.0
+        floor = -1.0
         for iteration in range(MOST_ITERATIONS):
             if iteration == _BEGINNING:
                 floor = 4.0 * float(np.linalg.norm(w * noise()))
             if math.sqrt(square) <= floor or square == 0.0:
                 return w * y, True
             bent = w * self._product(w * direction)
-            curvature, length = float(direction @ bent), float(direction @ direction)
+            curvature = float(direction @ bent)
+            length = float(direction @ direction)
             steepest = max(steepest, curvature / length)
             if not curvature > n * _EPS * steepest * length:
                 return w * y, False
@@ -99,7 +109,8 @@ class KrylovModel:
             residual -= square / curvature * bent
             if not np.linalg.norm(y) <= longest * math.sqrt(n):
                 return w * y, False
-            before, square = square, float(residual @ residual)
+            before = square
+            square = float(residual @ residual)
             direction = residual + square / before * direction
         return w * y, False
 
@@ -108,7 +119,8 @@ class KrylovModel:
         w, n = self._weights, len(self.z)
         v = np.random.default_rng(1).standard_normal(n)
         v /= np.linalg.norm(v)
-        last, beta = np.zeros(n), 0.0
+        last = np.zeros(n)
+        beta = 0.0
         alphas: list[float] = []
         betas: list[float] = []
         for _ in range(min(LANCZOS_STEPS, n)):
@@ -122,6 +134,7 @@ class KrylovModel:
             if beta <= n * _EPS * max(map(abs, alphas)):
                 break
             betas.append(beta)
-            last, v = v, image / beta
+            last = v
+            v = image / beta
         values = eigh_tridiagonal(alphas, betas[: len(alphas) - 1], eigvals_only=True)
         return bool(values[0] < -n * _EPS * np.abs(values).max())

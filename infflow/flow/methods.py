@@ -195,11 +195,9 @@ def _descent(kind: type[GradientDescent]) -> Build:
         problem: FlowProblem, z: Array, start: FlowEvaluation, options: dict[str, Any]
     ) -> Integrator:
         rest = dict(options)
-        seed, size, samples = (
-            rest.pop("seed", 0),
-            rest.pop("batch_size", None),
-            rest.pop("num_samples", None),
-        )
+        seed = rest.pop("seed", 0)
+        size = rest.pop("batch_size", None)
+        samples = rest.pop("num_samples", None)
         batches = None
         if size is not None:
             batches = Batches(require_samples(problem.objective, size), samples, size, seed)

@@ -162,7 +162,9 @@ class OneStepIntegrator:
         # a step that was cut short to end at t_end says nothing about the next one
         if self.control is not None and h >= planned * 0.5:
             self.control.accept(h, error)
-        self.t, self.z, self.evaluation = t, attempt.z, evaluation
+        self.t = t
+        self.z = attempt.z
+        self.evaluation = evaluation
 
         def dense(time: float) -> Array:
             return self.family.interpolate(z0, attempt.z, h, (time - t0) / h)

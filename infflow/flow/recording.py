@@ -19,7 +19,8 @@ from .onestep import Step
 from .problem import FlowProblem
 
 #: default trajectories with a finite t_end begin at the smaller of these: absolute, and relative to t_end
-FIRST_TIME, FIRST_FRACTION = 1e-3, 1e-6
+FIRST_TIME = 1e-3
+FIRST_FRACTION = 1e-6
 #: ten to the power of this and more is no time any more
 LAST_EXPONENT = 308.0
 #: bytes of a trajectory above which no more is kept on the way than the trajectory will hold
@@ -53,7 +54,8 @@ class Trajectory:
         gradient_norm: Array,
         observables: dict[str, Array] | None = None,
     ) -> None:
-        self.t, self.theta = t, theta
+        self.t = t
+        self.theta = theta
         self.observables = {} if observables is None else observables
         self._losses: tuple[Array, Array] | Callable[[], tuple[Array, Array]] = (
             loss,
@@ -140,7 +142,8 @@ class GridRecorder:
 
     def take_out(self) -> tuple[Array, list[Array]]:
         """Times and points so far, which are not kept any longer."""
-        points, self.points = self.points, []
+        points = self.points
+        self.points = []
         return np.array(self._times[: self._next]), points
 
     def state(self) -> dict[str, Any]:
@@ -174,7 +177,8 @@ class GeometricRecorder:
     """
 
     def __init__(self, num: int, most: int) -> None:
-        self.num, self.most = num, most
+        self.num = num
+        self.most = most
         self._points: dict[int, Array] = {}
         self._m: int | None = None
         self._index = 0
@@ -229,7 +233,8 @@ class GeometricRecorder:
             np.linspace(0, len(indices) - 1, min(self.num, len(indices))).round().astype(int)
         )
         picked = [indices[i] for i in chosen]
-        points, self._points = [self._points[j] for j in picked], {}
+        points = [self._points[j] for j in picked]
+        self._points = {}
         return 10.0 ** (np.array(picked) * 2.0**-self._m), points
 
 
@@ -246,7 +251,9 @@ class Recorder:
     def __init__(
         self, t_end: float, num: int, t_eval: Array | None, first_time: float, size: int
     ) -> None:
-        self.t_end, self.num, self.t_eval = t_end, num, t_eval
+        self.t_end = t_end
+        self.num = num
+        self.t_eval = t_eval
         self._grid = self._online = None
         if t_eval is not None:
             self._grid = GridRecorder(t_eval[t_eval > 0])
@@ -340,7 +347,10 @@ def make_trajectory(
     loss, norm = losses()
     if not keep_all:
         kept = np.isfinite(loss)
-        t, theta, loss, norm = t[kept], theta[kept], loss[kept], norm[kept]
+        t = t[kept]
+        theta = theta[kept]
+        loss = loss[kept]
+        norm = norm[kept]
     return Trajectory(t, theta, loss, norm, _observe_all(problem, observables, t, theta))
 
 
@@ -365,7 +375,8 @@ class _Losses:
                     continue
                 norm = float(np.abs(gradient[self.free]).max(initial=0.0))
                 if math.isfinite(value) and math.isfinite(norm):
-                    losses[k], norms[k] = value, norm
+                    losses[k] = value
+                    norms[k] = norm
         return losses, norms
 
 

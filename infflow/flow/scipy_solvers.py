@@ -50,7 +50,9 @@ class SciPySolver:
         self.problem = problem
         self.name = name
         self.evaluation = evaluation
-        self._z, self.t, self._step = z, 0.0, 0.0
+        self._z = z
+        self.t = 0.0
+        self._step = 0.0
         self._evaluated_at = z
         self._left_domain = False
         self._reached = 0.0  # latest time of an evaluation
@@ -95,7 +97,8 @@ class SciPySolver:
 
     def advance(self, t_end: float) -> Step:
         """One internal step; ``t_end`` is the same at every call."""
-        t0, fresh = self.t, self._solver is None
+        t0 = self.t
+        fresh = self._solver is None
         if fresh:
             self._start(t_end)
         while (message := self._try_step()) is not None:
@@ -140,7 +143,9 @@ class SciPySolver:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Start again at the last point."""
-        self.t, self._z, self._step = state["t"], state["z"], state["step"]
+        self.t = state["t"]
+        self._z = state["z"]
+        self._step = state["step"]
         if self._step > 0.0:  # else it was stopped before the first one
             self._first = 0.1 * self._step
         self._reached = self.t

@@ -11,7 +11,8 @@ from .onestep import Step
 from .problem import FlowEvaluation, FlowProblem
 
 #: GMRES is given up when so many steps took more than so many Hessian-vector products each
-_WATCHED, _PRODUCTS = 25, 4
+_WATCHED = 25
+_PRODUCTS = 4
 #: first step of Gear's method, of order 1, as a part of the last step before
 _FIRST = 0.01
 
@@ -100,4 +101,5 @@ class SwitchingBdf:
             options = {**self._options, "first_step": state["state"]["h"]}
             self._method = GearBdf(self.problem, self._method.z, self._method.evaluation, **options)
         self._method.restore(state["state"])
-        self._steps, self._products = state["steps"], state["products"]
+        self._steps = state["steps"]
+        self._products = state["products"]

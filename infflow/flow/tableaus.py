@@ -239,7 +239,8 @@ def hermite_dense(a: Array, middle: int | None = None) -> Array:
         points.append((0.5, stages[middle], a[middle]))
     degree = 2 * len(points) - 1
     powers = np.arange(1, degree + 1)
-    rows, values = [], []
+    rows = []
+    values = []
     for theta, slope, value in points:
         rows.append(powers * theta ** (powers - 1.0))
         values.append(slope)
@@ -281,8 +282,11 @@ def step_doubled(name: str, base: ExplicitTableau) -> ExplicitTableau:
     is its difference from the full step over 2^p - 1 (Hairer, Norsett and Wanner I, section II.4).
     """
     s = len(base.a) - 1  # stages without the one at the new point
-    half, b = base.a[:s, :s] / 2, base.b[:s]
-    first, second, full = np.arange(s), s + np.arange(s), np.r_[0, 2 * s + np.arange(s - 1)]
+    half = base.a[:s, :s] / 2
+    b = base.b[:s]
+    first = np.arange(s)
+    second = s + np.arange(s)
+    full = np.r_[0, 2 * s + np.arange(s - 1)]
     a = np.zeros((3 * s, 3 * s))
     a[np.ix_(first, first)] = half
     a[np.ix_(second, second)] = half

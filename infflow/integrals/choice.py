@@ -138,7 +138,8 @@ class PairEvaluator:
     ) -> None:
         self.activations = activations
         self.i, self.j = np.asarray(i, dtype=np.int64), np.asarray(j, dtype=np.int64)
-        self.method, self.rtol = method, rtol
+        self.method = method
+        self.rtol = rtol
         kinds = list(dict.fromkeys(activations))
         self._kind = np.array([kinds.index(a) for a in activations], dtype=np.int64)
         self._groups = self._plan(kinds)
@@ -180,7 +181,8 @@ class PairEvaluator:
         pair_kind = self._kind[self.i] * len(kinds) + self._kind[self.j]
         groups: dict[tuple[str, ...], list[Index]] = {}
         for kind in np.unique(pair_kind):
-            f, g = kinds[kind // len(kinds)], kinds[kind % len(kinds)]
+            f = kinds[kind // len(kinds)]
+            g = kinds[kind % len(kinds)]
             groups.setdefault(candidates(f, g, self.method), []).append(
                 np.flatnonzero(pair_kind == kind)
             )
@@ -251,12 +253,11 @@ class PairEvaluator:
         """Take back rows whose bound was smaller with the method before; ``place`` is where they are in ``before``."""
         jets, bounds, methods = before
         better = bounds[place] < self.report.bound[rows]
-        rows, place = rows[better], place[better]
-        out[rows], self.report.bound[rows], self.report.method[rows] = (
-            jets[place],
-            bounds[place],
-            methods[place],
-        )
+        rows = rows[better]
+        place = place[better]
+        out[rows] = jets[place]
+        self.report.bound[rows] = bounds[place]
+        self.report.method[rows] = methods[place]
 
     def bounds(self) -> Array:
         """Relative error bounds (pairs,) of the last evaluation.
@@ -285,7 +286,9 @@ class PairEvaluator:
         a bound grows tenfold. A copy never warns.
         """
         other = copy.copy(self)
-        other.rtol, other._tolerance, other._is_copy = rtol, self.rtol, True
+        other.rtol = rtol
+        other._tolerance = self.rtol
+        other._is_copy = True
         other.report = _empty_report(len(self.i))
         if self._hermite is not None:
             other._hermite = self._hermite.searching(rtol / 4)
@@ -301,7 +304,8 @@ class PairEvaluator:
         """Fix the methods for :meth:`frozen`."""
         self._frozen = None
         out = np.empty((len(self.i), SIZES[2]))
-        codes, bounds = np.zeros(len(self.i), dtype=np.int8), np.full(len(self.i), np.inf)
+        codes = np.zeros(len(self.i), dtype=np.int8)
+        bounds = np.full(len(self.i), np.inf)
         for names, rows in self._groups.items():
             for name in names:
                 if name == "cubature":
@@ -310,7 +314,8 @@ class PairEvaluator:
                     break
                 self._apply(name, rows, args, 2, out)
                 better = rows[(self.report.bound[rows] < bounds[rows]) | (name == names[0])]
-                codes[better], bounds[better] = METHODS.index(name), self.report.bound[better]
+                codes[better] = METHODS.index(name)
+                bounds[better] = self.report.bound[better]
                 rows = rows[~(bounds[rows] <= self.rtol)]
         self._limit = np.maximum(10.0 * bounds, self.rtol)
         self._frozen = {
@@ -371,7 +376,8 @@ class PairEvaluator:
         for kind in np.unique(kinds):
             some = rows[(kinds == kind) & ~itself]
             if len(some):
-                f, g = self.activations[self.i[some[0]]], self.activations[self.j[some[0]]]
+                f = self.activations[self.i[some[0]]]
+                g = self.activations[self.j[some[0]]]
                 C11, C12, C22, b1, b2, det = np.ascontiguousarray(args.pairs[:, some])
                 out[some] = one_sided.pair_jets(f, g, C11, C12, C22, b1, b2, det, order)
             some = rows[(kinds == kind) & itself]
@@ -390,9 +396,11 @@ class PairEvaluator:
         r = np.sqrt(args.C[self._neurons])
         sizes = np.sqrt(C11 * C22)
         u = np.clip(np.divide(C12, sizes, out=np.zeros_like(C12), where=sizes > 0), -1.0, 1.0)
-        i, j = self._place[self.i[rows]], self._place[self.j[rows]]
+        i = self._place[self.i[rows]]
+        j = self._place[self.j[rows]]
         tolerance = 0.0 if self._frozen is not None else _FINER * self.rtol
-        same, b = self._coincident(rows, args), args.b[self._neurons]
+        same = self._coincident(rows, args)
+        b = args.b[self._neurons]
         if not self._is_copy:
             series.choose(r, b, i, j, u, ~same, self.rtol)
         while True:
@@ -405,7 +413,8 @@ class PairEvaluator:
                 break
         moments[same] = expansion.products[i[same]]
         hermite_kernels.write_jets(moments, C11, C12, C22, det, rows, out)
-        self.report.bound[rows], self.report.work[rows] = bounds, terms
+        self.report.bound[rows] = bounds
+        self.report.work[rows] = terms
         return rows[:0] if self._frozen is not None else rows[~(bounds <= self.rtol)]
 
     def _coincident(self, rows: Index, args: Arguments) -> NDArray[np.bool_]:
@@ -419,7 +428,8 @@ class PairEvaluator:
     def _cubature(self, rows: Index, args: Arguments, order: int, out: Array) -> Index:
         rtol = self._tolerance  # a frozen evaluator does not ask more of it, which would take long
         for row in rows:
-            i, j = int(self.i[row]), int(self.j[row])
+            i = int(self.i[row])
+            j = int(self.j[row])
             if i == j:
                 jet, bound, work = _cubature_itself(
                     self.activations[i], args.C[i], args.b[i], order, rtol
@@ -429,13 +439,16 @@ class PairEvaluator:
                 jet, bound, work = _cubature_pair(
                     self.activations[i], self.activations[j], pair, order, rtol
                 )
-            out[row], self.report.bound[row], self.report.work[row] = jet, bound, work
+            out[row] = jet
+            self.report.bound[row] = bound
+            self.report.work[row] = work
         return rows[self.report.bound[rows] > rtol]
 
     def _from_moments(
         self, name: str, rows: Index, args: Arguments, order: int, out: Array
     ) -> Index:
-        evaluator, rtol = EVALUATORS[name], self._tolerance
+        evaluator = EVALUATORS[name]
+        rtol = self._tolerance
         itself = self.i[rows] == self.j[rows]
         kinds = self._kind[self.i[rows]] * len(self.activations) + self._kind[self.j[rows]]
         for kind in np.unique(kinds):
@@ -444,7 +457,8 @@ class PairEvaluator:
                 if not len(some):
                     continue
                 if self.i[some[0]] == self.j[some[0]]:
-                    C, b = args.C[self.i[some]], args.b[self.i[some]]
+                    C = args.C[self.i[some]]
+                    b = args.b[self.i[some]]
                     found = from_moments.square_derivatives(evaluator, f, C, b, order, rtol)
                     out[some] = _from_squares(found.values, order)
                 else:

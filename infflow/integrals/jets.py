@@ -61,10 +61,26 @@ SIZES = (1, 6, 21)
 
 # Column numbers as plain integers, which jitted code compiles as constants.
 J00 = 0
-J20, J11, J02, J10, J01 = 1, 2, 3, 4, 5
-B20, B11, B02 = 6, 7, 8
-M30, M21, M12B, M21B, M12, M03 = 9, 10, 11, 12, 13, 14
-F40, F31, F22, F13, F04, F11 = 15, 16, 17, 18, 19, 20
+J20 = 1
+J11 = 2
+J02 = 3
+J10 = 4
+J01 = 5
+B20 = 6
+B11 = 7
+B02 = 8
+M30 = 9
+M21 = 10
+M12B = 11
+M21B = 12
+M12 = 13
+M03 = 14
+F40 = 15
+F31 = 16
+F22 = 17
+F13 = 18
+F04 = 19
+F11 = 20
 
 #: ``jet[..., EXCHANGE]`` is the jet of (g, f): the roles of the two arguments exchanged.
 EXCHANGE = (

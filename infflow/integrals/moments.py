@@ -113,7 +113,8 @@ def _orders(orders: Any) -> tuple[int, int]:
     if len(pair) != 2:
         raise InvalidTypeError(f"orders is {shown(orders)}; {_PAIR} is needed.")
     p, q = pair
-    p, q = as_integer("orders[0]", p, minimum=0), as_integer("orders[1]", q, minimum=0)
+    p = as_integer("orders[0]", p, minimum=0)
+    q = as_integer("orders[1]", q, minimum=0)
     if p + q > MAX_ORDER:
         raise InvalidValueError(
             f"orders is ({p}, {q}), of total order {p + q}; at most {MAX_ORDER} is available."
@@ -251,7 +252,8 @@ def gaussian_moment(
     >>> gaussian_moment("relu", "relu", 1.0, 1.0, 0.0)  # 1 / (2 pi)
     0.15915494309189535
     """
-    first, second = resolve(f), resolve(g)
+    first = resolve(f)
+    second = resolve(g)
     p, q = _orders(orders)
     rtol = as_number("rtol", rtol, minimum=0.0)
     full_output = as_flag("full_output", full_output)

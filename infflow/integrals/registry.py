@@ -44,7 +44,8 @@ class ClosedForms:
 
     def mean(self, f: Activation, r: Array, b: Array, order: int, rtol: float) -> Estimate:
         """Moments of one activation."""
-        table, zeros = closed.AtomTable([f]), np.zeros(r.size, dtype=np.int64)
+        table = closed.AtomTable([f])
+        zeros = np.zeros(r.size, dtype=np.int64)
         value = closed.single_moments(table, zeros, r**2, b, order)[:, order]
         size, scale = rounding.size_and_scale(f, r, b, order)
         bound = rounding.mean_bound(f, r, b, order, size, value)
@@ -52,7 +53,8 @@ class ClosedForms:
 
 
 # Points that are summed at a time, and neurons whose coefficients are held meanwhile.
-_POINTS, _NEURONS = 100_000, 20_000
+_POINTS = 100_000
+_NEURONS = 20_000
 
 
 class HermiteSeries:
@@ -75,7 +77,8 @@ class HermiteSeries:
             return _joined([self.moment(f, g, chunk, orders, rtol) for chunk in chunks])
         series = hermite.HermiteEvaluator([f] * len(firsts) + [g] * len(seconds), rtol / 4)
         neurons = np.concatenate([firsts, seconds])
-        r, b = np.ascontiguousarray(neurons.real), np.ascontiguousarray(neurons.imag)
+        r = np.ascontiguousarray(neurons.real)
+        b = np.ascontiguousarray(neurons.imag)
         j += len(firsts)
         parts = [
             _summed(
@@ -164,7 +167,8 @@ class Cubature:
         """Moments of a pair, point by point."""
         from .cubature import pairs as cubature
 
-        slot, order = cubature.ORDERS.index(orders), (sum(orders) + 1) // 2
+        slot = cubature.ORDERS.index(orders)
+        order = (sum(orders) + 1) // 2
         found = []
         for r1, r2, u, b1, b2 in zip(*(x.tolist() for x in points), strict=True):
             det = (r1 * r2) ** 2 * (1 - u) * (1 + u)

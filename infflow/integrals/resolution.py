@@ -34,21 +34,26 @@ __all__ = ["aliasing", "largest_scales", "length", "narrow_places"]
 
 # Narrow places of a user's function are looked for on a grid of this step, by second differences of
 # ``_LAG`` steps that are a larger share of the range of values within 1. There are at most so many.
-_FINE, _LAG, _SHARE, _MOST = 1.0 / 512.0, 8, 0.002, 6
+_FINE = 1.0 / 512.0
+_LAG = 8
+_SHARE = 0.002
+_MOST = 6
 
 # |f^(p)| beside the real line is at most this many times K and its size near by, see the tests.
 _CONSTANT = 4.0
 # Derivatives up to this order are expanded.
 _ORDER = 4
 # Ranges of r that are searched, and the number of bisections of its logarithm.
-_SMALLEST, _LARGEST = 1e-3, 1e12
+_SMALLEST = 1e-3
+_LARGEST = 1e12
 _BISECTIONS = 14
 # Heights in units of the largest one, and t of Mehler's sum, among which the best are taken.
 _HEIGHTS = np.concatenate([np.geomspace(1e-8, 0.018, 24), np.linspace(0.02, 0.99, 36)])
 _T = 1.0 / (1.0 + np.exp(-np.linspace(-8.0, 6.0, 22)))[:, None, None]
 
 # A user's function is looked at up to here, more closely next to 0; nothing is known beyond.
-_REACH, _STEP = 16.0, 1.0 / 64.0
+_REACH = 16.0
+_STEP = 1.0 / 64.0
 # If it is not defined there: up to here.
 _SHORT_REACH = 8.0
 
@@ -90,7 +95,8 @@ def largest_scales(activation: Activation, spacings: Array, terms: int, toleranc
     for _ in range(_BISECTIONS):
         middle = 0.5 * (low + high)
         fits = aliasing(strip, np.exp(middle), spacings, terms) <= tolerance
-        low, high = np.where(fits, middle, low), np.where(fits, high, middle)
+        low = np.where(fits, middle, low)
+        high = np.where(fits, high, middle)
     found = np.where(at_least <= tolerance, np.exp(low), 0.0)
     return np.where(at_most <= tolerance, np.inf, found)
 

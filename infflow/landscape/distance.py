@@ -86,9 +86,11 @@ def function_of(net: Net | NetI, theta: Any, rtol: float = 1e-6) -> Function:
     smaller, parameters = shrink(net, theta, rtol)
     layer = hidden_layers(smaller, parameters)[0]
     student = smaller.student if isinstance(smaller, NetI) else smaller
-    incoming, outgoing = layer.incoming.copy(), layer.outgoing.T * student.weight_factors[1]
+    incoming = layer.incoming.copy()
+    outgoing = layer.outgoing.T * student.weight_factors[1]
     for i, activation in enumerate(layer.activations):
-        degree, length = homogeneity(activation), float(np.linalg.norm(incoming[i]))
+        degree = homogeneity(activation)
+        length = float(np.linalg.norm(incoming[i]))
         if degree is not None and length > 0.0:
             incoming[i] /= length
             outgoing[i] *= length**degree
@@ -121,7 +123,10 @@ def function_distance(a: Function, b: Function) -> float:
 
 
 def _squared_distance(parity: int, a: Function, i: int, b: Function, j: int) -> float:
-    u, v, p, q = a.incoming[i], b.incoming[j], a.outgoing[i], b.outgoing[j]
+    u = a.incoming[i]
+    v = b.incoming[j]
+    p = a.outgoing[i]
+    q = b.outgoing[j]
     straight = ((u - v) ** 2).sum() + ((p - q) ** 2).sum()
     if not parity:
         return float(straight)

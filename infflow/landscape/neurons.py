@@ -135,7 +135,8 @@ def grow(
     new, start = _rebuild(net, theta, layer, wider, np.append(np.arange(width), np.full(k, -1)))
     fresh = new.unpack(random_params(new, as_rng(rng), init))
     pairs = [(np.array(W), None if b is None else np.array(b)) for W, b in new.unpack(start)]
-    (W, b), (A, _) = pairs[layer], pairs[layer + 1]
+    W, b = pairs[layer]
+    A, _ = pairs[layer + 1]
     W[width:] = fresh[layer][0][width:]
     random_b = fresh[layer][1]
     if b is not None and random_b is not None:
@@ -183,7 +184,8 @@ def shrink(net: Network, theta: Any, rtol: float = 1e-10, layer: int = 0) -> tup
     A, keep = _merge(neurons, hidden.A, units, rtol)
     sizes = np.abs(A).max(axis=0) * units
     keep &= sizes > rtol * sizes.max(where=keep, initial=0.0)
-    c, silent = hidden.c, _silent(neurons, rtol)
+    c = hidden.c
+    silent = _silent(neurons, rtol)
     for i in np.flatnonzero(keep & silent):
         constant = float(hidden.activations[i](0.0 if hidden.b is None else hidden.b[i]))
         if c is None and constant != 0.0:
@@ -229,7 +231,8 @@ def _merge(
 
 def _silent(layer: HiddenLayer, rtol: float) -> NDArray[np.bool_]:
     """Neurons with zero input weights: next to their bias if they are homogeneous, else next to the largest weight."""
-    weights, biases = np.abs(layer.incoming[:, :-1]).max(axis=1), np.abs(layer.incoming[:, -1])
+    weights = np.abs(layer.incoming[:, :-1]).max(axis=1)
+    biases = np.abs(layer.incoming[:, -1])
     scaled = np.array([homogeneity(activation) is not None for activation in layer.activations])
     scales = np.where(scaled, np.maximum(weights, biases), weights.max(where=~scaled, initial=0.0))
     silent: NDArray[np.bool_] = weights <= rtol * scales

@@ -251,7 +251,8 @@ def loss_on_plane(
         As :func:`minimise_orthogonal`.
     """
     theta, e1, e2 = _check_plane(net, theta, d1, d2)
-    first, second = as_real_array("a1", a1, ndim=1), as_real_array("a2", a2, ndim=1)
+    first = as_real_array("a1", a1, ndim=1)
+    second = as_real_array("a2", a2, ndim=1)
     minimise = as_flag("minimise", minimise)
     if options and not minimise:
         raise InvalidTypeError(f"the options {', '.join(options)} are for minimise=True.")
@@ -266,7 +267,8 @@ def loss_on_plane(
             found = minimise_orthogonal(
                 net, theta, e1, e2, float(s), float(t), start=start, **options
             )
-            losses[i, j], start = found.loss, found.theta
+            losses[i, j] = found.loss
+            start = found.theta
             row_start = start if j == 0 else row_start
     return losses
 
@@ -277,7 +279,8 @@ def _check_plane(net: Any, theta: Any, d1: Any, d2: Any) -> tuple[Array, Array, 
         raise InvalidValueError(
             f"the net has {counted(P, 'parameter')}; at least 3 are needed to leave two directions out."
         )
-    theta, units = as_vector("theta", theta, P), []
+    theta = as_vector("theta", theta, P)
+    units = []
     for name, value in (("d1", d1), ("d2", d2)):
         direction = as_vector(name, value, P)
         length = float(np.linalg.norm(direction))

@@ -162,8 +162,10 @@ class _Overlaps:
     """How far apart two students are at least, from what is known of a map."""
 
     def __init__(self, a: Function, b: Function, V: Array, inverse: Array, norm: float) -> None:
-        first, second = a.incoming[:, :-1], b.incoming[:, :-1]
-        self._R, self._S = first @ V.T / norm, second @ V.T / norm
+        first = a.incoming[:, :-1]
+        second = b.incoming[:, :-1]
+        self._R = first @ V.T / norm
+        self._S = second @ V.T / norm
         p = np.column_stack([first - first @ inverse @ V, a.incoming[:, -1:]])
         q = np.column_stack([second - second @ inverse @ V, b.incoming[:, -1:]])
         parity = np.array([f.parity for f in a.activations], dtype=float)[:, None]

@@ -88,7 +88,8 @@ def hvp(net: Objective, theta: Any, v: Any) -> Array:
             f"net is a {type(net).__name__}, which has no hvp; a Net with data or a NetI is needed."
         )
     if not isinstance(net, HasLayout):  # an objective of the user's, which is asked for no checks
-        theta, v = as_vector("theta", theta, num_params), as_real_array("v", v, ndim=(1, 2))
+        theta = as_vector("theta", theta, num_params)
+        v = as_real_array("v", v, ndim=(1, 2))
         if len(v) != num_params:
             raise ShapeError(
                 f"v has shape {v.shape}; ({num_params},) or ({num_params}, m) is needed."
@@ -117,7 +118,8 @@ def _quiet() -> np.errstate:
 
 def _evaluate(net: Objective, theta: Any, order: int) -> Any:
     """Loss, gradient or Hessian on a suitable number of threads; raise where it is not finite."""
-    num_params, name = _num_params(net), ("loss", "gradient", "Hessian")[order]
+    num_params = _num_params(net)
+    name = ("loss", "gradient", "Hessian")[order]
     if not isinstance(net, HasLayout):
         theta = as_vector("theta", theta, num_params)
         if order == 2:

@@ -13,7 +13,8 @@ from ..memory import shortage
 
 # A covariance may miss symmetry or semidefiniteness by rounding of the products it was made from: by this, relative
 # to its largest entry, or by this many units of the precision it is given in (that of float32 matters).
-_COVARIANCE_TOLERANCE, _ROUNDINGS = 1e-12, 32
+_COVARIANCE_TOLERANCE = 1e-12
+_ROUNDINGS = 32
 # Bytes of samples that are not checked against the memory of the machine.
 _LARGE = 2**25
 # Weights may miss the sum 1 by the rounding of float32.
@@ -53,7 +54,8 @@ class Gaussian:
             raise InvalidTypeError(
                 "Gaussian needs cov: a matrix (D, D), or the variances (D,) of independent inputs."
             )
-        given, cov = cov, as_real_array("cov", cov, ndim=(0, 1, 2))
+        given = cov
+        cov = as_real_array("cov", cov, ndim=(0, 1, 2))
         self.mean = as_real_array("mean", mean, ndim=(0, 1)).copy()
         if self.mean.ndim == 0:
             self.mean = np.full(len(cov) if cov.ndim else 1, float(self.mean))
@@ -97,7 +99,8 @@ class GaussianMixture:
         self.means = as_real_array("means", means, ndim=2).copy()
         if not self.means.shape[1]:
             raise ShapeError(f"means has shape {self.means.shape}; one column per input is needed.")
-        given, covs = covs, as_real_array("covs", covs, ndim=(2, 3))
+        given = covs
+        covs = as_real_array("covs", covs, ndim=(2, 3))
         if covs.ndim == 2:
             covs = covs[:, :, None] * np.eye(covs.shape[1])
         if (
@@ -142,7 +145,8 @@ class GaussianMixture:
 
     def sample(self, N: int, rng: Any) -> Array:
         """Draw ``(N, D)`` independent inputs."""
-        N, rng = sample_size(N, self.input_dim, noun="input"), as_rng(rng)
+        N = sample_size(N, self.input_dim, noun="input")
+        rng = as_rng(rng)
         which = rng.choice(len(self.weights), size=N, p=self.weights)
         z = rng.standard_normal((N, self.input_dim))
         for k, (mean, root) in enumerate(zip(self.means, self._roots, strict=True)):

@@ -105,7 +105,9 @@ class Layout:
 
     def __init__(self, input_dim: int, layers: Sequence[tuple[int, bool]]) -> None:
         self.input_dim = input_dim
-        blocks, fan_in, start = [], input_dim, 0
+        blocks = []
+        fan_in = input_dim
+        start = 0
         for width, bias in layers:
             blocks.append(Block(width, fan_in, bias, start))
             start = blocks[-1].biases.stop

@@ -154,7 +154,8 @@ def finite_data_prediction(
         )
     _warn_of_small_eigenvalues(values, scale, rtol)
     keep = values > rtol * scale
-    values, vectors = values[keep], vectors[:, keep]
+    values = values[keep]
+    vectors = vectors[:, keep]
     step = float(np.linalg.norm(net.evaluate(theta, 1).g @ vectors / values))
     if step > _AT_SOLUTION * max(1.0, float(np.linalg.norm(theta))):
         warnings.warn(
@@ -164,7 +165,8 @@ def finite_data_prediction(
         )
     estimates = _covariances(net, theta, share, generator)
     diagonals = np.array([np.einsum("pk,pk->k", vectors, C @ vectors) for C in estimates])
-    distance, gap = diagonals @ (1 / values**2) / N, diagonals @ (1 / values) / (2 * N)
+    distance = diagonals @ (1 / values**2) / N
+    gap = diagonals @ (1 / values) / (2 * N)
 
     def error(x: Array) -> float:
         return float(x.std(ddof=1) / np.sqrt(len(x)))
@@ -212,7 +214,8 @@ def overlaps(net: NetI, theta: Any) -> Overlaps:
     """
     if not isinstance(net, NetI):
         raise InvalidTypeError(f"net is a {type(net).__name__}; overlaps need an inf.NetI.")
-    W, V = net.student_units(net.check(theta)).W, net.teacher_units.W
+    W = net.student_units(net.check(theta)).W
+    V = net.teacher_units.W
     cov = net.input.covariance()
     with np.errstate(over="ignore", invalid="ignore"):
         found = Overlaps(W @ cov @ W.T, W @ cov @ V.T, V @ cov @ V.T)

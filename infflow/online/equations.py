@@ -55,11 +55,14 @@ class Coordinates:
     """The vector of variables: upper triangle of Q, then R, then v, all row by row."""
 
     def __init__(self, K: int, M: int, O: int) -> None:
-        self.K, self.M, self.O = K, M, O
+        self.K = K
+        self.M = M
+        self.O = O
         i, k = np.triu_indices(K)
         row, column = (x.ravel() for x in np.indices((K, M)))
         self.q = (i, k)
-        self.u, self.v = np.r_[i, row], np.r_[k, column + K]
+        self.u = np.r_[i, row]
+        self.v = np.r_[k, column + K]
         """Entries of C that the variables of Q and R are, u <= v."""
         self.num_q, self.num_c = len(i), len(i) + K * M
         self.size = self.num_c + O * K
@@ -150,9 +153,12 @@ class Equations:
         method: str = "auto",
         rtol: float = 1e-10,
     ) -> None:
-        K, (M, O) = len(students), output.shape
+        K = len(students)
+        M, O = output.shape
         self.coordinates = Coordinates(K, M, O)
-        self.T, self.output, self.rates = T, output, rates
+        self.T = T
+        self.output = output
+        self.rates = rates
         self._fourth = fourth
         self._kinked = any(activation.kinks for activation in students)
         self.evaluations = self.jacobians = 0
@@ -163,7 +169,8 @@ class Equations:
         self._teacher = float((output @ output.T)[k, m] * np.where(k == m, 1.0, 2.0) @ moments)
 
     def _point(self, z: Array, order: int) -> _Point:
-        K, n = self.coordinates.K, self.coordinates.K + self.coordinates.M
+        K = self.coordinates.K
+        n = self.coordinates.K + self.coordinates.M
         Q, R, v = self.coordinates.unpack(z)
         C = np.block([[Q, R], [R.T, self.T]])
         B = np.vstack([v.T, -self.output])
@@ -213,7 +220,8 @@ class Equations:
         eta_w, eta_v, noise, ridge = self.rates
         C, B, S, jets = self._point(z, 1)
         K = self.coordinates.K
-        out_Q, out_R = np.zeros((K, K)), np.zeros((K, self.coordinates.M))
+        out_Q = np.zeros((K, K))
+        out_R = np.zeros((K, self.coordinates.M))
         if eta_w > 0.0:
             V = (S * jets[..., J20]).sum(axis=1)[:, None] * C[:K] + (S * jets[..., J11]) @ C
             V += 0.5 * ridge * C[:K]
@@ -243,7 +251,8 @@ class Equations:
         if cone is None:
             return self._inner_jacobian(z)
         J = self._inner_jacobian(self._with_covariance(z, cone.C))
-        where, pull = self.coordinates, PULL * self.rates.w
+        where = self.coordinates
+        pull = PULL * self.rates.w
         P = np.zeros((where.num_c, where.num_c))
         for c, (u, v) in enumerate(zip(where.u, where.v, strict=True)):
             E = np.outer(cone.vectors[u], cone.vectors[v])
@@ -256,7 +265,8 @@ class Equations:
 
     def _inner_jacobian(self, z: Array) -> Array:
         eta_w, eta_v, noise, ridge = self.rates
-        at, where = self._point(z, 2), self.coordinates
+        at = self._point(z, 2)
+        where = self.coordinates
         K, O = where.K, where.O
         in_C, in_v = self._second_layer(at)
         v_rows = np.concatenate([in_C, in_v], axis=-1)  # (K, O, size)
@@ -295,7 +305,9 @@ class Equations:
     def _second_layer(self, at: _Point) -> tuple[Array, Array]:
         """Derivatives of sum_a B_a E[f_i f_a] (K, O) in Q and R (K, O, num_c) and in v (K, O, O K)."""
         where = self.coordinates
-        K, O, n = where.K, where.O, len(at.C)
+        K = where.K
+        O = where.O
+        n = len(at.C)
         J = at.jets
         in_C = np.zeros((K, O, n, n))
         for i in range(K):
@@ -312,7 +324,8 @@ class Equations:
         """Derivatives of C_im I_ia(2,0) + C_am I_ia(1,1) in C_ii, C_ia, C_aa, each (K, n, n) over (i, a, m)."""
         K = self.coordinates.K
         C, J = at.C, at.jets
-        own, variance = np.diagonal(C)[:K, None], np.diagonal(C)[None, :]
+        own = np.diagonal(C)[:K, None]
+        variance = np.diagonal(C)[None, :]
         c1 = np.divide(C[:K], own, out=np.zeros_like(C[:K]), where=own > 0)
         c2 = np.divide(C[:K], variance, out=np.zeros_like(C[:K]), where=variance > 0)
         i, a = C[:K, None, :], C[None, :, :]  # C_im, C_am
@@ -332,7 +345,8 @@ class Equations:
         where = self.coordinates
         K, n = where.K, len(at.C)
         C, S = at.C, at.S
-        J20_, J11_ = at.jets[..., J20], at.jets[..., J11]
+        J20_ = at.jets[..., J20]
+        J11_ = at.jets[..., J11]
         in_ii, in_ia, in_aa = self._frame(at)
         in_C = np.zeros((K, n, n, n))
         total = (S * J20_).sum(axis=1)
@@ -369,7 +383,8 @@ class Equations:
         K, n = self.coordinates.K, len(at.C)
         if self.rates.noise == 0.0:
             return np.zeros((K, K, self.coordinates.size))
-        in_C, in_S = np.zeros((K, K, n, n)), np.zeros((K, K, K, n))
+        in_C = np.zeros((K, K, n, n))
+        in_S = np.zeros((K, K, K, n))
         slopes = self._slopes(at.jets)
         for i in range(K):
             for k in range(K):
@@ -378,7 +393,8 @@ class Equations:
                 if i == k:
                     in_C[i, i, i, i] = at.S[i, i] * 0.5 * (J[F31] + J[F13])
                     continue
-                c1, c2 = at.C[i, k] / at.C[i, i], at.C[i, k] / at.C[k, k]
+                c1 = at.C[i, k] / at.C[i, i]
+                c2 = at.C[i, k] / at.C[k, k]
                 in_C[i, k, i, i] = at.S[i, k] * 0.5 * (J[F31] - c1 * J[F22])
                 in_C[i, k, min(i, k), max(i, k)] = at.S[i, k] * J[F22]
                 in_C[i, k, k, k] = at.S[i, k] * 0.5 * (J[F13] - c2 * J[F22])

@@ -12,9 +12,11 @@ from ..errors import SingularMomentError
 from .equations import Equations, OrderState
 
 #: Newton steps, and halvings of one
-_STEPS, _HALVINGS = 100, 30
+_STEPS = 100
+_HALVINGS = 30
 #: a right-hand side below this, relative to what its terms can be, and a step below this, relative to the state, are zero
-_RESIDUAL, _STEP = 1e-12, 1e-7
+_RESIDUAL = 1e-12
+_STEP = 1e-7
 #: singular values below this, relative to the largest, take no part in a step
 _SINGULAR = 1e-13
 #: by how much, relative to its trace, a covariance may miss semidefiniteness
@@ -63,7 +65,9 @@ class OnlineFixedPoint:
 def find_fixed_point(equations: Equations, z: Array) -> OnlineFixedPoint:
     """Newton's method with halved steps from the variables ``z`` (n,); layers with rate 0 stay as they are."""
     moving = _moving(equations)
-    f, steps, length = equations.value(z)[moving], 0, np.inf
+    f = equations.value(z)[moving]
+    steps = 0
+    length = np.inf
     while steps < _STEPS:
         J = equations.jacobian(z)[np.ix_(moving, moving)]
         step: Array = np.asarray(np.linalg.lstsq(J, -f, rcond=_SINGULAR)[0], dtype=np.float64)
@@ -76,7 +80,8 @@ def find_fixed_point(equations: Equations, z: Array) -> OnlineFixedPoint:
     J = equations.jacobian(z)[np.ix_(moving, moving)]
     eigenvalues = np.linalg.eigvals(J).astype(np.complex128)
     eigenvalues = eigenvalues[np.argsort(-eigenvalues.real, kind="stable")]
-    residual, size = float(np.abs(f).max()), 1.0 + float(np.linalg.norm(z))
+    residual = float(np.abs(f).max())
+    size = 1.0 + float(np.linalg.norm(z))
     at_rest = residual <= _RESIDUAL * size * float(np.linalg.norm(J, 2)) and length <= _STEP * size
     state = equations.coordinates.unpack(z)
     inside = _is_covariance(equations, state)
@@ -92,7 +97,8 @@ def find_fixed_point(equations: Equations, z: Array) -> OnlineFixedPoint:
 
 def _moving(equations: Equations) -> NDArray[np.intp]:
     """Indices of the variables that can move."""
-    where, rates = equations.coordinates, equations.rates
+    where = equations.coordinates
+    rates = equations.rates
     index = np.arange(where.size)
     return index[np.where(index < where.num_c, rates.w > 0.0, rates.v > 0.0)]
 
@@ -101,7 +107,8 @@ def _shortened(
     equations: Equations, z: Array, f: Array, step: Array, moving: NDArray[np.intp]
 ) -> tuple[Array, Array] | None:
     """The point after the longest part of the step that lessens the right-hand side, and that; None if no part does."""
-    size, part = float(np.linalg.norm(f)), 1.0
+    size = float(np.linalg.norm(f))
+    part = 1.0
     for _ in range(_HALVINGS):
         there = z.copy()
         there[moving] += part * step

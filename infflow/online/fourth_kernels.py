@@ -72,7 +72,8 @@ def closed_sums(
             continue
         for x in range(m):
             for y in range(x, m):  # Price: d/dC_xy = E[d_x d_y], half of that for x = y
-                u, v = min(unit[row, x], unit[row, y]), max(unit[row, x], unit[row, y])
+                u = min(unit[row, x], unit[row, y])
+                v = max(unit[row, x], unit[row, y])
                 half = 0.5 if x == y else 1.0
                 slope[i, k, u, v] += half * weight * _second_derivative(code[row], x, y, D, m)
 

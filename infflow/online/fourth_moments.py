@@ -99,7 +99,8 @@ def _merge(neurons: Sequence[int], factors: Sequence[_Factor]) -> _Row:
         sharp = [
             f.code for v, f in zip(neurons, factors, strict=True) if v == u and f.width2 == 0.0
         ]
-        powers, ramps = [c - POWER for c in sharp if c >= POWER], [c for c in sharp if c < POWER]
+        powers = [c - POWER for c in sharp if c >= POWER]
+        ramps = [c for c in sharp if c < POWER]
         degree = sum(powers) + sum(1 - c for c in ramps)
         if ramps:
             coefficient *= math.factorial(degree) / math.prod(math.factorial(1 - c) for c in ramps)
@@ -265,7 +266,9 @@ class SampledFourthMoments:
         K, n = S.shape
         L = _factor(C, K)
         shape = (BATCHES, K, K, n)
-        projected, matrices, explicit = np.zeros(shape), np.zeros((*shape, n)), np.zeros(shape)
+        projected = np.zeros(shape)
+        matrices = np.zeros((*shape, n))
+        explicit = np.zeros(shape)
         for batch, z in enumerate(self._z):
             F = self._jets(L @ z, np.diagonal(C), derivative)
             kernels.sample_sums(
@@ -287,14 +290,18 @@ class SampledFourthMoments:
             rows = [u for u, other in enumerate(self.activations) if other == activation]
             out = np.empty((2 + derivative, len(rows), h.shape[1]))
             activation.jet(np.ascontiguousarray(h[rows]), out)
-            F[:2, rows], second = out[:2], out[-1]
-            F[kernels.FACTOR, rows], F[kernels.SQUARE, rows] = out[1], out[1] ** 2
+            F[:2, rows] = out[:2]
+            second = out[-1]
+            F[kernels.FACTOR, rows] = out[1]
+            F[kernels.SQUARE, rows] = out[1] ** 2
             if derivative:
-                F[kernels.FACTOR_H, rows], F[kernels.SQUARE_H, rows] = second, 2.0 * out[1] * second
+                F[kernels.FACTOR_H, rows] = second
+                F[kernels.SQUARE_H, rows] = 2.0 * out[1] * second
         F[[kernels.FACTOR_C, kernels.SQUARE_C]] = 0.0
         for u, jumps_of_u in enumerate(self._jumps):
             for place, left, right in jumps_of_u:
-                x, scale = h[u] - place, math.sqrt(variances[u])
+                x = h[u] - place
+                scale = math.sqrt(variances[u])
                 _smooth_jump(
                     F[kernels.FACTOR : kernels.SQUARE, u], x, right - left, scale, derivative
                 )

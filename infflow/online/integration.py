@@ -78,7 +78,8 @@ class Path(NamedTuple):
 #: Variables larger than this count as divergence.
 _HUGE = 1e12
 #: So do variables that would double within this part of the time so far; where a solver gives up, within the second one.
-_SOON, _SOON_AND_FAILED = 1e-10, 1e-4
+_SOON = 1e-10
+_SOON_AND_FAILED = 1e-4
 
 
 class Stepper(Protocol):
@@ -106,7 +107,9 @@ class _Cvode:
     def __init__(self, system: System, z0: Array, t_end: float, rtol: float, atol: float) -> None:
         from sksundae.cvode import CVODE
 
-        self.t, self.z, self._t_end = 0.0, z0, t_end
+        self.t = 0.0
+        self.z = z0
+        self._t_end = t_end
         self._error: BaseException | None = None
         self._looked_back = False
 
@@ -157,7 +160,8 @@ class _Cvode:
             raise StepperFailed(
                 "CVODE: the step size fell below the spacing of floating point numbers"
             )
-        self.t, self.z = t, z
+        self.t = t
+        self.z = z
 
     def at(self, time: float) -> Array:
         self._looked_back = True
@@ -183,7 +187,8 @@ class _Scipy:
             atol=atol,
             jac=lambda t, z: system.jacobian(z),
         )
-        self.t, self.z = 0.0, z0
+        self.t = 0.0
+        self.z = z0
 
     def step(self) -> None:
         message = self._solver.step()
@@ -226,12 +231,18 @@ def integrate(system: System, z0: Array, times: Array, settings: Settings) -> Pa
 
     The limit of time holds to within one evaluation and does not count what numba compiles.
     """
-    steps, t_end = 0, float(times[-1])
+    steps = 0
+    t_end = float(times[-1])
     timed = _Timed(system, settings.max_time)
     at_start = int(times[0] == 0.0)
-    kept_t, kept_z = [0.0] * at_start, [z0] * at_start
-    status, note, index = OnlineStop.T_END, "", len(kept_t)
-    t_reached, z, growth = 0.0, z0, 0.0
+    kept_t = [0.0] * at_start
+    kept_z = [z0] * at_start
+    status = OnlineStop.T_END
+    note = ""
+    index = len(kept_t)
+    t_reached = 0.0
+    z = z0
+    growth = 0.0
     try:
         if t_end > 0.0:
             stepper = _stepper(timed, z0, t_end, settings)
@@ -239,7 +250,8 @@ def integrate(system: System, z0: Array, times: Array, settings: Settings) -> Pa
             stepper.step()
             steps += 1
             growth = _growth(t_reached, z, stepper.t, stepper.z)
-            t_reached, z = stepper.t, stepper.z
+            t_reached = stepper.t
+            z = stepper.z
             while index < len(times) and times[index] <= t_reached:
                 kept_z.append(z if times[index] == t_reached else stepper.at(float(times[index])))
                 kept_t.append(float(times[index]))
@@ -268,7 +280,8 @@ def integrate(system: System, z0: Array, times: Array, settings: Settings) -> Pa
 
 def _growth(t0: float, z0: Array, t: float, z: Array) -> float:
     """Relative growth of |z| per step, in units of the time so far: its inverse is how soon, as a part of that, |z| doubles."""
-    before, now = float(np.linalg.norm(z0)), float(np.linalg.norm(z))
+    before = float(np.linalg.norm(z0))
+    now = float(np.linalg.norm(z))
     return (now - before) / now * (t / (t - t0)) if now > before else 0.0
 
 

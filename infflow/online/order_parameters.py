@@ -47,7 +47,8 @@ _ROUNDING = 1e-10
 #: what solvers can resolve; smaller tolerances count as this
 _ROUNDING_OF_STEPS = 2.5e-14
 #: most points that are kept, and the shortest run
-_MOST_POINTS, _SHORTEST = 10**6, 1e-300
+_MOST_POINTS = 10**6
+_SHORTEST = 1e-300
 
 
 class Lifted(NamedTuple):
@@ -268,11 +269,10 @@ class OrderParameters:
         )
         units = neti.teacher_units
         self.T: Array = units.W @ units.W.T
-        students, teachers = (
-            neti.student.layers[0].activations,
-            self._teacher.net.layers[0].activations,
-        )
-        activations, K = [*students, *teachers], len(students)
+        students = neti.student.layers[0].activations
+        teachers = self._teacher.net.layers[0].activations
+        activations = [*students, *teachers]
+        K = len(students)
         as_choice("fourth_moments", fourth_moments, METHODS)
         samples = sample_size(samples, len(activations), "samples", minimum=1000)
         generator = as_rng(rng)
@@ -318,7 +318,9 @@ class OrderParameters:
                 f"state is a {type(state).__name__}; a tuple (Q, R, v) is needed, e.g. from OrderParameters.state(theta)."
             )
         where = self.equations.coordinates
-        K, M, O = where.K, where.M, where.O
+        K = where.K
+        M = where.M
+        O = where.O
         Q, R, v = (
             as_real_array(name, value) for name, value in zip(("Q", "R", "v"), state, strict=True)
         )
@@ -490,7 +492,8 @@ class OrderParameters:
             as_number("max_time", max_time, minimum=0.0, strict=True, infinite=True),
             as_integer("max_steps", max_steps, minimum=1),
         )
-        equations, started = self.equations, running_time()
+        equations = self.equations
+        started = running_time()
         equations.evaluations = equations.jacobians = 0
         with np.errstate(over="ignore", invalid="ignore"), limit_for(len(z0)):
             path = integrate(equations, z0, times, settings)
@@ -539,7 +542,8 @@ class OrderParameters:
 
     def _sampling_errors(self, z: Array, max_time: float) -> list[float]:
         """Standard errors at the points z (T, n), from the last one back, as many as the time allows but at least one."""
-        until, found = running_time() + max_time, []
+        until = running_time() + max_time
+        found = []
         for point in z[::-1]:
             found.append(self.equations.fourth_error(point))
             if running_time() >= until:
@@ -620,7 +624,8 @@ class OrderParameters:
         OnlineResult
             With the measured overlaps; ``generalization_error`` is that of infinitely many inputs at these overlaps.
         """
-        generator, started = as_rng(rng), running_time()
+        generator = as_rng(rng)
+        started = running_time()
         times = _times(None, t_eval, 2)
         lifted = self.lift(initial, D, generator)
         D = lifted.neti.input_dim

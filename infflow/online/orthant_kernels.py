@@ -50,12 +50,15 @@ def _orthant4(C):
     s = np.empty(4)
     for r in range(4):
         s[r] = 1.0 / math.sqrt(C[r, r])
-    best, b = -1.0, 1  # keep the partition {0, b}, {the others} of the strongest correlations fixed
+    # keep the partition {0, b}, {the others} of the strongest correlations fixed
+    best = -1.0
+    b = 1
     for q in range(1, 4):
         u, w = 1 + (q == 1), 3 - (q == 3)
         strength = max(abs(C[0, q]) * s[0] * s[q], abs(C[u, w]) * s[u] * s[w])
         if strength > best:
-            best, b = strength, q
+            best = strength
+            b = q
     order = (0, b, 1 + (b == 1), 3 - (b == 3))
     R = np.empty((4, 4))
     for r in range(4):
@@ -73,7 +76,10 @@ def _orthant4(C):
             for n in range(_NODES.shape[0]):
                 t = _NODES[n]
                 # the others given x = y = 0; u has the correlation a with x, w has d with y
-                r, uy, wx, uw = t * R[x, y], t * R[u, y], t * R[w, x], t * R[u, w]
+                r = t * R[x, y]
+                uy = t * R[u, y]
+                wx = t * R[w, x]
+                uw = t * R[u, w]
                 det = max(1.0 - r * r, _SMALLEST)
                 vu = max(1.0 - (a * a + uy * uy - 2 * r * a * uy) / det, _SMALLEST)
                 vw = max(1.0 - (wx * wx + d * d - 2 * r * wx * d) / det, _SMALLEST)
@@ -102,7 +108,8 @@ def orthant_probability(C, k):
 @njit(cache=True)
 def _without(p, C, k, r, condition):
     """Codes and covariance of the other variables, given x_r = 0 if ``condition``."""
-    rest, D = np.empty(4, np.int64), np.empty((4, 4))
+    rest = np.empty(4, np.int64)
+    D = np.empty((4, 4))
     m = 0
     for q in range(k):
         if q == r:
@@ -124,7 +131,9 @@ def moment(p, C, k):
     """E[product of the factors coded by p[:k]] for zero-mean Gaussian variables of covariance C[:k, :k], k <= 4."""
     if k == 0:
         return 1.0
-    delta, power, ramp = -1, -1, -1
+    delta = -1
+    power = -1
+    ramp = -1
     for r in range(k):
         if p[r] == POWER:  # the constant 1
             rest, D = _without(p, C, k, r, False)
@@ -139,18 +148,22 @@ def moment(p, C, k):
         rest, D = _without(p, C, k, delta, True)
         return moment(rest, D, k - 1) / math.sqrt(2 * math.pi * C[delta, delta])
     if delta >= 0:  # the identity solved for rho^(p), p >= 3
-        r, by_parts, own, weight = delta, p[delta] - 1, p[delta] - 2, p[delta] - 3.0
+        r = delta
+        by_parts = p[delta] - 1
+        own = p[delta] - 2
+        weight = p[delta] - 3.0
         factor = -1.0 / C[r, r]
     elif power >= 0:
-        r, by_parts, own, weight = (
-            power,
-            p[power] - 1,
-            p[power] - 2,
-            C[power, power] * (p[power] - POWER - 1.0),
-        )
+        r = power
+        by_parts = p[power] - 1
+        own = p[power] - 2
+        weight = C[power, power] * (p[power] - POWER - 1.0)
         factor = 1.0
     elif ramp >= 0:
-        r, by_parts, own, weight = ramp, p[ramp] + 1, p[ramp] + 2, C[ramp, ramp]
+        r = ramp
+        by_parts = p[ramp] + 1
+        own = p[ramp] + 2
+        weight = C[ramp, ramp]
         factor = 1.0 / (1.0 - p[ramp])
     else:
         return orthant_probability(C, k)

@@ -47,10 +47,15 @@ def simulate(
         for f in dict.fromkeys(activations)
     ]
     ridge = neti.regularization.ridge
-    shrink_w, shrink_v = 1.0 - step_w * ridge, 1.0 - step_v * ridge
-    f, df, jet = np.empty(len(W)), np.empty(len(W)), np.empty((2, len(W)))
+    shrink_w = 1.0 - step_w * ridge
+    shrink_v = 1.0 - step_v * ridge
+    f = np.empty(len(W))
+    df = np.empty(len(W))
+    jet = np.empty((2, len(W)))
     kept: list[tuple[Array, Array, Array]] = []
-    X, y, used = np.empty((0, W.shape[1])), np.empty((0, len(v))), 0
+    X = np.empty((0, W.shape[1]))
+    y = np.empty((0, len(v)))
+    used = 0
     for step in range(int(steps[-1]) + 1):
         while len(kept) < len(steps) and steps[len(kept)] == step:
             kept.append((W @ W.T, W @ V.T, v.copy()))
@@ -58,7 +63,8 @@ def simulate(
                 return kept[:-1]
         if used == len(X):
             X = rng.standard_normal((_BLOCK, W.shape[1]))
-            y, used = neti.teacher.label(X, rng), 0
+            y = neti.teacher.label(X, rng)
+            used = 0
         x = X[used]
         h = W @ x
         for activation, rows in groups:

@@ -61,7 +61,8 @@ def plot_integral(
         orders = tuple(orders)
     # the ends u = -1, 1 are left out where derivatives of kinked activations are infinite
     limit = 1.0 if isinstance(orders, tuple) and orders == (0, 0) else 1.0 - 1.0 / number
-    u, size = np.linspace(-limit, limit, number), np.linspace(low, high, number)
+    u = np.linspace(-limit, limit, number)
+    size = np.linspace(low, high, number)
     values = gaussian_moment(
         first, second, size[:, None], size[:, None], u[None, :], orders=orders, **options
     )

@@ -82,7 +82,8 @@ def plot_neurons(net: Any, result: Any, *, directions: Any = None, ax: Any = Non
     Axes
     """
     track = _trajectory(result)
-    student, teacher = _student(net), _teacher_weights(net)
+    student = _student(net)
+    teacher = _teacher_weights(net)
     last = getattr(result, "theta", track.theta[-1])
     points = [*track.theta, last] if np.ndim(last) == 1 else [*track.theta]
     paths = np.array([student.unpack(theta)[0][0] for theta in points])  # (T, K, D)

@@ -14,7 +14,8 @@ from ..errors import InvalidTypeError
 STYLE = str(Path(__file__).with_name("infflow.mplstyle"))
 
 #: First colours of the style's cycle; names such as "C0" would be looked up when a figure is drawn, outside the style.
-BLUE, ORANGE = "#0072B2", "#D55E00"
+BLUE = "#0072B2"
+ORANGE = "#D55E00"
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 

@@ -76,7 +76,8 @@ class Jet:
     @classmethod
     def variables(cls, values: Sequence[Ball]) -> list[Jet]:
         """The three variables themselves."""
-        zero, one = flint().arb(0), flint().arb(1)
+        zero = flint().arb(0)
+        one = flint().arb(1)
         return [
             cls(x, [one if i == j else zero for j in range(3)], [zero] * 6)
             for i, x in enumerate(values)
@@ -114,7 +115,10 @@ class Jet:
                 [x * other for x in self.first],
                 [x * other for x in self.second],
             )
-        u, v, du, dv = self.value, other.value, self.first, other.first
+        u = self.value
+        v = other.value
+        du = self.first
+        dv = other.first
         return Jet(
             u * v,
             [x * v + u * y for x, y in zip(du, dv, strict=True)],
@@ -124,7 +128,8 @@ class Jet:
             ],
         )
 
-    __radd__, __rmul__ = __add__, __mul__
+    __radd__ = __add__
+    __rmul__ = __mul__
 
     def apply(self, f: Ball, df: Ball, ddf: Ball) -> Jet:
         """A function of this jet, given by its value and derivatives at ``self.value``."""

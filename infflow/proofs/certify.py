@@ -37,7 +37,8 @@ class Enclosure(NamedTuple):
     upper: float
 
     def __str__(self) -> str:
-        middle, half = (self.lower + self.upper) / 2, (self.upper - self.lower) / 2
+        middle = (self.lower + self.upper) / 2
+        half = (self.upper - self.lower) / 2
         return f"{middle:.15g} +- {half:.1g}"
 
 
@@ -328,7 +329,9 @@ class _Proof:
 
     def _largest_box(self, step: float) -> float | None:
         """Radius of the largest box, within a factor of about two, in which the critical point is unique."""
-        radius, good, bad = max(_FIRST_RADIUS, 4.0 * step), 0.0, math.inf
+        radius = max(_FIRST_RADIUS, 4.0 * step)
+        good = 0.0
+        bad = math.inf
         for _ in range(_ATTEMPTS):
             q = self._contraction(radius)
             # the contraction grows about in proportion to the radius; aim at 1/2

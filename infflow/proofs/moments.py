@@ -49,7 +49,8 @@ def smooth_moment(f: BallActivation, g: BallActivation, C: list[Jet]) -> Jet:
 
 def _series(first: list[Jet], second: list[Jet], C12: Jet) -> Jet:
     """Mehler's series sum_j C12^j/j! E f^(j) E g^(j), which ends with a polynomial."""
-    result, factor = Jet.constant(0), Jet.constant(1)
+    result = Jet.constant(0)
+    factor = Jet.constant(1)
     for j, (m, n) in enumerate(zip(first, second, strict=False)):
         if j:
             factor = factor * C12 * (flint().arb(1) / j)
@@ -102,7 +103,8 @@ def _atom_pair(first: BallAtom, second: BallAtom, C11: Jet, C12: Jet, C22: Jet) 
     """The table above, without the weights."""
     if first.order > second.order:
         first, second, C11, C22 = second, first, C22, C11
-    V1, V2 = _widened(C11, first), _widened(C22, second)
+    V1 = _widened(C11, first)
+    V2 = _widened(C22, second)
     pi: Ball = flint().arb.pi()
     orders: Any = (first.order, second.order)
     if orders == (0, 1):

@@ -70,7 +70,9 @@ class BallNetwork:
     def evaluate(self, theta: list[Ball], value: bool = True) -> BallEvaluation:
         """Loss (zero unless ``value``), gradient and Hessian over the box ``theta`` of P balls."""
         W, B = self._units(theta)
-        K, n, f = len(self.f), len(W), [*self.f, *self.g]
+        K = len(self.f)
+        n = len(W)
+        f = [*self.f, *self.g]
         pairs = {
             (i, j): pair_derivatives(f[i], f[j], W[i], W[j]) for i in range(K) for j in range(i, n)
         }
@@ -80,7 +82,9 @@ class BallNetwork:
         """Weights and output vectors of students and teachers, columns of balls."""
         arb_mat = flint().arb_mat
         first, second = self.layout.blocks
-        K, D, O = first.width, first.fan_in, second.width
+        K = first.width
+        D = first.fan_in
+        O = second.width
         W = [self._to_standard(arb_mat(D, 1, theta[i * D : (i + 1) * D])) for i in range(K)]
         B = [arb_mat(O, 1, [theta[second.start + o * K + i] for o in range(O)]) for i in range(K)]
         return W + self._V, B + self._D
@@ -96,7 +100,9 @@ class _Assembly:
         B: list[BallMatrix],
         pairs: dict[tuple[int, int], PairDerivatives],
     ) -> None:
-        self.net, self.B, self.pairs = net, B, pairs
+        self.net = net
+        self.B = B
+        self.pairs = pairs
         self.K, self.n = len(net.f), len(W)
         self.first, self.second = net.layout.blocks
         self.D, self.O = self.first.fan_in, self.second.width

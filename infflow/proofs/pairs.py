@@ -57,7 +57,9 @@ def _from_covariances(phi: Jet, w1: BallMatrix, w2: BallMatrix) -> PairDerivativ
     one = _identity(w1.nrows())
     p1, p2, p3 = phi.first
     p11, p12, p13, p22, p23, p33 = phi.second
-    w11, w12, w22 = w1 * w1.transpose(), w1 * w2.transpose(), w2 * w2.transpose()
+    w11 = w1 * w1.transpose()
+    w12 = w1 * w2.transpose()
+    w22 = w2 * w2.transpose()
     w21 = w12.transpose()
     return PairDerivatives(
         phi.value,
@@ -84,7 +86,8 @@ class _Frame:
 
     def __init__(self, w1: BallMatrix, w2: BallMatrix, same: bool) -> None:
         arb = flint().arb
-        self.w1, self.w2 = w1, w2
+        self.w1 = w1
+        self.w2 = w2
         self.C11, self.C12, self.C22 = inner(w1, w1), inner(w1, w2), inner(w2, w2)
         self.n1, self.n2 = self.C11.sqrt(), self.C22.sqrt()
         if same:
@@ -108,11 +111,15 @@ class _Frame:
 
     def derivatives(self) -> PairDerivatives:
         arb = flint().arb
-        pi, one = arb.pi(), _identity(self.w1.nrows())
-        rest, over = pi - self.angle, 1 / (2 * pi)
+        pi = arb.pi()
+        one = _identity(self.w1.nrows())
+        rest = pi - self.angle
+        over = 1 / (2 * pi)
         e = self.w1 * (1 / self.n1)
-        ee, ea = e * e.transpose(), e * self.a.transpose()
-        a_a, b_b = _over_length(self.a, self.length_a), _over_length(self.b, self.length_b)
+        ee = e * e.transpose()
+        ea = e * self.a.transpose()
+        a_a = _over_length(self.a, self.length_a)
+        b_b = _over_length(self.b, self.length_b)
         f = self.w2 * (1 / self.n2)
         cosine = self.C12 / (self.n1 * self.n2)
         d11 = (one * self.length_a - ee * self.length_a + a_a) * (1 / self.n1)
@@ -133,7 +140,8 @@ def _over_length(a: BallMatrix, length: Ball) -> BallMatrix:
     """The matrix a a'/|a|, also where a may vanish."""
     if length > 0:
         return (a * a.transpose()) * (1 / length)
-    arb, n = flint().arb, a.nrows()
+    arb = flint().arb
+    n = a.nrows()
     bound = arb(0, length.abs_upper())
     return flint().arb_mat(n, n, [bound] * (n * n))
 

@@ -105,7 +105,8 @@ class Scaled:
     """An objective times a factor."""
 
     def __init__(self, net: WithProducts, factor: float) -> None:
-        self.net, self.factor = net, factor
+        self.net = net
+        self.factor = factor
 
     @property
     def num_params(self) -> int:
@@ -175,7 +176,8 @@ def resolve(
         num_trajectory=2,
         progress=False,
     )
-    before, after = net.evaluate(result.theta_flow, 1), net.evaluate(result.theta, 2)
+    before = net.evaluate(result.theta_flow, 1)
+    after = net.evaluate(result.theta, 2)
     assert before.gradient is not None and after.hessian is not None
     found = classify(net, result.theta)
     later = result.loss

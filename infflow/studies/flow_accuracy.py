@@ -153,7 +153,8 @@ def nearest(curve: Curve, points: Array) -> tuple[Array, Array]:
 def _on_segments(curve: Curve, point: Array, k: int) -> Iterator[tuple[float, float]]:
     """Squared distance and time of the nearest point of each segment within three corners of the k-th."""
     for a in range(max(0, k - 3), min(len(curve.t) - 1, k + 3)):
-        side, way = curve.theta[a + 1] - curve.theta[a], point - curve.theta[a]
+        side = curve.theta[a + 1] - curve.theta[a]
+        way = point - curve.theta[a]
         part = float(np.clip(way @ side / max(side @ side, 1e-300), 0.0, 1.0))
         yield (
             float(((way - part * side) ** 2).sum()),
@@ -323,7 +324,8 @@ class FlowAccuracyStudy(StudyResult):
         return claims
 
     def _preferable(self) -> list[Claim]:
-        smallest, largest = self.setting.hidden[0], self.setting.hidden[-1]
+        smallest = self.setting.hidden[0]
+        largest = self.setting.hidden[-1]
         order = self._ranking(smallest, "progress")
         others = [m for m in ("cvode_bdf", "rk4", "descent(0.01)", "adam(0.001)") if m in order]
         held = all(order.index(a) < order.index(b) for a in HIGH_ORDER for b in others)
@@ -369,16 +371,16 @@ class FlowAccuracyStudy(StudyResult):
         ]
 
     def _own(self) -> Claim:
-        found, held = {}, True
+        found = {}
+        held = True
         for hidden in self.setting.hidden:
-            order, default = self._ranking(hidden, "progress"), default_method(hidden)
+            order = self._ranking(hidden, "progress")
+            default = default_method(hidden)
             found[f"{4 * hidden + 1} parameters"] = (
                 f"{default}: {order.index(default) + 1} of {len(order)}; first {order[0]}"
             )
-            best, own = (
-                self.median(hidden, order[0], "progress"),
-                self.median(hidden, default, "progress"),
-            )
+            best = self.median(hidden, order[0], "progress")
+            own = self.median(hidden, default, "progress")
             held &= own > 0.5 * best
         return Claim(
             "The default gets at least half as far as the best method.",

@@ -39,7 +39,8 @@ class ModifiedLoss:
     """L + (eta/4) |grad L|^2, whose flow follows gradient descent with step size eta to second order (Barrett and Dherin, ICLR 2021)."""
 
     def __init__(self, net: WithProducts, eta: float) -> None:
-        self.net, self.eta = net, eta
+        self.net = net
+        self.eta = eta
 
     @property
     def num_params(self) -> int:

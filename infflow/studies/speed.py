@@ -104,7 +104,8 @@ def _jax_functions(hidden: int, X: Array, y: Array, theta: Array) -> dict[str, F
         z = jax.nn.softplus(inputs @ W.reshape(hidden, 2).T + b)
         return jnp.mean((z @ a + c - target) ** 2)
 
-    value, second = jax.jit(jax.grad(loss)), jax.jit(jax.hessian(loss))
+    value = jax.jit(jax.grad(loss))
+    second = jax.jit(jax.hessian(loss))
     return {
         "gradient": lambda: value(parameters, inputs, target).block_until_ready(),
         "hessian": lambda: second(parameters, inputs, target).block_until_ready(),
@@ -144,7 +145,8 @@ def best_times(functions: dict[str, Function]) -> dict[str, float]:
 
 def difference(one: Any, other: Any) -> float:
     """Largest difference relative to the largest entry."""
-    one, other = np.asarray(one), np.asarray(other)
+    one = np.asarray(one)
+    other = np.asarray(other)
     return float(np.max(np.abs(one - other)) / np.max(np.abs(other)))
 
 
@@ -158,7 +160,8 @@ def measure(hidden: int, samples: list[int], longest: float, seed: int) -> dict[
         for kind in ("ms", "difference")
     }
     for k, N in enumerate(samples):
-        X, y = rng.standard_normal((N, 2)), rng.standard_normal(N)
+        X = rng.standard_normal((N, 2))
+        y = rng.standard_normal(N)
         theta = rng.standard_normal(4 * hidden + 1) / np.sqrt(hidden)
         functions: dict[str, Function] = {}
         for library in installed():
@@ -325,10 +328,8 @@ class SpeedStudy(StudyResult):
 
 
 def _cell(row: dict[str, Any], key: str, k: int) -> str | None:
-    ms, own = (
-        row[f"ms {key}"][k],
-        row[f"ms infflow {'gradient' if key.endswith('gradient') else 'hessian'}"][k],
-    )
+    ms = row[f"ms {key}"][k]
+    own = row[f"ms infflow {'gradient' if key.endswith('gradient') else 'hessian'}"][k]
     if math.isnan(ms):
         return None
     return f"{ms:.3g}" if key.startswith("infflow") else f"{ms:.3g} ({ms / own:.3g}x)"

@@ -105,7 +105,9 @@ def save(
         )
     domain = errors.domain(form)
     other = int(not closed.is_defined(target))
-    points, networks, seed = errors.HELD_OUT[other], errors.NETWORKS[other], errors.HELD_OUT_SEED
+    points = errors.HELD_OUT[other]
+    networks = errors.NETWORKS[other]
+    seed = errors.HELD_OUT_SEED
     about = {
         "errors": errors.measure(form, target, *domain, points, as_rng(seed)),
         "networks": errors.measure_networks(form, target, networks, as_rng(seed)),

@@ -26,10 +26,12 @@ from .training.points import INPUT_DIM, WEIGHT_SIZE, PointSet
 #: What is measured, in the order of the columns of errors.
 QUANTITIES = ("value", "gradient", "hessian")
 #: Points and networks of a card, for activations with a closed form and, since exact integrals take longer, for others; the seed.
-HELD_OUT, NETWORKS = (20_000, 2_000), (100, 10)
+HELD_OUT = (20_000, 2_000)
+NETWORKS = (100, 10)
 HELD_OUT_SEED = 20_240
 #: Students and teachers of each network.
-STUDENTS, TEACHERS = 4, 5
+STUDENTS = 4
+TEACHERS = 5
 _CHUNK = 2000
 
 
@@ -69,7 +71,8 @@ def sample_points(n: int, r_min: float, r_max: float, rng: np.random.Generator) 
     )
     u = np.where(network, np.einsum("nd,nd->n", w1, w2) / (lengths[0] * lengths[1]), u)
     zero = np.arange(n) % 30 == 3
-    r1, u = np.where(zero, 0.0, r1), np.where(zero, 0.0, u)
+    r1 = np.where(zero, 0.0, r1)
+    u = np.where(zero, 0.0, u)
     own = kind == 9
     return Points(r1, np.where(own, r1, r2), np.clip(np.where(own, 1.0, u), -1.0, 1.0), own)
 
@@ -105,7 +108,8 @@ def exact_frames(activation: Activation, pairs: PointSet) -> Array:
         return training_points.exact_frames(activation, pairs)[0]
     n = len(pairs.u)
     C11, C12, C22, det = pairs.covariances()
-    zeros, i = np.zeros(n), np.arange(n)
+    zeros = np.zeros(n)
+    i = np.arange(n)
     evaluator = PairEvaluator([activation] * (2 * n), i, i + n, "closed")
     jets = evaluator(
         Arguments(
@@ -120,7 +124,8 @@ class ExactForm:
     """The exact integrals in the shape of a form, for activations without a closed form."""
 
     def __init__(self, activation: Activation) -> None:
-        self.exact, self.activation = activation, activation.name
+        self.exact = activation
+        self.activation = activation.name
         self.arrays: dict[str, Array] = {}
 
     def jet(
@@ -196,10 +201,8 @@ def network_errors(
                 [activation] * STUDENTS, [activation] * TEACHERS, teacher, method, 1e-10
             )
             state = loss.state(student, 2)
-            gradient, hessian = (
-                loss.gradient(state, False, False),
-                loss.hessian(state, False, False),
-            )
+            gradient = loss.gradient(state, False, False)
+            hessian = loss.hessian(state, False, False)
             results.append((loss.value(state)[0], gradient, hessian))
         found.append([np.linalg.norm(a - b) for a, b in zip(*results, strict=True)])
     return np.array(found).reshape(n, 3)

@@ -30,7 +30,9 @@ def potential(arrays: Mapping[str, Any], r1: Any, r2: Any, u: Any, xp: Any) -> A
         ``numpy``, ``jax.numpy`` or ``torch``: sqrt, log1p, tanh, arctan2 and stack are used.
     """
     nothing = 0.0 * (r1 + r2 + u)
-    r1, r2, u = r1 + nothing, r2 + nothing, u + nothing
+    r1 = r1 + nothing
+    r2 = r2 + nothing
+    u = u + nothing
     C = (r1 * r1, r1 * r2 * u, r2 * r2)
     det = C[0] * C[2] * (1.0 - u) * (1.0 + u)
     total = nothing
@@ -94,10 +96,12 @@ def _base_moment(C: Any, ramps: Any, constant: float, parity: int) -> Any:
 def _moment(part: Mapping[str, Any], C: Any, xp: Any) -> Any:
     """Hermite coefficient of the activation: a Chebyshev series in log(C + shift), by Clenshaw's recurrence."""
     shift = float(part["shift"])
-    low, high = math.log(shift), math.log(float(part["C_max"]) + shift)
+    low = math.log(shift)
+    high = math.log(float(part["C_max"]) + shift)
     t = 2.0 / (high - low) * xp.log1p(C / shift) - 1.0
     coefficients = [float(c) for c in part["moment"]]
-    first, second = 0.0 * t, 0.0 * t
+    first = 0.0 * t
+    second = 0.0 * t
     for c in coefficients[:0:-1]:
         first, second = c + 2.0 * t * first - second, first
     return coefficients[0] + t * first - second
@@ -108,7 +112,8 @@ def _perceptron(
 ) -> Any:
     """The network of symmetric features."""
     middle = scales[len(scales) // 2]
-    a, b = xp.log1p(C11 / middle), xp.log1p(C22 / middle)
+    a = xp.log1p(C11 / middle)
+    b = xp.log1p(C22 / middle)
     features = [a + b, a * b]
     for c in scales:
         v, rest = _correlation(C11, C12, C22, det, c, c)

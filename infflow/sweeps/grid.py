@@ -19,7 +19,8 @@ from .._validation import as_integer, as_items, refuse_masked, shown
 from ..errors import InvalidTypeError, InvalidValueError
 
 #: how deep settings may be nested, and what integers are smaller than
-_DEEPEST, _LARGEST = 50, 10**4000
+_DEEPEST = 50
+_LARGEST = 10**4000
 RESERVED = ("status", "error")  # columns of every table
 
 
@@ -86,7 +87,8 @@ def canonical_json(value: Any) -> str:
 
 def qualified_name(function: Any) -> str:
     """``module.name`` of a function at the top of a module; a script counts as the module it would be imported as."""
-    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+    module = getattr(function, "__module__", None)
+    name = getattr(function, "__qualname__", None)
     found = sys.modules.get(module or "")
     for part in (name or "").split("."):
         found = getattr(found, part, None)

@@ -215,7 +215,8 @@ class _Loop:
             return
         self._next_look = time.monotonic() + _POLL
         statuses = self._database.statuses()
-        waiting, self._elsewhere = self._elsewhere, []
+        waiting = self._elsewhere
+        self._elsewhere = []
         for run in waiting:
             if statuses[run.key] in ("done", "failed"):
                 self._report.ended_elsewhere()

@@ -144,7 +144,8 @@ class Store:
         try:
             yield
         except sqlite3.Error as error:
-            reason, remedy = str(error), "Restore the file, or choose another one as store."
+            reason = str(error)
+            remedy = "Restore the file, or choose another one as store."
             if "full" in reason or "disk I/O" in reason:
                 remedy = "Free some space; what was finished is safe, and the same call goes on from there."
             elif "locked" in reason:

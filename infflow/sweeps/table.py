@@ -224,7 +224,8 @@ class Sweep:
             }
             order = list(range(len(self)))
         else:
-            dims, shape = tuple(settings), tuple(len(values) for values in settings.values())
+            dims = tuple(settings)
+            shape = tuple(len(values) for values in settings.values())
             coordinates = {name: _column(values) for name, values in settings.items()}
         variables = {}
         for name, values in columns.items():

@@ -31,7 +31,8 @@ class TomlFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self.name, self.path = str(path), path
+        self.name = str(path)
+        self.path = path
         try:
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
@@ -65,7 +66,8 @@ def lines_of_keys(text: str) -> dict[Keys, int]:
     lines: dict[Keys, int] = {}
     counts: dict[Keys, int] = {}  # of arrays of tables
     table: Keys = ()
-    statement, start = "", 0
+    statement = ""
+    start = 0
     for number, line in enumerate(text.splitlines(keepends=True), 1):
         if not statement:
             start = number
@@ -134,7 +136,8 @@ class Problems:
     def unknown(self, keys: Keys, known: Iterable[str]) -> None:
         """The last of ``keys`` is none of ``known``."""
         options = list(known)
-        key, where = str(keys[-1]), dotted(keys[:-1])
+        key = str(keys[-1])
+        where = dotted(keys[:-1])
         hint = keyword_hint(key, options) or f" Known: {', '.join(options)}."
         self.add(keys, f"{dotted(keys)} is not known{f' in [{where}]' if where else ''}.{hint}")
 

@@ -101,7 +101,9 @@ def polynomial_means(table, f, b, C, out):
     size = int(table[f, COEFFICIENT_COUNT])
     for j in range(size):
         out[j] = 0.0
-    previous, power = 0.0, 1.0  # E h^n, by E h^(n+1) = b E h^n + n C E h^(n-1)
+    # E h^n, by E h^(n+1) = b E h^n + n C E h^(n-1)
+    previous = 0.0
+    power = 1.0
     for n in range(size):
         falling = 1.0  # (n + j)!/n!, which the j-th derivative brings down
         for j in range(size - n):
@@ -120,7 +122,8 @@ def atom_means(table, f, b, C, last, out):
     for j in range(last + 1):
         out[j] = 0.0
     infinite = 0
-    start, count = FIRST + int(table[f, COEFFICIENT_COUNT]), int(table[f, WIDTH_COUNT])
+    start = FIRST + int(table[f, COEFFICIENT_COUNT])
+    count = int(table[f, WIDTH_COUNT])
     for a in range(start, start + count):
         for k in range(3):
             weight = table[f, a + (k + 1) * count]
@@ -171,9 +174,11 @@ def _atoms(out, order, a, b, shift1, shift2, C11, C12, C22, b1, b2, det, plain, 
     # b1 - g2 b2, with the rounding error of m1, which for nearly parallel neurons is large in units of s but
     # cancels between the terms with m1 and with m2
     m2 = b1 * (D * i1 * i2) - g2 * m1 if i1 > 0.0 and i2 > 0.0 else b1 - g2 * b2
-    s1, s2 = D * i1 if i1 > 0.0 else V2, D * i2 if i2 > 0.0 else V1
+    s1 = D * i1 if i1 > 0.0 else V2
+    s2 = D * i2 if i2 > 0.0 else V1
     r1, r2 = reciprocal(s1), reciprocal(s2)
-    vertex1, vertex2 = t1 == 0.0 and i1 == 0.0 and b1 == 0.0, t2 == 0.0 and i2 == 0.0 and b2 == 0.0
+    vertex1 = t1 == 0.0 and i1 == 0.0 and b1 == 0.0
+    vertex2 = t2 == 0.0 and i2 == 0.0 and b2 == 0.0
     parallel = i1 > 0.0 and i2 > 0.0 and r1 == 0.0 and abs(m1) <= ROUNDING * abs(b2)
     if parallel:
         m1 = m2 = 0.0
@@ -188,7 +193,8 @@ def _atoms(out, order, a, b, shift1, shift2, C11, C12, C22, b1, b2, det, plain, 
         A00, A10, A01, L, _ = stein_sums(
             b1, b2, C12, V1, V2, i1, i2, s1, shift1, shift2, F1, F2, d1, d2, R1, R2, P1, P2
         )
-    e1, e2 = _slope_gap(g1, t1, C11, plain), _slope_gap(g2, t2, C22, plain)
+    e1 = _slope_gap(g1, t1, C11, plain)
+    e2 = _slope_gap(g2, t2, C22, plain)
     args = (
         b1,
         b2,
@@ -344,13 +350,16 @@ def stein_sums(b1, b2, C12, V1, V2, i1, i2, s1, shift1, shift2, F1, F2, d1, d2, 
     """
     L, lost = _joint(b1, b2, C12, i1, i2, s1, shift1, shift2, F1, F2)
     if lost:
-        root1, root2 = math.sqrt(i1), math.sqrt(i2)
-        u, s = C12 * root1 * root2, math.sqrt(s1 * i2)
+        root1 = math.sqrt(i1)
+        root2 = math.sqrt(i2)
+        u = C12 * root1 * root2
+        s = math.sqrt(s1 * i2)
         A00, A10, A01, L = tail_sums(
             b1 * root1, b2 * root2, u, s, V1 * root1, V2 * root2, shift1, shift2
         )
         return A00, A10, A01, L, True
-    step1, step2 = d1 * P1, d2 * P2
+    step1 = d1 * P1
+    step2 = d2 * P2
     A10 = b2 * L + C12 * step1 + V2 * step2
     A01 = b1 * L + C12 * step2 + V1 * step1
     return b1 * A10 + V1 * (d1 * R1) + C12 * L, A10, A01, L, False
@@ -361,8 +370,11 @@ def _joint(b1, b2, C12, i1, i2, s1, shift1, shift2, F1, F2):
     """E[(step(h1) - shift1) (step(h2) - shift2)], and whether digits are lost; F1, F2 are the means of the factors."""
     if i1 == 0.0 or i2 == 0.0:  # a constant
         return F1 * F2, False
-    root1, root2 = math.sqrt(i1), math.sqrt(i2)
-    h, k, u = b1 * root1, b2 * root2, C12 * root1 * root2
+    root1 = math.sqrt(i1)
+    root2 = math.sqrt(i2)
+    h = b1 * root1
+    k = b2 * root2
+    u = C12 * root1 * root2
     both = shift1 != 0.0 and shift2 != 0.0
     if min(h, k) < DEAD and not both:
         return 0.0, True
@@ -446,7 +458,8 @@ def add_polynomials(out, order, table, f, g, C11, C12, C22, b1, b2, c1, c2, work
     infinite = 0
     for slot in range(SLOTS[order]):
         p, q = SLOT_P[slot], SLOT_Q[slot]
-        total, power = 0.0, 1.0
+        total = 0.0
+        power = 1.0
         for j in range(max(size_f - p, size_g - q)):
             if j < size_f - p:
                 total += power * work[POLYNOMIAL_F, j + p] * work[ALL_G, j + q]
@@ -469,7 +482,9 @@ def add_in_frame(out, order, work, c1, c2):
     for slot in range(min(SLOTS[order], S40)):
         out[slot] += work[PLAIN, slot]
     if order == 2:
-        i31, i22, i13 = work[PLAIN, S31], work[PLAIN, S22], work[PLAIN, S13]
+        i31 = work[PLAIN, S31]
+        i22 = work[PLAIN, S22]
+        i13 = work[PLAIN, S13]
         out[S40] += work[PLAIN, S40] + c1 * (2.0 * i31 + c1 * i22)
         out[S31] += i31 + c1 * i22
         out[S22] += i22
@@ -489,12 +504,12 @@ def pair_slots(out, order, table, f, g, C11, C12, C22, b1, b2, det, c1, c2, plai
     if table[f, COEFFICIENT_COUNT] > 0.0 or table[g, COEFFICIENT_COUNT] > 0.0:
         infinite |= add_polynomials(out, order, table, f, g, C11, C12, C22, b1, b2, c1, c2, work)
     det = max(det, 0.0)
-    shift1, shift2 = table[f, SHIFT], table[g, SHIFT]
-    start1, start2 = (
-        FIRST + int(table[f, COEFFICIENT_COUNT]),
-        FIRST + int(table[g, COEFFICIENT_COUNT]),
-    )
-    n1, n2 = int(table[f, WIDTH_COUNT]), int(table[g, WIDTH_COUNT])
+    shift1 = table[f, SHIFT]
+    shift2 = table[g, SHIFT]
+    start1 = FIRST + int(table[f, COEFFICIENT_COUNT])
+    start2 = FIRST + int(table[g, COEFFICIENT_COUNT])
+    n1 = int(table[f, WIDTH_COUNT])
+    n2 = int(table[g, WIDTH_COUNT])
     for k in range(start1, start1 + n1):
         a = (table[f, k], table[f, k + n1], table[f, k + 2 * n1], table[f, k + 3 * n1])
         for l in range(start2, start2 + n2):
@@ -510,21 +525,21 @@ def _only_atom(table, f):
     """The order of the atom of an activation that is one atom and nothing else, -1 for others."""
     if table[f, COEFFICIENT_COUNT] != 0.0 or table[f, WIDTH_COUNT] != 1.0:
         return -1
-    ramp, step, density = (
-        table[f, FIRST + 1] != 0.0,
-        table[f, FIRST + 2] != 0.0,
-        table[f, FIRST + 3] != 0.0,
-    )
+    ramp = table[f, FIRST + 1] != 0.0
+    step = table[f, FIRST + 2] != 0.0
+    density = table[f, FIRST + 3] != 0.0
     return int(step) + 2 * int(density) if int(ramp) + int(step) + int(density) == 1 else -1
 
 
 @_inline
 def _centred_slots(out, order, table, f, g, C11, C12, C22, det):
     """``pair_slots`` for means 0 and one atom each (erf, relu), twice as fast; False elsewhere."""
-    k1, k2 = _only_atom(table, f), _only_atom(table, g)
+    k1 = _only_atom(table, f)
+    k2 = _only_atom(table, g)
     if k1 != k2 or k1 < 0:
         return False
-    t1, t2 = table[f, FIRST], table[g, FIRST]
+    t1 = table[f, FIRST]
+    t2 = table[g, FIRST]
     V1, V2 = C11 + t1, C22 + t2
     i1, i2 = reciprocal(V1), reciprocal(V2)
     D = max(det, 0.0) + t1 * C22 + t2 * C11 + t1 * t2
@@ -537,10 +552,14 @@ def _centred_slots(out, order, table, f, g, C11, C12, C22, det):
     if not regular:
         return False
     r1, r2 = 1.0 / s1, 1.0 / s2
-    root1, root2 = math.sqrt(i1), math.sqrt(i2)
-    d1, d2 = INV_SQRT_2PI * root1, INV_SQRT_2PI * root2
-    q1, q2 = INV_SQRT_2PI * math.sqrt(r1), INV_SQRT_2PI * math.sqrt(r2)
-    shift1, shift2 = table[f, SHIFT], table[g, SHIFT]
+    root1 = math.sqrt(i1)
+    root2 = math.sqrt(i2)
+    d1 = INV_SQRT_2PI * root1
+    d2 = INV_SQRT_2PI * root2
+    q1 = INV_SQRT_2PI * math.sqrt(r1)
+    q2 = INV_SQRT_2PI * math.sqrt(r2)
+    shift1 = table[f, SHIFT]
+    shift2 = table[g, SHIFT]
     P1, P2 = 0.5 - shift2, 0.5 - shift1
     L = (
         0.0
@@ -548,11 +567,14 @@ def _centred_slots(out, order, table, f, g, C11, C12, C22, det):
         else orthant(0.0, 0.0, C12 * root1 * root2, math.sqrt(s1 * i2), shift1, shift2)
     )
     R1, R2 = s1 * q1, s2 * q2
-    step1, step2 = d1 * P1, d2 * P2
-    A10, A01 = C12 * step1 + V2 * step2, C12 * step2 + V1 * step1
+    step1 = d1 * P1
+    step2 = d2 * P2
+    A10 = C12 * step1 + V2 * step2
+    A01 = C12 * step2 + V1 * step1
     A00 = V1 * (d1 * R1) + C12 * L
     g1, g2 = C12 * i1, C12 * i2
-    e1, e2 = g1 * (t1 / C11), g2 * (t2 / C22)
+    e1 = g1 * (t1 / C11)
+    e2 = g2 * (t2 / C22)
     for slot in range(SLOTS[order]):
         out[slot] = 0.0
     w = table[f, FIRST + 1 + k1] * table[g, FIRST + 1 + k2]
@@ -602,8 +624,11 @@ def _write_jet(out, n, order, slots, infinite, c1, c2, sine2):
         for slot in range(SLOTS[2]):
             if infinite & (1 << slot):
                 slots[slot] = np.inf
-    out[n, jets.B20], out[n, jets.B11], out[n, jets.B02] = slots[I20], slots[I11], slots[I02]
-    out[n, jets.M30], out[n, jets.M03] = slots[I30], slots[I03]
+    out[n, jets.B20] = slots[I20]
+    out[n, jets.B11] = slots[I11]
+    out[n, jets.B02] = slots[I02]
+    out[n, jets.M30] = slots[I30]
+    out[n, jets.M03] = slots[I03]
     out[n, jets.M21] = out[n, jets.M21B] = slots[I21]
     out[n, jets.M12] = out[n, jets.M12B] = slots[I12]
     for i in range(5):
@@ -626,18 +651,19 @@ def work_rows(table):
 @_kernel
 def pair_jets_loop(table, f, g, pairs, order, out):
     """Jets of n pairs with the arguments C11, C12, C22, b1, b2, det (6, n) into ``out`` of shape (n, 1 | 6 | 21)."""
-    work, slots, scratch = work_rows(table), np.empty(SLOTS[2]), np.empty(SLOTS[2])
+    work = work_rows(table)
+    slots = np.empty(SLOTS[2])
+    scratch = np.empty(SLOTS[2])
     plain = order < 0  # False; as a literal it would make numba compile everything once more
     for n in range(f.size):
-        C11, C12, C22, b1, b2, det = (
-            pairs[0, n],
-            pairs[1, n],
-            pairs[2, n],
-            pairs[3, n],
-            pairs[4, n],
-            pairs[5, n],
-        )
-        c1, c2 = jets.slope(C12, C11), jets.slope(C12, C22)
+        C11 = pairs[0, n]
+        C12 = pairs[1, n]
+        C22 = pairs[2, n]
+        b1 = pairs[3, n]
+        b2 = pairs[4, n]
+        det = pairs[5, n]
+        c1 = jets.slope(C12, C11)
+        c2 = jets.slope(C12, C22)
         infinite = 0
         centred = b1 == 0.0 and b2 == 0.0
         if not (centred and _centred_slots(slots, order, table, f[n], g[n], C11, C12, C22, det)):
@@ -668,8 +694,12 @@ def pair_jets_loop(table, f, g, pairs, order, out):
 def jets_from_slots(slots, pairs, order, out):
     """Jets of n pairs from their finite slots; ``pairs`` (6, n) as above."""
     for n in range(pairs.shape[1]):
-        C11, C12, C22, det = pairs[0, n], pairs[1, n], pairs[2, n], pairs[5, n]
-        c1, c2 = jets.slope(C12, C11), jets.slope(C12, C22)
+        C11 = pairs[0, n]
+        C12 = pairs[1, n]
+        C22 = pairs[2, n]
+        det = pairs[5, n]
+        c1 = jets.slope(C12, C11)
+        c2 = jets.slope(C12, C22)
         regular = C11 > jets.SMALLEST_VARIANCE and C22 > jets.SMALLEST_VARIANCE
         _write_jet(out, n, order, slots[n], 0, c1, c2, det / C11 / C22 if regular else 1.0)
 
@@ -677,7 +707,9 @@ def jets_from_slots(slots, pairs, order, out):
 @_kernel
 def pair_moments_loop(table, f, g, C11, C12, C22, b1, b2, det, p, q, out):
     """I(p, q) of n pairs; infinite ones as inf."""
-    work, slots, scratch = work_rows(table), np.empty(SLOTS[2]), np.empty(SLOTS[2])
+    work = work_rows(table)
+    slots = np.empty(SLOTS[2])
+    scratch = np.empty(SLOTS[2])
     plain = p >= 0  # True
     order = (p + q + 1) // 2
     slot = 0

@@ -48,7 +48,8 @@ def bivariate_normal_cdf(h: Any, k: Any, u: Any) -> Array:
     >>> float(bivariate_normal_cdf(0.0, 0.0, 0.5))
     0.33333333333333337
     """
-    limits_h, limits_k = _extended_real("h", h), _extended_real("k", k)
+    limits_h = _extended_real("h", h)
+    limits_k = _extended_real("k", k)
     correlations = as_real_array("u", u)
     if np.any(np.abs(correlations) > 1.0):
         worst = correlations.flat[np.abs(correlations).argmax()]

@@ -79,7 +79,8 @@ def normal_cdf_minus(x, shift):
 def plackett(h, k, u):
     """L(h, k; u) - Phi(h) Phi(k), |u| <= 0.8."""
     angle = math.asin(u)
-    squares, product = -0.5 * (h * h + k * k), h * k
+    squares = -0.5 * (h * h + k * k)
+    product = h * k
     total = 0.0
     for i in range(NODES.size):
         sine = sine_(angle * NODES[i])
@@ -104,7 +105,8 @@ def owen_t(h, y):
     """Owen's T(h, y/h) for h, y >= 0, not both 0, also where y/h overflows."""
     if y <= h:
         return _owen_t_direct(h, y / h)
-    tail_h, tail_y = normal_tail(clipped_magnitude(h))[1], normal_tail(clipped_magnitude(y))[1]
+    tail_h = normal_tail(clipped_magnitude(h))[1]
+    tail_y = normal_tail(clipped_magnitude(y))[1]
     return 0.5 * (tail_h + tail_y) - tail_h * tail_y - _owen_t_direct(y, h / y)
 
 
@@ -113,7 +115,8 @@ def _wedge(h, k, u, s):
     """L(h, k; u), s > 0, by two T functions."""
     y = (k - u * h) / s
     z = s * h - u * y
-    t_h, t_k = owen_t(abs(h), abs(y)), owen_t(abs(k), abs(z))
+    t_h = owen_t(abs(h), abs(y))
+    t_k = owen_t(abs(k), abs(z))
     t_h = t_h if (h < 0.0) == (y < 0.0) else -t_h
     t_k = t_k if (k < 0.0) == (z < 0.0) else -t_k
     if (h < 0.0) == (k < 0.0):
@@ -154,7 +157,10 @@ def _tail_panel(h, mean, u, inverse, start, length):
 
     ``z = (mean + u t) inverse``, and psi(z) = phi(z) + z Phi(z) is the integral of Phi.
     """
-    total, ramp2, ramp1, ramps = 0.0, 0.0, 0.0, 0.0
+    total = 0.0
+    ramp2 = 0.0
+    ramp1 = 0.0
+    ramps = 0.0
     for i in range(NODES.size):
         t = start + length * NODES[i]
         z = (mean + u * t) * inverse
@@ -183,13 +189,20 @@ def tail_moments(h, k, u, s):
     h = max(h, -FAR)
     mean = k - u * h
     if abs(u) > PLACKETT_LIMIT:  # without the rounding error of u, which 1/s would enlarge
-        sign, gap = math.copysign(1.0, u), s * s / (1.0 + abs(u))
-        u, mean = sign * (1.0 - gap), (k - sign * h) + sign * gap * h
+        sign = math.copysign(1.0, u)
+        gap = s * s / (1.0 + abs(u))
+        u = sign * (1.0 - gap)
+        mean = (k - sign * h) + sign * gap * h
     s = max(s, SMALLEST_SINE)
     inverse = 1.0 / s
     z, c = mean * inverse, u * inverse
-    first, second, last = _reach(18.0, h, z, c), _reach(42.0, h, z, c), _reach(84.0, h, z, c)
-    joint, ramp2, ramp1, ramps = 0.0, 0.0, 0.0, 0.0
+    first = _reach(18.0, h, z, c)
+    second = _reach(42.0, h, z, c)
+    last = _reach(84.0, h, z, c)
+    joint = 0.0
+    ramp2 = 0.0
+    ramp1 = 0.0
+    ramps = 0.0
     start = 0.0
     while start < last:
         end = last
@@ -197,7 +210,10 @@ def tail_moments(h, k, u, s):
             if start < edge < end:
                 end = edge
         a, b, c1, d = _tail_panel(h, mean, u, inverse, start, end - start)
-        joint, ramp2, ramp1, ramps = joint + a, ramp2 + b, ramp1 + c1, ramps + d
+        joint = joint + a
+        ramp2 = ramp2 + b
+        ramp1 = ramp1 + c1
+        ramps = ramps + d
         start = end
     density = INV_SQRT_2PI * (
         exp_(-0.5 * h * h) if h > 0.0 else normal_tail(-h if h > -39.0 else 39.0)[0]
@@ -218,7 +234,8 @@ def _line(h, k, u):
 @njit(cache=True, error_model="numpy")
 def joint_probability(h, k, u, s, kept):
     """L(h, k; u), and whether it is less than the part ``kept`` of its terms; h, k finite and not both 0."""
-    h, k = min(max(h, -FAR), FAR), min(max(k, -FAR), FAR)
+    h = min(max(h, -FAR), FAR)
+    k = min(max(k, -FAR), FAR)
     if abs(u) <= PLACKETT_LIMIT:
         product = normal_cdf_(h) * normal_cdf_(k)
         joint = plackett(h, k, u) + product
@@ -240,7 +257,8 @@ def orthant(h, k, u, s, shift1, shift2):
             return INV_2PI * math.atan2(s, -u)  # relatively accurate also for u -> -1
         return INV_2PI * math.atan2(u, s) + (0.5 - shift1) * (0.5 - shift2)
     if shift1 != 0.0 and abs(u) <= PLACKETT_LIMIT and shift2 != 0.0:
-        h, k = min(max(h, -FAR), FAR), min(max(k, -FAR), FAR)
+        h = min(max(h, -FAR), FAR)
+        k = min(max(k, -FAR), FAR)
         return plackett(h, k, u) + normal_cdf_minus(h, shift1) * normal_cdf_minus(k, shift2)
     joint, lost = joint_probability(h, k, u, s, KEPT)
     if (lost or min(h, k) < DEAD) and (shift1 == 0.0 or shift2 == 0.0):

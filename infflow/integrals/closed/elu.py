@@ -47,7 +47,8 @@ def sides(f: Activation) -> tuple[float, float] | None:
 
 def is_defined(f: Activation, g: Activation) -> bool:
     """Whether one of the two is elu or selu, and the other is too or is a polynomial plus atoms."""
-    one, other = sides(f) is not None, sides(g) is not None
+    one = sides(f) is not None
+    other = sides(g) is not None
     return (one and (other or g.has_closed_form)) or (other and f.has_closed_form)
 
 

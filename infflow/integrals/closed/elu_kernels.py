@@ -47,7 +47,8 @@ DISTANCE = 4.0  # standard deviations from which on LONGEST_PANEL is too long
 LONGEST_PANEL = 3.0
 MIXTURE_WIDTHS = 8  # a logistic mixture has at least as many
 # sigmoid(x/t) is a mixture of widths from 0.36 t to 9.9 t; its tail is exp(-x/t)
-NARROWEST, WIDEST = 0.36, 9.9
+NARROWEST = 0.36
+WIDEST = 9.9
 
 _kernel = njit(cache=True, error_model="numpy")
 _inline = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
@@ -74,8 +75,10 @@ def _scaled_tail(a):
 @_inline
 def _below_zero(mu, s, density, tail):
     """``E[(exp(h) - 1) 1[h < 0]]`` of small arguments by the moments of h below 0; density exp(-z^2/2), tail Phi(-z)."""
-    before, moment = tail, mu * tail - s * INV_SQRT_2PI * density
-    total, factor = moment, 1.0
+    before = tail
+    moment = mu * tail - s * INV_SQRT_2PI * density
+    total = moment
+    factor = 1.0
     for k in range(2, 13):
         before, moment = moment, mu * moment + (k - 1) * s * s * before
         factor /= k
@@ -89,7 +92,9 @@ def add_one_sided(S, A, mu, s, out):
     if s == 0.0:
         e, em = exp_pair(min(mu, 0.0))
         above = 0.5 if mu == 0.0 else (1.0 if mu > 0.0 else 0.0)
-        ramp, low, t = max(mu, 0.0), em, (1.0 - above) * e
+        ramp = max(mu, 0.0)
+        low = em
+        t = (1.0 - above) * e
     else:
         z = mu / s
         density, tail = normal_tail(clipped_magnitude(z))
@@ -156,11 +161,9 @@ def _add_atoms(row, first, count, start, shift, mu, variance, inverse, root, out
         n2 = -(mu * n1 + n0) * i
         n3 = -(mu * n2 + 2.0 * n1) * i
         n4 = -(mu * n3 + 3.0 * n2) * i
-        ramp, step, bump = (
-            row[first + count + k],
-            row[first + 2 * count + k],
-            row[first + 3 * count + k],
-        )
+        ramp = row[first + count + k]
+        step = row[first + 2 * count + k]
+        bump = row[first + 3 * count + k]
         whole = above + shift  # a ramp has the whole distribution function as its derivative
         o0 += ramp * (mu * whole + variance[k] * n0) + step * above + bump * n0
         o1 += ramp * whole + step * n0 + bump * n1
@@ -177,9 +180,11 @@ def _add_atoms(row, first, count, start, shift, mu, variance, inverse, root, out
 @_inline
 def _add_kinks(row, first, count, shift, mu, s, out):
     """Add the regular parts of a ramp and a step, the atoms number 0, of width 0."""
-    ramp, step = row[first + count], row[first + 2 * count]
+    ramp = row[first + count]
+    step = row[first + 2 * count]
     if s == 0.0:
-        density, above = 0.0, (0.5 if mu == 0.0 else (1.0 if mu > 0.0 else 0.0)) - shift
+        density = 0.0
+        above = (0.5 if mu == 0.0 else (1.0 if mu > 0.0 else 0.0)) - shift
     elif shift != 0.0:
         twice, density = erf_scaled(mu / s)
         above = 0.5 * twice
@@ -197,7 +202,8 @@ def _add_kinks(row, first, count, shift, mu, s, out):
 @_kernel
 def prepare(row, s, work):
     """Inflated variances of the atoms, their inverses and roots of these, and the smoothed polynomial, as rows of work."""
-    first, count = FIRST + int(row[COEFFICIENT_COUNT]), int(row[WIDTH_COUNT])
+    first = FIRST + int(row[COEFFICIENT_COUNT])
+    count = int(row[WIDTH_COUNT])
     for k in range(count):
         work[0, k] = row[first + k] + s * s
         work[1, k] = 1.0 / work[0, k] if work[0, k] > 0.0 else 0.0
@@ -210,8 +216,10 @@ def regular_means(row, S, A, mu, s, work, out):
     """``Q_q``, q = 0 ... 4: means of the regular parts of g^(q) at N(mu, s^2); ``work`` by :func:`prepare`."""
     for q in range(ORDERS):
         out[q] = 0.0
-    size, count = int(row[COEFFICIENT_COUNT]), int(row[WIDTH_COUNT])
-    first, start = FIRST + size, 0
+    size = int(row[COEFFICIENT_COUNT])
+    count = int(row[WIDTH_COUNT])
+    first = FIRST + size
+    start = 0
     if size > 0:
         _add_polynomial(work[3], size, mu, out)
     if count > 0 and row[first] == 0.0:
@@ -226,10 +234,12 @@ def regular_means(row, S, A, mu, s, work, out):
 @_kernel
 def jumps(row, S, A, out):
     """Jumps of the derivatives 0 to 3 at 0 into ``out``; returns the number of the first."""
-    first, count = FIRST + int(row[COEFFICIENT_COUNT]), int(row[WIDTH_COUNT])
+    first = FIRST + int(row[COEFFICIENT_COUNT])
+    count = int(row[WIDTH_COUNT])
     out[0] = out[1] = 0.0
     if count > 0 and row[first] == 0.0:
-        out[0], out[1] = row[first + 2 * count], row[first + count]
+        out[0] = row[first + 2 * count]
+        out[1] = row[first + count]
     out[1] += S - A
     out[2] = out[3] = -A
     for m in range(4):
@@ -303,8 +313,10 @@ def _panels(ends, row, A, K, r, b2, slope, s):
         centre = -b2 * slope / (slope * slope + s * s) if slope != 0.0 else 0.0
         low = min(low, centre - BEYOND) if centre < BEYOND - REACH else low
         high = max(high, centre + BEYOND) if centre > REACH - BEYOND else high
-    low, high = max(low, -FAR), min(high, FAR)
-    ends[0], ends[1] = low, high
+    low = max(low, -FAR)
+    high = min(high, FAR)
+    ends[0] = low
+    ends[1] = high
     n = 2
     for k in range(4):  # exp(h1) at 0, -8, -24, -40
         x = K - (0.0, 8.0, 24.0, 40.0)[k] / r
@@ -312,8 +324,10 @@ def _panels(ends, row, A, K, r, b2, slope, s):
             ends[n] = x
             n += 1
     n = _descent(ends, n, K, low, high)
-    size, count = int(row[COEFFICIENT_COUNT]), int(row[WIDTH_COUNT])
-    first, steep = FIRST + size, abs(slope)
+    size = int(row[COEFFICIENT_COUNT])
+    count = int(row[WIDTH_COUNT])
+    first = FIRST + size
+    steep = abs(slope)
     if steep > 0.0 and (count > 0 or A != 0.0):
         place = -b2 / slope
         if low < place < high:
@@ -321,14 +335,13 @@ def _panels(ends, row, A, K, r, b2, slope, s):
             n += 1
         n = _descent(ends, n, place, low, high)
         if count >= MIXTURE_WIDTHS:
-            narrow, widest = row[first] / NARROWEST**2, 0.0
+            narrow = row[first] / NARROWEST**2
+            widest = 0.0
             for k in range(count):
                 if row[first + count + k] != 0.0 or row[first + 2 * count + k] != 0.0:
                     widest = row[first + k]
-            length, end = (
-                3.0 * math.sqrt(narrow + s * s),
-                48.0 * math.sqrt(widest) / WIDEST + 12.0 * s,
-            )
+            length = 3.0 * math.sqrt(narrow + s * s)
+            end = 48.0 * math.sqrt(widest) / WIDEST + 12.0 * s
             while length < 2.0 * end:
                 for x in (place - length / steep, place + length / steep):
                     if low < x < high:
@@ -372,9 +385,13 @@ def regular_integrals(out, frame, row, S1, A1, S2, A2, r, b1, b2, slope, s, work
                 regular_means(row, S2, A2, b2 + slope * x, s, work, Q)
                 if exponential:
                     e, em = exp_pair(min(h, 0.0))
-                    value, tilt, curved = A1 * em * weight, A1 * e * weight, A1 * e * weight
+                    value = A1 * em * weight
+                    tilt = A1 * e * weight
+                    curved = A1 * e * weight
                 else:
-                    value, tilt, curved = S1 * max(h, 0.0) * weight, S1 * weight, 0.0
+                    value = S1 * max(h, 0.0) * weight
+                    tilt = S1 * weight
+                    curved = 0.0
                 for q in range(ORDERS):
                     out[0, q] += value * Q[q]
                     out[1, q] += tilt * Q[q]

@@ -116,8 +116,13 @@ def _direct_frame(
     the mean of f^(p) given h2 = 0, delta functions of g'' contribute derivatives of ``N(b2) w(b1 - c2 b2)``.
     """
     v, m = frame[0], frame[1]
-    N, N1, N2, N3 = bump2[0], bump2[1], bump2[2], bump2[3]
-    w0, w1, w2 = means1[0], means1[1], means1[2]
+    N = bump2[0]
+    N1 = bump2[1]
+    N2 = bump2[2]
+    N3 = bump2[3]
+    w0 = means1[0]
+    w1 = means1[1]
+    w2 = means1[2]
     rise2 = w2 + jump1[1] * conditional1[0]  # slope of w1
     rise3 = means1[3] + jump1[2] * conditional1[0]  # slope of the mean of R_2
     # D1^2 d1^2 and D1 d1^2 d2: f'' = R_2 + J_1 delta
@@ -157,19 +162,28 @@ def _pair(row, S1, A1, S2, A2, C11, C12, C22, b1, b2, det, I, F, infinite, space
 
     ``infinite`` (5, 5) says which moments are infinite. Returns the sum of the orders of the kinks if they coincide, otherwise -1.
     """
-    work, ends, Q, integrals, frame, (jump1, jump2, bump1, bump2, conditional1, conditional2) = (
-        space[0],
-        space[1],
-        space[2],
-        space[3],
-        space[4],
-        (space[5][0], space[5][1], space[5][2], space[5][3], space[5][4], space[5][5]),
+    work = space[0]
+    ends = space[1]
+    Q = space[2]
+    integrals = space[3]
+    frame = space[4]
+    (jump1, jump2, bump1, bump2, conditional1, conditional2) = (
+        space[5][0],
+        space[5][1],
+        space[5][2],
+        space[5][3],
+        space[5][4],
+        space[5][5],
     )
-    means1, whole1, whole2, sizes = space[6][0], space[6][1], space[6][2], space[6][3]
+    means1 = space[6][0]
+    whole1 = space[6][1]
+    whole2 = space[6][2]
+    sizes = space[6][3]
     empty = np.zeros(FIRST)
     I[:] = 0.0
     infinite[:] = False
-    first1, first2 = jumps(empty, S1, A1, jump1), jumps(row, S2, A2, jump2)
+    first1 = jumps(empty, S1, A1, jump1)
+    first2 = jumps(row, S2, A2, jump2)
     r1 = math.sqrt(C11) if C11 > SMALLEST_VARIANCE else 0.0
     r2 = math.sqrt(C22) if C22 > SMALLEST_VARIANCE else 0.0
     bumps(b1, r1, bump1)
@@ -187,7 +201,8 @@ def _pair(row, S1, A1, S2, A2, C11, C12, C22, b1, b2, det, I, F, infinite, space
         return -1
     left = max(det, 0.0)
     c1, c2 = C12 / C11, C12 / C22
-    s1, s2 = math.sqrt(left / C22), math.sqrt(left / C11)
+    s1 = math.sqrt(left / C22)
+    s2 = math.sqrt(left / C11)
     if s1 * s1 <= SMALLEST_VARIANCE or s2 * s2 <= SMALLEST_VARIANCE:
         s1 = s2 = 0.0
     m2 = b2 - c1 * b1
@@ -236,11 +251,9 @@ def _pair(row, S1, A1, S2, A2, C11, C12, C22, b1, b2, det, I, F, infinite, space
 @_kernel
 def pair_moments_loop(row, S1, A1, S2, A2, C11, C12, C22, b1, b2, det, out):
     """I(p, q), p + q <= 4, of n pairs into ``out`` (n, 5, 5); f is one-sided (S1, A1), g the row plus (S2, A2)."""
-    space, F, infinite = (
-        workspace(row),
-        np.empty(ORDERS),
-        np.empty((ORDERS, ORDERS), dtype=np.bool_),
-    )
+    space = workspace(row)
+    F = np.empty(ORDERS)
+    infinite = np.empty((ORDERS, ORDERS), dtype=np.bool_)
     for n in range(b1.size):
         _pair(
             row,
@@ -268,8 +281,11 @@ def pair_moments_loop(row, S1, A1, S2, A2, C11, C12, C22, b1, b2, det, out):
 @_kernel
 def pair_jets_loop(row, S1, A1, S2, A2, C11, C12, C22, b1, b2, det, out):
     """Jets of n pairs into ``out`` of shape (n, 1 | 6 | 21)."""
-    space, I, F = workspace(row), np.empty((ORDERS, ORDERS)), np.empty(ORDERS)
-    infinite, scratch = np.empty((ORDERS, ORDERS), dtype=np.bool_), np.empty(4)
+    space = workspace(row)
+    I = np.empty((ORDERS, ORDERS))
+    F = np.empty(ORDERS)
+    infinite = np.empty((ORDERS, ORDERS), dtype=np.bool_)
+    scratch = np.empty(4)
     smooth1 = jumps(np.zeros(FIRST), S1, A1, scratch) > 1
     smooth2 = jumps(row, S2, A2, scratch) > 1
     for n in range(b1.size):
@@ -280,8 +296,11 @@ def pair_jets_loop(row, S1, A1, S2, A2, C11, C12, C22, b1, b2, det, out):
         jet[jets.J00] = I[0, 0]
         if jet.size == 1:
             continue
-        jet[jets.J20], jet[jets.J11], jet[jets.J02] = I[2, 0], I[1, 1], I[0, 2]
-        jet[jets.J10], jet[jets.J01] = I[1, 0], I[0, 1]
+        jet[jets.J20] = I[2, 0]
+        jet[jets.J11] = I[1, 1]
+        jet[jets.J02] = I[0, 2]
+        jet[jets.J10] = I[1, 0]
+        jet[jets.J01] = I[0, 1]
         if jet.size == 6:
             continue
         regular = C11[n] > jets.SMALLEST_VARIANCE and C22[n] > jets.SMALLEST_VARIANCE
@@ -304,8 +323,11 @@ def pair_jets_loop(row, S1, A1, S2, A2, C11, C12, C22, b1, b2, det, out):
 @_inline
 def _write_second_order(jet, I, F):
     """Columns of order 2 but F11."""
-    jet[jets.B20], jet[jets.B11], jet[jets.B02] = I[2, 0], I[1, 1], I[0, 2]
-    jet[jets.M30], jet[jets.M03] = I[3, 0], I[0, 3]
+    jet[jets.B20] = I[2, 0]
+    jet[jets.B11] = I[1, 1]
+    jet[jets.B02] = I[0, 2]
+    jet[jets.M30] = I[3, 0]
+    jet[jets.M03] = I[0, 3]
     jet[jets.M21] = jet[jets.M21B] = I[2, 1]
     jet[jets.M12] = jet[jets.M12B] = I[1, 2]
     for k in range(ORDERS):
@@ -318,7 +340,10 @@ def _write_second_order(jet, I, F):
 @_kernel
 def single_moments_loop(S, A, C, b, out):
     """E f^(p)(h), p = 0 ... 4, of n neurons into ``out`` (n, 5); infinite ones as inf."""
-    empty, work, jump, bump = np.zeros(FIRST), np.zeros((4, 1)), np.empty(4), np.empty(4)
+    empty = np.zeros(FIRST)
+    work = np.zeros((4, 1))
+    jump = np.empty(4)
+    bump = np.empty(4)
     regular = np.empty(ORDERS)
     first = jumps(empty, S, A, jump)
     for n in range(b.size):
@@ -335,7 +360,8 @@ def squares_loop(S, A, C, b, out, regular):
     """Derivatives 0 ... 4 of E f(h)^2 in the mean into ``out`` (n, 5), without infinite parts; ``regular`` (n, 3): E R_p^2, p = 0 ... 2."""
     empty = np.zeros(FIRST)
     work, ends, Q, integrals, frame = workspace(empty)[:5]
-    bump, point = np.empty(4), np.empty(ORDERS)
+    bump = np.empty(4)
+    point = np.empty(ORDERS)
     for n in range(b.size):
         r = math.sqrt(C[n]) if C[n] > SMALLEST_VARIANCE else 0.0
         if r > 0.0:
@@ -352,10 +378,12 @@ def squares_loop(S, A, C, b, out, regular):
         bumps(b[n], r, bump)
         for p in range(3):
             regular[n, p] = integrals[p, p]
-        out[n, 0], out[n, 1] = integrals[0, 0], 2.0 * integrals[0, 1]
+        out[n, 0] = integrals[0, 0]
+        out[n, 1] = 2.0 * integrals[0, 1]
         out[n, 2] = 2.0 * (integrals[0, 2] + integrals[1, 1])
         # jumps of the second and third derivative of f^2 at 0
-        bend, twist = 2.0 * (S * S - A * A), -6.0 * A * A
+        bend = 2.0 * (S * S - A * A)
+        twist = -6.0 * A * A
         out[n, 3] = 2.0 * integrals[0, 3] + 6.0 * integrals[1, 2] + bend * bump[0]
         out[n, 4] = (
             2.0 * integrals[0, 4]

@@ -102,7 +102,8 @@ def _atom_values(
     det: Array,
     orders: tuple[int, int],
 ) -> Array:
-    table, zeros = closed.AtomTable([f, g]), np.zeros(C11.size, dtype=np.int64)
+    table = closed.AtomTable([f, g])
+    zeros = np.zeros(C11.size, dtype=np.int64)
     return closed.pair_moments(table, zeros, zeros + 1, C11, C12, C22, b1, b2, det, *orders)
 
 
@@ -135,11 +136,9 @@ def pair_bound(
     C11, C12, C22, b1, b2, det = gaussian
     missed = mixture_error(f, r1, b1, orders[0]) + mixture_error(g, r2, b2, orders[1])
     if _is_followed(f) and _is_followed(g) and not (_is_mixture(f) and _is_mixture(g)):
-        table, zeros, error = (
-            closed.AtomTable([f, g]),
-            np.zeros(value.size, dtype=np.int64),
-            np.empty(value.size),
-        )
+        table = closed.AtomTable([f, g])
+        zeros = np.zeros(value.size, dtype=np.int64)
+        error = np.empty(value.size)
         _errors.pair_error_loop(table.rows, zeros, zeros + 1, *gaussian, *orders, error)
         return FOLLOWED * _EPS * error + missed * sizes[0] * sizes[1]
     growth, error = _amplification(f, g, gaussian, orders)
@@ -154,11 +153,9 @@ def pair_bound(
 def mean_bound(f: Activation, r: Array, b: Array, order: int, size: Array, value: Array) -> Array:
     """Bound of the absolute errors of ``closed.single_moments``; ``size`` by :func:`size_and_scale`."""
     if _is_followed(f):
-        table, zeros, error = (
-            closed.AtomTable([f]),
-            np.zeros(value.size, dtype=np.int64),
-            np.empty(value.size),
-        )
+        table = closed.AtomTable([f])
+        zeros = np.zeros(value.size, dtype=np.int64)
+        error = np.empty(value.size)
         _errors.single_error_loop(table.rows, zeros, r**2, b, order, error)
         return FOLLOWED * _EPS * error + mixture_error(f, r, b, order) * size
     error = 1.0 + phase_error(f, r, b) + mixture_error(f, r, b, order) / (UNITS * _EPS)
@@ -271,7 +268,8 @@ def _atom_size(order: int, width: float, centred: bool, r: Array, b: Array) -> A
     if width == 0.0:
         return _atom_size(1, 0.0, False, r, b) / np.where(r > 0.0, r, np.inf) ** (order - 1)
     # derivative n of a normal density: He_n(h/w)^2 exp(-h^2/w^2); the exponential tilts the distribution of h
-    n, tilt = order - 2, width**2 / (width**2 + 2 * r**2)
+    n = order - 2
+    tilt = width**2 / (width**2 + 2 * r**2)
     nodes, weights = np.polynomial.hermite_e.hermegauss(n + 1)
     h = (b * tilt)[:, None] + (r * np.sqrt(tilt))[:, None] * nodes
     square = np.polynomial.hermite_e.hermeval(h / width, [0.0] * n + [1.0]) ** 2 @ (
@@ -304,22 +302,23 @@ def _amplification(
     p, q = orders
     if f.waves or g.waves:
         return elementary.amplification(f, g, (C11, C12, C22, b1, b2, det), p, q)
-    growth, error = np.ones_like(C11), np.ones_like(C11)
+    growth = np.ones_like(C11)
+    error = np.ones_like(C11)
     for a in _sharp(f):
         for other in _sharp(g):
             m1, m2 = a.order + p, other.order + q
             if m1 + m2 < 3:
                 continue
-            v1, v2 = C11 + a.width**2, C22 + other.width**2
+            v1 = C11 + a.width**2
+            v2 = C22 + other.width**2
             d = det + C11 * other.width**2 + C22 * a.width**2 + (a.width * other.width) ** 2
             with np.errstate(divide="ignore", invalid="ignore"):
                 s = np.sqrt(d / (v1 * v2))
-                z1, z2 = np.abs(b1) / np.sqrt(v1), np.abs(b2) / np.sqrt(v2)
+                z1 = np.abs(b1) / np.sqrt(v1)
+                z2 = np.abs(b2) / np.sqrt(v2)
                 distance = z1**2 + (b2 - C12 / v1 * b1) ** 2 * v1 / d
-                new_growth, new_error = (
-                    np.exp(-distance / 4) / s ** (m1 + m2 - 3),
-                    1 + (z1 + z2) / s,
-                )
+                new_growth = np.exp(-distance / 4) / s ** (m1 + m2 - 3)
+                new_error = 1 + (z1 + z2) / s
             # s = 0: the moment is a limit, infinite or free of the density
             growth = np.fmax(growth, np.where(s > 0, new_growth, 1.0))
             error = np.fmax(error, np.where(s > 0, new_error, 1.0))

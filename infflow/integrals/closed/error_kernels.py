@@ -52,7 +52,9 @@ def _atom_error(k, j, b, V, shift):
         return OWN * ramp + (OWN + distance) * min(ramp, V * density) + abs(b) * probability
     if k + j == 1:
         return OWN * abs(probability) + abs(b) * density
-    previous, current = 0.0, density  # sizes of the derivatives of the density
+    # sizes of the derivatives of the density
+    previous = 0.0
+    current = density
     for n in range(k + j - 2):
         previous, current = current, (abs(b) * current + n * previous) * inverse
     return (OWN + distance) * current
@@ -61,7 +63,9 @@ def _atom_error(k, j, b, V, shift):
 @_kernel
 def _polynomial_size(table, f, j, b, C):
     """Mean of derivative j of the polynomial of f, all terms taken positive."""
-    total, previous, power = 0.0, 0.0, 1.0
+    total = 0.0
+    previous = 0.0
+    power = 1.0
     for n in range(int(table[f, COEFFICIENT_COUNT]) - j):
         falling = 1.0
         for i in range(j):
@@ -75,7 +79,8 @@ def _polynomial_size(table, f, j, b, C):
 def _mean_error(table, f, j, b, C):
     """Error of the mean of derivative j of the atoms of f."""
     error = 0.0
-    start, count = FIRST + int(table[f, COEFFICIENT_COUNT]), int(table[f, WIDTH_COUNT])
+    start = FIRST + int(table[f, COEFFICIENT_COUNT])
+    count = int(table[f, WIDTH_COUNT])
     for a in range(start, start + count):
         for k in range(3):
             weight = abs(table[f, a + (k + 1) * count])
@@ -87,8 +92,10 @@ def _mean_error(table, f, j, b, C):
 @_kernel
 def _polynomial_error(table, f, g, p, q, C11, C12, C22, b1, b2):
     """Error of the products with a polynomial: of the terms of a Mehler series."""
-    size_f, size_g = int(table[f, COEFFICIENT_COUNT]), int(table[g, COEFFICIENT_COUNT])
-    total, power = 0.0, 1.0
+    size_f = int(table[f, COEFFICIENT_COUNT])
+    size_g = int(table[g, COEFFICIENT_COUNT])
+    total = 0.0
+    power = 1.0
     for j in range(max(size_f - p, size_g - q)):
         if j < size_f - p:
             other = _mean_error(table, g, j + q, b2, C22) + OWN * _polynomial_size(
@@ -111,11 +118,16 @@ def _row(F, last, h2, E, d, R, P, q, m, s, r):
 
     ``E`` is the error of m, ``h2`` that of the exponent of d.
     """
-    before, now, after, then = d * R, d * abs(P), d * q, abs(m) * r * d * q
+    before = d * R
+    now = d * abs(P)
+    after = d * q
+    then = abs(m) * r * d * q
     for n in range(last + 1):
         # in the third place errors of second order, and what s is wrong by
         F[2, n] = (OWN + h2) * before + E * now + (EPS * E * E + OWN * s) * after
-        before, now, after = now, after, then
+        before = now
+        now = after
+        after = then
         then = r * (abs(m) * after + (n + 1.0) * now)
 
 
@@ -141,9 +153,11 @@ def _term_error(m, n, widths, shifts, gaussian, F):
     D = det + t1 * C22 + t2 * C11 + t1 * t2
     m1 = b2 - g1 * b1
     m2 = b1 * (D * i1 * i2) - g2 * m1 if i1 > 0.0 and i2 > 0.0 else b1 - g2 * b2
-    s1, s2 = D * i1 if i1 > 0.0 else V2, D * i2 if i2 > 0.0 else V1
+    s1 = D * i1 if i1 > 0.0 else V2
+    s2 = D * i2 if i2 > 0.0 else V1
     r1, r2 = reciprocal(s1), reciprocal(s2)
-    E1, E2 = abs(b2) + abs(g1 * b1), abs(b1) + abs(g2 * b2)
+    E1 = abs(b2) + abs(g1 * b1)
+    E2 = abs(b1) + abs(g2 * b2)
     if i1 > 0.0 and i2 > 0.0 and r1 == 0.0 and abs(m1) <= ROUNDING * abs(b2):
         m1 = m2 = E1 = E2 = 0.0
     x1, x2 = b1 * b1 * i1, b2 * b2 * i2
@@ -151,7 +165,8 @@ def _term_error(m, n, widths, shifts, gaussian, F):
     d2, F2 = gaussian_at_zero(b2, i2, shift2)
     q1, P1 = gaussian_at_zero(m1, r1, shift2)
     q2, P2 = gaussian_at_zero(m2, r2, shift1)
-    R1, R2 = ramp_mean(m1, s1, r1, P1, q1), ramp_mean(m2, s2, r2, P2, q2)
+    R1 = ramp_mean(m1, s1, r1, P1, q1)
+    R2 = ramp_mean(m2, s2, r2, P2, q2)
     if m >= 2:
         _row(F, n + m - 2, x1, E1, d1, abs(R1), P1, q1, m1, s1, r1)
         return _recursion(F, m, n, b1, i1, g1)
@@ -161,9 +176,12 @@ def _term_error(m, n, widths, shifts, gaussian, F):
     A00, A10, A01, L, lost = stein_sums(
         b1, b2, C12, V1, V2, i1, i2, s1, shift1, shift2, F1, F2, d1, d2, R1, R2, P1, P2
     )
-    step1, step2 = d1 * abs(P1), d2 * abs(P2)
+    step1 = d1 * abs(P1)
+    step2 = d2 * abs(P2)
     if lost:
-        steps, ramps, sums = (step1, step2), (d1 * R1, d2 * R2), (A00, A10, A01, L)
+        steps = (step1, step2)
+        ramps = (d1 * R1, d2 * R2)
+        sums = (A00, A10, A01, L)
         own = OWN + (x1 if b1 * math.sqrt(i1) < b2 * math.sqrt(i2) else x2)
         return _tail_error(
             m, n, own, (b1, b2), (V1, V2), (shift1, shift2), (E1, E2), steps, ramps, sums
@@ -233,11 +251,10 @@ def pair_error_loop(table, f, g, C11, C12, C22, b1, b2, det, p, q, out):
     """Estimates of the errors of ``closed_kernels.pair_moments_loop`` in units of eps."""
     F = np.zeros((HIGHEST, HIGHEST))
     for i in range(f.size):
-        start1, start2 = (
-            FIRST + int(table[f[i], COEFFICIENT_COUNT]),
-            FIRST + int(table[g[i], COEFFICIENT_COUNT]),
-        )
-        n1, n2 = int(table[f[i], WIDTH_COUNT]), int(table[g[i], WIDTH_COUNT])
+        start1 = FIRST + int(table[f[i], COEFFICIENT_COUNT])
+        start2 = FIRST + int(table[g[i], COEFFICIENT_COUNT])
+        n1 = int(table[f[i], WIDTH_COUNT])
+        n2 = int(table[g[i], WIDTH_COUNT])
         total = _polynomial_error(table, f[i], g[i], p, q, C11[i], C12[i], C22[i], b1[i], b2[i])
         for a in range(start1, start1 + n1):
             for b in range(start2, start2 + n2):

@@ -166,7 +166,8 @@ _SUBSTITUTIONS = {  # the primitives of symbolic.py in terms of V, C12, D, b
 def _ramp_pair(m: int, n: int) -> tuple[Expr, Expr, Expr, Expr]:
     """``d^m/db1^m d^n/db2^n E[relu(h1) relu(h2)]`` as coefficients of (L, A, B, N)."""
     moment = sympy.expand(symbolic.moment(m, n))
-    side1, side2 = moment.coeff(symbolic.d1), moment.coeff(symbolic.d2)
+    side1 = moment.coeff(symbolic.d1)
+    side2 = moment.coeff(symbolic.d2)
     parts = (
         moment.coeff(symbolic.L),
         side1.coeff(symbolic.P1),
@@ -211,7 +212,8 @@ class _Gaussian:
         return self._abbreviation(f"V{i}_{width}", self.cov(i, i) + width**2)
 
     def determinant(self, i: int, j: int, widths: tuple[Expr, Expr]) -> sympy.Symbol:
-        v1, v2 = self.variance(i, widths[0]), self.variance(j, widths[1])
+        v1 = self.variance(i, widths[0])
+        v2 = self.variance(j, widths[1])
         d = self._abbreviation(f"D{i}{j}_{widths}", v1 * v2 - self.cov(i, j) ** 2)
         self.squares[self.cov(i, j)] = v1 * v2 - d
         return d
@@ -303,11 +305,13 @@ class _Sum:
 
 def _polynomial_mean(coefficients: Sequence[Expr], order: int, i: int, gaussian: _Gaussian) -> Expr:
     """``E p^(order)(h_i)``: the heat equation in C_ii, whose series ends."""
-    x, variance = sympy.Dummy(), gaussian.cov(i, i)
+    x = sympy.Dummy()
+    variance = gaussian.cov(i, i)
     polynomial = sympy.Poly(list(coefficients)[::-1] or [0], x)
     for _ in range(order):
         polynomial = polynomial.diff(x)
-    total, mean = Integer(0), gaussian.mean(i)
+    total = Integer(0)
+    mean = gaussian.mean(i)
     for n in range(polynomial.degree() // 2 + 1 if not polynomial.is_zero else 0):
         total += (variance / 2) ** n / factorial(n) * polynomial.eval(mean)
         polynomial = polynomial.diff(x).diff(x)
@@ -316,7 +320,8 @@ def _polynomial_mean(coefficients: Sequence[Expr], order: int, i: int, gaussian:
 
 def _atoms_mean(f: _Exact, order: int, i: int, gaussian: _Gaussian) -> _Sum:
     """E of the ``order``-th derivative of the atoms of f at h_i."""
-    result, b = _Sum(gaussian), gaussian.mean(i)
+    result = _Sum(gaussian)
+    b = gaussian.mean(i)
     for weight, k, width in f.atoms:
         v = gaussian.variance(i, width)
         p, n = (part.subs({symbolic.V1: v, symbolic.b1: b}) for part in _ramp_mean(k + order))
@@ -334,11 +339,14 @@ def _atoms_pair(
     f: _Exact, g: _Exact, i: int, j: int, orders: tuple[int, int], gaussian: _Gaussian
 ) -> _Sum:
     """E of derivatives of the atoms of f at h_i times those of g at h_j."""
-    result, c = _Sum(gaussian), gaussian.cov(i, j)
-    b1, b2 = gaussian.mean(i), gaussian.mean(j)
+    result = _Sum(gaussian)
+    c = gaussian.cov(i, j)
+    b1 = gaussian.mean(i)
+    b2 = gaussian.mean(j)
     for weight1, k1, width1 in f.atoms:
         for weight2, k2, width2 in g.atoms:
-            v1, v2 = gaussian.variance(i, width1), gaussian.variance(j, width2)
+            v1 = gaussian.variance(i, width1)
+            v2 = gaussian.variance(j, width2)
             d = gaussian.determinant(i, j, (width1, width2))
             arguments = (symbolic.V1, symbolic.V2, symbolic.C12, _D, symbolic.b1, symbolic.b2)
             values = dict(zip(arguments, (v1, v2, c, d, b1, b2), strict=True))
@@ -366,7 +374,9 @@ class _Shifted(_Gaussian):
     def __init__(self, gaussian: _Gaussian, i: int, rate: Expr) -> None:
         self.__dict__.update(gaussian.__dict__)  # keeps the abbreviations of the original
         self.biases = True
-        self.original, self.i, self.rate = gaussian, i, rate
+        self.original = gaussian
+        self.i = i
+        self.rate = rate
 
     def mean(self, i: int) -> Expr:
         return self.original.mean(i) + self.rate * self.cov(self.i, i)
@@ -378,10 +388,12 @@ def _add_real_part(
     """Add ``Re(coefficient exp(exponent))``, or that of the product with erf(argument)."""
     real, imaginary = sympy.expand(coefficient).as_real_imag()
     growth, phase = sympy.expand(exponent).as_real_imag()
-    even, odd = Integer(1), Integer(0)
+    even = Integer(1)
+    odd = Integer(0)
     if argument is not None:
         place = sympy.expand(argument).as_real_imag()
-        even, odd = ErfRealPart(*place), ErfImaginaryPart(*place)
+        even = ErfRealPart(*place)
+        odd = ErfImaginaryPart(*place)
     result.add(real, outer=exp(growth), inner=even * sympy.cos(phase))
     result.add(-real, outer=exp(growth), inner=odd * sympy.sin(phase))
     result.add(-imaginary, outer=exp(growth), inner=even * sympy.sin(phase))
@@ -400,9 +412,11 @@ def _wave_and_atoms(
     f: _Exact, g: _Exact, i: int, j: int, orders: tuple[int, int], gaussian: _Gaussian
 ) -> _Sum:
     """Waves of h_i against a polynomial plus atoms of h_j."""
-    result, (p, q) = _Sum(gaussian), orders
+    result = _Sum(gaussian)
+    p, q = orders
     for weight, rate in f.waves:
-        amplitude, shifted = weight * rate**p, _Shifted(gaussian, i, rate)
+        amplitude = weight * rate**p
+        shifted = _Shifted(gaussian, i, rate)
         exponent = rate * gaussian.mean(i) + rate**2 * gaussian.cov(i, i) / 2
         if rate.is_real:
             for outer, group in _mean(g, q, j, shifted).groups.items():
@@ -435,7 +449,8 @@ def _two_waves(
     result = _Sum(gaussian)
     for weight1, rate1 in f.waves:
         for weight2, rate2 in g.waves:
-            a, c = weight1 * rate1 ** orders[0], weight2 * rate2 ** orders[1]
+            a = weight1 * rate1 ** orders[0]
+            c = weight2 * rate2 ** orders[1]
             for factor, rate in (c, rate2), (sympy.conjugate(c), sympy.conjugate(rate2)):
                 exponent = (
                     rate1 * gaussian.mean(i)
@@ -514,7 +529,8 @@ def _plain_pair(
         return (_two_waves if g.waves else _wave_and_atoms)(f, g, i, j, orders, gaussian)
     if g.waves:
         return _wave_and_atoms(g, f, j, i, (q, p), gaussian)
-    result, c = _atoms_pair(f, g, i, j, orders, gaussian), gaussian.cov(i, j)
+    result = _atoms_pair(f, g, i, j, orders, gaussian)
+    c = gaussian.cov(i, j)
     for n in range(len(f.polynomial)):
         factor = c**n / factorial(n) * _polynomial_mean(f.polynomial, p + n, i, gaussian)
         result.add_scaled(factor, _mean(g, q + n, j, gaussian))

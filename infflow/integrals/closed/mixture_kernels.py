@@ -77,7 +77,9 @@ def _prepare(t, C, b, shift, one):
         inverse = 1.0 / variance
         root = math.sqrt(inverse)
         density, probability = _density_and_probability(b * root, shift)
-        one[V2, j], one[I2, j], one[X2, j] = variance, inverse, b * root
+        one[V2, j] = variance
+        one[I2, j] = inverse
+        one[X2, j] = b * root
         one[D2, j] = INV_SQRT_2PI * root * density
         one[F2, j] = probability
         one[TAIL2, j] = normal_tail(clipped_magnitude(b * root))[1]
@@ -92,14 +94,19 @@ def _both_sides(t1, t2, C11, C12, C22, b1, b2, det, shift1, shift2, V1, d1, one,
     for j in range(t2.size):
         D = det + t1 * C22 + t2[j] * C11 + t1 * t2[j]
         inverse = 1.0 / D
-        r1, r2 = V1 * inverse, one[V2, j] * inverse
-        root1, root2 = math.sqrt(r1), math.sqrt(r2)
+        r1 = V1 * inverse
+        r2 = one[V2, j] * inverse
+        root1 = math.sqrt(r1)
+        root2 = math.sqrt(r2)
         s1, s2 = D * i1, D * one[I2, j]
         m2 = b1 * (s2 * i1) - C12 * one[I2, j] * m1
         density, P1 = _density_and_probability(m1 * root1, shift2)
         P2 = _density_and_probability(m2 * root2, shift1)[1]
         joint = INV_SQRT_2PI * d1 * root1 * density
-        pair[S2, j], pair[R2, j], pair[M2, j], pair[CROSS, j] = s2, r2, m2, r1
+        pair[S2, j] = s2
+        pair[R2, j] = r2
+        pair[M2, j] = m2
+        pair[CROSS, j] = r1
         K2[0, j] = d1 * m1 * P1 + s1 * joint
         K2[1, j] = d1 * P1
         K2[2, j] = joint
@@ -108,7 +115,8 @@ def _both_sides(t1, t2, C11, C12, C22, b1, b2, det, shift1, shift2, V1, d1, one,
         J2[2, j] = joint
         pair[SINE, j] = math.sqrt(D * i1 * one[I2, j])
     for j in range(t2.size):
-        x1, x2 = m1 * math.sqrt(pair[CROSS, j]), pair[M2, j] * math.sqrt(pair[R2, j])
+        x1 = m1 * math.sqrt(pair[CROSS, j])
+        x2 = pair[M2, j] * math.sqrt(pair[R2, j])
         if x1 < DISTANT:
             K2[0, j] = d1 * math.sqrt(1.0 / pair[CROSS, j]) * ramp_tail(clipped_magnitude(x1))[2]
         if x2 < DISTANT:
@@ -187,15 +195,19 @@ def _legs(h, tail_h, count, one, u, s, buffer):
         tail_y = normal_tail(clipped_magnitude(y))[1]
         tail_z = normal_tail(clipped_magnitude(z))[1]
         a, b = abs(h), abs(y)
-        large, small = max(a, b), min(a, b)
+        large = max(a, b)
+        small = min(a, b)
         sign = 1.0 if (h < 0.0) == (y < 0.0) else -1.0
-        buffer[0, j], buffer[1, j] = large, small / large
+        buffer[0, j] = large
+        buffer[1, j] = small / large
         buffer[2, j] = -sign if b > a else sign
         rest = sign * (0.5 * (tail_h + tail_y) - tail_h * tail_y) if b > a else 0.0
         a, b = abs(k), abs(z)
-        large, small = max(a, b), min(a, b)
+        large = max(a, b)
+        small = min(a, b)
         sign = 1.0 if (k < 0.0) == (z < 0.0) else -1.0
-        buffer[3, j], buffer[4, j] = large, small / large
+        buffer[3, j] = large
+        buffer[4, j] = small / large
         buffer[5, j] = -sign if b > a else sign
         rest += sign * (0.5 * (one[TAIL2, j] + tail_z) - one[TAIL2, j] * tail_z) if b > a else 0.0
         buffer[6, j] = rest
@@ -208,7 +220,8 @@ def _strong(h, tail_h, shifted1, shift1, shift2, count, one, pair, u, L, buffer)
     _owen(buffer[0, :count], buffer[1, :count], buffer[7, :count])
     _owen(buffer[3, :count], buffer[4, :count], buffer[8, :count])
     for j in range(count):
-        k, tail_k = one[X2, j], one[TAIL2, j]
+        k = one[X2, j]
+        tail_k = one[TAIL2, j]
         cdf_k = tail_k if k < 0.0 else 1.0 - tail_k
         if (h < 0.0) == (k < 0.0):
             mean = 0.5 * (tail_h + tail_k) if h < 0.0 else 1.0 - 0.5 * (tail_h + tail_k)
@@ -240,12 +253,14 @@ def _orthants(h, shift1, shift2, C12, root1, one, pair, u, L, buffer):
         for j in range(n):
             L[j] += (0.5 - shift1) * (0.5 - shift2)
         return
-    strong, weakest = _count(u, PLACKETT_LIMIT), _count(u, WEAKEST_LIMIT)
+    strong = _count(u, PLACKETT_LIMIT)
+    weakest = _count(u, WEAKEST_LIMIT)
     if strong > 0:
         tail_h = normal_tail(clipped_magnitude(h))[1]
         h = min(max(h, -FAR), FAR)
         _strong(h, tail_h, shifted1, shift1, shift2, strong, one, pair, u, L, buffer)
-    k, shifted2 = one[X2], one[F2]
+    k = one[X2]
+    shifted2 = one[F2]
     if strong < weakest:
         part = slice(strong, weakest)
         _weak(h, shifted1, k[part], shifted2[part], u[part], L[part], NODES, WEIGHTS)
@@ -363,7 +378,8 @@ def _add_sums(out, count, sums):
     for k1 in range(2):
         for k2 in range(2):
             for slot in range(count):
-                m, n = k1 + SLOT_P[slot], k2 + SLOT_Q[slot]
+                m = k1 + SLOT_P[slot]
+                n = k2 + SLOT_Q[slot]
                 if m <= 1 and n <= 1:
                     out[slot] += sums[k1, k2, 3 - 2 * m - n if m + n < 2 else A11]
 
@@ -375,18 +391,24 @@ def add_mixture(out, order, t1, W1, t2, W2, shift1, shift2, C11, C12, C22, b1, b
     ``t`` (n,) are the squared widths in ascending order, those of g positive; ``W`` a tuple of the weights of
     ramps, steps and densities. C11 + t1 must be positive.
     """
-    n, top, count = t2.size, 2 * order, SLOTS[order]
-    kinds1, kinds2 = _kinds(W1), _kinds(W2)
+    n = t2.size
+    top = 2 * order
+    count = SLOTS[order]
+    kinds1 = _kinds(W1)
+    kinds2 = _kinds(W2)
     highest1 = 2 if kinds1[2] else 1 if kinds1[1] else 0
     highest2 = 2 if kinds2[2] else 1 if kinds2[1] else 0
-    last_row, last_column = max(top + highest1 + highest2 - 2, 2), max(top + highest2 - 1, 2)
+    last_row = max(top + highest1 + highest2 - 2, 2)
+    last_column = max(top + highest2 - 1, 2)
     one = np.empty((6, n))
     pair = np.empty((5, n))
     buffer = np.empty((9, n))
     u, A = np.empty(n), np.zeros((4, n))
-    K2, J2 = np.empty((HIGHEST, n)), np.empty((HIGHEST, n))
+    K2 = np.empty((HIGHEST, n))
+    J2 = np.empty((HIGHEST, n))
     F = np.empty((HIGHEST, HIGHEST))
-    columns, sums = np.zeros((2, HIGHEST, n)), np.zeros((2, 2, 4))
+    columns = np.zeros((2, HIGHEST, n))
+    sums = np.zeros((2, 2, 4))
     _prepare(t2, C22, b2, shift2, one)
     uses_L = (kinds1[0] or kinds1[1]) and (kinds2[0] or kinds2[1])
     for a in range(t1.size):
@@ -426,7 +448,8 @@ def add_mixture(out, order, t1, W1, t2, W2, shift1, shift2, C11, C12, C22, b1, b
 @_kernel
 def _widths_and_weights(row):
     """Squared widths, and the weights of ramps, steps and densities, of a row of the table."""
-    start, n = FIRST + int(row[COEFFICIENT_COUNT]), int(row[WIDTH_COUNT])
+    start = FIRST + int(row[COEFFICIENT_COUNT])
+    n = int(row[WIDTH_COUNT])
     W = (
         row[start + n : start + 2 * n],
         row[start + 2 * n : start + 3 * n],

@@ -91,13 +91,16 @@ def _bivariate_normal_cdf(h: Any, k: Any, rho: Any) -> Any:
 
     def exponent(theta: Any) -> Any:
         # (h^2 - 2 h k sin + k^2) / (2 cos^2), written without cancellation at both ends
-        sine, cosine, sign = sin(theta), cos(theta), 1 if theta > 0 else -1
+        sine = sin(theta)
+        cosine = cos(theta)
+        sign = 1 if theta > 0 else -1
         return (h - sign * k) ** 2 / (2 * cosine**2) + sign * h * k / (1 + sign * sine)
 
     with mp.extraprec(20):
         # the integrand is largest where sin(theta) = h/k or k/h, or at the end; scaled to 1 there
         ratio = (h / k if abs(h) < abs(k) else k / h) if h or k else mpf(0)
-        end, top = asin(rho), asin(min(ratio, rho))
+        end = asin(rho)
+        top = asin(min(ratio, rho))
         points = sorted({-pi / 2, top, (top + end) / 2, end})
         least = exponent(top)
         integral = quad(lambda theta: exp(least - exponent(theta)), points, maxdegree=10)

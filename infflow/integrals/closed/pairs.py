@@ -137,7 +137,8 @@ def _pack(activation: Activation) -> list[float]:
     polynomial = [float(c) for c in activation.polynomial]
     shift = 0.0
     if is_centred(activation):
-        shift, polynomial[0] = 0.5, 0.0
+        shift = 0.5
+        polynomial[0] = 0.0
     while polynomial and polynomial[-1] == 0.0:
         polynomial.pop()
     widths = sorted({width for _, _, width in atoms})

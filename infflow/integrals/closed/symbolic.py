@@ -164,7 +164,8 @@ def _total_derivative(expression: Expr, t: Symbol) -> Expr:
     """Derivative in one of b1, b2, C12, V1, V2, straight from the definitions of the primitives."""
     rules: dict[Symbol, Expr] = {}
     for b, V, d, P, q, m, s in ((b1, V1, d1, P1, q1, m1, s1), (b2, V2, d2, P2, q2, m2, s2)):
-        mean, variance = EXPLICIT[m], EXPLICIT[s]
+        mean = EXPLICIT[m]
+        variance = EXPLICIT[s]
         rules[d] = d * sympy.diff(-(b**2) / (2 * V) - sympy.log(V) / 2, t)
         rules[q] = q * sympy.diff(-(mean**2) / (2 * variance) - sympy.log(variance) / 2, t)
         rules[P] = q * (sympy.diff(mean, t) - mean / (2 * variance) * sympy.diff(variance, t))
@@ -253,7 +254,8 @@ def _function(k1: int, k2: int) -> str:
     parts = [[_tidy(e) for e in stage] for stage in stages(k1, k2)]
     flat = [e for stage in parts for e in stage]
     replacements, reduced = sympy.cse(flat, symbols=sympy.numbered_symbols("x"))
-    definitions, printer = dict(replacements), _Printer()
+    definitions = dict(replacements)
+    printer = _Printer()
     done: set[Symbol] = set()
     lines = [
         '@njit(cache=True, error_model="numpy")',

@@ -40,7 +40,8 @@ _ROOT_2PI = float(np.sqrt(2.0 * np.pi))
 #: Kinked neurons of a smaller variance count as constant.
 SMALLEST_WIDTH2 = 1e-100
 # An asymptotic series gives 1 + z Phi(z)/phi(z) beyond this modulus; its number of terms.
-_FAR, _TERMS = 12.0, 14
+_FAR = 12.0
+_TERMS = 14
 # Rounding of the phase of the partner's mean in units of the bound.
 _PHASE = 1.0 / 16.0
 # Beyond this the density is 0.
@@ -146,7 +147,8 @@ def _to_frame(slots: Array, gaussian: Gaussian) -> None:
 def _two_waves(v: Wave, w: Wave, gaussian: Gaussian, p: int, q: int) -> Array:
     """``E Re(a exp(k h1)) Re(c exp(l h2))``."""
     C11, C12, C22, b1, b2, _ = gaussian
-    a, c = v.weight * v.rate**p, w.weight * w.rate**q
+    a = v.weight * v.rate**p
+    c = w.weight * w.rate**q
     if v.rate.imag and w.rate.imag:
         return _two_oscillations(a, c, v.rate.imag, w.rate.imag, gaussian)
     # one is real, so that the product of the real parts is the real part of a product
@@ -167,18 +169,23 @@ def _two_oscillations(a: complex, c: complex, k: float, l: float, gaussian: Gaus
     The exponent -(k^2 C11 + l^2 C22)/2 + |t| is summed from parts of one sign.
     """
     C11, C12, C22, b1, b2, det = gaussian
-    t, r1, r2 = k * l * C12, np.sqrt(C11), np.sqrt(C22)
+    t = k * l * C12
+    r1 = np.sqrt(C11)
+    r2 = np.sqrt(C22)
     whole = r1 * r2 + np.abs(C12)
     apart = np.divide(det, whole, out=np.zeros_like(whole), where=whole > 0.0)
     outer = 0.5 * np.exp(-0.5 * (abs(k) * r1 - abs(l) * r2) ** 2 - abs(k * l) * apart)
-    cosh, sinh = (
-        outer * (1.0 + np.exp(-2.0 * np.abs(t))),
-        np.sign(t) * outer * -np.expm1(-2.0 * np.abs(t)),
-    )
+    cosh = outer * (1.0 + np.exp(-2.0 * np.abs(t)))
+    sinh = np.sign(t) * outer * -np.expm1(-2.0 * np.abs(t))
     # Re(a exp(i k x)) = Re a cos(k x) - Im a sin(k x) = A and its quarter turn
-    cos1, sin1, cos2, sin2 = np.cos(k * b1), np.sin(k * b1), np.cos(l * b2), np.sin(l * b2)
-    even1, odd1 = a.real * cos1 - a.imag * sin1, a.real * sin1 + a.imag * cos1
-    even2, odd2 = c.real * cos2 - c.imag * sin2, c.real * sin2 + c.imag * cos2
+    cos1 = np.cos(k * b1)
+    sin1 = np.sin(k * b1)
+    cos2 = np.cos(l * b2)
+    sin2 = np.sin(l * b2)
+    even1 = a.real * cos1 - a.imag * sin1
+    odd1 = a.real * sin1 + a.imag * cos1
+    even2 = c.real * cos2 - c.imag * sin2
+    odd2 = c.real * sin2 + c.imag * cos2
     value: Array = cosh * even1 * even2 + sinh * odd1 * odd2
     return value
 
@@ -188,7 +195,8 @@ def _tilted_means(wave: Wave, g: Activation, gaussian: Gaussian, highest: int) -
     from . import pairs as closed  # which imports this module
 
     C11, C12, C22, b1, b2, _ = gaussian
-    k, zeros = wave.rate.real, np.zeros(C22.size, dtype=np.int64)
+    k = wave.rate.real
+    zeros = np.zeros(C22.size, dtype=np.int64)
     means = closed.single_moments(closed.AtomTable([g]), zeros, C22, b2 + k * C12, highest)
     found: Array = np.exp(k * b1 + 0.5 * k * k * C11) * means.T
     return found
@@ -208,7 +216,8 @@ def _oscillating_means(k: float, g: Activation, gaussian: Gaussian, highest: int
         ramps = _ramps(k, np.zeros(1), gaussian, highest + 1, False)[:, :, 0]
         _one_sided_means(*sides, ramps, _half_exponential(k, gaussian), plain, out)
         return out
-    polynomial, centred = list(g.polynomial), closed.is_centred(g)
+    polynomial = list(g.polynomial)
+    centred = closed.is_centred(g)
     if centred:
         polynomial[0] = 0.0
     for q in range(highest + 1):
@@ -237,11 +246,13 @@ def _ramps(k: float, widths: Array, gaussian: Gaussian, highest: int, centred: b
     constant = (widths == 0.0) & (C22 <= SMALLEST_WIDTH2)
     V = np.where(constant, 1.0, C22 + widths**2)
     s = np.sqrt(V)
-    x, y = np.clip(b2 / s, -_FARTHEST, _FARTHEST), k * C12 / s
+    x = np.clip(b2 / s, -_FARTHEST, _FARTHEST)
+    y = k * C12 / s
     decay = -0.5 * k * k * (det + C11 * widths**2) / V - 0.5 * x * x
     density = np.where(decay > -745.0, np.exp(decay + 1j * (k * b1 - x * y)), 0.0) / _ROOT_2PI
     plain = np.exp(-0.5 * k * k * C11 + 1j * k * b1)
-    z, above = x + 1j * y, x > 0.0
+    z = x + 1j * y
+    above = x > 0.0
     ratio, ramp = _mills(np.where(above, -z, z))
     out = np.empty((highest + 1, *z.shape), dtype=np.complex128)
     out[0] = s * density * ramp + np.where(above, (b2 + 1j * k * C12) * plain, 0.0)
@@ -252,7 +263,8 @@ def _ramps(k: float, widths: Array, gaussian: Gaussian, highest: int, centred: b
             out[1] = np.where(np.abs(z) < 1.0, 0.5 * plain * _erf(z / np.sqrt(2.0)), out[1])
         else:
             out[1] = np.where(above, plain - tail, tail)
-    before, here = np.zeros_like(z), density / s
+    before = np.zeros_like(z)
+    here = density / s
     for j in range(2, highest + 1):
         out[j] = here
         before, here = here, -(z * here / s + (j - 2) * before / V)
@@ -279,7 +291,8 @@ def _mills(z: Complex) -> tuple[Complex, Complex]:
     ramp = 1.0 + z * ratio
     far = np.abs(z) > _FAR
     if far.any():
-        t, total = 1.0 / z[far] ** 2, np.zeros(int(far.sum()), dtype=np.complex128)
+        t = 1.0 / z[far] ** 2
+        total = np.zeros(int(far.sum()), dtype=np.complex128)
         for n in range(_TERMS, 0, -1):  # 1/z^2 - 3/z^4 + 15/z^6 - ...
             total = t * (1.0 - (2 * n + 1) * total)
         ramp[far] = total
@@ -306,10 +319,12 @@ def _half_exponential(k: float, gaussian: Gaussian) -> Complex:
     constant = C22 <= SMALLEST_WIDTH2
     V = np.where(constant, 1.0, C22)
     s = np.sqrt(V)
-    x, y = np.clip(b2 / s, -_FARTHEST, _FARTHEST), k * C12 / s
+    x = np.clip(b2 / s, -_FARTHEST, _FARTHEST)
+    y = k * C12 / s
     decay = -0.5 * k * k * det / V - 0.5 * x * x
     density = np.where(decay > -745.0, np.exp(decay + 1j * (k * b1 - x * y)), 0.0) / _ROOT_2PI
-    z, below = x + s + 1j * y, x + s < 0.0
+    z = x + s + 1j * y
+    below = x + s < 0.0
     tail = density * _mills(np.where(below, z, -z))[0]
     exponent = np.where(below, -0.5 * k * k * C11 + b2 + 0.5 * C22 + 1j * k * (b1 + C12), 0.0)
     value = np.where(below, np.exp(exponent) - tail, tail)
@@ -343,12 +358,14 @@ def amplification(
     The mean of the partner is complex, with an imaginary part of y standard deviations: derivatives of
     kinks grow with powers of it, and their phase is rounded as it is.
     """
-    growth, error = np.ones_like(gaussian[0]), np.ones_like(gaussian[0])
+    growth = np.ones_like(gaussian[0])
+    error = np.ones_like(gaussian[0])
     for first, second, turned, order in ((f, g, gaussian, q), (g, f, _exchanged(gaussian), p)):
         for wave in first.waves:
             for atom_order, width in _kinds(second) if wave.rate.imag != 0.0 else ():
                 C11, C12, C22, _, b2, det = turned
-                k, V = abs(wave.rate.imag), C22 + width**2
+                k = abs(wave.rate.imag)
+                V = C22 + width**2
                 with np.errstate(all="ignore"):
                     y = np.where(V > SMALLEST_WIDTH2, k * np.abs(C12) / np.sqrt(V), 0.0)
                     decay = np.where(
@@ -378,7 +395,9 @@ def damping(f: Activation, g: Activation, gaussian: Gaussian, p: int, q: int) ->
         C11, C12, C22, _, _, det = turned
         k = min(abs(wave.rate) for wave in first.waves)
         if second.waves:
-            r1, r2, l = np.sqrt(C11), np.sqrt(C22), min(abs(wave.rate) for wave in second.waves)
+            r1 = np.sqrt(C11)
+            r2 = np.sqrt(C22)
+            l = min(abs(wave.rate) for wave in second.waves)
             if len(first.waves) > 1 or len(second.waves) > 1:
                 continue
             whole = r1 * r2 + np.abs(C12)
@@ -408,7 +427,9 @@ def _polynomial_mean(
 ) -> Complex:
     """E p^(order)(h) at a complex mean."""
     derivative = np.polynomial.polynomial.polyder(np.array(coefficients or (0.0,)), order)
-    total, previous, power = np.zeros_like(mean), np.zeros_like(mean), np.ones_like(mean)
+    total = np.zeros_like(mean)
+    previous = np.zeros_like(mean)
+    power = np.ones_like(mean)
     for n, coefficient in enumerate(derivative):
         total = total + coefficient * power
         previous, power = power, mean * power + n * C * previous

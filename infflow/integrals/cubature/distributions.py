@@ -79,7 +79,8 @@ def jumps(f: Activation, levels: int) -> tuple[tuple[float, Array, Array], ...]:
 
 def hermite(k: int, x: Array) -> Array:
     """Probabilists' Hermite polynomial."""
-    below, value = np.zeros_like(x), np.ones_like(x)
+    below = np.zeros_like(x)
+    value = np.ones_like(x)
     for n in range(k):
         below, value = value, x * value - n * below
     return value
@@ -102,7 +103,8 @@ def reach(f: Activation, s: Array, b: Array, levels: int, rtol: float) -> float:
     InvalidValueError
         If f grows so fast that E f^2 is infinite, or out of reach for quadrature.
     """
-    start, drop = tail(rtol), 4.0 * np.log(100.0 / rtol)
+    start = tail(rtol)
+    drop = 4.0 * np.log(100.0 / rtol)
     x = np.linspace(-_FURTHEST, _FURTHEST, 161)
     h = b[:, None] + s[:, None] * x
     with np.errstate(divide="ignore", over="ignore"):
@@ -163,7 +165,8 @@ class Means(NamedTuple):
 
 def smoothed(f: Activation, s: Array, b: Array, highest: int, rtol: float) -> Means:
     """Means of f(b + s x) and its derivatives up to ``highest``, s >= 0."""
-    n, levels = len(s), usable_order(f, highest)
+    n = len(s)
+    levels = usable_order(f, highest)
     regular, error, rms = np.zeros((3, n, highest + 1))
     delta = np.zeros((n, highest + 1, highest + 1))
     work = 0
@@ -215,7 +218,8 @@ def _point_means(
         values[at] = middle
         for m in np.flatnonzero(jump):
             deltas[at, m, m + 1 :] = np.inf
-    regular[where], delta[where] = values, deltas
+    regular[where] = values
+    delta[where] = deltas
 
 
 def root_mean_squares(values: Callable[[Array, Index], Array], breaks: Array, m: int) -> Array:

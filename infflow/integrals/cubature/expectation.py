@@ -74,7 +74,8 @@ class Integrand:
             raise InvalidTypeError(
                 f"{name} is {shown(function)}; a callable is needed that takes points of shape (n, {dim})."
             )
-        self.name, self.function = name, function
+        self.name = name
+        self.function = function
         probe = self._call(np.zeros((2, dim)), None)
         self.scalar = probe.ndim == 1
         self.outputs = 1 if self.scalar else probe.shape[1]
@@ -95,7 +96,8 @@ class Integrand:
                 "one point per row, and return (n,) or (n, k)."
             ) from error
         except Exception as error:
-            low, high = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+            low = points.min(axis=0).tolist()
+            high = points.max(axis=0).tolist()
             error.add_note(
                 f"Raised by {self.name}, called on {len(points)} points between {low} and {high}."
             )
@@ -267,7 +269,9 @@ class Iterated:
     def __init__(
         self, function: Callable[[Array], Array], dim: int, R: float, max_work: int | None = None
     ) -> None:
-        self.function, self.dim, self.R = function, dim, R
+        self.function = function
+        self.dim = dim
+        self.R = R
         self.max_work = _MAX_WORK if max_work is None else max_work
         self.start = np.array([-R, R])
         self.work = 0
@@ -288,7 +292,8 @@ class Iterated:
 
     def given(self, fixed: Array, atol: Array) -> Quadrature:
         """Expectations over the last variables, given the first ones: ``fixed`` (rows, number of fixed variables)."""
-        rows, last = len(fixed), fixed.shape[1] + 1 == self.dim
+        rows = len(fixed)
+        last = fixed.shape[1] + 1 == self.dim
         inner_error = np.zeros((rows, len(atol)))
 
         def along(t: Array, row: Index) -> Array:
@@ -363,7 +368,8 @@ def _lattice(function: Callable[[Array], Array], dim: int, R: float) -> _Lattice
     index = np.stack(np.meshgrid(*[lines] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
     points = h * (index + _SHIFTS[:dim])
     inside = (points**2).sum(axis=1) <= R * R
-    index, points = index[inside], points[inside]
+    index = index[inside]
+    points = points[inside]
     parts = [function(points[k : k + _CHUNK]) for k in range(0, len(points), _CHUNK)]
     values = np.concatenate(parts)
     weights = h**dim * density(points).prod(axis=1)
@@ -395,7 +401,8 @@ def _on_line(
     half = 0.5 * (start.b - start.a)
     t = (0.5 * (start.a + start.b)[:, None] + half[:, None] * NODES).ravel()
     unit = _root_mean_square(function(t[:, None]), (half[:, None] * KRONROD).ravel() * density(t))
-    work, k = len(t), len(unit)
+    work = len(t)
+    k = len(unit)
 
     def both(t: Array, _: Index) -> Array:
         f = function(t[:, None]) / unit
@@ -410,7 +417,9 @@ def _on_line(
         factor = np.sqrt(
             np.where(square > 0.0, square, 1.0)
         )  # the first panels may be coarse for the square
-        value, error, unit = value[:k] * unit, error[:k] * unit, unit * factor
+        value = value[:k] * unit
+        error = error[:k] * unit
+        unit = unit * factor
         if (np.abs(factor - 1.0) < 0.5).all():
             break
     return value, error, unit, work
@@ -423,7 +432,8 @@ def _in_space(
     from scipy.integrate import cubature
 
     lattice = _lattice(function, dim, R)
-    unit, work = lattice.root, lattice.work
+    unit = lattice.root
+    work = lattice.work
 
     def integrand(t: Array) -> Array:
         nonlocal work
@@ -442,7 +452,8 @@ def _in_space(
         max_subdivisions=most,
         points=[[0.0] * dim],
     )
-    value, error = np.asarray(found.estimate), np.maximum(np.asarray(found.error), 0.0)
+    value = np.asarray(found.estimate)
+    error = np.maximum(np.asarray(found.error), 0.0)
     error = np.maximum(error, np.abs(value - lattice.value / unit))
     if (error > 0.5 * rtol).any():
         again = Iterated(lambda t: function(t) / unit, dim, R).total(np.full(len(unit), 0.5 * rtol))
@@ -452,5 +463,6 @@ def _in_space(
             gap > _SCATTER * lattice.scatter / unit, np.maximum(again.error, gap), again.error
         )
         better = nested < error
-        value, error = np.where(better, again.value, value), np.where(better, nested, error)
+        value = np.where(better, again.value, value)
+        error = np.where(better, nested, error)
     return value * unit, error * unit, unit, work

@@ -110,7 +110,8 @@ def pair_moments(
     rtol = max(rtol, SMALLEST_RTOL)
     orders = ORDERS[: _COUNTS[order]]
     highest = 2 * order
-    s1, s2 = float(np.sqrt(C11)), float(np.sqrt(C22))
+    s1 = float(np.sqrt(C11))
+    s2 = float(np.sqrt(C22))
     if s1 == 0.0 or s2 == 0.0:
         return _product(f, g, (s1, s2), (b1, b2), orders, rtol)
     det = max(det, 0.0)
@@ -126,7 +127,9 @@ def pair_moments(
     with np.errstate(invalid="ignore"):  # infinities of both signs
         for place, (inner, outer) in enumerate(((f, g), (g, f))):
             add = _delta_moments(inner, outer, pair, place, orders, highest, rtol)
-            value, error, work = value + add.value, error + add.error, work + add.work
+            value = value + add.value
+            error = error + add.error
+            work = work + add.work
     return PairMoments(mark_infinite(value), error, scale, work)
 
 
@@ -169,12 +172,17 @@ def _delta_moments(
     Delta functions of the first activation meet the whole of the second; those of the second
     meet the regular part of the first only. Every product is counted once.
     """
-    count, levels = len(orders), usable_order(f, highest)
-    value, error = np.zeros(count), np.zeros(count)
+    count = len(orders)
+    levels = usable_order(f, highest)
+    value = np.zeros(count)
+    error = np.zeros(count)
     kinks = jumps(f, levels) if highest else ()
     if not kinks:
         return PairMoments(value, error, error, 0)
-    s, b, slope, left = pair.s[place], pair.b[place], pair.slope[place], pair.left[place]
+    s = pair.s[place]
+    b = pair.b[place]
+    slope = pair.slope[place]
+    left = pair.left[place]
     c = np.array([c for c, _, _ in kinks])
     mean = pair.b[1 - place] + slope * (c - b)
     # the mean is a sum of terms of this size
@@ -225,8 +233,10 @@ def _regular_moments(
 ) -> PairMoments:
     """``E[R_p(h1) R_q(h2)]``."""
     highest = max(p for p, _ in orders)
-    lf, lg = usable_order(f, highest), usable_order(g, highest)
-    s, b = np.array(pair.s), np.array(pair.b)
+    lf = usable_order(f, highest)
+    lg = usable_order(g, highest)
+    s = np.array(pair.s)
+    b = np.array(pair.b)
     X = reach(f, s[:1], b[:1], lf, rtol)
     reach(g, s[1:], b[1:], lg, rtol)  # E g^2 must exist; the range of e does not depend on it
     rms = []
@@ -242,7 +252,8 @@ def _regular_moments(
             for p, q in orders
         ]
     )
-    value, error = np.zeros(len(orders)), np.zeros(len(orders))
+    value = np.zeros(len(orders))
+    error = np.zeros(len(orders))
     used = np.flatnonzero(scale)
     if not len(used):
         return PairMoments(value, error, scale, 0)
@@ -285,7 +296,8 @@ def _parallel(
     for a, needed in ((f, max(p for p, _ in orders)), (g, max(q for _, q in orders))):
         if needed > a.max_order:
             a.derivative(0.0, needed)  # raises the error that says which derivative is needed
-    (s1, s2), (b1, b2) = pair.s, pair.b
+    s1, s2 = pair.s
+    b1, b2 = pair.b
     s2 = s2 if pair.C12 >= 0 else -s2
     X = max(X, reach(g, np.array([abs(s2)]), np.array([b2]), max(q for _, q in orders), rtol))
     breaks = [(places(f, s1) - b1) / s1, (places(g, abs(s2)) - b2) / s2, np.linspace(-X, X, 5)]
@@ -309,8 +321,10 @@ def _products(
     scores: Callable[[int, int], Array] | None,
 ) -> Array:
     """``R_p(h1) R_q(h2)`` for every order, shape (n, orders), times scores where derivatives are missing."""
-    lf, lg = usable_order(f, max(p for p, _ in orders)), usable_order(g, max(q for _, q in orders))
-    F, G = derivatives(f, h1, lf), derivatives(g, h2, lg)
+    lf = usable_order(f, max(p for p, _ in orders))
+    lg = usable_order(g, max(q for _, q in orders))
+    F = derivatives(f, h1, lf)
+    G = derivatives(g, h2, lg)
     out = np.empty((len(h1), len(orders)))
     for column, (p, q) in enumerate(orders):
         out[:, column] = F[min(p, lf)] * G[min(q, lg)]
@@ -331,8 +345,11 @@ def _cells(
     """The double integral, cell by cell: x between breaks of f, e between the curves on which g breaks."""
     from scipy.integrate import cubature
 
-    (s1, s2), (b1, b2), s = pair.s, pair.b, pair.left[0]
-    slope, R = pair.slope[0] * s1, tail(rtol)
+    s1, s2 = pair.s
+    b1, b2 = pair.b
+    s = pair.left[0]
+    slope = pair.slope[0] * s1
+    R = tail(rtol)
     curves = places(g, s2)
 
     def at(x: Array, k: int) -> Array:
@@ -348,12 +365,16 @@ def _cells(
         for k in range(len(curves) + 1)
         if (at(np.array([a, b]), k + 1) > at(np.array([a, b]), k)).any()
     ]
-    value, error, work = np.zeros(len(orders)), np.zeros(len(orders)), 0
+    value = np.zeros(len(orders))
+    error = np.zeros(len(orders))
+    work = 0
     for a, b, k in cells:
 
         def integrand(point: Array, k: int = k) -> Array:
             nonlocal work
-            x, low, high = point[:, 0], at(point[:, 0], k), at(point[:, 0], k + 1)
+            x = point[:, 0]
+            low = at(point[:, 0], k)
+            high = at(point[:, 0], k + 1)
             e = low + (high - low) * point[:, 1]
             weight = density(x) * density(e) * (high - low)
             work += len(x)
@@ -377,7 +398,9 @@ def _cells(
 
 def _outer_breaks(f: Activation, pair: _Pair, curves: Array, X: float, R: float) -> Array:
     """Breaks in x: those of f, and where a curve of g enters and leaves the range of e."""
-    (s1, _), (b1, b2), s = pair.s, pair.b, pair.left[0]
+    s1, _ = pair.s
+    b1, b2 = pair.b
+    s = pair.left[0]
     slope = pair.slope[0] * s1
     breaks = [(places(f, s1) - b1) / s1, np.array([-X, 0.0, X])]
     if slope != 0.0:
@@ -388,10 +411,12 @@ def _outer_breaks(f: Activation, pair: _Pair, curves: Array, X: float, R: float)
 
 def _scores(pair: _Pair, x: Array, e: Array) -> Callable[[int, int], Array]:
     """Derivatives of the density over the density, ``(-d1)^k (-d2)^l n / n``."""
-    s, slope = pair.left[0], pair.slope[0]
+    s = pair.left[0]
+    slope = pair.slope[0]
     y2 = e / s
     y1 = x / pair.s[0] - slope * y2
-    p11, p12 = 1.0 / pair.left[1] ** 2, -slope / s**2
+    p11 = 1.0 / pair.left[1] ** 2
+    p12 = -slope / s**2
     return lambda k, l: score(k, l, y1, y2, p11, p12, 1.0 / s**2)
 
 
@@ -431,12 +456,15 @@ def nquad_moment(
     from scipy.integrate import nquad
 
     det = C11 * C22 - C12 * C12
-    s1, s, slope = np.sqrt(C11), np.sqrt(det / C11), C12 / C11
+    s1 = np.sqrt(C11)
+    s = np.sqrt(det / C11)
+    slope = C12 / C11
     precision = C22 / det, -C12 / det, C11 / det
 
     def integrand(e: float, x: float) -> float:
         d1, d2 = s1 * x, slope * s1 * x + s * e
-        y1, y2 = precision[0] * d1 + precision[1] * d2, precision[1] * d1 + precision[2] * d2
+        y1 = precision[0] * d1 + precision[1] * d2
+        y2 = precision[1] * d1 + precision[2] * d2
         weight = score(p, q, np.array(y1), np.array(y2), *precision)
         values = f(b1 + d1) * g(b2 + d2)
         return float(values * weight * np.exp(-0.5 * (x * x + e * e)) / (2 * np.pi))

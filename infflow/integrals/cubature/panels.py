@@ -165,7 +165,9 @@ def integrate(
     """
     m = np.shape(atol)[-1]
     allowed = _SHARE * np.broadcast_to(atol, (rows, m))
-    value, error, work = np.zeros((rows, m)), np.zeros((rows, m)), 0
+    value = np.zeros((rows, m))
+    error = np.zeros((rows, m))
+    work = 0
     accepted = []
     while len(panels.row):
         fine, gap, size = _apply(function, panels, m)
@@ -179,7 +181,10 @@ def integrate(
         np.add.at(value, panels.row[good], fine[good])
         np.add.at(error, panels.row[good], np.maximum(gap, 4 * _EPS * size)[good])
         accepted.append(Panels(panels.row[good], panels.a[good], panels.b[good]))
-        row, a, b, middle = panels.row[bad], panels.a[bad], panels.b[bad], middle[bad]
+        row = panels.row[bad]
+        a = panels.a[bad]
+        b = panels.b[bad]
+        middle = middle[bad]
         panels = Panels(
             np.concatenate([row, row]), np.concatenate([a, middle]), np.concatenate([middle, b])
         )
@@ -196,7 +201,9 @@ def _apply(
 ) -> tuple[Array, Array, Array]:
     """Both rules on every panel: value, difference and integral of the absolute value, each (panels, m)."""
     n = len(panels.row)
-    fine, gap, size = np.empty((n, m)), np.empty((n, m)), np.empty((n, m))
+    fine = np.empty((n, m))
+    gap = np.empty((n, m))
+    size = np.empty((n, m))
     step = max(1, _CHUNK // NODES.size)
     for first in range(0, n, step):
         part = slice(first, first + step)

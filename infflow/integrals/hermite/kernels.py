@@ -39,8 +39,10 @@ TAIL_ROUNDING = 4e-15
 # How often the remainder is looked at: every term would cost as much as the term itself.
 _STRIDE = 4
 # The grid on which the lengths of series are known: steps per factor of two of r, and of b in units of max(1, r).
-_R_STEPS, _B_STEPS = 4, 4
-_LEAST, _MOST = -4 * _R_STEPS, 12 * _R_STEPS
+_R_STEPS = 4
+_B_STEPS = 4
+_LEAST = -4 * _R_STEPS
+_MOST = 12 * _R_STEPS
 
 
 @_kernel
@@ -54,7 +56,8 @@ def has_moved(r, b, before, grid):
         center = b[k] * _B_STEPS / max(1.0, 2.0 ** (step / _R_STEPS))
         place = round(center) if abs(center) < 1e15 else 0
         moved = moved or before[k, 0] != step or before[k, 1] != place
-        grid[k, 0], grid[k, 1] = step, place
+        grid[k, 0] = step
+        grid[k, 1] = place
     return moved
 
 
@@ -71,11 +74,14 @@ def needed_terms(tail, i, j, u, wanted, goal, reach, counts):
     ``tail`` (k, N) as in :func:`tails`; pairs that are above ``reach`` times the goal with all terms are left out. The order of the pairs does
     not matter.
     """
-    place, last = 0, counts.size - 1
+    place = 0
+    last = counts.size - 1
     for r in range(i.size):
         if not wanted[r]:
             continue
-        f, g, a = tail[i[r]], tail[j[r]], abs(u[r])
+        f = tail[i[r]]
+        g = tail[j[r]]
+        a = abs(u[r])
         n = counts[place]
         if a**n * f[n - 1] * g[n - 1] <= goal:
             continue
@@ -122,9 +128,11 @@ def pair_sums(coefficients, tail, i, j, u, tolerance, moments, bounds, terms):
     A series ends when its remainder, |u|^(n+1) tail_i(n) tail_j(n) relative to sqrt(E f^(p)^2 E g^(q)^2), is below the
     tolerance, or after all terms; the remainder goes into ``bounds``, the number of terms into ``terms``.
     """
-    N, m = coefficients.shape[1], coefficients.shape[2]
+    N = coefficients.shape[1]
+    m = coefficients.shape[2]
     for r in range(i.size):
-        c, d = coefficients[i[r]], coefficients[j[r]]
+        c = coefficients[i[r]]
+        d = coefficients[j[r]]
         sums = moments[r]
         sums[:] = 0.0
         power = 1.0
@@ -154,18 +162,19 @@ def write_jets(moments, C11, C12, C22, det, rows, out):
         jet[J00] = I[0, 0]
         if columns == 1:
             continue
-        jet[J20], jet[J11], jet[J02], jet[J10], jet[J01] = (
-            I[2, 0],
-            I[1, 1],
-            I[0, 2],
-            I[1, 0],
-            I[0, 1],
-        )
+        jet[J20] = I[2, 0]
+        jet[J11] = I[1, 1]
+        jet[J02] = I[0, 2]
+        jet[J10] = I[1, 0]
+        jet[J01] = I[0, 1]
         if columns == 6:
             continue
-        c1, c2 = slope(C12[r], C11[r]), slope(C12[r], C22[r])
+        c1 = slope(C12[r], C11[r])
+        c2 = slope(C12[r], C22[r])
         sine2 = det[r] / C11[r] / C22[r] if c1 != 0.0 and c2 != 0.0 else 1.0
-        jet[B20], jet[B11], jet[B02] = I[2, 0], I[1, 1], I[0, 2]
+        jet[B20] = I[2, 0]
+        jet[B11] = I[1, 1]
+        jet[B02] = I[0, 2]
         jet[M30] = I[3, 0]
         jet[M21] = jet[M21B] = I[2, 1]
         jet[M12] = jet[M12B] = I[1, 2]
@@ -239,11 +248,14 @@ def expansions(
     m, k, N = first.shape
     differences = np.empty((k, m, m))
     products(values, weights, even, moments, differences)
-    energies, uncertain, sizes = np.empty((k, m)), np.empty((k, m)), np.empty(m)
+    energies = np.empty((k, m))
+    uncertain = np.empty((k, m))
+    sizes = np.empty(m)
     for i in range(k):
         worst = 0.0
         for p in range(m):
-            energies[i, p], uncertain[i, p] = moments[i, p, p], differences[i, p, p]
+            energies[i, p] = moments[i, p, p]
+            uncertain[i, p] = differences[i, p, p]
             sizes[p] = math.sqrt(energies[i, p]) if energies[i, p] > 0.0 else 1.0
             total = 0.0
             for n in range(N):
@@ -271,6 +283,9 @@ def hermite_functions(x, N, out):
     for t in range(x.size):
         out[0, t] = math.exp(-0.25 * x[t] * x[t]) / (2.0 * math.pi) ** 0.25
     for n in range(1, N):
-        here, before, scale, size = out[n - 1], out[max(n - 2, 0)], math.sqrt(n - 1.0), math.sqrt(n)
+        here = out[n - 1]
+        before = out[max(n - 2, 0)]
+        scale = math.sqrt(n - 1.0)
+        size = math.sqrt(n)
         for t in range(x.size):
             out[n, t] = (x[t] * here[t] - scale * before[t]) / size

@@ -64,7 +64,8 @@ _ALIASING = 1e-7
 # Shift of the third rule for a user's own activations, in units of its spacing: multiples of it stay far from integers.
 _GOLDEN = 0.5 * (3.0 - 5.0**0.5)
 # Factor of the difference from the third rule; size from which on nothing is resolved.
-_CAUTION, _UNRESOLVED = 4.0, 1e-4
+_CAUTION = 4.0
+_UNRESOLVED = 1e-4
 # Neurons whose values on the nodes are held at a time.
 _BLOCK = 256
 #: Relative rounding error of the sums themselves.
@@ -174,7 +175,8 @@ def profile(activation: Activation, rtol: float, r_step: int, b_step: int) -> Pr
     The levels are the coarsest that meet ``rtol`` with all derivatives, or else the most accurate ones.
     """
     r, b = (np.array([x]) for x in kernels.grid_point(r_step, b_step))
-    levels, least = np.zeros(len(COUNTS), dtype=np.int64), np.full(len(COUNTS), np.inf)
+    levels = np.zeros(len(COUNTS), dtype=np.int64)
+    least = np.full(len(COUNTS), np.inf)
     coarsest = np.array([least_levels(activation, r, int(n), rtol)[0] for n in COUNTS])
     tail = np.ones((1, MAX_TERMS))
     for level in range(int(coarsest.min()), _MAX_LEVEL + 1):
@@ -182,7 +184,8 @@ def profile(activation: Activation, rtol: float, r_step: int, b_step: int) -> Pr
         errors = np.maximum(by_term[COUNTS - 1], found.product_errors[0])
         errors[coarsest > level] = np.inf
         better = (least > rtol) & (errors < least)
-        levels[better], least[better] = level, errors[better]
+        levels[better] = level
+        least[better] = errors[better]
         if better[-1] or level == coarsest.min():
             tail = found.tail
         if (least <= rtol).all():
@@ -273,7 +276,9 @@ class HermiteEvaluator:
             self._kept[key] = np.full((len(r), 3), np.nan), _empty(len(r), *key)
         at, found = self._kept[key]
         now = np.empty_like(at)
-        now[:, 0], now[:, 1], now[:, 2] = r, b, self.levels
+        now[:, 0] = r
+        now[:, 1] = b
+        now[:, 2] = self.levels
         for batch in self._batches:
             if not (now[batch] == at[batch]).all():
                 at[batch] = np.nan  # Ctrl-C on the way leaves a mixture of expansions
@@ -327,7 +332,9 @@ class HermiteEvaluator:
             admitted.append(members[fits])
             refused = members[~fits]
             if len(refused):
-                out.coefficients[refused], out.tail[refused], out.products[refused] = 0.0, 1.0, 1.0
+                out.coefficients[refused] = 0.0
+                out.tail[refused] = 1.0
+                out.products[refused] = 1.0
                 out.errors[refused] = out.product_errors[refused] = np.inf
         return np.sort(np.concatenate(admitted))
 
@@ -336,7 +343,8 @@ class HermiteEvaluator:
     ) -> tuple[Array, Array, NDArray[np.int64]]:
         """Moments (pairs, m, m), relative error bounds (pairs,) and numbers of terms (pairs,) of the pairs i, j."""
         m = expansion.coefficients.shape[2]
-        moments, bounds = np.empty((len(i), m, m)), np.empty(len(i))
+        moments = np.empty((len(i), m, m))
+        bounds = np.empty(len(i))
         terms = np.empty(len(i), dtype=np.int64)
         kernels.pair_sums(
             expansion.coefficients, expansion.tail, i, j, u, tolerance, moments, bounds, terms
@@ -356,7 +364,9 @@ class HermiteEvaluator:
         N = self.terms
         if not missed.any() or N == MAX_TERMS:
             return False
-        i, j, u = i[missed], j[missed], np.abs(u[missed])
+        i = i[missed]
+        j = j[missed]
+        u = np.abs(u[missed])
         tail = expansion.tail
         last = u**N * tail[i, N - 1] * tail[j, N - 1]
         half = u ** (N // 2) * tail[i, N // 2 - 1] * tail[j, N // 2 - 1]
@@ -403,7 +413,8 @@ def _expansion_by_term(
     """The same for one neuron, and the errors (N,) of its first n + 1 coefficients."""
     by = rule(level)
     values, first, second = _sums(activation, r, b, by, terms, orders)
-    found, errors = _with_errors(by, values, first, second), np.empty(terms)
+    found = _with_errors(by, values, first, second)
+    errors = np.empty(terms)
     kernels.errors_by_term(values, first, second, by.ends, by.roots, found.products, errors)
     if activation.strip is None:
         errors = np.maximum(errors, _compare(activation, r, b, level, first + second, found)[0])

@@ -54,7 +54,9 @@ def pair_jets(
     found = form.jet(C11, C12, C22, rows=_ROWS[order], det=det)
     jets[:, J00] = found[0]
     if order >= 1:
-        jets[:, J20], jets[:, J11], jets[:, J02] = 2.0 * found[1], found[2], 2.0 * found[3]
+        jets[:, J20] = 2.0 * found[1]
+        jets[:, J11] = found[2]
+        jets[:, J02] = 2.0 * found[3]
     if order == 2:
         d11, d12, d13, d22, d23, d33 = found[4:]
         c1 = np.divide(C12, C11, out=np.zeros_like(C12), where=C11 > 0)
@@ -127,14 +129,16 @@ class SurrogateEvaluator(PairEvaluator):
         rtol: float,
         labels: list[str],
     ) -> None:
-        self.surrogate_method, self.labels = method, labels
+        self.surrogate_method = method
+        self.labels = labels
         super().__init__(activations, i, j, "auto", rtol)
 
     def _plan(self, kinds: list[Activation]) -> dict[tuple[str, ...], Index]:
         """Rows of the pairs that share a list of candidates: a surrogate, then what takes what it leaves."""
         method = self.surrogate_method
         self._surrogates = [method.find(kind) for kind in kinds]
-        first, second = self._kind[self.i], self._kind[self.j]
+        first = self._kind[self.i]
+        second = self._kind[self.j]
         groups: dict[tuple[str, ...], list[Index]] = {}
         for pair in np.unique(first * len(kinds) + second):
             a, b = divmod(int(pair), len(kinds))
@@ -177,11 +181,9 @@ class SurrogateEvaluator(PairEvaluator):
         """Fill the rows by one method; returns those which it does not cover."""
         if name == "nothing":
             out[rows] = 0.0
-            self.report.method[rows], self.report.bound[rows], self.report.work[rows] = (
-                _NOT_NEEDED,
-                0.0,
-                0,
-            )
+            self.report.method[rows] = _NOT_NEEDED
+            self.report.bound[rows] = 0.0
+            self.report.work[rows] = 0
             return rows[:0]
         if name != "surrogate":
             return super()._apply(name, rows, args, order, out)
@@ -219,8 +221,10 @@ class SurrogateEvaluator(PairEvaluator):
     def _inside(self, found: Surrogate, rows: Index, args: Arguments) -> NDArray[np.bool_]:
         """Which rows lie in the domain."""
         C11, _, C22, b1, b2, _ = args.pairs[:, rows]
-        low, high = (found.r_min * (1 - _ROUNDING)) ** 2, (found.r_max * (1 + _ROUNDING)) ** 2
-        smaller, larger = np.minimum(C11, C22), np.maximum(C11, C22)
+        low = (found.r_min * (1 - _ROUNDING)) ** 2
+        high = (found.r_max * (1 + _ROUNDING)) ** 2
+        smaller = np.minimum(C11, C22)
+        larger = np.maximum(C11, C22)
         inside: NDArray[np.bool_] = (smaller >= low) & (larger <= high) & (b1 == 0.0) & (b2 == 0.0)
         return inside
 
@@ -302,7 +306,9 @@ class SurrogateMoments:
                 "b1 and b2 must be 0 for a surrogate, which was trained without biases. Use method='auto'."
             )
         _check_domain(found, points)
-        r1, r2, u = points.r1, points.r2, points.u
+        r1 = points.r1
+        r2 = points.r2
+        u = points.u
         column, factor, what = MOMENTS[orders]
         det = (r1 * r2) ** 2 * (1.0 - u) * (1.0 + u)
         value = factor * found.form.jet(r1 * r1, r1 * r2 * u, r2 * r2, det=det)[column]

@@ -188,7 +188,8 @@ class Part:
 
     def base(self, at: Arguments) -> Array:
         """Jet of the integral of the base."""
-        rows, V = at.single_rows, self.widths**2
+        rows = at.single_rows
+        V = self.widths**2
         out = np.zeros((at.rows, len(at.C12)))
         for s1, a1 in zip(V, self.weights, strict=True):
             for s2, a2 in zip(V, self.weights, strict=True):
@@ -200,7 +201,8 @@ class Part:
                         power_jet(at.C11, s1, 0.5, rows), power_jet(at.C22, s2, 0.5, rows), at.C12
                     )  # jet of the product of both standard deviations
                     out += a1 * a2 / _TWO_PI * product(size, compose(ramps(v[0], rest), v))
-        m1, m2 = self.base_moment(at.C11, rows), self.base_moment(at.C22, rows)
+        m1 = self.base_moment(at.C11, rows)
+        m2 = self.base_moment(at.C22, rows)
         one = np.zeros_like(m1)
         one[0] = self.polynomial
         # (c + s1)(c + s2) with m = c + s: what is not in the sums above
@@ -221,7 +223,8 @@ class Part:
 
     def exact_moment(self, C: Array, rows: int = 3) -> Array:
         """Jet of m(C) in one variable."""
-        low, high = np.log(self.shift), np.log(self.C_max + self.shift)
+        low = np.log(self.shift)
+        high = np.log(self.C_max + self.shift)
         scale = 2.0 / (high - low)
         t = scale * log_jet(C, self.shift, rows)
         t[0] -= 1.0
@@ -240,10 +243,8 @@ class Part:
         out = self.base(at)
         if not len(self.moment):
             return out
-        m1, m2 = (
-            self.exact_moment(at.C11, at.single_rows),
-            self.exact_moment(at.C22, at.single_rows),
-        )
+        m1 = self.exact_moment(at.C11, at.single_rows)
+        m2 = self.exact_moment(at.C22, at.single_rows)
         d1 = m1 - self.base_moment(at.C11, at.single_rows)
         d2 = m2 - self.base_moment(at.C22, at.single_rows)
         return (
@@ -255,12 +256,11 @@ class Part:
     def features(self, at: Arguments) -> Array:
         """Jets ``(rows, n, S + 2)`` of the inputs of the perceptron, centred and scaled."""
         out = np.empty((at.rows, len(at.C12), len(self.scales) + 2))
-        ones, middle = (
-            np.zeros((at.single_rows, len(at.C12))),
-            float(self.scales[len(self.scales) // 2]),
-        )
+        ones = np.zeros((at.single_rows, len(at.C12)))
+        middle = float(self.scales[len(self.scales) // 2])
         ones[0] = 1.0
-        a, b = log_jet(at.C11, middle, at.single_rows), log_jet(at.C22, middle, at.single_rows)
+        a = log_jet(at.C11, middle, at.single_rows)
+        b = log_jet(at.C22, middle, at.single_rows)
         out[..., 0] = separable(a, ones, at.C12) + separable(ones, b, at.C12)
         out[..., 1] = separable(a, b, at.C12)
         for k, c in enumerate(self.scales, start=2):
@@ -272,7 +272,8 @@ class Part:
 
     def prefactor(self, at: Arguments) -> Array:
         """Jet of v^(parity + 2)."""
-        c, power = float(self.scales[len(self.scales) // 2]), self.parity + 2
+        c = float(self.scales[len(self.scales) // 2])
+        power = self.parity + 2
         a = power_jet(at.C11, c, -0.5 * power, at.single_rows)
         b = power_jet(at.C22, c, -0.5 * power, at.single_rows)
         return separable(a, b, at.C12, power)

@@ -120,7 +120,9 @@ class Workspace:
         self.transposed = arch.few_inputs or order == 2
         self.xt = np.ones((dim + 1 if self.transposed else 0, block))
         self.no_bias = np.zeros(arch.widths[0])
-        self.h, self.jets, self.delta = [], [], []
+        self.h = []
+        self.jets = []
+        self.delta = []
         for width, linear in zip(arch.widths, arch.linear, strict=True):
             jet = np.zeros((order + 1, width, block))
             if linear and order > 0:
@@ -208,7 +210,8 @@ def backward(
     if not arch.linear[last]:
         work.delta[last] *= work.d1[last]
     for index in range(last, 0, -1):
-        W, delta = params[index][0], work.delta[index]
+        W = params[index][0]
+        delta = work.delta[index]
         gW, gb = grads[index]
         gW += delta @ work.z[index - 1].T
         if gb is not None:
@@ -239,7 +242,8 @@ def _first_layer(
         if gb is not None:
             gb += work.delta[0].sum(axis=1)
         return
-    error, slope = work.delta[0], work.d1[0]
+    error = work.delta[0]
+    slope = work.d1[0]
     if len(params) == 1:
         slope = np.ones_like(error)  # delta holds the slope already
     else:

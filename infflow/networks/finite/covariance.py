@@ -55,12 +55,16 @@ class GradientMoments:
         """Add all samples of ``net``, which count as ``len(X)`` in total, at ``theta``."""
         if net.num_params != self.num_params:
             raise ShapeError(f"net has {net.num_params} parameters; {self.num_params} are needed.")
-        data, theta, arch = net.data, net.layout.check(theta), net.architecture
+        data = net.data
+        theta = net.layout.check(theta)
+        arch = net.architecture
         arch.require_derivatives(1)
-        phi, factors = net.scaled(theta), net.factors
+        phi = net.scaled(theta)
+        factors = net.factors
         block = block_size(len(data.X), Workspace.floats_per_sample(arch, 1) + len(phi))
         work: CovarianceWorkspace = arch.borrow(CovarianceWorkspace, block)
-        params, total = arch.layout.views(phi), float(len(data.X))
+        params = arch.layout.views(phi)
+        total = float(len(data.X))
         for X, target in blocks(data, block, work.w):
             np.sqrt(work.w, out=work.root)
             work.w[:] = 1.0
@@ -88,7 +92,8 @@ class GradientMoments:
 
     def finish(self) -> Array:
         """The same without another matrix of that size; nothing can be added afterwards."""
-        second, self._second = self._second, np.empty((0, 0))
+        second = self._second
+        self._second = np.empty((0, 0))
         return _covariance(second, self.weight, self.mean())
 
 

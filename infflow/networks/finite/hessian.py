@@ -80,7 +80,8 @@ def _is_shallow(arch: Architecture, data: Data) -> bool:
     """Whether the moments of one output give the Hessian, and fit in memory beside it."""
     if len(arch.layers) != 2 or not arch.linear[1] or not data.loss.curvature_is_constant:
         return False
-    rows, hidden = _num_rows(arch), arch.layout.blocks[0]
+    rows = _num_rows(arch)
+    hidden = arch.layout.blocks[0]
     extra = (rows**2 if arch.widths[1] > 1 else 0) + hidden.width * (hidden.fan_in + 1) ** 2
     return 8 * extra <= GRAM_BYTES
 
@@ -98,13 +99,17 @@ def _shallow(arch: Architecture, phi: Array, data: Data, gradient: Array, hessia
     floats = Workspace.floats_per_sample(arch, 2) + _num_rows(arch)
     block = block_size(len(data.X), floats, cache=2 * CACHE_BYTES)
     work: ShallowWorkspace = arch.borrow(ShallowWorkspace, block)
-    params, grads = arch.layout.views(phi), arch.layout.views(gradient)
-    A, outputs = params[1][0], arch.widths[1]
+    params = arch.layout.views(phi)
+    grads = arch.layout.views(gradient)
+    A = params[1][0]
+    outputs = arch.widths[1]
     first, second = arch.layout.blocks
     d = first.fan_in + first.bias
-    sums, curvatures = ShallowSums(arch), np.zeros((first.width, d, d))
+    sums = ShallowSums(arch)
+    curvatures = np.zeros((first.width, d, d))
     gram = hessian if outputs == 1 else np.empty((len(work.rows), len(work.rows)))
-    value, beta = 0.0, 0.0
+    value = 0.0
+    beta = 0.0
     for X, target in blocks(data, block, work.w):
         forward(arch, params, X, work)
         value += output_error(arch, data, target, work)
@@ -130,7 +135,8 @@ def _shallow(arch: Architecture, phi: Array, data: Data, gradient: Array, hessia
 
 def _curvatures(arch: Architecture, A: Array, work: Workspace, out: Array) -> None:
     """Add ``sum e_j d2_j x_q x_r`` to ``out`` ``(H, d, d)``; with one output e_j lacks its factor A_j."""
-    error, d2 = work.delta[1], work.d2[0]
+    error = work.delta[1]
+    d2 = work.d2[0]
     e = error if len(A) == 1 else np.matmul(A.T, error, out=work.delta[0])
     if arch.few_inputs:
         kernels.curvature_moments(e, d2, work.xt, out)
@@ -168,9 +174,11 @@ def _deep(arch: Architecture, phi: Array, data: Data, gradient: Array, hessian: 
     )
     block = block_size(len(data.X), floats, cache=4 * CACHE_BYTES)
     work: DeepWorkspace = arch.borrow(DeepWorkspace, block)
-    params, grads = arch.layout.views(phi), arch.layout.views(gradient)
+    params = arch.layout.views(phi)
+    grads = arch.layout.views(gradient)
     hessian[:] = 0.0
-    value, last = 0.0, len(params) - 1
+    value = 0.0
+    last = len(params) - 1
     for X, target in blocks(data, block, work.w):
         forward(arch, params, X, work)
         for inputs, z in zip(work.inputs[1:], work.z[:-1], strict=True):
@@ -229,8 +237,10 @@ def _layer(
 
     ``above`` is S of the last layer, and for the others ``C_{m+1,m}`` ``(w_{m+1}, w_m, B)``. Returns ``C_{m,m-1}``.
     """
-    width, size = arch.widths[m], len(work.w)
-    last, top = m == len(params) - 1, work.d1[m]
+    width = arch.widths[m]
+    size = len(work.w)
+    last = m == len(params) - 1
+    top = work.d1[m]
     lower = np.empty((width, arch.widths[m - 1], size)) if m > 0 else above
     chunk = max(1, min(width, STRIP_BYTES // (8 * size * max(arch.widths[: m + 1]))))
     tangents = _tangents(arch, params, work, m)
@@ -276,7 +286,8 @@ def _diagonal_strip(
     arch: Architecture, work: DeepWorkspace, m: int, start: int, C: Array, hessian: Array
 ) -> None:
     """Add ``sum S_m[i,j] z[q] z[k]`` for the rows i of ``C`` ``(I, w_m, B)`` and all j up to the last of them."""
-    count, size = len(C), C.shape[2]
+    count = len(C)
+    size = C.shape[2]
     stop = start + count
     Z = work.inputs[m][: arch.layout.blocks[m].fan_in + arch.layout.blocks[m].bias]
     d = len(Z)
@@ -307,7 +318,8 @@ def _lower_strip(
     hessian: Array,
 ) -> None:
     """Add the block of layers m > l for the rows i of ``C = C_{m,l}`` ``(I, w_l, B)``."""
-    upper, lower = arch.layout.blocks[m], arch.layout.blocks[l]
+    upper = arch.layout.blocks[m]
+    lower = arch.layout.blocks[l]
     Zm = work.inputs[m][: upper.fan_in + upper.bias]
     Zl = work.inputs[l][: lower.fan_in + lower.bias]
     count, width, size = C.shape
@@ -337,7 +349,8 @@ def _lower_strip(
 def _tiles(rows: int, columns: int, floats: int) -> Iterator[tuple[slice, slice]]:
     """Cover rows x columns, ``floats`` numbers each, by tiles that fit into the strip: several rows, or part of one."""
     capacity = max(1, STRIP_BYTES // (8 * floats))
-    height, width = max(1, capacity // columns), min(columns, capacity)
+    height = max(1, capacity // columns)
+    width = min(columns, capacity)
     for top in range(0, rows, height):
         for left in range(0, columns, width):
             yield slice(top, min(top + height, rows)), slice(left, min(left + width, columns))
@@ -358,7 +371,8 @@ class _Pair:
     """Views of the Hessian's block of layers m and l: weights and biases of both, units and inputs as own indices."""
 
     def __init__(self, arch: Architecture, m: int, l: int, hessian: Array) -> None:
-        upper, lower = arch.layout.blocks[m], arch.layout.blocks[l]
+        upper = arch.layout.blocks[m]
+        lower = arch.layout.blocks[l]
         shape = (upper.width, upper.fan_in, lower.width, lower.fan_in)
         self.weights = hessian[upper.weights, lower.weights].reshape(shape)
         self.right = (
@@ -370,7 +384,8 @@ class _Pair:
             else None
         )
         self.both = hessian[upper.biases, lower.biases] if upper.bias and lower.bias else None
-        self.fan_in, self.lower_fan_in = upper.fan_in, lower.fan_in
+        self.fan_in = upper.fan_in
+        self.lower_fan_in = lower.fan_in
 
     def add(self, i: slice, j: slice, sums: Array, k: slice | None = None) -> None:
         """Add ``sums[i, k, j, q]``, where the last k and q are the biases; ``k`` restricts the inputs of layer m."""

@@ -45,13 +45,16 @@ class HessianOperator:
 
     def __init__(self, arch: Architecture, phi: Array, data: Data) -> None:
         arch.require_derivatives(2)
-        self._arch, self._phi, self._data = arch, phi, data
+        self._arch = arch
+        self._phi = phi
+        self._data = data
         floats = Workspace.floats_per_sample(arch, 2)
         self._kept: list[Pass] | None = None
         if 8 * floats * len(data.X) <= KEPT_BYTES:
             self._kept = []
             block = block_size(len(data.X), floats + 4 * sum(arch.widths), cache=2 * CACHE_BYTES)
-            params, w = arch.layout.views(phi), np.empty(block)
+            params = arch.layout.views(phi)
+            w = np.empty(block)
             for X, target in blocks(data, block, w):
                 work = Workspace(arch, block, 2)
                 work.w[:] = w
@@ -133,7 +136,8 @@ def _in_chunks(
 def _some_directions(
     arch: Architecture, phi: Array, data: Data, v: Array, passes: Iterable[Pass]
 ) -> Array:
-    params, count = arch.layout.views(phi), v.shape[1]
+    params = arch.layout.views(phi)
+    count = v.shape[1]
     directions = [
         (
             np.ascontiguousarray(v[k.weights].reshape(k.width, k.fan_in, count).transpose(0, 2, 1)),
@@ -162,7 +166,8 @@ def _forward(
 ) -> tuple[list[Array], list[Array]]:
     """``R z`` and ``R h`` of every layer, ``(width, m, B)``."""
     rz, rh = [], []
-    z, below = X.T, None
+    z = X.T
+    below = None
     for index, ((W, _), (V, u)) in enumerate(zip(params, directions, strict=True)):
         width, count, fan_in = V.shape
         r = (V.reshape(-1, fan_in) @ z).reshape(width, count, -1)
@@ -190,7 +195,8 @@ def _backward(
 ) -> None:
     """Add R of the gradient to ``sums``; ``re`` is that of the gradient with respect to the outputs."""
     for index in range(len(params) - 1, -1, -1):
-        rdelta, delta = re, work.delta[index]
+        rdelta = re
+        delta = work.delta[index]
         if not arch.linear[index]:
             rdelta *= work.d1[index][:, None]
             rh[index] *= work.d2[index][:, None]
@@ -206,6 +212,7 @@ def _backward(
         RW += (
             (delta @ rz[index - 1].reshape(-1, size).T).reshape(width, -1, count).transpose(0, 2, 1)
         )
-        W, V = params[index][0], directions[index][0]
+        W = params[index][0]
+        V = directions[index][0]
         re = (W.T @ rdelta.reshape(width, -1)).reshape(-1, count, size)
         re += (V.transpose(2, 1, 0).reshape(-1, width) @ delta).reshape(re.shape)

@@ -21,16 +21,20 @@ def affine_from_rows(X, W, b, xt, h):
             xt[q, n] = X[n, q]
     for j in range(h.shape[0]):
         row = h[j]
-        x, factor, shift = xt[0], W[j, 0], b[j]
+        x = xt[0]
+        factor = W[j, 0]
+        shift = b[j]
         if dim == 2:
-            x2, factor2 = xt[1], W[j, 1]
+            x2 = xt[1]
+            factor2 = W[j, 1]
             for n in range(size):
                 row[n] = shift + factor * x[n] + factor2 * x2[n]
             continue
         for n in range(size):
             row[n] = shift + factor * x[n]
         for q in range(1, dim):
-            x, factor = xt[q], W[j, q]
+            x = xt[q]
+            factor = W[j, q]
             for n in range(size):
                 row[n] += factor * x[n]
 
@@ -44,14 +48,17 @@ def first_layer_gradient(e, d1, xt, gW, gb):
     size = d1.shape[1]
     t = np.empty(size)
     for j in range(d1.shape[0]):
-        error, slope, total = e[j], d1[j], 0.0
+        error = e[j]
+        slope = d1[j]
+        total = 0.0
         for n in range(size):
             t[n] = error[n] * slope[n]
             total += t[n]
         if len(gb):
             gb[j] += total
         for q in range(gW.shape[1]):
-            x, total = xt[q], 0.0
+            x = xt[q]
+            total = 0.0
             for n in range(size):
                 total += t[n] * x[n]
             gW[j, q] += total
@@ -68,7 +75,8 @@ def tangent_rows(z, d1, xt, w, bias1, bias2, rows):
     dim = xt.shape[0] - 1
     b1 = hidden * dim
     w2 = b1 + hidden * bias1
-    t, root = np.empty(size), np.empty(size)
+    t = np.empty(size)
+    root = np.empty(size)
     for n in range(size):
         root[n] = np.sqrt(2.0 * w[n])
     for j in range(hidden):
@@ -76,14 +84,16 @@ def tangent_rows(z, d1, xt, w, bias1, bias2, rows):
         for n in range(size):
             t[n] = slope[n] * root[n]
         for q in range(dim):
-            x, row = xt[q], rows[j * dim + q]
+            x = xt[q]
+            row = rows[j * dim + q]
             for n in range(size):
                 row[n] = t[n] * x[n]
         if bias1:
             row = rows[b1 + j]
             for n in range(size):
                 row[n] = t[n]
-        value, row = z[j], rows[w2 + j]
+        value = z[j]
+        row = rows[w2 + j]
         for n in range(size):
             row[n] = value[n] * root[n]
     if bias2:
@@ -107,10 +117,16 @@ def error_moments(c, z, d1, xt, slopes, values, totals):
             total += error[n]
         totals[i] += total
         for j in range(d1.shape[0]):
-            slope, value, total = d1[j], z[j], 0.0
+            slope = d1[j]
+            value = z[j]
+            total = 0.0
             if slopes.shape[2] == 3:  # as with two inputs and a bias: one pass
-                first, second, third = 0.0, 0.0, 0.0
-                x1, x2, x3 = xt[0], xt[1], xt[2]
+                first = 0.0
+                second = 0.0
+                third = 0.0
+                x1 = xt[0]
+                x2 = xt[1]
+                x3 = xt[2]
                 for n in range(size):
                     total += error[n] * value[n]
                     product = error[n] * slope[n]
@@ -127,7 +143,8 @@ def error_moments(c, z, d1, xt, slopes, values, totals):
                 total += error[n] * value[n]
             values[i, j] += total
             for q in range(slopes.shape[2]):
-                x, total = xt[q], 0.0
+                x = xt[q]
+                total = 0.0
                 for n in range(size):
                     total += t[n] * x[n]
                 slopes[i, j, q] += total
@@ -161,7 +178,8 @@ def curvature_moments(e, d2, xt, out):
             for n in range(size):
                 u[n] = t[n] * x[n]
             for r in range(q + 1):
-                x, total = xt[r], 0.0
+                x = xt[r]
+                total = 0.0
                 for n in range(size):
                     total += u[n] * x[n]
                 out[j, q, r] += total
@@ -205,7 +223,8 @@ def expand_gram(gram, A, slopes, curvatures, dim, bias1, bias2, out):
             out[row, row] += curvatures[j, dim, dim]
     for i in range(outputs):
         for j in range(hidden):
-            row, source = w2 + i * hidden + j, w2 + j
+            row = w2 + i * hidden + j
+            source = w2 + j
             _row_of_output(gram[source], A[i], dim, bias1, out[row])
             for r in range(dim):
                 out[row, j * dim + r] += slopes[i, j, r]
@@ -216,7 +235,8 @@ def expand_gram(gram, A, slopes, curvatures, dim, bias1, bias2, out):
             if i > 0:
                 out[row, w2 : w2 + i * hidden] = 0.0
         if bias2:
-            row, source = b2 + i, w2 + hidden
+            row = b2 + i
+            source = w2 + hidden
             _row_of_output(gram[source], A[i], dim, bias1, out[row])
             for other in range(outputs):
                 for k in range(hidden):
@@ -239,7 +259,8 @@ def _row_of_output(source, a, dim, bias1, target):
 @njit(cache=True)
 def mirror(matrix):
     """Copy the lower triangle to the upper one, tile by tile."""
-    size, tile = len(matrix), 32
+    size = len(matrix)
+    tile = 32
     for top in range(0, size, tile):
         for left in range(0, top + 1, tile):
             for i in range(top, min(top + tile, size)):

@@ -349,7 +349,8 @@ class Net:
         TooLargeError
             If the Hessian would not fit in memory.
         """
-        data, theta = self.data, self.layout.check(theta)
+        data = self.data
+        theta = self.layout.check(theta)
         order = as_integer("order", order, minimum=0, maximum=2)
         phi = self.scaled(theta)
         gradient: Array | None = None
@@ -381,7 +382,8 @@ class Net:
         ShapeError, InvalidValueError
             If ``theta`` or ``v`` has a wrong shape or is not finite, or the net has no data.
         """
-        data, theta = self.data, self.layout.check(theta)
+        data = self.data
+        theta = self.layout.check(theta)
         phi = self.scaled(theta)
         return self._product(
             theta, v, lambda columns: net_hvp.hvp(self.architecture, phi, data, columns)

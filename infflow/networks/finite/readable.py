@@ -25,7 +25,8 @@ class Taylor(NamedTuple):
 
 def layer(net: Net, index: int, theta: Array, z: Taylor) -> Taylor:
     """``s(factor W z + b)`` of one layer."""
-    spec, factor = net.layers[index], net.weight_factors[index]
+    spec = net.layers[index]
+    factor = net.weight_factors[index]
     W, b = net.unpack(theta)[index]
     value = factor * W @ z.value + (0.0 if b is None else b)
     first = factor * W @ z.first
@@ -68,36 +69,41 @@ def sample_loss(net: Net, theta: Array, x: Array, target: Array) -> tuple[float,
 
 def derivatives(net: Net, theta: Array) -> tuple[float, Array, Array]:
     """Loss, gradient ``(P,)`` and Hessian ``(P, P)`` of a net with data, regularisation included."""
-    data, c, ridge = net.data, net.regularization.maxnorm, net.regularization.ridge
-    num, P = len(data.X), net.num_params
+    data = net.data
+    c = net.regularization.maxnorm
+    ridge = net.regularization.ridge
+    num = len(data.X)
+    P = net.num_params
     weights = np.full(num, 1.0 / num) if data.weights is None else data.weights
     value: float = 0.0
-    gradient, hessian = np.zeros(P), np.zeros((P, P))
+    gradient = np.zeros(P)
+    hessian = np.zeros((P, P))
     for w, x, target in zip(weights, data.X, data.target, strict=True):
         one = sample_loss(net, theta, x, target)
-        value, gradient, hessian = value + w * one[0], gradient + w * one[1], hessian + w * one[2]
+        value = value + w * one[0]
+        gradient = gradient + w * one[1]
+        hessian = hessian + w * one[2]
     r = float(theta @ theta) / 2.0
-    value, gradient, hessian = (
-        value + ridge * r,
-        gradient + ridge * theta,
-        hessian + ridge * np.eye(P),
-    )
+    value = value + ridge * r
+    gradient = gradient + ridge * theta
+    hessian = hessian + ridge * np.eye(P)
     if r > c:
-        value, gradient = value + (r - c) ** 2, gradient + 2.0 * (r - c) * theta
+        value = value + (r - c) ** 2
+        gradient = gradient + 2.0 * (r - c) * theta
         hessian = hessian + 2.0 * (r - c) * np.eye(P) + 2.0 * np.outer(theta, theta)
     for pair in net.regularization.merge:
         one = merging(net, theta, pair)
-        value, gradient, hessian = value + one[0], gradient + one[1], hessian + one[2]
+        value = value + one[0]
+        gradient = gradient + one[1]
+        hessian = hessian + one[2]
     return float(value), gradient, hessian
 
 
 def merging(net: Net, theta: Array, pair: Merge) -> tuple[float, Array, Array]:
     """Value, gradient and Hessian of ``lambda/2 |w_i - w_j|^2``, w with the bias, entry by entry."""
-    value, gradient, hessian = (
-        0.0,
-        np.zeros(net.num_params),
-        np.zeros((net.num_params, net.num_params)),
-    )
+    value = 0.0
+    gradient = np.zeros(net.num_params)
+    hessian = np.zeros((net.num_params, net.num_params))
     numbers = net.unpack(np.arange(net.num_params, dtype=float))
     W, b = numbers[pair.layer - 1]
     i, j = pair.pair

@@ -31,7 +31,8 @@ def residuals(net: Net, theta: Array) -> Array:
     """
     data = _squares(net)
     root = _roots(data)
-    phi, arch = net.scaled(theta), net.architecture
+    phi = net.scaled(theta)
+    arch = net.architecture
     params = arch.layout.views(phi)
     out = np.empty((len(data.X), net.output_dim))
     with np.errstate(over="ignore", invalid="ignore"):
@@ -42,11 +43,13 @@ def residuals(net: Net, theta: Array) -> Array:
                 h, h_low = (np.empty((len(W), high.shape[1])) for _ in range(2))
                 kernels.affine(W, np.zeros(len(W)) if b is None else b, high, low, h, h_low)
                 if arch.linear[index]:
-                    high, low = h, h_low
+                    high = h
+                    low = h_low
                     continue
                 jet = np.empty((2, *h.shape))
                 activate(arch.groups[index], h, jet)
-                high, low = jet[0], jet[1] * h_low
+                high = jet[0]
+                low = jet[1] * h_low
             out[start : start + 1024] = ((high - data.target[start : start + 1024].T) + low).T
     out *= root[:, None]
     return np.concatenate([out.ravel(), net.regularization.residuals(theta)])
@@ -61,13 +64,17 @@ def jacobian(net: Net, theta: Array) -> Array:
         If it would not fit in memory.
     """
     data = _squares(net)
-    arch, factors, N, O = net.architecture, net.factors, len(data.X), net.output_dim
+    arch = net.architecture
+    factors = net.factors
+    N = len(data.X)
+    O = net.output_dim
     arch.require_derivatives(1)
     rows = N * O + net.regularization.num_residuals(len(theta))
     _require_memory(rows, len(theta))
     J = np.zeros((rows, len(theta)))
     by_sample = J[: N * O].reshape(N, O, len(theta))
-    phi, root = net.scaled(theta), _roots(data)
+    phi = net.scaled(theta)
+    root = _roots(data)
     block = block_size(N, Workspace.floats_per_sample(arch, 1) + len(phi))
     work: CovarianceWorkspace = arch.borrow(CovarianceWorkspace, block)
     params = arch.layout.views(phi)
@@ -96,7 +103,8 @@ def loss_rounding(net: Net, theta: Array, value: float) -> float | None:
     """
     if not net.loss.is_sum_of_squares:
         return None
-    data, arch = net.data, net.architecture
+    data = net.data
+    arch = net.architecture
     block = min(len(data.X), 128)
     work: Workspace = arch.borrow(Workspace, block, 0)
     params = arch.layout.views(net.scaled(theta))

@@ -23,7 +23,8 @@ def affine(W, b, high, low, out_high, out_low):
     width, fan_in = W.shape
     for n in range(high.shape[1]):
         for i in range(width):
-            total, error = b[i], 0.0
+            total = b[i]
+            error = 0.0
             for k in range(fan_in):
                 p, e = _two_product(W[i, k], high[k, n])
                 s = total + p

@@ -103,7 +103,8 @@ def table(evaluator: PairEvaluator, rtol: float) -> str:
         f"{'activations':<28} {'method':<9} {'pairs':>6} {'bound':>8} {'us/pair':>8}  work, reason"
     ]
     for c in choices(evaluator):
-        pair, work = f"{c.f} x {c.g}", _WORK.get(c.method, "evaluations")
+        pair = f"{c.f} x {c.g}"
+        work = _WORK.get(c.method, "evaluations")
         lines.append(
             f"{pair:<28} {_NAMES.get(c.method, c.method):<9} {c.pairs:>6} {c.bound:>8.0e} {c.microseconds:>8.2f}  up to {c.work} {work}; {c.reason}"
         )

@@ -116,7 +116,8 @@ class FunctionIntegrals:
         self.origin = np.zeros(len(V)) if mean is None else teacher.V @ mean
         _, sizes, rows = np.linalg.svd(V, full_matrices=False)
         rank = max(1, int((sizes > _TINY * max(float(sizes[0]), 1e-300)).sum()))
-        self.rank, self.Q = rank, rows[:rank].T
+        self.rank = rank
+        self.Q = rows[:rank].T
         self.A = V @ self.Q
         self.R = radius(lambda t: teacher.function(self.origin + t @ self.A.T), rank, self.rtol)
         self.lines = teacher.normals @ self.A
@@ -157,7 +158,8 @@ class FunctionIntegrals:
 
     def _located(self, narrow: Panels) -> Array:
         """Jumps of F to rounding, from the narrow panels that bisection ended with around each."""
-        a, b = np.sort(narrow.a), np.sort(narrow.b)
+        a = np.sort(narrow.a)
+        b = np.sort(narrow.b)
         apart = a[1:] > b[:-1] + _NARROWEST
         low = a[np.append(True, apart)[: len(a)]]
         high = b[np.append(apart, True)[: len(b)]]
@@ -168,12 +170,14 @@ class FunctionIntegrals:
                 for t in (low, middle, high)
             ]
             left = (np.abs(F[1] - F[0]) > np.abs(F[2] - F[1])).any(axis=1)
-            low, high = np.where(left, low, middle), np.where(left, middle, high)
+            low = np.where(left, low, middle)
+            high = np.where(left, middle, high)
         return high
 
     def _pass(self, even: Array, scale: Array, rtol: float) -> _Pass:
         """E F and E F^2 from the breaks ``even`` of each variable, with tolerances ``rtol scale`` (2 O,)."""
-        axes, O = np.eye(self.rank), self.teacher.output_dim
+        axes = np.eye(self.rank)
+        O = self.teacher.output_dim
         worst = np.zeros(2 * O)
         narrow: list[Panels] = []
 
@@ -255,14 +259,16 @@ class FunctionIntegrals:
         """All integrals of K neurons with weights (K, D) and biases (K,)."""
         K, D = W.shape
         O = self.teacher.output_dim
-        value, first = np.zeros((K, O)), np.zeros((K, O, D + 1))
+        value = np.zeros((K, O))
+        first = np.zeros((K, O, D + 1))
         second = np.zeros((K, O, D + 1, D + 1)) if order == 2 else np.zeros((K, O, 0, 0))
         worst = 0.0
         for i in range(K):
             alpha = W[i] @ self.Q
             perp = W[i] - self.Q @ alpha
             perp -= self.Q @ (perp @ self.Q)  # removes the rounding along Q
-            s, a = float(np.linalg.norm(perp)), float(np.linalg.norm(alpha))
+            s = float(np.linalg.norm(perp))
+            a = float(np.linalg.norm(alpha))
             s = 0.0 if s <= 4 * np.finfo(float).eps * np.hypot(s, a) else s
             axes = _axes(alpha, a, self.rank)
             moments, error = self._moments(f[i], a, s, float(b[i]), axes, order)
@@ -372,7 +378,9 @@ class FunctionIntegrals:
         """Kinks of a neuron that lies in the span of V: integrals over the line where it has its kink."""
         O = self.teacher.output_dim
         total = np.zeros((len(wanted), O))
-        f, a, b = neuron.f, neuron.a, neuron.b
+        f = neuron.f
+        a = neuron.a
+        b = neuron.b
         if neuron.s > 0 or a == 0 or not f.kinks:
             return total
         for c, jump, _ in jumps(f, min(2, f.max_order)):
@@ -401,7 +409,12 @@ class _Smoothed:
     def __init__(
         self, f: Activation, a: float, s: float, b: float, highest: int, rtol: float
     ) -> None:
-        self.f, self.a, self.s, self.b, self.highest, self.rtol = f, a, s, b, highest, rtol
+        self.f = f
+        self.a = a
+        self.s = s
+        self.b = b
+        self.highest = highest
+        self.rtol = rtol
         self.layers = (
             np.array([c for c in f.kinks if abs((c - b) / a) < 40.0])
             if 0 < s < _NARROW * a
@@ -435,7 +448,8 @@ class _Smoothed:
 
     def __call__(self, x: Array, row: Index) -> tuple[Array, Array, Array]:
         """tau, dtau/dx and m (n, highest + 1)."""
-        tau, jacobian = x.copy(), np.ones_like(x)
+        tau = x.copy()
+        jacobian = np.ones_like(x)
         h = self.b + self.a * x
         for k, c in enumerate(self.layers, 1):
             at = row == k

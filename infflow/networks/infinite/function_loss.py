@@ -46,7 +46,8 @@ class FunctionLoss(PopulationLoss):
         method: str | SurrogateMethod,
         rtol: float,
     ) -> None:
-        D, O = teacher.input_dim, teacher.output_dim
+        D = teacher.input_dim
+        O = teacher.output_dim
         nobody = Units(np.zeros((0, D)), np.zeros(0), np.zeros((0, O)), np.zeros(O))
         super().__init__(student, [], nobody, method, rtol)
         self.activations = student
@@ -98,7 +99,9 @@ class FunctionLoss(PopulationLoss):
     def hessian(self, state: FunctionState, hidden_bias: bool, output_bias: bool) -> Array:  # type: ignore[override]
         """Hessian in the order of :meth:`gradient`."""
         H = super().hessian(state.base, hidden_bias, output_bias)
-        K, O, m = state.cross.value.shape[0], state.cross.value.shape[1], state.second.shape[1]
+        K = state.cross.value.shape[0]
+        O = state.cross.value.shape[1]
+        m = state.second.shape[1]
         D = m - 1
         for i in range(K):
             own = [*range(i * D, i * D + D), *([K * D + i] if hidden_bias else [])]

@@ -96,7 +96,8 @@ def _lines(kinks: Sequence[Any], k: int) -> tuple[Array, Array]:
     lines = as_items(
         "kinks", kinks, "a list of lines (normal, offset), or of numbers for one projection,"
     )
-    normals, offsets = np.empty((len(lines), k)), np.empty(len(lines))
+    normals = np.empty((len(lines), k))
+    offsets = np.empty(len(lines))
     for row, line in enumerate(lines):
         if k == 1 and isinstance(line, Real):
             normals[row], offsets[row] = 1.0, as_number("kinks", line)

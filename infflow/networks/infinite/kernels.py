@@ -214,7 +214,10 @@ def diagonal_block(W, i, S, jets, A, block):
 def mixed_block(wi, wk, a, b, s, jet, block):
     """Fill ``block`` (D, D) with s d2Phi/dw_i dw_k, where a = w_k - c w_i and b = w_i - c' w_k."""
     D = wi.size
-    f11, f31, f13, f22 = s * jet[F11], s * jet[F31], s * jet[F13], s * jet[F22]
+    f11 = s * jet[F11]
+    f31 = s * jet[F31]
+    f13 = s * jet[F13]
+    f22 = s * jet[F22]
     for d in range(D):
         p = f11 * wi[d] + f13 * a[d]
         q = f31 * wi[d] + f22 * a[d]
@@ -362,7 +365,9 @@ def frame_products(W, V, i, j, moving, gram, norms, products, a, b):
     Nearly parallel ones have ``a`` (D,) filled and their products taken from the vectors; the others take the products
     ``products`` (n, K) = W V' apart.
     """
-    cii, cij, cjj = norms[i], gram[i, j], norms[j]
+    cii = norms[i]
+    cij = gram[i, j]
+    cjj = norms[j]
     if j == i:
         return False, 0.0, 0.0
     if cii * cjj - cij * cij > _OBLIQUE * cii * cjj:
@@ -409,10 +414,15 @@ def hessian_product(W, B, S, gram, norms, jets, V, vb, VB, out_W, out_b, out_B):
                 if j <= K:
                     ds += B[i, o] * VB[j, o]
             ds *= 2.0
-            wi_vi, wj_vi = products[i, i], products[j, i]
-            wi_vj, wj_vj, vbj = 0.0, 0.0, 0.0
+            wi_vi = products[i, i]
+            wj_vi = products[j, i]
+            wi_vj = 0.0
+            wj_vj = 0.0
+            vbj = 0.0
             if moving:
-                wi_vj, wj_vj, vbj = products[i, j], products[j, j], vb[j]
+                wi_vj = products[i, j]
+                wj_vj = products[j, j]
+                vbj = vb[j]
             parallel, a_vi, b_vj = frame_products(W, V, i, j, moving, gram, norms, products, a, b)
             # first derivative of Phi in the direction of the two neurons
             along = (

@@ -128,7 +128,8 @@ class NetI:
         if isinstance(teacher, Teacher):
             _check_shallow("teacher", teacher.net)
         for what in ("input_dim", "output_dim"):
-            own, other = getattr(student, what), getattr(teacher, what)
+            own = getattr(student, what)
+            other = getattr(teacher, what)
             if own != other:
                 raise ShapeError(f"student has {what} {own} and teacher {other}; they must agree.")
         self.student = student
@@ -339,7 +340,8 @@ class NetI:
             raise UnknownNameError(
                 f"observable {shown(name)} is not known. Known: 'lambda_min', 'overlaps'; or pass a dictionary {{name: function of theta}}."
             )
-        cov, V = self.input.covariance(), self.teacher_units.W
+        cov = self.input.covariance()
+        V = self.teacher_units.W
 
         def overlaps(theta: Array) -> Array:
             W = self.student_units(theta).W
@@ -563,7 +565,9 @@ class _MappedLoss:
 
     def _pull(self, G: Array) -> Array:
         """Gradients with respect to theta from those of the loss with all biases, along the last axis of ``G``."""
-        K, D, O = self._layout.blocks[0].width, self._layout.input_dim, self._layout.blocks[1].width
+        K = self._layout.blocks[0].width
+        D = self._layout.input_dim
+        O = self._layout.blocks[1].width
         W, b, A, c = np.split(G, [K * D, K * D + K, K * D + K + O * K], axis=-1)
         if self._root is not None:
             assert self._mean is not None  # a component has both or neither
@@ -581,7 +585,8 @@ def _teacher_units(teacher: Teacher | FunctionTeacher) -> Units:
     """Neurons of the teacher; for a function its projections, which no loss uses but the overlaps do."""
     if isinstance(teacher, Teacher):
         return _units(teacher.net, teacher.theta)
-    k, O = len(teacher.V), teacher.output_dim
+    k = len(teacher.V)
+    O = teacher.output_dim
     return Units(teacher.V, np.zeros(k), np.zeros((k, O)), np.zeros(O))
 
 

@@ -67,7 +67,8 @@ class PopulationLoss:
     ) -> None:
         K, M = len(student), len(teacher)
         n = K + 1 + M
-        self.K, self.n = K, n
+        self.K = K
+        self.n = n
         require_pairs(n)
         self._i, self._j = np.triu_indices(K, m=n)  # pairs i < K, i <= j < n, row by row
         self._method = method
@@ -81,7 +82,8 @@ class PopulationLoss:
         self._b = np.zeros(n)
         self._b[K + 1 :] = units.b
         self._B = np.zeros((n, units.B.shape[1]))
-        self._B[K], self._B[K + 1 :] = -units.c, -units.B
+        self._B[K] = -units.c
+        self._B[K + 1 :] = -units.B
         self._norms = np.einsum("jd,jd->j", self._W, self._W)
         self._teacher_mean, self._teacher_square = self._teacher_terms()
 
@@ -120,8 +122,13 @@ class PopulationLoss:
     def _arguments(self, student: Units) -> tuple[Array, Array, Array, Array, Arguments]:
         """Weights and output vectors of all neurons, Gram entries, squared lengths, and what the evaluator gets."""
         K = self.K
-        W, b, B, norms = self._W.copy(), self._b.copy(), self._B.copy(), self._norms.copy()
-        W[:K], b[:K], B[:K] = student.W, student.b, student.B
+        W = self._W.copy()
+        b = self._b.copy()
+        B = self._B.copy()
+        norms = self._norms.copy()
+        W[:K] = student.W
+        b[:K] = student.b
+        B[:K] = student.B
         B[K] += student.c
         gram = W[:K] @ W.T
         norms[:K] = gram.diagonal()
@@ -138,12 +145,14 @@ class PopulationLoss:
 
     def _size(self, hidden_bias: bool, output_bias: bool) -> int:
         """Number of entries of a gradient."""
-        D, O = self._W.shape[1], self._B.shape[1]
+        D = self._W.shape[1]
+        O = self._B.shape[1]
         return self.K * (D + hidden_bias + O) + O * output_bias
 
     def gradient(self, state: State, hidden_bias: bool, output_bias: bool) -> Array:
         """Gradient in the order W, b (if wanted), output weights output by output, output bias (if wanted)."""
-        coef, gradient = np.empty((self.K, self.n)), np.empty(self._size(hidden_bias, output_bias))
+        coef = np.empty((self.K, self.n))
+        gradient = np.empty(self._size(hidden_bias, output_bias))
         kernels.gradient(
             state.S,
             state.B,
@@ -168,6 +177,8 @@ class PopulationLoss:
     def product(self, state: State, direction: Units) -> Array:
         """Hessian times one direction, in the order of :meth:`gradient` with all biases."""
         V_B = np.vstack([direction.B, direction.c])
-        W, b, B = np.empty_like(direction.W), np.empty_like(direction.b), np.empty_like(V_B)
+        W = np.empty_like(direction.W)
+        b = np.empty_like(direction.b)
+        B = np.empty_like(V_B)
         kernels.hessian_product(*state, direction.W, direction.b, V_B, W, b, B)
         return np.concatenate([W.ravel(), b, B[:-1].T.ravel(), B[-1]])

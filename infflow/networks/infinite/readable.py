@@ -26,18 +26,26 @@ def evaluate(
     """
     K, D = student.W.shape
     O = len(student.c)
-    W, b = np.vstack([student.W, teacher.W]), np.concatenate([student.b, teacher.b])
-    B, c = np.vstack([student.B, -teacher.B]), student.c - teacher.c
+    W = np.vstack([student.W, teacher.W])
+    b = np.concatenate([student.b, teacher.b])
+    B = np.vstack([student.B, -teacher.B])
+    c = student.c - teacher.c
     n = len(W)
     P = K * D + K + O * K + O
-    value, gradient, hessian = float(c @ c), np.zeros(P), np.zeros((P, P))
+    value = float(c @ c)
+    gradient = np.zeros(P)
+    hessian = np.zeros((P, P))
     for o in range(O):
         for i in range(n):
             terms = _single(K, D, O, o, i, W, b, B, c, mean)
-            value, gradient, hessian = value + terms[0], gradient + terms[1], hessian + terms[2]
+            value = value + terms[0]
+            gradient = gradient + terms[1]
+            hessian = hessian + terms[2]
             for j in range(n):
                 terms = _pair(K, D, O, o, i, j, W, b, B, moment)
-                value, gradient, hessian = value + terms[0], gradient + terms[1], hessian + terms[2]
+                value = value + terms[0]
+                gradient = gradient + terms[1]
+                hessian = hessian + terms[2]
         if O:
             place = K * D + K + O * K + o
             gradient[place] += 2 * c[o]
@@ -58,23 +66,26 @@ def near_teacher(
     total = float(dc @ dc)
     for s, u in zip((1 + x) / 2, weights / 2, strict=True):
         for i in range(len(dW)):
-            w, b, B = teacher.W[i] + s * dW[i], teacher.b[i] + s * db[i], teacher.B[i] + s * dB[i]
+            w = teacher.W[i] + s * dW[i]
+            b = teacher.b[i] + s * db[i]
+            B = teacher.B[i] + s * dB[i]
             slope = mean(i, 2, w, b) * (w @ dW[i]) + mean(i, 1, w, b) * db[i]
             total += 2 * u * float(dc @ dB[i] * mean(i, 0, w, b) + dc @ B * slope)
             for t, v in zip((1 + x) / 2, weights / 2, strict=True):
                 for j in range(len(dW)):
-                    w2, b2, B2 = (
-                        teacher.W[j] + t * dW[j],
-                        teacher.b[j] + t * db[j],
-                        teacher.B[j] + t * dB[j],
-                    )
+                    w2 = teacher.W[j] + t * dW[j]
+                    b2 = teacher.b[j] + t * db[j]
+                    B2 = teacher.B[j] + t * dB[j]
                     I = {
                         (p, q): moment(i, j, p, q, w, b, w2, b2)
                         for p in range(4)
                         for q in range(4)
                         if p + q <= 4
                     }
-                    x1, y1, x2, y2 = w @ dW[i], w2 @ dW[i], w @ dW[j], w2 @ dW[j]
+                    x1 = w @ dW[i]
+                    y1 = w2 @ dW[i]
+                    x2 = w @ dW[j]
+                    y2 = w2 @ dW[j]
                     d_i = I[2, 0] * x1 + I[1, 1] * y1 + I[1, 0] * db[i]
                     d_j = I[0, 2] * y2 + I[1, 1] * x2 + I[0, 1] * db[j]
                     both = I[1, 1] * (dW[i] @ dW[j] + db[i] * db[j])
@@ -99,15 +110,21 @@ def _pair(
 ) -> tuple[float, Array, Array]:
     """B_i B_j E[f_i f_j] of one output and its derivatives, the two neurons taken as independent."""
     P = K * D + K + O * K + O
-    gradient, hessian = np.zeros(P), np.zeros((P, P))
+    gradient = np.zeros(P)
+    hessian = np.zeros((P, P))
 
     def moments(p: int, q: int) -> float:
         return moment(i, j, p, q, W[i], float(b[i]), W[j], float(b[j]))
 
-    one, x, y = np.eye(D), W[i], W[j]
+    one = np.eye(D)
+    x = W[i]
+    y = W[j]
     s = B[i, o] * B[j, o]
     I = {(p, q): moments(p, q) for p in range(5) for q in range(5 - p)}
-    xx, xy, yx, yy = np.outer(x, x), np.outer(x, y), np.outer(y, x), np.outer(y, y)
+    xx = np.outer(x, x)
+    xy = np.outer(x, y)
+    yx = np.outer(y, x)
+    yy = np.outer(y, y)
     d_w = [I[2, 0] * x + I[1, 1] * y, I[0, 2] * y + I[1, 1] * x]
     d_b = [I[1, 0], I[0, 1]]
     d_ww = [
@@ -115,7 +132,8 @@ def _pair(
         [None, I[0, 2] * one + I[0, 4] * yy + I[1, 3] * (xy + yx) + I[2, 2] * xx],
     ]
     mixed = I[1, 1] * one + I[3, 1] * xx + I[2, 2] * (xy + yx) + I[1, 3] * yy
-    d_ww[0][1], d_ww[1][0] = mixed, mixed.T
+    d_ww[0][1] = mixed
+    d_ww[1][0] = mixed.T
     d_wb = [
         [I[3, 0] * x + I[2, 1] * y, I[2, 1] * x + I[1, 2] * y],
         [I[1, 2] * y + I[2, 1] * x, I[0, 3] * y + I[1, 2] * x],
@@ -162,7 +180,8 @@ def _single(
 ) -> tuple[float, Array, Array]:
     """2 c B_i E f_i of one output and its derivatives."""
     P = K * D + K + O * K + O
-    gradient, hessian = np.zeros(P), np.zeros((P, P))
+    gradient = np.zeros(P)
+    hessian = np.zeros((P, P))
     m = [mean(i, p, W[i], float(b[i])) for p in range(5)]
     place_c = K * D + K + O * K + o
     gradient[place_c] += 2 * B[i, o] * m[0]
@@ -170,7 +189,8 @@ def _single(
     if place is None:
         return 2 * c[o] * B[i, o] * m[0], gradient, hessian
     w, bias, a = place
-    one, ww = np.eye(D), np.outer(W[i], W[i])
+    one = np.eye(D)
+    ww = np.outer(W[i], W[i])
     for factor, row in ((2 * c[o] * B[i, o], None), (2 * c[o], a), (2 * B[i, o], place_c)):
         if row is None:
             gradient[w] += factor * m[2] * W[i]

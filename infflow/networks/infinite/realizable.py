@@ -86,9 +86,14 @@ class Matcher:
 
     def __call__(self, student: Units) -> Matching:
         """The matching; homogeneous students with w = b = 0, which give zero, are left out."""
-        most, D, O = len(self._activations), student.W.shape[1], student.B.shape[1]
-        source, c = np.empty(most, dtype=np.int64), np.empty((2, O))
-        W, b, B = np.empty((2, most, D)), np.empty((2, most)), np.empty((2, most, O))
+        most = len(self._activations)
+        D = student.W.shape[1]
+        O = student.B.shape[1]
+        source = np.empty(most, dtype=np.int64)
+        c = np.empty((2, O))
+        W = np.empty((2, most, D))
+        b = np.empty((2, most))
+        B = np.empty((2, most, O))
         n, exact, close = _kernels.match(
             np.ascontiguousarray(student.W),
             np.ascontiguousarray(student.b),
@@ -118,7 +123,8 @@ class SegmentLoss:
     """
 
     def __init__(self, method: str = "auto", rtol: float = 1e-10) -> None:
-        self._method, self._rtol = method, rtol
+        self._method = method
+        self._rtol = rtol
         self._segments: dict[tuple[Hashable, ...], Segment] = {}
         self._traits: dict[tuple[int, ...], Traits] = {}
 
@@ -128,7 +134,8 @@ class SegmentLoss:
         W, b, _, dW, db, _ = path.ends
         n = len(W)
         traits = self._traits_of(path.activations)
-        flags, wedge = np.empty((2, n, n), dtype=np.bool_), np.empty(n)
+        flags = np.empty((2, n, n), dtype=np.bool_)
+        wedge = np.empty(n)
         distance, mean = _kernels.survey(
             W, b, dW, db, path.products, traits.kinked, _CORNER, _NARROW, flags, wedge
         )
@@ -183,7 +190,8 @@ def _path(matching: Matching) -> Path:
 
     A difference of the output biases is the output weight of a constant neuron.
     """
-    ends, activations = matching.units, matching.activations
+    ends = matching.units
+    activations = matching.activations
     dc = ends.c[1] - ends.c[0]
     constant = bool(dc.any())
     _, n, D = ends.W.shape
@@ -191,11 +199,16 @@ def _path(matching: Matching) -> Path:
     W, dW = rows
     W[:n] = ends.W[0]
     np.subtract(ends.W[1], ends.W[0], out=dW[:n])
-    b, B, db, dB = ends.b[0], ends.B[0], ends.b[1] - ends.b[0], ends.B[1] - ends.B[0]
+    b = ends.b[0]
+    B = ends.B[0]
+    db = ends.b[1] - ends.b[0]
+    dB = ends.B[1] - ends.B[0]
     if constant:
         activations = [*activations, ONE]
-        b, db = np.append(b, 0.0), np.append(db, 0.0)
-        B, dB = np.vstack([B, np.zeros_like(dc)]), np.vstack([dB, dc])
+        b = np.append(b, 0.0)
+        db = np.append(db, 0.0)
+        B = np.vstack([B, np.zeros_like(dc)])
+        dB = np.vstack([dB, dc])
     both = rows.reshape(-1, D)
     return Path((W, b, B, dW, db, dB), both @ both.T, activations)
 

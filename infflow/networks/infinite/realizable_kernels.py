@@ -65,11 +65,21 @@ def match(
     that no student matches. Returns the number of rows, and whether both networks are the same, and
     close.
     """
-    W0, b0, B0, W1, b1, B1 = ends_W[0], ends_b[0], ends_B[0], ends_W[1], ends_b[1], ends_B[1]
-    K, M, D, O = W.shape[0], V.shape[0], W.shape[1], B.shape[1]
-    factor, gauge = np.empty(K), np.empty(K)
+    W0 = ends_W[0]
+    b0 = ends_b[0]
+    B0 = ends_B[0]
+    W1 = ends_W[1]
+    b1 = ends_b[1]
+    B1 = ends_B[1]
+    K = W.shape[0]
+    M = V.shape[0]
+    D = W.shape[1]
+    O = B.shape[1]
+    factor = np.empty(K)
+    gauge = np.empty(K)
     nearest = np.empty(K, dtype=np.int64)
-    count, missing = np.zeros(M), VB.copy()
+    count = np.zeros(M)
+    missing = VB.copy()
     sizes = np.empty(M)
     for j in range(M):
         sizes[j] = _length(V[j], vb[j])
@@ -105,16 +115,21 @@ def match(
             for d in range(D):
                 W0[n, d] = W1[n, d] = V[j, d]
             for o in range(O):
-                B0[n, o], B1[n, o] = VB[j, o], 0.0
+                B0[n, o] = VB[j, o]
+                B1[n, o] = 0.0
             n += 1
-    size, gap = 0.0, 0.0
+    size = 0.0
+    gap = 0.0
     for o in range(O):
-        ends_c[0, o], ends_c[1, o] = vc[o], c[o]
-        size, gap = max(size, abs(vc[o])), max(gap, abs(c[o] - vc[o]))
+        ends_c[0, o] = vc[o]
+        ends_c[1, o] = c[o]
+        size = max(size, abs(vc[o]))
+        gap = max(gap, abs(c[o] - vc[o]))
     exact = gap == 0.0
     for r in range(n):
         for o in range(O):
-            size, gap = max(size, abs(B0[r, o])), max(gap, abs(B1[r, o] - B0[r, o]))
+            size = max(size, abs(B0[r, o]))
+            gap = max(gap, abs(B1[r, o] - B0[r, o]))
             exact = exact and B1[r, o] == B0[r, o]
         for d in range(D):
             exact = exact and W1[r, d] == W0[r, d]
@@ -136,7 +151,10 @@ def _nearest(w, b, length, V, vb, sizes, alike, homogeneous, parity, near):
 
     And the factors of its (w, b) and of its output vector.
     """
-    best, found, factor, gauge = np.inf, -1, 1.0, 1.0
+    best = np.inf
+    found = -1
+    factor = 1.0
+    gauge = 1.0
     for sign in (1.0, -1.0):
         if sign < 0.0 and parity == 0.0:
             break
@@ -149,7 +167,9 @@ def _nearest(w, b, length, V, vb, sizes, alike, homogeneous, parity, near):
             for d in range(w.size):
                 gap += (w[d] - f * V[j, d]) ** 2
             if gap < best:
-                best, found, factor = gap, j, f
+                best = gap
+                found = j
+                factor = f
                 gauge = (1.0 if sign > 0.0 else parity) / scale
     if math.sqrt(best) <= near * length:
         return found, factor, gauge
@@ -166,11 +186,15 @@ def survey(W, b, dW, db, G, kinked, corner_above, narrow_below, flags, wedge):
     ``narrow_below``, ``flags[1]`` is. ``wedge`` (n,) receives the Gram determinants of w and dw.
     """
     n = W.shape[0]
-    corner, narrow = flags[0], flags[1]
-    move, work = np.empty(n), np.empty(W.shape[1])
-    largest, mean = 0.0, 0.0
+    corner = flags[0]
+    narrow = flags[1]
+    move = np.empty(n)
+    work = np.empty(W.shape[1])
+    largest = 0.0
+    mean = 0.0
     for i in range(n):
-        own, change = G[i, i], G[n + i, n + i]
+        own = G[i, i]
+        change = G[n + i, n + i]
         mean = max(mean, abs(b[i]), abs(b[i] + db[i]))
         wedge[i] = own * perpendicular_part(W[i], dW[i], own, G[i, n + i], work)
         distance = math.sqrt(change + db[i] * db[i])
@@ -180,11 +204,13 @@ def survey(W, b, dW, db, G, kinked, corner_above, narrow_below, flags, wedge):
             if kinked[i]:
                 distance /= length
         move[i] = distance
-        corner[i, i], narrow[i, i] = kinked[i], True
+        corner[i, i] = kinked[i]
+        narrow[i, i] = True
         if not kinked[i]:
             largest = max(largest, distance)
         for j in range(i):
-            product, own_j = G[i, j], G[j, j]
+            product = G[i, j]
+            own_j = G[j, j]
             sine2 = 1.0 - product * product / (own * own_j) if own * own_j > 0.0 else 0.0
             narrow[i, j] = narrow[j, i] = sine2 < narrow_below
             ratio = max(distance, move[j])
@@ -209,10 +235,13 @@ def split(b, db, G, neuron, first, second, pair, point, x, part, node, whole, po
     from 0.
     """
     for r in range(pair.size):
-        i, j = neuron[first[pair[r]]], neuron[second[pair[r]]]
+        i = neuron[first[pair[r]]]
+        j = neuron[second[pair[r]]]
         n = b.size
-        length, other = math.sqrt(G[i, i]), math.sqrt(G[j, j])
-        along_i, along_j = G[i, n + i] / length, G[i, n + j] / length
+        length = math.sqrt(G[i, i])
+        other = math.sqrt(G[j, j])
+        along_i = G[i, n + i] / length
+        along_j = G[i, n + j] / length
         sign = 1.0 if G[i, j] > 0.0 else -1.0
         shift_i = (db[i] - b[i] / length * along_i) / length
         shift_j = (db[j] - b[j] / other * (G[j, n + j] / other)) / other
@@ -234,13 +263,21 @@ def arguments(W, b, dW, db, G, wedge, neuron, position, first, second, args, C, 
         i, s = neuron[p], position[p]
         C[p] = G[i, i] + s * (2.0 * G[i, n + i] + s * G[n + i, n + i])
         means[p] = b[i] + s * db[i]
-    x, y, work = np.empty(W.shape[1]), np.empty(W.shape[1]), np.empty(W.shape[1])
+    x = np.empty(W.shape[1])
+    y = np.empty(W.shape[1])
+    work = np.empty(W.shape[1])
     for r in range(first.size):
         p, q = first[r], second[r]
-        i, j, s, t = neuron[p], neuron[q], position[p], position[q]
+        i = neuron[p]
+        j = neuron[q]
+        s = position[p]
+        t = position[q]
         cij = G[i, j] + t * G[i, n + j] + s * G[n + i, j] + s * t * G[n + i, n + j]
-        args[0, r], args[1, r], args[2, r] = C[p], cij, C[q]
-        args[3, r], args[4, r] = means[p], means[q]
+        args[0, r] = C[p]
+        args[1, r] = cij
+        args[2, r] = C[q]
+        args[3, r] = means[p]
+        args[4, r] = means[q]
         if i == j:
             args[5, r] = (t - s) * (t - s) * wedge[i]
             continue
@@ -259,12 +296,21 @@ def integral(W, b, B, dW, db, dB, G, wedge, neuron, position, first, second, wei
     """Sum over the pairs of points of weight d_i' [d2 (B_i.B_j Phi_ij) / di dj] d_j, and of sizes."""
     n, D = W.shape
     O = B.shape[1]
-    x, y, a = np.empty(D), np.empty(D), np.empty(D)
-    total, size = 0.0, 0.0
+    x = np.empty(D)
+    y = np.empty(D)
+    a = np.empty(D)
+    total = 0.0
+    size = 0.0
     for r in range(first.size):
         p, q = first[r], second[r]
-        i, j, s, t = neuron[p], neuron[q], position[p], position[q]
-        cii, cij, cjj, det = args[0, r], args[1, r], args[2, r], args[5, r]
+        i = neuron[p]
+        j = neuron[q]
+        s = position[p]
+        t = position[q]
+        cii = args[0, r]
+        cij = args[1, r]
+        cjj = args[2, r]
+        det = args[5, r]
         wi_di = G[i, n + i] + s * G[n + i, n + i]
         wj_dj = G[j, n + j] + t * G[n + j, n + j]
         wj_di = G[j, n + i] + t * G[n + j, n + i]
@@ -301,7 +347,8 @@ def integral(W, b, B, dW, db, dB, G, wedge, neuron, position, first, second, wei
         )
         own = 0.0
         for o in range(O):
-            Bi, Bj = B[i, o] + s * dB[i, o], B[j, o] + t * dB[j, o]
+            Bi = B[i, o] + s * dB[i, o]
+            Bj = B[j, o] + t * dB[j, o]
             own += dB[i, o] * (dB[j, o] * jet[J00] + Bj * along_j)
             own += Bi * (dB[j, o] * along_i + Bj * both)
         total += weight[r] * own

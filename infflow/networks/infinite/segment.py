@@ -25,7 +25,8 @@ _kernels: Any = realizable_kernels  # mypy does not spread tuples into jitted fu
 
 # Relative error of the rules: rounding where all integrals are closed forms, else a fraction of the
 # tolerance of the series.
-_ROUNDING, _FRACTION = 1e-16, 1e-3
+_ROUNDING = 1e-16
+_FRACTION = 1e-3
 # Derivative n of the integrand is about the power n of this, in units of the distance of
 # :func:`.realizable_kernels.survey`.
 _VARIATION = 4.0
@@ -85,9 +86,11 @@ class Traits:
 
 def rule_for(traits: Traits, distance: float, rtol: float) -> Rule:
     """The first rule that is accurate enough for neurons that move by this distance."""
-    rules, tolerance = RULES, _ROUNDING
+    rules = RULES
+    tolerance = _ROUNDING
     if traits.needs_series:
-        rules, tolerance = RULES_OF_SERIES, max(_FRACTION * rtol, _ROUNDING)
+        rules = RULES_OF_SERIES
+        tolerance = max(_FRACTION * rtol, _ROUNDING)
     step = _VARIATION * distance
     return next(
         (rule for rule in rules if step**rule.power <= tolerance * rule.constant), rules[-1]
@@ -167,11 +170,9 @@ class Segment:
             if closed.is_defined(f, g) and candidates(f, g)[0] == "hermite":
                 part[r] = _CLOSED
         order = np.argsort(part, kind="stable")
-        first, second, weight = (
-            first[order],
-            second[order],
-            np.array(list(jobs.weights.values()))[order],
-        )
+        first = first[order]
+        second = second[order]
+        weight = np.array(list(jobs.weights.values()))[order]
         #: neuron and position of the points (p,); first, second point and weight of the pairs (m,)
         self._pairs = (neuron, position, first, second, weight)
         place = {

@@ -125,7 +125,10 @@ def follow(activation: str, data: str, step: float, t_end: float, seed: int) -> 
     t: Array = step * np.arange(count + 1.0)
     flow = _flow(net, theta, t)
     found: dict[str, Any] = {"t": t, "moved": np.linalg.norm(flow - theta, axis=1)}
-    losses, distances, bounds, factors = [], [], [], []
+    losses = []
+    distances = []
+    bounds = []
+    factors = []
     for divisor in DIVISORS:
         path = _descent(net, theta, step / divisor, count * divisor, divisor)
         curvature = sample_curvature(net, flow, path)
@@ -176,7 +179,8 @@ def homogeneous(network: str, scale: float, t_end: float, seed: int) -> dict[str
             for x in result.trajectory.theta
         ]
     )
-    t, lowest = result.trajectory.t, spectra[:, 0]
+    t = result.trajectory.t
+    lowest = spectra[:, 0]
     return {
         "t": t,
         "lowest": lowest,
@@ -231,7 +235,8 @@ def convex(step: float, t_end: float, seed: int) -> dict[str, Any]:
     net = Net([(1, "identity", False)], input=X, target=rng.normal(size=200))
     theta = rng.normal(size=net.num_params)
     t: Array = step * np.arange(round(t_end / step) + 1.0)
-    path, flow = _descent(net, theta, step, len(t) - 1, 1), _flow(net, theta, t)
+    path = _descent(net, theta, step, len(t) - 1, 1)
+    flow = _flow(net, theta, t)
     distance = np.linalg.norm(path - flow, axis=1)
     curvature = sample_curvature(net, flow[:: len(t) // 50], path[:: len(t) // 50])
     allowed = step * curvature.defect.max() * t
@@ -260,9 +265,11 @@ def needed_step(m: float, t: float) -> dict[str, Any]:
         )
         return bool(np.linalg.norm(end.trajectory.theta[-1] - exact) <= 0.5)
 
-    low, high = 1, 2
+    low = 1
+    high = 2
     while not near(high):
-        low, high = high, 2 * high
+        low = high
+        high = 2 * high
     while high - low > max(1, high // 100):
         middle = (low + high) // 2
         low, high = (low, middle) if near(middle) else (middle, high)

@@ -32,7 +32,8 @@ def sample_curvature(net: Any, flow: Array, descent: Array) -> Curvature:
     """Eigenvalues and norms at five points of each segment between two trajectories ``(T, P)``."""
     lowest, between, defect = np.empty((3, len(flow)))
     for k, (x, y) in enumerate(zip(flow, descent, strict=True)):
-        values, norms = [], []
+        values = []
+        norms = []
         for part in _ON_SEGMENT:
             _, g, H = net.evaluate(x + part * (y - x), 2)
             values.append(np.linalg.eigvalsh(H))

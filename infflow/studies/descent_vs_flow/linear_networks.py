@@ -10,7 +10,9 @@ from ..._validation import Array
 from ...networks.finite.net import Net
 from ...training import train
 
-INPUTS, WIDTH, SAMPLES = 4, 4, 40
+INPUTS = 4
+WIDTH = 4
+SAMPLES = 40
 _REACHED = 1e-6  # excess over the least-squares loss, as a fraction of the loss of a network that gives zero
 
 

@@ -227,7 +227,8 @@ class FiniteDataResult(StudyResult):
         )
 
     def _compared(self, sentence: str, result: CaseResult, what: str, law: str) -> Claim:
-        i, largest = result.infinite, max(result.case.N)
+        i = result.infinite
+        largest = max(result.case.N)
         spread = i["distance_spread" if what == "squared_distance" else "gap_spread"]
         found = result.against_prediction(what, i[law], i[f"{law}_error"], spread, (largest,))
         value = {"measured/predicted": found.ratio, "standard error": found.error, "N": largest}
@@ -376,13 +377,17 @@ class FiniteDataResult(StudyResult):
         )
         rows: list[tuple[Any, ...]] = []
         for result in self.results:
-            s, i, errors = result.summary, result.infinite, result.relative_shift_errors()
+            s = result.summary
+            i = result.infinite
+            errors = result.relative_shift_errors()
             seconds = [cost["finite_seconds"] for cost in result.costs] or [None] * len(
                 result.case.N
             )
-            measured, gaps = s.mean_squared_distance(), s.mean_loss_gap()
+            measured = s.mean_squared_distance()
+            gaps = s.mean_loss_gap()
             for k, N in enumerate(result.case.N):
-                law, gap = i["prefactor"] / N, i["gap"] / N
+                law = i["prefactor"] / N
+                gap = i["gap"] / N
                 error = float(np.median(errors[N])) if len(errors[N]) else None
                 used = f"{len(s.used(N))}/{result.seeds}"
                 cells = (
@@ -498,7 +503,8 @@ class FiniteDataResult(StudyResult):
 
 def _median_slope(errors: dict[int, Array]) -> tuple[float, float, float]:
     """Exponent of the medians in N, and its 95 % interval by resampling the runs."""
-    rng, x = np.random.default_rng(0), np.log(list(errors))
+    rng = np.random.default_rng(0)
+    x = np.log(list(errors))
     slope = np.polyfit(x, np.log([np.median(e) for e in errors.values()]), 1)[0]
     draws = [
         np.log(np.median(rng.choice(e, (_BOOTSTRAP, len(e))), axis=1)) for e in errors.values()
@@ -538,7 +544,8 @@ def run(
         ],
         **options,
     )
-    results, start = [], 0
+    results = []
+    start = 0
     for case in setting.cases:
         stop = start + len(case.N) * setting.seeds
         found = [costs.pop(0) for _ in case.N] if case in timed else []

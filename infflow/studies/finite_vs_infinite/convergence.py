@@ -221,7 +221,9 @@ class ConvergenceResult:
     def table(self) -> str:
         """The numbers as text, one row for each N."""
         head = f"{'N':>8} {'used':>7} {'measured':>11} {'+-':>9} {'predicted':>11} {'ratio':>7} {'loss gap':>10} {'predicted':>10}"
-        rows, measured, predicted = [head], self.mean_squared_distance(), self.predicted()
+        rows = [head]
+        measured = self.mean_squared_distance()
+        predicted = self.predicted()
         columns = (
             measured,
             self.standard_error(),
@@ -361,7 +363,8 @@ def _all_runs(
     from joblib import Parallel, delayed
     from tqdm import tqdm
 
-    setting, predicted = result.setting, result.prediction.squared_distance
+    setting = result.setting
+    predicted = result.prediction.squared_distance
     tasks: Sequence[tuple[int, int]] = [
         (N, seed) for N in sorted(setting.N, reverse=True) for seed in range(setting.seeds)
     ]

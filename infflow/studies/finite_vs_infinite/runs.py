@@ -102,7 +102,8 @@ def build(
     teacher_seed: int,
 ) -> tuple[NetI, Array]:
     """Network and start; with ``teacher_dim = None`` those of the demo."""
-    rng, output = as_rng(teacher_seed), (1, "identity", False)
+    rng = as_rng(teacher_seed)
+    output = (1, "identity", False)
     relevant = input_dim if teacher_dim is None else teacher_dim
     narrow = Net([(teacher_width, activation, False), output], input_dim=relevant)
     (W, _), (a, _) = narrow.unpack(random_params(narrow, rng, init="standard_normal"))
@@ -140,7 +141,9 @@ def solve_infinite(**settings: Any) -> dict[str, Any]:
     With kinks also what the Hessian of finite data would predict.
     """
     problem = _problem(**settings)
-    neti, theta, predicted = problem.neti, problem.theta, problem.prediction
+    neti = problem.neti
+    theta = problem.theta
+    predicted = problem.prediction
     again = train(neti, problem.theta0, progress=False)  # the first call may have compiled
     found = neti.evaluate(theta, 2)
     values = np.linalg.eigvalsh(found.H)
@@ -192,17 +195,16 @@ def _prefactor_of_finite_hessian(problem: Problem, samples: int = 100_000) -> fl
 def solve_finite(N: int, data_seed: int, base: int, **settings: Any) -> dict[str, Any]:
     """One finite-data run from the same start: displacement, its prediction, loss gap, and whether it stayed in the basin."""
     problem = _problem(**settings)
-    neti, theta = problem.neti, problem.theta
+    neti = problem.neti
+    theta = problem.theta
     net = neti.sample(N, np.random.default_rng([base, N, data_seed]))
     g = net.evaluate(theta, 1).g
     shift = -problem.inverse @ g
     if problem.smooth:
         end = train(net, problem.theta0, solver="cvode_bdf", progress=False, **_LIMITS)
-        found, seconds, converged = (
-            end.theta,
-            end.flow.wall_time + end.newton.wall_time,
-            end.converged,
-        )
+        found = end.theta
+        seconds = end.flow.wall_time + end.newton.wall_time
+        converged = end.converged
         again = train(net, theta, progress=False, **{**_LIMITS, "max_steps_flow": 0}).theta
     else:
         found, seconds = _solve_with_kinks(problem, net, problem.theta0)
@@ -231,7 +233,8 @@ def solve_finite(N: int, data_seed: int, base: int, **settings: Any) -> dict[str
 def measure_seconds(N: int, repeats: int, base: int, **settings: Any) -> dict[str, Any]:
     """Processor seconds of infinite- and finite-data runs, in turns; medians."""
     problem = _problem(**settings)
-    infinite, finite = [], []
+    infinite = []
+    finite = []
     for k in range(repeats):
         net = problem.neti.sample(N, np.random.default_rng([base, N, k]))
         begin = time.process_time()
@@ -263,12 +266,14 @@ def _solve_with_kinks(problem: Problem, net: Net, start: Array) -> tuple[Array, 
 
 def _chord(problem: Problem, net: Net, theta: Array, steps: int = 30) -> Array:
     """Newton's method with the infinite-data Hessian, in which kinks are averaged; the point with the smallest gradient."""
-    best, smallest = theta, np.inf
+    best = theta
+    smallest = np.inf
     for _ in range(steps):
         g = net.evaluate(theta, 1).g
         size = float(np.linalg.norm(g))
         if size < smallest:
-            best, smallest = theta, size
+            best = theta
+            smallest = size
         values, vectors = np.linalg.eigh(problem.neti.evaluate(theta, 2).H)
         keep = values > 1e-6 * values[-1]
         theta = theta - vectors[:, keep] @ ((vectors[:, keep].T @ g) / values[keep])

@@ -132,11 +132,9 @@ def balanced(neti: NetI, theta: Array) -> Array:
     theta = theta.copy()
     (W, _), (a, _) = neti.unpack(theta)
     for i, activation in enumerate(neti.student.layers[0].activations):
-        degree, length, size = (
-            homogeneity(activation),
-            float(np.linalg.norm(W[i])),
-            float(np.abs(a[0, i])),
-        )
+        degree = homogeneity(activation)
+        length = float(np.linalg.norm(W[i]))
+        size = float(np.abs(a[0, i]))
         if degree is not None and length * size > SILENT:
             factor = (size / length) ** (1.0 / (1.0 + degree))
             W[i] *= factor
@@ -160,7 +158,8 @@ def is_smooth(neti: NetI, theta: Array) -> bool:
 def find_entry(neti: NetI, entries: Sequence[Entry], theta: Array) -> int | None:
     """Number of the entry that holds a point."""
     point = _silenced(neti, theta)
-    function, index = _function(neti, point.theta), morse_index(_hessian(neti, theta))
+    function = _function(neti, point.theta)
+    index = morse_index(_hessian(neti, theta))
     return next(
         (k for k, entry in enumerate(entries) if entry.holds(function, point.loss, index)), None
     )
@@ -171,7 +170,8 @@ def _silenced(neti: NetI, theta: Array) -> Result:
     theta = theta.copy()
     (W, _), (a, _) = neti.unpack(theta)
     silent = np.abs(a[0]) * np.linalg.norm(W, axis=1) < SILENT
-    a[:, silent], W[silent] = 0.0, 0.0
+    a[:, silent] = 0.0
+    W[silent] = 0.0
     return train(neti, theta, max_steps_flow=0, max_steps_newton=0, progress=False)
 
 

@@ -84,7 +84,8 @@ def relu_average_loss(m: int) -> float:
 
 def _start(neti: NetI, rng: np.random.Generator) -> Array:
     """Input weights of random directions and log-normal lengths, with the output weights that are best for them."""
-    K, D = neti.student.layers[0].width, neti.input_dim
+    K = neti.student.layers[0].width
+    D = neti.input_dim
     W = rng.normal(size=(K, D)) * np.exp(rng.normal(size=(K, 1))) / np.sqrt(D)
     theta = np.concatenate([W.ravel(), np.zeros(K)])
     found = neti.evaluate(theta, 2)
@@ -96,7 +97,12 @@ def explore(activation: str, teachers: int, students: int, block: int, seed: int
     """A block of starts: a search for critical points from each, and gradient flow from a random start of train's kind."""
     neti = build(activation, teachers, students)
     rng = np.random.default_rng([seed, teachers, students, block])
-    found, good, wanted, ends, trained, smooth = [], [], [], [], [], []
+    found = []
+    good = []
+    wanted = []
+    ends = []
+    trained = []
+    smooth = []
     for _ in range(_BLOCK):
         index = int(rng.integers(-1, 2 * students + 1))
         point = find_critical_point(neti, _start(neti, rng), index)
@@ -234,7 +240,8 @@ class LandscapeResult(StudyResult):
         M = self.setting.teachers
         for atlas in (a for a in self.atlases if a.activation == "erf" and a.entries):
             K = atlas.students
-            lowest, law = atlas.entries[0].loss, average_loss(M - K + 1)
+            lowest = atlas.entries[0].loss
+            law = average_loss(M - K + 1)
             copies = (
                 ("one average of all", "one copy and one average of the rest")[K - 1]
                 if K < 3
@@ -368,7 +375,8 @@ class LandscapeResult(StudyResult):
 
 def _draw(ax: Any, atlas: Atlas) -> None:
     """Points, larger the more searches ended there, and lines to where escapes end."""
-    color, shift = _color(atlas.students - 1), 0.12 * (atlas.students - 2)
+    color = _color(atlas.students - 1)
+    shift = 0.12 * (atlas.students - 2)
     for entry in atlas.entries:
         for k in (k for k in entry.ends if k is not None):
             other = atlas.entries[k]

@@ -92,7 +92,8 @@ def compare_formulas(students: int, teachers: int, seed: int) -> dict[str, Any]:
     """Largest difference of dQ/dt, dR/dt and dv/dt from the published ones at a random point, relative to the largest of them."""
     rng = np.random.default_rng([seed, students, teachers])
     neti = build("erf", students, teachers, _NOISE)
-    W, v = rng.normal(size=(students, students + teachers)), rng.normal(size=(1, students))
+    W = rng.normal(size=(students, students + teachers))
+    v = rng.normal(size=(1, students))
     theta = neti.pack([(W, None), (v, None)])
     op = OrderParameters(neti, 0.7, 0.4, half_loss=True)
     state = op.state(theta)
@@ -194,7 +195,8 @@ def run(
     """All runs of the study."""
     started = time.perf_counter()
     options: dict[str, Any] = {"folder": folder, "jobs": jobs, "progress": progress}
-    points, base = 61, setting.seed
+    points = 61
+    base = setting.seed
     seeds = range(base, base + setting.seeds)
     formulas = run_grid(
         compare_formulas,
@@ -448,7 +450,8 @@ class OnlineStudy(StudyResult):
 
 
 def _overlaps(study: OnlineStudy, ax: Any) -> None:
-    D, t = study.setting.dimensions[-1], study.equations["t"]
+    D = study.setting.dimensions[-1]
+    t = study.equations["t"]
     runs = study._overlaps(D)
     for i in range(2):
         for m in range(2):
@@ -470,7 +473,8 @@ def _overlaps(study: OnlineStudy, ax: Any) -> None:
 
 
 def _scatter(study: OnlineStudy, ax: Any) -> None:
-    D, y = np.array(study.setting.dimensions, dtype=float), study.scatter()
+    D = np.array(study.setting.dimensions, dtype=float)
+    y = study.scatter()
     ax.loglog(D, y, "o", label="one run")
     ax.loglog(D, y[-1] * np.sqrt(D[-1] / D), "-", color="0.5", label=r"$D^{-1/2}$")
     ax.set(title="simulation against equations", xlabel="D", ylabel="rms distance of R")

@@ -236,7 +236,8 @@ class StiffnessStudy(StudyResult):
         )
 
     def _loose(self) -> Claim:
-        found, fewer = {}, []
+        found = {}
+        fewer = []
         for problem in self.setting.problems:
             rows = self.pick(problem, "cvode", "exact")
             loose, strict = (_nearest(rows, tol) for tol in (1e-4, 1e-6))
@@ -257,10 +258,8 @@ class StiffnessStudy(StudyResult):
     def _orders(self) -> Claim:
         found = {}
         for problem in self.setting.problems:
-            five, two = (
-                self.pick(problem, "cvode", "exact"),
-                self.pick(problem, "cvode", "exact", 2),
-            )
+            five = self.pick(problem, "cvode", "exact")
+            two = self.pick(problem, "cvode", "exact", 2)
             found[problem] = {
                 f"{a['tol']:g}": b["total_steps"] / a["total_steps"]
                 for a, b in zip(five, two, strict=True)
@@ -292,10 +291,8 @@ class StiffnessStudy(StudyResult):
     def _explicit(self) -> Claim:
         found = {}
         for problem in self.setting.problems:
-            explicit, implicit = (
-                self.pick(problem, "dopri5", "none"),
-                self.pick(problem, "cvode", "exact"),
-            )
+            explicit = self.pick(problem, "dopri5", "none")
+            implicit = self.pick(problem, "cvode", "exact")
             found[problem] = {
                 f"{a['tol']:g}": _if_complete(a, a["total_steps"] / b["total_steps"])
                 for a, b in zip(explicit, implicit, strict=True)
@@ -311,7 +308,8 @@ class StiffnessStudy(StudyResult):
         )
 
     def _late(self) -> Claim:
-        found, shares = {}, []
+        found = {}
+        shares = []
         for problem in self.setting.problems:
             reference = self.of(problem)
             if np.isnan(reference["accuracy"]).any():
@@ -337,12 +335,11 @@ class StiffnessStudy(StudyResult):
         )
 
     def _exact_jacobian(self) -> Claim:
-        found, ratios = {}, []
+        found = {}
+        ratios = []
         for problem in self.setting.problems:
-            exact, differenced = (
-                self.pick(problem, "cvode", "exact"),
-                self.pick(problem, "cvode", "differences"),
-            )
+            exact = self.pick(problem, "cvode", "exact")
+            differenced = self.pick(problem, "cvode", "differences")
             pairs = [
                 (a, b)
                 for a, b in zip(exact, differenced, strict=True)
@@ -365,12 +362,11 @@ class StiffnessStudy(StudyResult):
         )
 
     def _fixed_point(self) -> Claim:
-        found, ratios = {}, []
+        found = {}
+        ratios = []
         for problem in self.setting.problems:
-            newton, fixed = (
-                self.pick(problem, "zvode", "exact"),
-                self.pick(problem, "zvode", "fixed point"),
-            )
+            newton = self.pick(problem, "zvode", "exact")
+            fixed = self.pick(problem, "zvode", "fixed point")
             found[problem] = {
                 f"{a['tol']:g}": {
                     "steps": b["total_steps"] / a["total_steps"],
@@ -390,7 +386,8 @@ class StiffnessStudy(StudyResult):
         )
 
     def _minima(self) -> Claim:
-        found, several = {}, []
+        found = {}
+        several = []
         for problem in self.setting.problems:
             rows = [
                 r
@@ -411,7 +408,8 @@ class StiffnessStudy(StudyResult):
         )
 
     def _hyperparameters(self) -> Claim:
-        found, worst = {}, []
+        found = {}
+        worst = []
         for problem in self.setting.problems:
             rows = self.pick(problem, "cvode", "exact")
             seconds = [self.to_goal(r, "seconds") for r in rows]
@@ -429,7 +427,8 @@ class StiffnessStudy(StudyResult):
         return Claim("ODE solvers need no hyperparameters.", "letter", found, max(worst) < 10, note)
 
     def _tightening(self) -> Claim:
-        found, gains = {}, []
+        found = {}
+        gains = []
         for row in self.adaptive:
             fixed = _nearest(self.pick(row["problem"], "cvode", "exact"), row["floor"])
             found[row["problem"]] = {

@@ -127,7 +127,8 @@ def integrate(
     seconds: float = 60.0,
 ) -> tuple[Array, dict[str, Array], bool]:
     """One flow: end point, the record of its steps, and whether it got to ``t_end`` within the time limit."""
-    counted, record = Counted(net), Record(net)
+    counted = Counted(net)
+    record = Record(net)
     driver: Callable[..., tuple[Array, float]] = {
         "zvode": _zvode,
         "lsoda": _lsoda,
@@ -177,7 +178,8 @@ def _zvode(
         point = solver.integrate(t_end, step=True).real.copy()
         if not np.isfinite(point).all():  # the code goes on with infinities
             return end, float(record.rows[-1][0]) if record.rows else 0.0
-        end, work = point, solver._integrator.iwork
+        end = point
+        work = solver._integrator.iwork
         record.add(min(solver.t, t_end), end, {name: int(work[k]) for name, k in _ZVODE.items()})
     reached = float(solver.t)
     if reached > t_end:  # single steps do not stop at the end; the code interpolates back to it
@@ -250,12 +252,16 @@ def _cvode(
         options |= {"linsolver": "gmres", "jactimes": CVODEJacTimes(None, product)}
     solver = CVODE(rhs, **options)
     solver.init_step(0.0, theta)
-    steps, t, end = 0, 0.0, theta
+    steps = 0
+    t = 0.0
+    end = theta
     while t < t_end and record.seconds < seconds:
         found = solver.step(t_end, "onestep", t_end)
         if found.status < 0:
             break
-        steps, t, end = steps + 1, float(found.t), np.array(found.y)
+        steps = steps + 1
+        t = float(found.t)
+        end = np.array(found.y)
         factorized = math.nan if jacobian == "products" else float(found.njev)
         counters = {
             "steps": steps,

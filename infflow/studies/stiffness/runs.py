@@ -85,7 +85,9 @@ def reference(problem: str, t_end: float, seed: int) -> dict[str, Any]:
         min_gradient_norm=0.0,
         max_time_flow=1800.0,
     )
-    top, bottom, pace = [], [], []
+    top = []
+    bottom = []
+    pace = []
     for x in run.trajectory.theta:
         _, g, H = net.evaluate(x, 2)
         values = np.linalg.eigvalsh(H)
@@ -145,9 +147,13 @@ def tightening(problem: str, t_end: float, limit: float, seed: int, floor: float
     lowest = train(
         net, theta, t_end=t_end, rtol=1e-6, atol=1e-6, max_steps_newton=0, progress=False
     ).trajectory.loss[-1]
-    t, tol, totals, excess = 0.0, 1e-2, np.zeros(3), net.evaluate(theta, 0).value - lowest
+    t = 0.0
+    tol = 1e-2
+    totals = np.zeros(3)
+    excess = net.evaluate(theta, 0).value - lowest
     while t < t_end and totals[2] < limit:
-        goal, start = 0.1 * excess, t
+        goal = 0.1 * excess
+        start = t
         _, record, _ = integrate(
             net, theta, t_end - start, "cvode", "exact", tol, seconds=limit - totals[2]
         )
@@ -161,7 +167,8 @@ def tightening(problem: str, t_end: float, limit: float, seed: int, floor: float
             ]
             break
         theta = integrate(net, theta, record["t"][last], "cvode", "exact", tol, seconds=limit)[0]
-        tol, excess = max(floor, 0.1 * tol), goal
+        tol = max(floor, 0.1 * tol)
+        excess = goal
     return {"steps": totals[0], "gradients": totals[1], "seconds": totals[2], "end": theta}
 
 
@@ -170,7 +177,9 @@ def descend(
 ) -> dict[str, Any]:
     """Iterations and seconds of gradient descent with momentum 0.9, or of Adam, to a loss of ``goal``; NaN where it was not reached."""
     net, theta = build(problem, seed)
-    started, done, block = time.perf_counter(), 0, 200
+    started = time.perf_counter()
+    done = 0
+    block = 200
     if method == "adam":
         run = train(
             net,
@@ -195,7 +204,9 @@ def descend(
             path = heavy_ball_descent(net, theta, step_size, 0.9, block, previous)
             if not np.isfinite(path).all():
                 break
-            done, previous, theta = done + block, path[-2], path[-1]
+            done = done + block
+            previous = path[-2]
+            theta = path[-1]
             if net.evaluate(theta, 0).value <= goal:
                 return {"iterations": float(done), "seconds": time.perf_counter() - started}
     return {"iterations": math.nan, "seconds": math.nan}

@@ -12,7 +12,8 @@ from ...integrals.surrogate.form import PARITIES, Part
 #: Most smoothed ramps or steps of a base.
 MAX_TERMS = 4
 #: Range of the standard deviations r; what a card states.
-SMALLEST_R, LARGEST_R = 1e-6, 10.0
+SMALLEST_R = 1e-6
+LARGEST_R = 10.0
 _EXACT = 1e-12  # a part that its base meets this closely needs no perceptron
 _DEGREE = 80
 _RIDGE = 1e-5  # on the weights, relative: two ramps of nearly equal widths with large opposite weights would lose digits
@@ -21,7 +22,8 @@ _ROW_WEIGHTS = (1.0, 1.0, 0.3)  # of value, slope and curvature
 
 def parity_parts(f: Activation, x: Array, orders: int = 3) -> dict[str, Array]:
     """Derivatives ``(orders, n)`` at x > 0 of the even and the odd part of f."""
-    right, left = np.empty((orders, len(x))), np.empty((orders, len(x)))
+    right = np.empty((orders, len(x)))
+    left = np.empty((orders, len(x)))
     f.jet(np.ascontiguousarray(x), right)
     f.jet(np.ascontiguousarray(-x), left)
     left *= (-1.0) ** np.arange(orders)[:, None]
@@ -33,7 +35,8 @@ def grows_at_most_linearly(f: Activation) -> bool:
     values = np.empty((1, 4))
     with np.errstate(over="ignore", invalid="ignore"):
         f.jet(4.0 * LARGEST_R * np.array([-2.0, -1.0, 1.0, 2.0]), values)
-    far, near = np.abs(values[0, [0, 3]]).max(), np.abs(values[0, 1:3]).max()
+    far = np.abs(values[0, [0, 3]]).max()
+    near = np.abs(values[0, 1:3]).max()
     return bool(np.isfinite(far) and far <= 2.5 * max(near, 1.0))
 
 
@@ -80,18 +83,14 @@ def fit_base(f: Activation, parity_name: str) -> Part:
         penalty = (
             ridge * np.eye(len(columns))[1:] if len(columns) > 2 else np.empty((0, len(columns)))
         )
-        matrix, right = (
-            np.vstack([matrix, penalty]),
-            np.append(target.ravel(), np.zeros(len(penalty))),
-        )
+        matrix = np.vstack([matrix, penalty])
+        right = np.append(target.ravel(), np.zeros(len(penalty)))
         found = np.linalg.lstsq(matrix, right, rcond=1e-14)[0]
         return found, matrix @ found - right
 
     size = max(float(np.linalg.norm(target)), 1e-300)
-    best, best_error = (
-        (np.empty(0), solve(np.empty(0))[0]),
-        float(np.linalg.norm(solve(np.empty(0))[1])) / size,
-    )
+    best = (np.empty(0), solve(np.empty(0))[0])
+    best_error = float(np.linalg.norm(solve(np.empty(0))[1])) / size
     for terms in range(1, MAX_TERMS + 1):
         if best_error <= _EXACT:
             break
@@ -102,9 +101,11 @@ def fit_base(f: Activation, parity_name: str) -> Part:
             )
             error = float(np.linalg.norm(fit.fun)) / size
             if error < 0.5 * best_error or (error < best_error and terms == len(best[0])):
-                best, best_error = (fit.x, solve(fit.x)[0]), error
+                best = (fit.x, solve(fit.x)[0])
+                best_error = error
     order = np.argsort(best[0])
-    widths, weights = np.exp(best[0])[order], best[1][1:][order]
+    widths = np.exp(best[0])[order]
+    weights = best[1][1:][order]
     return Part(parity, widths, weights, float(best[1][0]))
 
 

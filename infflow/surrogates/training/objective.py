@@ -47,7 +47,8 @@ class Layer:
     @cached_property
     def slopes(self) -> Array:
         """dz[b]/dh[c] ``(28, n, w)`` for the pairs (b, c) in :data:`DEPENDENCES`."""
-        h, out = self.h, np.empty((len(DEPENDENCES), *self._s1.shape))
+        h = self.h
+        out = np.empty((len(DEPENDENCES), *self._s1.shape))
         for k, (b, c) in enumerate(DEPENDENCES):
             if b == c:
                 out[k] = self._s1
@@ -90,7 +91,9 @@ class JetLinearisation:
         self, network: list[tuple[Array, Array]], features: Array, rows: Array, targets: Array
     ) -> None:
         (W1, b1), (W2, b2), (W3, b3) = network
-        self.network, self.features, self.rows = network, features, rows
+        self.network = network
+        self.features = features
+        self.rows = rows
         self.first = Layer(features, W1, b1)
         self.second = Layer(self.first.z, W2, b2)
         output = (self.second.z @ W3.T)[..., 0]
@@ -105,7 +108,8 @@ class JetLinearisation:
     @cached_property
     def _sensitivities(self) -> tuple[Array, Array]:
         """D of the two hidden layers, each (28, n, w)."""
-        W2, W3 = self.network[1][0], self.network[2][0]
+        W2 = self.network[1][0]
+        W3 = self.network[2][0]
         second = self.second.slopes * W3[0]
         return chain(second @ W2, self.first.slopes), second
 
@@ -158,7 +162,8 @@ class JetLinearisation:
 
 def split(theta: Array, shapes: Sequence[tuple[int, ...]]) -> list[tuple[Array, Array]]:
     """Layers (W, b) as views of the flat vector."""
-    layers, start = [], 0
+    layers = []
+    start = 0
     for fan_out, fan_in in shapes:
         middle = start + fan_out * fan_in
         layers.append(
@@ -211,7 +216,10 @@ class SobolevObjective:
     def __init__(
         self, features: Array, rows: Array, targets: Array, shapes: list[tuple[int, int]]
     ) -> None:
-        self.features, self.rows, self.targets, self.shapes = features, rows, targets, shapes
+        self.features = features
+        self.rows = rows
+        self.targets = targets
+        self.shapes = shapes
         self.num_samples = len(rows)
 
     def linearise(self, theta: Array, samples: Index) -> JetLinearisation:

@@ -41,7 +41,8 @@ FRAME = [
 ]
 FRAME_SIGNS = np.array([1.0, 1.0, -1.0, 1.0, 1.0, -1.0, 1.0, -1.0, 1.0, 1.0])
 #: Dimension of the input in the measure of errors, and standard deviation of the weights, as in the paper.
-INPUT_DIM, WEIGHT_SIZE = 6, 0.7
+INPUT_DIM = 6
+WEIGHT_SIZE = 0.7
 _TOLERANCE = 1e-12
 _CUT = 9.5  # standard deviations; the density is 1e-20 there
 
@@ -102,7 +103,8 @@ def sample_points(n: int, rng: np.random.Generator) -> PointSet:
     angle = 10.0 ** rng.uniform(-4.0, -0.3, near)
     r2[close] = np.minimum(r1[close] * np.exp(angle * rng.normal(size=near)), LARGEST_R)
     u[close], s[close] = np.cos(angle), np.sin(angle)
-    u[ends[3] :], s[ends[3] :] = 1.0, 0.0
+    u[ends[3] :] = 1.0
+    s[ends[3] :] = 0.0
     r2[ends[4] :] = r1[ends[4] :]
     order = rng.permutation(n)
     assert parallel + same == n - ends[3]
@@ -126,7 +128,8 @@ def exact_frames(f: Activation, points: PointSet, sign: float = 1.0) -> tuple[Ar
     n = len(C11)
     zero = np.zeros(n)
     method = "auto" if closed.is_defined(f, f) else "hermite"
-    out, bounds = np.empty((len(FRAME), n)), np.empty(n)
+    out = np.empty((len(FRAME), n))
+    bounds = np.empty(n)
     for start in range(0, n, 1000):  # expansions of a block of neurons take some 20 MB
         k = slice(start, start + 1000)
         m = len(C11[k])
@@ -153,9 +156,11 @@ def _product_rule(f: Activation, pair: Array) -> tuple[Array, float]:
     difference from the rule of twice the spacings is taken as the error.
     """
     C11, C12, C22, _, _, det = (float(x) for x in pair)
-    r1, rest = np.sqrt(C11), np.sqrt(det / C11)
+    r1 = np.sqrt(C11)
+    rest = np.sqrt(det / C11)
     spacings = np.array([0.35 / (1.0 + max(r1, np.sqrt(C22))), 0.35 / (1.0 + rest)])
-    fine, error = np.empty((1, 5, 5)), np.inf
+    fine = np.empty((1, 5, 5))
+    error = np.inf
     coarse = _product_sums(f, r1, C12 / r1, rest, 2.0 * spacings)
     for _ in range(4):
         fine = _product_sums(f, r1, C12 / r1, rest, spacings)
@@ -168,7 +173,8 @@ def _product_rule(f: Activation, pair: Array) -> tuple[Array, float]:
         error = float((np.abs(fine - coarse) / np.outer(*sizes))[used].max())
         if error <= _TOLERANCE:
             break
-        coarse, spacings = fine, 0.5 * spacings
+        coarse = fine
+        spacings = 0.5 * spacings
     jet = np.empty((1, jets.SIZES[2]))
     entries = [np.array([x]) for x in (C11, C12, C22, det)]
     hermite_kernels.write_jets(
@@ -194,7 +200,8 @@ def _product_sums(f: Activation, r1: float, slope: float, rest: float, spacings:
     )
     if rest == 0.0:
         y, wy = np.zeros(1), np.ones(1)
-    first, second = np.empty((5, len(x))), np.empty((5, len(x), len(y)))
+    first = np.empty((5, len(x)))
+    second = np.empty((5, len(x), len(y)))
     f.jet(r1 * x, first)
     f.jet(slope * x[:, None] + rest * y, second)
     sums: Array = (first * wx) @ (second @ wy).T
@@ -234,13 +241,17 @@ def to_frame(points: PointSet) -> Array:
 def error_forms(points: PointSet) -> tuple[Array, Array]:
     """Matrices of the gradient ``(n, m, 10)`` and the Hessian ``(n, m', 10)`` of G(w1, w2) as functions of the frame entries."""
     r1, r2, u, s = points
-    n, zero = len(r1), np.zeros(len(r1))
-    w1, w2 = np.stack([r1, zero], 1), np.stack([r2 * u, r2 * s], 1)
+    n = len(r1)
+    zero = np.zeros(len(r1))
+    w1 = np.stack([r1, zero], 1)
+    w2 = np.stack([r2 * u, r2 * s], 1)
     a = np.stack([zero, r2 * s], 1)  # w2 - c1 w1
     b = np.stack([r1 * s * s, -r1 * u * s], 1)  # w1 - c2 w2
     gradient = np.zeros((n, 4, 10))
-    gradient[:, :2, 1], gradient[:, :2, 2] = w1, w2
-    gradient[:, 2:, 3], gradient[:, 2:, 2] = w2, w1
+    gradient[:, :2, 1] = w1
+    gradient[:, :2, 2] = w2
+    gradient[:, 2:, 3] = w2
+    gradient[:, 2:, 2] = w1
 
     def outer(x: Array, y: Array) -> Array:
         return (x[:, :, None] * y[:, None, :]).reshape(n, 4)

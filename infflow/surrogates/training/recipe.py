@@ -137,13 +137,11 @@ class _Training:
         checkpoint: Any,
         progress: bool,
     ) -> None:
-        self.f, self.seed, self.max_time, self.recipe, self.progress = (
-            f,
-            seed,
-            max_time,
-            recipe,
-            progress,
-        )
+        self.f = f
+        self.seed = seed
+        self.max_time = max_time
+        self.recipe = recipe
+        self.progress = progress
         self.points = sample_points(recipe.points, np.random.default_rng([seed, 0]))
         self.held_out = sample_points(recipe.held_out, np.random.default_rng([seed, 1]))
         self.file: Checkpoint | None = None
@@ -167,7 +165,8 @@ class _Training:
             self.state = saved
         else:
             self._integrals()
-        parts, report = {}, {}
+        parts = {}
+        report = {}
         for name in PARITIES:
             parts[name], report[name] = self._part(name)
         form = SurrogateForm.of_parts(self.f.name, parts, self._settings())
@@ -210,7 +209,8 @@ class _Training:
     def _descend(self, name: str, problem: PartProblem, scale: float) -> tuple[Array, int]:
         """Gauss-Newton steps; returns the parameters and the number of steps."""
         objective = problem.objective(TRAINING_WEIGHTS, scale)
-        recipe, rng = self.recipe, np.random.default_rng([self.seed, 2, PARITIES[name]])
+        recipe = self.recipe
+        rng = np.random.default_rng([self.seed, 2, PARITIES[name]])
         start = start_parameters(problem.features.shape[2], rng)
         steps = GaussNewtonSteps(objective, start, recipe.momentum, recipe.damping)
         own = self.state["parts"].get(name)
@@ -244,12 +244,10 @@ class _Training:
     def _record(self, own: dict[str, Any], steps: GaussNewtonSteps, before: float) -> None:
         """Bookkeeping of one step: what the checkpoint needs, processor time."""
         count = own["count"] + 1
-        own["count"], own["theta"], own["last"], own["damping"] = (
-            count,
-            steps.theta,
-            steps.last,
-            steps.damping,
-        )
+        own["count"] = count
+        own["theta"] = steps.theta
+        own["last"] = steps.last
+        own["damping"] = steps.damping
         own["rms"] = (
             math.sqrt(before) if count == 1 else 0.95 * own["rms"] + 0.05 * math.sqrt(before)
         )
@@ -325,7 +323,8 @@ def solve_output(
     objective: SobolevObjective, hidden: list[tuple[Array, Array]]
 ) -> tuple[Array, Array]:
     """Weights (1, w) and bias (1,) of the output layer that minimise the objective for given hidden layers."""
-    N, w = objective.num_samples, len(hidden[-1][1])
+    N = objective.num_samples
+    w = len(hidden[-1][1])
     triangle = np.zeros(
         (w + 2, w + 2)
     )  # R of a QR decomposition of the rows, the targets as the last column

@@ -76,7 +76,8 @@ class CrossEntropy(Loss):
 def _largest_output(z: Array, top: Array, which: NDArray[np.int64]) -> None:
     """Largest entry of each column of ``z`` ``(K, B)``, and its row, the first of several."""
     for n in range(z.shape[1]):
-        top[n], which[n] = z[0, n], 0
+        top[n] = z[0, n]
+        which[n] = 0
     for i in range(1, z.shape[0]):
         for n in range(z.shape[1]):
             above = z[i, n] > top[n]
@@ -88,7 +89,9 @@ def _largest_output(z: Array, top: Array, which: NDArray[np.int64]) -> None:
 def _softmax(z: Array, p: Array) -> None:
     """``p = softmax(z)`` over the first index of ``z`` ``(K, B)``; returns nothing."""
     outputs, size = z.shape
-    top, which, total = np.empty(size), np.empty(size, np.int64), np.zeros(size)
+    top = np.empty(size)
+    which = np.empty(size, np.int64)
+    total = np.zeros(size)
     _largest_output(z, top, which)
     for i in range(outputs):
         for n in range(size):
@@ -105,7 +108,8 @@ def _softmax(z: Array, p: Array) -> None:
 def _residual(z: Array, labels: NDArray[np.int64], w: Array, c: Array) -> float:
     """``sum w (log sum exp z - z[label])`` and ``c = w (softmax(z) - onehot)`` ``(K, B)``."""
     outputs, size = z.shape
-    top, which = np.empty(size), np.empty(size, np.int64)
+    top = np.empty(size)
+    which = np.empty(size, np.int64)
     _largest_output(z, top, which)
     # sum of exp(z - top) without the largest: log1p keeps losses far below 1e-16
     rest = np.zeros(size)
