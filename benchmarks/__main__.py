@@ -1,4 +1,6 @@
-"""Run the benchmarks of this folder, each in a process of its own on one thread: ``python -m benchmarks [NAME ...]``."""
+"""Run the benchmarks of this folder, each in a process of its own on one thread:
+``python -m benchmarks [NAME ...]``.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,11 @@
-"""Time and error of the activation kernels: nanoseconds per number with 0 to 4 derivatives, one thread.
+"""Time and error of the activation kernels: nanoseconds per number with 0 to 4 derivatives, one
+thread.
 
     python benchmarks/activations.py [NAME ...]
 
-The column numpy is the value alone, written with numpy and scipy.special; the error is the largest one of value and first
-derivative at the points of ``tests/data/activation_references.json``, relative, in units of 2**-53.
+The column numpy is the value alone, written with numpy and scipy.special; the error is the largest
+one of value and first derivative at the points of ``tests/data/activation_references.json``,
+relative, in units of 2**-53.
 """
 
 from __future__ import annotations

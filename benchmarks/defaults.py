@@ -2,9 +2,10 @@
 
     python -m benchmarks defaults
 
-erf networks without biases and teachers of the same size, 10 to 10,000 parameters, on infinite data and on 2,000 samples: the
-flow from random starts and the search of the fixed point, as by default but for the solver and for a limit of the time. The
-table is written to ``docs/benchmarks/defaults.md``.
+erf networks without biases and teachers of the same size, 10 to 10,000 parameters, on infinite data
+and on 2,000 samples: the flow from random starts and the search of the fixed point, as by default
+but for the solver and for a limit of the time. The table is written to
+``docs/benchmarks/defaults.md``.
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ def rows(parameters: int, data: int | None) -> list[str]:
         shown = f"**{name}**" if OURS[name] == automatic_solver(parameters) else name
         what = "infinite" if data is None else f"{data} samples"
         lines.append(
-            f"| {parameters} | {what} | {shown} | {seconds} | {steps} | {times} | {losses} | {norm:.0e} |"
+            f"| {parameters} | {what} | {shown} | {seconds} | {steps} | {times} | {losses} | "
+            f"{norm:.0e} |"
         )
         print(lines[-1], flush=True)
     return lines
@@ -84,11 +86,18 @@ def main() -> None:
     text = [
         "# Whole runs of `inf.train` by size",
         "",
-        f"Flow and search of the fixed point with every solver, one thread ({platform.machine()}), start by start; bold: what `solver=\"auto\"` takes. The",
+        (
+            "Flow and search of the fixed point with every solver, one thread "
+            f"({platform.machine()}), start by start; bold: what `solver=\"auto\"` takes. The"
+        ),
         "flow was given " + ", ".join(f"{limit:g} s at {n:,} parameters" for n, limit in LIMIT.items()) + ", the search the same. erf networks without biases, teachers of",
         "the same size. Made by `python -m benchmarks defaults`.",
         "",
-        "| parameters | data | solver | processor time, s | steps of the flow | end of the flow | loss | gradient norm at most |",
+        (
+            "| parameters | data | solver | processor time, s | steps of the flow | end of the "
+            "flow "
+            "| loss | gradient norm at most |"
+        ),
         "|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for parameters in SIZES:

@@ -2,14 +2,18 @@
 
     python -m benchmarks infinite_speed
 
-10 students, 10 teachers, 20 inputs, biases in both layers, Glorot weights and biases of unit variance. The peers, in the same run:
+10 students, 10 teachers, 20 inputs, biases in both layers, Glorot weights and biases of unit
+variance. The peers, in the same run:
 
-* the two-dimensional Gauss-Hermite rule of the paper's package: 600 nodes per axis, weights below 1e-18 pruned, 13,448
-  nodes, one integral at a time, in numba with infflow's vectorised activations. Its time is that of one pair's 15 integrals times the number of pairs;
-* the same network on 10,000 samples, by infflow's finite-data ``Net``; beside it stands the error of its gradient.
+* the two-dimensional Gauss-Hermite rule of the paper's package: 600 nodes per axis, weights below
+  1e-18 pruned, 13,448 nodes, one integral at a time, in numba with infflow's vectorised
+  activations. Its time is that of one pair's 15 integrals times the number of pairs;
+* the same network on 10,000 samples, by infflow's finite-data ``Net``; beside it stands the error
+  of its gradient.
 
-Accuracy beside time: the largest error of a pair's moments, relative to the largest moment, against a rule of 800 x 800 nodes in
-the plane (for the random pairs of the benchmark). The table is written to ``docs/benchmarks/infinite_speed.md``.
+Accuracy beside time: the largest error of a pair's moments, relative to the largest moment, against
+a rule of 800 x 800 nodes in the plane (for the random pairs of the benchmark). The table is written
+to ``docs/benchmarks/infinite_speed.md``.
 """
 
 from __future__ import annotations
@@ -39,7 +43,9 @@ PAIRS = STUDENTS * (STUDENTS + 1) // 2 + STUDENTS * TEACHERS
 
 
 def milliseconds(function: Callable[[], Any]) -> float:
-    """Least of seven medians' worth: best of seven loops of about 50 ms, on a machine that others may use."""
+    """Least of seven medians' worth: best of seven loops of about 50 ms, on a machine that others
+    may use.
+    """
     number = max(1, int(0.05 / timeit.timeit(function, number=3) * 3))
     return 1e3 * min(timeit.repeat(function, number=number, repeat=7)) / number
 
@@ -75,7 +81,9 @@ def weighted_sum(f: Any, g: Any, w: Any) -> float:
 
 
 class PairByRule:
-    """All moments of one pair by a product rule, one integral at a time as the paper's package does it."""
+    """All moments of one pair by a product rule, one integral at a time as the paper's package does
+    it.
+    """
 
     def __init__(self, activation: str, rule: tuple[Any, Any, Any]) -> None:
         self.f = resolve(activation)
@@ -97,7 +105,9 @@ class PairByRule:
 def accuracy(
     activation: str, neti: Any, theta: Any, rule: tuple[Any, Any, Any]
 ) -> tuple[float, float]:
-    """Largest relative errors of infflow's and of the rule's moments over a few pairs of the network."""
+    """Largest relative errors of infflow's and of the rule's moments over a few pairs of the
+    network.
+    """
     x = np.linspace(-10, 10, 800)
     w = np.exp(-x * x / 2) * (x[1] - x[0]) / np.sqrt(2 * np.pi)
     fine = PairByRule(
@@ -142,13 +152,16 @@ def measure(activation: str, rule: tuple[Any, Any, Any]) -> str:
     own, rules = accuracy(activation, neti, points[0], rule)
     quality = "- | -" if np.isnan(own) else f"{own:.0e} | {rules:.0e}"
     return (
-        f"| {activation} | {times[0]:.3f} | {times[1]:.3f} | {times[2]:.3f} | {by_rule:.0f} ({by_rule / times[2]:.0f}x) | "
+        f"| {activation} | {times[0]:.3f} | {times[1]:.3f} | {times[2]:.3f} | {by_rule:.0f} "
+        f"({by_rule / times[2]:.0f}x) | "
         f"{quality} | {sampled:.1f} ({sampled / times[2]:.0f}x) | {error:.0e} |"
     )
 
 
 def large(activation: str, width: int = 1000, inputs: int = 10_000) -> str:
-    """Value and gradient of a large network: seconds of one evaluation and the peak memory of the process."""
+    """Value and gradient of a large network: seconds of one evaluation and the peak memory of the
+    process.
+    """
     net = inf.Net([(width, activation, False), (1, "identity", False)], input_dim=inputs)
     neti = inf.NetI(net, inf.Teacher(net, inf.random_params(net, 1)))
     theta = inf.random_params(net, 2)
@@ -167,13 +180,30 @@ def main() -> None:
     lines = [
         "# Speed of the infinite-data network",
         "",
-        f'{STUDENTS} students, {TEACHERS} teachers, {INPUTS} inputs, biases in both layers, `method="auto"`, `rtol=1e-10`; milliseconds, one thread, {platform.machine()}.',
-        f"*Rule*: the two-dimensional Gauss-Hermite rule of the paper's package ({rule[2].size:,} nodes), one integral at a time, for all {PAIRS} pairs and the 15 integrals that a Hessian needs.",
-        f"*Samples*: value, gradient and Hessian of the same network on {SAMPLES:,} samples, and the relative error of that gradient. In brackets: times infflow's time.",
-        "Errors of moments are relative to the largest of a pair (a dash: kinked, no rule in the plane is exact enough to tell).",
+        (
+            f"{STUDENTS} students, {TEACHERS} teachers, {INPUTS} inputs, biases in both layers, "
+            f'`method="auto"`, `rtol=1e-10`; milliseconds, one thread, {platform.machine()}.'
+        ),
+        (
+            "*Rule*: the two-dimensional Gauss-Hermite rule of the paper's package "
+            f"({rule[2].size:,} nodes), one integral at a time, for all {PAIRS} pairs and the 15 "
+            "integrals that a Hessian needs."
+        ),
+        (
+            f"*Samples*: value, gradient and Hessian of the same network on {SAMPLES:,} samples, "
+            "and "
+            "the relative error of that gradient. In brackets: times infflow's time."
+        ),
+        (
+            "Errors of moments are relative to the largest of a pair (a dash: kinked, no rule in "
+            "the plane is exact enough to tell)."
+        ),
         "Made by `python -m benchmarks infinite_speed`.",
         "",
-        "| activation | value | + gradient | + Hessian | rule | error | error of the rule | samples | error of sampling |",
+        (
+            "| activation | value | + gradient | + Hessian | rule | error | error of the rule | "
+            "samples | error of sampling |"
+        ),
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for activation in ACTIVATIONS:
@@ -181,7 +211,11 @@ def main() -> None:
         print(lines[-1], flush=True)
     lines += [
         "",
-        "Size: value and gradient with 1,000 students, 1,000 teachers and 10,000 inputs (1.5 million pairs, 10 million parameters), one thread. Wall time includes waiting for a core on a shared machine.",
+        (
+            "Size: value and gradient with 1,000 students, 1,000 teachers and 10,000 inputs (1.5 "
+            "million pairs, 10 million parameters), one thread. Wall time includes waiting for a "
+            "core on a shared machine."
+        ),
         "",
         "| activation | wall s | processor s | peak memory GB |",
         "|---|---:|---:|---:|",

@@ -56,8 +56,14 @@ def main() -> None:
     text = [
         "# Flows on finite data with kinked activations",
         "",
-        f"Time of the flow and loss that a solver reaches in {SECONDS:g} s, one thread ({platform.machine()}), tolerances 1e-6; bold: what `solver=\"auto\"` takes. Four",
-        "students of three teachers, three inputs, biases, random starts. Made by `python -m benchmarks kinks`.",
+        (
+            f"Time of the flow and loss that a solver reaches in {SECONDS:g} s, one thread "
+            f"({platform.machine()}), tolerances 1e-6; bold: what `solver=\"auto\"` takes. Four"
+        ),
+        (
+            "students of three teachers, three inputs, biases, random starts. Made by `python -m "
+            "benchmarks kinks`."
+        ),
         "",
         "| activation | samples | label noise | start | " + " | ".join(SOLVERS) + " |",
         "|---|---|---|---|" + "---|" * len(SOLVERS),

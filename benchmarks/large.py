@@ -1,11 +1,14 @@
-"""The paper's largest case in time and memory: 784-100-10, relu, softmax: 79,510 parameters, 70,000 samples.
+"""The paper's largest case in time and memory: 784-100-10, relu, softmax: 79,510 parameters, 70,000
+samples.
 
-    python -m benchmarks large
-    python -m benchmarks.large [--seconds 90] [--clock wall|cpu] [--threads 1] [--samples 70000] [--out PAGE]
+    python -m benchmarks large python -m benchmarks.large [--seconds 90] [--clock wall|cpu]
+    [--threads 1] [--samples 70000] [--out PAGE]
 
-The data are synthetic, of the size of the paper's MNIST run: Gaussian clusters, one per class. After single gradients and Hessian-vector
-products, ``train`` runs for ``--seconds`` with CVODE (BDF, GMRES on Hessian-vector products) and with L-BFGS. Memory is the highest
-resident set so far, above the process with data and libraries loaded. The page is written to ``docs/benchmarks/large.md``.
+The data are synthetic, of the size of the paper's MNIST run: Gaussian clusters, one per class.
+After single gradients and Hessian-vector products, ``train`` runs for ``--seconds`` with CVODE
+(BDF, GMRES on Hessian-vector products) and with L-BFGS. Memory is the highest resident set so far,
+above the process with data and libraries loaded. The page is written to
+``docs/benchmarks/large.md``.
 """
 
 from __future__ import annotations
@@ -28,7 +31,9 @@ HIDDEN = 100
 CLASSES = 10
 MAXNORM = 400.0  # the Glorot start has |theta|^2/2 = 100
 TOLERANCE = 1e-3
-SEPARATION = 4.0  # expected length of a cluster's mean, in units of the noise: 2 % of the best possible labels are wrong
+# expected length of a cluster's mean, in units of the noise: 2 % of the best possible labels are
+# wrong
+SEPARATION = 4.0
 CLOCKS = ("wall", "cpu")
 FLOW = {
     "solver": "cvode_bdf",
@@ -41,7 +46,9 @@ LBFGS = {"optimizer": "lbfgs", "max_steps_flow": 0}
 
 
 def clusters(samples, rng):
-    """Inputs ``(N, 784)`` and labels ``(N,)``; made in place, so that the data are all the memory that is used."""
+    """Inputs ``(N, 784)`` and labels ``(N,)``; made in place, so that the data are all the memory
+    that is used.
+    """
     labels = rng.integers(CLASSES, size=samples)
     means = SEPARATION / np.sqrt(INPUTS) * rng.standard_normal((CLASSES, INPUTS))
     X = np.empty((samples, INPUTS))
@@ -127,7 +134,9 @@ def stage_is_second(arguments):
 
 
 def warm_up():
-    """Compile and load everything on a problem so small that it leaves no memory behind in which the measured one could hide."""
+    """Compile and load everything on a problem so small that it leaves no memory behind in which
+    the measured one could hide.
+    """
     net = network(*clusters(200, np.random.default_rng(1)), hidden=2)
     theta = inf.random_params(net, rng=0)
     for arguments in (FLOW, LBFGS):
@@ -193,12 +202,28 @@ def page(singles, runs, setting, threads):
     lines = [
         "# The paper's largest case",
         "",
-        f"`{setting['net']}`: relu, softmax with the cross-entropy, barrier beyond |theta|^2/2 = {MAXNORM:g}; synthetic data,",
-        f"one Gaussian cluster per class, seed {setting['seed']}. The inputs take {setting['data']:.0f} MB, a vector of parameters {setting['vector']:.2f} MB.",
-        f"{threads} thread(s) of BLAS, {os.cpu_count()} cores, {platform.machine()}, NumPy {np.__version__}. Where wall time and processor time differ,",
-        f"others used the machine (load average at the end {setting['load']:.1f}); with one thread the processor time is the wall time of an idle machine.",
+        (
+            f"`{setting['net']}`: relu, softmax with the cross-entropy, barrier beyond "
+            "|theta|^2/2 = "
+            f"{MAXNORM:g}; synthetic data,"
+        ),
+        (
+            f"one Gaussian cluster per class, seed {setting['seed']}. The inputs take "
+            f"{setting['data']:.0f} MB, a vector of parameters {setting['vector']:.2f} MB."
+        ),
+        (
+            f"{threads} thread(s) of BLAS, {os.cpu_count()} cores, {platform.machine()}, NumPy "
+            f"{np.__version__}. Where wall time and processor time differ,"
+        ),
+        (
+            f"others used the machine (load average at the end {setting['load']:.1f}); with one "
+            "thread the processor time is the wall time of an idle machine."
+        ),
         "",
-        "Memory is the highest resident set so far above the process with libraries and data loaded; each row includes what the ones before it left.",
+        (
+            "Memory is the highest resident set so far above the process with libraries and data "
+            "loaded; each row includes what the ones before it left."
+        ),
         "Made by `python -m benchmarks large`.",
         "",
         "| | wall s | processor s | memory MB |",
@@ -211,13 +236,18 @@ def page(singles, runs, setting, threads):
         "",
         f"Training from Glorot's start, loss {setting['initial_loss']:.3f}:",
         "",
-        "| | steps | gradients | products | wall s | processor s | processor s per step | loss | training accuracy | memory MB |",
+        (
+            "| | steps | gradients | products | wall s | processor s | processor s per step | loss "
+            "| training accuracy | memory MB |"
+        ),
         "|---|" + "---:|" * 9,
     ]
     for r in runs:
         lines.append(
-            f"| {r['what']} | {r['steps']} | {r['gradients']} | {r['hvps']} | {r['wall']:.0f} | {r['cpu']:.0f} | "
-            f"{r['cpu'] / max(r['steps'], 1):.2f} | {r['loss']:.3e} | {r['accuracy']:.2%} | {r['memory']:.0f} |"
+            f"| {r['what']} | {r['steps']} | {r['gradients']} | {r['hvps']} | {r['wall']:.0f} | "
+            f"{r['cpu']:.0f} | "
+            f"{r['cpu'] / max(r['steps'], 1):.2f} | {r['loss']:.3e} | {r['accuracy']:.2%} | "
+            f"{r['memory']:.0f} |"
         )
     return "\n".join(lines) + "\n"
 

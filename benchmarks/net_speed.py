@@ -1,9 +1,10 @@
-"""Gradient and Hessian of a one-hidden-layer net against PyTorch and JAX, on one core and in one process.
+"""Gradient and Hessian of a one-hidden-layer net against PyTorch and JAX, on one core and in one
+process.
 
     python -m benchmarks net_speed
 
-The study ``speed`` with all that the bench extra installs, kept on one core whatever the libraries' own settings are. Writes
-``out/speed`` and prints the table.
+The study ``speed`` with all that the bench extra installs, kept on one core whatever the libraries'
+own settings are. Writes ``out/speed`` and prints the table.
 """
 
 from __future__ import annotations

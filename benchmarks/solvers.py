@@ -2,11 +2,12 @@
 
     python -m benchmarks solvers
 
-Two problems: the paper's 33 parameters on 10,000 samples (2 inputs, 8 softplus neurons, teacher of 4), and infinite data
-with 10 students, 10 teachers and 20 inputs (erf, no biases, 210 parameters); t = 0 to 1000. infflow's methods stand
-beside SciPy's, scikit-sundae's CVODE, diffrax and torchdiffeq, driven by infflow's own evaluations and, on finite data,
-by jitted JAX in float64 (each where it is installed). Every method runs at several tolerances; from these its processor
-time at the wanted distance is interpolated. The table is written to ``docs/benchmarks/solvers.md``.
+Two problems: the paper's 33 parameters on 10,000 samples (2 inputs, 8 softplus neurons, teacher of
+4), and infinite data with 10 students, 10 teachers and 20 inputs (erf, no biases, 210 parameters);
+t = 0 to 1000. infflow's methods stand beside SciPy's, scikit-sundae's CVODE, diffrax and
+torchdiffeq, driven by infflow's own evaluations and, on finite data, by jitted JAX in float64 (each
+where it is installed). Every method runs at several tolerances; from these its processor time at
+the wanted distance is interpolated. The table is written to ``docs/benchmarks/solvers.md``.
 """
 
 from __future__ import annotations
@@ -255,7 +256,9 @@ def curve(
 
 
 def at_distance(runs: list[Run]) -> Run | None:
-    """Time and gradients at the wanted distance, log-log between the two runs around it; None if it was not reached."""
+    """Time and gradients at the wanted distance, log-log between the two runs around it; None if it
+    was not reached.
+    """
     for before, after in zip([None, *runs], runs, strict=False):
         if after.distance <= DISTANCE:
             if before is None or not np.isfinite(before.distance):
@@ -342,7 +345,9 @@ class Timed:
 
 
 def outside(net, start: np.ndarray, name: str) -> tuple[float, int, float]:
-    """Seconds per accepted step outside of the network (the median step), steps, and evaluations per step."""
+    """Seconds per accepted step outside of the network (the median step), steps, and evaluations
+    per step.
+    """
     solver, options = OURS[name]
     medians = []
     for _ in range(7):
@@ -358,7 +363,9 @@ def outside(net, start: np.ndarray, name: str) -> tuple[float, int, float]:
 
 
 def overhead(net, start: np.ndarray) -> list[str]:
-    """Time per accepted step outside of the network, with all samples and with so few that they stay in the cache."""
+    """Time per accepted step outside of the network, with all samples and with so few that they
+    stay in the cache.
+    """
     few = net.with_data(net.data.X[:100], net.data.target[:100])
     lines = [
         "| method | steps | evaluations per step | microseconds outside | with 100 samples |",
@@ -367,7 +374,8 @@ def overhead(net, start: np.ndarray) -> list[str]:
     for name in OURS:
         seconds, steps, calls = outside(net, start, name)
         lines.append(
-            f"| {name} | {steps} | {calls:.1f} | {1e6 * seconds:.0f} | {1e6 * outside(few, start, name)[0]:.0f} |"
+            f"| {name} | {steps} | {calls:.1f} | {1e6 * seconds:.0f} | "
+            f"{1e6 * outside(few, start, name)[0]:.0f} |"
         )
         print(lines[-1], flush=True)
     return [*lines, ""]
@@ -400,7 +408,9 @@ def limits(net) -> list[str]:
 
 
 def to_the_end() -> list[str]:
-    """Flow and Newton's method from random starts, as ``train`` does by default, and with other solvers."""
+    """Flow and Newton's method from random starts, as ``train`` does by default, and with other
+    solvers.
+    """
     net, _ = infinite()
     lines = [
         "| solver | processor time, s (five starts) | gradient norm at most | losses |",
@@ -442,7 +452,9 @@ CANDIDATES = (
 
 
 def sized(parameters: int, data: int | None) -> tuple:
-    """An erf network without biases, its teacher of the same size, on infinite data or on so many samples."""
+    """An erf network without biases, its teacher of the same size, on infinite data or on so many
+    samples.
+    """
     hidden, inputs = SIZES[parameters]
     student = inf.Net([(hidden, "erf", False), (1, "identity", False)], input_dim=inputs)
     net = inf.NetI(student, inf.Teacher(student, inf.random_params(student, 1)))
@@ -485,7 +497,8 @@ def sizes() -> list[str]:
                 )
                 what = "infinite" if data is None else f"{data} samples"
                 lines.append(
-                    f"| {parameters} | {what} | {name} | {found.flow.steps} | {seconds:.3f} | {distance} |"
+                    f"| {parameters} | {what} | {name} | {found.flow.steps} | {seconds:.3f} | "
+                    f"{distance} |"
                 )
                 print(lines[-1], flush=True)
     return [*lines, ""]
@@ -535,8 +548,14 @@ def main() -> None:
     text = [
         "# Integrators of the gradient flow",
         "",
-        f"t = 0 to {T_END:g}; processor time (one thread, {platform.machine()}) at which the largest distance |theta(t) - reference(t)|",
-        f"over {len(TIMES)} times is {DISTANCE:g}, interpolated between tolerances; bold: infflow. The reference is rodas5p at 1e-11.",
+        (
+            f"t = 0 to {T_END:g}; processor time (one thread, {platform.machine()}) at which the "
+            "largest distance |theta(t) - reference(t)|"
+        ),
+        (
+            f"over {len(TIMES)} times is {DISTANCE:g}, interpolated between tolerances; bold: "
+            "infflow. The reference is rodas5p at 1e-11."
+        ),
         "diffrax reports steps, not gradients. Made by `python -m benchmarks solvers`.",
         "",
     ]

@@ -1,11 +1,14 @@
-"""Sphinx configuration. ``make docs`` builds the site into docs/_build/html; every warning is an error."""
+"""Sphinx configuration. ``make docs`` builds the site into docs/_build/html; every warning is an
+error.
+"""
 
 import re
 import sys
 
 import infflow
 
-# autodoc reads comments of attributes from the source of a module, which it looks up by its public name.
+# autodoc reads comments of attributes from the source of a module, which it looks up by its public
+# name.
 for name in infflow._MODULES:
     sys.modules.setdefault(f"infflow.{name}", getattr(infflow, name))
 
@@ -26,7 +29,8 @@ exclude_patterns = ["_build"]
 suppress_warnings = ["toc.empty_glob"]  # folders may be empty
 templates_path = ["_templates"]
 
-# Pages: ```python blocks are run by the tests; {code-cell} blocks are run here, and their outputs shown.
+# Pages: ```python blocks are run by the tests; {code-cell} blocks are run here, and their outputs
+# shown.
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "force"
@@ -53,7 +57,9 @@ copybutton_exclude = ".linenos, .gp, .go"
 
 
 def escape_bars(app, what, name, obj, options, lines):
-    """Docstrings write norms and absolute values as |x|, which reStructuredText would read as substitutions."""
+    """Docstrings write norms and absolute values as |x|, which reStructuredText would read as
+    substitutions.
+    """
     literal = None  # indentation of the paragraph that announced a literal block
     for i, line in enumerate(lines):
         indent = len(line) - len(line.lstrip())
@@ -69,9 +75,11 @@ def escape_bars(app, what, name, obj, options, lines):
 
 
 def find_by_last_name(app, env, node, contnode):
-    """Docstrings name classes and errors without the module where they live: link to the one with that name.
+    """Docstrings name classes and errors without the module where they live: link to the one with
+    that name.
 
-    Names that are not on this site but exist in the package become text; others stay unresolved, which is an error.
+    Names that are not on this site but exist in the package become text; others stay unresolved,
+    which is an error.
     """
     if node.get("refdomain") != "py":
         return None
@@ -86,7 +94,9 @@ def find_by_last_name(app, env, node, contnode):
 
 
 def exists(target, class_name):
-    """Whether the package has a module, a module-level name, or (in a docstring of a class) an attribute of this name."""
+    """Whether the package has a module, a module-level name, or (in a docstring of a class) an
+    attribute of this name.
+    """
     name = target.split(".")[-1]
     modules = [module for key, module in sys.modules.items() if key.partition(".")[0] == "infflow"]
     if target in sys.modules or any(name in vars(module) for module in modules):

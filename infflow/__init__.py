@@ -2,8 +2,8 @@
 
 Exact losses, gradients and Hessians of one-hidden-layer networks with infinitely many Gaussian
 inputs, and of multilayer perceptrons with finite data, driven by the same gradient-flow integrators
-and Newton methods. ``import infflow as inf`` gives all public names; each is loaded when it is first
-used, so that importing costs little.
+and Newton methods. ``import infflow as inf`` gives all public names; each is loaded when it is
+first used, so that importing costs little.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Names that users bring from elsewhere, and the nearest of ours.
 
-Three tables: other words for names of methods, activations and the like, one table per kind of name; other words for
-keywords; and what to say about keywords that have no equal here. :func:`suggestion` and :func:`keyword_hint` read them.
+Three tables: other words for names of methods, activations and the like, one table per
+kind of name; other words for keywords; and what to say about keywords that have no equal
+here. :func:`suggestion` and :func:`keyword_hint` read them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ _SOFTMAX = (
 _NEWTON = "It belongs to the search of fixed points: optimizer={0!r}."
 _FLOW = "It belongs to the flow: solver={0!r}."
 
-#: kind of name -> other word -> a name of ours, or a sentence; other words are in the form of :func:`_plain`
+# : kind of name -> other word -> a name of ours, or a sentence; other words are in the form
+# of :func:`_plain`
 SYNONYMS: Mapping[str, Mapping[str, str]] = {
     "activation": {
         "softmax": _SOFTMAX,
@@ -324,7 +326,10 @@ KEYWORDS: Mapping[str, tuple[str, ...]] = {
 _ELSEWHERE: Mapping[str, str] = {
     "maxnorm": "It belongs to the network: inf.Net(..., maxnorm=c), inf.NetI(..., maxnorm=c).",
     "ridge": "It belongs to the network: inf.Net(..., ridge=lam), inf.NetI(..., ridge=lam).",
-    "weight_decay": "Take ridge of the network, lambda/2 |theta|^2: inf.Net(..., ridge=lam), inf.NetI(..., ridge=lam).",
+    "weight_decay": (
+        "Take ridge of the network, lambda/2 |theta|^2: inf.Net(..., ridge=lam), inf.NetI(..., "
+        "ridge=lam)."
+    ),
     "merge": "It belongs to the network: inf.Net(..., merge=...), inf.NetI(..., merge=...).",
     "input": "Data belong to the network: inf.Net(layers, input=X, target=y), net.with_data(X, y).",
     "target": "Data belong to the network: inf.Net(layers, input=X, target=y), net.with_data(X, y).",
@@ -337,8 +342,14 @@ _ELSEWHERE: Mapping[str, str] = {
     "exclude": "Leave it out: all of it is in the Result.",
     "hessian_template": "Leave it out: the Hessian is made where it is needed.",
     "use_component_arrays": "Leave it out: parameters are one vector, net.unpack(theta) gives its parts.",
-    "seed": "It takes no random choice; give rng where theta is drawn, inf.random_params(net, rng=seed).",
-    "rng": "It takes no random choice; give rng where theta is drawn, inf.random_params(net, rng=seed).",
+    "seed": (
+        "It takes no random choice; give rng where theta is drawn, inf.random_params(net, "
+        "rng=seed)."
+    ),
+    "rng": (
+        "It takes no random choice; give rng where theta is drawn, inf.random_params(net, "
+        "rng=seed)."
+    ),
 }
 
 
@@ -381,6 +392,8 @@ _LONGEST = 60
 
 
 def _plain(name: str) -> str:
-    """A name without case, arguments, underscores, hyphens and spaces: ``Rodas5P()`` is ``rodas5p``."""
+    """A name without case, arguments, underscores, hyphens and spaces: ``Rodas5P()`` is
+    ``rodas5p``.
+    """
     start = name[:_LONGEST].lower().partition("(")[0]
     return "".join(letter for letter in start if letter.isalnum())

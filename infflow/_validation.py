@@ -171,7 +171,9 @@ def as_real_array(
     if not is_all_finite(array):
         bad = np.argwhere(~np.isfinite(array))[0]
         raise InvalidValueError(
-            f"{name} contains {array[tuple(bad)]} at index {tuple(int(i) for i in bad)} ({int((~np.isfinite(array)).sum())} non-finite in total); all entries must be finite. Remove or impute them."
+            f"{name} contains {array[tuple(bad)]} at index {tuple(int(i) for i in bad)} "
+            f"({int((~np.isfinite(array)).sum())} non-finite in total); all entries must be "
+            "finite. Remove or impute them."
         )
     return array
 
@@ -187,7 +189,8 @@ def as_real_numbers(name: str, value: Any, *, advice: str = _CONVERT) -> Array:
         if array.ndim == 0:
             raise InvalidTypeError(f"{name} is {shown(value)}; real numbers are needed. {advice}")
         raise InvalidTypeError(
-            f"{name} has dtype {array.dtype}; real numbers (float64, float32 or integers) are needed. {advice}"
+            f"{name} has dtype {array.dtype}; real numbers (float64, float32 or integers) are "
+            f"needed. {advice}"
         )
     scalar = array.ndim == 0
     with np.errstate(over="ignore"):  # of a longer type: infinite
@@ -215,15 +218,18 @@ def _raise_unconvertible(name: str, value: Any, error: Exception) -> NoReturn:
     kinds = {type(part).__name__ for part in parts} | {type(error).__name__}
     if any(_needs_gradient(part) for part in parts):
         raise InvalidTypeError(
-            f"{name} is a tensor that records gradients; infflow differentiates by itself. Pass tensor.detach()."
+            f"{name} is a tensor that records gradients; infflow differentiates by itself. Pass "
+            "tensor.detach()."
         ) from error
     if any("Tracer" in kind for kind in kinds):
         raise InvalidTypeError(
-            f"{name} is a tracer, which has no values yet. Call infflow outside of jax.jit, jax.grad and jax.vmap."
+            f"{name} is a tracer, which has no values yet. Call infflow outside of jax.jit, "
+            "jax.grad and jax.vmap."
         ) from error
     if isinstance(error, ValueError) and isinstance(value, (list, tuple)):
         raise ShapeError(
-            f"{name} cannot be made into an array: its rows differ in length. Pass a rectangular array."
+            f"{name} cannot be made into an array: its rows differ in length. Pass a rectangular "
+            "array."
         ) from error
     reason = " ".join(str(error).split())[:200] or type(error).__name__
     raise InvalidTypeError(
@@ -242,7 +248,8 @@ def refuse_masked(name: str, value: Any) -> None:
     """Raise an error where NumPy would take the entries under a mask for numbers."""
     if type(value) is not np.ndarray and _is_masked(value):
         raise InvalidValueError(
-            f"{name} is a masked array with masked entries, which would count as numbers. Remove or impute them, e.g. with value.filled(0.0)."
+            f"{name} is a masked array with masked entries, which would count as numbers. Remove "
+            "or impute them, e.g. with value.filled(0.0)."
         )
 
 
@@ -260,7 +267,9 @@ def _is_masked(value: Any) -> bool:
 
 
 def is_all_finite(array: Array) -> bool:
-    """Whether all entries of a C-contiguous array are finite; part by part, so that large data need no array of flags."""
+    """Whether all entries of a C-contiguous array are finite; part by part, so that large data need
+    no array of flags.
+    """
     flat = array.reshape(-1)
     part = 2**16
     return all(np.isfinite(flat[start : start + part]).all() for start in range(0, len(flat), part))
@@ -288,14 +297,17 @@ def as_number(
     strict: bool = False,
     infinite: bool = False,
 ) -> float:
-    """A real number, at least (``strict``: above) ``minimum``, at most ``maximum``; infinity only where ``infinite``."""
+    """A real number, at least (``strict``: above) ``minimum``, at most ``maximum``; infinity only
+    where ``infinite``.
+    """
     if isinstance(value, bool) or not isinstance(value, (Real, np.floating, np.integer)):
         raise InvalidTypeError(f"{name} is {shown(value)}; a real number is needed.")
     try:
         number = float(value)
     except OverflowError as error:  # an integer or a fraction
         raise InvalidValueError(
-            f"{name} is beyond the range of floating point numbers; at most {np.finfo(np.float64).max:.3g} in size is possible."
+            f"{name} is beyond the range of floating point numbers; at most "
+            f"{np.finfo(np.float64).max:.3g} in size is possible."
         ) from error
     if math.isnan(number) or (math.isinf(number) and not infinite):
         raise InvalidValueError(f"{name} is {number}; a finite number is needed.")
@@ -323,7 +335,9 @@ def as_integer(
 
 
 def _digits(number: int) -> str:
-    """All digits; of a number with more than twenty its size, since Python does not print every one."""
+    """All digits; of a number with more than twenty its size, since Python does not print every
+    one.
+    """
     sign = "-" * (number < 0)
     size = abs(number)
     return (

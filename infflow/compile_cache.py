@@ -1,7 +1,9 @@
-"""Where compiled kernels are kept: beside the package, else with the user, else in the folder for temporary files.
+"""Where compiled kernels are kept: beside the package, else with the user, else in the folder for
+temporary files.
 
-numba looks at the first two by itself and raises "no locator available" at import where neither can be written, as in a read-only
-container. A folder of temporary files lets the package work there; kernels are then compiled again after it is emptied.
+numba looks at the first two by itself and raises "no locator available" at import where neither can
+be written, as in a read-only container. A folder of temporary files lets the package work there;
+kernels are then compiled again after it is emptied.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ _VARIABLE = "NUMBA_CACHE_DIR"
 
 
 def ensure() -> None:
-    """Give numba a folder if it would find none; nothing is imported, and nothing is done where one was chosen."""
+    """Give numba a folder if it would find none; nothing is imported, and nothing is done where one
+    was chosen.
+    """
     numba = sys.modules.get("numba")
     if os.environ.get(_VARIABLE) or (numba is not None and numba.config.CACHE_DIR):
         return
@@ -37,14 +41,18 @@ def _user_cache() -> Path:
 
 
 def is_writable(folder: Path) -> bool:
-    """Whether the folder, or the nearest one above it that exists, can be written to (as root says nothing: on a read-only disk)."""
+    """Whether the folder, or the nearest one above it that exists, can be written to (as root says
+    nothing: on a read-only disk).
+    """
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
 
 
 def temporary_folder() -> Path:
-    """A folder of this user only: code is loaded from it, so one that somebody else made or can write to is not used."""
+    """A folder of this user only: code is loaded from it, so one that somebody else made or can
+    write to is not used.
+    """
     import tempfile
 
     name = f"infflow-numba-{os.getuid()}" if hasattr(os, "getuid") else "infflow-numba"

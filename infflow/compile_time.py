@@ -1,4 +1,6 @@
-"""Seconds that numba has spent on compiling, or on loading what was compiled: they are no part of a run's time."""
+"""Seconds that numba has spent on compiling, or on loading what was compiled: they are no part of a
+run's time.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from numba.core import event
 
 
 class _Listener(event.Listener):
-    """Adds up the time that the present thread spends in the compiler; calls of it may be nested."""
+    """Adds up the time that the present thread spends in the compiler; calls of it may
+    be nested.
+    """
 
     def __init__(self) -> None:
         self.of_thread = threading.local()

@@ -24,7 +24,9 @@ class ShapeError(InvalidValueError):
 
 
 class UnknownNameError(InvalidValueError):
-    """A name (activation, solver, optimizer, ...) is not known; the message suggests the nearest."""
+    """A name (activation, solver, optimizer, ...) is not known; the message suggests
+    the nearest.
+    """
 
 
 class TooLargeError(InvalidValueError):
@@ -56,11 +58,15 @@ class AccuracyWarning(UserWarning):
 
 
 class TableauError(InvalidValueError):
-    """The coefficients of an integrator violate an order condition or another property it claims."""
+    """The coefficients of an integrator violate an order condition or another property
+    it claims.
+    """
 
 
 class SolverFailedError(InfflowError, RuntimeError):
-    """An integrator could not take a step; ``train`` turns it into a status or falls back to another one."""
+    """An integrator could not take a step; ``train`` turns it into a status or falls back to
+    another one.
+    """
 
 
 class SolverWarning(UserWarning):

@@ -14,7 +14,8 @@ from types import FrameType
 def plain_interrupts() -> Iterator[None]:
     """Let every error that Ctrl-C caused leave the block as a KeyboardInterrupt.
 
-    numba makes a SystemError of one that arrives while a kernel returns, zipfile a ValueError of one between two writes.
+    numba makes a SystemError of one that arrives while a kernel returns, zipfile a ValueError of
+    one between two writes.
     """
     try:
         yield
@@ -28,9 +29,9 @@ def plain_interrupts() -> Iterator[None]:
 def interrupted_by_sigterm() -> Iterator[list[int]]:
     """Let the first SIGTERM in the block raise KeyboardInterrupt.
 
-    Later ones do nothing, so that what the first one starts can end.
-    Only in the main thread, and where the signal has its default action: a handler of the user's decides.
-    The handler of before is in place afterwards.
+    Later ones do nothing, so that what the first one starts can end. Only in the main thread, and
+    where the signal has its default action: a handler of the user's decides. The handler of before
+    is in place afterwards.
 
     Yields
     ------
@@ -57,7 +58,9 @@ def interrupted_by_sigterm() -> Iterator[list[int]]:
 
 @contextmanager
 def saving_before_termination() -> Iterator[None]:
-    """Let SIGTERM act as Ctrl-C in the block, which saves its state, and end the process after it."""
+    """Let SIGTERM act as Ctrl-C in the block, which saves its state, and end the
+    process after it.
+    """
     received: list[int] = []
     try:
         with interrupted_by_sigterm() as received:

@@ -59,7 +59,8 @@ class FailedRun:
 
 
 class Runs(list["Result | FailedRun"]):
-    """Outcomes in the order of the starts: a list that also knows the network, and gives columns of numbers.
+    """Outcomes in the order of the starts: a list that also knows the network, and gives columns of
+    numbers.
 
     Examples
     --------
@@ -76,7 +77,9 @@ class Runs(list["Result | FailedRun"]):
         self.net = net
 
     def __getitem__(self, index: Any) -> Any:
-        """One outcome; or the runs of a slice, of a mask such as ``converged``, or of an array of numbers."""
+        """One outcome; or the runs of a slice, of a mask such as ``converged``, or of an array of
+        numbers.
+        """
         if isinstance(index, slice):
             return Runs(self.net, super().__getitem__(index))
         if isinstance(index, np.ndarray) and index.ndim == 1:
@@ -91,7 +94,8 @@ class Runs(list["Result | FailedRun"]):
             )
         if index.dtype == bool and len(index) != len(self):
             raise ShapeError(
-                f"the mask of runs has length {len(index)}; {len(self)} is needed, one entry per run."
+                f"the mask of runs has length {len(index)}; {len(self)} is needed, one entry per "
+                "run."
             )
         numbers: NDArray[np.integer[Any]] = np.arange(len(self))[index]
         return numbers
@@ -129,7 +133,9 @@ class Runs(list["Result | FailedRun"]):
 
     @property
     def statuses(self) -> NDArray[np.str_]:
-        """Names of the :class:`~infflow.stopping.StopReason` of each run (n,), "FAILED" for starts that failed."""
+        """Names of the :class:`~infflow.stopping.StopReason` of each run (n,), "FAILED" for starts
+        that failed.
+        """
         return np.array(
             [run.status.name if isinstance(run, Result) else "FAILED" for run in self],
             dtype=np.str_,
@@ -155,8 +161,9 @@ class Runs(list["Result | FailedRun"]):
         Returns
         -------
         pandas.DataFrame
-            Columns ``loss``, ``gradient_norm``, ``status``, ``converged``, of both stages ``steps`` and ``wall_time``, ``t_end`` of the
-            flow, and for starts that failed ``error`` and ``message`` (empty for the others).
+            Columns ``loss``, ``gradient_norm``, ``status``, ``converged``, of both stages ``steps``
+            and ``wall_time``, ``t_end`` of the flow, and for starts that failed ``error`` and
+            ``message`` (empty for the others).
 
         Raises
         ------
@@ -169,7 +176,10 @@ class Runs(list["Result | FailedRun"]):
     def __repr__(self) -> str:
         best = min((run.loss for run in self), default=math.nan)
         converged = sum(run.converged for run in self)
-        return f"Runs: {counted(len(self), 'start')}, {converged} converged, {len(self.failures)} failed, lowest loss {best:.6g}"
+        return (
+            f"Runs: {counted(len(self), 'start')}, {converged} converged, {len(self.failures)} "
+            f"failed, lowest loss {best:.6g}"
+        )
 
 
 _COLUMNS = ["loss", "gradient_norm", "status", "converged", "flow_steps", "newton_steps", "t_end"]
@@ -224,15 +234,19 @@ def train_many(
     Returns
     -------
     Runs
-        A list with a :class:`Result` per start, in order. Where :func:`train` raised an error there is a :class:`FailedRun`; the
-        other starts go on, also where a process dies (error "WorkerDied"). After Ctrl-C the starts that have not ended are failures with the error "KeyboardInterrupt".
+        A list with a :class:`Result` per start, in order. Where :func:`train` raised an error there
+        is a :class:`FailedRun`; the other starts go on, also where a process dies (error
+        "WorkerDied"). After Ctrl-C the starts that have not ended are failures with the error
+        "KeyboardInterrupt".
 
     Raises
     ------
     InvalidTypeError, InvalidValueError
-        If ``thetas`` or ``n_jobs`` cannot be used, an argument of ``train`` is not known, or something cannot be sent to other processes.
+        If ``thetas`` or ``n_jobs`` cannot be used, an argument of ``train`` is not known, or
+        something cannot be sent to other processes.
     InfflowError
-        Before any run, if an argument of ``train`` cannot be used; and if several starts all fail with the same error.
+        Before any run, if an argument of ``train`` cannot be used; and if several starts all fail
+        with the same error.
     """
     starts = _check_starts(thetas)
     n_jobs = as_integer("n_jobs", n_jobs, minimum=-(2**31))
@@ -348,7 +362,10 @@ def _run_all(net: Any, starts: list[Any], n_jobs: int, settings: TrainSettings) 
                 try:
                     yield from _in_processes(net, {number: theta}, 2, settings)
                 except TerminatedWorkerError as error:
-                    why = f"the process that worked on this start died, perhaps for lack of memory: {error}"
+                    why = (
+                        "the process that worked on this start died, perhaps for lack of "
+                        f"memory: {error}"
+                    )
                     yield number, FailedRun(theta, "WorkerDied", why), None
 
 
@@ -367,7 +384,8 @@ def _in_processes(
     except PicklingError as error:
         why = str(error.__cause__ or error).strip('"\n').splitlines()[-1]
         raise InvalidTypeError(
-            f"net or an argument cannot be sent to other processes ({why}). Make it one that can be pickled, or take n_jobs=1."
+            f"net or an argument cannot be sent to other processes ({why}). Make it one that can "
+            "be pickled, or take n_jobs=1."
         ) from error
     finally:
         with warnings.catch_warnings():
@@ -402,7 +420,8 @@ def _bar(total: int, wanted: bool) -> Any:
     return tqdm(total=total, unit=" starts", disable=not (wanted and on_terminal()))
 
 
-# ------------------------------------------------------------------------------------------------------- solutions
+# --------------------------------------------------------------------------------------------------
+# solutions
 
 
 @dataclass(frozen=True, eq=False)
@@ -417,7 +436,10 @@ class SolutionGroup:
     num_neurons: int  #: neurons that are left without dead and duplicated ones
 
     def __repr__(self) -> str:
-        return f"SolutionGroup(loss {self.loss:.9g}, {counted(self.count, 'run')}, {counted(self.num_neurons, 'neuron')})"
+        return (
+            f"SolutionGroup(loss {self.loss:.9g}, {counted(self.count, 'run')}, "
+            f"{counted(self.num_neurons, 'neuron')})"
+        )
 
 
 @public
@@ -444,16 +466,19 @@ def unique_solutions(
     net : Net or NetI, optional
         Taken from ``results`` if that comes from :func:`train_many`.
     rtol : float
-        Distance relative to the length of all parameters; neurons closer than this count as duplicates.
+        Distance relative to the length of all parameters; neurons closer than this count as
+        duplicates.
     loss_rtol, loss_atol : float
         How far losses may differ.
     converged_only : bool
         Leave out runs that did not converge.
     teacher_symmetry : bool
-        For a ``NetI`` with a network as teacher: solutions also belong together if an orthogonal map of the inputs takes one to the
-        other that exchanges teacher neurons with equal activations, biases and output weights (up to the signs of odd and even
-        ones), leaves what is orthogonal to the teacher's weights in place, and keeps the distribution of the input. All such maps are
-        searched; others, such as rotations of the teacher's space that permute no neurons, are not.
+        For a ``NetI`` with a network as teacher: solutions also belong together if an orthogonal
+        map of the inputs takes one to the other that exchanges teacher neurons with equal
+        activations, biases and output weights (up to the signs of odd and even ones), leaves what
+        is orthogonal to the teacher's weights in place, and keeps the distribution of the input.
+        All such maps are searched; others, such as rotations of the teacher's space that permute no
+        neurons, are not.
 
     Returns
     -------
@@ -475,7 +500,8 @@ def unique_solutions(
     net = getattr(results, "net", None) if net is None else net
     if net is None:
         raise InvalidTypeError(
-            "results does not know its network; pass it as net, or the list that train_many returned."
+            "results does not know its network; pass it as net, or the list that train_many "
+            "returned."
         )
     for name, value in (("rtol", rtol), ("loss_rtol", loss_rtol), ("loss_atol", loss_atol)):
         as_number(name, value, minimum=0.0)

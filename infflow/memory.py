@@ -11,12 +11,15 @@ from .errors import TooLargeError
 CHECKED_SIZE = 2000
 #: bytes that one pair of neurons takes: indices, arguments, value with first and second derivatives
 _PAIR = 256
-#: Matrices that the eigenvalues and eigenvectors of one take: itself, the vectors, and LAPACK's work.
+# : Matrices that the eigenvalues and eigenvectors of one take: itself, the vectors, and LAPACK's
+# work.
 SPECTRUM = 5
 #: What goes on without a matrix; the end of every message.
 MATRIX_FREE = (
-    "Use what never forms it: hvp, hessian_operator, extreme_eigenpairs and spectral_density; in train "
-    'solver="cvode_bdf" with solver_options={"linear_solver": "gmres"}, and optimizer="lbfgs" or "newton" with '
+    "Use what never forms it: hvp, hessian_operator, extreme_eigenpairs and spectral_density; "
+    "in train "
+    'solver="cvode_bdf" with solver_options={"linear_solver": "gmres"}, and optimizer="lbfgs" '
+    'or "newton" with '
     'optimizer_options={"linear_solver": "cg"}.'
 )
 
@@ -57,7 +60,9 @@ def physical_memory() -> int | None:
 
 
 def _of_container() -> int | None:
-    """What the limit of a control group leaves, if there is one; the cache of files counts as free."""
+    """What the limit of a control group leaves, if there is one; the cache of files
+    counts as free.
+    """
     try:
         left = int((_GROUP / "memory.max").read_text()) - int(
             (_GROUP / "memory.current").read_text()
@@ -79,7 +84,8 @@ def require_memory(
     what : str
         The matrix that is asked for, as the message names it.
     matrices : int
-        How many of this size are needed at once; a Hessian alone counts twice, for the copy that its user makes.
+        How many of this size are needed at once; a Hessian alone counts twice, for the copy that
+        its user makes.
     remedy : str
         What to do instead.
     """
@@ -96,15 +102,19 @@ def require_memory(
 
 
 def require_pairs(num_neurons: int) -> None:
-    """Raise TooLargeError if the Gaussian integrals of all pairs of neurons would not fit in memory."""
+    """Raise TooLargeError if the Gaussian integrals of all pairs of neurons would not fit in
+    memory.
+    """
     if num_neurons <= CHECKED_SIZE:
         return
     needed = _PAIR * num_neurons**2 // 2
     available = available_memory()
     if available is not None and needed > available:
         raise TooLargeError(
-            f"the integrals of all pairs of {num_neurons} neurons take {_size(needed)}, more than the "
-            f"{_size(available)} available. Take fewer neurons, or samples instead of infinite data."
+            f"the integrals of all pairs of {num_neurons} neurons take {_size(needed)}, more "
+            "than the "
+            f"{_size(available)} available. Take fewer neurons, or samples instead of infinite "
+            "data."
         )
 
 

@@ -54,7 +54,8 @@ def required(name: str, found: Array | None) -> Array:
     """What an evaluation was asked for, or an error where the objective left it out."""
     if found is None:
         raise MethodError(
-            f"evaluate(theta, order) left out the {name}; return Evaluation(value, gradient, hessian) as far as order asks for."
+            f"evaluate(theta, order) left out the {name}; return Evaluation(value, gradient, "
+            "hessian) as far as order asks for."
         )
     return found
 
@@ -294,7 +295,8 @@ def as_objective(net: Any) -> Objective:
     """Anything that has what solvers need, or an error."""
     if isinstance(net, type) or not isinstance(net, Objective):
         raise InvalidTypeError(
-            f"net is {shown(net)}; a Net with data, a NetI, or an object with num_params and evaluate(theta, order) is needed."
+            f"net is {shown(net)}; a Net with data, a NetI, or an object with num_params and "
+            "evaluate(theta, order) is needed."
         )
     return net
 

@@ -28,15 +28,15 @@ class Result:
     Attributes
     ----------
     theta : (P,) array
-        The best point seen, by loss; where losses differ by less than their rounding error, the one with the
-        smaller gradient.
+        The best point seen, by loss; where losses differ by less than their rounding error, the one
+        with the smaller gradient.
     loss, gradient_norm : float
         Loss there, and infinity norm of its gradient over the parameters that are not frozen.
     status : StopReason
         Why the last stage stopped; ``status.message`` is a sentence.
     trajectory : Trajectory
-        Points along the flow: ``t`` (T,), ``theta`` (T, P), ``loss`` (T,), ``gradient_norm`` (T,), ``observables``. Points of
-        ``t_eval`` that the flow did not reach are NaN.
+        Points along the flow: ``t`` (T,), ``theta`` (T, P), ``loss`` (T,), ``gradient_norm`` (T,),
+        ``observables``. Points of ``t_eval`` that the flow did not reach are NaN.
     flow, newton : Statistics
         What the two stages did and cost.
     theta0, theta_flow : (P,) arrays
@@ -44,7 +44,8 @@ class Result:
     settings : dict
         The arguments of the run.
     surrogate_loss : float, optional
-        With ``polish="exact"``: what the surrogate gives at ``theta``, where ``loss`` is exact; NaN outside of its domain.
+        With ``polish="exact"``: what the surrogate gives at ``theta``, where ``loss`` is exact; NaN
+        outside of its domain.
     """
 
     theta: Array
@@ -63,7 +64,8 @@ class Result:
 
     @property
     def converged(self) -> bool:
-        """Whether the run ended at a fixed point as accurate as asked for, or as double precision allows.
+        """Whether the run ended at a fixed point as accurate as asked for, or as double precision
+        allows.
 
         A flow that reached its ``t_end`` has done what was asked and is not converged.
         """
@@ -71,7 +73,10 @@ class Result:
 
     def __repr__(self) -> str:
         lines = (
-            f"Result: loss {self.loss:.6g}{self._beside()}, gradient norm {self.gradient_norm:.3g}, {counted(len(self.theta), 'parameter')}",
+            (
+                f"Result: loss {self.loss:.6g}{self._beside()}, gradient norm "
+                f"{self.gradient_norm:.3g}, {counted(len(self.theta), 'parameter')}"
+            ),
             f"  {'converged' if self.converged else 'not converged'}: {self.status.message}",
             f"  flow    {self.flow} It ended at t = {self.flow.t:.6g}.",
             f"  newton  {self.newton}",
@@ -120,10 +125,12 @@ class Result:
     def save(self, path: Any) -> None:
         """Write everything to one ``.npz`` file, atomically and without pickles.
 
-        Beside the arrays it holds one text in JSON, ``json.loads(str(numpy.load(path)["metadata"]))``: loss, status, what the two
-        stages did, the arguments of the run, its seed (that of the minibatches), the versions of infflow, Python and
-        NumPy, and the machine. What you add to ``settings``, such as the seed of ``theta0``, is written with it: numbers, texts, arrays,
-        lists and dictionaries of them; of anything else its ``repr``.
+        Beside the arrays it holds one text in JSON,
+        ``json.loads(str(numpy.load(path)["metadata"]))``: loss, status, what the two stages did,
+        the arguments of the run, its seed (that of the minibatches), the versions of infflow,
+        Python and NumPy, and the machine. What you add to ``settings``, such as the seed of
+        ``theta0``, is written with it: numbers, texts, arrays, lists and dictionaries of them; of
+        anything else its ``repr``.
 
         Parameters
         ----------
@@ -211,14 +218,16 @@ class Result:
         Parameters
         ----------
         net : Net or NetI, optional
-            Names the parameters ``W1[0,0]``, ``b1[0]`` and so on (layers from 1, neurons from 0); without it they are numbered.
+            Names the parameters ``W1[0,0]``, ``b1[0]`` and so on (layers from 1, neurons from 0);
+            without it they are numbered.
 
         Returns
         -------
         xarray.Dataset
-            Variables ``theta`` (t, parameter), ``loss`` and ``gradient_norm`` (t), every observable (t, ...), and the points
-            ``theta_best``, ``theta0`` and ``theta_flow`` (parameter). Attributes: loss, status, version and platform, and
-            ``settings`` as JSON, so that the dataset can be written to a NetCDF file.
+            Variables ``theta`` (t, parameter), ``loss`` and ``gradient_norm`` (t), every observable
+            (t, ...), and the points ``theta_best``, ``theta0`` and ``theta_flow`` (parameter).
+            Attributes: loss, status, version and platform, and ``settings`` as JSON, so that the
+            dataset can be written to a NetCDF file.
 
         Raises
         ------
@@ -249,7 +258,8 @@ def _check_archive(file: str, shapes: Shapes, metadata: dict[str, Any]) -> None:
     """The format is known, and shapes fit together."""
     if metadata.get("format") != _FORMAT:
         raise StorageError(
-            f"{file} has format {metadata.get('format')}; this version of infflow reads format {_FORMAT}."
+            f"{file} has format {metadata.get('format')}; this version of infflow reads format "
+            f"{_FORMAT}."
         )
     missing = [name for name in ("theta", "trajectory_t") if len(shapes.get(name, ())) != 1]
     if missing:
@@ -274,7 +284,10 @@ def _check_archive(file: str, shapes: Shapes, metadata: dict[str, Any]) -> None:
 
 
 def _platform() -> str:
-    return f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}"
+    return (
+        f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, numpy "
+        f"{np.__version__}"
+    )
 
 
 def _seed(settings: dict[str, Any]) -> int | None:
@@ -328,8 +341,9 @@ def _parameter_names(net: Any, num_params: int) -> list[str]:
 def trajectory_distance(a: Any, b: Any) -> float:
     """Mean squared distance of the points of one trajectory to the nearest points of another.
 
-    d = (1/T_a) sum_i min_j |theta_b(t_j) - theta_a(t_i)|^2, the d_m of Brea et al. (Figure 1) with the
-    trajectory of method m as ``a`` and a densely sampled reference as ``b``. It is not symmetric.
+    d = (1/T_a) sum_i min_j |theta_b(t_j) - theta_a(t_i)|^2, the d_m of Brea et al. (Figure 1) with
+    the trajectory of method m as ``a`` and a densely sampled reference as ``b``. It is not
+    symmetric.
 
     Parameters
     ----------
@@ -345,7 +359,8 @@ def trajectory_distance(a: Any, b: Any) -> float:
     second = _points("b", b)
     if first.shape[1] != second.shape[1]:
         raise ShapeError(
-            f"a has {counted(first.shape[1], 'parameter')} and b has {second.shape[1]}; they must agree."
+            f"a has {counted(first.shape[1], 'parameter')} and b has {second.shape[1]}; they "
+            "must agree."
         )
     # differences, not |x|^2 - 2 x.y + |y|^2, which loses small distances to rounding
     return float(np.mean([((second - point) ** 2).sum(axis=1).min() for point in first]))

@@ -81,7 +81,8 @@ def _eta(name: str, value: Any) -> Array:
     found = as_real_array(name, value)
     if (found < 0).any():
         raise InvalidValueError(
-            f"{name} must not be negative; its smallest entry is {found.min():g}. 0 freezes a parameter."
+            f"{name} must not be negative; its smallest entry is {found.min():g}. 0 freezes a "
+            "parameter."
         )
     return found
 
@@ -402,7 +403,8 @@ def _batch_options(net: Any, method: Method, size: int | None) -> dict[str, int]
         return {}
     if not method.discrete:
         raise InvalidValueError(
-            f"batch_size is for gd and adam; solver {method.name!r} follows the flow of the full loss. Leave it None."
+            f"batch_size is for gd and adam; solver {method.name!r} follows the flow of the full "
+            "loss. Leave it None."
         )
     samples = int(require_samples(net, size).num_samples)
     if size > samples:
@@ -417,7 +419,8 @@ def _optimizer(net: Any, given: TrainSettings) -> tuple[Optimizer | None, dict[s
     if given.optimizer == "auto":
         if given.optimizer_options:
             raise InvalidValueError(
-                f"optimizer_options is {shown(given.optimizer_options)}; name the optimizer that they are for."
+                f"optimizer_options is {shown(given.optimizer_options)}; name the optimizer that "
+                "they are for."
             )
         return None, {}
     optimizer = OPTIMIZERS[given.optimizer]
@@ -449,10 +452,12 @@ def _polished(net: Any, given: TrainSettings) -> Objective | None:
         return None
     if not (isinstance(net, ChoosesMethod) and net.method == "surrogate"):
         raise InvalidValueError(
-            "polish='exact' is for a NetI with method='surrogate'; leave it None for other objectives."
+            "polish='exact' is for a NetI with method='surrogate'; leave it None for other "
+            "objectives."
         )
     if given.max_steps_newton == 0:
         raise InvalidValueError(
-            "polish='exact' is what the second stage does, and max_steps_newton is 0. Allow some steps."
+            "polish='exact' is what the second stage does, and max_steps_newton is 0. Allow "
+            "some steps."
         )
     return net.with_method("auto")

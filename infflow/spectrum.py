@@ -1,4 +1,5 @@
-"""Spectra of Hessians that are too large to write down: operator, extreme eigenpairs, density of eigenvalues.
+"""Spectra of Hessians that are too large to write down: operator, extreme eigenpairs, density of
+eigenvalues.
 
 Everything here sees the Hessian only through its products with vectors.
 """
@@ -22,13 +23,17 @@ _MEMORY = 2**28
 
 
 class ExtremeEigenpairs(NamedTuple):
-    """The smallest and the largest eigenvalues of a Hessian with their vectors; see :func:`extreme_eigenpairs`."""
+    """The smallest and the largest eigenvalues of a Hessian with their vectors;
+    see :func:`extreme_eigenpairs`.
+    """
 
     bottom: Array  #: (k,) smallest eigenvalues, ascending
     bottom_vectors: Array  #: (P, k), one per column
     top: Array  #: (k,) largest eigenvalues, ascending
     top_vectors: Array  #: (P, k)
-    residuals: Array  #: (2, k) lengths |H v - lambda v|, bottom and top; within them of each value lies an eigenvalue
+    # : (2, k) lengths |H v - lambda v|, bottom and top; within them of each value lies an
+    # eigenvalue
+    residuals: Array
 
 
 class SpectralDensity(NamedTuple):
@@ -54,12 +59,14 @@ def hessian_operator(net: Objective, theta: Any) -> Any:
     Returns
     -------
     scipy.sparse.linalg.LinearOperator
-        Shape (P, P), symmetric; for ``scipy.sparse.linalg.eigsh``, ``cg``, ``minres`` and their like.
+        Shape (P, P), symmetric; for ``scipy.sparse.linalg.eigsh``, ``cg``, ``minres`` and their
+        like.
 
     Raises
     ------
     InfflowError
-        Where :func:`infflow.hvp` raises; the first product is made at once, so that bad arguments are noticed here.
+        Where :func:`infflow.hvp` raises; the first product is made at once, so that bad arguments
+        are noticed here.
 
     Examples
     --------
@@ -89,7 +96,8 @@ def hessian_operator(net: Objective, theta: Any) -> Any:
             found: Array = times(np.ascontiguousarray(v, dtype=np.float64))
         if not np.isfinite(found).all():
             raise DivergedError(
-                "the Hessian-vector product is not finite. Use smaller parameters or data of smaller scale."
+                "the Hessian-vector product is not finite. Use smaller parameters or data of "
+                "smaller scale."
             )
         return found
 
@@ -116,18 +124,21 @@ def extreme_eigenpairs(
     max_iterations: int | None = None,
     rng: Any = 0,
 ) -> ExtremeEigenpairs:
-    """The ``k`` smallest and the ``k`` largest eigenvalues of the Hessian with eigenvectors, by Lanczos (ARPACK).
+    """The ``k`` smallest and the ``k`` largest eigenvalues of the Hessian with eigenvectors, by
+    Lanczos (ARPACK).
 
-    The bottom of the spectrum is found as the top of ``s - H``, where ``s`` is the largest eigenvalue: eigenvalues near zero
-    in the middle of the spectrum do not disturb, and no system is solved. Of eigenvalues that coincide exactly a Lanczos
-    iteration may see fewer copies than there are; rounding brings them out, in general.
+    The bottom of the spectrum is found as the top of ``s - H``, where ``s`` is the largest
+    eigenvalue: eigenvalues near zero in the middle of the spectrum do not disturb, and no system is
+    solved. Of eigenvalues that coincide exactly a Lanczos iteration may see fewer copies than there
+    are; rounding brings them out, in general.
 
     Parameters
     ----------
     net : Net, NetI or any objective with ``hvp``
     theta : (P,) array
     k : int
-        At each end, at most P. For P up to 64, or k at least P/4, the dense Hessian is diagonalised instead.
+        At each end, at most P. For P up to 64, or k at least P/4, the dense Hessian is diagonalised
+        instead.
     rtol : float
         Accuracy of the eigenvalues relative to the largest in absolute value.
     max_iterations : int, optional
@@ -197,7 +208,8 @@ def _lanczos_top(
         )
     except ArpackError as error:  # ArpackNoConvergence is one
         raise SolverFailedError(
-            f"the Lanczos iteration for {k} eigenvalues did not converge ({error}). Raise max_iterations, k or rtol."
+            f"the Lanczos iteration for {k} eigenvalues did not converge ({error}). Raise "
+            "max_iterations, k or rtol."
         ) from error
     order = np.argsort(values)
     return values[order], vectors[:, order]
@@ -220,7 +232,8 @@ def _shifted(operator: Any, shift: float) -> Any:
 def largest_magnitude(
     product: Any, n: int, rtol: float = 1e-2, floor: float = 0.0, steps: int = 100
 ) -> float:
-    """Largest eigenvalue in absolute value of a symmetric matrix that is only multiplied with, by Lanczos.
+    """Largest eigenvalue in absolute value of a symmetric matrix that is only multiplied with, by
+    Lanczos.
 
     Parameters
     ----------
@@ -237,7 +250,8 @@ def largest_magnitude(
     Returns
     -------
     float
-        The largest Ritz value, which is never above; the vectors are not kept orthogonal, which extreme values do not need.
+        The largest Ritz value, which is never above; the vectors are not kept orthogonal, which
+        extreme values do not need.
     """
     rng = np.random.default_rng(0)
     v = rng.standard_normal(n)
@@ -283,10 +297,11 @@ def spectral_density(
 ) -> SpectralDensity:
     """Density of the eigenvalues of the Hessian, by stochastic Lanczos quadrature.
 
-    For a random vector z of signs, z' g(H) z / P has the mean tr g(H) / P, and ``steps`` Lanczos steps from z give a Gauss
-    quadrature of it, exact for polynomials g of degree below ``2 steps``. Here g is a Gaussian of standard deviation
-    ``width`` around each point ``x``, and the standard error is that of the mean over the probes. It does not know the
-    error of the quadrature, which is negligible where ``width`` is above the distance of neighbouring nodes.
+    For a random vector z of signs, z' g(H) z / P has the mean tr g(H) / P, and ``steps`` Lanczos
+    steps from z give a Gauss quadrature of it, exact for polynomials g of degree below ``2 steps``.
+    Here g is a Gaussian of standard deviation ``width`` around each point ``x``, and the standard
+    error is that of the mean over the probes. It does not know the error of the quadrature, which
+    is negligible where ``width`` is above the distance of neighbouring nodes.
 
     Parameters
     ----------
@@ -314,7 +329,8 @@ def spectral_density(
 
     References
     ----------
-    Ubaru, Chen and Saad, SIAM J. Matrix Anal. Appl. 38, 1075 (2017); Lin, Saad and Yang, SIAM Review 58, 34 (2016).
+    Ubaru, Chen and Saad, SIAM J. Matrix Anal. Appl. 38, 1075 (2017); Lin, Saad and Yang, SIAM
+    Review 58, 34 (2016).
     """
     operator = hessian_operator(net, theta)
     P = operator.shape[0]
@@ -372,7 +388,8 @@ def lanczos_quadrature(product: Any, starts: Array, steps: int) -> tuple[Array, 
     Returns
     -------
     (m, steps) array, (m, steps) array
-        Nodes and weights. Where the Krylov space of a vector is exhausted earlier, further nodes have weight zero.
+        Nodes and weights. Where the Krylov space of a vector is exhausted earlier, further nodes
+        have weight zero.
     """
     P, m = starts.shape
     basis = np.zeros((steps + 1, m, P))

@@ -1,4 +1,6 @@
-"""Why a run stopped, the rules that stop it, and what it cost: shared by ``flow`` and ``fixedpoints``."""
+"""Why a run stopped, the rules that stop it, and what it cost: shared by ``flow`` and
+``fixedpoints``.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from ._validation import Array, counted, shown
 from .compile_time import running_time
 from .errors import InvalidTypeError
 
-#: A bound on the gradient norm below this asks for all that double precision gives, see :meth:`StopRules.check`.
+# : A bound on the gradient norm below this asks for all that double precision gives,
+# see :meth:`StopRules.check`.
 ROUNDING_GRADIENT = 1e-13
 
 
@@ -22,23 +25,59 @@ class StopReason(Enum):
     T_END = "The flow reached t_end."
     MIN_LOSS = "The loss fell to min_loss."
     MIN_GRADIENT_NORM = "The gradient norm fell to min_gradient_norm."
-    ROUNDING_FLOOR = "No step changes loss or gradient beyond rounding: the fixed point is as accurate as double precision allows."
-    HANDOVER = "The rest of the path is shorter than the tolerances, or hidden by rounding errors; Newton takes over."
-    AT_REST = "The loss is at rest to rounding, and the rest of the path is shorter than the tolerances; allow a search (max_steps_newton) to find the fixed point itself."
-    PATIENCE = "No new lowest loss within the last `patience` steps; raise patience if the descent is only slow."
-    MAX_TIME = "The allowed wall time is used up; raise max_time_flow or max_time_newton to go on from here."
-    MAX_STEPS = "The allowed number of steps is used up; raise max_steps_flow or max_steps_newton to go on from here."
+    ROUNDING_FLOOR = (
+        "No step changes loss or gradient beyond rounding: the fixed point is as accurate as "
+        "double precision allows."
+    )
+    HANDOVER = (
+        "The rest of the path is shorter than the tolerances, or hidden by rounding errors; "
+        "Newton takes over."
+    )
+    AT_REST = (
+        "The loss is at rest to rounding, and the rest of the path is shorter than the "
+        "tolerances; allow a search (max_steps_newton) to find the fixed point itself."
+    )
+    PATIENCE = (
+        "No new lowest loss within the last `patience` steps; raise patience if the descent is "
+        "only slow."
+    )
+    MAX_TIME = (
+        "The allowed wall time is used up; raise max_time_flow or max_time_newton to go on from "
+        "here."
+    )
+    MAX_STEPS = (
+        "The allowed number of steps is used up; raise max_steps_flow or max_steps_newton to go "
+        "on from here."
+    )
     CALLBACK = "The callback asked to stop."
     INTERRUPTED = "Interrupted from the keyboard; this is the best point so far."
-    STEP_UNDERFLOW = "The step size fell below the spacing of floating point numbers: the loss is not smooth here, or the path runs off to infinity; look at note and trajectory. In a flow the tolerances may be too small: raise rtol and atol, or take another solver. In a search the loss may be rounded too coarsely: take another optimizer."
-    NON_FINITE = "Loss or gradient became infinite or undefined: the run left the domain (see the note for where and when); start elsewhere, or bound the parameters with maxnorm or ridge."
-    SOLVER_FAILED = "The solver gave up (see the note for its own message); take another solver or other tolerances."
-    LINE_SEARCH = "The line search found no lower loss although the gradient is not small; take optimizer='newton' from here."
+    STEP_UNDERFLOW = (
+        "The step size fell below the spacing of floating point numbers: the loss is not smooth "
+        "here, or the path runs off to infinity; look at note and trajectory. In a flow the "
+        "tolerances may be too small: raise rtol and atol, or take another solver. In a search "
+        "the loss may be rounded too coarsely: take another optimizer."
+    )
+    NON_FINITE = (
+        "Loss or gradient became infinite or undefined: the run left the domain (see the note "
+        "for where and when); start elsewhere, or bound the parameters with maxnorm or ridge."
+    )
+    SOLVER_FAILED = (
+        "The solver gave up (see the note for its own message); take another solver or other "
+        "tolerances."
+    )
+    LINE_SEARCH = (
+        "The line search found no lower loss although the gradient is not small; take "
+        "optimizer='newton' from here."
+    )
     LOWER_BEFORE = (
-        "The search converged to a higher loss than that of an earlier point of the flow, which is returned: "
+        "The search converged to a higher loss than that of an earlier point of the flow, which "
+        "is returned: "
         "the loss jumps, or steps of gd or adam are too long; train again from theta."
     )
-    FROZEN = "All parameters are frozen (eta is 0 everywhere): nothing moves, and the run ends where it began."
+    FROZEN = (
+        "All parameters are frozen (eta is 0 everywhere): nothing moves, and the run ends where "
+        "it began."
+    )
     SKIPPED = "Skipped: zero steps were allowed."
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -54,13 +93,17 @@ class StopReason(Enum):
 
     @property
     def converged(self) -> bool:
-        """Whether the run ended at a point that is as good as was asked for, or as rounding allows."""
+        """Whether the run ended at a point that is as good as was asked for, or as rounding
+        allows.
+        """
         reached = (StopReason.MIN_LOSS, StopReason.MIN_GRADIENT_NORM, StopReason.ROUNDING_FLOOR)
         return self in reached or self is StopReason.FROZEN
 
 
 class TimeIsUp(Exception):
-    """Raised where an evaluation would begin after the time that a stage is allowed; the stage ends with ``MAX_TIME``."""
+    """Raised where an evaluation would begin after the time that a stage is allowed; the stage ends
+    with ``MAX_TIME``.
+    """
 
 
 class Progress(NamedTuple):
@@ -78,8 +121,8 @@ class Progress(NamedTuple):
 class Statistics:
     """What one stage of a run did and cost.
 
-    ``rejected`` and ``factorizations`` are None where a library does not tell. Evaluations that only
-    serve the recorded trajectory or the ``observables`` are not counted.
+    ``rejected`` and ``factorizations`` are None where a library does not tell. Evaluations that
+    only serve the recorded trajectory or the ``observables`` are not counted.
     """
 
     method: str
@@ -120,8 +163,9 @@ class Statistics:
 class StopRules:
     """The rules that both stages share, checked after every accepted step.
 
-    Time runs from when the rules are made, and does not count what numba compiles. Within a step every evaluation
-    calls :meth:`require_time` first, so that a limit is exceeded by one evaluation at most.
+    Time runs from when the rules are made, and does not count what numba compiles. Within a step
+    every evaluation calls :meth:`require_time` first, so that a limit is exceeded by one evaluation
+    at most.
     """
 
     max_time: float
@@ -133,15 +177,18 @@ class StopRules:
     best_loss: float = math.inf
     best_step: int = 0
     previous_loss: float = math.inf
-    exact: bool = False  #: whether every loss has to belong to its very point (a callback looks at it, patience counts it)
+    # : whether every loss has to belong to its very point (a callback looks at it, patience counts
+    # it)
+    exact: bool = False
     started: float = field(default_factory=lambda: running_time())
 
     def check(self, progress: Progress) -> StopReason | None:
         """The reason to stop after this step, or None. Remembers the lowest loss for ``patience``.
 
-        A bound ``min_gradient_norm`` of the size of rounding (below :data:`ROUNDING_GRADIENT`) does not end a search
-        of fixed points while the loss is above ``min_loss`` and the last step lowered it by more than a ten-thousandth: next
-        to a solution of loss zero that is flat in some directions, gradients of 1e-15 occur at losses of 1e-19.
+        A bound ``min_gradient_norm`` of the size of rounding (below :data:`ROUNDING_GRADIENT`) does
+        not end a search of fixed points while the loss is above ``min_loss`` and the last step
+        lowered it by more than a ten-thousandth: next to a solution of loss zero that is flat in
+        some directions, gradients of 1e-15 occur at losses of 1e-19.
         """
         loss = progress.loss
         step = progress.step
@@ -167,7 +214,9 @@ class StopRules:
         return None
 
     def _called_back(self, callback: Callable[[Progress], Any], progress: Progress) -> bool:
-        """Whether the callback asks to stop. It may keep theta, or write to it: its copy is none of the solver's."""
+        """Whether the callback asks to stop. It may keep theta, or write to it: its copy is none of
+        the solver's.
+        """
         answer = callback(progress._replace(theta=progress.theta.copy()))
         try:
             return bool(answer)
@@ -177,7 +226,9 @@ class StopRules:
             ) from error
 
     def near_bound(self, loss: float, gradient_norm: float) -> bool:
-        """Whether a loss that is known to a per cent, or a gradient to two digits, may have reached its bound."""
+        """Whether a loss that is known to a per cent, or a gradient to two digits, may have reached
+        its bound.
+        """
         return (
             loss <= 1.01 * max(self.min_loss, 0.0)
             or loss <= self.min_loss

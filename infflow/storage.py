@@ -50,7 +50,8 @@ def as_path(name: str, path: Any, suffix: str = "") -> Path:
     except (OSError, UnicodeError) as error:  # too long, or not in the encoding of the file system
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InvalidValueError(
-            f"{name} is {shown(path)}, which cannot be the name of a file: {reason}. Choose another one."
+            f"{name} is {shown(path)}, which cannot be the name of a file: {reason}. Choose "
+            "another one."
         ) from error
     if suffix and folder:
         raise InvalidValueError(f"{name} is {shown(path)}, a folder; the name of a file is needed.")
@@ -63,7 +64,8 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises
     ------
     StorageError
-        If the folder does not exist or cannot be written, or the disk is full; what was there before is unchanged.
+        If the folder does not exist or cannot be written, or the disk is full; what was there
+        before is unchanged.
     """
     if not path.parent.is_dir():
         raise StorageError(
@@ -73,7 +75,8 @@ def write_atomically(path: Path, content: bytes) -> None:
         _write_and_replace(path, content)
     except OSError as error:
         raise StorageError(
-            f"cannot write {path}: {error.strerror or error}. What was there before is unchanged; make room or choose another place."
+            f"cannot write {path}: {error.strerror or error}. What was there before is "
+            "unchanged; make room or choose another place."
         ) from error
 
 
@@ -180,8 +183,8 @@ def load_archive(
     kind : str
         What :func:`save_archive` was given.
     check : callable, optional
-        Called with the shapes of the arrays and the metadata before any array is unpacked; raises an InfflowError where
-        they do not fit together.
+        Called with the shapes of the arrays and the metadata before any array is unpacked; raises
+        an InfflowError where they do not fit together.
 
     Raises
     ------
@@ -192,7 +195,8 @@ def load_archive(
         with _Archive(path) as archive:
             if _METADATA not in archive.headers:
                 raise StorageError(
-                    f"{path} was not written by infflow: it has no metadata. Another file is needed."
+                    f"{path} was not written by infflow: it has no metadata. Another file is "
+                    "needed."
                 )
             metadata = _parse(path, archive.read(_METADATA))
             _check_names(path, kind, metadata, archive.headers)
@@ -240,7 +244,8 @@ def read_arrays(
     ----------
     file : Path or BytesIO
     check : callable, optional
-        Called with the shapes of the arrays before any is unpacked; raises an InfflowError where they are not as needed.
+        Called with the shapes of the arrays before any is unpacked; raises an InfflowError where
+        they are not as needed.
 
     Raises
     ------
@@ -264,7 +269,8 @@ class _Header(NamedTuple):
 
 
 class _Archive:
-    """An ``.npz`` file whose headers agree with its directory, which is found out before anything is unpacked.
+    """An ``.npz`` file whose headers agree with its directory, which is found out before anything
+    is unpacked.
 
     A context; errors of zipfile, zlib and NumPy leave it as ValueError.
     """
@@ -298,7 +304,8 @@ class _Archive:
         memory = physical_memory()
         if memory is not None and total > memory:
             raise ValueError(
-                f"its arrays take {total / 2**30:.3g} GiB, and this machine has a memory of {memory / 2**30:.3g} GiB"
+                f"its arrays take {total / 2**30:.3g} GiB, and this machine has a memory of "
+                f"{memory / 2**30:.3g} GiB"
             )
 
     def read(self, name: str) -> Array:

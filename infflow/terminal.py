@@ -8,7 +8,8 @@ import sys
 def on_terminal() -> bool:
     """Whether the standard error is a terminal, so that a progress bar can be shown.
 
-    There may be none (a process without a console, or with it closed), or an object of an editor that lacks ``isatty``.
+    There may be none (a process without a console, or with it closed), or an object of an editor
+    that lacks ``isatty``.
     """
     try:
         return bool(sys.stderr.isatty())

@@ -1,9 +1,11 @@
 """How many threads BLAS and numba use.
 
-Small problems lose time to threads, on a busy machine by large factors, since all threads wait for the one that is not running. Time on
-two threads over that on one, on two cores with other work: ``eigh`` of size 200 57, 500 3.5, 1000 4.8, 2000 4.6; ``svd`` of size
-500 3.2, 1000 9.7; ``cholesky`` of size 500 2.1, 1000 2.0, 2000 1.7; products of matrices of size 1000 1.0, 2000 0.8. So infflow runs on
-one thread below :data:`SMALL` parameters; on an idle machine :func:`set_num_threads` may gain something there.
+Small problems lose time to threads, on a busy machine by large factors, since all threads
+wait for the one that is not running. Time on two threads over that on one, on two cores with
+other work: ``eigh`` of size 200 57, 500 3.5, 1000 4.8, 2000 4.6; ``svd`` of size 500 3.2,
+1000 9.7; ``cholesky`` of size 500 2.1, 1000 2.0, 2000 1.7; products of matrices of size 1000
+1.0, 2000 0.8. So infflow runs on one thread below :data:`SMALL` parameters; on an idle
+machine :func:`set_num_threads` may gain something there.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ def _controller(with_sundials: bool) -> Any:
 def set_num_threads(n: int | None) -> None:
     """Use ``n`` threads in BLAS for all problems; ``None`` restores the default.
 
-    The default is one thread below 2500 parameters and the libraries' own choice above; 4096 are the most that can be asked for.
+    The default is one thread below 2500 parameters and the libraries' own choice above; 4096 are
+    the most that can be asked for.
     """
     global _requested
     _requested = None if n is None else as_integer("n", n, minimum=1, maximum=MOST_THREADS)
@@ -47,7 +50,8 @@ def set_num_threads(n: int | None) -> None:
 class _Limit(AbstractContextManager[None]):
     """Sets the number of threads of every BLAS and restores what was set before.
 
-    As ``threadpoolctl.threadpool_limits``, without the survey of all libraries that it makes each time (60 us).
+    As ``threadpoolctl.threadpool_limits``, without the survey of all libraries that it makes each
+    time (60 us).
     """
 
     def __init__(self, n: int) -> None:
@@ -78,9 +82,11 @@ def limit_for(num_params: int) -> AbstractContextManager[Any]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """BLAS and numba on one thread for problems of any size, for runs beside others and for results that do not depend on where they ran.
+    """BLAS and numba on one thread for problems of any size, for runs beside others and for results
+    that do not depend on where they ran.
 
-    BLAS gets its threads back when the last of several contexts, in whatever Python thread, is left.
+    BLAS gets its threads back when the last of several contexts, in whatever Python thread, is
+    left.
     """
     import numba
 

@@ -56,11 +56,13 @@ def train(
     callback: Callable[[Progress], Any] | None = None,
     checkpoint: Any = None,
 ) -> Result:
-    """Follow the gradient flow d theta/dt = -eta grad L from ``theta0``, then search the fixed point.
+    """Follow the gradient flow d theta/dt = -eta grad L from ``theta0``, then search the fixed
+    point.
 
     Parameters
     ----------
-    net : Net, NetI or any object with ``num_params``, ``evaluate(theta, order)`` and ``hvp(theta, v)``
+    net : Net, NetI or any object with ``num_params``, ``evaluate(theta, order)`` and
+    ``hvp(theta, v)``
         What to train.
     theta0 : (P,) array
         Start.
@@ -282,7 +284,9 @@ def _no_search(flow: FlowOutcome, method: str, why: str) -> SearchOutcome:
 
 
 def _evaluate_as_search(flow: FlowOutcome, problem: FixedPointProblem) -> None:
-    """Loss and gradient at the best point of the flow by the objective of the search, which may be more accurate."""
+    """Loss and gradient at the best point of the flow by the objective of the search, which may be
+    more accurate.
+    """
     found = problem.evaluate(flow.best_theta[problem.free], 1)
     flow.best_loss, flow.best_gradient_norm = found.value, float(np.abs(found.g).max())
     if not np.isfinite(
@@ -350,7 +354,9 @@ def _make_result(
 
 
 def _is_clearly_above(search: SearchOutcome, flow: FlowOutcome) -> bool:
-    """Whether the search rests at a clearly higher loss than that of the best point of the flow, which does not."""
+    """Whether the search rests at a clearly higher loss than that of the best point of the flow,
+    which does not.
+    """
     higher = search.loss - flow.best_loss > 1e-6 * abs(search.loss)
     return higher and flow.best_gradient_norm > max(1e-13, 10.0 * search.gradient_norm)
 
@@ -358,7 +364,9 @@ def _is_clearly_above(search: SearchOutcome, flow: FlowOutcome) -> bool:
 def _polished(
     job: Job, search: SearchOutcome | None, theta: Array
 ) -> tuple[tuple[Array, float, float], float]:
-    """Where the exact search ended (or else ``theta``), exact loss and gradient norm there, and the surrogate's loss."""
+    """Where the exact search ended (or else ``theta``), exact loss and gradient norm there, and the
+    surrogate's loss.
+    """
     assert job.polished is not None
     if search is not None:
         best = (search.theta, search.loss, search.gradient_norm)

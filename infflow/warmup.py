@@ -1,7 +1,8 @@
-"""Compile kernels ahead of their first use: small problems that between them call nearly all of them.
+"""Compile kernels ahead of their first use: small problems that between them call nearly all of
+them.
 
-Compiled code is kept on disk (``compile_cache.py``), so this pays once per machine and version. The problems run in
-processes of their own, side by side.
+Compiled code is kept on disk (``compile_cache.py``), so this pays once per machine and version. The
+problems run in processes of their own, side by side.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ def _elu() -> None:
 
 
 def _finite_data() -> None:
-    """Perceptrons on data: value, gradient, Hessian, products, all losses, every registered activation."""
+    """Perceptrons on data: value, gradient, Hessian, products, all losses, every registered
+    activation.
+    """
     import infflow as inf
     from infflow.activations import names
 

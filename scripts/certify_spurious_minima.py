@@ -2,10 +2,11 @@
 
     python scripts/certify_spurious_minima.py [--write]
 
-Students and teachers have k ReLU neurons in k dimensions, all output weights one, teachers orthonormal; only the first
-layer is trained. Safran and Shamir (ICML 2018) proved that there are minima that are not global for 6 <= k <= 20. For
-each k the gradient flow is followed from random starts until it ends in one, which ``inf.certify`` proves.
-``--write`` puts the table into docs/certificates.md. Takes about a minute.
+Students and teachers have k ReLU neurons in k dimensions, all output weights one, teachers
+orthonormal; only the first layer is trained. Safran and Shamir (ICML 2018) proved that there are
+minima that are not global for 6 <= k <= 20. For each k the gradient flow is followed from random
+starts until it ends in one, which ``inf.certify`` proves. ``--write`` puts the table into
+docs/certificates.md. Takes about a minute.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ PAGE = Path(__file__).parent.parent / "docs" / "certificates.md"
 BEGIN = "<!-- table of scripts/certify_spurious_minima.py -->"
 END = "<!-- end of table -->"
 GLOBAL = 1e-3  # a flow that falls below this loss is on its way to a global minimum
-HEADER = "| k | starts | loss | half of it | smallest eigenvalue | critical point within | unique within | students | proof, s |"
+HEADER = (
+    "| k | starts | loss | half of it | smallest eigenvalue | critical point within | unique "
+    "within | students | proof, s |"
+)
 
 
 class Finding(NamedTuple):
@@ -83,7 +87,8 @@ def row(k: int, found: Finding) -> str:
     students = ", ".join(f"{n} {role.lower()}" for role, n in counts.items() if n)
     low, high = proof.loss
     return (
-        f"| {k} | {found.starts} | {(low + high) / 2:.15f} | {(low + high) / 4:.15f} | {found.classification.eigenvalues[0]:.4f} "
+        f"| {k} | {found.starts} | {(low + high) / 2:.15f} | {(low + high) / 4:.15f} | "
+        f"{found.classification.eigenvalues[0]:.4f} "
         f"| {proof.radius:.0e} | {proof.uniqueness_radius:.0e} | {students} | {found.seconds:.2f} |"
     )
 

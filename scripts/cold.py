@@ -2,8 +2,9 @@
 
     python scripts/cold.py [--functions N]
 
-Each case runs in a process of its own with an empty folder for compiled kernels, then once more with the filled one.
-The unit is a process that imports numba and compiles one small function. Times are wall times: run it on an idle machine.
+Each case runs in a process of its own with an empty folder for compiled kernels, then once more
+with the filled one. The unit is a process that imports numba and compiles one small function. Times
+are wall times: run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -127,7 +128,8 @@ def main() -> None:
     print("|---|---:|---:|---:|---:|")
     for name, cold in found.items():
         print(
-            f"| {name} | {cold.seconds:.1f} | {cold.seconds / unit:.1f} | {cold.again:.2f} | {len(cold.functions)} |"
+            f"| {name} | {cold.seconds:.1f} | {cold.seconds / unit:.1f} | {cold.again:.2f} | "
+            f"{len(cold.functions)} |"
         )
     for name, cold in list(found.items())[1:]:
         print(f"\n{name}: seconds of the dearest functions by themselves")

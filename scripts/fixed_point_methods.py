@@ -1,7 +1,8 @@
 """Loss that each fixed-point method reaches from the same points: the table of docs/newton.md.
 
-Teachers of M sigmoid neurons with normally distributed parameters, students of K, 2 inputs, 1000 samples, 6 seeds. A search by
-L-BFGS of 300 steps leads to the points from which all methods start, with 5000 steps or 8 seconds each.
+Teachers of M sigmoid neurons with normally distributed parameters, students of K, 2 inputs, 1000
+samples, 6 seeds. A search by L-BFGS of 300 steps leads to the points from which all methods start,
+with 5000 steps or 8 seconds each.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     python scripts/make_claims_page.py
 
-collects the tables of claims on docs/studies/*.md (which scripts/update_study_page.py wrote) into docs/studies/claims.md, and adds the statements
-that other pages measure.
+collects the tables of claims on docs/studies/*.md (which scripts/update_study_page.py wrote) into
+docs/studies/claims.md, and adds the statements that other pages measure.
 """
 
 from pathlib import Path
@@ -26,31 +26,54 @@ that could not be measured as stated did not hold.
 #: statements that no study measures: (statement, source, held, what was found, page in docs/)
 ELSEWHERE = [
     (
-        "The infinite-data loss consists of low-dimensional Gaussian integrals whatever the input dimension; those of linear, relu and erf are closed forms.",
+        (
+            "The infinite-data loss consists of low-dimensional Gaussian integrals whatever the "
+            "input dimension; those of linear, relu and erf are closed forms."
+        ),
         "paper, finite versus infinite data",
         "yes",
-        "two-dimensional integrals and their derivatives; closed forms of many more activations, biases included",
+        (
+            "two-dimensional integrals and their derivatives; closed forms of many more "
+            "activations, biases included"
+        ),
         "gallery",
     ),
     (
-        "Accurate integrals in every step of a solver take too long, so that fitted perceptrons should replace them.",
+        (
+            "Accurate integrals in every step of a solver take too long, so that fitted "
+            "perceptrons "
+            "should replace them."
+        ),
         "paper, finite versus infinite data",
         "**no**",
-        "closed forms and series at 1e-10 are 2.6 to 56 times faster than a perceptron of 2 x 96 neurons",
+        (
+            "closed forms and series at 1e-10 are 2.6 to 56 times faster than a perceptron of 2 x "
+            "96 neurons"
+        ),
         "surrogates",
     ),
     (
-        "Perceptrons of 2 x 96 neurons give losses and gradients within 1e-5, Hessians within 1e-3.",
+        (
+            "Perceptrons of 2 x 96 neurons give losses and gradients within 1e-5, Hessians within "
+            "1e-3."
+        ),
         "paper, finite versus infinite data",
         "yes",
-        "median losses within 6e-8, gradients 3e-7, Hessians 2e-6 for the worst of six activations, largest 3e-7, 1e-6, 1e-5",
+        (
+            "median losses within 6e-8, gradients 3e-7, Hessians 2e-6 for the worst of six "
+            "activations, largest 3e-7, 1e-6, 1e-5"
+        ),
         "surrogates",
     ),
     (
         "The flow on the fitted perceptrons should be followed by fine-tuning with the integrals.",
         "paper, finite versus infinite data",
         "yes",
-        "three flows: the fixed point moves by 2e-5 to 2e-4, the exact gradient norm falls from 3e-8 to 4e-7 to below 1e-15",
+        (
+            "three flows: the fixed point moves by 2e-5 to 2e-4, the exact gradient norm falls "
+            "from "
+            "3e-8 to 4e-7 to below 1e-15"
+        ),
         "surrogates",
     ),
     (
@@ -68,7 +91,11 @@ ELSEWHERE = [
         "solvers",
     ),
     (
-        "A network of 79,510 parameters with 70,000 samples in 784 dimensions can be integrated with CVODE.",
+        (
+            "A network of 79,510 parameters with 70,000 samples in 784 dimensions can be "
+            "integrated "
+            "with CVODE."
+        ),
         "paper, conclusions",
         "yes",
         "29 steps to the loss 8e-3, on synthetic data of these sizes",
@@ -78,7 +105,10 @@ ELSEWHERE = [
         "LSODA is a better choice than zvode.",
         "letter",
         "yes",
-        "exact Jacobians, four problems, four tolerances: 0.7 to 1.6 times as many steps, and an end 1.6 to 26 times nearer to the flow's",
+        (
+            "exact Jacobians, four problems, four tolerances: 0.7 to 1.6 times as many steps, and "
+            "an end 1.6 to 26 times nearer to the flow's"
+        ),
         "studies/stiffness",
     ),
 ]
@@ -120,7 +150,8 @@ def page(folder=STUDIES):
         parts += [f"| {c} | {s} | {h} | {m} | [{name}]({name}.md) |" for name, c, s, m, h in chosen]
         parts.append("")
     parts.append(
-        "## Statements measured on other pages\n\n| statement | source | held | found | page |\n|---|---|---|---|---|"
+        "## Statements measured on other pages\n\n| statement | source | held | found | page "
+        "|\n|---|---|---|---|---|"
     )
     parts += [
         f"| {s} | {source} | {h} | {found} | [{name}](../{name}.md) |"

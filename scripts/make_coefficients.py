@@ -2,9 +2,9 @@
 
     python scripts/make_coefficients.py
 
-Each polynomial interpolates its function at the Chebyshev nodes of an interval, which is within a small factor of the
-best approximation. Its degree is the smallest for which the neglected Chebyshev coefficients sum to less than the
-tolerance.
+Each polynomial interpolates its function at the Chebyshev nodes of an interval, which is within a
+small factor of the best approximation. Its degree is the smallest for which the neglected Chebyshev
+coefficients sum to less than the tolerance.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ def monomials(c: list[Any], a: Any, b: Any) -> list[Any]:
 
 
 def fit(f: Function, a: Any, b: Any, tolerance: float) -> list[float]:
-    """Coefficients of 1, z, z^2, ... of a polynomial that is within ``tolerance`` of f on [a, b]."""
+    """Coefficients of 1, z, z^2, ... of a polynomial that is within ``tolerance`` of f
+    on [a, b].
+    """
     a, b = mp.mpf(a), mp.mpf(b)
 
     def on_unit_interval(t: Any) -> Any:

@@ -2,8 +2,8 @@
 
     python scripts/make_gallery.py [--out DIR]
 
-Errors are measured against ``tests/data/gaussian_moments.json``, those of the section on uniformity against Arb through
-``make_test_vectors.py``. Times are those of one thread.
+Errors are measured against ``tests/data/gaussian_moments.json``, those of the section on uniformity
+against Arb through ``make_test_vectors.py``. Times are those of one thread.
 """
 
 from __future__ import annotations
@@ -39,11 +39,14 @@ METHODS = ("closed", "hermite", "cubature")
 CUBATURE_POINTS = (0, 1, 4, 7)
 
 
-# -- errors against the test vectors ----------------------------------------------------------------------
+# -- errors against the test vectors
+# ----------------------------------------------------------------------
 
 
 class Errors(NamedTuple):
-    """Largest relative errors of moments whose bound meets RTOL, of order 0 and of all; share of those moments."""
+    """Largest relative errors of moments whose bound meets RTOL, of order 0 and of all; share of
+    those moments.
+    """
 
     value: float
     derivatives: float
@@ -67,7 +70,9 @@ def distance(value: float, exact: str) -> float:
 def errors(
     f: str, method: str, orders: list[tuple[int, int]], rows: dict[tuple[str, str], list[list[Any]]]
 ) -> Errors:
-    """Of all pairs that have f in first place; of cubature, which takes its time, of f with itself at a few points."""
+    """Of all pairs that have f in first place; of cubature, which takes its time, of f with itself
+    at a few points.
+    """
     found: list[tuple[bool, float]] = []
     reached = []
     for pair, some in rows.items():
@@ -111,11 +116,14 @@ def _estimates(
         yield estimate.value, estimate.error_bound, estimate.scale
 
 
-# -- cost ---------------------------------------------------------------------------------------------------
+# -- cost
+# --------------------------------------------------------------------------------------------------
 
 
 def cost(f: Activation, method: str, neurons: int = 15, repetitions: int = 20) -> float:
-    """Microseconds per pair for value, gradient and Hessian of the pairs among neurons of 20 inputs, r about 1."""
+    """Microseconds per pair for value, gradient and Hessian of the pairs among neurons of 20
+    inputs, r about 1.
+    """
     if method == "cubature":
         neurons = 3
         repetitions = 1
@@ -148,7 +156,8 @@ def cost(f: Activation, method: str, neurons: int = 15, repetitions: int = 20) -
     return best / len(i) * 1e6
 
 
-# -- uniformity -----------------------------------------------------------------------------------------------
+# -- uniformity
+# -----------------------------------------------------------------------------------------------
 
 UNIFORM = ("tanh", "softplus", "gelu")
 VARIANCES = (1.0, 25.0, 100.0, 1e4)
@@ -164,7 +173,9 @@ def gauss_hermite(f: Callable[[Any], Any], r: float, u: float, n: int) -> float:
 
 
 def uniformity(variances: Any) -> dict[str, dict[str, list[float]]]:
-    """Relative errors of E[f(h1) f(h2)] at correlation 1/2 and equal variances; ``series bound`` is the bound of Hermite."""
+    """Relative errors of E[f(h1) f(h2)] at correlation 1/2 and equal variances; ``series bound`` is
+    the bound of Hermite.
+    """
     result: dict[str, dict[str, list[float]]] = {}
     for name in UNIFORM:
         f = FUNCTIONS[name]
@@ -238,7 +249,8 @@ def draw(path: Path) -> None:
     plt.close(figure)
 
 
-# -- the page ---------------------------------------------------------------------------------------------------
+# -- the page
+# --------------------------------------------------------------------------------------------------
 
 
 class Entry(NamedTuple):
@@ -276,7 +288,10 @@ def microseconds(x: float | None) -> str:
 
 def table(entries: list[Entry]) -> list[str]:
     lines = [
-        "| activation | closed: error | derivatives | Hermite: error | derivatives | covers | cubature: error | µs closed | µs Hermite | µs cubature |",
+        (
+            "| activation | closed: error | derivatives | Hermite: error | derivatives | covers | "
+            "cubature: error | µs closed | µs Hermite | µs cubature |"
+        ),
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for f, found, costs in entries:
@@ -299,11 +314,16 @@ def kind(f: Activation) -> str:
     """How the closed form is made, in words."""
     if f.waves:
         partners = ", ".join(n for n in names() if "closed" in inf.available_methods(f, n))
-        return f"Closed form by a shift of the other mean (exp) or by Euler's formula, with {partners}."
+        return (
+            "Closed form by a shift of the other mean (exp) or by Euler's formula, with "
+            f"{partners}."
+        )
     if one_sided.sides(f) is not None:
         return (
-            "Closed form by normal distribution functions at shifted means; evaluated as one integral over closed conditional means, with"
-            " all activations. Those with itself are in `inf.closed_form`; the mean above shows their kind."
+            "Closed form by normal distribution functions at shifted means; evaluated as one "
+            "integral over closed conditional means, with"
+            " all activations. Those with itself are in `inf.closed_form`; the mean above shows "
+            "their kind."
         )
     if not f.has_closed_form:
         return "No closed form."
@@ -317,7 +337,8 @@ def kind(f: Activation) -> str:
         kinds = sorted({a.order for a in ordinary})
         what = " and ".join(("ramps", "steps", "bells")[k] for k in kinds)
         parts.append(
-            f"a mixture of {len({a.width for a in ordinary})} widths of smoothed {what} (Kolmogorov's density)"
+            f"a mixture of {len({a.width for a in ordinary})} widths of smoothed {what} "
+            "(Kolmogorov's density)"
         )
     else:
         parts += [_atom(a) for a in ordinary]
@@ -343,7 +364,9 @@ def latex(expression: Any) -> str:
 
 
 def spread(product: Any) -> Any:
-    """A tiny constant multiplied into the sum whose integers it makes small: 0.5 b + 0.9 instead of 1e-16 (5e15 b + 9e15)."""
+    """A tiny constant multiplied into the sum whose integers it makes small: 0.5 b + 0.9 instead of
+    1e-16 (5e15 b + 9e15).
+    """
     constant, rest = product.as_coeff_Mul()
     for factor in sympy.Mul.make_args(rest):
         if factor.is_Add and any(abs(n) > 10**6 for n in factor.atoms(sympy.Integer)):
@@ -371,7 +394,8 @@ def section(entry: Entry) -> list[str]:
     for m, e in found.items():
         share = "" if e.share == 1.0 else f" where it reaches 1e-10 ({e.share:.0%} of the vectors)"
         lines.append(
-            f"- {words[m]}: largest error {digits(e.value)} (value), {digits(e.derivatives)} (with derivatives){share};"
+            f"- {words[m]}: largest error {digits(e.value)} (value), {digits(e.derivatives)} "
+            f"(with derivatives){share};"
             f" {microseconds(costs[m])} µs per pair"
         )
     lines.insert(-len(found), "")
@@ -433,9 +457,19 @@ def uniformity_section() -> list[str]:
     lines = [
         "## Uniformity",
         "",
-        "Long flows lead to large weights, where quadrature in two dimensions fails: $E[f(h_1) f(h_2)]$ at correlation 1/2 and equal variances $v$,",
-        "relative error against 30 digits. Closed forms, mixtures included, keep 15 digits from one end to the other; the Hermite series of at most 256 terms says by its bound where",
-        "it stops being accurate, and infflow then takes the closed form; the product rule of Gauss and Hermite fails silently.",
+        (
+            "Long flows lead to large weights, where quadrature in two dimensions fails: $E[f(h_1) "
+            "f(h_2)]$ at correlation 1/2 and equal variances $v$,"
+        ),
+        (
+            "relative error against 30 digits. Closed forms, mixtures included, keep 15 digits "
+            "from "
+            "one end to the other; the Hermite series of at most 256 terms says by its bound where"
+        ),
+        (
+            "it stops being accurate, and infflow then takes the closed form; the product rule of "
+            "Gauss and Hermite fails silently."
+        ),
         "",
         "| | method | " + " | ".join(f"v = {v:g}" for v in VARIANCES) + " |",
         "|---|---|" + "---:|" * len(VARIANCES),

@@ -2,8 +2,8 @@
 
     python scripts/make_integral_references.py
 
-One-dimensional quadrature by mpmath with 30 digits, from the definitions; nothing here is shared with infflow. All
-arguments are float64 numbers, written so that they read back exactly.
+One-dimensional quadrature by mpmath with 30 digits, from the definitions; nothing here is shared
+with infflow. All arguments are float64 numbers, written so that they read back exactly.
 """
 
 from __future__ import annotations
@@ -70,9 +70,11 @@ def upper_moments(t: mp.mpf) -> list[mp.mpf]:
 
 
 def ramp_hessian(a: float, s: float, b1: float, b2: float) -> list[list[mp.mpf]]:
-    """Hessian of E[relu(x + b1) relu(a x + s y + b2)] in (w1, b1, w2, b2), 6 x 6, at w1 = (1, 0), w2 = (a, s).
+    """Hessian of E[relu(x + b1) relu(a x + s y + b2)] in (w1, b1, w2, b2), 6 x 6, at w1 = (1, 0),
+    w2 = (a, s).
 
-    With X = (x, y, 1) the blocks are E[delta(h1) relu(h2) X X'], E[step(h1) step(h2) X X'], E[relu(h1) delta(h2) X X'].
+    With X = (x, y, 1) the blocks are E[delta(h1) relu(h2) X X'], E[step(h1) step(h2) X X'],
+    E[relu(h1) delta(h2) X X'].
     """
     a = mp.mpf(a)
     s = mp.mpf(s)

@@ -2,7 +2,8 @@
 
     python scripts/make_overview.py [--out docs/images/overview.png]
 
-Two inputs, a teacher of four and a student of three erf neurons without biases. Takes about a minute.
+Two inputs, a teacher of four and a student of three erf neurons without biases. Takes about a
+minute.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ def problem():
 
 
 def paths(net, theta0, result, samples, ax):
-    """Weights of the students along the flow, for infinitely many samples and for some finite data sets."""
+    """Weights of the students along the flow, for infinitely many samples and for some finite data
+    sets.
+    """
     for run, style in [
         *((run, {"lw": 0.5, "alpha": 0.6}) for run in samples),
         (result, {"lw": 1.8}),

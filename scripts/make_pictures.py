@@ -2,7 +2,8 @@
 
     python scripts/make_pictures.py [--out docs/images]
 
-The run is a student of four softplus neurons beside a teacher of three, with three inputs. Takes some seconds.
+The run is a student of four softplus neurons beside a teacher of three, with three inputs. Takes
+some seconds.
 """
 
 from __future__ import annotations

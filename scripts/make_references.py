@@ -2,9 +2,9 @@
 
     python scripts/make_references.py [TABLE ...]
 
-Every table is one function below and one JSON file in ``tests/data``. The definitions here are written for mpmath and
-share nothing with infflow; derivatives are mpmath's own. Numbers are strings of 30 significant digits; arguments are
-the float64 numbers that their decimal strings denote.
+Every table is one function below and one JSON file in ``tests/data``. The definitions here are
+written for mpmath and share nothing with infflow; derivatives are mpmath's own. Numbers are strings
+of 30 significant digits; arguments are the float64 numbers that their decimal strings denote.
 """
 
 from __future__ import annotations
@@ -19,18 +19,22 @@ import mpmath as mp
 
 DATA = Path(__file__).parents[1] / "tests" / "data"
 DIGITS = 30
-# Tails are differences of numbers of order one: softplus''(700) = exp(-700) takes 304 digits more than are written.
+# Tails are differences of numbers of order one: softplus''(700) = exp(-700) takes 304 digits more
+# than are written.
 WORKING_DIGITS = 450
 
 
 def text(value: Any) -> str:
-    """Thirty digits; what is far below the smallest float64 number (and may be rounding) is zero."""
+    """Thirty digits; what is far below the smallest float64 number (and may be
+    rounding) is zero.
+    """
     return (
         "0" if abs(value) < mp.mpf("1e-400") else mp.nstr(value, DIGITS, min_fixed=-5, max_fixed=5)
     )
 
 
-# --------------------------------------------------------------------------------------------------------- activations
+# --------------------------------------------------------------------------------------------------
+# activations
 
 
 def sigmoid(x: Any) -> Any:

@@ -2,17 +2,22 @@
 
     python scripts/make_test_vectors.py [--out FILE]
 
-Thirty digits of ``E[f^(p)(r1 x + b1) g^(q)(r2 y + b2)]`` by composite Gauss-Legendre quadrature in ball arithmetic of 53 digits
-(Arb, through python-flint), from the definitions of the activations; nothing here is shared with infflow.
+Thirty digits of ``E[f^(p)(r1 x + b1) g^(q)(r2 y + b2)]`` by composite Gauss-Legendre quadrature in
+ball arithmetic of 53 digits (Arb, through python-flint), from the definitions of the activations;
+nothing here is shared with infflow.
 
-* If one of the two activations has an elementary mean under Gaussian noise (all but the logistic family), the
-  integral over its argument is done by hand (``MEANS``) and the other one by quadrature.
-* For two logistic ones a tensor grid carries the bivariate density, or, where that is narrow, its factors.
-* Derivatives of kinked activations are functions plus delta functions, whose integrals are elementary.
+* If one of the two activations has an elementary mean under Gaussian noise (all but the logistic
+  family), the integral over its argument is done by hand (``MEANS``) and the other one by
+  quadrature.
+* For two logistic ones a tensor grid carries the bivariate density, or, where that is narrow, its
+  factors.
+* Derivatives of kinked activations are functions plus delta functions, whose integrals are
+  elementary.
 
-Panels end at kinks and shrink towards the poles of logistic functions. The rounding of the sums is in the radii of the
-balls. The truncation of the rules is checked against finer panels with more nodes on every case that counts for a sample,
-and both formulas of ``MEANS`` and two-dimensional values against ``mpmath.quad``.
+Panels end at kinks and shrink towards the poles of logistic functions. The rounding of the sums is
+in the radii of the balls. The truncation of the rules is checked against finer panels with more
+nodes on every case that counts for a sample, and both formulas of ``MEANS`` and two-dimensional
+values against ``mpmath.quad``.
 """
 
 from __future__ import annotations
@@ -62,7 +67,8 @@ PI = arb.pi()
 LOG10 = arb(10).log()
 Jet = list[Any]
 
-# -- activations: means under Gaussian noise, values and derivatives --------------------------------------
+# -- activations: means under Gaussian noise, values and derivatives
+# --------------------------------------
 
 
 def density(x: arb, variance: arb, n: int = 5) -> Jet:
@@ -205,7 +211,8 @@ LINE: dict[str, tuple[Callable[[arb], Jet], Callable[[arb], Jet]]] = {
     ),
 }
 NAMES = (*MEANS, *LOGISTIC)
-#: Distance in h over which panels must be this short: poles, or the width of a bell; none for entire functions without one.
+# : Distance in h over which panels must be this short: poles, or the width of a bell; none for
+# entire functions without one.
 FEATURES = {"tanh": 1.25, "sigmoid": 2.5, "softplus": 2.5, "silu": 2.5, "g": 0.62} | dict.fromkeys(
     ("erf", "normal_cdf", "gelu", "gaussian"), 1.5
 )
@@ -253,7 +260,8 @@ DEFINITIONS = {
 }
 
 
-# -- quadrature -------------------------------------------------------------------------------------------
+# -- quadrature
+# -------------------------------------------------------------------------------------------
 
 
 @cache
@@ -275,7 +283,9 @@ class Rule:
         shift: float = 0.0,
         splits: Sequence[arb] = (),
     ) -> list[tuple[arb, arb]]:
-        """Nodes and weights, density of x included; panels grow from features (place, length) by a factor of 3."""
+        """Nodes and weights, density of x included; panels grow from features (place, length) by a
+        factor of 3.
+        """
         low = min(shift, 0.0) - REACH
         high = max(shift, 0.0) + REACH
         count = math.ceil((high - low) / (longest * self.fineness))
@@ -475,7 +485,8 @@ def moments(f: str, g: str, point: Sequence[float], rule: Rule = Rule()) -> Mome
     return moments_on_grid(f, g, point, rule)
 
 
-# -- checks -----------------------------------------------------------------------------------------------
+# -- checks
+# -----------------------------------------------------------------------------------------------
 
 
 def check_means() -> None:
@@ -546,7 +557,8 @@ def check_truncation(f: str, g: str, point: Sequence[float], found: Moments) -> 
         _require(value, other[pq][0], size, f"E {f} {g} {pq} at {point}")
 
 
-# -- the file ---------------------------------------------------------------------------------------------
+# -- the file
+# ---------------------------------------------------------------------------------------------
 
 
 def pairs() -> Iterator[tuple[str, str]]:
@@ -580,17 +592,32 @@ def text(value: arb, size: arb) -> str:
 
 
 HEADER = {
-    "title": "Gaussian moments E[f^(p)(r1 x + b1) g^(q)(r2 y + b2)] of activation functions, 30 digits",
+    "title": (
+        "Gaussian moments E[f^(p)(r1 x + b1) g^(q)(r2 y + b2)] of activation functions, 30 digits"
+    ),
     "licence": "MIT, as infflow; the numbers are facts",
     "conventions": [
         "x and y are standard normal with correlation u.",
-        "Arguments are float64 numbers; 0.9999999 stands for the nearest one, and 1 - u^2 is that of this number.",
-        "f^(p) is the derivative of order p. For kinked functions it includes delta functions: the moment is the derivative d^p/db1^p d^q/db2^q of E[f g].",
-        "Values are decimal strings with 30 significant digits, fewer where the integrand cancels; all digits but the last are right.",
+        (
+            "Arguments are float64 numbers; 0.9999999 stands for the nearest one, and 1 - u^2 is "
+            "that of this number."
+        ),
+        (
+            "f^(p) is the derivative of order p. For kinked functions it includes delta functions: "
+            "the moment is the derivative d^p/db1^p d^q/db2^q of E[f g]."
+        ),
+        (
+            "Values are decimal strings with 30 significant digits, fewer where the integrand "
+            "cancels; all digits but the last are right."
+        ),
         "A value is 0 if it vanishes, is below 1e-400, or is below 1e-35 of E|f^(p) g^(q)|.",
         "Floating point results are best compared relative to sqrt(E f^(p)^2 E g^(q)^2).",
     ],
-    "how": "Gauss-Legendre panels in ball arithmetic (Arb) with 53 digits: scripts/make_test_vectors.py of infflow. A sample was checked by finer panels and by mpmath.",
+    "how": (
+        "Gauss-Legendre panels in ball arithmetic (Arb) with 53 digits: "
+        "scripts/make_test_vectors.py of infflow. A sample was checked by finer panels and by "
+        "mpmath."
+    ),
     "columns": ["f", "g", "r1", "r2", "u", "b1", "b2", "values in the order of 'orders'"],
     "activations": DEFINITIONS,
     "orders": ORDERS,

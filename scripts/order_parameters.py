@@ -1,10 +1,13 @@
-"""Online gradient descent against its order parameters: the picture and the table of docs/order_parameters.md.
+"""Online gradient descent against its order parameters: the picture and the table of
+docs/order_parameters.md.
 
-    python scripts/order_parameters.py [--dimension 1000] [--runs 8] [--out out/order_parameters] [--quick]
+    python scripts/order_parameters.py [--dimension 1000] [--runs 8] [--out out/order_parameters]
+    [--quick]
 
-Two cases: erf with a fixed second layer, where students first all look alike (the plateau of Saad and Solla), and relu
-with label noise, both layers learning. Simulations in ``--dimension`` inputs start from weights with the same order parameters.
-Writes ``order_parameters.png`` and ``order_parameters.json``, and prints a table.
+Two cases: erf with a fixed second layer, where students first all look alike (the plateau of Saad
+and Solla), and relu with label noise, both layers learning. Simulations in ``--dimension`` inputs
+start from weights with the same order parameters. Writes ``order_parameters.png`` and
+``order_parameters.json``, and prints a table.
 """
 
 from __future__ import annotations
@@ -34,7 +37,9 @@ class Case:
     overlap: float
 
     def build(self):
-        """The order parameters and the initial state: small random-looking overlaps, teacher of two orthogonal neurons."""
+        """The order parameters and the initial state: small random-looking overlaps, teacher of two
+        orthogonal neurons.
+        """
         K, M = self.students, 2
         student = inf.Net([(K, self.activation, False), (1, "identity", False)], input_dim=K + M)
         teacher = inf.Net([(M, self.activation, False), (1, "identity", False)], input_dim=K + M)
@@ -66,7 +71,9 @@ def measure(case, D, runs, quick):
 
 
 def summary(case, D, exact, flow, simulated):
-    """Numbers for the table: distances in units of one standard deviation of a run, and in absolute terms."""
+    """Numbers for the table: distances in units of one standard deviation of a run, and in absolute
+    terms.
+    """
     pick = slice(20, None, 20)
     R = np.array([run.R[1:] for run in simulated])
     error = np.array([run.generalization_error[1:] for run in simulated])

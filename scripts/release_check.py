@@ -2,8 +2,9 @@
 
     python scripts/release_check.py
 
-The wheel goes into an empty virtual environment, with its dependencies from the package index, and runs the README's
-example there, away from the sources. Exit code 1 and a sentence if something is wrong.
+The wheel goes into an empty virtual environment, with its dependencies from the package index, and
+runs the README's example there, away from the sources. Exit code 1 and a sentence if something is
+wrong.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ def look_into_wheel(wheel: Path) -> None:
     """Size, needed files, one file of weights with its card per surrogate, nothing of the tests."""
     if wheel.stat().st_size > LARGEST:
         fail(
-            f"{wheel.name} has {wheel.stat().st_size / 1e6:.1f} MB, more than {LARGEST / 1e6:.0f} MB."
+            f"{wheel.name} has {wheel.stat().st_size / 1e6:.1f} MB, more than "
+            f"{LARGEST / 1e6:.0f} MB."
         )
     names = set(zipfile.ZipFile(wheel).namelist())
     missing = [name for name in NEEDED if name not in names]
@@ -52,7 +54,8 @@ def look_into_wheel(wheel: Path) -> None:
     if strange:
         fail(f"{wheel.name} holds {', '.join(strange[:5])}.")
     print(
-        f"{wheel.name}: {wheel.stat().st_size / 1e6:.2f} MB, {len(names)} files, {len(sources)} of surrogates"
+        f"{wheel.name}: {wheel.stat().st_size / 1e6:.2f} MB, {len(names)} files, {len(sources)} "
+        "of surrogates"
     )
 
 
@@ -109,7 +112,8 @@ def use_wheel(wheel: Path, folder: Path) -> None:
         start = time.perf_counter()
         output = run(str(python), "-c", example, cwd=folder, env=environment)
         print(
-            f"README example, {what}: {time.perf_counter() - start:.1f} s; last line: {output.splitlines()[-1]}"
+            f"README example, {what}: {time.perf_counter() - start:.1f} s; last line: "
+            f"{output.splitlines()[-1]}"
         )
     command = folder / "venv" / "bin" / "infflow"
     print(run(str(command), "info", cwd=folder, env=environment).splitlines()[0])

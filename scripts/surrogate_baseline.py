@@ -2,8 +2,8 @@
 
 ``python scripts/surrogate_baseline.py [NAME ...] [--seed 0] [--points N] [--held-out N] [--passes N]``
 
-scikit-learn's MLPRegressor of the same size is fitted to the values of the same integrals. The errors at
-held-out points are those of the cards' ``held_out`` without slopes and curvatures.
+scikit-learn's MLPRegressor of the same size is fitted to the values of the same integrals. The
+errors at held-out points are those of the cards' ``held_out`` without slopes and curvatures.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from infflow.surrogates.training.problem import WIDTH
 
 
 def fit(points: PointSet, values: np.ndarray, passes: int, seed: int):
-    """A function from points to values (n,), fitted to ``values`` (N,); inputs are r1 + r2, r1 r2 and u."""
+    """A function from points to values (n,), fitted to ``values`` (N,); inputs are r1 + r2, r1 r2
+    and u.
+    """
     mean = float(values.mean())
     size = float(values.std()) or 1.0
     regressor = MLPRegressor(
@@ -73,7 +75,10 @@ def main() -> None:
         model = fit(points, values, given.passes, given.seed)
         error = np.abs(model(held_out) - exact)
         seconds = time.process_time() - start
-        found = f"median {np.median(error):.2e}, 99% {np.quantile(error, 0.99):.2e}, maximum {error.max():.2e}"
+        found = (
+            f"median {np.median(error):.2e}, 99% {np.quantile(error, 0.99):.2e}, maximum "
+            f"{error.max():.2e}"
+        )
         print(f"{name}: {found}; {seconds:.1f} s of processor time", flush=True)
 
 

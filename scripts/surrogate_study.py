@@ -1,8 +1,10 @@
 """The numbers and the picture of docs/surrogates.md.
 
-    python scripts/surrogate_study.py [--dir surrogates] [--out docs/images] [--part accuracy speed flow terms]
+    python scripts/surrogate_study.py [--dir surrogates] [--out docs/images] [--part accuracy speed
+    flow terms]
 
-Prints the tables as Markdown. Times are ratios of processor time, all evaluators interleaved in one process on one thread.
+Prints the tables as Markdown. Times are ratios of processor time, all evaluators interleaved in one
+process on one thread.
 """
 
 from __future__ import annotations
@@ -29,13 +31,17 @@ PAPER = {"value": 1e-5, "gradient": 1e-5, "hessian": 1e-3}
 NAMES = {"value": "loss", "gradient": "gradient", "hessian": "Hessian"}
 
 
-# ------------------------------------------------------------------------------------------------------------ accuracy
+# --------------------------------------------------------------------------------------------------
+# accuracy
 
 
 def accuracy(folder):
     """Errors on the cards."""
     print(
-        "\n| activation | loss | gradient | Hessian | pairs: value | gradient | Hessian | numbers | training |\n|"
+        (
+            "\n| activation | loss | gradient | Hessian | pairs: value | gradient | Hessian | "
+            "numbers | training |\n|"
+        )
         + "---|" * 9
     )
     found = {}
@@ -55,7 +61,8 @@ def accuracy(folder):
     return found
 
 
-# --------------------------------------------------------------------------------------------------------------- speed
+# --------------------------------------------------------------------------------------------------
+# speed
 
 
 def speed(folder, neurons, repeats):
@@ -80,7 +87,8 @@ def speed(folder, neurons, repeats):
             student = units(neurons, repeat + 1)  # new points: evaluators keep what did not move
             for method, loss in losses.items():
                 with warnings.catch_warnings():
-                    # series alone miss the tolerance for the longest, nearly parallel neurons of tanh: errors up to 1e-6
+                    # series alone miss the tolerance for the longest, nearly parallel neurons of
+                    # tanh: errors up to 1e-6
                     warnings.simplefilter("ignore", inf.AccuracyWarning)
                     start = time.process_time()
                     loss.state(student, 2)
@@ -105,12 +113,18 @@ def units(n, seed, inputs=100):
     return Units(W, np.zeros(n), rng.normal(size=(n, 1)), np.zeros(1))
 
 
-# ---------------------------------------------------------------------------------------------------------------- flow
+# --------------------------------------------------------------------------------------------------
+# flow
 
 
 def flow(folder, name, seeds=3, t_end=1e3):
-    """A flow on the surrogate next to the exact one, and the fixed point before and after polishing."""
-    columns = "seed | largest distance of the paths | d | surrogate's loss | exact loss there | gradient norm | polished: exact loss | gradient norm | moved by"
+    """A flow on the surrogate next to the exact one, and the fixed point before and after
+    polishing.
+    """
+    columns = (
+        "seed | largest distance of the paths | d | surrogate's loss | exact loss there | "
+        "gradient norm | polished: exact loss | gradient norm | moved by"
+    )
     print(f"\n| {columns} |\n|" + "---|" * 9)
     first = None
     for seed in range(seeds):
@@ -159,11 +173,14 @@ def flow(folder, name, seeds=3, t_end=1e3):
     return first
 
 
-# --------------------------------------------------------------------------------------------------------------- terms
+# --------------------------------------------------------------------------------------------------
+# terms
 
 
 def fitted(name, terms):
-    """A few smoothed ramps and steps that fit an activation, each with its exact integrals: no network."""
+    """A few smoothed ramps and steps that fit an activation, each with its exact integrals: no
+    network.
+    """
     from scipy.optimize import least_squares
 
     f = resolve(name)
@@ -218,7 +235,8 @@ def terms(names, largest=6):
     return found
 
 
-# ------------------------------------------------------------------------------------------------------------- picture
+# --------------------------------------------------------------------------------------------------
+# picture
 
 
 def draw(measured, path, fits, example, out):

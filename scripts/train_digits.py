@@ -1,12 +1,15 @@
-"""Train a softmax network on scikit-learn's digits: the gradient flow by CVODE next to Adam, at equal wall time.
+"""Train a softmax network on scikit-learn's digits: the gradient flow by CVODE next to Adam, at
+equal wall time.
 
-    python scripts/train_digits.py [--seconds 20] [--hidden 50] [--out out/digits] [--seed 0] [--clock wall|cpu] [--quick]
+    python scripts/train_digits.py [--seconds 20] [--hidden 50] [--out out/digits] [--seed 0]
+    [--clock wall|cpu] [--quick]
 
-One network and one start for all runs: full-batch Adam with three step sizes, CVODE's BDF with GMRES on Hessian-vector products
-with three tolerances, and L-BFGS as a third party. Losses and accuracies are evaluated after the runs, at
-points that were kept on the way, so that looking costs no method any time. Prints a table, writes ``digits.png`` and
-``digits.json``. On a machine that others use, ``--clock cpu`` is the fair clock: with one thread, the processor time of a
-run is the wall time that it takes on an idle machine.
+One network and one start for all runs: full-batch Adam with three step sizes, CVODE's BDF with
+GMRES on Hessian-vector products with three tolerances, and L-BFGS as a third party. Losses and
+accuracies are evaluated after the runs, at points that were kept on the way, so that looking costs
+no method any time. Prints a table, writes ``digits.png`` and ``digits.json``. On a machine that
+others use, ``--clock cpu`` is the fair clock: with one thread, the processor time of a run is the
+wall time that it takes on an idle machine.
 """
 
 from __future__ import annotations
@@ -103,7 +106,9 @@ class Stopwatch:
 
 
 class Recorder:
-    """The callback: keeps time and parameters at geometrically spaced times; stops the run when ``seconds`` are over."""
+    """The callback: keeps time and parameters at geometrically spaced times; stops the run when
+    ``seconds`` are over.
+    """
 
     def __init__(self, clock, seconds):
         self.clock = clock
@@ -149,12 +154,16 @@ class Run:
 
     @property
     def own_share(self):
-        """Fraction of the time that was spent outside of gradients and products: the method's own work."""
+        """Fraction of the time that was spent outside of gradients and products: the method's own
+        work.
+        """
         return 1.0 - (self.gradient_time + self.hvp_time) / self.seconds
 
 
 def load(seed):
-    """Training and test images, scaled to [0, 1], with their labels: three quarters and one quarter."""
+    """Training and test images, scaled to [0, 1], with their labels: three quarters and one
+    quarter.
+    """
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -221,15 +230,20 @@ def table(runs):
     """A table in Markdown."""
     levels = " | ".join(f"s to {level:g}" for level in LEVELS)
     lines = [
-        f"| method | lowest loss | last loss | train | test | {levels} | steps | gradients | products | ms/gradient | ms/product | own time |",
+        (
+            f"| method | lowest loss | last loss | train | test | {levels} | steps | gradients | "
+            "products | ms/gradient | ms/product | own time |"
+        ),
         "|---|" + "---:|" * (10 + len(LEVELS)),
     ]
     for r in runs:
         per_product = f"{1e3 * r.hvp_time / r.hvps:.2f}" if r.hvps else "-"
         reached = " | ".join("-" if s is None else f"{s:.2f}" for s in r.seconds_to.values())
         lines.append(
-            f"| {r.name} | {r.loss:.3e} | {r.last_loss:.3e} | {r.train_accuracy:.2%} | {r.test_accuracy:.2%} | {reached} | {r.steps} | "
-            f"{r.gradients} | {r.hvps} | {1e3 * r.gradient_time / r.gradients:.2f} | {per_product} | {r.own_share:.0%} |"
+            f"| {r.name} | {r.loss:.3e} | {r.last_loss:.3e} | {r.train_accuracy:.2%} | "
+            f"{r.test_accuracy:.2%} | {reached} | {r.steps} | "
+            f"{r.gradients} | {r.hvps} | {1e3 * r.gradient_time / r.gradients:.2f} | "
+            f"{per_product} | {r.own_share:.0%} |"
         )
     return "\n".join(lines)
 
@@ -244,7 +258,8 @@ def verdict(runs, methods):
         first, second = sorted((best_flow, best_adam), key=loss)
         winner = min(runs, key=loss)
         lines.append(
-            f"{what}: of flow and Adam {first.name} wins, {loss(first):.3e} against {loss(second):.3e} of {second.name}; "
+            f"{what}: of flow and Adam {first.name} wins, {loss(first):.3e} against "
+            f"{loss(second):.3e} of {second.name}; "
             f"of all {winner.name}, {loss(winner):.3e}"
         )
     highest = max(r.test_accuracy for r in runs)
@@ -333,7 +348,8 @@ def main(argv=None):
     methods = QUICK if given.quick else METHODS
     given.out.mkdir(parents=True, exist_ok=True)
     print(
-        f"{net}, |theta0|^2/2 = {0.5 * theta0 @ theta0:.1f}, maxnorm {given.maxnorm:g}, {given.seconds:g} s of {given.clock} time per run"
+        f"{net}, |theta0|^2/2 = {0.5 * theta0 @ theta0:.1f}, maxnorm {given.maxnorm:g}, "
+        f"{given.seconds:g} s of {given.clock} time per run"
     )
     runs = []
     for method in methods:

@@ -1,7 +1,8 @@
-"""Train the surrogates that infflow ships: ``python scripts/train_surrogates.py [NAME ...] [--out surrogates]``.
+"""Train the surrogates that infflow ships:
+``python scripts/train_surrogates.py [NAME ...] [--out surrogates]``.
 
-One after the other on one core, resumable: an interrupted run goes on from its checkpoints, and what is finished is left alone
-unless ``--again`` is given.
+One after the other on one core, resumable: an interrupted run goes on from its checkpoints, and
+what is finished is left alone unless ``--again`` is given.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def main() -> None:
             f"{what} {found['median']:.1e}" for what, found in card["networks"].items()
         )
         print(
-            f"{name}: {info['processor_seconds']:.0f} s of processor time; networks, medians: {medians}",
+            f"{name}: {info['processor_seconds']:.0f} s of processor time; networks, medians: "
+            f"{medians}",
             flush=True,
         )
 

@@ -3,7 +3,8 @@
     infflow study landscape --out out/studies/landscape
     python scripts/update_study_page.py out/studies/landscape
 
-replaces what is between the two marks in docs/studies/landscape.md by the text that the study wrote, and docs/images/study_landscape.png.
+replaces what is between the two marks in docs/studies/landscape.md by the text that the study
+wrote, and docs/images/study_landscape.png.
 """
 
 import argparse

@@ -1,7 +1,9 @@
-"""Moments of polynomials plus atoms in ball arithmetic, for points where float64 has no digits left.
+"""Moments of polynomials plus atoms in ball arithmetic, for points where float64 has no digits
+left.
 
-``K(m, n) = d^m/db1^m d^n/db2^n E[relu(h1) relu(h2)]`` at inflated variances, by Stein's lemma and recursion at 50 digits, with
-the orthant probability by Gauss-Legendre panels over a positive integrand. Used by several test modules.
+``K(m, n) = d^m/db1^m d^n/db2^n E[relu(h1) relu(h2)]`` at inflated variances, by Stein's lemma and
+recursion at 50 digits, with the orthant probability by Gauss-Legendre panels over a positive
+integrand. Used by several test modules.
 """
 
 from __future__ import annotations
@@ -52,7 +54,9 @@ def _rule() -> list[tuple[arb, arb]]:
 
 
 def _edges(h: float, z: float, c: float) -> list[float]:
-    """Panels over t > 0 for exp(-(t - h)^2/2) Phi(z + c t), which falls from t = max(h, 0) at the latest."""
+    """Panels over t > 0 for exp(-(t - h)^2/2) Phi(z + c t), which falls from t = max(h, 0) at the
+    latest.
+    """
 
     def exponent(t: float) -> float:
         return (t - h) ** 2 / 2 + min(z + c * t, 0.0) ** 2 / 2

@@ -1,8 +1,9 @@
-"""Values of every kind, most of them wrong wherever they are given: each a label, a function that makes one, and the kinds
-of arguments that it is right for.
+"""Values of every kind, most of them wrong wherever they are given: each a label, a function that
+makes one, and the kinds of arguments that it is right for.
 
-Kinds of arguments: ``number``, ``count``, ``flag``, ``text``, ``path``, ``array`` (of one dimension or more), ``numbers`` (arrays of
-any dimension, with scalars), ``list``, ``mapping``, ``function``, ``optional`` (None), ``seed``, ``axes``.
+Kinds of arguments: ``number``, ``count``, ``flag``, ``text``, ``path``, ``array`` (of one dimension
+or more), ``numbers`` (arrays of any dimension, with scalars), ``list``, ``mapping``, ``function``,
+``optional`` (None), ``seed``, ``axes``.
 """
 
 import decimal

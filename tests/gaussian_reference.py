@@ -1,7 +1,8 @@
 """Reference values of Gaussian integrals by quadrature that knows nothing of closed forms.
 
-``E[f^(p)(h1) g^(q)(h2)]`` is computed from f and g alone: the derivatives are moved onto the density by parts, and
-composite Gauss-Legendre panels end at the kinks. Used by several test modules.
+``E[f^(p)(h1) g^(q)(h2)]`` is computed from f and g alone: the derivatives are moved onto the
+density by parts, and composite Gauss-Legendre panels end at the kinks. Used by several test
+modules.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
 
 
 def _panels(breaks: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Standard normal nodes and weights, shape (..., nodes), on ``count`` panels between sorted ``breaks`` (..., m)."""
+    """Standard normal nodes and weights, shape (..., nodes), on ``count`` panels between sorted
+    ``breaks`` (..., m).
+    """
     fractions = np.linspace(0, 1, count + 1)
     edges = breaks[..., :-1, None] + np.diff(breaks, axis=-1)[..., None] * fractions
     middle = (edges[..., 1:] + edges[..., :-1]) / 2
@@ -63,14 +66,17 @@ def score_polynomial(
 def _nodes(
     f: str, g: str, cov: np.ndarray, mean: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Nodes h1, h2 and the weights of ``E[f(h1) g(h2) ...]``, which include f and g; non-degenerate covariance."""
+    """Nodes h1, h2 and the weights of ``E[f(h1) g(h2) ...]``, which include f and g; non-degenerate
+    covariance.
+    """
     fun1, kinks1 = ACTIVATIONS[f]
     fun2, kinks2 = ACTIVATIONS[g]
     s1 = np.sqrt(cov[0, 0])
     slope = cov[0, 1] / s1
     s2 = np.sqrt(np.linalg.det(cov)) / s1
     ends = [-STD_NORMAL_RANGE, STD_NORMAL_RANGE]
-    # where the second activation's kink crosses, the inner integral varies fastest: outer panels are fine enough
+    # where the second activation's kink crosses, the inner integral varies fastest: outer panels
+    # are fine enough
     x, wx = _panels(
         np.sort(np.array(ends + [(k - mean[0]) / s1 for k in kinks1])), 8 if kinks1 else 16
     )
@@ -87,7 +93,9 @@ def _nodes(
 def pair_moments(
     f: str, g: str, cov: np.ndarray, mean: np.ndarray, orders: Sequence[tuple[int, int]]
 ) -> list[tuple[float, float]]:
-    """``E[f^(p)(h1) g^(q)(h2)]`` for each (p, q), derivatives with respect to the means; and the sum of absolute terms."""
+    """``E[f^(p)(h1) g^(q)(h2)]`` for each (p, q), derivatives with respect to the means; and the
+    sum of absolute terms.
+    """
     h1, h2, weights = _nodes(f, g, cov, mean)
     precision = np.linalg.inv(cov)
     y1, y2 = np.tensordot(precision, np.stack([h1 - mean[0], h2 - mean[1]]), 1)

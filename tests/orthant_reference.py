@@ -1,7 +1,9 @@
-"""Moments of ramps, steps and delta functions with mpmath: orthant probabilities by quadrature, the rest by definition.
+"""Moments of ramps, steps and delta functions with mpmath: orthant probabilities by quadrature, the
+rest by definition.
 
-The recursion is written for any number of variables and one factor at a time, without the short cuts of
-``infflow.online.orthant_kernels``: ramps are integrated up from steps by Stein's lemma, delta functions by conditioning.
+The recursion is written for any number of variables and one factor at a time, without the short
+cuts of ``infflow.online.orthant_kernels``: ramps are integrated up from steps by Stein's lemma,
+delta functions by conditioning.
 """
 
 import mpmath as mp

@@ -28,8 +28,9 @@ ALL = tuple(REGISTRY)
 def close_scale(exact):
     """What a relative error refers to, for exact derivatives 0 to 4 of shape (5, n).
 
-    The value itself; near a zero of a derivative the smaller of its neighbours, since the point is a float64 number.
-    In the tails of the smooth functions all orders are equally small, so that this stays a relative error.
+    The value itself; near a zero of a derivative the smaller of its neighbours, since the point is
+    a float64 number. In the tails of the smooth functions all orders are equally small, so that
+    this stays a relative error.
     """
     size = np.abs(exact)
     scale = size.copy()
@@ -45,7 +46,8 @@ def exact_difference(values, strings):
         )
 
 
-# ------------------------------------------------------------------------------------------------------- the registry
+# --------------------------------------------------------------------------------------------------
+# the registry
 
 
 def test_registry_is_the_list_of_the_public_interface():
@@ -63,7 +65,8 @@ def test_derivatives_match_references(name):
     scale = close_scale(np.array(table["derivatives"], dtype=float))
     for order, strings in enumerate(table["derivatives"]):
         error = exact_difference(REGISTRY[name].derivative(x, order), strings)
-        # six roundings; the high derivatives add up several terms. 1e-322: subnormal numbers have few digits
+        # six roundings; the high derivatives add up several terms. 1e-322: subnormal numbers have
+        # few digits
         bound = (6 if order < 3 else 12) * EPS * scale[order] + 1e-322
         assert (error <= bound).all(), (
             order,
@@ -193,7 +196,8 @@ def test_shapes_follow_the_argument():
     np.testing.assert_allclose(tanh.derivative(strided, 1), 1 / np.cosh(strided) ** 2, rtol=1e-13)
 
 
-# ---------------------------------------------------------------------------------------------------------- bad input
+# --------------------------------------------------------------------------------------------------
+# bad input
 
 
 def test_unknown_names_and_types():
@@ -227,7 +231,8 @@ def test_bad_orders(order, error):
         resolve("tanh").derivative(0.3, order)
 
 
-# -------------------------------------------------------------------------------------------------------- polynomials
+# --------------------------------------------------------------------------------------------------
+# polynomials
 
 
 def test_polynomial():
@@ -255,7 +260,8 @@ def test_bad_polynomials(bad):
         polynomial(bad)
 
 
-# --------------------------------------------------------------------------------------------------------- from_sympy
+# --------------------------------------------------------------------------------------------------
+# from_sympy
 
 t = sympy.Symbol("t")
 
@@ -350,7 +356,8 @@ def test_from_sympy_bad_input(expression, error, message):
         Activation.from_sympy("mine", expression)
 
 
-# ------------------------------------------------------------------------------------------------------ from_callable
+# --------------------------------------------------------------------------------------------------
+# from_callable
 
 
 def arctan(x):
@@ -443,7 +450,8 @@ def test_kinks_of_callables_are_kept_and_not_differenced():
         Activation.from_callable("", np.tanh)
 
 
-# ------------------------------------------------------------------------------------------------------------ pickling
+# --------------------------------------------------------------------------------------------------
+# pickling
 
 
 def test_pickles_by_recipe():

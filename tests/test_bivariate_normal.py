@@ -32,7 +32,9 @@ def test_thirty_digit_references():
 
 
 def tail_cases(n, seed=5):
-    """Limits of both signs, nearly equal and nearly opposite ones, tiny ones; correlations up to 1 - 3e-16."""
+    """Limits of both signs, nearly equal and nearly opposite ones, tiny ones; correlations up to
+    1 - 3e-16.
+    """
     rng = np.random.default_rng(seed)
     h, k = rng.uniform(-1, 1, (2, n)) * rng.choice([3.0, 12.0, 38.0], n)
     near = rng.random(n) < 0.35
@@ -113,7 +115,8 @@ def test_both_formulas_agree_where_they_meet(u):
 
 
 def test_sine_beyond_the_resolution_of_u():
-    # u rounds to 1, s does not: in the boundary layer k - h = t s, L = integral over x < h of phi(x) Phi(t + (h - x)/s)
+    # u rounds to 1, s does not: in the boundary layer k - h = t s, L = integral over x < h of
+    # phi(x) Phi(t + (h - x)/s)
     h, s = 0.4, 1e-9
     for t in (-2.0, 0.0, 1.5):
         k = h + t * s

@@ -1,4 +1,6 @@
-"""Functions of the user that a run calls: they cannot change the run, and what they return is checked."""
+"""Functions of the user that a run calls: they cannot change the run, and what they return is
+checked.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""Proofs in ball arithmetic: enclosures contain what they must, certificates fail where they must."""
+"""Proofs in ball arithmetic: enclosures contain what they must, certificates fail
+where they must.
+"""
 
 import itertools
 import subprocess
@@ -55,7 +57,9 @@ def as_floats(matrix):
 
 
 def spurious(k, seed):
-    """A spurious minimum of Safran and Shamir: trained first layer, output weights one and frozen."""
+    """A spurious minimum of Safran and Shamir: trained first layer, output weights one
+    and frozen.
+    """
     neti = orthonormal("relu", k)
     theta = inf.random_params(neti, seed, init="standard_normal")
     theta[: k * k] /= np.sqrt(k)
@@ -64,7 +68,8 @@ def spurious(k, seed):
     return neti, inf.train(neti, theta, eta=(~frozen).astype(float), progress=False).theta, frozen
 
 
-# ------------------------------------------------------------------------------------------------ evaluation
+# ------------------------------------------------------------------------------------------------
+# evaluation
 
 
 @pytest.mark.parametrize("outputs", [1, 2])
@@ -95,7 +100,9 @@ def test_agrees_with_the_fast_evaluation(activation, outputs):
 
 
 def arcsine_loss(W, a, V):
-    """Loss of erf students with output weights a and erf teachers with output weights one, in mpmath."""
+    """Loss of erf students with output weights a and erf teachers with output weights one, in
+    mpmath.
+    """
 
     def moment(u, v):
         uv, uu, vv = (
@@ -158,7 +165,9 @@ def test_value_contains_the_reference(activation):
 )
 @pytest.mark.parametrize("activation", ["relu", "abs", "gelu", "erf"])
 def test_boxes_contain_their_points(activation, v):
-    """Derivatives over a box of weights contain those at random points of the box, parallel ramps included."""
+    """Derivatives over a box of weights contain those at random points of the box, parallel ramps
+    included.
+    """
     rng = np.random.default_rng(0)
     u = np.array([1.0, 0.0, 0.0])
     radius = 1e-3
@@ -204,7 +213,8 @@ def test_jets_differentiate():
         assert found.derivative(j, i) is found.derivative(i, j)
 
 
-# ------------------------------------------------------------------------------------------------ which functions
+# ------------------------------------------------------------------------------------------------
+# which functions
 
 
 def atom_at(order, width, x):
@@ -325,7 +335,8 @@ def check_digits(proof, loss, theta):
     )
 
 
-# ------------------------------------------------------------------------------------------------ certificates
+# ------------------------------------------------------------------------------------------------
+# certificates
 
 
 @pytest.mark.parametrize("activation", ["erf", "relu", "leaky_relu", "gelu", "normal_cdf"])
@@ -343,7 +354,9 @@ def test_teacher_is_certified(activation):
 
 @pytest.mark.parametrize("M", [2, 3, 5])
 def test_one_erf_student_of_many_teachers(M):
-    """The optimum is known: output weight M, norm 1/sqrt(2M - 1), loss M/3 - (2/pi) M^2 asin(1/(2M))."""
+    """The optimum is known: output weight M, norm 1/sqrt(2M - 1), loss M/3 - (2/pi) M^2
+    asin(1/(2M)).
+    """
     neti = orthonormal("erf", 1, M, M)
     exact = np.append(np.full(M, 1 / np.sqrt(M * (2 * M - 1))), M)
     proof = inf.certify(neti, inf.train(neti, exact * 1.1, progress=False).theta)
@@ -362,7 +375,9 @@ def test_one_erf_student_of_many_teachers(M):
 
 
 def test_saddle_has_its_index():
-    """The optimal erf student of two teachers, split into two (Fukumizu and Amari, 2000); one frozen output weight fixes the shares."""
+    """The optimal erf student of two teachers, split into two (Fukumizu and Amari, 2000); one
+    frozen output weight fixes the shares.
+    """
     teacher = inf.Teacher(shallow(2, 2, "erf"), [1.0, 0.0, 0.0, 2.0, 1.0, 0.7])
     single, neti = (inf.NetI(shallow(K, 2, "erf"), teacher) for K in (1, 2))
     *w, a = inf.train(single, [0.5, 0.5, 1.0], progress=False).theta
@@ -430,7 +445,9 @@ def test_fails_where_it_must():
 
 
 def test_gauge_loses_nothing():
-    """Scaled students are certified as well, and the direction of a frozen weight fixes the scaling itself."""
+    """Scaled students are certified as well, and the direction of a frozen weight fixes the scaling
+    itself.
+    """
     neti = orthonormal("relu", 2)
     theta = neti.pack([(np.diag([2.0, 0.25]), None), (np.array([[0.5, 4.0]]), None)])
     proof = inf.certify(neti, theta)

@@ -87,7 +87,8 @@ def test_a_killed_run_goes_on_to_the_same_trajectory(tmp_path):
         np.testing.assert_array_equal(resumed.trajectory.t, whole.trajectory.t)
         if name in EXACT:
             np.testing.assert_array_equal(resumed.trajectory.theta, whole.trajectory.theta)
-            # where losses belong to points nearby, the callback that kills asks for those at the 12 points
+            # where losses belong to points nearby, the callback that kills asks for those at the 12
+            # points
             more = {"gradients": whole.flow.gradients + 12} if name == "gear" else {}
             assert {**resumed.flow.to_dict(), "wall_time": 0} == {
                 **whole.flow.to_dict(),

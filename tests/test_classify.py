@@ -1,4 +1,6 @@
-"""What kind of point: constructed minima, degenerate minima, saddles and points on the way, on both networks."""
+"""What kind of point: constructed minima, degenerate minima, saddles and points on the way, on both
+networks.
+"""
 
 import numpy as np
 import pytest
@@ -37,7 +39,9 @@ def dimensions(found):
 
 
 def symmetric_saddle():
-    """One student that averages two teachers is optimal; split into two equal ones it is a saddle."""
+    """One student that averages two teachers is optimal; split into two equal ones it
+    is a saddle.
+    """
     neti = inf.NetI(shallow(2, 2), orthonormal_teacher(2, 2))
     w = np.ones(2) / np.sqrt(6)  # norm 1/sqrt(3), output weight 2
     return neti, neti.pack([(np.array([w, w]), None), (np.ones((1, 2)), None)])
@@ -88,7 +92,9 @@ def test_permuted_copy_with_sign_nearby(finite):
 
 @pytest.mark.parametrize("finite", [0, 1])
 def test_overparameterised_solution(finite):
-    """Students 0, 3 share teacher 0; student 1 is dead; student 4 duplicates it and copies teacher 1."""
+    """Students 0, 3 share teacher 0; student 1 is dead; student 4 duplicates it and copies teacher
+    1.
+    """
     teacher = orthonormal_teacher(3, 4)
     net = both(inf.NetI(shallow(5, 4), teacher))[finite]
     W = np.vstack([np.eye(3, 4), -np.eye(3, 4)[0], np.eye(3, 4)[1]])
@@ -117,7 +123,9 @@ def test_overparameterised_solution(finite):
 @pytest.mark.parametrize(("activation", "gap"), [("erf", 1e-5), ("relu", 1e-8)])
 @pytest.mark.parametrize("noise", [0.0, 0.1])
 def test_duplicates_that_still_approach_each_other(activation, gap, noise):
-    """Next to a loss of zero, curvatures of order gap^2 (with kinks gap) are those of flat directions."""
+    """Next to a loss of zero, curvatures of order gap^2 (with kinks gap) are those of flat
+    directions.
+    """
     net = shallow(2, 3, activation)
     teacher = inf.Teacher(
         net, net.pack([(np.eye(2, 3), None), (np.ones((1, 2)), None)]), noise=noise
@@ -175,7 +183,9 @@ def test_one_student_averages_all(M):
 
 @pytest.mark.parametrize("finite", [0, 1])
 def test_slow_stretch_is_not_converged(finite):
-    """Next to the saddle the loss hardly changes for long; half way along the plateau nothing has converged."""
+    """Next to the saddle the loss hardly changes for long; half way along the plateau nothing has
+    converged.
+    """
     neti, saddle = symmetric_saddle()
     net = both(neti)[finite]
     theta = saddle + 0.02 * np.array([1.0, -1.0, -1.0, 1.0, 0.0, 0.0])
@@ -214,7 +224,8 @@ def test_collinear_relu_neurons():
 
 
 def test_symmetries_that_only_together_respect_frozen_parameters():
-    # collinear relu neurons with frozen output weights: their lengths can be shared in any proportion
+    # collinear relu neurons with frozen output weights: their lengths can be shared in any
+    # proportion
     neti = inf.NetI(shallow(2, 2, "relu"), orthonormal_teacher(1, 2, "relu"))
     theta = neti.pack([([[0.3, 0.0], [0.7, 0.0]], None), ([[1.0, 1.0]], None)])
     found = inf.classify(neti, theta, frozen=np.arange(6) >= 4)
@@ -224,7 +235,8 @@ def test_symmetries_that_only_together_respect_frozen_parameters():
 
 
 def test_dead_neuron_with_a_residual_is_a_saddle():
-    # a = 0: the loss does not depend on w, yet moving w switches on a gradient; that is no flat direction
+    # a = 0: the loss does not depend on w, yet moving w switches on a gradient; that is no flat
+    # direction
     neti = inf.NetI(shallow(2, 2), orthonormal_teacher(2, 2))
     W = np.array([[1.0, 1.0] / np.sqrt(6), [1.0, -1.0]])  # E residual erf(w.x) = 0 by symmetry
     theta = neti.pack([(W, None), (np.array([[2.0, 0.0]]), None)])
@@ -313,7 +325,9 @@ def test_dependent_neurons():
 
 
 def critical_on_data(layers, theta, X, residual=1e-3, **options):
-    """A net and targets for which theta is critical: the residual is orthogonal to the derivatives of the outputs."""
+    """A net and targets for which theta is critical: the residual is orthogonal to the derivatives
+    of the outputs.
+    """
     net = inf.Net(layers, input_dim=X.shape[1], **options)
     output = net.predict(theta, X)
     step = 1e-6
@@ -365,7 +379,9 @@ HARD_TANH = inf.Activation.from_sympy("hard_tanh", "Max(-1, Min(1, x))")
     "activation", ["relu", "leaky_relu", "abs", "step", "identity", HARD_TANH], ids=str
 )
 def test_piecewise_linear_layers(activation, bias, D, O, N, options):
-    """Random weights; the same weights twice, with other biases; a neuron beyond its kink on all samples."""
+    """Random weights; the same weights twice, with other biases; a neuron beyond its kink on all
+    samples.
+    """
     rng = np.random.default_rng(N)
     layers = [(3, activation, bias), (O, "identity", bias)]
     net = inf.Net(layers, input_dim=D)
@@ -414,7 +430,9 @@ def test_split_relu_neuron_on_data():
 
 
 def test_split_relu_neuron_of_two_outputs_is_flat_only_where_the_hessian_says_so():
-    """Output vectors are parallel; moving the halves apart lets them differ, with a gain: a saddle."""
+    """Output vectors are parallel; moving the halves apart lets them differ, with a
+    gain: a saddle.
+    """
     rng = np.random.default_rng(3)
     net = critical_on_data(
         [(2, "relu", False), (2, "identity", False)],
@@ -479,7 +497,9 @@ def test_deep_piecewise_linear_layers():
 
 
 def test_second_layer_that_receives_duplicates():
-    """It may share its weights among them as far as the outputs go, but the weights of the first layer feel that."""
+    """It may share its weights among them as far as the outputs go, but the weights of the first
+    layer feel that.
+    """
     rng = np.random.default_rng(0)
     layers = [(3, "tanh", False), (3, "relu", True), (1, "identity", True)]
     X = rng.standard_normal((60, 3))
@@ -517,7 +537,9 @@ def test_ridge_breaks_symmetries():
 
 @pytest.mark.parametrize("size", [0.0, 1e-14, 1e-10])
 def test_all_weights_next_to_zero(size):
-    """There slope over output weight, which excuses curvature of shared output weights elsewhere, does not vanish."""
+    """There slope over output weight, which excuses curvature of shared output weights elsewhere,
+    does not vanish.
+    """
     net = shallow(3, 2)
     neti = inf.NetI(net, inf.Teacher(net, inf.random_params(net, 5, init="standard_normal")))
     found = inf.classify(neti, np.full(9, size))
@@ -601,7 +623,8 @@ def test_bad_arguments():
         inf.classify(neti.sample(10, 0), theta, teacher=neti)
 
 
-# --------------------------------------------------------------------------------------------- what is frozen, and how
+# --------------------------------------------------------------------------------------------- what
+# is frozen, and how
 
 
 def frozen_run():
@@ -663,7 +686,8 @@ def test_what_cannot_be_said_about_frozen_parameters():
         inf.classify(neti, run, method="arnoldi")
 
 
-# ------------------------------------------------------------------------------------------------------- large networks
+# --------------------------------------------------------------------------------------------------
+# large networks
 
 
 def near_teacher(activation, K, D, bias=False, N=0):
@@ -731,7 +755,9 @@ def test_products_alone_find_what_all_eigenvalues_do(point):
 
 
 def test_what_lanczos_does_not_see_is_said():
-    """Of 58 directions without curvature no more than 32 are asked for: then the others may be as flat."""
+    """Of 58 directions without curvature no more than 32 are asked for: then the others may be as
+    flat.
+    """
     neti, theta = wide_saddle(0.0)
     assert inf.classify(neti, theta, method="dense").kind is SADDLE
     found = inf.classify(neti, theta, method="lanczos")
@@ -775,7 +801,9 @@ def test_a_hundred_thousand_parameters_need_no_square_matrix():
 
 
 def test_time_against_that_of_the_eigenvalues():
-    """At most five times as long (measured: 2.4); processor time, since others work on the machine."""
+    """At most five times as long (measured: 2.4); processor time, since others work on
+    the machine.
+    """
     import time
 
     from infflow.threads import one_thread

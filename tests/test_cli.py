@@ -167,7 +167,8 @@ def test_the_package_runs_as_a_module(module):
     assert done.returncode == 0 and "Usage: infflow integral" in done.stdout
 
 
-# ------------------------------------------------------------------------------------------------------------ train
+# --------------------------------------------------------------------------------------------------
+# train
 
 
 def test_train_writes_the_result_of_the_library(config, tmp_path):
@@ -183,7 +184,8 @@ def test_train_writes_the_result_of_the_library(config, tmp_path):
     expected = inf.train(net, settings.start(net), progress=False)
     found = inf.Result.load(tmp_path / "out" / "result.npz")
     assert report["converged"] and report["seed"] == 3 and report["parameters"] == 8
-    # the callback of the command makes SUNDIALS evaluate at more points, which changes the last digits of the path
+    # the callback of the command makes SUNDIALS evaluate at more points, which changes the last
+    # digits of the path
     np.testing.assert_allclose(found.theta, expected.theta, rtol=1e-6)
     assert found.gradient_norm < 1e-14 and report["loss"] == found.loss
 
@@ -260,9 +262,9 @@ def infflow(*arguments):
 
 def test_ctrl_c_leaves_a_state_that_can_be_resumed(config, tmp_path):
     out = tmp_path / "out"
-    endless = (
-        CONFIG
-        + "[flow]\nsolver = 'rk4'\noptions = {{step = 1e-3}}\nt_end = 1e6\nmax_steps = {}\n[newton]\nmax_steps = 0\n"
+    endless = CONFIG + (
+        "[flow]\nsolver = 'rk4'\noptions = {{step = 1e-3}}\nt_end = 1e6\nmax_steps = "
+        "{}\n[newton]\nmax_steps = 0\n"
     )
     config.write_text(endless.format(10**9))
     process = infflow("train", config, "--out", out, "--json")
@@ -283,9 +285,9 @@ def test_ctrl_c_leaves_a_state_that_can_be_resumed(config, tmp_path):
 def test_sigterm_leaves_a_state_that_can_be_resumed(config, tmp_path):
     """Batch systems send it before they kill."""
     out = tmp_path / "out"
-    endless = (
-        CONFIG
-        + "[flow]\nsolver = 'rk4'\noptions = {{step = 1e-3}}\nmax_steps = {}\n[newton]\nmax_steps = 0\n"
+    endless = CONFIG + (
+        "[flow]\nsolver = 'rk4'\noptions = {{step = 1e-3}}\nmax_steps = "
+        "{}\n[newton]\nmax_steps = 0\n"
     )
     config.write_text(endless.format(10**9))
     process = infflow("train", config, "--out", out, "--json")
@@ -302,11 +304,15 @@ def test_sigterm_leaves_a_state_that_can_be_resumed(config, tmp_path):
     assert done.exit_code == 0 and json.loads(done.stdout)["flow_steps"] == report["flow_steps"] + 5
 
 
-# ----------------------------------------------------------------------------------------------- what cannot be written
+# -----------------------------------------------------------------------------------------------
+# what cannot be written
 
 
 def shell(arguments, redirection):
-    command = f"{shlex.quote(sys.executable)} -m infflow.cli {shlex.join(map(str, arguments))} {redirection}"
+    command = (
+        f"{shlex.quote(sys.executable)} -m infflow.cli {shlex.join(map(str, arguments))} "
+        f"{redirection}"
+    )
     return subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, timeout=120)
 
 
@@ -328,9 +334,9 @@ SHORT = [
 def test_a_full_device_is_one_line(arguments):
     done = shell(arguments, "> /dev/full")
     assert done.returncode == 1
-    assert (
-        done.stderr
-        == "infflow: cannot write the output: No space left on device. Make room, or choose another place.\n"
+    assert done.stderr == (
+        "infflow: cannot write the output: No space left on device. Make room, or choose "
+        "another place.\n"
     )
 
 
@@ -375,7 +381,8 @@ def test_a_file_as_folder_is_bad_usage(config):
     )
 
 
-# ------------------------------------------------------------------------------------------------------------ sweep
+# --------------------------------------------------------------------------------------------------
+# sweep
 
 
 def rows(folder, name="table.csv"):

@@ -1,4 +1,6 @@
-"""Closed forms at regular points: every pair of activations against quadrature, differences and textbook formulas."""
+"""Closed forms at regular points: every pair of activations against quadrature, differences and
+textbook formulas.
+"""
 
 import itertools
 
@@ -74,7 +76,8 @@ def test_all_moments_of_all_pairs_against_quadrature(i, f):
             ORDERS if basic else ORDERS[(i + j) % 3 :: 3]
         ):  # a third of them keeps the test short
             expected = reference.pair_moment(f, g, cov, mean, (p, q))
-            # by parts, the reference integrates f g times Hermite polynomials of y/s: it loses digits with |u| and p + q
+            # by parts, the reference integrates f g times Hermite polynomials of y/s: it loses
+            # digits with |u| and p + q
             tolerance = (
                 1e-12
                 * (1 + abs(expected))
@@ -283,7 +286,9 @@ def test_without_closed_form():
 
 @pytest.mark.parametrize("name", ["erf", "step", "relu", "gaussian"])
 def test_pairs_without_biases_are_the_limit_of_pairs_with(name):
-    """Those of single atoms have a shorter way of their own; biases of 1e-200 take the general one."""
+    """Those of single atoms have a shorter way of their own; biases of 1e-200 take the
+    general one.
+    """
     rng = np.random.default_rng(3)
     r1, r2 = 10.0 ** rng.uniform(-3, 2, (2, 100))
     u = rng.uniform(-1, 1, 100)
@@ -295,7 +300,8 @@ def test_pairs_without_biases_are_the_limit_of_pairs_with(name):
         args[3:5] = 1e-200
         general = closed.pair_jets(table, index, index, args, order)
         args[3:5] = 0.0
-        # order 0 of relu cancels for u near -1; its L is by the T functions in one way, by the arctangent in the other
+        # order 0 of relu cancels for u near -1; its L is by the T functions in one way, by the
+        # arctangent in the other
         np.testing.assert_allclose(short[:, 1:], general[:, 1:], rtol=2e-14, atol=1e-150)
         np.testing.assert_allclose(
             short[:, 0] / (r1 * r2), general[:, 0] / (r1 * r2), rtol=2e-14, atol=1e-15

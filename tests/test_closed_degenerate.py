@@ -52,7 +52,9 @@ def moment(f, g, p, q, C11, C12, C22, b1=0.0, b2=0.0, det=0.0):
 
 
 def assembled_hessian(f, g, r, a, s, b1, b2):
-    """6 x 6 Hessian in (w1, b1, w2, b2) at w1 = (r, 0), w2 = (a, s), by the formulas in ``jets.py``."""
+    """6 x 6 Hessian in (w1, b1, w2, b2) at w1 = (r, 0), w2 = (a, s), by the formulas in
+    ``jets.py``.
+    """
     j = jet(f, g, r * r, r * a, a * a + s * s, b1, b2, (r * s) ** 2)
     w1 = np.array([r, 0.0])
     w2 = np.array([a, s])
@@ -98,7 +100,8 @@ def test_nearly_parallel_ramps_against_references(case):
     np.testing.assert_allclose(H, expected, rtol=0, atol=1e-14)
 
 
-# ---------------------------------------------------------------- stability against the same moments with 60 digits
+# ---------------------------------------------------------------- stability against the same
+# moments with 60 digits
 
 
 @cache
@@ -107,7 +110,9 @@ def high_precision_moment(m, n):
 
 
 def high_precision_hessian(k1, k2, t1, t2, r, a, s, b1, b2):
-    """Like ``assembled_hessian`` for two atoms, by plain moments in 60 digits. For k1 + k2 >= 1, or no biases."""
+    """Like ``assembled_hessian`` for two atoms, by plain moments in 60 digits. For k1 + k2 >= 1, or
+    no biases.
+    """
     with mp.workdps(60):
         r, a, s, b1, b2 = (mp.mpf(v) for v in (r, a, s, b1, b2))
         C12 = r * a
@@ -291,7 +296,8 @@ def test_student_at_distance_1e_12_of_its_teacher(f, g):
         "leaky_relu",
         "abs",
     }
-    # derivatives of Phi up to order 2 are of order one (100 for the cube); of two steps the gradient is infinite
+    # derivatives of Phi up to order 2 are of order one (100 for the cube); of two steps the
+    # gradient is infinite
     for name in jets.COLUMNS[:6] if smooth else ["J00"]:
         assert at[name] == pytest.approx(near[name], rel=0, abs=3e-10), name
 

@@ -46,7 +46,8 @@ def errors(tmp_path, text, load=Configuration.load):
     return [line.strip() for line in lines]
 
 
-# ------------------------------------------------------------------------------------------------------- the example
+# --------------------------------------------------------------------------------------------------
+# the example
 
 
 def test_the_example_works_and_shows_every_setting_with_its_default(tmp_path):
@@ -88,7 +89,8 @@ def test_examples_of_what_is_off_are_valid_by_themselves():
         check(key, values[key])
 
 
-# ---------------------------------------------------------------------------------------------------- what it builds
+# --------------------------------------------------------------------------------------------------
+# what it builds
 
 
 def test_settings_reach_networks_and_train():
@@ -226,7 +228,8 @@ def test_parameters_may_be_given():
     np.testing.assert_array_equal(config.start(net), np.full(8, 0.5))
 
 
-# ------------------------------------------------------------------------------------------------------------ errors
+# --------------------------------------------------------------------------------------------------
+# errors
 
 WRONG = {  # a value that is wrong in every field
     "student": {
@@ -317,13 +320,19 @@ def test_errors_in_every_field_are_listed_at_once_with_their_lines(tmp_path):
         (
             "[stop]\nxyz = 1",
             [
-                "line 2: stop.xyz is not known in [stop]. Known: min_loss, min_gradient_norm, patience."
+                (
+                    "line 2: stop.xyz is not known in [stop]. Known: min_loss, min_gradient_norm, "
+                    "patience."
+                )
             ],
         ),
         (
             "[flow]\nsolver = 'cvode_bdf'\n[flow.options]\nmax_ordr = 2",
             [
-                "line 4: flow.options: option of solver 'cvode_bdf' 'max_ordr' is not known. Did you mean 'max_order'?"
+                (
+                    "line 4: flow.options: option of solver 'cvode_bdf' 'max_ordr' is not known. "
+                    "Did you mean 'max_order'?"
+                )
             ],
         ),
         ("[flow]\noptions = {step = 1.0}", ["line 2: flow.options is for a method that is named"]),
@@ -340,7 +349,10 @@ def test_errors_in_every_field_are_listed_at_once_with_their_lines(tmp_path):
             ["line 2: data.loss is 'cross_entropy', which needs labels"],
         ),
         (
-            "[student]\nhidden = [2, 2]\ninput_dim = 3\nactivation = ['erf', 'erf', 'erf']\n[teacher]\nhidden = 1",
+            (
+                "[student]\nhidden = [2, 2]\ninput_dim = 3\nactivation = ['erf', 'erf', "
+                "'erf']\n[teacher]\nhidden = 1"
+            ),
             [
                 "line 1: [student]: activation has 3 entries and hidden 2",
                 "line 5: [teacher]: activation has 3",
@@ -351,7 +363,10 @@ def test_errors_in_every_field_are_listed_at_once_with_their_lines(tmp_path):
             ["line 1: [input]: cov has shape (1, 1)"],
         ),
         (
-            "[input]\nmean = [0.0]\ncomponents = [{weight = 1.0, mean = [0.0], covariance = [[1.0]]}]",
+            (
+                "[input]\nmean = [0.0]\ncomponents = [{weight = 1.0, mean = [0.0], covariance = "
+                "[[1.0]]}]"
+            ),
             ["line 3: [input] has components, and"],
         ),
     ],
@@ -441,7 +456,8 @@ def test_values_are_written_and_found_again(table, gap):
     assert [found[(key,)] for key in table] == [(k + 1) * (gap + 1) for k in range(len(table))]
 
 
-# ------------------------------------------------------------------------------------------------------------ sweeps
+# --------------------------------------------------------------------------------------------------
+# sweeps
 
 
 def test_sweep_files(tmp_path):
@@ -453,7 +469,10 @@ def test_sweep_files(tmp_path):
         "student.hidden": [2, 3],
         "student.activation": ["erf", "softplus"],
     }
-    inline = '[config.student]\nhidden = 2\ninput_dim = 3\n[config.teacher]\nhidden = 1\n[grid]\n"teacher.seed" = [1, 2]\n'
+    inline = (
+        "[config.student]\nhidden = 2\ninput_dim = 3\n[config.teacher]\nhidden = "
+        '1\n[grid]\n"teacher.seed" = [1, 2]\n'
+    )
     assert SweepFile.load(write(tmp_path, inline, "inline.toml")).grid == {"teacher.seed": [1, 2]}
 
 
@@ -463,7 +482,10 @@ def test_errors_of_sweep_files(tmp_path):
         tmp_path,
         "gird = 1\nfolder = 3\n"
         + base
-        + "[grid]\nseed = 3\nstudent.hidden = {start = 3, stop = 3}\nflow.rtol = {start = 1.5, stop = 2}\n",
+        + (
+            "[grid]\nseed = 3\nstudent.hidden = {start = 3, stop = 3}\nflow.rtol = {start = "
+            "1.5, stop = 2}\n"
+        ),
         SweepFile.load,
     )
     assert [message.split(";")[0] for message in found] == [

@@ -32,7 +32,8 @@ def committee(K, activation="erf"):
     return inf.Net([(K, activation, False), (1, "identity", False)], input_dim=D)
 
 
-# ----------------------------------------------------------------------------------------------------- whole table
+# --------------------------------------------------------------------------------------------------
+# whole table
 
 
 @pytest.mark.parametrize("name", CONVENTIONS)
@@ -78,7 +79,8 @@ def test_all_are_pinned():
     assert {name: set(convention.quantities) for name, convention in CONVENTIONS.items()} == PINNED
 
 
-# ------------------------------------------------------------------------------------- Saad and Solla, Goldt et al.
+# ------------------------------------------------------------------------------------- Saad and
+# Solla, Goldt et al.
 
 
 def step_here(W, v, x, label, first, second):
@@ -148,7 +150,9 @@ def test_a_step_of_saad_and_solla(rng):
 
 @pytest.mark.parametrize("name", ["saad_solla", "goldt"])
 def test_rates_are_those_of_half_the_loss(name, rng):
-    """OrderParameters(half_loss=True) takes their rates: the same derivatives of all order parameters."""
+    """OrderParameters(half_loss=True) takes their rates: the same derivatives of all order
+    parameters.
+    """
     student = committee(K)
     teacher = committee(M)
     neti = inf.NetI(
@@ -185,7 +189,9 @@ def test_noise_and_loss(rng):
 
 
 def test_generalization_error_of_saad_and_solla(rng):
-    """Their generalization error in Q, R and T: a sum of arcsines over pi, which is half of our loss with output weights one."""
+    """Their generalization error in Q, R and T: a sum of arcsines over pi, which is half of our
+    loss with output weights one.
+    """
     student = committee(K)
     teacher = committee(M)
     J = rng.normal(size=(K, D))
@@ -208,7 +214,8 @@ def test_generalization_error_of_saad_and_solla(rng):
     np.testing.assert_allclose(Q, J @ J.T, rtol=1e-14)
 
 
-# ------------------------------------------------------------------------------------------------- MLPGradientFlow.jl
+# -------------------------------------------------------------------------------------------------
+# MLPGradientFlow.jl
 
 
 class Sum:
@@ -313,11 +320,14 @@ def test_weights_of_the_paper_package_are_ours():
         np.testing.assert_array_equal(to("mlpgradientflow", quantity, [1.0, 2.0]), [1.0, 2.0])
 
 
-# ---------------------------------------------------------------------------------------------- 1/K and erf(x/sqrt 2)
+# ---------------------------------------------------------------------------------------------- 1/K
+# and erf(x/sqrt 2)
 
 
 def test_mean_field(rng):
-    """The parametrization "mean_field" has 1/K outside: the same function, and the same flow with the rates converted."""
+    """The parametrization "mean_field" has 1/K outside: the same function, and the same flow with
+    the rates converted.
+    """
     X = rng.normal(size=(20, 2))
     y = rng.normal(size=20)
     layers = [(K, "tanh", False), (1, "identity", False)]
@@ -358,7 +368,8 @@ def test_plain_erf(rng):
     np.testing.assert_allclose(net.predict(net.pack([(W, b), (a, None)]), x), output, rtol=1e-14)
 
 
-# --------------------------------------------------------------------------------------------------------- bad input
+# --------------------------------------------------------------------------------------------------
+# bad input
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,9 @@ def small():
 
 
 def test_follows_the_law(small):
-    """The measured mean agrees with the predicted prefactor within its own scatter, and the slope with -1."""
+    """The measured mean agrees with the predicted prefactor within its own scatter, and the slope
+    with -1.
+    """
     assert all(len(small.used(N)) >= 10 for N in SMALL.N)
     deviation = np.abs(small.mean_squared_distance() - small.predicted()) / small.standard_error()
     # a mean of a dozen heavy-tailed squares: five standard errors
@@ -172,7 +174,9 @@ def test_folder_that_cannot_be_made(tmp_path):
 
 
 def test_refuses_flat_minima():
-    """A student with as many neurons as the teacher needs has flat directions only if it has more."""
+    """A student with as many neurons as the teacher needs has flat directions only if
+    it has more.
+    """
     flat = Setting(
         activation="erf", input_dim=2, teacher_width=1, student_width=3, N=(100, 200), seeds=2
     )

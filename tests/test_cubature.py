@@ -1,4 +1,6 @@
-"""Cubature of Gaussian moments against closed forms, nquad, quadrature by parts and mpmath; expectations of functions."""
+"""Cubature of Gaussian moments against closed forms, nquad, quadrature by parts and mpmath;
+expectations of functions.
+"""
 
 import mpmath
 import numpy as np
@@ -59,8 +61,8 @@ def test_all_moments_against_closed_forms(i, f):
 )
 @pytest.mark.parametrize("s", [1e-3, 1e-7, 1e-12])
 def test_nearly_parallel(f, g, s):
-    # offset by s, so that the moments that grow like powers of 1/s are not negligible; the rounding of the offset is
-    # amplified by 1/s, hence the tolerance
+    # offset by s, so that the moments that grow like powers of 1/s are not negligible; the rounding
+    # of the offset is amplified by 1/s, hence the tolerance
     args = arguments(1.0, 2.0, np.sqrt((1 - s) * (1 + s)), 0.0, 0.5 * s, s)
     assert_agrees(resolve(f), resolve(g), args, 1e-10, 1e-12)
 
@@ -314,8 +316,8 @@ def test_expectation_of_large_and_small_functions(size):
     assert abs(value) <= error <= 1e-8 * size
     for function, exact in ((lambda x: x[:, 0] ** 2, 2.0), (lambda x: x[:, 0] * x[:, 1], 0.5)):
         result = gaussian_expectation(
-            lambda x: size * function(x), [0, 0], [[2, 0.5], [0.5, 1]], full_output=True
-        )  # noqa: B023
+            lambda x, f=function: size * f(x), [0, 0], [[2, 0.5], [0.5, 1]], full_output=True
+        )
         assert abs(result.value / size - exact) <= result.error / size <= 3e-8 and result.converged
     both = gaussian_expectation(
         lambda x: np.column_stack([size * x[:, 0] ** 2, x[:, 0] ** 2, 0 * x[:, 0]]), 0.0, 1.0
@@ -381,12 +383,15 @@ def test_other_errors_of_the_function_name_it_and_the_points():
     assert note.startswith("Raised by function, called on ") and " points between [" in note
 
 
-# -------------------------------------------------------------------------------------------- narrow own functions
+# --------------------------------------------------------------------------------------------
+# narrow own functions
 
 
 @pytest.mark.parametrize("width", [0.05, 0.007, 0.002])
 def test_a_narrow_bump_of_a_users_function_is_not_stepped_over(width):
-    """exp(-(x - 2.3)^2/(2 w^2)) with a partner: at correlation 0 the product of the means, else by Gauss-Hermite."""
+    """exp(-(x - 2.3)^2/(2 w^2)) with a partner: at correlation 0 the product of the means, else by
+    Gauss-Hermite.
+    """
     bump = inf.Activation.from_sympy("bump", f"exp(-(x - 2.3)**2/(2*{width}**2))")
     b = 0.3
     r2 = 4.0

@@ -1,4 +1,6 @@
-"""The documentation site is complete: `make docs` builds it with warnings as errors, and here is what a build cannot know."""
+"""The documentation site is complete: `make docs` builds it with warnings as errors, and here is
+what a build cannot know.
+"""
 
 import ast
 import inspect

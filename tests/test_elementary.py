@@ -1,4 +1,6 @@
-"""Exponentials, sines and cosines: closed forms against quadrature, limits, overflow, and which pairs have one."""
+"""Exponentials, sines and cosines: closed forms against quadrature, limits, overflow, and which
+pairs have one.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ def function_jet(name, h):
 
 
 def quadrature(f, g, r1, r2, u, b1, b2):
-    """All E[f^(p) g^(q)] and E|f^(p) g^(q)| by a product Gauss rule, exact to rounding for these entire functions."""
+    """All E[f^(p) g^(q)] and E|f^(p) g^(q)| by a product Gauss rule, exact to rounding for these
+    entire functions.
+    """
     x, w = np.polynomial.hermite_e.hermegauss(120)
     w = w / w.sum()
     s = np.sqrt((1 - u) * (1 + u))
@@ -78,7 +82,9 @@ def test_all_orders_against_quadrature(f, g):
 
 @pytest.mark.parametrize("g", KINKED)
 def test_exponential_with_kinks_and_mixtures(g):
-    """E exp(h1) g(h2) given h2 is one integral over h2; derivatives from differences of a smooth function."""
+    """E exp(h1) g(h2) given h2 is one integral over h2; derivatives from differences of a smooth
+    function.
+    """
     r1 = 0.8
     r2 = 1.1
     u = -0.6

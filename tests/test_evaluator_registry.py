@@ -1,10 +1,12 @@
-"""An evaluator is one class with three functions and one registry line: moments and networks then use it."""
+"""An evaluator is one class with three functions and one registry line: moments and networks then
+use it.
+"""
 
 import subprocess
 import sys
 
-# In a process of its own, as the registry is read when the modules are imported. The evaluator is a product of two
-# Gauss-Hermite rules, with the difference from a rule of fewer nodes as its error.
+# In a process of its own, as the registry is read when the modules are imported. The evaluator is a
+# product of two Gauss-Hermite rules, with the difference from a rule of fewer nodes as its error.
 CODE = """
 import numpy as np
 from infflow.integrals import registry

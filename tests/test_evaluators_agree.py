@@ -1,7 +1,8 @@
 """Every evaluator, every activation: the stated error bound holds, and all that are accurate agree.
 
-The truth are the test vectors of ``tests/data/gaussian_moments.json`` (30 digits, ``scripts/make_test_vectors.py``). The
-loops run over the registry, so that a new activation or evaluator cannot go untested.
+The truth are the test vectors of ``tests/data/gaussian_moments.json`` (30 digits,
+``scripts/make_test_vectors.py``). The loops run over the registry, so that a new activation or
+evaluator cannot go untested.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ DATA = Path(__file__).parent / "data" / "gaussian_moments.json"
 
 
 class Vectors(NamedTuple):
-    """Test vectors of one pair: points (n,) each, exact values as decimal strings, [point][order]."""
+    """Test vectors of one pair: points (n,) each, exact values as decimal strings,
+    [point][order].
+    """
 
     points: Points
     values: list[list[str]]
@@ -113,7 +116,9 @@ def test_error_bounds_hold(f, method):
 
 @pytest.mark.parametrize("f", [name for name in names() if resolve(name).has_closed_form])
 def test_closed_forms_reach_the_default_tolerance(f):
-    """For an activation with itself at correlations up to 0.95; bounds that are too large would pass all other tests."""
+    """For an activation with itself at correlations up to 0.95; bounds that are too large would
+    pass all other tests.
+    """
     points, _ = VECTORS[f, f]
     regular = np.abs(points.u) <= 0.95
     for orders in ((0, 0), (1, 1), (0, 2)):
@@ -127,7 +132,9 @@ JET_COLUMNS |= {(2, 1): "M21", (0, 3): "M03", (2, 2): "F22"}
 
 @pytest.mark.parametrize("f", names())
 def test_bounds_of_closed_jets_hold(f):
-    """The networks' evaluator has one bound for all columns of a pair; u = 1, where jets follow conventions, is left out."""
+    """The networks' evaluator has one bound for all columns of a pair; u = 1, where jets follow
+    conventions, is left out.
+    """
     for pair in (
         pair
         for pair in VECTORS
@@ -158,7 +165,9 @@ def test_bounds_of_closed_jets_hold(f):
 
 @pytest.mark.parametrize("f", ["sigmoid", "tanh", "softplus", "silu", "g"])
 def test_bounds_of_mixtures_far_from_the_origin(f):
-    """Where b is large and r small the mixture has fewer digits than the default tolerance: the bound says so, and a series takes over."""
+    """Where b is large and r small the mixture has fewer digits than the default tolerance: the
+    bound says so, and a series takes over.
+    """
     one = np.array([0])
     activation = resolve(f)
     rate = 2.0 if f == "tanh" else 1.0
@@ -198,7 +207,9 @@ def test_bounds_of_mixtures_far_from_the_origin(f):
 
 @pytest.mark.parametrize("kinks", [(), (0.0,)])
 def test_jets_of_pairs_without_closed_form(kinks):
-    """Where no activation of a network has one, tanh of a user's own stands for its registered twin."""
+    """Where no activation of a network has one, tanh of a user's own stands for its registered
+    twin.
+    """
     tanh = resolve("tanh")
     own = Activation.from_callable(
         "own", tanh, [lambda x, k=k: tanh.derivative(x, k) for k in range(1, 5)], kinks
@@ -215,7 +226,9 @@ def test_jets_of_pairs_without_closed_form(kinks):
 
 @pytest.mark.parametrize("f", names())
 def test_error_estimates_of_cubature_hold(f):
-    """Of an activation with itself and with one other, all orders at once, at a point that changes from name to name."""
+    """Of an activation with itself and with one other, all orders at once, at a point that changes
+    from name to name.
+    """
     start = names().index(f)
     for place, pair in enumerate(pair for pair in VECTORS if pair[0] == f):
         if place not in (0, 1 + start % 3):
@@ -232,7 +245,8 @@ def test_error_estimates_of_cubature_hold(f):
         assert (error <= found.error[columns]).all(), (pair, points, error, found.error[columns])
 
 
-# -- points drawn at random ---------------------------------------------------------------------------
+# -- points drawn at random
+# ---------------------------------------------------------------------------
 
 scales = st.floats(-3.0, np.log10(20.0)).map(lambda x: float(10.0**x))
 biases = st.floats(-3.0, 3.0)
@@ -256,7 +270,9 @@ drawn = {
 def check_agreement(
     methods: tuple[str, ...], f: str, g: str, point: tuple[float, ...], orders: tuple[int, int]
 ) -> None:
-    """All evaluators whose bound meets 1e-11 agree to 1e-11, and all others to within their bounds."""
+    """All evaluators whose bound meets 1e-11 agree to 1e-11, and all others to within
+    their bounds.
+    """
     found = []
     for method in methods:
         if EVALUATORS[method].defined(resolve(f), resolve(g)):
@@ -298,7 +314,9 @@ def test_cubature_agrees_with_the_others(f, g, r, u, b, orders):
 
 
 def test_a_series_of_a_function_that_grows_too_fast():
-    """No number comes back, though the method was named: E exp(2 h^2) is infinite for a variance above 1/4."""
+    """No number comes back, though the method was named: E exp(2 h^2) is infinite for a variance
+    above 1/4.
+    """
     f = Activation.from_sympy("fast", "exp(x**2)")
     for call in (
         lambda: gaussian_moment(f, "erf", 1.0, 1.0, 0.1, method="hermite"),

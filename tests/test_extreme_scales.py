@@ -1,4 +1,6 @@
-"""Scales at the border of the range of numbers end in the truth or in a clear error; rounding of sums that cancel is converged."""
+"""Scales at the border of the range of numbers end in the truth or in a clear error; rounding of
+sums that cancel is converged.
+"""
 
 import numpy as np
 import pytest
@@ -87,7 +89,9 @@ def unit_gradient(theta, scale):
 
 @pytest.mark.parametrize("solver", [name for name in SOLVERS if not SOLVERS[name].discrete])
 def test_a_flow_that_met_its_bound_of_the_gradient_returns_a_point_that_does(solver):
-    """Of two points whose losses differ by rounding the earlier one, with the lower loss, was returned."""
+    """Of two points whose losses differ by rounding the earlier one, with the lower loss, was
+    returned.
+    """
     net = inf.Net(LAYERS, input=X, target=np.sin(X[:, :1]), ridge=1e100)
     found = inf.train(net, START, solver=solver, max_steps_newton=0, max_steps_flow=500, **QUICK)
     assert found.status is not StopReason.MIN_GRADIENT_NORM or found.gradient_norm <= 1e-15
@@ -120,7 +124,9 @@ LINEAR = [
 
 
 def test_linear_students_that_are_solved_to_rounding_have_converged():
-    """The loss is a sum that cancels; what it is at the end is compared with the square of the difference of the maps."""
+    """The loss is a sum that cancels; what it is at the end is compared with the square of the
+    difference of the maps.
+    """
     for seed, K, M, D, scale in LINEAR:
         student = inf.Net([(K, "identity", False), (1, "identity", False)], input_dim=D)
         teacher = inf.Net([(M, "identity", False), (1, "identity", False)], input_dim=D)
@@ -141,7 +147,9 @@ def test_linear_students_that_are_solved_to_rounding_have_converged():
     "case", [("square", 3, 3, 0), ("square", 4, 3, 3), ("erf", 2, 1, 4), ("square", 4, 2, 1)]
 )
 def test_other_students_that_are_solved_to_rounding_have_converged(case):
-    """Teachers that are represented in another way than neuron by neuron, and neurons that die out."""
+    """Teachers that are represented in another way than neuron by neuron, and neurons
+    that die out.
+    """
     activation, K, M, seed = case
     student, teacher = (
         inf.Net([(k, activation, False), (1, "identity", False)], input_dim=4) for k in (K, M)

@@ -36,7 +36,8 @@ def search(objective, x, name="newton", free=None, **changes):
     return OPTIMIZERS[name].run(problem, x[problem.free], StopRules(**{**values, **changes}))
 
 
-# --- the subproblem: conditions of More and Sorensen, necessary and sufficient for a global solution
+# --- the subproblem: conditions of More and Sorensen, necessary and sufficient for a global
+# solution
 
 
 def check_optimal(lam, c, radius):
@@ -155,7 +156,9 @@ def test_newton_at_a_degenerate_minimum_converges_linearly():
 
 
 def test_newton_in_a_degenerate_valley_whose_curvature_is_rounding():
-    """The first steps, of length one along z, are six decades too long; the loss shows differences above 1e-15 only."""
+    """The first steps, of length one along z, are six decades too long; the loss shows differences
+    above 1e-15 only.
+    """
     valley = Function(
         3,
         lambda x: 1.0 + 50 * x[0] ** 2 + 5e-7 * x[1] ** 2 + 1e6 * x[2] ** 4,
@@ -182,13 +185,15 @@ def test_newton_with_a_flat_valley_does_not_drift():
         np.linalg.norm(found.theta - [1.5, 0.7]) < 0.3
     )  # the valley is 0.03 away, but nearly flat along itself
     again = search(valley, found.theta + 1e-9)
-    # slope and curvature along the valley are both proportional to the distance from it: only their ratio is known
+    # slope and curvature along the valley are both proportional to the distance from it: only their
+    # ratio is known
     assert np.linalg.norm(again.theta - found.theta) < 1e-4
 
 
 @pytest.mark.parametrize(("steepness", "most"), [(1.0, 200), (10.0, 600)])
 def test_newton_follows_the_floor_of_a_curved_canyon(steepness, most):
-    # the floor is the helix (t, sin 3t, cos 3t); uncorrected steps end on its walls, and 349 and 1,441 are needed
+    # the floor is the helix (t, sin 3t, cos 3t); uncorrected steps end on its walls, and 349 and
+    # 1,441 are needed
     def residuals(x):
         walls = steepness * np.array([x[1] - np.sin(3 * x[0]), x[2] - np.cos(3 * x[0])])
         return np.append(0.01 * (x[0] - 4), walls)
@@ -227,7 +232,8 @@ def test_newton_reaches_the_rounding_floor_of_a_realizable_problem():
 
 @pytest.mark.parametrize("noise", [1e-14, 1e-11])
 def test_newton_is_not_stopped_by_a_loss_that_cancels(noise):
-    # rounding errors of the loss as sums of large terms have them, in the second case larger than estimated; exact gradients
+    # rounding errors of the loss as sums of large terms have them, in the second case larger than
+    # estimated; exact gradients
     rng = np.random.default_rng(0)
     base = rosenbrock()
     noisy = Function(2, lambda x: base.value(x) + noise * rng.normal(), base.gradient, base.hessian)

@@ -1,4 +1,6 @@
-"""Levenberg-Marquardt, conjugate gradients, scaled quasi-Newton: what they add, on networks; the paper's claims."""
+"""Levenberg-Marquardt, conjugate gradients, scaled quasi-Newton: what they add, on networks; the
+paper's claims.
+"""
 
 import importlib.util
 
@@ -175,7 +177,8 @@ def test_steihaug_reaches_the_minimum_and_stops_at_the_boundary():
     np.testing.assert_allclose(
         half.predicted, -(g @ half.step + half.step @ q.matrix @ half.step / 2), rtol=1e-12
     )
-    # at least half of what the exact solution on the boundary gains (Yuan, Math. Program. 87 (2000) 561)
+    # at least half of what the exact solution on the boundary gains (Yuan, Math. Program. 87 (2000)
+    # 561)
     values, vectors = np.linalg.eigh(q.matrix)
     assert half.predicted >= 0.5 * solve_subproblem(values, g @ vectors, 1.0).predicted
 
@@ -251,7 +254,8 @@ def test_realizable_finite_data_ends_at_1e_32(seed, optimizer):
 
 
 def test_levenberg_marquardt_follows_the_canyon_of_an_overparametrised_net():
-    # near a teacher of 2 neurons with 4 students: one neuron split, one without effect, and off by 0.01
+    # near a teacher of 2 neurons with 4 students: one neuron split, one without effect, and off by
+    # 0.01
     net, teacher = teacher_student(4, 4, 2)
     (W, b), (A, c) = (
         tuple(np.array(p) for p in pair) for pair in ((x[0], x[1]) for x in _teacher_views(teacher))
@@ -288,7 +292,9 @@ def test_min_gradient_norm_at_rounding_size_waits_for_the_loss():
 
 
 def test_bfgs_stalls_where_its_gradient_is_small_unless_the_loss_is_scaled():
-    """Brea et al.: BFGS stalls near 1e-14 unless gradients are scaled; the usual bound 1e-8 on the gradient does that."""
+    """Brea et al.: BFGS stalls near 1e-14 unless gradients are scaled; the usual bound 1e-8 on the
+    gradient does that.
+    """
     net, teacher = teacher_student(1, 2, 2)
     start = teacher + 0.05 * np.random.default_rng(0).normal(size=len(teacher))
     stalled = search(net, start, "bfgs", min_gradient_norm=1e-8)
@@ -307,7 +313,8 @@ def test_quasi_newton_at_a_minimum_that_is_not_zero_judges_by_losses_and_says_so
         found.statistics.stop_reason is StopReason.ROUNDING_FLOOR
         and "optimizer='newton'" in found.statistics.note
     )
-    # a loss of 1 resolves differences of 2e-16, that is, with curvatures up to 1e3, gradients of 6e-7
+    # a loss of 1 resolves differences of 2e-16, that is, with curvatures up to 1e3, gradients of
+    # 6e-7
     assert found.gradient_norm < 6e-7
     assert search(raised, found.theta, "newton").gradient_norm < 1e-13
     stopped = search(raised, [-1.2, 1.0], name, max_steps=3)
@@ -388,7 +395,9 @@ def infinite(activation, K, M, seed, D=3, **arguments):
 
 
 def roughness(net, theta, direction):
-    """Largest deviation of the loss on a line from a polynomial of degree 25, which it is up to rounding."""
+    """Largest deviation of the loss on a line from a polynomial of degree 25, which it is up to
+    rounding.
+    """
     t = np.linspace(-1, 1, 201)
     values = np.array([net.evaluate(theta + 0.2 * s * direction).value for s in t])
     return np.abs(values - np.polynomial.Chebyshev.fit(t, values, 25)(t)).max() / values.max()
@@ -433,7 +442,8 @@ def test_infinite_data_reaches_1e_15_with_integrals_by_number():
 
 
 def test_a_slow_stretch_is_not_a_fixed_point():
-    # a channel to infinity: two students turn parallel while their output weights grow with opposite signs
+    # a channel to infinity: two students turn parallel while their output weights grow with
+    # opposite signs
     net, start = infinite("tanh", 3, 3, 1)
     found = search(net, start, "newton", max_steps=120)
     assert not found.statistics.stop_reason.converged and found.gradient_norm > 1e-7

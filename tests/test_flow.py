@@ -123,8 +123,8 @@ def test_order_of_convergence(name, network):
     ends = [run(net, net.start, name, {key: h}, t_end=4.0, t_eval=times, **tight) for h in steps]
     assert [end.statistics.steps for end in ends] == list((4 / steps).astype(int))
     errors = [np.abs(end.trajectory.theta - reference(times).T).max() for end in ends]
-    # not much above either, which the order conditions exclude too; the error constant of tsit5 is so small that its
-    # error still falls as h^5.7 where rounding takes over
+    # not much above either, which the order conditions exclude too; the error constant of tsit5 is
+    # so small that its error still falls as h^5.7 where rounding takes over
     assert method.order - 0.2 < measured_order(steps, errors) < method.order + 0.8
 
 
@@ -140,7 +140,8 @@ def test_order_of_methods_that_choose_their_steps(name, network):
     ]
     steps = np.array([end.statistics.steps for end in ends])
     errors = [np.abs(end.trajectory.theta - reference(times).T).max() for end in ends]
-    # against the mean step; methods of variable order come out above, as their order grows with the accuracy
+    # against the mean step; methods of variable order come out above, as their order grows with the
+    # accuracy
     assert measured_order(1 / steps, errors) > SOLVERS[name].order - 1
 
 
@@ -217,14 +218,17 @@ def test_kencarp58_reuses_factorisations_and_counts():
 
 @pytest.mark.parametrize("order", range(1, 6))
 def test_gear_formulas(order):
-    """Against the backward differentiation formula sum_m nabla^m y / m = h f, from its definition."""
+    """Against the backward differentiation formula sum_m nabla^m y / m = h f, from its
+    definition.
+    """
     formula = gear._FORMULAS[order]
     powers = np.arange(order + 1)
     for i in range(1, order + 1):  # a new point changes the polynomial, but not at the old points
         assert abs(np.float_power(-i, powers) @ formula.shape) < 1e-13
     assert formula.shape[0] == 1.0 and formula.lead == formula.shape[1]
     np.testing.assert_allclose(formula.lead, sum(1 / m for m in range(1, order + 1)), rtol=1e-15)
-    # y = (t/h)^(order+1): what the formula misses is h^(order+1) y^(order+1)/(order+1), the prediction all of it
+    # y = (t/h)^(order+1): what the formula misses is h^(order+1) y^(order+1)/(order+1), the
+    # prediction all of it
     points = np.float_power(-np.arange(order + 2), order + 1)
     nabla = [
         sum((-1) ** i * math.comb(m, i) * points[i] for i in range(m + 1)) for m in range(order + 2)
@@ -296,13 +300,16 @@ def test_gear_has_the_order_that_it_is_limited_to(order, network):
         for tolerance in tolerances
     ]
     errors = [np.abs(end.trajectory.theta - reference(times).T).max() for end in ends]
-    # against the mean step; higher ones come out above, as the orders on the way to the highest grow with the accuracy
+    # against the mean step; higher ones come out above, as the orders on the way to the highest
+    # grow with the accuracy
     measured = measured_order([1 / end.statistics.steps for end in ends], errors)
     assert order - 0.5 < measured < (order + 1.5 if order < 4 else math.inf)
 
 
 def test_gear_leaves_a_saddle():
-    """Next to it the growing modes are below all tolerances, and steps that are too long would damp them."""
+    """Next to it the growing modes are below all tolerances, and steps that are too long would damp
+    them.
+    """
     net = TanhNetwork()
     for scale in (1e-5, 1e-7, 1e-9):
         start = scale * np.random.default_rng(0).normal(size=net.num_params)
@@ -654,7 +661,9 @@ NEARBY = [(n, o) for n, o in ADAPTIVE if SOLVERS[n].family in ("Gear", "CVODE", 
 
 @pytest.fixture(scope="module")
 def all_losses(network):
-    """Accepted points of a run at loose tolerances and the losses there, for methods that do not evaluate at these."""
+    """Accepted points of a run at loose tolerances and the losses there, for methods that do not
+    evaluate at these.
+    """
     found = {}
     for name, options in NEARBY:
         points = []
@@ -734,7 +743,8 @@ def test_ctrl_c_in_the_last_evaluation(network):
     net, _ = network
     given = {"t_end": 50.0, "num_trajectory": 2}
     whole = run(net, net.start, "gear", **given)
-    # one more than those of the path: that of the end, which the method accepted from a point nearby
+    # one more than those of the path: that of the end, which the method accepted from a point
+    # nearby
     last = whole.statistics.gradients + 1
     end = run(Wrapped(net, raise_at(last, KeyboardInterrupt)), net.start, "gear", **given)
     assert end.statistics.stop_reason is StopReason.INTERRUPTED
@@ -857,7 +867,9 @@ def test_no_handover_on_a_saddle_or_a_plateau():
 
 
 def curved_valley(height):
-    """A valley along the curve y = x^2, flat but for height x^4; flows end on it at a distance that falls as t^(-1/2)."""
+    """A valley along the curve y = x^2, flat but for height x^4; flows end on it at a distance that
+    falls as t^(-1/2).
+    """
 
     def value(x):
         return 0.5 * (x[1] - x[0] ** 2) ** 2 + height * x[0] ** 4
@@ -884,7 +896,8 @@ def test_the_end_of_a_flat_valley_is_seen_from_its_walls(name, options):
 
 @pytest.mark.parametrize("name", ["rodas5p", "cvode_bdf"])
 def test_walls_do_not_hide_that_a_valley_goes_on(name):
-    # from a wall the curvature along the valley is larger than at the bottom, and what is left of the path seems short
+    # from a wall the curvature along the valley is larger than at the bottom, and what is left of
+    # the path seems short
     end = run(curved_valley(1e-8), [1.0, 0.0], name, rtol=1e-4, atol=1e-4, hand_over=True)
     assert end.t > 1e9
 
@@ -906,7 +919,8 @@ def test_handover_by_rounding_of_the_loss():
 
 
 def test_rounding_floor_ends_a_flow_without_t_end():
-    # the loss 1 + x^2 can not show that x still shrinks, and the gradient of (1e8 + x) has rounding of 1e-8
+    # the loss 1 + x^2 can not show that x still shrinks, and the gradient of (1e8 + x) has rounding
+    # of 1e-8
     def gradient(x):
         return [2 * ((1e8 + x[0]) - 1e8) + 1e-9 * np.sin(1e12 * x[0])]
 

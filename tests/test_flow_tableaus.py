@@ -17,7 +17,8 @@ ALL = EXPLICIT + ESDIRK + ROSENBROCK
 
 
 def test_rooted_trees():
-    # the number of rooted trees (OEIS A000081), and sum over trees of 1/(density * symmetry) is not needed: distinct
+    # the number of rooted trees (OEIS A000081), and sum over trees of 1/(density * symmetry) is not
+    # needed: distinct
     counts = [len(set(rooted_trees(n))) for n in range(1, 9)]
     assert counts == [1, 1, 2, 4, 9, 20, 48, 115]
     assert all(num_vertices(tree) == 6 for tree in rooted_trees(6))
@@ -49,7 +50,8 @@ def test_a_wrong_digit_is_found(tableau):
         if values is None:
             continue
         changed = values.copy()
-        # not the last entries of a Rosenbrock method: its last u_i is O(h^5), and any multiple of it an error estimate
+        # not the last entries of a Rosenbrock method: its last u_i is O(h^5), and any multiple of
+        # it an error estimate
         index = (0,) if name == "e" else tuple(np.argwhere(changed)[0])
         changed[index] += 1e-7
         with pytest.raises(TableauError):

@@ -47,7 +47,8 @@ def value(expression, digits=25):
     return number
 
 
-# -- structure: the expressions of the literature -----------------------------------------------------
+# -- structure: the expressions of the literature
+# -----------------------------------------------------
 
 
 def same(expression, expected):
@@ -152,7 +153,8 @@ def test_printing_is_short():
     assert latex.startswith(r"\Phi_2\left(\frac{b_{1}}{\sqrt{C_{11}}}")
 
 
-# -- numbers ------------------------------------------------------------------------------------------
+# -- numbers
+# ------------------------------------------------------------------------------------------
 
 
 def assert_matches(expression, expected, scale=1.0):
@@ -255,7 +257,8 @@ def test_heat_equation_and_mean_derivatives_to_thirty_digits(f, g):
     assert differ(phi.diff(b1, 1, b2, 3), (1, 3)) < tiny
 
 
-# -- the bivariate normal cdf -------------------------------------------------------------------------
+# -- the bivariate normal cdf
+# -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -328,7 +331,8 @@ def test_cdf_derivatives():
         assert abs(exact - (right.evalf(40) - left.evalf(40)) / (2 * step)) < 1e-18
 
 
-# -- exponentials, sines and cosines: 30 digits -------------------------------------------------------
+# -- exponentials, sines and cosines: 30 digits
+# -------------------------------------------------------
 
 WAVES = {"exp": (1, 1), "sin": (mpmath.mpc(0, -1), mpmath.mpc(0, 1)), "cos": (1, mpmath.mpc(0, 1))}
 PARTNERS = {  # f, f'
@@ -384,7 +388,9 @@ def test_waves_of_the_literature():
 @pytest.mark.parametrize("g", ["elu", "selu", "gelu", "step", "leaky_relu"])
 @pytest.mark.parametrize("orders", [(0, 0), (2, 1), (0, 3)])
 def test_waves_and_the_numerical_closed_form(g, orders):
-    """The expression and complex arithmetic, with and without means; derivatives of the expression are those of the moment."""
+    """The expression and complex arithmetic, with and without means; derivatives of the expression
+    are those of the moment.
+    """
     r = [float(RATIONAL[C11]) ** 0.5, float(RATIONAL[C22]) ** 0.5]
     for biases in (False, True):
         means = [float(RATIONAL[b1]) * biases, float(RATIONAL[b2]) * biases]
@@ -398,7 +404,8 @@ def test_waves_and_the_numerical_closed_form(g, orders):
     assert abs(value(slope - above)) < 1e-20
 
 
-# -- elu and selu -------------------------------------------------------------------------------------
+# -- elu and selu
+# -------------------------------------------------------------------------------------
 
 VECTORS = json.loads(
     (Path(__file__).parent / "data" / "gaussian_moments.json").read_text(encoding="utf-8")
@@ -458,7 +465,8 @@ def test_overlap_with_one_sided_exponentials():
     )
 
 
-# -- errors -------------------------------------------------------------------------------------------
+# -- errors
+# -------------------------------------------------------------------------------------------
 
 
 def test_activation_without_closed_form():

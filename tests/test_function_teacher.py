@@ -1,4 +1,6 @@
-"""Function teachers against network teachers that are the same function, differences, sampling, and limits in the span of V."""
+"""Function teachers against network teachers that are the same function, differences, sampling, and
+limits in the span of V.
+"""
 
 import numpy as np
 import pytest
@@ -26,7 +28,9 @@ def architecture(f, K, D, O=1, bias=True, **kwargs):
 
 
 def twins(f, g, M, D=5, O=1, seed=0, input=None, noise=0.0, **kwargs):
-    """The same problem with a network teacher of M neurons and with it as a function, and a random point."""
+    """The same problem with a network teacher of M neurons and with it as a function, and a random
+    point.
+    """
     student = architecture(f, 3, D, O, **kwargs)
     net = architecture(g, M, D, O)
     params = inf.random_params(net, seed + 1, init="standard_normal")

@@ -1,7 +1,9 @@
-"""Every argument of every public callable is replaced by values of every kind: the call works or raises an error of infflow.
+"""Every argument of every public callable is replaced by values of every kind: the call works or
+raises an error of infflow.
 
-A row of :func:`_cases` is a call that works, with the kind of each argument. Arguments are replaced one at a time by each of
-``fuzz_values.VALUES``. What is accepted must be right for the kind of the argument, or be listed in :data:`ON_PURPOSE`.
+A row of :func:`_cases` is a call that works, with the kind of each argument. Arguments are replaced
+one at a time by each of ``fuzz_values.VALUES``. What is accepted must be right for the kind of the
+argument, or be listed in :data:`ON_PURPOSE`.
 """
 
 import contextlib
@@ -935,7 +937,8 @@ OPTIONS = {
 }
 
 
-#: calls that end in an error of infflow as they are: PyTorch is not there, or there is nothing to give
+# : calls that end in an error of infflow as they are: PyTorch is not there, or there is nothing to
+# give
 REFUSED = ("from_torch", "to_torch", "Sweep", "plotting.plot_convergence")
 
 
@@ -966,7 +969,9 @@ def share_of_calls(share, shares=8):
 
 
 def failures(call):
-    """One line for each value that ends in a foreign error, or is accepted although it is of another kind."""
+    """One line for each value that ends in a foreign error, or is accepted although it is of
+    another kind.
+    """
     as_it_is = outcome(call)
     if as_it_is != ("refused" if call.name in REFUSED else "ok"):
         yield f"{call.name}: the call itself: {as_it_is}"

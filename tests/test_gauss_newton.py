@@ -1,4 +1,6 @@
-"""Minibatch Gauss-Newton: the step against its definition, finite-data nets, any sum of squares, bad input."""
+"""Minibatch Gauss-Newton: the step against its definition, finite-data nets, any sum of squares,
+bad input.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""The Hermite evaluator: its values against independent quadrature, and its bounds against its true errors."""
+"""The Hermite evaluator: its values against independent quadrature, and its bounds against its true
+errors.
+"""
 
 import numpy as np
 import pytest
@@ -31,7 +33,9 @@ def moments(f, g, r, b, u, rtol=1e-10):
 
 
 def reference(f, g, r, b, u, count=1500):
-    """The same by a two-dimensional trapezoidal rule on independent normals x, z with y = u x + sqrt(1-u^2) z."""
+    """The same by a two-dimensional trapezoidal rule on independent normals x, z with y = u x +
+    sqrt(1-u^2) z.
+    """
     x = np.linspace(-10, 10, count)
     w = np.exp(-x * x / 2) / np.sqrt(2 * np.pi) * (x[1] - x[0])
     F = np.empty((5, count))
@@ -68,7 +72,9 @@ def test_against_two_dimensional_quadrature(f):
     u=st.floats(-1, 1),
 )
 def test_bound_is_a_bound(f, g, r, b, u):
-    """Wherever it converges or not, the stated bound is above the true error (of a reference with 1e-12)."""
+    """Wherever it converges or not, the stated bound is above the true error (of a reference with
+    1e-12).
+    """
     got, bound, sizes = moments(f, g, r, b, u)
     scale = sizes[0][:, None] * sizes[1][None, :]
     scale[scale == 0] = 1.0
@@ -101,7 +107,9 @@ def test_agrees_with_closed_forms(activation):
 
 
 def test_search_is_kept_and_widened():
-    """Without a choice: a second call repeats no search; a harder one widens it; unmoved neurons are not computed again."""
+    """Without a choice: a second call repeats no search; a harder one widens it; unmoved neurons
+    are not computed again.
+    """
     evaluator, args = evaluator_of("tanh", 4, 3, 6, method="hermite")
     frozen = evaluator.frozen(args, 1e-13)
     frozen(args, 1)
@@ -130,7 +138,9 @@ def test_search_is_kept_and_widened():
 
 
 def test_the_choice_depends_on_the_arguments_alone():
-    """Terms, levels and jets after evaluations elsewhere, easy and hard, are those of a new evaluator, to the last bit."""
+    """Terms, levels and jets after evaluations elsewhere, easy and hard, are those of a new
+    evaluator, to the last bit.
+    """
     rng = np.random.default_rng(0)
     used, args = evaluator_of("tanh", 4, 3, 6)
     students = np.arange(7) < 4
@@ -243,7 +253,9 @@ def test_networks(f):
     )
     theta = inf.random_params(net, 2)
     value = net.evaluate(theta, 2)
-    h = 1e-4  # central differences of fourth order would gain nothing: integrals are good to 1e-12, so 1e-8 is left
+    # central differences of fourth order would gain nothing: integrals are good to 1e-12, so 1e-8
+    # is left
+    h = 1e-4
     eye = np.eye(len(theta)) * h
     gradient = np.array(
         [net.evaluate(theta + e).value - net.evaluate(theta - e).value for e in eye]

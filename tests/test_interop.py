@@ -1,4 +1,6 @@
-"""PyTorch: the same outputs and derivatives on both sides, and clear errors for what has no equal."""
+"""PyTorch: the same outputs and derivatives on both sides, and clear errors for
+what has no equal.
+"""
 
 import builtins
 import warnings

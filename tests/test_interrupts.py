@@ -100,7 +100,8 @@ def test_archives(tmp_path, monkeypatch):
     assert path.read_bytes() == before and load_archive(path, "infflow.Test")[0]["theta"][0] == 1.0
 
 
-# -------------------------------------------------------------------------------------------------------------- SIGTERM
+# --------------------------------------------------------------------------------------------------
+# SIGTERM
 
 
 TRAIN = """
@@ -130,7 +131,8 @@ def python(code, folder):
 
 def test_sigterm_saves_the_checkpoint_and_ends_the_process(tmp_path):
     done = python(
-        "inf.train(net, net.start, callback=terminate, checkpoint=sys.argv[1], **options)\nprint(1)",
+        "inf.train(net, net.start, callback=terminate, checkpoint=sys.argv[1], "
+        "**options)\nprint(1)",
         tmp_path,
     )
     assert done.returncode == -signal.SIGTERM and not done.stdout and "Traceback" not in done.stderr

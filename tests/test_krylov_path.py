@@ -1,4 +1,6 @@
-"""Ends of paths of large networks: curvature by products against eigendecompositions, and plateaus that are not cut."""
+"""Ends of paths of large networks: curvature by products against eigendecompositions, and plateaus
+that are not cut.
+"""
 
 import math
 
@@ -107,7 +109,8 @@ def test_diagonal_and_norm():
     assert np.abs(local.diagonal - np.diagonal(objective.H)).mean() < 0.1
 
 
-# ----------------------------------------------------------------------------------------------- flows that are judged
+# -----------------------------------------------------------------------------------------------
+# flows that are judged
 
 LARGE = {"solver": "cvode_bdf", "solver_options": {"linear_solver": "gmres"}, "progress": False}
 

@@ -199,8 +199,9 @@ def test_splitting_a_minimum_makes_lines_of_minima_and_saddles(seed, bias):
         values = np.linalg.eigvalsh(inf.hessian(wide, split))
         assert np.sum(np.abs(values) < 1e-10) == 1  # along the line
         index[gamma] = int(np.sum(values < -1e-10))
-    # the Hessian along moving the copies apart is gamma (1 - gamma) B: its sign changes at 0 and 1. A definite B, here a
-    # number, makes minima on one side and saddles on the other; an indefinite B, with a bias, saddles everywhere
+    # the Hessian along moving the copies apart is gamma (1 - gamma) B: its sign changes at 0 and 1.
+    # A definite B, here a number, makes minima on one side and saddles on the other; an indefinite
+    # B, with a bias, saddles everywhere
     inside = index[0.5]
     outside = index[1.5]
     assert index[0.25] == inside and index[-0.5] == outside

@@ -69,7 +69,9 @@ M = 4
 
 
 def block(loss, seed=0):
-    """Outputs, checked target, weights of which some are zero; errors from small to large, none within 0.01 of a kink."""
+    """Outputs, checked target, weights of which some are zero; errors from small to large, none
+    within 0.01 of a kink.
+    """
     rng = np.random.default_rng(seed)
     z = 2.0 * rng.standard_normal((K, B))
     if loss.needs_labels:
@@ -246,7 +248,9 @@ def test_blocks_minibatches_and_other_data(loss):
 
 @pytest.mark.parametrize("loss", EVERY[:-1], ids=lambda loss: loss.name)  # the last one is negative
 def test_trains_to_a_minimum_of_its_own(loss):
-    """Data with noise, a loss that any activation meets: from the flow to a point that classify knows."""
+    """Data with noise, a loss that any activation meets: from the flow to a point that classify
+    knows.
+    """
     rng = np.random.default_rng(0)
     X = rng.standard_normal((200, 2))
     f = np.tanh(X[:, 0] - X[:, 1])
@@ -342,7 +346,9 @@ def test_huber_finds_what_scipy_finds_with_outliers():
 
 @pytest.mark.parametrize("delta", [0.01, 1.0])
 def test_huber_near_zero_is_a_loss_of_zero(delta):
-    """More parameters than samples: flat directions are explained by the loss, as for the squared error."""
+    """More parameters than samples: flat directions are explained by the loss, as for the squared
+    error.
+    """
     rng = np.random.default_rng(1)
     X = rng.standard_normal((4, 2))
     layers = [(4, "softplus", True), (1, "identity", True)]

@@ -264,7 +264,9 @@ def test_unique_solutions_of_a_teacher():
 
 
 def test_results_do_not_depend_on_the_number_of_processes():
-    """Also where integrals are evaluated to a tolerance: the second of two runs of a process finds nothing that the first one kept."""
+    """Also where integrals are evaluated to a tolerance: the second of two runs of a process finds
+    nothing that the first one kept.
+    """
     student, teacher = (
         inf.Net([(K, "softplus", True), (1, "identity", True)], input_dim=2) for K in (2, 3)
     )
@@ -317,7 +319,8 @@ def test_unique_solutions_ignores_dead_and_duplicated_neurons():
         unique_solutions(runs, rtol=-1.0)
 
 
-# ------------------------------------------------------------------------------------------ symmetries of the teacher
+# ------------------------------------------------------------------------------------------
+# symmetries of the teacher
 
 
 def symmetric_teacher(M=3, D=5, K=2, activation="erf", output=1.0, cov=None, T=None):
@@ -371,7 +374,9 @@ def test_eight_runs_in_one_spurious_minimum_make_one_group():
     ("activation", "flips"), [("erf", False), ("relu", False), ("square", True), ("cos", True)]
 )
 def test_symmetries_of_a_teacher(activation, flips):
-    """Every signed permutation that keeps the teacher joins its images; one that does not leaves them apart."""
+    """Every signed permutation that keeps the teacher joins its images; one that does not leaves
+    them apart.
+    """
     net = symmetric_teacher(M=4, D=6, K=3, activation=activation)
     rng = np.random.default_rng(0)
     theta = rng.standard_normal(net.num_params)
@@ -461,7 +466,8 @@ def test_symmetries_need_a_teacher_with_neurons():
         unique_solutions(runs, teacher_symmetry=True)
 
 
-# ------------------------------------------------------------------------------------------------------------ columns
+# --------------------------------------------------------------------------------------------------
+# columns
 
 
 def test_runs_are_a_list_with_columns():

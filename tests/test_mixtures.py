@@ -1,4 +1,6 @@
-"""Mixtures: sigmoid, tanh, softplus, silu and g as sums of smoothed ramps, uniformly in r, u and b."""
+"""Mixtures: sigmoid, tanh, softplus, silu and g as sums of smoothed ramps,
+uniformly in r, u and b.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ PARTNERS = (*MIXTURES, "relu", "step", "erf", "gelu", "gaussian")
 ORDERS = [(p, q) for p in range(5) for q in range(5 - p)]
 
 
-# -- the rule -----------------------------------------------------------------------------------------
+# -- the rule
+# -----------------------------------------------------------------------------------------
 
 
 def mixture_derivative(order, x, widths, weights):
@@ -81,7 +84,8 @@ def test_rule_is_small_and_positive():
     )  # sigmoid(4x) shares 19 widths with softplus
 
 
-# -- sums of atoms, one pair at a time: the slow twin -------------------------------------------------
+# -- sums of atoms, one pair at a time: the slow twin
+# -------------------------------------------------
 
 
 def single_atoms(activation):
@@ -126,7 +130,8 @@ def test_equals_sum_over_pairs_of_atoms(f, g):
             assert (np.abs(fast - expected[:, :size]) <= tolerance).all()
 
 
-# -- uniform accuracy ---------------------------------------------------------------------------------
+# -- uniform accuracy
+# ---------------------------------------------------------------------------------
 
 
 def sigmoid_jet(x):
@@ -158,7 +163,9 @@ STEPS = np.concatenate([[0], *([2.0**k, -(2.0**k)] for k in range(-2, 8))])
 
 
 def panels(features):
-    """Standard normal nodes and weights on panels graded towards features (place, width) of shape (..., 1)."""
+    """Standard normal nodes and weights on panels graded towards features (place, width) of shape
+    (..., 1).
+    """
     edges = [np.broadcast_to(np.linspace(-12, 12, 13), (*features[0][0].shape[:-1], 13))]
     edges += [place + width * STEPS for place, width in features]
     grid = np.sort(np.clip(np.concatenate(edges, -1), -12, 12), axis=-1)
@@ -215,7 +222,8 @@ def test_uniformly_accurate(f, g):
         args = [np.array([v]) for v in (r1**2, r1 * r2 * u, r2**2, b1, b2, det)]
         for p, q in ORDERS:
             value = closed.pair_moments(table, index, index + 1, *args, p, q)[0]
-            # derivatives of tanh at b = -10 are 1e-8 of tanh there: the rule sees sigmoid at -20, 1e-10 relative to those
+            # derivatives of tanh at b = -10 are 1e-8 of tanh there: the rule sees sigmoid at -20,
+            # 1e-10 relative to those
             floor = 1e-17 * max(1.0, scale1[p], scale2[q]) if "tanh" in (f, g) else 0.0
             assert abs(value - expected[p, q]) <= 1e-12 * scale1[p] * scale2[q] + floor, (
                 r1,
@@ -267,7 +275,8 @@ def test_odd_mixtures_keep_small_values():
     )
 
 
-# -- networks -----------------------------------------------------------------------------------------
+# -- networks
+# -----------------------------------------------------------------------------------------
 
 
 def make(f, g):

@@ -1,4 +1,6 @@
-"""Values and derivatives of ``Net``: against slow readable twins, differences, and sums written out."""
+"""Values and derivatives of ``Net``: against slow readable twins, differences, and sums written
+out.
+"""
 
 import itertools
 import pickle
@@ -14,7 +16,8 @@ from infflow.networks.finite import readable
 from infflow.networks.finite.net import Net
 from infflow.networks.parameters import random_params
 
-# Relative to the largest entry; sums of some hundred terms of both signs leave a few hundred roundings.
+# Relative to the largest entry; sums of some hundred terms of both signs leave a few hundred
+# roundings.
 TWIN = 1e-12
 
 SMOOTH = ("tanh", "softplus", "gelu", "sigmoid")
@@ -31,7 +34,9 @@ def make_net(
     mixed=False,
     **options,
 ):
-    """A net with random data; ``bias`` True, False or one per layer; ``mixed``: another activation per neuron."""
+    """A net with random data; ``bias`` True, False or one per layer; ``mixed``: another activation
+    per neuron.
+    """
     rng = np.random.default_rng(7)
     biases = [bias] * (len(hidden) + 1) if isinstance(bias, bool) else list(bias)
     layers = [
@@ -78,7 +83,9 @@ BIASES = [(1, 1, 1, 1, 1), (0, 0, 0, 0, 0), (1, 0, 1, 0, 1), (0, 1, 0, 1, 0)]
 
 @pytest.mark.parametrize(("hidden", "head"), list(itertools.product(DEPTHS, HEADS)))
 def test_derivatives_against_twin(hidden, head):
-    """Depth, outputs, losses, biases per layer, input dimension (loops, BLAS), activations per neuron."""
+    """Depth, outputs, losses, biases per layer, input dimension (loops, BLAS), activations per
+    neuron.
+    """
     outputs, loss, out = head
     for bias, dim in itertools.product(BIASES, (2, 5, 18)):
         if dim == 18 and len(hidden) > 1:
@@ -120,7 +127,9 @@ def test_derivatives_against_central_differences(hidden, loss):
         parametrization="ntk",
     )
     theta = random_params(net, rng=2, init="standard_normal")
-    h = 1e-3  # fourth-order differences: truncation of order h^4 = 1e-12, rounding 1e-16/h, both times derivatives <~ 1e2
+    # fourth-order differences: truncation of order h^4 = 1e-12, rounding 1e-16/h, both times
+    # derivatives <~ 1e2
+    h = 1e-3
     steps = h * np.eye(net.num_params)
 
     def difference(f):
@@ -164,7 +173,9 @@ def test_linear_hidden_layers_against_twin():
 
 
 def test_wide_layers_take_the_other_ways_of_the_hessian():
-    """Tiles of part of a row, thick first layers, chunks of rows: sizes that the small nets above don't reach."""
+    """Tiles of part of a row, thick first layers, chunks of rows: sizes that the small nets above
+    don't reach.
+    """
     for hidden, outputs, loss, dim in [
         ((40, 30), 1, "mse", 3),
         ((30, 8), 3, "cross_entropy", 70),

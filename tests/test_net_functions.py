@@ -131,7 +131,8 @@ def test_what_an_objective_leaves_out():
             function(ValueOnly(), [1, 2])
 
 
-# ------------------------------------------------------------------------------------------------ gradient covariance
+# ------------------------------------------------------------------------------------------------
+# gradient covariance
 
 
 @pytest.mark.parametrize("weights", [None, np.arange(7.0)])
@@ -180,7 +181,8 @@ def test_moments_refuse():
         gradient_covariance(Net(net.layers, input_dim=2), random_params(net))
 
 
-# -------------------------------------------------------------------------------------------------------------- memory
+# --------------------------------------------------------------------------------------------------
+# memory
 
 
 def peak(function, *arguments):

@@ -1,4 +1,6 @@
-"""The infinite-data network against its readable twin, differences, sampling and 30-digit integrals."""
+"""The infinite-data network against its readable twin, differences, sampling and 30-digit
+integrals.
+"""
 
 import copy
 import pickle
@@ -51,8 +53,8 @@ def plain_moments(net):
 
     def moment(i, j, p, q, w1, b1, w2, b2):
         if i == j and activations[i].kinks:
-            # both places hold the same h: only d^n/db^n E f(h)^2 = sum_p binom(n, p) I(p, n - p) is defined, and
-            # only such sums are used, so that any split of it will do
+            # both places hold the same h: only d^n/db^n E f(h)^2 = sum_p binom(n, p) I(p, n - p) is
+            # defined, and only such sums are used, so that any split of it will do
             return of_itself(activations[i].name, p + q, w1 @ w1, b1) / 2.0 ** (p + q)
         c11 = w1 @ w1
         c12 = w1 @ w2
@@ -86,7 +88,9 @@ def test_equals_readable_twin(f, g):
 
 
 def of_itself(f, n, v, b):
-    """d^n/db^n E f(h)^2 of a kinked neuron, f = a^- x^k left and a^+ x^k right of zero, k = 1, or 0 for steps."""
+    """d^n/db^n E f(h)^2 of a kinked neuron, f = a^- x^k left and a^+ x^k right of zero, k = 1, or 0
+    for steps.
+    """
     left, right = (float(resolve(f)(np.array([s]))[0]) ** 2 for s in (-1.0, 1.0))
     r = np.sqrt(v)
     pdf = np.exp(-b * b / (2 * v)) / np.sqrt(2 * np.pi)
@@ -129,7 +133,8 @@ def test_steps_agree_with_differences(f, g):
 
 
 def assert_derivatives(net, theta, h=1e-5):
-    # a central difference with this step errs by about 1e-10 of the third derivative, and rounding 1e-11
+    # a central difference with this step errs by about 1e-10 of the third derivative, and rounding
+    # 1e-11
     value = net.evaluate(theta, 2)
     eye = np.eye(len(theta)) * h
     gradient = np.array(
@@ -234,7 +239,9 @@ def test_student_equal_to_teacher(f, bias):
 @pytest.mark.parametrize("f", EVERY)
 @pytest.mark.parametrize("distance", [1e-2, 1e-4, 1e-6, 1e-10, 1e-12])
 def test_loss_near_the_teacher(f, distance):
-    """At small distance the loss is quadratic: delta' H delta / 2, with corrections of relative size distance."""
+    """At small distance the loss is quadratic: delta' H delta / 2, with corrections of relative
+    size distance.
+    """
     net = same(f)
     theta = student_of(net, shift=distance)
     delta = theta - net.teacher.theta
@@ -264,7 +271,9 @@ def test_loss_formulas_agree_where_both_hold(f):
 
 
 def test_loss_near_a_disguised_teacher():
-    """Signs of odd, scales of homogeneous neurons, permutations and split neurons leave the loss zero."""
+    """Signs of odd, scales of homogeneous neurons, permutations and split neurons leave the loss
+    zero.
+    """
     net = same("erf", bias=False)
     W, A = (p[0] for p in net.unpack(net.teacher.theta))
     assert inf.loss(net, net.pack([(-W[::-1], None), (-A[:, ::-1], None)])) < 1e-30
@@ -307,7 +316,9 @@ def test_a_teacher_that_is_zero():
 
 @pytest.mark.parametrize("s", [1e-2, 1e-4, 1e-6, 1e-8, 1e-10])
 def test_hessian_of_nearly_parallel_relu(s):
-    """The mixed block of two relu neurons at an angle s, against 40-digit derivatives of the arccosine kernel."""
+    """The mixed block of two relu neurons at an angle s, against 40-digit derivatives of the
+    arccosine kernel.
+    """
     r1, r2 = 1.3, 0.7
     layers = [(1, "relu", False), (1, "identity", False)]
     net = inf.Net(layers, input_dim=2)
@@ -361,7 +372,9 @@ def test_degenerate_points():
 
 
 def test_infinite_hessians_of_other_inputs_do_not_warn():
-    """The coordinates of a Gaussian or a mixture mix infinite rows: NaN, and no RuntimeWarning before the error."""
+    """The coordinates of a Gaussian or a mixture mix infinite rows: NaN, and no RuntimeWarning
+    before the error.
+    """
     net = inf.Net([(2, "step", False), (1, "identity", False)], input_dim=2)
     theta = np.array([1.0, 0.5, 2.0, 1.0, 1.0, -1.0])
     other = inf.Gaussian([0.3, -0.2], np.eye(2))
@@ -390,7 +403,9 @@ def test_noise_ridge_and_barrier():
 
 
 def test_rotation_changes_nothing():
-    """Input dimension enters through Gram matrices only: a rotation of student and teacher leaves the loss alone."""
+    """Input dimension enters through Gram matrices only: a rotation of student and teacher leaves
+    the loss alone.
+    """
     net, theta = make("relu", "erf", D=6)
     Q = np.linalg.qr(np.random.default_rng(0).standard_normal((6, 6)))[0]
     turn = [
@@ -426,7 +441,9 @@ def test_inputs_are_copied_and_float32_is_converted():
 
 
 def test_many_neurons_near_their_teachers():
-    """Each student finds its own teacher neuron among many, of several activations, signs and scales."""
+    """Each student finds its own teacher neuron among many, of several activations, signs and
+    scales.
+    """
     from infflow.networks.infinite import realizable
     from infflow.networks.infinite.population_loss import Units
 
@@ -628,7 +645,9 @@ def test_singular_covariances_in_single_precision():
 
 @pytest.mark.parametrize("name", names())
 def test_next_to_the_teacher(name):
-    """Gradient below 1e-14 and loss below 1e-28 at the teacher's own parameters, and the true loss 1e-10 away."""
+    """Gradient below 1e-14 and loss below 1e-28 at the teacher's own parameters, and the true loss
+    1e-10 away.
+    """
     net = inf.Net([(4, name, True), (1, "identity", True)], input_dim=5)
     rng = np.random.default_rng(3)
     size = (
@@ -654,7 +673,9 @@ def test_next_to_the_teacher(name):
 
 @pytest.mark.parametrize("activations", [("softplus", "tanh"), ("tanh", "relu"), ("erf", "gelu")])
 def test_results_do_not_depend_on_what_was_evaluated_before(activations):
-    """Loss, gradient, Hessian and products are functions of theta to the last bit, whatever the evaluators keep from call to call."""
+    """Loss, gradient, Hessian and products are functions of theta to the last bit, whatever the
+    evaluators keep from call to call.
+    """
     f, g = activations
     student = inf.Net([(3, f, True), (1, "identity", True)], input_dim=2)
     teacher = inf.Net([(4, g, True), (1, "identity", True)], input_dim=2)

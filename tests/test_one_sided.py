@@ -1,4 +1,6 @@
-"""Integrals of elu and selu: against cubature, against quadrature over the other argument, and at degenerate points."""
+"""Integrals of elu and selu: against cubature, against quadrature over the other argument, and at
+degenerate points.
+"""
 
 import itertools
 import math
@@ -130,9 +132,12 @@ def wide_points(rng, count, largest_bias=10.0):
 
 @pytest.mark.parametrize(("f", "g"), list(itertools.product(("elu", "selu"), PARTNERS)))
 def test_wide_range_of_regular_parts(f, g):
-    """Norms from 1e-3 to 1e2, biases to 10, 1 - |u| down to 1e-10: 2e-14 of the product of root mean squares."""
+    """Norms from 1e-3 to 1e2, biases to 10, 1 - |u| down to 1e-10: 2e-14 of the product of root
+    mean squares.
+    """
     rng = np.random.default_rng([len(f), PARTNERS.index(g)])
-    # the mixture that stands for tanh has relative errors of 1e-13 down to tails of exp(-10), and x = 5
+    # the mixture that stands for tanh has relative errors of 1e-13 down to tails of exp(-10), and x
+    # = 5
     bias, tolerance = (4.0, 1e-13) if g == "tanh" else (10.0, 2e-14)
     for point in wide_points(rng, 12, bias):
         values = regular_values(f, g, point)
@@ -177,7 +182,9 @@ def regular_values(f, g, point):
 
 
 def mp_mean(name, mu, s, whole_order):
-    """E g^(whole_order)(mu + s e) for whole_order 0, of elu, selu, relu and step; 1, 2: E R of elu and selu."""
+    """E g^(whole_order)(mu + s e) for whole_order 0, of elu, selu, relu and step; 1, 2: E R of elu
+    and selu.
+    """
     z = mu / s
     ramp = mu * mp.ncdf(z) + s * mp.npdf(z)
     above = mp.ncdf(z)
@@ -196,7 +203,9 @@ def mp_jumps(name):
 
 
 def delta_terms(f, g, p, q, r1, r2, u, rest, b1, b2):
-    """The part of a moment with delta functions, by numerical differentiation with 50 digits; with the sum of magnitudes."""
+    """The part of a moment with delta functions, by numerical differentiation with 50 digits; with
+    the sum of magnitudes.
+    """
     with mp.workdps(50):
         r1, r2, b1, b2, u, rest = (mp.mpf(v) for v in (r1, r2, b1, b2, u, rest))
         sine = mp.sqrt(rest * (1 + abs(u)))
@@ -276,13 +285,16 @@ def test_parallel_neurons_against_cubature(f, g, sign):
 @pytest.mark.parametrize(("f", "g"), list(itertools.product(("elu", "selu"), PARTNERS)))
 @pytest.mark.parametrize("bias", [0.0, 0.3])
 def test_kinks_that_coincide(f, g, bias):
-    """Infinite from order m + m' + 2 on; below, nearly parallel neurons approach the values of parallel ones."""
+    """Infinite from order m + m' + 2 on; below, nearly parallel neurons approach the values of
+    parallel ones.
+    """
     parallel = moments(f, g, 1.1, 2.2, 1.0, bias, 2 * bias)
     near = moments(f, g, 1.1, 2.2, (1.0, 1e-22), bias, 2 * bias)
     for p, q in ORDERS:
         infinite = g in KINK and p + q >= KINK[f] + KINK[g] + 2
         assert np.isinf(parallel[p, q]) == infinite, (p, q)
-        # a step at its place counts 1/2 for parallel neurons; with a bias rounding decides where nearby ones are
+        # a step at its place counts 1/2 for parallel neurons; with a bias rounding decides where
+        # nearby ones are
         if not infinite and (bias == 0.0 or g not in KINK or p + q <= KINK[f] + KINK[g]):
             assert abs(near[p, q] - parallel[p, q]) <= 1e-9 * (1 + abs(parallel[p, q])), (p, q)
 
@@ -343,8 +355,9 @@ def test_nothing_is_nan():
 
 # ---------------------------------------------------------------- jets
 
-# F40, F31, F13, F04 of nearly parallel neurons, from moments of 30 digits (scripts/make_test_vectors.py) by their definition in jets.py.
-# Norms, means and correlations are exact in float64.
+# F40, F31, F13, F04 of nearly parallel neurons, from moments of 30 digits
+# (scripts/make_test_vectors.py) by their definition in jets.py. Norms, means and correlations are
+# exact in float64.
 NEARLY_PARALLEL = [
     (
         "selu",

@@ -1,4 +1,6 @@
-"""Order parameters of online learning against published formulas, simulation, gradient flow and quadrature."""
+"""Order parameters of online learning against published formulas, simulation, gradient flow and
+quadrature.
+"""
 
 import itertools
 import json
@@ -40,7 +42,8 @@ def random_covariance(rng, n):
     return A @ A.T
 
 
-# ----------------------------------------------------------------------- formulas of Saad and Solla (1995), Goldt et al. (2019)
+# ----------------------------------------------------------------------- formulas of Saad and Solla
+# (1995), Goldt et al. (2019)
 
 
 def I2(C):
@@ -75,7 +78,10 @@ def published_erf(op, state):
     C = np.block([[Q, R], [R.T, op.T]])
     s = np.concatenate([v[0], -op.neti.teacher_units.B[:, 0]])
     n = len(C)
-    pick = lambda *i: C[np.ix_(i, i)]
+
+    def pick(*i):
+        return C[np.ix_(i, i)]
+
     V = np.array(
         [
             [s[i] * sum(s[a] * I3(pick(i, m, a)) for a in range(n)) for m in range(n)]
@@ -130,7 +136,8 @@ def test_published_I4_by_sampling():
     assert abs(sample.mean() - I4(C)) < 4 * sample.std() / np.sqrt(sample.size)
 
 
-# --------------------------------------------------------------------------------------------------- fourth moments
+# --------------------------------------------------------------------------------------------------
+# fourth moments
 
 
 @pytest.mark.parametrize(
@@ -148,7 +155,9 @@ def test_ramps_and_steps_against_thirty_digits(p):
 @pytest.mark.parametrize("distance", [1e-1, 1e-3])
 @pytest.mark.parametrize("where", ["next to teachers", "in one plane"])
 def test_relu_moment_next_to_linear_dependence(where, distance):
-    """The stated loss of accuracy, which information in C alone does not explain but its evaluation does."""
+    """The stated loss of accuracy, which information in C alone does not explain but its evaluation
+    does.
+    """
     rng = np.random.default_rng(3)
     W = rng.standard_normal((4, 6))
     if where == "in one plane":
@@ -207,7 +216,8 @@ def test_standard_error_is_honest():
     assert 0.75 < scores.std() < 1.45  # chi-square of 40 times Student's t: 95 % lie well inside
 
 
-# ---------------------------------------------------------------------------------------------------------- Jacobian
+# --------------------------------------------------------------------------------------------------
+# Jacobian
 
 
 def differences(function, z, h=1e-4):
@@ -253,11 +263,14 @@ def test_jacobian_with_smoothed_jumps():
     assert np.abs(J - differences(op.equations.value, z, 1e-6)).max() < 2e-4
 
 
-# ------------------------------------------------------------------------------------------------- exact solutions
+# -------------------------------------------------------------------------------------------------
+# exact solutions
 
 
 def test_linear_network_has_the_known_solution():
-    """One linear neuron, v = 1 fixed: e = Q - 2R + T obeys de/dt = -4 eta (1 - eta) e + 4 eta^2 noise^2."""
+    """One linear neuron, v = 1 fixed: e = Q - 2R + T obeys de/dt = -4 eta (1 - eta) e + 4 eta^2
+    noise^2.
+    """
     eta = 0.3
     noise = 0.5
     neti, theta = make("identity", "identity", 1, 1, noise=noise)
@@ -277,7 +290,9 @@ def test_linear_network_has_the_known_solution():
     ("f", "g", "rate_v"), [("erf", "relu", 1.0), ("relu", "relu", 0.3), ("tanh", "softplus", 0.0)]
 )
 def test_small_rates_give_the_gradient_flow(f, g, rate_v):
-    """To solver tolerance, with flow time = learning_rate * t and eta of the second layer in units of the first's."""
+    """To solver tolerance, with flow time = learning_rate * t and eta of the second layer in units
+    of the first's.
+    """
     neti, theta = make(f, g, 2, 2, noise=0.2, ridge=0.01)
     rate = 1e-11  # the term of second order is that much smaller
     op = inf.OrderParameters(neti, rate, rate_v * rate, samples=2000)
@@ -306,7 +321,8 @@ def test_small_rates_give_the_gradient_flow(f, g, rate_v):
         )
 
 
-# ------------------------------------------------------------------------------------------------------- simulation
+# --------------------------------------------------------------------------------------------------
+# simulation
 
 SIMULATED = [
     ("erf", "erf", 0.3, {"noise": 0.3, "seed": 1}, {}),
@@ -325,7 +341,9 @@ SIMULATED = [
 
 @pytest.mark.parametrize(("f", "g", "rate", "network", "options"), SIMULATED)
 def test_simulation(f, g, rate, network, options):
-    """Mean of eight runs at D = 500 within its standard error and 1/sqrt(D)-corrections; the flow alone is far off."""
+    """Mean of eight runs at D = 500 within its standard error and 1/sqrt(D)-corrections; the flow
+    alone is far off.
+    """
     neti, theta = make(f, g, 2, 2, **network)
     op = inf.OrderParameters(neti, rate, **options)
     times = np.array([0.0, 1.0, 3.0, 6.0])
@@ -370,7 +388,8 @@ def test_simulation_is_plain_gradient_descent_on_single_samples():
     assert found.steps == 5
 
 
-# --------------------------------------------------------------------------------------------------- the interface
+# --------------------------------------------------------------------------------------------------
+# the interface
 
 
 def test_lift_and_back():
@@ -437,7 +456,9 @@ def test_sampling_states_its_error():
 
 @pytest.mark.parametrize("rate", [0.2, 2.0])
 def test_relu_students_meet_their_teachers(rate):
-    """Without noise Q, R run into the boundary of what overlaps can be; the solver must neither stall nor leave."""
+    """Without noise Q, R run into the boundary of what overlaps can be; the solver must neither
+    stall nor leave.
+    """
     neti, theta = make("relu", "relu", 3, 2, seed=1)
     res = inf.OrderParameters(neti, rate).solve(theta, 1e4)
     assert res.status is OnlineStop.T_END and res.steps < 3000
@@ -477,7 +498,9 @@ def test_stops():
 
 @pytest.mark.parametrize("solver", ["cvode_bdf", "radau", "bdf"])
 def test_a_divergence_in_finite_time_is_called_one(solver):
-    """The step size falls to rounding in front of the pole, where errors are of the order of 1e9 to 1e14."""
+    """The step size falls to rounding in front of the pole, where errors are of the order of 1e9 to
+    1e14.
+    """
     hermite = inf.polynomial([0.0, -3.0, 0.0, 1.0])
     student = inf.Net([(1, hermite, False), (1, "identity", False)], input_dim=4)
     teacher = inf.Teacher(student, inf.random_params(student, rng=1, init="standard_normal"))
@@ -501,7 +524,9 @@ def test_a_failure_that_is_no_divergence_stays_one(monkeypatch):
 
 @pytest.mark.parametrize("solver", ["cvode_bdf", "radau", "bdf"])
 def test_the_limit_of_time_is_kept_to_within_one_evaluation(solver, monkeypatch):
-    """Evaluations take a second of a clock that only they move; sampling errors of the kept points end with it, too."""
+    """Evaluations take a second of a clock that only they move; sampling errors of the kept points
+    end with it, too.
+    """
     neti, theta = make("tanh", "tanh", 2, 2)
     op = inf.OrderParameters(neti, 0.1)
     now = [0.0]
@@ -633,7 +658,8 @@ def test_order_parameters_of_a_function_teacher_are_refused(monkeypatch):
         order_parameters.OrderParameters(neti, 0.1)
 
 
-# ------------------------------------------------------------------------------------------------------- fixed points
+# --------------------------------------------------------------------------------------------------
+# fixed points
 
 
 def committee(K=2, M=2, activation="erf", rate=0.5, second=0.0, noise=0.0):
@@ -654,7 +680,9 @@ def alike(op, gap=0.0):
 
 
 def test_the_plateau_is_a_fixed_point_that_is_left_at_the_rate_of_its_eigenvalue():
-    """Independent: the equations themselves, and how a small difference of the students grows when they are solved."""
+    """Independent: the equations themselves, and how a small difference of the students grows when
+    they are solved.
+    """
     op = committee()
     found = op.fixed_point(op.solve(alike(op), t_end=200.0).state())
     assert found.converged and found.unstable == 1 and found.note == ""
@@ -684,7 +712,9 @@ def test_where_learning_ends():
 
 
 def test_eigenvalues_of_a_linear_network():
-    """One linear neuron: R relaxes at 2 eta, Q - 2 R + 1 at 4 eta (1 - eta), to Q = 1 + eta noise^2/(1 - eta), R = 1."""
+    """One linear neuron: R relaxes at 2 eta, Q - 2 R + 1 at 4 eta (1 - eta), to Q = 1 + eta
+    noise^2/(1 - eta), R = 1.
+    """
     eta = 0.3
     noise = 0.5
     op = committee(1, 1, "identity", eta, 0.0, noise)
@@ -737,7 +767,8 @@ def test_no_fixed_point_is_said():
         op.jacobian(np.ones(3))
 
 
-# ------------------------------------------------------------------------------------------- times, files, datasets
+# ------------------------------------------------------------------------------------------- times,
+# files, datasets
 
 
 @pytest.mark.parametrize("num", [2, 3, 8, 100, 101])
@@ -748,7 +779,9 @@ def test_default_times(num, end):
 
 
 def test_default_points_show_the_plateau_on_a_linear_axis():
-    """Lines between the default points are within two per cent of the curves that 4000 points draw."""
+    """Lines between the default points are within two per cent of the curves that 4000
+    points draw.
+    """
     op = committee()
     start = alike(op, 1e-3)
     end = 300.0

@@ -1,4 +1,6 @@
-"""Where numbers overflow, public functions raise DivergedError: no NaN, no infinity, and no warning (they are errors here)."""
+"""Where numbers overflow, public functions raise DivergedError: no NaN, no infinity, and no warning
+(they are errors here).
+"""
 
 import numpy as np
 import pytest

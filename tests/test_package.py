@@ -151,7 +151,10 @@ def test_import_is_cheap_and_lazy():
     loaded = python("import sys, infflow; print(*sys.modules)").split()
     assert not set(heavy) & set(loaded)
     # using a network still loads none of the symbolic, learning and plotting libraries
-    code = "import sys, infflow as inf; inf.random_params(inf.Net([(2, 'erf', True), (1, 'identity', True)], input_dim=2)); print(*sys.modules)"
+    code = (
+        "import sys, infflow as inf; inf.random_params(inf.Net([(2, 'erf', True), (1, "
+        "'identity', True)], input_dim=2)); print(*sys.modules)"
+    )
     assert not {"sympy", "sklearn", "matplotlib"} & set(python(code).split())
 
 
@@ -202,7 +205,9 @@ def test_links_in_documentation_exist():
 
 
 def test_no_slow_import():
-    """Importing infflow costs little more than importing numba (a bound of 0.5 s on top, for slow machines)."""
+    """Importing infflow costs little more than importing numba (a bound of 0.5 s on top, for slow
+    machines).
+    """
 
     def seconds(module):
         times = []

@@ -1,4 +1,6 @@
-"""Pictures: they show the data that they claim to, in the axes that they are given, and leave matplotlib as it was."""
+"""Pictures: they show the data that they claim to, in the axes that they are given, and leave
+matplotlib as it was.
+"""
 
 import matplotlib as mpl
 import numpy as np
@@ -61,7 +63,8 @@ def test_neurons(run):
         np.testing.assert_array_equal(line.get_xydata(), np.array(weights)[:, :2])
     teacher = next(line for line in ax.lines if line.get_label() == "teacher")
     np.testing.assert_array_equal(teacher.get_xydata(), net.teacher_units.W[:, :2])
-    # without directions the teachers, of which there are two, keep their lengths in the plane as far as students let them
+    # without directions the teachers, of which there are two, keep their lengths in the plane as
+    # far as students let them
     free = plotting.plot_neurons(net, result)
     assert len(free.lines) == len(ax.lines) and free.get_xlabel() == "direction 1"
     vectors = np.vstack([net.student.unpack(result.theta)[0][0], net.teacher_units.W])

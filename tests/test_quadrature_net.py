@@ -1,4 +1,6 @@
-"""Nets on Gauss-Hermite nodes against infinite data: exact for smooth activations, and the limits that are documented."""
+"""Nets on Gauss-Hermite nodes against infinite data: exact for smooth activations, and the limits
+that are documented.
+"""
 
 import numpy as np
 import pytest

@@ -27,7 +27,8 @@ def network(f, K, M, D, seed, bias=False, outputs=1, **arguments):
     return inf.NetI(student, teacher, **arguments), same
 
 
-# ------------------------------------------------------------------------------------------------------- 60 digits
+# --------------------------------------------------------------------------------------------------
+# 60 digits
 
 
 def arcsine(x, y):
@@ -93,7 +94,8 @@ def test_against_60_digits(f, kernel, distance):
 @pytest.mark.parametrize("share", [1.4, 0.3, -1.5])
 @pytest.mark.parametrize("tilt", [0.0, 1e-6, 1e-3, 1e-1, 1.0])
 def test_two_kinked_neurons_that_part_from_one(share, tilt):
-    """Slopes cancel, the loss is of third order: what the rule errs at the ridge shows undiminished.
+    """Slopes cancel, the loss is of third order: what the rule errs at the ridge shows
+    undiminished.
 
     With one node pattern for all pairs, half of it on the wrong side of the ridge, losses were off
     by percent, or negative.
@@ -141,7 +143,8 @@ def test_a_run_whose_loss_was_negative():
     assert run.loss == pytest.approx(exact, rel=1e-3)
 
 
-# ------------------------------------------------------------------------------------------------------------- twin
+# --------------------------------------------------------------------------------------------------
+# twin
 
 
 def moment(f):
@@ -189,7 +192,8 @@ def test_against_the_readable_twin(f, distance, tolerance):
     )
 
 
-# ------------------------------------------------------------------------------------------------------------ rules
+# --------------------------------------------------------------------------------------------------
+# rules
 
 
 @pytest.mark.parametrize("rule", [*segment.RULES, *segment.RULES_OF_SERIES])
@@ -226,7 +230,8 @@ def test_chosen_rules_are_accurate_enough(f, monkeypatch):
             assert found == pytest.approx(exact, rel=tolerance + 30 * EPS)
 
 
-# ----------------------------------------------------------------------------------- what the loss must not depend on
+# ----------------------------------------------------------------------------------- what the loss
+# must not depend on
 
 
 @pytest.mark.parametrize("f", ["tanh", "relu"])
@@ -257,7 +262,9 @@ def test_inputs_with_covariance_and_mixtures_next_to_the_teacher():
 
 
 def test_evaluators_that_know_a_neuron_with_itself_only():
-    """Cubature gives a point with itself the derivatives of E f^2; the double integral needs more."""
+    """Cubature gives a point with itself the derivatives of E f^2; the double integral
+    needs more.
+    """
     neti, same = network("erf", 1, 1, 2, 3)
     theta = same + 1e-3 * np.random.default_rng(0).standard_normal(same.size)
     closed, numeric = (
@@ -273,7 +280,9 @@ def test_evaluators_that_know_a_neuron_with_itself_only():
 
 
 def test_a_loss_next_to_zero_is_never_below_what_can_be_resolved():
-    """Two erf students that part from one teacher neuron: slopes cancel, the loss is of fourth order."""
+    """Two erf students that part from one teacher neuron: slopes cancel, the loss is of fourth
+    order.
+    """
     neti, same = network("erf", 2, 1, 2, 3)
     (W, _), (A, _) = neti.unpack(same)
     move = 1e-5 * np.array([1.0, -2.0])

@@ -49,7 +49,8 @@ def at_norm(net, half_square, seed=0):
     return theta * np.sqrt(2.0 * half_square) / np.linalg.norm(theta)
 
 
-# ---------------------------------------------------------------------------------------------------- sums of squares
+# --------------------------------------------------------------------------------------------------
+# sums of squares
 
 
 @pytest.mark.parametrize("weights", [None, np.arange(12.0)])
@@ -150,7 +151,8 @@ def test_the_default_run_that_ended_at_the_barrier():
     assert found.loss <= found.trajectory.loss[-1]
 
 
-# ------------------------------------------------------------------------------------------------------------- merge
+# --------------------------------------------------------------------------------------------------
+# merge
 
 
 @pytest.mark.parametrize("parametrization", ["standard", "ntk"])

@@ -1,6 +1,8 @@
-"""Networks made from others: every argument of the constructor is kept, except those that are changed.
+"""Networks made from others: every argument of the constructor is kept, except those that are
+changed.
 
-The arguments are read from the signatures, so that a new one is tested as soon as it exists: it needs a value here.
+The arguments are read from the signatures, so that a new one is tested as soon as it exists: it
+needs a value here.
 """
 
 import inspect
@@ -139,7 +141,9 @@ def test_methods_and_samples_of_an_infinite_net():
 
 @pytest.mark.parametrize("change", [split_neuron, grow, shrink])
 def test_other_widths_of_a_surrogate_network(change):
-    """``outside`` and ``surrogates_dir`` were forgotten, so that the wider network could not be evaluated."""
+    """``outside`` and ``surrogates_dir`` were forgotten, so that the wider network could not be
+    evaluated.
+    """
     net = inf.NetI(**NETI)
     theta = 0.4 * np.arange(1.0, 12.0)
     new, start = change(net, theta, 1) if change is split_neuron else change(net, theta)

@@ -1,4 +1,6 @@
-"""Rules that cannot see: strips of analyticity, sharp and oscillating neurons, and one loss at all orders."""
+"""Rules that cannot see: strips of analyticity, sharp and oscillating neurons, and one loss at all
+orders.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,9 @@ def test_kinks_and_strips_exclude_each_other():
 
 @pytest.mark.parametrize("name", ["tanh", "softplus", "g", "gaussian", "gelu", "sin", "cube"])
 def test_aliasing_is_a_bound(name):
-    """Coefficients and moments of coarse rules against those of a fine one; all aliases, at all b."""
+    """Coefficients and moments of coarse rules against those of a fine one; all
+    aliases, at all b.
+    """
     f = resolve(name)
     rng = np.random.default_rng(1)
     fine = hermite.rule(11)
@@ -111,7 +115,9 @@ def test_aliasing_is_a_bound(name):
 
 
 def dense(f, r, b, order=0):
-    """E f^2 and E f by a rule of another spacing, at most 1/200 of the argument, or 1/30 where r is large."""
+    """E f^2 and E f by a rule of another spacing, at most 1/200 of the argument, or 1/30 where r is
+    large.
+    """
     count = int(min(2e6, max(40_001, 26.0 * r * (200 if r < 100.0 else 30))))
     spacing = 26.0 / count
     x = -13.0 + spacing * (np.arange(count) + 0.31)
@@ -121,7 +127,9 @@ def dense(f, r, b, order=0):
 
 @pytest.mark.parametrize("expression", OWN)
 def test_own_activations_up_to_ten_thousand(expression):
-    """Energies and means by the series: a bound that is stated holds; what is not resolved is infinite."""
+    """Energies and means by the series: a bound that is stated holds; what is not resolved is
+    infinite.
+    """
     own = Activation.from_sympy("own", expression)
     rng = np.random.default_rng(len(expression))
     resolved = 0
@@ -178,7 +186,9 @@ def test_registered_activations_up_to_ten_thousand(name):
 
 @pytest.mark.parametrize("f", CLOSED)
 def test_series_against_closed_forms(f):
-    """Pairs with all others, r up to 1e4, u up to 1, far means: gaps stay within the bounds of both."""
+    """Pairs with all others, r up to 1e4, u up to 1, far means: gaps stay within the bounds of
+    both.
+    """
     rng = np.random.default_rng([3, names().index(f)])
     n = 12
     for g in CLOSED:
@@ -261,12 +271,15 @@ def test_explain_calls_estimates_so():
         assert words in inf.NetI(net, inf.Teacher(net, inf.random_params(net, 1))).explain(theta)
 
 
-# ------------------------------------------------------------------------------------------ one loss at all orders
+# ------------------------------------------------------------------------------------------ one
+# loss at all orders
 
 
 @pytest.mark.parametrize("name", names())
 def test_orders_agree_everywhere(name):
-    """Value of orders 0, 1, 2 and inf.loss, at random, sharp, small, dead, coincident and near points."""
+    """Value of orders 0, 1, 2 and inf.loss, at random, sharp, small, dead, coincident and near
+    points.
+    """
     net = inf.Net([(2, name, True), (1, "identity", True)], input_dim=2)
     star = inf.random_params(net, 3, init="standard_normal")
     rng = np.random.default_rng(names().index(name))
@@ -297,7 +310,8 @@ def test_orders_agree_everywhere(name):
                 assert resolve(name).kinks
             values.append(inf.loss(neti, theta))
             size = abs(inf.loss(neti, 0.0 * theta)) + abs(values[0])
-            # near a teacher the loss is an integral, good to 1e-10 of itself; elsewhere rounding of the size of its terms
+            # near a teacher the loss is an integral, good to 1e-10 of itself; elsewhere rounding of
+            # the size of its terms
             np.testing.assert_allclose(values, values[0], rtol=1e-9, atol=1e-14 * size)
 
 
@@ -325,11 +339,14 @@ def test_result_and_loss_agree(name, scale):
     np.testing.assert_allclose(values, found.loss, rtol=1e-10, atol=1e-14 * size)
 
 
-# -------------------------------------------------------------------------------------------------- order of trial
+# --------------------------------------------------------------------------------------------------
+# order of trial
 
 
 def test_one_order_for_moments_and_networks():
-    """The networks' candidates are the single moments', with the closed form under its name of cost."""
+    """The networks' candidates are the single moments', with the closed form under its name of
+    cost.
+    """
     labels = {"mixture": "closed", "one-sided": "closed"}
     for f in names():
         for g in names():

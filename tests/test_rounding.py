@@ -22,7 +22,9 @@ def nets(seed):
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("scale", [1.0, 1e3])
 def test_estimates_against_the_scatter_of_evaluations(seed, scale):
-    """Under changes of theta by some units in the last place; also where one neuron is written in other units."""
+    """Under changes of theta by some units in the last place; also where one neuron is written in
+    other units.
+    """
     net, theta = nets(seed)
     theta = inf.train(net, theta, progress=False, t_end=30.0, optimizer="newton").theta
     if seed % 5 == 1:  # a scale that leaves relu networks as they are
@@ -59,7 +61,9 @@ def channel():
 
 
 def test_a_channel_to_infinity_has_not_converged():
-    """By norms of Hessian and theta it had, at a loss of 0.705096: the gradient was below eps |H| |theta|."""
+    """By norms of Hessian and theta it had, at a loss of 0.705096: the gradient was below
+    eps |H| |theta|.
+    """
     net, theta = channel()
     result = inf.train(net, theta, progress=False, max_steps_flow=3000, max_steps_newton=300)
     assert not result.converged and result.flow.stop_reason is StopReason.HANDOVER
@@ -69,7 +73,9 @@ def test_a_channel_to_infinity_has_not_converged():
 
 
 def test_units_of_the_inputs_do_not_matter():
-    """The same problem in inputs of other units has the same answer, or does not converge; it never stops early as converged."""
+    """The same problem in inputs of other units has the same answer, or does not converge; it never
+    stops early as converged.
+    """
     rng = np.random.default_rng(0)
     student = inf.Net([(2, "erf", True), (1, "identity", True)], input_dim=2)
     teacher = inf.Net([(3, "tanh", True), (1, "identity", True)], input_dim=2)

@@ -1,4 +1,6 @@
-"""One place for each argument of train: what its signature, docstring, files and messages say is in TrainSettings."""
+"""One place for each argument of train: what its signature, docstring, files and messages say is in
+TrainSettings.
+"""
 
 import dataclasses
 import inspect
@@ -26,7 +28,8 @@ from infflow.settings import FIELDS, PATH, VIEW, TrainSettings
 SOLVERS_PAGE = Path(__file__).parent.parent / "docs" / "solvers.md"
 
 
-# ---------------------------------------------------------------------------------------------- signature, docstring
+# ----------------------------------------------------------------------------------------------
+# signature, docstring
 
 
 def test_the_signature_of_train_is_that_of_the_fields():
@@ -56,7 +59,8 @@ def test_each_entry_of_the_docstring_begins_with_the_sentence_of_its_field():
             assert f"``{word}``" in entries[name] or f'``"{word}"``' in entries[name], (name, word)
 
 
-# ------------------------------------------------------------------------------------------------- what is recorded
+# -------------------------------------------------------------------------------------------------
+# what is recorded
 
 
 def test_what_results_record():
@@ -127,7 +131,8 @@ def test_a_checkpoint_agrees_in_what_decides_the_path_and_in_nothing_else(name, 
     )
 
 
-# ------------------------------------------------------------------------------------------------------- TOML files
+# --------------------------------------------------------------------------------------------------
+# TOML files
 
 TABLE = {"student": {"hidden": 2, "input_dim": 2}, "teacher": {"hidden": 2}}
 
@@ -164,7 +169,8 @@ def test_tables_of_files_have_defaults_and_sentences_of_train():
             assert item.name in known.name, "a name in a table is a part of that of the argument"
 
 
-# --------------------------------------------------------------------------------------- options of single methods
+# --------------------------------------------------------------------------------------- options of
+# single methods
 
 
 def option_table(registry):

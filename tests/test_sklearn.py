@@ -181,7 +181,9 @@ def test_a_fit_that_max_steps_ends_warns(newton):
 
 
 def test_early_stopping_and_fixed_points_do_not_warn():
-    """Warnings are errors here: a flow that got to t_end, to tol, or to a fixed point has done what was asked."""
+    """Warnings are errors here: a flow that got to t_end, to tol, or to a fixed point has done what
+    was asked.
+    """
     X, y = data()
     assert (
         GradientFlowRegressor((3,), "erf", t_end=0.1, random_state=0).fit(X, y).result_.status.name

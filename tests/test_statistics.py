@@ -9,7 +9,9 @@ from infflow.errors import AccuracyWarning, InvalidTypeError, InvalidValueError
 
 @pytest.fixture(scope="module")
 def linear():
-    """Linear regression: a linear student of a linear teacher with label noise, where all is known exactly."""
+    """Linear regression: a linear student of a linear teacher with label noise, where all is known
+    exactly.
+    """
     net = inf.Net([(1, "identity", False), (1, "identity", False)], input_dim=3)
     teacher = inf.Teacher(net, np.array([1.0, -2.0, 0.5, 1.0]), noise=0.5)
     return inf.NetI(net, teacher), teacher.theta

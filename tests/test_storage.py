@@ -1,4 +1,6 @@
-"""Archives: whatever happens to a file, what is read is what was written, or one clear error names the file."""
+"""Archives: whatever happens to a file, what is read is what was written, or one clear error names
+the file.
+"""
 
 import io
 import pickle
@@ -96,7 +98,9 @@ def test_nothing_is_unpickled():
 
 
 def put(path, name, shape, size):
-    """Add a member whose header says ``shape``, and that unpacks to ``size`` bytes of zeros behind it."""
+    """Add a member whose header says ``shape``, and that unpacks to ``size`` bytes of zeros behind
+    it.
+    """
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         header, {"descr": "<f8", "fortran_order": False, "shape": shape}

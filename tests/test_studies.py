@@ -64,7 +64,9 @@ def test_report_has_every_claim(quick):
 
 
 def test_a_stopped_study_continues(quick):
-    """The finished runs are in the folder: a second call has the same numbers, measured times included."""
+    """The finished runs are in the folder: a second call has the same numbers, measured times
+    included.
+    """
     result, folder = quick
     again = run_study(result.name, quick=True, out=folder, progress=False)
     assert [claim.to_dict() for claim in again.claims()] == [
@@ -186,7 +188,9 @@ def test_finished_runs_survive_a_failure(tmp_path, monkeypatch):
 
 
 def test_page_of_a_study(tmp_path):
-    """The script puts numbers between the marks of the page, twice in a row as well, and copies the picture."""
+    """The script puts numbers between the marks of the page, twice in a row as well, and copies the
+    picture.
+    """
     script = Path(__file__).parents[1] / "scripts" / "update_study_page.py"
     out = tmp_path / "out"
     docs = tmp_path / "docs"

@@ -42,7 +42,9 @@ def test_a_teacher_that_ignores_inputs():
 
 
 def test_shift_is_right_to_second_order():
-    """displacement = -H^+ g + O(1/N): sixteen times the samples, about a quarter of the relative error."""
+    """displacement = -H^+ g + O(1/N): sixteen times the samples, about a quarter of the relative
+    error.
+    """
     problem = ERF.problem
     errors = []
     for N in ERF.N:
@@ -67,7 +69,9 @@ def test_infinite_solution():
 
 
 def test_spread():
-    """One neuron that learns a linear function of one input: d is Gaussian, N d^2 has the standard deviation sqrt(2) times its mean."""
+    """One neuron that learns a linear function of one input: d is Gaussian, N d^2 has the standard
+    deviation sqrt(2) times its mean.
+    """
     problem = Case("", "law", (1,), "identity", 1, 1, 1, 0.5, teacher_seed=1).problem
     infinite = solve_infinite(**problem)
     spread = predict_spread(**problem)
@@ -82,7 +86,9 @@ def test_spread():
 
 
 def test_relu():
-    """Two flat directions, one for the scale of each neuron, and a solution on which gradient descent agrees."""
+    """Two flat directions, one for the scale of each neuron, and a solution on which gradient
+    descent agrees.
+    """
     infinite = solve_infinite(**RELU.problem)
     assert infinite["flat"] == 2
     assert infinite["prefactor_without_kinks"] > 1.3 * infinite["prefactor"]

@@ -82,7 +82,9 @@ def test_morse_index():
 
 
 def test_entries_are_modulo_symmetries_of_students_and_teachers(erf2):
-    """Order and sign of the students, and which of the teachers is copied, make no difference; the rest does."""
+    """Order and sign of the students, and which of the teachers is copied, make no difference; the
+    rest does.
+    """
     W, a = (part for part, _ in erf2.unpack(copies_and_averages(erf2, [0], [1, 2])))
     flipped = erf2.student.pack([(-W[::-1], None), (-a[:, ::-1], None)])
     other = copies_and_averages(erf2, [0, 2], [1])
@@ -99,7 +101,9 @@ def test_entries_are_modulo_symmetries_of_students_and_teachers(erf2):
 
 
 def test_zero_functions_are_one_kind(erf2):
-    """Output weights zero, and input weights that make it a critical point: sum_j arcsin(...) = 0."""
+    """Output weights zero, and input weights that make it a critical point: sum_j
+    arcsin(...) = 0.
+    """
     points = [
         erf2.student.pack([(W, None), (np.zeros((1, 2)), None)])
         for W in (np.array([[1.0, -1, 0], [0, 2, -2]]), np.array([[0.5, 0, -0.5], [3, -3, 0]]))

@@ -1,4 +1,6 @@
-"""Every study has a page with numbers and a picture, and the page of all claims is the one that they give."""
+"""Every study has a page with numbers and a picture, and the page of all claims is the one that
+they give.
+"""
 
 import importlib.util
 from pathlib import Path

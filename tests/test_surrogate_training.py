@@ -1,4 +1,6 @@
-"""The formula of surrogates, the Sobolev objective, exact targets, and a whole training with a small budget."""
+"""The formula of surrogates, the Sobolev objective, exact targets, and a whole training with a
+small budget.
+"""
 
 from dataclasses import replace
 
@@ -191,7 +193,8 @@ def test_integrals_without_a_closed_form_agree_with_those_that_have_one():
 
 def test_errors_are_those_of_weights():
     f = resolve("erf")
-    # an 'error' of the size of E[f f] itself: lengths of its gradient and Hessian in six inputs, entry by entry
+    # an 'error' of the size of E[f f] itself: lengths of its gradient and Hessian in six inputs,
+    # entry by entry
     points = sample_points(30, np.random.default_rng(5)).take(np.arange(12))
     C11, C12, C22, det = points.covariances()
     n = len(C11)

@@ -1,7 +1,7 @@
 """Surrogates: files, networks that use them, moments, checks, export, command line.
 
-Most tests use forms that are written here: one that is exact (erf is a smoothed step), and random ones, of which everything but
-their accuracy can be tested.
+Most tests use forms that are written here: one that is exact (erf is a smoothed step), and random
+ones, of which everything but their accuracy can be tested.
 """
 
 import hashlib
@@ -83,7 +83,8 @@ def setting(activation="tanh", students=3, teachers=2, rng=3, **kwargs):
     ), theta
 
 
-# ------------------------------------------------------------------------------------------------------------ networks
+# --------------------------------------------------------------------------------------------------
+# networks
 
 
 def test_an_exact_form_gives_the_exact_network(folder):
@@ -328,7 +329,9 @@ def test_a_flow_on_an_exact_form_is_the_exact_flow(folder):
     "solver", ["gear", "cvode_bdf", "rodas5p", "tsit5", "kencarp58", "exprb", "lsoda", "radau"]
 )
 def test_a_flow_ends_at_the_border_and_names_the_pair(tmp_path, solver):
-    """Steps out of the domain are rejected; some stages then are of NaN, which no objective sees."""
+    """Steps out of the domain are rejected; some stages then are of NaN, which no
+    objective sees.
+    """
     inf.surrogates.save(SurrogateForm("erf", exact_form().arrays, {"r": [0.0, 1.0]}), {}, tmp_path)
     net = network("erf", 1, input_dim=2, outputs=1)
     teacher = inf.Teacher(net, np.array([0.9, 0.3, 3.0]))
@@ -352,7 +355,9 @@ def test_a_flow_ends_at_the_border_and_names_the_pair(tmp_path, solver):
 
 
 def perturbed(folder, size):
-    """A surrogate of erf that errs by about ``size``, by a perceptron, which need not be a positive kernel."""
+    """A surrogate of erf that errs by about ``size``, by a perceptron, which need not be a positive
+    kernel.
+    """
     rng = np.random.default_rng(0)
     (W1, b1), (W2, b2), (W3, b3) = (
         (rng.normal(size=shape), rng.normal(size=shape[0])) for shape in ((6, 3), (6, 6), (1, 6))
@@ -427,7 +432,8 @@ def test_polish_needs_a_surrogate_and_a_second_stage(folder):
         inf.train(net, theta, polish="exactly")
 
 
-# ------------------------------------------------------------------------------------------------------------- moments
+# --------------------------------------------------------------------------------------------------
+# moments
 
 
 def test_moments_by_the_heat_equation(folder, monkeypatch):
@@ -472,7 +478,8 @@ def test_moments_that_no_surrogate_gives(folder, monkeypatch):
     )
 
 
-# --------------------------------------------------------------------------------------------------------------- files
+# --------------------------------------------------------------------------------------------------
+# files
 
 
 def test_a_card_says_what_was_written(folder):
@@ -595,11 +602,14 @@ def test_the_own_folder_comes_first(folder, monkeypatch):
     assert set(inf.surrogates.available()) == {"tanh", "erf", *SHIPPED}
 
 
-# -------------------------------------------------------------------------------------------------------------- errors
+# --------------------------------------------------------------------------------------------------
+# errors
 
 
 def test_errors_are_those_of_networks():
-    """Errors of one pair are the distances of loss, gradient and Hessian of a network of one student and one teacher."""
+    """Errors of one pair are the distances of loss, gradient and Hessian of a network of one
+    student and one teacher.
+    """
     form = exact_form()
     f = resolve("erf")
     wrong = SurrogateForm("gelu", form.arrays, SETTINGS)  # far off, so that errors are of order one
@@ -697,7 +707,8 @@ def test_cards_of_shipped_surrogates_hold(name):
     assert found.holds, found.table()
 
 
-# -------------------------------------------------------------------------------------------------------------- export
+# --------------------------------------------------------------------------------------------------
+# export
 
 
 def points(n=200):
@@ -776,7 +787,8 @@ def test_export_to_torch(folder):
     assert kernel(1.0, 1.0, 0.5).dtype == torch.float64
 
 
-# -------------------------------------------------------------------------------------------------------- command line
+# --------------------------------------------------------------------------------------------------
+# command line
 
 
 def test_command_line(folder):

@@ -46,7 +46,8 @@ def store(tmp_path):
     return tmp_path / "runs.db"
 
 
-# ------------------------------------------------------------------------------------------------------------ table
+# --------------------------------------------------------------------------------------------------
+# table
 
 
 def test_rows_hold_settings_and_results_in_the_order_of_the_grid(store):
@@ -141,7 +142,8 @@ def test_to_xarray_of_points_that_are_no_product(store):
     assert data["error"].values[0].startswith("ValueError") and data["error"].values[1] == ""
 
 
-# ------------------------------------------------------------------------------------------------------------- grid
+# --------------------------------------------------------------------------------------------------
+# grid
 
 
 def test_settings_of_numpy_types_are_the_same_as_plain_ones(store):
@@ -256,7 +258,8 @@ def test_results_that_cannot_be_stored_are_failures(store, what, message):
     assert row["status"] == "failed" and message in row["error"]
 
 
-# ------------------------------------------------------------------------------------------------------------ rerun
+# --------------------------------------------------------------------------------------------------
+# rerun
 
 
 def calls(path):
@@ -355,7 +358,8 @@ def test_damaged_arrays_are_named_and_recomputed_when_asked(store):
     equal(run(functions.draw, GRID, store, recompute_damaged=True), table)
 
 
-# ------------------------------------------------------------------------------------------------------- the store
+# --------------------------------------------------------------------------------------------------
+# the store
 
 
 def test_a_store_of_another_version_or_program_is_refused(store, tmp_path):
@@ -485,7 +489,8 @@ def test_heartbeats_are_written(store, monkeypatch):
     database.close()
 
 
-# ----------------------------------------------------------------------------------------------------- slots, Ctrl-C
+# --------------------------------------------------------------------------------------------------
+# slots, Ctrl-C
 
 
 def test_slots_are_collected(store, tmp_path):

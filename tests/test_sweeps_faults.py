@@ -86,7 +86,10 @@ def test_a_main_process_killed_at_random_moments(tmp_path, undisturbed, backend,
 
 
 def test_workers_end_with_a_main_process_that_was_killed(tmp_path):
-    code = "import sys, infflow as inf, sweep_functions as f; inf.sweep(f.note_pid, {'folder': [sys.argv[1]], 'seed': range(40)}, sys.argv[1] + '/runs.db', n_jobs=2)"
+    code = (
+        "import sys, infflow as inf, sweep_functions as f; inf.sweep(f.note_pid, {'folder': "
+        "[sys.argv[1]], 'seed': range(40)}, sys.argv[1] + '/runs.db', n_jobs=2)"
+    )
     main = python(code, tmp_path)
     wait_for(lambda: len(pids(tmp_path)) >= 2, 300)
     main.kill()
@@ -179,7 +182,11 @@ def test_runs_beside_the_one_that_kills_workers_are_not_blamed(tmp_path, monkeyp
 def test_two_processes_share_a_store(tmp_path):
     store = tmp_path / "runs.db"
     log = tmp_path / "log"
-    code = "import sys, infflow as inf, sweep_functions as f; print(inf.sweep(f.draw, {'seed': range(30), 'wait': [0.02]}, sys.argv[1], backend='sequential', callback=lambda row: open(sys.argv[2], 'a').write(f'{sys.argv[3]} {row[\"seed\"]}\\n')).rows)"
+    code = (
+        "import sys, infflow as inf, sweep_functions as f; print(inf.sweep(f.draw, {'seed': "
+        "range(30), 'wait': [0.02]}, sys.argv[1], backend='sequential', callback=lambda row: "
+        "open(sys.argv[2], 'a').write(f'{sys.argv[3]} {row[\"seed\"]}\\n')).rows)"
+    )
     both = [python(code, store, log, name, stdout=subprocess.PIPE, text=True) for name in "ab"]
     tables = [process.communicate(timeout=300)[0] for process in both]
     lines = [line.split() for line in log.read_text().splitlines()]
@@ -191,7 +198,8 @@ def test_two_processes_share_a_store(tmp_path):
     )
 
 
-# ------------------------------------------------------------------------------------------------------------- Dask
+# --------------------------------------------------------------------------------------------------
+# Dask
 
 
 @pytest.fixture(scope="module")
@@ -259,7 +267,9 @@ def test_a_cluster_that_is_not_there(tmp_path):
 
 
 def test_a_pool_closes_while_runs_are_on_their_way():
-    """As Ctrl-C may do; loky's thread must not die with a traceback, which pytest makes an error."""
+    """As Ctrl-C may do; loky's thread must not die with a traceback, which pytest makes
+    an error.
+    """
     runs = make_runs(functions.draw, {"seed": range(4)}, None, 0, 1)
     pool = LokyPool(functions.draw, 2)
     wait([pool.submit(each) for each in runs[:2]])

@@ -115,7 +115,8 @@ def test_a_failed_flow():
     assert np.isfinite(found.trajectory.loss[:2]).all() and np.isnan(found.trajectory.loss[2])
 
 
-# ------------------------------------------------------------------------------------------------------ observables
+# --------------------------------------------------------------------------------------------------
+# observables
 
 SINGULAR = [
     SingularMomentError("infinite here"),
@@ -228,7 +229,8 @@ def test_errors_of_t_eval_stay_errors():
         train(BOWL, [1.0, 1.0], t_eval=[1.0, 0.0], t_end=2.0, **FLOW)
 
 
-# ------------------------------------------------------------------------------------------------ nothing that moves
+# ------------------------------------------------------------------------------------------------
+# nothing that moves
 
 
 def frozen_cases():

@@ -1,4 +1,6 @@
-"""Moments where kinks lie in the tail of the Gaussian: values keep their digits, and stated bounds are true."""
+"""Moments where kinks lie in the tail of the Gaussian: values keep their digits, and stated bounds
+are true.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def precise():
 
 
 def tail_points(rng, n, farthest=12.0):
-    """(r1, r2, u, b1, b2): kinks up to ``farthest`` standard deviations out, some nearly parallel, some with equal kinks."""
+    """(r1, r2, u, b1, b2): kinks up to ``farthest`` standard deviations out, some nearly parallel,
+    some with equal kinks.
+    """
     r = 10 ** rng.uniform(-1.5, 1.0, (2, n))
     b = rng.uniform(-farthest, farthest, (2, n)) * r
     u = np.where(rng.random(n) < 0.4, rng.uniform(-1, 1, n), 1 - 10 ** rng.uniform(-10, -1, n))
@@ -48,12 +52,15 @@ def of_rows(points, rows):
     return Points(*(x[rows] for x in points))
 
 
-# -- bounds --------------------------------------------------------------------------------------------
+# -- bounds
+# --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_bounds_of_all_pairs_and_orders(seed):
-    """5 x 4,320 moments of all kinked and smooth pairs of few atoms; no bound is below the error."""
+    """5 x 4,320 moments of all kinked and smooth pairs of few atoms; no bound is below
+    the error.
+    """
     rng = np.random.default_rng(seed)
     points = tail_points(rng, 100)
     exact = [reference.Point(*point) for point in zip(*points, strict=True)]
@@ -121,7 +128,8 @@ def test_positive_functions_have_positive_means():
         assert (CLOSED.moment(resolve(f), resolve(g), points, (0, 0), 1e-10).value >= 0).all()
 
 
-# -- partners that are no sums of few atoms -----------------------------------------------------------------
+# -- partners that are no sums of few atoms
+# -----------------------------------------------------------------
 
 _X, _W = np.polynomial.legendre.leggauss(40)
 
@@ -194,7 +202,8 @@ def test_mixtures_and_elu_with_a_dead_ramp(name):
             assert error <= 1e-8 * abs(exact), (orders, r1, r2, u, b1, b2)
 
 
-# -- networks ------------------------------------------------------------------------------------------------
+# -- networks
+# ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("g", ["relu", "abs", "erf", "gelu", "step", "square"])
@@ -236,7 +245,9 @@ def test_jets_of_dead_neurons(g):
 
 
 def dead_network(teacher, seed):
-    """Three relu students 6 to 10 standard deviations below their kinks, one of them always on in a third of the cases."""
+    """Three relu students 6 to 10 standard deviations below their kinks, one of them always on in a
+    third of the cases.
+    """
     rng = np.random.default_rng(seed)
     student = inf.Net([(3, "relu", True), (1, "identity", False)], input_dim=3)
     target = inf.Net([(2, teacher, True), (1, "identity", False)], input_dim=3)
@@ -303,7 +314,8 @@ def test_gradient_of_dead_neurons(teacher):
             assert abs(value - x) <= 1e-8 * abs(x), (teacher, seed)
 
 
-# -- kernel matrices --------------------------------------------------------------------------------------------
+# -- kernel matrices
+# --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["relu", "gelu", "elu"])

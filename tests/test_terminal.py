@@ -1,4 +1,6 @@
-"""Whether a bar is shown: one function decides, and a process without a standard error runs all the same."""
+"""Whether a bar is shown: one function decides, and a process without a standard error runs all the
+same.
+"""
 
 import io
 import sys

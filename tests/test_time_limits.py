@@ -20,7 +20,9 @@ LIMIT = 6.5
 
 
 class Slow(TanhNetwork):
-    """Every evaluation, product, vector of residuals and Jacobian takes a second of a clock that only they move."""
+    """Every evaluation, product, vector of residuals and Jacobian takes a second of a clock that
+    only they move.
+    """
 
     now = 0.0
 
@@ -105,7 +107,8 @@ def test_a_search_ends_within_one_evaluation(optimizer, kind, clock):
     net.now = 0.0
     result = train(net, net.start, max_time_newton=LIMIT, progress=False, **call)
     assert result.status is StopReason.MAX_TIME
-    # the stage begins after the start was evaluated for the flow; one may be needed to know the loss of the last step
+    # the stage begins after the start was evaluated for the flow; one may be needed to know the
+    # loss of the last step
     assert result.newton.wall_time <= LIMIT + 1.0 + (optimizer == "gauss_newton")
     assert result.loss < before or optimizer == "slsqp"  # its first steps may go uphill
 

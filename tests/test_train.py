@@ -180,7 +180,8 @@ def test_callback_sees_both_stages_and_stops_the_run(network):
 
 @pytest.mark.parametrize("count", [30, 2000])
 def test_ctrl_c_in_either_stage(network, count):
-    # evaluation 30 is in the flow; with the flow skipped, number 2000 would never come: interrupt Newton at its 30th
+    # evaluation 30 is in the flow; with the flow skipped, number 2000 would never come: interrupt
+    # Newton at its 30th
     skip = {"max_steps_flow": 0} if count == 2000 else {}
     result = train(Wrapped(network, raise_at(30, KeyboardInterrupt)), network.start, **skip)
     assert result.status is StopReason.INTERRUPTED and not result.converged
@@ -309,10 +310,12 @@ def test_arguments_after_theta0_are_named(network):
 
 def test_no_heavy_imports_and_no_bar_without_a_terminal():
     code = (
-        "import sys, numpy as np; sys.path.insert(0, 'tests'); from analytic_objectives import rosenbrock\n"
+        "import sys, numpy as np; sys.path.insert(0, 'tests'); from analytic_objectives import "
+        "rosenbrock\n"
         "from infflow.training import train\n"
         "r = train(rosenbrock(), np.array([-1.2, 1.0]), solver='rodas5p')\n"
-        "heavy = {'scipy.integrate', 'scipy.optimize', 'sksundae', 'tqdm', 'matplotlib', 'sympy', 'sklearn'} & set(sys.modules)\n"
+        "heavy = {'scipy.integrate', 'scipy.optimize', 'sksundae', 'tqdm', 'matplotlib', "
+        "'sympy', 'sklearn'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -344,7 +347,9 @@ def test_progress_bar_on_a_terminal(network, monkeypatch):
 
 
 def test_optimizer_options_and_choice():
-    """Options reach the optimizer; least squares near zero go to Levenberg-Marquardt, a NetI is refused there at once."""
+    """Options reach the optimizer; least squares near zero go to Levenberg-Marquardt, a NetI is
+    refused there at once.
+    """
     import infflow as inf
     from infflow.errors import InfflowError
 
@@ -375,7 +380,9 @@ def test_optimizer_options_and_choice():
 
 
 def test_a_run_does_not_depend_on_those_before_with_the_same_network():
-    """Flow and search of a network whose integrals are series, to the last bit; and the loss at the end is that of the network."""
+    """Flow and search of a network whose integrals are series, to the last bit; and the loss at the
+    end is that of the network.
+    """
     student, teacher = (
         inf.Net([(K, "softplus", True), (1, "identity", True)], input_dim=2) for K in (2, 3)
     )
@@ -394,7 +401,9 @@ def test_a_run_does_not_depend_on_those_before_with_the_same_network():
 
 
 class Rough:
-    """1 + a parabola, by integrals that are off by as much as their tolerance allows; frozen, they are right."""
+    """1 + a parabola, by integrals that are off by as much as their tolerance allows; frozen, they
+    are right.
+    """
 
     def __init__(self, error):
         self.num_params = 3
@@ -416,7 +425,9 @@ class Rough:
 
 @pytest.mark.parametrize("error", [-1e-9, 1e-9])
 def test_the_best_point_of_the_flow_and_that_of_the_search_are_compared_by_the_search(error):
-    """Else the flow's, with a loss that is too low by the error of its integrals, hides the fixed point that was found."""
+    """Else the flow's, with a loss that is too low by the error of its integrals, hides the fixed
+    point that was found.
+    """
     found = train(Rough(error), [1.0, -2.0, 0.5], optimizer="newton", progress=False)
     assert found.status is StopReason.MIN_GRADIENT_NORM and found.newton.steps > 0
     assert found.gradient_norm <= 1e-15 and found.loss == 1.0
@@ -439,7 +450,9 @@ def test_a_network_with_series_ends_where_its_status_says():
 
 
 def test_time_scales_leave_the_start_as_it_is():
-    """To the last bit, which division and multiplication by their roots do not; nor do other values change the search."""
+    """To the last bit, which division and multiplication by their roots do not; nor do other values
+    change the search.
+    """
     net = Quadratic([1.0, 3.0, 5.0, 7.0])
     start = np.array([0.1, -0.7, 1.3, 0.3])
     eta = np.array([0.3, 1.7, 0.0, 2.9])

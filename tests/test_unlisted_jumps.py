@@ -1,6 +1,8 @@
-"""Jumps, kinks and narrow features that nobody has listed: found, or the error says that they were not.
+"""Jumps, kinks and narrow features that nobody has listed: found, or the error says that they were
+not.
 
-References are closed forms with the normal cdf; those of the rules are integrals of truncated powers.
+References are closed forms with the normal cdf; those of the rules are integrals of truncated
+powers.
 """
 
 import warnings
@@ -28,12 +30,15 @@ def density(x):
     return np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
 
 
-# ------------------------------------------------------------------------------------------------------ one panel
+# --------------------------------------------------------------------------------------------------
+# one panel
 
 
 @pytest.mark.parametrize("power,factor", [(0, 1.3), (1, 3.0)])
 def test_no_jump_or_kink_hides_in_a_panel(power, factor):
-    """Wherever it lies, also between the last node and the end: the differences of the rules are not far below the error."""
+    """Wherever it lies, also between the last node and the end: the differences of the rules are
+    not far below the error.
+    """
     inset = np.geomspace(2e-10, 1e-2, 300)
     place = np.concatenate([np.linspace(-0.999, 0.999, 20_001), 1 - inset, inset - 1])
     values = np.where(panels.NODES[:, None] > place, (panels.NODES[:, None] - place) ** power, 0.0)
@@ -53,7 +58,8 @@ def test_bisection_beside_a_jump(place):
     assert abs(found.value[0, 0] - (1 - place)) <= found.error[0, 0] + 1e-15 <= 1e-10
 
 
-# ---------------------------------------------------------------------------------------------- gaussian_expectation
+# ----------------------------------------------------------------------------------------------
+# gaussian_expectation
 
 
 @pytest.mark.parametrize("width", [2.0, 0.5, 0.1, 0.03, 0.011])
@@ -124,7 +130,8 @@ def test_the_advice_names_kinks():
         inf.gaussian_expectation(lambda z: (z**2).sum(axis=1) < 1, np.zeros(2), np.eye(2))
 
 
-# --------------------------------------------------------------------------------------------------- FunctionTeacher
+# --------------------------------------------------------------------------------------------------
+# FunctionTeacher
 
 NOTHING = np.array(
     [0.3, 0.2, 0.1, 0.0, 0.0]
@@ -169,7 +176,9 @@ def test_one_projection_as_with_listed_kinks():
 
 @pytest.mark.parametrize("width", [0.5, 0.02])
 def test_neurons_that_point_both_ways(width):
-    """E[f F] of an even and an odd number of turns: the panels that resolve F turn with the neuron."""
+    """E[f F] of an even and an odd number of turns: the panels that resolve F turn with
+    the neuron.
+    """
     V, a = np.array([[0.8, -0.6, 0.0]]), 0.7
     teacher = inf.FunctionTeacher(lambda z: ((z[:, 0] > a) & (z[:, 0] < a + width)) * 1.0, V)
     integrals = inf.NetI(student(3), teacher)._components[0].loss.integrals
@@ -202,7 +211,9 @@ def test_a_narrow_bump_of_a_projection(s):
 
 
 def test_two_projections():
-    """Boxes without kinks listed, against closed forms; where the tolerance is missed, once and with advice."""
+    """Boxes without kinks listed, against closed forms; where the tolerance is missed, once and
+    with advice.
+    """
     for a, b, width in ((0.21, 0.33, 0.3),):
         low = np.array([a, b])
         teacher = inf.FunctionTeacher(
@@ -219,7 +230,9 @@ def test_two_projections():
 
 
 def test_an_error_that_single_integrals_do_not_see():
-    """On a hyperbola: lines that almost touch it cross it twice between two points of a rule; a second rule tells."""
+    """On a hyperbola: lines that almost touch it cross it twice between two points of a rule; a
+    second rule tells.
+    """
     from scipy.integrate import quad
 
     w, b = np.array([1.7, -0.9]), 0.4

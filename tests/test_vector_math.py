@@ -113,7 +113,8 @@ EDGES = [  # function, argument, result
 
 @pytest.mark.parametrize(("name", "x", "expected"), EDGES)
 def test_edges_of_float64(name, x, expected):
-    # one part in 1e9, or the last bit of a subnormal number: these check the range, the errors are checked above
+    # one part in 1e9, or the last bit of a subnormal number: these check the range, the errors are
+    # checked above
     np.testing.assert_allclose(
         on_arrays(name)(x)[0], expected, rtol=1e-9 if abs(expected) > 1e-300 else 0.02, atol=5e-324
     )

@@ -1,4 +1,6 @@
-"""Sines and cosines with every partner: closed forms against quadrature, at their limits, and where nothing oscillates any more."""
+"""Sines and cosines with every partner: closed forms against quadrature, at their limits, and where
+nothing oscillates any more.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def hermite_polynomial(z, order):
 
 
 def nodes_of(r, b):
-    """Composite Gauss-Legendre nodes and weights for h with density N(b, r^2), with ends at the kink 0."""
+    """Composite Gauss-Legendre nodes and weights for h with density N(b, r^2), with ends at the
+    kink 0.
+    """
     ends = [b + r * np.linspace(-12.0, 12.0, 97), np.linspace(-12.0, 12.0, 49)]
     ends = np.unique(np.concatenate(ends))
     ends = ends[np.abs(ends - b) <= 12.0 * r]
@@ -36,7 +40,8 @@ def nodes_of(r, b):
 
 
 def quadrature(wave, g, r1, r2, u, b1, b2):
-    """Moments (15,) with derivatives of g moved onto the density, and the sizes of their integrands.
+    """Moments (15,) with derivatives of g moved onto the density, and the sizes of their
+    integrands.
 
     E exp(i h1) given h2 times the density of h2 is a Gaussian of complex mean.
     """
@@ -58,7 +63,9 @@ def quadrature(wave, g, r1, r2, u, b1, b2):
 @pytest.mark.parametrize("wave", ["sin", "cos"])
 @pytest.mark.parametrize("g", PARTNERS)
 def test_bounds_hold_against_quadrature(wave, g):
-    """All orders, scales from 0.1 to 40, correlations up to 1, kinks in and out of reach; both places of the wave."""
+    """All orders, scales from 0.1 to 40, correlations up to 1, kinks in and out of reach; both
+    places of the wave.
+    """
     rng = np.random.default_rng([names().index(g), wave == "sin"])
     points = []
     for k in range(24):
@@ -93,7 +100,9 @@ def test_default_tolerance_up_to_ten_thousand(g):
 
 
 def test_what_averages_out_is_zero_by_the_closed_form():
-    """Bounds fall with the wave, also with biases of 10^5, small partners and derivatives; cubature is not asked."""
+    """Bounds fall with the wave, also with biases of 10^5, small partners and derivatives; cubature
+    is not asked.
+    """
     cases = [
         ("gaussian", "cos", (5.0, 2e4, 0.0, 2.9, 1.9e5), (4, 0)),
         ("cos", "relu", (2e4, 1.4e4, -0.57, 8.4e4, -1.5e4), (0, 1)),
@@ -137,7 +146,9 @@ def test_bounds_of_damped_waves():
 
 
 def test_a_partner_that_follows_the_wave():
-    """E sin(r x) step(x) at correlation one is an integral that falls as 1/r only: Dawson's function."""
+    """E sin(r x) step(x) at correlation one is an integral that falls as 1/r only: Dawson's
+    function.
+    """
     from scipy.special import dawsn
 
     for r in (1.0, 30.0, 1e3, 1e4):
@@ -159,9 +170,10 @@ def test_tails_keep_relative_accuracy():
     with mpmath.workdps(40):
         mean = mpmath.mpc(b2, r1 * r2 * u)
         factor = mpmath.exp(mpmath.mpc(-r1 * r1 / 2, b1))
-        density = lambda h: (
-            mpmath.exp(-((h - mean) ** 2) / (2 * r2**2)) / (r2 * mpmath.sqrt(2 * mpmath.pi))
-        )  # noqa: E731
+
+        def density(h):
+            return mpmath.exp(-((h - mean) ** 2) / (2 * r2**2)) / (r2 * mpmath.sqrt(2 * mpmath.pi))
+
         for g, power in (("relu", 1), ("step", 0)):
             exact = factor * mpmath.quad(
                 lambda h, n=power: h**n * density(h), [0, 0.2, 0.5, 1, 2, 6]
@@ -173,7 +185,9 @@ def test_tails_keep_relative_accuracy():
 
 @pytest.mark.parametrize("g", ["relu", "step", "elu", "selu", "tanh", "gelu"])
 def test_constant_neurons(g):
-    """Variances 0: of the wave and of its partner; what is infinite says so, and jets leave it out at order 1."""
+    """Variances 0: of the wave and of its partner; what is infinite says so, and jets leave it out
+    at order 1.
+    """
     f = resolve(g)
     plain = np.exp(-0.5 * 1.44) * np.cos(0.3)
     assert inf.gaussian_moment("cos", g, 1.2, 0.0, 0.0, 0.3, 0.7) == pytest.approx(
@@ -201,7 +215,9 @@ def test_constant_neurons(g):
 
 
 def test_mills_ratio_of_complex_numbers():
-    """Both branches of 1 + z Phi(z)/phi(z) against 40 digits, next to where they meet and far out."""
+    """Both branches of 1 + z Phi(z)/phi(z) against 40 digits, next to where they meet
+    and far out.
+    """
     import mpmath
 
     rng = np.random.default_rng(5)
@@ -229,7 +245,9 @@ def test_mills_ratio_of_complex_numbers():
 @pytest.mark.parametrize("wave", ["sin", "cos"])
 @pytest.mark.parametrize("partner", ["relu", "elu", "tanh", "step"])
 def test_networks(wave, partner):
-    """Gradient and Hessian against differences, for students that oscillate and teachers with kinks, and the reverse."""
+    """Gradient and Hessian against differences, for students that oscillate and teachers with
+    kinks, and the reverse.
+    """
     for first, second in ((wave, partner), (partner, wave)):
         student = inf.Net([(2, first, True), (1, "identity", True)], input_dim=3)
         other = inf.Net([(2, second, True), (1, "identity", True)], input_dim=3)

@@ -1,8 +1,10 @@
 """Activation functions as data.
 
-An activation is a name, a kernel for the value and derivatives, its kinks, a sympy expression, and, where there is
-one, its closed form: a polynomial plus a sum of :class:`Atom`. The registry at the end of this file is a table with one
-row per activation; :meth:`Activation.from_sympy` and :meth:`Activation.from_callable` make rows of a user's own.
+An activation is a name, a kernel for the value and derivatives, its kinks, a
+sympy expression, and, where there is one, its closed form: a polynomial plus a
+sum of :class:`Atom`. The registry at the end of this file is a table with one row
+per activation; :meth:`Activation.from_sympy` and :meth:`Activation.from_callable`
+make rows of a user's own.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ from ..errors import AccuracyWarning, InvalidTypeError, InvalidValueError, Shape
 from . import kernels, logistic_mixture
 
 Kernel = Callable[[Array, Array], Any]
-"""``kernel(x, out)``: derivatives 0 to m - 1 at ``x`` of shape ``(n,)`` into ``out`` of shape ``(m, n)``."""
+"""``kernel(x, out)``: derivatives 0 to m - 1 at ``x`` of shape ``(n,)`` into ``out`` of shape
+``(m, n)``.
+"""
 
 MAX_ORDER = 4
 """Highest derivative of the registered activations."""
@@ -42,7 +46,8 @@ MAX_ORDER = 4
 class Atom:
     """``weight * d^order/dx^order E_z[relu(x + width z)]`` with a standard normal ``z``.
 
-    Order 0 is a ramp, 1 a step, 2 a Dirac delta; a positive width smooths them (order 2: a normal density).
+    Order 0 is a ramp, 1 a step, 2 a Dirac delta; a positive width smooths them (order 2: a normal
+    density).
     """
 
     weight: float
@@ -52,7 +57,9 @@ class Atom:
 
 @dataclass(frozen=True)
 class Wave:
-    """``Re(weight * exp(rate x))`` with a real or an imaginary rate: exponentials, sines and cosines."""
+    """``Re(weight * exp(rate x))`` with a real or an imaginary rate: exponentials, sines and
+    cosines.
+    """
 
     weight: complex
     rate: complex
@@ -90,16 +97,16 @@ class Activation:
     ----------
     name : str
     kinks : tuple of float
-        Where the function or one of its derivatives up to order 3 jumps. At a kink the pointwise derivatives are
-        those from the left, except that sign and the derivative of abs are 0 at 0.
+        Where the function or one of its derivatives up to order 3 jumps. At a kink the pointwise
+        derivatives are those from the left, except that sign and the derivative of abs are 0 at 0.
     polynomial : tuple of float
         Coefficients c0, c1, ... of the polynomial part of the closed form; ``()`` if it is zero.
     atoms : tuple of Atom
-        The other part of the closed form: smoothed ramps and their derivatives; for sigmoid and its relatives a mixture
-        over many widths (see ``logistic_mixture.py``).
+        The other part of the closed form: smoothed ramps and their derivatives; for sigmoid and its
+        relatives a mixture over many widths (see ``logistic_mixture.py``).
     waves : tuple of Wave
-        Instead of both, for exp, sin and cos: the function as a sum of waves. Which pairs with a wave have a closed form
-        depends on the partner (``integrals.closed.is_defined``).
+        Instead of both, for exp, sin and cos: the function as a sum of waves. Which pairs with a
+        wave have a closed form depends on the partner (``integrals.closed.is_defined``).
     has_closed_form : bool
         Whether ``polynomial`` plus ``atoms`` is the whole function.
     strip : Strip or None
@@ -165,7 +172,8 @@ class Activation:
 
     @cached_property
     def has_corners(self) -> bool:
-        """Whether the value or the slope jumps at a kink, as for relu, abs and step but not for elu.
+        """Whether the value or the slope jumps at a kink, as for relu, abs and step but not for
+        elu.
 
         Where slopes are not known, every kink counts.
         """
@@ -180,7 +188,8 @@ class Activation:
                 return True
         return False
 
-    # -------------------------------------------------------------------------------------------------- evaluation
+    # ----------------------------------------------------------------------------------------------
+    # evaluation
 
     def __call__(self, x: Any) -> Array:
         """Value at ``x``, a number or an array of any shape."""
@@ -219,15 +228,20 @@ class Activation:
         self._kernel(h, out)
 
     def _missing(self, order: int) -> str:
-        message = f"The derivative of order {order} of activation {self.name!r} is not available (highest: {self.max_order})."
+        message = (
+            f"The derivative of order {order} of activation {self.name!r} is not available "
+            f"(highest: {self.max_order})."
+        )
         if isinstance(self._kernel, _CallableKernel):
             return message + (
-                f" Give it as derivatives[{order - 1}] in Activation.from_callable(name, f, derivatives=[f', f'', ...]),"
+                f" Give it as derivatives[{order - 1}] in Activation.from_callable(name, f, "
+                "derivatives=[f', f'', ...]),"
                 " or use Activation.from_sympy."
             )
         return message
 
-    # ---------------------------------------------------------------------------------------------------- identity
+    # ----------------------------------------------------------------------------------------------
+    # identity
 
     @cached_property
     def expression(self) -> Any:
@@ -256,30 +270,32 @@ class Activation:
             return super().__reduce__()
         return self._recipe
 
-    # ------------------------------------------------------------------------------------------------ construction
+    # ----------------------------------------------------------------------------------------------
+    # construction
 
     @classmethod
     @public
     def from_sympy(cls, name: str, expr: Any) -> Activation:
         """An activation from a sympy expression in one real symbol.
 
-        The four derivatives are derived; kinks come from the zeros of the arguments of Abs, sign, Heaviside, Max, Min
-        and of the conditions of Piecewise; polynomials and parity are recognised. Where plain float64 arithmetic
-        gives no finite number (log(1 + exp(x)) at x = 1000), the point is evaluated with mpmath, which is slow.
+        The four derivatives are derived; kinks come from the zeros of the arguments of Abs, sign,
+        Heaviside, Max, Min and of the conditions of Piecewise; polynomials and parity are
+        recognised. Where plain float64 arithmetic gives no finite number (log(1 + exp(x)) at x =
+        1000), the point is evaluated with mpmath, which is slow.
 
         Parameters
         ----------
         name : str
         expr : sympy expression or str
-            A string is evaluated by ``sympy.sympify``, which runs it as code: pass none that you do not trust.
-            With at most one free symbol, which stands for a real number. At a kink the derivatives take a step that
-            differentiation made (the one of ``Max(0, x)``) as 0.
+            A string is evaluated by ``sympy.sympify``, which runs it as code: pass none that you do
+            not trust. With at most one free symbol, which stands for a real number. At a kink the
+            derivatives take a step that differentiation made (the one of ``Max(0, x)``) as 0.
 
         Raises
         ------
         InvalidTypeError, InvalidValueError
-            If ``expr`` is not such an expression, or is not real, or has infinitely many kinks, or neither NumPy nor SciPy can evaluate
-            it and its four derivatives.
+            If ``expr`` is not such an expression, or is not real, or has infinitely many kinks, or
+            neither NumPy nor SciPy can evaluate it and its four derivatives.
         """
         from .from_sympy import analyse  # sympy is imported when it is first needed
 
@@ -311,10 +327,11 @@ class Activation:
         ----------
         name : str
         f : callable
-            Maps a float64 array to an array of the same shape; a Python, numpy or numba function. A scalar numba
-            function is vectorised.
+            Maps a float64 array to an array of the same shape; a Python, numpy or numba function. A
+            scalar numba function is vectorised.
         derivatives : sequence of callable
-            f', f'', ...: a gradient needs the first, a Hessian two, integrals over Gaussian inputs up to four.
+            f', f'', ...: a gradient needs the first, a Hessian two, integrals over Gaussian inputs
+            up to four.
         kinks : sequence of float
             Where f or one of its derivatives jumps.
 
@@ -323,14 +340,15 @@ class Activation:
         InvalidTypeError
             If one of the functions cannot be called on an array.
         ShapeError, InvalidValueError
-            If one returns another shape, complex numbers or NaN, now or later, or if a derivative disagrees with
-            central differences of the function before it.
+            If one returns another shape, complex numbers or NaN, now or later, or if a derivative
+            disagrees with central differences of the function before it.
 
         Warns
         -----
         AccuracyWarning
-            If a function, or the slope of ``f`` where no derivative is given, jumps between -10 and 10 at a place that is not
-            among ``kinks``. Jumps closer than 0.01 to each other may go unnoticed.
+            If a function, or the slope of ``f`` where no derivative is given, jumps between -10 and
+            10 at a place that is not among ``kinks``. Jumps closer than 0.01 to each other may go
+            unnoticed.
         """
         name = _as_name(name)
         given = as_items(
@@ -369,7 +387,8 @@ def _as_source(source: Any) -> Any:
 
 
 _KERNEL = (
-    "Networks take activations by name; Activation.from_sympy and Activation.from_callable make others, "
+    "Networks take activations by name; Activation.from_sympy and Activation.from_callable make "
+    "others, "
     "such as one with another slope."
 )
 
@@ -385,7 +404,8 @@ def _all_of(kind: type[_Part], name: str, parts: Any) -> tuple[_Part, ...]:
     return tuple(found)
 
 
-# ------------------------------------------------------------------------------------------------ a user's functions
+# ------------------------------------------------------------------------------------------------ a
+# user's functions
 
 _PROBES = np.array(
     [-7.43, -1.27, -0.31, 0.43, 1.07, 2.73, 8.21]
@@ -411,14 +431,18 @@ class _CallableKernel:
     def __call__(self, x: Array, out: Array) -> None:
         if len(out) > len(self.functions):
             raise InvalidValueError(
-                f"Derivative {len(self.functions)} of activation {self.name!r} is needed here but was not given."
-                f" Pass it as derivatives[{len(self.functions) - 1}] to Activation.from_callable, or use Activation.from_sympy."
+                f"Derivative {len(self.functions)} of activation {self.name!r} is needed here "
+                "but was not given."
+                f" Pass it as derivatives[{len(self.functions) - 1}] to "
+                "Activation.from_callable, or use Activation.from_sympy."
             )
         for label, function, row in zip(self.labels, self.functions, out, strict=False):
             row[:] = self._evaluate(label, function, x)
 
     def check_derivatives(self, kinks: Sequence[float]) -> None:
-        """Compare each derivative with differences of the function before it; finds wrong signs and factors."""
+        """Compare each derivative with differences of the function before it; finds wrong signs and
+        factors.
+        """
         smooth = np.array([all(abs(p - k) > 2 * _PROBE_STEP for k in kinks) for p in _PROBES])
         x = _PROBES[smooth]
         points = x + _PROBE_STEP * np.array([0.0, 1.0, -1.0, 0.5, -0.5])[:, None]
@@ -435,12 +459,16 @@ class _CallableKernel:
             if (error > allowed).any():
                 i = int(np.argmax(error - allowed))
                 raise InvalidValueError(
-                    f"The function for {label} gives {given[i]:.6g} at x = {x[i]:g}, but central differences of the"
-                    f" function before it give {fine[i]:.6g}. Correct it, or list the kinks of the function."
+                    f"The function for {label} gives {given[i]:.6g} at x = {x[i]:g}, but central "
+                    "differences of the"
+                    f" function before it give {fine[i]:.6g}. Correct it, or list the kinks of "
+                    "the function."
                 )
 
     def warn_of_jumps(self, kinks: Sequence[float]) -> None:
-        """Warn once where the function or a derivative that is given jumps beside the kinks that were named."""
+        """Warn once where the function or a derivative that is given jumps beside the kinks that
+        were named.
+        """
         found: dict[float, str] = {}
         for label, function, width, noise in self._searched():
             for place in _jumps(function, width, noise):
@@ -451,14 +479,18 @@ class _CallableKernel:
             places = sorted(found)
             label = next(iter(found.values()))
             warnings.warn(
-                f"{label} jumps at x = {places[0]:g}, which is none of the kinks: integrals would be wrong there. "
-                f"Name the kinks, Activation.from_callable(..., kinks={sorted([*kinks, *places])}).",
+                f"{label} jumps at x = {places[0]:g}, which is none of the kinks: integrals "
+                "would be wrong there. "
+                "Name the kinks, Activation.from_callable(..., "
+                f"kinks={sorted([*kinks, *places])}).",
                 AccuracyWarning,
                 stacklevel=user_level(),
             )
 
     def _searched(self) -> Iterator[tuple[str, Callable[[Array], Array], float, float]]:
-        """What may jump: label, function, to which width jumps are enclosed, and rounding errors."""
+        """What may jump: label, function, to which width jumps are enclosed, and rounding
+        errors.
+        """
         for label, function in zip(self.labels, self.functions, strict=True):
             yield label, partial(self._evaluate, label, function), _NARROW, 0.0
         values = self._evaluate(self.labels[0], self.functions[0], _PROBES)
@@ -477,18 +509,22 @@ class _CallableKernel:
                 y = np.asarray(found)
         except (TypeError, ValueError) as error:
             raise InvalidTypeError(
-                f"The function for {label} failed on an array of shape {x.shape}: {error}. It must be vectorised"
-                " (numpy functions instead of those of math; numpy.where instead of if), or wrap it in numpy.vectorize."
+                f"The function for {label} failed on an array of shape {x.shape}: {error}. It "
+                "must be vectorised"
+                " (numpy functions instead of those of math; numpy.where instead of if), or "
+                "wrap it in numpy.vectorize."
             ) from error
         except Exception as error:
             error.add_note(
-                f"Raised by the function for {label}, called on {x.size} points from {x.min(initial=np.inf):.17g} to {x.max(initial=-np.inf):.17g}."
+                f"Raised by the function for {label}, called on {x.size} points from "
+                f"{x.min(initial=np.inf):.17g} to {x.max(initial=-np.inf):.17g}."
             )
             raise
         refuse_masked(f"what the function for {label} returned", found)
         if y.shape != x.shape:
             raise ShapeError(
-                f"The function for {label} returned shape {y.shape} for an input of shape {x.shape}; the same shape is needed."
+                f"The function for {label} returned shape {y.shape} for an input of shape "
+                f"{x.shape}; the same shape is needed."
             )
         if y.dtype.kind not in "fiub":
             raise InvalidTypeError(
@@ -497,7 +533,8 @@ class _CallableKernel:
         bad = np.isnan(y)
         if bad.any():
             raise InvalidValueError(
-                f"The function for {label} returned NaN at x = {x[bad][0]:.17g}; it must be defined for all real numbers."
+                f"The function for {label} returned NaN at x = {x[bad][0]:.17g}; it must be "
+                "defined for all real numbers."
             )
         return y
 
@@ -514,7 +551,9 @@ _MOST_JUMPS = 8
 
 
 def _jumps(function: Callable[[Array], Array], width: float, noise: float) -> list[float]:
-    """Where a function jumps: where halving an interval down to ``width`` leaves the difference at its ends."""
+    """Where a function jumps: where halving an interval down to ``width`` leaves the difference at
+    its ends.
+    """
     x = (
         np.linspace(-_RANGE, _RANGE, _INTERVALS + 1) + _SPACING / np.pi
     )  # kinks at round numbers lie inside
@@ -555,7 +594,8 @@ def _vectorised(function: Any) -> Callable[[Array], Any]:
     return function
 
 
-# ------------------------------------------------------------------------------------------------------- polynomials
+# --------------------------------------------------------------------------------------------------
+# polynomials
 
 
 def _derivative_table(coefficients: Sequence[float]) -> Array:
@@ -622,7 +662,8 @@ def polynomial(coefficients: Sequence[float]) -> Activation:
     )
 
 
-# ------------------------------------------------------------------------------------------------------ the registry
+# --------------------------------------------------------------------------------------------------
+# the registry
 
 
 def names() -> tuple[str, ...]:
@@ -644,7 +685,8 @@ def resolve(activation: str | Activation) -> Activation:
         return activation
     if not isinstance(activation, str):
         raise InvalidTypeError(
-            f"activation is {shown(activation)}; a name ({', '.join(REGISTRY)}) or an infflow.Activation is needed"
+            f"activation is {shown(activation)}; a name ({', '.join(REGISTRY)}) or an "
+            "infflow.Activation is needed"
             " (Activation.from_callable makes one of a function)."
         )
     name = as_choice("activation", activation, [*REGISTRY, *ALIASES])

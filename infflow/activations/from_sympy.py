@@ -66,7 +66,8 @@ def _as_expression(name: str, expr: Any) -> Any:
     """The expression with its one symbol replaced by the real symbol x."""
     if not isinstance(expr, (str, Real, sympy.Basic)) or isinstance(expr, bool):
         raise InvalidTypeError(
-            f"The expression of activation {name!r} is {shown(expr)}; a sympy expression or a text is needed."
+            f"The expression of activation {name!r} is {shown(expr)}; a sympy expression or a "
+            "text is needed."
         )
     if not isinstance(expr, (str, sympy.Basic)):
         expr = as_number("the expression", expr)
@@ -75,16 +76,19 @@ def _as_expression(name: str, expr: Any) -> Any:
     except Exception as error:  # a text is run as code
         reason = " ".join(str(error).split())[:200]
         raise InvalidTypeError(
-            f"The expression of activation {name!r} cannot be read by sympy ({type(error).__name__}: {reason})."
+            f"The expression of activation {name!r} cannot be read by sympy "
+            f"({type(error).__name__}: {reason})."
         ) from error
     if not isinstance(expr, sympy.Expr):
         raise InvalidTypeError(
-            f"The expression of activation {name!r} is {shown(expr)} of type {type(expr).__name__}; a sympy expression in one symbol is needed."
+            f"The expression of activation {name!r} is {shown(expr)} of type "
+            f"{type(expr).__name__}; a sympy expression in one symbol is needed."
         )
     if len(expr.free_symbols) > 1:
         found = ", ".join(sorted(map(str, expr.free_symbols)))
         raise InvalidValueError(
-            f"The expression of activation {name!r} contains {len(expr.free_symbols)} symbols ({found}); it must depend on one. Substitute numbers for the others."
+            f"The expression of activation {name!r} contains {len(expr.free_symbols)} symbols "
+            f"({found}); it must depend on one. Substitute numbers for the others."
         )
     if expr.has(sympy.zoo, sympy.oo, sympy.nan):
         raise InvalidValueError(
@@ -94,7 +98,9 @@ def _as_expression(name: str, expr: Any) -> Any:
 
 
 def _pointwise_derivatives(expression: Any) -> list[Any]:
-    """Derivatives 0 to 4 away from the kinks; at a kink a step that differentiation made counts as 0."""
+    """Derivatives 0 to 4 away from the kinks; at a kink a step that differentiation made counts as
+    0.
+    """
     result = [expression]
     for _ in range(MAX_ORDER):
         derivative = sympy.diff(result[-1], X).replace(
@@ -105,7 +111,9 @@ def _pointwise_derivatives(expression: Any) -> list[Any]:
 
 
 class ExpressionKernel:
-    """Evaluates an expression and its derivatives with numpy, and with mpmath where float64 fails."""
+    """Evaluates an expression and its derivatives with numpy, and with mpmath where
+    float64 fails.
+    """
 
     def __init__(self, name: str, expression: Any) -> None:
         self.name = name
@@ -124,12 +132,15 @@ class ExpressionKernel:
                 row[i] = self._rescue(k, x[i])
 
     def _rescue(self, order: int, x: float) -> float:
-        """The value at a point where float64 arithmetic overflows on the way; inf only if it is too large itself."""
+        """The value at a point where float64 arithmetic overflows on the way; inf only if it is too
+        large itself.
+        """
         value = self.exact(order, x)
         if not mpmath.isfinite(value):
             what = f"derivative {order} of activation" if order else "activation"
             raise InvalidValueError(
-                f"The {what} {self.name!r} is {value} at x = {x!r}; it must be defined for all real numbers."
+                f"The {what} {self.name!r} is {value} at x = {x!r}; it must be defined for all "
+                "real numbers."
             )
         return float(value)
 
@@ -164,7 +175,8 @@ def _as_kernel(name: str, expression: Any) -> ExpressionKernel:
     ) as error:  # sympy's printers, and the functions that they print, raise many kinds
         first = str(error).partition("\n")[0]
         raise InvalidValueError(
-            f"The expression of activation {name!r} ({expression}), or one of its {MAX_ORDER} derivatives, cannot be evaluated: {first}"
+            f"The expression of activation {name!r} ({expression}), or one of its {MAX_ORDER} "
+            f"derivatives, cannot be evaluated: {first}"
             " Use other functions, or Activation.from_callable."
         ) from error
     return kernel
@@ -175,7 +187,8 @@ def _check_real(name: str, kernel: ExpressionKernel) -> None:
         value = kernel.exact(0, probe)
         if not mpmath.isfinite(value):
             raise InvalidValueError(
-                f"The expression of activation {name!r} ({kernel.derivatives[0]}) is not a real number at x = {probe};"
+                f"The expression of activation {name!r} ({kernel.derivatives[0]}) is not a real "
+                f"number at x = {probe};"
                 " it must be defined for all real numbers."
             )
 
@@ -187,7 +200,8 @@ def _polynomial(expression: Any) -> tuple[float, ...]:
     return tuple(float(c) for c in reversed(sympy.Poly(expression, X).all_coeffs()))
 
 
-# --------------------------------------------------------------------------------------------------------------- kinks
+# --------------------------------------------------------------------------------------------------
+# kinks
 
 
 def _switches(expression: Any) -> Iterator[Any]:
@@ -213,7 +227,8 @@ def _zeros(name: str, argument: Any) -> set[Any]:
     ):  # sympy cannot solve it
         return _zeros_by_bisection(argument)
     raise InvalidValueError(
-        f"Activation {name!r} switches where {argument} = 0, that is on {zeros}; only finitely many kinks are allowed."
+        f"Activation {name!r} switches where {argument} = 0, that is on {zeros}; only finitely "
+        "many kinks are allowed."
     )
 
 
@@ -229,7 +244,9 @@ def _zeros_by_bisection(argument: Any, half_width: float = 100.0, cells: int = 4
 
 
 def _kinks(name: str, expression: Any, kernel: ExpressionKernel) -> tuple[float, ...]:
-    """The zeros of the switches at which the function or a derivative up to order 3 really jumps."""
+    """The zeros of the switches at which the function or a derivative up to order 3
+    really jumps.
+    """
     candidates = {
         zero
         for argument in set(_switches(expression))
@@ -253,7 +270,8 @@ def _jumps(kernel: ExpressionKernel, order: int, point: Any) -> bool:
     return not abs(right - left) <= mpmath.mpf(10) ** -15 * (1 + abs(left))
 
 
-# ------------------------------------------------------------------------------------------------------------ symmetry
+# --------------------------------------------------------------------------------------------------
+# symmetry
 
 
 def _agree(pairs: Sequence[tuple[Any, Any]]) -> bool:

@@ -1,11 +1,12 @@
 """Value and first four derivatives of every registered activation, for arrays.
 
-Each activation is one scalar function that returns the five numbers ``(f, f', f'', f''', f'''')`` at a point, written so
-that they share their exponential and nothing cancels in the tails, and one array kernel ``name(x, out)``: ``x`` of
-shape ``(n,)``, ``out`` of shape ``(m, n)`` receives the derivatives 0 to m - 1, 1 <= m <= 5. What a loop does not
-store, the compiler does not compute.
+Each activation is one scalar function that returns the five numbers ``(f, f', f'', f''', f'''')``
+at a point, written so that they share their exponential and nothing cancels in the tails, and one
+array kernel ``name(x, out)``: ``x`` of shape ``(n,)``, ``out`` of shape ``(m, n)`` receives the
+derivatives 0 to m - 1, 1 <= m <= 5. What a loop does not store, the compiler does not compute.
 
-At a kink the derivatives are those from the left, except that sign and the derivative of abs are 0 at 0.
+At a kink the derivatives are those from the left, except that sign and the derivative of abs are 0
+at 0.
 """
 
 from __future__ import annotations
@@ -77,7 +78,9 @@ def _store5(f, x, f0, f1, f2, f3, f4):
 
 @scalar
 def _sweep(f, x, out):
-    """One loop per number of derivatives, so that each vectorises and computes only what it stores."""
+    """One loop per number of derivatives, so that each vectorises and computes only
+    what it stores.
+    """
     m = out.shape[0]
     if m == 1:
         _store1(f, x, out[0])
@@ -91,7 +94,8 @@ def _sweep(f, x, out):
         _store5(f, x, out[0], out[1], out[2], out[3], out[4])
 
 
-# ---------------------------------------------------------------------------------------------- piecewise linear
+# ----------------------------------------------------------------------------------------------
+# piecewise linear
 
 
 @scalar
@@ -156,9 +160,9 @@ def step(x, out):
     _sweep(_step, x, out)
 
 
-# ------------------------------------------------------------------------- the normal distribution and its relatives
-# phi' = -x phi, so that derivatives are phi times Hermite polynomials; x is clipped where phi is zero, which keeps
-# the polynomials finite.
+# ------------------------------------------------------------------------- the normal distribution
+# and its relatives phi' = -x phi, so that derivatives are phi times Hermite polynomials; x is
+# clipped where phi is zero, which keeps the polynomials finite.
 
 
 @scalar
@@ -224,8 +228,9 @@ def gaussian(x, out):
     _sweep(_gaussian, x, out)
 
 
-# --------------------------------------------------------------------------- the logistic function and its relatives
-# With p = sigmoid' and t = tanh(x/2) = 2 sigmoid - 1:  p' = -p t,  t' = 2 p,  t^2 = 1 - 4 p.
+# --------------------------------------------------------------------------- the logistic function
+# and its relatives With p = sigmoid' and t = tanh(x/2) = 2 sigmoid - 1:  p' = -p t,  t' = 2 p,  t^2
+# = 1 - 4 p.
 
 
 @scalar
@@ -311,7 +316,8 @@ def tanh(x, out):
     _sweep(_tanh, x, out)
 
 
-# ----------------------------------------------------------------------------------- exponential and trigonometric
+# ----------------------------------------------------------------------------------- exponential
+# and trigonometric
 
 
 @scalar
@@ -381,12 +387,15 @@ def cos(x, out):
     _sweep(_cos, x, out)
 
 
-# --------------------------------------------------------------------------------------------------- polynomials
+# --------------------------------------------------------------------------------------------------
+# polynomials
 
 
 @kernel
 def polynomial(x, out, table):
-    """Row k of ``table`` (rows of one length) has the coefficients of the k-th derivative, constant term first."""
+    """Row k of ``table`` (rows of one length) has the coefficients of the k-th derivative, constant
+    term first.
+    """
     last = table.shape[1] - 1
     for k in range(out.shape[0]):
         row = out[k]

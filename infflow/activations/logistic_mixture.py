@@ -1,14 +1,14 @@
 r"""The logistic distribution as a mixture of normals.
 
-If Z is standard normal and K has Kolmogorov's distribution, 2 K Z is logistic (Andrews and Mallows, J. R. Stat. Soc.
-B 36, 1974), so that
+If Z is standard normal and K has Kolmogorov's distribution, 2 K Z is logistic (Andrews and Mallows,
+J. R. Stat. Soc. B 36, 1974), so that
 
     sigmoid(x) = E Phi(x/s) = int Phi(x/s) p(s) ds,        s = 2 K,
 
-and softplus, its integral, is the same mixture of smoothed ramps. In log s the integrand decays double-exponentially
-on both sides and is analytic in a strip, so that the trapezoidal rule converges like exp(-pi^2/(2 spacing)): one
-fixed rule gives sigmoid, softplus and their derivatives to rounding for small arguments, and to 1e-13 relative to
-exp(-|x|) for |x| <= 10.
+and softplus, its integral, is the same mixture of smoothed ramps. In log s the integrand decays
+double-exponentially on both sides and is analytic in a strip, so that the trapezoidal rule
+converges like exp(-pi^2/(2 spacing)): one fixed rule gives sigmoid, softplus and their derivatives
+to rounding for small arguments, and to 1e-13 relative to exp(-|x|) for |x| <= 10.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ import numpy as np
 
 from .._validation import Array
 
-#: Nodes per factor of 4 in s, so that the widths of sigmoid(4x) are among those of softplus(x), except at the end.
+# : Nodes per factor of 4 in s, so that the widths of sigmoid(4x) are among those of softplus(x),
+# except at the end.
 _PER_FACTOR_4 = 13
-# 32 nodes, which fill vector registers, with K from 0.18 (its density is exp(-37) there) to 4.95: more than the density
-# alone asks for, exp(-2 K^2), since at x = -10 half of sigmoid(x) comes from K > 1.6.
+# 32 nodes, which fill vector registers, with K from 0.18 (its density is exp(-37) there) to 4.95:
+# more than the density alone asks for, exp(-2 K^2), since at x = -10 half of sigmoid(x) comes from
+# K > 1.6.
 _FIRST = -16
 _LAST = 15
 
@@ -37,7 +39,9 @@ def nodes() -> tuple[Array, Array]:
 
 
 def kolmogorov_density(k: Array) -> Array:
-    """Density of Kolmogorov's distribution, by the one of its two theta series that converges fast."""
+    """Density of Kolmogorov's distribution, by the one of its two theta series that
+    converges fast.
+    """
     k = np.asarray(k, dtype=np.float64)[..., None]
     j = np.arange(1.0, 9.0)
     large = 8.0 * (-1.0) ** (j - 1) * j**2 * k * np.exp(-2.0 * (j * k) ** 2)
@@ -47,14 +51,17 @@ def kolmogorov_density(k: Array) -> Array:
     return density
 
 
-# Largest error of the derivatives 0 to 4 of sigmoid for |x| <= 10, relative to their size; measured with 40 digits.
+# Largest error of the derivatives 0 to 4 of sigmoid for |x| <= 10, relative to their size; measured
+# with 40 digits.
 _ERRORS = (1e-14, 1e-14, 1e-14, 2e-14, 1e-13)
 
 
 def relative_error(order: int, scale: Array) -> Array:
-    """Bound of the error of a derivative of sigmoid for arguments up to ``scale``, relative to exp(-|x|).
+    """Bound of the error of a derivative of sigmoid for arguments up to ``scale``, relative to
+    exp(-|x|).
 
-    At x the integrand is a Gaussian in log s of variance 1/(4 |x|), which the rule samples at its fixed spacing.
+    At x the integrand is a Gaussian in log s of variance 1/(4 |x|), which the rule samples at its
+    fixed spacing.
     """
     spacing = np.log(4.0) / _PER_FACTOR_4
     with np.errstate(divide="ignore"):

@@ -1,13 +1,16 @@
 """Elementary functions that the compiler turns into vector code.
 
-A call of the C library costs about 10 ns per number and stops the vectoriser; the functions here are straight
-lines of additions, multiplications and selects, so that a loop over an array that calls them runs on the widest
-vectors of the machine. They are scalar numba functions, inlined into whatever jitted loop calls them.
+A call of the C library costs about 10 ns per number and stops the vectoriser; the functions here
+are straight lines of additions, multiplications and selects, so that a loop over an array that
+calls them runs on the widest vectors of the machine. They are scalar numba functions, inlined into
+whatever jitted loop calls them.
 
-Methods: argument reduction by multiples of log 2 in two pieces (Cody and Waite, Software Manual for the Elementary
-Functions, 1980); rounding by adding 1.5 * 2**52, powers of two from the exponent bits through an int64 view; logarithm
-through atanh; normal tail as a polynomial in (a - 5)/(a + 5) after Shepherd and Laframboise (Math. Comp. 36, 1981); so is the mean of a ramp there.
-The polynomials interpolate at Chebyshev nodes, computed with 50 digits by ``scripts/make_coefficients.py``.
+Methods: argument reduction by multiples of log 2 in two pieces (Cody and Waite, Software Manual for
+the Elementary Functions, 1980); rounding by adding 1.5 * 2**52, powers of two from the exponent
+bits through an int64 view; logarithm through atanh; normal tail as a polynomial in (a - 5)/(a + 5)
+after Shepherd and Laframboise (Math. Comp. 36, 1981); so is the mean of a ramp there. The
+polynomials interpolate at Chebyshev nodes, computed with 50 digits by
+``scripts/make_coefficients.py``.
 
 Stated errors are relative, in units of 2**-53 = 1.1e-16, where the result is a normal number;
 ``tests/test_vector_math.py`` reads them here and checks them.
@@ -19,7 +22,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-# Only contraction to fused multiply-adds is allowed: the tricks below would not survive reassociation.
+# Only contraction to fused multiply-adds is allowed: the tricks below would not survive
+# reassociation.
 scalar = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
 
 LOG2_E = 1.4426950408889634
@@ -42,10 +46,11 @@ def power_of_two(rounded):
 
 @scalar
 def exp_parts(x, low):
-    """``(s1, s2, p)`` with ``exp(x + low) = s1 s2 (1 + p)``, s1 and s2 powers of two, -0.3 < p < 0.42.
+    """``(s1, s2, p)`` with ``exp(x + low) = s1 s2 (1 + p)``, s1 and s2 powers of two, -0.3 < p <
+    0.42.
 
-    ``low`` is a small correction to x beyond its last bit. Two factors, since neither the largest nor the smallest
-    results have a scale that is a normal number.
+    ``low`` is a small correction to x beyond its last bit. Two factors, since neither the largest
+    nor the smallest results have a scale that is a normal number.
     """
     x = 710.0 if x > 710.0 else x
     x = -746.0 if x < -746.0 else x
@@ -76,7 +81,9 @@ def exp_(x):
 
 @scalar
 def exp_pair(x):
-    """``(exp(x), exp(x) - 1)`` for x <= 0 at the price of one exponential, each with an error of 2 units."""
+    """``(exp(x), exp(x) - 1)`` for x <= 0 at the price of one exponential, each with an error of 2
+    units.
+    """
     s1, s2, p = exp_parts(x, 0.0)
     s = s1 * s2
     return (s1 + s1 * p) * s2, (s - 1.0) + s * p
@@ -92,7 +99,9 @@ def expm1_(x):
 
 @scalar
 def _log1p_reduced(f):
-    """log(1 + f) for sqrt(1/2) - 1 <= f <= sqrt(2) - 1, as f - f^2/2 + a series in s = f/(2 + f)."""
+    """log(1 + f) for sqrt(1/2) - 1 <= f <= sqrt(2) - 1, as f - f^2/2 + a series in s =
+    f/(2 + f).
+    """
     s = f / (2.0 + f)
     z = s * s
     q = 0.13088034850927555 * z + 0.13268638369266825
@@ -143,7 +152,8 @@ def log1p_(x):
 def normal_tail(a):
     """``(exp(-a^2/2), 1 - Phi(a))`` for 0 <= a <= 39, relative errors 2 and 8 units.
 
-    a^2 is split into a part whose square is exact and a small rest: rounding a^2/2 = 700 would cost three digits.
+    a^2 is split into a part whose square is exact and a small rest: rounding a^2/2 = 700 would cost
+    three digits.
     """
     high = np.int64(np.float64(a).view(np.int64) & -134217728).view(np.float64)  # the upper 26 bits
     s1, s2, p = exp_parts(-0.5 * (high * high), -0.5 * ((a + high) * (a - high)))
@@ -178,9 +188,11 @@ def normal_tail(a):
 
 @scalar
 def ramp_tail(a):
-    """``(exp(-a^2/2), 1 - Phi(a), E (x - a)_+)`` of standard normal x for 0 <= a <= 39, relative errors 2, 8 and 12 units.
+    """``(exp(-a^2/2), 1 - Phi(a), E (x - a)_+)`` of standard normal x for 0 <= a <= 39, relative
+    errors 2, 8 and 12 units.
 
-    The mean of the ramp is ``phi(a) - a (1 - Phi(a))``, a difference that loses a factor of a^2 if taken as such.
+    The mean of the ramp is ``phi(a) - a (1 - Phi(a))``, a difference that loses a factor of a^2 if
+    taken as such.
     """
     density, tail = normal_tail(a)
     d = 1.0 / (a + 5.0)
@@ -226,7 +238,9 @@ def clipped_magnitude(x):
 
 @scalar
 def normal_cdf_(x):
-    """Standard normal distribution function, error 8 units, relative to the value also in the lower tail."""
+    """Standard normal distribution function, error 8 units, relative to the value also in the lower
+    tail.
+    """
     tail = normal_tail(clipped_magnitude(x))[1]
     return 1.0 - tail if x > 0.0 else tail
 

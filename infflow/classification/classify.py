@@ -30,7 +30,8 @@ from .symmetries import FlatDirections, Symmetry, families, flat_space
 
 METHODS = ("auto", "dense", "lanczos")
 
-#: up to this many free parameters all eigenvalues are computed, whatever is asked for; above this many only where it is
+# : up to this many free parameters all eigenvalues are computed, whatever is asked for; above this
+# many only where it is
 _SMALL = 64
 _LARGE = 6000
 #: rounding error of Hessians, relative to their norm
@@ -64,18 +65,20 @@ class Classification:
     flat : tuple of FlatDirections
         Flat directions, with the symmetry and the neurons behind each.
     eigenvalues : (n,) array
-        Spectrum of the Hessian on the free parameters without the directions that symmetries make flat, ascending;
-        with the method "lanczos" its smallest members.
+        Spectrum of the Hessian on the free parameters without the directions that symmetries make
+        flat, ascending; with the method "lanczos" its smallest members.
     loss, gradient_norm : float
         At theta; infinity norm over the free parameters.
     expected_loss : float
-        Loss to be expected at the critical point: loss at theta minus half the squared Newton decrement (with signs).
+        Loss to be expected at the critical point: loss at theta minus half the squared Newton
+        decrement (with signs).
     newton : NewtonNumbers
         Step, decrement, beta, sampled Lipschitz constant.
     reason : str
         Why the point is not converged, or empty.
     duplicates : tuple of tuples
-        Groups of neurons of the first hidden layer that compute the same function up to sign and scale.
+        Groups of neurons of the first hidden layer that compute the same function up to sign and
+        scale.
     structure : Structure or None
         Which teacher neurons the students copy, average or ignore, where a teacher is known.
     method : {"dense", "lanczos"}
@@ -105,7 +108,9 @@ class Classification:
 
     @property
     def h(self) -> float:
-        """Newton-Kantorovich number beta |step| K, with sampled K; at most 1/2 where a critical point is near."""
+        """Newton-Kantorovich number beta |step| K, with sampled K; at most 1/2 where a critical
+        point is near.
+        """
         return self.newton.h
 
     @property
@@ -127,14 +132,16 @@ class Classification:
         lines = [
             f"{name}: {self.kind.value}",
             f"  loss {self.loss:.6g}, gradient norm {self.gradient_norm:.3g}; {spectrum}",
-            f"  Newton: decrement {n.decrement:.3g}, beta {n.beta:.3g} x step {n.length:.3g} x K {n.lipschitz:.3g} (sampled)"
+            f"  Newton: decrement {n.decrement:.3g}, beta {n.beta:.3g} x step {n.length:.3g} x K "
+            f"{n.lipschitz:.3g} (sampled)"
             f" = h {self.h:.3g} {'<=' if self.h <= 0.5 else '>'} 1/2",
         ]
         if self.kind is PointKind.NOT_CONVERGED:
             lines.append(f"  {self.reason}")
         else:
             lines.append(
-                f"  the critical point is about {self.distance:.3g} away (at most {n.distance_bound:.3g}), its loss about {self.expected_loss:.6g}"
+                f"  the critical point is about {self.distance:.3g} away (at most "
+                f"{n.distance_bound:.3g}), its loss about {self.expected_loss:.6g}"
             )
         lines += [f"  flat directions, {self.flat_dimension} in all:"] * bool(self.flat) + [
             f"    {each}" for each in self.flat
@@ -188,11 +195,12 @@ def classify(
 ) -> Classification:
     """Say what kind of point ``theta`` is: small gradients and eigenvalues near zero prove nothing.
 
-    Directions that symmetries make flat are removed: scaling of homogeneous neurons, duplicated, dead and linearly
-    dependent neurons, mixtures of linear or quadratic neurons, null inputs, changes that cancel in piecewise linear layers on
-    finite data. On the rest the Newton-Kantorovich number h = beta |step| K
-    decides whether a critical point is near (h <= 1/2), and the signs of the eigenvalues what it is. K is sampled on the ball
-    around theta, so this is strong evidence, not a proof; :func:`infflow.certify` proves.
+    Directions that symmetries make flat are removed: scaling of homogeneous neurons, duplicated,
+    dead and linearly dependent neurons, mixtures of linear or quadratic neurons, null inputs,
+    changes that cancel in piecewise linear layers on finite data. On the rest the
+    Newton-Kantorovich number h = beta |step| K decides whether a critical point is near (h <= 1/2),
+    and the signs of the eigenvalues what it is. K is sampled on the ball around theta, so this is
+    strong evidence, not a proof; :func:`infflow.certify` proves.
 
     Parameters
     ----------
@@ -202,17 +210,19 @@ def classify(
     frozen : (P,) boolean array, optional
         Parameters that are held fixed (those with ``eta = 0``); they take no part.
     teacher : Teacher, optional
-        For a ``Net``: the teacher whose neurons the students are compared with. A ``NetI`` knows its own.
+        For a ``Net``: the teacher whose neurons the students are compared with. A ``NetI`` knows
+        its own.
     samples : int
         Number of random directions for K; each costs some ten Hessian-vector products.
     seed : int
         Where the directions come from.
     eta : number or (P,) array, optional
-        As in :func:`infflow.train`: entries 0 freeze a parameter. In the place of ``frozen``; where both are left out, that
-        of the ``Result`` counts.
+        As in :func:`infflow.train`: entries 0 freeze a parameter. In the place of ``frozen``; where
+        both are left out, that of the ``Result`` counts.
     method : {"auto", "dense", "lanczos"}
-        How the Hessian is judged: by all its eigenvalues, or from Hessian-vector products alone by the smallest ones. "auto" takes
-        the second above 6000 free parameters, and where matrices do not fit in memory.
+        How the Hessian is judged: by all its eigenvalues, or from Hessian-vector products alone by
+        the smallest ones. "auto" takes the second above 6000 free parameters, and where matrices do
+        not fit in memory.
     progress : bool
         Say on a terminal what is being computed.
 
@@ -224,21 +234,25 @@ def classify(
     Raises
     ------
     TooLargeError
-        If matrices do not fit in memory, with ``method="dense"``, or directions that a symmetry leaves flat.
+        If matrices do not fit in memory, with ``method="dense"``, or directions that a symmetry
+        leaves flat.
     InfflowError
         If an argument cannot be used, or the Hessian at theta is infinite or overflows.
 
     Notes
     -----
-    A loss below 1e-13 of that of the zero function counts as zero: there, directions without curvature are
-    called flat even without a symmetry behind them. Elsewhere unexplained directions without curvature make the point
-    NOT_CONVERGED, since second derivatives then cannot tell a minimum from a saddle or a slow path; unless the gradient
-    vanishes along them and others have negative curvature, which makes it a saddle in any case.
+    A loss below 1e-13 of that of the zero function counts as zero: there, directions without
+    curvature are called flat even without a symmetry behind them. Elsewhere unexplained directions
+    without curvature make the point NOT_CONVERGED, since second derivatives then cannot tell a
+    minimum from a saddle or a slow path; unless the gradient vanishes along them and others have
+    negative curvature, which makes it a saddle in any case.
 
-    Biases and weights of deep nets are covered layer by layer; the structure is about the first hidden layer.
+    Biases and weights of deep nets are covered layer by layer; the structure is about the first
+    hidden layer.
 
-    With ``method="lanczos"`` an eigenvalue counts as zero if it is below its error bound, about 1e-9 of the largest. If a
-    positive one is found, all that are zero or negative are below it; ``unknown`` says what is not known.
+    With ``method="lanczos"`` an eigenvalue counts as zero if it is below its error bound, about
+    1e-9 of the largest. If a positive one is found, all that are zero or negative are below it;
+    ``unknown`` says what is not known.
 
     Examples
     --------
@@ -355,9 +369,11 @@ def _classify(
 def _is_level(
     value: float, gradient: Array, curvatures: Array, x: Array, directions: Array, allowance: float
 ) -> bool:
-    """Whether the loss has no slope along orthonormal directions (n, k), but for rounding and an allowance.
+    """Whether the loss has no slope along orthonormal directions (n, k), but for rounding and an
+    allowance.
 
-    Rounding of the gradient, or slopes that change the loss by no more than its rounding over a distance as long as x.
+    Rounding of the gradient, or slopes that change the loss by no more than its rounding over a
+    distance as long as x.
     """
     reach = max(1.0, float(np.linalg.norm(x)))
     harmless = _SLOPE * loss_rounding(value, curvatures, x) / reach + allowance
@@ -370,28 +386,35 @@ def _verdict(
 ) -> tuple[PointKind, str]:
     """Kind and reason.
 
-    ``at_rest``: the gradient has no part in the unexplained directions without curvature; ``level``: nor in those of symmetries.
+    ``at_rest``: the gradient has no part in the unexplained directions without curvature;
+    ``level``: nor in those of symmetries.
     """
     if unexplained and not (
         index and at_rest
     ):  # negative curvature decides, whatever the others do
         return PointKind.NOT_CONVERGED, (
-            f"{unexplained} direction(s) have no curvature and no known symmetry explains them, so second derivatives "
-            "cannot decide. Train longer or with Newton's method; if it stays so, look at the loss along them."
+            f"{unexplained} direction(s) have no curvature and no known symmetry explains them, "
+            "so second derivatives "
+            "cannot decide. Train longer or with Newton's method; if it stays so, look at the "
+            "loss along them."
         )
     if not level:
         return PointKind.NOT_CONVERGED, (
-            "The loss has a slope along directions that a symmetry would leave flat, e.g. neurons that are nearly but not quite equal "
+            "The loss has a slope along directions that a symmetry would leave flat, e.g. "
+            "neurons that are nearly but not quite equal "
             "move along a channel. Train longer."
         )
     if math.isinf(newton.beta):
         return PointKind.NOT_CONVERGED, (
-            "Lanczos's method found no positive eigenvalue beside those that are zero or negative, so that how regular the "
-            'Hessian is on the other directions is not known. Use method="dense" where matrices fit in memory.'
+            "Lanczos's method found no positive eigenvalue beside those that are zero or "
+            "negative, so that how regular the "
+            'Hessian is on the other directions is not known. Use method="dense" where matrices '
+            "fit in memory."
         )
     if not newton.h <= 0.5:
         return PointKind.NOT_CONVERGED, (
-            "The Newton-Kantorovich test fails: this may be a slow stretch of the path. Train longer "
+            "The Newton-Kantorovich test fails: this may be a slow stretch of the path. Train "
+            "longer "
             f"(Newton's method proposes a step of length {newton.length:.3g})."
         )
     if index:
@@ -400,7 +423,9 @@ def _verdict(
 
 
 def frozen_by(net: Net | NetI, theta: Any, frozen: Any, eta: Any) -> Any:
-    """What is frozen: as it was said, or by ``eta``, or by that of a ``Result``; None for nothing."""
+    """What is frozen: as it was said, or by ``eta``, or by that of a ``Result``; None
+    for nothing.
+    """
     if frozen is not None and eta is not None:
         raise InvalidValueError("frozen and eta say the same; give one of them.")
     if frozen is not None:
@@ -413,7 +438,8 @@ def frozen_by(net: Net | NetI, theta: Any, frozen: Any, eta: Any) -> Any:
     scales = as_real_array("eta", eta)
     if scales.shape not in ((), (net.num_params,)):
         raise ShapeError(
-            f"eta has shape {scales.shape}; a number or an array of shape ({net.num_params},) is needed."
+            f"eta has shape {scales.shape}; a number or an array of shape ({net.num_params},) is "
+            "needed."
         )
     if (scales < 0.0).any():
         raise InvalidValueError("eta must not be negative.")
@@ -427,7 +453,8 @@ def free_parameters(frozen: Any, num_params: int) -> NDArray[np.intp]:
     mask = as_array("frozen", frozen)
     if mask.dtype != np.bool_:
         raise InvalidTypeError(
-            f"frozen has dtype {mask.dtype}; a boolean array is needed, True where a parameter is held fixed (eta == 0)."
+            f"frozen has dtype {mask.dtype}; a boolean array is needed, True where a parameter "
+            "is held fixed (eta == 0)."
         )
     if mask.shape != (num_params,):
         raise ShapeError(f"frozen has shape {mask.shape}; ({num_params},) is needed.")
@@ -439,7 +466,8 @@ def free_parameters(frozen: Any, num_params: int) -> NDArray[np.intp]:
 def _checked(net: Any, theta: Any) -> Array:
     if not isinstance(net, (Net, NetI)):
         raise InvalidTypeError(
-            f"net is a {type(net).__name__}; classify knows the symmetries of an inf.Net with data and of an inf.NetI."
+            f"net is a {type(net).__name__}; classify knows the symmetries of an inf.Net with "
+            "data and of an inf.NetI."
         )
     if isinstance(net, Net):
         _ = net.data  # raises without
@@ -460,7 +488,8 @@ def _checked_teacher(net: Net | NetI, teacher: Teacher | None) -> Teacher | None
         raise InvalidTypeError(f"teacher is a {type(teacher).__name__}; an inf.Teacher is needed.")
     if teacher.net.input_dim != net.input_dim or min(len(teacher.net.layers), len(net.layers)) < 2:
         raise ShapeError(
-            f"teacher {teacher.net!r} and net {net!r} cannot be compared: both need a hidden layer and the same inputs."
+            f"teacher {teacher.net!r} and net {net!r} cannot be compared: both need a hidden "
+            "layer and the same inputs."
         )
     return teacher
 
@@ -484,12 +513,16 @@ def _evaluate(
 
 
 def _is_regularized(net: Net | NetI, theta: Array) -> bool:
-    """Whether barrier, ridge or pairs to merge act at theta, which breaks all symmetries but permutations."""
+    """Whether barrier, ridge or pairs to merge act at theta, which breaks all symmetries but
+    permutations.
+    """
     return net.regularization.acts_at(theta)
 
 
 def _relative_excess(net: Net | NetI, theta: Array, value: float) -> float:
-    """Loss above that of the noise, relative to that of the zero function; infinite where targets do not make it zero."""
+    """Loss above that of the noise, relative to that of the zero function; infinite where targets
+    do not make it zero.
+    """
     if _is_regularized(net, theta) or (isinstance(net, Net) and not net.loss.is_zero_at_target):
         return math.inf
     noise = _noise(net)
@@ -501,10 +534,11 @@ def _relative_excess(net: Net | NetI, theta: Array, value: float) -> float:
 
 
 def _curvature_left(net: Net | NetI, excess: float) -> float:
-    """Curvature, relative to the largest, that a loss next to zero can have along a direction that is flat at zero.
+    """Curvature, relative to the largest, that a loss next to zero can have along a direction that
+    is flat at zero.
 
-    A loss that grows with the fourth power of a distance d has the curvature d^2; with kinks (collinear ramps that
-    move apart) it grows with the third and has the curvature d.
+    A loss that grows with the fourth power of a distance d has the curvature d^2; with kinks
+    (collinear ramps that move apart) it grows with the third and has the curvature d.
     """
     kinked = any(f.kinks for layer in net.layers[:-1] for f in layer.activations)
     return excess ** (1 / 3 if kinked else 1 / 2)
@@ -516,7 +550,9 @@ def _noise(net: Net | NetI) -> float:
 
 
 class Watch:
-    """A line on a terminal that says what is being computed, and how many Hessian-vector products were made for it."""
+    """A line on a terminal that says what is being computed, and how many Hessian-vector products
+    were made for it.
+    """
 
     def __init__(self, wanted: bool) -> None:
         self._wanted = wanted and on_terminal()

@@ -65,9 +65,11 @@ class ProductCurvature:
 def products(
     net: Net | NetI, theta: Array, free: NDArray[np.intp], report: Callable[[], object]
 ) -> Product:
-    """The Hessian at ``theta`` (P,) on the free parameters, as a function of vectors (n,) or (n, k).
+    """The Hessian at ``theta`` (P,) on the free parameters, as a function of vectors (n,) or (n,
+    k).
 
-    It raises DivergedError where the product is not finite; ``report`` is called after each product.
+    It raises DivergedError where the product is not finite; ``report`` is called after each
+    product.
     """
     if isinstance(net, Linearizable):
         times = net.linearize(theta)
@@ -92,7 +94,9 @@ def products(
 
 
 class Complement:
-    """Coordinates on the complement (n - k dimensions) of orthonormal columns (n, k), by Householder reflectors."""
+    """Coordinates on the complement (n - k dimensions) of orthonormal columns (n, k), by
+    Householder reflectors.
+    """
 
     def __init__(self, basis: Array) -> None:
         from scipy.linalg.lapack import dgeqrf

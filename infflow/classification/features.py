@@ -12,7 +12,8 @@ from ..networks.finite.net import Net
 from ..networks.infinite.neti import NetI
 from .curvature import Complement
 
-# Singular values of unit columns below this are zero: from samples; from expectations, which give their squares.
+# Singular values of unit columns below this are zero: from samples; from expectations, which give
+# their squares.
 _ZERO_OF_SAMPLES = 1e-10
 _ZERO_OF_EXPECTATIONS = 1e-13
 # Pivots above this belong to singular values that are not zero.
@@ -22,7 +23,9 @@ _SIMILAR = 1e-3
 
 
 def input_null_space(net: Net | NetI, bias: bool) -> Array:
-    """Orthonormal columns (D, or D + 1 with ``bias``; d) of combinations of inputs (and 1) that vanish on all inputs."""
+    """Orthonormal columns (D, or D + 1 with ``bias``; d) of combinations of inputs (and 1) that
+    vanish on all inputs.
+    """
     if isinstance(net, NetI):
         if any(
             root is None for _, _, root in net.input.components()
@@ -102,11 +105,13 @@ def _samples(net: Net) -> Array:
 class _Pivoted(NamedTuple):
     """A table after scaling its columns to length one, by a QR decomposition with pivoting.
 
-    That takes a tenth of the time of a singular value decomposition. Right singular vectors of values below ``_PIVOT``
-    lie, but for the part of a small value over ``_PIVOT``, in the null space of the first rows.
+    That takes a tenth of the time of a singular value decomposition. Right singular vectors of
+    values below ``_PIVOT`` lie, but for the part of a small value over ``_PIVOT``, in the null
+    space of the first rows.
     """
 
-    table: Array  #: (N, m) scaled, or with fewer rows a triangle with the same inner products of columns
+    # : (N, m) scaled, or with fewer rows a triangle with the same inner products of columns
+    table: Array
     size: Array  #: (m,) lengths of the columns
     triangle: Array  #: (rank, m) first rows, columns in order of their pivots
     order: NDArray[np.intp]
@@ -148,7 +153,9 @@ class _Pivoted(NamedTuple):
 
 
 def null_space(table: Array) -> Array:
-    """Orthonormal columns of the null space of the rows, judged after scaling columns to length one."""
+    """Orthonormal columns of the null space of the rows, judged after scaling columns to length
+    one.
+    """
     found = _Pivoted.of(table)
     null = (
         found.null_space()
@@ -172,7 +179,9 @@ def nullity(table: Array) -> int:
 
 
 def within(basis: Array, images: Array, largest: float) -> Array:
-    """Orthonormal basis of those combinations of orthonormal columns whose images are at most ``largest`` long."""
+    """Orthonormal basis of those combinations of orthonormal columns whose images are at most
+    ``largest`` long.
+    """
     if np.linalg.norm(images) <= largest:
         return basis
     number = images.shape[1]

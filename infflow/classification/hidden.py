@@ -1,4 +1,6 @@
-"""Hidden layers as the symmetries see them: neurons with what comes in and goes out, and where it lies in theta."""
+"""Hidden layers as the symmetries see them: neurons with what comes in and goes out, and where it
+lies in theta.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +98,9 @@ def is_monomial(f: Activation, degree: int) -> bool:
 
 
 def is_piecewise_linear(f: Activation) -> bool:
-    """Whether f is linear between its kinks: the second derivative is exactly zero at points of every piece."""
+    """Whether f is linear between its kinks: the second derivative is exactly zero at points of
+    every piece.
+    """
     ends = np.sort(f.kinks if f.kinks else (0.0,))
     inner = ends[:-1] + np.diff(ends) * np.array([[0.31], [0.72]])
     points = np.concatenate([ends[0] - _BESIDE, inner.ravel(), ends[-1] + _BESIDE])
@@ -110,7 +114,9 @@ def same_function(f: Activation, g: Activation) -> bool:
 
 
 class Copy(NamedTuple):
-    """Neuron ``second`` computes ``factor`` times what ``first`` computes, up to a relative ``gap`` of weights."""
+    """Neuron ``second`` computes ``factor`` times what ``first`` computes, up to a relative ``gap``
+    of weights.
+    """
 
     first: int
     second: int
@@ -119,7 +125,9 @@ class Copy(NamedTuple):
 
 
 def copies(layer: HiddenLayer, rtol: float) -> list[Copy]:
-    """Neurons that repeat an earlier one, up to sign (odd and even activations) and scale (homogeneous ones)."""
+    """Neurons that repeat an earlier one, up to sign (odd and even activations) and scale
+    (homogeneous ones).
+    """
     found: list[Copy] = []
     leaders: list[int] = []
     for j in range(layer.width):
@@ -132,7 +140,9 @@ def copies(layer: HiddenLayer, rtol: float) -> list[Copy]:
 
 
 def _compare(layer: HiddenLayer, i: int, j: int) -> Copy | None:
-    """How neuron j repeats neuron i, with the gap of the weights; None for different activations or zero weights."""
+    """How neuron j repeats neuron i, with the gap of the weights; None for different activations or
+    zero weights.
+    """
     f = layer.activations[i]
     u = layer.incoming[i]
     v = layer.incoming[j]

@@ -1,9 +1,10 @@
 """Newton's step and the Newton-Kantorovich number of a function at a point.
 
-The theorem (L. Kantorovich 1948; P. Deuflhard, Newton Methods for Nonlinear Problems, 2004, section 2.1): if the inverse of
-the Hessian has norm beta, the Newton step has length eta, the Hessian has the Lipschitz constant K on a ball of radius
-2 eta, and h = beta eta K <= 1/2, then exactly one critical point lies within (1 - sqrt(1 - 2h))/(beta K) <= 2 eta,
-and Newton's method converges to it. Here K is *sampled*, so the conclusion is evidence and not a proof;
+The theorem (L. Kantorovich 1948; P. Deuflhard, Newton Methods for Nonlinear Problems, 2004, section
+2.1): if the inverse of the Hessian has norm beta, the Newton step has length eta, the Hessian has
+the Lipschitz constant K on a ball of radius 2 eta, and h = beta eta K <= 1/2, then exactly one
+critical point lies within (1 - sqrt(1 - 2h))/(beta K) <= 2 eta, and Newton's method converges to
+it. Here K is *sampled*, so the conclusion is evidence and not a proof;
 :func:`infflow.certify` proves.
 """
 
@@ -26,7 +27,8 @@ from ..spectrum import largest_magnitude
 from .curvature import Product, products
 from .rest import Rest
 
-#: The Hessian is compared at points at least this far away, relative to 1 + |theta|: closer, rounding hides K.
+# : The Hessian is compared at points at least this far away, relative to 1 + |theta|: closer,
+# rounding hides K.
 CLOSEST = 1e-5
 #: of norms of differences of Hessians
 _ACCURACY = 1e-2
@@ -39,7 +41,8 @@ class NewtonNumbers:
     step: Array  #: Newton step (P,)
     length: float  #: eta, its length
     decrement: float  #: sqrt(g' |H|^-1 g)
-    gain: float  #: decrease of the loss that the quadratic model predicts for the step (negative: increase)
+    # : decrease of the loss that the quadratic model predicts for the step (negative: increase)
+    gain: float
     beta: float  #: norm of the inverse Hessian
     lipschitz: float  #: K, sampled
     radius: float  #: of the ball on which it was sampled
@@ -104,7 +107,8 @@ def _sampled_lipschitz(
     radius: float,
     samples: Samples,
 ) -> float:
-    """Largest |H(theta + u) - H(theta)|/|u| over random u of length ``radius``, one along the Newton step.
+    """Largest |H(theta + u) - H(theta)|/|u| over random u of length ``radius``, one along the
+    Newton step.
 
     Norms are those of Lanczos's method, to about one per cent.
     """

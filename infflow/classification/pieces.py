@@ -1,12 +1,15 @@
 """Flat directions of piecewise linear layers on finite data.
 
-As long as no sample meets a kink, the sums of the next layer (where it has a slope, the others have no effect) are linear in weights and
-biases, and bilinear together with the output weights: a polynomial map F of (w, b, a, c) with coefficients that depend on the data and on
-who is active. Where its Jacobian J has the rank that it has almost everywhere, the constant rank theorem says that F is constant on a
-manifold with the null space of J as tangent space, and that J has the same range all over it: near a critical point all its points are
-critical, and the null space is flat without more ado. In deeper layers the Hessian must agree, as the weights of the layers before see
-products of w and a and not only F. Elsewhere (two neurons with parallel output weights, say) F is still constant along the null space in
-(w, b, c) alone, where it is linear, but the loss may gain a gradient with respect to a; there as well the Hessian has to decide.
+As long as no sample meets a kink, the sums of the next layer (where it has a slope, the others have
+no effect) are linear in weights and biases, and bilinear together with the output weights: a
+polynomial map F of (w, b, a, c) with coefficients that depend on the data and on who is active.
+Where its Jacobian J has the rank that it has almost everywhere, the constant rank theorem says that
+F is constant on a manifold with the null space of J as tangent space, and that J has the same range
+all over it: near a critical point all its points are critical, and the null space is flat without
+more ado. In deeper layers the Hessian must agree, as the weights of the layers before see products
+of w and a and not only F. Elsewhere (two neurons with parallel output weights, say) F is still
+constant along the null space in (w, b, c) alone, where it is linear, but the loss may gain a
+gradient with respect to a; there as well the Hessian has to decide.
 """
 
 from __future__ import annotations
@@ -24,7 +27,9 @@ from .hidden import HiddenLayer
 
 @dataclass(frozen=True)
 class _Map:
-    """F at a point: k neurons with m weights and biases each, O sums of the next layer, N samples."""
+    """F at a point: k neurons with m weights and biases each, O sums of the next layer,
+    N samples.
+    """
 
     acting: Array  #: (N, m) what weights and biases multiply
     slopes: Array  #: (N, k)
@@ -36,7 +41,9 @@ class _Map:
     counts: NDArray[np.bool_]  #: (N, O) whether a sum of the next layer matters
 
     def null_space(self, outputs: bool, fixed: Array) -> Array:
-        """Null space of the Jacobian in (w, b), a if ``outputs``, c, and of additional rows for (w, b)."""
+        """Null space of the Jacobian in (w, b), a if ``outputs``, c, and of additional rows for (w,
+        b).
+        """
         N = len(self.acting)
         parts = self._parts(outputs)
         null = null_space(
@@ -57,7 +64,9 @@ class _Map:
         return nulls == least or nulls == nullity(table)
 
     def _parts(self, outputs: bool) -> int:
-        """In how many parts samples are looked at, for twice as many rows as columns in the first."""
+        """In how many parts samples are looked at, for twice as many rows as columns in the
+        first.
+        """
         return max(1, len(self.acting) * len(self.gains) // (2 * self._columns(outputs)))
 
     def _columns(self, outputs: bool) -> int:
@@ -72,7 +81,9 @@ class _Map:
 
     @property
     def scalings(self) -> int:
-        """Number of neurons that can be scaled against their output weights: so large is the null space at least."""
+        """Number of neurons that can be scaled against their output weights: so large is the null
+        space at least.
+        """
         return int((self.offsets == 0.0).all(axis=0).sum())
 
     def _rows(self, part: slice, outputs: bool) -> Array:

@@ -14,12 +14,14 @@ from .curvature import Complement, Curvature, DenseCurvature, Product
 #: how many of the smallest eigenvalues are asked for at first, and at most
 _FEW = 4
 _MANY = 32
-#: accuracy of Lanczos's eigenvalues relative to the largest: residuals, whose squares the errors are
+# : accuracy of Lanczos's eigenvalues relative to the largest: residuals, whose squares the errors
+# are
 _LANCZOS = 1e-9
 #: restarts of Lanczos's method, and steps of MINRES
 _RESTARTS = 300
 _STEPS = 20_000
-#: residual of Newton's equations relative to the gradient; what is left of it lengthens the step by as much as it can
+# : residual of Newton's equations relative to the gradient; what is left of it lengthens the step
+# by as much as it can
 _RESIDUAL = 1e-8
 #: by how much the norm may be underestimated
 _SAFE = 1.1
@@ -27,7 +29,9 @@ _SAFE = 1.1
 
 @dataclass(frozen=True)
 class Rest:
-    """The Hessian on the complement of flat directions, which has the n coordinates of the free parameters."""
+    """The Hessian on the complement of flat directions, which has the n coordinates of the free
+    parameters.
+    """
 
     eigenvalues: Array  #: those that are known, ascending
     is_null: NDArray[np.bool_]  #: which of them count as zero
@@ -89,9 +93,10 @@ def without(basis: Array) -> Product:
 def smallest_of_it(curvature: Curvature, gradient: Array, flat: Array, gap: float) -> Rest:
     """From the smallest eigenvalues, by Lanczos's method, and Newton's step by MINRES.
 
-    An eigenvalue counts as zero if it is not further from zero than ``gap`` and its error bound. All others are at
-    least as large as the largest that was found. So where this is positive, all that can be zero or negative are
-    known (of equal ones perhaps not all copies), and the inverse is bounded; otherwise it is not.
+    An eigenvalue counts as zero if it is not further from zero than ``gap`` and its error bound.
+    All others are at least as large as the largest that was found. So where this is positive, all
+    that can be zero or negative are known (of equal ones perhaps not all copies), and the inverse
+    is bounded; otherwise it is not.
     """
     outside = without(flat)
     dimension = len(gradient) - flat.shape[1]
@@ -126,7 +131,9 @@ def smallest_of_it(curvature: Curvature, gradient: Array, flat: Array, gap: floa
 def _bottom(
     curvature: Curvature, project: Product, dimension: int, gap: float
 ) -> tuple[Array, Array, Array]:
-    """Smallest eigenvalues (k,), vectors (n, k) and error bounds (k,), until one is positive or there are many."""
+    """Smallest eigenvalues (k,), vectors (n, k) and error bounds (k,), until one is positive or
+    there are many.
+    """
     n = len(curvature.diagonal)
     values = np.zeros(0)
     vectors = np.zeros((n, 0))
@@ -145,7 +152,9 @@ def _bottom(
 
 
 def _lanczos_bottom(curvature: Curvature, project: Product, wanted: int) -> tuple[Array, Array]:
-    """As the top of ``shift - H``, in which what is projected out has the eigenvalue zero at the other end."""
+    """As the top of ``shift - H``, in which what is projected out has the eigenvalue zero at the
+    other end.
+    """
     from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
     n = len(curvature.diagonal)
@@ -191,8 +200,10 @@ def _newton_step(curvature: Curvature, project: Product, gradient: Array) -> tup
 def _unknown(found: int, known: bool, error: float, norm: float) -> tuple[str, ...]:
     """What is not known beside some eigenvalues."""
     lines = [
-        f"only the {found} smallest eigenvalues were computed, by Lanczos's method within {error:.2g} (the largest is "
-        f"about {norm:.3g}); of equal ones perhaps not all copies: index and numbers of flat directions are lower bounds"
+        f"only the {found} smallest eigenvalues were computed, by Lanczos's method within "
+        f"{error:.2g} (the largest is "
+        f"about {norm:.3g}); of equal ones perhaps not all copies: index and numbers of flat "
+        "directions are lower bounds"
     ]
     if not known:
         lines.append(

@@ -1,4 +1,6 @@
-"""What the students of a teacher-student network do: which teacher neurons they copy, average or ignore."""
+"""What the students of a teacher-student network do: which teacher neurons they copy, average or
+ignore.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,15 @@ from ..networks.infinite.neti import NetI
 from ..networks.teacher import Teacher
 from .hidden import copies, hidden_layers, same_function
 
-#: relative difference of weights below which neurons are reported as duplicates; solutions of loss zero approach it slowly
+# : relative difference of weights below which neurons are reported as duplicates; solutions of loss
+# zero approach it slowly
 SAME = 1e-3
 #: a neuron whose weights are below this, relative to the largest, has no output or no input
 DEAD = 1e-6
 #: cosine from which a student copies the nearest teacher neuron
 COPY = 0.95
-#: a teacher neuron is part of an average if its share of the student is at least this fraction of the largest share
+# : a teacher neuron is part of an average if its share of the student is at least this fraction of
+# the largest share
 SHARE = 1 / 3
 #: a student of which teachers explain less than this fraction of its squared length is unaligned
 EXPLAINED = 0.5
@@ -60,9 +64,15 @@ class NeuronRole:
                 if self.output_ratio is not None
                 else ""
             )
-            return f"copies teacher {self.teachers[0]} ({self.coefficients[0]:.3g} of its weights{ratio})"
+            return (
+                f"copies teacher {self.teachers[0]} ({self.coefficients[0]:.3g} of its "
+                f"weights{ratio})"
+            )
         if self.role is Role.OPPOSED:
-            return f"{self.role.value} teacher {self.teachers[0]} ({self.coefficients[0]:.3g} of its weights)"
+            return (
+                f"{self.role.value} teacher {self.teachers[0]} ({self.coefficients[0]:.3g} of "
+                "its weights)"
+            )
         parts = ", ".join(
             f"{c:.3g} of {j}" for c, j in zip(self.coefficients, self.teachers, strict=True)
         )
@@ -88,7 +98,8 @@ class Structure:
         ]
         if self.ignored:
             lines.append(
-                f"teacher{'s' * (len(self.ignored) > 1)} {', '.join(map(str, self.ignored))}: ignored by all"
+                f"teacher{'s' * (len(self.ignored) > 1)} {', '.join(map(str, self.ignored))}: "
+                "ignored by all"
             )
         return "\n".join(lines)
 
@@ -99,7 +110,9 @@ class Structure:
 
 
 def find_structure(net: Net | NetI, theta: Array, teacher: Teacher) -> Structure:
-    """Roles of the neurons of the first hidden layer of ``net`` with respect to those of ``teacher``."""
+    """Roles of the neurons of the first hidden layer of ``net`` with respect to those of
+    ``teacher``.
+    """
     layer = hidden_layers(net, theta)[0]
     master = hidden_layers(teacher.net, teacher.theta)[0]
     bias = bool(layer.bias or master.bias)
@@ -134,7 +147,9 @@ def find_structure(net: Net | NetI, theta: Array, teacher: Teacher) -> Structure
 
 
 def duplicate_groups(net: Net | NetI, theta: Array) -> tuple[tuple[int, ...], ...]:
-    """Groups of neurons of the first hidden layer with the same function up to sign and scale (weights within 1e-3)."""
+    """Groups of neurons of the first hidden layer with the same function up to sign and scale
+    (weights within 1e-3).
+    """
     found = copies(hidden_layers(net, theta)[0], SAME)
     leaders = dict.fromkeys(c.first for c in found)
     return tuple((first, *(c.second for c in found if c.first == first)) for first in leaders)
@@ -167,7 +182,9 @@ def _metric(net: Net | NetI, bias: bool) -> Array:
 
 
 def _output_ratio(own: Array, teachers: Array) -> Array:
-    """Least-squares ratio of the output weights (O,) to those of each teacher neuron (O, M); NaN for silent ones."""
+    """Least-squares ratio of the output weights (O,) to those of each teacher neuron (O, M); NaN
+    for silent ones.
+    """
     size = np.einsum("oj,oj->j", teachers, teachers)
     return np.divide(own @ teachers, size, out=np.full(len(size), np.nan), where=size > 0.0)
 

@@ -1,10 +1,11 @@
 """Directions that symmetries of the network leave flat.
 
-A *family* spans tangent directions of a set of parameters on which the loss is constant. Exact families (a group acts
-on the parameters, or the constant rank theorem holds, see :mod:`.pieces`) are flat at every theta around; then gradient and Newton step
-have no part in them, and fixing the component along them loses no critical point. The others (split and dead neurons) hold where neurons
-coincide or vanish; moving along them must not switch on a gradient either, otherwise they belong to a saddle, so they are accepted
-only as far as the Hessian annihilates them.
+A *family* spans tangent directions of a set of parameters on which the loss is constant. Exact
+families (a group acts on the parameters, or the constant rank theorem holds, see :mod:`.pieces`)
+are flat at every theta around; then gradient and Newton step have no part in them, and fixing the
+component along them loses no critical point. The others (split and dead neurons) hold where neurons
+coincide or vanish; moving along them must not switch on a gradient either, otherwise they belong to
+a saddle, so they are accepted only as far as the Hessian annihilates them.
 """
 
 from __future__ import annotations
@@ -39,9 +40,10 @@ from .pieces import cancelling_changes
 DUPLICATE = 1e-5
 #: weights below this, relative to the largest of their kind, count as zero
 ZERO = 1e-10
-#: A direction is not flat if the Hessian turns it into more than this fraction of the curvature of the parameters which it moves, however large
-#: the slope: beyond, Newton's step is no longer short against the output weights. The value hardly matters: on 77 split neurons, exact
-#: and up to 1e-6 away, 1e-1 to 1e-5 give the same kinds, but for points on the way where several tests fail.
+# : A direction is not flat if the Hessian turns it into more than this fraction of the curvature of
+# the parameters which it moves, however large : the slope: beyond, Newton's step is no longer short
+# against the output weights. The value hardly matters: on 77 split neurons, exact : and up to 1e-6
+# away, 1e-1 to 1e-5 give the same kinds, but for points on the way where several tests fail.
 _FLAT = 1e-3
 #: bytes for which nobody asks how many there are
 _UNCHECKED = 2**28
@@ -53,23 +55,35 @@ class Symmetry(Enum):
     """Why a direction is flat; the value is the sentence that the user reads."""
 
     NULL_INPUT = "weights along inputs that are always zero, or combinations of inputs that are"
-    SCALING = "scaling of a homogeneous neuron: input weights times c, output weights divided by a power of c"
+    SCALING = (
+        "scaling of a homogeneous neuron: input weights times c, output weights divided by a "
+        "power of c"
+    )
     DUPLICATE = "neurons with the same function share their output weights in any proportion"
-    DEAD = "a neuron without effect: its output weights, or its input weights and bias, or its output on all data, are zero"
+    DEAD = (
+        "a neuron without effect: its output weights, or its input weights and bias, or its "
+        "output on all data, are zero"
+    )
     DEPENDENT = (
         "outputs of neurons are linearly dependent: output weights can be shifted among them"
     )
     MIXING = "linear or quadratic neurons can be mixed without changing their sum"
     PIECEWISE_LINEAR = (
-        "between their kinks neurons are linear in weights and biases, changes of which cancel in the next layer until a kink meets a sample, "
+        "between their kinks neurons are linear in weights and biases, changes of which cancel "
+        "in the next layer until a kink meets a sample, "
         "e.g. neurons active on the same samples, a neuron active on all, or on few"
     )
     OUTPUT_SHIFT = "the softmax does not change if the same number is added to all outputs"
     ZERO_LOSS = (
-        "the loss is zero and these directions leave all outputs unchanged to first order (more parameters than the "
-        "solution needs, e.g. duplicated neurons that move apart): the loss grows with a higher than the second power, or not at all"
+        "the loss is zero and these directions leave all outputs unchanged to first order (more "
+        "parameters than the "
+        "solution needs, e.g. duplicated neurons that move apart): the loss grows with a higher "
+        "than the second power, or not at all"
     )
-    JOINT = "several of these symmetries together leave the frozen parameters where they are, e.g. collinear neurons with frozen output weights share their lengths"
+    JOINT = (
+        "several of these symmetries together leave the frozen parameters where they are, e.g. "
+        "collinear neurons with frozen output weights share their lengths"
+    )
     UNKNOWN = "no curvature, and no known symmetry behind it"
 
 
@@ -88,7 +102,9 @@ class Family:
 
 
 def families(net: Net | NetI, theta: Array, matrices: bool = True) -> Iterator[Family]:
-    """All families that are known, the more special ones first; without those that take matrices of P by P, on request."""
+    """All families that are known, the more special ones first; without those that take matrices of
+    P by P, on request.
+    """
     for layer in hidden_layers(net, theta):
         if layer.number == 0:
             yield from _null_inputs(net, layer)
@@ -105,11 +121,14 @@ def families(net: Net | NetI, theta: Array, matrices: bool = True) -> Iterator[F
 
 
 def _directions(num_params: int, number: int) -> Array:
-    """Zeros of shape (num_params, number); raises TooLargeError where they do not fit beside what they are used for."""
+    """Zeros of shape (num_params, number); raises TooLargeError where they do not fit beside what
+    they are used for.
+    """
     needed = 4 * 8 * num_params * number
     if needed > _UNCHECKED and shortage(needed) is not None:
         raise TooLargeError(
-            f"{number} directions that a symmetry leaves flat, of {num_params} parameters each, do not fit in memory. "
+            f"{number} directions that a symmetry leaves flat, of {num_params} parameters each, "
+            "do not fit in memory. "
             "Remove dead and duplicated neurons by inf.shrink, and inputs that are always zero."
         )
     return np.zeros((num_params, number))
@@ -143,7 +162,9 @@ def _entries(layer: HiddenLayer, i: int) -> Array:
 
 
 def _mixings(num_params: int, layer: HiddenLayer) -> Iterator[Family]:
-    """Linear neurons: any invertible mixture. Quadratic ones with a single output: rotations among them."""
+    """Linear neurons: any invertible mixture. Quadratic ones with a single output: rotations among
+    them.
+    """
     A = layer.outgoing
     linear = [i for i, f in enumerate(layer.activations) if is_monomial(f, 1)]
     quadratic = (
@@ -251,7 +272,9 @@ def _dependent(net: Net | NetI, theta: Array, layer: HiddenLayer) -> Iterator[Fa
 
 
 def _gradient_slack(layer: HiddenLayer, neurons: NDArray[np.intp]) -> float:
-    """Gradients along directions that these neurons share change by those of the input weights over output weights."""
+    """Gradients along directions that these neurons share change by those of the input weights over
+    output weights.
+    """
     sizes = np.abs(layer.outgoing[:, neurons]).max(axis=0)
     sizes = sizes[sizes > ZERO * np.abs(layer.outgoing).max()]
     return 10.0 * (1.0 + 1.0 / float(sizes.min())) if len(sizes) else 0.0
@@ -319,7 +342,8 @@ def flat_space(
     noise: float,
     exact: bool,
 ) -> tuple[Array, tuple[FlatDirections, ...]]:
-    """Orthonormal basis (n, k) of the flat directions among the free parameters, and their symmetries.
+    """Orthonormal basis (n, k) of the flat directions among the free parameters, and their
+    symmetries.
 
     Parameters
     ----------
@@ -352,9 +376,10 @@ def flat_space(
 def _tolerance(family: Family, curvature: Curvature, V: Array, slope: float) -> float:
     """How far the Hessian may fail to annihilate a family with the basis V.
 
-    Slope over output weights is the curvature that a Newton step still removes, as long as that step is short against the weights. Where
-    all weights tend to zero both do, and the quotient stays as large as the Hessian. Hence the bound by the norm of
-    the Hessian on the parameters that V moves.
+    Slope over output weights is the curvature that a Newton step still removes, as long as that
+    step is short against the weights. Where all weights tend to zero both do, and the quotient
+    stays as large as the Hessian. Hence the bound by the norm of the Hessian on the parameters that
+    V moves.
     """
     slack = family.slack * curvature.norm + family.gradient_slack * slope
     if not family.gradient_slack:
@@ -408,7 +433,9 @@ def _merged(flats: list[FlatDirections]) -> list[FlatDirections]:
 
 
 def _within(directions: Array, free: NDArray[np.intp]) -> Array:
-    """Orthonormal basis (n, k) of those combinations that leave the frozen parameters where they are."""
+    """Orthonormal basis (n, k) of those combinations that leave the frozen parameters where they
+    are.
+    """
     V = _orthonormal(directions)
     if len(free) == len(V):
         return V
@@ -419,7 +446,9 @@ def _within(directions: Array, free: NDArray[np.intp]) -> Array:
 
 
 def _orthonormal(V: Array) -> Array:
-    """Orthonormal basis of the columns, each scaled to length one first; nearly dependent ones are left out."""
+    """Orthonormal basis of the columns, each scaled to length one first; nearly dependent ones are
+    left out.
+    """
     from scipy.linalg import qr
 
     size = np.linalg.norm(V, axis=0)

@@ -18,10 +18,13 @@ class _Application(typer.Typer):
     """The command ``infflow``."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run it; what cannot be written outside of a command, such as help, is reported as in one."""
+        """Run it; what cannot be written outside of a command, such as help, is reported as
+        in one.
+        """
         if sys.stdout is None:  # known now, and not after minutes
             complain(
-                "cannot write the output: the standard output is closed. Send it to a file, or to /dev/null."
+                "cannot write the output: the standard output is closed. Send it to a file, or "
+                "to /dev/null."
             )
             sys.exit(1)
         try:

@@ -51,7 +51,9 @@ _CANNOT_WRITE = tuple(
 
 
 def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Print an error as one line; 1 if the computation failed, 2 if an argument was bad. SIGTERM is Ctrl-C."""
+    """Print an error as one line; 1 if the computation failed, 2 if an argument was bad. SIGTERM is
+    Ctrl-C.
+    """
 
     @wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:
@@ -84,14 +86,17 @@ def report_system_error(error: OSError) -> None:
     reason = error.strerror or str(error)
     if error.errno in _CANNOT_WRITE:
         complain(
-            f"cannot write {error.filename or 'the output'}: {reason}. Make room, or choose another place."
+            f"cannot write {error.filename or 'the output'}: {reason}. Make room, or choose "
+            "another place."
         )
     else:
         complain(f"{error.filename}: {reason}" if error.filename else reason)
 
 
 def _discard_unwritten(stream: Any) -> None:
-    """Send what cannot be written to nowhere, since Python would try again at its end, and complain."""
+    """Send what cannot be written to nowhere, since Python would try again at its end, and
+    complain.
+    """
     try:
         stream.flush()
     except (OSError, ValueError):
@@ -107,7 +112,9 @@ def finite(value: float) -> float | None:
 
 
 def write_report(folder: Path | None, name: str, report: dict[str, Any]) -> Path | None:
-    """Write a report as JSON into a folder, which is made; None where none is wanted. The file that was written."""
+    """Write a report as JSON into a folder, which is made; None where none is wanted. The file that
+    was written.
+    """
     if folder is None:
         return None
     from ..storage import write_json

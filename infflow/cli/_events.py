@@ -22,7 +22,8 @@ def say(text: str) -> None:
 
 
 class Watcher:
-    """The callback of ``train``: says where the run is, and ends it after the first Ctrl-C, so that its state is saved.
+    """The callback of ``train``: says where the run is, and ends it after the first Ctrl-C, so that
+    its state is saved.
 
     A second Ctrl-C ends it at once. SIGTERM is a first Ctrl-C.
     """
@@ -61,6 +62,7 @@ class Watcher:
             self._stage, self._said = now.stage, time.monotonic()
             when = f"t {now.t:.4g}, " if now.stage == "flow" else ""
             say(
-                f"{now.stage}: step {now.step}, {when}loss {now.loss:.6g}, gradient norm {now.gradient_norm:.2g}"
+                f"{now.stage}: step {now.step}, {when}loss {now.loss:.6g}, gradient norm "
+                f"{now.gradient_norm:.2g}"
             )
         return self.interrupted

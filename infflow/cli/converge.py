@@ -34,9 +34,11 @@ def converge(
     jobs: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 2,
     json_output: JsonOutput = False,
 ) -> None:
-    """Finite against infinite data: the 1/N law, its slope and its predicted prefactor (the paper's figure 4).
+    """Finite against infinite data: the 1/N law, its slope and its predicted prefactor (the paper's
+    figure 4).
 
-    Example: infflow converge --input-dim 5 --teacher 4 --student 2 --n 1000 --n 10000 --out out/small
+    Example: infflow converge --input-dim 5 --teacher 4 --student 2 --n 1000 --n 10000 --out
+    out/small
     """
     from ..storage import make_folder
     from ..studies.finite_vs_infinite.convergence import Setting, convergence
@@ -50,7 +52,8 @@ def converge(
         typer.echo(json.dumps(result.to_dict()))
         return
     typer.echo(
-        f"infinite data: loss {result.infinite_loss:.10g}, gradient {result.infinite_gradient_norm:.1e}, {result.infinite_time:.2f} s"
+        f"infinite data: loss {result.infinite_loss:.10g}, gradient "
+        f"{result.infinite_gradient_norm:.1e}, {result.infinite_time:.2f} s"
     )
     typer.echo(result.table())
     typer.echo(f"wrote {out / 'convergence.png'} and {out / 'convergence.json'}")

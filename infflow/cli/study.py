@@ -60,5 +60,6 @@ def study(
     for claim in result.claims():
         typer.echo(f"{'held    ' if claim.held else 'NOT HELD'}  {claim.sentence}")
     typer.echo(
-        f"{result.wall_seconds:.1f} s; wrote summary.json, {result.name}.png and {result.name}.md in {folder}"
+        f"{result.wall_seconds:.1f} s; wrote summary.json, {result.name}.png and "
+        f"{result.name}.md in {folder}"
     )

@@ -34,7 +34,8 @@ _From = Annotated[
     str | None,
     typer.Option(
         "--activation-from",
-        help="Where the activation is defined, e.g. my_module:my_activation (imported, so run as code); default: registered.",
+        help="Where the activation is defined, e.g. my_module:my_activation (imported, so run as "
+        "code); default: registered.",
         show_default=False,
     ),
 ]
@@ -65,7 +66,8 @@ def list_(
         typer.echo("no surrogates found; train one with `infflow surrogates train NAME`")
         return
     typer.echo(
-        f"{'activation':<12} {'r':<12} {'value':>17} {'gradient':>17} {'hessian':>17} {'networks: loss, gradient, hessian':>34} {'kB':>5}"
+        f"{'activation':<12} {'r':<12} {'value':>17} {'gradient':>17} {'hessian':>17} "
+        f"{'networks: loss, gradient, hessian':>34} {'kB':>5}"
     )
     for name, card in cards.items():
         low, high = card["domain"]["r"]
@@ -73,10 +75,12 @@ def list_(
         medians = "  ".join(f"{e['median']:.1e}" for e in card["networks"].values())
         columns = " ".join(f"{pair:>17}" for pair in pairs)
         typer.echo(
-            f"{name:<12} {f'{low:g} .. {high:g}':<12} {columns} {medians:>34} {card['bytes'] / 1000:>5.0f}"
+            f"{name:<12} {f'{low:g} .. {high:g}':<12} {columns} {medians:>34} "
+            f"{card['bytes'] / 1000:>5.0f}"
         )
     typer.echo(
-        "errors: median .. maximum on held-out points, absolute; networks: median over random students and teachers"
+        "errors: median .. maximum on held-out points, absolute; networks: median over random "
+        "students and teachers"
     )
     if file is not None:
         typer.echo(f"wrote {file}")
@@ -98,7 +102,8 @@ def verify(
     ] = None,
     json_output: JsonOutput = False,
 ) -> None:
-    """Compute the errors on the cards again, with exact integrals at fresh points; exit code 1 if they do not hold.
+    """Compute the errors on the cards again, with exact integrals at fresh points; exit code 1 if
+    they do not hold.
 
     Example: infflow surrogates verify tanh --points 5000
     """
@@ -111,7 +116,8 @@ def verify(
         )
     if activation_from is not None and len(chosen) != 1:
         raise InvalidValueError(
-            f"--activation-from is for one surrogate, and {len(chosen)} are to be verified. Name one."
+            f"--activation-from is for one surrogate, and {len(chosen)} are to be verified. Name "
+            "one."
         )
     activation = None if activation_from is None else _imported(activation_from)
     if out is not None:
@@ -176,7 +182,8 @@ def train(
         return
     for quantity, errors in found.card["errors"].items():
         typer.echo(
-            f"{quantity:<9} median {errors['median']:.1e}, 99% {errors['99%']:.1e}, maximum {errors['maximum']:.1e}"
+            f"{quantity:<9} median {errors['median']:.1e}, 99% {errors['99%']:.1e}, maximum "
+            f"{errors['maximum']:.1e}"
         )
     typer.echo(f"wrote {found.path} and {found.path.with_suffix('.json')}")
 
@@ -188,7 +195,8 @@ def _imported(place: str) -> Activation:
     module, separator, attribute = place.partition(":")
     if not (module and separator and attribute):
         raise InvalidValueError(
-            f"--activation-from is {place!r}; module:object is needed, e.g. my_module:my_activation."
+            f"--activation-from is {place!r}; module:object is needed, e.g. "
+            "my_module:my_activation."
         )
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())

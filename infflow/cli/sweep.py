@@ -51,9 +51,11 @@ def sweep(
     ] = False,
     json_output: JsonOutput = False,
 ) -> None:
-    """Train all combinations of a grid over keys of a configuration: runs.db, runs.db.d and table.csv.
+    """Train all combinations of a grid over keys of a configuration: runs.db, runs.db.d and
+    table.csv.
 
-    Whatever stops it, the same command goes on; runs that are done are not repeated. Exit code 1 if a run failed.
+    Whatever stops it, the same command goes on; runs that are done are not repeated. Exit code 1 if
+    a run failed.
 
     Example: infflow sweep sweep.toml --jobs 4 --out out/widths
     """

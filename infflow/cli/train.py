@@ -44,7 +44,8 @@ def train(
     ] = None,
     json_output: JsonOutput = False,
 ) -> None:
-    """Gradient flow, then Newton's method, as a configuration file says: result.npz, summary.json and loss.png.
+    """Gradient flow, then Newton's method, as a configuration file says: result.npz, summary.json
+    and loss.png.
 
     After Ctrl-C, or a limit of time or steps, the same command goes on where the run stopped.
 

@@ -1,7 +1,8 @@
-"""Factors between infflow and others: losses, rates, times, weights; ``inf.conventions.to`` and ``inf.conventions.from_``.
+"""Factors between infflow and others: losses, rates, times, weights; ``inf.conventions.to`` and
+``inf.conventions.from_``.
 
-Every factor is a line of :data:`CONVENTIONS`; the page docs/conventions.md explains where they come from, and a test pins each of them to
-the formula of its source.
+Every factor is a line of :data:`CONVENTIONS`; the page docs/conventions.md explains where they come
+from, and a test pins each of them to the formula of its source.
 """
 
 from __future__ import annotations
@@ -124,7 +125,8 @@ CONVENTIONS: dict[str, Convention] = {
         ),
         Convention(
             "mean_field",
-            "outputs divided by the number K of hidden neurons, as in Mei, Montanari and Nguyen, PNAS 115, E7665 (2018)",
+            "outputs divided by the number K of hidden neurons, as in Mei, Montanari and "
+            "Nguyen, PNAS 115, E7665 (2018)",
             {
                 "weights": _same("first layer"),
                 "output_weights": Quantity(_K, ("width",), "output (1/K) sum_k a_k f(w_k.x)"),
@@ -161,7 +163,8 @@ def to(convention: str, quantity: str, value: Any, **sizes: Any) -> Any:
     value : float or array
         As infflow has it.
     **sizes : float
-        What the factor needs: ``input_dim`` (goldt), ``num_samples`` (mlpgradientflow; ``inf`` for infinite data), ``width`` (mean_field).
+        What the factor needs: ``input_dim`` (goldt), ``num_samples`` (mlpgradientflow; ``inf`` for
+        infinite data), ``width`` (mean_field).
 
     Returns
     -------
@@ -207,7 +210,8 @@ def _factor(convention: str, quantity: str, sizes: Mapping[str, Any]) -> float:
     missing = [name for name in rule.needs if name not in sizes]
     if missing:
         raise InvalidTypeError(
-            f"the factor of {quantity!r} for {found.name!r} depends on {missing[0]}; pass {missing[0]}=..."
+            f"the factor of {quantity!r} for {found.name!r} depends on {missing[0]}; pass "
+            f"{missing[0]}=..."
         )
     return rule.factor({name: _size(name, value) for name, value in sizes.items()})
 
@@ -224,12 +228,14 @@ def _scaled(value: Any, factor: float) -> Any:
     return as_real_array("value", value) * factor
 
 
-# ------------------------------------------------------------------------------- parameters of MLPGradientFlow.jl
+# ------------------------------------------------------------------------------- parameters of
+# MLPGradientFlow.jl
 
 
 @public
 def to_weight_matrices(net: Net | NetI, theta: Any) -> list[Array]:
-    """Parameters as MLPGradientFlow.jl has them: one matrix ``w1``, ``w2``, ... per layer, the bias as its last column.
+    """Parameters as MLPGradientFlow.jl has them: one matrix ``w1``, ``w2``, ... per layer, the bias
+    as its last column.
 
     Parameters
     ----------
@@ -264,7 +270,8 @@ def from_weight_matrices(net: Net | NetI, matrices: Any) -> Array:
     ]
     if [each.shape for each in given] != shapes:
         raise ShapeError(
-            f"the matrices have shapes {[each.shape for each in given]}; {shapes} are needed, the bias in the last column."
+            f"the matrices have shapes {[each.shape for each in given]}; {shapes} are needed, "
+            "the bias in the last column."
         )
     pairs = [
         (each[:, :-1], each[:, -1]) if layer.bias else (each, None)

@@ -1,7 +1,8 @@
 """Perceptrons trained along the gradient flow, as scikit-learn estimators.
 
-They fit into pipelines, grid searches and cross-validation. The regressor minimises the mean squared error or another
-loss, the classifier the cross-entropy; both follow the flow with a stiff solver and, if asked, Newton's method to the fixed point.
+They fit into pipelines, grid searches and cross-validation. The regressor minimises the mean
+squared error or another loss, the classifier the cross-entropy; both follow the flow with a stiff
+solver and, if asked, Newton's method to the fixed point.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from ..networks.parameters import random_params
 from ..stopping import StopReason
 from ..training import train
 
-#: The flow has come as far as was asked for; handed over and skipped are stages without an end of their own.
+# : The flow has come as far as was asked for; handed over and skipped are stages without an end of
+# their own.
 _DONE = (StopReason.T_END, StopReason.HANDOVER, StopReason.SKIPPED)
 
 _PARAMETERS = """    Parameters
@@ -88,7 +90,9 @@ def _documented(cls: _Class) -> _Class:
 
 @contextmanager
 def _own_errors() -> Iterator[None]:
-    """What scikit-learn's checks find, in its words, as errors of infflow; they are ValueError and TypeError as well."""
+    """What scikit-learn's checks find, in its words, as errors of infflow; they are ValueError and
+    TypeError as well.
+    """
     try:
         with np.errstate(
             over="ignore"
@@ -147,7 +151,8 @@ class _GradientFlowEstimator(BaseEstimator):
         activations = list(given) if isinstance(given, (list, tuple)) else [given] * len(sizes)
         if len(activations) != len(sizes):
             raise InvalidValueError(
-                f"activation lists {counted(len(activations), 'activation')} for {counted(len(sizes), 'hidden layer')}."
+                f"activation lists {counted(len(activations), 'activation')} for "
+                f"{counted(len(sizes), 'hidden layer')}."
             )
         hidden = [
             (width, activation, True) for width, activation in zip(sizes, activations, strict=True)
@@ -162,7 +167,8 @@ class _GradientFlowEstimator(BaseEstimator):
             kinds = "labels of classes", "real numbers"
             needed, has = kinds if loss.needs_labels else kinds[::-1]
             raise InvalidValueError(
-                f"loss is {loss.name!r}, which needs {needed}; {type(self).__name__} has {has}. Leave it out, or take "
+                f"loss is {loss.name!r}, which needs {needed}; {type(self).__name__} has {has}. "
+                "Leave it out, or take "
                 f"GradientFlow{'Classifier' if loss.needs_labels else 'Regressor'}."
             )
         return loss
@@ -187,7 +193,8 @@ class _GradientFlowEstimator(BaseEstimator):
                 t_end=self.t_end,
                 rtol=self.rtol,
                 atol=self.rtol,
-                max_time_flow=np.inf,  # steps and tolerances bound the run, so that it is the same on every machine
+                # steps and tolerances bound the run, so that it is the same on every machine
+                max_time_flow=np.inf,
                 max_time_newton=np.inf,
                 max_steps_flow=steps,
                 max_steps_newton=steps if self.newton else 0,
@@ -206,7 +213,8 @@ class _GradientFlowEstimator(BaseEstimator):
             used_up = f"all {steps} steps (max_steps) are used up."
             reason = used_up if best.status is StopReason.MAX_STEPS else best.status.message
             warnings.warn(
-                f"The fit has not converged: {reason} The gradient norm is {best.gradient_norm:.2g} (tol={tol:g}). "
+                f"The fit has not converged: {reason} The gradient norm is "
+                f"{best.gradient_norm:.2g} (tol={tol:g}). "
                 "Scale inputs and targets, raise max_steps, or end the flow earlier with t_end.",
                 ConvergenceWarning,
                 stacklevel=user_level(),
@@ -266,7 +274,8 @@ class GradientFlowRegressor(MultiOutputMixin, RegressorMixin, _GradientFlowEstim
 class GradientFlowClassifier(ClassifierMixin, _GradientFlowEstimator):
     """A perceptron with a softmax, fitted to the cross-entropy along its gradient flow.
 
-    Where classes can be separated the loss has no minimum but for ``ridge``; ``t_end`` bounds the weights too.
+    Where classes can be separated the loss has no minimum but for ``ridge``; ``t_end`` bounds the
+    weights too.
 
     [parameters]
     classes_ : (C,) array
@@ -291,13 +300,16 @@ class GradientFlowClassifier(ClassifierMixin, _GradientFlowEstimator):
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise InvalidValueError(
-                f"y has only one class, {self.classes_[0]!r}; a classifier needs at least two classes."
+                f"y has only one class, {self.classes_[0]!r}; a classifier needs at least two "
+                "classes."
             )
         self._train(X, labels, weights, len(self.classes_))
         return self
 
     def decision_function(self, X: Any) -> Any:
-        """Outputs before the softmax (N, C); for two classes their difference (N,), positive for the second class."""
+        """Outputs before the softmax (N, C); for two classes their difference (N,), positive for
+        the second class.
+        """
         outputs = self._outputs(X)
         return outputs[:, 1] - outputs[:, 0] if len(self.classes_) == 2 else outputs
 

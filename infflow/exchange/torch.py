@@ -12,33 +12,40 @@ from ..activations import Activation, resolve
 from ..errors import InvalidTypeError, InvalidValueError
 from ..networks.finite.net import Net
 
-#: Where PyTorch's softplus changes to the identity (``threshold``): exp(-40) is below the rounding of 40.
+# : Where PyTorch's softplus changes to the identity (``threshold``): exp(-40) is below the rounding
+# of 40.
 _SOFTPLUS_THRESHOLD = 40.0
 
 
 @public
 def from_torch(module: Any, **arguments: Any) -> tuple[Net, Array]:
-    """A :class:`~infflow.Net` and its parameters from a ``torch.nn.Sequential`` of linear layers and activations.
+    """A :class:`~infflow.Net` and its parameters from a ``torch.nn.Sequential`` of linear layers
+    and activations.
 
     Parameters
     ----------
     module : torch.nn.Sequential
-        ``Linear`` layers, each followed by at most one activation: ``Identity``, ``ReLU``, ``LeakyReLU()``, ``ELU()``, ``SELU``,
-        ``Sigmoid``, ``Tanh``, ``Softplus()``, ``SiLU``, ``GELU()``, all with PyTorch's default arguments (the ``threshold`` of
-        ``Softplus`` may be larger). Sequentials may be nested. Two ``Linear`` in a row make a layer with activation ``identity``.
+        ``Linear`` layers, each followed by at most one activation: ``Identity``, ``ReLU``,
+        ``LeakyReLU()``, ``ELU()``, ``SELU``, ``Sigmoid``, ``Tanh``, ``Softplus()``, ``SiLU``,
+        ``GELU()``, all with PyTorch's default arguments (the ``threshold`` of ``Softplus`` may be
+        larger). Sequentials may be nested. Two ``Linear`` in a row make a layer with activation
+        ``identity``.
     **arguments
-        Further arguments of :class:`~infflow.Net`: ``input``, ``target``, ``weights``, ``loss``, ``maxnorm``, ``ridge``, ``merge``.
+        Further arguments of :class:`~infflow.Net`: ``input``, ``target``, ``weights``, ``loss``,
+        ``maxnorm``, ``ridge``, ``merge``.
 
     Returns
     -------
     Net, ndarray (P,)
-        ``net.predict(theta, X)`` equals ``module.double()(X)`` to rounding. One exception is PyTorch's: its softplus is x where
-        x > threshold = 20, wrong by up to 2e-9 there; this one is not.
+        ``net.predict(theta, X)`` equals ``module.double()(X)`` to rounding. One exception is
+        PyTorch's: its softplus is x where x > threshold = 20, wrong by up to 2e-9 there; this one
+        is not.
 
     Raises
     ------
     InvalidTypeError, InvalidValueError
-        If there is a module or an argument of one that has no equal here; the message names it and its place.
+        If there is a module or an argument of one that has no equal here; the message names it and
+        its place.
     MissingPackageError
         Without PyTorch.
     """
@@ -57,14 +64,16 @@ def from_torch(module: Any, **arguments: Any) -> tuple[Net, Array]:
             pairs.append((_array(f"weight of module {place}", each.weight), _bias(place, each)))
             if layers and each.in_features != layers[-1][0]:
                 raise InvalidValueError(
-                    f"module {place} takes {counted(each.in_features, 'input')}, but the layer before has {counted(layers[-1][0], 'neuron')}."
+                    f"module {place} takes {counted(each.in_features, 'input')}, but the layer "
+                    f"before has {counted(layers[-1][0], 'neuron')}."
                 )
             layers.append([each.out_features, "identity", each.bias is not None])
             open_layer = True
         elif type(each) in _activations(torch):
             if not open_layer:
                 raise InvalidValueError(
-                    f"module {place} ({each!r}) does not follow a Linear; one activation after each Linear is needed."
+                    f"module {place} ({each!r}) does not follow a Linear; one activation after "
+                    "each Linear is needed."
                 )
             layers[-1][1] = _activation_name(torch, place, each)
             open_layer = False
@@ -86,14 +95,16 @@ def to_torch(net: Net, theta: Any) -> Any:
     Parameters
     ----------
     net : Net
-        Every layer with one activation out of those of :func:`from_torch`. Factors of the parametrization go into the weights;
-        ``ntk`` and ``mean_field`` come back from :func:`from_torch` as ``standard``.
+        Every layer with one activation out of those of :func:`from_torch`. Factors of
+        the parametrization go into the weights; ``ntk`` and ``mean_field`` come back
+        from :func:`from_torch` as ``standard``.
     theta : (P,) array
 
     Returns
     -------
     torch.nn.Sequential
-        Its parameters are copies. With the standard parametrization ``torch.nn.utils.parameters_to_vector`` gives ``theta``.
+        Its parameters are copies. With the standard parametrization
+        ``torch.nn.utils.parameters_to_vector`` gives ``theta``.
 
     Raises
     ------
@@ -142,7 +153,9 @@ def _flatten(torch: Any, module: Any, prefix: str) -> list[tuple[str, Any]]:
 
 
 def _check_plain(place: str, each: Any, seen: set[int]) -> None:
-    """Refuse what changes outputs behind the module's back, and parameters that two layers share."""
+    """Refuse what changes outputs behind the module's back, and parameters that two
+    layers share.
+    """
     if each._forward_hooks or each._forward_pre_hooks:
         raise InvalidTypeError(
             f"module {place} ({each!r}) has hooks, which cannot be taken over; remove them first."
@@ -150,7 +163,8 @@ def _check_plain(place: str, each: Any, seen: set[int]) -> None:
     shared = [parameter for parameter in each.parameters() if id(parameter) in seen]
     if shared:
         raise InvalidValueError(
-            f"module {place} ({each!r}) shares parameters with an earlier one; every layer here has its own. Copy it first."
+            f"module {place} ({each!r}) shares parameters with an earlier one; every layer here "
+            "has its own. Copy it first."
         )
     seen.update(id(parameter) for parameter in each.parameters())
 
@@ -178,12 +192,14 @@ def _activation_name(torch: Any, place: str, each: Any) -> str:
         given = getattr(each, attribute)
         if given != value:
             raise InvalidValueError(
-                f"module {place} ({each!r}) has {attribute}={given!r}; {name!r} here is the one with {value!r}. "
+                f"module {place} ({each!r}) has {attribute}={given!r}; {name!r} here is the one "
+                f"with {value!r}. "
                 "Use an inf.Activation in an inf.Net instead."
             )
     if name == "softplus" and each.threshold < 20:
         raise InvalidValueError(
-            f"module {place} ({each!r}) is x above {each.threshold}, which is not softplus; a threshold of at least 20 is needed."
+            f"module {place} ({each!r}) is x above {each.threshold}, which is not softplus; a "
+            "threshold of at least 20 is needed."
         )
     return name
 
@@ -197,13 +213,15 @@ def _torch_activation(torch: Any, number: int, activations: tuple[Activation, ..
     builders["softplus"] = lambda: torch.nn.Softplus(threshold=_SOFTPLUS_THRESHOLD)
     if any(each != first for each in activations):
         raise InvalidValueError(
-            f"layer {number} has a different activation per neuron, which a torch.nn.Sequential cannot hold. "
+            f"layer {number} has a different activation per neuron, which a torch.nn.Sequential "
+            "cannot hold. "
             "Use one activation per layer."
         )
     # a user's own activation may carry the name of a registered one
     if first.name not in builders or first != resolve(first.name):
         raise InvalidValueError(
-            f"activation {first.name!r} of layer {number} has no equal in PyTorch. Known: {', '.join(sorted(builders))}."
+            f"activation {first.name!r} of layer {number} has no equal in PyTorch. Known: "
+            f"{', '.join(sorted(builders))}."
         )
     return None if first.name == "identity" else builders[first.name]()
 

@@ -14,11 +14,14 @@ from ..rounding import gradient_rounding
 from .subproblem import solve_subproblem
 
 _EPS = float(np.finfo(float).eps)
-STEEP = 100.0  # curvature, over the multiplier of a step, from which the radius leaves a direction alone
+# curvature, over the multiplier of a step, from which the radius leaves a direction alone
+STEEP = 100.0
 
 
 class TrialStep(NamedTuple):
-    """A step (n,) within the radius, the decrease that the model predicts, and whether the radius bounds it."""
+    """A step (n,) within the radius, the decrease that the model predicts, and whether the radius
+    bounds it.
+    """
 
     step: Array
     predicted: float
@@ -54,8 +57,8 @@ class Direction(Protocol):
 class QuadraticModel:
     """The Taylor polynomial of order two, on the eigendecomposition of the Hessian.
 
-    A direction in which neither slope nor curvature can be told from rounding (a flat direction of a
-    symmetry) is left alone.
+    A direction in which neither slope nor curvature can be told from rounding (a flat direction of
+    a symmetry) is left alone.
     """
 
     def __init__(self, x: Array, evaluation: Evaluation) -> None:
@@ -84,11 +87,13 @@ class QuadraticModel:
         )
 
     def _correction(self, bound: float, gradient: Array) -> Array:
-        """Newton's step from the end of a step, with the gradient there, in the directions of curvature above ``bound``.
+        """Newton's step from the end of a step, with the gradient there, in the directions of
+        curvature above ``bound``.
 
-        A step along the curved floor of a canyon ends on its wall, and this leads down from there (a second-order correction:
-        A. Conn, N. Gould and P. Toint, Trust-Region Methods, section 15.3.2.3). Along the floor, where the radius bounds
-        the step, the model has nothing to say beyond it.
+        A step along the curved floor of a canyon ends on its wall, and this leads down from there
+        (a second-order correction: A. Conn, N. Gould and P. Toint, Trust-Region Methods, section
+        15.3.2.3). Along the floor, where the radius bounds the step, the model has nothing to say
+        beyond it.
         """
         steep = self._values > bound
         walls = self._vectors[:, steep]

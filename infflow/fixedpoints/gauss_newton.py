@@ -1,17 +1,21 @@
-r"""Minibatch Gauss-Newton with momentum: a least-squares method for many parameters and few samples at a time.
+r"""Minibatch Gauss-Newton with momentum: a least-squares method for many parameters and few samples
+at a time.
 
 With residuals r and Jacobian J of a minibatch, m rows and P parameters, a step is
 
     p = argmin |r + J p|^2 + damping |p - momentum p_before|^2
       = momentum p_before - J' (J J' + damping)^-1 (r + momentum J p_before),
 
-so that only the Gram matrix J J' of the rows (m, m) is factorised, never anything of size P. Directions that the present minibatch does not
-see go on from the steps before: with momentum 0 it is Kaczmarz's method, with momentum near one it approaches Gauss-Newton on
-all samples (G. Goldshlager, N. Abrahamsen and L. Lin, J. Comput. Phys. 516, 113351 (2024)). The damping, relative to the mean
-square of a row of J, follows the ratio of the actual to the predicted decrease on the minibatch (Levenberg-Marquardt).
+so that only the Gram matrix J J' of the rows (m, m) is factorised, never anything of size P.
+Directions that the present minibatch does not see go on from the steps before: with momentum 0 it
+is Kaczmarz's method, with momentum near one it approaches Gauss-Newton on all samples (G.
+Goldshlager, N. Abrahamsen and L. Lin, J. Comput. Phys. 516, 113351 (2024)). The damping, relative
+to the mean square of a row of J, follows the ratio of the actual to the predicted decrease on the
+minibatch (Levenberg-Marquardt).
 
-The objective is seen through :class:`Linearisation` only. One that knows the structure of its Jacobian can give Gram matrix and products
-without forming it; :class:`DenseLinearisation` takes any residuals and Jacobian, those of a :class:`~infflow.Net` with data included.
+The objective is seen through :class:`Linearisation` only. One that knows the structure of its
+Jacobian can give Gram matrix and products without forming it; :class:`DenseLinearisation` takes any
+residuals and Jacobian, those of a :class:`~infflow.Net` with data included.
 """
 
 from __future__ import annotations
@@ -35,14 +39,16 @@ from .trust_region import SearchOutcome
 
 Index = NDArray[np.integer]
 
-#: Bounds of the ratio of the actual to the predicted decrease below and above which the damping grows and falls, and by what.
+# : Bounds of the ratio of the actual to the predicted decrease below and above which the damping
+# grows and falls, and by what.
 SHRINK_BELOW = 0.25
 GROW_ABOVE = 0.75
 RAISE = 2.0
 LOWER = 0.8
 SMALLEST_DAMPING = 1e-14
 LARGEST_DAMPING = 1e6
-#: Factor of the damping after good steps that see all samples, where it need not average over minibatches.
+# : Factor of the damping after good steps that see all samples, where it need not average over
+# minibatches.
 LOWER_ALL = 0.2
 #: Samples of a step, and momentum, of :func:`search` where none are given.
 DEFAULT_BATCH = 200
@@ -141,7 +147,9 @@ class SubsetLeastSquares:
 
 @dataclass
 class StepReport:
-    """What one step did: squares of the residuals before and after it, whether it was taken, damping of the next one."""
+    """What one step did: squares of the residuals before and after it, whether it was taken,
+    damping of the next one.
+    """
 
     before: float
     after: float
@@ -197,7 +205,9 @@ class GaussNewtonSteps:
         return StepReport(before, after, accepted, self.damping)
 
     def _solve(self, gram: Array, target: Array) -> Array:
-        """(gram + damping)^-1 target, with more damping where rounding makes the matrix indefinite."""
+        """(gram + damping)^-1 target, with more damping where rounding makes the matrix
+        indefinite.
+        """
         from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
         diagonal = gram.ravel()[:: len(gram) + 1]
@@ -232,7 +242,9 @@ class GaussNewtonSteps:
 
 
 def epochs(num_samples: int, batch_size: int, rng: np.random.Generator) -> Any:
-    """Minibatches without end: every pass takes each sample once, in a new order; the last minibatch of a pass may be smaller."""
+    """Minibatches without end: every pass takes each sample once, in a new order; the last
+    minibatch of a pass may be smaller.
+    """
     while True:
         order = rng.permutation(num_samples)
         for start in range(0, num_samples, batch_size):
@@ -250,7 +262,8 @@ def search(
 ) -> SearchOutcome:
     """Search from ``x`` (n,) of the free parameters, as ``train(optimizer="gauss_newton")`` does.
 
-    Loss and gradient on all samples, by which the stop rules go, are evaluated after every pass over the samples.
+    Loss and gradient on all samples, by which the stop rules go, are evaluated after every pass
+    over the samples.
 
     Parameters
     ----------
@@ -325,7 +338,9 @@ class _Search:
         return self.rules.check(Progress("newton", self.taken, math.nan, theta, found.value, norm))
 
     def _pass(self) -> StopReason | None:
-        """Steps on every sample once; ends early only where the numbers of steps or the time are used up."""
+        """Steps on every sample once; ends early only where the numbers of steps or the time are
+        used up.
+        """
         before = self.steps.theta
         for _ in range(self.per_pass):
             try:
@@ -351,7 +366,8 @@ OPTIONS: Options = {
     ),
     "momentum": Option(
         fraction,
-        f"part of the last step that goes on; unless given {DEFAULT_MOMENTUM}, and 0 where a step sees all samples",
+        f"part of the last step that goes on; unless given {DEFAULT_MOMENTUM}, and 0 where a "
+        "step sees all samples",
     ),
     "damping": Option(
         positive,

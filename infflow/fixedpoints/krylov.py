@@ -1,6 +1,7 @@
 """Newton's direction without the Hessian: conjugate gradients on Hessian-vector products.
 
-T. Steihaug, SIAM J. Numer. Anal. 20 (1983) 626-637; P. Toint, in Sparse Matrices and their Uses (1981) 57-88.
+T. Steihaug, SIAM J. Numer. Anal. 20 (1983) 626-637; P. Toint, in Sparse Matrices and their Uses
+(1981) 57-88.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ _PATH_NUMBERS = 8_000_000  # points of the path that are kept: 64 MB
 
 
 class _Segment(NamedTuple):
-    """A piece of the path of conjugate gradients: from ``point`` along ``direction`` up to ``length`` times it."""
+    """A piece of the path of conjugate gradients: from ``point`` along ``direction`` up to
+    ``length`` times it.
+    """
 
     point: Array
     direction: Array
@@ -34,8 +37,8 @@ class _Segment(NamedTuple):
 class SteihaugModel:
     """The quadratic model, minimised along the path of conjugate gradients.
 
-    The path is computed as far as the largest radius asked for and kept: its distance from the origin
-    grows monotonically, so that a smaller radius ends on the part that is known.
+    The path is computed as far as the largest radius asked for and kept: its distance from the
+    origin grows monotonically, so that a smaller radius ends on the part that is known.
 
     Parameters
     ----------
@@ -45,7 +48,8 @@ class SteihaugModel:
     tolerance : float
         The path ends where the gradient of the model has fallen to this length.
     hurry : callable
-        Whether the path shall end at once: the time is up. Its end is a step of descent wherever that is.
+        Whether the path shall end at once: the time is up. Its end is a step of descent wherever
+        that is.
 
     Attributes
     ----------
@@ -79,7 +83,9 @@ class SteihaugModel:
 
     @property
     def curvatures(self) -> Array:
-        """An estimate of their size (n,) along the coordinates: few directions have the largest one."""
+        """An estimate of their size (n,) along the coordinates: few directions have the largest
+        one.
+        """
         n = len(self._next[0])
         return np.full(n, min(self._largest / math.sqrt(n), self.typical))
 
@@ -137,8 +143,9 @@ class SteihaugModel:
 class KrylovNewton:
     """Newton's direction from Hessian-vector products.
 
-    Conjugate gradients end when the gradient of the model has fallen to min(1/10, sqrt(|g|/|g_0|)) of g, with g_0 the
-    first gradient: superlinear convergence (Dembo, Eisenstat and Steihaug, SIAM J. Numer. Anal. 19 (1982) 400).
+    Conjugate gradients end when the gradient of the model has fallen to min(1/10, sqrt(|g|/|g_0|))
+    of g, with g_0 the first gradient: superlinear convergence (Dembo, Eisenstat and Steihaug, SIAM
+    J. Numer. Anal. 19 (1982) 400).
     """
 
     order = 1
@@ -165,7 +172,8 @@ class KrylovNewton:
     def _typical(self, product: Callable[[Array], Array], x: Array) -> float:
         """sum_j |H_jj| x_j^2 over |x|^2, estimated with random signs.
 
-        Where few large curvatures belong to small parameters, rounding errors are far smaller than the largest one says.
+        Where few large curvatures belong to small parameters, rounding errors are far smaller than
+        the largest one says.
         """
         squared = float(x @ x)
         if squared == 0.0:
@@ -174,7 +182,9 @@ class KrylovNewton:
         return max(abs(float(signed @ product(signed))) / squared, np.finfo(float).tiny)
 
     def _is_late(self) -> bool:
-        """Whether the time is up; then only the step that the path has led to is still evaluated."""
+        """Whether the time is up; then only the step that the path has led to is still
+        evaluated.
+        """
         late = self.rules.elapsed() >= self.rules.max_time
         if late:
             self.problem.require_time = lambda: None

@@ -1,13 +1,14 @@
 """Levenberg-Marquardt: the Gauss-Newton model of a sum of squares in a trust region.
 
-With residuals r and Jacobian J the model of L = |r|^2 around x is |r + J p|^2. It is solved on the singular values of J,
-never on J'J, which would square the condition number: directions are resolved down to eps times the largest singular
-value, eps^2 times the largest eigenvalue of the Hessian. (J. More, in Numerical Analysis, Lecture Notes in
-Mathematics 630 (1978) 105-116.)
+With residuals r and Jacobian J the model of L = |r|^2 around x is |r + J p|^2. It is solved on the
+singular values of J, never on J'J, which would square the condition number: directions are resolved
+down to eps times the largest singular value, eps^2 times the largest eigenvalue of the Hessian. (J.
+More, in Numerical Analysis, Lecture Notes in Mathematics 630 (1978) 105-116.)
 
-Overparametrised networks descend through narrow curved canyons: flat along the floor, steep across. There a step v
-along the floor is corrected by its geodesic acceleration, which takes out the curvature of the residuals along v, and may
-be longer by an order of magnitude (M. Transtrum and J. Sethna, arXiv:1201.5885).
+Overparametrised networks descend through narrow curved canyons: flat along the floor, steep across.
+There a step v along the floor is corrected by its geodesic acceleration, which takes out the
+curvature of the residuals along v, and may be longer by an order of magnitude (M. Transtrum and J.
+Sethna, arXiv:1201.5885).
 """
 
 from __future__ import annotations
@@ -140,7 +141,9 @@ class GaussNewtonModel:
         return self._outer.expand(found) if self._wide else found
 
     def solve(self, radius: float) -> TrialStep:
-        """The minimiser within the radius, with its acceleration; the damping is half the multiplier."""
+        """The minimiser within the radius, with its acceleration; the damping is half the
+        multiplier.
+        """
         found = solve_subproblem(self._values[::-1], self._components[::-1], radius)
         step = self._to_parameters(found.step[::-1])
         return TrialStep(
@@ -150,7 +153,9 @@ class GaussNewtonModel:
         )
 
     def _correction(self, step: Array, damping: float) -> Array:
-        """Half the acceleration -(J'J + damping)^-1 J' r_vv, r_vv the second derivative of the residuals along the step."""
+        """Half the acceleration -(J'J + damping)^-1 J' r_vv, r_vv the second derivative of the
+        residuals along the step.
+        """
         if not step.any():
             return step
         change = (self._residuals_at(_PROBE * step) - self._residuals) / _PROBE

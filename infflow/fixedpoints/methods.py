@@ -102,7 +102,9 @@ class Optimizer:
             require_squares(objective, self.name)
 
     def check_size(self, num_free: int, options: Mapping[str, Any]) -> None:
-        """Raise :class:`TooLargeError` if the matrix that the method keeps would not fit in memory."""
+        """Raise :class:`TooLargeError` if the matrix that the method keeps would not fit in
+        memory.
+        """
         if self.name in ("bfgs", "slsqp") or options.get("linear_solver") == "dense":
             require_memory(num_free, f"the matrix of optimizer {self.name!r}")
 
@@ -162,7 +164,9 @@ def _has_products(problem: FixedPointProblem) -> bool:
 def _ended_by_newton(
     problem: FixedPointProblem, found: SearchOutcome, rules: StopRules
 ) -> SearchOutcome:
-    """Where no Hessian is formed, losses alone do not tell a minimum from the wall of a canyon: Newton's method goes on."""
+    """Where no Hessian is formed, losses alone do not tell a minimum from the wall of a canyon:
+    Newton's method goes on.
+    """
     before = found.statistics
     rules.max_steps = max(rules.max_steps - before.steps, 0)
     user = rules.callback
@@ -191,12 +195,22 @@ def _slsqp(
 
 # fmt: off
 _METHODS = (
-    Optimizer("newton", "exact Hessian; conjugate gradients above 2000 parameters", "trust region", _newton, "Hessian", NEWTON_OPTIONS, "More and Sorensen, SIAM J. Sci. Stat. Comput. 4, 553 (1983); Steihaug, SIAM J. Numer. Anal. 20, 626 (1983)"),
-    Optimizer("levenberg_marquardt", "Gauss-Newton on singular values", "trust region", _levenberg_marquardt, "residuals", TRUST_REGION, "More, Lecture Notes in Mathematics 630, 105 (1978)"),
-    Optimizer("gauss_newton", "Gauss-Newton on the Gram matrix of a minibatch, with momentum", "adaptive damping", gauss_newton.search, "residuals", gauss_newton.OPTIONS, "Goldshlager et al., J. Comput. Phys. 516, 113351 (2024)"),
-    Optimizer("bfgs", "BFGS", "line search", _bfgs, "gradient", SCALE, "scipy.optimize; Nocedal and Wright, Numerical Optimization, section 6.1"),
-    Optimizer("lbfgs", "L-BFGS", "line search", _lbfgs, "gradient", SCALE, "scipy.optimize; Zhu et al., ACM TOMS 23, 550 (1997)"),
-    Optimizer("slsqp", "quasi-Newton, dense LDL' factors", "line search", _slsqp, "gradient", SLSQP_OPTIONS, "scipy.optimize or NLopt; Kraft, DFVLR-FB 88-28 (1988)"),
+    Optimizer("newton", "exact Hessian; conjugate gradients above 2000 parameters", "trust region",
+        _newton, "Hessian", NEWTON_OPTIONS,
+        "More and Sorensen, SIAM J. Sci. Stat. Comput. 4, 553 (1983); Steihaug, SIAM J. Numer. "
+        "Anal. 20, 626 (1983)"),
+    Optimizer("levenberg_marquardt", "Gauss-Newton on singular values", "trust region",
+        _levenberg_marquardt, "residuals", TRUST_REGION,
+        "More, Lecture Notes in Mathematics 630, 105 (1978)"),
+    Optimizer("gauss_newton", "Gauss-Newton on the Gram matrix of a minibatch, with momentum",
+        "adaptive damping", gauss_newton.search, "residuals", gauss_newton.OPTIONS,
+        "Goldshlager et al., J. Comput. Phys. 516, 113351 (2024)"),
+    Optimizer("bfgs", "BFGS", "line search", _bfgs, "gradient", SCALE,
+        "scipy.optimize; Nocedal and Wright, Numerical Optimization, section 6.1"),
+    Optimizer("lbfgs", "L-BFGS", "line search", _lbfgs, "gradient", SCALE,
+        "scipy.optimize; Zhu et al., ACM TOMS 23, 550 (1997)"),
+    Optimizer("slsqp", "quasi-Newton, dense LDL' factors", "line search", _slsqp, "gradient",
+        SLSQP_OPTIONS, "scipy.optimize or NLopt; Kraft, DFVLR-FB 88-28 (1988)"),
 )
 # fmt: on
 OPTIMIZERS: dict[str, Optimizer] = {method.name: method for method in _METHODS}
@@ -207,7 +221,8 @@ def automatic_optimizer(num_free: int) -> str:
     return "newton" if num_free <= DENSE else "lbfgs"
 
 
-#: ``choose_optimizer`` takes Levenberg-Marquardt where the loss is below this fraction of the squared terms of the outputs,
+# : ``choose_optimizer`` takes Levenberg-Marquardt where the loss is below this fraction of the
+# squared terms of the outputs,
 NEARLY_ZERO = 1e-8
 #: and the Jacobian is at most this large
 JACOBIAN_ENTRIES = 20_000_000
@@ -216,8 +231,9 @@ JACOBIAN_ENTRIES = 20_000_000
 def choose_optimizer(problem: FixedPointProblem, x: Array) -> Optimizer:
     """The method of choice for a search from ``x`` (n,), where a flow has ended.
 
-    Levenberg-Marquardt for sums of squares that are nearly zero: there it descends canyons on which Newton's method stalls. It
-    converges only linearly at minima with a large loss, which are for Newton's method.
+    Levenberg-Marquardt for sums of squares that are nearly zero: there it descends canyons on which
+    Newton's method stalls. It converges only linearly at minima with a large loss, which are for
+    Newton's method.
     """
     objective = problem.objective
     if len(x) and isinstance(objective, LeastSquares) and isinstance(objective, KnowsRounding):

@@ -21,7 +21,8 @@ CLEAR_PART = 1e-3
 CLEAR_NOISE = 1e3
 #: a search that does not move has converged if its gradient is at most so many rounding errors
 GRADIENT_FLOOR = 1e2
-#: and at most so many where the loss, which may be a sum that cancels, is zero to rounding: nothing below can be found by it
+# : and at most so many where the loss, which may be a sum that cancels, is zero to rounding:
+# nothing below can be found by it
 ZERO_LOSS_FLOOR = 1e4
 
 
@@ -61,7 +62,9 @@ class FixedPointProblem(FreeView):
         )
 
     def frozen(self, x: Array) -> FixedPointProblem:
-        """The problem with the objective that the present one offers for a search from ``x``, if it does; a frozen one stays as it is."""
+        """The problem with the objective that the present one offers for a search from ``x``, if it
+        does; a frozen one stays as it is.
+        """
         if self._freezable is None:
             return self
         theta = self.theta_of(x)
@@ -94,9 +97,11 @@ def curvature_at(problem: FixedPointProblem, x: Array) -> Evaluation | None:
 
 
 def promises_more(found: Evaluation, x: Array) -> bool:
-    """Whether the parabola along a coordinate lies clearly below the loss somewhere, however far: then this is no minimum.
+    """Whether the parabola along a coordinate lies clearly below the loss somewhere, however far:
+    then this is no minimum.
 
-    A search whose steps are small compared with that distance sees losses that do not change (targets of 1e100).
+    A search whose steps are small compared with that distance sees losses that do not change
+    (targets of 1e100).
     """
     curvatures = np.diagonal(found.H)
     up = curvatures > 0.0

@@ -146,7 +146,9 @@ class QuasiNewton:
         self.steps += 1
 
     def _is_better(self, x: Array, loss: float, norm: float) -> bool:
-        """Whether this point is better than the best one: losses that agree to rounding say nothing, then the smaller gradient decides."""
+        """Whether this point is better than the best one: losses that agree to rounding say
+        nothing, then the smaller gradient decides.
+        """
         best, _, least = self._best
         if not math.isfinite(best):
             return True
@@ -154,7 +156,9 @@ class QuasiNewton:
         return norm < least if abs(loss - best) <= noise else loss < best
 
     def _own_reason(self) -> StopReason:
-        """SciPy stopped by itself: because the loss does not change any more, or because a line search failed."""
+        """SciPy stopped by itself: because the loss does not change any more, or because a line
+        search failed.
+        """
         loss, best, norm = self._best
         if norm <= self.rules.min_gradient_norm:
             return StopReason.MIN_GRADIENT_NORM

@@ -1,8 +1,8 @@
 """The trust-region subproblem, solved exactly on an eigendecomposition.
 
-Minimise m(p) = g'p + p'Hp/2 over |p| <= radius. With H = V diag(lambda) V' and c = V'g the solution is
-p = -V c/(lambda + mu) with the smallest mu >= max(0, -lambda_min) for which |p| <= radius (J. More and
-D. Sorensen, SIAM J. Sci. Stat. Comput. 4 (1983) 553-572).
+Minimise m(p) = g'p + p'Hp/2 over |p| <= radius. With H = V diag(lambda) V' and c = V'g the solution
+is p = -V c/(lambda + mu) with the smallest mu >= max(0, -lambda_min) for which |p| <= radius (J.
+More and D. Sorensen, SIAM J. Sci. Stat. Comput. 4 (1983) 553-572).
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def solve_subproblem(eigenvalues: Array, components: Array, radius: float) -> Su
     eigenvalues : (n,) array
         Ascending eigenvalues of the Hessian.
     components : (n,) array
-        Components of the gradient along the eigenvectors. Directions that are to be left alone have the component 0
-        and an eigenvalue that is not negative: they get the step 0.
+        Components of the gradient along the eigenvectors. Directions that are to be left alone have
+        the component 0 and an eigenvalue that is not negative: they get the step 0.
     radius : float
         Positive.
     """
@@ -60,7 +60,9 @@ def solve_subproblem(eigenvalues: Array, components: Array, radius: float) -> Su
 
 
 def _hard_case(lam: Array, c: Array, lowest: float) -> tuple[Array, Array]:
-    """The limit of the step for mu -> ``lowest`` where the gradient has no part in the lowest eigenspace."""
+    """The limit of the step for mu -> ``lowest`` where the gradient has no part in the lowest
+    eigenspace.
+    """
     spread = max(abs(lam[0]), abs(lam[-1]))
     edge = lam + lowest <= 4 * np.finfo(float).eps * spread
     if (np.abs(c[edge]) > 4 * np.finfo(float).eps * np.abs(c).max()).any():
@@ -72,8 +74,11 @@ def _hard_case(lam: Array, c: Array, lowest: float) -> tuple[Array, Array]:
 
 
 def _secular_root(gaps: Array, c: Array, radius: float) -> float:
-    """The shift > 0 with |c/(gaps + shift)| = radius, gaps >= 0: Newton's method on 1/|p|, kept inside a bracket."""
-    # |p| <= |c| / (smallest gap + shift) bounds the shift above, every single component bounds it below
+    """The shift > 0 with |c/(gaps + shift)| = radius, gaps >= 0: Newton's method on 1/|p|, kept
+    inside a bracket.
+    """
+    # |p| <= |c| / (smallest gap + shift) bounds the shift above, every single component bounds it
+    # below
     upper = float(np.sqrt(c @ c)) / radius - gaps[0]
     lower = max(0.0, float((np.abs(c) / radius - gaps).max()))
     shift = lower if lower > 0.0 else 1e-3 * max(upper, np.finfo(float).tiny)

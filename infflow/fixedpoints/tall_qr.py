@@ -1,8 +1,9 @@
 """QR factorisation of a tall matrix, some rows at a time.
 
-The rows are taken in blocks: the triangle of those before is stacked on the next block and factorised again, so that every
-call of LAPACK is short (one looks at the clock between them) and works on what fits into the cache. It is as stable
-as one factorisation of all rows, and twice as fast where they are many. The orthogonal factor is never formed.
+The rows are taken in blocks: the triangle of those before is stacked on the next block and
+factorised again, so that every call of LAPACK is short (one looks at the clock between them) and
+works on what fits into the cache. It is as stable as one factorisation of all rows, and twice as
+fast where they are many. The orthogonal factor is never formed.
 """
 
 from __future__ import annotations

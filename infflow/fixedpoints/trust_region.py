@@ -1,9 +1,9 @@
 """How far to go: a trust region around any model of the loss.
 
-Far from the fixed point a step is judged by the decrease of the loss. Where the predicted decrease is
-below the rounding errors of the loss, differences of losses say nothing any more; there a step is judged by the
-gradient, whose mean over the step gives the decrease without cancellation (as in the approximate Wolfe
-conditions of Hager and Zhang, SIAM J. Optim. 16 (2005) 170-192).
+Far from the fixed point a step is judged by the decrease of the loss. Where the predicted decrease
+is below the rounding errors of the loss, differences of losses say nothing any more; there a step
+is judged by the gradient, whose mean over the step gives the decrease without cancellation (as in
+the approximate Wolfe conditions of Hager and Zhang, SIAM J. Optim. 16 (2005) 170-192).
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from .problem import GRADIENT_FLOOR, ZERO_LOSS_FLOOR, FixedPointProblem, is_fini
 ACCEPT = 0.1
 SHRINK_BELOW = 0.25
 GROW_ABOVE = 0.75
-CLEAR = 1e3  # decrease over rounding error from which a second attempt is not a second chance for rounding
+# decrease over rounding error from which a second attempt is not a second chance for rounding
+CLEAR = 1e3
 MAX_CORRECTION = 0.75  # length of a correction over that of the step
 MAX_STALLED = 25  # attempts at the rounding floor without progress before the search ends
 MAX_STALLED_REJECTIONS = 5
@@ -83,7 +84,8 @@ class TrustRegion:
         self._stalled = self._stalled_rejections = 0
         self._noise = 0.0  # estimated rounding error of the loss
         self._factor = 1.0  # observed over estimated rounding error
-        self._cancels = True  # the loss may be a sum of large terms; otherwise the lower of two losses is the better one
+        # the loss may be a sum of large terms; otherwise the lower of two losses is the better one
+        self._cancels = True
 
     def run(self, name: str, x: Array) -> SearchOutcome:
         """Search from ``x`` of shape (n,) until a rule stops it."""
@@ -175,7 +177,8 @@ class TrustRegion:
     def _corrected(
         self, trial: TrialStep, length: float, x: Array, found: Evaluation, ratio: float
     ) -> tuple[Array, Evaluation, float]:
-        """The end of the step, its evaluation and ratio: with the correction of the model where that makes it a good step.
+        """The end of the step, its evaluation and ratio: with the correction of the model where
+        that makes it a good step.
 
         A poor one would only be longer than the radius should be, and lead on along a flat valley.
         """
@@ -203,13 +206,16 @@ class TrustRegion:
         if resolved:
             return (here.value - found.value) / predicted
         decrease = -0.5 * float((here.g + found.g) @ step)
-        # that the gradient changes along the step explains a difference of up to this; the rest is rounding
+        # that the gradient changes along the step explains a difference of up to this; the rest is
+        # rounding
         explained = 0.5 * float(np.linalg.norm(found.g - here.g) * np.linalg.norm(step))
         self._learn_noise(abs(here.value - found.value - decrease) - explained)
         return decrease / predicted
 
     def _learn_noise(self, error: float) -> None:
-        """Raise the estimate when a loss differs by more than it from what the gradients say, at most a hundredfold."""
+        """Raise the estimate when a loss differs by more than it from what the gradients say, at
+        most a hundredfold.
+        """
         factor = (
             min(max(1.0, error / self._noise), 100.0 / self._factor) if self._noise > 0.0 else 1.0
         )
@@ -217,7 +223,9 @@ class TrustRegion:
         self._noise *= factor
 
     def _credible(self, found: Evaluation, model: Model) -> bool:
-        """Below the rounding of the loss: the gradient must shrink, except on the way out of a saddle."""
+        """Below the rounding of the loss: the gradient must shrink, except on the way out of a
+        saddle.
+        """
         here = self.point.evaluation
         if found.value > here.value + 2 * self._noise:
             return False
@@ -225,7 +233,9 @@ class TrustRegion:
         return shrinks or model.lowest < 0.0 or found.value < here.value
 
     def _halves_the_gradient(self, found: Evaluation) -> bool:
-        """Below the rounding of the loss that is progress, whatever weak curvature, which may be rounding too, has promised."""
+        """Below the rounding of the loss that is progress, whatever weak curvature, which may be
+        rounding too, has promised.
+        """
         here = self.point.evaluation
         return 4.0 * float(found.g @ found.g) <= float(here.g @ here.g)
 
@@ -252,7 +262,8 @@ class TrustRegion:
     def _has_stalled(self, resolved: bool, accepted: bool, found: Evaluation) -> bool:
         """Whether attempts at the rounding floor lead nowhere.
 
-        Where the gradient has grown by the step, the radius is merely too large for the higher derivatives.
+        Where the gradient has grown by the step, the radius is merely too large for the higher
+        derivatives.
         """
         here = self.point.evaluation
         too_far = not float(found.g @ found.g) <= 4.0 * float(here.g @ here.g)
@@ -262,7 +273,9 @@ class TrustRegion:
         return self._stalled_rejections >= MAX_STALLED_REJECTIONS or self._stalled >= MAX_STALLED
 
     def _end(self, model: Model) -> StopReason:
-        """Nothing moves any more: at a fixed point only if this, or the best point, which is returned, is one."""
+        """Nothing moves any more: at a fixed point only if this, or the best point, which is
+        returned, is one.
+        """
         if self.point.norm <= self.rules.min_gradient_norm:
             return StopReason.MIN_GRADIENT_NORM
         if self._is_at_floor(self.point, model):
@@ -270,13 +283,16 @@ class TrustRegion:
         best = self.best
         if best is self.point:
             return StopReason.STEP_UNDERFLOW
-        # attempts at the floor, along directions that are flat but for rounding, have led away from it
+        # attempts at the floor, along directions that are flat but for rounding, have led away from
+        # it
         found = self.problem.evaluate(best.x, self.direction.order)
         at_floor = self._is_at_floor(best, self.direction.model(best.x, found))
         return StopReason.ROUNDING_FLOOR if at_floor else StopReason.STEP_UNDERFLOW
 
     def _is_at_floor(self, point: _Point, model: Model) -> bool:
-        """Whether steps of the size of x promise no more than rounding, and the gradient is not far above its own rounding error."""
+        """Whether steps of the size of x promise no more than rounding, and the gradient is not far
+        above its own rounding error.
+        """
         x = point.x
         here = point.evaluation
         reach = max(1.0, float(np.sqrt(x @ x)))

@@ -10,7 +10,8 @@ from ..objective import Objective, Sampled
 class Batches:
     """Objectives on ``batch_size`` samples each; the last one of an epoch may have fewer.
 
-    The order of epoch number k depends on ``seed`` and k alone, so that a run can go on from (epoch, position).
+    The order of epoch number k depends on ``seed`` and k alone, so that a run can go on from
+    (epoch, position).
 
     Parameters
     ----------

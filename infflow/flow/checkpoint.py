@@ -31,7 +31,8 @@ class Checkpoint:
     path : Path
         Where to.
     identity : dict
-        What has to agree for a run to go on from it: arrays, numbers, strings and dictionaries of these.
+        What has to agree for a run to go on from it: arrays, numbers, strings and dictionaries of
+        these.
     """
 
     def __init__(self, path: Path, identity: dict[str, Any]) -> None:
@@ -77,7 +78,8 @@ class Checkpoint:
                 not self.path.parent.is_dir()
             ):  # found out now, not after the first seconds of the run
                 raise StorageError(
-                    f"cannot write {self.path}: the folder {self.path.parent} does not exist. Create it first."
+                    f"cannot write {self.path}: the folder {self.path.parent} does not exist. "
+                    "Create it first."
                 )
             return None
         arrays, metadata = load_archive(self.path, _KIND)
@@ -90,7 +92,8 @@ class Checkpoint:
             different = sorted(_differences(self._identity, found["identity"]))
         if different:
             raise StorageError(
-                f"{self.path} is the checkpoint of another run: {', '.join(different)} {'differs' if len(different) == 1 else 'differ'}. "
+                f"{self.path} is the checkpoint of another run: {', '.join(different)} "
+                f"{'differs' if len(different) == 1 else 'differ'}. "
                 "Remove it, take another name, or repeat the call that wrote it."
             )
         return found["state"]
@@ -117,7 +120,9 @@ class SearchFile:
         self._saved = saved
 
     def last(self, size: int) -> tuple[Array, int, float] | None:
-        """Parameters (P,) that an earlier call had reached, with its steps and seconds; None if it had not begun."""
+        """Parameters (P,) that an earlier call had reached, with its steps and seconds; None if it
+        had not begun.
+        """
         if self._saved is None:
             return None
         with self._file.checked():
@@ -158,7 +163,9 @@ def _with_arrays(value: Any, arrays: dict[str, Array]) -> Any:
 
 
 def _differences(wanted: Any, found: Any, name: str = "") -> Iterator[str]:
-    """Names of the entries that differ; numbers may differ by rounding, which another machine changes."""
+    """Names of the entries that differ; numbers may differ by rounding, which another machine
+    changes.
+    """
     if isinstance(wanted, dict):
         for key in wanted.keys() | found.keys():
             if (key in wanted) != (key in found):

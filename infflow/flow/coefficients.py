@@ -34,7 +34,9 @@ def _classical_rk4() -> ExplicitTableau:
 
 
 def _tsit5() -> ExplicitTableau:
-    """Ch. Tsitouras, Computers and Mathematics with Applications 62 (2011) 770-775, with its free interpolant."""
+    """Ch. Tsitouras, Computers and Mathematics with Applications 62 (2011) 770-775, with its free
+    interpolant.
+    """
     a = _lower(
         [
             [],
@@ -81,7 +83,9 @@ def _tsit5() -> ExplicitTableau:
 
 
 def _dopri5() -> ExplicitTableau:
-    """Dormand and Prince, J. Comp. Appl. Math. 6 (1980) 19-26; dense output of Shampine (Hairer, Norsett, Wanner I, II.6)."""
+    """Dormand and Prince, J. Comp. Appl. Math. 6 (1980) 19-26; dense output of Shampine (Hairer,
+    Norsett, Wanner I, II.6).
+    """
     a = _lower(
         [
             [],
@@ -111,7 +115,9 @@ def _dopri5() -> ExplicitTableau:
 
 
 def _trbdf2() -> ImplicitTableau:
-    """Bank et al., IEEE Trans. CAD 4 (1985) 436; error estimate of Hosea and Shampine, Appl. Num. Math. 20 (1996) 21."""
+    """Bank et al., IEEE Trans. CAD 4 (1985) 436; error estimate of Hosea and Shampine, Appl. Num.
+    Math. 20 (1996) 21.
+    """
     d = 1 - math.sqrt(0.5)
     w = math.sqrt(2) / 4
     a = np.array([[0, 0, 0], [d, d, 0], [w, w, d]])
@@ -120,7 +126,9 @@ def _trbdf2() -> ImplicitTableau:
 
 
 def _kencarp58() -> ImplicitTableau:
-    """The implicit part of ARK5(4)8L[2]SA2: Kennedy and Carpenter, Appl. Num. Math. 136 (2019) 183-205."""
+    """The implicit part of ARK5(4)8L[2]SA2: Kennedy and Carpenter, Appl. Num. Math. 136 (2019)
+    183-205.
+    """
     g = 2 / 9
     second = [
         2366667076620 / 8822750406821,
@@ -173,9 +181,11 @@ def _kencarp58() -> ImplicitTableau:
 
 
 def _rodas3() -> RosenbrockTableau:
-    """A. Sandu et al., Atmospheric Environment 31 (1997) 3459-3472: L-stable, stiffly accurate, simple fractions.
+    """A. Sandu et al., Atmospheric Environment 31 (1997) 3459-3472: L-stable, stiffly accurate,
+    simple fractions.
 
-    Its first two stages share their argument. The dense output is the quadratic without third-order stages.
+    Its first two stages share their argument. The dense output is the quadratic without third-order
+    stages.
     """
     a = _lower([[], [0.0], [2.0, 0.0], [2.0, 0.0, 1.0]])
     c = _lower([[], [4.0], [1.0, -1.0], [1.0, -1.0, -8 / 3]])
@@ -186,10 +196,11 @@ def _rodas3() -> RosenbrockTableau:
 
 
 def _rodas5p() -> RosenbrockTableau:
-    """G. Steinebach, Construction of Rosenbrock-Wanner method Rodas5P, BIT Numerical Mathematics 63:27 (2023).
+    """G. Steinebach, Construction of Rosenbrock-Wanner method Rodas5P, BIT Numerical Mathematics
+    63:27 (2023).
 
-    Stiffly accurate and L-stable; the numbers are those of the form without products, as tabulated with
-    16 digits in OrdinaryDiffEq.jl.
+    Stiffly accurate and L-stable; the numbers are those of the form without products, as tabulated
+    with 16 digits in OrdinaryDiffEq.jl.
     """
     a5 = [2.8029986275628964, 0.5072464736228206, -0.3988312541770524, -0.04721187230404641]
     a6 = [

@@ -16,15 +16,16 @@ SMALLEST = 1e-300
 
 @dataclass(frozen=True)
 class ControlGains:
-    """Gains of a digital filter for the step size (Soderlind, ACM Trans. Math. Software 29 (2003) 1-26).
+    """Gains of a digital filter for the step size (Soderlind, ACM Trans. Math. Software 29 (2003)
+    1-26).
 
-    With error norm err (1 is allowed) and k = order of the error estimate,
-    h_new = h (safety/err_n)^(b1/k) (safety/err_(n-1))^(b2/k) (h_n/h_(n-1))^(-a).
-    (b1, b2, a) = (0.7, -0.4, 0) is the PI controller of explicit methods, which calms the step at the
-    border of stability (no rejections there, where the plain rule (1, 0, 0) wastes every fifth step). Late in a
-    gradient flow the steps of implicit methods grow steadily; Gustafsson's predictive controller (2, -1, -1)
-    follows that, the PI controller lags behind (30 % more steps), and half way between plain and predictive
-    gave the fewest attempts on networks.
+    With error norm err (1 is allowed) and k = order of the error estimate, h_new = h
+    (safety/err_n)^(b1/k) (safety/err_(n-1))^(b2/k) (h_n/h_(n-1))^(-a). (b1, b2, a) = (0.7, -0.4, 0)
+    is the PI controller of explicit methods, which calms the step at the border of stability (no
+    rejections there, where the plain rule (1, 0, 0) wastes every fifth step). Late in a gradient
+    flow the steps of implicit methods grow steadily; Gustafsson's predictive controller (2, -1, -1)
+    follows that, the PI controller lags behind (30 % more steps), and half way between plain and
+    predictive gave the fewest attempts on networks.
     """
 
     b1: float
@@ -82,7 +83,9 @@ class StepControl:
         self.h = min(h * min(max(factor, gains.smallest), gains.largest), self.largest)
 
     def reject(self, h: float, error: float) -> None:
-        """Choose the next attempt after one of size ``h`` failed; an undefined error quarters the step."""
+        """Choose the next attempt after one of size ``h`` failed; an undefined error quarters the
+        step.
+        """
         factor = 0.25
         if math.isfinite(error):
             factor = min(max((self.gains.safety / error) ** (1 / self.k), self.gains.smallest), 0.9)
@@ -115,7 +118,8 @@ def initial_step(
     order : int
         Order of the method.
     curvature : (n, n) array or None
-        The Hessian at ``z`` where it is known: then the second derivative of the path costs nothing.
+        The Hessian at ``z`` where it is known: then the second derivative of the path costs
+        nothing.
     """
     zero = np.zeros_like(z)
     size = problem.error_norm(z, z, zero)

@@ -26,7 +26,9 @@ LINEAR_SOLVERS = ("dense", "gmres")
 
 @contextmanager
 def _silent_sundials() -> Iterator[None]:
-    """SUNDIALS made in this context prints no warnings; its logger knows only environment variables."""
+    """SUNDIALS made in this context prints no warnings; its logger knows only environment
+    variables.
+    """
     name = "SUNLOGGER_WARNING_FILENAME"
     if name in os.environ:  # the user wants to see them
         yield
@@ -39,7 +41,9 @@ def _silent_sundials() -> Iterator[None]:
 
 
 class _WithoutErrors:
-    """Standard output without the errors that scikit-sundae prints; they come back as status and message too."""
+    """Standard output without the errors that scikit-sundae prints; they come back as status and
+    message too.
+    """
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -60,8 +64,9 @@ class _WithoutErrors:
 class CvodeBdf:
     """Variable-order BDF (orders 1 to 5) with modified Newton iterations.
 
-    With ``linear_solver="dense"`` CVODE gets the exact Jacobian -H, with ``"gmres"`` Hessian-vector
-    products only. CVODE does not evaluate at the points that it accepts; see :meth:`FlowProblem.accepted`.
+    With ``linear_solver="dense"`` CVODE gets the exact Jacobian -H, with ``"gmres"``
+    Hessian-vector products only. CVODE does not evaluate at the points that it accepts;
+    see :meth:`FlowProblem.accepted`.
 
     Parameters
     ----------
@@ -147,7 +152,8 @@ class CvodeBdf:
             }
         return CVODE(self._rhs, **options)
 
-    # The three callbacks. An exception (Ctrl-C, a bug in an objective) is kept and raised again outside of CVODE.
+    # The three callbacks. An exception (Ctrl-C, a bug in an objective) is kept and raised again
+    # outside of CVODE.
 
     def _rhs(self, t: float, z: Array, out: Array) -> None:
         try:
@@ -226,7 +232,9 @@ class CvodeBdf:
         return self._step(time, "normal", None).y
 
     def state(self) -> dict[str, Any]:
-        """The last point only: CVODE's history cannot be read, a restart begins with a short step of order 1."""
+        """The last point only: CVODE's history cannot be read, a restart begins with a short step
+        of order 1.
+        """
         return {
             "t": self.t,
             "z": self.z,

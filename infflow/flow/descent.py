@@ -1,4 +1,6 @@
-"""Discrete descent: gradient descent and Adam, with all data or minibatches, and time t = k step_size."""
+"""Discrete descent: gradient descent and Adam, with all data or minibatches, and time t = k
+step_size.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,9 @@ from .problem import FlowEvaluation, FlowProblem
 class GradientDescent:
     """Gradient descent, theta <- theta - step_size eta grad L: Euler's method for the flow.
 
-    Between its iterates the path is a straight line; a last step that would pass ``t_end`` is shortened. With
-    minibatches every step uses the gradient on one of them; loss and gradient on all data are evaluated after
-    every epoch, and in between the last ones stand for them.
+    Between its iterates the path is a straight line; a last step that would pass ``t_end`` is
+    shortened. With minibatches every step uses the gradient on one of them; loss and gradient on
+    all data are evaluated after every epoch, and in between the last ones stand for them.
     """
 
     rejected = 0
@@ -95,7 +97,9 @@ class GradientDescent:
 
 
 class Adam(GradientDescent):
-    """Adam (Kingma and Ba, arXiv:1412.6980, algorithm 1); ``eta`` scales the step of each parameter."""
+    """Adam (Kingma and Ba, arXiv:1412.6980, algorithm 1); ``eta`` scales the step of each
+    parameter.
+    """
 
     def __init__(
         self,

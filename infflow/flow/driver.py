@@ -86,7 +86,9 @@ _STATISTICS_STATE = ("method", "note", "rejected", "factorizations")
 def _identity(
     settings: FlowSettings, problem: FlowProblem, start: FlowEvaluation
 ) -> dict[str, Any]:
-    """What a checkpoint has to agree in: the problem as seen from its start, and the settings of the path."""
+    """What a checkpoint has to agree in: the problem as seen from its start, and the settings of
+    the path.
+    """
     names = ("t_end", "rtol", "atol", "eta", "num_trajectory", "t_eval")
     objective = problem.objective
     return {
@@ -139,7 +141,9 @@ class _Run:
         self.exact = self.best_exact = True
 
     def remember(self) -> None:
-        """Keep the state between two steps, where there is a checkpoint: the next step may be left unfinished."""
+        """Keep the state between two steps, where there is a checkpoint: the next step may be left
+        unfinished.
+        """
         if self.file is not None and self.integrator is not None:
             self._before = self.t, self.integrator.state(), self.problem.counts()
 
@@ -157,7 +161,9 @@ class _Run:
         return None if self.end is None else self.end.reached(step, previous)
 
     def rests(self, stop: StopReason) -> bool:
-        """Whether the flow stays where it ended: at a bound, at rest, or within the tolerances of its end."""
+        """Whether the flow stays where it ended: at a bound, at rest, or within the tolerances of
+        its end.
+        """
         if stop in (StopReason.HANDOVER, StopReason.AT_REST):
             return self.end is not None and self.end.rests
         return (
@@ -166,7 +172,9 @@ class _Run:
 
     @property
     def torn(self) -> bool:
-        """Whether Ctrl-C fell between a step and what is kept of it; then the file of before stays."""
+        """Whether Ctrl-C fell between a step and what is kept of it; then the file of
+        before stays.
+        """
         return self._before is None and self.integrator is not None and self.integrator.t != self.t
 
     def take_end(self) -> None:
@@ -179,7 +187,9 @@ class _Run:
         )
 
     def make_exact(self) -> None:
-        """Evaluate at the very points that the run returns, where the integrator did so only nearby."""
+        """Evaluate at the very points that the run returns, where the integrator did so only
+        nearby.
+        """
         same = self.best_z is self.z
         if not self.exact:
             self.loss, self.gradient, _ = self.problem.evaluate(self.z, 1)
@@ -191,7 +201,9 @@ class _Run:
             self.take_end()
 
     def prefer_end(self) -> None:
-        """Return the end where only it has met the bound of the gradient: a flow only descends, the lower loss was rounding."""
+        """Return the end where only it has met the bound of the gradient: a flow only descends, the
+        lower loss was rounding.
+        """
         best, end = (
             self.problem.gradient_norm(each) for each in (self.best_gradient, self.gradient)
         )

@@ -15,12 +15,14 @@ from .krylov_path import KrylovModel
 from .onestep import Step
 from .problem import FlowEvaluation, FlowProblem
 
-#: beyond this number of parameters eigendecompositions cost more than the rules can save: Hessian-vector products take their place
+# : beyond this number of parameters eigendecompositions cost more than the rules can save:
+# Hessian-vector products take their place
 LARGEST = 2000
-#: steps up to this length, in units of the tolerances, may be what error control lets through on a path that has ended
+# : steps up to this length, in units of the tolerances, may be what error control lets through on a
+# path that has ended
 NOISE = 2.0
-#: curvature below this part of the largest one, and below ten relative tolerances, may be that of a valley seen from its walls;
-#: so many Newton steps lead to its bottom
+# : curvature below this part of the largest one, and below ten relative tolerances, may be that of
+# a valley seen from its walls; : so many Newton steps lead to its bottom
 SOFT = 1e-2
 MOST_STEPS = 3
 #: steps for a doubling of the time beyond which a flow crawls; in curved valleys it takes tens
@@ -31,30 +33,37 @@ _EPS = float(np.finfo(float).eps)
 class EndOfPath:
     """Recognises the end of a flow that has no ``t_end``.
 
-    The path from here to the fixed point of the quadratic model at the current point is
-    -sum_i (c_i / lambda_i) v_i, with the eigenvalues lambda_i and eigenvectors v_i of the Hessian and the
-    components c_i of the gradient. The flow *hands over* to an optimizer when this rest is shorter than the
-    tolerances (weighted root mean square of the displacement at most 1), the last step at most twice as long, and no
-    eigenvalue is negative beyond rounding. A direction that is flat to rounding counts with the distance
-    c_i t that it would still move until the time has doubled, or with 0 where c_i is rounding too. Integrators keep to the bottom
-    of a curved valley within their tolerances only, and on its walls the curvature along it has errors of the same order, of
-    both signs: where there is weak curvature, the model is that at the bottom.
+    The path from here to the fixed point of the quadratic model at the current point is -sum_i (c_i
+    / lambda_i) v_i, with the eigenvalues lambda_i and eigenvectors v_i of the Hessian and the
+    components c_i of the gradient. The flow *hands over* to an optimizer when this rest is shorter
+    than the tolerances (weighted root mean square of the displacement at most 1), the last step at
+    most twice as long, and no eigenvalue is negative beyond rounding. A direction that is flat to
+    rounding counts with the distance c_i t that it would still move until the time has doubled, or
+    with 0 where c_i is rounding too. Integrators keep to the bottom of a curved valley within their
+    tolerances only, and on its walls the curvature along it has errors of the same order, of both
+    signs: where there is weak curvature, the model is that at the bottom.
 
-    It also hands over when the loss changed by less than its rounding error, and by less than a tenth, while time grew tenfold,
-    and the gradient is a millionth of the first one: then only the search can tell where the valley ends.
+    It also hands over when the loss changed by less than its rounding error, and by less than a
+    tenth, while time grew tenfold, and the gradient is a millionth of the first one: then only the
+    search can tell where the valley ends.
 
-    It has reached the *rounding floor* when every derivative is below its own rounding error, or so small that the loss would not change
-    before the variable has doubled, and the loss fell by less than a tenth while the time doubled. So end paths to a fixed
-    point at infinity. Long before, every integrator crawls along such a channel, whose walls are steeper than its tolerances can
-    resolve: once the gradient is a millionth of the first one and below the rounding error of the steepest force, eps |H| |z|, or time takes more than
+    It has reached the *rounding floor* when every derivative is below its own rounding error, or so
+    small that the loss would not change before the variable has doubled, and the loss fell by less
+    than a tenth while the time doubled. So end paths to a fixed point at infinity. Long before,
+    every integrator crawls along such a channel, whose walls are steeper than its tolerances can
+    resolve: once the gradient is a millionth of the first one and below the rounding error of the
+    steepest force, eps |H| |z|, or time takes more than
     :data:`CRAWL` steps to double while the loss falls by less than a tenth, the flow hands over, since the search follows channels in steps that grow.
 
-    All rules but that of time need curvature; they are looked at when the time has doubled (or grown tenfold), and when the last step or the gradient
-    is so small that they can apply. Above :data:`LARGEST` parameters the Newton step comes from conjugate gradients, which end where it
-    is longer than the tolerances or only rounding is left of the gradient; negative curvature is what these meet and what Lanczos' method
-    sees at the end of that step; sizes of derivatives come from products with random signs (see ``krylov_path.py``). There a flow
-    without a search is *at rest* when its loss is, and the rest of the path is shorter than the tolerances: iterative
-    solutions of the linear systems keep its gradient above rounding for ever.
+    All rules but that of time need curvature; they are looked at when the time has doubled
+    (or grown tenfold), and when the last step or the gradient is so small that they can
+    apply. Above :data:`LARGEST` parameters the Newton step comes from conjugate gradients,
+    which end where it is longer than the tolerances or only rounding is left of the gradient;
+    negative curvature is what these meet and what Lanczos' method sees at the end of that
+    step; sizes of derivatives come from products with random signs (see ``krylov_path.py``).
+    There a flow without a search is *at rest* when its loss is, and the rest of the path is
+    shorter than the tolerances: iterative solutions of the linear systems keep its gradient
+    above rounding for ever.
 
     Parameters
     ----------
@@ -173,7 +182,9 @@ class EndOfPath:
         return KrylovModel(self.problem, evaluation, step.z)
 
     def _path_ends(self, local: DenseModel | KrylovModel, t: float, level: bool) -> bool:
-        """Whether the rest of the path is shorter than the tolerances (``level``: or longer) and leads to no saddle."""
+        """Whether the rest of the path is shorter than the tolerances (``level``: or longer) and
+        leads to no saddle.
+        """
         if isinstance(local, DenseModel):
             rest = remaining_path(self.problem, local.evaluation, local.z, t)
             self.rests = rest is not None and self._length(rest, local.z) <= 1.0
@@ -209,7 +220,9 @@ class EndOfPath:
         return loss_rounding(value, local.diagonal, local.z) if found is None else float(found)
 
     def _is_rounding(self, local: DenseModel | KrylovModel) -> bool:
-        """Whether every derivative is, or cannot change the loss before its variable has doubled."""
+        """Whether every derivative is, or cannot change the loss before its variable has
+        doubled.
+        """
         value, gradient, _ = local.evaluation
         return is_hidden(value, gradient, local.diagonal, local.z, 4.0, self._loss_rounding(local))
 
@@ -235,7 +248,9 @@ class DenseModel(NamedTuple):
 
 
 def _is_drowned(local: DenseModel | KrylovModel) -> bool:
-    """Whether the gradient is smaller than what the steepest force rounds to at this distance from the origin."""
+    """Whether the gradient is smaller than what the steepest force rounds to at this distance from
+    the origin.
+    """
     floor = 2 * _EPS * local.norm * float(np.abs(local.z).max())
     return float(np.abs(local.evaluation.gradient).max()) <= floor
 
@@ -245,7 +260,8 @@ def remaining_path(
 ) -> Array | None:
     """Displacement (n,) from here to the end of the flow of the quadratic model; None on a saddle.
 
-    The model is that at the bottom of the valley, a few Newton steps in the directions of hard walls from here.
+    The model is that at the bottom of the valley, a few Newton steps in the directions of hard
+    walls from here.
     """
     limit = min(10 * problem.rtol, SOFT)
     moved = np.zeros_like(z)

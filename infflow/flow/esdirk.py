@@ -1,4 +1,6 @@
-"""The stepper of the diagonally implicit Runge-Kutta family, for the symmetric Jacobian of a gradient flow."""
+"""The stepper of the diagonally implicit Runge-Kutta family, for the symmetric Jacobian of a
+gradient flow.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,9 @@ _FEW_ITERATIONS = 1.5
 class ImplicitFamily:
     """An ESDIRK method on one problem: owns Hessian, factorisation and stages, and counts.
 
-    Stages are solved by simplified Newton iterations with I/(gamma h) + H. The Hessian is taken anew when the
-    iterations of the last step were many, and the factorisation is used again while the step hardly changes.
+    Stages are solved by simplified Newton iterations with I/(gamma h) + H. The Hessian is taken
+    anew when the iterations of the last step were many, and the factorisation is used again while
+    the step hardly changes.
     """
 
     uses_hessian = False  # it asks for one itself, when it needs it
@@ -50,7 +53,9 @@ class ImplicitFamily:
         self._left_domain = False
 
     def attempt(self, z: Array, evaluation: FlowEvaluation, h: float) -> Attempt:
-        """One step of size ``h`` from ``z``; if its iterations fail with an old Hessian, again with a new one."""
+        """One step of size ``h`` from ``z``; if its iterations fail with an old Hessian, again with
+        a new one.
+        """
         many = self._iterations > _FEW_ITERATIONS * (len(self._slopes) - 1)
         fresh = self._hessian is None or (many and self._hessian_at is not z)
         while True:
@@ -106,12 +111,15 @@ class ImplicitFamily:
         return True
 
     def _newton(self, base: Array, point: Array, gamma_h: float) -> bool:
-        """Solve point = base - gamma_h gradient(point) in place; whether the iteration converged."""
+        """Solve point = base - gamma_h gradient(point) in place; whether the iteration
+        converged.
+        """
         assert self._factors is not None
         solve, upper, _ = self._factors
         problem = self.problem
         shift = 1.0 / gamma_h
-        # with a factorisation for another step this is the best factor for fast and slow components together
+        # with a factorisation for another step this is the best factor for fast and slow components
+        # together
         damping = 2.0 / (1.0 + shift / self._shift)
         before = math.inf
         for _ in range(_MOST_ITERATIONS):

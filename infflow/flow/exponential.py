@@ -1,8 +1,8 @@
 """An exponential Rosenbrock method on the eigendecomposition of the Hessian.
 
-With the Hessian H at the start of the step, the flow is dz/dt = -gradient(z) = -gradient0 - H (z - z0) - r(z), where the
-remainder r is quadratic in z - z0. The linear part is integrated exactly, in the eigenbasis of H, where the
-matrix functions phi_k(-h H) are functions of numbers.
+With the Hessian H at the start of the step, the flow is dz/dt = -gradient(z) = -gradient0 - H (z -
+z0) - r(z), where the remainder r is quadratic in z - z0. The linear part is integrated exactly, in
+the eigenbasis of H, where the matrix functions phi_k(-h H) are functions of numbers.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ _C4 = 9 / 10
 
 
 def two_node_weights(ca: float, cb: float, fraction: float, phi: Array) -> tuple[Array, Array]:
-    """Weights b_a, b_b with b_a ca^2 + b_b cb^2 = 2 x^3 phi_3 and b_a ca^3 + b_b cb^3 = 6 x^4 phi_4.
+    """Weights b_a, b_b with b_a ca^2 + b_b cb^2 = 2 x^3 phi_3 and b_a ca^3 + b_b cb^3 = 6 x^4
+    phi_4.
 
-    These are the conditions of order 4 on the remainders at the two nodes, for a step to the fraction x.
+    These are the conditions of order 4 on the remainders at the two nodes, for a step to the
+    fraction x.
 
     Parameters
     ----------
@@ -46,12 +48,14 @@ def two_node_weights(ca: float, cb: float, fraction: float, phi: Array) -> tuple
 
 
 class ExponentialFamily:
-    """The exponential Rosenbrock method of order 5 with nodes 1/4, 1/2, 9/10 and an embedded one of order 4.
+    """The exponential Rosenbrock method of order 5 with nodes 1/4, 1/2, 9/10 and an embedded one of
+    order 4.
 
-    The scheme pexprb54s4 of Luan and Ostermann (J. Comput. Appl. Math. 255 (2014) 417-431; Comput. Math. Appl. 71
-    (2016) 1137-1150): the two last stages are of third order on their own, so that the nodes 1/2 and 9/10, for which
-    Gauss quadrature gains an order, give order 5; the nodes 1/4 and 1/2 give the embedded solution of order 4. The dense
-    output repeats the conditions of order 4 at every fraction of the step; it is exact for linear gradients.
+    The scheme pexprb54s4 of Luan and Ostermann (J. Comput. Appl. Math. 255 (2014) 417-431; Comput.
+    Math. Appl. 71 (2016) 1137-1150): the two last stages are of third order on their own, so that
+    the nodes 1/2 and 9/10, for which Gauss quadrature gains an order, give order 5; the nodes 1/4
+    and 1/2 give the embedded solution of order 4. The dense output repeats the conditions of order
+    4 at every fraction of the step; it is exact for linear gradients.
     """
 
     uses_hessian = True
@@ -64,7 +68,9 @@ class ExponentialFamily:
         self._remainders: list[Array] = []
 
     def attempt(self, z: Array, evaluation: FlowEvaluation, h: float) -> Attempt:
-        """One step of size ``h`` from ``z`` with gradient and Hessian there; a rejected one keeps the decomposition."""
+        """One step of size ``h`` from ``z`` with gradient and Hessian there; a rejected one keeps
+        the decomposition.
+        """
         if self._start is not evaluation:
             self.factorizations += 1
             self._values, self._vectors = np.linalg.eigh(evaluation.hessian)  # type: ignore[arg-type]

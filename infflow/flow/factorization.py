@@ -27,7 +27,8 @@ class Factors(NamedTuple):
 
 
 def factorize_shifted(hessian: Array, shift: float) -> Factors | None:
-    """Factorise shift I + H: by Cholesky where that is positive definite, else by Bunch and Kaufman.
+    """Factorise shift I + H: by Cholesky where that is positive definite, else by Bunch and
+    Kaufman.
 
     Parameters
     ----------

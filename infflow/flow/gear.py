@@ -1,8 +1,10 @@
-"""Gear's method: backward differentiation formulas of variable order and step, for symmetric Jacobians.
+"""Gear's method: backward differentiation formulas of variable order and step, for symmetric
+Jacobians.
 
-C. W. Gear, Numerical Initial Value Problems in Ordinary Differential Equations (Prentice-Hall 1971), chapter 9, with the step and order
-selection of K. Radhakrishnan and A. C. Hindmarsh, LLNL report UCRL-ID-113855 (1993). The last steps are kept as the Taylor polynomial at the
-last point (Nordsieck's form), which changes of the step size rescale.
+C. W. Gear, Numerical Initial Value Problems in Ordinary Differential Equations (Prentice-Hall
+1971), chapter 9, with the step and order selection of K. Radhakrishnan and A. C. Hindmarsh, LLNL
+report UCRL-ID-113855 (1993). The last steps are kept as the Taylor polynomial at the last point
+(Nordsieck's form), which changes of the step size rescale.
 """
 
 from __future__ import annotations
@@ -23,27 +25,32 @@ from .problem import FlowEvaluation, FlowProblem
 MAX_ORDER = 5
 #: a factorisation is used while its shift differs by at most this part from the one that is needed
 _SAME_STEP = 0.3
-#: a Hessian is used for so many steps when there is something to factorise anyway, and for so many at most. Where Newton's method fails
-#: with a Hessian of some age, later ones are not used that long; this limit grows with every Hessian that reaches it. It is also renewed
-#: when the Newton iterations beyond one per step have become many. Both are milder the more gradients a Hessian and its factorisation cost:
-#: one for every so many parameters, more or less
+# : a Hessian is used for so many steps when there is something to factorise anyway, and for so many
+# at most. Where Newton's method fails : with a Hessian of some age, later ones are not used that
+# long; this limit grows with every Hessian that reaches it. It is also renewed : when the Newton
+# iterations beyond one per step have become many. Both are milder the more gradients a Hessian and
+# its factorisation cost: : one for every so many parameters, more or less
 _YOUNG = 20
 _OLD = 50
 _DEAR = 100
-#: negative eigenvalues smaller than this part of the largest do not limit the step: along a valley, curvatures have errors of both signs
+# : negative eigenvalues smaller than this part of the largest do not limit the step: along a
+# valley, curvatures have errors of both signs
 _WEAK = 1e-9
-#: Newton iterations end when their remaining error is this part of the error that a step may have, or there is no hope for that
+# : Newton iterations end when their remaining error is this part of the error that a step may have,
+# or there is no hope for that
 _NEWTON_PART = 0.05
 _MOST_ITERATIONS = 4
-#: expected rate of convergence with a new factorisation, and how much of the last rate is believed to be left
+# : expected rate of convergence with a new factorisation, and how much of the last rate is believed
+# to be left
 _FIRST_RATE = 0.1
 _FORGET = 0.2
 #: divisors of the step sizes that the errors allow, for the same, a lower and a higher order
 _SAME = 1.2
 _LOWER = 1.3
 _HIGHER = 1.4
-#: steps become longer by at least and at most this factor; the first ones, which begin very short, by more. Larger factors save no
-#: steps on smooth paths and lead to failures of Newton's method in curved valleys
+# : steps become longer by at least and at most this factor; the first ones, which begin very short,
+# by more. Larger factors save no : steps on smooth paths and lead to failures of Newton's method in
+# curved valleys
 _LEAST_GROWTH = 1.2
 _MOST_GROWTH = 1.5
 _FIRST_GROWTH = 1e4
@@ -53,7 +60,9 @@ _FIRST_STEPS = 10
 class _Formula(NamedTuple):
     """Backward differentiation formula in Nordsieck's form."""
 
-    shape: Array  #: how a change of the new point changes the polynomial, (order + 1,): prod_i (1 + x/i) by powers of x
+    # : how a change of the new point changes the polynomial, (order + 1,): prod_i (1 + x/i) by
+    # powers of x
+    shape: Array
     lead: float  #: how much h y' changes with the new point
     error: float  #: local error per difference of corrected and predicted point
 
@@ -158,12 +167,15 @@ class GearBdf:
         self._hessian_age += 1
         return Step(t0, t, point, evaluation, self._interpolate, exact)
 
-    # ------------------------------------------------------------------------------------------ Newton's method
+    # ------------------------------------------------------------------------------------------
+    # Newton's method
 
     def _solve(self) -> tuple[Array, FlowEvaluation, Array] | None:
-        """The point that the formula defines, and the last evaluation with its point; None after a failure that was dealt with.
+        """The point that the formula defines, and the last evaluation with its point; None after a
+        failure that was dealt with.
 
-        Its slope y' differs from the predicted one by shift = lead / h times what y differs from the predicted point.
+        Its slope y' differs from the predicted one by shift = lead / h times what y differs from
+        the predicted point.
         """
         formula = _FORMULAS[self.order]
         shift = formula.lead / self.h
@@ -173,7 +185,8 @@ class GearBdf:
             return None
         solve = self._factors.solve
         problem = self.problem
-        # with a factorisation for another step this is the best factor for fast and slow components together
+        # with a factorisation for another step this is the best factor for fast and slow components
+        # together
         damping = 2.0 / (1.0 + shift / self._shift)
         at = self._ahead[0].copy()
         before = math.inf
@@ -230,7 +243,8 @@ class GearBdf:
     def _factorize(self, hessian: Array, shift: float) -> Factors | None:
         """Factors of shift I + H; None where negative eigenvalues of H forbid so long a step.
 
-        With a longer one the formula damps what grows along these directions, and the path would stay on a saddle that it has to leave.
+        With a longer one the formula damps what grows along these directions, and the path would
+        stay on a saddle that it has to leave.
         """
         self.problem.require_time()
         self.factorizations += 1
@@ -244,14 +258,17 @@ class GearBdf:
         return None
 
     def _failed(self) -> None:
-        """The formula could not be solved: again with a new Hessian, or with a shorter step if it was new."""
+        """The formula could not be solved: again with a new Hessian, or with a shorter step if it
+        was new.
+        """
         if self._hessian_age > 0:
             self._hessian, self._age_limit = None, float(self._hessian_age)
         else:
             self._shorten(0.25)
         self._factors = None
 
-    # ----------------------------------------------------------------------------------------- step size and order
+    # ----------------------------------------------------------------------------------------- step
+    # size and order
 
     def _aim(self, t_end: float) -> float:
         """The time of the next point; shortens the step to end exactly at ``t_end``."""
@@ -266,7 +283,9 @@ class GearBdf:
         return t
 
     def _resize(self, ratio: float) -> None:
-        """Change the step size; differences of steps of another size say nothing about the order any more."""
+        """Change the step size; differences of steps of another size say nothing about the order
+        any more.
+        """
         self.h *= ratio
         self._change = None
         self._wait = self.order + 1
@@ -285,7 +304,9 @@ class GearBdf:
             )
 
     def _reject(self, error: float) -> None:
-        """The error was too large: a shorter step, after repeated failures also a new Hessian and the lowest order."""
+        """The error was too large: a shorter step, after repeated failures also a new Hessian and
+        the lowest order.
+        """
         self._failures += 1
         ratio = min(max(_allowed(error, self.order, _SAME), 0.2), 0.9)
         if self._failures >= 2:
@@ -296,7 +317,9 @@ class GearBdf:
         self._shorten(ratio)
 
     def _choose(self) -> None:
-        """Size and order of the next step: those of the longest step that the estimated errors allow."""
+        """Size and order of the next step: those of the longest step that the estimated errors
+        allow.
+        """
         k = self.order
         problem = self.problem
         z = self._history[0]
@@ -326,10 +349,13 @@ class GearBdf:
         found: Array = powers @ self._history[: self.order + 1]
         return found
 
-    # ----------------------------------------------------------------------------------------------- checkpoints
+    # ----------------------------------------------------------------------------------------------
+    # checkpoints
 
     def state(self) -> dict[str, Any]:
-        """Everything that the next steps depend on; steps change only one of these arrays in place."""
+        """Everything that the next steps depend on; steps change only one of these arrays
+        in place.
+        """
         return {name: getattr(self, name) for name in _STATE} | {"_history": self._history.copy()}
 
     def restore(self, state: dict[str, Any]) -> None:

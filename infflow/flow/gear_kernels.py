@@ -1,4 +1,6 @@
-"""Jitted parts of Gear's method: the Taylor polynomial of the last steps, moved, scaled and corrected."""
+"""Jitted parts of Gear's method: the Taylor polynomial of the last steps, moved, scaled and
+corrected.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from .._validation import Array
 
 @njit(cache=True)
 def predict(history: Array, order: int, ahead: Array) -> None:
-    """The polynomial one step later: ``ahead[j] = sum_i binomial(i, j) history[i]``, all rows (n,), by additions."""
+    """The polynomial one step later: ``ahead[j] = sum_i binomial(i, j) history[i]``, all rows (n,),
+    by additions.
+    """
     for j in range(order + 1):
         for k in range(ahead.shape[1]):
             ahead[j, k] = history[j, k]
@@ -22,7 +26,9 @@ def predict(history: Array, order: int, ahead: Array) -> None:
 
 @njit(cache=True)
 def correct(ahead: Array, order: int, shape: Array, error: Array, history: Array) -> None:
-    """``history[j] = ahead[j] + shape[j] error`` for all rows up to ``order``; ``error`` (n,), ``shape`` (order + 1,)."""
+    """``history[j] = ahead[j] + shape[j] error`` for all rows up to ``order``; ``error`` (n,),
+    ``shape`` (order + 1,).
+    """
     for j in range(order + 1):
         for k in range(len(error)):
             history[j, k] = ahead[j, k] + shape[j] * error[k]
@@ -40,7 +46,8 @@ def rescale(history: Array, order: int, ratio: float) -> None:
 
 @njit(cache=True)
 def newton_residual(ahead: Array, point: Array, gradient: Array, shift: float, h: float) -> Array:
-    """What is missing in the slope at ``point`` (n,): -gradient - y', where y' goes with the point by the formula.
+    """What is missing in the slope at ``point`` (n,): -gradient - y', where y' goes with the point
+    by the formula.
 
     ``ahead`` is the predicted polynomial, whose rows 0 and 1 are the point and h times the slope.
     """
@@ -66,7 +73,9 @@ def moved(
 
 @njit(cache=True)
 def difference(point: Array, ahead: Array, atol: Array, rtol: float) -> tuple[Array, float]:
-    """What ``point`` (n,) differs by from the predicted one, ``ahead[0]``, and the error norm of it."""
+    """What ``point`` (n,) differs by from the predicted one, ``ahead[0]``, and the error norm of
+    it.
+    """
     change = np.empty_like(point)
     total = 0.0
     for k in range(len(point)):

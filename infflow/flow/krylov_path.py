@@ -1,7 +1,8 @@
 """Curvature and the rest of a path from Hessian-vector products, where a Hessian is too large.
 
-Everything is measured in units of the tolerances: with the weights w_i = atol_i + rtol |z_i| and z = w y, the gradient is w g and the
-Hessian w H w, whose negative eigenvalues are as many as those of H (Sylvester's law of inertia).
+Everything is measured in units of the tolerances: with the weights w_i = atol_i + rtol |z_i| and z
+= w y, the gradient is w g and the Hessian w H w, whose negative eigenvalues are as many as those of
+H (Sylvester's law of inertia).
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from .problem import FlowEvaluation, FlowProblem
 
 #: products with random signs that tell the diagonal of the Hessian and its norm
 _PROBES = 10
-#: iterations of conjugate gradients at most, and so many before the rounding error of the gradient is asked for
+# : iterations of conjugate gradients at most, and so many before the rounding error of the gradient
+# is asked for
 MOST_ITERATIONS = 300
 _BEGINNING = 8
-#: steps of Lanczos' method. Among eigenvalues of all sizes it sees a negative one of a ten-thousandth of the largest, one that is
-#: isolated at a millionth and below
+# : steps of Lanczos' method. Among eigenvalues of all sizes it sees a negative one of a
+# ten-thousandth of the largest, one that is : isolated at a millionth and below
 LANCZOS_STEPS = 300
 _EPS = float(np.finfo(float).eps)
 
@@ -49,7 +51,9 @@ class KrylovModel:
 
     @property
     def diagonal(self) -> Array:
-        """Size of the diagonal of the Hessian (n,), estimated (M. Hutchinson, Comm. Statist. Simul. 18 (1989) 1059)."""
+        """Size of the diagonal of the Hessian (n,), estimated (M. Hutchinson, Comm. Statist. Simul.
+        18 (1989) 1059).
+        """
         return self._probe()[0]
 
     @property
@@ -72,19 +76,23 @@ class KrylovModel:
         return self._probed
 
     def rest(self, noise: Callable[[], Array], longest: float) -> tuple[Array, bool]:
-        """The Newton step (n,) in the directions of positive curvature that the gradient has, by conjugate gradients.
+        """The Newton step (n,) in the directions of positive curvature that the gradient has, by
+        conjugate gradients.
 
         Parameters
         ----------
         noise : callable
-            Gives the rounding error (n,) of the gradient; where nothing but that is left, the step is complete.
+            Gives the rounding error (n,) of the gradient; where nothing but that is left, the step
+            is complete.
         longest : float
-            The step is given up when it is longer than this, in units of the tolerances (root mean square).
+            The step is given up when it is longer than this, in units of the tolerances (root mean
+            square).
 
         Returns
         -------
         step, complete : (n,) array, bool
-            Not complete: it is longer, or meets curvature that is not positive, or cannot be had in :data:`MOST_ITERATIONS`.
+            Not complete: it is longer, or meets curvature that is not positive, or cannot be had
+            in :data:`MOST_ITERATIONS`.
         """
         w, n = self._weights, len(self.z)
         y = np.zeros(n)
@@ -115,7 +123,9 @@ class KrylovModel:
         return w * y, False
 
     def is_saddle(self) -> bool:
-        """Whether there is negative curvature beyond rounding, as far as Lanczos' method from a random vector sees; True if undefined."""
+        """Whether there is negative curvature beyond rounding, as far as Lanczos' method from a
+        random vector sees; True if undefined.
+        """
         w, n = self._weights, len(self.z)
         v = np.random.default_rng(1).standard_normal(n)
         v /= np.linalg.norm(v)

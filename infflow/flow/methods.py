@@ -85,13 +85,13 @@ class Method:
     name, family : str
         Name in ``train(solver=...)``; the stepper it uses.
     order : int
-        Order of convergence with a fixed step (for ``gear``, ``cvode_bdf``, ``bdf`` and ``lsoda`` the highest order of their BDF; 0: Adam does
-        not approximate the flow).
+        Order of convergence with a fixed step (for ``gear``, ``cvode_bdf``, ``bdf`` and ``lsoda``
+        the highest order of their BDF; 0: Adam does not approximate the flow).
     dense_order : int
         Interpolated points are accurate to the (dense_order + 1)-th power of the step.
     adaptive, implicit, needs_hessian : bool
-        Step-size control; linear systems to solve; a Hessian with every step (``gear`` asks for one now and then, ``cvode_bdf`` too where
-        its linear solver is dense, never with GMRES).
+        Step-size control; linear systems to solve; a Hessian with every step (``gear`` asks for one
+        now and then, ``cvode_bdf`` too where its linear solver is dense, never with GMRES).
     discrete : bool
         Whether it takes ``step_size``.
     options : mapping
@@ -208,32 +208,50 @@ def _descent(kind: type[GradientDescent]) -> Build:
 
 # fmt: off
 _METHODS = (
-    Method("rodas5p", "Rosenbrock", 5, 4, _rosenbrock(RODAS5P), STEP_OPTIONS, "Steinebach, BIT 63:27 (2023)", implicit=True, needs_hessian=True),
-    Method("rodas3", "Rosenbrock", 3, 2, _rosenbrock(RODAS3), STEP_OPTIONS, "Sandu et al., Atmos. Environ. 31, 3459 (1997)", implicit=True, needs_hessian=True),
-    Method("exprb", "exponential Rosenbrock", ORDER, DENSE_ORDER, _exprb, STEP_OPTIONS, "Luan and Ostermann, Comput. Math. Appl. 71, 1137 (2016)", implicit=True, needs_hessian=True),
-    Method("kencarp58", "ESDIRK", 5, 4, _esdirk(KENCARP58), STEP_OPTIONS, "Kennedy and Carpenter, Appl. Num. Math. 136, 183 (2019)", implicit=True),
-    Method("trbdf2", "ESDIRK", 2, 2, _esdirk(TRBDF2), STEP_OPTIONS, "Hosea and Shampine, Appl. Num. Math. 20, 21 (1996)", implicit=True),
-    Method("rk4", "explicit Runge-Kutta", 4, 3, _explicit(RK4_DOUBLED, RK4), STEP_OPTIONS, "Kutta 1901; step doubling without extrapolation"),
-    Method("tsit5", "explicit Runge-Kutta", 5, 4, _explicit(TSIT5), STEP_OPTIONS, "Tsitouras, Comput. Math. Appl. 62, 770 (2011)"),
-    Method("dopri5", "explicit Runge-Kutta", 5, 4, _explicit(DOPRI5), STEP_OPTIONS, "Dormand and Prince, J. Comp. Appl. Math. 6, 19 (1980)"),
-    Method("cvode_bdf", "CVODE", 5, 5, _cvode_bdf, CVODE_OPTIONS, "Hindmarsh et al., ACM TOMS 31, 363 (2005)", implicit=True),
-    Method("gear", "Gear", 5, 5, _gear, GEAR_OPTIONS, "Gear 1971, chapter 9; Radhakrishnan and Hindmarsh, UCRL-ID-113855 (1993)", implicit=True),
-    Method("lsoda", "SciPy", 5, 5, _scipy("LSODA"), SCIPY_OPTIONS, "Petzold, SIAM J. Sci. Stat. Comput. 4, 136 (1983)", implicit=True),
-    Method("radau", "SciPy", 5, 3, _scipy("Radau"), SCIPY_OPTIONS, "Hairer and Wanner II, section IV.8", implicit=True),
-    Method("bdf", "SciPy", 5, 5, _scipy("BDF"), SCIPY_OPTIONS, "Shampine and Reichelt, SIAM J. Sci. Comput. 18, 1 (1997)", implicit=True),
-    Method("gd", "descent", 1, 0, _descent(GradientDescent), DESCENT_OPTIONS, "Cauchy 1847; Euler's method", adaptive=False, discrete=True),
-    Method("adam", "descent", 0, 0, _descent(Adam), ADAM_OPTIONS, "Kingma and Ba, arXiv:1412.6980", adaptive=False, discrete=True),
+    Method("rodas5p", "Rosenbrock", 5, 4, _rosenbrock(RODAS5P), STEP_OPTIONS,
+        "Steinebach, BIT 63:27 (2023)", implicit=True, needs_hessian=True),
+    Method("rodas3", "Rosenbrock", 3, 2, _rosenbrock(RODAS3), STEP_OPTIONS,
+        "Sandu et al., Atmos. Environ. 31, 3459 (1997)", implicit=True, needs_hessian=True),
+    Method("exprb", "exponential Rosenbrock", ORDER, DENSE_ORDER, _exprb, STEP_OPTIONS,
+        "Luan and Ostermann, Comput. Math. Appl. 71, 1137 (2016)", implicit=True,
+        needs_hessian=True),
+    Method("kencarp58", "ESDIRK", 5, 4, _esdirk(KENCARP58), STEP_OPTIONS,
+        "Kennedy and Carpenter, Appl. Num. Math. 136, 183 (2019)", implicit=True),
+    Method("trbdf2", "ESDIRK", 2, 2, _esdirk(TRBDF2), STEP_OPTIONS,
+        "Hosea and Shampine, Appl. Num. Math. 20, 21 (1996)", implicit=True),
+    Method("rk4", "explicit Runge-Kutta", 4, 3, _explicit(RK4_DOUBLED, RK4), STEP_OPTIONS,
+        "Kutta 1901; step doubling without extrapolation"),
+    Method("tsit5", "explicit Runge-Kutta", 5, 4, _explicit(TSIT5), STEP_OPTIONS,
+        "Tsitouras, Comput. Math. Appl. 62, 770 (2011)"),
+    Method("dopri5", "explicit Runge-Kutta", 5, 4, _explicit(DOPRI5), STEP_OPTIONS,
+        "Dormand and Prince, J. Comp. Appl. Math. 6, 19 (1980)"),
+    Method("cvode_bdf", "CVODE", 5, 5, _cvode_bdf, CVODE_OPTIONS,
+        "Hindmarsh et al., ACM TOMS 31, 363 (2005)", implicit=True),
+    Method("gear", "Gear", 5, 5, _gear, GEAR_OPTIONS,
+        "Gear 1971, chapter 9; Radhakrishnan and Hindmarsh, UCRL-ID-113855 (1993)", implicit=True),
+    Method("lsoda", "SciPy", 5, 5, _scipy("LSODA"), SCIPY_OPTIONS,
+        "Petzold, SIAM J. Sci. Stat. Comput. 4, 136 (1983)", implicit=True),
+    Method("radau", "SciPy", 5, 3, _scipy("Radau"), SCIPY_OPTIONS,
+        "Hairer and Wanner II, section IV.8", implicit=True),
+    Method("bdf", "SciPy", 5, 5, _scipy("BDF"), SCIPY_OPTIONS,
+        "Shampine and Reichelt, SIAM J. Sci. Comput. 18, 1 (1997)", implicit=True),
+    Method("gd", "descent", 1, 0, _descent(GradientDescent), DESCENT_OPTIONS,
+        "Cauchy 1847; Euler's method", adaptive=False, discrete=True),
+    Method("adam", "descent", 0, 0, _descent(Adam), ADAM_OPTIONS, "Kingma and Ba, arXiv:1412.6980",
+        adaptive=False, discrete=True),
 )
 # fmt: on
 SOLVERS: dict[str, Method] = {method.name: method for method in _METHODS}
 
-#: what ``solver="auto"`` takes: up to so many free parameters this solver with these options, as measured (docs/solvers.md)
+# : what ``solver="auto"`` takes: up to so many free parameters this solver with these options, as
+# measured (docs/solvers.md)
 AUTOMATIC: tuple[tuple[float, str, Mapping[str, Any]], ...] = (
     (1000, "gear", {}),
     (2000, "cvode_bdf", {"linear_solver": "switch"}),
     (math.inf, "cvode_bdf", {"linear_solver": "gmres"}),
 )
-#: takes the place of an implicit method that fails at the start, and of those above where the gradient jumps
+# : takes the place of an implicit method that fails at the start, and of those above where the
+# gradient jumps
 FALLBACK = "tsit5"
 
 

@@ -26,7 +26,9 @@ def check_time(t: float) -> None:
 
 
 def underflows(h: float, t: float, first: float) -> bool:
-    """Whether a step of size ``h`` hardly changes the time, or is out of proportion to the first one."""
+    """Whether a step of size ``h`` hardly changes the time, or is out of proportion to the first
+    one.
+    """
     return h <= 8 * _EPS * t or h < 1e-90 * first or h < SMALLEST
 
 
@@ -46,7 +48,8 @@ class Step(NamedTuple):
     z: Array  #: new point, shape (n,)
     evaluation: FlowEvaluation  #: value and gradient there
     dense: Callable[[float], Array]  #: the point (n,) at a time in [t0, t]
-    exact: bool = True  #: False: loss and gradient come from a point nearby (minibatches: of an earlier epoch)
+    # : False: loss and gradient come from a point nearby (minibatches: of an earlier epoch)
+    exact: bool = True
 
 
 class Integrator(Protocol):

@@ -86,7 +86,8 @@ def check_order(
     order : int
         The order that is claimed.
     tolerance : float
-        Allowed residual relative to the sum of the moduli of the terms: published coefficients are rounded.
+        Allowed residual relative to the sum of the moduli of the terms: published coefficients are
+        rounded.
     """
     for vertices in range(1, order + 1):
         for tree in rooted_trees(vertices):
@@ -94,13 +95,17 @@ def check_order(
             residual = terms.sum() - theta**vertices / density(tree)
             if not abs(residual) <= tolerance * max(1.0, float(np.abs(terms).sum())):
                 raise TableauError(
-                    f"{name} claims order {order}, but its condition of order {vertices} for the tree {tree} "
-                    f"has the residual {residual:.3g}. Check the coefficients or claim a lower order."
+                    f"{name} claims order {order}, but its condition of order {vertices} for the "
+                    f"tree {tree} "
+                    f"has the residual {residual:.3g}. Check the coefficients or claim a lower "
+                    "order."
                 )
 
 
 def order_conditions(a: Array, order: int) -> tuple[Array, Array, Array]:
-    """The conditions on the weights of a Runge-Kutta method: matrix (m, s), numbers of vertices (m,), right sides (m,)."""
+    """The conditions on the weights of a Runge-Kutta method: matrix (m, s), numbers of vertices
+    (m,), right sides (m,).
+    """
     trees = [tree for vertices in range(1, order + 1) for tree in rooted_trees(vertices)]
     rows = np.array([stage_weights(tree, a, a) for tree in trees])
     vertices = np.array([num_vertices(tree) for tree in trees])

@@ -9,7 +9,8 @@ from numba import njit
 
 from .._validation import Array
 
-#: below this modulus the recursion of phi_k loses digits to cancellation, and the Taylor series takes over
+# : below this modulus the recursion of phi_k loses digits to cancellation, and the Taylor series
+# takes over
 _SERIES = 2.0
 _TERMS = 24
 
@@ -18,8 +19,8 @@ _TERMS = 24
 def phi_functions(z: Array, largest: int) -> Array:
     """phi_k(z) = integral over s in [0, 1] of exp((1-s) z) s^(k-1)/(k-1)! for k = 1 to ``largest``.
 
-    phi_0 = exp and phi_(k+1)(z) = (phi_k(z) - 1/k!)/z; near 0 the series sum_j z^j/(j+k)!, from which the
-    lower ones follow by phi_k = 1/k! + z phi_(k+1) without cancellation.
+    phi_0 = exp and phi_(k+1)(z) = (phi_k(z) - 1/k!)/z; near 0 the series sum_j z^j/(j+k)!, from
+    which the lower ones follow by phi_k = 1/k! + z phi_(k+1) without cancellation.
 
     Parameters
     ----------

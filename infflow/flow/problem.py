@@ -18,8 +18,9 @@ from ..free_view import FreeView
 from ..objective import LEFT_DOMAIN, HessianProducts, Linearizable, Objective, required
 from .norm_kernels import largest, weighted_rms
 
-#: a loss is carried over to a point nearby where it changes by at most this part. Measured on networks, it is then off by
-#: 5e-5 of itself at tolerances of 1e-6, by 4e-3 at most at 1e-2 (without this rule by 1e-4 and 1.6, near minima by 1e3)
+# : a loss is carried over to a point nearby where it changes by at most this part. Measured on
+# networks, it is then off by : 5e-5 of itself at tolerances of 1e-6, by 4e-3 at most at 1e-2
+# (without this rule by 1e-4 and 1.6, near minima by 1e3)
 _CARRIED = 1e-3
 
 
@@ -65,7 +66,8 @@ class FlowProblem(FreeView):
         self.wants_exact: Callable[[FlowEvaluation], bool] = lambda evaluation: False
 
     def evaluate(self, z: Array, order: int, objective: Objective | None = None) -> FlowEvaluation:
-        """Evaluation of order 1 or 2 at z (n,); outside of the domain everything is NaN, and no error is raised.
+        """Evaluation of order 1 or 2 at z (n,); outside of the domain everything is NaN, and no
+        error is raised.
 
         With ``objective`` (a minibatch) of that one, otherwise of the one of the flow.
         """
@@ -81,11 +83,13 @@ class FlowProblem(FreeView):
     def accepted(
         self, z: Array, evaluation: FlowEvaluation, at: Array
     ) -> tuple[FlowEvaluation, bool]:
-        """Loss and gradient at an accepted point from an evaluation nearby, and whether they are exact.
+        """Loss and gradient at an accepted point from an evaluation nearby, and whether they are
+        exact.
 
-        Multistep methods evaluate at the last iterates of Newton's method, and accept the point after them. The loss falls by
-        half of what the gradient says (all of it on a line, half at the minimum of a parabola), which is taken where it is at most
-        a thousandth of the loss. Otherwise, and where :attr:`wants_exact`, the accepted point is evaluated.
+        Multistep methods evaluate at the last iterates of Newton's method, and accept the point
+        after them. The loss falls by half of what the gradient says (all of it on a line, half at
+        the minimum of a parabola), which is taken where it is at most a thousandth of the loss.
+        Otherwise, and where :attr:`wants_exact`, the accepted point is evaluated.
         """
         change = float(evaluation.gradient @ (z - at))
         near = evaluation._replace(value=evaluation.value + change / 2)

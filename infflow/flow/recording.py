@@ -18,7 +18,8 @@ from ..threads import limit_for
 from .onestep import Step
 from .problem import FlowProblem
 
-#: default trajectories with a finite t_end begin at the smaller of these: absolute, and relative to t_end
+# : default trajectories with a finite t_end begin at the smaller of these: absolute, and relative
+# to t_end
 FIRST_TIME = 1e-3
 FIRST_FRACTION = 1e-6
 #: ten to the power of this and more is no time any more
@@ -30,16 +31,17 @@ LARGE = 2**25
 class Trajectory:
     """Points along a gradient flow.
 
-    Loss and gradient norm are evaluated when one of them is asked for, also by saving, copying or pickling: a flow itself does not
-    need them at its recorded points.
+    Loss and gradient norm are evaluated when one of them is asked for, also by saving, copying or
+    pickling: a flow itself does not need them at its recorded points.
 
     Attributes
     ----------
     t : (T,) array
         Times; the first is 0. With ``train(t_eval=...)`` exactly these.
     theta : (T, P) array
-        Parameters. At times of ``t_eval`` behind the end of the flow those of its end, where it had come to rest; where it was cut
-        off or failed they are not known, and everything about these points is NaN.
+        Parameters. At times of ``t_eval`` behind the end of the flow those of its end, where it had
+        come to rest; where it was cut off or failed they are not known, and everything about these
+        points is NaN.
     loss, gradient_norm : (T,) arrays
         Loss, and infinity norm of its gradient over the parameters that are not frozen.
     observables : dict of name to array of first dimension T
@@ -165,15 +167,16 @@ def _time(index: int, m: int) -> float:
 class GeometricRecorder:
     """About ``num`` points at geometrically spaced times, without knowing where the flow will end.
 
-    Times are 10^(j 2^-m) for integer j, so that runs of the same length share them. The spacing begins
-    fine, and every other point is dropped whenever there are more than ``most``.
+    Times are 10^(j 2^-m) for integer j, so that runs of the same length share them. The spacing
+    begins fine, and every other point is dropped whenever there are more than ``most``.
 
     Parameters
     ----------
     num : int
         Most points in the end.
     most : int
-        Most points on the way: 2 ``num`` to end with ``num``, ``num`` to save memory and end with half as many or more.
+        Most points on the way: 2 ``num`` to end with ``num``, ``num`` to save memory and end with
+        half as many or more.
     """
 
     def __init__(self, num: int, most: int) -> None:
@@ -241,11 +244,11 @@ class GeometricRecorder:
 class Recorder:
     """The recorders that one run needs, chosen by ``t_eval``, ``num_trajectory`` and ``t_end``.
 
-    With ``t_eval`` exactly these times are kept. Otherwise t = 0, log-spaced times and the end of the
-    flow: for finite ``t_end`` a grid from min(1e-3, 1e-6 t_end) to ``t_end``; if the flow ends
-    earlier, or ``t_end`` is infinite, a geometric set that is thinned as the flow goes on. If ``num`` points of ``size`` numbers
-    take more than :data:`LARGE` bytes, a flow that ends early leaves what it has passed of the grid, and the geometric set
-    has num/2 to num points.
+    With ``t_eval`` exactly these times are kept. Otherwise t = 0, log-spaced times and the end of
+    the flow: for finite ``t_end`` a grid from min(1e-3, 1e-6 t_end) to ``t_end``; if the flow ends
+    earlier, or ``t_end`` is infinite, a geometric set that is thinned as the flow goes on. If
+    ``num`` points of ``size`` numbers take more than :data:`LARGE` bytes, a flow that ends early
+    leaves what it has passed of the grid, and the geometric set has num/2 to num points.
     """
 
     def __init__(
@@ -288,9 +291,11 @@ class Recorder:
             self._online.restore(state["online"])
 
     def finish(self, z0: Array, z_end: Array, t_end: float, rests: bool) -> tuple[Array, Array]:
-        """Times (T,) and points (T, n) of the trajectory of a flow that ended at ``t_end``, and whether it rests there.
+        """Times (T,) and points (T, n) of the trajectory of a flow that ended at ``t_end``, and
+        whether it rests there.
 
-        Points of ``t_eval`` behind the end are the end itself where it rests; otherwise they are not known, and NaN.
+        Points of ``t_eval`` behind the end are the end itself where it rests; otherwise they are
+        not known, and NaN.
         """
         if self.t_eval is not None:
             assert self._grid is not None
@@ -313,7 +318,9 @@ class Recorder:
 
 
 def _stack(points: list[Array], size: int) -> Array:
-    """One array of points that are dropped from the list while they are copied, so that there is one copy in memory."""
+    """One array of points that are dropped from the list while they are copied, so that there is
+    one copy in memory.
+    """
     array = np.empty((len(points), size))
     for k in reversed(range(len(points))):
         array[k] = points.pop()
@@ -332,8 +339,8 @@ def make_trajectory(
 ) -> Trajectory:
     """Observables at the recorded points; loss and gradient norm there are left for later.
 
-    Where the flow met the border of the domain, they are evaluated now: points that the interpolation put outside of it are
-    left out, or with ``keep_all`` have the loss NaN.
+    Where the flow met the border of the domain, they are evaluated now: points that the
+    interpolation put outside of it are left out, or with ``keep_all`` have the loss NaN.
     """
     theta = problem.theta_of(z)
     unknown = np.isnan(z).any(axis=1)
@@ -383,7 +390,8 @@ class _Losses:
 def check_observables(objective: Any, observables: Mapping[str, Observable], theta: Array) -> None:
     """Raise what is wrong with a function at the start, before a flow that takes its time.
 
-    That it is not defined there is no fault of it: the Hessian at a start with equal neurons may be infinite.
+    That it is not defined there is no fault of it: the Hessian at a start with equal neurons may be
+    infinite.
     """
     for name, observable in observables.items():
         function = (
@@ -463,7 +471,8 @@ def _observe(
 
 
 def resolve_observable(objective: Any, name: str) -> Callable[[Array], Any]:
-    """The function of theta behind the name of an observable, or an error that lists the known names.
+    """The function of theta behind the name of an observable, or an error that lists the known
+    names.
 
     ``"lambda_min"`` is the smallest eigenvalue of the Hessian; other names are asked of
     ``objective.observable(name)``, where the objective has such a method.
@@ -482,6 +491,7 @@ def _hessian(objective: Any, theta: Array) -> Array:
     found: Array | None = objective.evaluate(theta, 2).hessian
     if found is None:
         raise MethodError(
-            f"'lambda_min' needs the Hessian, which {type(objective).__name__} does not give at order 2."
+            f"'lambda_min' needs the Hessian, which {type(objective).__name__} does not give at "
+            "order 2."
         )
     return found

@@ -75,7 +75,9 @@ class RosenbrockFamily:
         self._stages = np.empty((len(tableau.a), problem.size))
 
     def attempt(self, z: Array, evaluation: FlowEvaluation, h: float) -> Attempt:
-        """One step of size ``h`` from ``z`` with gradient and Hessian there; NaN where the matrix is singular."""
+        """One step of size ``h`` from ``z`` with gradient and Hessian there; NaN where the matrix
+        is singular.
+        """
         assert evaluation.hessian is not None
         self.factorizations += 1
         factors = factorize_shifted(evaluation.hessian, 1.0 / (self.tableau.gamma * h))

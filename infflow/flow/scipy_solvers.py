@@ -62,7 +62,9 @@ class SciPySolver:
 
     @property
     def factorizations(self) -> int | None:
-        """LU decompositions so far (of two matrices each for Radau); None for LSODA, which does not tell."""
+        """LU decompositions so far (of two matrices each for Radau); None for LSODA, which does not
+        tell.
+        """
         return None if self.name == "LSODA" or self._solver is None else int(self._solver.nlu)
 
     def _rhs(self, t: float, z: Array) -> Array:
@@ -102,7 +104,8 @@ class SciPySolver:
         if fresh:
             self._start(t_end)
         while (message := self._try_step()) is not None:
-            # SciPy's solvers give up where a trial point left the domain: start again with a shorter step
+            # SciPy's solvers give up where a trial point left the domain: start again with a
+            # shorter step
             self._first = (self._reached - t0) / 4
             if not self._left_domain or fresh or self._first <= 16 * np.finfo(float).eps * t0:
                 raise self._failure(StopReason.SOLVER_FAILED, f": {self.name}: {message}")

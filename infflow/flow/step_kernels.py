@@ -1,6 +1,8 @@
-"""Jitted parts of the implicit steps on small problems, where calls from Python would take longer than the arithmetic.
+"""Jitted parts of the implicit steps on small problems, where calls from Python would take longer
+than the arithmetic.
 
-Their readable twins are the general steps of ``rosenbrock.py`` and ``esdirk.py``, which larger problems use.
+Their readable twins are the general steps of ``rosenbrock.py`` and ``esdirk.py``, which larger
+problems use.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ from .norm_kernels import weighted_rms
 
 @njit(cache=True)
 def solve_cholesky(upper: Array, b: Array) -> None:
-    """Overwrite ``b`` (n,) with the solution of U'U x = b; ``upper`` (n, n) holds U, its lower triangle is not read."""
+    """Overwrite ``b`` (n,) with the solution of U'U x = b; ``upper`` (n, n) holds U, its lower
+    triangle is not read.
+    """
     n = len(b)
     for k in range(n):
         x = b[k] / upper[k, k]
@@ -31,7 +35,8 @@ def solve_cholesky(upper: Array, b: Array) -> None:
 def rosenbrock_stage(
     rows: Array, i: int, z: Array, gradient: Array, per_step: float, upper: Array, stages: Array
 ) -> Array:
-    """Stage i of a Rosenbrock step: u_i into ``stages`` (s, n); returns the point (n,) of the next stage, or the new point.
+    """Stage i of a Rosenbrock step: u_i into ``stages`` (s, n); returns the point (n,) of the next
+    stage, or the new point.
 
     Parameters
     ----------
@@ -71,7 +76,8 @@ def newton_iteration(
     rtol: float,
     largest: float,
 ) -> float:
-    """One simplified Newton iteration of point = base - gradient(point)/shift; returns the error norm of the change.
+    """One simplified Newton iteration of point = base - gradient(point)/shift; returns the error
+    norm of the change.
 
     ``point`` (n,) is changed where that norm is below ``largest``.
     """
@@ -88,7 +94,8 @@ def newton_iteration(
 def stage_start(
     z: Array, a: Array, i: int, h: float, slopes: Array, points: Array, near: int, ahead: float
 ) -> tuple[Array, Array]:
-    """The explicit part z + h a_i . slopes of stage i, and its first guess ahead of the point ``near`` along its slope.
+    """The explicit part z + h a_i . slopes of stage i, and its first guess ahead of the point
+    ``near`` along its slope.
 
     Shapes: z (n,), a (s, s), slopes and points (s, n); both results (n,).
     """

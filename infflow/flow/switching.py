@@ -18,10 +18,11 @@ _FIRST = 0.01
 
 
 class SwitchingBdf:
-    """BDF that begins as :class:`CvodeBdf` with GMRES and goes on as :class:`GearBdf` where that needs many products.
+    """BDF that begins as :class:`CvodeBdf` with GMRES and goes on as :class:`GearBdf` where that
+    needs many products.
 
-    Early in a flow a few products solve the linear systems of a large network, which is far cheaper than a Hessian. Later the number of
-    iterations grows with the condition of the Hessian.
+    Early in a flow a few products solve the linear systems of a large network, which is far cheaper
+    than a Hessian. Later the number of iterations grows with the condition of the Hessian.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """What one-step integrators are as data: explicit, diagonally implicit, and Rosenbrock methods.
 
-Every tableau proves its order, the order of its error estimate and that of its dense output when it is
-created. The methods themselves are in ``coefficients.py``.
+Every tableau proves its order, the order of its error estimate and that of its dense output when it
+is created. The methods themselves are in ``coefficients.py``.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class ExplicitTableau:
     dense : (s, q) array
         Dense output y(theta) = y0 + h sum_ik dense[i, k] theta^(k+1) k_i.
     dense_order : int
-        Order of the conditions that the dense output satisfies; its values are then accurate to h^(dense_order + 1).
+        Order of the conditions that the dense output satisfies; its values are then accurate to
+        h^(dense_order + 1).
     """
 
     name: str
@@ -90,13 +91,14 @@ class ExplicitTableau:
 class ImplicitTableau:
     """A stiffly accurate diagonally implicit Runge-Kutta method with explicit first stage (ESDIRK).
 
-    Stage i solves U_i = y0 + h sum_(j<i) a_ij k_j + h gamma f(U_i) with k_i = f(U_i); the first stage is y0, the
-    last one the new point.
+    Stage i solves U_i = y0 + h sum_(j<i) a_ij k_j + h gamma f(U_i) with k_i = f(U_i); the first
+    stage is y0, the last one the new point.
 
     Attributes
     ----------
     a : (s, s) array
-        Lower triangular, with 0 and then gamma on the diagonal; the last row holds the weights of the step.
+        Lower triangular, with 0 and then gamma on the diagonal; the last row holds the weights of
+        the step.
     e : (s,) array
         The error estimate is h sum_i e_i k_i.
     order, error_order : int
@@ -117,7 +119,8 @@ class ImplicitTableau:
         diagonal = np.diagonal(self.a)
         if np.triu(self.a, 1).any() or diagonal[0] != 0.0 or (diagonal[1:] != self.gamma).any():
             raise TableauError(
-                f"{self.name}: the stage coefficients must be lower triangular with diagonal 0, gamma, ..., gamma."
+                f"{self.name}: the stage coefficients must be lower triangular with diagonal 0, "
+                "gamma, ..., gamma."
             )
         check_order(self.name, self.a[-1], self.a, self.a, self.order)
         check_order(
@@ -197,7 +200,9 @@ class RosenbrockTableau:
 
     @cached_property
     def rows(self) -> list[Array]:
-        """For every stage i the rows a_i and c_i, shape (2, i), and at last m and e, shape (2, s)."""
+        """For every stage i the rows a_i and c_i, shape (2, i), and at last m and e, shape
+        (2, s).
+        """
         pairs = [np.stack([self.a[i, :i], self.c[i, :i]]) for i in range(len(self.a))]
         return [*pairs, np.stack([self.m, self.e])]
 
@@ -251,7 +256,8 @@ def hermite_dense(a: Array, middle: int | None = None) -> Array:
 
 
 def least_dense(a: Array, order: int) -> Array:
-    """The smallest dense output of a given order: least sum of squares among all that satisfy the conditions.
+    """The smallest dense output of a given order: least sum of squares among all that satisfy the
+    conditions.
 
     Parameters
     ----------

@@ -1,4 +1,6 @@
-"""Jets of the pairs of a network: the cheapest evaluator whose error bound meets the tolerance, pair by pair."""
+"""Jets of the pairs of a network: the cheapest evaluator whose error bound meets the tolerance,
+pair by pair.
+"""
 
 from __future__ import annotations
 
@@ -29,18 +31,20 @@ Index = NDArray[np.integer]
 
 #: Methods of the registry that have no code of their own here.
 _OTHERS = tuple(name for name in EVALUATORS if name not in ("closed", "hermite", "cubature"))
-#: Methods in the order of a report's codes; "mixture" and "one-sided" (elu, selu) are closed forms that cost more.
+# : Methods in the order of a report's codes; "mixture" and "one-sided" (elu, selu) are closed forms
+# that cost more.
 METHODS = ("closed", "hermite", "mixture", "one-sided", "cubature", "surrogate", *_OTHERS)
 _CLOSED = ("closed", "mixture", "one-sided")
-# Series are summed on to this fraction of rtol where the terms are there anyway: sums over pairs that nearly cancel, next to
-# a teacher, then do so to rounding.
+# Series are summed on to this fraction of rtol where the terms are there anyway: sums over pairs
+# that nearly cancel, next to a teacher, then do so to rounding.
 _FINER = 1e-5
 #: Error of closed forms relative to sqrt(E f^2 E g^2), measured in the tests.
 CLOSED_BOUND = 1e-14
 #: Mixtures stay below this for |b| <= 10; a smaller rtol does not make them hand over.
 MIXTURE_BOUND = 1e-12
 
-# Squared lengths of equal neurons differ by this at most, relatively: they are summed in different orders.
+# Squared lengths of equal neurons differ by this at most, relatively: they are summed in different
+# orders.
 _SAME = 1e-14
 
 # A neuron with itself: only T_n = d^n/db^n E f(h)^2 is defined, since both places hold the same h.
@@ -51,7 +55,9 @@ _SELF_SHARE = 0.5**_SELF_ORDER * np.array([1.0] * 15 + [4.0, 2.0, 1.0, 2.0, 4.0,
 
 
 class Arguments(NamedTuple):
-    """Where jets are wanted: rows C11, C12, C22, b1, b2, det of ``pairs`` (6, pairs), and r^2, b of the neurons (n,)."""
+    """Where jets are wanted: rows C11, C12, C22, b1, b2, det of ``pairs`` (6, pairs), and r^2, b of
+    the neurons (n,).
+    """
 
     pairs: Array
     C: Array
@@ -62,8 +68,9 @@ class Arguments(NamedTuple):
 class Report:
     """Methods, bounds and work of the last evaluation of each pair.
 
-    Code of the method, relative error bound, work (pairs of atoms, terms of the series, or nodes); ``missed`` is the
-    bound of a cheaper method that was tried and did not meet the tolerance (0: none). ``seconds`` for all pairs of a method.
+    Code of the method, relative error bound, work (pairs of atoms, terms of the series, or nodes);
+    ``missed`` is the bound of a cheaper method that was tried and did not meet the tolerance (0:
+    none). ``seconds`` for all pairs of a method.
     """
 
     method: NDArray[np.int8]
@@ -108,7 +115,8 @@ def candidates(f: Activation, g: Activation, method: str = "auto") -> tuple[str,
         names = " and ".join(dict.fromkeys(repr(a.name) for a in (f, g)))
         defined = dict.fromkeys("closed" if name in _CLOSED else name for name in candidates(f, g))
         raise MethodError(
-            f"the method {method!r} is not defined for {names}; defined are {', '.join(map(repr, defined))}. Use method='auto'."
+            f"the method {method!r} is not defined for {names}; defined are "
+            f"{', '.join(map(repr, defined))}. Use method='auto'."
         )
     return (method,)
 
@@ -203,7 +211,8 @@ class PairEvaluator:
             [self.activations[k] for k in self._neurons], self.rtol / 4, batches
         )
 
-    # ------------------------------------------------------------------------------------------------- evaluation
+    # ----------------------------------------------------------------------------------------------
+    # evaluation
 
     def __call__(self, args: Arguments, order: int) -> Array:
         """Jets ``(pairs, 1 | 6 | 21)``.
@@ -250,7 +259,9 @@ class PairEvaluator:
         return out
 
     def _keep_better(self, before: _Kept, place: Index, rows: Index, out: Array) -> None:
-        """Take back rows whose bound was smaller with the method before; ``place`` is where they are in ``before``."""
+        """Take back rows whose bound was smaller with the method before; ``place`` is where they
+        are in ``before``.
+        """
         jets, bounds, methods = before
         better = bounds[place] < self.report.bound[rows]
         rows = rows[better]
@@ -262,8 +273,9 @@ class PairEvaluator:
     def bounds(self) -> Array:
         """Relative error bounds (pairs,) of the last evaluation.
 
-        Those of closed forms are rounding; where the kinks of two nearly parallel neurons nearly coincide, it is amplified by up
-        to the square of |b|/(r s), s the sine of the angle, since the kinks' distance is known to the rounding of b only.
+        Those of closed forms are rounding; where the kinks of two nearly parallel neurons nearly
+        coincide, it is amplified by up to the square of |b|/(r s), s the sine of the angle, since
+        the kinks' distance is known to the rounding of b only.
         """
         found = self.report.bound.copy()
         if self._last is None:
@@ -281,9 +293,10 @@ class PairEvaluator:
     def frozen(self, args: Arguments, rtol: float) -> PairEvaluator:
         """A copy whose jets are, next to ``args``, one smooth function of their arguments.
 
-        Every pair keeps one method, with rules of fixed length: the first that meets ``rtol`` at ``args``, or else the one with
-        the smallest bound (cubature only where nothing else meets the tolerance of this evaluator). They are chosen anew where
-        a bound grows tenfold. A copy never warns.
+        Every pair keeps one method, with rules of fixed length: the first that meets ``rtol`` at
+        ``args``, or else the one with the smallest bound (cubature only where nothing else meets
+        the tolerance of this evaluator). They are chosen anew where a bound grows tenfold. A copy
+        never warns.
         """
         other = copy.copy(self)
         other.rtol = rtol
@@ -355,7 +368,9 @@ class PairEvaluator:
         return self._report_closed(rows, args, order)
 
     def _report_closed(self, rows: Index, args: Arguments, order: int) -> Index:
-        """Bounds of closed forms, which are those of rounding but for mixtures; returns rows whose bound misses the tolerance."""
+        """Bounds of closed forms, which are those of rounding but for mixtures; returns rows whose
+        bound misses the tolerance.
+        """
         self.report.work[rows], bound = self._atoms[rows], np.full(len(rows), CLOSED_BOUND)
         if self._mixtures or self._waves:
             errors = np.zeros(len(self.activations))
@@ -418,7 +433,9 @@ class PairEvaluator:
         return rows[:0] if self._frozen is not None else rows[~(bounds <= self.rtol)]
 
     def _coincident(self, rows: Index, args: Arguments) -> NDArray[np.bool_]:
-        """Pairs of a neuron with itself or with one that is equal: their moments cancel in the gradient next to a teacher."""
+        """Pairs of a neuron with itself or with one that is equal: their moments cancel in the
+        gradient next to a teacher.
+        """
         i, j = self.i[rows], self.j[rows]
         C11, C12, C22, b1, b2, det = args.pairs[:, rows]
         equal = (self._kind[i] == self._kind[j]) & (b1 == b2) & (det == 0.0) & (C12 > 0.0)
@@ -473,7 +490,9 @@ class PairEvaluator:
         return rows[~(self.report.bound[rows] <= rtol)]
 
     def _warn(self, rows: Index, values: Array) -> None:
-        """Warn of the rows, but for those that have overflown: they end in an error of the network."""
+        """Warn of the rows, but for those that have overflown: they end in an error of the
+        network.
+        """
         finite = np.isfinite(values)
         if self._last is not None:
             finite &= np.isfinite(self._last.pairs[:, rows]).all(axis=0)
@@ -487,7 +506,8 @@ class PairEvaluator:
                 check_growth(self.activations[k], self._last.C[k : k + 1], self._last.b[k : k + 1])
         remedy = "" if self.method == "auto" else " or use method='auto'"
         warnings.warn(
-            f"the error bound {self.report.bound[worst]:.1e} of the Gaussian integrals of {f} and {g} misses rtol={self.rtol:g}. Raise rtol{remedy}.",
+            f"the error bound {self.report.bound[worst]:.1e} of the Gaussian integrals of {f} "
+            f"and {g} misses rtol={self.rtol:g}. Raise rtol{remedy}.",
             AccuracyWarning,
             stacklevel=user_level(),
         )
@@ -496,7 +516,9 @@ class PairEvaluator:
 def _cubature_pair(
     f: Activation, g: Activation, pair: Array, order: int, rtol: float
 ) -> tuple[Array, float, int]:
-    """Jet, relative error bound and nodes of one pair with the arguments C11, C12, C22, b1, b2, det."""
+    """Jet, relative error bound and nodes of one pair with the arguments C11, C12, C22, b1, b2,
+    det.
+    """
     from .cubature import pairs as cubature  # scipy.integrate is loaded where it is needed only
 
     C11, C12, C22, b1, b2, det = (float(x) for x in pair)
@@ -549,10 +571,11 @@ def squared(f: Activation) -> Activation:
 
 
 def steps_with_themselves(steps: list[Activation], C: Array, b: Array, order: int) -> Array:
-    """Jets ``(neurons, 1 | 6 | 21)`` of step neurons with themselves, where pairs of parallel steps are singular.
+    """Jets ``(neurons, 1 | 6 | 21)`` of step neurons with themselves, where pairs of parallel steps
+    are singular.
 
-    The square of c + a step(x) is c^2 + (2 c a + a^2) step(x). At w = b = 0 columns of second order are infinite
-    and infinite first derivatives are left out, as for all pairs.
+    The square of c + a step(x) is c^2 + (2 c a + a^2) step(x). At w = b = 0 columns of second order
+    are infinite and infinite first derivatives are left out, as for all pairs.
     """
     c = np.array([sum(a.polynomial[:1]) for a in steps])
     a = np.array([sum(atom.weight for atom in a.atoms) for a in steps])

@@ -1,4 +1,6 @@
-"""Jets of pairs from a method that gives single moments: how any entry of ``registry.EVALUATORS`` serves a network."""
+"""Jets of pairs from a method that gives single moments: how any entry of ``registry.EVALUATORS``
+serves a network.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from .jets import SIZES
 
 
 class Jets(NamedTuple):
-    """Jets or derivatives, one row per pair; their relative error bounds (pairs,); the work of all."""
+    """Jets or derivatives, one row per pair; their relative error bounds (pairs,); the
+    work of all.
+    """
 
     values: Array
     bound: Array
@@ -25,7 +29,9 @@ class Jets(NamedTuple):
 def pair_jets(
     evaluator: Evaluator, f: Activation, g: Activation, pairs: Array, order: int, rtol: float
 ) -> Jets:
-    """Jets ``(pairs, 1 | 6 | 21)`` from the rows C11, C12, C22, b1, b2, det of ``pairs``: all I(p, q) with p + q <= 2 order."""
+    """Jets ``(pairs, 1 | 6 | 21)`` from the rows C11, C12, C22, b1, b2, det of ``pairs``: all I(p,
+    q) with p + q <= 2 order.
+    """
     C11, C12, C22, b1, b2, det = pairs
     sizes = np.sqrt(C11 * C22)
     u = np.clip(np.divide(C12, sizes, out=np.zeros_like(C12), where=sizes > 0), -1.0, 1.0)
@@ -48,7 +54,9 @@ def pair_jets(
 def square_derivatives(
     evaluator: Evaluator, f: Activation, C: Array, b: Array, order: int, rtol: float
 ) -> Jets:
-    """Derivatives ``(neurons, 5)`` of E f(h)^2 in the mean of h up to 2 order: sums of moments at correlation one."""
+    """Derivatives ``(neurons, 5)`` of E f(h)^2 in the mean of h up to 2 order: sums of moments at
+    correlation one.
+    """
     points = Points(np.sqrt(C), np.sqrt(C), np.ones_like(C), b, b)
     values = np.zeros((len(C), 5))
     bound = np.zeros(len(C))

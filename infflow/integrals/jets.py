@@ -1,18 +1,20 @@
-r"""Pair jets: the one interface between evaluators of Gaussian integrals and the networks that use them.
+r"""Pair jets: the one interface between evaluators of Gaussian integrals and the networks that use
+them.
 
-The jet of a pair is Phi = E[f(h1) g(h2)] with its first and second derivatives in (C11, C12, C22, b1, b2), the
-covariance and the means of h = (h1, h2): 21 numbers, in columns ordered so that order 0 needs the first, order 1 the
-first 6 and order 2 all of them.
+The jet of a pair is Phi = E[f(h1) g(h2)] with its first and second derivatives in (C11, C12, C22,
+b1, b2), the covariance and the means of h = (h1, h2): 21 numbers, in columns ordered so that order
+0 needs the first, order 1 the first 6 and order 2 all of them.
 
 Two conventions keep the assembly of gradients and Hessians free of divisions and of cancellation.
 
-* Derivatives in C11 and C22 carry a factor 2 each: ``J20 = 2 dPhi/dC11``, ``J11 = dPhi/dC12``, ``J02 = 2 dPhi/dC22``,
-  and likewise ``M30 = 2 d2Phi/dC11 db1``, ``M21 = d2Phi/dC12 db1``, ``M12b = 2 d2Phi/dC22 db1``,
-  ``M21b = 2 d2Phi/dC11 db2``, ``M12 = d2Phi/dC12 db2``, ``M03 = 2 d2Phi/dC22 db2``. The indices are the orders of
-  differentiation that an exact evaluator ends up with: by the heat equation J20 = E[f'' g] and so on.
-* Second derivatives in the C's are given in the frame (w1, a = w2 - c1 w1) for blocks of neuron 1 and
-  (w2, b = w1 - c2 w2) for neuron 2, with c1 = C12/C11 and c2 = C12/C22 (see :func:`slope`; 0 where the denominator is 0). With the
-  second derivatives P of Phi in the C's::
+* Derivatives in C11 and C22 carry a factor 2 each: ``J20 = 2 dPhi/dC11``, ``J11 = dPhi/dC12``,
+  ``J02 = 2 dPhi/dC22``, and likewise ``M30 = 2 d2Phi/dC11 db1``, ``M21 = d2Phi/dC12 db1``,
+  ``M12b = 2 d2Phi/dC22 db1``, ``M21b = 2 d2Phi/dC11 db2``, ``M12 = d2Phi/dC12 db2``,
+  ``M03 = 2 d2Phi/dC22 db2``. The indices are the orders of differentiation that an exact evaluator
+  ends up with: by the heat equation J20 = E[f'' g] and so on.
+* Second derivatives in the C's are given in the frame (w1, a = w2 - c1 w1) for blocks of neuron 1
+  and (w2, b = w1 - c2 w2) for neuron 2, with c1 = C12/C11 and c2 = C12/C22 (see :func:`slope`; 0
+  where the denominator is 0). With the second derivatives P of Phi in the C's::
 
       F40 = 4 P11,11 + 4 c1 P11,12 + c1^2 P12,12        F31 = 2 P11,12 + c1 P12,12        F22 = P12,12
       F04 = 4 P22,22 + 4 c2 P12,22 + c2^2 P12,12        F13 = 2 P12,22 + c2 P12,12
@@ -29,8 +31,8 @@ Two conventions keep the assembly of gradients and Hessians free of divisions an
   For kinked activations and nearly parallel neurons the plain derivatives grow like 1/|a| and cancel in these sums;
   the frame's do not.
 
-An evaluator that obeys the heat equation has J20 = B20, J11 = B11, J02 = B02, M21 = M21b and M12 = M12b;
-a surrogate that does not fills the columns with its own derivatives.
+An evaluator that obeys the heat equation has J20 = B20, J11 = B11, J02 = B02, M21 = M21b and M12 =
+M12b; a surrogate that does not fills the columns with its own derivatives.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ SMALLEST_VARIANCE = 1e-300
 
 @njit(cache=True, error_model="numpy")
 def slope(covariance: float, variance: float) -> float:
-    """``c1 = slope(C12, C11)``: regression on a neuron of the given variance; 0 if it is constant."""
+    """``c1 = slope(C12, C11)``: regression on a neuron of the given variance; 0 if it
+    is constant.
+    """
     return covariance / variance if variance > SMALLEST_VARIANCE else 0.0
 
 

@@ -1,4 +1,5 @@
-"""Moments ``E[f^(p)(r1 x + b1) g^(q)(r2 y + b2)]`` of standard normal x, y with correlation u, by any method.
+"""Moments ``E[f^(p)(r1 x + b1) g^(q)(r2 y + b2)]`` of standard normal x, y with correlation u, by
+any method.
 
 The methods themselves are in :mod:`infflow.integrals.registry`.
 """
@@ -49,7 +50,8 @@ MAX_ORDER = 4
 METHODS = (*EVALUATORS, "surrogate")
 _PAIR = "a pair of integers such as (1, 0)"
 _EPS = float(np.finfo(np.float64).eps)
-#: Standard deviations other than 0 lie in this range, so that fourth powers neither underflow nor overflow.
+# : Standard deviations other than 0 lie in this range, so that fourth powers neither underflow nor
+# overflow.
 SCALE_RANGE = (1e-70, 1e70)
 #: Beyond this size of r or b a result that is not finite is put down to overflow.
 _HUGE = 1e35
@@ -76,7 +78,8 @@ class GaussianMoment(NamedTuple):
     work: int
 
 
-# -- arguments ----------------------------------------------------------------------------------------
+# -- arguments
+# ----------------------------------------------------------------------------------------
 
 
 def _points(**arguments: Any) -> tuple[tuple[int, ...], list[Array]]:
@@ -87,23 +90,27 @@ def _points(**arguments: Any) -> tuple[tuple[int, ...], list[Array]]:
     except ValueError as error:
         shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
         raise ShapeError(
-            f"The arguments do not broadcast: {shapes}. Give them equal shapes or make them scalars."
+            f"The arguments do not broadcast: {shapes}. Give them equal shapes or make them "
+            "scalars."
         ) from error
     for name, array in arrays.items():
         if name.startswith("r") and (array < 0).any():
             raise InvalidValueError(
-                f"{name} contains {array[array < 0][0]:g}; it is a standard deviation and must not be negative. "
+                f"{name} contains {array[array < 0][0]:g}; it is a standard deviation and must "
+                "not be negative. "
                 "A negative weight is a positive one with the sign of u reversed."
             )
         outside = (array != 0) & ((array < SCALE_RANGE[0]) | (array > SCALE_RANGE[1]))
         if name.startswith("r") and outside.any():
             raise InvalidValueError(
-                f"{name} contains {array[outside][0]:g}; standard deviations must be 0 or lie between {SCALE_RANGE[0]:g} "
+                f"{name} contains {array[outside][0]:g}; standard deviations must be 0 or lie "
+                f"between {SCALE_RANGE[0]:g} "
                 f"and {SCALE_RANGE[1]:g}. Rescale the problem."
             )
         if name == "u" and (np.abs(array) > 1).any():
             raise InvalidValueError(
-                f"u contains {float(array[np.abs(array) > 1][0])!r}; it is a correlation and must lie between -1 and 1."
+                f"u contains {float(array[np.abs(array) > 1][0])!r}; it is a correlation and "
+                "must lie between -1 and 1."
             )
     return broadcast[0].shape, [np.ascontiguousarray(array).reshape(-1) for array in broadcast]
 
@@ -122,7 +129,8 @@ def _orders(orders: Any) -> tuple[int, int]:
     return p, q
 
 
-# -- choice of the method -----------------------------------------------------------------------------
+# -- choice of the method
+# -----------------------------------------------------------------------------
 
 
 def _candidates(method: str, *activations: Activation) -> list[str]:
@@ -136,7 +144,8 @@ def _candidates(method: str, *activations: Activation) -> list[str]:
         return defined
     if method not in defined:
         raise MethodError(
-            f"The method {method!r} is not defined for {what}. Defined: {', '.join(map(repr, defined))}; or use 'auto'."
+            f"The method {method!r} is not defined for {what}. Defined: "
+            f"{', '.join(map(repr, defined))}; or use 'auto'."
         )
     return [method]
 
@@ -156,7 +165,8 @@ def _choose(
     assert best is not None  # _candidates is never empty
     bound = float(np.max(best[1].error_bound))
     warnings.warn(
-        f"The error bound {bound:.1e} of method {best[0]!r} does not meet rtol={rtol:g}. Increase rtol or try another method.",
+        f"The error bound {bound:.1e} of method {best[0]!r} does not meet rtol={rtol:g}. "
+        "Increase rtol or try another method.",
         AccuracyWarning,
         stacklevel=user_level(),
     )
@@ -188,7 +198,8 @@ def _shaped(array: Array, shape: tuple[int, ...]) -> Any:
     return float(array[0]) if shape == () else array.reshape(shape)
 
 
-# -- the public functions -----------------------------------------------------------------------------
+# -- the public functions
+# -----------------------------------------------------------------------------
 
 
 @public
@@ -217,14 +228,15 @@ def gaussian_moment(
     b1, b2 : array_like
         Means of the two arguments. All five broadcast.
     orders : (int, int)
-        Orders p, q of differentiation, p + q <= 4. For kinked activations the result is the derivative of the
-        moment with respect to b1, b2 (in the sense of distributions).
+        Orders p, q of differentiation, p + q <= 4. For kinked activations the result is the
+        derivative of the moment with respect to b1, b2 (in the sense of distributions).
     method : {"auto", "closed", "hermite", "cubature", "surrogate"}
-        "auto" takes the cheapest exact one that is defined for the pair and whose error bound meets ``rtol``.
-        "surrogate" gives p + q even, without biases, and the largest error on its card as the bound.
+        "auto" takes the cheapest exact one that is defined for the pair and whose error bound meets
+        ``rtol``. "surrogate" gives p + q even, without biases, and the largest error on its card as
+        the bound.
     rtol : float
-        Tolerance, relative to ``sqrt(E f^2 E g^2)`` of the differentiated functions (where that is infinite: of lower
-        derivatives over powers of r; or to the value itself if that is larger).
+        Tolerance, relative to ``sqrt(E f^2 E g^2)`` of the differentiated functions (where that is
+        infinite: of lower derivatives over powers of r; or to the value itself if that is larger).
     full_output : bool
         Return a :class:`GaussianMoment`: value, method, error bound, work.
 
@@ -283,7 +295,8 @@ def gaussian_mean(
 ) -> Any:
     """``E f^(p)(r x + b)`` for standard normal x, p = ``order`` <= 4.
 
-    Parameters, result and errors are those of :func:`gaussian_moment`; ``rtol`` is relative to ``sqrt(E f^2)``.
+    Parameters, result and errors are those of :func:`gaussian_moment`; ``rtol`` is relative to
+    ``sqrt(E f^2)``.
 
     Examples
     --------
@@ -312,7 +325,8 @@ def gaussian_mean(
 
 @public
 def available_methods(f: str | Activation, g: str | Activation) -> tuple[str, ...]:
-    """The methods that are defined for a pair: the exact ones in the order of ``method="auto"``, and "surrogate" if one is found.
+    """The methods that are defined for a pair: the exact ones in the order of ``method="auto"``,
+    and "surrogate" if one is found.
 
     Examples
     --------

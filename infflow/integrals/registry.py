@@ -1,7 +1,9 @@
 """The methods that evaluate Gaussian moments: closed forms, Hermite series, cubature.
 
-A method is an object with the three functions of :class:`Evaluator` and one entry in :data:`EVALUATORS`; single moments, networks and
-the command line then know it by its name (networks through ``from_moments.py``, where ``choice.py`` has no faster way).
+A method is an object with the three functions of :class:`Evaluator` and one entry
+in :data:`EVALUATORS`; single moments, networks and the command line then know it
+by its name (networks through ``from_moments.py``, where ``choice.py`` has no
+faster way).
 """
 
 from __future__ import annotations
@@ -130,7 +132,9 @@ def _summed(
     orders: tuple[int, int],
     rtol: float,
 ) -> Estimate:
-    """The series of the pairs i, j of neurons, with as many terms as bring them to the tolerance."""
+    """The series of the pairs i, j of neurons, with as many terms as bring them to the
+    tolerance.
+    """
     while True:
         expansion = series.expand(r, b, sum(orders) + 1)
         values, bounds, terms = series.pairs(expansion, i, j, u, rtol / 4)
@@ -207,12 +211,15 @@ def is_cheap(f: Activation, g: Activation) -> bool:
 
 
 def _pieces(f: Activation) -> int:
-    """The number of its atoms; a sine or cosine, for which all atoms of the partner have complex means, is one."""
+    """The number of its atoms; a sine or cosine, for which all atoms of the partner have complex
+    means, is one.
+    """
     return len(f.atoms) or int(any(wave.rate.imag != 0.0 for wave in f.waves))
 
 
 def in_order(*activations: Activation) -> tuple[str, ...]:
-    """The methods that are defined for an activation or a pair, in the order in which they are tried.
+    """The methods that are defined for an activation or a pair, in the order in which they are
+    tried.
 
     Closed forms of few atoms, series, closed forms of mixtures, what was added to the registry,
     and cubature. Means of one activation are closed first.

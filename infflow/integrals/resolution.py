@@ -14,8 +14,8 @@ coefficients of f^(p)(r x + b) and the moments E f^(p) f^(q) are off by at most
     S S' 2q/(1 - q) K(r y)^2 exp(y^2/2).
 
 Both grow with r, so that a spacing serves all r up to some largest one. Activations of a user's own
-state no strip. They vary on some length, seen once on a grid of their own argument, which a rule may
-not step over; whether it resolves them is for a rule of shifted nodes to find
+state no strip. They vary on some length, seen once on a grid of their own argument, which a rule
+may not step over; whether it resolves them is for a rule of shifted nodes to find
 (:mod:`infflow.integrals.hermite.series`), and the result is an estimate.
 """
 
@@ -59,7 +59,9 @@ _SHORT_REACH = 8.0
 
 
 def aliasing(strip: Strip, r: Array, spacings: Array, terms: int) -> Array:
-    """Bounds (n,) of the relative errors of coefficients and moments at r by rules of these spacings."""
+    """Bounds (n,) of the relative errors of coefficients and moments at r by rules of these
+    spacings.
+    """
     top = np.minimum(strip.half_width / r, 4.0 * math.pi / spacings)
     y = top[:, None] * _HEIGHTS
     periods = 2.0 * math.pi * y / spacings[:, None]
@@ -73,7 +75,9 @@ def aliasing(strip: Strip, r: Array, spacings: Array, terms: int) -> Array:
 
 
 def _log_growth(strip: Strip, height: Array, y: Array) -> Array:
-    """Logarithm of the factor at ``height`` = r y that :class:`infflow.activations.Strip` states."""
+    """Logarithm of the factor at ``height`` = r y that
+    :class:`infflow.activations.Strip` states.
+    """
     found = math.log(_CONSTANT) + strip.rate * height + strip.degree * np.log1p(y)
     if strip.curvature > 0.0:
         found = found + 0.5 * strip.curvature * height**2 + _ORDER * np.log1p(height)
@@ -127,7 +131,8 @@ def length(activation: Activation) -> float:
 
 @lru_cache(maxsize=256)
 def narrow_places(activation: Activation) -> tuple[float, ...]:
-    """Where panels have to end lest they step over what a user's function does: bumps, jumps not named.
+    """Where panels have to end lest they step over what a user's function does: bumps, jumps not
+    named.
 
     Ends and middles of intervals on which it varies within about a third; none where these are
     many, as for oscillations, which no panel misses. Bumps narrower than 0.002 and those beyond 16

@@ -1,4 +1,6 @@
-"""How far solutions are apart, modulo the symmetries of one hidden layer; angles between weight vectors."""
+"""How far solutions are apart, modulo the symmetries of one hidden layer; angles between weight
+vectors.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ def cosine_similarity(a: Any, b: Any = None) -> Array:
     Parameters
     ----------
     a : (n, D) or (D,) array
-        For example the weights of the students, ``net.unpack(theta)[0][0]``, or two parameter vectors.
+        For example the weights of the students, ``net.unpack(theta)[0][0]``, or two parameter
+        vectors.
     b : (m, D) or (D,) array, optional
         ``a`` itself if not given.
 
@@ -42,7 +45,8 @@ def cosine_similarity(a: Any, b: Any = None) -> Array:
     second = first if b is None else _directions("b", b)
     if first.shape[-1] != second.shape[-1]:
         raise ShapeError(
-            f"rows of a have length {first.shape[-1]}, those of b {second.shape[-1]}; they must agree."
+            f"rows of a have length {first.shape[-1]}, those of b {second.shape[-1]}; they must "
+            "agree."
         )
     cosines: Array = np.clip(first @ second.T, -1.0, 1.0)
     return cosines
@@ -61,7 +65,8 @@ def _directions(name: str, value: Any) -> Array:
 class Function(NamedTuple):
     """A network with one hidden layer, up to order and sign of its neurons.
 
-    Neurons without effect are gone, equal ones are merged, input weights of homogeneous ones have unit length.
+    Neurons without effect are gone, equal ones are merged, input weights of homogeneous ones have
+    unit length.
     """
 
     activations: tuple[Activation, ...]
@@ -101,7 +106,8 @@ def function_of(net: Net | NetI, theta: Any, rtol: float = 1e-6) -> Function:
 
 
 def function_distance(a: Function, b: Function) -> float:
-    """Euclidean distance of the parameters of two functions, least over permutations and signs of neurons.
+    """Euclidean distance of the parameters of two functions, least over permutations and signs of
+    neurons.
 
     Infinite if they have different numbers of neurons.
     """
@@ -135,7 +141,8 @@ def _squared_distance(parity: int, a: Function, i: int, b: Function, j: int) -> 
 
 @public
 def solution_distance(net: Net | NetI, a: Any, b: Any, rtol: float = 1e-6) -> float:
-    """Distance of two parameter vectors as functions: modulo permutation, sign and scale of neurons, dead and equal ones.
+    """Distance of two parameter vectors as functions: modulo permutation, sign and scale of
+    neurons, dead and equal ones.
 
     Parameters
     ----------
@@ -148,8 +155,9 @@ def solution_distance(net: Net | NetI, a: Any, b: Any, rtol: float = 1e-6) -> fl
     Returns
     -------
     float
-        Euclidean distance of input weights, biases and output weights as they act; input weights of homogeneous neurons
-        have length one. Infinite if the numbers of neurons that are left differ.
+        Euclidean distance of input weights, biases and output weights as they act; input weights of
+        homogeneous neurons have length one. Infinite if the numbers of neurons that are left
+        differ.
 
     Raises
     ------

@@ -1,8 +1,9 @@
 """Networks of other widths: split a neuron, add neurons, remove those without effect.
 
-``(net, theta)`` goes in, a new pair comes out; data, teacher, loss and regularisation stay. The function of the network
-is preserved (what the regularisation adds, which looks at theta itself, is not). A pair of ``merge`` follows its
-neurons (of a neuron and its copy it keeps the first), and goes with the first of them that is removed.
+``(net, theta)`` goes in, a new pair comes out; data, teacher, loss and regularisation stay. The
+function of the network is preserved (what the regularisation adds, which looks at theta itself, is
+not). A pair of ``merge`` follows its neurons (of a neuron and its copy it keeps the first), and
+goes with the first of them that is removed.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ Network = TypeVar("Network", bound=Net | NetI)
 
 
 class _Hidden(NamedTuple):
-    """One hidden layer, to be changed: W and b as in theta, outgoing weights as they act, bias of the next layer."""
+    """One hidden layer, to be changed: W and b as in theta, outgoing weights as they act, bias of
+    the next layer.
+    """
 
     activations: tuple[Activation, ...]
     W: Array
@@ -41,10 +44,12 @@ class _Hidden(NamedTuple):
 def split_neuron(
     net: Network, theta: Any, i: int, gamma: float = 0.5, layer: int = 0
 ) -> tuple[Network, Array]:
-    """Duplicate hidden neuron ``i``: two neurons with its input weights, output weights gamma a and (1 - gamma) a.
+    """Duplicate hidden neuron ``i``: two neurons with its input weights, output weights gamma a and
+    (1 - gamma) a.
 
-    The function stays the same for every gamma, so that a critical point becomes a line of critical points; between 0 and 1, or
-    outside, it may be a line of saddles (Fukumizu and Amari, Neural Networks 13 (2000) 317).
+    The function stays the same for every gamma, so that a critical point becomes a line of critical
+    points; between 0 and 1, or outside, it may be a line of saddles (Fukumizu and Amari, Neural
+    Networks 13 (2000) 317).
 
     Parameters
     ----------
@@ -150,9 +155,10 @@ def grow(
 def shrink(net: Network, theta: Any, rtol: float = 1e-10, layer: int = 0) -> tuple[Network, Array]:
     """Remove dead hidden neurons and merge duplicates; the function stays the same up to ``rtol``.
 
-    Dead are neurons with zero output weights, and those with zero input weights, whose constant goes to the bias of the next
-    layer (without such a bias they stay unless the constant is zero). Duplicates have the same input weights and bias, up to sign
-    for odd and even activations and up to a factor for homogeneous ones; the one with the largest effect stays. At least one neuron
+    Dead are neurons with zero output weights, and those with zero input weights, whose constant
+    goes to the bias of the next layer (without such a bias they stay unless the constant is zero).
+    Duplicates have the same input weights and bias, up to sign for odd and even activations and up
+    to a factor for homogeneous ones; the one with the largest effect stays. At least one neuron
     remains.
 
     Parameters
@@ -160,9 +166,10 @@ def shrink(net: Network, theta: Any, rtol: float = 1e-10, layer: int = 0) -> tup
     net : Net or NetI
     theta : (P,) array
     rtol : float
-        Weights below ``rtol`` times the largest of their kind count as zero. For homogeneous neurons, where a factor can go from
-        the input to the output weights, what counts is the product. Neurons count as equal if their input weights agree to
-        ``rtol`` relative to their length.
+        Weights below ``rtol`` times the largest of their kind count as zero. For homogeneous
+        neurons, where a factor can go from the input to the output weights, what counts is the
+        product. Neurons count as equal if their input weights agree to ``rtol`` relative to their
+        length.
     layer : int
         Hidden layer, 0 the first.
 
@@ -200,7 +207,9 @@ def shrink(net: Network, theta: Any, rtol: float = 1e-10, layer: int = 0) -> tup
 
 
 def _units(layer: HiddenLayer) -> Array:
-    """What one unit of output weight does at each neuron: for homogeneous ones a power of the length of the input weights."""
+    """What one unit of output weight does at each neuron: for homogeneous ones a power of the
+    length of the input weights.
+    """
     lengths = np.linalg.norm(layer.incoming, axis=1)
     degrees = [homogeneity(activation) for activation in layer.activations]
     return np.array(
@@ -211,7 +220,9 @@ def _units(layer: HiddenLayer) -> Array:
 def _merge(
     layer: HiddenLayer, A: Array, units: Array, rtol: float
 ) -> tuple[Array, NDArray[np.bool_]]:
-    """Output weights, and which neurons stay, when duplicates are merged into the one with the largest effect."""
+    """Output weights, and which neurons stay, when duplicates are merged into the one with the
+    largest effect.
+    """
     A = A.copy()
     keep: NDArray[np.bool_] = np.any(A != 0.0, axis=0)
     effects = np.abs(A).max(axis=0) * units
@@ -230,7 +241,9 @@ def _merge(
 
 
 def _silent(layer: HiddenLayer, rtol: float) -> NDArray[np.bool_]:
-    """Neurons with zero input weights: next to their bias if they are homogeneous, else next to the largest weight."""
+    """Neurons with zero input weights: next to their bias if they are homogeneous, else next to the
+    largest weight.
+    """
     weights = np.abs(layer.incoming[:, :-1]).max(axis=1)
     biases = np.abs(layer.incoming[:, -1])
     scaled = np.array([homogeneity(activation) is not None for activation in layer.activations])
@@ -275,7 +288,9 @@ def _take(hidden: _Hidden, rows: Index) -> _Hidden:
 def _rebuild(
     net: Network, theta: Array, layer: int, hidden: _Hidden, neurons: Index
 ) -> tuple[Network, Array]:
-    """The network with another hidden layer, whose neuron k was ``neurons[k]`` (-1: it is new), and its parameters."""
+    """The network with another hidden layer, whose neuron k was ``neurons[k]`` (-1: it is new), and
+    its parameters.
+    """
     new = _with_hidden(net, layer, hidden.activations, neurons)
     pairs = list(net.unpack(theta))
     pairs[layer] = (hidden.W, hidden.b)

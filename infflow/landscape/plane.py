@@ -1,4 +1,6 @@
-"""Sections of the loss: over a plane of two directions, and minimised over everything orthogonal to it."""
+"""Sections of the loss: over a plane of two directions, and minimised over everything orthogonal to
+it.
+"""
 
 from __future__ import annotations
 
@@ -46,11 +48,12 @@ class SectionMinimum(NamedTuple):
 
 
 class Section:
-    """The objective on theta + (complement of two directions), in orthonormal coordinates y (P - 2,).
+    """The objective on theta + (complement of two directions), in orthonormal coordinates y (P -
+    2,).
 
-    The basis is that of the Householder reflections H1 H2 that map the first two unit vectors to the plane of the directions; it
-    is applied, never formed. A section has a capability exactly where the objective has it: a
-    member is None where it has not.
+    The basis is that of the Householder reflections H1 H2 that map the first two unit vectors to
+    the plane of the directions; it is applied, never formed. A section has a capability exactly
+    where the objective has it: a member is None where it has not.
     """
 
     def __init__(self, objective: Objective, origin: Array, d1: Array, d2: Array) -> None:
@@ -166,7 +169,8 @@ def minimise_orthogonal(
     max_time: float = 120.0,
     min_gradient_norm: float = 1e-12,
 ) -> SectionMinimum:
-    """Minimise the loss over all points ``theta + a1 e1 + a2 e2 + y`` with y orthogonal to ``d1`` and ``d2``.
+    """Minimise the loss over all points ``theta + a1 e1 + a2 e2 + y`` with y orthogonal to ``d1``
+    and ``d2``.
 
     Parameters
     ----------
@@ -178,7 +182,8 @@ def minimise_orthogonal(
     a1, a2 : float
         Where in the plane.
     start : (P,) array, optional
-        Start of the search; of it only what is orthogonal to the directions counts. y = 0 if not given.
+        Start of the search; of it only what is orthogonal to the directions counts. y = 0 if not
+        given.
     optimizer : str
         As in :func:`infflow.train`.
     max_steps, max_time, min_gradient_norm : int, float, float
@@ -236,8 +241,8 @@ def loss_on_plane(
     a1, a2 : (n1,), (n2,) arrays
         Coordinates along the unit vectors e1 and e2.
     minimise : bool
-        Whether everything orthogonal to the plane is minimised at each point; every search starts where that
-        of its neighbour ended.
+        Whether everything orthogonal to the plane is minimised at each point; every search starts
+        where that of its neighbour ended.
     **options
         Of :func:`minimise_orthogonal`.
 
@@ -277,7 +282,8 @@ def _check_plane(net: Any, theta: Any, d1: Any, d2: Any) -> tuple[Array, Array, 
     P = as_objective(net).num_params
     if P < 3:
         raise InvalidValueError(
-            f"the net has {counted(P, 'parameter')}; at least 3 are needed to leave two directions out."
+            f"the net has {counted(P, 'parameter')}; at least 3 are needed to leave two "
+            "directions out."
         )
     theta = as_vector("theta", theta, P)
     units = []

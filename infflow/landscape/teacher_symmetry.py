@@ -3,12 +3,12 @@
 Let U be an orthogonal map of the inputs with teacher(U x) = teacher(x), and U x distributed as x.
 Then a student and the student after U have the same loss.
 
-Here U is sought among the maps that permute the weight vectors of the teacher's neurons, up to sign,
-and leave what is orthogonal to all of them where it is.
-Such a map exists for a signed permutation if and only if that keeps all inner products of the weights.
-It is a symmetry if activations, biases and output weights agree as well (with a sign where the
-activation is odd, without one where it is even), and if it commutes with the covariance of the input
-and keeps its mean.
+Here U is sought among the maps that permute the weight vectors of the teacher's neurons, up to
+sign, and leave what is orthogonal to all of them where it is. Such a map exists for a signed
+permutation if and only if that keeps all inner products of the weights. It is a symmetry if
+activations, biases and output weights agree as well (with a sign where the activation is odd,
+without one where it is even), and if it commutes with the covariance of the input and keeps its
+mean.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ class TeacherSymmetry:
     def __init__(self, net: Any) -> None:
         if not isinstance(net, NetI) or not isinstance(net.teacher, Teacher):
             raise InvalidTypeError(
-                "teacher_symmetry needs an inf.NetI whose teacher is an inf.Teacher: data and functions have no neurons "
+                "teacher_symmetry needs an inf.NetI whose teacher is an inf.Teacher: data and "
+                "functions have no neurons "
                 "that could be exchanged."
             )
         units = net.teacher_units
@@ -121,7 +122,9 @@ class TeacherSymmetry:
         return True
 
     def _candidates(self, a: Function, b: Function, distance: float) -> Iterator[list[_Image]]:
-        """Signed permutations that keep inner products, as far as the students' overlaps do not rule them out."""
+        """Signed permutations that keep inner products, as far as the students' overlaps do not
+        rule them out.
+        """
         overlaps = _Overlaps(a, b, self._V, self._inverse, self._norm)
         chosen: list[_Image] = []
         waiting = [iter(self._images[0])] if self._images else []
@@ -178,7 +181,9 @@ class _Overlaps:
                     self._same[i, j] = self._flipped[i, j] = np.inf
 
     def least(self, images: list[_Image]) -> float:
-        """A lower bound of the distance for maps with these images of the first teachers; infinite if nothing matches."""
+        """A lower bound of the distance for maps with these images of the first teachers; infinite
+        if nothing matches.
+        """
         from scipy.optimize import linear_sum_assignment
 
         R = self._R[:, : len(images)] * np.array([image.sign for image in images])
@@ -201,7 +206,8 @@ def _warn_of_many() -> None:
     import warnings
 
     warnings.warn(
-        f"more than {_NODES} partial permutations of teachers were tried for a pair of solutions; they are left in different "
+        f"more than {_NODES} partial permutations of teachers were tried for a pair of "
+        "solutions; they are left in different "
         "groups, though a symmetry may relate them. A larger rtol does not help; compare losses.",
         AccuracyWarning,
         stacklevel=user_level(),

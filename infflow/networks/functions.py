@@ -1,4 +1,6 @@
-"""The functions of the paper's Table 1 on any network: loss, gradient, Hessian, its products and its spectrum."""
+"""The functions of the paper's Table 1 on any network: loss, gradient, Hessian, its products and
+its spectrum.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ def loss(net: Objective, theta: Any, X: Any = None, y: Any = None, weights: Any 
     theta : array_like (P,)
         Parameters.
     X, y, weights : array_like, optional
-        For a ``Net``: other data to take the loss on, in the shapes of ``Net``'s ``input``, ``target``, ``weights``.
+        For a ``Net``: other data to take the loss on, in the shapes of ``Net``'s ``input``,
+        ``target``, ``weights``.
 
     Raises
     ------
@@ -73,7 +76,8 @@ def hessian(net: Objective, theta: Any) -> Array:
 
 @public
 def hvp(net: Objective, theta: Any, v: Any) -> Array:
-    """Hessian times ``v`` of shape ``(P,)``, or ``(P, m)`` with one direction per column, without forming the Hessian.
+    """Hessian times ``v`` of shape ``(P,)``, or ``(P, m)`` with one direction per column, without
+    forming the Hessian.
 
     Raises
     ------
@@ -100,7 +104,9 @@ def hvp(net: Objective, theta: Any, v: Any) -> Array:
 
 @public
 def hessian_spectrum(net: Objective, theta: Any) -> Spectrum:
-    """Eigenvalues (ascending) and eigenvectors (columns) of the Hessian at ``theta``; errors as in :func:`hessian`."""
+    """Eigenvalues (ascending) and eigenvectors (columns) of the Hessian at ``theta``; errors as
+    in :func:`hessian`.
+    """
     require_memory(_num_params(net), "the spectrum of the Hessian", SPECTRUM)
     matrix = hessian(net, theta)
     with limit_for(len(matrix)):
@@ -128,7 +134,8 @@ def _evaluate(net: Objective, theta: Any, order: int) -> Any:
         result: Any = net.evaluate(theta, order)[order]
         if result is None:
             raise MethodError(
-                f"evaluate(theta, {order}) of {type(net).__name__} left out the {name}; return it as well."
+                f"evaluate(theta, {order}) of {type(net).__name__} left out the {name}; return "
+                "it as well."
             )
         finite(f"the {name} is", np.asarray(result, dtype=np.float64))
     return result

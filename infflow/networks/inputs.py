@@ -1,4 +1,6 @@
-"""The distribution of the input of an infinite-data network: Gaussian, or a mixture of Gaussians."""
+"""The distribution of the input of an infinite-data network: Gaussian, or a mixture
+of Gaussians.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,9 @@ from .._validation import Array, as_integer, as_real_array, as_rng, counted, pub
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError, TooLargeError
 from ..memory import shortage
 
-# A covariance may miss symmetry or semidefiniteness by rounding of the products it was made from: by this, relative
-# to its largest entry, or by this many units of the precision it is given in (that of float32 matters).
+# A covariance may miss symmetry or semidefiniteness by rounding of the products it was made from:
+# by this, relative to its largest entry, or by this many units of the precision it is given in
+# (that of float32 matters).
 _COVARIANCE_TOLERANCE = 1e-12
 _ROUNDINGS = 32
 # Bytes of samples that are not checked against the memory of the machine.
@@ -40,7 +43,8 @@ class Gaussian:
     mean : (D,) array or number
         A number stands for D equal entries; zero if not given.
     cov : (D, D) array, (D,) array or number
-        Symmetric positive semidefinite. A vector holds the variances of independent inputs, a number one for all of them.
+        Symmetric positive semidefinite. A vector holds the variances of independent inputs, a
+        number one for all of them.
 
     Raises
     ------
@@ -88,9 +92,11 @@ class Gaussian:
 
 
 class GaussianMixture:
-    """A mixture of K Gaussians: weights ``(K,)``, means ``(K, D)``, covariances ``(K, D, D)`` or variances ``(K, D)``.
+    """A mixture of K Gaussians: weights ``(K,)``, means ``(K, D)``, covariances ``(K, D, D)`` or
+    variances ``(K, D)``.
 
-    The weights are positive and add up to one (they are divided by their sum, which may differ by rounding).
+    The weights are positive and add up to one (they are divided by their sum, which may differ by
+    rounding).
     """
 
     @public
@@ -109,12 +115,14 @@ class GaussianMixture:
             or abs(self.weights.sum() - 1) > _SUM_TOLERANCE
         ):
             raise InvalidValueError(
-                f"weights are {self.weights}; positive numbers that add up to 1 are needed. Divide them by their sum."
+                f"weights are {self.weights}; positive numbers that add up to 1 are needed. "
+                "Divide them by their sum."
             )
         self.weights = self.weights / self.weights.sum()
         if len(self.means) != len(self.weights) or len(covs) != len(self.weights):
             raise ShapeError(
-                f"weights, means and covs have {len(self.weights)}, {len(self.means)} and {len(covs)} entries; one of each per component is needed."
+                f"weights, means and covs have {len(self.weights)}, {len(self.means)} and "
+                f"{len(covs)} entries; one of each per component is needed."
             )
         checked = [
             _checked_covariance(f"covs[{k}]", cov, self.input_dim, _tolerance(given))
@@ -154,7 +162,10 @@ class GaussianMixture:
         return z
 
     def __repr__(self) -> str:
-        return f"GaussianMixture({counted(len(self.weights), 'component')}, input_dim={self.input_dim})"
+        return (
+            f"GaussianMixture({counted(len(self.weights), 'component')}, "
+            f"input_dim={self.input_dim})"
+        )
 
 
 class StandardNormal:
@@ -185,16 +196,20 @@ InputDistribution = StandardNormal | Gaussian | GaussianMixture
 
 
 def as_input(value: Any, input_dim: int) -> InputDistribution:
-    """Check that ``value`` is an input distribution of dimension ``input_dim``; None is standard normal."""
+    """Check that ``value`` is an input distribution of dimension ``input_dim``; None is standard
+    normal.
+    """
     if value is None:
         return StandardNormal(input_dim)
     if not isinstance(value, (StandardNormal, Gaussian, GaussianMixture)):
         raise InvalidTypeError(
-            f"input is {type(value).__name__}; None (standard normal), inf.Gaussian(mean, cov) or inf.GaussianMixture(weights, means, covs) is needed."
+            f"input is {type(value).__name__}; None (standard normal), inf.Gaussian(mean, cov) "
+            "or inf.GaussianMixture(weights, means, covs) is needed."
         )
     if value.input_dim != input_dim:
         raise ShapeError(
-            f"input has dimension {value.input_dim} but the student has {counted(input_dim, 'input')}; they must agree."
+            f"input has dimension {value.input_dim} but the student has "
+            f"{counted(input_dim, 'input')}; they must agree."
         )
     return value
 
@@ -208,13 +223,16 @@ def sample_size(N: Any, dim: int, name: str = "N", minimum: int = 0, noun: str =
     available = shortage(needed) if needed > _LARGE else None
     if available is not None:
         raise TooLargeError(
-            f"{N} samples of {counted(dim, noun)} take {needed / 2**30:.1f} GiB, and {available / 2**30:.1f} GiB are available. Take fewer."
+            f"{N} samples of {counted(dim, noun)} take {needed / 2**30:.1f} GiB, and "
+            f"{available / 2**30:.1f} GiB are available. Take fewer."
         )
     return N
 
 
 def _tolerance(given: Any) -> float:
-    """By how much a covariance may miss symmetry and semidefiniteness, relative to its largest entry."""
+    """By how much a covariance may miss symmetry and semidefiniteness, relative to its largest
+    entry.
+    """
     kind = np.asarray(given).dtype
     rounding = float(np.finfo(kind).eps) if kind.kind == "f" else 0.0
     return max(_COVARIANCE_TOLERANCE, _ROUNDINGS * rounding)
@@ -228,12 +246,14 @@ def _checked_covariance(name: str, cov: Array, dim: int, tolerance: float) -> tu
     asymmetry = float(np.abs(cov - cov.T).max(initial=0.0))
     if asymmetry > tolerance * scale:
         raise InvalidValueError(
-            f"{name} is not symmetric (largest difference {asymmetry:.3g}); pass a covariance matrix, e.g. (C + C.T) / 2."
+            f"{name} is not symmetric (largest difference {asymmetry:.3g}); pass a covariance "
+            "matrix, e.g. (C + C.T) / 2."
         )
     cov = (cov + cov.T) / 2
     values, vectors = np.linalg.eigh(cov)
     if dim and values[0] < -tolerance * scale * dim:
         raise InvalidValueError(
-            f"{name} is not positive semidefinite (smallest eigenvalue {values[0]:.3g}); pass a covariance matrix."
+            f"{name} is not positive semidefinite (smallest eigenvalue {values[0]:.3g}); pass a "
+            "covariance matrix."
         )
     return cov, vectors * np.sqrt(np.maximum(values, 0.0))

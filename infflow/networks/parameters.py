@@ -30,11 +30,15 @@ Init = str | Callable[[np.random.Generator, tuple[int, ...]], Any]
 INITS = ("glorot_normal", "glorot_uniform", "standard_normal")
 PARAMETRIZATIONS = ("standard", "ntk", "mean_field")
 WIDEST = 10**8
-"""Most neurons of a layer, and most inputs: more of them are a mistake, and beyond the memory of any machine with their weights."""
+"""Most neurons of a layer, and most inputs: more of them are a mistake, and beyond the memory of
+any machine with their weights.
+"""
 
 
 class Layer(NamedTuple):
-    """One layer ``z -> s(W z + b)``: its width, one activation per neuron, and whether it has a bias."""
+    """One layer ``z -> s(W z + b)``: its width, one activation per neuron, and whether it has a
+    bias.
+    """
 
     width: int
     activations: tuple[Activation, ...]
@@ -42,7 +46,9 @@ class Layer(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Where one layer lies in the parameter vector: ``W`` row-major, then ``b`` if the layer has one."""
+    """Where one layer lies in the parameter vector: ``W`` row-major, then ``b`` if the layer has
+    one.
+    """
 
     width: int
     fan_in: int
@@ -62,10 +68,13 @@ class Block(NamedTuple):
 
 
 def parse_layers(layers: Any) -> tuple[Layer, ...]:
-    """Check ``[(width, activation | list of activations, bias), ...]``, first hidden layer to output layer."""
+    """Check ``[(width, activation | list of activations, bias), ...]``, first hidden layer to
+    output layer.
+    """
     if isinstance(layers, (str, bytes)) or not isinstance(layers, Sequence) or len(layers) == 0:
         raise InvalidTypeError(
-            f"layers is {shown(layers)}; a list of (width, activation, bias) is needed, the output layer last."
+            f"layers is {shown(layers)}; a list of (width, activation, bias) is needed, the "
+            "output layer last."
         )
     return tuple(_parse_layer(f"layers[{index}]", layer) for index, layer in enumerate(layers))
 
@@ -81,7 +90,8 @@ def _parse_layer(name: str, layer: Any) -> Layer:
     if isinstance(given, (list, tuple)):
         if len(given) != width:
             raise ShapeError(
-                f"{name} lists {counted(len(given), 'activation')} for {counted(width, 'neuron')}; give one name, or one per neuron."
+                f"{name} lists {counted(len(given), 'activation')} for "
+                f"{counted(width, 'neuron')}; give one name, or one per neuron."
             )
         activations = tuple(resolve(each) for each in given)
     else:
@@ -90,10 +100,11 @@ def _parse_layer(name: str, layer: Any) -> Layer:
 
 
 class Layout:
-    """Shapes of all weights and biases, and where they lie in the flat vector ``theta`` of shape ``(P,)``.
+    """Shapes of all weights and biases, and where they lie in the flat vector ``theta`` of shape
+    ``(P,)``.
 
-    The order is layer by layer, ``W`` row-major and then ``b`` if the layer has one, as in PyTorch's
-    ``parameters_to_vector``.
+    The order is layer by layer, ``W`` row-major and then ``b`` if the layer has one, as in
+    PyTorch's ``parameters_to_vector``.
 
     Parameters
     ----------
@@ -119,7 +130,9 @@ class Layout:
         ]
 
     def check(self, theta: Any) -> Array:
-        """``theta`` as a finite float64 vector of length P; a float64 array is passed through, not copied."""
+        """``theta`` as a finite float64 vector of length P; a float64 array is passed through, not
+        copied.
+        """
         if (
             type(theta) is np.ndarray
             and theta.dtype == np.float64
@@ -141,7 +154,8 @@ class Layout:
 
     def _what_theta_is(self) -> str:
         return (
-            f"theta holds all {counted(self.num_params, 'parameter')} of the net in one vector: inf.random_params(net) "
+            f"theta holds all {counted(self.num_params, 'parameter')} of the net in one vector: "
+            "inf.random_params(net) "
             "draws one, net.pack makes one of matrices, and inf.train returns one in result.theta."
         )
 
@@ -150,7 +164,8 @@ class Layout:
         array = as_real_array("v", v)
         if array.ndim not in (1, 2) or array.shape[0] != self.num_params:
             raise ShapeError(
-                f"v has shape {array.shape}; ({self.num_params},) or ({self.num_params}, m) is needed, "
+                f"v has shape {array.shape}; ({self.num_params},) or ({self.num_params}, m) is "
+                "needed, "
                 "one direction per column."
             )
         return array
@@ -187,7 +202,8 @@ class Layout:
             _fill(theta[block.weights], f"W of layer {index}", pair[0], (block.width, block.fan_in))
             if (pair[1] is not None) != block.bias:
                 raise ShapeError(
-                    f"layer {index} {'has a bias, but None was given' if block.bias else 'has no bias: give None'}."
+                    f"layer {index} "
+                    f"{'has a bias, but None was given' if block.bias else 'has no bias: give None'}."
                 )
             if block.bias:
                 _fill(theta[block.biases], f"b of layer {index}", pair[1], (block.width,))
@@ -235,9 +251,9 @@ def random_params(
         Seed or generator.
     init : str or callable
         ``"glorot_normal"``: weights of standard deviation sqrt(2/(fan_in + fan_out)), zero biases;
-        ``"glorot_uniform"``: uniform weights of the same variance, zero biases (Glorot and Bengio, 2010);
-        ``"standard_normal"``: weights and biases of unit variance; or ``init(rng, shape)``, called for every
-        weight matrix and every bias vector in the order of ``theta``.
+        ``"glorot_uniform"``: uniform weights of the same variance, zero biases (Glorot and Bengio,
+        2010); ``"standard_normal"``: weights and biases of unit variance; or ``init(rng, shape)``,
+        called for every weight matrix and every bias vector in the order of ``theta``.
 
     Returns
     -------
@@ -276,10 +292,11 @@ def random_params(
 
 
 def weight_factors(layout: Layout, parametrization: str) -> tuple[float, ...]:
-    """The factor of ``W`` in each layer: ``h = factor W z + b``, with ``W`` and ``b`` the entries of ``theta``.
+    """The factor of ``W`` in each layer: ``h = factor W z + b``, with ``W`` and ``b`` the entries
+    of ``theta``.
 
-    ``"standard"``: 1; ``"ntk"``: 1/sqrt(fan_in) in every layer; ``"mean_field"``: 1 in the first layer and
-    1/width of the layer that feeds it in the others. Biases are not scaled.
+    ``"standard"``: 1; ``"ntk"``: 1/sqrt(fan_in) in every layer; ``"mean_field"``: 1 in the first
+    layer and 1/width of the layer that feeds it in the others. Biases are not scaled.
     """
     as_choice("parametrization", parametrization, PARAMETRIZATIONS)
     if parametrization == "ntk":

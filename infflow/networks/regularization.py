@@ -41,7 +41,8 @@ class Merge:
             given = dict(zip(MERGE_KEYS, (given.layer, given.pair, given.strength), strict=True))
         if not isinstance(given, Mapping) or set(given) != set(MERGE_KEYS):
             raise InvalidTypeError(
-                f"{name} is {shown(given)}; a dictionary {MERGE_EXAMPLE}, or a list of these, is needed."
+                f"{name} is {shown(given)}; a dictionary {MERGE_EXAMPLE}, or a list of these, is "
+                "needed."
             )
         last = len(layout.blocks)
         layer = as_integer(
@@ -193,7 +194,8 @@ class Regularization:
         self._add_merge_product(v, product)
         return product
 
-    # -------------------------------------------------------------------------------- as a sum of squares
+    # -------------------------------------------------------------------------------- as a sum of
+    # squares
 
     def num_residuals(self, num_params: int) -> int:
         """Length of :meth:`residuals`, the same for every theta."""

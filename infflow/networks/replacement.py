@@ -1,4 +1,6 @@
-"""A record of the arguments that a network was made from, so that it can be made again with others."""
+"""A record of the arguments that a network was made from, so that it can be made
+again with others.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ def recorded(*held: str) -> Callable[[Callable[..., None]], Callable[..., None]]
     Parameters
     ----------
     *held
-        Arguments that the network holds in a checked form, such as data, and that the record is to leave out.
+        Arguments that the network holds in a checked form, such as data, and that the record is to
+        leave out.
     """
 
     def decorate(init: Callable[..., None]) -> Callable[..., None]:
@@ -56,7 +59,8 @@ def changed(network: Any, known: dict[str, Any], changes: dict[str, Any]) -> dic
     unknown = [name for name in changes if name not in names]
     if unknown:
         raise InvalidTypeError(
-            f"{type(network).__name__}.replace got {unknown[0]!r}; the arguments of {type(network).__name__} are "
+            f"{type(network).__name__}.replace got {unknown[0]!r}; the arguments of "
+            f"{type(network).__name__} are "
             f"{', '.join(names)}."
         )
     return {**network._arguments, **known, **changes}

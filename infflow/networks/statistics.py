@@ -24,7 +24,9 @@ _AT_SOLUTION = 1e-3
 
 
 class FiniteDataPrediction(NamedTuple):
-    """Leading order in 1/N of what N samples do to a solution; see :func:`finite_data_prediction`."""
+    """Leading order in 1/N of what N samples do to a solution; see
+    :func:`finite_data_prediction`.
+    """
 
     squared_distance: float  #: E |theta_N - theta*|^2 = tr(H^+ C H^+)/N
     squared_distance_error: float  #: its standard error
@@ -34,7 +36,9 @@ class FiniteDataPrediction(NamedTuple):
 
 
 class Overlaps(NamedTuple):
-    """Covariances of pre-activations: Q (K, K) of the students, R (K, M) students with teachers, T (M, M)."""
+    """Covariances of pre-activations: Q (K, K) of the students, R (K, M) students with teachers, T
+    (M, M).
+    """
 
     Q: Array
     R: Array
@@ -43,13 +47,14 @@ class Overlaps(NamedTuple):
 
 @public
 def gradient_covariance(net: Net | NetI, theta: Any, samples: int = 100_000, rng: Any = 0) -> Array:
-    """Covariance of the gradients of the loss of single samples at ``theta``, the regularisation left out.
+    """Covariance of the gradients of the loss of single samples at ``theta``, the regularisation
+    left out.
 
     Parameters
     ----------
     net : Net or NetI
-        For a ``Net`` with data the covariance over its samples (weighted as the loss is); for a ``NetI`` that
-        over the input and the label noise, estimated by Monte Carlo.
+        For a ``Net`` with data the covariance over its samples (weighted as the loss is); for a
+        ``NetI`` that over the input and the label noise, estimated by Monte Carlo.
     theta : array (P,)
     samples : int
         Number of Monte Carlo samples for a ``NetI``; relative errors are of order 1/sqrt(samples).
@@ -84,7 +89,8 @@ def _checked(
     """Parameters, samples of each estimate of the covariance, generator."""
     if not isinstance(net, NetI):
         raise InvalidTypeError(
-            f"net is a {type(net).__name__}; an inf.NetI is needed (gradient_covariance also takes an inf.Net with data)."
+            f"net is a {type(net).__name__}; an inf.NetI is needed (gradient_covariance also "
+            "takes an inf.Net with data)."
         )
     require_memory(net.num_params, covariance.NAME, remedy=covariance.REMEDY)
     share = as_integer("samples", samples, minimum=2 * _BATCHES, maximum=sys.maxsize) // _BATCHES
@@ -103,12 +109,14 @@ def _covariances(net: NetI, theta: Array, share: int, rng: np.random.Generator) 
 def finite_data_prediction(
     net: NetI, theta: Any, N: float, samples: int = 100_000, rng: Any = 0, rtol: float = 1e-10
 ) -> FiniteDataPrediction:
-    """Expected squared distance and loss gap of the solution for ``N`` samples, to leading order in 1/N.
+    """Expected squared distance and loss gap of the solution for ``N`` samples, to leading order in
+    1/N.
 
-    With the Hessian H of the infinite-data loss at its minimum theta* and the covariance C of single-sample
-    gradients, E |theta_N - theta*|^2 = tr(H^+ C H^+)/N and E [L(theta_N) - L(theta*)] = tr(H^+ C)/(2N): the
-    sandwich formula of M-estimation (van der Vaart, Asymptotic Statistics, 1998, theorem 5.21). In
-    directions that symmetries leave flat nothing is predicted; H^+ leaves them out.
+    With the Hessian H of the infinite-data loss at its minimum theta* and the covariance C of
+    single-sample gradients, E |theta_N - theta*|^2 = tr(H^+ C H^+)/N and E [L(theta_N) - L(theta*)]
+    = tr(H^+ C)/(2N): the sandwich formula of M-estimation (van der Vaart, Asymptotic Statistics,
+    1998, theorem 5.21). In directions that symmetries leave flat nothing is predicted; H^+ leaves
+    them out.
 
     Parameters
     ----------
@@ -137,8 +145,8 @@ def finite_data_prediction(
     Warns
     -----
     AccuracyWarning
-        If theta is not near a stationary point, or an eigenvalue of H is within a factor of 100 of ``rtol`` times the largest, so
-        that the prediction depends on whether it counts as zero.
+        If theta is not near a stationary point, or an eigenvalue of H is within a factor of 100 of
+        ``rtol`` times the largest, so that the prediction depends on whether it counts as zero.
     """
     theta, share, generator = _checked(net, theta, samples, rng)
     N = as_number("N", N, minimum=1.0)
@@ -150,7 +158,8 @@ def finite_data_prediction(
     scale = float(np.abs(values).max())
     if values[0] < -rtol * scale:
         raise InvalidValueError(
-            f"the Hessian at theta has the eigenvalue {values[0]:.3g}: theta is not a minimum. Pass the solution of inf.train."
+            f"the Hessian at theta has the eigenvalue {values[0]:.3g}: theta is not a minimum. "
+            "Pass the solution of inf.train."
         )
     _warn_of_small_eigenvalues(values, scale, rtol)
     keep = values > rtol * scale
@@ -159,7 +168,8 @@ def finite_data_prediction(
     step = float(np.linalg.norm(net.evaluate(theta, 1).g @ vectors / values))
     if step > _AT_SOLUTION * max(1.0, float(np.linalg.norm(theta))):
         warnings.warn(
-            f"theta is {step:.2g} away from the minimum of the quadratic model; the prediction holds at a solution. Run inf.train first.",
+            f"theta is {step:.2g} away from the minimum of the quadratic model; the prediction "
+            "holds at a solution. Run inf.train first.",
             AccuracyWarning,
             stacklevel=user_level(),
         )
@@ -180,8 +190,10 @@ def _warn_of_small_eigenvalues(values: Array, scale: float, rtol: float) -> None
     unclear = values[(values > 1e-2 * rtol * scale) & (values < 1e2 * rtol * scale)]
     if len(unclear):
         warnings.warn(
-            f"{counted(len(unclear), 'eigenvalue')} of the Hessian, {unclear[0] / scale:.2g} to {unclear[-1] / scale:.2g} of the largest, can hardly "
-            f"be told from zero with rtol = {rtol:g}; those above it enter the distance by their inverse squares. "
+            f"{counted(len(unclear), 'eigenvalue')} of the Hessian, {unclear[0] / scale:.2g} to "
+            f"{unclear[-1] / scale:.2g} of the largest, can hardly "
+            f"be told from zero with rtol = {rtol:g}; those above it enter the distance by their "
+            "inverse squares. "
             "Look at inf.classify(net, theta) and choose an rtol in a gap of the spectrum.",
             AccuracyWarning,
             stacklevel=user_level(),
@@ -192,8 +204,8 @@ def _warn_of_small_eigenvalues(values: Array, scale: float, rtol: float) -> None
 def overlaps(net: NetI, theta: Any) -> Overlaps:
     """Order parameters: covariances of the pre-activations of students and teachers.
 
-    Weights enter as they act on the input (factors of the parametrization included); for standard normal input
-    Q = W W', R = W V', T = V V', without a division by the input dimension.
+    Weights enter as they act on the input (factors of the parametrization included); for standard
+    normal input Q = W W', R = W V', T = V V', without a division by the input dimension.
 
     Parameters
     ----------

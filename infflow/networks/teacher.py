@@ -46,11 +46,15 @@ class Teacher:
         return self.net.output_dim
 
     def predict(self, X: Any) -> Array:
-        """Noise-free outputs ``(N, D_out)`` for inputs ``(N, D_in)``; raises DivergedError where numbers overflow."""
+        """Noise-free outputs ``(N, D_out)`` for inputs ``(N, D_in)``; raises DivergedError where
+        numbers overflow.
+        """
         return self.net.predict(self.theta, X)
 
     def label(self, X: Any, rng: Any) -> Array:
-        """Targets ``(N, D_out)``: the outputs with fresh label noise; raises DivergedError where numbers overflow."""
+        """Targets ``(N, D_out)``: the outputs with fresh label noise; raises DivergedError where
+        numbers overflow.
+        """
         y = self.predict(X)
         if self.noise == 0.0:
             return y

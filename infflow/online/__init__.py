@@ -1,1 +1,3 @@
-"""Online stochastic gradient descent in the limit of large input dimension: its order parameters."""
+"""Online stochastic gradient descent in the limit of large input dimension: its
+order parameters.
+"""

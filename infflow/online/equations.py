@@ -1,9 +1,9 @@
 r"""The differential equations of the order parameters and their Jacobian.
 
-Neurons are counted students first, then teachers with negative output vectors, as in ``networks.infinite``; C is the
-covariance of all pre-activations, B their output vectors, S = B B', and the residual of output o is sum_a B_ao f_a.
-With the rates eta_w, eta_v of the squared error (no factor 1/2), t = steps / D, and all expectations over the
-pre-activations,
+Neurons are counted students first, then teachers with negative output vectors, as in
+``networks.infinite``; C is the covariance of all pre-activations, B their output vectors, S = B B',
+and the residual of output o is sum_a B_ao f_a. With the rates eta_w, eta_v of the squared error (no
+factor 1/2), t = steps / D, and all expectations over the pre-activations,
 
     V_im     = sum_a S_ia E[f_i' f_a h_m] = sum_a S_ia (C_im I_ia(2,0) + C_am I_ia(1,1))
     dR_im/dt = -2 eta_w V_im - eta_w ridge R_im
@@ -11,9 +11,10 @@ pre-activations,
     dB_io/dt = -2 eta_v sum_a B_ao E[f_i f_a] - eta_v ridge B_io
     A_ik     = E[f_i' f_k' e_i e_k],   e_i = sum_a S_ia f_a
 
-(Saad and Solla, Phys. Rev. E 52, 4225, 1995; Goldt et al., NeurIPS 2019, where eta = 2 eta_w.) Derivatives of I(p,q) in C follow
-from the heat equation; those of the terms linear in eta are written in the frame of ``integrals.jets``, which keeps them
-finite as kinked neurons become parallel.
+(Saad and Solla, Phys. Rev. E 52, 4225, 1995; Goldt et al., NeurIPS 2019, where eta = 2 eta_w.)
+Derivatives of I(p,q) in C follow from the heat equation; those of the terms linear in eta are
+written in the frame of ``integrals.jets``, which keeps them finite as kinked neurons become
+parallel.
 """
 
 from __future__ import annotations
@@ -98,7 +99,9 @@ def _arguments(C: Array, i: Index, j: Index) -> Arguments:
 
 
 class _Cone(NamedTuple):
-    """A covariance moved inside the cone of positive definite matrices, and what its derivative needs."""
+    """A covariance moved inside the cone of positive definite matrices, and what its derivative
+    needs.
+    """
 
     C: Array
     vectors: Array
@@ -108,9 +111,9 @@ class _Cone(NamedTuple):
 def _inside_cone(C: Array) -> _Cone | None:
     """Nearest matrix with eigenvalues of at least ``CONE`` times the largest; None where C is one.
 
-    Moments of kinked neurons have second derivatives that grow towards singular C, and are not defined beyond. A
-    student that has met its teacher is there, and a solver's errors would put it beyond. The price: the error of
-    such students levels off at about 10 to 100 times ``CONE``.
+    Moments of kinked neurons have second derivatives that grow towards singular C, and are not
+    defined beyond. A student that has met its teacher is there, and a solver's errors would put it
+    beyond. The price: the error of such students levels off at about 10 to 100 times ``CONE``.
     """
     if not np.isfinite(C).all():
         return None
@@ -139,7 +142,8 @@ class Equations:
         The teachers' output vectors.
     rates : Rates
     method, rtol
-        How the integrals of pairs are evaluated: see :class:`~infflow.integrals.choice.PairEvaluator`.
+        How the integrals of pairs are evaluated: see
+        :class:`~infflow.integrals.choice.PairEvaluator`.
     """
 
     def __init__(
@@ -178,7 +182,9 @@ class Equations:
         return _Point(C, B, B[:K] @ B.T, jets.reshape(K, n, -1))
 
     def error(self, z: Array) -> float:
-        """E |student - teacher|^2 without label noise; never less than the rounding error of the sum that it is."""
+        """E |student - teacher|^2 without label noise; never less than the rounding error of the
+        sum that it is.
+        """
         C, _, S, jets = self._point(z, 0)
         K = self.coordinates.K
         terms = S * jets[..., J00] * np.r_[np.ones(K), np.full(len(C) - K, 2.0)]
@@ -206,8 +212,8 @@ class Equations:
     def value(self, z: Array) -> Array:
         """dz/dt (size,) at z (size,).
 
-        With kinked students and a covariance outside of the cone (see ``_inside_cone``) it is that of the nearest point
-        inside, plus a pull towards that point.
+        With kinked students and a covariance outside of the cone (see ``_inside_cone``) it is that
+        of the nearest point inside, plus a pull towards that point.
         """
         self.evaluations += 1
         cone = self._cone(z)
@@ -239,7 +245,8 @@ class Equations:
         J: Array = jets[:, :K, J11]
         return (J + J.T) / 2
 
-    # --------------------------------------------------------------------------------------------------- Jacobian
+    # ----------------------------------------------------------------------------------------------
+    # Jacobian
 
     def jacobian(self, z: Array) -> Array:
         """Derivative (size, size) of :meth:`value`.
@@ -291,19 +298,25 @@ class Equations:
         return J
 
     def _in_coordinates(self, in_C: Array) -> Array:
-        """Pick the entries u <= v of derivatives (..., n, n) that belong to variables: (..., num_c)."""
+        """Pick the entries u <= v of derivatives (..., n, n) that belong to variables: (...,
+        num_c).
+        """
         picked: Array = in_C[..., self.coordinates.u, self.coordinates.v]
         return picked
 
     def _from_S(self, in_S: Array, B: Array) -> Array:
-        """Derivatives (..., K, O) in the students' output vectors, from those (..., K, n) in S_ia = B_i.B_a, as (..., O K)."""
+        """Derivatives (..., K, O) in the students' output vectors, from those (..., K, n) in S_ia =
+        B_i.B_a, as (..., O K).
+        """
         K = self.coordinates.K
         in_B = in_S @ B
         in_B += np.swapaxes(in_S[..., :K], -1, -2) @ B[:K]
         return np.swapaxes(in_B, -1, -2).reshape(*in_B.shape[:-2], -1)
 
     def _second_layer(self, at: _Point) -> tuple[Array, Array]:
-        """Derivatives of sum_a B_a E[f_i f_a] (K, O) in Q and R (K, O, num_c) and in v (K, O, O K)."""
+        """Derivatives of sum_a B_a E[f_i f_a] (K, O) in Q and R (K, O, num_c) and in v (K,
+        O, O K).
+        """
         where = self.coordinates
         K = where.K
         O = where.O
@@ -321,7 +334,9 @@ class Equations:
         return self._in_coordinates(in_C), in_v
 
     def _frame(self, at: _Point) -> tuple[Array, Array, Array]:
-        """Derivatives of C_im I_ia(2,0) + C_am I_ia(1,1) in C_ii, C_ia, C_aa, each (K, n, n) over (i, a, m)."""
+        """Derivatives of C_im I_ia(2,0) + C_am I_ia(1,1) in C_ii, C_ia, C_aa, each (K, n, n) over
+        (i, a, m).
+        """
         K = self.coordinates.K
         C, J = at.C, at.jets
         own = np.diagonal(C)[:K, None]

@@ -14,7 +14,8 @@ from .equations import Equations, OrderState
 #: Newton steps, and halvings of one
 _STEPS = 100
 _HALVINGS = 30
-#: a right-hand side below this, relative to what its terms can be, and a step below this, relative to the state, are zero
+# : a right-hand side below this, relative to what its terms can be, and a step below this, relative
+# to the state, are zero
 _RESIDUAL = 1e-12
 _STEP = 1e-7
 #: singular values below this, relative to the largest, take no part in a step
@@ -36,7 +37,8 @@ class OnlineFixedPoint:
     residual : float
         Largest time derivative of an order parameter there.
     eigenvalues : (n,) complex array
-        Of the Jacobian over the order parameters that move (not of a layer with rate 0), by falling real part.
+        Of the Jacobian over the order parameters that move (not of a layer with rate 0), by falling
+        real part.
     steps : int
         Newton steps.
     note : str
@@ -52,18 +54,28 @@ class OnlineFixedPoint:
 
     @property
     def unstable(self) -> int:
-        """Number of eigenvalues with a positive real part; learning leaves the point along their directions."""
+        """Number of eigenvalues with a positive real part; learning leaves the point along their
+        directions.
+        """
         return int((self.eigenvalues.real > 0.0).sum())
 
     def __repr__(self) -> str:
         found = "fixed point" if self.converged else "not converged"
-        rates = f"{self.unstable} of {len(self.eigenvalues)} directions unstable, fastest at {self.eigenvalues[0].real:.4g}"
-        text = f"OnlineFixedPoint: {found}, largest derivative {self.residual:.2g}, {self.steps} steps; {rates}"
+        rates = (
+            f"{self.unstable} of {len(self.eigenvalues)} directions unstable, fastest at "
+            f"{self.eigenvalues[0].real:.4g}"
+        )
+        text = (
+            f"OnlineFixedPoint: {found}, largest derivative {self.residual:.2g}, {self.steps} "
+            f"steps; {rates}"
+        )
         return text + (f"\n  {self.note}" if self.note else "")
 
 
 def find_fixed_point(equations: Equations, z: Array) -> OnlineFixedPoint:
-    """Newton's method with halved steps from the variables ``z`` (n,); layers with rate 0 stay as they are."""
+    """Newton's method with halved steps from the variables ``z`` (n,); layers with rate 0 stay as
+    they are.
+    """
     moving = _moving(equations)
     f = equations.value(z)[moving]
     steps = 0
@@ -88,10 +100,16 @@ def find_fixed_point(equations: Equations, z: Array) -> OnlineFixedPoint:
     note = (
         ""
         if at_rest
-        else "Newton's method stopped before a fixed point; start nearer, e.g. from a point of solve."
+        else (
+            "Newton's method stopped before a fixed point; start nearer, e.g. from a point of "
+            "solve."
+        )
     )
     if not inside:
-        note = "No weights have the overlaps that were found: the covariance of all pre-activations has a negative eigenvalue."
+        note = (
+            "No weights have the overlaps that were found: the covariance of all "
+            "pre-activations has a negative eigenvalue."
+        )
     return OnlineFixedPoint(state, at_rest and inside, residual, eigenvalues, steps, note)
 
 
@@ -106,7 +124,9 @@ def _moving(equations: Equations) -> NDArray[np.intp]:
 def _shortened(
     equations: Equations, z: Array, f: Array, step: Array, moving: NDArray[np.intp]
 ) -> tuple[Array, Array] | None:
-    """The point after the longest part of the step that lessens the right-hand side, and that; None if no part does."""
+    """The point after the longest part of the step that lessens the right-hand side, and that; None
+    if no part does.
+    """
     size = float(np.linalg.norm(f))
     part = 1.0
     for _ in range(_HALVINGS):

@@ -1,4 +1,6 @@
-"""The term of order learning_rate^2: sums over closed-form fourth moments, and pathwise derivatives of samples."""
+"""The term of order learning_rate^2: sums over closed-form fourth moments, and pathwise derivatives
+of samples.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,8 @@ def closed_sums(
     Parameters
     ----------
     coefficient (rows,), count (rows,), code (rows, 4), unit (rows, 4), width2 (rows, 4)
-        Each row: its prefactor, its number of variables, and for each of them the factor, the neuron, the extra variance.
+        Each row: its prefactor, its number of variables, and for each of them the factor, the
+        neuron, the extra variance.
     quadruple : (rows, 4)
         Neurons i <= k, a <= b of the moment E[f_i' f_k' f_a f_b] to which the row belongs.
     C : (n, n)
@@ -78,8 +81,9 @@ def closed_sums(
                 slope[i, k, u, v] += half * weight * _second_derivative(code[row], x, y, D, m)
 
 
-#: Rows of ``F`` in ``sample_sums``: f, f', and with jumps smoothed f' and f'^2, each followed by its derivatives in h and
-#: (at constant h, through the width of the smoothing) in the variance of h.
+# : Rows of ``F`` in ``sample_sums``: f, f', and with jumps smoothed f' and f'^2, each followed by
+# its derivatives in h and : (at constant h, through the width of the smoothing) in the variance of
+# h.
 VALUE, SLOPE, FACTOR, FACTOR_H, FACTOR_C, SQUARE, SQUARE_H, SQUARE_C = range(8)
 
 
@@ -90,7 +94,8 @@ def sample_sums(F, Z, S, derivative, projected, matrices, explicit):
     Parameters
     ----------
     F : (8, n, N)
-        Functions of every neuron, see ``VALUE`` and the others; derivatives are used if ``derivative``.
+        Functions of every neuron, see ``VALUE`` and the others; derivatives are used if
+        ``derivative``.
     Z : (n, N)
         The standard normal numbers behind the pre-activations.
     S : (K, n)

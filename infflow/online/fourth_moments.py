@@ -1,7 +1,9 @@
-"""Moments of fourth order, E[f_i'(h_i) f_k'(h_k) e_i e_k] with e_i = sum_a S_ia f_a(h_a), and their derivatives.
+"""Moments of fourth order, E[f_i'(h_i) f_k'(h_k) e_i e_k] with e_i = sum_a S_ia f_a(h_a), and their
+derivatives.
 
-They are the covariance of the single-sample gradients in the space of pre-activations, and enter the dynamics of online
-learning at second order in the learning rate. Two evaluators share one interface, :class:`FourthMoments`.
+They are the covariance of the single-sample gradients in the space of pre-activations, and enter
+the dynamics of online learning at second order in the learning rate. Two evaluators share one
+interface, :class:`FourthMoments`.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from .orthant_kernels import POWER
 
 #: More products than this would take seconds per evaluation.
 MAX_ROWS = 2_000_000
-#: Mixtures of more atoms (sigmoid, tanh, softplus, silu) would make this number to the fourth power of products.
+# : Mixtures of more atoms (sigmoid, tanh, softplus, silu) would make this number to the fourth
+# power of products.
 MAX_ATOMS = 3
 #: Independent shares of the samples; their scatter is the standard error.
 BATCHES = 16
@@ -61,7 +64,8 @@ class FourthMoments(Protocol):
         """Moments at covariance C (n, n) and products S (K, n) of the output vectors."""
 
 
-# ------------------------------------------------------------------------------------------------------- closed forms
+# --------------------------------------------------------------------------------------------------
+# closed forms
 
 
 class _Factor(NamedTuple):
@@ -90,7 +94,9 @@ class _Row(NamedTuple):
 
 
 def _merge(neurons: Sequence[int], factors: Sequence[_Factor]) -> _Row:
-    """Product of four factors as one term: powers and unsmoothed ramps of one neuron are one function of one variable."""
+    """Product of four factors as one term: powers and unsmoothed ramps of one neuron are one
+    function of one variable.
+    """
     coefficient = math.prod(factor.coefficient for factor in factors)
     variables = [
         (f.code, u, f.width2) for u, f in zip(neurons, factors, strict=True) if f.width2 > 0.0
@@ -111,7 +117,9 @@ def _merge(neurons: Sequence[int], factors: Sequence[_Factor]) -> _Row:
 
 
 def closed_form_applies(activations: Sequence[Activation], students: int) -> bool:
-    """Whether all neurons are polynomials plus a few ramps and steps, and the students have no jumps."""
+    """Whether all neurons are polynomials plus a few ramps and steps, and the students have no
+    jumps.
+    """
     for index, activation in enumerate(activations):
         if not activation.has_closed_form or len(activation.atoms) > MAX_ATOMS:
             return False
@@ -128,12 +136,14 @@ def jumps(activation: Activation) -> bool:
 
 
 class ClosedFourthMoments:
-    """Closed forms for polynomials plus (smoothed) ramps: identity, relu, leaky_relu, abs, erf, normal_cdf, gelu.
+    """Closed forms for polynomials plus (smoothed) ramps: identity, relu, leaky_relu, abs, erf,
+    normal_cdf, gelu.
 
-    Every product f_i' f_k' f_a f_b is a sum of products of at most four ramps, steps, delta functions and powers.
-    For erf these are the formulas of Saad and Solla (1995); for relu four-dimensional orthant probabilities
-    come in, one-dimensional integrals by 79 nodes. Errors are of order 1e-16; where neurons with kinks become linearly
-    dependent (parallel, say) up to a part of relative size s, they grow to about 1e-17/s^2: 1e-11 at s = 1e-3.
+    Every product f_i' f_k' f_a f_b is a sum of products of at most four ramps, steps, delta
+    functions and powers. For erf these are the formulas of Saad and Solla (1995); for relu
+    four-dimensional orthant probabilities come in, one-dimensional integrals by 79 nodes. Errors
+    are of order 1e-16; where neurons with kinks become linearly dependent (parallel, say) up to a
+    part of relative size s, they grow to about 1e-17/s^2: 1e-11 at s = 1e-3.
     """
 
     name = "closed"
@@ -141,7 +151,8 @@ class ClosedFourthMoments:
     def __init__(self, activations: Sequence[Activation], students: int) -> None:
         if not closed_form_applies(activations, students):
             raise MethodError(
-                "The fourth moments have closed forms for polynomials and atoms without jumps (identity, relu, "
+                "The fourth moments have closed forms for polynomials and atoms without jumps "
+                "(identity, relu, "
                 "leaky_relu, abs, erf, normal_cdf, gelu); use fourth_moments='sampling' for others."
             )
         self.students = students
@@ -159,7 +170,8 @@ class ClosedFourthMoments:
                     quadruples.append((i, k, a, b))
                 if len(rows) > MAX_ROWS:
                     raise TooLargeError(
-                        f"{students} students and {len(activations) - students} teachers need more than {MAX_ROWS} fourth moments; use fourth_moments='sampling'."
+                        f"{students} students and {len(activations) - students} teachers need "
+                        f"more than {MAX_ROWS} fourth moments; use fourth_moments='sampling'."
                     )
         self._rows = _pack(rows, quadruples)
 
@@ -169,7 +181,8 @@ class ClosedFourthMoments:
         singular = [u for u in range(n) if self.kinked[u] and not C[u, u] > 0.0]
         if singular:
             raise SingularMomentError(
-                f"neuron {singular[0]} (students first) has the variance {C[singular[0], singular[0]]:g}, where its kink "
+                f"neuron {singular[0]} (students first) has the variance "
+                f"{C[singular[0], singular[0]]:g}, where its kink "
                 "makes moments discontinuous; start from weights that are not zero."
             )
         projected = np.zeros((K, K, n))
@@ -215,18 +228,21 @@ def _mirror(slope: Array) -> None:
             slope[i, k] = slope[k, i]
 
 
-# ----------------------------------------------------------------------------------------------------------- sampling
+# --------------------------------------------------------------------------------------------------
+# sampling
 
 
 class SampledFourthMoments:
-    """Averages over random pre-activations: any activation with a first derivative (and a second, for the Jacobian).
+    """Averages over random pre-activations: any activation with a first derivative (and a second,
+    for the Jacobian).
 
-    Common random numbers: the same standard normal z, fixed by ``rng``, serve all evaluations, with h = L z and C = L L',
-    teachers first in the Cholesky factor. Each of the 16 batches has exactly the second moments of a normal distribution
-    and contains z with all signs of student and teacher parts. Jumps of f' and f'^2 (relu, selu) are smoothed over 3 % of the
-    standard deviation of h, which changes the moments by about 0.1 % (nearly parallel students: 1 %) and makes the
-    sampled equations as smooth as solvers need them; ``slope`` is their exact derivative (in covariances with students:
-    those among teachers do not change, and jumps of teachers would be missed there).
+    Common random numbers: the same standard normal z, fixed by ``rng``, serve all evaluations, with
+    h = L z and C = L L', teachers first in the Cholesky factor. Each of the 16 batches has exactly
+    the second moments of a normal distribution and contains z with all signs of student and teacher
+    parts. Jumps of f' and f'^2 (relu, selu) are smoothed over 3 % of the standard deviation of h,
+    which changes the moments by about 0.1 % (nearly parallel students: 1 %) and makes the sampled
+    equations as smooth as solvers need them; ``slope`` is their exact derivative (in covariances
+    with students: those among teachers do not change, and jumps of teachers would be missed there).
 
     Parameters
     ----------
@@ -250,7 +266,8 @@ class SampledFourthMoments:
         for activation in activations[:students]:
             if jumps(activation):
                 raise SingularMomentError(
-                    f"{activation.name} jumps: the variance of the gradients is infinite and there is no online learning "
+                    f"{activation.name} jumps: the variance of the gradients is infinite and "
+                    "there is no online learning "
                     "with it. Use a continuous activation, e.g. erf or relu."
                 )
         self.activations = list(activations)
@@ -310,10 +327,11 @@ class SampledFourthMoments:
 
 
 def _smooth_jump(F: Array, x: Array, height: float, scale: float, derivative: bool) -> None:
-    """Replace ``height * step(x)`` in F[0] by its convolution with the kernel (3 - y^2) phi(y) / 2, y = x / width.
+    """Replace ``height * step(x)`` in F[0] by its convolution with the kernel (3 - y^2) phi(y) / 2,
+    y = x / width.
 
-    The kernel has no second moment; its width is the standard deviation ``scale`` times ``SMOOTHING``. F[1] and F[2]
-    receive the derivatives in x, and in scale^2 at constant x.
+    The kernel has no second moment; its width is the standard deviation ``scale`` times
+    ``SMOOTHING``. F[1] and F[2] receive the derivatives in x, and in scale^2 at constant x.
     """
     width = SMOOTHING * scale
     if width == 0.0:
@@ -340,7 +358,9 @@ def _slope_jumps(activation: Activation) -> list[tuple[float, float, float]]:
 
 
 def _whitened(n: int, share: int, students: int, rng: np.random.Generator) -> Array:
-    """Standard normal z (n, 4 share): all signs of the parts of students and of teachers, second moments exactly 1."""
+    """Standard normal z (n, 4 share): all signs of the parts of students and of teachers, second
+    moments exactly 1.
+    """
     z = rng.standard_normal((n, share))
     signs = np.ones((n, 4))
     signs[:students, 1] = signs[students:, 2] = signs[:, 3] = -1.0
@@ -350,12 +370,16 @@ def _whitened(n: int, share: int, students: int, rng: np.random.Generator) -> Ar
 
 
 def _order(n: int, students: int) -> NDArray[np.int64]:
-    """Teachers, then students: as students converge to teachers, only their own small parts are divided by."""
+    """Teachers, then students: as students converge to teachers, only their own small parts are
+    divided by.
+    """
     return np.r_[students:n, 0:students]
 
 
 def _factor(C: Array, students: int) -> Array:
-    """L (n, n) with L L' = C, lower triangular in the order of ``_order``; zero columns where C is singular."""
+    """L (n, n) with L L' = C, lower triangular in the order of ``_order``; zero columns where C is
+    singular.
+    """
     order = _order(len(C), students)
     A = C[np.ix_(order, order)].copy()
     n = len(A)
@@ -371,7 +395,8 @@ def _factor(C: Array, students: int) -> Array:
 
 
 def _pull_back(L: Array, matrices: Array, students: int) -> Array:
-    """Derivative in C_uv, u <= v, from that in L: dL = L low(L^-1 dC L^-T), low = lower triangle with half the diagonal.
+    """Derivative in C_uv, u <= v, from that in L: dL = L low(L^-1 dC L^-T), low = lower triangle
+    with half the diagonal.
 
     Directions in which C is singular are left out.
     """

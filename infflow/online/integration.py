@@ -25,10 +25,14 @@ class OnlineStop(Enum):
     MAX_TIME = "The allowed wall time is used up; raise max_time to go on from here."
     MAX_STEPS = "The allowed number of steps is used up; raise max_steps to go on from here."
     DIVERGED = (
-        "The order parameters grow beyond all bounds: the learning rate is too high for this network. Lower learning_rate; "
+        "The order parameters grow beyond all bounds: the learning rate is too high for this "
+        "network. Lower learning_rate; "
         "activations that grow faster than linearly diverge from large weights at any rate."
     )
-    SOLVER_FAILED = "The solver gave up (see the note for its own message); take another solver or other tolerances."
+    SOLVER_FAILED = (
+        "The solver gave up (see the note for its own message); take another solver or other "
+        "tolerances."
+    )
     INTERRUPTED = "Interrupted from the keyboard; the points up to here are kept."
     SIMULATED = "The simulation made all steps."
 
@@ -39,7 +43,9 @@ class OnlineStop(Enum):
 
 
 class System(Protocol):
-    """What is integrated: dz/dt = value(z), with Jacobian and the error that ``min_error`` refers to."""
+    """What is integrated: dz/dt = value(z), with Jacobian and the error that ``min_error`` refers
+    to.
+    """
 
     def value(self, z: Array) -> Array:
         """Right-hand side (n,)."""
@@ -77,7 +83,8 @@ class Path(NamedTuple):
 
 #: Variables larger than this count as divergence.
 _HUGE = 1e12
-#: So do variables that would double within this part of the time so far; where a solver gives up, within the second one.
+# : So do variables that would double within this part of the time so far; where a solver gives up,
+# within the second one.
 _SOON = 1e-10
 _SOON_AND_FAILED = 1e-4
 
@@ -279,7 +286,9 @@ def integrate(system: System, z0: Array, times: Array, settings: Settings) -> Pa
 
 
 def _growth(t0: float, z0: Array, t: float, z: Array) -> float:
-    """Relative growth of |z| per step, in units of the time so far: its inverse is how soon, as a part of that, |z| doubles."""
+    """Relative growth of |z| per step, in units of the time so far: its inverse is how soon, as a
+    part of that, |z| doubles.
+    """
     before = float(np.linalg.norm(z0))
     now = float(np.linalg.norm(z))
     return (now - before) / now * (t / (t - t0)) if now > before else 0.0

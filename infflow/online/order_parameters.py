@@ -52,7 +52,9 @@ _SHORTEST = 1e-300
 
 
 class Lifted(NamedTuple):
-    """Weights with given order parameters: a network in D dimensions and the parameters of its student."""
+    """Weights with given order parameters: a network in D dimensions and the parameters of its
+    student.
+    """
 
     neti: NetI
     theta: Array
@@ -71,7 +73,8 @@ class OnlineResult:
     T : (M, M) array
         Overlaps of the teachers, constant.
     generalization_error : (T,) array
-        E |student - teacher|^2 without label noise and without a factor 1/2; at least its rounding error.
+        E |student - teacher|^2 without label noise and without a factor 1/2; at least its rounding
+        error.
     status : OnlineStop
         Why it ended; ``status.message`` is a sentence, ``note`` has details.
     steps, evaluations, jacobians : int
@@ -81,10 +84,11 @@ class OnlineResult:
     fourth_moments : str
         "closed", "sampling", or "none" (simulations; fixed first layer).
     sampling_error : float
-        Standard error of dQ/dt from the sampled fourth moments, largest entry over the kept points; 0 for closed forms.
-        Where ``max_time`` is used up, over the last of them only.
+        Standard error of dQ/dt from the sampled fourth moments, largest entry over the kept points;
+        0 for closed forms. Where ``max_time`` is used up, over the last of them only.
     settings : dict
-        Rates, label noise and ridge of the equations; what you add is saved with it, if JSON can hold it.
+        Rates, label noise and ridge of the equations; what you add is saved with it, if JSON can
+        hold it.
     """
 
     t: Array
@@ -150,8 +154,9 @@ class OnlineResult:
         Returns
         -------
         xarray.Dataset
-            Variables ``Q`` (t, student, student_2), ``R`` (t, student, teacher), ``v`` (t, output, student), ``T`` (teacher, teacher_2)
-            and ``generalization_error`` (t); attributes: status, note, counts, version, and the settings as JSON.
+            Variables ``Q`` (t, student, student_2), ``R`` (t, student, teacher), ``v`` (t, output,
+            student), ``T`` (teacher, teacher_2) and ``generalization_error`` (t); attributes:
+            status, note, counts, version, and the settings as JSON.
 
         Raises
         ------
@@ -161,7 +166,8 @@ class OnlineResult:
         return record.to_dataset(self)
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw overlaps and generalization error against time, all axes linear, on which plateaus show.
+        """Draw overlaps and generalization error against time, all axes linear, on which plateaus
+        show.
 
         Parameters
         ----------
@@ -181,39 +187,47 @@ class OnlineResult:
         if not len(self):
             return f"OnlineResult: no points. {self.status.message}"
         text = (
-            f"OnlineResult: {counted(len(self), 'point')}, t = {self.t[0]:g} to {self.t[-1]:g}, generalization error "
-            f"{self.generalization_error[-1]:.6g}\n  {self.status.message} {counted(self.steps, 'step')}, "
+            f"OnlineResult: {counted(len(self), 'point')}, t = {self.t[0]:g} to {self.t[-1]:g}, "
+            "generalization error "
+            f"{self.generalization_error[-1]:.6g}\n  {self.status.message} "
+            f"{counted(self.steps, 'step')}, "
             f"{self.wall_time:.3g} s, fourth moments: {self.fourth_moments}"
         )
         return text + (f"\n  {self.note}" if self.note else "")
 
 
 class OrderParameters:
-    r"""Dynamics of Q, R and the second layer for online gradient descent in the limit of large input dimension.
+    r"""Dynamics of Q, R and the second layer for online gradient descent in the limit of large
+    input dimension.
 
     Every step draws one fresh input x ~ N(0, 1_D) and its label and moves the parameters by
 
         W <- W - (learning_rate / D) d/dW |y(x) - label|^2,      v <- v - (second_layer_rate / D) d/dv |y(x) - label|^2.
 
-    As D grows at constant t = steps / D, Q = W W', R = W V' and v follow ordinary differential equations. Those of Q contain a
-    term of order learning_rate^2, which is the noise of single samples.
+    As D grows at constant t = steps / D, Q = W W', R = W V' and v follow ordinary differential
+    equations. Those of Q contain a term of order learning_rate^2, which is the noise of single
+    samples.
 
     Parameters
     ----------
     neti : NetI
-        Student, teacher and label noise; standard normal input, no biases, standard parametrization of the
-        student, ridge if wanted, no maxnorm or merge. Its input dimension only matters for the overlaps of the teacher.
+        Student, teacher and label noise; standard normal input, no biases, standard parametrization
+        of the student, ridge if wanted, no maxnorm or merge. Its input dimension only matters for
+        the overlaps of the teacher.
     learning_rate : float
         Rate of the first layer, >= 0, in the formula above. 0 keeps it fixed.
     second_layer_rate : float, optional
-        Rate of the second layer, by default the same. 0 is the soft committee machine: only the first layer learns.
+        Rate of the second layer, by default the same. 0 is the soft committee machine: only the
+        first layer learns.
     half_loss : bool
-        Rates refer to half of the squared error, the convention of Saad and Solla (1995) and Goldt et al. (2019): pass their eta,
-        and eta_v. The time t is the same in both; ``OrderParameters(neti, eta, half_loss=True)`` and
-        ``OrderParameters(neti, eta / 2)`` are equal.
+        Rates refer to half of the squared error, the convention of Saad and Solla (1995) and Goldt
+        et al. (2019): pass their eta, and eta_v. The time t is the same in both;
+        ``OrderParameters(neti, eta, half_loss=True)`` and ``OrderParameters(neti, eta / 2)`` are
+        equal.
     fourth_moments : {"auto", "closed", "sampling"}
-        How the term of order learning_rate^2 is evaluated. "auto" takes closed forms where there are (identity, polynomials,
-        relu, leaky_relu, abs, erf, normal_cdf, gelu), else common random numbers.
+        How the term of order learning_rate^2 is evaluated. "auto" takes closed forms where there
+        are (identity, polynomials, relu, leaky_relu, abs, erf, normal_cdf, gelu), else common
+        random numbers.
     samples : int
         Number of random pre-activations for "sampling".
     rng : int or numpy.random.Generator
@@ -230,11 +244,12 @@ class OrderParameters:
 
     Notes
     -----
-    Goldt et al. write pre-activations w.x/sqrt(D); their w is sqrt(D) times the one here. Then their rates eta/sqrt(D)
-    of the first and eta_v/D of the second layer are both 1/D here: plain gradient descent with one step size.
+    Goldt et al. write pre-activations w.x/sqrt(D); their w is sqrt(D) times the one here. Then
+    their rates eta/sqrt(D) of the first and eta_v/D of the second layer are both 1/D here: plain
+    gradient descent with one step size.
 
-    In the limit of small rates it is the gradient flow of ``neti``: ``inf.train(neti, theta, eta=...)`` at the flow time
-    ``learning_rate * t``.
+    In the limit of small rates it is the gradient flow of ``neti``:
+    ``inf.train(neti, theta, eta=...)`` at the flow time ``learning_rate * t``.
     """
 
     @public
@@ -279,7 +294,8 @@ class OrderParameters:
         for activation in students if first > 0.0 else ():
             if jumps(activation):
                 raise SingularMomentError(
-                    f"{activation.name} jumps: the variance of its gradients is infinite, so that there is no online "
+                    f"{activation.name} jumps: the variance of its gradients is infinite, so "
+                    "that there is no online "
                     "learning with it. Use a continuous activation, e.g. erf or relu."
                 )
         fourth: FourthMoments | None = None
@@ -296,7 +312,8 @@ class OrderParameters:
             list(students), list(teachers), fourth, self.T, units.B, rates, neti.method, neti.rtol
         )
 
-    # ------------------------------------------------------------------------------------------------------ states
+    # ----------------------------------------------------------------------------------------------
+    # states
 
     def state(self, theta: Any) -> OrderState:
         """Order parameters of the parameters ``theta`` (P,) of the student."""
@@ -306,7 +323,8 @@ class OrderParameters:
         )
 
     def check(self, state: Any) -> OrderState:
-        """``(Q, R, v)`` as arrays of the right shapes, v (O, K) or, with one output, (K,); or an error.
+        """``(Q, R, v)`` as arrays of the right shapes, v (O, K) or, with one output, (K,); or an
+        error.
 
         Raises
         ------
@@ -315,7 +333,8 @@ class OrderParameters:
         """
         if not isinstance(state, (tuple, list)) or len(state) != 3:
             raise InvalidTypeError(
-                f"state is a {type(state).__name__}; a tuple (Q, R, v) is needed, e.g. from OrderParameters.state(theta)."
+                f"state is a {type(state).__name__}; a tuple (Q, R, v) is needed, e.g. from "
+                "OrderParameters.state(theta)."
             )
         where = self.equations.coordinates
         K = where.K
@@ -338,8 +357,10 @@ class OrderParameters:
         smallest = float(np.linalg.eigvalsh(np.block([[Q, R], [R.T, self.T]]))[0])
         if smallest < -_ROUNDING * scale:
             raise InvalidValueError(
-                f"((Q, R), (R', T)) has the eigenvalue {smallest:.3g}: no weights have these overlaps. Each R_in^2 must be at "
-                "most Q_ii T_nn, and so on; take Q and R from weights, e.g. by OrderParameters.state(theta)."
+                f"((Q, R), (R', T)) has the eigenvalue {smallest:.3g}: no weights have these "
+                "overlaps. Each R_in^2 must be at "
+                "most Q_ii T_nn, and so on; take Q and R from weights, e.g. by "
+                "OrderParameters.state(theta)."
             )
         return OrderState(Q, R, v)
 
@@ -349,7 +370,8 @@ class OrderParameters:
         for i, activation in enumerate(self.neti.layers[0].activations):
             if activation.kinks and not state.Q[i, i] > 0.0:
                 raise SingularMomentError(
-                    f"student {i} has weights of length 0, where {activation.name} has no gradient; start from weights that are not zero."
+                    f"student {i} has weights of length 0, where {activation.name} has no "
+                    "gradient; start from weights that are not zero."
                 )
         return self.equations.coordinates.pack(state)
 
@@ -359,19 +381,24 @@ class OrderParameters:
         return coordinates.unpack(self.equations.value(self._initial(state)))
 
     def generalization_error(self, state: Any) -> float:
-        """E |student - teacher|^2 at a state or at theta, without label noise and without a factor 1/2."""
+        """E |student - teacher|^2 at a state or at theta, without label noise and without a factor
+        1/2.
+        """
         return self.equations.error(self._initial(state))
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """Names of the variables in the order of :meth:`jacobian`: upper triangle of Q, R, v, each row by row."""
+        """Names of the variables in the order of :meth:`jacobian`: upper triangle of Q, R, v, each
+        row by row.
+        """
         where = self.equations.coordinates
         pairs = [f"Q[{i},{k}]" for i, k in zip(*where.q, strict=True)]
         pairs += [f"R[{i},{m}]" for i in range(where.K) for m in range(where.M)]
         return (*pairs, *(f"v[{o},{i}]" for o in range(where.O) for i in range(where.K)))
 
     def jacobian(self, state: Any) -> Array:
-        """Derivative of the time derivatives in the order parameters, exact but for sampled fourth moments.
+        """Derivative of the time derivatives in the order parameters, exact but for sampled fourth
+        moments.
 
         Parameters
         ----------
@@ -381,7 +408,8 @@ class OrderParameters:
         Returns
         -------
         (n, n) array
-            Rows and columns in the order of :attr:`variables`. Q is symmetric: Q[i,k] and Q[k,i] are one variable.
+            Rows and columns in the order of :attr:`variables`. Q is symmetric: Q[i,k] and Q[k,i]
+            are one variable.
 
         Raises
         ------
@@ -408,13 +436,14 @@ class OrderParameters:
         Parameters
         ----------
         state : (Q, R, v) or (P,) array
-            Where to start, e.g. ``solve(...).state(k)`` on the plateau. Newton's method goes to saddles as well.
+            Where to start, e.g. ``solve(...).state(k)`` on the plateau. Newton's method goes to
+            saddles as well.
 
         Returns
         -------
         OnlineFixedPoint
-            ``state``, ``converged``, and the ``eigenvalues`` of the Jacobian: the largest real part is the rate at which a plateau
-            is left. A layer with rate 0 stays as it is.
+            ``state``, ``converged``, and the ``eigenvalues`` of the Jacobian: the largest real part
+            is the rate at which a plateau is left. A layer with rate 0 stays as it is.
 
         Raises
         ------
@@ -436,7 +465,8 @@ class OrderParameters:
         with np.errstate(over="ignore", invalid="ignore"), limit_for(len(z)):
             return find_fixed_point(self.equations, z)
 
-    # -------------------------------------------------------------------------------------------------- integration
+    # ----------------------------------------------------------------------------------------------
+    # integration
 
     @public
     def solve(
@@ -462,8 +492,9 @@ class OrderParameters:
         t_end : float
             Steps over input dimension at the end; may be left out with ``t_eval``.
         t_eval : increasing array of times >= 0, optional
-            Where to keep points; by default ``num_trajectory`` of them: half at equal distances from 0 to ``t_end``, so that
-            plateaus and the ways between them show on a linear axis, and half logarithmically spaced from 1e-4 ``t_end`` on.
+            Where to keep points; by default ``num_trajectory`` of them: half at equal distances
+            from 0 to ``t_end``, so that plateaus and the ways between them show on a linear axis,
+            and half logarithmically spaced from 1e-4 ``t_end`` on.
         solver : {"cvode_bdf", "radau", "bdf"}
             All with the exact Jacobian.
         rtol, atol : float
@@ -471,7 +502,8 @@ class OrderParameters:
         min_error : float
             Stop when the generalization error has fallen to this.
         max_time, max_steps : float, int
-            Limits: seconds, kept to within one evaluation and without those that numba compiles; steps of the solver.
+            Limits: seconds, kept to within one evaluation and without those that numba compiles;
+            steps of the solver.
 
         Returns
         -------
@@ -541,7 +573,9 @@ class OrderParameters:
         )
 
     def _sampling_errors(self, z: Array, max_time: float) -> list[float]:
-        """Standard errors at the points z (T, n), from the last one back, as many as the time allows but at least one."""
+        """Standard errors at the points z (T, n), from the last one back, as many as the time
+        allows but at least one.
+        """
         until = running_time() + max_time
         found = []
         for point in z[::-1]:
@@ -559,14 +593,15 @@ class OrderParameters:
             "ridge": self._rates.ridge,
         }
 
-    # ---------------------------------------------------------------------------------------- weights, and back
+    # ----------------------------------------------------------------------------------------
+    # weights, and back
 
     @public
     def lift(self, state: Any, D: int, rng: Any = 0) -> Lifted:
         """Random weights in ``D`` dimensions with exactly these order parameters, teacher included.
 
-        ``inf.overlaps(*lifted)`` gives the order parameters back, and ``inf.loss(*lifted)`` the generalization error plus
-        label noise and ridge.
+        ``inf.overlaps(*lifted)`` gives the order parameters back, and ``inf.loss(*lifted)`` the
+        generalization error plus label noise and ridge.
 
         Parameters
         ----------
@@ -608,7 +643,8 @@ class OrderParameters:
 
     @public
     def simulate(self, initial: Any, D: int, t_eval: Any, rng: Any = 0) -> OnlineResult:
-        """Online gradient descent itself in ``D`` dimensions, from weights with the given order parameters.
+        """Online gradient descent itself in ``D`` dimensions, from weights with the given order
+        parameters.
 
         Parameters
         ----------
@@ -622,7 +658,8 @@ class OrderParameters:
         Returns
         -------
         OnlineResult
-            With the measured overlaps; ``generalization_error`` is that of infinitely many inputs at these overlaps.
+            With the measured overlaps; ``generalization_error`` is that of infinitely many inputs
+            at these overlaps.
         """
         generator = as_rng(rng)
         started = running_time()
@@ -649,7 +686,8 @@ class OrderParameters:
         half = ", half_loss=True" if self.half_loss else ""
         return (
             f"OrderParameters({self.neti!r}, learning_rate={self.learning_rate:g}, "
-            f"second_layer_rate={self.second_layer_rate:g}{half}, fourth_moments={self.fourth_moments!r})"
+            f"second_layer_rate={self.second_layer_rate:g}{half}, "
+            f"fourth_moments={self.fourth_moments!r})"
         )
 
 
@@ -665,21 +703,25 @@ def _check_network(neti: Any) -> Teacher:
     teacher = neti.teacher
     if not isinstance(teacher, Teacher):
         raise InvalidTypeError(
-            f"the teacher is a {type(teacher).__name__}; order parameters need a network as teacher: inf.Teacher(net, theta)."
+            f"the teacher is a {type(teacher).__name__}; order parameters need a network as "
+            "teacher: inf.Teacher(net, theta)."
         )
     for name, net in (("student", neti.student), ("teacher", teacher.net)):
         if any(layer.bias for layer in net.layers):
             raise InvalidValueError(
-                f"the {name} has biases; order parameters are implemented for networks without. Use (width, activation, False) in both layers."
+                f"the {name} has biases; order parameters are implemented for networks without. "
+                "Use (width, activation, False) in both layers."
             )
     if neti.student.weight_factors != (1.0, 1.0):
         raise InvalidValueError(
-            f"the student has parametrization {neti.student.parametrization!r}; 'standard' is needed. Factors c of a layer are c^2 in its rate."
+            f"the student has parametrization {neti.student.parametrization!r}; 'standard' is "
+            "needed. Factors c of a layer are c^2 in its rate."
         )
     given = neti.input
     if not _is_standard(given):
         raise InvalidValueError(
-            "the input is not standard normal; its covariance would enter the dynamics beyond Q and R. Use input=None."
+            "the input is not standard normal; its covariance would enter the dynamics beyond Q "
+            "and R. Use input=None."
         )
     if math.isfinite(neti.regularization.maxnorm):
         raise InvalidValueError(
@@ -723,7 +765,8 @@ def _times(t_end: Any, t_eval: Any, num: int) -> Array:
         end = as_number("t_end", t_end, minimum=0.0, strict=True)
         if end < _SHORTEST:
             raise InvalidValueError(
-                f"t_end is {end:g}, too short for points before it; at least {_SHORTEST:g} is needed."
+                f"t_end is {end:g}, too short for points before it; at least {_SHORTEST:g} is "
+                "needed."
             )
         return _default_times(end, num)
     times = as_real_array("t_eval", t_eval, ndim=1)

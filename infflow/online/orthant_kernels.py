@@ -1,15 +1,16 @@
 r"""Gaussian moments of up to four ramps, steps, delta functions and powers, by Stein's lemma.
 
-For zero-mean Gaussian x with covariance C the moment E[g_1(x_1) ... g_k(x_k)] is wanted, where each factor is
-x^m or a member of the ladder rho^(1) = step, rho^(p)' = rho^(p+1): ramps x^(1-p) step(x) / (1-p)! for p <= 1, and
-delta functions of derivative order p - 2 for p >= 2. All of them obey x rho^(p+1) = (1-p) rho^(p), so that Stein's lemma
-E[x_r G] = sum_q C_rq E[d_q G] becomes one identity, which is used in both directions:
+For zero-mean Gaussian x with covariance C the moment E[g_1(x_1) ... g_k(x_k)] is wanted, where each
+factor is x^m or a member of the ladder rho^(1) = step, rho^(p)' = rho^(p+1): ramps x^(1-p) step(x)
+/ (1-p)! for p <= 1, and delta functions of derivative order p - 2 for p >= 2. All of them obey x
+rho^(p+1) = (1-p) rho^(p), so that Stein's lemma E[x_r G] = sum_q C_rq E[d_q G] becomes one
+identity, which is used in both directions:
 
     (1-p) E[rho^(p)_r G] = C_rr E[rho^(p+2)_r G] + sum_(q != r) C_rq E[rho^(p+1)_r d_q G].
 
-Downwards it removes derivatives of delta functions, upwards ramps; a delta function is removed by conditioning. What
-is left are orthant probabilities, elementary in up to three dimensions; in four dimensions one integral
-remains (Plackett, Biometrika 41, 351, 1954).
+Downwards it removes derivatives of delta functions, upwards ramps; a delta function is removed by
+conditioning. What is left are orthant probabilities, elementary in up to three dimensions; in four
+dimensions one integral remains (Plackett, Biometrika 41, 351, 1954).
 
 Factors are coded by integers: ``p`` for rho^(p), ``POWER + m`` for x^m.
 """
@@ -28,7 +29,9 @@ _SMALLEST = 1e-14
 
 
 def _tanh_sinh(step: float, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights on (0, 1); they crowd at the ends, where degenerate integrands have square-root singularities."""
+    """Nodes and weights on (0, 1); they crowd at the ends, where degenerate integrands have
+    square-root singularities.
+    """
     k = step * np.arange(-count, count + 1)
     u = np.pi * np.sinh(k)
     nodes = 1.0 / (1.0 + np.exp(-u))
@@ -46,7 +49,9 @@ def _angle(covariance, variance1, variance2):
 
 @njit(cache=True)
 def _orthant4(C):
-    """P(x > 0) in four dimensions: Plackett's derivative along the path that switches two pairs together."""
+    """P(x > 0) in four dimensions: Plackett's derivative along the path that switches two pairs
+    together.
+    """
     s = np.empty(4)
     for r in range(4):
         s[r] = 1.0 / math.sqrt(C[r, r])
@@ -128,7 +133,9 @@ def _without(p, C, k, r, condition):
 
 @njit(cache=True)
 def moment(p, C, k):
-    """E[product of the factors coded by p[:k]] for zero-mean Gaussian variables of covariance C[:k, :k], k <= 4."""
+    """E[product of the factors coded by p[:k]] for zero-mean Gaussian variables of covariance
+    C[:k, :k], k <= 4.
+    """
     if k == 0:
         return 1.0
     delta = -1

@@ -40,7 +40,8 @@ def save(result: OnlineResult, path: Any) -> None:
         json.dumps(result.settings)
     except (TypeError, ValueError) as error:
         raise InvalidTypeError(
-            f"settings holds what JSON cannot: {error}. Leave it out, or turn it into numbers, texts, lists and dictionaries."
+            f"settings holds what JSON cannot: {error}. Leave it out, or turn it into numbers, "
+            "texts, lists and dictionaries."
         ) from error
     arrays = {name: getattr(result, name) for name in _ARRAYS}
     save_archive(
@@ -54,7 +55,8 @@ def load(path: Any) -> dict[str, Any]:
     arrays, known = load_archive(file, _KIND)
     if known.get("format") != _FORMAT:
         raise StorageError(
-            f"{file} has format {known.get('format')}; this version of infflow reads format {_FORMAT}."
+            f"{file} has format {known.get('format')}; this version of infflow reads format "
+            f"{_FORMAT}."
         )
     try:
         fields: dict[str, Any] = {name: arrays[name] for name in _ARRAYS}
@@ -84,7 +86,8 @@ def _check(file: str, fields: dict[str, Any]) -> None:
         finite = name == "generalization_error" or bool(np.isfinite(array).all())
         if array.shape != shape or not finite:
             raise StorageError(
-                f"{file} is damaged: {name} has shape {array.shape} or is not finite; {shape} is needed."
+                f"{file} is damaged: {name} has shape {array.shape} or is not finite; {shape} is "
+                "needed."
             )
     if (np.diff(fields["t"]) <= 0.0).any():
         raise StorageError(f"{file} is damaged: its times do not increase.")

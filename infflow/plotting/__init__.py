@@ -1,4 +1,6 @@
-"""Pictures: each function draws into a matplotlib ``Axes`` (made if none is given) in one style and returns it."""
+"""Pictures: each function draws into a matplotlib ``Axes`` (made if none is given) in one style and
+returns it.
+"""
 
 from __future__ import annotations
 

@@ -27,7 +27,8 @@ def plot_integral(
     ax: Any = None,
     **options: Any,
 ) -> Any:
-    """The surface E[f^(p)(r x) g^(q)(r y)] over the correlation u of x and y and the standard deviation r.
+    """The surface E[f^(p)(r x) g^(q)(r y)] over the correlation u of x and y and the standard
+    deviation r.
 
     Parameters
     ----------

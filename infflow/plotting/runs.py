@@ -26,8 +26,8 @@ def plot_loss(result: Any, *, gradient_norm: bool = True, ax: Any = None) -> Any
     Parameters
     ----------
     result : Result or Trajectory
-        Times and values that are zero or not positive (rounding of a loss near zero) are left out. For a ``Result``
-        a dotted line marks the loss in the end.
+        Times and values that are zero or not positive (rounding of a loss near zero) are left out.
+        For a ``Result`` a dotted line marks the loss in the end.
     gradient_norm : bool
         Whether to draw the gradient norm.
     ax : matplotlib Axes, optional
@@ -72,8 +72,8 @@ def plot_neurons(net: Any, result: Any, *, directions: Any = None, ax: Any = Non
     result : Result or Trajectory
         Rings mark the start, dots the end of the flow (for a ``Result`` the point that was found).
     directions : (2, D) array, optional
-        The plane to look at. For inputs of dimension 2 the axes; else the two directions in which the vectors in the end
-        and those of the teacher are longest (singular vectors).
+        The plane to look at. For inputs of dimension 2 the axes; else the two directions in which
+        the vectors in the end and those of the teacher are longest (singular vectors).
     ax : matplotlib Axes, optional
         Made if not given.
 
@@ -109,7 +109,8 @@ def plot_neurons(net: Any, result: Any, *, directions: Any = None, ax: Any = Non
 
 @picture
 def plot_overlaps(net: Any, result: Any, *, which: str = "QR", ax: Any = None) -> Any:
-    """Overlaps Q (student with student) and R (student with teacher) as a heat map, one row per pair, against time.
+    """Overlaps Q (student with student) and R (student with teacher) as a heat map, one row per
+    pair, against time.
 
     Parameters
     ----------
@@ -129,7 +130,8 @@ def plot_overlaps(net: Any, result: Any, *, which: str = "QR", ax: Any = None) -
     later = np.flatnonzero(track.t > 0)
     if len(later) < 2:
         raise InvalidValueError(
-            "the trajectory has fewer than two points after t = 0; run the flow, or keep more points."
+            "the trajectory has fewer than two points after t = 0; run the flow, or keep more "
+            "points."
         )
     found = [overlaps(net, track.theta[k]) for k in later]
     rows, labels, cut = _overlap_rows(found, which)
@@ -161,8 +163,8 @@ def plot_order_parameters(result: Any, *, ax: Any = None) -> Any:
     Parameters
     ----------
     result : OnlineResult
-        One colour per student: solid its overlaps R with the teachers, dashed its squared length, dash-dotted its overlaps Q
-        with students that come after it. The error is black.
+        One colour per student: solid its overlaps R with the teachers, dashed its squared length,
+        dash-dotted its overlaps Q with students that come after it. The error is black.
     ax : matplotlib Axes, optional
         Made if not given.
 
@@ -173,7 +175,8 @@ def plot_order_parameters(result: Any, *, ax: Any = None) -> Any:
     names = ("t", "Q", "R", "generalization_error")
     if not all(hasattr(result, name) for name in names):
         raise InvalidTypeError(
-            f"result is a {type(result).__name__}; an OnlineResult of inf.OrderParameters.solve is needed."
+            f"result is a {type(result).__name__}; an OnlineResult of inf.OrderParameters.solve "
+            "is needed."
         )
     if not len(result.t):
         raise InvalidValueError("the result has no points; solve the equations to a later time.")
@@ -206,7 +209,8 @@ def plot_order_parameters(result: Any, *, ax: Any = None) -> Any:
 
 @picture
 def plot_spectrum(net: Any, result: Any, *, points: int = 40, ax: Any = None) -> Any:
-    """Eigenvalues of the Hessian along the flow against time; those that are negative in a second colour.
+    """Eigenvalues of the Hessian along the flow against time; those that are negative in a second
+    colour.
 
     Parameters
     ----------
@@ -220,7 +224,8 @@ def plot_spectrum(net: Any, result: Any, *, points: int = 40, ax: Any = None) ->
     Returns
     -------
     Axes
-        The vertical axis is logarithmic for both signs, linear between -c and c, where c is 1e-6 of the largest eigenvalue.
+        The vertical axis is logarithmic for both signs, linear between -c and c, where c is 1e-6 of
+        the largest eigenvalue.
     """
     track = _trajectory(result)
     later = np.flatnonzero(track.t > 0)
@@ -259,7 +264,8 @@ def plot_alignment(net: Any, theta: Any, *, ax: Any = None) -> Any:
     Parameters
     ----------
     net : NetI
-        Students are sorted by the teacher that they are closest to in angle; neurons are counted from 1.
+        Students are sorted by the teacher that they are closest to in angle; neurons are counted
+        from 1.
     theta : (P,) array or Result
     ax : matplotlib Axes, optional
         Made if not given.
@@ -292,14 +298,16 @@ def plot_alignment(net: Any, theta: Any, *, ax: Any = None) -> Any:
     return ax
 
 
-# ------------------------------------------------------------------------------------------------------------ helpers
+# --------------------------------------------------------------------------------------------------
+# helpers
 
 
 def _trajectory(result: Any) -> Any:
     track = getattr(result, "trajectory", result)
     if not all(hasattr(track, name) for name in ("t", "theta", "loss", "gradient_norm")):
         raise InvalidTypeError(
-            f"result is a {type(result).__name__}; a Result of inf.train, or its trajectory, is needed."
+            f"result is a {type(result).__name__}; a Result of inf.train, or its trajectory, is "
+            "needed."
         )
     return track.reached() if hasattr(track, "reached") else track
 
@@ -318,7 +326,9 @@ def _teacher_weights(net: Any) -> Array | None:
 
 
 def _plane(directions: Any, vectors: Array) -> Array:
-    """Two directions as rows ``(2, D)``; by default the axes, or the leading right singular vectors of ``vectors``."""
+    """Two directions as rows ``(2, D)``; by default the axes, or the leading right singular vectors
+    of ``vectors``.
+    """
     D = vectors.shape[1]
     if directions is not None:
         plane = as_real_array("directions", directions)
@@ -371,7 +381,9 @@ def _time_axis(ax: Any, t: Array) -> None:
 
 
 def _both_signs(ax: Any, largest: float, negative: bool) -> None:
-    """A vertical axis that is logarithmic for both signs down to 1e-6 of the largest value, with ticks that do not collide."""
+    """A vertical axis that is logarithmic for both signs down to 1e-6 of the largest value, with
+    ticks that do not collide.
+    """
     top = int(np.ceil(np.log10(largest))) if largest > 0 else 0
     ax.set_yscale("symlog", linthresh=10.0 ** (top - 6), linscale=0.5)
     powers = 10.0 ** np.arange(top - 4, top + 1, 2)

@@ -1,4 +1,6 @@
-"""The look of all pictures: one style file, used in a context so that the reader's own settings stay as they are."""
+"""The look of all pictures: one style file, used in a context so that the reader's own settings
+stay as they are.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,12 @@ from typing import Any, TypeVar
 from .._validation import as_number, shown
 from ..errors import InvalidTypeError
 
-#: The style file; ``matplotlib.style.use(infflow.plotting.STYLE)`` gives other pictures the same look.
+# : The style file; ``matplotlib.style.use(infflow.plotting.STYLE)`` gives other pictures the same
+# look.
 STYLE = str(Path(__file__).with_name("infflow.mplstyle"))
 
-#: First colours of the style's cycle; names such as "C0" would be looked up when a figure is drawn, outside the style.
+# : First colours of the style's cycle; names such as "C0" would be looked up when a figure is
+# drawn, outside the style.
 BLUE = "#0072B2"
 ORANGE = "#D55E00"
 
@@ -43,7 +47,9 @@ def new_axes(width: float = 3.6, height: float = 2.7) -> Any:
 
 
 def picture(function: _Function) -> _Function:
-    """Run a function ``(..., ax=None) -> Axes`` in the style; make the axes if none are given, check them if they are."""
+    """Run a function ``(..., ax=None) -> Axes`` in the style; make the axes if none are given,
+    check them if they are.
+    """
 
     @wraps(function)
     def drawn(*args: Any, ax: Any = None, **options: Any) -> Any:
@@ -51,7 +57,8 @@ def picture(function: _Function) -> _Function:
 
         if ax is not None and not isinstance(ax, Axes):
             raise InvalidTypeError(
-                f"ax is {shown(ax)}; a matplotlib Axes is needed, e.g. from matplotlib.pyplot.subplots."
+                f"ax is {shown(ax)}; a matplotlib Axes is needed, e.g. from "
+                "matplotlib.pyplot.subplots."
             )
         with style():
             return function(*args, ax=new_axes() if ax is None else ax, **options)

@@ -1,8 +1,10 @@
 """Activations in ball arithmetic: the functions about which proofs speak.
 
-The closed forms of :mod:`infflow.activations` have float64 weights, so that some are rounded (the root of 2 pi, 1/100 and 99/100), and
-those of sigmoid, tanh, softplus, silu and g are mixtures that approximate the function. A proof must be about the function that the documentation names;
-this table has the exact weights, at the working precision, and an activation that it does not list is refused.
+The closed forms of :mod:`infflow.activations` have float64 weights, so that some are rounded (the
+root of 2 pi, 1/100 and 99/100), and those of sigmoid, tanh, softplus, silu and g are mixtures that
+approximate the function. A proof must be about the function that the documentation names; this
+table has the exact weights, at the working precision, and an activation that it does not list is
+refused.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from .ball import Ball, flint
 
 
 class BallAtom(NamedTuple):
-    """``weight * d^order/dx^order E_z[relu(x + width z)]``, as :class:`infflow.activations.Atom`."""
+    """``weight * d^order/dx^order E_z[relu(x + width z)]``, as
+    :class:`infflow.activations.Atom`.
+    """
 
     weight: Ball
     order: int
@@ -74,7 +78,8 @@ def exact_activation(f: Activation) -> BallActivation:
     if REGISTRY.get(f.name) is f:
         if f.name in ("step", "sign"):
             raise MethodError(
-                f"certify does not cover {f.name}: its Hessian is not continuous. Use a smooth activation or a ramp."
+                f"certify does not cover {f.name}: its Hessian is not continuous. Use a smooth "
+                "activation or a ramp."
             )
         if f.name in _EXACT:
             formula, polynomial, atoms = _EXACT[f.name]
@@ -89,8 +94,11 @@ def exact_activation(f: Activation) -> BallActivation:
         coefficients = tuple(flint().arb(c) for c in f.polynomial)
         return BallActivation(f"{f.name}(x) = {powers}, these float64 numbers", coefficients, ())
     raise MethodError(
-        f"certify covers polynomials and {', '.join(name for name, row in _EXACT.items() if row[2])}, whose integrals are elementary; those of "
-        f"{f.name} are only known by number. inf.classify(net, theta) covers it, with evidence in the place of a proof."
+        "certify covers polynomials and "
+        f"{', '.join(name for name, row in _EXACT.items() if row[2])}, whose integrals are "
+        "elementary; those of "
+        f"{f.name} are only known by number. inf.classify(net, theta) covers it, with evidence "
+        "in the place of a proof."
     )
 
 

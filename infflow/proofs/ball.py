@@ -1,4 +1,6 @@
-"""Ball arithmetic: python-flint's real balls, and derivatives of second order carried along with them."""
+"""Ball arithmetic: python-flint's real balls, and derivatives of second order carried along with
+them.
+"""
 
 from __future__ import annotations
 
@@ -62,8 +64,8 @@ _POSITION = {pair: k for k, pair in enumerate(_PAIRS)} | {
 class Jet:
     """A function of three variables: value, first and second derivatives, each a ball.
 
-    Sums, products and functions of one variable follow the chain rule, so that derivatives of a formula never
-    have to be written down.
+    Sums, products and functions of one variable follow the chain rule, so that derivatives of a
+    formula never have to be written down.
     """
 
     __slots__ = ("first", "second", "value")

@@ -64,7 +64,8 @@ class Certificate:
     loss_digits : str
         The same as a decimal number with its error, to up to 30 digits.
     index, positive : int
-        Numbers of negative and positive eigenvalues of the Hessian there, over the free parameters outside the gauge; none is zero.
+        Numbers of negative and positive eigenvalues of the Hessian there, over the free parameters
+        outside the gauge; none is zero.
     theta : (P,) array
         The point that was given.
     frozen, gauge : tuple of int
@@ -92,7 +93,9 @@ class Certificate:
 
     @property
     def is_minimum(self) -> bool:
-        """Whether the critical point is proved to be a minimum, strict but for the scaling that the gauge fixes."""
+        """Whether the critical point is proved to be a minimum, strict but for the scaling that the
+        gauge fixes.
+        """
         return self.proved and self.index == 0
 
     def __str__(self) -> str:
@@ -101,8 +104,14 @@ class Certificate:
         else:
             what = "minimum" if self.index == 0 else f"saddle of index {self.index}"
             lines = [
-                f"proved: within {self.radius:.2g} of theta lies exactly one critical point, a {what}; there is no other within {self.uniqueness_radius:.2g}",
-                f"  loss {self.loss_digits}; the Hessian has {self.index} negative and {self.positive} positive eigenvalues",
+                (
+                    f"proved: within {self.radius:.2g} of theta lies exactly one critical point, a "
+                    f"{what}; there is no other within {self.uniqueness_radius:.2g}"
+                ),
+                (
+                    f"  loss {self.loss_digits}; the Hessian has {self.index} negative and "
+                    f"{self.positive} positive eigenvalues"
+                ),
             ]
         return "\n".join([*lines, *(f"  {each}" for each in self.assumptions)])
 
@@ -123,31 +132,37 @@ def certify(
     *,
     eta: Any = None,
 ) -> Certificate:
-    """Prove that exactly one critical point of the infinite-data loss is near ``theta``, and what it is.
+    """Prove that exactly one critical point of the infinite-data loss is near ``theta``, and what
+    it is.
 
-    Gradient and Hessian are evaluated in ball arithmetic; Krawczyk's test proves existence and uniqueness in a
-    box around theta, Gershgorin's discs after a change of basis give the inertia of the Hessian.
+    Gradient and Hessian are evaluated in ball arithmetic; Krawczyk's test proves existence and
+    uniqueness in a box around theta, Gershgorin's discs after a change of basis give the inertia of
+    the Hessian.
 
     Parameters
     ----------
     net : NetI
-        Without biases, barrier, ridge and merge, standard parametrization, centred Gaussian input; activations that are
-        identity, square, cube, erf, normal_cdf, gelu, gaussian, relu, leaky_relu, abs, or polynomials of one's own. The proof is about these
-        functions, as ``assumptions`` prints them, not about their float64 weights: leaky_relu has the slope 1/100 exactly, gaussian is exp(-x^2/2).
-        Only polynomials of one's own have float64 coefficients by definition, those of ``Activation.polynomial``.
+        Without biases, barrier, ridge and merge, standard parametrization, centred Gaussian input;
+        activations that are identity, square, cube, erf, normal_cdf, gelu, gaussian, relu,
+        leaky_relu, abs, or polynomials of one's own. The proof is about these functions, as
+        ``assumptions`` prints them, not about their float64 weights: leaky_relu has the slope 1/100
+        exactly, gaussian is exp(-x^2/2). Only polynomials of one's own have float64 coefficients by
+        definition, those of ``Activation.polynomial``.
     theta : (P,) array or Result
         An accurate critical point, as Newton's method finds it; a ``Result`` knows its ``eta``.
     frozen : (P,) boolean array, optional
-        Parameters held at their values; the statement is about the loss as a function of the others.
+        Parameters held at their values; the statement is about the loss as a function of the
+        others.
     gauge : "auto" or None
-        "auto" also holds one output weight of each homogeneous neuron at its value (the largest), unless frozen
-        parameters fix its scaling already. The gradient along the scaling vanishes everywhere, so that nothing is lost: a critical point of the
-        restricted loss is one of the loss, and the Hessian has an additional zero eigenvalue for each gauge.
+        "auto" also holds one output weight of each homogeneous neuron at its value (the largest),
+        unless frozen parameters fix its scaling already. The gradient along the scaling vanishes
+        everywhere, so that nothing is lost: a critical point of the restricted loss is one of the
+        loss, and the Hessian has an additional zero eigenvalue for each gauge.
     precision : int
         Bits of the ball arithmetic.
     eta : number or (P,) array, optional
-        As in :func:`infflow.train`, in the place of ``frozen``: entries 0 freeze a parameter. Where both are left out, that
-        of the ``Result`` counts.
+        As in :func:`infflow.train`, in the place of ``frozen``: entries 0 freeze a parameter. Where
+        both are left out, that of the ``Result`` counts.
 
     Returns
     -------
@@ -159,9 +174,10 @@ def certify(
     MissingPackageError
         Without python-flint (``pip install 'infflow[proof]'``).
     MethodError
-        If the network is not covered: with biases (also if their values are zero), other activations, a barrier, ridge or merge, another
-        parametrization, an input with a mean, a mixture, a teacher that is a function. :func:`infflow.classify` covers these,
-        with evidence in the place of a proof.
+        If the network is not covered: with biases (also if their values are zero), other
+        activations, a barrier, ridge or merge, another parametrization, an input with a mean, a
+        mixture, a teacher that is a function. :func:`infflow.classify` covers these, with evidence
+        in the place of a proof.
     TooLargeError
         If matrices of balls would not fit in memory.
     InfflowError
@@ -169,10 +185,11 @@ def certify(
 
     Notes
     -----
-    With the Newton step C g at the centre and X a box of radius r around it, |C g| + |1 - C H(X)| r < r (largest components
-    and row sums) implies that X contains exactly one zero of g (R. Krawczyk, Computing 4 (1969) 187-201; S. Rump, Acta
-    Numerica 19 (2010) 287-449, section 13). The proof relies on python-flint being correct; numbers in float64 are
-    only guesses, and bounds rounded outwards.
+    With the Newton step C g at the centre and X a box of radius r around it, |C g| + |1 - C H(X)| r
+    < r (largest components and row sums) implies that X contains exactly one zero of g (R.
+    Krawczyk, Computing 4 (1969) 187-201; S. Rump, Acta Numerica 19 (2010) 287-449, section 13). The
+    proof relies on python-flint being correct; numbers in float64 are only guesses, and bounds
+    rounded outwards.
 
     The teacher's parameters and the frozen ones are the float64 numbers that were given, exactly.
     """
@@ -239,7 +256,8 @@ def _assumptions(
         )
     if held:
         lines.append(
-            f"gauge: output weights theta[{', '.join(map(str, held))}] hold the scaling of their homogeneous neurons; "
+            f"gauge: output weights theta[{', '.join(map(str, held))}] hold the scaling of their "
+            "homogeneous neurons; "
             f"in all parameters the critical points form a family of dimension {len(held)}"
         )
     return tuple(lines)
@@ -270,13 +288,16 @@ class _Proof:
         middle = np.array([[float(x) for x in row] for row in H.tolist()])
         if not np.isfinite(middle).all():
             return _Outcome(
-                "The Hessian is not finite at theta: a neuron with a kink lies at zero. Move it or remove it."
+                "The Hessian is not finite at theta: a neuron with a kink lies at zero. Move it "
+                "or remove it."
             )
         values, self.basis = np.linalg.eigh((middle + middle.T) / 2)
         if np.abs(values).min() <= _SINGULAR * np.abs(values).max():
             return _Outcome(
-                f"The Hessian is singular: its smallest eigenvalue is {values[np.argmin(np.abs(values))]:.2g}. Run inf.classify, "
-                "which names the symmetry behind it, and use the gauge, freeze a parameter along it, or merge the neurons."
+                "The Hessian is singular: its smallest eigenvalue is "
+                f"{values[np.argmin(np.abs(values))]:.2g}. Run inf.classify, "
+                "which names the symmetry behind it, and use the gauge, freeze a parameter "
+                "along it, or merge the neurons."
             )
         self.inverse = _matrix((self.basis / values) @ self.basis.T)
         steps = (self.inverse * _column(gradient)).entries()
@@ -284,22 +305,27 @@ class _Proof:
         unique = self._largest_box(step)
         if unique is None:
             return _Outcome(
-                f"Krawczyk's test fails: Newton's step changes a parameter by {step:.2g}, too far for what the Hessian "
-                f"(smallest eigenvalue {np.abs(values).min():.2g}) changes on the way. Search the critical point with inf.train, or run inf.classify."
+                f"Krawczyk's test fails: Newton's step changes a parameter by {step:.2g}, too "
+                "far for what the Hessian "
+                f"(smallest eigenvalue {np.abs(values).min():.2g}) changes on the way. Search "
+                "the critical point with inf.train, or run inf.classify."
             )
         radius = self._smallest_radius(step, unique)
         H = self._evaluate(radius, value=False)[2]
         inertia = self._inertia(H)
         if inertia is None:
             return _Outcome(
-                "The critical point exists, but the signs of the eigenvalues of its Hessian could not be proved. Raise precision."
+                "The critical point exists, but the signs of the eigenvalues of its Hessian "
+                "could not be proved. Raise precision."
             )
         loss = self._loss(value, gradient, H, radius)
         enclosure = Enclosure(max(lower(loss), 0.0), upper(loss))
         return _Outcome("", radius, unique, enclosure, loss.str(30), *inertia)
 
     def _evaluate(self, radius: float, value: bool = True) -> tuple[Ball, list[Ball], BallMatrix]:
-        """Loss, gradient and Hessian over the box of this radius around theta, on the parameters that are kept."""
+        """Loss, gradient and Hessian over the box of this radius around theta, on the parameters
+        that are kept.
+        """
         arb = flint().arb
         theta = [arb(float(x)) for x in self.theta]
         for k in self.keep:
@@ -328,7 +354,9 @@ class _Proof:
         return self._image(step, contraction, radius) < radius
 
     def _largest_box(self, step: float) -> float | None:
-        """Radius of the largest box, within a factor of about two, in which the critical point is unique."""
+        """Radius of the largest box, within a factor of about two, in which the critical point is
+        unique.
+        """
         radius = max(_FIRST_RADIUS, 4.0 * step)
         good = 0.0
         bad = math.inf
@@ -353,7 +381,9 @@ class _Proof:
         return self._image(step, q, radius) if self._passes(step, q, radius) else unique
 
     def _inertia(self, H: BallMatrix) -> tuple[int, int] | None:
-        """Negative and positive eigenvalues, by Sylvester's law and Gershgorin's discs in the approximate eigenbasis."""
+        """Negative and positive eigenvalues, by Sylvester's law and Gershgorin's discs in the
+        approximate eigenbasis.
+        """
         V = _matrix(self.basis)
         n = len(self.keep)
         one = flint().arb_mat(n, n, [int(i == j) for i in range(n) for j in range(n)])

@@ -1,7 +1,7 @@
 """E[f(h1) g(h2)] of centred Gaussians in ball arithmetic, for polynomials plus smoothed ramps.
 
-With zero means all moments are elementary. With V_i = C_ii + tau_i^2, s = sqrt(V1 V2 - C12^2) and atoms rho^(k) of
-orders k1, k2 (``docs/mathematics.md``):
+With zero means all moments are elementary. With V_i = C_ii + tau_i^2, s = sqrt(V1 V2 - C12^2) and
+atoms rho^(k) of orders k1, k2 (``docs/mathematics.md``):
 
     (0,0)  (s + C12 A)/(2 pi),  A = pi/2 + atan(C12/s)       (1,1)  A/(2 pi)
     (0,1)  (V1^(1/2) + C12 V2^(-1/2))/(2 (2 pi)^(1/2))       (0,2)  s/(2 pi V2)

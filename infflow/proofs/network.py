@@ -32,8 +32,8 @@ class BallNetwork:
     Parameters
     ----------
     net : NetI
-        Without biases, standard parametrization, centred Gaussian input, no barrier, ridge or pairs to merge; activations with
-        closed forms and continuous Hessians.
+        Without biases, standard parametrization, centred Gaussian input, no barrier, ridge or pairs
+        to merge; activations with closed forms and continuous Hessians.
 
     Raises
     ------
@@ -199,27 +199,32 @@ def _check(net: NetI) -> Teacher:
     """The teacher, or an error for networks that are not covered."""
     if not isinstance(net.teacher, Teacher):
         raise MethodError(
-            f"certify covers teachers that are networks (inf.Teacher); this one is {net.teacher!r}. {_INSTEAD}"
+            "certify covers teachers that are networks (inf.Teacher); this one is "
+            f"{net.teacher!r}. {_INSTEAD}"
         )
     parts = {"student": net.student, "teacher": net.teacher.net}
     for name, each in parts.items():
         if any(layer.bias for layer in each.layers):
             raise MethodError(
-                f"certify covers networks without biases; the {name} has some (values of zero count too). Set up student and teacher "
+                f"certify covers networks without biases; the {name} has some (values of zero "
+                "count too). Set up student and teacher "
                 f"with layers (width, activation, False) if the problem needs none. {_INSTEAD}"
             )
         if each.parametrization != "standard":
             raise MethodError(
-                f"certify covers the standard parametrization; the {name} has {each.parametrization!r}. Multiply its factors into the weights."
+                f"certify covers the standard parametrization; the {name} has "
+                f"{each.parametrization!r}. Multiply its factors into the weights."
             )
     if net.regularization.active:
         raise MethodError(
-            f"certify covers losses without barrier, ridge and pairs to merge; this one has {net.regularization}. "
+            "certify covers losses without barrier, ridge and pairs to merge; this one has "
+            f"{net.regularization}. "
             f"Leave them out, they have other critical points. {_INSTEAD}"
         )
     components = net.input.components()
     if len(components) > 1 or (components[0].mean is not None and np.any(components[0].mean)):
         raise MethodError(
-            f"certify covers centred Gaussian input; the input, {net.input!r}, has a mean or is a mixture. {_INSTEAD}"
+            f"certify covers centred Gaussian input; the input, {net.input!r}, has a mean or is "
+            f"a mixture. {_INSTEAD}"
         )
     return net.teacher

@@ -45,7 +45,9 @@ def pair_value(f: BallActivation, g: BallActivation, w1: BallMatrix, w2: BallMat
 def pair_derivatives(
     f: BallActivation, g: BallActivation, w1: BallMatrix, w2: BallMatrix
 ) -> PairDerivatives:
-    """E[f(w1.x) g(w2.x)] with first and second derivatives; the same object twice means the same neuron."""
+    """E[f(w1.x) g(w2.x)] with first and second derivatives; the same object twice means the same
+    neuron.
+    """
     C = Jet.variables([inner(w1, w1), inner(w1, w2), inner(w2, w2)])
     result = _from_covariances(smooth_moment(f, g, C), w1, w2)
     weight = ramp_weight(f, g)
@@ -72,7 +74,8 @@ def _from_covariances(phi: Jet, w1: BallMatrix, w2: BallMatrix) -> PairDerivativ
 
 
 class _Frame:
-    r"""Two ramps, in the frame of w1 and a = w2 - (C12/C11) w1, and of w2 and b = w1 - (C12/C22) w2.
+    r"""Two ramps, in the frame of w1 and a = w2 - (C12/C11) w1, and of w2 and b = w1 - (C12/C22)
+    w2.
 
     With angle t between w1 and w2 (n1, n2 their lengths, e = w1/n1, u = a/|a|, |a| = n2 sin t):
 
@@ -80,8 +83,8 @@ class _Frame:
         2 pi d2/dw1^2 = (|a| (1 - e e') + a a'/|a|)/n1
         2 pi d2/dw1 dw2 = (pi - t) 1 + sin t cos t (e e' - u u') + sin^2 t (e u' + u e')
 
-    (the form of Safran and Shamir 2018, appendix, without the quotients that are undefined at a = 0). Everything is
-    continuous at a = 0, where the entries of a a'/|a| are enclosed by +-|a|.
+    (the form of Safran and Shamir 2018, appendix, without the quotients that are undefined at a =
+    0). Everything is continuous at a = 0, where the entries of a a'/|a| are enclosed by +-|a|.
     """
 
     def __init__(self, w1: BallMatrix, w2: BallMatrix, same: bool) -> None:

@@ -1,7 +1,9 @@
-"""How low, and how near to a fixed point, every method gets in a given time; what the end points are (the paper's figure 2).
+"""How low, and how near to a fixed point, every method gets in a given time; what the end points
+are (the paper's figure 2).
 
-Part A and B: final loss of six methods from the same start at equal time. Part C: students of random teachers that can reach loss zero, with
-each end point labelled by :func:`infflow.classify`. Last, quasi-Newton on a loss that is scaled up.
+Part A and B: final loss of six methods from the same start at equal time. Part C: students of
+random teachers that can reach loss zero, with each end point labelled by :func:`infflow.classify`.
+Last, quasi-Newton on a loss that is scaled up.
 """
 
 from __future__ import annotations
@@ -127,7 +129,8 @@ class Scaled:
         return self.factor * self.net.hvp(theta, v)
 
 
-# ------------------------------------------------------------------------------------------------------- the runs
+# --------------------------------------------------------------------------------------------------
+# the runs
 
 
 def minimise(method: str, hidden: int, samples: int, seconds: float, seed: int) -> dict[str, Any]:
@@ -202,7 +205,9 @@ def resolve(
 
 
 def scaled_bfgs(factor: float, bound: float, samples: int, seed: int) -> dict[str, Any]:
-    """From a point beside the solution of loss zero: SciPy's BFGS, with a bound on the gradient, on the loss times a factor; infflow's BFGS and Newton's method on the loss."""
+    """From a point beside the solution of loss zero: SciPy's BFGS, with a bound on the gradient, on
+    the loss times a factor; infflow's BFGS and Newton's method on the loss.
+    """
     from scipy.optimize import minimize
 
     net, _ = build(2, 2, 2, samples, seed)
@@ -280,7 +285,8 @@ def run(
     return FixedPointStudy(setting, [*races, *ends, *scaled], wall, races, ends, scaled)
 
 
-# ------------------------------------------------------------------------------------------------------ the result
+# --------------------------------------------------------------------------------------------------
+# the result
 
 
 @dataclass
@@ -314,7 +320,8 @@ class FixedPointStudy(StudyResult):
             flows = min(found[m] for m in ("adam", "kencarp58"))
             claims.append(
                 Claim(
-                    f"For a low loss in a given time, approximate second-order optimizers beat differential equation solvers: {size}.",
+                    "For a low loss in a given time, approximate second-order optimizers beat "
+                    f"differential equation solvers: {size}.",
                     "paper, figure 2",
                     found,
                     second < flows,
@@ -368,7 +375,9 @@ class FixedPointStudy(StudyResult):
             "paper, p. 4",
             {"share": share, **by_width},
             0.1 < share < 0.3,
-            f"share of {len(self.ends)} runs that classify calls not converged after {self.setting.flow_steps} steps and {self.setting.newton_seconds:g} s; between 10 and 30 % counts as almost 20 %",
+            f"share of {len(self.ends)} runs that classify calls not converged after "
+            f"{self.setting.flow_steps} steps and {self.setting.newton_seconds:g} s; between 10 "
+            "and 30 % counts as almost 20 %",
         )
 
     def _labels(self) -> list[Claim]:
@@ -384,7 +393,8 @@ class FixedPointStudy(StudyResult):
         gradients = [r["gradient_norm"] for r in lower]
         return [
             Claim(
-                "Tiny gradients and smallest eigenvalues near zero do not imply that a fixed point is reached.",
+                "Tiny gradients and smallest eigenvalues near zero do not imply that a fixed "
+                "point is reached.",
                 "paper, p. 4",
                 {
                     "losses from 1e-25 to 1e-8": len(small),
@@ -395,7 +405,8 @@ class FixedPointStudy(StudyResult):
                 "lowered by more than a tenth; gradients below 1e-8 count as tiny",
             ),
             Claim(
-                "A test of Newton-Kantorovich type tells whether a fixed point is reached, and the loss there.",
+                "A test of Newton-Kantorovich type tells whether a fixed point is reached, and "
+                "the loss there.",
                 "infflow",
                 {
                     **kinds,
@@ -404,7 +415,9 @@ class FixedPointStudy(StudyResult):
                     "and wrong about the loss": len(wrong),
                 },
                 not wrong,
-                "what classify says of the end points; where it calls a small loss near a critical point, its expected loss there is compared with what a search twice as long finds",
+                "what classify says of the end points; where it calls a small loss near a "
+                "critical point, its expected loss there is compared with what a search twice "
+                "as long finds",
             ),
         ]
 
@@ -429,7 +442,11 @@ class FixedPointStudy(StudyResult):
             "infflow's bfgs": own,
             "newton": newton,
         }
-        note = f"median loss of SciPy's BFGS with a bound of 1e-8 on the gradient, a common default, and without a bound; {len(solved) // (2 * len(factors))} starts beside a solution of loss zero"
+        note = (
+            "median loss of SciPy's BFGS with a bound of 1e-8 on the gradient, a common "
+            f"default, and without a bound; {len(solved) // (2 * len(factors))} starts beside a "
+            "solution of loss zero"
+        )
         return [
             Claim(
                 "BFGS stalls at losses around 1e-14.",
@@ -495,7 +512,11 @@ class FixedPointStudy(StudyResult):
             f"{s:g} s for {4 * h + 1}"
             for h, s in zip(self.setting.hidden, self.setting.seconds, strict=True)
         )
-        return f"### Equal time ({seconds} parameters), medians of {self.setting.seeds} seeds\n\n{markdown_table(header, races)}\n\n### End points of realizable problems\n\n{markdown_table(kinds_header, cells)}\n"
+        return (
+            f"### Equal time ({seconds} parameters), medians of {self.setting.seeds} "
+            f"seeds\n\n{markdown_table(header, races)}\n\n### End points of realizable "
+            f"problems\n\n{markdown_table(kinds_header, cells)}\n"
+        )
 
     def numbers(self) -> dict[str, Any]:
         """All runs."""

@@ -1,7 +1,9 @@
-"""How accurately, and how far, every integrator follows the gradient flow in a given time (the paper's figure 1).
+"""How accurately, and how far, every integrator follows the gradient flow in a given time (the
+paper's figure 1).
 
-Networks of 33 and 601 parameters (2 inputs, one hidden layer of softplus neurons with biases) learn a teacher of four neurons from
-10,000 samples. Every method gets the same wall time. With the points theta_m(t_i) of a method and the reference theta*(t):
+Networks of 33 and 601 parameters (2 inputs, one hidden layer of softplus neurons with biases) learn
+a teacher of four neurons from 10,000 samples. Every method gets the same wall time. With the points
+theta_m(t_i) of a method and the reference theta*(t):
 
     distance d_m = mean over i of min_t |theta*(t) - theta_m(t_i)|^2,    progress t_m = argmin_t |theta*(t) - theta_m(T)|^2.
 """
@@ -124,7 +126,8 @@ def build(hidden: int, samples: int, seed: int) -> tuple[Net, Array]:
     return net, random_params(net, rng=np.random.default_rng([seed, 3]))
 
 
-# ------------------------------------------------------------------------------------------------------- the runs
+# --------------------------------------------------------------------------------------------------
+# the runs
 
 
 class Curve(NamedTuple):
@@ -135,10 +138,11 @@ class Curve(NamedTuple):
 
 
 def nearest(curve: Curve, points: Array) -> tuple[Array, Array]:
-    """Squared distances of points ``(n, P)`` from the polygon, and the times of the nearest points on it, ``(n,)`` both.
+    """Squared distances of points ``(n, P)`` from the polygon, and the times of the nearest points
+    on it, ``(n,)`` both.
 
-    The nearest corner is found by matrix products, whose rounding may miss it by a corner or two; the segments around it are then
-    compared by differences.
+    The nearest corner is found by matrix products, whose rounding may miss it by a corner or two;
+    the segments around it are then compared by differences.
     """
     corners = curve.theta
     products = points @ corners.T
@@ -151,7 +155,9 @@ def nearest(curve: Curve, points: Array) -> tuple[Array, Array]:
 
 
 def _on_segments(curve: Curve, point: Array, k: int) -> Iterator[tuple[float, float]]:
-    """Squared distance and time of the nearest point of each segment within three corners of the k-th."""
+    """Squared distance and time of the nearest point of each segment within three corners of the
+    k-th.
+    """
     for a in range(max(0, k - 3), min(len(curve.t) - 1, k + 3)):
         side = curve.theta[a + 1] - curve.theta[a]
         way = point - curve.theta[a]
@@ -163,7 +169,9 @@ def _on_segments(curve: Curve, point: Array, k: int) -> Iterator[tuple[float, fl
 
 
 def reference(hidden: int, samples: int, t_end: float, seconds: float, seed: int) -> dict[str, Any]:
-    """The flow by CVODE at 1e-11, at up to 5,000 times, and its distance from the flow at 1e-9 as an estimate of its error."""
+    """The flow by CVODE at 1e-11, at up to 5,000 times, and its distance from the flow at 1e-9 as
+    an estimate of its error.
+    """
     net, theta = build(hidden, samples, seed)
     times = np.concatenate([[0.0], np.geomspace(1e-4, t_end, 4999)])
     options: dict[str, Any] = {
@@ -218,7 +226,9 @@ def follow(
 def run(
     setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress: bool = True
 ) -> FlowAccuracyStudy:
-    """All runs of the study; times are compared, so that ``jobs`` above the number of idle cores spoils it."""
+    """All runs of the study; times are compared, so that ``jobs`` above the number of idle cores
+    spoils it.
+    """
     started = time.perf_counter()
     options: dict[str, Any] = {"folder": folder, "jobs": jobs, "progress": progress}
     seeds = range(setting.seed, setting.seed + setting.seeds)
@@ -265,7 +275,8 @@ def _judge(row: dict[str, Any], reference: dict[str, Any]) -> dict[str, float]:
     return {"distance": float(squares.mean()), "progress": float(times[-1])}
 
 
-# ------------------------------------------------------------------------------------------------------ the result
+# --------------------------------------------------------------------------------------------------
+# the result
 
 
 @dataclass
@@ -310,7 +321,9 @@ class FlowAccuracyStudy(StudyResult):
             loss = {m: self.median(hidden, m, "loss") for m in self.setting.methods}
             claims.append(
                 Claim(
-                    f"In a given time, methods that use second derivatives integrate the flow farther, and to lower losses, than descent and Adam: {4 * hidden + 1} parameters.",
+                    "In a given time, methods that use second derivatives integrate the flow "
+                    f"farther, and to lower losses, than descent and Adam: {4 * hidden + 1} "
+                    "parameters.",
                     "paper, figure 1",
                     {
                         "progress, best over best": ratio,
@@ -318,7 +331,9 @@ class FlowAccuracyStudy(StudyResult):
                         "its loss": min(loss.values()),
                     },
                     ratio > 1 and min(loss, key=loss.__getitem__) in second,
-                    f"medians over {self.setting.seeds} seeds, {dict(zip(self.setting.hidden, self.setting.seconds, strict=True))[hidden]:g} s each",
+                    f"medians over {self.setting.seeds} seeds, "
+                    f"{dict(zip(self.setting.hidden, self.setting.seconds, strict=True))[hidden]:g} "
+                    "s each",
                 )
             )
         return claims
@@ -331,7 +346,8 @@ class FlowAccuracyStudy(StudyResult):
         held = all(order.index(a) < order.index(b) for a in HIGH_ORDER for b in others)
         claims = [
             Claim(
-                f"Rodas5 and KenCarp58 are preferable over CVODE BDF, RK4, descent and Adam: {4 * smallest + 1} parameters.",
+                "Rodas5 and KenCarp58 are preferable over CVODE BDF, RK4, descent and Adam: "
+                f"{4 * smallest + 1} parameters.",
                 "paper, figure 1",
                 {m: self.median(smallest, m, "progress") for m in order[:5]},
                 held,
@@ -359,7 +375,10 @@ class FlowAccuracyStudy(StudyResult):
             / max(self.median(h, m, "distance") for m in descents)
             for h in self.setting.hidden
         }
-        note = "squared distance of the nearest Adam over that of the farthest descent; a hundred times asked"
+        note = (
+            "squared distance of the nearest Adam over that of the farthest descent; a hundred "
+            "times asked"
+        )
         return [
             Claim(
                 "Adam does not follow the flow as descent does.",
@@ -422,7 +441,9 @@ class FlowAccuracyStudy(StudyResult):
             )
             end = float(np.median([r["t"][-1] for r in self.references if r["hidden"] == hidden]))
             parts.append(
-                f"### {4 * hidden + 1} parameters, {seconds:g} s\n\nReferences end at t = {end:.4g} with the loss {lowest:.3g}; squared error of their points about {self._floor(hidden):.0e}.\n\n{markdown_table(header, rows)}\n"
+                f"### {4 * hidden + 1} parameters, {seconds:g} s\n\nReferences end at t = "
+                f"{end:.4g} with the loss {lowest:.3g}; squared error of their points about "
+                f"{self._floor(hidden):.0e}.\n\n{markdown_table(header, rows)}\n"
             )
         return "\n".join(parts)
 

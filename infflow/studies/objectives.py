@@ -1,4 +1,6 @@
-"""Objectives that studies put beside a network: a saddle, and the loss that large steps of descent seem to follow."""
+"""Objectives that studies put beside a network: a saddle, and the loss that large steps of descent
+seem to follow.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ class Saddle:
 
 
 class ModifiedLoss:
-    """L + (eta/4) |grad L|^2, whose flow follows gradient descent with step size eta to second order (Barrett and Dherin, ICLR 2021)."""
+    """L + (eta/4) |grad L|^2, whose flow follows gradient descent with step size eta to second
+    order (Barrett and Dherin, ICLR 2021).
+    """
 
     def __init__(self, net: WithProducts, eta: float) -> None:
         self.net = net
@@ -48,7 +52,9 @@ class ModifiedLoss:
         return self.net.num_params
 
     def evaluate(self, theta: Array, order: int = 0) -> Evaluation:
-        """Value and gradient grad L + (eta/2) H grad L; there is no Hessian, which would need third derivatives of L."""
+        """Value and gradient grad L + (eta/2) H grad L; there is no Hessian, which would need third
+        derivatives of L.
+        """
         value, g, _ = self.net.evaluate(theta, 1)
         assert g is not None
         value += 0.25 * self.eta * float(g @ g)
@@ -60,7 +66,9 @@ class ModifiedLoss:
 def heavy_ball_flow(
     net: Objective, theta: Array, friction: float, times: Array, velocity: Array
 ) -> Array:
-    """Solution ``(T, P)`` of theta'' + friction theta' = -grad L, by an explicit method of order 8 at 1e-10."""
+    """Solution ``(T, P)`` of theta'' + friction theta' = -grad L, by an explicit method of order 8
+    at 1e-10.
+    """
     from scipy.integrate import solve_ivp
 
     P = len(theta)
@@ -90,9 +98,11 @@ def heavy_ball_descent(
     steps: int,
     previous: Array | None = None,
 ) -> Array:
-    """Points ``(steps + 1, P)`` of descent with momentum: theta - step grad L + momentum (theta - its predecessor).
+    """Points ``(steps + 1, P)`` of descent with momentum: theta - step grad L + momentum (theta -
+    its predecessor).
 
-    ``previous`` is the predecessor of the start, by default the start itself (at rest). A path that diverges is NaN from there on.
+    ``previous`` is the predecessor of the start, by default the start itself (at rest). A path that
+    diverges is NaN from there on.
     """
     path = np.empty((steps + 1, len(theta)))
     path[0] = theta

@@ -17,8 +17,9 @@ from .study import StudyResult, StudySetting
 class Study(NamedTuple):
     """A line of the registry.
 
-    The module defines ``Setting`` (a frozen subclass of :class:`StudySetting`; its defaults make the full run), ``QUICK`` (a Setting whose
-    run ends within 25 seconds) and ``run(setting, *, jobs, folder, progress) -> StudyResult``.
+    The module defines ``Setting`` (a frozen subclass of :class:`StudySetting`; its defaults make
+    the full run), ``QUICK`` (a Setting whose run ends within 25 seconds) and
+    ``run(setting, *, jobs, folder, progress) -> StudyResult``.
     """
 
     name: str
@@ -93,7 +94,8 @@ def run_study(
     jobs : int
         Worker processes; -1: as many as there are cores.
     out : path, optional
-        Folder for ``summary.json``, the picture, the text of the page, and the finished runs, with which a stopped study continues.
+        Folder for ``summary.json``, the picture, the text of the page, and the finished runs, with
+        which a stopped study continues.
     progress : bool
         Show a bar on a terminal.
     **changes

@@ -1,8 +1,9 @@
-"""Speed of exact gradients and Hessians of a finite-data network against PyTorch and JAX (the paper's figure 3).
+"""Speed of exact gradients and Hessians of a finite-data network against PyTorch and JAX (the
+paper's figure 3).
 
-One hidden layer of softplus neurons with biases, two inputs, one output, squared error, float64, one thread, one process. All libraries get
-the same data and parameters, and take turns, so that all see the same machine; compilation is not counted. PyTorch and JAX
-are used where they are installed.
+One hidden layer of softplus neurons with biases, two inputs, one output, squared error, float64,
+one thread, one process. All libraries get the same data and parameters, and take turns, so that all
+see the same machine; compilation is not counted. PyTorch and JAX are used where they are installed.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class Setting(StudySetting):
     samples : tuple of int
         Numbers of samples, rising.
     longest : float
-        A function that is expected to take more seconds a call, from its time for fewer samples, is not measured.
+        A function that is expected to take more seconds a call, from its time for fewer samples, is
+        not measured.
     """
 
     hidden: tuple[int, ...] = (10, 50, 100)
@@ -62,7 +64,8 @@ class Setting(StudySetting):
 QUICK = Setting(hidden=(10,), samples=(10, 100), longest=0.1)
 
 
-# ------------------------------------------------------------------------------------------------- three libraries
+# -------------------------------------------------------------------------------------------------
+# three libraries
 
 
 def _infflow_functions(hidden: int, X: Array, y: Array, theta: Array) -> dict[str, Function]:
@@ -122,13 +125,15 @@ def installed() -> list[str]:
     return [name for name in LIBRARIES if name == "infflow" or find_spec(name) is not None]
 
 
-# ------------------------------------------------------------------------------------------------------- the runs
+# --------------------------------------------------------------------------------------------------
+# the runs
 
 
 def best_times(functions: dict[str, Function]) -> dict[str, float]:
     """Milliseconds of the best call of each function over rounds in which they take turns.
 
-    Nine rounds of loops of 30 ms; two for functions that take more than 0.3 s a call; a single call above 2 s.
+    Nine rounds of loops of 30 ms; two for functions that take more than 0.3 s a call; a single call
+    above 2 s.
     """
     for f in functions.values():  # compilation
         f()
@@ -151,7 +156,9 @@ def difference(one: Any, other: Any) -> float:
 
 
 def measure(hidden: int, samples: list[int], longest: float, seed: int) -> dict[str, Any]:
-    """Milliseconds of every derivative of every library, ``(number of samples,)``, and its largest difference from infflow's; NaN: not measured."""
+    """Milliseconds of every derivative of every library, ``(number of samples,)``, and its largest
+    difference from infflow's; NaN: not measured.
+    """
     rng = np.random.default_rng([seed, hidden])
     keys = [f"{library} {what}" for library in installed() for what in LIBRARIES[library]]
     found = {
@@ -187,7 +194,9 @@ def measure(hidden: int, samples: list[int], longest: float, seed: int) -> dict[
 
 
 def _expected(found: dict[str, Array], key: str, samples: list[int], k: int) -> float:
-    """Seconds of a call by the times for fewer samples; infinite where those took too long already."""
+    """Seconds of a call by the times for fewer samples; infinite where those took too
+    long already.
+    """
     if k == 0:
         return 0.0
     ms = found[f"ms {key}"][k - 1]
@@ -195,7 +204,9 @@ def _expected(found: dict[str, Array], key: str, samples: list[int], k: int) -> 
 
 
 def _fits(key: str, N: int, P: int) -> bool:
-    """Whether forward-mode Hessians, which carry P tangents of all hidden activations, stay within memory."""
+    """Whether forward-mode Hessians, which carry P tangents of all hidden activations, stay within
+    memory.
+    """
     return (
         not key.endswith("hessian")
         or key.startswith("infflow")
@@ -206,7 +217,9 @@ def _fits(key: str, N: int, P: int) -> bool:
 def run(
     setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress: bool = True
 ) -> SpeedStudy:
-    """All measurements, one after the other whatever ``jobs`` is: neighbours would share the memory bus."""
+    """All measurements, one after the other whatever ``jobs`` is: neighbours would share the memory
+    bus.
+    """
     started = time.perf_counter()
     common = {"samples": list(setting.samples), "longest": setting.longest, "seed": setting.seed}
     cases = [{"hidden": hidden, **common} for hidden in setting.hidden]
@@ -214,7 +227,8 @@ def run(
     return SpeedStudy(setting, rows, time.perf_counter() - started)
 
 
-# ------------------------------------------------------------------------------------------------------ the result
+# --------------------------------------------------------------------------------------------------
+# the result
 
 
 @dataclass
@@ -225,7 +239,9 @@ class SpeedStudy(StudyResult):
     setting: Setting
 
     def ratios(self, key: str) -> Array:
-        """How many times longer a library's derivative takes than infflow's, (networks, samples); NaN where not measured."""
+        """How many times longer a library's derivative takes than infflow's, (networks, samples);
+        NaN where not measured.
+        """
         what = "gradient" if key.endswith("gradient") else "hessian"
         return np.array(
             [
@@ -286,7 +302,10 @@ class SpeedStudy(StudyResult):
                 cells = [_cell(row, key, k) for key in keys]
                 gap = np.nanmax([row[f"difference {key}"][k] for key in keys])
                 rows.append([4 * row["hidden"] + 1, N, *cells, f"{gap:.0e}"])
-        note = f"Milliseconds a call, in brackets the ratio to infflow's; {_versions()}; load {_load()} at the end."
+        note = (
+            f"Milliseconds a call, in brackets the ratio to infflow's; {_versions()}; load "
+            f"{_load()} at the end."
+        )
         return f"{note}\n\n{markdown_table(header, rows)}\n"
 
     def numbers(self) -> dict[str, Any]:

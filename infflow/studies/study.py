@@ -1,4 +1,6 @@
-"""What all studies share: settings, claims, results that are saved, and runs that are stored one by one."""
+"""What all studies share: settings, claims, results that are saved, and runs that are stored one by
+one.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ Grid = Mapping[str, Iterable[Any]]
 
 @dataclass(frozen=True)
 class StudySetting:
-    """What a study computes; every study has a subclass with its own fields, and defaults that make the full run.
+    """What a study computes; every study has a subclass with its own fields, and defaults that make
+    the full run.
 
     Attributes
     ----------
@@ -56,7 +59,8 @@ class Claim:
     value : number, str, bool, None, or lists and dictionaries of these
         The measurement.
     held : bool
-        Whether the measurement agrees with the sentence. A claim that could not be measured did not hold; the note says why.
+        Whether the measurement agrees with the sentence. A claim that could not be measured did not
+        hold; the note says why.
     note : str
         How it was judged, and why it did not hold.
     """
@@ -78,7 +82,8 @@ class Claim:
 
 @dataclass
 class StudyResult:
-    """Base class of the outcomes of studies; subclasses define :meth:`claims`, :meth:`plot` and :meth:`table`.
+    """Base class of the outcomes of studies; subclasses define :meth:`claims`, :meth:`plot`
+    and :meth:`table`.
 
     Attributes
     ----------
@@ -86,7 +91,8 @@ class StudyResult:
     rows : list of dict
         The runs: settings, columns and arrays by name, see :func:`run_grid`.
     wall_seconds : float
-        Duration of the call that made the result; less than that of all runs where a stopped study was continued.
+        Duration of the call that made the result; less than that of all runs where a stopped study
+        was continued.
     """
 
     name: ClassVar[str]
@@ -126,7 +132,10 @@ class StudyResult:
             "wall_seconds": self.wall_seconds,
             "run_seconds": self.run_seconds,
             "version": __version__,
-            "platform": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}",
+            "platform": (
+                f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, "
+                f"numpy {np.__version__}"
+            ),
         }
 
     def report(self) -> str:
@@ -145,7 +154,8 @@ class StudyResult:
         return "\n".join([*rows, "", seconds, "", self.table().strip(), ""])
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``summary.json``, the picture ``NAME.png`` and the text ``NAME.md``, each atomically.
+        """Write ``summary.json``, the picture ``NAME.png`` and the text ``NAME.md``, each
+        atomically.
 
         Raises
         ------
@@ -169,14 +179,16 @@ def run_grid(
     progress: bool,
     label: str = "runs",
 ) -> list[dict[str, Any]]:
-    """``function(**settings)`` for all points of a grid; finished ones are stored at once in ``folder/LABEL.db``.
+    """``function(**settings)`` for all points of a grid; finished ones are stored at once in
+    ``folder/LABEL.db``.
 
     Parameters
     ----------
     function : callable
-        At the top of a module (it goes to other processes). Takes numbers, strings, booleans and lists of these by keyword; all that
-        decides about its outcome must be among them. Returns numbers, strings, booleans and arrays by name. It is executed on one thread.
-        Several functions may share a store.
+        At the top of a module (it goes to other processes). Takes numbers, strings, booleans and
+        lists of these by keyword; all that decides about its outcome must be among them. Returns
+        numbers, strings, booleans and arrays by name. It is executed on one thread. Several
+        functions may share a store.
     grid : mapping of name to values, or list of settings
         All combinations, or the listed points.
     folder : Path or None
@@ -191,12 +203,14 @@ def run_grid(
     Returns
     -------
     list of dict
-        In the order of the grid: settings, what the function returned, and ``wall_time``, the seconds that it took.
+        In the order of the grid: settings, what the function returned, and ``wall_time``, the
+        seconds that it took.
 
     Raises
     ------
     DivergedError
-        If runs failed; those that did not are stored, and the others are tried again in the next call.
+        If runs failed; those that did not are stored, and the others are tried again in the next
+        call.
     """
     with TemporaryDirectory() as scratch:
         table = sweep(
@@ -212,7 +226,8 @@ def run_grid(
         if table.failures:
             first = table.failures[0]
             raise DivergedError(
-                f"{len(table.failures)} of {len(table)} runs failed, the first with: {first['error']}. Start the study again to repeat them."
+                f"{len(table.failures)} of {len(table)} runs failed, the first with: "
+                f"{first['error']}. Start the study again to repeat them."
             )
         return [
             {**_outcome(row), **table.arrays(k), "wall_time": table.details(k)["wall_time"]}

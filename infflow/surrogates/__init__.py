@@ -1,7 +1,8 @@
 """Perceptrons that stand in for Gaussian integrals: files, cards, checks and export.
 
-A surrogate approximates E[f(h1) f(h2)] of two neurons without biases by one smooth function of their covariances.
-``NetI(..., method="surrogate")`` uses it; closed forms and series are more exact and often faster (docs/surrogates.md).
+A surrogate approximates E[f(h1) f(h2)] of two neurons without biases by one smooth function of
+their covariances. ``NetI(..., method="surrogate")`` uses it; closed forms and series are more exact
+and often faster (docs/surrogates.md).
 """
 
 from __future__ import annotations
@@ -28,14 +29,16 @@ def available(surrogates_dir: Any = None) -> tuple[str, ...]:
     Parameters
     ----------
     surrogates_dir : path, optional
-        A folder searched beside the shipped one; by default the one that the environment variable INFFLOW_SURROGATES names.
+        A folder searched beside the shipped one; by default the one that the environment variable
+        INFFLOW_SURROGATES names.
     """
     return surrogate_files.names(surrogates_dir)
 
 
 @public
 def load(name: str, surrogates_dir: Any = None) -> Surrogate:
-    """The surrogate of an activation: its potential as a function of (r1, r2, u), its card, its domain.
+    """The surrogate of an activation: its potential as a function of (r1, r2, u), its card, its
+    domain.
 
     Parameters
     ----------
@@ -72,7 +75,8 @@ def save(
     ----------
     form : SurrogateForm
     info : dict
-        What is known of the training (recipe, seed, seconds, ...); goes to the card as ``"training"``.
+        What is known of the training (recipe, seed, seconds, ...); goes to the card as
+        ``"training"``.
     folder : path
         Where to; existing files are replaced, each atomically.
     activation : Activation, optional

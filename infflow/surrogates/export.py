@@ -23,23 +23,25 @@ _LAYERS = tuple(
 def export(
     name: str, format: str = "numpy", surrogates_dir: Any = None
 ) -> Callable[[Any, Any, Any], Any]:
-    """A surrogate as a function of another array library, which can differentiate, batch and compile it.
+    """A surrogate as a function of another array library, which can differentiate, batch and
+    compile it.
 
     Parameters
     ----------
     name : str
         Name of the activation.
     format : {"numpy", "jax", "torch"}
-        "jax": computes in float64 only with ``jax.config.update("jax_enable_x64", True)``, called before. "torch": in float64,
-        on the device of its arguments.
+        "jax": computes in float64 only with ``jax.config.update("jax_enable_x64", True)``, called
+        before. "torch": in float64, on the device of its arguments.
     surrogates_dir : path, optional
         As for :func:`infflow.surrogates.load`.
 
     Returns
     -------
     callable
-        ``f(r1, r2, u)``, an approximation of E[f(r1 x) f(r2 y)] for standard normal x, y of correlation u. The arguments are
-        arrays of the library or numbers, broadcast, and are not checked against the domain on the card.
+        ``f(r1, r2, u)``, an approximation of E[f(r1 x) f(r2 y)] for standard normal x, y of
+        correlation u. The arguments are arrays of the library or numbers, broadcast, and are not
+        checked against the domain on the card.
 
     Raises
     ------

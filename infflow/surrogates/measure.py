@@ -1,8 +1,9 @@
 """How far a surrogate is from the exact integrals, as networks feel it.
 
-Phi(w1, w2) = E[f(w1.x) f(w2.x)] is a function of two weight vectors in D = 6 inputs. The errors of its value, of its gradient
-(Euclidean norm) and of its Hessian with respect to both (Frobenius norm) say what a surrogate does to a network, where
-derivatives in r or u would say what it does to coordinates: the largest of them, in u near |u| = 1, has no weight there.
+Phi(w1, w2) = E[f(w1.x) f(w2.x)] is a function of two weight vectors in D = 6 inputs. The errors of
+its value, of its gradient (Euclidean norm) and of its Hessian with respect to both (Frobenius norm)
+say what a surrogate does to a network, where derivatives in r or u would say what it does to
+coordinates: the largest of them, in u near |u| = 1, has no weight there.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from .training.points import INPUT_DIM, WEIGHT_SIZE, PointSet
 
 #: What is measured, in the order of the columns of errors.
 QUANTITIES = ("value", "gradient", "hessian")
-#: Points and networks of a card, for activations with a closed form and, since exact integrals take longer, for others; the seed.
+# : Points and networks of a card, for activations with a closed form and, since exact integrals
+# take longer, for others; the seed.
 HELD_OUT = (20_000, 2_000)
 NETWORKS = (100, 10)
 HELD_OUT_SEED = 20_240
@@ -47,9 +49,10 @@ class Points(NamedTuple):
 def sample_points(n: int, r_min: float, r_max: float, rng: np.random.Generator) -> Points:
     """Points of the whole domain, crowded where it is hard, and like those of networks.
 
-    r1, r2 are log-uniform from 0.05, for a sixth of the points from 1e-6. Of ten points four have an angle arccos(u) uniform; one
-    has it log-uniform next to 0 or pi; one has u = 1 or -1; one has r1 = r2; two come from weights 0.7 x standard normal in
-    6 dimensions; one is a neuron with itself. One of thirty has r1 = 0 (and u = 0, which means nothing there).
+    r1, r2 are log-uniform from 0.05, for a sixth of the points from 1e-6. Of ten points four have
+    an angle arccos(u) uniform; one has it log-uniform next to 0 or pi; one has u = 1 or -1; one has
+    r1 = r2; two come from weights 0.7 x standard normal in 6 dimensions; one is a neuron with
+    itself. One of thirty has r1 = 0 (and u = 0, which means nothing there).
     """
     low = np.minimum(
         np.where(rng.random((2, n)) < 1 / 6, max(r_min, 1e-6), max(r_min, 0.05)), r_max
@@ -78,7 +81,9 @@ def sample_points(n: int, r_min: float, r_max: float, rng: np.random.Generator) 
 
 
 def domain(form: SurrogateForm) -> tuple[float, float]:
-    """Smallest and largest standard deviation: 0, where the formula is smooth, and the largest of the training."""
+    """Smallest and largest standard deviation: 0, where the formula is smooth, and the largest of
+    the training.
+    """
     return 0.0, float(form.settings["r"][1])
 
 
@@ -103,7 +108,9 @@ def _errors(form: SurrogateForm, activation: Activation, points: Points) -> Arra
 
 
 def exact_frames(activation: Activation, pairs: PointSet) -> Array:
-    """Frame entries ``(10, n)`` of the exact integrals: closed forms where there are, without a series for each neuron."""
+    """Frame entries ``(10, n)`` of the exact integrals: closed forms where there are, without a
+    series for each neuron.
+    """
     if not closed.is_defined(activation):
         return training_points.exact_frames(activation, pairs)[0]
     n = len(pairs.u)
@@ -131,7 +138,9 @@ class ExactForm:
     def jet(
         self, C11: Array, C12: Array, C22: Array, rows: int = SIZE, det: Array | None = None
     ) -> Array:
-        """Jet ``(rows, n)``, as that of :class:`~infflow.integrals.surrogate.form.SurrogateForm`."""
+        """Jet ``(rows, n)``, as that of
+        :class:`~infflow.integrals.surrogate.form.SurrogateForm`.
+        """
         r1, r2 = np.sqrt(C11), np.sqrt(C22)
         assert det is not None
         points = PointSet(r1, r2, np.clip(C12 / (r1 * r2), -1.0, 1.0), np.sqrt(det) / (r1 * r2))
@@ -143,7 +152,9 @@ class ExactForm:
 
 
 def own_errors(r: Array, frames: Array) -> Array:
-    """Sizes ``(n, 3)`` of T(w.w), its gradient 2 T' w and its Hessian 2 T' 1 + 4 T'' w w' in D inputs, from frame entries ``(10, n)``."""
+    """Sizes ``(n, 3)`` of T(w.w), its gradient 2 T' w and its Hessian 2 T' 1 + 4 T'' w w' in D
+    inputs, from frame entries ``(10, n)``.
+    """
     T, J20, J11, J02, F40, _, _, _, F04, F11 = frames
     slope = J20 + 2.0 * J11 + J02  # 2 T', of which evaluators define the sum only
     curvature = (F40 + 2.0 * F11 + F04) * r**2  # 4 T'' r^2
@@ -173,7 +184,8 @@ def measure(
 def network_errors(
     form: SurrogateForm, activation: Activation, n: int, rng: np.random.Generator
 ) -> Array:
-    """The paper's measure ``(n, 3)``: distances of loss, gradient and Hessian to the exact ones for n random networks.
+    """The paper's measure ``(n, 3)``: distances of loss, gradient and Hessian to the exact ones for
+    n random networks.
 
     Gradient and Hessian are with respect to hidden and output weights, their sizes Euclidean norms.
     """

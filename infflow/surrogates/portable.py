@@ -1,4 +1,5 @@
-"""The potential of a surrogate in the arithmetic of any array library; this file imports nothing of infflow.
+"""The potential of a surrogate in the arithmetic of any array library; this file imports nothing of
+infflow.
 
 To use a surrogate without infflow, copy this file and ``NAME.npz``::
 
@@ -66,7 +67,9 @@ def _part(
 
 
 def _correlation(C11: Any, C12: Any, C22: Any, det: Any, s1: float, s2: float) -> tuple[Any, Any]:
-    """Smoothed correlation C12 / sqrt((C11 + s1)(C22 + s2)), and 1 minus its square without cancellation."""
+    """Smoothed correlation C12 / sqrt((C11 + s1)(C22 + s2)), and 1 minus its square without
+    cancellation.
+    """
     size = (C11 + s1) * (C22 + s2)
     return C12 * size**-0.5, (det + s2 * C11 + s1 * C22 + s1 * s2) / size
 
@@ -94,7 +97,9 @@ def _base_moment(C: Any, ramps: Any, constant: float, parity: int) -> Any:
 
 
 def _moment(part: Mapping[str, Any], C: Any, xp: Any) -> Any:
-    """Hermite coefficient of the activation: a Chebyshev series in log(C + shift), by Clenshaw's recurrence."""
+    """Hermite coefficient of the activation: a Chebyshev series in log(C + shift), by Clenshaw's
+    recurrence.
+    """
     shift = float(part["shift"])
     low = math.log(shift)
     high = math.log(float(part["C_max"]) + shift)

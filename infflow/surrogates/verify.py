@@ -13,9 +13,10 @@ from ..integrals.surrogate import files as surrogate_files
 from ..networks.inputs import sample_size
 from . import measure as errors
 
-#: How far a figure of fresh points may lie above that of the card. Medians of some hundred points and more agree within a few
-#: per cent; the 99 % of a thousand points rest on ten of them, and a maximum on one.
-#: Fewer points scatter more: three standard errors of the median of logarithms with the standard deviation 2.7, exp(10/sqrt(n)).
+# : How far a figure of fresh points may lie above that of the card. Medians of some hundred points
+# and more agree within a few : per cent; the 99 % of a thousand points rest on ten of them, and a
+# maximum on one. : Fewer points scatter more: three standard errors of the median of logarithms
+# with the standard deviation 2.7, exp(10/sqrt(n)).
 ALLOWED = {"median": 1.5, "99%": 2.5, "maximum": 4.0}
 #: The same for the medians and maxima of a few networks, which scatter more.
 ALLOWED_NETWORKS = {"median": 3.0, "maximum": 10.0}
@@ -57,7 +58,10 @@ class Verification:
     def table(self) -> str:
         """The figures side by side."""
         lines = [
-            f"{self.name}: {'holds' if self.holds else 'DOES NOT HOLD'}, {self.points} fresh points, {self.networks} networks"
+            (
+                f"{self.name}: {'holds' if self.holds else 'DOES NOT HOLD'}, {self.points} fresh "
+                f"points, {self.networks} networks"
+            )
         ]
         lines.append(f"  {'':<20} {'statistic':<10} {'card':>9} {'found':>9}")
         for where, quantities in self.found.items():
@@ -65,7 +69,8 @@ class Verification:
                 for statistic, value in statistics.items():
                     claimed = self.claimed[where][quantity][statistic]
                     lines.append(
-                        f"  {where + ', ' + quantity:<20} {statistic:<10} {claimed:>9.1e} {value:>9.1e}"
+                        f"  {where + ', ' + quantity:<20} {statistic:<10} {claimed:>9.1e} "
+                        f"{value:>9.1e}"
                     )
         return "\n".join([*lines, *(f"  {failure}" for failure in self.failures)])
 
@@ -80,7 +85,8 @@ def verify(
     surrogates_dir: Any = None,
     activation: Activation | None = None,
 ) -> Verification:
-    """Compare the errors of a surrogate with those on its card, at fresh random points and networks.
+    """Compare the errors of a surrogate with those on its card, at fresh random points and
+    networks.
 
     Parameters
     ----------
@@ -91,7 +97,8 @@ def verify(
     rng : int or numpy.random.Generator
         Where they come from; 0 differs from what the card was made with.
     networks : int
-        Number of random student-teacher networks (the paper's measure), at least 5; 0 leaves them out.
+        Number of random student-teacher networks (the paper's measure), at least 5; 0 leaves them
+        out.
     surrogates_dir : path, optional
         As for :func:`load`.
     activation : Activation, optional
@@ -120,7 +127,8 @@ def verify(
     target = resolve(name) if activation is None else activation
     if surrogate_files.find(target, surrogates_dir) is None:
         raise InvalidValueError(
-            f"{surrogate.path} was trained for another function than {target!r}. Pass the activation that it was trained for."
+            f"{surrogate.path} was trained for another function than {target!r}. Pass the "
+            "activation that it was trained for."
         )
     found = {
         "points": errors.measure(
@@ -147,6 +155,7 @@ def _failures(claimed: dict[str, Any], found: dict[str, Any], n: int) -> list[st
                 limit = allowed[where][statistic] * claimed[where][quantity][statistic] + _FLOOR
                 if not value <= limit:
                     failures.append(
-                        f"{where}, {quantity}: the {statistic} is {value:.1e}, the card says {claimed[where][quantity][statistic]:.1e}"
+                        f"{where}, {quantity}: the {statistic} is {value:.1e}, the card says "
+                        f"{claimed[where][quantity][statistic]:.1e}"
                     )
     return failures

@@ -1,4 +1,6 @@
-"""What a sweep consists of: one :class:`Run` per point of a grid, identified by a hash of what determines it."""
+"""What a sweep consists of: one :class:`Run` per point of a grid, identified by a hash of what
+determines it.
+"""
 
 from __future__ import annotations
 
@@ -81,12 +83,16 @@ def make_runs(
 
 
 def canonical_json(value: Any) -> str:
-    """The one text that stands for plain Python values: sorted keys, shortest numbers that read back exactly."""
+    """The one text that stands for plain Python values: sorted keys, shortest numbers that read
+    back exactly.
+    """
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def qualified_name(function: Any) -> str:
-    """``module.name`` of a function at the top of a module; a script counts as the module it would be imported as."""
+    """``module.name`` of a function at the top of a module; a script counts as the module it would
+    be imported as.
+    """
     module = getattr(function, "__module__", None)
     name = getattr(function, "__qualname__", None)
     found = sys.modules.get(module or "")
@@ -94,8 +100,10 @@ def qualified_name(function: Any) -> str:
         found = getattr(found, part, None)
     if not callable(function) or not module or not name or found is not function:
         raise InvalidTypeError(
-            f"function is {shown(function)}; a function defined at the top of a module is needed, so that other processes "
-            "find it and its results can be told from those of others by its name. Write lambdas, nested "
+            f"function is {shown(function)}; a function defined at the top of a module is "
+            "needed, so that other processes "
+            "find it and its results can be told from those of others by its name. Write "
+            "lambdas, nested "
             "functions and partial functions out as one."
         )
     if module == "__main__":
@@ -173,7 +181,8 @@ def plain_value(where: str, value: Any, depth: int = 0) -> Any:
     if isinstance(value, float):
         if math.isnan(value):
             raise InvalidValueError(
-                f"{where} is {shown(value)}, which equals nothing, so that its run is never found again."
+                f"{where} is {shown(value)}, which equals nothing, so that its run is never "
+                "found again."
             )
         return float(value)
     if isinstance(value, np.ndarray):
@@ -187,8 +196,10 @@ def plain_value(where: str, value: Any, depth: int = 0) -> Any:
     if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
         return {name: plain_value(where, item, depth + 1) for name, item in value.items()}
     raise InvalidTypeError(
-        f"{where} is {shown(value)} of type {type(value).__name__}, which cannot be stored. Numbers, strings, booleans, "
-        "None, and lists and dictionaries of these are needed; give a name or a number from which the function makes the object."
+        f"{where} is {shown(value)} of type {type(value).__name__}, which cannot be stored. "
+        "Numbers, strings, booleans, "
+        "None, and lists and dictionaries of these are needed; give a name or a number from "
+        "which the function makes the object."
     )
 
 

@@ -73,7 +73,9 @@ def execute_elsewhere(
 
 
 class _Interrupts:
-    """Remembers Ctrl-C: a function that catches it returns a result that must not count as that of its settings."""
+    """Remembers Ctrl-C: a function that catches it returns a result that must not count as that of
+    its settings.
+    """
 
     def __enter__(self) -> _Interrupts:
         self._seen = False
@@ -104,13 +106,15 @@ def _check(value: Any, settings: Mapping[str, Any]) -> Outcome:
         return Outcome(_columns_of(value), result=value)
     if not isinstance(value, Mapping):
         raise InvalidTypeError(
-            f"the function returned {shown(value)}; a dictionary of numbers, strings and arrays, or a Result, is needed."
+            f"the function returned {shown(value)}; a dictionary of numbers, strings and arrays, "
+            "or a Result, is needed."
         )
     outcome = Outcome()
     for name, item in value.items():
         if not isinstance(name, str) or not name or name in RESERVED:
             raise InvalidValueError(
-                f"the function returned the name {name!r}; a string other than {', '.join(RESERVED)} is needed."
+                f"the function returned the name {name!r}; a string other than "
+                f"{', '.join(RESERVED)} is needed."
             )
         if isinstance(item, np.ndarray) and item.ndim > 0:
             outcome.arrays[name] = _check_array(name, item)
@@ -126,7 +130,8 @@ def _check(value: Any, settings: Mapping[str, Any]) -> Outcome:
 def _check_array(name: str, array: Array) -> Array:
     if array.dtype.hasobject:
         raise InvalidTypeError(
-            f"the array {name!r} has dtype {array.dtype}; numbers or fixed-length strings are needed."
+            f"the array {name!r} has dtype {array.dtype}; numbers or fixed-length strings are "
+            "needed."
         )
     if name in _NOT_ARRAYS or "/" in name:
         raise InvalidValueError(f"an array cannot be stored under the name {name!r}. Rename it.")
@@ -141,12 +146,15 @@ def _check_scalar(name: str, item: Any) -> Scalar:
     if isinstance(item, (int, float)):
         return int(item) if isinstance(item, int) else float(item)
     raise InvalidTypeError(
-        f"the function returned {name!r} of type {type(item).__name__}; a number, a string or an array is needed."
+        f"the function returned {name!r} of type {type(item).__name__}; a number, a string or an "
+        "array is needed."
     )
 
 
 def _columns_of(result: Result) -> dict[str, Scalar]:
-    """What a table shows of a Result; nothing that differs from one machine's speed to another's."""
+    """What a table shows of a Result; nothing that differs from one machine's speed to
+    another's.
+    """
     return {
         "loss": result.loss,
         "gradient_norm": result.gradient_norm,

@@ -47,7 +47,9 @@ class Owner:
 
 
 def _start_of(pid: int) -> str | None:
-    """When a process of this host started, in the words of the system; None if there is no such process."""
+    """When a process of this host started, in the words of the system; None if there is no such
+    process.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

@@ -1,7 +1,8 @@
 """Where runs are executed: in this process, in processes of joblib, on a Dask cluster.
 
-A pool gives futures, so that every run ends for itself: what joblib's ``Parallel`` does not, it gives up all runs when one
-worker dies, and with its Dask backend waits forever for a run whose workers keep dying.
+A pool gives futures, so that every run ends for itself: what joblib's ``Parallel`` does not, it
+gives up all runs when one worker dies, and with its Dask backend waits forever for a run whose
+workers keep dying.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ class Pool(ABC):
 
     @abstractmethod
     def submit(self, run: Run) -> Future[Outcome]:
-        """Start a run. Its future raises :class:`WorkerDiedError` if the worker died, and only for that."""
+        """Start a run. Its future raises :class:`WorkerDiedError` if the worker died, and only for
+        that.
+        """
 
     @abstractmethod
     def close(self) -> None:
@@ -100,12 +103,14 @@ class LokyPool(Pool):
             except BrokenProcessPool:  # between two runs
                 self.close()
         raise StorageError(
-            "worker processes die as soon as they start. Look at the memory and limits of this machine."
+            "worker processes die as soon as they start. Look at the memory and limits of this "
+            "machine."
         )
 
     def close(self) -> None:  # noqa: D102
         if self._executor is not None:
-            # a run on its way to the workers' queue would end loky's thread with a KeyError and its traceback
+            # a run on its way to the workers' queue would end loky's thread with a KeyError and its
+            # traceback
             patience = time.monotonic() + 1.0
             while (
                 self._last is not None
@@ -118,7 +123,9 @@ class LokyPool(Pool):
 
 
 def _obey_parent(parent: int) -> None:
-    """Let a worker end when the process that it works for was killed, rather than finish for nobody; leave Ctrl-C to that process."""
+    """Let a worker end when the process that it works for was killed, rather than finish for
+    nobody; leave Ctrl-C to that process.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:
@@ -151,7 +158,8 @@ class DaskPool(Pool):
                 self._client.close()
             wanted = f"the scheduler {scheduler!r}" if self._own else "a Dask client"
             raise InvalidValueError(
-                f"cannot use {wanted}: {error}. Start a scheduler and at least one worker, and give its address, "
+                f"cannot use {wanted}: {error}. Start a scheduler and at least one worker, and "
+                "give its address, "
                 "e.g. scheduler='tcp://127.0.0.1:8786', or make a distributed.Client first."
             ) from error
         self._executor = self._client.get_executor(pure=False)
@@ -200,13 +208,16 @@ def make_pool(function: Callable[..., Any], backend: str, n_jobs: int, scheduler
 
 
 def _translated(inner: Any, died: Callable[[BaseException], bool]) -> Future[Outcome]:
-    """The same future with the error of a dead worker under one name, whatever the pool calls it."""
+    """The same future with the error of a dead worker under one name, whatever the pool
+    calls it.
+    """
     outer: Future[Outcome] = Future()
 
     def copy(done: Any) -> None:
         if done.cancelled():
             error: BaseException | None = ClusterError(
-                "the cluster gave up the run: the connection to its scheduler is lost. Start it again; the same call goes on."
+                "the cluster gave up the run: the connection to its scheduler is lost. Start it "
+                "again; the same call goes on."
             )
         else:
             error = done.exception()

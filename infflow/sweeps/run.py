@@ -17,7 +17,8 @@ from .pools import Pool, WorkerDiedError, check_pool, make_pool
 from .store import Store
 from .table import Sweep, make_row
 
-_DEATHS = 2  #: so many dead workers on the way, and a run is executed alone, to see whether it is to blame
+# : so many dead workers on the way, and a run is executed alone, to see whether it is to blame
+_DEATHS = 2
 _POLL = 0.5  #: seconds between two looks at what other processes do
 
 
@@ -40,23 +41,26 @@ def sweep(
 ) -> Sweep:
     """Call a function at all points of a grid, once each, and keep what it returns.
 
-    Results go to ``store`` as they come. Whatever is killed, this process or a worker, nothing that was finished is lost,
-    and the same call goes on from there: runs that are done are not repeated. Several processes of one machine may work
-    on one store at the same time; each run is given to one of them.
+    Results go to ``store`` as they come. Whatever is killed, this process or a worker, nothing that
+    was finished is lost, and the same call goes on from there: runs that are done are not repeated.
+    Several processes of one machine may work on one store at the same time; each run is given to
+    one of them.
 
     Parameters
     ----------
     function : callable
-        Defined at the top of a module; called with the settings as keyword arguments. Returns a dictionary of numbers,
-        strings and arrays, or a :class:`Result`. It has to be determined by its settings (give seeds), and runs on one
-        thread of BLAS and numba.
+        Defined at the top of a module; called with the settings as keyword arguments. Returns a
+        dictionary of numbers, strings and arrays, or a :class:`Result`. It has to be determined by
+        its settings (give seeds), and runs on one thread of BLAS and numba.
     grid : dict of name -> list, or list of dicts
-        A Cartesian product, the last name varying fastest, or the points themselves. Settings are numbers, strings,
-        booleans, None, and lists and dictionaries of these; NumPy numbers and arrays arrive as plain numbers and lists.
+        A Cartesian product, the last name varying fastest, or the points themselves. Settings are
+        numbers, strings, booleans, None, and lists and dictionaries of these; NumPy numbers and
+        arrays arrive as plain numbers and lists.
     store : str or path-like
-        An SQLite file, made if it does not exist; arrays go to one ``.npz`` per run in the folder ``STORE.d``. It must lie on a
-        disk of this machine, see ``slots``. A run is found again by its settings, ``fixed`` and the qualified name of the
-        function; after a change of the function itself take another store.
+        An SQLite file, made if it does not exist; arrays go to one ``.npz`` per run in the folder
+        ``STORE.d``. It must lie on a disk of this machine, see ``slots``. A run is found again by
+        its settings, ``fixed`` and the qualified name of the function; after a change of the
+        function itself take another store.
     fixed : dict, optional
         Further arguments that all runs share; no columns of the table.
     backend : str
@@ -70,8 +74,9 @@ def sweep(
     recompute_damaged : bool
         Repeat runs whose ``.npz`` is damaged or missing; else this is an error that names them.
     slot, slots : int
-        Do only every ``slots``-th run from ``slot`` on, in a store ``STORE.slotIofN`` of its own: for array jobs on
-        machines that share a folder. When all have ended, the call without slots collects them.
+        Do only every ``slots``-th run from ``slot`` on, in a store ``STORE.slotIofN`` of its own:
+        for array jobs on machines that share a folder. When all have ended, the call without slots
+        collects them.
     progress : bool
         Show a progress bar on a terminal.
     callback : callable, optional
@@ -87,7 +92,8 @@ def sweep(
     InvalidTypeError, InvalidValueError
         If an argument cannot be used.
     StorageError
-        If the store is no store or that of another version, the disk is full, or arrays are damaged.
+        If the store is no store or that of another version, the disk is full, or arrays are
+        damaged.
     KeyboardInterrupt
         After Ctrl-C; the same call goes on.
 
@@ -141,7 +147,8 @@ def _reset(database: Store, keys: list[str], retry_failed: bool, recompute_damag
             for row, damage in damaged
         )
         raise StorageError(
-            f"{len(damaged)} of {len(rows)} runs have lost their arrays:\n{lines}\nRestore these files, or pass recompute_damaged=True."
+            f"{len(damaged)} of {len(rows)} runs have lost their arrays:\n{lines}\nRestore these "
+            "files, or pass recompute_damaged=True."
         )
     database.reset([row["key"] for row, _ in damaged])
 

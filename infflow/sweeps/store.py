@@ -1,4 +1,6 @@
-"""The store of a sweep: an SQLite database with one row per run, and a folder with one ``.npz`` file per run."""
+"""The store of a sweep: an SQLite database with one row per run, and a folder with one ``.npz``
+file per run.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,10 @@ CREATE TABLE runs (
     owner TEXT                  -- who runs it
 );
 """
-_FIELDS = "key, function, settings, fixed, status, columns, arrays, checksum, error, traceback, wall_time, finished, version"
+_FIELDS = (
+    "key, function, settings, fixed, status, columns, arrays, checksum, error, traceback, "
+    "wall_time, finished, version"
+)
 
 
 class Store:
@@ -69,7 +74,8 @@ class Store:
         self._ended = threading.Event()
         if not self.path.parent.is_dir():
             raise StorageError(
-                f"cannot open {self.path}: the folder {self.path.parent} does not exist. Create it first."
+                f"cannot open {self.path}: the folder {self.path.parent} does not exist. Create "
+                "it first."
             )
         with self._errors():
             self._database = self._connect()
@@ -113,7 +119,8 @@ class Store:
             )
         elif schema != SCHEMA:
             raise StorageError(
-                f"{self.path} has schema {schema}; infflow {__version__} reads and writes schema {SCHEMA}. Use the "
+                f"{self.path} has schema {schema}; infflow {__version__} reads and writes schema "
+                f"{SCHEMA}. Use the "
                 "version of infflow that wrote it, or another file as store."
             )
         if not self._frozen:
@@ -147,7 +154,10 @@ class Store:
             reason = str(error)
             remedy = "Restore the file, or choose another one as store."
             if "full" in reason or "disk I/O" in reason:
-                remedy = "Free some space; what was finished is safe, and the same call goes on from there."
+                remedy = (
+                    "Free some space; what was finished is safe, and the same call goes on from "
+                    "there."
+                )
             elif "locked" in reason:
                 remedy = "Another process keeps it busy; wait, or choose another file as store."
             elif "readonly" in reason or "unable to open" in reason:
@@ -170,11 +180,15 @@ class Store:
                     self._database.execute("ROLLBACK")
                 raise
 
-    # ------------------------------------------------------------------------------------------- what is to be done
+    # -------------------------------------------------------------------------------------------
+    # what is to be done
 
     def enter(self, runs: Sequence[Run]) -> None:
         """Add the runs that are not known yet, as pending."""
-        statement = "INSERT OR IGNORE INTO runs (key, function, settings, fixed, status) VALUES (?, ?, ?, ?, 'pending')"
+        statement = (
+            "INSERT OR IGNORE INTO runs (key, function, settings, fixed, status) VALUES (?, ?, "
+            "?, ?, 'pending')"
+        )
         with self._transaction():
             for run in runs:
                 self._execute(
@@ -187,17 +201,23 @@ class Store:
 
     def reset(self, keys: Sequence[str]) -> None:
         """Make runs pending that are done or failed."""
-        statement = "UPDATE runs SET status = 'pending', owner = NULL WHERE key = ? AND status IN ('done', 'failed')"
+        statement = (
+            "UPDATE runs SET status = 'pending', owner = NULL WHERE key = ? AND status IN "
+            "('done', 'failed')"
+        )
         with self._transaction():
             for key in keys:
                 self._execute(statement, key)
 
     def claim(self, key: str) -> bool:
-        """Take a run that nobody works on; False if it is done, failed, or in the hands of a living process."""
+        """Take a run that nobody works on; False if it is done, failed, or in the hands of a living
+        process.
+        """
         owner = self._work()
         with self._transaction():
             row = self._execute(
-                "SELECT status, token, host, pid, started, heartbeat FROM runs LEFT JOIN owners ON owner = token WHERE key = ?",
+                "SELECT status, token, host, pid, started, heartbeat FROM runs LEFT JOIN owners "
+                "ON owner = token WHERE key = ?",
                 key,
             ).fetchone()
             status, token, *process, heartbeat = row
@@ -239,20 +259,24 @@ class Store:
             with suppress(StorageError):  # busy or full: the main thread meets the same and says so
                 self._execute("UPDATE owners SET heartbeat = ? WHERE token = ?", time.time(), token)
 
-    # --------------------------------------------------------------------------------------------- what came of it
+    # ---------------------------------------------------------------------------------------------
+    # what came of it
 
     def file(self, key: str) -> Path:
         """Where the arrays of a run are."""
         return self.folder / f"{key}.npz"
 
     def save(self, key: str, outcome: Outcome) -> None:
-        """Write the arrays, then mark the run as done or failed: a row that says done has its file."""
+        """Write the arrays, then mark the run as done or failed: a row that says done has
+        its file.
+        """
         checksum = (
             self._write(key, outcome) if outcome.result is not None or outcome.arrays else None
         )
         kind = None if checksum is None else ("arrays" if outcome.result is None else "result")
         self._execute(
-            "UPDATE runs SET status = ?, columns = ?, arrays = ?, checksum = ?, error = ?, traceback = ?, wall_time = ?, "
+            "UPDATE runs SET status = ?, columns = ?, arrays = ?, checksum = ?, error = ?, "
+            "traceback = ?, wall_time = ?, "
             "finished = ?, version = ?, owner = NULL WHERE key = ?",
             "done" if outcome.error is None else "failed",
             json.dumps(outcome.columns),
@@ -288,11 +312,14 @@ class Store:
                 else f"cannot write {path}: {error.strerror or error}."
             )
             raise StorageError(
-                f"{reason} All runs that were finished are safe, and the same call goes on from there."
+                f"{reason} All runs that were finished are safe, and the same call goes on from "
+                "there."
             ) from error
 
     def read_rows(self, keys: Sequence[str] | None = None) -> list[dict[str, Any]]:
-        """All columns of the given runs in that order, or of all in the order in which they were entered."""
+        """All columns of the given runs in that order, or of all in the order in which they were
+        entered.
+        """
         found = {}
         for values in self._execute(f"SELECT {_FIELDS} FROM runs ORDER BY rowid"):
             row = dict(zip(_FIELDS.split(", "), values, strict=True))
@@ -313,7 +340,8 @@ class Store:
                 return value
             problem = f"it is {value!r:.100}"
         raise StorageError(
-            f"{self.path} is damaged: {name!r} of the run {row['key']!r} is no dictionary in JSON ({problem}). "
+            f"{self.path} is damaged: {name!r} of the run {row['key']!r} is no dictionary in "
+            f"JSON ({problem}). "
             f"Restore the file, or remove the run, which is then done again: "
             f'sqlite3 {self.path} "DELETE FROM runs WHERE key = {row["key"]!r}"'
         )
@@ -356,7 +384,8 @@ class Store:
                     row["key"],
                 )
 
-    # ----------------------------------------------------------------------------------------------------- arrays
+    # ----------------------------------------------------------------------------------------------
+    # arrays
 
     def damage(self, row: dict[str, Any]) -> str | None:
         """What is wrong with the file of a run, None if nothing is."""
@@ -377,7 +406,8 @@ def read_file(path: Path, row: dict[str, Any]) -> Result | dict[str, Array]:
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != row["checksum"]:
             raise StorageError(
-                f"{path} is damaged. Run the sweep again with recompute_damaged=True, or restore the file."
+                f"{path} is damaged. Run the sweep again with recompute_damaged=True, or restore "
+                "the file."
             )
         if row["arrays"] == "result":
             return Result.load(path)

@@ -28,9 +28,10 @@ class Sweep:
     Attributes
     ----------
     rows : list of dict
-        In the order of the grid: the settings, the numbers and strings that the function returned (of a :class:`Result`: ``loss``,
-        ``gradient_norm``, ``converged``, ``stop_reason``, ``t_flow``, ``flow_steps``, ``newton_steps``), ``status`` (``done``,
-        ``failed``, ``running``, ``pending``) and ``error``, which is None unless the run failed.
+        In the order of the grid: the settings, the numbers and strings that the function returned
+        (of a :class:`Result`: ``loss``, ``gradient_norm``, ``converged``, ``stop_reason``,
+        ``t_flow``, ``flow_steps``, ``newton_steps``), ``status`` (``done``, ``failed``,
+        ``running``, ``pending``) and ``error``, which is None unless the run failed.
     """
 
     @public
@@ -129,12 +130,15 @@ class Sweep:
         found = self._read(row)
         if not isinstance(found, Result):
             raise InvalidTypeError(
-                "the function of this sweep returned no Result; its arrays are given by arrays(row)."
+                "the function of this sweep returned no Result; its arrays are given by "
+                "arrays(row)."
             )
         return found
 
     def details(self, row: dict[str, Any] | int) -> dict[str, Any]:
-        """What is no column: ``wall_time`` (seconds), ``finished`` (seconds since 1970), ``version``, ``traceback``, ``function``, ``fixed``."""
+        """What is no column: ``wall_time`` (seconds), ``finished`` (seconds since 1970),
+        ``version``, ``traceback``, ``function``, ``fixed``.
+        """
         stored = self._stored[self._number(row)]
         return {
             name: stored[name]
@@ -164,7 +168,8 @@ class Sweep:
                     return k
         raise InvalidTypeError(f"row is {shown(row)}; one of the rows, or its number, is needed.")
 
-    # ------------------------------------------------------------------------------------------------- to other tables
+    # ----------------------------------------------------------------------------------------------
+    # to other tables
 
     def to_pandas(self) -> Any:
         """A ``pandas.DataFrame`` of :attr:`rows`.
@@ -183,13 +188,15 @@ class Sweep:
         Parameters
         ----------
         arrays : list of str
-            Names of arrays to include, of equal shape in all runs; their axes are called ``NAME_0``, ``NAME_1``, ...
+            Names of arrays to include, of equal shape in all runs; their axes are called
+            ``NAME_0``, ``NAME_1``, ...
 
         Returns
         -------
         xarray.Dataset
-            With one dimension per setting if the runs are a Cartesian product, else with one dimension ``run`` and the
-            settings as coordinates. Missing numbers are NaN, missing strings empty.
+            With one dimension per setting if the runs are a Cartesian product, else with one
+            dimension ``run`` and the settings as coordinates. Missing numbers are NaN, missing
+            strings empty.
 
         Raises
         ------
@@ -234,7 +241,9 @@ class Sweep:
         return xarray.Dataset(variables, coordinates)
 
     def _axes(self) -> tuple[dict[str, list[Any]], list[int] | None]:
-        """Values of each setting and the permutation that sorts rows into a product; or all values and None."""
+        """Values of each setting and the permutation that sorts rows into a product; or all values
+        and None.
+        """
         points = [
             {name: _label(value) for name, value in row["settings"].items()} for row in self._stored
         ]

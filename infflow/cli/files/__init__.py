@@ -1,4 +1,6 @@
-"""Configuration files: what ``infflow train CONFIG.toml`` reads. Nothing here knows of the command line."""
+"""Configuration files: what ``infflow train CONFIG.toml`` reads. Nothing here knows of the command
+line.
+"""
 
 from __future__ import annotations
 

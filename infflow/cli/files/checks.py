@@ -1,4 +1,6 @@
-"""Checks of one value of a configuration: functions of a name and a value that return what is kept or raise an error."""
+"""Checks of one value of a configuration: functions of a name and a value that return what is kept
+or raise an error.
+"""
 
 from __future__ import annotations
 
@@ -109,7 +111,8 @@ def components(name: str, value: Any) -> list[dict[str, Any]]:
     for k, item in enumerate(value):
         if item.keys() != checks.keys():
             raise InvalidValueError(
-                f"{name}[{k}] has the keys {', '.join(map(str, item))}; {', '.join(checks)} are needed."
+                f"{name}[{k}] has the keys {', '.join(map(str, item))}; {', '.join(checks)} are "
+                "needed."
             )
     return [
         {key: check(f"{name}[{k}].{key}", item[key]) for key, check in checks.items()}
@@ -118,11 +121,14 @@ def components(name: str, value: Any) -> list[dict[str, Any]]:
 
 
 def merges(name: str, value: Any) -> list[dict[str, Any]]:
-    """One table of layer, pair and lambda, or a list of these; the network knows which layers and neurons there are."""
+    """One table of layer, pair and lambda, or a list of these; the network knows which layers and
+    neurons there are.
+    """
     items = value if isinstance(value, list) else [value]
     for item in items:
         if not isinstance(item, dict) or item.keys() != set(MERGE_KEYS):
             raise InvalidTypeError(
-                f"{name} is {shown(value)}; {{layer = 1, pair = [0, 1], lambda = 0.1}}, or a list of these, is needed."
+                f"{name} is {shown(value)}; {{layer = 1, pair = [0, 1], lambda = 0.1}}, or a "
+                "list of these, is needed."
             )
     return items

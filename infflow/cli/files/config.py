@@ -1,4 +1,6 @@
-"""A configuration: read, checked, and turned into a network, a start and the arguments of ``train``."""
+"""A configuration: read, checked, and turned into a network, a start and the arguments of
+``train``.
+"""
 
 from __future__ import annotations
 
@@ -102,7 +104,8 @@ class Configuration:
         problems.check()
         return cls(seed, **sections)
 
-    # -------------------------------------------------------------------------------------------- what it describes
+    # --------------------------------------------------------------------------------------------
+    # what it describes
 
     def network(self) -> Net:
         """The student without data."""
@@ -216,7 +219,8 @@ def _layers(own: Any, student: StudentSettings) -> list[tuple[int, Any, bool]]:
         activation = activation * len(own.hidden)
     if len(activation) != len(own.hidden):
         raise InvalidValueError(
-            f"activation has {len(activation)} entries and hidden {len(own.hidden)}; one activation, or one per hidden layer, is needed."
+            f"activation has {len(activation)} entries and hidden {len(own.hidden)}; one "
+            "activation, or one per hidden layer, is needed."
         )
     hidden = [(width, name, bias) for width, name in zip(own.hidden, activation, strict=True)]
     return [*hidden, (student.output_dim, "identity", output_bias)]
@@ -328,7 +332,8 @@ def _check_options(
 
 
 def read_data(path: Path) -> dict[str, Array]:
-    """``input``, ``target`` and perhaps ``weights`` of a Net, from an ``.npz`` with X, y and weights.
+    """``input``, ``target`` and perhaps ``weights`` of a Net, from an ``.npz`` with X, y and
+    weights.
 
     Raises
     ------
@@ -339,7 +344,8 @@ def read_data(path: Path) -> dict[str, Array]:
     def check(shapes: Mapping[str, tuple[int, ...]]) -> None:
         if not {"X", "y"} <= shapes.keys() <= {"X", "y", "weights"}:
             raise StorageError(
-                f"{path} holds {', '.join(shapes) or 'nothing'}; arrays X, y and perhaps weights are needed."
+                f"{path} holds {', '.join(shapes) or 'nothing'}; arrays X, y and perhaps weights "
+                "are needed."
             )
 
     try:
@@ -358,7 +364,8 @@ def read_data(path: Path) -> dict[str, Array]:
     return {names[name]: array for name, array in arrays.items()}
 
 
-# ------------------------------------------------------------------------------------------------- changes and sweeps
+# -------------------------------------------------------------------------------------------------
+# changes and sweeps
 
 
 def with_absolute_paths(table: Mapping[str, Any], file: Path) -> dict[str, Any]:
@@ -397,20 +404,28 @@ def with_changes(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[s
 
 
 def train_configuration(*, config: Mapping[str, Any], **changes: Any) -> Result:
-    """Train what a configuration describes, with values at dotted keys replaced: the function of ``infflow sweep``."""
+    """Train what a configuration describes, with values at dotted keys replaced: the function of
+    ``infflow sweep``.
+    """
     configuration = Configuration.from_dict(with_changes(config, changes))
     net = configuration.problem()
     return train(net, configuration.start(net), progress=False, **configuration.train_arguments())
 
 
-# ------------------------------------------------------------------------------------------------------- the example
+# --------------------------------------------------------------------------------------------------
+# the example
 
 
 def example_configuration() -> str:
-    """A commented configuration file with all settings; those that are commented out are off by default."""
+    """A commented configuration file with all settings; those that are commented out are off by
+    default.
+    """
     lines = [
         "# A configuration of infflow: infflow train CONFIG.toml",
-        "# Every value below is the default, except those of the networks; what is commented out is off.",
+        (
+            "# Every value below is the default, except those of the networks; what is commented "
+            "out is off."
+        ),
         "",
         f"seed = 0  # {SEED}",
     ]
@@ -421,6 +436,7 @@ def example_configuration() -> str:
                 item.metadata["needed"] or (name, item.name) == ("student", "input_dim")
             )
             lines.append(
-                f"{'# ' * off}{item.name} = {toml_value(item.metadata['example'])}  # {item.metadata['sentence']}"
+                f"{'# ' * off}{item.name} = {toml_value(item.metadata['example'])}  # "
+                f"{item.metadata['sentence']}"
             )
     return "\n".join(lines) + "\n"

@@ -41,7 +41,8 @@ def _both(form: Check, check: Check) -> Check:
     return both
 
 
-# --------------------------------------------------------------------------------------------------------- sections
+# --------------------------------------------------------------------------------------------------
+# sections
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,8 @@ class LossSettings:
     merge: Any = setting(
         None,
         merges,
-        "adds lambda/2 |w_i - w_j|^2 for two neurons of layer 1, 2, ...; a table, or a list of them",
+        "adds lambda/2 |w_i - w_j|^2 for two neurons of layer 1, 2, ...; a table, or a list of "
+        "them",
         {"layer": 1, "pair": [0, 1], "lambda": 0.1},
     )
 
@@ -206,4 +208,7 @@ SECTIONS: dict[str, type] = {
     "stop": StopSettings,
     "output": OutputSettings,
 }
-SEED = "of the start; teacher and data have seeds of their own, so that a sweep over seeds trains on one problem"
+SEED = (
+    "of the start; teacher and data have seeds of their own, so that a sweep over seeds trains "
+    "on one problem"
+)

@@ -150,7 +150,9 @@ def _range(value: dict[str, Any]) -> list[int] | None:
 
 
 def _check_values(config: dict[str, Any], grid: dict[Keys, list[Any]], problems: Problems) -> None:
-    """Every value by itself; then those that need the other keys of the grid, with the first values of these."""
+    """Every value by itself; then those that need the other keys of the grid, with the first values
+    of these.
+    """
     first = {dotted(keys): values[0] for keys, values in grid.items()}
     later = []
     for keys, value in ((keys, value) for keys, values in grid.items() for value in values):

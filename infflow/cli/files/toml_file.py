@@ -51,7 +51,9 @@ class TomlFile:
         self._lines = lines_of_keys(text)
 
     def line(self, keys: Keys) -> int | None:
-        """Line of a key, or of the innermost table around it that has one; None if there is none."""
+        """Line of a key, or of the innermost table around it that has one; None if there is
+        none.
+        """
         while keys and keys not in self._lines:
             keys = keys[:-1]
         return self._lines.get(keys)
@@ -60,8 +62,8 @@ class TomlFile:
 def lines_of_keys(text: str) -> dict[Keys, int]:
     """The line, from 1, on which every key of a TOML text stands.
 
-    A statement is the smallest number of lines that is TOML by itself, so that strings and arrays of many lines
-    need no rules of their own.
+    A statement is the smallest number of lines that is TOML by itself, so that strings and arrays
+    of many lines need no rules of their own.
     """
     lines: dict[Keys, int] = {}
     counts: dict[Keys, int] = {}  # of arrays of tables
@@ -88,7 +90,9 @@ def lines_of_keys(text: str) -> dict[Keys, int]:
 
 
 def _table_of(parsed: dict[str, Any], statement: str, counts: dict[Keys, int]) -> Keys:
-    """The path that ``[a.b]`` or ``[[a.b]]`` opens, with the numbers of the last elements of arrays on its way."""
+    """The path that ``[a.b]`` or ``[[a.b]]`` opens, with the numbers of the last elements of arrays
+    on its way.
+    """
     keys: Keys = ()
     inner: Any = parsed
     is_array = statement.lstrip().startswith("[[")

@@ -1,14 +1,17 @@
 """Jitted evaluation of E[f(h1) g(h2)] and its derivatives for polynomials plus atoms.
 
-Inside, a pair has 15 slots: ``I00 | I20 I11 I02 I10 I01 | I30 I21 I12 I03 S40 S31 S22 S13 S04``, where I(p, q) is the
-derivative d^p/db1^p d^q/db2^q and the S are D1^2 d1^2, D1 d1^2 d2, d1^2 d2^2, D2 d1 d2^2, D2^2 d2^2 with D1 = d1 + c1 d2,
-D2 = d2 + c2 d1: plain derivatives for c1 = c2 = 0, those of ``jets.py`` for c1 = C12/C11, c2 = C12/C22.
-Activations come as rows of a table, one array (seven would cost more to hand over than a pair takes to evaluate): the
-number of polynomial coefficients, the number of widths, the shift, the coefficients, then all squared widths in ascending
-order, then the weights of their ramps, of their steps and of their densities. The shift is 1/2 if the steps of the activation mean step minus 1/2 (sign, erf: the constant is
-then taken out of the polynomial, and small arguments lose no digits), otherwise 0.
+Inside, a pair has 15 slots: ``I00 | I20 I11 I02 I10 I01 | I30 I21 I12 I03 S40 S31 S22 S13 S04``,
+where I(p, q) is the derivative d^p/db1^p d^q/db2^q and the S are D1^2 d1^2, D1 d1^2 d2, d1^2 d2^2,
+D2 d1 d2^2, D2^2 d2^2 with D1 = d1 + c1 d2, D2 = d2 + c2 d1: plain derivatives for c1 = c2 = 0,
+those of ``jets.py`` for c1 = C12/C11, c2 = C12/C22. Activations come as rows of a table, one array
+(seven would cost more to hand over than a pair takes to evaluate): the number of polynomial
+coefficients, the number of widths, the shift, the coefficients, then all squared widths in
+ascending order, then the weights of their ramps, of their steps and of their densities. The shift
+is 1/2 if the steps of the activation mean step minus 1/2 (sign, erf: the constant is then taken out
+of the polynomial, and small arguments lose no digits), otherwise 0.
 
-A bit mask says which slots are infinite; there the slot itself holds the finite rest (the subgradient).
+A bit mask says which slots are infinite; there the slot itself holds the finite rest (the
+subgradient).
 """
 
 from __future__ import annotations
@@ -97,7 +100,9 @@ def reciprocal(variance):
 
 @_kernel
 def polynomial_means(table, f, b, C, out):
-    """``out[j] = E p^(j)(h)`` of the polynomial of f for all j up to its degree, h ~ N(b, C); returns their number."""
+    """``out[j] = E p^(j)(h)`` of the polynomial of f for all j up to its degree, h ~ N(b, C);
+    returns their number.
+    """
     size = int(table[f, COEFFICIENT_COUNT])
     for j in range(size):
         out[j] = 0.0
@@ -136,7 +141,9 @@ def atom_means(table, f, b, C, last, out):
 
 @_kernel
 def _add_atom_means(weight, k, shift, b, V, last, out):
-    """Add weight times ramp, step, density and its derivatives (orders k ... k + last) at mean b, variance V."""
+    """Add weight times ramp, step, density and its derivatives (orders k ... k + last) at mean b,
+    variance V.
+    """
     inverse = reciprocal(V)
     density, probability = gaussian_at_zero(b, inverse, shift if k == 1 else 0.0)
     if k == 0:
@@ -161,7 +168,8 @@ def _add_atom_means(weight, k, shift, b, V, last, out):
 
 @_kernel
 def _atoms(out, order, a, b, shift1, shift2, C11, C12, C22, b1, b2, det, plain, scratch):
-    """Add the atoms ``a`` of one width of f times those ``b`` of one width of g; returns the infinite slots.
+    """Add the atoms ``a`` of one width of f times those ``b`` of one width of g; returns the
+    infinite slots.
 
     ``a`` and ``b`` hold a squared width and the weights of its ramp, step and density.
     """
@@ -171,8 +179,8 @@ def _atoms(out, order, a, b, shift1, shift2, C11, C12, C22, b1, b2, det, plain, 
     g1, g2 = C12 * i1, C12 * i2
     D = det + t1 * C22 + t2 * C11 + t1 * t2
     m1 = b2 - g1 * b1
-    # b1 - g2 b2, with the rounding error of m1, which for nearly parallel neurons is large in units of s but
-    # cancels between the terms with m1 and with m2
+    # b1 - g2 b2, with the rounding error of m1, which for nearly parallel neurons is large in units
+    # of s but cancels between the terms with m1 and with m2
     m2 = b1 * (D * i1 * i2) - g2 * m1 if i1 > 0.0 and i2 > 0.0 else b1 - g2 * b2
     s1 = D * i1 if i1 > 0.0 else V2
     s2 = D * i2 if i2 > 0.0 else V1
@@ -231,7 +239,9 @@ def _atoms(out, order, a, b, shift1, shift2, C11, C12, C22, b1, b2, det, plain, 
 
 @_inline
 def _only_density(a):
-    """Whether the atoms of a width are a smooth function, for which no joint probability is needed."""
+    """Whether the atoms of a width are a smooth function, for which no joint
+    probability is needed.
+    """
     return a[3] != 0.0 and a[1] == 0.0 and a[2] == 0.0
 
 
@@ -245,7 +255,8 @@ def _slope_gap(g, t, C, plain):
 def _add_atoms(out, order, a, b, args, scratch):
     """Call the generated functions, which are for the orders k1 <= k2, of all pairs of atoms.
 
-    Not in a loop over the orders: the compiler would move what they compute out of it, and compute all of them always.
+    Not in a loop over the orders: the compiler would move what they compute out of it, and compute
+    all of them always.
     """
     if a[1] * b[1] != 0.0:
         atoms_00(out, a[1] * b[1], order, *args)
@@ -328,7 +339,9 @@ def _add_unequal(out, order, a, b, args):
 
 @_kernel
 def _infinite_slots(a, b, vertex1, vertex2, parallel, biased, plain):
-    """Which slots are infinite where a neuron is constant and sits on its kink, or two are parallel and their kinks coincide."""
+    """Which slots are infinite where a neuron is constant and sits on its kink, or two are parallel
+    and their kinks coincide.
+    """
     infinite = 0
     for k1 in range(3):
         for k2 in range(3):
@@ -344,7 +357,8 @@ def _infinite_slots(a, b, vertex1, vertex2, parallel, biased, plain):
 
 @_inline
 def stein_sums(b1, b2, C12, V1, V2, i1, i2, s1, shift1, shift2, F1, F2, d1, d2, R1, R2, P1, P2):
-    """K(0,0), K(1,0), K(0,1) and K(1,1) of ``symbolic.py``, less the shifts; and whether they are tail integrals.
+    """K(0,0), K(1,0), K(0,1) and K(1,1) of ``symbolic.py``, less the shifts; and whether they are
+    tail integrals.
 
     F1, F2 are the means of the steps.
     """
@@ -367,7 +381,9 @@ def stein_sums(b1, b2, C12, V1, V2, i1, i2, s1, shift1, shift2, F1, F2, d1, d2, 
 
 @_inline
 def _joint(b1, b2, C12, i1, i2, s1, shift1, shift2, F1, F2):
-    """E[(step(h1) - shift1) (step(h2) - shift2)], and whether digits are lost; F1, F2 are the means of the factors."""
+    """E[(step(h1) - shift1) (step(h2) - shift2)], and whether digits are lost; F1, F2 are the means
+    of the factors.
+    """
     if i1 == 0.0 or i2 == 0.0:  # a constant
         return F1 * F2, False
     root1 = math.sqrt(i1)
@@ -393,7 +409,9 @@ def _joint(b1, b2, C12, i1, i2, s1, shift1, shift2, F1, F2):
 
 @_kernel
 def tail_sums(h, k, u, s, r1, r2, shift1, shift2):
-    """The same by integrals of positive functions; h, k are the means in units of the standard deviations r1, r2."""
+    """The same by integrals of positive functions; h, k are the means in units of the standard
+    deviations r1, r2.
+    """
     joint, ramp2, ramp1, ramps = tail_moments(h, k, u, s)
     if shift2 != 0.0:
         step, ramp = _standard_means(h)
@@ -425,7 +443,9 @@ def _vertex_bits(k, derivative_order):
 
 @_inline
 def _parallel_bits(k, biased, plain):
-    """Infinite slots where the kinks (of total order k) of two fully correlated neurons coincide."""
+    """Infinite slots where the kinks (of total order k) of two fully correlated neurons
+    coincide.
+    """
     infinite = FOURTH_BITS if plain else 0
     if k == 1:
         infinite |= THIRD_BITS
@@ -467,7 +487,8 @@ def add_polynomials(out, order, table, f, g, C11, C12, C22, b1, b2, c1, c2, work
                 total += power * work[ATOMS_F, j + p] * work[POLYNOMIAL_G, j + q]
             power *= C12 / (j + 1)
         work[PLAIN, slot] = total
-        # infinite means belong to constant neurons, for which C12 = 0 and the series is its first term
+        # infinite means belong to constant neurons, for which C12 = 0 and the series is its first
+        # term
         if p < size_f and infinite_g & (1 << q) and work[POLYNOMIAL_F, p] != 0.0:
             infinite |= 1 << slot
         if q < size_g and infinite_f & (1 << p) and work[POLYNOMIAL_G, q] != 0.0:
@@ -650,7 +671,9 @@ def work_rows(table):
 
 @_kernel
 def pair_jets_loop(table, f, g, pairs, order, out):
-    """Jets of n pairs with the arguments C11, C12, C22, b1, b2, det (6, n) into ``out`` of shape (n, 1 | 6 | 21)."""
+    """Jets of n pairs with the arguments C11, C12, C22, b1, b2, det (6, n) into ``out`` of shape
+    (n, 1 | 6 | 21).
+    """
     work = work_rows(table)
     slots = np.empty(SLOTS[2])
     scratch = np.empty(SLOTS[2])

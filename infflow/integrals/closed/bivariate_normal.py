@@ -1,4 +1,6 @@
-"""The bivariate normal distribution function for every correlation, with its digits in the tails."""
+"""The bivariate normal distribution function for every correlation, with its digits
+in the tails.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,8 @@ def bivariate_normal_cdf(h: Any, k: Any, u: Any) -> Array:
     Returns
     -------
     ndarray
-        Probabilities of the broadcast shape, never negative: absolute error below 1e-15, relative error below 5e-13
-        where they are at least 1e-290.
+        Probabilities of the broadcast shape, never negative: absolute error below 1e-15, relative
+        error below 5e-13 where they are at least 1e-290.
 
     Raises
     ------
@@ -39,9 +41,9 @@ def bivariate_normal_cdf(h: Any, k: Any, u: Any) -> Array:
 
     Notes
     -----
-    Plackett's integral over the correlation (Biometrika 41, 1954) for ``|u| <= 0.8``, otherwise Owen's T function
-    (Ann. Math. Stat. 27, 1956). Below -4.5, and where the terms of these formulas cancel, the conditional probability
-    is integrated over one variable.
+    Plackett's integral over the correlation (Biometrika 41, 1954) for ``|u| <= 0.8``, otherwise
+    Owen's T function (Ann. Math. Stat. 27, 1956). Below -4.5, and where the terms of these formulas
+    cancel, the conditional probability is integrated over one variable.
 
     Examples
     --------

@@ -1,19 +1,23 @@
 """Jitted bivariate normal distribution function.
 
 ``L(h, k; u) = P(X < h, Y < k)`` of standard normals with correlation u. The caller passes the sine
-``s = sqrt(1 - u^2)`` along, since it often knows it better than u tells (u = 1 - 1e-20 is 1 in float64).
+``s = sqrt(1 - u^2)`` along, since it often knows it better than u tells (u = 1 - 1e-20 is 1 in
+float64).
 
 Two formulas for the ordinary range, one Gauss-Legendre rule of 16 nodes:
 
-* ``|u| <= 0.8``: ``L - Phi(h) Phi(k)`` is the integral of the joint density over the correlation (Plackett,
-  Biometrika 41, 1954) in the variable ``asin u`` (Drezner and Wesolowsky, J. Stat. Comput. Simul. 35, 1990). It keeps
-  relative accuracy for small u, which centred moments such as E[erf erf] of small weights need.
-* otherwise two T functions (Owen, Ann. Math. Stat. 27, 1956): one per leg of the wedge ``X < h, Y < k``. The corner
-  of the wedge has the coordinates (h, y) along one leg and (k, z) along the other; the second pair is computed by
-  rotating the first, so that rounding errors of size eps/s in y, which are unavoidable, cancel between the T's.
+* ``|u| <= 0.8``: ``L - Phi(h) Phi(k)`` is the integral of the joint density over the correlation
+  (Plackett, Biometrika 41, 1954) in the variable ``asin u`` (Drezner and Wesolowsky, J. Stat.
+  Comput. Simul. 35, 1990). It keeps relative accuracy for small u, which centred moments such as
+  E[erf erf] of small weights need.
+* otherwise two T functions (Owen, Ann. Math. Stat. 27, 1956): one per leg of the wedge
+  ``X < h, Y < k``. The corner of the wedge has the coordinates (h, y) along one leg and (k, z)
+  along the other; the second pair is computed by rotating the first, so that rounding errors of
+  size eps/s in y, which are unavoidable, cancel between the T's.
 
-Both keep absolute accuracy. Below -4.5, and where their terms cancel, the probability is one integral of a positive
-function (``tail_moments``), which keeps relative accuracy and gives the means of ramps as well.
+Both keep absolute accuracy. Below -4.5, and where their terms cancel, the probability is one
+integral of a positive function (``tail_moments``), which keeps relative accuracy and gives the
+means of ramps as well.
 """
 
 from __future__ import annotations
@@ -40,8 +44,8 @@ SMALLEST_SINE = 1e-120  # squares of its inverse do not overflow
 INV_2PI = 0.15915494309189535
 INV_SQRT_2PI = 0.3989422804014327
 
-# Gauss-Legendre rule on [0, 1]; both integrands reach 1e-16 with 14 nodes, 16 fill the vector registers. The digits
-# come from mpmath: numpy's weights have relative errors of 1e-14.
+# Gauss-Legendre rule on [0, 1]; both integrands reach 1e-16 with 14 nodes, 16 fill the vector
+# registers. The digits come from mpmath: numpy's weights have relative errors of 1e-14.
 _LOWER = [0.005299532504175033, 0.02771248846338371, 0.06718439880608412, 0.12229779582249849]
 _LOWER += [0.19106187779867811, 0.2709916111713863, 0.35919822461037054, 0.4524937450811813]
 _WEIGHT = [0.013576229705877048, 0.031126761969323947, 0.04757925584124639, 0.06231448562776694]
@@ -140,7 +144,9 @@ def _root(a, b, c):
 
 @_inline
 def _reach(drop, h, z, c):
-    """Where exp(-(t - h)^2/2) Phi(z + c t) has fallen from its value at t = 0 by some exp(-drop/2)."""
+    """Where exp(-(t - h)^2/2) Phi(z + c t) has fallen from its value at t = 0 by some
+    exp(-drop/2).
+    """
     if z < 0.0:
         t = _root(1.0 + c * c, c * z - h, drop)
         return _root(1.0, -h, drop + z * z) if z + c * t > 0.0 else t
@@ -177,11 +183,12 @@ def _tail_panel(h, mean, u, inverse, start, length):
 
 @njit(cache=True, error_model="numpy")
 def tail_moments(h, k, u, s):
-    """``P(U > 0, V > 0)``, ``E[1(U > 0) V_+]``, ``E[U_+ 1(V > 0)]``, ``E[U_+ V_+]`` of U = h + X, V = k + Y.
+    """``P(U > 0, V > 0)``, ``E[1(U > 0) V_+]``, ``E[U_+ 1(V > 0)]``, ``E[U_+ V_+]`` of U = h + X, V
+    = k + Y.
 
-    X, Y are standard normal with correlation u, and ``s = sqrt(1 - u^2)``. All are integrals of positive functions
-    over the argument that is more rarely positive, so that they keep their digits however small they are.
-    The panels end where exponent and sign of the integrand change.
+    X, Y are standard normal with correlation u, and ``s = sqrt(1 - u^2)``. All are integrals of
+    positive functions over the argument that is more rarely positive, so that they keep their
+    digits however small they are. The panels end where exponent and sign of the integrand change.
     """
     if h > k:
         joint, ramp1, ramp2, ramps = tail_moments(k, h, u, s)
@@ -233,7 +240,9 @@ def _line(h, k, u):
 
 @njit(cache=True, error_model="numpy")
 def joint_probability(h, k, u, s, kept):
-    """L(h, k; u), and whether it is less than the part ``kept`` of its terms; h, k finite and not both 0."""
+    """L(h, k; u), and whether it is less than the part ``kept`` of its terms; h, k finite and not
+    both 0.
+    """
     h = min(max(h, -FAR), FAR)
     k = min(max(k, -FAR), FAR)
     if abs(u) <= PLACKETT_LIMIT:

@@ -1,7 +1,7 @@
 """Real and imaginary part of erf(x + i y) as sympy functions of two real numbers.
 
-``sympy.re`` of an error function is written as half a sum of conjugates, whose imaginary parts do not
-cancel exactly when it is evaluated.
+``sympy.re`` of an error function is written as half a sum of conjugates, whose imaginary parts do
+not cancel exactly when it is evaluated.
 """
 
 from __future__ import annotations

@@ -1,15 +1,17 @@
 r"""Gaussian integrals of elu and selu with polynomials plus atoms and with each other.
 
-Both are ``S h`` for h > 0 and ``A (exp(h) - 1)`` for h < 0. Given the argument of the one-sided function the mean over the other
-argument is closed, so that a moment is one integral over one variable, on Gauss-Legendre panels chosen by rule, plus
-closed terms of the delta functions in the derivatives (see ``elu_kernels.py``, ``elu_pair_kernels.py``). A formula without any integral
-exists (tilted bivariate normal distribution functions) but cancels for large variances.
+Both are ``S h`` for h > 0 and ``A (exp(h) - 1)`` for h < 0. Given the argument of the one-sided
+function the mean over the other argument is closed, so that a moment is one integral over one
+variable, on Gauss-Legendre panels chosen by rule, plus closed terms of the delta functions in the
+derivatives (see ``elu_kernels.py``, ``elu_pair_kernels.py``). A formula without any integral exists
+(tilted bivariate normal distribution functions) but cancels for large variances.
 
-Where kinks coincide the conventions are those of ``pairs.py``, with the order m of the first derivative that jumps (step 0, ramp
-and selu 1, elu 2): a derivative of order m counts with the mean of its limits at its jump; for parallel
-neurons with the kinks in the same place a moment is ``inf`` for p + q >= m + m' + 2, and the derivatives of a constant
-neuron that sits on its kink are for p > m. Jets leave infinite parts of order 1 out, and keep those of elu finite: the second
-derivatives of a loss with a constant elu depend on the direction of approach, but are bounded.
+Where kinks coincide the conventions are those of ``pairs.py``, with the order m of the first
+derivative that jumps (step 0, ramp and selu 1, elu 2): a derivative of order m counts with the mean
+of its limits at its jump; for parallel neurons with the kinks in the same place a moment is ``inf``
+for p + q >= m + m' + 2, and the derivatives of a constant neuron that sits on its kink are for p >
+m. Jets leave infinite parts of order 1 out, and keep those of elu finite: the second derivatives of
+a loss with a constant elu depend on the direction of approach, but are bounded.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ _SIDES = {"elu": (1.0, 1.0), "selu": (SELU_SCALE, SELU_SCALE * SELU_ALPHA)}
 
 
 def sides(f: Activation) -> tuple[float, float] | None:
-    """Slope above 0 and factor of exp(h) - 1 below 0; None if f is neither elu nor selu of the registry."""
+    """Slope above 0 and factor of exp(h) - 1 below 0; None if f is neither elu nor selu of the
+    registry.
+    """
     from ...activations import REGISTRY
 
     return _SIDES[f.name] if f.name in _SIDES and f is REGISTRY[f.name] else None
@@ -54,7 +58,9 @@ def is_defined(f: Activation, g: Activation) -> bool:
 
 @lru_cache(maxsize=64)
 def _row(g: Activation) -> Array:
-    """Polynomial and atoms of g, a row of the table of ``atom_kernels``; elu and selu have an empty one."""
+    """Polynomial and atoms of g, a row of the table of ``atom_kernels``; elu and selu have an empty
+    one.
+    """
     row: Array = closed.AtomTable([g]).rows[0]
     return row
 
@@ -69,7 +75,8 @@ def pair_moments(
     b2: Array,
     det: Array,
 ) -> Array:
-    """``E[f^(p)(h1) g^(q)(h2)]`` of n pairs of neurons, all orders p + q <= 4; arguments are not checked.
+    """``E[f^(p)(h1) g^(q)(h2)]`` of n pairs of neurons, all orders p + q <= 4; arguments are not
+    checked.
 
     Parameters
     ----------
@@ -114,7 +121,8 @@ def pair_jets(
     det: Array,
     order: int,
 ) -> Array:
-    """Jets ``(n, 1 | 6 | 21)`` (see ``jets.py``) of n pairs of neurons; arguments are those of :func:`pair_moments`.
+    """Jets ``(n, 1 | 6 | 21)`` (see ``jets.py``) of n pairs of neurons; arguments are those
+    of :func:`pair_moments`.
 
     Infinite second derivatives are ``inf``.
 
@@ -135,14 +143,18 @@ def pair_jets(
 
 
 def single_moments(f: Activation, C: Array, b: Array, max_order: int) -> Array:
-    """``E f^(p)(h)`` of elu or selu with h ~ N(b, C) for p = 0 ... max_order <= 4, shape (n, max_order + 1); ``inf`` where infinite."""
+    """``E f^(p)(h)`` of elu or selu with h ~ N(b, C) for p = 0 ... max_order <= 4, shape (n,
+    max_order + 1); ``inf`` where infinite.
+    """
     out = np.empty((b.size, 5))
     _kernels.single_moments_loop(*_sides(f), C, b, out)
     return out[:, : max_order + 1]
 
 
 class Squares(NamedTuple):
-    """``derivatives`` (n, 5) of E f(h)^2 in the mean, infinite parts left out; ``regular`` (n, 3): E R_p(h)^2, p = 0, 1, 2."""
+    """``derivatives`` (n, 5) of E f(h)^2 in the mean, infinite parts left out; ``regular`` (n, 3):
+    E R_p(h)^2, p = 0, 1, 2.
+    """
 
     derivatives: Array
     regular: Array
@@ -171,5 +183,7 @@ def _sides(f: Activation) -> tuple[float, float]:
 def _require(f: Activation, g: Activation) -> None:
     if not is_defined(f, g):
         raise MethodError(
-            f"The pair {f.name}, {g.name} is not covered: elu or selu with one of the two, or with an activation that is a polynomial plus smoothed ramps, is needed. Use method='auto'."
+            f"The pair {f.name}, {g.name} is not covered: elu or selu with one of the two, or "
+            "with an activation that is a polynomial plus smoothed ramps, is needed. Use "
+            "method='auto'."
         )

@@ -1,18 +1,23 @@
-"""Jitted Gaussian integrals of elu and selu with polynomials, atoms and each other: one integral over one variable.
+"""Jitted Gaussian integrals of elu and selu with polynomials, atoms and each other: one integral
+over one variable.
 
-A one-sided exponential is ``S h`` for h > 0 and ``A (exp(h) - 1)`` for h < 0 (elu: S = A = 1). A derivative is a function
-R_p plus delta functions, ``f^(p) = R_p + sum_{m < p} J_m delta^(p-1-m)`` with the jumps J_m of f^(m) at 0, and
+A one-sided exponential is ``S h`` for h > 0 and ``A (exp(h) - 1)`` for h < 0 (elu: S = A = 1). A
+derivative is a function R_p plus delta functions, ``f^(p) = R_p + sum_{m < p} J_m delta^(p-1-m)``
+with the jumps J_m of f^(m) at 0, and
 
-    I(p, q) = E[R_p(h1) Q_q(mu)] + delta functions of f against all of g^(q) + R_p against delta functions of g.
+    I(p, q) = E[R_p(h1) Q_q(mu)] + delta functions of f against all of g^(q) + R_p against delta
+    functions of g.
 
-Q_q(mu) is the mean of the regular part of g^(q) given h1: h2 is then normal with mean ``mu = b2 + C12/C11 (h1 - b1)`` and
-variance ``s^2 = det/C11``, and Q_q is a sum of normal distribution functions, densities and, for elu, of
-``E exp(h) 1[h < 0] = exp(mu + s^2/2) Phi(-(mu/s + s))``. It stays bounded for s -> 0: all powers of 1/s are in the terms of the
-delta functions, which are closed (``E[delta^(k)(h1) g(h2)]`` is a derivative of density times conditional mean).
+Q_q(mu) is the mean of the regular part of g^(q) given h1: h2 is then normal with mean
+``mu = b2 + C12/C11 (h1 - b1)`` and variance ``s^2 = det/C11``, and Q_q is a sum of normal
+distribution functions, densities and, for elu, of
+``E exp(h) 1[h < 0] = exp(mu + s^2/2) Phi(-(mu/s + s))``. It stays bounded for s -> 0: all powers of
+1/s are in the terms of the delta functions, which are closed (``E[delta^(k)(h1) g(h2)]`` is a
+derivative of density times conditional mean).
 
-The one integral runs over the standardised h1 on Gauss-Legendre panels that end at the kink of f, where ``mu = 0``, and at
-fixed multiples of the lengths on which n(x), exp(h1) and Q_q change (``_panels``). A row of the table of ``closed_kernels``
-describes the polynomial and the atoms of g.
+The one integral runs over the standardised h1 on Gauss-Legendre panels that end at the kink of f,
+where ``mu = 0``, and at fixed multiples of the lengths on which n(x), exp(h1) and Q_q change
+(``_panels``). A row of the table of ``closed_kernels`` describes the polynomial and the atoms of g.
 """
 
 from __future__ import annotations
@@ -74,7 +79,9 @@ def _scaled_tail(a):
 
 @_inline
 def _below_zero(mu, s, density, tail):
-    """``E[(exp(h) - 1) 1[h < 0]]`` of small arguments by the moments of h below 0; density exp(-z^2/2), tail Phi(-z)."""
+    """``E[(exp(h) - 1) 1[h < 0]]`` of small arguments by the moments of h below 0; density
+    exp(-z^2/2), tail Phi(-z).
+    """
     before = tail
     moment = mu * tail - s * INV_SQRT_2PI * density
     total = moment
@@ -101,7 +108,8 @@ def add_one_sided(S, A, mu, s, out):
         above, under = (1.0 - tail, tail) if z > 0.0 else (tail, 1.0 - tail)
         ramp = mu * above + s * INV_SQRT_2PI * density
         a = z + s
-        # both forms of exp(mu + s^2/2) Phi(-a); the first has no large factor, the second no small one
+        # both forms of exp(mu + s^2/2) Phi(-a); the first has no large factor, the second no small
+        # one
         t = (
             density * _scaled_tail(a)
             if a > 0.0
@@ -116,7 +124,9 @@ def add_one_sided(S, A, mu, s, out):
 
 @_kernel
 def smoothed_polynomial(row, variance, out):
-    """Coefficients of ``E p(x + s e)`` as a polynomial in x into ``out``: the series exp(s^2/2 d^2/dx^2), which ends."""
+    """Coefficients of ``E p(x + s e)`` as a polynomial in x into ``out``: the series exp(s^2/2
+    d^2/dx^2), which ends.
+    """
     size = int(row[COEFFICIENT_COUNT])
     for n in range(size):
         out[n] = 0.0
@@ -145,7 +155,9 @@ def _add_polynomial(coefficients, size, x, out):
 
 @_sums
 def _add_atoms(row, first, count, start, shift, mu, variance, inverse, root, out):
-    """Add the atoms of positive inflated variances, numbers ``start`` to ``count``, with their derivatives."""
+    """Add the atoms of positive inflated variances, numbers ``start`` to ``count``, with their
+    derivatives.
+    """
     o0 = o1 = o2 = o3 = o4 = 0.0
     for k in range(start, count):
         i = inverse[k]
@@ -201,7 +213,9 @@ def _add_kinks(row, first, count, shift, mu, s, out):
 
 @_kernel
 def prepare(row, s, work):
-    """Inflated variances of the atoms, their inverses and roots of these, and the smoothed polynomial, as rows of work."""
+    """Inflated variances of the atoms, their inverses and roots of these, and the smoothed
+    polynomial, as rows of work.
+    """
     first = FIRST + int(row[COEFFICIENT_COUNT])
     count = int(row[WIDTH_COUNT])
     for k in range(count):
@@ -213,7 +227,9 @@ def prepare(row, s, work):
 
 @_kernel
 def regular_means(row, S, A, mu, s, work, out):
-    """``Q_q``, q = 0 ... 4: means of the regular parts of g^(q) at N(mu, s^2); ``work`` by :func:`prepare`."""
+    """``Q_q``, q = 0 ... 4: means of the regular parts of g^(q) at N(mu, s^2); ``work``
+    by :func:`prepare`.
+    """
     for q in range(ORDERS):
         out[q] = 0.0
     size = int(row[COEFFICIENT_COUNT])
@@ -277,7 +293,9 @@ def whole_means(regular, jump, bump, out):
 
 @_inline
 def _layer(ends, n, place, length, low, high):
-    """Breaks around a place where something changes like a normal distribution of this standard deviation."""
+    """Breaks around a place where something changes like a normal distribution of this standard
+    deviation.
+    """
     for k in range(1, 4):
         for x in (place - 3.0 * k * length, place + 3.0 * k * length):
             if low < x < high:
@@ -302,8 +320,9 @@ def _descent(ends, n, place, low, high):
 def _panels(ends, row, A, K, r, b2, slope, s):
     """Sorted ends of panels in x = (h1 - b1)/r into ``ends``; returns their number.
 
-    K is the kink of f, ``mu = b2 + slope x``. The range is what the squares of f and of its derivatives need: those of
-    exp(h1) are largest at x = min(K, 2 r), and those of order 2 and higher end at K.
+    K is the kink of f, ``mu = b2 + slope x``. The range is what the squares of f and of its
+    derivatives need: those of exp(h1) are largest at x = min(K, 2 r), and those of order 2 and
+    higher end at K.
     """
     low = K - REACH if -FAR < K < 0.0 else -REACH
     high = REACH + min(2.0 * r, max(K, 0.0))
@@ -366,7 +385,8 @@ def _panels(ends, row, A, K, r, b2, slope, s):
 def regular_integrals(out, frame, row, S1, A1, S2, A2, r, b1, b2, slope, s, work, ends, Q):
     """``out[p, q] = E[R_p(h1) Q_q(mu)]``, p = 0 ... 2 (those of p > 2 are the same), q = 0 ... 4.
 
-    ``frame[0]``: means of ``R_2 Q_0 (x^2-1), R_2 Q_1 x, R_1 Q_2 x, R_0 Q_3 x, R_0 Q_2 (x^2-1)``; ``frame[1]``: of their magnitudes.
+    ``frame[0]``: means of ``R_2 Q_0 (x^2-1), R_2 Q_1 x, R_1 Q_2 x, R_0 Q_3 x, R_0 Q_2 (x^2-1)``;
+    ``frame[1]``: of their magnitudes.
     """
     out[:] = 0.0
     frame[:] = 0.0

@@ -1,4 +1,6 @@
-"""Jitted moments and jets of pairs with elu and selu: the integrals of ``one_sided_kernels``, and the delta functions' closed terms."""
+"""Jitted moments and jets of pairs with elu and selu: the integrals of ``one_sided_kernels``, and
+the delta functions' closed terms.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,8 @@ def _delta_terms(
 ):
     """Add delta functions of f against all of g, and those of g against the regular part of f.
 
-    ``bump1``: density of h1 at 0 with its derivatives, ``conditional1``: the one of h1 given h2 = 0; the others likewise.
+    ``bump1``: density of h1 at 0 with its derivatives, ``conditional1``: the one of h1 given h2 =
+    0; the others likewise.
     """
     for p in range(ORDERS):
         for q in range(ORDERS - p):
@@ -73,7 +76,9 @@ def _delta_terms(
 
 @_kernel
 def _plain_frame(F, sizes, I, c1, c2):
-    """Fourth derivatives along D1 = d1 + c1 d2 and D2 = d2 + c2 d1 (``jets.py``) as sums of moments, and of magnitudes."""
+    """Fourth derivatives along D1 = d1 + c1 d2 and D2 = d2 + c2 d1 (``jets.py``) as sums of
+    moments, and of magnitudes.
+    """
     F[0] = I[4, 0] + c1 * (2.0 * I[3, 1] + c1 * I[2, 2])
     F[1] = I[3, 1] + c1 * I[2, 2]
     F[2] = I[2, 2]
@@ -87,7 +92,9 @@ def _plain_frame(F, sizes, I, c1, c2):
 
 @_inline
 def _take(F, sizes, k, a, b, c, d, e, magnitude):
-    """Replace entry k by a + b + c + d + e if these terms are smaller than those that it is made of."""
+    """Replace entry k by a + b + c + d + e if these terms are smaller than those that it is made
+    of.
+    """
     if abs(a) + abs(b) + abs(c) + abs(d) + magnitude < sizes[k]:
         F[k] = a + b + c + d + e
 
@@ -112,8 +119,9 @@ def _direct_frame(
 ):
     """The same for nearly parallel neurons, without moments that grow like 1/s and cancel.
 
-    D1 leaves the mean of g given h1 as it is and acts on the density of h1 only, D2 likewise, and D2 = sine2 d2 + c2 D1. With w_p
-    the mean of f^(p) given h2 = 0, delta functions of g'' contribute derivatives of ``N(b2) w(b1 - c2 b2)``.
+    D1 leaves the mean of g given h1 as it is and acts on the density of h1 only, D2 likewise, and
+    D2 = sine2 d2 + c2 D1. With w_p the mean of f^(p) given h2 = 0, delta functions of g''
+    contribute derivatives of ``N(b2) w(b1 - c2 b2)``.
     """
     v, m = frame[0], frame[1]
     N = bump2[0]
@@ -160,7 +168,8 @@ def workspace(row):
 def _pair(row, S1, A1, S2, A2, C11, C12, C22, b1, b2, det, I, F, infinite, space):
     """I(p, q), p + q <= 4, and fourth derivatives in the frame, both without their infinite parts.
 
-    ``infinite`` (5, 5) says which moments are infinite. Returns the sum of the orders of the kinks if they coincide, otherwise -1.
+    ``infinite`` (5, 5) says which moments are infinite. Returns the sum of the orders of the kinks
+    if they coincide, otherwise -1.
     """
     work = space[0]
     ends = space[1]
@@ -250,7 +259,9 @@ def _pair(row, S1, A1, S2, A2, C11, C12, C22, b1, b2, det, I, F, infinite, space
 
 @_kernel
 def pair_moments_loop(row, S1, A1, S2, A2, C11, C12, C22, b1, b2, det, out):
-    """I(p, q), p + q <= 4, of n pairs into ``out`` (n, 5, 5); f is one-sided (S1, A1), g the row plus (S2, A2)."""
+    """I(p, q), p + q <= 4, of n pairs into ``out`` (n, 5, 5); f is one-sided (S1, A1), g the row
+    plus (S2, A2).
+    """
     space = workspace(row)
     F = np.empty(ORDERS)
     infinite = np.empty((ORDERS, ORDERS), dtype=np.bool_)
@@ -357,7 +368,9 @@ def single_moments_loop(S, A, C, b, out):
 
 @_kernel
 def squares_loop(S, A, C, b, out, regular):
-    """Derivatives 0 ... 4 of E f(h)^2 in the mean into ``out`` (n, 5), without infinite parts; ``regular`` (n, 3): E R_p^2, p = 0 ... 2."""
+    """Derivatives 0 ... 4 of E f(h)^2 in the mean into ``out`` (n, 5), without infinite parts;
+    ``regular`` (n, 3): E R_p^2, p = 0 ... 2.
+    """
     empty = np.zeros(FIRST)
     work, ends, Q, integrals, frame = workspace(empty)[:5]
     bump = np.empty(4)

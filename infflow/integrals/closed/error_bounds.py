@@ -1,10 +1,11 @@
 """How far rounding carries the closed forms away.
 
-The bound is a model, not a theorem. For polynomials plus atoms it follows the formulas of the kernels term by term
-(``error_kernels.py``). For elu, selu, waves and pairs of mixtures it is a multiple of eps times the sizes of the terms that
-are added, times the amplification of the rounding of C12 and of the means where two sharp functions nearly coincide.
-``tests/test_moments.py`` and ``tests/test_tails.py`` compare it with errors measured at 30 digits. It does not cover
-underflow, of values below 1e-290.
+The bound is a model, not a theorem. For polynomials plus atoms it follows the formulas of the
+kernels term by term (``error_kernels.py``). For elu, selu, waves and pairs of mixtures it is a
+multiple of eps times the sizes of the terms that are added, times the amplification of the rounding
+of C12 and of the means where two sharp functions nearly coincide. ``tests/test_moments.py`` and
+``tests/test_tails.py`` compare it with errors measured at 30 digits. It does not cover underflow,
+of values below 1e-290.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ __all__ = [
 
 _errors: Any = error_kernels  # mypy does not spread tuples into jitted functions
 
-#: The bound in units of eps times the size of the terms, where the kernels are not followed. The largest error found is
-#: a third of it.
+# : The bound in units of eps times the size of the terms, where the kernels are not followed. The
+# largest error found is : a third of it.
 UNITS = 64.0
 #: The bound in units of the errors of ``error_kernels.py``.
 FOLLOWED = 8.0
@@ -79,7 +80,9 @@ def values_and_changes(
     det: Array,
     orders: tuple[int, int],
 ) -> tuple[Array, Array]:
-    """:func:`pair_values`, and by how much the rounding of the means changes those of elu and selu, in units of eps."""
+    """:func:`pair_values`, and by how much the rounding of the means changes those of elu and selu,
+    in units of eps.
+    """
     if not one_sided.is_defined(f, g):
         return _atom_values(f, g, C11, C12, C22, b1, b2, det, orders), np.zeros_like(b1)
     p, q = orders
@@ -151,7 +154,9 @@ def pair_bound(
 
 
 def mean_bound(f: Activation, r: Array, b: Array, order: int, size: Array, value: Array) -> Array:
-    """Bound of the absolute errors of ``closed.single_moments``; ``size`` by :func:`size_and_scale`."""
+    """Bound of the absolute errors of ``closed.single_moments``; ``size`` by
+    :func:`size_and_scale`.
+    """
     if _is_followed(f):
         table = closed.AtomTable([f])
         zeros = np.zeros(value.size, dtype=np.int64)
@@ -173,17 +178,20 @@ def _is_mixture(f: Activation) -> bool:
 
 
 def size_and_scale(f: Activation, r: Array, b: Array, order: int) -> tuple[Array, Array]:
-    """:func:`_size_and_scale`, once for each neuron: a kernel matrix of N inputs has N of them, and N^2 pairs."""
+    """:func:`_size_and_scale`, once for each neuron: a kernel matrix of N inputs has N of them, and
+    N^2 pairs.
+    """
     neurons, where = np.unique(r + 1j * b, return_inverse=True)
     size, scale = _size_and_scale(f, neurons.real.copy(), neurons.imag.copy(), order)
     return size[where], scale[where]
 
 
 def _size_and_scale(f: Activation, r: Array, b: Array, order: int) -> tuple[Array, Array]:
-    """Root mean squares of ``f^(order)(r x + b)``: of its terms one by one, summed, and of the whole.
+    """Root mean squares of ``f^(order)(r x + b)``: of its terms one by one, summed, and of the
+    whole.
 
-    The first determines rounding and is larger where terms cancel (gelu near 0). It stands in for the second where
-    that is infinite, and for third and fourth derivatives.
+    The first determines rounding and is larger where terms cancel (gelu near 0). It stands in for
+    the second where that is infinite, and for third and fourth derivatives.
     """
     if one_sided.sides(f) is not None:
         return _one_sided_size_and_scale(f, r, b, order)
@@ -208,9 +216,11 @@ def _size_and_scale(f: Activation, r: Array, b: Array, order: int) -> tuple[Arra
 
 
 def phase_error(f: Activation, r: Array, b: Array) -> Array:
-    """Relative error of sines and cosines in units of the bound: that of their phase and of the exponent that damps them.
+    """Relative error of sines and cosines in units of the bound: that of their phase and of the
+    exponent that damps them.
 
-    Those of two factors add up, since the exponent of a product is one sum. It is rounded a few times only.
+    Those of two factors add up, since the exponent of a product is one sum. It is rounded a few
+    times only.
     """
     errors = [abs(w.rate.imag) * (np.abs(b) + r) for w in f.waves if w.rate.imag != 0.0]
     total: Array = 4.0 / UNITS * np.max(errors, axis=0) if errors else np.zeros_like(b)
@@ -218,7 +228,9 @@ def phase_error(f: Activation, r: Array, b: Array) -> Array:
 
 
 def _one_sided_size_and_scale(f: Activation, r: Array, b: Array, order: int) -> tuple[Array, Array]:
-    """The same for elu and selu: the part without delta functions, and these as derivatives of steps."""
+    """The same for elu and selu: the part without delta functions, and these as derivatives of
+    steps.
+    """
     regular = np.sqrt(one_sided.squares(f, r**2, b).regular[:, min(order, 2)])
     jumps = [(m, jump) for m, jump in enumerate(one_sided.jumps(f)[:order]) if jump != 0.0]
     size = regular + sum(
@@ -230,7 +242,8 @@ def _one_sided_size_and_scale(f: Activation, r: Array, b: Array, order: int) -> 
 def mixture_error(f: Any, r: Array, b: Array, order: int) -> Array:
     """Error of a logistic mixture over the root mean square of its function; 0 for others.
 
-    The error of the derivatives is a fraction of exp(-|x|) that grows with |x|; their squares shift the mean by the variance towards 0.
+    The error of the derivatives is a fraction of exp(-|x|) that grows with |x|; their squares shift
+    the mean by the variance towards 0.
     """
     if not _is_mixture(f):
         return np.zeros_like(b)
@@ -260,14 +273,17 @@ def _polynomial_size(coefficients: Array, r: Array, b: Array, order: int) -> Arr
 
 
 def _atom_size(order: int, width: float, centred: bool, r: Array, b: Array) -> Array:
-    """Root mean square of ``rho_width^(order)``; for derivatives of a jump, that of the step over powers of r."""
+    """Root mean square of ``rho_width^(order)``; for derivatives of a jump, that of the step over
+    powers of r.
+    """
     if order <= 1:
         return np.sqrt(
             _mean_square(_Term((-0.5,) if centred else (), (Atom(1.0, order, width),)), r, b, 0)
         )
     if width == 0.0:
         return _atom_size(1, 0.0, False, r, b) / np.where(r > 0.0, r, np.inf) ** (order - 1)
-    # derivative n of a normal density: He_n(h/w)^2 exp(-h^2/w^2); the exponential tilts the distribution of h
+    # derivative n of a normal density: He_n(h/w)^2 exp(-h^2/w^2); the exponential tilts the
+    # distribution of h
     n = order - 2
     tilt = width**2 / (width**2 + 2 * r**2)
     nodes, weights = np.polynomial.hermite_e.hermegauss(n + 1)
@@ -289,14 +305,16 @@ def _sharp(f: Activation) -> list[Atom]:
 def _amplification(
     f: Activation, g: Activation, gaussian: tuple[Array, ...], orders: tuple[int, int]
 ) -> tuple[Array, Array]:
-    """Growth of a moment, and of its rounding errors, where atoms of f and g are sharp and coincide.
+    """Growth of a moment, and of its rounding errors, where atoms of f and g are sharp and
+    coincide.
 
     Returns
     -------
     growth, error : (n,) arrays
-        With s the sine of the angle between the smoothed arguments and m the number of derivatives beyond the
-        bivariate density: ``s^-(m+1) exp(-Q/4)``, with Q the Mahalanobis distance of the kinks, and the relative error in
-        units of eps, ``1 + (|b1|/sd1 + |b2|/sd2) / s``. Both are 1 where no density enters.
+        With s the sine of the angle between the smoothed arguments and m the number of derivatives
+        beyond the bivariate density: ``s^-(m+1) exp(-Q/4)``, with Q the Mahalanobis distance of the
+        kinks, and the relative error in units of eps, ``1 + (|b1|/sd1 + |b2|/sd2) / s``. Both are 1
+        where no density enters.
     """
     C11, C12, C22, b1, b2, det = gaussian
     p, q = orders

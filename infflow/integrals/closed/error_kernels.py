@@ -1,12 +1,14 @@
 """Jitted estimates of what rounding does to the moments of ``closed_kernels``.
 
-Errors are in units of eps. They follow the formulas of the kernels, with the notation of ``symbolic.py``: what is computed
-directly has the relative error of its own evaluation and of the rounding of its arguments, and sums add the
-absolute errors of their terms, so that a difference of nearly equal terms is known to be one.
+Errors are in units of eps. They follow the formulas of the kernels, with the notation of
+``symbolic.py``: what is computed directly has the relative error of its own evaluation and of the
+rounding of its arguments, and sums add the absolute errors of their terms, so that a difference of
+nearly equal terms is known to be one.
 
-* A density ``d1`` has the relative error of its exponent, ``(b1/sd1)^2``; ``K(2, n)``, which is d1 times a function of the
-  conditional mean m1, the error of m1 = b2 - g1 b1 times ``K(2, n+1)``.
-* The sums K(0,0), K(1,0), K(0,1), K(1,1) have the errors of their terms, or those of a positive integral.
+* A density ``d1`` has the relative error of its exponent, ``(b1/sd1)^2``; ``K(2, n)``, which is d1
+  times a function of the conditional mean m1, the error of m1 = b2 - g1 b1 times ``K(2, n+1)``.
+* The sums K(0,0), K(1,0), K(0,1), K(1,1) have the errors of their terms, or those of a positive
+  integral.
 * The others follow by ``K(m+1, n) = -i1 (b1 K(m, n) + (m-2) K(m-1, n)) - g1 K(m, n+1)``.
 """
 
@@ -143,7 +145,9 @@ def _recursion(F, m, n, b, i, g):
 
 @_kernel
 def _term_error(m, n, widths, shifts, gaussian, F):
-    """The error of K(m, n) of the atoms with these squared widths; what it follows is in ``closed_kernels``."""
+    """The error of K(m, n) of the atoms with these squared widths; what it follows is in
+    ``closed_kernels``.
+    """
     t1, t2 = widths
     shift1, shift2 = shifts
     C11, C12, C22, b1, b2, det = gaussian
@@ -197,7 +201,8 @@ def _term_error(m, n, widths, shifts, gaussian, F):
         return error
     _row(F, 0, x1, E1, d1, abs(R1), P1, q1, m1, s1, r1)
     ramp1 = F[2, 0]
-    # P1 and P2 share the error of m1, as m2 is made of m1: in K(1,0) its parts cancel, in K(0,1) all but s2 d1 q1
+    # P1 and P2 share the error of m1, as m2 is made of m1: in K(1,0) its parts cancel, in K(0,1)
+    # all but s2 d1 q1
     joint = d2 * q2 * (abs(b1) * D * i1 * i2 + abs(g2 * m1))
     error1 = (OWN + x1) * step1 + OWN * abs(m1) * d1 * q1
     error2 = (OWN + x2) * step2 + OWN * abs(m2) * d2 * q2 + joint
@@ -211,9 +216,11 @@ def _term_error(m, n, widths, shifts, gaussian, F):
 
 @_kernel
 def _tail_error(m, n, own, b, V, shifts, E, steps, ramps, sums):
-    """The same for integrals of positive functions: their exponents, and the rounding of their arguments.
+    """The same for integrals of positive functions: their exponents, and the rounding of their
+    arguments.
 
-    ``own`` is the relative error of the exponential; ``steps`` and ``ramps`` are K(2,1), K(1,2) and K(2,0), K(0,2).
+    ``own`` is the relative error of the exponential; ``steps`` and ``ramps`` are K(2,1), K(1,2) and
+    K(2,0), K(0,2).
     """
     A00, A10, A01, L = sums
     if m == 0 and n == 0:

@@ -2,8 +2,8 @@
 
 An activation is a polynomial plus atoms ``a * rho_tau^(k)(x)`` of the smoothed ramp
 ``rho_tau(x) = E_z relu(x + tau z)``. The expectation of every pair of atoms is a derivative with
-respect to the means of ``R = E[relu(h1) relu(h2)]``, and all these derivatives lie in the span of four functions
-(``V_ii = C_ii + tau_i^2``, ``c = C_12``, ``D = V_11 V_22 - c^2``):
+respect to the means of ``R = E[relu(h1) relu(h2)]``, and all these derivatives lie in the span of
+four functions (``V_ii = C_ii + tau_i^2``, ``c = C_12``, ``D = V_11 V_22 - c^2``):
 
 =====  ====================================================  ===================================
 ``L``  ``P(h1 > 0, h2 > 0)``                                 the bivariate normal cdf
@@ -12,8 +12,8 @@ respect to the means of ``R = E[relu(h1) relu(h2)]``, and all these derivatives 
 ``N``  ``d2L/db1 db2``: joint density of (h1, h2) at (0, 0)  an exponential
 =====  ====================================================  ===================================
 
-with coefficients that are rational in ``V, c, D, b``, which come from ``symbolic.py``. Polynomials are moved out by
-Price's theorem, whose series in c ends.
+with coefficients that are rational in ``V, c, D, b``, which come from ``symbolic.py``. Polynomials
+are moved out by Price's theorem, whose series in c ends.
 
 Importing this module imports sympy; ``infflow.closed_form`` does so when it is first used.
 """
@@ -67,13 +67,16 @@ def _symbol(name: str) -> sympy.Symbol:
 symbols = Symbols(*(_symbol(name) for name in Symbols._fields))
 
 
-# -- activations as exact data ------------------------------------------------------------------------
+# -- activations as exact data
+# ------------------------------------------------------------------------
 
 
 class _Exact(NamedTuple):
-    """An activation with exact coefficients: polynomial (ascending), atoms (weight, order, width), waves (weight, rate).
+    """An activation with exact coefficients: polynomial (ascending), atoms (weight, order, width),
+    waves (weight, rate).
 
-    ``sides``: of elu and selu the slope S above 0 and the factor A of exp(h) - 1 below, instead of all these.
+    ``sides``: of elu and selu the slope S above 0 and the factor A of exp(h) - 1 below, instead of
+    all these.
     """
 
     polynomial: tuple[Expr, ...]
@@ -121,13 +124,16 @@ def _exact_activation(name: str | Activation) -> _Exact:
         )
     if not activation.has_closed_form:
         raise MethodError(
-            f"The activation {activation.name!r} has no closed-form Gaussian integrals: it is not a polynomial plus "
+            f"The activation {activation.name!r} has no closed-form Gaussian integrals: it is "
+            "not a polynomial plus "
             "smoothed ramps. Use the numerical functions gaussian_moment and gaussian_mean instead."
         )
     if len(activation.atoms) > MOST_ATOMS:
         raise MethodError(
-            f"The closed form of {activation.name!r} is a finite mixture of {len(activation.atoms)} smoothed ramps or their"
-            " derivatives, which is evaluated numerically and has no short expression. Use the numerical functions"
+            f"The closed form of {activation.name!r} is a finite mixture of "
+            f"{len(activation.atoms)} smoothed ramps or their"
+            " derivatives, which is evaluated numerically and has no short expression. Use the "
+            "numerical functions"
             " gaussian_moment and gaussian_mean instead."
         )
     polynomial: Sequence[Any] = activation.polynomial
@@ -145,7 +151,8 @@ def _exact_activation(name: str | Activation) -> _Exact:
     )
 
 
-# -- the derivation -----------------------------------------------------------------------------------
+# -- the derivation
+# -----------------------------------------------------------------------------------
 
 _D = sympy.Symbol("D", positive=True)
 _SUBSTITUTIONS = {  # the primitives of symbolic.py in terms of V, C12, D, b
@@ -189,7 +196,9 @@ def _ramp_mean(m: int) -> tuple[Expr, Expr]:
 
 
 class _Gaussian:
-    """One choice of Gaussian variables: symbols, and the special functions of each pair of atoms."""
+    """One choice of Gaussian variables: symbols, and the special functions of each pair
+    of atoms.
+    """
 
     def __init__(self, biases: bool, one_dimensional: bool = False) -> None:
         self.biases = biases
@@ -224,7 +233,9 @@ class _Gaussian:
         return symbol
 
     def spell_out(self, expression: Expr, only: str = "") -> Expr:
-        """Replace the abbreviations (``only`` those of one letter) by what they stand for, D before V."""
+        """Replace the abbreviations (``only`` those of one letter) by what they stand for, D before
+        V.
+        """
         for symbol in sorted(self.meaning, key=str):
             if symbol.name.startswith(only):
                 expression = expression.subs(symbol, self.meaning[symbol])
@@ -238,12 +249,15 @@ class _Gaussian:
         return expression
 
 
-#: An expression of more operations than this has no short way of writing, and sympy takes seconds to look for one.
+# : An expression of more operations than this has no short way of writing, and sympy takes seconds
+# to look for one.
 LONG = 60
 
 
 class _Sum:
-    """A sum of ``coefficient * outer * inner``: outer an exponential density, inner erf, asin or a cdf."""
+    """A sum of ``coefficient * outer * inner``: outer an exponential density, inner erf, asin or a
+    cdf.
+    """
 
     def __init__(self, gaussian: _Gaussian) -> None:
         self.gaussian = gaussian
@@ -300,7 +314,8 @@ class _Sum:
         return gaussian.spell_out(shortest.subs(back)) if back else shortest
 
 
-# -- expectations -------------------------------------------------------------------------------------
+# -- expectations
+# -------------------------------------------------------------------------------------
 
 
 def _polynomial_mean(coefficients: Sequence[Expr], order: int, i: int, gaussian: _Gaussian) -> Expr:
@@ -369,7 +384,9 @@ def _atoms_pair(
 
 
 class _Shifted(_Gaussian):
-    """The Gaussian variables after multiplication with exp(rate h_i): means move by rate times covariances."""
+    """The Gaussian variables after multiplication with exp(rate h_i): means move by rate times
+    covariances.
+    """
 
     def __init__(self, gaussian: _Gaussian, i: int, rate: Expr) -> None:
         self.__dict__.update(gaussian.__dict__)  # keeps the abbreviations of the original
@@ -445,7 +462,9 @@ def _wave_and_atoms(
 def _two_waves(
     f: _Exact, g: _Exact, i: int, j: int, orders: tuple[int, int], gaussian: _Gaussian
 ) -> _Sum:
-    """Product of real parts: half the real part of the product and of the product with the conjugate."""
+    """Product of real parts: half the real part of the product and of the product with the
+    conjugate.
+    """
     result = _Sum(gaussian)
     for weight1, rate1 in f.waves:
         for weight2, rate2 in g.waves:
@@ -463,10 +482,11 @@ def _two_waves(
 
 
 def _pieces(f: _Exact, order: int) -> list[tuple[int, _Exact, int]]:
-    """``f^(order)`` as a sum of exp(rate h) times a derivative of a polynomial plus atoms or waves: rate, these, order.
+    """``f^(order)`` as a sum of exp(rate h) times a derivative of a polynomial plus atoms or waves:
+    rate, these, order.
 
-    Elu and selu are ``S ramp + A (step - 1) + A exp(h) (1 - step)``, and ``(exp(h) (1 - step))^(p)`` is itself minus all derivatives
-    1 to p of the step.
+    Elu and selu are ``S ramp + A (step - 1) + A exp(h) (1 - step)``, and
+    ``(exp(h) (1 - step))^(p)`` is itself minus all derivatives 1 to p of the step.
     """
     if f.sides is None:
         return [(0, f, order)]
@@ -523,7 +543,9 @@ def _plain_mean(f: _Exact, order: int, i: int, gaussian: _Gaussian) -> _Sum:
 def _plain_pair(
     f: _Exact, g: _Exact, i: int, j: int, orders: tuple[int, int], gaussian: _Gaussian
 ) -> _Sum:
-    """The same without elu and selu; polynomials by Price's series ``sum_n C_ij^n/n! E f^(p+n) E g^(q+n)``."""
+    """The same without elu and selu; polynomials by Price's series
+    ``sum_n C_ij^n/n! E f^(p+n) E g^(q+n)``.
+    """
     p, q = orders
     if f.waves:
         return (_two_waves if g.waves else _wave_and_atoms)(f, g, i, j, orders, gaussian)
@@ -555,20 +577,21 @@ def closed_form(
 ) -> Expr:
     """Sympy expression of a one-, two- or three-dimensional Gaussian integral.
 
-    ``closed_form(f)`` is ``E f(h)`` for h of variance ``C`` and mean ``b``; ``closed_form(f, g)`` is
-    ``E[f(h1) g(h2)]`` for covariance ``C11, C12, C22`` and means ``b1, b2``; ``closed_form(f, "h", g)`` is
-    ``E[f'(h1) h2 g(h3)]``, the integral that drives order parameters.
+    ``closed_form(f)`` is ``E f(h)`` for h of variance ``C`` and mean ``b``; ``closed_form(f, g)``
+    is ``E[f(h1) g(h2)]`` for covariance ``C11, C12, C22`` and means ``b1, b2``;
+    ``closed_form(f, "h", g)`` is ``E[f'(h1) h2 g(h3)]``, the integral that drives order parameters.
 
     Parameters
     ----------
     *activations : str or Activation
-        Activations with a closed form: polynomials, relu, leaky_relu, abs, step, sign, erf, normal_cdf, gelu, gaussian, elu, selu, exp,
-        sin, cos.
+        Activations with a closed form: polynomials, relu, leaky_relu, abs, step, sign, erf,
+        normal_cdf, gelu, gaussian, elu, selu, exp, sin, cos.
     biases : bool, default False
-        False: all means are zero. True: the means are the symbols ``b``; ``b1, b2``; ``b1, b2, b3``.
+        False: all means are zero. True: the means are the symbols ``b``; ``b1, b2``;
+        ``b1, b2, b3``.
     derivatives : sequence of int, optional
-        Orders of differentiation of f, or of f and g (one- and two-dimensional integrals): ``E[f^(p)(h1) g^(q)(h2)]``.
-        For kinked activations in the sense of distributions.
+        Orders of differentiation of f, or of f and g (one- and two-dimensional integrals):
+        ``E[f^(p)(h1) g^(q)(h2)]``. For kinked activations in the sense of distributions.
 
     Returns
     -------
@@ -596,7 +619,8 @@ def closed_form(
     biases = as_flag("biases", biases)
     if not 1 <= len(activations) <= 3:
         raise InvalidValueError(
-            f"closed_form takes one, two or three activations, as in closed_form('relu', 'erf'); {len(activations)} were given."
+            "closed_form takes one, two or three activations, as in closed_form('relu', 'erf'); "
+            f"{len(activations)} were given."
         )
     if len(activations) == 3:
         f, middle, g = activations
@@ -640,6 +664,7 @@ def _derivative_orders(derivatives: Any, count: int) -> tuple[int, ...]:
     orders = tuple(as_integer("an entry of derivatives", order, minimum=0) for order in given)
     if len(orders) != count:
         raise InvalidValueError(
-            f"derivatives has the length {len(orders)}; {count} is needed, one order per activation."
+            f"derivatives has the length {len(orders)}; {count} is needed, one order per "
+            "activation."
         )
     return orders

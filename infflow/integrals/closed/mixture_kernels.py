@@ -1,13 +1,15 @@
-"""Jitted moments of two activations of which one has many widths: sums over atoms before derivatives.
+"""Jitted moments of two activations of which one has many widths: sums over atoms before
+derivatives.
 
-With the notation of ``symbolic.py``, K(2, n) is a density of h1 times a function of ``m1 = b2 - g1 b1``, so that
+With the notation of ``symbolic.py``, K(2, n) is a density of h1 times a function of
+``m1 = b2 - g1 b1``, so that
 
     K(m+1, n) = -i1 (b1 K(m, n) + (m - 2) K(m-1, n)) - g1 K(m, n+1),       m >= 2.
 
-The coefficients know nothing of the second width: K(2, n) is summed over all widths of g by straight loops that the
-compiler vectorises, and the recursion runs on sums, once per width of f. The same with the indices exchanged gives
-K(m, n >= 2), and Stein's lemma the rest from L = K(1, 1), or integrals of positive functions in the tails. All
-derivatives here are plain ones.
+The coefficients know nothing of the second width: K(2, n) is summed over all widths of g by
+straight loops that the compiler vectorises, and the recursion runs on sums, once per width of f.
+The same with the indices exchanged gives K(m, n >= 2), and Stein's lemma the rest from L = K(1, 1),
+or integrals of positive functions in the tails. All derivatives here are plain ones.
 """
 
 from __future__ import annotations
@@ -142,7 +144,9 @@ def _higher(m1, pair, last_row, last_column, K2, J2):
 
 @_kernel
 def _weak(h, shifted1, k, shifted2, u, L, nodes, weights):
-    """L for correlations up to 0.8 in descending order: the integral of the density over the correlation."""
+    """L for correlations up to 0.8 in descending order: the integral of the density over the
+    correlation.
+    """
     top = u[0] if u[0] != 0.0 else 1e-300
     angle = math.asin(top)
     for j in range(L.size):
@@ -187,7 +191,9 @@ def _owen(large, small, T):
 
 @_kernel
 def _legs(h, tail_h, count, one, u, s, buffer):
-    """Arguments of Owen's T of both legs: the larger coordinate, the ratio; signs and what the exchange adds."""
+    """Arguments of Owen's T of both legs: the larger coordinate, the ratio; signs and what the
+    exchange adds.
+    """
     for j in range(count):
         k = one[X2, j]
         y = (k - u[j] * h) / s[j]
@@ -280,7 +286,8 @@ def _stein(C12, V1, b1, b2, one, K2, J2, A):
 
 @_kernel
 def _tails(h, r1, shift1, shift2, one, pair, u, A):
-    """Replace the sums of widths at which a neuron is hardly ever active, or where their terms cancel.
+    """Replace the sums of widths at which a neuron is hardly ever active, or where their terms
+    cancel.
 
     The conditions are those of ``closed_kernels``.
     """
@@ -351,7 +358,9 @@ def _add_rows(out, count, W1, a, W2, kinds2, top, V1, g1, b1, K2, F):
 
 @_kernel
 def _add_columns(out, count, k1, sums, W2, kinds2, top, one, C12, b2, U):
-    """Terms K(m, n) with m = k1 + p <= 1 and n >= 2, from ``sums[j] = sum_a w K(j, 2)``, for all widths of g."""
+    """Terms K(m, n) with m = k1 + p <= 1 and n >= 2, from ``sums[j] = sum_a w K(j, 2)``, for all
+    widths of g.
+    """
     n = W2[0].size
     for kind in range(3):
         if not kinds2[kind] or top + kind < 2:
@@ -388,8 +397,8 @@ def _add_sums(out, count, sums):
 def add_mixture(out, order, t1, W1, t2, W2, shift1, shift2, C11, C12, C22, b1, b2, det):
     """Add the plain moments of all pairs of atoms to the slots of ``closed_kernels``.
 
-    ``t`` (n,) are the squared widths in ascending order, those of g positive; ``W`` a tuple of the weights of
-    ramps, steps and densities. C11 + t1 must be positive.
+    ``t`` (n,) are the squared widths in ascending order, those of g positive; ``W`` a tuple of the
+    weights of ramps, steps and densities. C11 + t1 must be positive.
     """
     n = t2.size
     top = 2 * order
@@ -460,7 +469,9 @@ def _widths_and_weights(row):
 
 @_kernel
 def mixture_slots_loop(table, f, g, C11, C12, C22, b1, b2, det, plain, order, out):
-    """Slots of n pairs into ``out`` (n, 15), plain derivatives or those of the frame; the longer activation is summed first."""
+    """Slots of n pairs into ``out`` (n, 15), plain derivatives or those of the frame; the longer
+    activation is summed first.
+    """
     work = work_rows(table)
     for n in range(f.size):
         c1 = 0.0 if plain else jets.slope(C12[n], C11[n])

@@ -15,8 +15,9 @@ __all__ = ["BivariateNormalCDF"]
 class BivariateNormalCDF(sympy.Function):
     r"""``P(x < h, y < k)`` of standard normal x, y with correlation rho, as a sympy function.
 
-    It differentiates with respect to all three arguments, is evaluated by ``evalf`` to any number of digits,
-    and reduces to elementary functions where it can (``h = k = 0``, ``rho = 0``, infinite arguments).
+    It differentiates with respect to all three arguments, is evaluated by ``evalf`` to any number
+    of digits, and reduces to elementary functions where it can (``h = k = 0``, ``rho = 0``,
+    infinite arguments).
     """
 
     nargs = 3
@@ -78,7 +79,8 @@ def normal_cdf(x: Expr) -> Expr:
 
 
 def _bivariate_normal_cdf(h: Any, k: Any, rho: Any) -> Any:
-    """Bivariate normal cdf at mpmath's working precision: Price's theorem, integrated from rho = -1.
+    """Bivariate normal cdf at mpmath's working precision: Price's theorem, integrated from rho =
+    -1.
 
     Both terms are positive, so that small probabilities keep their digits.
     """

@@ -1,23 +1,26 @@
 r"""Closed forms: moments of polynomials plus atoms of one kernel.
 
-Every activation with a closed form is a polynomial plus atoms ``a rho_tau^(k)`` of the smoothed ramp
-``rho_tau(x) = E_z relu(x + tau z)``. Products of atoms are derivatives of E[relu(h1) relu(h2)] at inflated
-variances (``symbolic.py``); products with a polynomial are finite Mehler series. This module packs activations into
-arrays and evaluates many pairs in one jitted loop. Values keep their digits where a neuron is hardly ever active.
+Every activation with a closed form is a polynomial plus atoms ``a rho_tau^(k)`` of the smoothed
+ramp ``rho_tau(x) = E_z relu(x + tau z)``. Products of atoms are derivatives of E[relu(h1) relu(h2)]
+at inflated variances (``symbolic.py``); products with a polynomial are finite Mehler series. This
+module packs activations into arrays and evaluates many pairs in one jitted loop. Values keep their
+digits where a neuron is hardly ever active.
 
 Degenerate points
 -----------------
-``det = C11 C22 - C12^2`` is an argument of its own: computed from the perpendicular part of one weight vector it is
-accurate for nearly parallel neurons, where the difference of products is rounding noise. At ``det = 0`` or
-``C11 = 0`` all values are limits, and where kinks coincide (two kinked neurons fully correlated with the kinks in the same
-place, or a kinked neuron with w = b = 0), in words of the orders k1, k2 of the kinks (ramp 0, step 1):
+``det = C11 C22 - C12^2`` is an argument of its own: computed from the perpendicular part of one
+weight vector it is accurate for nearly parallel neurons, where the difference of products is
+rounding noise. At ``det = 0`` or ``C11 = 0`` all values are limits, and where kinks coincide (two
+kinked neurons fully correlated with the kinks in the same place, or a kinked neuron with w = b =
+0), in words of the orders k1, k2 of the kinks (ramp 0, step 1):
 
 * A step at its place counts 1/2 (the mean over directions of approach).
-* Order 1 never returns an infinite number: the singular part (the joint density at the kinks, or the density of a
-  constant neuron) is dropped from J20, J11, J02, J10, J01. That is the mean over directions where the directional limits
-  are opposite, and 0 for the multiple of w = 0 in J20 w; for two steps it is a convention.
-* Order 2: infinite columns are ``inf``; the caller raises :class:`SingularMomentError` if it needs them. Ramp
-  against ramp in parallel has none: F22 is 0 there, since it multiplies a a' = 0.
+* Order 1 never returns an infinite number: the singular part (the joint density at the kinks, or
+  the density of a constant neuron) is dropped from J20, J11, J02, J10, J01. That is the mean over
+  directions where the directional limits are opposite, and 0 for the multiple of w = 0 in J20 w;
+  for two steps it is a convention.
+* Order 2: infinite columns are ``inf``; the caller raises :class:`SingularMomentError` if it needs
+  them. Ramp against ramp in parallel has none: F22 is 0 there, since it multiplies a a' = 0.
 * ``pair_moments`` and ``single_moments`` return every infinite moment as ``inf``.
 """
 
@@ -45,17 +48,19 @@ Index = NDArray[np.int64]
 
 _kernels: Any = closed_kernels  # mypy does not spread tuples into jitted functions
 
-#: An activation of at least this many widths is a mixture, summed over widths before derivatives are taken.
+# : An activation of at least this many widths is a mixture, summed over widths before derivatives
+# are taken.
 MANY_WIDTHS = 8
-#: Kinked neurons of a smaller variance count as constant here; the kernel of mixtures does not cover them.
+# : Kinked neurons of a smaller variance count as constant here; the kernel of mixtures does not
+# cover them.
 SMALLEST_VARIANCE = 1e-100
 
 
 def is_defined(*activations: Activation) -> bool:
     """Whether one activation, or a pair, has a closed form.
 
-    Polynomials plus atoms have one with each other; exponentials, sines and cosines with these, with elu, selu and each
-    other. Other pairs with elu and selu are for ``elu.py``.
+    Polynomials plus atoms have one with each other; exponentials, sines and cosines with these,
+    with elu, selu and each other. Other pairs with elu and selu are for ``elu.py``.
     """
     if all(f.has_closed_form for f in activations):
         return True
@@ -127,12 +132,14 @@ def _pack(activation: Activation) -> list[float]:
         return [0.0, 0.0, 0.0]  # waves.py and elu.py evaluate those
     if not activation.has_closed_form:
         raise MethodError(
-            f"{activation.name} has no closed form: it is not given as a polynomial plus smoothed ramps. Use method='auto'."
+            f"{activation.name} has no closed form: it is not given as a polynomial plus "
+            "smoothed ramps. Use method='auto'."
         )
     atoms = [(float(a.weight), int(a.order), float(a.width)) for a in activation.atoms]
     if any(order not in (0, 1, 2) or (order == 2 and width == 0.0) for _, order, width in atoms):
         raise MethodError(
-            f"{activation.name} contains an atom that the closed forms do not cover; ramps (order 0), steps (order 1) and smoothed delta functions (order 2, width > 0) are."
+            f"{activation.name} contains an atom that the closed forms do not cover; ramps "
+            "(order 0), steps (order 1) and smoothed delta functions (order 2, width > 0) are."
         )
     polynomial = [float(c) for c in activation.polynomial]
     shift = 0.0
@@ -175,8 +182,8 @@ def pair_jets(
     f, g : (n,) int64 arrays
         Numbers of the activations in the table.
     pairs : (6, n) array
-        Covariances C11, C12, C22 and means b1, b2 of the two Gaussian arguments, and ``det = C11 C22 - C12^2``, accurate
-        also where it is small.
+        Covariances C11, C12, C22 and means b1, b2 of the two Gaussian arguments, and
+        ``det = C11 C22 - C12^2``, accurate also where it is small.
     order : {0, 1, 2}
     out : (n, 1 | 6 | 21) array, optional
 
@@ -241,7 +248,9 @@ def _slots(kind: str, table: AtomTable, args: Any, plain: bool, order: int) -> A
 
 
 def _leave_out_infinite(table: AtomTable, f: Index, g: Index, jets: Array) -> None:
-    """Make order 1 of sines and cosines with constant neurons on their kink finite; exponentials overflow instead."""
+    """Make order 1 of sines and cosines with constant neurons on their kink finite; exponentials
+    overflow instead.
+    """
     waves = [any(wave.rate.imag != 0.0 for wave in a.waves) for a in table.activations]
     kinked = np.array([bool(a.kinks) for a in table.activations])
     oscillating = np.array(waves, dtype=bool)
@@ -264,7 +273,9 @@ def pair_moments(
     p: int,
     q: int,
 ) -> Array:
-    """``E[f^(p)(h1) g^(q)(h2)]`` of n pairs, p + q <= 4; infinite ones are ``inf``; arguments as in :func:`pair_jets`."""
+    """``E[f^(p)(h1) g^(q)(h2)]`` of n pairs, p + q <= 4; infinite ones are ``inf``; arguments as
+    in :func:`pair_jets`.
+    """
     out = np.empty(f.shape[0])
     args: Any = (f, g, C11, C12, C22, b1, b2, det)
     parts = _parts(table, f, g, C11, C22)
@@ -286,7 +297,9 @@ def pair_moments(
 
 
 def single_moments(table: AtomTable, f: Index, C: Array, b: Array, max_order: int) -> Array:
-    """``E f^(p)(h)`` with h ~ N(b, C) for p = 0 ... max_order <= 4, shape (n, max_order + 1); ``inf`` where infinite."""
+    """``E f^(p)(h)`` with h ~ N(b, C) for p = 0 ... max_order <= 4, shape (n, max_order + 1);
+    ``inf`` where infinite.
+    """
     if not 0 <= max_order <= MAX_ORDER:
         raise MethodError(f"max_order is {max_order}; 0 to {MAX_ORDER} is needed.")
     out = np.empty((f.shape[0], max_order + 1))

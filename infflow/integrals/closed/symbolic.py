@@ -2,8 +2,8 @@ r"""Derivation of the jets of smoothed ramps, and the generator of ``_generated.
 
 ``python -m infflow.integrals.closed.symbolic`` (``make derive``) rewrites the generated module.
 
-Let h = (h1, h2) be Gaussian with means b1, b2, variances V1, V2 and covariance C12, and K(m, n) the derivative
-``d^m/db1^m d^n/db2^n`` of ``R = E[relu(h1) relu(h2)]``. With
+Let h = (h1, h2) be Gaussian with means b1, b2, variances V1, V2 and covariance C12, and K(m, n) the
+derivative ``d^m/db1^m d^n/db2^n`` of ``R = E[relu(h1) relu(h2)]``. With
 
 =========  ==========================================================================================
 ``g1``     ``C12/V1``, the slope of the regression of h2 on h1
@@ -15,24 +15,27 @@ Let h = (h1, h2) be Gaussian with means b1, b2, variances V1, V2 and covariance 
 ``L``      ``P(h1 > 0, h2 > 0)``
 =========  ==========================================================================================
 
-and the same with the indices exchanged, ``K(1,1) = L`` and ``K(2,0) = d1 (m1 P1 + s1 q1)`` (density of h1 at the kink
-times the conditional mean of the ramp of h2). Everything of higher order follows by differentiation, under
-which these quantities are closed, everything of lower order from Stein's lemma::
+and the same with the indices exchanged, ``K(1,1) = L`` and ``K(2,0) = d1 (m1 P1 + s1 q1)`` (density
+of h1 at the kink times the conditional mean of the ramp of h2). Everything of higher order follows
+by differentiation, under which these quantities are closed, everything of lower order from Stein's
+lemma::
 
     K(1,0) = E[step(h1) relu(h2)] = b2 L + C12 K(2,1) + V2 K(1,2)
     K(0,0) = E[relu(h1) relu(h2)] = b1 K(1,0) + V1 K(2,0) + C12 L
 
-The generated code takes these sums as arguments, ``A00 = K(0,0)``, ``A10 = K(1,0)``, ``A01 = K(0,1)`` and
-``R1 = m1 P1 + s1 q1`` (the mean of the ramp of h2 given h1 = 0), since their terms cancel where a neuron is hardly ever
-active; the caller has other formulas there.
+The generated code takes these sums as arguments, ``A00 = K(0,0)``, ``A10 = K(1,0)``,
+``A01 = K(0,1)`` and ``R1 = m1 P1 + s1 q1`` (the mean of the ramp of h2 given h1 = 0), since their
+terms cancel where a neuron is hardly ever active; the caller has other formulas there.
 
-The generated code never divides: ``i1 = 1/V1`` and ``r1 = 1/s1`` are arguments, which lets the caller define degenerate
-cases. Derivatives of fourth order are taken along ``D1 = d/db1 + c1 d/db2`` (and ``D2``), under which
-``D1 b1 = 1`` and ``D1 m1 = e1 = c1 - g1``: for c1 = 0 they are plain ones, and for kinked activations in the frame of
-``jets.py`` e1 = 0, so that nothing grows as s1 -> 0.
+The generated code never divides: ``i1 = 1/V1`` and ``r1 = 1/s1`` are arguments, which lets the
+caller define degenerate cases. Derivatives of fourth order are taken along
+``D1 = d/db1 + c1 d/db2`` (and ``D2``), under which ``D1 b1 = 1`` and ``D1 m1 = e1 = c1 - g1``: for
+c1 = 0 they are plain ones, and for kinked activations in the frame of ``jets.py`` e1 = 0, so that
+nothing grows as s1 -> 0.
 
-If the second function is the step minus 1/2 in place of the step (``shift2 = 1/2``), the same expressions hold with
-1/2 subtracted from P1 and with the correspondingly centred L, A00, A10 and A01; R1 is not used then.
+If the second function is the step minus 1/2 in place of the step (``shift2 = 1/2``), the same
+expressions hold with 1/2 subtracted from P1 and with the correspondingly centred L, A00, A10 and
+A01; R1 is not used then.
 """
 
 from __future__ import annotations
@@ -46,8 +49,8 @@ from sympy.printing.pycode import PythonCodePrinter
 
 __all__ = ["BASES", "check", "generate", "moment"]
 
-#: Orders (k1, k2) of the atoms for which code is generated; the others follow by exchange. Ramps have order 0, steps
-#: 1, normal densities 2.
+# : Orders (k1, k2) of the atoms for which code is generated; the others follow by exchange. Ramps
+# have order 0, steps : 1, normal densities 2.
 BASES = ((0, 0), (0, 1), (1, 1), (0, 2), (1, 2), (2, 2))
 
 PRIMITIVES = "b1 b2 C12 V1 V2 i1 i2 g1 g2 e1 e2 m1 m2 s1 s2 r1 r2 d1 d2 P1 P2 q1 q2 L"
@@ -65,7 +68,8 @@ _EXCHANGED = {
     if x not in (C12, L)
 } | {R1: R2, R2: R1, A10: A01, A01: A10}
 
-# A direction gives the derivatives of b1, b2, m1, m2 along it; D1 acts on expressions in b1, m1 only, D2 on b2, m2.
+# A direction gives the derivatives of b1, b2, m1, m2 along it; D1 acts on expressions in b1, m1
+# only, D2 on b2, m2.
 Direction = dict[Symbol, Expr]
 ALONG_B1: Direction = {b1: sympy.Integer(1), m1: -g1, m2: sympy.Integer(1)}
 ALONG_B2: Direction = {b2: sympy.Integer(1), m2: -g2, m1: sympy.Integer(1)}
@@ -79,7 +83,9 @@ def exchange(expression: Expr) -> Expr:
 
 
 def differentiate(expression: Expr, direction: Direction) -> Expr:
-    """Derivative along a direction in the space of means, by the rules under which the primitives are closed."""
+    """Derivative along a direction in the space of means, by the rules under which the primitives
+    are closed.
+    """
     db1, db2, dm1, dm2 = (direction.get(x, sympy.Integer(0)) for x in (b1, b2, m1, m2))
     rules = {
         b1: db1,
@@ -126,7 +132,9 @@ def moment(m: int, n: int) -> Expr:
 
 @cache
 def compact(m: int, n: int) -> Expr:
-    """K(m, n) in terms of the primitives and the sums R1, R2, A00, A10, A01; of side 1 if m >= 2."""
+    """K(m, n) in terms of the primitives and the sums R1, R2, A00, A10, A01; of side 1
+    if m >= 2.
+    """
     if m >= 3:
         return differentiate(compact(m - 1, n), ALONG_B1)
     if m == 2:
@@ -182,7 +190,9 @@ def _total_derivative(expression: Expr, t: Symbol) -> Expr:
 
 
 def _vanishes(expression: Expr) -> bool:
-    """Whether an expression is zero: d2 q2 = d1 q1 is the joint density, the other products are independent."""
+    """Whether an expression is zero: d2 q2 = d1 q1 is the joint density, the other products are
+    independent.
+    """
     reduced = sympy.expand(expression.xreplace(EXPLICIT).subs(q2, d1 * q1 / d2))
     terms = sympy.Poly(reduced, L, d1, d2, P1, P2, q1).coeffs() if reduced != 0 else []
     return all(sympy.cancel(sympy.together(c)) == 0 for c in terms)
@@ -231,7 +241,9 @@ class _Printer(PythonCodePrinter):
 
 
 def _tidy(expression: Expr) -> Expr:
-    """Densities and probabilities factored out, so that their coefficients are short polynomials."""
+    """Densities and probabilities factored out, so that their coefficients are short
+    polynomials.
+    """
     collected = sympy.collect(sympy.expand(expression), (L, d1, d2, A00, A10, A01), evaluate=False)
     return sympy.Add(
         *(

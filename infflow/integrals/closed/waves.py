@@ -1,17 +1,18 @@
 r"""Gaussian moments of exponentials, sines and cosines, in elementary functions.
 
-A wave is ``Re(a exp(k x))`` with k real (exp) or imaginary (sin, cos). Multiplying by exp(k h1) shifts the mean of h2
-by k C12 (Cameron and Martin):
+A wave is ``Re(a exp(k x))`` with k real (exp) or imaginary (sin, cos). Multiplying by exp(k h1)
+shifts the mean of h2 by k C12 (Cameron and Martin):
 
     E[exp(k h1) g(h2)] = exp(k b1 + k^2 C11/2) E[g(h2 + k C12)],
 
-for real k with every g that has a closed form of its own, for imaginary k by continuation: E g of a polynomial is a
-polynomial of the mean, of a smoothed ramp of width tau
+for real k with every g that has a closed form of its own, for imaginary k by continuation: E g of a
+polynomial is a polynomial of the mean, of a smoothed ramp of width tau
 
     s (phi(z) + z Phi(z)),      s^2 = tau^2 + C22,      z = mean/s,
 
-and of its derivatives Phi(z), phi(z)/s, ... At complex z the normal distribution function is Faddeeva's function w,
-which is bounded in the upper half-plane. Growth of phi(z) and decay of exp(k^2 C11/2) are one exponent,
+and of its derivatives Phi(z), phi(z)/s, ... At complex z the normal distribution function is
+Faddeeva's function w, which is bounded in the upper half-plane. Growth of phi(z) and decay of
+exp(k^2 C11/2) are one exponent,
 
     -k^2 (C11 - C12^2/s^2)/2 - b2^2/(2 s^2) <= 0,
 
@@ -70,9 +71,11 @@ def single_moments(f: Activation, C: Array, b: Array, max_order: int) -> Array:
 
 
 def pair_slots(f: Activation, g: Activation, gaussian: Gaussian, order: int, plain: bool) -> Array:
-    """Moments of one pair of activations at n points, in the slots of ``atom_kernels``, shape (n, 15).
+    """Moments of one pair of activations at n points, in the slots of ``atom_kernels``, shape (n,
+    15).
 
-    Infinite moments are ``inf``. Where a value overflows it is ``nan``, or ``inf`` as well unless ``plain``.
+    Infinite moments are ``inf``. Where a value overflows it is ``nan``, or ``inf`` as well unless
+    ``plain``.
 
     Raises
     ------
@@ -81,7 +84,8 @@ def pair_slots(f: Activation, g: Activation, gaussian: Gaussian, order: int, pla
     """
     if not is_defined(f, g):
         raise MethodError(
-            f"The pair {f.name}, {g.name} has no closed form: exponentials, sines and cosines have one with activations"
+            f"The pair {f.name}, {g.name} has no closed form: exponentials, sines and cosines "
+            "have one with activations"
             " that have one of their own. Use method='auto'."
         )
     out = np.zeros((gaussian[0].size, SLOTS[2]))
@@ -118,7 +122,9 @@ def _oscillates(f: Activation) -> bool:
 def _fill(
     out: Array, f: Activation, g: Activation, gaussian: Gaussian, used: list[tuple[int, int, int]]
 ) -> None:
-    """Add E[f^(p)(h1) g^(q)(h2)], f waves and g none, to the slots ``used`` (slot, p, q) of ``out``."""
+    """Add E[f^(p)(h1) g^(q)(h2)], f waves and g none, to the slots ``used`` (slot, p, q) of
+    ``out``.
+    """
     highest = max(q for _, _, q in used)
     for wave in f.waves:
         if wave.rate.imag == 0.0:
@@ -164,7 +170,8 @@ def _two_waves(v: Wave, w: Wave, gaussian: Gaussian, p: int, q: int) -> Array:
 
 
 def _two_oscillations(a: complex, c: complex, k: float, l: float, gaussian: Gaussian) -> Array:
-    """Sines and cosines: E sin sin = A (cosh(t) sin sin + sinh(t) cos cos) with t = k l C12, without cancellation at small t.
+    """Sines and cosines: E sin sin = A (cosh(t) sin sin + sinh(t) cos cos) with t = k l C12,
+    without cancellation at small t.
 
     The exponent -(k^2 C11 + l^2 C22)/2 + |t| is summed from parts of one sign.
     """
@@ -203,7 +210,9 @@ def _tilted_means(wave: Wave, g: Activation, gaussian: Gaussian, highest: int) -
 
 
 def _oscillating_means(k: float, g: Activation, gaussian: Gaussian, highest: int) -> Complex:
-    """``E[exp(i k h1) g^(q)(h2)]``, q = 0 ... highest, for every g without waves that has a closed form."""
+    """``E[exp(i k h1) g^(q)(h2)]``, q = 0 ... highest, for every g without waves that has a closed
+    form.
+    """
     from . import elu as one_sided
     from . import pairs as closed  # which import this module
 
@@ -238,7 +247,8 @@ def _oscillating_means(k: float, g: Activation, gaussian: Gaussian, highest: int
 
 
 def _ramps(k: float, widths: Array, gaussian: Gaussian, highest: int, centred: bool) -> Complex:
-    """``E[exp(i k h1) rho_w^(j)(h2)]``, j = 0 ... highest, for smoothed ramps of the widths w: shape (j, n, w).
+    """``E[exp(i k h1) rho_w^(j)(h2)]``, j = 0 ... highest, for smoothed ramps of the widths w:
+    shape (j, n, w).
 
     A centred step (j = 1) is the step minus 1/2.
     """
@@ -275,7 +285,9 @@ def _ramps(k: float, widths: Array, gaussian: Gaussian, highest: int, centred: b
 def _of_constants(
     out: Complex, constant: NDArray[np.bool_], b: Array, plain: Complex, centred: bool
 ) -> None:
-    """Put the values of ramps of constant neurons in place; at the kink derivatives of the step are infinite."""
+    """Put the values of ramps of constant neurons in place; at the kink derivatives of the step are
+    infinite.
+    """
     if not constant.any():
         return
     step = np.heaviside(b, 0.5) - (0.5 if centred else 0.0)
@@ -337,7 +349,8 @@ def _half_exponential(k: float, gaussian: Gaussian) -> Complex:
 def _one_sided_means(
     S: float, A: float, ramps: Complex, below: Complex, plain: Complex, out: Complex
 ) -> None:
-    """Elu and selu, S ramp + A (exp(h) (1 - step) - (1 - step)), and their derivatives, into ``out`` (q, n).
+    """Elu and selu, S ramp + A (exp(h) (1 - step) - (1 - step)), and their derivatives, into
+    ``out`` (q, n).
 
     ``(exp(h) (1 - step))^(q)`` is itself minus the derivatives 1 to q of the step.
     """
@@ -355,8 +368,8 @@ def amplification(
 ) -> tuple[Array, Array]:
     """The part of ``error_bounds.amplification`` for pairs with a sine or cosine.
 
-    The mean of the partner is complex, with an imaginary part of y standard deviations: derivatives of
-    kinks grow with powers of it, and their phase is rounded as it is.
+    The mean of the partner is complex, with an imaginary part of y standard deviations: derivatives
+    of kinks grow with powers of it, and their phase is rounded as it is.
     """
     growth = np.ones_like(gaussian[0])
     error = np.ones_like(gaussian[0])

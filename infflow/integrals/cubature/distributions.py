@@ -30,7 +30,9 @@ _FEATURES = np.array([0.3 * 5.0**k for k in range(9)])
 
 
 class SingleMoments(NamedTuple):
-    """``E f^(p)(h)``, p = 0 ... max_order, error estimates and ``sqrt(E f^(p)^2)`` without delta functions; (n, p)."""
+    """``E f^(p)(h)``, p = 0 ... max_order, error estimates and ``sqrt(E f^(p)^2)`` without delta
+    functions; (n, p).
+    """
 
     value: Array
     error: Array
@@ -38,11 +40,14 @@ class SingleMoments(NamedTuple):
     work: int
 
 
-# -- activations as functions plus delta functions ------------------------------------------------------
+# -- activations as functions plus delta functions
+# ------------------------------------------------------
 
 
 def usable_order(f: Activation, highest: int) -> int:
-    """Derivatives up to this order are taken as functions, those above are moved onto the density."""
+    """Derivatives up to this order are taken as functions, those above are moved onto
+    the density.
+    """
     return min(f.max_order, highest)
 
 
@@ -56,7 +61,9 @@ def derivatives(f: Activation, h: Array, levels: int) -> Array:
 
 @lru_cache(maxsize=256)
 def jumps(f: Activation, levels: int) -> tuple[tuple[float, Array, Array], ...]:
-    """For every kink: its place, the jumps of the derivatives 0 to ``levels``, and their means of both sides."""
+    """For every kink: its place, the jumps of the derivatives 0 to ``levels``, and their means of
+    both sides.
+    """
     found = []
     for c in f.kinks:
         sides = (
@@ -65,7 +72,8 @@ def jumps(f: Activation, levels: int) -> tuple[tuple[float, Array, Array], ...]:
         left, right = derivatives(f, sides, levels).T
         if not (np.isfinite(left).all() and np.isfinite(right).all()):
             raise InvalidValueError(
-                f"Activation {f.name!r} or a derivative of it is infinite at its kink {c:g}; finite limits from both sides are needed."
+                f"Activation {f.name!r} or a derivative of it is infinite at its kink {c:g}; "
+                "finite limits from both sides are needed."
             )
         slope = np.abs(np.append(left[1:], 0.0)) + np.abs(np.append(right[1:], 0.0))
         noise = (
@@ -87,16 +95,20 @@ def hermite(k: int, x: Array) -> Array:
 
 
 def bump(k: int, distance: Array, s: Array) -> Array:
-    """``E delta^(k)(h - c)`` of h with standard deviation s > 0 whose mean lies ``distance`` below c."""
+    """``E delta^(k)(h - c)`` of h with standard deviation s > 0 whose mean lies ``distance`` below
+    c.
+    """
     z = distance / s
     return hermite(k, z) * density(z) / s ** (k + 1)
 
 
-# -- range and breaks -----------------------------------------------------------------------------------
+# -- range and breaks
+# -----------------------------------------------------------------------------------
 
 
 def reach(f: Activation, s: Array, b: Array, levels: int, rtol: float) -> float:
-    """``X`` such that ``E[f^2; |x| > X]`` is below ``(rtol/100)^2 E f^2`` for f(b + s x), and for its derivatives.
+    """``X`` such that ``E[f^2; |x| > X]`` is below ``(rtol/100)^2 E f^2`` for f(b + s x), and for
+    its derivatives.
 
     Raises
     ------
@@ -116,20 +128,27 @@ def reach(f: Activation, s: Array, b: Array, levels: int, rtol: float) -> float:
 
 
 def _check_growth(f: Activation, L: Array, inside: NDArray[np.bool_], h: Array, s: Array) -> None:
-    """Refuse a function whose square times the density does not fall off within the range of float64."""
+    """Refuse a function whose square times the density does not fall off within the range of
+    float64.
+    """
     outer = np.isposinf(L)
     outer[..., [0, -1]] |= inside[..., [0, -1]] & (L[..., [0, -1]] > _NEGLIGIBLE)
     if outer.any():
         _, i, j = np.argwhere(outer)[0]
         raise InvalidValueError(
-            f"Activation {f.name!r} grows too fast for a Gaussian argument of standard deviation {s[i]:g}: the density times the square "
-            f"of the function or of a derivative has not fallen off at h = {h[i, j]:g}, within {_FURTHEST:g} standard deviations; E f^2 is infinite, "
-            "or out of reach for quadrature. Use smaller weights or a function that grows more slowly."
+            f"Activation {f.name!r} grows too fast for a Gaussian argument of standard deviation "
+            f"{s[i]:g}: the density times the square "
+            f"of the function or of a derivative has not fallen off at h = {h[i, j]:g}, within "
+            f"{_FURTHEST:g} standard deviations; E f^2 is infinite, "
+            "or out of reach for quadrature. Use smaller weights or a function that grows more "
+            "slowly."
         )
 
 
 def places(f: Activation, s: float) -> Array:
-    """Kinks and narrow places; for a wide distribution points around 0, lest a panel miss what happens at |h| of order one."""
+    """Kinks and narrow places; for a wide distribution points around 0, lest a panel miss what
+    happens at |h| of order one.
+    """
     kinks = np.array([*f.kinks, *narrow_places(f)])
     if s <= 1.5:
         return np.unique(kinks)
@@ -145,11 +164,14 @@ def row_breaks(f: Activation, s: Array, b: Array, X: float, parts: int) -> Array
     return np.sort(np.concatenate([x, even], axis=1), axis=1)
 
 
-# -- one variable ---------------------------------------------------------------------------------------
+# -- one variable
+# ---------------------------------------------------------------------------------------
 
 
 class Means(NamedTuple):
-    """Means of one activation at n points: ``regular[:, p]`` of R_p, ``delta[:, m, p]`` of what jumps of f^(m) add to f^(p)."""
+    """Means of one activation at n points: ``regular[:, p]`` of R_p, ``delta[:, m, p]`` of what
+    jumps of f^(m) add to f^(p).
+    """
 
     regular: Array
     delta: Array
@@ -238,7 +260,8 @@ def root_mean_squares(values: Callable[[Array, Index], Array], breaks: Array, m:
 def single_moments(
     f: Activation, C: Array, b: Array, max_order: int, rtol: float = 1e-10
 ) -> SingleMoments:
-    """``E f^(p)(h)`` with h ~ N(b, C) for p = 0 ... max_order <= 4, at n points; infinite ones are ``inf``.
+    """``E f^(p)(h)`` with h ~ N(b, C) for p = 0 ... max_order <= 4, at n points; infinite ones are
+    ``inf``.
 
     Parameters
     ----------

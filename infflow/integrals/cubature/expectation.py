@@ -50,7 +50,9 @@ _ZERO_VARIANCE = 1e-14  # relative to the largest: directions below are constant
 
 
 class Expectation(NamedTuple):
-    """``E function(x)``: a float, or an array (k,), and the estimate of its absolute error in the same shape."""
+    """``E function(x)``: a float, or an array (k,), and the estimate of its absolute error in the
+    same shape.
+    """
 
     value: Any
     error: Any
@@ -72,7 +74,8 @@ class Integrand:
     def __init__(self, name: str, function: Callable[[Array], Any], dim: int) -> None:
         if not callable(function):
             raise InvalidTypeError(
-                f"{name} is {shown(function)}; a callable is needed that takes points of shape (n, {dim})."
+                f"{name} is {shown(function)}; a callable is needed that takes points of shape "
+                f"(n, {dim})."
             )
         self.name = name
         self.function = function
@@ -92,7 +95,8 @@ class Integrand:
                 values = np.asarray(found)
         except (TypeError, ValueError, IndexError) as error:
             raise InvalidTypeError(
-                f"{self.name} failed on points of shape {points.shape}: {error}. It must take an array (n, {points.shape[1]}), "
+                f"{self.name} failed on points of shape {points.shape}: {error}. It must take an "
+                f"array (n, {points.shape[1]}), "
                 "one point per row, and return (n,) or (n, k)."
             ) from error
         except Exception as error:
@@ -107,7 +111,8 @@ class Integrand:
         if not wanted or (outputs is not None and values.size != outputs * len(points)):
             columns = "(n,) or (n, k)" if outputs is None else f"({len(points)}, {outputs})"
             raise ShapeError(
-                f"{self.name} returned shape {values.shape} for points of shape {points.shape}; {columns} is needed, one row per point."
+                f"{self.name} returned shape {values.shape} for points of shape {points.shape}; "
+                f"{columns} is needed, one row per point."
             )
         if values.dtype.kind not in "fiub":
             raise InvalidTypeError(
@@ -116,7 +121,8 @@ class Integrand:
         bad = np.isnan(values.reshape(len(points), -1)).any(axis=1)
         if bad.any():
             raise InvalidValueError(
-                f"{self.name} returned NaN at x = {points[bad][0].tolist()}; it must be defined everywhere."
+                f"{self.name} returned NaN at x = {points[bad][0].tolist()}; it must be defined "
+                "everywhere."
             )
         return values.astype(np.float64, copy=False)
 
@@ -148,16 +154,16 @@ def gaussian_expectation(
     Returns
     -------
     Expectation
-        Named tuple (value, error); floats if the function returns ``(n,)``.
-        The error is an estimate, from rules of different position.
-        What lies between the points of all of them is not seen: two jumps should be further apart,
-        and a bump wider, than 0.01 standard deviations in one dimension, 0.1 in two and 0.5 in three.
+        Named tuple (value, error); floats if the function returns ``(n,)``. The error is an
+        estimate, from rules of different position. What lies between the points of all of them is
+        not seen: two jumps should be further apart, and a bump wider, than 0.01 standard deviations
+        in one dimension, 0.1 in two and 0.5 in three.
 
     Raises
     ------
     ShapeError, InvalidTypeError, InvalidValueError
-        If arguments do not fit, cov is not a covariance, or the function returns NaN, another shape, or grows so fast
-        that its expectation is infinite.
+        If arguments do not fit, cov is not a covariance, or the function returns NaN, another
+        shape, or grows so fast that its expectation is infinite.
 
     Warns
     -----
@@ -174,7 +180,8 @@ def gaussian_expectation(
     dim = len(mean)
     if not 1 <= dim <= _MAX_DIM:
         raise ShapeError(
-            f"mean has {dim} entries; 1 to {_MAX_DIM} are possible. Use Monte Carlo in higher dimensions."
+            f"mean has {dim} entries; 1 to {_MAX_DIM} are possible. Use Monte Carlo in higher "
+            "dimensions."
         )
     full_output = as_flag("full_output", full_output)
     rtol = min(max(as_number("rtol", rtol, minimum=0.0, strict=True), _SMALLEST_RTOL), 1.0)
@@ -189,8 +196,10 @@ def gaussian_expectation(
     if not converged:
         worst = float(np.max(error / np.maximum(scale, 1e-300)))
         warnings.warn(
-            f"The error estimate of gaussian_expectation is {worst:.1e} of sqrt(E function^2) and does not meet rtol={rtol:g}. "
-            "If the function has jumps or kinks, integrate the pieces between its kinks one by one, or increase rtol; "
+            f"The error estimate of gaussian_expectation is {worst:.1e} of sqrt(E function^2) "
+            f"and does not meet rtol={rtol:g}. "
+            "If the function has jumps or kinks, integrate the pieces between its kinks one by "
+            "one, or increase rtol; "
             "FunctionTeacher takes a list of kinks.",
             AccuracyWarning,
             stacklevel=user_level(),
@@ -202,7 +211,9 @@ def gaussian_expectation(
 
 
 def covariance_root(name: str, cov: Array, dim: int) -> Array:
-    """``A`` of shape (dim, rank) with A A' = cov: triangular where cov has full rank, so that jumps in x_1 are jumps in t_1."""
+    """``A`` of shape (dim, rank) with A A' = cov: triangular where cov has full rank, so that jumps
+    in x_1 are jumps in t_1.
+    """
     if cov.shape != (dim, dim):
         raise ShapeError(f"{name} has shape {cov.shape}; ({dim}, {dim}) is needed to fit the mean.")
     scale = float(np.abs(cov).max(initial=0.0))
@@ -213,7 +224,8 @@ def covariance_root(name: str, cov: Array, dim: int) -> Array:
     values, vectors = np.linalg.eigh((cov + cov.T) / 2)
     if values[0] < -1e-12 * scale * dim:
         raise InvalidValueError(
-            f"{name} is not positive semidefinite (smallest eigenvalue {values[0]:.3g}); pass a covariance matrix."
+            f"{name} is not positive semidefinite (smallest eigenvalue {values[0]:.3g}); pass a "
+            "covariance matrix."
         )
     if values[0] > 1e-10 * scale:
         triangular: Array = np.asarray(np.linalg.cholesky((cov + cov.T) / 2), dtype=np.float64)
@@ -224,7 +236,8 @@ def covariance_root(name: str, cov: Array, dim: int) -> Array:
 
 
 def radius(function: Callable[[Array], Array], dim: int, rtol: float) -> float:
-    """How far to integrate: beyond, ``function(t)^2`` times the standard normal density has fallen below ``(rtol/100)^2``.
+    """How far to integrate: beyond, ``function(t)^2`` times the standard normal density has fallen
+    below ``(rtol/100)^2``.
 
     Raises
     ------
@@ -242,8 +255,10 @@ def radius(function: Callable[[Array], Array], dim: int, rtol: float) -> float:
     inside = np.greater(L, L[r <= 10.0].max(axis=0) - 4.0 * np.log(100.0 / rtol))
     if np.isposinf(L).any() or (inside[-1] & (L[-1] > -700.0)).any():
         raise InvalidValueError(
-            "The function grows too fast for a Gaussian expectation: its square times the density has not fallen off "
-            f"within {_FURTHEST:g} standard deviations. Rescale the problem, or use a function that grows more slowly."
+            "The function grows too fast for a Gaussian expectation: its square times the "
+            "density has not fallen off "
+            f"within {_FURTHEST:g} standard deviations. Rescale the problem, or use a function "
+            "that grows more slowly."
         )
     furthest = r[inside.any(axis=1)].max(initial=0.0)
     return max(tail(rtol), float(furthest) + 0.5)
@@ -252,8 +267,8 @@ def radius(function: Callable[[Array], Array], dim: int, rtol: float) -> float:
 class Iterated:
     """Integrals over standard normal variables one inside the other, for functions with jumps.
 
-    Bisection finds a jump in every inner integral to rounding, along whatever curve it lies; the outer integral sees
-    only where such curves meet or turn.
+    Bisection finds a jump in every inner integral to rounding, along whatever curve it lies; the
+    outer integral sees only where such curves meet or turn.
 
     Parameters
     ----------
@@ -279,8 +294,8 @@ class Iterated:
     def total(self, atol: Array) -> Quadrature:
         """``E function(t)``, from two subdivisions, whose difference counts as error.
 
-        Between two jumps that are closer than the points of a panel the inner integral sees nothing; the second
-        subdivision misses other things than the first.
+        Between two jumps that are closer than the points of a panel the inner integral sees
+        nothing; the second subdivision misses other things than the first.
         """
         found = []
         for breaks in subdivisions(self.R, *_PANELS[self.dim]):
@@ -291,7 +306,9 @@ class Iterated:
         return Quadrature(value, error, self.work)
 
     def given(self, fixed: Array, atol: Array) -> Quadrature:
-        """Expectations over the last variables, given the first ones: ``fixed`` (rows, number of fixed variables)."""
+        """Expectations over the last variables, given the first ones: ``fixed`` (rows, number of
+        fixed variables).
+        """
         rows = len(fixed)
         last = fixed.shape[1] + 1 == self.dim
         inner_error = np.zeros((rows, len(atol)))
@@ -322,7 +339,9 @@ class Iterated:
 
 
 def subdivisions(R: float, first: int, second: int) -> tuple[Array, Array]:
-    """Breaks of two subdivisions of [-R, R]: equal panels, and panels that share only the ends with them."""
+    """Breaks of two subdivisions of [-R, R]: equal panels, and panels that share only the ends with
+    them.
+    """
     moved = np.linspace(-R, R, second + 1)
     moved[1:-1] += _SHIFTS[0] * (moved[1] - moved[0])
     return np.linspace(-R, R, first + 1), moved
@@ -347,7 +366,9 @@ def _root_mean_square(values: Array, weights: Array) -> Array:
 
 
 class _Lattice(NamedTuple):
-    """Sums over a lattice: ``E f`` (k,), how far its sublattices scatter, ``sqrt(E f^2)``; points."""
+    """Sums over a lattice: ``E f`` (k,), how far its sublattices scatter,
+    ``sqrt(E f^2)``; points.
+    """
 
     value: Array
     scatter: Array
@@ -383,7 +404,9 @@ def _lattice(function: Callable[[Array], Array], dim: int, R: float) -> _Lattice
 def _integrate(
     function: Callable[[Array], Array], dim: int, rtol: float
 ) -> tuple[Array, Array, Array, int]:
-    """Value, error, root mean square of ``E function(t)`` over standard normal t, and the number of points."""
+    """Value, error, root mean square of ``E function(t)`` over standard normal t, and the number of
+    points.
+    """
     if dim == 0:
         value = function(np.zeros((1, 0)))[0]
         return value, np.zeros_like(value), np.abs(value), 1
@@ -395,7 +418,9 @@ def _integrate(
 def _on_line(
     function: Callable[[Array], Array], dim: int, R: float, rtol: float
 ) -> tuple[Array, Array, Array, int]:
-    """One variable: panels that are narrow enough for what is promised, bisected where they have to be."""
+    """One variable: panels that are narrow enough for what is promised, bisected where they have to
+    be.
+    """
     breaks = subdivisions(R, *_PANELS[dim])
     start = panels_between(breaks[0][None])
     half = 0.5 * (start.b - start.a)
@@ -428,7 +453,9 @@ def _on_line(
 def _in_space(
     function: Callable[[Array], Array], dim: int, R: float, rtol: float
 ) -> tuple[Array, Array, Array, int]:
-    """Two or three variables: cubature if a lattice agrees with it, else one integral inside the other."""
+    """Two or three variables: cubature if a lattice agrees with it, else one integral inside the
+    other.
+    """
     from scipy.integrate import cubature
 
     lattice = _lattice(function, dim, R)

@@ -1,7 +1,8 @@
-r"""Cubature: ``I(p, q) = E[f^(p)(h1) g^(q)(h2)]`` of any two activations, all orders p + q <= 4 at once.
+r"""Cubature: ``I(p, q) = E[f^(p)(h1) g^(q)(h2)]`` of any two activations, all orders p + q <= 4 at
+once.
 
-A derivative of an activation with kinks is a function plus delta functions: with ``J_m(c)`` the jump of ``f^(m)`` at the kink
-c and ``R_p`` the derivative away from the kinks,
+A derivative of an activation with kinks is a function plus delta functions: with ``J_m(c)`` the
+jump of ``f^(m)`` at the kink c and ``R_p`` the derivative away from the kinks,
 
     f^(p) = R_p + sum_c sum_{m < p} J_m(c) delta^(p-1-m)(x - c).
 
@@ -9,11 +10,12 @@ The delta functions are integrated by parts against the density, which leaves me
 
     E[delta^(k)(h1 - c) g(h2)] = d^k/db1^k { density of h1 at c  x  E[g(h2) | h1 = c] },
 
-and the double integral of ``R_p(h1) R_q(h2)`` over cells that end at the kinks goes to ``scipy.integrate.cubature``. Its coordinates
-are the standardised h1 and the part e of h2 that is independent of it, h2 = b2 + C12/C11 (h1 - b1) + sqrt(det/C11) e;
-the inner limits follow the kinks of g, so that the integrand is smooth in each cell, up to |u| = 1.
-Derivatives that an activation does not have (``max_order`` of a user's callable) are moved onto the density altogether,
-which costs digits where the density is narrow and is not possible where it is degenerate.
+and the double integral of ``R_p(h1) R_q(h2)`` over cells that end at the kinks goes to
+``scipy.integrate.cubature``. Its coordinates are the standardised h1 and the part e of h2 that is
+independent of it, h2 = b2 + C12/C11 (h1 - b1) + sqrt(det/C11) e; the inner limits follow the kinks
+of g, so that the integrand is smooth in each cell, up to |u| = 1. Derivatives that an activation
+does not have (``max_order`` of a user's callable) are moved onto the density altogether, which
+costs digits where the density is narrow and is not possible where it is degenerate.
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ from .panels import Index, density, integrate, panels_between, tail
 
 __all__ = ["ORDERS", "PairMoments", "nquad_moment", "pair_moments", "single_moments"]
 
-#: Orders (p, q) of the moments, by their sum: the first 1, 6, 15 are what values, gradients and Hessians need.
+# : Orders (p, q) of the moments, by their sum: the first 1, 6, 15 are what values, gradients and
+# Hessians need.
 ORDERS = tuple((n - q, q) for n in range(5) for q in range(n + 1))
 _COUNTS = (1, 6, 15)
 _EPS = float(np.finfo(np.float64).eps)
@@ -53,7 +56,9 @@ _MAX_SUBDIVISIONS = 400
 
 
 class PairMoments(NamedTuple):
-    """Moments in the order of :data:`ORDERS`, estimates of their errors, what rtol refers to; points evaluated."""
+    """Moments in the order of :data:`ORDERS`, estimates of their errors, what rtol refers to;
+    points evaluated.
+    """
 
     value: Array
     error: Array
@@ -62,7 +67,9 @@ class PairMoments(NamedTuple):
 
 
 class _Pair(NamedTuple):
-    """Standard deviations, means, slopes of the regressions and conditional standard deviations of a pair of arguments."""
+    """Standard deviations, means, slopes of the regressions and conditional standard deviations of
+    a pair of arguments.
+    """
 
     s: tuple[float, float]
     b: tuple[float, float]
@@ -105,7 +112,8 @@ def pair_moments(
     Raises
     ------
     InvalidValueError
-        If an activation grows too fast for its argument, returns NaN, or lacks a derivative at a degenerate point.
+        If an activation grows too fast for its argument, returns NaN, or lacks a derivative at a
+        degenerate point.
     """
     rtol = max(rtol, SMALLEST_RTOL)
     orders = ORDERS[: _COUNTS[order]]
@@ -214,7 +222,9 @@ def _delta_moments(
 
 
 def _rounding(g: Activation, s: float, mean: float, uncertainty: float, order: int) -> float:
-    """How far the rounding of a mean moves ``E g^(order)`` where kinks of g nearly coincide with it."""
+    """How far the rounding of a mean moves ``E g^(order)`` where kinks of g nearly coincide with
+    it.
+    """
     total = 0.0
     for k, jump, _ in jumps(g, usable_order(g, order)) if s > 0.0 else ():
         for m in np.flatnonzero(jump[: order + 1]):
@@ -274,7 +284,9 @@ def _plain_values(
 
 
 def _density_scale(pair: _Pair, k: int, l: int) -> float:
-    """Size of the derivatives of the density that stand for k and l derivatives that are not available."""
+    """Size of the derivatives of the density that stand for k and l derivatives that are not
+    available.
+    """
     k, l = max(k, 0), max(l, 0)
     if k + l == 0:
         return 1.0
@@ -320,7 +332,9 @@ def _products(
     orders: tuple[tuple[int, int], ...],
     scores: Callable[[int, int], Array] | None,
 ) -> Array:
-    """``R_p(h1) R_q(h2)`` for every order, shape (n, orders), times scores where derivatives are missing."""
+    """``R_p(h1) R_q(h2)`` for every order, shape (n, orders), times scores where derivatives are
+    missing.
+    """
     lf = usable_order(f, max(p for p, _ in orders))
     lg = usable_order(g, max(q for _, q in orders))
     F = derivatives(f, h1, lf)
@@ -342,7 +356,9 @@ def _cells(
     X: float,
     rtol: float,
 ) -> tuple[Array, Array, int]:
-    """The double integral, cell by cell: x between breaks of f, e between the curves on which g breaks."""
+    """The double integral, cell by cell: x between breaks of f, e between the curves on which g
+    breaks.
+    """
     from scipy.integrate import cubature
 
     s1, s2 = pair.s
@@ -434,7 +450,8 @@ def score(k: int, l: int, y1: Array, y2: Array, p11: float, p12: float, p22: flo
     return value
 
 
-# -- the slow reference ---------------------------------------------------------------------------------
+# -- the slow reference
+# ---------------------------------------------------------------------------------
 
 
 def nquad_moment(
@@ -449,7 +466,8 @@ def nquad_moment(
     q: int,
     rtol: float = 1e-9,
 ) -> tuple[float, float]:
-    """One moment by ``scipy.integrate.nquad``, all derivatives moved onto the density: value and error estimate.
+    """One moment by ``scipy.integrate.nquad``, all derivatives moved onto the density: value and
+    error estimate.
 
     Slow and, for nearly parallel neurons, inaccurate; it uses only values of f and g.
     """

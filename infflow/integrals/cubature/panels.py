@@ -1,9 +1,10 @@
-"""Adaptive Gauss-Kronrod quadrature of many vector-valued integrals at once, and where a Gaussian integral ends.
+"""Adaptive Gauss-Kronrod quadrature of many vector-valued integrals at once, and where a Gaussian
+integral ends.
 
-The rule is the pair of 10 and 21 nodes; its coefficients are those of QUADPACK (Piessens et al. 1983, dqk21).
-A third rule has the ends of the panel among its nodes.
-A jump between the last Kronrod node and the end, a fifth of a per cent of the panel, is seen by no other,
-and bisection brings a jump there once in some hundred times.
+The rule is the pair of 10 and 21 nodes; its coefficients are those of QUADPACK (Piessens et al.
+1983, dqk21). A third rule has the ends of the panel among its nodes. A jump between the last
+Kronrod node and the end, a fifth of a per cent of the panel, is seen by no other, and bisection
+brings a jump there once in some hundred times.
 """
 
 from __future__ import annotations
@@ -78,16 +79,16 @@ def _interpolatory(used: Array) -> Array:
     return weights
 
 
-# This symmetric subset of the 15 nodes with the ends sees jumps and kinks best.
-# Wherever one lies in the panel, the error of the Kronrod rule is at most 1.3 times (kinks: 3 times)
-# the larger one of both differences.
-# The difference of the two classical rules alone vanishes for kinks in unlucky places.
+# This symmetric subset of the 15 nodes with the ends sees jumps and kinks best. Wherever one lies
+# in the panel, the error of the Kronrod rule is at most 1.3 times (kinks: 3 times) the larger one
+# of both differences. The difference of the two classical rules alone vanishes for kinks in unlucky
+# places.
 ENDS = _interpolatory(np.array([0, 3, 4, 5, 6, 8, 9, 11, 13, 14, 16, 17, 18, 19, 22]))
 
 _RULES = np.stack([KRONROD, KRONROD - GAUSS, KRONROD - ENDS])
 
-# A panel may have this share of the tolerance: few panels come near it, since the difference of the two rules is
-# far above the error of the better one.
+# A panel may have this share of the tolerance: few panels come near it, since the difference of the
+# two rules is far above the error of the better one.
 _SHARE = 0.05
 _CHUNK = 1 << 17  # points in one call of the integrand
 
@@ -104,7 +105,9 @@ _NO_PANELS = Panels(np.empty(0, dtype=np.int64), np.empty(0), np.empty(0))
 
 
 class Quadrature(NamedTuple):
-    """Values and error estimates ``(rows, m)``, the number of points evaluated, and the panels it took."""
+    """Values and error estimates ``(rows, m)``, the number of points evaluated, and the panels it
+    took.
+    """
 
     value: Array
     error: Array
@@ -119,16 +122,19 @@ def density(x: Array) -> Array:
 
 
 def tail(rtol: float) -> float:
-    """``R`` beyond which a standard normal variable lies with a probability below ``(rtol / 100)^2``.
+    """``R`` beyond which a standard normal variable lies with a probability below
+    ``(rtol / 100)^2``.
 
-    By the inequality of Cauchy and Schwarz, what lies beyond contributes less than ``rtol / 100 sqrt(E f^2 E g^2)`` to E f g if f
-    does not depend on that variable.
+    By the inequality of Cauchy and Schwarz, what lies beyond contributes less than
+    ``rtol / 100 sqrt(E f^2 E g^2)`` to E f g if f does not depend on that variable.
     """
     return 2.0 * float(np.sqrt(np.log(100.0 / rtol)))
 
 
 def panels_between(breaks: Array) -> Panels:
-    """Panels between neighbouring breaks: ``(rows, m)`` sorted along the second axis; those of no width are left out."""
+    """Panels between neighbouring breaks: ``(rows, m)`` sorted along the second axis; those of no
+    width are left out.
+    """
     row = np.broadcast_to(np.arange(len(breaks))[:, None], (len(breaks), breaks.shape[1] - 1))
     keep = breaks[:, 1:] > breaks[:, :-1]
     return Panels(row[keep], breaks[:, :-1][keep], breaks[:, 1:][keep])
@@ -142,7 +148,8 @@ def integrate(
     max_work: int = 2_000_000,
     exhausted: Callable[[], bool] = lambda: False,
 ) -> Quadrature:
-    """Integrals of ``function`` over the panels of each row, by bisection of all panels that are not good enough.
+    """Integrals of ``function`` over the panels of each row, by bisection of all panels that are
+    not good enough.
 
     Parameters
     ----------
@@ -154,7 +161,8 @@ def integrate(
     atol : (rows, m) or (m,) array
         Absolute tolerances of the components.
     max_work : int
-        About how many points are evaluated at most; what is not good enough by then is counted in the error estimate.
+        About how many points are evaluated at most; what is not good enough by then is counted in
+        the error estimate.
     exhausted : callable
         Another reason to stop, asked after every pass.
 
@@ -199,7 +207,9 @@ def integrate(
 def _apply(
     function: Callable[[Array, Index], Array], panels: Panels, m: int
 ) -> tuple[Array, Array, Array]:
-    """Both rules on every panel: value, difference and integral of the absolute value, each (panels, m)."""
+    """Both rules on every panel: value, difference and integral of the absolute value, each
+    (panels, m).
+    """
     n = len(panels.row)
     fine = np.empty((n, m))
     gap = np.empty((n, m))

@@ -1,4 +1,5 @@
-"""Hermite series of smooth activations: one-dimensional work for a neuron, a power series for a pair.
+"""Hermite series of smooth activations: one-dimensional work for a neuron, a power series for a
+pair.
 
 | file | what it holds | who calls it |
 |---|---|---|

@@ -34,11 +34,13 @@ from ..jets import (
 
 _kernel = njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
 
-# Tails are known to this, relative: the sum of squares of a few hundred coefficients, and E f^2, are rounded.
+# Tails are known to this, relative: the sum of squares of a few hundred coefficients, and E f^2,
+# are rounded.
 TAIL_ROUNDING = 4e-15
 # How often the remainder is looked at: every term would cost as much as the term itself.
 _STRIDE = 4
-# The grid on which the lengths of series are known: steps per factor of two of r, and of b in units of max(1, r).
+# The grid on which the lengths of series are known: steps per factor of two of r, and of b in units
+# of max(1, r).
 _R_STEPS = 4
 _B_STEPS = 4
 _LEAST = -4 * _R_STEPS
@@ -47,7 +49,9 @@ _MOST = 12 * _R_STEPS
 
 @_kernel
 def has_moved(r, b, before, grid):
-    """Put the numbers (k, 2) of the points of the grid that stand for r, which is rounded up, and b into ``grid``; whether any is another."""
+    """Put the numbers (k, 2) of the points of the grid that stand for r, which is rounded up, and b
+    into ``grid``; whether any is another.
+    """
     moved = False
     for k in range(r.size):
         step = _LEAST
@@ -69,10 +73,11 @@ def grid_point(r_step, b_step):
 
 @_kernel
 def needed_terms(tail, i, j, u, wanted, goal, reach, counts):
-    """The first place in ``counts`` where the remainders of all wanted pairs are below the goal, but for those that stay far above it.
+    """The first place in ``counts`` where the remainders of all wanted pairs are below the goal,
+    but for those that stay far above it.
 
-    ``tail`` (k, N) as in :func:`tails`; pairs that are above ``reach`` times the goal with all terms are left out. The order of the pairs does
-    not matter.
+    ``tail`` (k, N) as in :func:`tails`; pairs that are above ``reach`` times the goal with all
+    terms are left out. The order of the pairs does not matter.
     """
     place = 0
     last = counts.size - 1
@@ -98,7 +103,8 @@ def needed_terms(tail, i, j, u, wanted, goal, reach, counts):
 
 @_kernel
 def tails(coefficients, energies, energy_errors, out):
-    """Square root of the relative energy beyond term n, the largest over the orders p: ``out`` (k, N).
+    """Square root of the relative energy beyond term n, the largest over the orders p: ``out`` (k,
+    N).
 
     ``coefficients`` (k, N, m) are those of the m derivatives, ``energies`` (k, m) = E f^(p)^2.
     """
@@ -125,8 +131,9 @@ def tails(coefficients, energies, energy_errors, out):
 def pair_sums(coefficients, tail, i, j, u, tolerance, moments, bounds, terms):
     """Mehler series of many pairs: ``moments`` (pairs, m, m) with I(p, q) at [p, q], p + q < m.
 
-    A series ends when its remainder, |u|^(n+1) tail_i(n) tail_j(n) relative to sqrt(E f^(p)^2 E g^(q)^2), is below the
-    tolerance, or after all terms; the remainder goes into ``bounds``, the number of terms into ``terms``.
+    A series ends when its remainder, |u|^(n+1) tail_i(n) tail_j(n) relative to sqrt(E f^(p)^2 E
+    g^(q)^2), is below the tolerance, or after all terms; the remainder goes into ``bounds``, the
+    number of terms into ``terms``.
     """
     N = coefficients.shape[1]
     m = coefficients.shape[2]
@@ -154,7 +161,9 @@ def pair_sums(coefficients, tail, i, j, u, tolerance, moments, bounds, terms):
 
 @_kernel
 def write_jets(moments, C11, C12, C22, det, rows, out):
-    """Jets (see ``jets.py``) of pairs from their plain moments (pairs, m, m), into the given rows of ``out``."""
+    """Jets (see ``jets.py``) of pairs from their plain moments (pairs, m, m), into the given rows
+    of ``out``.
+    """
     columns = out.shape[1]
     for r in range(rows.size):
         I = moments[r]
@@ -191,8 +200,8 @@ def write_jets(moments, C11, C12, C22, det, rows, out):
 def products(values, weights, even, out, errors):
     """Moments of functions with themselves: ``out`` (k, m, m) = E f^(p) f^(q).
 
-    ``values`` (m, k, Q) are taken on the nodes, the first ``even`` of which are those of the rule of twice the
-    spacing; ``errors`` (k, m, m) receives the difference of the two rules.
+    ``values`` (m, k, Q) are taken on the nodes, the first ``even`` of which are those of the rule
+    of twice the spacing; ``errors`` (k, m, m) receives the difference of the two rules.
     """
     m, k, Q = values.shape
     for i in range(k):
@@ -210,7 +219,9 @@ def products(values, weights, even, out, errors):
 
 @_kernel
 def errors_by_term(values, first, second, ends, roots, moments, out):
-    """Largest error of the first n + 1 coefficients of the one neuron over the orders, ``out`` (N,); infinite where it is not finite."""
+    """Largest error of the first n + 1 coefficients of the one neuron over the orders, ``out``
+    (N,); infinite where it is not finite.
+    """
     m, _, N = first.shape
     out[:] = 0.0
     for p in range(m):
@@ -240,10 +251,12 @@ def expansions(
     errors,
     product_errors,
 ):
-    """Coefficients and moments of neurons from the sums over both halves of the nodes, and their errors.
+    """Coefficients and moments of neurons from the sums over both halves of the nodes, and their
+    errors.
 
-    ``values`` (m, k, Q), ``first`` and ``second`` (m, k, N); the results are the fields of an ``Expansion``. What lies beyond the nodes is
-    the integrand at the ``ends`` times a length of one. Errors are infinite where anything is not finite.
+    ``values`` (m, k, Q), ``first`` and ``second`` (m, k, N); the results are the fields of an
+    ``Expansion``. What lies beyond the nodes is the integrand at the ``ends`` times a length of
+    one. Errors are infinite where anything is not finite.
     """
     m, k, N = first.shape
     differences = np.empty((k, m, m))
@@ -279,7 +292,9 @@ def expansions(
 
 @_kernel
 def hermite_functions(x, N, out):
-    """Normalised Hermite polynomials He_n(x)/sqrt(n!) times the root of the normal density, ``out`` (N, Q)."""
+    """Normalised Hermite polynomials He_n(x)/sqrt(n!) times the root of the normal density, ``out``
+    (N, Q).
+    """
     for t in range(x.size):
         out[0, t] = math.exp(-0.25 * x[t] * x[t]) / (2.0 * math.pi) ** 0.25
     for n in range(1, N):

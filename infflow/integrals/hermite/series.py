@@ -5,24 +5,29 @@ With f^(p)(r x + b) = sum_n c_n He_n(x)/sqrt(n!) and d_n likewise for g^(q), Meh
     I(p, q) = E[f^(p)(r1 x + b1) g^(q)(r2 y + b2)] = sum_n u^n c_n d_n
 
 for standard normal x, y of correlation u: one-dimensional work for every neuron, a power series for
-every pair, all orders at once. Two errors, both relative to sqrt(E f^(p)^2 E g^(q)^2), make the bound.
+every pair, all orders at once. Two errors, both relative to sqrt(E f^(p)^2 E g^(q)^2), make the
+bound.
 
-* The remainder after n terms is at most |u|^(n+1) t_f(n) t_g(n), by Cauchy and Schwarz, where t^2 is the share of
-  E f^(p)^2 that the first n coefficients do not explain.
-* Coefficients and E f^(p)^2 come from the trapezoidal rule, which converges exponentially for analytic functions. Which spacing
-  can be taken at all is not asked of samples, which cannot see what lies between them: registered activations state their
-  strip of analyticity and their growth, and the error of the rule is bounded by them (:mod:`infflow.integrals.resolution`). Finer
-  errors, relative to neurons that are small or saturated, are the difference from the rule of twice the spacing, an overestimate.
-  (It is independent of the length of the series: with one Gauss rule for both, discrete Parseval would hold identically.)
-* Activations of a user's own state nothing. Their spacing stays below the length on which they vary, and a third rule, of twice
-  the spacing and shifted by the golden section of it, sees every alias that the first two have in common. Four times
-  the difference is their error: an estimate. Where it exceeds 1e-4 they count as not resolved, with an infinite error.
+* The remainder after n terms is at most |u|^(n+1) t_f(n) t_g(n), by Cauchy and Schwarz, where t^2
+  is the share of E f^(p)^2 that the first n coefficients do not explain.
+* Coefficients and E f^(p)^2 come from the trapezoidal rule, which converges exponentially for
+  analytic functions. Which spacing can be taken at all is not asked of samples, which cannot see
+  what lies between them: registered activations state their strip of analyticity and their growth,
+  and the error of the rule is bounded by them (:mod:`infflow.integrals.resolution`). Finer errors,
+  relative to neurons that are small or saturated, are the difference from the rule of twice the
+  spacing, an overestimate. (It is independent of the length of the series: with one Gauss rule for
+  both, discrete Parseval would hold identically.)
+* Activations of a user's own state nothing. Their spacing stays below the length on which they
+  vary, and a third rule, of twice the spacing and shifted by the golden section of it, sees every
+  alias that the first two have in common. Four times the difference is their error: an estimate.
+  Where it exceeds 1e-4 they count as not resolved, with an infinite error.
 
-Kinked activations, correlations near one at large r, and fast growing functions do not converge in this way; they
-are reported as not done, for another evaluator.
+Kinked activations, correlations near one at large r, and fast growing functions do not converge in
+this way; they are reported as not done, for another evaluator.
 
-How fine a rule and how many terms are needed is known at the points of a coarse grid of r and b, where it is measured when a neuron first
-comes there. So the choice, and with it every bit of the result, is a function of the arguments and not of what was evaluated before.
+How fine a rule and how many terms are needed is known at the points of a coarse grid of r and b,
+where it is measured when a neuron first comes there. So the choice, and with it every bit of the
+result, is a function of the arguments and not of what was evaluated before.
 """
 
 from __future__ import annotations
@@ -45,9 +50,11 @@ Index = NDArray[np.integer]
 MAX_TERMS = 256
 #: Numbers of terms that are used.
 COUNTS = np.array([24, 32, 40, 48, 64, 80, 96, 128, 160, 192, MAX_TERMS])
-# A pair may need more than MAX_TERMS at its point of the grid and less where it is: remainders differ by up to this factor.
+# A pair may need more than MAX_TERMS at its point of the grid and less where it is: remainders
+# differ by up to this factor.
 _REACH = 1e4
-# Half width of the trapezoidal rule in standard deviations: Hermite functions carry the root of the density, 4e-19 there.
+# Half width of the trapezoidal rule in standard deviations: Hermite functions carry the root of the
+# density, 4e-19 there.
 _WIDTH = 13.0
 # Spacings of the rules: a factor sqrt(1/2) from level to level.
 _SPACINGS: Array = np.array([0.45 * 0.5 ** (0.5 * level) for level in range(12)])
@@ -58,10 +65,11 @@ _FINER_THAN_GRID = 2
 _ORDERS = 5
 # Cache size: 2 series lengths times 3 orders (values, gradients, Hessians).
 _KEPT = 6
-# Aliases of registered activations stay below this fraction of the tolerance, relative to their size near by: so much
-# smaller than that size a neuron may be.
+# Aliases of registered activations stay below this fraction of the tolerance, relative to their
+# size near by: so much smaller than that size a neuron may be.
 _ALIASING = 1e-7
-# Shift of the third rule for a user's own activations, in units of its spacing: multiples of it stay far from integers.
+# Shift of the third rule for a user's own activations, in units of its spacing: multiples of it
+# stay far from integers.
 _GOLDEN = 0.5 * (3.0 - 5.0**0.5)
 # Factor of the difference from the third rule; size from which on nothing is resolved.
 _CAUTION = 4.0
@@ -73,7 +81,8 @@ ROUNDING = 2e-15
 
 
 class Rule(NamedTuple):
-    """Nodes (Q,) with those of the rule of twice the spacing first, weights (Q,), Hermite functions (N, Q) with weights.
+    """Nodes (Q,) with those of the rule of twice the spacing first, weights (Q,), Hermite functions
+    (N, Q) with weights.
 
     ``ends``, the first and the last node, and there the root of the density.
     """
@@ -88,7 +97,9 @@ class Rule(NamedTuple):
 
 @cache
 def rule(level: int) -> Rule:
-    """Trapezoidal rule of the given level for standard normal x, and the first MAX_TERMS Hermite functions on it."""
+    """Trapezoidal rule of the given level for standard normal x, and the first MAX_TERMS Hermite
+    functions on it.
+    """
     spacing = _SPACINGS[level]
     half = int(_WIDTH / spacing)
     even = spacing * np.arange(-(half // 2) * 2, half + 1, 2)
@@ -145,8 +156,9 @@ def _scales(activation: Activation, terms: int, tolerance: float) -> Array:
 class Expansion(NamedTuple):
     """Hermite coefficients of neurons.
 
-    ``coefficients`` (k, N, m), ``tail`` (k, N) the relative energy beyond each term, ``products`` (k, m, m) moments
-    E f^(p) f^(q) of each neuron with itself; ``errors`` and ``product_errors`` (k,) of the quadrature, relative.
+    ``coefficients`` (k, N, m), ``tail`` (k, N) the relative energy beyond each term, ``products``
+    (k, m, m) moments E f^(p) f^(q) of each neuron with itself; ``errors`` and ``product_errors``
+    (k,) of the quadrature, relative.
     """
 
     coefficients: Array
@@ -157,12 +169,16 @@ class Expansion(NamedTuple):
 
 
 def is_defined(activation: Activation) -> bool:
-    """Whether the activation is smooth, as far as is known, with the four derivatives that moments need."""
+    """Whether the activation is smooth, as far as is known, with the four derivatives that moments
+    need.
+    """
     return not activation.kinks and activation.max_order >= 4
 
 
 class Profile(NamedTuple):
-    """Needs of one neuron: ``levels`` of its rule for each of :data:`COUNTS`, ``tail`` (MAX_TERMS,)."""
+    """Needs of one neuron: ``levels`` of its rule for each of :data:`COUNTS`, ``tail``
+    (MAX_TERMS,).
+    """
 
     levels: NDArray[np.int64]
     tail: Array
@@ -172,7 +188,8 @@ class Profile(NamedTuple):
 def profile(activation: Activation, rtol: float, r_step: int, b_step: int) -> Profile:
     """Profile at a point of the grid of r and b, see :func:`hermite_kernels.has_moved`.
 
-    The levels are the coarsest that meet ``rtol`` with all derivatives, or else the most accurate ones.
+    The levels are the coarsest that meet ``rtol`` with all derivatives, or else the most accurate
+    ones.
     """
     r, b = (np.array([x]) for x in kernels.grid_point(r_step, b_step))
     levels = np.zeros(len(COUNTS), dtype=np.int64)
@@ -196,8 +213,9 @@ def profile(activation: Activation, rtol: float, r_step: int, b_step: int) -> Pr
 class HermiteEvaluator:
     """Expansions of a fixed list of neurons, kept from call to call.
 
-    After :meth:`choose`, rules and number of terms are functions of the arguments. Without it they are searched once and then kept; every
-    call finds their errors anew and widens them where these miss the tolerance.
+    After :meth:`choose`, rules and number of terms are functions of the arguments. Without it they
+    are searched once and then kept; every call finds their errors anew and widens them where these
+    miss the tolerance.
 
     Parameters
     ----------
@@ -206,8 +224,9 @@ class HermiteEvaluator:
     rtol : float
         Tolerance of the quadrature, relative.
     batches : list of integer arrays, optional
-        Neurons that move together, e.g. those of student and teacher. A batch is expanded as a whole (the last bits depend on which
-        neurons are expanded together) unless none of its neurons moved.
+        Neurons that move together, e.g. those of student and teacher. A batch is expanded as a
+        whole (the last bits depend on which neurons are expanded together) unless none of its
+        neurons moved.
     """
 
     def __init__(
@@ -247,7 +266,9 @@ class HermiteEvaluator:
         wanted: NDArray[np.bool_],
         rtol: float,
     ) -> None:
-        """Rules for the neurons and a number of terms for the ``wanted`` ones of the pairs, to meet ``rtol`` where that is possible."""
+        """Rules for the neurons and a number of terms for the ``wanted`` ones of the pairs, to meet
+        ``rtol`` where that is possible.
+        """
         grid = np.empty_like(self._grid)
         if kernels.has_moved(r, b, self._grid, grid):
             self._look_up(grid)
@@ -268,7 +289,9 @@ class HermiteEvaluator:
         self._grid = grid  # last: Ctrl-C comes after it, when all is done
 
     def expand(self, r: Array, b: Array, orders: int) -> Expansion:
-        """Expansions of the neurons f(r x + b) with ``orders`` = m derivatives; those of batches that did not move are kept."""
+        """Expansions of the neurons f(r x + b) with ``orders`` = m derivatives; those of batches
+        that did not move are kept.
+        """
         key = (self.terms, orders)
         if key not in self._kept:
             while len(self._kept) >= _KEPT:
@@ -288,7 +311,9 @@ class HermiteEvaluator:
         return found
 
     def _expand(self, out: Expansion, neurons: Index, r: Array, b: Array) -> None:
-        """Expand the given neurons by the rules of their levels, or by finer ones where these miss the tolerance."""
+        """Expand the given neurons by the rules of their levels, or by finer ones where these miss
+        the tolerance.
+        """
         levels = (
             self.levels.copy() if self._chosen else self.levels
         )  # without a choice, the search keeps the levels that it finds
@@ -316,7 +341,9 @@ class HermiteEvaluator:
             levels[neurons] += 1
 
     def _admit(self, out: Expansion, neurons: Index, r: Array, levels: NDArray[np.int64]) -> Index:
-        """Raise ``levels`` to those that may be used; the neurons that have one, while the others are refused."""
+        """Raise ``levels`` to those that may be used; the neurons that have one, while the others
+        are refused.
+        """
         terms = out.tail.shape[1]
         if terms not in self._largest:
             scales = [_scales(f, terms, _ALIASING * self.rtol) for f in self._kinds]
@@ -341,7 +368,9 @@ class HermiteEvaluator:
     def pairs(
         self, expansion: Expansion, i: Index, j: Index, u: Array, tolerance: float
     ) -> tuple[Array, Array, NDArray[np.int64]]:
-        """Moments (pairs, m, m), relative error bounds (pairs,) and numbers of terms (pairs,) of the pairs i, j."""
+        """Moments (pairs, m, m), relative error bounds (pairs,) and numbers of terms (pairs,) of
+        the pairs i, j.
+        """
         m = expansion.coefficients.shape[2]
         moments = np.empty((len(i), m, m))
         bounds = np.empty(len(i))
@@ -355,7 +384,8 @@ class HermiteEvaluator:
     def can_widen(
         self, expansion: Expansion, i: Index, j: Index, u: Array, bounds: Array, rtol: float
     ) -> bool:
-        """Adapt the number of terms; whether more terms would bring a pair that misses ``rtol`` there.
+        """Adapt the number of terms; whether more terms would bring a pair that misses ``rtol``
+        there.
 
         The remainder is extrapolated by its fall over the second half of the series.
         """
@@ -398,7 +428,9 @@ def _empty(k: int, terms: int, orders: int) -> Expansion:
 def expand(
     activation: Activation, r: Array, b: Array, level: int, terms: int, orders: int
 ) -> Expansion:
-    """Hermite coefficients of f(r x + b) and its derivatives for k neurons of one activation by one rule."""
+    """Hermite coefficients of f(r x + b) and its derivatives for k neurons of one activation by one
+    rule.
+    """
     by = rule(level)
     values, first, second = _sums(activation, r, b, by, terms, orders)
     found = _with_errors(by, values, first, second)
@@ -424,7 +456,9 @@ def _expansion_by_term(
 def _sums(
     activation: Activation, r: Array, b: Array, by: Rule, terms: int, orders: int
 ) -> tuple[Array, Array, Array]:
-    """Values (m, k, Q) on the nodes, and the sums (m, k, N) over the even and the odd nodes that make the coefficients."""
+    """Values (m, k, Q) on the nodes, and the sums (m, k, N) over the even and the odd nodes that
+    make the coefficients.
+    """
     k, Q = len(r), len(by.nodes)
     values = np.empty((orders, k, Q))
     with np.errstate(over="ignore", invalid="ignore"):
@@ -436,7 +470,9 @@ def _sums(
 
 
 def _with_errors(by: Rule, values: Array, first: Array, second: Array) -> Expansion:
-    """The expansion from what :func:`_sums` returns; its errors are differences of the halves of the rule."""
+    """The expansion from what :func:`_sums` returns; its errors are differences of the halves of
+    the rule.
+    """
     m, k, terms = first.shape
     found = _empty(k, terms, m)
     kernels.expansions(values, first, second, by.even, by.weights, by.ends, by.roots, *found)

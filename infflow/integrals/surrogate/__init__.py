@@ -1,4 +1,5 @@
-"""Perceptrons that stand in for Gaussian integrals: evaluation and files. Training is in `infflow/surrogates/training`.
+"""Perceptrons that stand in for Gaussian integrals: evaluation and files. Training is in
+`infflow/surrogates/training`.
 
 | file | what it holds | who calls it |
 |---|---|---|

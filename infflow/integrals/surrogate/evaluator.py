@@ -1,8 +1,10 @@
-"""Surrogates as evaluators: pair jets from the derivatives of one potential, and moments by the heat equation.
+"""Surrogates as evaluators: pair jets from the derivatives of one potential, and moments by the
+heat equation.
 
-A surrogate gives G(C11, C12, C22), an approximation of E[f(h1) f(h2)] for centred h, with its own first and second derivatives.
-They fill the jets of :mod:`infflow.integrals.jets` as they are, so that gradient and Hessian of a network are those of the
-surrogate's loss. An exact evaluator has d2/dC12^2 = 4 d2/dC11 dC22; a surrogate does not, and both are used where they belong.
+A surrogate gives G(C11, C12, C22), an approximation of E[f(h1) f(h2)] for centred h, with its own
+first and second derivatives. They fill the jets of :mod:`infflow.integrals.jets` as they are, so
+that gradient and Hessian of a network are those of the surrogate's loss. An exact evaluator has
+d2/dC12^2 = 4 d2/dC11 dC22; a surrogate does not, and both are used where they belong.
 """
 
 from __future__ import annotations
@@ -34,13 +36,15 @@ _ROWS = (1, 4, 10)  # rows of a form's jet up to each order of derivatives
 _ROUNDING = 1e-12  # relative, of r at the border of the domain
 
 
-# --------------------------------------------------------------------------------------------------------------- jets
+# --------------------------------------------------------------------------------------------------
+# jets
 
 
 def pair_jets(
     form: SurrogateForm, C11: Array, C12: Array, C22: Array, order: int, det: Array | None = None
 ) -> Array:
-    """Jets ``(n, 1 | 6 | 21)`` of n pairs of neurons without biases; the columns of the biases are 0.
+    """Jets ``(n, 1 | 6 | 21)`` of n pairs of neurons without biases; the columns of the biases are
+    0.
 
     Parameters
     ----------
@@ -70,7 +74,8 @@ def pair_jets(
     return jets
 
 
-# -------------------------------------------------------------------------------------------------- pairs of a network
+# --------------------------------------------------------------------------------------------------
+# pairs of a network
 
 
 @dataclass(frozen=True)
@@ -80,11 +85,13 @@ class SurrogateMethod:
     Attributes
     ----------
     outside : {"error", "exact"}
-        What happens to pairs outside of the domain, with a bias, or of activations without a surrogate.
+        What happens to pairs outside of the domain, with a bias, or of activations without a
+        surrogate.
     directory : path, optional
         A user's own folder.
     constant : bool
-        Whether the constant neuron, which carries the output biases, is used; if not, its pairs are left at 0.
+        Whether the constant neuron, which carries the output biases, is used; if not, its pairs are
+        left at 0.
     given : Surrogate, optional
         One that is in no file, for its activation.
     """
@@ -102,7 +109,8 @@ class SurrogateMethod:
 
 
 class SurrogateEvaluator(PairEvaluator):
-    """Jets of pairs from surrogates, all pairs of an activation in one batch; the others by exact evaluators, if wanted.
+    """Jets of pairs from surrogates, all pairs of an activation in one batch; the others by exact
+    evaluators, if wanted.
 
     Parameters
     ----------
@@ -134,7 +142,9 @@ class SurrogateEvaluator(PairEvaluator):
         super().__init__(activations, i, j, "auto", rtol)
 
     def _plan(self, kinds: list[Activation]) -> dict[tuple[str, ...], Index]:
-        """Rows of the pairs that share a list of candidates: a surrogate, then what takes what it leaves."""
+        """Rows of the pairs that share a list of candidates: a surrogate, then what takes what it
+        leaves.
+        """
         method = self.surrogate_method
         self._surrogates = [method.find(kind) for kind in kinds]
         first = self._kind[self.i]
@@ -158,18 +168,22 @@ class SurrogateEvaluator(PairEvaluator):
     def _no_surrogate(self, f: Activation, g: Activation, row: int) -> MethodError:
         if _is_constant(f) or _is_constant(g):
             return MethodError(
-                "the networks have an output bias, and surrogates stand for pairs of hidden neurons only. Leave the output bias "
+                "the networks have an output bias, and surrogates stand for pairs of hidden "
+                "neurons only. Leave the output bias "
                 "away (for the teacher also: set it to 0), or use outside='exact' or method='auto'."
             )
         if f == g:
             return surrogate_files.nothing_for(f.name, self.surrogate_method.directory)
         who = f"{self.labels[self.i[row]]} ({f.name}) and {self.labels[self.j[row]]} ({g.name})"
         return MethodError(
-            f"{who} have different activations, and surrogates stand for pairs of equal ones. Use outside='exact' or method='auto'."
+            f"{who} have different activations, and surrogates stand for pairs of equal ones. "
+            "Use outside='exact' or method='auto'."
         )
 
     def frozen(self, args: Arguments, rtol: float) -> PairEvaluator:
-        """Itself: a surrogate is a smooth function, and which pairs it covers does not depend on tolerances."""
+        """Itself: a surrogate is a smooth function, and which pairs it covers does not depend on
+        tolerances.
+        """
         return self
 
     @property
@@ -212,7 +226,9 @@ class SurrogateEvaluator(PairEvaluator):
         return outside
 
     def _fill(self, found: Surrogate, rows: Index, args: Arguments, order: int, out: Array) -> None:
-        """One batch; a neuron with itself is a pair of equal ones, of whose columns only sums over both places are used."""
+        """One batch; a neuron with itself is a pair of equal ones, of whose columns only sums over
+        both places are used.
+        """
         C11, C12, C22, _, _, det = args.pairs[:, rows]
         out[rows] = pair_jets(found.form, C11, C12, C22, order, det)
         self.report.bound[rows] = found.largest_error("value")
@@ -239,7 +255,8 @@ class SurrogateEvaluator(PairEvaluator):
         if b1 or b2:
             where += f", b1 = {b1:.6g}, b2 = {b2:.6g}"
         return OutsideDomainError(
-            f"{who} {verb} outside of the domain of the surrogate for {found.name} ({found.r_min:g} <= r <= {found.r_max:g}, no biases): "
+            f"{who} {verb} outside of the domain of the surrogate for {found.name} "
+            f"({found.r_min:g} <= r <= {found.r_max:g}, no biases): "
             f"{where}. Use outside='exact' to evaluate such pairs exactly, or method='auto'."
         )
 
@@ -262,9 +279,11 @@ def pair_evaluator(
     return PairEvaluator(activations, i, j, method, rtol)
 
 
-# ---------------------------------------------------------------------------------------------------- single moments
+# --------------------------------------------------------------------------------------------------
+# single moments
 
-#: Orders of moments that follow from the potential by the heat equation: column of form.pair, factor, entry of the card's errors.
+# : Orders of moments that follow from the potential by the heat equation: column of form.pair,
+# factor, entry of the card's errors.
 MOMENTS: dict[tuple[int, int], tuple[int, float, str]] = {
     (0, 0): (0, 1.0, "value"),
     (2, 0): (1, 2.0, "gradient"),
@@ -279,9 +298,11 @@ MOMENTS: dict[tuple[int, int], tuple[int, float, str]] = {
 
 
 class SurrogateMoments:
-    """Moments of two neurons of one activation without biases, of even total order: I(2, 0) = 2 dG/dC11, and so on.
+    """Moments of two neurons of one activation without biases, of even total order: I(2, 0) = 2
+    dG/dC11, and so on.
 
-    (2, 2) is d2G/dC12^2. The error bound is the largest error on the card's held-out points, which is no proof.
+    (2, 2) is d2G/dC12^2. The error bound is the largest error on the card's held-out points, which
+    is no proof.
     """
 
     def defined(self, *activations: Activation) -> bool:
@@ -303,7 +324,8 @@ class SurrogateMoments:
             raise MethodError(f"orders is {orders}; a surrogate gives {known}. Use method='auto'.")
         if points.b1.any() or points.b2.any():
             raise MethodError(
-                "b1 and b2 must be 0 for a surrogate, which was trained without biases. Use method='auto'."
+                "b1 and b2 must be 0 for a surrogate, which was trained without biases. Use "
+                "method='auto'."
             )
         _check_domain(found, points)
         r1 = points.r1
@@ -340,6 +362,7 @@ def _check_domain(found: Surrogate, points: Points) -> None:
         )
         if bad.size:
             raise InvalidValueError(
-                f"{name} contains {r[bad[0]]:.6g}, outside of the domain of the surrogate for {found.name} "
+                f"{name} contains {r[bad[0]]:.6g}, outside of the domain of the surrogate for "
+                f"{found.name} "
                 f"({found.r_min:g} <= r <= {found.r_max:g}). Use method='auto'."
             )

@@ -1,8 +1,9 @@
-"""Surrogates as files: weights in ``NAME.npz``, a card in ``NAME.json``, read without trusting them.
+"""Surrogates as files: weights in ``NAME.npz``, a card in ``NAME.json``, read without trusting
+them.
 
-The archive holds what evaluation needs (weights, settings, domain, values of the activation by which it is recognised) and no
-pickles. The card repeats that for people, adds how the surrogate was trained and how large its errors are, and carries the
-checksum of the archive.
+The archive holds what evaluation needs (weights, settings, domain, values of the activation by
+which it is recognised) and no pickles. The card repeats that for people, adds how the surrogate was
+trained and how large its errors are, and carries the checksum of the archive.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from .form import SurrogateForm
 
 #: Raised when the meaning of the arrays or of the card changes.
 FORMAT = 1
-#: Environment variable with the folder of a user's own surrogates, searched before the shipped ones.
+# : Environment variable with the folder of a user's own surrogates, searched before the shipped
+# ones.
 VARIABLE = "INFFLOW_SURROGATES"
 
 _KIND = "infflow.surrogate"
@@ -76,11 +78,15 @@ class Surrogate:
         return int(sum(np.size(array) for array in self.form.arrays.values()))
 
     def largest_error(self, what: str) -> float:
-        """Largest error of "value", "gradient" or "hessian" on the held-out points of the card; NaN without a card."""
+        """Largest error of "value", "gradient" or "hessian" on the held-out points of the card; NaN
+        without a card.
+        """
         return float(self.card["errors"][what]["maximum"]) if self.card else float("nan")
 
     def __call__(self, r1: Any, r2: Any, u: Any) -> Any:
-        """The potential, an approximation of E[f(r1 x) f(r2 y)]; arguments broadcast and are not checked against the domain."""
+        """The potential, an approximation of E[f(r1 x) f(r2 y)]; arguments broadcast and are not
+        checked against the domain.
+        """
         points = np.broadcast_arrays(
             *(np.asarray(value, dtype=np.float64) for value in (r1, r2, u))
         )
@@ -91,18 +97,22 @@ class Surrogate:
         return f"Surrogate({self.name!r}, {self.r_min:g} <= r <= {self.r_max:g}, {self.path})"
 
 
-# ------------------------------------------------------------------------------------------------------------ folders
+# --------------------------------------------------------------------------------------------------
+# folders
 
 
 def shipped_folder() -> Path:
-    """The folder of the shipped surrogates: in the installed package, or beside it in a checkout."""
+    """The folder of the shipped surrogates: in the installed package, or beside it in a
+    checkout.
+    """
     package = Path(__file__).resolve().parents[2]
     installed = package / "_surrogates"
     return installed if installed.is_dir() else package.parent / "surrogates"
 
 
 def folders(surrogates_dir: Any = None) -> list[Path]:
-    """Where surrogates are searched: the folder given, or the one of the environment variable, then the shipped one.
+    """Where surrogates are searched: the folder given, or the one of the environment variable, then
+    the shipped one.
 
     Raises
     ------
@@ -154,7 +164,8 @@ def nothing_for(name: str, surrogates_dir: Any = None) -> MethodError:
     )
 
 
-# ------------------------------------------------------------------------------------------------------------ reading
+# --------------------------------------------------------------------------------------------------
+# reading
 
 
 def load(name: str, surrogates_dir: Any = None) -> Surrogate:
@@ -209,13 +220,15 @@ def _load(path: Path, archive_stamp: tuple[int, int], card_stamp: tuple[int, int
         ) from None
     if hashlib.sha256(content).hexdigest() != card["sha256"]:
         raise StorageError(
-            f"{path} is truncated or was altered: its checksum is not the one on the card {path.with_suffix('.json')}. {_remedy(path)}"
+            f"{path} is truncated or was altered: its checksum is not the one on the card "
+            f"{path.with_suffix('.json')}. {_remedy(path)}"
         )
     arrays, inside = load_archive(path, _KIND)
     for key in ("format", "activation", "domain", "settings", "activation_values"):
         if inside.get(key) != card.get(key):
             raise StorageError(
-                f"the card {path.with_suffix('.json')} was altered: its {key!r} is not that of {path.name}. {_remedy(path)}"
+                f"the card {path.with_suffix('.json')} was altered: its {key!r} is not that of "
+                f"{path.name}. {_remedy(path)}"
             )
     low, high = card["domain"]["r"]
     return Surrogate(
@@ -239,7 +252,8 @@ def _read_card(path: Path) -> dict[str, Any]:
         raise StorageError(f"{place} is not the card of a surrogate. {_remedy(path)}")
     if card.get("format") != FORMAT:
         raise StorageError(
-            f"{place} has format {card.get('format')!r}, written by infflow {card.get('infflow')}; infflow {__version__} reads "
+            f"{place} has format {card.get('format')!r}, written by infflow "
+            f"{card.get('infflow')}; infflow {__version__} reads "
             f"format {FORMAT}. Train it again with {_TRAIN} {path.stem}."
         )
     missing = [
@@ -253,7 +267,8 @@ def _read_card(path: Path) -> dict[str, Any]:
         for quantity, statistic in product(_QUANTITIES, statistics):
             if not _is_error(card[key], quantity, statistic):
                 raise StorageError(
-                    f"the card {place} has no number for {statistic!r} of {quantity!r} in {key!r}. {_remedy(path)}"
+                    f"the card {place} has no number for {statistic!r} of {quantity!r} in "
+                    f"{key!r}. {_remedy(path)}"
                 )
     return card
 
@@ -279,7 +294,8 @@ def _remedy(path: Path) -> str:
     )
 
 
-# ------------------------------------------------------------------------------------------------------------ writing
+# --------------------------------------------------------------------------------------------------
+# writing
 
 
 def write(
@@ -316,7 +332,8 @@ def write(
     """
     if not _NAME.fullmatch(form.activation):
         raise InvalidValueError(
-            f"the activation is called {form.activation!r}; a surrogate needs a name of letters, digits, '_', '-' and '.'."
+            f"the activation is called {form.activation!r}; a surrogate needs a name of letters, "
+            "digits, '_', '-' and '.'."
         )
     for name, array in form.arrays.items():
         if not np.isfinite(array).all():

@@ -1,19 +1,22 @@
-r"""The formula of a surrogate: one scalar potential G(C11, C12, C22) = E[f(h1) f(h2)] of plain arrays.
+r"""The formula of a surrogate: one scalar potential G(C11, C12, C22) = E[f(h1) f(h2)] of plain
+arrays.
 
-The even and the odd part of an activation are uncorrelated, E[f_e(h1) f_o(h2)] = 0, so that G is a sum of a part that is
-even and one that is odd in C12. Each of them, with the parity p = 0 or 1, is
+The even and the odd part of an activation are uncorrelated, E[f_e(h1) f_o(h2)] = 0, so that G is a
+sum of a part that is even and one that is odd in C12. Each of them, with the parity p = 0 or 1, is
 
     base(C11, C12, C22) + C12^p (m(C11) m(C22) - m0(C11) m0(C22)) + v^(p+2) N(features).
 
-* ``base`` is the integral of a few smoothed ramps |x|/2 (even) or steps (odd) and a constant or x, in closed form;
-  m0(C) = E f0^(p)(h) is its Hermite coefficient of order p.
-* m(C) = E f^(p)(h) is a Chebyshev series in log(C + c), exact to rounding, and with it all of G at C12 = 0, its slope there included.
+* ``base`` is the integral of a few smoothed ramps |x|/2 (even) or steps (odd) and a constant or x,
+  in closed form; m0(C) = E f0^(p)(h) is its Hermite coefficient of order p.
+* m(C) = E f^(p)(h) is a Chebyshev series in log(C + c), exact to rounding, and with it all of G at
+  C12 = 0, its slope there included.
 * N is a perceptron with two hidden layers, v = C12 / sqrt((C11 + c)(C22 + c)).
 
-All of it is a smooth function of the three covariances, down to C11 = 0, and features and base are symmetric in the two neurons.
-A *jet* below is the array ``(10, n)`` of a function of (C11, C12, C22) at n points: value, first derivatives in that order,
-second derivatives 11, 12, 13, 22, 23, 33; of a function of one variable ``(3, n)``. Without second derivatives these are ``(4, n)``
-and ``(2, n)``; the value alone is ``(1, n)``.
+All of it is a smooth function of the three covariances, down to C11 = 0, and features and base are
+symmetric in the two neurons. A *jet* below is the array ``(10, n)`` of a function of (C11, C12,
+C22) at n points: value, first derivatives in that order, second derivatives 11, 12, 13, 22, 23, 33;
+of a function of one variable ``(3, n)``. Without second derivatives these are ``(4, n)`` and
+``(2, n)``; the value alone is ``(1, n)``.
 """
 
 from __future__ import annotations
@@ -36,11 +39,14 @@ PAIRS = ((1, 1), (1, 2), (1, 3), (2, 2), (2, 3), (3, 3))
 _TWO_PI = 2.0 * np.pi
 
 
-# ---------------------------------------------------------------------------------------------------- arithmetic of jets
+# --------------------------------------------------------------------------------------------------
+# arithmetic of jets
 
 
 def separable(a: Array, b: Array, x: Array, power: int = 0) -> Array:
-    """Jet of ``a(C11) C12^power b(C22)`` from the jets of a and b in one variable; ``x`` (n,) is C12."""
+    """Jet of ``a(C11) C12^power b(C22)`` from the jets of a and b in one variable; ``x`` (n,) is
+    C12.
+    """
     c0 = x**power
     if len(a) == 1:
         return a * b * c0
@@ -127,7 +133,9 @@ def squared_arcsine(v: Array, rest: Array) -> tuple[Array, Array, Array]:
 
 @dataclass(frozen=True)
 class Arguments:
-    """Covariances ``(n,)`` of the points, their determinant, and how many rows of a jet are wanted (1, 4 or 10)."""
+    """Covariances ``(n,)`` of the points, their determinant, and how many rows of a jet are wanted
+    (1, 4 or 10).
+    """
 
     C11: Array
     C12: Array
@@ -148,7 +156,8 @@ class Arguments:
         return separable(a, b, self.C12, 1), free * (a[0] * b[0]) ** 2
 
 
-# ------------------------------------------------------------------------------------------------------------- one part
+# --------------------------------------------------------------------------------------------------
+# one part
 
 
 @dataclass(frozen=True)
@@ -164,10 +173,12 @@ class Part:
     polynomial : float
         Coefficient of the constant (even) or of x (odd) of the base.
     moment : (M,) array
-        Chebyshev coefficients of m(C) on [0, C_max] in the variable log(C + shift); empty if the base is exact.
+        Chebyshev coefficients of m(C) on [0, C_max] in the variable log(C + shift); empty if the
+        base is exact.
     shift, C_max : float
     scales : (S,) array
-        Constants c of the features asin(v)^2; the middle one is also that of the logarithms and of the prefactor.
+        Constants c of the features asin(v)^2; the middle one is also that of the logarithms and of
+        the prefactor.
     centre, spread : (S + 2,) arrays
         Features are taken relative to these.
     network : list of (W, b)
@@ -287,7 +298,9 @@ class Part:
 
 
 def perceptron(network: list[tuple[Array, Array]], features: Array) -> Array:
-    """Jet ``(rows, n)`` of a perceptron with tanh neurons and one output from the jets ``(rows, n, d)`` of its inputs."""
+    """Jet ``(rows, n)`` of a perceptron with tanh neurons and one output from the jets
+    ``(rows, n, d)`` of its inputs.
+    """
     z = features
     for W, b in network[:-1]:
         h = z @ W.T
@@ -301,7 +314,8 @@ def perceptron(network: list[tuple[Array, Array]], features: Array) -> Array:
     return out
 
 
-# ------------------------------------------------------------------------------------------------------------ the whole
+# --------------------------------------------------------------------------------------------------
+# the whole
 
 
 @dataclass(frozen=True)
@@ -313,8 +327,10 @@ class SurrogateForm:
     activation : str
         Its name.
     arrays : dict of arrays
-        For each part ``even`` and ``odd`` with that prefix: ``widths``, ``weights``, ``polynomial``, ``moment``, ``shift``, ``C_max``, ``scales``,
-        ``centre``, ``spread`` (see :class:`Part`) and, where the part has a perceptron, ``W1``, ``b1``, ``W2``, ``b2``, ``W3``, ``b3``.
+        For each part ``even`` and ``odd`` with that prefix: ``widths``, ``weights``,
+        ``polynomial``, ``moment``, ``shift``, ``C_max``, ``scales``, ``centre``, ``spread``
+        (see :class:`Part`) and, where the part has a perceptron, ``W1``, ``b1``, ``W2``,
+        ``b2``, ``W3``, ``b3``.
     settings : dict
         Name of the parametrisation, widths, ranges of r: anything JSON can hold.
     """
@@ -356,7 +372,9 @@ class SurrogateForm:
     def jet(
         self, C11: Array, C12: Array, C22: Array, rows: int = SIZE, det: Array | None = None
     ) -> Array:
-        """Jet ``(rows, n)`` with 1, 4 or 10 rows; ``det = C11 C22 - C12^2`` may be given where it is known without cancellation."""
+        """Jet ``(rows, n)`` with 1, 4 or 10 rows; ``det = C11 C22 - C12^2`` may be given where it
+        is known without cancellation.
+        """
         C11, C12, C22 = (np.asarray(c, dtype=np.float64) for c in (C11, C12, C22))
         det = (
             np.maximum(C11 * C22 - C12 * C12, 0.0)
@@ -372,24 +390,30 @@ class SurrogateForm:
         return out
 
     def pair(self, C11: Array, C12: Array, C22: Array) -> Array:
-        """G and its derivatives in (C11, C12, C22), ``(n, 10)``: value, 1, 2, 3, then 11, 12, 13, 22, 23, 33.
+        """G and its derivatives in (C11, C12, C22), ``(n, 10)``: value, 1, 2, 3, then 11, 12, 13,
+        22, 23, 33.
 
         Parameters
         ----------
         C11, C12, C22 : (n,) arrays
-            Covariances of the two neurons of each pair. Nothing is checked here, the domain included.
+            Covariances of the two neurons of each pair. Nothing is checked here, the domain
+            included.
         """
         return np.ascontiguousarray(self.jet(C11, C12, C22).T)
 
     def single(self, C11: Array) -> Array:
-        """E f(h)^2 = G(C, C, C) of neurons of variance C and its two derivatives in C, ``(n, 3)``."""
+        """E f(h)^2 = G(C, C, C) of neurons of variance C and its two derivatives in C,
+        ``(n, 3)``.
+        """
         C = np.asarray(C11, dtype=np.float64)
         jet = self.jet(C, C, C, det=np.zeros(len(C)))
         second = jet[4] + jet[7] + jet[9] + 2.0 * (jet[5] + jet[6] + jet[8])
         return np.stack([jet[0], jet[1] + jet[2] + jet[3], second], axis=1)
 
     def potential(self, r1: Array, r2: Array, u: Array) -> Array:
-        """G alone ``(n,)`` for the standard deviations r1, r2 and the correlation u of the two neurons."""
+        """G alone ``(n,)`` for the standard deviations r1, r2 and the correlation u of the two
+        neurons.
+        """
         r1, r2, u = (np.asarray(x, dtype=np.float64) for x in (r1, r2, u))
         return self.jet(
             r1**2, r1 * r2 * u, r2**2, rows=1, det=(r1 * r2) ** 2 * (1.0 - u) * (1.0 + u)
@@ -403,7 +427,9 @@ _BLOCK = 256
 
 
 def random_form(activation: str, rng: np.random.Generator, width: int = 96) -> SurrogateForm:
-    """A form with random parameters, for tests of everything that does not depend on what was learnt."""
+    """A form with random parameters, for tests of everything that does not depend on what was
+    learnt.
+    """
     parts = {}
     for name, parity in PARITIES.items():
         widths = np.sort(rng.uniform(0.5, 2.0, 3))

@@ -1,7 +1,8 @@
 """Value and gradient of a multilayer perceptron by backpropagation over blocks of samples.
 
-Everything here works on the scaled parameters ``phi = factors * theta``, for which every layer is ``h = W z + b``; the
-parametrization is applied by the caller (:mod:`.net`). Arrays of neurons are ``(width, B)``, the sample last.
+Everything here works on the scaled parameters ``phi = factors * theta``, for which every layer is
+``h = W z + b``; the parametrization is applied by the caller (:mod:`.net`). Arrays of neurons are
+``(width, B)``, the sample last.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ class Data:
 
 
 class Architecture:
-    """Layers, layout and how the activations of each layer are evaluated; keeps the workspaces for reuse."""
+    """Layers, layout and how the activations of each layer are evaluated; keeps the workspaces for
+    reuse.
+    """
 
     def __init__(self, layers: tuple[Layer, ...], input_dim: int) -> None:
         self.layers = layers
@@ -65,9 +68,11 @@ class Architecture:
         return {**self.__dict__, "_pool": {}}
 
     def borrow(self, kind: Any, block: int, *arguments: Any) -> Any:
-        """A workspace ``kind(self, block, *arguments)``, used before or new; give it back after use.
+        """A workspace ``kind(self, block, *arguments)``, used before or new; give it back after
+        use.
 
-        Taking from and adding to a list are atomic, so threads that share a net get different workspaces.
+        Taking from and adding to a list are atomic, so threads that share a net get different
+        workspaces.
         """
         shelf = self._pool.setdefault((kind, block, *arguments), [])
         try:
@@ -87,8 +92,10 @@ class Architecture:
             for activation, _ in groups:
                 if activation.max_order < order:
                     raise InvalidValueError(
-                        f"activation {activation.name!r} has {counted(activation.max_order, 'derivative')}, but {order} are "
-                        "needed here. Give them in Activation.from_callable, or use Activation.from_sympy."
+                        f"activation {activation.name!r} has "
+                        f"{counted(activation.max_order, 'derivative')}, but {order} are "
+                        "needed here. Give them in Activation.from_callable, or use "
+                        "Activation.from_sympy."
                     )
 
 
@@ -107,10 +114,12 @@ def _group(activations: tuple[Activation, ...]) -> tuple[tuple[Activation, NDArr
 
 
 class Workspace:
-    """Arrays for one block of ``B`` samples: pre-activations ``h``, ``z``, derivatives ``d1``, ``d2``, errors ``delta``.
+    """Arrays for one block of ``B`` samples: pre-activations ``h``, ``z``, derivatives ``d1``,
+    ``d2``, errors ``delta``.
 
-    ``jets[l]`` is ``(order + 1, width, B)`` and holds z, d1, d2; for layers of identity activations z is h, d1 is one
-    and d2 zero. ``xt`` ``(D + 1, B)`` holds the transposed inputs and a row of ones.
+    ``jets[l]`` is ``(order + 1, width, B)`` and holds z, d1, d2; for layers of identity activations
+    z is h, d1 is one and d2 zero. ``xt`` ``(D + 1, B)`` holds the transposed inputs and a row of
+    ones.
     """
 
     def __init__(self, arch: Architecture, block: int, order: int) -> None:
@@ -141,7 +150,9 @@ class Workspace:
 
 
 def block_size(num_samples: int, floats_per_sample: int, cache: int = CACHE_BYTES) -> int:
-    """Samples per block: what fits into the cache, but at least 128 where memory allows, evenly divided."""
+    """Samples per block: what fits into the cache, but at least 128 where memory allows, evenly
+    divided.
+    """
     largest = min(
         max(cache // (8 * floats_per_sample), 128), MEMORY_BYTES // (8 * floats_per_sample), 4096
     )
@@ -150,9 +161,11 @@ def block_size(num_samples: int, floats_per_sample: int, cache: int = CACHE_BYTE
 
 
 def blocks(data: Data, block: int, w: Array) -> Iterator[tuple[Array, NDArray[Any]]]:
-    """Inputs and targets of each block, all of the same size, after writing the weights of its samples to ``w``.
+    """Inputs and targets of each block, all of the same size, after writing the weights of its
+    samples to ``w``.
 
-    The last block overlaps the one before it; the samples that both contain get weight zero in the last.
+    The last block overlaps the one before it; the samples that both contain get weight zero in the
+    last.
     """
     num = len(data.X)
     for done in range(0, num, block):
@@ -195,14 +208,17 @@ def activate(groups: tuple[tuple[Activation, NDArray[np.intp]], ...], h: Array, 
 
 
 def output_error(arch: Architecture, data: Data, target: NDArray[Any], work: Workspace) -> float:
-    """Loss of the block; ``delta`` of the last layer becomes the gradient with respect to its *outputs*."""
+    """Loss of the block; ``delta`` of the last layer becomes the gradient with respect to its
+    *outputs*.
+    """
     return data.loss.value_and_gradient(work.z[-1], target, work.w, work.delta[-1])
 
 
 def backward(
     arch: Architecture, params: list[Pair], X: Array, work: Workspace, grads: list[Pair]
 ) -> None:
-    """Turn ``delta`` of the last layer into pre-activation errors of all layers and add the gradient to ``grads``.
+    """Turn ``delta`` of the last layer into pre-activation errors of all layers and add the
+    gradient to ``grads``.
 
     The first layer's ``delta`` is left undefined where it has few inputs.
     """
@@ -225,7 +241,9 @@ def backward(
 
 
 def errors(arch: Architecture, params: list[Pair], work: Workspace) -> None:
-    """Turn ``delta`` of the last layer from output errors into pre-activation errors of all layers."""
+    """Turn ``delta`` of the last layer from output errors into pre-activation errors of
+    all layers.
+    """
     for index in range(len(params) - 1, -1, -1):
         if not arch.linear[index]:
             work.delta[index] *= work.d1[index]
@@ -252,10 +270,12 @@ def _first_layer(
 
 
 class ShallowSums:
-    """Gradient of a net with one hidden layer, identity outputs and few inputs, one pass over the hidden layer.
+    """Gradient of a net with one hidden layer, identity outputs and few inputs, one pass over the
+    hidden layer.
 
-    ``slopes`` ``(K, H, d)`` are the sums of ``c_i d1_j x_q`` with the output errors c, the bias (x = 1) last if there
-    is one. They give the first layer's gradient and couple the two layers in the Hessian.
+    ``slopes`` ``(K, H, d)`` are the sums of ``c_i d1_j x_q`` with the output errors c, the bias (x
+    = 1) last if there is one. They give the first layer's gradient and couple the two layers in the
+    Hessian.
     """
 
     def __init__(self, arch: Architecture) -> None:
@@ -280,7 +300,9 @@ class ShallowSums:
 def value_and_gradient(
     arch: Architecture, phi: Array, data: Data, order: int
 ) -> tuple[float, Array | None]:
-    """Loss and, for order 1, its gradient ``(P,)``, both with respect to the scaled parameters ``phi``."""
+    """Loss and, for order 1, its gradient ``(P,)``, both with respect to the scaled parameters
+    ``phi``.
+    """
     arch.require_derivatives(order)
     block = block_size(len(data.X), Workspace.floats_per_sample(arch, order))
     work: Workspace = arch.borrow(Workspace, block, order)

@@ -1,4 +1,6 @@
-"""Covariance of the gradients of single samples, which sets how far finite data moves a solution."""
+"""Covariance of the gradients of single samples, which sets how far finite data
+moves a solution.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,10 @@ from .net import Net, finite
 
 #: how messages call it, and what to do where it does not fit
 NAME = "the covariance of the gradients"
-REMEDY = "Use a network with fewer parameters, or gradients of your own on subsets: Net.subset and inf.gradient."
+REMEDY = (
+    "Use a network with fewer parameters, or gradients of your own on subsets: Net.subset and "
+    "inf.gradient."
+)
 
 
 class CovarianceWorkspace(Workspace):
@@ -81,7 +86,9 @@ class GradientMoments:
         self.weight += total
 
     def mean(self) -> Array:
-        """``(P,)`` mean gradient; infinite where numbers overflow, when :meth:`covariance` raises DivergedError."""
+        """``(P,)`` mean gradient; infinite where numbers overflow, when :meth:`covariance` raises
+        DivergedError.
+        """
         if self.weight == 0.0:
             raise InvalidValueError("no samples were added; call add(net, theta) first.")
         return self._first / self.weight
@@ -108,7 +115,9 @@ def _covariance(second: Array, weight: float, mean: Array) -> Array:
 
 
 def sample_gradients(arch: Architecture, X: Array, work: CovarianceWorkspace) -> None:
-    """``rows[:, n] =`` gradient of sample n: ``delta_i z_k`` for weights, ``delta_i`` for biases."""
+    """``rows[:, n] =`` gradient of sample n: ``delta_i z_k`` for weights, ``delta_i``
+    for biases.
+    """
     z = X.T
     for index, block in enumerate(arch.layout.blocks):
         delta = work.delta[index]
@@ -123,8 +132,8 @@ def sample_gradients(arch: Architecture, X: Array, work: CovarianceWorkspace) ->
 def gradient_covariance(net: Net, theta: Array) -> Array:
     """Covariance of the gradients ``g_n`` of single samples at ``theta``, weighted as the loss is.
 
-    ``sum_n w_n g_n g_n' - gbar gbar'`` with weights that sum to one and ``gbar = sum_n w_n g_n``; the regularisation,
-    which is the same for every sample, is left out.
+    ``sum_n w_n g_n g_n' - gbar gbar'`` with weights that sum to one and ``gbar = sum_n w_n g_n``;
+    the regularisation, which is the same for every sample, is left out.
 
     Parameters
     ----------

@@ -1,8 +1,9 @@
 """The exact Hessian of a multilayer perceptron over blocks of samples.
 
-One hidden layer, identity output, a loss of constant curvature (:class:`ShallowWorkspace`): the Gauss-Newton part is a rank-k update
-with the Jacobian rows of *one* output of unit output weights, which any number of outputs share; the residual part is a
-small matrix per hidden neuron and the coupling of its two layers, whose coefficients are the sums of the gradient.
+One hidden layer, identity output, a loss of constant curvature (:class:`ShallowWorkspace`): the
+Gauss-Newton part is a rank-k update with the Jacobian rows of *one* output of unit output weights,
+which any number of outputs share; the residual part is a small matrix per hidden neuron and the
+coupling of its two layers, whose coefficients are the sums of the gradient.
 
 Everything else (:class:`DeepWorkspace`): with ``S_m = d2L/dh_m dh_m'`` of one sample,
 
@@ -11,9 +12,10 @@ Everything else (:class:`DeepWorkspace`): with ``S_m = d2L/dh_m dh_m'`` of one s
     V_{m,l} = dz_m / dh_l = V_{m,l+1} W_{l+1} diag(d1_l),          V_{m,m} = diag(d1_m),
     d2L / dW_m[i,k] dW_l[j,q] = (C_{m,l}[i,j] z_{m-1}[k] + delta_m[i] V_{m-1,l}[k,j]) z_{l-1}[q],
 
-so that the outer products with the inputs of the two layers, which dominate, are N P^2 operations of BLAS for any depth
-and any number of outputs (after Bishop, Neural Comput. 4, 1992, with matrices in the place of his sums).
-S_m is formed for a few rows at a time, since it would not fit in memory for wide layers.
+so that the outer products with the inputs of the two layers, which dominate, are N P^2 operations
+of BLAS for any depth and any number of outputs (after Bishop, Neural Comput. 4, 1992, with matrices
+in the place of his sums). S_m is formed for a few rows at a time, since it would not fit in memory
+for wide layers.
 """
 
 from __future__ import annotations
@@ -44,17 +46,23 @@ from .backprop import (
 )
 
 FEW_MOMENTS = 4
-"""Layers with at most this many inputs (bias included) multiply the inputs of both layers before the neurons."""
+"""Layers with at most this many inputs (bias included) multiply the inputs of both layers before
+the neurons.
+"""
 
 GRAM_BYTES = 36 * 2**20
-"""Memory of the sums of a one-hidden-layer net beside its Hessian; larger ones take the general way."""
+"""Memory of the sums of a one-hidden-layer net beside its Hessian; larger ones take the general
+way.
+"""
 
 STRIP_BYTES = 2**19
 """Memory of the products of a few rows of a layer with its inputs."""
 
 
 def derivatives(arch: Architecture, phi: Array, data: Data) -> tuple[float, Array, Array]:
-    """Loss, gradient ``(P,)`` and Hessian ``(P, P)`` with respect to the scaled parameters ``phi``."""
+    """Loss, gradient ``(P,)`` and Hessian ``(P, P)`` with respect to the scaled
+    parameters ``phi``.
+    """
     arch.require_derivatives(2)
     require_memory(len(phi))
     hessian: Array = np.empty((len(phi), len(phi)))
@@ -67,7 +75,8 @@ def derivatives(arch: Architecture, phi: Array, data: Data) -> tuple[float, Arra
     return value, gradient, hessian
 
 
-# --------------------------------------------------------------------------------------------------- one hidden layer
+# --------------------------------------------------------------------------------------------------
+# one hidden layer
 
 
 def _num_rows(arch: Architecture) -> int:
@@ -134,7 +143,9 @@ def _shallow(arch: Architecture, phi: Array, data: Data, gradient: Array, hessia
 
 
 def _curvatures(arch: Architecture, A: Array, work: Workspace, out: Array) -> None:
-    """Add ``sum e_j d2_j x_q x_r`` to ``out`` ``(H, d, d)``; with one output e_j lacks its factor A_j."""
+    """Add ``sum e_j d2_j x_q x_r`` to ``out`` ``(H, d, d)``; with one output e_j lacks its factor
+    A_j.
+    """
     error = work.delta[1]
     d2 = work.d2[0]
     e = error if len(A) == 1 else np.matmul(A.T, error, out=work.delta[0])
@@ -146,11 +157,14 @@ def _curvatures(arch: Architecture, A: Array, work: Workspace, out: Array) -> No
         out[j] += (inputs * row) @ inputs.T
 
 
-# ------------------------------------------------------------------------------------------------------ any other net
+# --------------------------------------------------------------------------------------------------
+# any other net
 
 
 class DeepWorkspace(Workspace):
-    """Adds ``inputs``: for every layer the values that feed it with a row of ones ``(fan_in + 1, B)``."""
+    """Adds ``inputs``: for every layer the values that feed it with a row of ones
+    ``(fan_in + 1, B)``.
+    """
 
     def __init__(self, arch: Architecture, block: int) -> None:
         super().__init__(arch, block, order=2)
@@ -201,7 +215,9 @@ def _deep(arch: Architecture, phi: Array, data: Data, gradient: Array, hessian: 
 
 
 def _bends(arch: Architecture, params: list[Pair], work: DeepWorkspace) -> list[Array | None]:
-    """``e_m d2_m`` ``(w_m, B)`` of every layer (None: identity), from the output errors in ``delta`` of the last layer."""
+    """``e_m d2_m`` ``(w_m, B)`` of every layer (None: identity), from the output errors in
+    ``delta`` of the last layer.
+    """
     bends: list[Array | None] = [None] * len(params)
     e = work.delta[-1]
     for m in range(len(params) - 1, -1, -1):
@@ -235,7 +251,8 @@ def _layer(
 ) -> Array:
     """All blocks of layer m with itself and the layers below it.
 
-    ``above`` is S of the last layer, and for the others ``C_{m+1,m}`` ``(w_{m+1}, w_m, B)``. Returns ``C_{m,m-1}``.
+    ``above`` is S of the last layer, and for the others ``C_{m+1,m}`` ``(w_{m+1}, w_m, B)``.
+    Returns ``C_{m,m-1}``.
     """
     width = arch.widths[m]
     size = len(work.w)
@@ -268,7 +285,9 @@ def _layer(
 
 
 def _tangents(arch: Architecture, params: list[Pair], work: Workspace, m: int) -> dict[int, Array]:
-    """``V_{m-1,l}`` ``(w_{m-1}, w_l, B)`` for l < m - 1; for l = m - 1 its diagonal ``(w_{m-1}, B)``."""
+    """``V_{m-1,l}`` ``(w_{m-1}, w_l, B)`` for l < m - 1; for l = m - 1 its diagonal
+    ``(w_{m-1}, B)``.
+    """
     if m == 0:
         return {}
     V: Array = work.d1[m - 1]
@@ -285,7 +304,9 @@ def _tangents(arch: Architecture, params: list[Pair], work: Workspace, m: int) -
 def _diagonal_strip(
     arch: Architecture, work: DeepWorkspace, m: int, start: int, C: Array, hessian: Array
 ) -> None:
-    """Add ``sum S_m[i,j] z[q] z[k]`` for the rows i of ``C`` ``(I, w_m, B)`` and all j up to the last of them."""
+    """Add ``sum S_m[i,j] z[q] z[k]`` for the rows i of ``C`` ``(I, w_m, B)`` and all j up to the
+    last of them.
+    """
     count = len(C)
     size = C.shape[2]
     stop = start + count
@@ -347,7 +368,9 @@ def _lower_strip(
 
 
 def _tiles(rows: int, columns: int, floats: int) -> Iterator[tuple[slice, slice]]:
-    """Cover rows x columns, ``floats`` numbers each, by tiles that fit into the strip: several rows, or part of one."""
+    """Cover rows x columns, ``floats`` numbers each, by tiles that fit into the strip: several
+    rows, or part of one.
+    """
     capacity = max(1, STRIP_BYTES // (8 * floats))
     height = max(1, capacity // columns)
     width = min(columns, capacity)
@@ -368,7 +391,9 @@ def _shift(part: slice, start: int) -> slice:
 
 
 class _Pair:
-    """Views of the Hessian's block of layers m and l: weights and biases of both, units and inputs as own indices."""
+    """Views of the Hessian's block of layers m and l: weights and biases of both, units and inputs
+    as own indices.
+    """
 
     def __init__(self, arch: Architecture, m: int, l: int, hessian: Array) -> None:
         upper = arch.layout.blocks[m]
@@ -388,7 +413,9 @@ class _Pair:
         self.lower_fan_in = lower.fan_in
 
     def add(self, i: slice, j: slice, sums: Array, k: slice | None = None) -> None:
-        """Add ``sums[i, k, j, q]``, where the last k and q are the biases; ``k`` restricts the inputs of layer m."""
+        """Add ``sums[i, k, j, q]``, where the last k and q are the biases; ``k`` restricts the
+        inputs of layer m.
+        """
         first, stop = (0, self.fan_in + 1) if k is None else (k.start or 0, k.stop)
         dim = min(stop, self.fan_in) - first
         q = self.lower_fan_in
@@ -410,7 +437,9 @@ class _Pair:
 
 
 def _complete_bias_rows(arch: Architecture, m: int, hessian: Array) -> None:
-    """Rows of biases i and columns of weights of neurons j > i, which were summed as their mirror images."""
+    """Rows of biases i and columns of weights of neurons j > i, which were summed as their mirror
+    images.
+    """
     block = arch.layout.blocks[m]
     shape = (block.width, block.fan_in)
     rows = hessian[block.biases, block.weights].reshape(block.width, *shape)

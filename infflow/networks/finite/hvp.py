@@ -1,7 +1,8 @@
-"""Hessian-vector products by Pearlmutter's R-operator (Neural Comput. 6, 147, 1994), several directions at once.
+"""Hessian-vector products by Pearlmutter's R-operator (Neural Comput. 6, 147, 1994), several
+directions at once.
 
-``R f = d/dr f(phi + r v)`` at r = 0. Arrays of directions are ``(width, m, B)``, so that every product with a weight
-matrix is one matrix product for all directions and samples.
+``R f = d/dr f(phi + r v)`` at r = 0. Arrays of directions are ``(width, m, B)``, so that every
+product with a weight matrix is one matrix product for all directions and samples.
 """
 
 from __future__ import annotations
@@ -31,14 +32,17 @@ Directions = list[tuple[Array, Array | None]]
 
 
 KEPT_BYTES = 2**28
-"""Passes over the data are kept by :class:`HessianOperator` up to this size, and repeated for every product beyond."""
+"""Passes over the data are kept by :class:`HessianOperator` up to this size, and repeated for every
+product beyond.
+"""
 
 Pass = tuple[Array, NDArray[Any], Workspace]
 """Inputs and targets of a block, and its workspace after :func:`_linearize`."""
 
 
 class HessianOperator:
-    """The Hessian at ``phi`` ``(P,)``, for many products with it: the passes over the data are made once and kept.
+    """The Hessian at ``phi`` ``(P,)``, for many products with it: the passes over the data are made
+    once and kept.
 
     May be shared by threads: a product changes nothing in it.
     """
@@ -99,7 +103,9 @@ def _linearize(
     target: NDArray[Any],
     work: Workspace,
 ) -> None:
-    """Forward and backward pass: ``delta`` becomes the errors of the pre-activations, ``d2`` that of the outputs times d2."""
+    """Forward and backward pass: ``delta`` becomes the errors of the pre-activations, ``d2`` that
+    of the outputs times d2.
+    """
     forward(arch, params, X, work)
     output_error(arch, data, target, work)
     for index in range(len(params) - 1, -1, -1):
@@ -119,7 +125,9 @@ def _in_chunks(
     samples: int,
     passes: Callable[[int], Iterable[Pass]],
 ) -> Array:
-    """Products with as many directions at once as fit in memory; ``samples`` of each block are sure to do."""
+    """Products with as many directions at once as fit in memory; ``samples`` of each block are sure
+    to do.
+    """
     out = np.empty_like(v)
     per_direction = 8 * samples * 4 * sum(arch.widths)
     chunk = max(
@@ -193,7 +201,9 @@ def _backward(
     re: Array,
     sums: Directions,
 ) -> None:
-    """Add R of the gradient to ``sums``; ``re`` is that of the gradient with respect to the outputs."""
+    """Add R of the gradient to ``sums``; ``re`` is that of the gradient with respect to the
+    outputs.
+    """
     for index in range(len(params) - 1, -1, -1):
         rdelta = re
         delta = work.delta[index]

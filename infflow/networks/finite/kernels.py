@@ -1,7 +1,8 @@
 """Jitted passes over one block of samples.
 
-Arrays of neurons have the sample as last index: ``z`` is ``(width, B)``. ``w`` ``(B,)`` are the weights of the
-samples, which sum to one over all blocks. Reassociation of sums is allowed, so that reductions run on vectors.
+Arrays of neurons have the sample as last index: ``z`` is ``(width, B)``. ``w`` ``(B,)`` are the
+weights of the samples, which sum to one over all blocks. Reassociation of sums is allowed, so that
+reductions run on vectors.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ _FAST = {"reassoc", "contract", "nsz"}
 
 @njit(cache=True)
 def affine_from_rows(X, W, b, xt, h):
-    """``xt[:D] = X'`` and ``h = W X' + b`` for ``X`` ``(B, D)`` with few columns; ``xt`` ``(D + 1, B)``."""
+    """``xt[:D] = X'`` and ``h = W X' + b`` for ``X`` ``(B, D)`` with few columns; ``xt``
+    ``(D + 1, B)``.
+    """
     size, dim = X.shape
     for q in range(dim):
         for n in range(size):
@@ -41,9 +44,11 @@ def affine_from_rows(X, W, b, xt, h):
 
 @njit(cache=True, fastmath=_FAST)
 def first_layer_gradient(e, d1, xt, gW, gb):
-    """Add the gradient of the first layer, with few inputs: ``sum_n e_j d1_j x`` and, unless ``gb`` is empty, of its bias.
+    """Add the gradient of the first layer, with few inputs: ``sum_n e_j d1_j x`` and, unless ``gb``
+    is empty, of its bias.
 
-    ``e`` ``(H, B)`` is the gradient with respect to its outputs, ``d1`` the derivative of its activations.
+    ``e`` ``(H, B)`` is the gradient with respect to its outputs, ``d1`` the derivative of its
+    activations.
     """
     size = d1.shape[1]
     t = np.empty(size)
@@ -66,10 +71,11 @@ def first_layer_gradient(e, d1, xt, gW, gb):
 
 @njit(cache=True)
 def tangent_rows(z, d1, xt, w, bias1, bias2, rows):
-    """Rows of the scaled Jacobian of one output of a one-hidden-layer net whose output weights are all one.
+    """Rows of the scaled Jacobian of one output of a one-hidden-layer net whose output weights are
+    all one.
 
-    In the order of theta: ``d1_j x_q`` (row ``j D + q``), ``d1_j`` if ``bias1``, ``z_j``, 1 if ``bias2``, all times
-    ``sqrt(2 w)``; ``rows`` is ``(H D + H bias1 + H + bias2, B)``.
+    In the order of theta: ``d1_j x_q`` (row ``j D + q``), ``d1_j`` if ``bias1``, ``z_j``, 1 if
+    ``bias2``, all times ``sqrt(2 w)``; ``rows`` is ``(H D + H bias1 + H + bias2, B)``.
     """
     hidden, size = z.shape
     dim = xt.shape[0] - 1
@@ -104,7 +110,8 @@ def tangent_rows(z, d1, xt, w, bias1, bias2, rows):
 
 @njit(cache=True, fastmath=_FAST)
 def error_moments(c, z, d1, xt, slopes, values, totals):
-    """Add ``sum_n c_i d1_j x_q`` to ``slopes`` ``(K, H, d)``, ``sum c_i z_j`` to ``values`` ``(K, H)``, ``sum c_i`` to ``totals``.
+    """Add ``sum_n c_i d1_j x_q`` to ``slopes`` ``(K, H, d)``, ``sum c_i z_j`` to ``values``
+    ``(K, H)``, ``sum c_i`` to ``totals``.
 
     The first ``d`` rows of ``xt`` count.
     """
@@ -152,7 +159,9 @@ def error_moments(c, z, d1, xt, slopes, values, totals):
 
 @njit(cache=True)
 def first_layer_from_slopes(A, slopes, gW, gb):
-    """Add ``sum_i A_ij slopes[i, j, q]`` to the gradient of the first layer; ``gb`` may be empty."""
+    """Add ``sum_i A_ij slopes[i, j, q]`` to the gradient of the first layer; ``gb`` may
+    be empty.
+    """
     dim = gW.shape[1]
     for i in range(A.shape[0]):
         for j in range(A.shape[1]):
@@ -164,7 +173,9 @@ def first_layer_from_slopes(A, slopes, gW, gb):
 
 @njit(cache=True, fastmath=_FAST)
 def curvature_moments(e, d2, xt, out):
-    """Add ``sum_n e_j d2_j x_q x_r``, ``r <= q``, to ``out`` ``(H, d, d)``; ``e`` is ``(H, B)`` or ``(1, B)``."""
+    """Add ``sum_n e_j d2_j x_q x_r``, ``r <= q``, to ``out`` ``(H, d, d)``; ``e`` is ``(H, B)`` or
+    ``(1, B)``.
+    """
     size = d2.shape[1]
     dim = out.shape[1]
     t = np.empty(size)
@@ -189,10 +200,11 @@ def curvature_moments(e, d2, xt, out):
 def expand_gram(gram, A, slopes, curvatures, dim, bias1, bias2, out):
     """Lower triangle of the Hessian of a one-hidden-layer net from its moments.
 
-    ``gram`` ``(M, M)`` (lower triangle) is the sum over samples of the products of :func:`tangent_rows`, ``A`` ``(K, H)``
-    the output weights, ``slopes`` ``(K, H, d)`` and ``curvatures`` ``(H, d, d)`` the residual moments
-    with ``d = dim + bias1`` (the bias last). ``out`` ``(P, P)`` may be ``gram`` itself when there is one output:
-    every entry is read before it is written.
+    ``gram`` ``(M, M)`` (lower triangle) is the sum over samples of the products
+    of :func:`tangent_rows`, ``A`` ``(K, H)`` the output weights, ``slopes``
+    ``(K, H, d)`` and ``curvatures`` ``(H, d, d)`` the residual moments with
+    ``d = dim + bias1`` (the bias last). ``out`` ``(P, P)`` may be ``gram`` itself
+    when there is one output: every entry is read before it is written.
     """
     outputs, hidden = A.shape
     b1 = hidden * dim

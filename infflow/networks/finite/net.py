@@ -48,13 +48,14 @@ _MANY_SAMPLES = 5000
 class Net:
     """A multilayer perceptron, with data or as an architecture only.
 
-    Layer l computes ``z_l = s_l(h_l)`` with ``h_l = factor_l W_l z_{l-1} + b_l``; the parametrization sets the factors.
+    Layer l computes ``z_l = s_l(h_l)`` with ``h_l = factor_l W_l z_{l-1} + b_l``; the
+    parametrization sets the factors.
 
     Parameters
     ----------
     layers : list of (int, activation, bool)
-        Width, activation and bias of every layer, the output layer last. An activation is a registered name, an
-        ``Activation``, or a list of these with one per neuron.
+        Width, activation and bias of every layer, the output layer last. An activation is a
+        registered name, an ``Activation``, or a list of these with one per neuron.
     input_dim : int, optional
         Length of an input; taken from ``input`` where that is given.
     input : array_like (N, input_dim), optional
@@ -64,20 +65,23 @@ class Net:
     weights : array_like (N,), optional
         Sample weights, not negative, not all zero; the loss is ``sum w l / sum w``.
     loss : {"mse", "cross_entropy", "huber", "huber(delta)"} or Loss
-        Mean over samples of the squared error summed over outputs (no factor 1/2); mean negative log-likelihood of
-        the softmax of the outputs; or as the first, with ``2 delta |e| - delta^2`` in the place of ``e^2`` for errors
-        beyond ``delta`` (1 by default). :class:`infflow.Loss` says how to write another.
+        Mean over samples of the squared error summed over outputs (no factor 1/2); mean negative
+        log-likelihood of the softmax of the outputs; or as the first, with
+        ``2 delta |e| - delta^2`` in the place of ``e^2`` for errors beyond ``delta`` (1 by
+        default). :class:`infflow.Loss` says how to write another.
     maxnorm : float
-        ``c`` of the barrier of the paper's eq. 6, ``(|theta|^2/2 - c)^2`` where ``|theta|^2/2 > c``; infinite: none.
+        ``c`` of the barrier of the paper's eq. 6, ``(|theta|^2/2 - c)^2`` where
+        ``|theta|^2/2 > c``; infinite: none.
     ridge : float
         Adds ``ridge/2 |theta|^2``.
     merge : dict or list of dict, optional
-        ``{"layer": 1, "pair": (i, j), "lambda": c}`` adds ``c/2 |w_i - w_j|^2``, which brings two neurons of a layer together.
-        Layers count from 1, as in ``W1, b1``, and neurons from 0. ``w`` is the row of W in theta, with the bias
-        where the layer has one; output weights have no part in it.
+        ``{"layer": 1, "pair": (i, j), "lambda": c}`` adds ``c/2 |w_i - w_j|^2``, which brings two
+        neurons of a layer together. Layers count from 1, as in ``W1, b1``, and neurons from 0.
+        ``w`` is the row of W in theta, with the bias where the layer has one; output weights have
+        no part in it.
     parametrization : {"standard", "ntk", "mean_field"}
-        Factor of ``W``: 1; 1/sqrt(fan_in); 1 in the first layer and 1/fan_in in the others. The factors are outside
-        theta, and biases are not scaled.
+        Factor of ``W``: 1; 1/sqrt(fan_in); 1 in the first layer and 1/fan_in in the others. The
+        factors are outside theta, and biases are not scaled.
 
     Attributes
     ----------
@@ -128,7 +132,8 @@ class Net:
             hasattr(input_dim, "__array__") and not isinstance(input_dim, np.generic)
         ):
             raise InvalidTypeError(
-                "input_dim is an array; an integer is needed. Data are given by name: inf.Net(layers, input=X, target=y)."
+                "input_dim is an array; an integer is needed. Data are given by name: "
+                "inf.Net(layers, input=X, target=y)."
             )
         X = None if input is None else check_inputs("input", input)
         if input_dim is None and X is None:
@@ -156,7 +161,8 @@ class Net:
         y = self._loss.check_target(target, len(X), self.output_dim)
         return Data(X, y, None if weights is None else check_weights(weights, len(X)), self._loss)
 
-    # -------------------------------------------------------------------------------------------------- what it is
+    # ----------------------------------------------------------------------------------------------
+    # what it is
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -231,10 +237,13 @@ class Net:
 
     @property
     def data(self) -> Data:
-        """Inputs ``X``, ``target``, normalised ``weights`` (None: equal) and the loss; raises without data."""
+        """Inputs ``X``, ``target``, normalised ``weights`` (None: equal) and the loss; raises
+        without data.
+        """
         if self._data is None:
             raise InvalidValueError(
-                "this Net has no data, so its loss is not defined; pass input and target, or use net.with_data(X, y)."
+                "this Net has no data, so its loss is not defined; pass input and target, or "
+                "use net.with_data(X, y)."
             )
         return self._data
 
@@ -243,16 +252,18 @@ class Net:
         samples = f", {counted(len(self._data.X), 'sample')}" if self._data is not None else ""
         return f"Net({shape}, {counted(self.num_params, 'parameter')}, {self.loss_name}{samples})"
 
-    # -------------------------------------------------------------------------------------------- other nets from it
+    # --------------------------------------------------------------------------------------------
+    # other nets from it
 
     def replace(self, **changes: Any) -> Net:
-        """The same net with other arguments of the constructor; everything else, the data too, is kept.
+        """The same net with other arguments of the constructor; everything else, the data too, is
+        kept.
 
         Parameters
         ----------
         **changes
-            Arguments of :class:`Net` by name. ``input=None, target=None, weights=None`` leaves the data out; another
-            number of inputs needs ``input_dim``.
+            Arguments of :class:`Net` by name. ``input=None, target=None, weights=None`` leaves the
+            data out; another number of inputs needs ``input_dim``.
 
         Raises
         ------
@@ -285,10 +296,12 @@ class Net:
         return self._with(self._check_data(check_inputs("X", X), y, weights))
 
     def subset(self, indices: NDArray[np.intp]) -> Net:
-        """The same net on some of its samples, in the given order (a mini-batch); indices are NumPy's.
+        """The same net on some of its samples, in the given order (a mini-batch); indices are
+        NumPy's.
 
-        Sample weights are those that the samples have among all, times N over the number taken: loss and gradient of a random
-        subset are unbiased estimates of those of all samples. (Divided by their sum in each subset they would not be.)
+        Sample weights are those that the samples have among all, times N over the number taken:
+        loss and gradient of a random subset are unbiased estimates of those of all samples.
+        (Divided by their sum in each subset they would not be.)
         """
         data = self.data
         indices = _check_indices(indices, len(data.X))
@@ -302,10 +315,13 @@ class Net:
         other._data = data
         return other
 
-    # -------------------------------------------------------------------------------------------------- parameters
+    # ----------------------------------------------------------------------------------------------
+    # parameters
 
     def pack(self, pairs: Any) -> Array:
-        """Flat vector ``(P,)`` from ``[(W1, b1), (W2, None), ...]``; raises ShapeError where a shape differs."""
+        """Flat vector ``(P,)`` from ``[(W1, b1), (W2, None), ...]``; raises ShapeError where a
+        shape differs.
+        """
         return self.layout.pack(pairs)
 
     def unpack(self, theta: Any) -> list[Pair]:
@@ -316,10 +332,12 @@ class Net:
         """The matrices and biases that multiply and add: ``theta`` times its factors, ``(P,)``."""
         return theta if self.factors is None else theta * self.factors
 
-    # -------------------------------------------------------------------------------------------------- evaluation
+    # ----------------------------------------------------------------------------------------------
+    # evaluation
 
     def predict(self, theta: Any, X: Any) -> Array:
-        """Outputs ``(N, output_dim)`` for inputs ``X`` ``(N, input_dim)``; for cross-entropy before the softmax.
+        """Outputs ``(N, output_dim)`` for inputs ``X`` ``(N, input_dim)``; for cross-entropy before
+        the softmax.
 
         Raises
         ------
@@ -337,15 +355,18 @@ class Net:
         return finite("the outputs are", outputs)
 
     def evaluate(self, theta: Any, order: int = 0) -> Evaluation:
-        """Value, gradient ``(P,)`` from order 1, Hessian ``(P, P)`` from order 2, at ``theta`` ``(P,)``.
+        """Value, gradient ``(P,)`` from order 1, Hessian ``(P, P)`` from order 2, at ``theta``
+        ``(P,)``.
 
-        Where numbers overflow, the result is not finite, as solvers expect of a step that went too far (so too in the
-        methods below, which they call); the public functions ``loss``, ``gradient``, ``hessian`` and ``hvp`` raise there.
+        Where numbers overflow, the result is not finite, as solvers expect of a step that went too
+        far (so too in the methods below, which they call); the public functions ``loss``,
+        ``gradient``, ``hessian`` and ``hvp`` raise there.
 
         Raises
         ------
         ShapeError, InvalidValueError, InvalidTypeError
-            If ``theta`` has a wrong length or is not finite, ``order`` is not 0, 1 or 2, or the net has no data.
+            If ``theta`` has a wrong length or is not finite, ``order`` is not 0, 1 or 2, or the net
+            has no data.
         TooLargeError
             If the Hessian would not fit in memory.
         """
@@ -375,7 +396,8 @@ class Net:
         return Evaluation(value, gradient, hessian)
 
     def hvp(self, theta: Any, v: Any) -> Array:
-        """Hessian times ``v`` of shape ``(P,)`` or ``(P, m)``, by Pearlmutter's R-operator (Neural Comput. 6, 1994).
+        """Hessian times ``v`` of shape ``(P,)`` or ``(P, m)``, by Pearlmutter's R-operator (Neural
+        Comput. 6, 1994).
 
         Raises
         ------
@@ -390,8 +412,9 @@ class Net:
         )
 
     def linearize(self, theta: Any) -> Callable[[Any], Array]:
-        """The Hessian at ``theta`` ``(P,)`` as a function of ``v``, for many products: as :meth:`hvp`, but forward and
-        backward pass over the data are made once and kept (up to 256 MiB; larger data are passed for every product).
+        """The Hessian at ``theta`` ``(P,)`` as a function of ``v``, for many products:
+        as :meth:`hvp`, but forward and backward pass over the data are made once and
+        kept (up to 256 MiB; larger data are passed for every product).
 
         Raises
         ------
@@ -417,10 +440,12 @@ class Net:
                 result += self._regularization.hvp(theta, v)
         return result
 
-    # ---------------------------------------------------------------------------------------------- sums of squares
+    # ----------------------------------------------------------------------------------------------
+    # sums of squares
 
     def residuals(self, theta: Any) -> Array:
-        """Vector ``(M,)`` with the loss as its sum of squares, in compensated arithmetic; see ``sum_of_squares.py``.
+        """Vector ``(M,)`` with the loss as its sum of squares, in compensated arithmetic; see
+        ``sum_of_squares.py``.
 
         Raises
         ------
@@ -433,7 +458,9 @@ class Net:
             return residuals.residuals(self, self.layout.check(theta))
 
     def jacobian(self, theta: Any) -> Array:
-        """Jacobian ``(M, P)`` of :meth:`residuals`; raises TooLargeError if it would not fit in memory."""
+        """Jacobian ``(M, P)`` of :meth:`residuals`; raises TooLargeError if it would not fit in
+        memory.
+        """
         from . import sum_of_squares as residuals
 
         with np.errstate(over="ignore", invalid="ignore"):
@@ -441,7 +468,9 @@ class Net:
 
     @property
     def gradient_jumps(self) -> bool:
-        """Whether kinks of activations cross samples so seldom that each crossing is a jump of the gradient, not one of many."""
+        """Whether kinks of activations cross samples so seldom that each crossing is a jump of the
+        gradient, not one of many.
+        """
         corners = any(f.has_corners for layer in self.layers for f in layer.activations)
         return corners and len(self.data.X) <= _MANY_SAMPLES
 
@@ -455,10 +484,13 @@ class Net:
 
 
 def finite(what: str, array: Array) -> Array:
-    """The array itself, of any shape, or DivergedError where numbers overflowed on the way to it."""
+    """The array itself, of any shape, or DivergedError where numbers overflowed on the
+    way to it.
+    """
     if not all_finite(array.ravel()):
         raise DivergedError(
-            f"{what} not finite at this theta: numbers overflow. Use smaller parameters or data of smaller scale."
+            f"{what} not finite at this theta: numbers overflow. Use smaller parameters or data "
+            "of smaller scale."
         )
     return array
 
@@ -487,12 +519,15 @@ def check_columns(name: str, X: Array, input_dim: int) -> None:
         else ""
     )
     raise ShapeError(
-        f"{name} has {counted(X.shape[1], 'column')}; the network has input dimension {input_dim}.{hint}"
+        f"{name} has {counted(X.shape[1], 'column')}; the network has input dimension "
+        f"{input_dim}.{hint}"
     )
 
 
 def _refuse_samples_in_columns(X: Array, target: Any, outputs: int) -> None:
-    """Raise where the number of samples stands in the second place of the input, and in the last one of the target."""
+    """Raise where the number of samples stands in the second place of the input, and in the last
+    one of the target.
+    """
     shape = as_array("target", target).shape
     N = X.shape[1]
     turned = shape == (outputs, N) or (
@@ -501,7 +536,8 @@ def _refuse_samples_in_columns(X: Array, target: Any, outputs: int) -> None:
     if turned and shape[0] != len(X):
         also = " and target.T" if len(shape) == 2 else ""
         raise ShapeError(
-            f"input has shape {X.shape} and target {shape}: the {counted(N, 'sample')} seem to be columns. "
+            f"input has shape {X.shape} and target {shape}: the {counted(N, 'sample')} seem to "
+            "be columns. "
             f"One sample per row is needed: pass input.T{also}."
         )
 
@@ -515,7 +551,8 @@ def _check_indices(indices: Any, num_samples: int) -> NDArray[Any]:
         )
     if found.dtype.kind == "b" and (len(found) != num_samples or not found.any()):
         raise ShapeError(
-            f"indices is a mask of shape {found.shape}; ({num_samples},) is needed, with a sample in it."
+            f"indices is a mask of shape {found.shape}; ({num_samples},) is needed, with a "
+            "sample in it."
         )
     if (
         found.dtype.kind != "b"

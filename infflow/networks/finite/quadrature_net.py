@@ -13,7 +13,8 @@ from ...integrals.cubature.expectation import Integrand
 from ..inputs import Gaussian, StandardNormal, as_input
 from .net import Net
 
-#: Nodes per axis, and the product weight below which a node is left out: 13,448 nodes remain in two dimensions.
+# : Nodes per axis, and the product weight below which a node is left out: 13,448 nodes remain in
+# two dimensions.
 DEFAULT_NODES = 600
 DEFAULT_PRUNE = 1e-18
 _MOST_NODES = 5000
@@ -27,9 +28,11 @@ def quadrature_net(
     input: Any = None,
     prune: float = DEFAULT_PRUNE,
 ) -> Net:
-    """A :class:`Net` whose loss is the infinite-data loss by a Gauss-Hermite rule, for one or two inputs and any depth.
+    """A :class:`Net` whose loss is the infinite-data loss by a Gauss-Hermite rule, for one or two
+    inputs and any depth.
 
-    The nodes are the data and their weights the sample weights, so that everything that works for finite data works here.
+    The nodes are the data and their weights the sample weights, so that everything that works for
+    finite data works here.
 
     Parameters
     ----------
@@ -52,16 +55,20 @@ def quadrature_net(
     Raises
     ------
     InvalidTypeError, ShapeError, InvalidValueError
-        If the net has more than two inputs or another loss, or the target function returns something else.
+        If the net has more than two inputs or another loss, or the target function returns
+        something else.
 
     Notes
     -----
-    The rule resolves features wider than the distance of its nodes, about ``pi / sqrt(nodes)`` = 0.13 standard deviations for
-    600. Relative errors of the loss against ``NetI`` for one neuron of weight norm r opposite one of norm 1, two inputs:
-    erf, tanh, softplus, gelu below 5e-14 for r up to 4; tanh 5e-9 at r = 20 (its Hessian 8e-7). Kinks are not resolved: relu
-    6e-6, step 4e-3; gradients and Hessians are worse (relu 3e-3 and 0.2 at r = 1), and lack what the kinks contribute: the
-    pointwise second derivative of relu is zero. ``tests/test_quadrature_net.py`` measures these numbers.
-    There is no error estimate: compare two numbers of nodes, or use ``NetI`` for one hidden layer.
+    The rule resolves features wider than the distance of its nodes, about ``pi / sqrt(nodes)`` =
+    0.13 standard deviations for
+    600. Relative errors of the loss against ``NetI`` for one neuron of weight norm r opposite one
+         of norm 1, two inputs:
+    erf, tanh, softplus, gelu below 5e-14 for r up to 4; tanh 5e-9 at r = 20 (its Hessian 8e-7).
+    Kinks are not resolved: relu 6e-6, step 4e-3; gradients and Hessians are worse (relu 3e-3 and
+    0.2 at r = 1), and lack what the kinks contribute: the pointwise second derivative of relu is
+    zero. ``tests/test_quadrature_net.py`` measures these numbers. There is no error estimate:
+    compare two numbers of nodes, or use ``NetI`` for one hidden layer.
 
     Examples
     --------
@@ -75,7 +82,8 @@ def quadrature_net(
         raise InvalidTypeError(f"net is a {type(net).__name__}; an inf.Net is needed.")
     if net.input_dim > 2:
         raise InvalidValueError(
-            f"net has {counted(net.input_dim, 'input')}; a quadrature rule is possible for 1 or 2. Use inf.NetI for one hidden layer, or sample data."
+            f"net has {counted(net.input_dim, 'input')}; a quadrature rule is possible for 1 or "
+            "2. Use inf.NetI for one hidden layer, or sample data."
         )
     if not net.loss.is_sum_of_squares:
         raise InvalidValueError(f"net has loss {net.loss_name!r}; quadrature_net needs 'mse'.")
@@ -99,10 +107,11 @@ def quadrature_net(
 
 
 def gauss_hermite(dim: int, nodes: int, prune: float) -> tuple[Array, Array]:
-    """Nodes (n, dim) and weights (n,), which add up to one before those below ``prune`` are left out.
+    """Nodes (n, dim) and weights (n,), which add up to one before those below ``prune`` are left
+    out.
 
-    The rule is built for the density exp(-x^2/2)/sqrt(2 pi) from the eigenvalues of the Jacobi matrix (SciPy, which changes to asymptotic
-    expansions for many nodes).
+    The rule is built for the density exp(-x^2/2)/sqrt(2 pi) from the eigenvalues of the Jacobi
+    matrix (SciPy, which changes to asymptotic expansions for many nodes).
     """
     from scipy.special import roots_hermitenorm
 
@@ -120,7 +129,8 @@ def _targets(function: Callable[[Array], Any], X: Array, outputs: int) -> Array:
     integrand = Integrand("target_function", function, X.shape[1])
     if integrand.outputs != outputs:
         raise ShapeError(
-            f"target_function returned {counted(integrand.outputs, 'output')} and the net has {outputs}; they must agree."
+            f"target_function returned {counted(integrand.outputs, 'output')} and the net has "
+            f"{outputs}; they must agree."
         )
     y = integrand(X)
     if not np.isfinite(y).all():

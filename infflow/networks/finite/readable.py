@@ -1,7 +1,8 @@
 """Slow readable twins of :class:`.net.Net`'s derivatives: the chain rule, one sample at a time.
 
-Every quantity carries its value, its gradient and its Hessian with respect to all parameters. Nothing here shares code
-with the fast paths except the activations; the twins of losses are their methods ``readable``. Tests compare both to 1e-12; use it to check a network by hand.
+Every quantity carries its value, its gradient and its Hessian with respect to all parameters.
+Nothing here shares code with the fast paths except the activations; the twins of losses are their
+methods ``readable``. Tests compare both to 1e-12; use it to check a network by hand.
 """
 
 from __future__ import annotations
@@ -68,7 +69,9 @@ def sample_loss(net: Net, theta: Array, x: Array, target: Array) -> tuple[float,
 
 
 def derivatives(net: Net, theta: Array) -> tuple[float, Array, Array]:
-    """Loss, gradient ``(P,)`` and Hessian ``(P, P)`` of a net with data, regularisation included."""
+    """Loss, gradient ``(P,)`` and Hessian ``(P, P)`` of a net with data, regularisation
+    included.
+    """
     data = net.data
     c = net.regularization.maxnorm
     ridge = net.regularization.ridge
@@ -100,7 +103,9 @@ def derivatives(net: Net, theta: Array) -> tuple[float, Array, Array]:
 
 
 def merging(net: Net, theta: Array, pair: Merge) -> tuple[float, Array, Array]:
-    """Value, gradient and Hessian of ``lambda/2 |w_i - w_j|^2``, w with the bias, entry by entry."""
+    """Value, gradient and Hessian of ``lambda/2 |w_i - w_j|^2``, w with the bias, entry
+    by entry.
+    """
     value = 0.0
     gradient = np.zeros(net.num_params)
     hessian = np.zeros((net.num_params, net.num_params))

@@ -1,8 +1,8 @@
 """A finite-data loss as a sum of squares: residuals in compensated arithmetic, and their Jacobian.
 
-Next to a solution with loss zero the residuals are small differences of outputs and targets of order one. Affine maps are
-summed with their rounding errors, so that what is left is the rounding of activations and targets
-themselves, about 1e-16, and the loss is meaningful down to 1e-32.
+Next to a solution with loss zero the residuals are small differences of outputs and targets of
+order one. Affine maps are summed with their rounding errors, so that what is left is the rounding
+of activations and targets themselves, about 1e-16, and the loss is meaningful down to 1e-32.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ _EPS = float(np.finfo(float).eps)
 
 
 def residuals(net: Net, theta: Array) -> Array:
-    """The vector r with ``|r|^2`` the loss, sample by sample and output by output, then those of the regularisation.
+    """The vector r with ``|r|^2`` the loss, sample by sample and output by output, then those of
+    the regularisation.
 
     Its length is the same for every theta.
     """
@@ -97,9 +98,11 @@ def jacobian(net: Net, theta: Array) -> Array:
 
 
 def loss_rounding(net: Net, theta: Array, value: float) -> float | None:
-    """Rounding error to expect of a loss ``value``: small if the loss is, since a sum of squares does not cancel.
+    """Rounding error to expect of a loss ``value``: small if the loss is, since a sum of squares
+    does not cancel.
 
-    Errors of the residuals are taken from the terms of the outputs on the first samples. None for other losses.
+    Errors of the residuals are taken from the terms of the outputs on the first samples. None for
+    other losses.
     """
     if not net.loss.is_sum_of_squares:
         return None
@@ -122,7 +125,8 @@ def loss_rounding(net: Net, theta: Array, value: float) -> float | None:
 def _squares(net: Net) -> Data:
     if not net.loss.is_sum_of_squares:
         raise MethodError(
-            f"levenberg_marquardt needs a sum of squares, loss 'mse'; this net has {net.loss_name!r}. "
+            "levenberg_marquardt needs a sum of squares, loss 'mse'; this net has "
+            f"{net.loss_name!r}. "
             "Use optimizer='newton'."
         )
     return net.data
@@ -139,6 +143,7 @@ def _require_memory(rows: int, num_params: int) -> None:
     available = shortage(needed, share=3)  # the factorisation takes a copy
     if available is not None:
         raise TooLargeError(
-            f"the Jacobian of {rows} residuals and {num_params} parameters takes {needed / 2**30:.1f} GiB, more than a third of the "
+            f"the Jacobian of {rows} residuals and {num_params} parameters takes "
+            f"{needed / 2**30:.1f} GiB, more than a third of the "
             f"{available / 2**30:.1f} GiB available. Use optimizer='newton' or 'lbfgs'."
         )

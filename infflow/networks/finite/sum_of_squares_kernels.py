@@ -1,4 +1,6 @@
-"""Affine maps in compensated arithmetic (Ogita, Rump and Oishi, SIAM J. Sci. Comput. 26, 1955 (2005))."""
+"""Affine maps in compensated arithmetic (Ogita, Rump and Oishi, SIAM J. Sci. Comput. 26, 1955
+(2005)).
+"""
 
 from numba import njit
 
@@ -19,7 +21,9 @@ def _two_product(a, b):
 
 @njit(cache=True)
 def affine(W, b, high, low, out_high, out_low):
-    """``out = W z + b`` for ``z = high + low`` (fan_in, B), as the unevaluated sum of two doubles (width, B)."""
+    """``out = W z + b`` for ``z = high + low`` (fan_in, B), as the unevaluated sum of two doubles
+    (width, B).
+    """
     width, fan_in = W.shape
     for n in range(high.shape[1]):
         for i in range(width):

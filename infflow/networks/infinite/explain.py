@@ -1,4 +1,6 @@
-"""Which evaluator the Gaussian integrals of an infinite-data network use, why, how exact and at what cost."""
+"""Which evaluator the Gaussian integrals of an infinite-data network use, why, how exact and at
+what cost.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,9 @@ def choices(evaluator: PairEvaluator) -> list[Choice]:
 
 
 def _reason(method: str, missed: float, evaluator: PairEvaluator, rows: NDArray[np.intp]) -> str:
-    """Why the method was taken for these pairs; ``missed`` is the bound of the cheaper one before it."""
+    """Why the method was taken for these pairs; ``missed`` is the bound of the cheaper one before
+    it.
+    """
     if method == "surrogate":
         return "largest value error on its card, absolute"
     if missed == np.inf and isinstance(evaluator, SurrogateEvaluator):
@@ -94,7 +98,10 @@ def _of_series(evaluator: PairEvaluator, rows: NDArray[np.intp]) -> str:
     neurons = np.concatenate([evaluator.i[rows], evaluator.j[rows]])
     if all(evaluator.activations[k].strip is not None for k in np.unique(neurons)):
         return "analytic activations, series converges"
-    return "smooth activations, series converges; the bound is an estimate from rules of different position"
+    return (
+        "smooth activations, series converges; the bound is an estimate from rules of different "
+        "position"
+    )
 
 
 def table(evaluator: PairEvaluator, rtol: float) -> str:
@@ -106,7 +113,8 @@ def table(evaluator: PairEvaluator, rtol: float) -> str:
         pair = f"{c.f} x {c.g}"
         work = _WORK.get(c.method, "evaluations")
         lines.append(
-            f"{pair:<28} {_NAMES.get(c.method, c.method):<9} {c.pairs:>6} {c.bound:>8.0e} {c.microseconds:>8.2f}  up to {c.work} {work}; {c.reason}"
+            f"{pair:<28} {_NAMES.get(c.method, c.method):<9} {c.pairs:>6} {c.bound:>8.0e} "
+            f"{c.microseconds:>8.2f}  up to {c.work} {work}; {c.reason}"
         )
     lines.append(f"tolerance rtol = {rtol:g}, relative to sqrt(E f^(p)^2 E g^(q)^2)")
     return "\n".join(lines)

@@ -1,14 +1,16 @@
-"""Integrals ``E[f(w.x + b) F(V x)]`` over standard normal x and their derivatives with respect to (w, b).
+"""Integrals ``E[f(w.x + b) F(V x)]`` over standard normal x and their derivatives with respect to
+(w, b).
 
-Write V x = A t with t standard normal in one or two dimensions, w.x = alpha.t + s e with s the length of the part of w that is
-perpendicular to the rows of V. Then E[f F] = E_t[F m], m(t) = E_e f(b + alpha.t + s e), and with Q the directions of t
+Write V x = A t with t standard normal in one or two dimensions, w.x = alpha.t + s e with s the
+length of the part of w that is perpendicular to the rows of V. Then E[f F] = E_t[F m], m(t) = E_e
+f(b + alpha.t + s e), and with Q the directions of t
 
     d/dw   = Q E[F t m'] + E[F m''] w_perp,                d/db = E[F m'],
     d2/dw2 = Q E[F t t' m''] Q' + Q E[F t m'''] w_perp' + (its transpose) + E[F m''''] w_perp w_perp' + E[F m''] (1 - Q Q'),
     d2/dw db = Q E[F t m''] + E[F m'''] w_perp,            d2/db2 = E[F m'']:
 
-only derivatives of f, so that F may jump. The outer variable tau runs along alpha, where m varies; the inner one, rho, across,
-from one kink of F to the next.
+only derivatives of f, so that F may jump. The outer variable tau runs along alpha, where m varies;
+the inner one, rho, across, from one kink of F to the next.
 """
 
 from __future__ import annotations
@@ -46,8 +48,9 @@ _NARROWEST = 1e-6
 
 
 class Cross(NamedTuple):
-    """Integrals of K neurons with O outputs: values (K, O); first derivatives (K, O, D + 1), the last entry that of b;
-    second ones (K, O, D + 1, D + 1); estimates of the errors of the values, and of the derivatives in units of their scale.
+    """Integrals of K neurons with O outputs: values (K, O); first derivatives (K, O, D + 1), the
+    last entry that of b; second ones (K, O, D + 1, D + 1); estimates of the errors of the values,
+    and of the derivatives in units of their scale.
     """
 
     value: Array
@@ -126,10 +129,12 @@ class FunctionIntegrals:
         self.mean, self.square, self.error = self._statistics()
 
     def _statistics(self) -> tuple[Array, Array, float]:
-        """E F, E F^2 and the relative error of both; leaves the breaks from which all integrals start.
+        """E F, E F^2 and the relative error of both; leaves the breaks from which all integrals
+        start.
 
-        Two subdivisions that are fine enough for what is promised find jumps and narrow features, and what they
-        disagree in counts as error. Where a coarse one gives the same, the integrals start from it.
+        Two subdivisions that are fine enough for what is promised find jumps and narrow features,
+        and what they disagree in counts as error. Where a coarse one gives the same, the integrals
+        start from it.
         """
         O = self.teacher.output_dim
         coarse = np.linspace(-self.R, self.R, _COARSE + 1)
@@ -175,7 +180,9 @@ class FunctionIntegrals:
         return high
 
     def _pass(self, even: Array, scale: Array, rtol: float) -> _Pass:
-        """E F and E F^2 from the breaks ``even`` of each variable, with tolerances ``rtol scale`` (2 O,)."""
+        """E F and E F^2 from the breaks ``even`` of each variable, with tolerances ``rtol scale``
+        (2 O,).
+        """
         axes = np.eye(self.rank)
         O = self.teacher.output_dim
         worst = np.zeros(2 * O)
@@ -203,7 +210,8 @@ class FunctionIntegrals:
             found.panels,
         )
 
-    # -------------------------------------------------------------------------------------------- F given tau
+    # -------------------------------------------------------------------------------------------- F
+    # given tau
 
     def _given(
         self,
@@ -215,7 +223,9 @@ class FunctionIntegrals:
         R: float,
         even: Array,
     ) -> Quadrature:
-        """``E[values rho^j | tau]`` for j < powers, columns ordered (j, output): for one projection just the values."""
+        """``E[values rho^j | tau]`` for j < powers, columns ordered (j, output): for one projection
+        just the values.
+        """
         if self.rank == 1:
             v = values(self.origin + np.outer(tau, axes[0] @ self.A.T))
             return Quadrature(v, np.zeros_like(v), len(tau))
@@ -253,7 +263,8 @@ class FunctionIntegrals:
                     found.append(np.array([(c * n[1] - d * m[1]) / determinant]))
         return np.unique(np.clip(np.concatenate(found), -R, R))
 
-    # -------------------------------------------------------------------------------------------- one neuron
+    # --------------------------------------------------------------------------------------------
+    # one neuron
 
     def neurons(self, f: list[Activation], W: Array, b: Array, order: int) -> Cross:
         """All integrals of K neurons with weights (K, D) and biases (K,)."""
@@ -288,7 +299,9 @@ class FunctionIntegrals:
     def _moments(
         self, f: Activation, a: float, s: float, b: float, axes: Array, order: int
     ) -> tuple[dict[tuple[int, int, int], Array], float]:
-        """``E[F f^(p)(b + a tau + s e) tau^i rho^j]`` (O,) by (p, i, j), and the largest error in units of rtol's scale."""
+        """``E[F f^(p)(b + a tau + s e) tau^i rho^j]`` (O,) by (p, i, j), and the largest error in
+        units of rtol's scale.
+        """
         wanted = columns(order, self.rank)
         highest = 2 * order
         R = max(
@@ -336,7 +349,9 @@ class FunctionIntegrals:
         even: Array,
         scale: Array,
     ) -> tuple[Array, float]:
-        """The regular parts (wanted, O) of :meth:`_moments` from one subdivision, and their largest error."""
+        """The regular parts (wanted, O) of :meth:`_moments` from one subdivision, and their largest
+        error.
+        """
         O = self.teacher.output_dim
         powers = 1 + max(j for _, _, j in wanted)
         fscale = np.sqrt(np.maximum(self.square, 1e-300))
@@ -375,7 +390,9 @@ class FunctionIntegrals:
         powers: int,
         R: float,
     ) -> Array:
-        """Kinks of a neuron that lies in the span of V: integrals over the line where it has its kink."""
+        """Kinks of a neuron that lies in the span of V: integrals over the line where it has its
+        kink.
+        """
         O = self.teacher.output_dim
         total = np.zeros((len(wanted), O))
         f = neuron.f
@@ -404,7 +421,9 @@ class FunctionIntegrals:
 
 
 class _Smoothed:
-    """``m_p(tau) = E_e f^(p)(b + a tau + s e)``, with panels of their own (rows 1, 2, ...) around kinks that s smooths little."""
+    """``m_p(tau) = E_e f^(p)(b + a tau + s e)``, with panels of their own (rows 1, 2, ...) around
+    kinks that s smooths little.
+    """
 
     def __init__(
         self, f: Activation, a: float, s: float, b: float, highest: int, rtol: float
@@ -519,7 +538,9 @@ def _assemble(
     first: Array,
     second: Array,
 ) -> None:
-    """Values (O,), derivatives (O, D + 1) and (O, D + 1, D + 1) of one neuron; Q (D, rank) are the axes in input space."""
+    """Values (O,), derivatives (O, D + 1) and (O, D + 1, D + 1) of one neuron; Q (D, rank) are the
+    axes in input space.
+    """
     D, rank = Q.shape
     value[:] = m[0, 0, 0]
     if order == 0:

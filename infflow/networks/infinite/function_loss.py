@@ -1,4 +1,6 @@
-"""The population loss against a function of projections: the student's own terms exactly, the cross terms by quadrature."""
+"""The population loss against a function of projections: the student's own terms exactly, the cross
+terms by quadrature.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ class FunctionState(NamedTuple):
 
 
 class FunctionLoss(PopulationLoss):
-    """``E |student(x) - F(V x)|^2`` over one Gaussian component; the interface of :class:`PopulationLoss`."""
+    """``E |student(x) - F(V x)|^2`` over one Gaussian component; the interface
+    of :class:`PopulationLoss`.
+    """
 
     def __init__(
         self,
@@ -69,8 +73,10 @@ class FunctionLoss(PopulationLoss):
         if error > self.rtol and np.isfinite(cross.value).all() and not self._warned:
             self._warned = True
             warnings.warn(
-                f"The cross terms of student and F have the error estimate {error:.1e}, relative to sqrt(E F^2 E f^2), and do not meet "
-                f"rtol={self.rtol:g}. Pass the lines on which F or its derivatives jump as kinks of FunctionTeacher, or increase rtol.",
+                f"The cross terms of student and F have the error estimate {error:.1e}, relative "
+                "to sqrt(E F^2 E f^2), and do not meet "
+                f"rtol={self.rtol:g}. Pass the lines on which F or its derivatives jump as kinks "
+                "of FunctionTeacher, or increase rtol.",
                 AccuracyWarning,
                 stacklevel=user_level(),
             )
@@ -86,7 +92,9 @@ class FunctionLoss(PopulationLoss):
         return float(value), float(scale + square + np.abs(terms).sum() + np.abs(constant).sum())
 
     def gradient(self, state: FunctionState, hidden_bias: bool, output_bias: bool) -> Array:  # type: ignore[override]
-        """Gradient in the order W, b (if wanted), output weights output by output, output bias (if wanted)."""
+        """Gradient in the order W, b (if wanted), output weights output by output, output bias (if
+        wanted).
+        """
         first = np.einsum("io,iod->id", state.base.B[: self.K], state.cross.first)
         cross = [
             first[:, :-1].ravel(),

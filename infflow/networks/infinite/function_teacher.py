@@ -17,7 +17,8 @@ _MAX_PROJECTIONS = 2
 
 
 class FunctionTeacher:
-    """Targets ``y = F(V x)`` with an arbitrary function of up to two projections; may be discontinuous.
+    """Targets ``y = F(V x)`` with an arbitrary function of up to two projections; may be
+    discontinuous.
 
     Parameters
     ----------
@@ -26,19 +27,21 @@ class FunctionTeacher:
     V : array (k, D) or (D,)
         Directions, k = 1 or 2; of any length, not necessarily orthogonal.
     noise : float
-        Standard deviation of Gaussian label noise; adds ``noise**2`` per output to the infinite-data loss.
+        Standard deviation of Gaussian label noise; adds ``noise**2`` per output to the
+        infinite-data loss.
     kinks : sequence of (normal, offset), or of numbers for k = 1
         Lines ``normal @ z = offset`` (points ``z = offset``) on which F or a derivative jumps.
-        Without them jumps and kinks are looked for.
-        Where k = 1, this is done once, by bisection, and costs no accuracy.
-        Where k = 2, it is done in every integral, which is slow, and the tolerance is often missed, with a warning.
-        Features, and gaps between jumps, that are narrower than 0.01 (k = 1) or 0.1 (k = 2) standard deviations
-        of the projections may be overlooked.
+        Without them jumps and kinks are looked for. Where k = 1, this is done once, by bisection,
+        and costs no accuracy. Where k = 2, it is done in every integral, which is slow, and the
+        tolerance is often missed, with a warning. Features, and gaps between jumps, that are
+        narrower than 0.01 (k = 1) or 0.1 (k = 2) standard deviations of the projections may be
+        overlooked.
 
     Raises
     ------
     InvalidTypeError, ShapeError, InvalidValueError
-        If F cannot be called on points, or returns another shape or NaN; if V or kinks have another shape.
+        If F cannot be called on points, or returns another shape or NaN; if V or kinks have another
+        shape.
 
     Examples
     --------
@@ -56,7 +59,8 @@ class FunctionTeacher:
         k = len(self.V)
         if not 1 <= k <= _MAX_PROJECTIONS or self.V.shape[1] == 0:
             raise ShapeError(
-                f"V has shape {self.V.shape}; 1 or {_MAX_PROJECTIONS} rows are possible, one per projection, and one column per input. "
+                f"V has shape {self.V.shape}; 1 or {_MAX_PROJECTIONS} rows are possible, one per "
+                "projection, and one column per input. "
                 "Sample finite data with inf.Net for functions of more projections."
             )
         self.function = Integrand("F", F, k)
@@ -88,7 +92,10 @@ class FunctionTeacher:
         return y + self.noise * as_rng(rng).standard_normal(y.shape) if self.noise > 0 else y
 
     def __repr__(self) -> str:
-        return f"FunctionTeacher({counted(len(self.V), 'projection')}, input_dim={self.input_dim}, output_dim={self.output_dim}, noise={self.noise:g})"
+        return (
+            f"FunctionTeacher({counted(len(self.V), 'projection')}, input_dim={self.input_dim}, "
+            f"output_dim={self.output_dim}, noise={self.noise:g})"
+        )
 
 
 def _lines(kinks: Sequence[Any], k: int) -> tuple[Array, Array]:
@@ -104,13 +111,15 @@ def _lines(kinks: Sequence[Any], k: int) -> tuple[Array, Array]:
             continue
         if not isinstance(line, (list, tuple)) or len(line) != 2:
             raise InvalidTypeError(
-                f"kinks contains {shown(line)}; pairs (normal, offset) of lines normal @ z = offset are needed."
+                f"kinks contains {shown(line)}; pairs (normal, offset) of lines normal @ z = "
+                "offset are needed."
             )
         normal, offset = line
         normal = np.atleast_1d(as_real_array("the normal of a kink", normal))
         if normal.shape != (k,) or not normal.any():
             raise ShapeError(
-                f"kinks contains the normal {normal.tolist()}; {counted(k, 'number')}, not all 0, must stand there."
+                f"kinks contains the normal {normal.tolist()}; {counted(k, 'number')}, not all "
+                "0, must stand there."
             )
         normals[row], offsets[row] = normal, as_number("the offset of a kink", offset)
     return normals, offsets

@@ -6,9 +6,10 @@ minus sign, so that the residual network is sum_j B_j f_j(w_j.x + b_j) and, with
 
     L = sum_ij S_ij Phi_ij,    Phi_ij = E[f_i(h_i) f_j(h_j)].
 
-``gram`` (K, n) holds w_i.w_j, ``jets`` (K, n, 1 | 6 | 21) the slots of :mod:`infflow.integrals.jets`.
-The fourth-order slots live in the frame w_j = c w_i + a, where a is perpendicular to w_i, because the
-plain moments of kinked neurons diverge as the two become parallel while the assembled sum does not.
+``gram`` (K, n) holds w_i.w_j, ``jets`` (K, n, 1 | 6 | 21) the slots of
+:mod:`infflow.integrals.jets`. The fourth-order slots live in the frame w_j = c
+w_i + a, where a is perpendicular to w_i, because the plain moments of kinked
+neurons diverge as the two become parallel while the assembled sum does not.
 """
 
 from __future__ import annotations
@@ -68,7 +69,9 @@ def perpendicular_part(wi, wj, cii, cij, a):
 
 @njit(forceinline=True, error_model="numpy")
 def determinant(W1, i, W2, j, cii, cij, cjj, work):
-    """Gram determinant cii cjj - cij^2 of two rows, accurate also for nearly parallel ones, 0 for parallel ones."""
+    """Gram determinant cii cjj - cij^2 of two rows, accurate also for nearly parallel ones, 0 for
+    parallel ones.
+    """
     product = cii * cjj
     plain = product - cij * cij
     if plain > _OBLIQUE * product:
@@ -81,7 +84,9 @@ def determinant(W1, i, W2, j, cii, cij, cjj, work):
 
 @njit(cache=True, error_model="numpy")
 def pair_arguments(W, b, gram, norms, out):
-    """Arguments of all pairs i < K, j >= i: rows C11, C12, C22, b1, b2, det of ``out`` (6, pairs)."""
+    """Arguments of all pairs i < K, j >= i: rows C11, C12, C22, b1, b2, det of ``out``
+    (6, pairs).
+    """
     K, n = gram.shape
     work = np.empty(W.shape[1])
     r = 0
@@ -136,7 +141,8 @@ def value(S, B, jets, teacher_mean, teacher_square):
 
 @njit(cache=True)
 def gradient(S, B, jets, teacher_mean, hidden_bias, output_bias, coef, out):
-    """First derivatives but those with respect to W, in the order and with the flags of :func:`hessian`.
+    """First derivatives but those with respect to W, in the order and with the flags
+    of :func:`hessian`.
 
     ``coef`` (K, n) receives the coefficients of the gradient with respect to w_i on the rows of W.
     """
@@ -228,7 +234,9 @@ def mixed_block(wi, wk, a, b, s, jet, block):
 
 @njit(cache=True)
 def put(block, row, column, H):
-    """Copy a block into H and mirror it. Assigning to slices would make numba compile error messages for seconds."""
+    """Copy a block into H and mirror it. Assigning to slices would make numba compile error
+    messages for seconds.
+    """
     for d in range(block.shape[0]):
         for e in range(block.shape[1]):
             H[row + d, column + e] = H[column + e, row + d] = block[d, e]
@@ -236,7 +244,8 @@ def put(block, row, column, H):
 
 @njit(cache=True, error_model="numpy")
 def hessian(W, B, S, gram, norms, jets, hidden_bias, output_bias, H):
-    """Fill the Hessian (P, P) in the order W (K, D), b (K,), output weights (O, K), output bias (O,).
+    """Fill the Hessian (P, P) in the order W (K, D), b (K,), output weights (O, K), output bias
+    (O,).
 
     Bias rows are left out where the flags say so.
     """
@@ -360,10 +369,11 @@ def _constant_rows(W, B, jets, hidden_bias, ob, oA, oc, H):
 
 @njit(cache=True, fastmath={"contract"}, error_model="numpy")
 def frame_products(W, V, i, j, moving, gram, norms, products, a, b):
-    """Whether neurons i and j are nearly parallel, and a.v_i and b.v_j with a = w_j - c w_i, b = w_i - c' w_j.
+    """Whether neurons i and j are nearly parallel, and a.v_i and b.v_j with a = w_j - c w_i, b =
+    w_i - c' w_j.
 
-    Nearly parallel ones have ``a`` (D,) filled and their products taken from the vectors; the others take the products
-    ``products`` (n, K) = W V' apart.
+    Nearly parallel ones have ``a`` (D,) filled and their products taken from the vectors; the
+    others take the products ``products`` (n, K) = W V' apart.
     """
     cii = norms[i]
     cij = gram[i, j]

@@ -46,36 +46,39 @@ _CANCELLED = 1e-5
 class NetI:
     """Expected loss of a student on a teacher's labels, over infinitely many Gaussian inputs.
 
-    ``L(theta) = E |student(x) - teacher(x)|^2``, summed over outputs, plus ``noise**2`` per output, the
-    regularisation. Solvers and the functions :func:`infflow.loss`, :func:`~infflow.gradient`,
+    ``L(theta) = E |student(x) - teacher(x)|^2``, summed over outputs, plus ``noise**2`` per output,
+    the regularisation. Solvers and the functions :func:`infflow.loss`, :func:`~infflow.gradient`,
     :func:`~infflow.hessian` and :func:`~infflow.hvp` treat it like a :class:`~infflow.Net` with data.
 
     Parameters
     ----------
     student : Net
-        Architecture with one hidden layer and identity output; any bias, activation per neuron, several
-        outputs, any parametrization. Its own regularisation, if any, does not count; that given here does.
+        Architecture with one hidden layer and identity output; any bias, activation per neuron,
+        several outputs, any parametrization. Its own regularisation, if any, does not count; that
+        given here does.
     teacher : Teacher or FunctionTeacher
         A network of the same kind with its parameters and label noise; its neurons, activations and
         parametrization are its own. Or any function of one or two projections of the input.
     input : None, Gaussian or GaussianMixture
         Distribution of the input; None is standard normal.
     method : str
-        How the Gaussian integrals are evaluated: "auto" (the cheapest that meets ``rtol``, pair by pair), or only by
-        "closed", "hermite", "cubature" or "surrogate" (perceptrons for networks without biases; approximate, see
-        docs/surrogates.md).
+        How the Gaussian integrals are evaluated: "auto" (the cheapest that meets ``rtol``, pair by
+        pair), or only by "closed", "hermite", "cubature" or "surrogate" (perceptrons for networks
+        without biases; approximate, see docs/surrogates.md).
     rtol : float
-        Tolerance of the integrals relative to sqrt(E f^2 E g^2); closed forms are exact to rounding.
+        Tolerance of the integrals relative to sqrt(E f^2 E g^2); closed forms are exact to
+        rounding.
     maxnorm, ridge : float
         The barrier's c and the ridge coefficient.
     merge : dict or list of dict, optional
-        ``{"layer": 1, "pair": (i, j), "lambda": c}`` adds ``c/2 |w_i - w_j|^2``, biases included: see :class:`~infflow.Net`.
+        ``{"layer": 1, "pair": (i, j), "lambda": c}`` adds ``c/2 |w_i - w_j|^2``, biases included:
+        see :class:`~infflow.Net`.
     outside : {"error", "exact"}
-        With ``method="surrogate"``: pairs outside of a surrogate's domain, with biases or with activations that have
-        no surrogate raise an error, or are evaluated exactly.
+        With ``method="surrogate"``: pairs outside of a surrogate's domain, with biases or with
+        activations that have no surrogate raise an error, or are evaluated exactly.
     surrogates_dir : path, optional
-        With ``method="surrogate"``: a folder with surrogates of your own, searched first; by default the one that the
-        environment variable INFFLOW_SURROGATES names, if it is set.
+        With ``method="surrogate"``: a folder with surrogates of your own, searched first; by
+        default the one that the environment variable INFFLOW_SURROGATES names, if it is set.
 
     Raises
     ------
@@ -84,20 +87,21 @@ class NetI:
     MethodError
         If the method is not defined for one of the activations.
     OutsideDomainError
-        If a pair of teacher neurons lies outside of the domain of a surrogate; pairs with students raise it where they are
-        evaluated, which solvers take as a step that went too far.
+        If a pair of teacher neurons lies outside of the domain of a surrogate; pairs with students
+        raise it where they are evaluated, which solvers take as a step that went too far.
     StorageError
         If the files of a surrogate cannot be used.
 
     Notes
     -----
-    The loss is meaningful down to about 1e-16 of the sum of its terms (of order E y^2) in general. Next to a
-    solution that matches the teacher neuron by neuron it is evaluated by another formula without cancellation, and
-    meaningful down to underflow; see :mod:`infflow.networks.infinite.realizable`.
+    The loss is meaningful down to about 1e-16 of the sum of its terms (of order E y^2)
+    in general. Next to a solution that matches the teacher neuron by neuron it is
+    evaluated by another formula without cancellation, and meaningful down to underflow;
+    see :mod:`infflow.networks.infinite.realizable`.
 
-    At points without a gradient a mean over directions is used: relu with w = b = 0 has slope 1/2 there,
-    exactly parallel steps do not push each other sideways. Where the Hessian is infinite it raises
-    ``SingularMomentError``.
+    At points without a gradient a mean over directions is used: relu with w = b = 0 has slope 1/2
+    there, exactly parallel steps do not push each other sideways. Where the Hessian is infinite it
+    raises ``SingularMomentError``.
     """
 
     _arguments: dict[str, Any]  # the constructor's; replace reads them
@@ -121,7 +125,8 @@ class NetI:
             raise InvalidTypeError(f"student is a {type(student).__name__}; an inf.Net is needed.")
         if not isinstance(teacher, (Teacher, FunctionTeacher)):
             raise InvalidTypeError(
-                f"teacher is a {type(teacher).__name__}; an inf.Teacher(net, theta) is needed to give it parameters, or an "
+                f"teacher is a {type(teacher).__name__}; an inf.Teacher(net, theta) is needed to "
+                "give it parameters, or an "
                 "inf.FunctionTeacher(F, V)."
             )
         _check_shallow("student", student)
@@ -163,7 +168,8 @@ class NetI:
         self._near: tuple[realizable.Matcher, list[realizable.SegmentLoss]] | None = None
         self._lock = Lock()
 
-    # ------------------------------------------------------------------------------------------------- properties
+    # ----------------------------------------------------------------------------------------------
+    # properties
 
     @property
     def layout(self) -> Layout:
@@ -212,16 +218,20 @@ class NetI:
         return self.student.predict(theta, X)
 
     def student_units(self, theta: Array) -> Units:
-        """Weights, biases and output vectors as they act on the input, factors of the parametrization included."""
+        """Weights, biases and output vectors as they act on the input, factors of the
+        parametrization included.
+        """
         return _units(self.student, theta)
 
-    # ------------------------------------------------------------------------------------------------- derivatives
+    # ----------------------------------------------------------------------------------------------
+    # derivatives
 
     def evaluate(self, theta: Any, order: int = 0) -> Evaluation:
         """Loss, and gradient ``(P,)`` from order 1, and Hessian ``(P, P)`` at order 2.
 
-        Where the weights are so large that numbers overflow, the result is not finite, as solvers expect of
-        a step that went too far; the public functions ``loss``, ``gradient`` and ``hessian`` raise there.
+        Where the weights are so large that numbers overflow, the result is not finite, as solvers
+        expect of a step that went too far; the public functions ``loss``, ``gradient`` and
+        ``hessian`` raise there.
 
         Raises
         ------
@@ -277,12 +287,14 @@ class NetI:
         return product.reshape(v.shape)
 
     def frozen(self, theta: Any, rtol: float = 1e-14) -> NetI:
-        """The same loss with a fixed choice of evaluators, for a search of fixed points from ``theta``.
+        """The same loss with a fixed choice of evaluators, for a search of fixed points from
+        ``theta``.
 
-        Where integrals are evaluated to a tolerance, methods and lengths of series change from point to point, and loss and
-        gradient jump by as much as the tolerance allows. The network that is returned keeps those that meet ``rtol`` at ``theta``
-        (relative to sqrt(E f^2 E g^2); elsewhere the most accurate ones), until an error bound grows tenfold. It is
-        this network itself where all integrals are closed forms, and with a :class:`FunctionTeacher`.
+        Where integrals are evaluated to a tolerance, methods and lengths of series change from
+        point to point, and loss and gradient jump by as much as the tolerance allows. The network
+        that is returned keeps those that meet ``rtol`` at ``theta`` (relative to sqrt(E f^2 E g^2);
+        elsewhere the most accurate ones), until an error bound grows tenfold. It is this network
+        itself where all integrals are closed forms, and with a :class:`FunctionTeacher`.
 
         Raises
         ------
@@ -302,7 +314,9 @@ class NetI:
         return other
 
     def with_method(self, method: str) -> NetI:
-        """The same student, teacher, input and regularisation with another method for the integrals, e.g. ``"auto"``."""
+        """The same student, teacher, input and regularisation with another method for the
+        integrals, e.g. ``"auto"``.
+        """
         if as_choice("method", method, METHODS) == self.method:
             return self
         changes: dict[str, Any] = {"method": method}
@@ -316,7 +330,8 @@ class NetI:
         Parameters
         ----------
         **changes
-            Arguments of :class:`NetI` by name. :meth:`with_method` also takes back what is for surrogates.
+            Arguments of :class:`NetI` by name. :meth:`with_method` also takes back what is for
+            surrogates.
 
         Raises
         ------
@@ -328,8 +343,8 @@ class NetI:
     def observable(self, name: str) -> Callable[[Array], Any]:
         """The function of theta that ``inf.train(observables=[name])`` records.
 
-        ``"overlaps"``: covariances (K, K + M) of the pre-activations of the students with those of students and teachers,
-        Q and R of :func:`infflow.overlaps` side by side (T does not change).
+        ``"overlaps"``: covariances (K, K + M) of the pre-activations of the students with those of
+        students and teachers, Q and R of :func:`infflow.overlaps` side by side (T does not change).
 
         Raises
         ------
@@ -338,7 +353,8 @@ class NetI:
         """
         if not isinstance(name, str) or name != "overlaps":
             raise UnknownNameError(
-                f"observable {shown(name)} is not known. Known: 'lambda_min', 'overlaps'; or pass a dictionary {{name: function of theta}}."
+                f"observable {shown(name)} is not known. Known: 'lambda_min', 'overlaps'; or "
+                f"pass a dictionary {{name: function of theta}}."
             )
         cov = self.input.covariance()
         V = self.teacher_units.W
@@ -359,9 +375,11 @@ class NetI:
         return total
 
     def _states(self, theta: Array, order: int) -> list[State]:
-        """Jets of all components; those of the last theta are kept, since Krylov solvers ask for many products there.
+        """Jets of all components; those of the last theta are kept, since Krylov solvers ask for
+        many products there.
 
-        Those for another order differ by rounding: the loss is a function of theta, whatever was evaluated before.
+        Those for another order differ by rounding: the loss is a function of theta, whatever was
+        evaluated before.
         """
         key = theta.tobytes()
         with self._lock:  # evaluators keep expansions from call to call
@@ -373,7 +391,9 @@ class NetI:
             return states
 
     def _value(self, theta: Array, states: list[State]) -> float:
-        """The loss without noise and regularisation; without cancellation next to a realizable solution."""
+        """The loss without noise and regularisation; without cancellation next to a realizable
+        solution.
+        """
         value = scale = 0.0
         for part, state in zip(self._components, states, strict=True):
             own, terms = part.loss.value(state)
@@ -390,7 +410,9 @@ class NetI:
         return float(max(value, np.finfo(np.float64).eps * scale))
 
     def _close_value(self, student: Units, teacher: Teacher) -> float | None:
-        """The loss of a student next to the teacher, without cancellation; None elsewhere, or where it is not finite."""
+        """The loss of a student next to the teacher, without cancellation; None elsewhere, or where
+        it is not finite.
+        """
         if self._near is None:
             f, g = (list(net.layers[0].activations) for net in (self.student, teacher.net))
             parts = [realizable.SegmentLoss(self.method, self.rtol) for _ in self._components]
@@ -410,12 +432,14 @@ class NetI:
 
     @public
     def explain(self, theta: Any = None) -> str:
-        """Which evaluator each pair of activations uses, why, its error bound and its cost, as a table.
+        """Which evaluator each pair of activations uses, why, its error bound and its cost, as a
+        table.
 
         Parameters
         ----------
         theta : array (P,), optional
-            Where to evaluate value, gradient and Hessian; the last point that was evaluated if not given.
+            Where to evaluate value, gradient and Hessian; the last point that was evaluated if not
+            given.
 
         Raises
         ------
@@ -438,7 +462,8 @@ class NetI:
             return parts[0]
         return "\n".join(f"component {k}\n{part}" for k, part in enumerate(parts))
 
-    # ------------------------------------------------------------------------------------------------- finite data
+    # ----------------------------------------------------------------------------------------------
+    # finite data
 
     @public
     def sample(self, N: int, rng: Any) -> Net:
@@ -512,13 +537,16 @@ class _MappedLoss:
                 else "input has a mean, which acts as biases"
             )
             raise MethodError(
-                f"the {what}, and surrogates stand for pairs without. Leave them away, or use outside='exact' or method='auto'."
+                f"the {what}, and surrogates stand for pairs without. Leave them away, or use "
+                "outside='exact' or method='auto'."
             )
         constant = self._output_bias or bool(net.teacher_units.c.any())
         return SurrogateMethod(net.outside, net.surrogates_dir, constant)
 
     def frozen(self, units: Units, rtol: float) -> _MappedLoss:
-        """A copy whose evaluators do not change near the units, which are in the coordinates of z."""
+        """A copy whose evaluators do not change near the units, which are in the
+        coordinates of z.
+        """
         other = copy.copy(self)
         other.loss = self.loss.frozen(units, rtol)
         return other
@@ -564,7 +592,9 @@ class _MappedLoss:
         return (hessian + hessian.T) / 2  # the two products round differently
 
     def _pull(self, G: Array) -> Array:
-        """Gradients with respect to theta from those of the loss with all biases, along the last axis of ``G``."""
+        """Gradients with respect to theta from those of the loss with all biases, along the last
+        axis of ``G``.
+        """
         K = self._layout.blocks[0].width
         D = self._layout.input_dim
         O = self._layout.blocks[1].width
@@ -582,7 +612,9 @@ class _MappedLoss:
 
 
 def _teacher_units(teacher: Teacher | FunctionTeacher) -> Units:
-    """Neurons of the teacher; for a function its projections, which no loss uses but the overlaps do."""
+    """Neurons of the teacher; for a function its projections, which no loss uses but the overlaps
+    do.
+    """
     if isinstance(teacher, Teacher):
         return _units(teacher.net, teacher.theta)
     k = len(teacher.V)
@@ -606,7 +638,8 @@ def _check_shallow(name: str, net: Net) -> None:
     if len(net.layers) != 2 or not all(_is_identity(f) for f in net.layers[-1].activations):
         shape = " -> ".join(f"{layer.width} {layer.activations[0].name}" for layer in net.layers)
         raise InvalidValueError(
-            f"{name} has the layers {shape}; infinite data needs exactly one hidden layer and an identity output layer. Use inf.Net with sampled data for other networks."
+            f"{name} has the layers {shape}; infinite data needs exactly one hidden layer and an "
+            "identity output layer. Use inf.Net with sampled data for other networks."
         )
     if not net.loss.is_sum_of_squares:
         raise InvalidValueError(f"{name} has loss {net.loss_name!r}; infinite data needs 'mse'.")
@@ -623,7 +656,13 @@ def _singular_message(loss: PopulationLoss, states: list[State]) -> str:
         if len(bad):
             i, j = (int(k) for k in bad[0])
             if i == j or state.norms[i] == 0.0:
-                return f"the Hessian is infinite: student neuron {i} has a kink and lies at w = b = 0. Move it away from zero."
+                return (
+                    f"the Hessian is infinite: student neuron {i} has a kink and lies at w = b = "
+                    "0. Move it away from zero."
+                )
             other = f"student neuron {j}" if j < loss.K else f"teacher neuron {j - loss.K - 1}"
-            return f"the Hessian is infinite: student neuron {i} and {other} have kinks and are parallel. Move one of them, or use a smooth activation."
+            return (
+                f"the Hessian is infinite: student neuron {i} and {other} have kinks and are "
+                "parallel. Move one of them, or use a smooth activation."
+            )
     return "the Hessian is infinite or overflows at these parameters."

@@ -24,7 +24,9 @@ _ONE = polynomial([1.0])
 
 
 class Units(NamedTuple):
-    """Weights (n, D), biases (n,), output vectors (n, O) and output bias (O,) of a set of neurons."""
+    """Weights (n, D), biases (n,), output vectors (n, O) and output bias (O,) of a set
+    of neurons.
+    """
 
     W: Array
     b: Array
@@ -53,8 +55,9 @@ class PopulationLoss:
     units : Units
         The teacher, in the coordinates of z.
     method, rtol
-        How the integrals are evaluated, and their tolerance: see :class:`~infflow.integrals.choice.PairEvaluator`
-        and :class:`~infflow.integrals.surrogate.evaluator.SurrogateMethod`.
+        How the integrals are evaluated, and their tolerance: see
+        :class:`~infflow.integrals.choice.PairEvaluator` and
+        :class:`~infflow.integrals.surrogate.evaluator.SurrogateMethod`.
     """
 
     def __init__(
@@ -88,7 +91,9 @@ class PopulationLoss:
         self._teacher_mean, self._teacher_square = self._teacher_terms()
 
     def _teacher_terms(self, finest: float | None = None) -> tuple[Array, float]:
-        """sum_j B_j E f_j (O,) and sum_jk B_j.B_k E[f_j f_k] over the teacher; with ``finest`` as accurate as it goes."""
+        """sum_j B_j E f_j (O,) and sum_jk B_j.B_k E[f_j f_k] over the teacher; with ``finest`` as
+        accurate as it goes.
+        """
         students = self.evaluator
         neurons = students.activations[self.K :]  # the constant and the teacher's own
         W, b, B, norms = (x[self.K :] for x in (self._W, self._b, self._B, self._norms))
@@ -106,7 +111,9 @@ class PopulationLoss:
         return mean, float(products[n:] @ moments[n:])
 
     def frozen(self, student: Units, rtol: float) -> PopulationLoss:
-        """A copy whose evaluators of integrals do not change near the given students; see :meth:`PairEvaluator.frozen`."""
+        """A copy whose evaluators of integrals do not change near the given students;
+        see :meth:`PairEvaluator.frozen`.
+        """
         other = copy.copy(self)
         other._teacher_mean, other._teacher_square = self._teacher_terms(rtol)
         other.evaluator = self.evaluator.frozen(self._arguments(student)[-1], rtol)
@@ -120,7 +127,9 @@ class PopulationLoss:
         return State(W, B, B[: self.K] @ B.T, gram, norms, jets)
 
     def _arguments(self, student: Units) -> tuple[Array, Array, Array, Array, Arguments]:
-        """Weights and output vectors of all neurons, Gram entries, squared lengths, and what the evaluator gets."""
+        """Weights and output vectors of all neurons, Gram entries, squared lengths, and what the
+        evaluator gets.
+        """
         K = self.K
         W = self._W.copy()
         b = self._b.copy()
@@ -150,7 +159,9 @@ class PopulationLoss:
         return self.K * (D + hidden_bias + O) + O * output_bias
 
     def gradient(self, state: State, hidden_bias: bool, output_bias: bool) -> Array:
-        """Gradient in the order W, b (if wanted), output weights output by output, output bias (if wanted)."""
+        """Gradient in the order W, b (if wanted), output weights output by output, output bias (if
+        wanted).
+        """
         coef = np.empty((self.K, self.n))
         gradient = np.empty(self._size(hidden_bias, output_bias))
         kernels.gradient(

@@ -14,13 +14,16 @@ from ..._validation import Array
 from .population_loss import Units
 
 Moment = Callable[[int, int, int, int, Array, float, Array, float], float]
-"""``moment(i, j, p, q, w1, b1, w2, b2)``: I(p, q) of neurons i and j of the list students, teachers."""
+"""``moment(i, j, p, q, w1, b1, w2, b2)``: I(p, q) of neurons i and j of the list students,
+teachers.
+"""
 
 
 def evaluate(
     student: Units, teacher: Units, mean: Callable[..., float], moment: Moment
 ) -> tuple[float, Array, Array]:
-    """Loss, gradient and Hessian in the order W (K, D), b (K,), output weights (O, K), output bias (O,).
+    """Loss, gradient and Hessian in the order W (K, D), b (K,), output weights (O, K), output bias
+    (O,).
 
     ``mean(i, p, w, b)`` is E f^(p)(h) of neuron i.
     """
@@ -56,10 +59,11 @@ def evaluate(
 def near_teacher(
     student: Units, teacher: Units, mean: Callable[..., float], moment: Moment, nodes: int = 6
 ) -> float:
-    """The loss of a student whose neuron i is next to neuron i of the teacher: the double integral of :mod:`.realizable`.
+    """The loss of a student whose neuron i is next to neuron i of the teacher: the double integral
+    of :mod:`.realizable`.
 
-    Every pair of neurons takes all Gauss-Legendre nodes, for smooth activations. ``mean`` and ``moment`` as in :func:`evaluate`, with
-    the numbers of the neurons of both.
+    Every pair of neurons takes all Gauss-Legendre nodes, for smooth activations. ``mean`` and
+    ``moment`` as in :func:`evaluate`, with the numbers of the neurons of both.
     """
     x, weights = np.polynomial.legendre.leggauss(nodes)
     dW, db, dB, dc = (new - old for new, old in zip(student, teacher, strict=True))
@@ -108,7 +112,9 @@ def _places(K: int, D: int, O: int, o: int, i: int) -> tuple[slice, int, int] | 
 def _pair(
     K: int, D: int, O: int, o: int, i: int, j: int, W: Array, b: Array, B: Array, moment: Moment
 ) -> tuple[float, Array, Array]:
-    """B_i B_j E[f_i f_j] of one output and its derivatives, the two neurons taken as independent."""
+    """B_i B_j E[f_i f_j] of one output and its derivatives, the two neurons taken as
+    independent.
+    """
     P = K * D + K + O * K + O
     gradient = np.zeros(P)
     hessian = np.zeros((P, P))
@@ -156,7 +162,8 @@ def _pair(
             hessian[w_k, b_l] += s * d_wb[k][l]
             hessian[b_l, w_k] += s * d_wb[k][l]
             hessian[b_k, b_l] += s * d_bb[k][l]
-            # the output weight of one neuron against w and b of the neuron l: B of the other remains
+            # the output weight of one neuron against w and b of the neuron l: B of the other
+            # remains
             hessian[a_k, w_l] += out[1 - k] * d_w[l]
             hessian[w_l, a_k] += out[1 - k] * d_w[l]
             hessian[a_k, b_l] += out[1 - k] * d_b[l]

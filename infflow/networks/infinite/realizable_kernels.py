@@ -228,7 +228,8 @@ def survey(W, b, dW, db, G, kinked, corner_above, narrow_below, flags, wedge):
 
 @njit(cache=True, error_model="numpy")
 def split(b, db, G, neuron, first, second, pair, point, x, part, node, whole, position, weight):
-    """Nodes in y below and above the ridge for pairs of neurons with kinks, i at s = x y, j at t = x.
+    """Nodes in y below and above the ridge for pairs of neurons with kinks, i at s = x y, j at t =
+    x.
 
     The ridge is where the kinks of the two, which move by s e_i and t e_j from one place, are
     nearest: y = e_i.e_j/|e_i|^2. Moves are those of the unit normal of the kink and of its distance
@@ -293,7 +294,9 @@ def arguments(W, b, dW, db, G, wedge, neuron, position, first, second, args, C, 
 
 @njit(cache=True, error_model="numpy")
 def integral(W, b, B, dW, db, dB, G, wedge, neuron, position, first, second, weight, args, jets):
-    """Sum over the pairs of points of weight d_i' [d2 (B_i.B_j Phi_ij) / di dj] d_j, and of sizes."""
+    """Sum over the pairs of points of weight d_i' [d2 (B_i.B_j Phi_ij) / di dj] d_j,
+    and of sizes.
+    """
     n, D = W.shape
     O = B.shape[1]
     x = np.empty(D)

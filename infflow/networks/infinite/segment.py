@@ -41,7 +41,9 @@ _FIXED, _MOVING, _CLOSED = range(3)
 
 
 class Rule(NamedTuple):
-    """Nodes and weights on (0, 1); the error is derivative ``power`` of the integrand over ``constant``."""
+    """Nodes and weights on (0, 1); the error is derivative ``power`` of the integrand over
+    ``constant``.
+    """
 
     nodes: tuple[float, ...]
     weights: tuple[float, ...]
@@ -75,7 +77,8 @@ RULES_OF_SERIES = (
 class Traits:
     """Properties of n activations on which the choice of rules rests.
 
-    ``kinked`` (n,) says which have kinks; ``needs_series`` whether series are the first choice for one.
+    ``kinked`` (n,) says which have kinks; ``needs_series`` whether series are the first choice for
+    one.
     """
 
     def __init__(self, activations: list[Activation]) -> None:
@@ -100,8 +103,8 @@ def rule_for(traits: Traits, distance: float, rtol: float) -> Rule:
 class Path(NamedTuple):
     """Neurons from the teacher to the student.
 
-    ``ends`` are W, b, B of the teacher and the differences to the student; ``products`` those of the
-    rows of W and dW.
+    ``ends`` are W, b, B of the teacher and the differences to the student; ``products`` those of
+    the rows of W and dW.
     """
 
     ends: tuple[Array, ...]

@@ -1,4 +1,5 @@
-"""When does gradient descent follow gradient flow? The questions and theorems of Elkabetz and Cohen (NeurIPS 2021), measured.
+"""When does gradient descent follow gradient flow? The questions and theorems of Elkabetz and Cohen
+(NeurIPS 2021), measured.
 
 Every flow is solved to 1e-10, so that all that is left of a distance belongs to descent.
 """
@@ -86,7 +87,9 @@ QUICK = Setting(
 
 
 def build(activation: str, data: str, seed: int = 0) -> Net | NetI:
-    """Student and random teacher without biases; ``data`` is "infinite" or "finite" (1,000 samples)."""
+    """Student and random teacher without biases; ``data`` is "infinite" or "finite" (1,000
+    samples).
+    """
     student = Net([(4, activation, False), (1, "identity", False)], input_dim=5)
     teacher = Net([(3, activation, False), (1, "identity", False)], input_dim=5)
     neti = NetI(
@@ -109,16 +112,21 @@ def _flow(net: Objective, theta: Array, times: Array, **options: Any) -> Array:
 
 
 def _descent(net: Objective, theta: Array, step: float, steps: int, every: int) -> Array:
-    """Every ``every``-th of ``steps`` points of gradient descent, the start included, ``(T, P)``."""
+    """Every ``every``-th of ``steps`` points of gradient descent, the start included,
+    ``(T, P)``.
+    """
     path = heavy_ball_descent(net, theta, step, 0.0, steps)
     return path[::every]
 
 
-# ------------------------------------------------------------------------------------------------------- the runs
+# --------------------------------------------------------------------------------------------------
+# the runs
 
 
 def follow(activation: str, data: str, step: float, t_end: float, seed: int) -> dict[str, Any]:
-    """Descent with five step sizes beside the flow, and what the Fundamental Lemma allows for each."""
+    """Descent with five step sizes beside the flow, and what the Fundamental Lemma
+    allows for each.
+    """
     net = build(activation, data, seed)
     theta = random_params(net, rng=seed + 2)
     count = round(t_end / step)
@@ -157,7 +165,9 @@ def follow(activation: str, data: str, step: float, t_end: float, seed: int) -> 
 
 
 def homogeneous(network: str, scale: float, t_end: float, seed: int) -> dict[str, Any]:
-    """Smallest and largest eigenvalue of the Hessian along the flow of a homogeneous network from weights of size ``scale``."""
+    """Smallest and largest eigenvalue of the Hessian along the flow of a homogeneous network from
+    weights of size ``scale``.
+    """
     if network.startswith("linear"):
         net: Objective = linear_networks.build(int(network.split()[-1]), seed)[0]
     else:
@@ -193,7 +203,9 @@ def homogeneous(network: str, scale: float, t_end: float, seed: int) -> dict[str
 
 
 def _random_eigenvalue(net: Objective, seed: int) -> Array:
-    """Most negative eigenvalue at 20 random points of each of four scales: 1, 3, 10, 30, ``(4,)``."""
+    """Most negative eigenvalue at 20 random points of each of four scales: 1, 3, 10,
+    30, ``(4,)``.
+    """
     rng = np.random.default_rng([seed, 4])
     points = (scale * rng.normal(size=(20, net.num_params)) for scale in (1.0, 3.0, 10.0, 30.0))
     return np.array(
@@ -205,7 +217,9 @@ def _random_eigenvalue(net: Objective, seed: int) -> Array:
 
 
 def large_steps(step: float, t_end: float, seed: int) -> dict[str, Any]:
-    """Largest distance of descent from the flow and from the flow of the modified loss; heavy ball from both of its flows."""
+    """Largest distance of descent from the flow and from the flow of the modified loss; heavy ball
+    from both of its flows.
+    """
     net = build("erf", "infinite", seed)
     theta = random_params(net, rng=seed + 2)
     count = round(t_end / step)
@@ -216,8 +230,9 @@ def large_steps(step: float, t_end: float, seed: int) -> dict[str, Any]:
         "plain": np.linalg.norm(path - _flow(net, theta, t), axis=1).max(),
         "modified": np.linalg.norm(path - modified, axis=1).max(),
     }
-    # heavy ball with friction 1: step size h = step^2, so that a step takes the time sqrt(h) = step on the same grid; the first step of descent
-    # moves by h |grad L|, twice as far as the flow from rest, hence the velocity at the start
+    # heavy ball with friction 1: step size h = step^2, so that a step takes the time sqrt(h) = step
+    # on the same grid; the first step of descent moves by h |grad L|, twice as far as the flow from
+    # rest, hence the velocity at the start
     momentum = heavy_ball_descent(net, theta, step**2, 1.0 - step, count)
     start: Any = net.evaluate(theta, 1).gradient
     ball = heavy_ball_flow(net, theta, 1.0, t, -0.5 * step * start)
@@ -244,7 +259,9 @@ def convex(step: float, t_end: float, seed: int) -> dict[str, Any]:
 
 
 def needed_step(m: float, t: float) -> dict[str, Any]:
-    """The largest step size, by halving the distance to it sixty times over steps t/n, at which descent on the saddle stays within 1/2 of the flow."""
+    """The largest step size, by halving the distance to it sixty times over steps t/n, at which
+    descent on the saddle stays within 1/2 of the flow.
+    """
     exact = _flow(Saddle(m), np.array([1.0, 1.0]), np.array([0.0, t]))[-1]
 
     def near(n: int) -> bool:
@@ -329,12 +346,15 @@ def run(
     return DescentStudy(setting, rows, wall, follows, flows, steps, saddles, linear, regressions)
 
 
-# ------------------------------------------------------------------------------------------------------ the result
+# --------------------------------------------------------------------------------------------------
+# the result
 
 
 @dataclass
 class DescentStudy(StudyResult):
-    """Outcome of the study ``descent-vs-flow``; the runs by kind, see the functions that made them."""
+    """Outcome of the study ``descent-vs-flow``; the runs by kind, see the functions
+    that made them.
+    """
 
     name = "descent-vs-flow"
     setting: Setting
@@ -346,7 +366,9 @@ class DescentStudy(StudyResult):
     regressions: list[dict[str, Any]]
 
     def claims(self) -> list[Claim]:
-        """Figure 2, the three theorems and the two propositions of the post, and its closing question."""
+        """Figure 2, the three theorems and the two propositions of the post, and its closing
+        question.
+        """
         claims = [
             self._figure2(),
             self._first_order(),
@@ -367,7 +389,9 @@ class DescentStudy(StudyResult):
             "blog, figure 2",
             found,
             max(found.values()) < 0.05,
-            f"largest distance between the steps {self.setting.step:g} and {self.setting.step / DIVISORS[-1]:g}, as a fraction of the way from the start; below 5 % asked",
+            f"largest distance between the steps {self.setting.step:g} and "
+            f"{self.setting.step / DIVISORS[-1]:g}, as a fraction of the way from the start; "
+            "below 5 % asked",
         )
 
     def _first_order(self) -> Claim:
@@ -391,8 +415,14 @@ class DescentStudy(StudyResult):
             case(row): float((row["distance"][:, 1:] / row["bound"][:, 1:]).max())
             for row in self.follows
         }
-        sentence = "Descent stays within the bound of the Fundamental Lemma at all times and for all step sizes."
-        note = "largest distance / bound; eigenvalues and the defect are sampled at five points of each segment between descent and flow"
+        sentence = (
+            "Descent stays within the bound of the Fundamental Lemma at all times and for all "
+            "step sizes."
+        )
+        note = (
+            "largest distance / bound; eigenvalues and the defect are sampled at five points of "
+            "each segment between descent and flow"
+        )
         return Claim(sentence, "blog, theorem 1", found, max(found.values()) <= 1.0, note)
 
     def _convex(self) -> Claim:
@@ -408,11 +438,14 @@ class DescentStudy(StudyResult):
             "blog, after theorem 1",
             found,
             all(row["ratio"] <= 1 for row in self.regressions),
-            "linear regression with eigenvalues over four orders of magnitude, t up to 500: the distance over t x step x largest defect is at most one",
+            "linear regression with eigenvalues over four orders of magnitude, t up to 500: the "
+            "distance over t x step x largest defect is at most one",
         )
 
     def allowed_steps(self, row: dict[str, Any]) -> tuple[float, float, float]:
-        """Step sizes for a distance of 1 % of the way: by theorem 1, by the Fundamental Lemma, and the one that was enough."""
+        """Step sizes for a distance of 1 % of the way: by theorem 1, by the Fundamental Lemma, and
+        the one that was enough.
+        """
         goal = 0.01 * row["moved"].max()
         smallest = self.setting.step / DIVISORS[-1]
         by = [
@@ -429,11 +462,13 @@ class DescentStudy(StudyResult):
         }
         ratio = [row["enough"] / row["theorem 1"] for row in found.values()]
         return Claim(
-            "Specifically over neural networks, a much larger step size than the bound for general objectives suffices.",
+            "Specifically over neural networks, a much larger step size than the bound for "
+            "general objectives suffices.",
             "blog, TL;DR",
             found,
             min(ratio) > 10,
-            "step sizes for a distance of 1 % of the way; a factor of ten between theorem 1 and what was enough asked",
+            "step sizes for a distance of 1 % of the way; a factor of ten between theorem 1 and "
+            "what was enough asked",
         )
 
     def _theorem2(self) -> list[Claim]:
@@ -446,7 +481,8 @@ class DescentStudy(StudyResult):
                 "blog, theorem 2",
                 across,
                 falls,
-                "most negative of 20 random points with weights of size 1, 3, 10 and 30; a fall by ten times asked",
+                "most negative of 20 random points with weights of size 1, 3, 10 and 30; a fall "
+                "by ten times asked",
             )
         )
         near_zero = [row for row in self.flows if row["scale"] == self.setting.scales[0]]
@@ -461,11 +497,15 @@ class DescentStudy(StudyResult):
             note = (
                 ""
                 if held
-                else ". The way leads past the saddle at zero, which is left along negative curvature"
+                else (
+                    ". The way leads past the saddle at zero, which is left along negative "
+                    "curvature"
+                )
             )
             claims.append(
                 Claim(
-                    f"Along the flow from near-zero weights the smallest eigenvalue is almost non-negative: {row['network']}.",
+                    "Along the flow from near-zero weights the smallest eigenvalue is almost "
+                    f"non-negative: {row['network']}.",
                     "blog, theorem 2",
                     value,
                     held,
@@ -482,7 +522,8 @@ class DescentStudy(StudyResult):
                 float(np.interp(t, row["t"], integral)) for t in (30.0, 100.0, 300.0)
             ]
         return Claim(
-            "From near-zero weights the integral of the negative part stays bounded, so that the step of theorem 1 does not fall exponentially in time.",
+            "From near-zero weights the integral of the negative part stays bounded, so that "
+            "the step of theorem 1 does not fall exponentially in time.",
             "blog, theorems 1 and 2",
             found,
             all(abs(x[2] - x[1]) < 0.1 * abs(x[1]) for x in found.values()),
@@ -500,10 +541,14 @@ class DescentStudy(StudyResult):
         flow, descent = (
             {f"depth {d}": self.rates(d)[k] for d in self.setting.depths} for k in (0, 1)
         )
-        note = f"share of {self.setting.seeds} random starts of size 0.1 that came within 1e-6 of the least-squares loss by t = 2000"
+        note = (
+            f"share of {self.setting.seeds} random starts of size 0.1 that came within 1e-6 of "
+            "the least-squares loss by t = 2000"
+        )
         return [
             Claim(
-                "Gradient flow of deep linear networks with scalar output converges to the global minimum from random near-zero starts.",
+                "Gradient flow of deep linear networks with scalar output converges to the "
+                "global minimum from random near-zero starts.",
                 "blog, proposition 2",
                 flow,
                 min(flow.values()) == 1.0,
@@ -527,11 +572,13 @@ class DescentStudy(StudyResult):
                 np.polyfit(t, np.log([row["step"] * row["t"] for row in rows]), 1)[0]
             )
         return Claim(
-            "There are objectives on which descent follows the flow up to time t only with steps of order exp(-m t).",
+            "There are objectives on which descent follows the flow up to time t only with "
+            "steps of order exp(-m t).",
             "blog, proposition 1",
             slopes,
             all(abs(slopes[f"m = {m:g}"] / -m - 1) < 0.1 for m in (1.0, 2.0)),
-            "slope of log(t x step) against t on (x_2^2 - m x_1^2)/2, largest step that stays within 1/2; within 10 % of -m asked",
+            "slope of log(t x step) against t on (x_2^2 - m x_1^2)/2, largest step that stays "
+            "within 1/2; within 10 % of -m asked",
         )
 
     def _orders(self) -> dict[str, float]:
@@ -548,7 +595,8 @@ class DescentStudy(StudyResult):
         ball = {f"step {row['step']:g}": row["ball_plain"] / row["ball"] for row in self.steps}
         return [
             Claim(
-                "The flow of L + (eta/4)|grad L|^2 follows descent with large steps more closely than the flow of L, to second order.",
+                "The flow of L + (eta/4)|grad L|^2 follows descent with large steps more "
+                "closely than the flow of L, to second order.",
                 "blog, closing question (Barrett and Dherin 2021)",
                 {
                     "order of the flow": orders["plain"],
@@ -567,7 +615,8 @@ class DescentStudy(StudyResult):
                     **ball,
                 },
                 min(ball.values()) > 3 and orders["ball"] > 0.8 and orders["ball_plain"] < 0.5,
-                "friction 1, momentum 1 - s and step s^2; ratio of the distances from gradient flow and heavy-ball flow",
+                "friction 1, momentum 1 - s and step s^2; ratio of the distances from gradient "
+                "flow and heavy-ball flow",
             ),
         ]
 
@@ -635,7 +684,10 @@ class DescentStudy(StudyResult):
                 for d in self.setting.depths
             ],
         )
-        return f"### Steps for a distance of 1 % of the way\n\n{first}\n\n### Eigenvalues along flows to t = 300\n\n{second}\n\n### Deep linear networks\n\n{third}\n"
+        return (
+            f"### Steps for a distance of 1 % of the way\n\n{first}\n\n### Eigenvalues along "
+            f"flows to t = 300\n\n{second}\n\n### Deep linear networks\n\n{third}\n"
+        )
 
     def _median(self, depth: int, key: str) -> float:
         return float(np.median([row[key] for row in self.linear if row["depth"] == depth]))
@@ -651,7 +703,9 @@ class DescentStudy(StudyResult):
         }
 
     def plot(self) -> Any:
-        """Losses, distances and bounds, the post's figure 2, eigenvalues, large steps, the saddle."""
+        """Losses, distances and bounds, the post's figure 2, eigenvalues, large steps, the
+        saddle.
+        """
         from matplotlib.figure import Figure
 
         from ...plotting import style

@@ -1,12 +1,15 @@
-"""How far Euler's method (gradient descent) can be from the flow: the Fundamental Lemma, evaluated along both.
+"""How far Euler's method (gradient descent) can be from the flow: the Fundamental Lemma, evaluated
+along both.
 
 The distance e between the Euler polygon y and the solution x of x' = g(x) satisfies
 
     e(t) <= integral_0^t delta(s) exp(integral_s^t mu) ds,
 
-where delta(s) bounds the defect |y'(s) - g(y(s))| and mu(s) the logarithmic norm of the Jacobian of g on the segment between x(s) and y(s)
-(Hairer, Norsett and Wanner, Solving Ordinary Differential Equations I, theorem I.10.6). For g = -grad L the logarithmic norm is minus the smallest
-eigenvalue of the Hessian, and the defect of a step of size eta is at most eta sup|H| |grad L|. Both suprema are sampled here.
+where delta(s) bounds the defect |y'(s) - g(y(s))| and mu(s) the logarithmic norm of the Jacobian of
+g on the segment between x(s) and y(s) (Hairer, Norsett and Wanner, Solving Ordinary Differential
+Equations I, theorem I.10.6). For g = -grad L the logarithmic norm is minus the smallest eigenvalue
+of the Hessian, and the defect of a step of size eta is at most eta sup|H| |grad L|. Both suprema
+are sampled here.
 """
 
 from __future__ import annotations
@@ -21,7 +24,9 @@ _ON_SEGMENT = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
 
 
 class Curvature(NamedTuple):
-    """What the bounds need, at the times of a trajectory; sampled on segments from the flow to descent."""
+    """What the bounds need, at the times of a trajectory; sampled on segments from the flow to
+    descent.
+    """
 
     lowest: Array  #: smallest eigenvalue of the Hessian on the flow itself, (T,)
     lowest_between: Array  #: smallest one on the segment, (T,)
@@ -50,7 +55,9 @@ def cumulative(t: Array, y: Array) -> Array:
 
 
 def fundamental_bound(t: Array, defect: Array, lowest: Array) -> Array:
-    """integral_0^t defect(s) exp(-integral_s^t lowest) ds at all times ``(T,)``; times the step size it bounds the distance."""
+    """integral_0^t defect(s) exp(-integral_s^t lowest) ds at all times ``(T,)``; times the step
+    size it bounds the distance.
+    """
     exponent = cumulative(t, lowest)
     found = np.zeros(len(t))
     for k in range(1, len(t)):
@@ -61,5 +68,7 @@ def fundamental_bound(t: Array, defect: Array, lowest: Array) -> Array:
 
 
 def theorem1_factor(t: Array, lowest: Array) -> Array:
-    """exp(-integral of the negative part of ``lowest``) t, which times the step size and a constant bounds the distance (theorem 1 of the post)."""
+    """exp(-integral of the negative part of ``lowest``) t, which times the step size and a constant
+    bounds the distance (theorem 1 of the post).
+    """
     return np.exp(-cumulative(t, np.minimum(lowest, 0.0))) * t

@@ -1,4 +1,6 @@
-"""Deep linear networks with scalar output: does flow, and does descent, find the global minimum from random near-zero starts?"""
+"""Deep linear networks with scalar output: does flow, and does descent, find the global minimum
+from random near-zero starts?
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,14 @@ from ...training import train
 INPUTS = 4
 WIDTH = 4
 SAMPLES = 40
-_REACHED = 1e-6  # excess over the least-squares loss, as a fraction of the loss of a network that gives zero
+# excess over the least-squares loss, as a fraction of the loss of a network that gives zero
+_REACHED = 1e-6
 
 
 def build(depth: int, seed: int) -> tuple[Net, float, float]:
-    """A network of ``depth`` linear layers on whitened data with noise; the least-squares loss, and the loss at zero."""
+    """A network of ``depth`` linear layers on whitened data with noise; the least-squares loss, and
+    the loss at zero.
+    """
     rng = np.random.default_rng([seed, 1])
     X = np.linalg.qr(rng.normal(size=(SAMPLES, INPUTS)))[0] * np.sqrt(SAMPLES)
     y = X @ rng.normal(size=INPUTS) + 0.3 * rng.normal(size=SAMPLES)
@@ -32,7 +37,9 @@ def near_zero(net: Net, scale: float, seed: int) -> Array:
 
 
 def converge(depth: int, scale: float, step: float, t_end: float, seed: int) -> dict[str, Any]:
-    """Flow and descent from the same start: whether each reached the global minimum, when, and how near they stayed."""
+    """Flow and descent from the same start: whether each reached the global minimum, when, and how
+    near they stayed.
+    """
     net, lowest, at_zero = build(depth, seed)
     theta = near_zero(net, scale, seed)
     found: dict[str, Any] = {}

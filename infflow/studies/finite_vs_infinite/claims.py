@@ -1,8 +1,10 @@
-"""The study ``convergence``: finite against infinite data, in more settings than figure 4 of the paper has.
+"""The study ``convergence``: finite against infinite data, in more settings than figure 4 of the
+paper has.
 
-The demo :func:`infflow.convergence` measures one case; here are a realizable case without label noise, to which the law of 1/N does not
-apply, and with noise, to which it does; relu students, whose Hessian has a part from kinks that finite data do not show; inputs of more and
-more dimensions; and numbers of samples that are too small for any law.
+The demo :func:`infflow.convergence` measures one case; here are a realizable case without label
+noise, to which the law of 1/N does not apply, and with noise, to which it does; relu students,
+whose Hessian has a part from kinks that finite data do not show; inputs of more and more
+dimensions; and numbers of samples that are too small for any law.
 """
 
 from __future__ import annotations
@@ -73,7 +75,9 @@ QUICK_CASES = (
 
 @dataclass(frozen=True)
 class Setting(StudySetting):
-    """Cases, data sets for each number of samples (``seeds``), and the base of the data's random numbers (``seed``)."""
+    """Cases, data sets for each number of samples (``seeds``), and the base of the data's random
+    numbers (``seed``).
+    """
 
     seeds: int = 20
     cases: tuple[Case, ...] = CASES
@@ -83,7 +87,9 @@ QUICK = Setting(seeds=6, cases=QUICK_CASES)
 
 
 class Comparison(NamedTuple):
-    """Measured over predicted, the standard error of this, and the difference in standard errors."""
+    """Measured over predicted, the standard error of this, and the difference in
+    standard errors.
+    """
 
     ratio: float
     error: float
@@ -148,8 +154,8 @@ class CaseResult:
     ) -> Comparison:
         """Mean of N times a column against ``law``, over the runs with these N.
 
-        The standard error is that of the law, from the ``spread`` of single runs that it predicts: squares are so skewed that the scatter
-        of twenty of them is small where their mean is.
+        The standard error is that of the law, from the ``spread`` of single runs that it predicts:
+        squares are so skewed that the scatter of twenty of them is small where their mean is.
         """
         values = np.concatenate([n * self.used(n, what) for n in N])
         if not len(values):
@@ -176,8 +182,8 @@ class CaseResult:
     def cost_ratio(self) -> float:
         """Seconds of finite over those of infinite data for parameters to 1 % (root mean square).
 
-        The number of samples is that of the law, the seconds are extrapolated linearly from the largest N. The infinite-data run
-        goes on to rounding error, so that it is not favoured.
+        The number of samples is that of the law, the seconds are extrapolated linearly from the
+        largest N. The infinite-data run goes on to rounding error, so that it is not favoured.
         """
         theta = self.infinite["theta"]
         needed = self.infinite["prefactor"] / (_ACCURACY**2 * float(theta @ theta))
@@ -196,7 +202,8 @@ class FiniteDataResult(StudyResult):
         """The cases of some kinds."""
         return [result for result in self.results if result.case.kind in kinds]
 
-    # ------------------------------------------------------------------------------------------------------ claims
+    # ----------------------------------------------------------------------------------------------
+    # claims
 
     def claims(self) -> list[Claim]:
         """Paper and theory against the runs."""
@@ -213,7 +220,10 @@ class FiniteDataResult(StudyResult):
 
     def _slope(self, result: CaseResult) -> Claim:
         fit, refused = result.fit
-        sentence = f"The squared distance of the finite-data solution to the infinite-data solution falls as 1/N ({result.case.name})."
+        sentence = (
+            "The squared distance of the finite-data solution to the infinite-data solution "
+            f"falls as 1/N ({result.case.name})."
+        )
         if fit is None:
             return Claim(sentence, "paper, figure 4", None, False, str(refused))
         low, high = fit.slope_ci
@@ -254,7 +264,10 @@ class FiniteDataResult(StudyResult):
 
     def _shift(self, result: CaseResult, exponent: float) -> Claim:
         rate = {-0.5: "1/sqrt(N)", -0.25: "N^(-1/4)"}[exponent]
-        sentence = f"Run by run the displacement is -H^+ grad L_N(theta*), up to a relative error that falls as {rate} ({result.case.name})."
+        sentence = (
+            "Run by run the displacement is -H^+ grad L_N(theta*), up to a relative error that "
+            f"falls as {rate} ({result.case.name})."
+        )
         errors = {N: e for N, e in result.relative_shift_errors().items() if len(e)}
         medians = {f"median at N = {N}": float(np.median(e)) for N, e in errors.items()}
         if len(errors) < 2:
@@ -263,7 +276,11 @@ class FiniteDataResult(StudyResult):
         value = {**medians, "exponent": slope, "95 % interval": [low, high]}
         note = f"holds if the interval contains {exponent}"
         if result.case.kind == "kinks":
-            note += "; a solution of size 1/sqrt(N) crosses about sqrt(N) kinks, each of which moves the gradient by 1/N, at random: N^(-3/4) in all, as for quantiles (Bahadur 1966), so that the smooth rate cannot hold"
+            note += (
+                "; a solution of size 1/sqrt(N) crosses about sqrt(N) kinks, each of which "
+                "moves the gradient by 1/N, at random: N^(-3/4) in all, as for quantiles "
+                "(Bahadur 1966), so that the smooth rate cannot hold"
+            )
         return Claim(sentence, "theory", value, low <= exponent <= high, note)
 
     def _kinks(self, result: CaseResult) -> Claim:
@@ -278,11 +295,13 @@ class FiniteDataResult(StudyResult):
         ratios = {name: each.ratio for name, each in found.items()}
         errors = {name: each.deviation for name, each in found.items()}
         return Claim(
-            f"With {result.case.activation} the Hessian of finite data misses the kinks and does not predict the distance; that of infinite data does.",
+            f"With {result.case.activation} the Hessian of finite data misses the kinks and does "
+            "not predict the distance; that of infinite data does.",
             "infflow",
             {"measured/predicted": ratios, "standard errors off": errors},
             bool(errors["without kinks"] > _ERRORS > errors["with kinks"]),
-            f"all N together; holds if one is more than {_ERRORS} standard errors off and the other less",
+            f"all N together; holds if one is more than {_ERRORS} standard errors off and the "
+            "other less",
         )
 
     def _realizable(self, result: CaseResult) -> Claim:
@@ -292,7 +311,8 @@ class FiniteDataResult(StudyResult):
             (run["squared_distance"] for run in result.runs if run["same_basin"]), default=np.nan
         ) / float(theta @ theta)
         return Claim(
-            "Where student and teacher match and labels have no noise, finite data give the infinite-data solution to rounding: the 1/N law does not apply.",
+            "Where student and teacher match and labels have no noise, finite data give the "
+            "infinite-data solution to rounding: the 1/N law does not apply.",
             "theory",
             {"largest squared distance / |theta*|^2": largest},
             largest < 1e-16 and fit is None,
@@ -336,11 +356,14 @@ class FiniteDataResult(StudyResult):
                 f"holds if all are within {_ERRORS} standard errors of a line",
             ),
             Claim(
-                "At equal accuracy infinite data are cheaper, the more so the more inputs there are.",
+                "At equal accuracy infinite data are cheaper, the more so the more inputs there "
+                "are.",
                 "paper, conclusion of the section on infinite data",
                 {"finite/infinite seconds for parameters to 1 %": named},
                 ratios[-1] > 1 and ratios[-1] > ratios[0],
-                "processor seconds at the largest N, extrapolated linearly to the N of the law; holds if the ratio is above 1 for the most inputs and higher than for the fewest",
+                "processor seconds at the largest N, extrapolated linearly to the N of the law; "
+                "holds if the ratio is above 1 for the most inputs and higher than for the "
+                "fewest",
             ),
         ]
 
@@ -353,16 +376,20 @@ class FiniteDataResult(StudyResult):
             for result, share in zip(self.results, shares.values(), strict=True)
         ]
         return Claim(
-            "No slope is reported where fewer than 80 % of the runs stayed in the basin of the infinite-data solution.",
+            "No slope is reported where fewer than 80 % of the runs stayed in the basin of the "
+            "infinite-data solution.",
             "infflow",
             {"share that stayed": shares},
             all(right),
         )
 
-    # ------------------------------------------------------------------------------------------------------ outputs
+    # ----------------------------------------------------------------------------------------------
+    # outputs
 
     def table(self) -> str:
-        """Each case and N: runs used, squared distance, loss gap, error of the predicted shift, seconds."""
+        """Each case and N: runs used, squared distance, loss gap, error of the predicted shift,
+        seconds.
+        """
         header = (
             "case",
             "N",
@@ -425,7 +452,8 @@ class FiniteDataResult(StudyResult):
         )
         return (
             f"Infinite data:\n\n{markdown_table(columns, infinite)}\n\n"
-            f"Finite data, means over the runs in the basin, medians of the shift's relative error and of processor seconds:\n\n{markdown_table(header, rows)}\n"
+            "Finite data, means over the runs in the basin, medians of the shift's relative "
+            f"error and of processor seconds:\n\n{markdown_table(header, rows)}\n"
         )
 
     def numbers(self) -> dict[str, Any]:
@@ -436,7 +464,9 @@ class FiniteDataResult(StudyResult):
         }
 
     def plot(self) -> Any:
-        """Figure 4 with its prediction; measured against predicted displacement; relu with and without kinks; dimensions."""
+        """Figure 4 with its prediction; measured against predicted displacement; relu with and
+        without kinks; dimensions.
+        """
         from matplotlib.figure import Figure
 
         from ...plotting import plot_convergence, style

@@ -1,9 +1,9 @@
 """Finite against infinite data: the paper's figure 4 and the prefactor that theory predicts.
 
-For a non-degenerate minimum theta* of the infinite-data loss with Hessian H, and the covariance C of
-the gradients of single samples, the minimum theta_N of the loss over N samples satisfies
-E |theta_N - theta*|^2 = tr(H^+ C H^+)/N to leading order (the sandwich formula of M-estimation; van
-der Vaart, Asymptotic Statistics, 1998, theorem 5.21).
+For a non-degenerate minimum theta* of the infinite-data loss with Hessian H, and the
+covariance C of the gradients of single samples, the minimum theta_N of the loss over N
+samples satisfies E |theta_N - theta*|^2 = tr(H^+ C H^+)/N to leading order (the sandwich
+formula of M-estimation; van der Vaart, Asymptotic Statistics, 1998, theorem 5.21).
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from ...storage import make_folder, plain, write_json
 from ...terminal import on_terminal
 from ...training import train
 
-# Two solutions that agree to this fraction of their norm are the same minimum; Newton's method leaves 1e-13, and
-# different minima of the demo lie 0.1 and more apart.
+# Two solutions that agree to this fraction of their norm are the same minimum; Newton's method
+# leaves 1e-13, and different minima of the demo lie 0.1 and more apart.
 _SAME = 1e-5
 # A Gaussian fluctuation exceeds 25 times the mean of its square with a probability below 1e-6.
 _FAR = 25.0
@@ -47,7 +47,8 @@ _NON_DEGENERATE = 1e-8
 _BOOTSTRAP = 2000
 # Squared distance of two solutions, relative to the squared length, that is rounding.
 _ZERO_DISTANCE = 1e-16
-#: with fewer runs in the basin of the infinite-data solution, a mean over them is that of a selection, and no slope is reported
+# : with fewer runs in the basin of the infinite-data solution, a mean over them is that of a
+# selection, and no slope is reported
 ENOUGH = 0.8
 
 
@@ -66,7 +67,9 @@ class Setting:
 
 
 class Run(NamedTuple):
-    """One finite-data run: squared distance to the infinite-data solution, and the loss gap there."""
+    """One finite-data run: squared distance to the infinite-data solution, and the loss
+    gap there.
+    """
 
     N: int
     seed: int
@@ -78,7 +81,9 @@ class Run(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """Power law mean_squared_distance = exp(intercept) N^slope with the 95 % interval of the slope."""
+    """Power law mean_squared_distance = exp(intercept) N^slope with the 95 % interval
+    of the slope.
+    """
 
     slope: float
     intercept: float
@@ -93,7 +98,8 @@ class ConvergenceResult:
     ----------
     setting : Setting
     theta : ndarray (P,)
-        The infinite-data solution, ``infinite_loss`` its loss, ``infinite_time`` the seconds it took.
+        The infinite-data solution, ``infinite_loss`` its loss, ``infinite_time`` the seconds it
+        took.
     prediction : FiniteDataPrediction
         For one sample; divide by N.
     runs : list of Run
@@ -149,26 +155,31 @@ class ConvergenceResult:
         Raises
         ------
         DivergedError
-            If fewer than 80 % of the runs stayed in the basin of the infinite-data solution, if fewer than two values of N have two or
-            more runs there, or if all distances are zero to rounding (a realizable case without noise, to which no power law applies).
+            If fewer than 80 % of the runs stayed in the basin of the infinite-data solution, if
+            fewer than two values of N have two or more runs there, or if all distances are zero to
+            rounding (a realizable case without noise, to which no power law applies).
         """
         stayed = len(self.runs) - len(self.excluded)
         if stayed < ENOUGH * len(self.runs):
             raise DivergedError(
-                f"{stayed} of {len(self.runs)} runs stayed in the basin of the infinite-data solution: no slope with fewer than {ENOUGH:.0%}, since "
+                f"{stayed} of {len(self.runs)} runs stayed in the basin of the infinite-data "
+                f"solution: no slope with fewer than {ENOUGH:.0%}, since "
                 "the mean would be that of a selection. Use larger N, or another seed."
             )
         largest = max((run.squared_distance for run in self.runs if run.same_basin), default=0.0)
         if largest <= _ZERO_DISTANCE * float(self.theta @ self.theta):
             raise DivergedError(
-                "the finite-data solutions are the infinite-data solution to rounding: the student matches the teacher and there is no "
-                "noise, so that the law of 1/N does not apply. Use label noise or a smaller student."
+                "the finite-data solutions are the infinite-data solution to rounding: the "
+                "student matches the teacher and there is no "
+                "noise, so that the law of 1/N does not apply. Use label noise or a smaller "
+                "student."
             )
         groups = {N: np.array([run.squared_distance for run in self.used(N)]) for N in self.N}
         groups = {N: d for N, d in groups.items() if len(d) >= 2}
         if len(groups) < 2:
             raise DivergedError(
-                "a slope needs at least two values of N with two runs in the basin of the infinite-data solution. Use more seeds or larger N."
+                "a slope needs at least two values of N with two runs in the basin of the "
+                "infinite-data solution. Use more seeds or larger N."
             )
         x = np.log(list(groups))
         rng = np.random.default_rng(0)
@@ -189,7 +200,9 @@ class ConvergenceResult:
             return None, str(error)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain numbers, with the keys of ``convergence.json``; None for means over no runs, and for a slope that is refused."""
+        """Everything as plain numbers, with the keys of ``convergence.json``; None for means over
+        no runs, and for a slope that is refused.
+        """
         fit, refused = self.fit_or_reason()
         return {
             "N": list(self.setting.N),
@@ -220,7 +233,10 @@ class ConvergenceResult:
 
     def table(self) -> str:
         """The numbers as text, one row for each N."""
-        head = f"{'N':>8} {'used':>7} {'measured':>11} {'+-':>9} {'predicted':>11} {'ratio':>7} {'loss gap':>10} {'predicted':>10}"
+        head = (
+            f"{'N':>8} {'used':>7} {'measured':>11} {'+-':>9} {'predicted':>11} {'ratio':>7} "
+            f"{'loss gap':>10} {'predicted':>10}"
+        )
         rows = [head]
         measured = self.mean_squared_distance()
         predicted = self.predicted()
@@ -233,7 +249,8 @@ class ConvergenceResult:
         )
         for N, distance, error, law, ratio, gap in zip(self.setting.N, *columns, strict=True):
             rows.append(
-                f"{N:>8} {len(self.used(N)):>3}/{self.setting.seeds:<3} {distance:>11.4g} {error:>9.2g} {law:>11.4g} "
+                f"{N:>8} {len(self.used(N)):>3}/{self.setting.seeds:<3} {distance:>11.4g} "
+                f"{error:>9.2g} {law:>11.4g} "
                 f"{ratio:>7.3f} {gap:>10.3g} {self.prediction.loss_gap / N:>10.3g}"
             )
         fit, refused = self.fit_or_reason()
@@ -254,7 +271,9 @@ class ConvergenceResult:
         return plot_convergence(self, ax=ax)
 
     def save(self, directory: str | Path) -> None:
-        """Write ``convergence.json`` and ``convergence.png``; raises StorageError if the folder cannot be made."""
+        """Write ``convergence.json`` and ``convergence.png``; raises StorageError if the folder
+        cannot be made.
+        """
         directory = make_folder(directory)
         write_json(directory / "convergence.json", self.to_dict())
         figure = self.plot().figure
@@ -265,12 +284,14 @@ class ConvergenceResult:
 def convergence(
     setting: Setting | None = None, *, jobs: int = 2, progress: bool = True, **changes: Any
 ) -> ConvergenceResult:
-    """Compare finite-data solutions with the infinite-data solution from the same initial condition.
+    """Compare finite-data solutions with the infinite-data solution from the same initial
+    condition.
 
-    The infinite-data flow is solved to its fixed point and polished by Newton's method, then the same is
-    done for every N and data seed. A run counts as *in the basin* of the infinite-data solution if it converged to
-    the point where Newton's method ends that starts at the infinite-data solution on the same finite data, and if this lies
-    within five times the predicted root mean square distance; the others are left out of means and fit, and listed.
+    The infinite-data flow is solved to its fixed point and polished by Newton's method, then the
+    same is done for every N and data seed. A run counts as *in the basin* of the infinite-data
+    solution if it converged to the point where Newton's method ends that starts at the
+    infinite-data solution on the same finite data, and if this lies within five times the predicted
+    root mean square distance; the others are left out of means and fit, and listed.
 
     Parameters
     ----------
@@ -328,7 +349,8 @@ def _checked(setting: Setting, changes: dict[str, Any]) -> Setting:
     """The setting with the changes, all of its numbers checked."""
     if not isinstance(setting, Setting):
         raise InvalidTypeError(
-            f"setting is {shown(setting)}; a Setting, or keywords such as N=(1000, 10000), are needed."
+            f"setting is {shown(setting)}; a Setting, or keywords such as N=(1000, 10000), are "
+            "needed."
         )
     for name in changes:
         as_choice("the keyword", name, [f.name for f in fields(Setting)])
@@ -352,7 +374,9 @@ def _check_minimum(neti: NetI, theta: Array) -> None:
     values = hessian_spectrum(neti, theta).values
     if values[0] <= _NON_DEGENERATE * values[-1]:
         raise DivergedError(
-            f"the infinite-data run ended at a point with Hessian eigenvalues from {values[0]:.3g} to {values[-1]:.3g}: not a minimum without flat directions, where a squared distance means something. Try another seed."
+            "the infinite-data run ended at a point with Hessian eigenvalues from "
+            f"{values[0]:.3g} to {values[-1]:.3g}: not a minimum without flat directions, where "
+            "a squared distance means something. Try another seed."
         )
 
 
@@ -380,9 +404,12 @@ def _all_runs(
 def _run(
     neti: NetI, theta0: Array, solution: Array, predicted: float, N: int, seed: int, base: int
 ) -> Run:
-    """Solve one finite-data problem, and see whether it ended in the basin of the infinite-data solution."""
+    """Solve one finite-data problem, and see whether it ended in the basin of the infinite-data
+    solution.
+    """
     net = neti.sample(N, np.random.default_rng([base, N, seed]))
-    # with this many samples a Hessian costs many gradients, so that a method without it is faster at equal tolerance
+    # with this many samples a Hessian costs many gradients, so that a method without it is faster
+    # at equal tolerance
     result = train(net, theta0, solver="cvode_bdf", progress=False)
     continued = train(net, solution, max_steps_flow=0, progress=False)
     same = np.linalg.norm(result.theta - continued.theta) <= _SAME * np.linalg.norm(continued.theta)

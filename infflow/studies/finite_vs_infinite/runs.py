@@ -1,8 +1,9 @@
 """The runs of the study ``convergence``: one infinite-data problem, and what N samples make of it.
 
-To leading order the minimum theta_N of the loss over N samples is theta* - H^+ grad L_N(theta*), run by run, with the Hessian H of
-the infinite-data loss at its minimum theta*; with the covariance C of single-sample gradients, E |theta_N - theta*|^2 = tr(H^+ C H^+)/N and
-E L(theta_N) - L(theta*) = tr(H^+ C)/(2N).
+To leading order the minimum theta_N of the loss over N samples is theta* - H^+ grad L_N(theta*),
+run by run, with the Hessian H of the infinite-data loss at its minimum theta*; with the covariance
+C of single-sample gradients, E |theta_N - theta*|^2 = tr(H^+ C H^+)/N and E L(theta_N) - L(theta*)
+= tr(H^+ C)/(2N).
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ from ...networks.statistics import FiniteDataPrediction, finite_data_prediction,
 from ...networks.teacher import Teacher
 from ...training import train
 
-# Eigenvalues of the Hessian below this fraction of the largest belong to directions that a symmetry makes flat.
+# Eigenvalues of the Hessian below this fraction of the largest belong to directions that a symmetry
+# makes flat.
 _FLAT = 1e-10
-# Solutions with kinks often lie on one, where the gradient jumps past zero by terms of order 1/N. This fraction of the gradient of the
-# finite data at theta* may be left; the displacement is known to the same fraction.
+# Solutions with kinks often lie on one, where the gradient jumps past zero by terms of order 1/N.
+# This fraction of the gradient of the finite data at theta* may be left; the displacement is known
+# to the same fraction.
 _SOLVED_AT_KINK = 0.1
-# Runs with few samples may go on forever, to weights without bound; all others take less than a tenth of this.
+# Runs with few samples may go on forever, to weights without bound; all others take less than a
+# tenth of this.
 _LIMITS: dict[str, Any] = {"max_steps_flow": 5_000, "max_steps_newton": 1_000}
 # Solutions that agree to this fraction of their distance from theta* are the same.
 _SAME = 0.1
@@ -168,7 +172,8 @@ def solve_infinite(**settings: Any) -> dict[str, Any]:
 
 
 def predict_spread(**settings: Any) -> dict[str, Any]:
-    """Standard deviations over data sets of N |theta_N - theta*|^2 and of N times the loss gap, for Gaussian displacements.
+    """Standard deviations over data sets of N |theta_N - theta*|^2 and of N times the loss gap, for
+    Gaussian displacements.
 
     For d ~ N(0, S/N), S = H^+ C H^+, they are sqrt(2 tr S^2) and sqrt(tr (S H)^2 / 2).
     """
@@ -193,7 +198,9 @@ def _prefactor_of_finite_hessian(problem: Problem, samples: int = 100_000) -> fl
 
 
 def solve_finite(N: int, data_seed: int, base: int, **settings: Any) -> dict[str, Any]:
-    """One finite-data run from the same start: displacement, its prediction, loss gap, and whether it stayed in the basin."""
+    """One finite-data run from the same start: displacement, its prediction, loss gap, and whether
+    it stayed in the basin.
+    """
     problem = _problem(**settings)
     neti = problem.neti
     theta = problem.theta
@@ -250,7 +257,9 @@ def measure_seconds(N: int, repeats: int, base: int, **settings: Any) -> dict[st
 
 
 def _solve_with_kinks(problem: Problem, net: Net, start: Array) -> tuple[Array, float]:
-    """Gradient descent, which kinks do not stop as they stop integrators with error control, then :func:`_chord`."""
+    """Gradient descent, which kinks do not stop as they stop integrators with error control,
+    then :func:`_chord`.
+    """
     step = 1.0 / float(np.linalg.eigvalsh(problem.neti.evaluate(problem.theta, 2).H)[-1])
     options: dict[str, Any] = {
         "solver": "gd",
@@ -265,7 +274,9 @@ def _solve_with_kinks(problem: Problem, net: Net, start: Array) -> tuple[Array, 
 
 
 def _chord(problem: Problem, net: Net, theta: Array, steps: int = 30) -> Array:
-    """Newton's method with the infinite-data Hessian, in which kinks are averaged; the point with the smallest gradient."""
+    """Newton's method with the infinite-data Hessian, in which kinks are averaged; the point with
+    the smallest gradient.
+    """
     best = theta
     smallest = np.inf
     for _ in range(steps):

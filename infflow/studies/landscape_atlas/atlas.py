@@ -1,4 +1,6 @@
-"""Critical points of one-hidden-layer students of orthonormal teachers, grouped modulo the symmetries of students and teachers."""
+"""Critical points of one-hidden-layer students of orthonormal teachers, grouped modulo the
+symmetries of students and teachers.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from ...result import Result
 from ...training import train
 from .critical_points import morse_index
 
-#: functions closer than this fraction of their size are the same; Newton's method reaches duplicated neurons slowly
+# : functions closer than this fraction of their size are the same; Newton's method reaches
+# duplicated neurons slowly
 SAME = 1e-3
 #: output times length of input weights of neurons without effect
 SILENT = 1e-6
@@ -37,7 +40,9 @@ _AT_KINK = 1e-4  # input weights below this are on their way to zero
 
 @dataclass
 class Entry:
-    """One kind of critical point: all points of one index that symmetries of students and teachers map to each other."""
+    """One kind of critical point: all points of one index that symmetries of students and teachers
+    map to each other.
+    """
 
     theta: Array
     loss: float
@@ -70,7 +75,8 @@ class Entry:
 class Atlas(NamedTuple):
     """All entries of one network, by loss, and how the searches went.
 
-    ``converged`` searches and ``flows_converged`` flows ended at points without gradient where the loss is smooth.
+    ``converged`` searches and ``flows_converged`` flows ended at points without gradient where the
+    loss is smooth.
     """
 
     activation: str
@@ -85,7 +91,9 @@ class Atlas(NamedTuple):
 
     @property
     def seen_once(self) -> int:
-        """Entries found once; their number over that of all searches estimates the chance that the next one is new (Good 1953)."""
+        """Entries found once; their number over that of all searches estimates the chance that the
+        next one is new (Good 1953).
+        """
         return sum(entry.count + entry.trained == 1 for entry in self.entries)
 
 
@@ -125,9 +133,11 @@ def make_entries(neti: NetI, searched: Sequence[Array], trained: Sequence[Array]
 
 
 def balanced(neti: NetI, theta: Array) -> Array:
-    """The same function with input and output weights of equal length, where the activation is homogeneous.
+    """The same function with input and output weights of equal length, where the activation is
+    homogeneous.
 
-    The index does not depend on the balance (Sylvester's law), but its eigenvalues do, and without it the small ones drown in rounding.
+    The index does not depend on the balance (Sylvester's law), but its eigenvalues do, and without
+    it the small ones drown in rounding.
     """
     theta = theta.copy()
     (W, _), (a, _) = neti.unpack(theta)
@@ -149,7 +159,9 @@ def escape(neti: NetI, theta: Array, sign: float) -> Result:
 
 
 def is_smooth(neti: NetI, theta: Array) -> bool:
-    """False where a student neuron with a kink has no input weights: the loss has a kink there, and second derivatives mean nothing."""
+    """False where a student neuron with a kink has no input weights: the loss has a kink there, and
+    second derivatives mean nothing.
+    """
     W = neti.unpack(theta)[0][0]
     kinked = [bool(activation.kinks) for activation in neti.student.layers[0].activations]
     return not np.any(kinked & (np.linalg.norm(W, axis=1) < _AT_KINK))
@@ -166,7 +178,9 @@ def find_entry(neti: NetI, entries: Sequence[Entry], theta: Array) -> int | None
 
 
 def _silenced(neti: NetI, theta: Array) -> Result:
-    """A Result at theta whose neurons without effect are silent, so that what they would do does not tell points apart."""
+    """A Result at theta whose neurons without effect are silent, so that what they would do does
+    not tell points apart.
+    """
     theta = theta.copy()
     (W, _), (a, _) = neti.unpack(theta)
     silent = np.abs(a[0]) * np.linalg.norm(W, axis=1) < SILENT
@@ -176,7 +190,9 @@ def _silenced(neti: NetI, theta: Array) -> Result:
 
 
 def _function(neti: NetI, theta: Array) -> Function:
-    """What the students compute; no neurons are left of the zero function, of which ``function_of`` keeps one."""
+    """What the students compute; no neurons are left of the zero function, of which ``function_of``
+    keeps one.
+    """
     function = function_of(neti, theta, SAME)
     if function.outgoing.any():
         return function
@@ -190,7 +206,9 @@ def _hessian(neti: NetI, theta: Array) -> Array:
 
 
 def _equivalent(a: Function, b: Function) -> bool:
-    """Whether a permutation of the teacher neurons, which are the input's coordinates, maps one function to the other."""
+    """Whether a permutation of the teacher neurons, which are the input's coordinates, maps one
+    function to the other.
+    """
     if len(a.activations) != len(b.activations):
         return False
     M = a.incoming.shape[1] - 1
@@ -218,7 +236,9 @@ def _entry(neti: NetI, theta: Array, index: int, function: Function) -> Entry:
 
 
 def _describe(neti: NetI, found: Classification, neurons: int) -> str:
-    """Roles in a few words, such as "average of 3, copy"; signs only where a symmetry does not leave them open."""
+    """Roles in a few words, such as "average of 3, copy"; signs only where a symmetry does not
+    leave them open.
+    """
     if not neurons:
         return "zero function"
     words = []

@@ -1,9 +1,10 @@
 """An atlas of the critical points of small students of orthonormal teachers.
 
-M teacher neurons with orthonormal weights and output weights one, K student neurons, infinitely many standard normal inputs, no biases.
-Where all student neurons copy teacher neurons or average groups of them, and the activation is erf(x/sqrt 2), the loss is a sum of the
-losses of single neurons: the best average of m teacher neurons has the output weight m, input weights of length 1/sqrt(2m - 1), and the
-loss m/3 - (2/pi) m^2 arcsin(1/(2m)).
+M teacher neurons with orthonormal weights and output weights one, K student neurons, infinitely
+many standard normal inputs, no biases. Where all student neurons copy teacher neurons or average
+groups of them, and the activation is erf(x/sqrt 2), the loss is a sum of the losses of single
+neurons: the best average of m teacher neurons has the output weight m, input weights of length
+1/sqrt(2m - 1), and the loss m/3 - (2/pi) m^2 arcsin(1/(2m)).
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ _BLOCK = 10  # starts for each run that is stored
 
 @dataclass(frozen=True)
 class Setting(StudySetting):
-    """What is explored; ``seeds`` is the number of starts for each network, rounded up to blocks of 10.
+    """What is explored; ``seeds`` is the number of starts for each network, rounded up to blocks of
+    10.
 
     Attributes
     ----------
@@ -66,12 +68,16 @@ def build(activation: str, teachers: int, students: int) -> NetI:
 
 
 def average_loss(m: int) -> float:
-    """Loss of one erf neuron at its best average of m orthonormal teacher neurons, with those alone."""
+    """Loss of one erf neuron at its best average of m orthonormal teacher neurons, with those
+    alone.
+    """
     return float(m / 3 - 2 / np.pi * m**2 * np.arcsin(1 / (2 * m)))
 
 
 def relu_average_loss(m: int) -> float:
-    """Loss of one relu neuron at its best average of m orthonormal teacher neurons, with those alone."""
+    """Loss of one relu neuron at its best average of m orthonormal teacher neurons, with those
+    alone.
+    """
     c = 1 / np.sqrt(m)
     overlap = (np.sqrt(1 - c**2) + c * (np.pi - np.arccos(c))) / (
         2 * np.pi
@@ -79,11 +85,14 @@ def relu_average_loss(m: int) -> float:
     return float(m / 2 + m * (m - 1) / (2 * np.pi) - 2 * (m * overlap) ** 2)
 
 
-# ------------------------------------------------------------------------------------------------------- the runs
+# --------------------------------------------------------------------------------------------------
+# the runs
 
 
 def _start(neti: NetI, rng: np.random.Generator) -> Array:
-    """Input weights of random directions and log-normal lengths, with the output weights that are best for them."""
+    """Input weights of random directions and log-normal lengths, with the output weights that are
+    best for them.
+    """
     K = neti.student.layers[0].width
     D = neti.input_dim
     W = rng.normal(size=(K, D)) * np.exp(rng.normal(size=(K, 1))) / np.sqrt(D)
@@ -94,7 +103,9 @@ def _start(neti: NetI, rng: np.random.Generator) -> Array:
 
 
 def explore(activation: str, teachers: int, students: int, block: int, seed: int) -> dict[str, Any]:
-    """A block of starts: a search for critical points from each, and gradient flow from a random start of train's kind."""
+    """A block of starts: a search for critical points from each, and gradient flow from a random
+    start of train's kind.
+    """
     neti = build(activation, teachers, students)
     rng = np.random.default_rng([seed, teachers, students, block])
     found = []
@@ -177,12 +188,15 @@ def follow(activation: str, teachers: int, theta: list[float], sign: float) -> d
     }
 
 
-# ------------------------------------------------------------------------------------------------------ the result
+# --------------------------------------------------------------------------------------------------
+# the result
 
 
 @dataclass
 class LandscapeResult(StudyResult):
-    """Outcome of the study ``landscape``: an :class:`Atlas` per network, and the best single neurons."""
+    """Outcome of the study ``landscape``: an :class:`Atlas` per network, and the best single
+    neurons.
+    """
 
     name = "landscape"
     setting: Setting
@@ -211,11 +225,13 @@ class LandscapeResult(StudyResult):
             deviations[f"M = {M}"] = float(max(weights, abs(row["output_weight"] / M - 1), loss))
         return [
             Claim(
-                "The optimum of one erf neuron is the average of all M orthonormal teacher neurons, with output weight M and norm 1/sqrt(2M-1).",
+                "The optimum of one erf neuron is the average of all M orthonormal teacher "
+                "neurons, with output weight M and norm 1/sqrt(2M-1).",
                 "theory",
                 deviations,
                 max(deviations.values()) < 1e-9,
-                "largest relative deviation of a weight, or absolute one of the loss, for the best of ten starts; below 1e-9 asked",
+                "largest relative deviation of a weight, or absolute one of the loss, for the "
+                "best of ten starts; below 1e-9 asked",
             )
         ]
 
@@ -224,7 +240,10 @@ class LandscapeResult(StudyResult):
             a for a in self.atlases if (a.activation, a.students) == ("relu", 1) and a.entries
         ]
         law = relu_average_loss(self.setting.teachers)
-        sentence = f"The lowest loss that one relu neuron found for {self.setting.teachers} orthonormal teacher neurons is that of the average of all."
+        sentence = (
+            f"The lowest loss that one relu neuron found for {self.setting.teachers} orthonormal "
+            "teacher neurons is that of the average of all."
+        )
         return [
             Claim(
                 sentence,
@@ -249,7 +268,8 @@ class LandscapeResult(StudyResult):
             )
             claims.append(
                 Claim(
-                    f"The lowest loss that {K} erf neuron{'s' * (K > 1)} found for {M} orthonormal teacher neurons is that of {copies}.",
+                    f"The lowest loss that {K} erf neuron{'s' * (K > 1)} found for {M} "
+                    f"orthonormal teacher neurons is that of {copies}.",
                     "theory",
                     {"lowest loss": lowest, "formula": law},
                     abs(lowest - law) < 1e-12,
@@ -262,7 +282,9 @@ class LandscapeResult(StudyResult):
                     missing.append("+".join(map(str, parts)))
             claims.append(
                 Claim(
-                    f"Every way of sharing {M} teacher neurons among {K} erf neuron{'s' * (K > 1)}, each copying or averaging its group, is a critical point of the atlas.",
+                    f"Every way of sharing {M} teacher neurons among {K} erf "
+                    f"neuron{'s' * (K > 1)}, each copying or averaging its group, is a critical "
+                    "point of the atlas.",
                     "theory",
                     "all found" if not missing else f"not found: {', '.join(missing)}",
                     not missing,
@@ -282,7 +304,8 @@ class LandscapeResult(StudyResult):
         kinks = sum(a.flows_at_kink for a in self.atlases)
         return [
             Claim(
-                "Gradient flow from either side of a saddle along its steepest escape direction ends lower.",
+                "Gradient flow from either side of a saddle along its steepest escape direction "
+                "ends lower.",
                 "theory",
                 {"flows": len(escapes), "lower": lower, "at an entry of the atlas": known},
                 bool(escapes) and lower == len(escapes),
@@ -305,9 +328,13 @@ class LandscapeResult(StudyResult):
         parts = []
         for atlas in self.atlases:
             parts.append(
-                f"### {atlas.students} {atlas.activation} neuron{'s' * (atlas.students > 1)}, {atlas.teachers} teacher neurons\n\n"
-                f"{atlas.searches} searches, {atlas.converged} of them ended at a critical point; {atlas.flows} gradient flows, {atlas.flows_converged} ended at one, {atlas.flows_at_kink} at a kink. "
-                f"{len(atlas.entries)} kinds of critical points, {atlas.seen_once} of them seen once.\n"
+                f"### {atlas.students} {atlas.activation} neuron{'s' * (atlas.students > 1)}, "
+                f"{atlas.teachers} teacher neurons\n\n"
+                f"{atlas.searches} searches, {atlas.converged} of them ended at a critical "
+                f"point; {atlas.flows} gradient flows, {atlas.flows_converged} ended at one, "
+                f"{atlas.flows_at_kink} at a kink. "
+                f"{len(atlas.entries)} kinds of critical points, {atlas.seen_once} of them seen "
+                "once.\n"
             )
             rows = (
                 (

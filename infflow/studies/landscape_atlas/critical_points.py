@@ -1,8 +1,10 @@
-"""Search for critical points of any index: high-index saddle dynamics, then damped Newton steps on the gradient.
+"""Search for critical points of any index: high-index saddle dynamics, then damped Newton steps on
+the gradient.
 
-Minimisers cannot find saddles. Here a point first moves uphill along the k lowest eigenvectors of the Hessian and downhill along
-the others (Yin, Zhang and Zhang, SIAM J. Sci. Comput. 41, A3576, 2019), which converges to saddles of index k; then Newton's method
-for grad L = 0 with Levenberg-Marquardt damping converges quadratically to a critical point, whatever its index.
+Minimisers cannot find saddles. Here a point first moves uphill along the k lowest eigenvectors of
+the Hessian and downhill along the others (Yin, Zhang and Zhang, SIAM J. Sci. Comput. 41, A3576,
+2019), which converges to saddles of index k; then Newton's method for grad L = 0 with
+Levenberg-Marquardt damping converges quadratically to a critical point, whatever its index.
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ def find_critical_point(
     net : Net or NetI
     theta : (P,) array
     index : int
-        Of the saddle dynamics; a negative one leaves it out, and the nearest critical point of any index attracts.
+        Of the saddle dynamics; a negative one leaves it out, and the nearest critical point of any
+        index attracts.
     walk, steps : int
         Steps of the saddle dynamics and of Newton's method.
     """
@@ -67,7 +70,9 @@ def _evaluate(net: Any, theta: Array) -> tuple[float, Array, Array]:
 
 
 def _saddle_dynamics(net: Any, theta: Array, index: int, walk: int) -> Array:
-    """Newton-like steps with the signs of a saddle of the given index, at most a tenth of |theta| long."""
+    """Newton-like steps with the signs of a saddle of the given index, at most a tenth of |theta|
+    long.
+    """
     for _ in range(walk):
         try:
             _, g, H = _evaluate(net, theta)
@@ -94,7 +99,8 @@ def _newton_root(net: Any, theta: Array, steps: int) -> tuple[Array, float, Arra
         c = vectors.T @ g
         size = float(g @ g)
         while True:
-            # damped by a multiple of |g|, so that convergence is quadratic along directions with curvature, flat ones or not
+            # damped by a multiple of |g|, so that convergence is quadratic along directions with
+            # curvature, flat ones or not
             step = vectors @ (values * c / (values**2 + damping * np.sqrt(size) + 1e-300))
             try:
                 trial = _evaluate(net, theta - step)

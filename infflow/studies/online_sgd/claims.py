@@ -1,6 +1,7 @@
 """Order parameters against simulated online SGD, published formulas, plateaus and final errors.
 
-All rates are those of Saad and Solla (1995) and Goldt et al. (2019): for half of the squared error, in the time t = steps / D.
+All rates are those of Saad and Solla (1995) and Goldt et al. (2019): for half of the squared error,
+in the time t = steps / D.
 """
 
 from __future__ import annotations
@@ -72,7 +73,9 @@ QUICK = Setting(
 
 
 def build(activation: str, students: int, teachers: int, noise: float = 0.0) -> NetI:
-    """Students of orthonormal teachers of unit output weight, with room for weights of any overlaps."""
+    """Students of orthonormal teachers of unit output weight, with room for weights of any
+    overlaps.
+    """
     D = students + teachers
     student = Net([(students, activation, False), (1, "identity", False)], input_dim=D)
     teacher = Net([(teachers, activation, False), (1, "identity", False)], input_dim=D)
@@ -85,11 +88,14 @@ def _committee(neti: NetI, W: Array) -> Array:
     return neti.pack([(W, None), (np.ones((1, len(W))), None)])
 
 
-# ------------------------------------------------------------------------------------------------------- the runs
+# --------------------------------------------------------------------------------------------------
+# the runs
 
 
 def compare_formulas(students: int, teachers: int, seed: int) -> dict[str, Any]:
-    """Largest difference of dQ/dt, dR/dt and dv/dt from the published ones at a random point, relative to the largest of them."""
+    """Largest difference of dQ/dt, dR/dt and dv/dt from the published ones at a random point,
+    relative to the largest of them.
+    """
     rng = np.random.default_rng([seed, students, teachers])
     neti = build("erf", students, teachers, _NOISE)
     W = rng.normal(size=(students, students + teachers))
@@ -111,7 +117,9 @@ def _start(neti: NetI) -> Array:
 
 
 def integrate_equations(t_end: float, points: int) -> dict[str, Any]:
-    """Overlaps along the equations and along the gradient flow, for the network that is simulated."""
+    """Overlaps along the equations and along the gradient flow, for the network that is
+    simulated.
+    """
     neti = build("erf", 2, 2)
     t = np.linspace(0.0, t_end, points)
     exact = OrderParameters(neti, _SIMULATED_RATE, 0.0, half_loss=True).solve(
@@ -147,12 +155,15 @@ def _length(run: OnlineResult) -> float:
 
 
 def plateau(rate: float, asymmetry: float) -> dict[str, Any]:
-    """How long two students that start almost alike stay so, and the rate at which the plateau is left."""
+    """How long two students that start almost alike stay so, and the rate at which the plateau is
+    left.
+    """
     neti = build("erf", 2, 2)
     op = OrderParameters(neti, rate, 0.0, half_loss=True)
     t_end = 1000.0 / rate if rate < 1.5 else 4000.0
     run = op.solve(_plateau_start(neti, asymmetry), t_eval=np.linspace(0.0, t_end, 4001))
-    # flows get slowly to where both students are alike, and alike to both teachers; Newton's method does not
+    # flows get slowly to where both students are alike, and alike to both teachers; Newton's method
+    # does not
     symmetric = op.fixed_point(op.solve(_plateau_start(neti, 0.0), t_end=100.0 / rate).state())
     keep = slice(0, None, 20)
     return {
@@ -177,7 +188,9 @@ def final_error(students: int, teachers: int, rate: float, seed: int) -> dict[st
 
 
 def flow_limit(activation: str) -> dict[str, Any]:
-    """Distance of order parameters at a vanishing rate from the gradient flow of the infinite-data network, both layers moving."""
+    """Distance of order parameters at a vanishing rate from the gradient flow of the infinite-data
+    network, both layers moving.
+    """
     neti = build(activation, 2, 2)
     rng = np.random.default_rng(1)
     theta = 0.5 * rng.standard_normal(neti.num_params)
@@ -235,7 +248,8 @@ def run(
     )
 
 
-# ------------------------------------------------------------------------------------------------------ the result
+# --------------------------------------------------------------------------------------------------
+# the result
 
 
 @dataclass
@@ -252,7 +266,9 @@ class OnlineStudy(StudyResult):
     limits: list[dict[str, Any]]
 
     def scatter(self) -> Array:
-        """Root mean square distance of the overlaps R of one run from the equations, for each dimension ``(n,)``."""
+        """Root mean square distance of the overlaps R of one run from the equations, for each
+        dimension ``(n,)``.
+        """
         return np.array(
             [
                 np.sqrt(np.mean((self._overlaps(D) - self.equations["R"]) ** 2))
@@ -281,8 +297,14 @@ class OnlineStudy(StudyResult):
 
     def _formulas(self) -> Claim:
         worst = max(row["difference"] for row in self.formulas)
-        sentence = "For erf, the right-hand side of the order parameters is the one that the published I2, I3, I4 and J2 give."
-        note = f"largest relative difference over {len(self.formulas)} random states of up to 4 neurons a side; 1e-12 asked"
+        sentence = (
+            "For erf, the right-hand side of the order parameters is the one that the published "
+            "I2, I3, I4 and J2 give."
+        )
+        note = (
+            f"largest relative difference over {len(self.formulas)} random states of up to 4 "
+            "neurons a side; 1e-12 asked"
+        )
         return Claim(sentence, "Saad and Solla 1995; Goldt et al. 2019", worst, worst < 1e-12, note)
 
     def _simulations(self) -> list[Claim]:
@@ -305,13 +327,17 @@ class OnlineStudy(StudyResult):
                 "Saad and Solla 1995",
                 {"distance from the equations": exact, "from gradient flow": flow},
                 exact < flow / 3,
-                f"root mean square distance of the mean overlaps of {self.setting.seeds} runs at D = {D}, rate {_SIMULATED_RATE:g}",
+                f"root mean square distance of the mean overlaps of {self.setting.seeds} runs at "
+                f"D = {D}, rate {_SIMULATED_RATE:g}",
             ),
         ]
 
     def _limit(self) -> Claim:
         found = {row["activation"]: row["difference"] for row in self.limits}
-        sentence = "As the rate tends to zero, order parameters follow the gradient flow of the infinite-data network."
+        sentence = (
+            "As the rate tends to zero, order parameters follow the gradient flow of the "
+            "infinite-data network."
+        )
         return Claim(
             sentence,
             "theory",
@@ -336,7 +362,8 @@ class OnlineStudy(StudyResult):
         deviation = float(np.max(np.abs(np.array(ratios) - 1)))
         return [
             Claim(
-                "At small rates the length of the symmetric plateau is inversely proportional to the learning rate.",
+                "At small rates the length of the symmetric plateau is inversely proportional "
+                "to the learning rate.",
                 "Saad and Solla 1995",
                 {
                     "rate x length": dict(
@@ -348,14 +375,17 @@ class OnlineStudy(StudyResult):
                 "rate x length constant within 2 % up to the rate 0.3 asked",
             ),
             Claim(
-                "The plateau grows with the logarithm of the inverse asymmetry at the start, over the unstable eigenvalue at the plateau.",
+                "The plateau grows with the logarithm of the inverse asymmetry at the start, "
+                "over the unstable eigenvalue at the plateau.",
                 "theory",
                 {"largest deviation of the ratio from one": deviation},
                 deviation < 0.05,
-                f"from asymmetry {setting.asymmetries[-2]:g} to {setting.asymmetries[-1]:g}, eigenvalue of the exact Jacobian at the symmetric fixed point",
+                f"from asymmetry {setting.asymmetries[-2]:g} to {setting.asymmetries[-1]:g}, "
+                "eigenvalue of the exact Jacobian at the symmetric fixed point",
             ),
             Claim(
-                "There is a best learning rate: above it the plateau becomes longer in steps as well.",
+                "There is a best learning rate: above it the plateau becomes longer in steps as "
+                "well.",
                 "Saad and Solla 1995",
                 {"shortest at the rate": best},
                 bool(setting.rates[0] < best < setting.rates[-1]),
@@ -376,11 +406,13 @@ class OnlineStudy(StudyResult):
         moving = max(row["still_moving"] for row in smallest)
         return [
             Claim(
-                "Trained on noisy labels, a soft committee machine with L superfluous students ends at the error sigma^2 eta (L + M/sqrt 3) / (2 pi) for small eta.",
+                "Trained on noisy labels, a soft committee machine with L superfluous students "
+                "ends at the error sigma^2 eta (L + M/sqrt 3) / (2 pi) for small eta.",
                 "Goldt et al. 2019",
                 {"measured / formula": ratio},
                 max(abs(x - 1) for x in ratio.values()) < 0.03,
-                f"at eta = {self.setting.final_rates[-1]:g}; the next order is proportional to eta; the error changed by at most {moving:.0e} over the second half",
+                f"at eta = {self.setting.final_rates[-1]:g}; the next order is proportional to "
+                f"eta; the error changed by at most {moving:.0e} over the second half",
             )
         ]
 
@@ -421,7 +453,10 @@ class OnlineStudy(StudyResult):
                 for r in self.finals
             ],
         )
-        return f"### Simulations\n\n{dimensions}\n\n### Plateaus, asymmetry {first:g}\n\n{plateaus}\n\n### Final errors, label noise {_NOISE:g}\n\n{finals}\n"
+        return (
+            f"### Simulations\n\n{dimensions}\n\n### Plateaus, asymmetry "
+            f"{first:g}\n\n{plateaus}\n\n### Final errors, label noise {_NOISE:g}\n\n{finals}\n"
+        )
 
     def numbers(self) -> dict[str, Any]:
         """What the tables hold."""

@@ -1,7 +1,9 @@
-"""Equations of online learning as they were published for erf(x/sqrt 2): an independent reference for ``OrderParameters``.
+"""Equations of online learning as they were published for erf(x/sqrt 2): an independent reference
+for ``OrderParameters``.
 
-Saad and Solla (1995), Phys. Rev. E 52, 4225; Goldt et al. (2019), NeurIPS, whose names I2, I3, I4 and J2 are kept. Loops over neurons
-and formulas as printed, nothing else: zero means, loss with a factor 1/2, weights scaled so that overlaps are of order one.
+Saad and Solla (1995), Phys. Rev. E 52, 4225; Goldt et al. (2019), NeurIPS, whose names I2, I3, I4
+and J2 are kept. Loops over neurons and formulas as printed, nothing else: zero means, loss with a
+factor 1/2, weights scaled so that overlaps are of order one.
 """
 
 from __future__ import annotations
@@ -51,7 +53,9 @@ def I4(C: Array, i: int, j: int, k: int, l: int) -> float:
 def derivative(
     Q: Array, R: Array, T: Array, v: Array, teacher_v: Array, eta: float, eta_v: float, noise: float
 ) -> tuple[Array, Array, Array]:
-    """dQ/dt (K, K), dR/dt (K, M) and dv/dt (K,) of students with second layer ``v`` (K,) and teachers with ``teacher_v`` (M,)."""
+    """dQ/dt (K, K), dR/dt (K, M) and dv/dt (K,) of students with second layer ``v`` (K,) and
+    teachers with ``teacher_v`` (M,).
+    """
     K, M = R.shape
     C = np.block([[Q, R], [R.T, T]])
     a = np.concatenate([v, -teacher_v])  # the error is sum_a a_a g(h_a)
@@ -73,8 +77,10 @@ def derivative(
 
 
 def committee_error(students: int, teachers: int, noise: float, eta: float) -> float:
-    """Final generalization error (with a factor 1/2) of a soft committee machine at a small rate, second layer fixed at one.
+    """Final generalization error (with a factor 1/2) of a soft committee machine at a small rate,
+    second layer fixed at one.
 
-    noise^2 eta (L + M / sqrt 3) / (2 pi) for L = K - M superfluous students of M orthonormal teachers (Goldt et al. 2019).
+    noise^2 eta (L + M / sqrt 3) / (2 pi) for L = K - M superfluous students of M orthonormal
+    teachers (Goldt et al. 2019).
     """
     return float(noise**2 * eta * (students - teachers + teachers / np.sqrt(3)) / (2 * np.pi))

@@ -1,7 +1,8 @@
 """What stiff solvers do on neural networks: the questions of Klausmeier's letter, measured.
 
-Four gradient flows: softmax classifiers of scikit-learn's digits (16 principal components) and of its two-class breast cancer data, both with
-a ridge of 1e-3 so that there is a minimum to find, and two teacher-student regressions, with finite and with infinite data.
+Four gradient flows: softmax classifiers of scikit-learn's digits (16 principal components) and of
+its two-class breast cancer data, both with a ridge of 1e-3 so that there is a minimum to find, and
+two teacher-student regressions, with finite and with infinite data.
 """
 
 from __future__ import annotations
@@ -120,7 +121,8 @@ def run(
     )
 
 
-# ------------------------------------------------------------------------------------------------------ the result
+# --------------------------------------------------------------------------------------------------
+# the result
 
 
 @dataclass
@@ -161,7 +163,9 @@ class StiffnessStudy(StudyResult):
         return float(loss[-1] + _TARGET * (loss[0] - loss[-1]))
 
     def to_goal(self, row: dict[str, Any], what: str) -> float:
-        """Steps, gradients or seconds of a run until the loss reaches the goal; NaN if it does not."""
+        """Steps, gradients or seconds of a run until the loss reaches the goal; NaN if it
+        does not.
+        """
         there = np.flatnonzero(np.asarray(row["record_loss"]) <= self.goal(row["problem"]))
         return float(row[f"record_{what}"][there[0]]) if len(there) else math.nan
 
@@ -221,7 +225,9 @@ class StiffnessStudy(StudyResult):
             "letter (after Owens and Filkin 1989)",
             found,
             all(r >= 2 for r in ratios),
-            "iterations to one hundredth of the way left, descent at its best step size, over steps of the best stiff run; at least 2 asked of both (infinite: the goal was not reached)",
+            "iterations to one hundredth of the way left, descent at its best step size, over "
+            "steps of the best stiff run; at least 2 asked of both (infinite: the goal was not "
+            "reached)",
         )
 
     def _wall_time(self) -> Claim:
@@ -252,7 +258,8 @@ class StiffnessStudy(StudyResult):
             "letter",
             found,
             min(fewer) > 1.2,
-            "CVODE with the exact Jacobian; 1e-6 over 1e-4 by more than 1.2 asked; distance of the end from the reference, relative",
+            "CVODE with the exact Jacobian; 1e-6 over 1e-4 by more than 1.2 asked; distance of "
+            "the end from the reference, relative",
         )
 
     def _orders(self) -> Claim:
@@ -282,7 +289,10 @@ class StiffnessStudy(StudyResult):
             for p in self.setting.problems
         }
         mild = all(max(row.values()) < 100 for row in found.values())
-        note = "largest eigenvalue times the time scale |theta'|/|theta''| of the solution: explicit steps for one such time; mild if below 100 throughout"
+        note = (
+            "largest eigenvalue times the time scale |theta'|/|theta''| of the solution: "
+            "explicit steps for one such time; mild if below 100 throughout"
+        )
         return Claim("The problem is only very mildly stiff.", "letter", found, mild, note)
 
     def _moments(self) -> tuple[float, ...]:
@@ -298,7 +308,10 @@ class StiffnessStudy(StudyResult):
                 for a, b in zip(explicit, implicit, strict=True)
             }
         ratios = [x for row in found.values() for x in row.values() if not math.isnan(x)]
-        note = "steps of dopri5 over steps of CVODE by tolerance, to the end of the flow; more than three times as many everywhere asked; a dash where the time limit came first"
+        note = (
+            "steps of dopri5 over steps of CVODE by tolerance, to the end of the flow; more "
+            "than three times as many everywhere asked; a dash where the time limit came first"
+        )
         return Claim(
             "A non-stiff code such as dopri5 needs many more steps, which shows stiffness.",
             "letter",
@@ -327,11 +340,13 @@ class StiffnessStudy(StudyResult):
             }
             shares.append(late["newton_failures"] / max(late["steps"], 1.0))
         return Claim(
-            "The many steps above an accuracy of 80 % come with rejected steps due to Newton convergence failures.",
+            "The many steps above an accuracy of 80 % come with rejected steps due to Newton "
+            "convergence failures.",
             "letter",
             found,
             bool(shares) and min(shares) > 0.1,
-            "zvode with the exact Jacobian at the tolerance nearest 1e-6, counts after the reference reaches 80 %; failures in more than a tenth of the steps asked",
+            "zvode with the exact Jacobian at the tolerance nearest 1e-6, counts after the "
+            "reference reaches 80 %; failures in more than a tenth of the steps asked",
         )
 
     def _exact_jacobian(self) -> Claim:
@@ -378,7 +393,8 @@ class StiffnessStudy(StudyResult):
                 b["total_steps"] / a["total_steps"] for a, b in zip(newton, fixed, strict=True)
             ]
         return Claim(
-            "Called with method='bdf' alone, SciPy's VODE codes iterate without a Jacobian and take many times more steps.",
+            "Called with method='bdf' alone, SciPy's VODE codes iterate without a Jacobian and "
+            "take many times more steps.",
             "infflow",
             found,
             min(ratios) > 2,
@@ -404,7 +420,8 @@ class StiffnessStudy(StudyResult):
             "letter",
             found,
             any(several),
-            "distinct end points after Newton's method from the end of each complete run, at the loosest and the strictest tolerance; held if there were several anywhere",
+            "distinct end points after Newton's method from the end of each complete run, at "
+            "the loosest and the strictest tolerance; held if there were several anywhere",
         )
 
     def _hyperparameters(self) -> Claim:
@@ -423,7 +440,11 @@ class StiffnessStudy(StudyResult):
                 "slowest / fastest of these": max(times) / min(times) if times else math.nan,
             }
             worst.append(spread)
-        note = "seconds of CVODE to one hundredth of the way left, over all tolerances; every tolerance reaching it within a factor of ten asked. A tolerance remains to be chosen"
+        note = (
+            "seconds of CVODE to one hundredth of the way left, over all tolerances; every "
+            "tolerance reaching it within a factor of ten asked. A tolerance remains to be "
+            "chosen"
+        )
         return Claim("ODE solvers need no hyperparameters.", "letter", found, max(worst) < 10, note)
 
     def _tightening(self) -> Claim:
@@ -439,11 +460,13 @@ class StiffnessStudy(StudyResult):
             }
             gains.append(fixed["total_steps"] / row["steps"])
         return Claim(
-            "A tolerance that tightens as the loss falls takes fewer steps than a strict one from the start.",
+            "A tolerance that tightens as the loss falls takes fewer steps than a strict one "
+            "from the start.",
             "letter",
             found,
             min(gains) > 1.1,
-            "CVODE from 1e-2 down to 1e-6, a tenth for each tenth of the excess loss; ten per cent fewer asked",
+            "CVODE from 1e-2 down to 1e-6, a tenth for each tenth of the excess loss; ten per "
+            "cent fewer asked",
         )
 
     def table(self) -> str:
@@ -503,7 +526,10 @@ class StiffnessStudy(StudyResult):
                 for m in ("momentum", "adam")
                 for h in self.setting.step_sizes
             ]
-            title = f"### {problem}, {len(self.of(problem)['end'])} parameters, flow to t = {self.setting.t_end:g}, goal {self.goal(problem):.4g}"
+            title = (
+                f"### {problem}, {len(self.of(problem)['end'])} parameters, flow to t = "
+                f"{self.setting.t_end:g}, goal {self.goal(problem):.4g}"
+            )
             parts.append(
                 f"{title}\n\n{markdown_table(header, rows)}\n\n{markdown_table(('method', 'step size', 'iterations to the goal', 'seconds'), descents)}\n"
             )

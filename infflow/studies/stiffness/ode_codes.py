@@ -1,9 +1,12 @@
-"""The ODE codes that a Python user has, driven one step at a time so that their counters can be read over the run.
+"""The ODE codes that a Python user has, driven one step at a time so that their counters can be
+read over the run.
 
-SciPy's LSODA and zvode, CVODE through scikit-sundae, and infflow's own integrators, on the gradient flow of any objective, with the exact
-Jacobian, with differences of gradients, or without a matrix. zvode stands for VODE: SciPy 1.17 has its vode in a translation that
-needs 13,543 steps for a linear problem where zvode needs 150, both with the exact Jacobian. Without ``with_jacobian=True`` or a
-``jac``, either one solves its implicit equations by fixed-point iteration and is no stiff solver at all.
+SciPy's LSODA and zvode, CVODE through scikit-sundae, and infflow's own integrators, on the gradient
+flow of any objective, with the exact Jacobian, with differences of gradients, or without a matrix.
+zvode stands for VODE: SciPy 1.17 has its vode in a translation that needs 13,543 steps for a linear
+problem where zvode needs 150, both with the exact Jacobian. Without ``with_jacobian=True`` or a
+``jac``, either one solves its implicit equations by fixed-point iteration and is no stiff solver at
+all.
 """
 
 from __future__ import annotations
@@ -90,7 +93,9 @@ class Counted:
 
 @dataclass
 class Record:
-    """Time, loss, seconds and counters after every step; the clock stands while a record is made."""
+    """Time, loss, seconds and counters after every step; the clock stands while a
+    record is made.
+    """
 
     net: Any
     rows: list[list[float]] = field(default_factory=list)
@@ -126,7 +131,9 @@ def integrate(
     max_order: int = 5,
     seconds: float = 60.0,
 ) -> tuple[Array, dict[str, Array], bool]:
-    """One flow: end point, the record of its steps, and whether it got to ``t_end`` within the time limit."""
+    """One flow: end point, the record of its steps, and whether it got to ``t_end`` within the time
+    limit.
+    """
     counted = Counted(net)
     record = Record(net)
     driver: Callable[..., tuple[Array, float]] = {

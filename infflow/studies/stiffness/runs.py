@@ -65,7 +65,8 @@ def accuracy(problem: str, theta: Array) -> float:
     return float(np.mean(build(problem)[0].predict(theta, X).argmax(axis=1) == labels))
 
 
-# ------------------------------------------------------------------------------------------------------- the runs
+# --------------------------------------------------------------------------------------------------
+# the runs
 
 
 def reference(problem: str, t_end: float, seed: int) -> dict[str, Any]:
@@ -117,7 +118,9 @@ def solve(
     limit: float,
     seed: int,
 ) -> dict[str, Any]:
-    """One run of an ODE code, thinned to 200 steps, and the minimum that Newton's method finds from its end."""
+    """One run of an ODE code, thinned to 200 steps, and the minimum that Newton's method finds from
+    its end.
+    """
     net, theta = build(problem, seed)
     end, record, complete = integrate(
         net, theta, t_end, code, jacobian, tol, max_order=max_order, seconds=limit
@@ -142,7 +145,9 @@ def solve(
 
 
 def tightening(problem: str, t_end: float, limit: float, seed: int, floor: float) -> dict[str, Any]:
-    """CVODE, started anew with a tenth of the tolerance whenever the excess of the loss has fallen by ten, from 1e-2 down to ``floor``."""
+    """CVODE, started anew with a tenth of the tolerance whenever the excess of the loss has fallen
+    by ten, from 1e-2 down to ``floor``.
+    """
     net, theta = build(problem, seed)
     lowest = train(
         net, theta, t_end=t_end, rtol=1e-6, atol=1e-6, max_steps_newton=0, progress=False
@@ -175,7 +180,9 @@ def tightening(problem: str, t_end: float, limit: float, seed: int, floor: float
 def descend(
     problem: str, method: str, step_size: float, goal: float, limit: float, seed: int
 ) -> dict[str, Any]:
-    """Iterations and seconds of gradient descent with momentum 0.9, or of Adam, to a loss of ``goal``; NaN where it was not reached."""
+    """Iterations and seconds of gradient descent with momentum 0.9, or of Adam, to a loss of
+    ``goal``; NaN where it was not reached.
+    """
     net, theta = build(problem, seed)
     started = time.perf_counter()
     done = 0

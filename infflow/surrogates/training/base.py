@@ -1,4 +1,6 @@
-"""The closed part of a surrogate: a few smoothed ramps or steps that are close to the activation, and its exact mean or slope."""
+"""The closed part of a surrogate: a few smoothed ramps or steps that are close to the activation,
+and its exact mean or slope.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ SMALLEST_R = 1e-6
 LARGEST_R = 10.0
 _EXACT = 1e-12  # a part that its base meets this closely needs no perceptron
 _DEGREE = 80
-_RIDGE = 1e-5  # on the weights, relative: two ramps of nearly equal widths with large opposite weights would lose digits
+# on the weights, relative: two ramps of nearly equal widths with large opposite weights would lose
+# digits
+_RIDGE = 1e-5
 _ROW_WEIGHTS = (1.0, 1.0, 0.3)  # of value, slope and curvature
 
 
@@ -41,7 +45,9 @@ def grows_at_most_linearly(f: Activation) -> bool:
 
 
 def unit(parity: int, x: Array, width: float) -> Array:
-    """Value and two derivatives ``(3, n)`` of |x|/2 (parity 0) or of the unit step minus 1/2 (parity 1) after smoothing."""
+    """Value and two derivatives ``(3, n)`` of |x|/2 (parity 0) or of the unit step minus 1/2
+    (parity 1) after smoothing.
+    """
     from scipy.special import erf
 
     t = x / width
@@ -53,7 +59,9 @@ def unit(parity: int, x: Array, width: float) -> Array:
 
 
 def _grid() -> tuple[Array, Array]:
-    """Points x > 0 and roots of their weights: the mean of normal densities of standard deviations 0.1 to 2 LARGEST_R."""
+    """Points x > 0 and roots of their weights: the mean of normal densities of standard deviations
+    0.1 to 2 LARGEST_R.
+    """
     x = np.concatenate(
         [np.linspace(0.0, 6.0, 601)[1:], np.geomspace(6.0, 4.0 * LARGEST_R, 201)[1:]]
     )
@@ -63,7 +71,8 @@ def _grid() -> tuple[Array, Array]:
 
 
 def fit_base(f: Activation, parity_name: str) -> Part:
-    """The closed part for one parity of an activation: widths, weights and polynomial by least squares on value, slope and curvature.
+    """The closed part for one parity of an activation: widths, weights and polynomial by least
+    squares on value, slope and curvature.
 
     The smallest number of terms that meets the part to rounding, at most :data:`MAX_TERMS`.
     """
@@ -110,7 +119,9 @@ def fit_base(f: Activation, parity_name: str) -> Part:
 
 
 def exact_series(f: Activation, part: Part) -> tuple[Array, float, float]:
-    """Chebyshev coefficients of m(C) = E f_part^(p)(h) in log(C + shift), the shift, and the largest error at other points."""
+    """Chebyshev coefficients of m(C) = E f_part^(p)(h) in log(C + shift), the shift, and the
+    largest error at other points.
+    """
     shift = 0.3 * float(part.widths[0]) ** 2
     C_max = LARGEST_R**2 * (1.0 + 1e-9)
     span = np.log1p(C_max / shift)

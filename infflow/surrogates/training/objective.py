@@ -1,12 +1,15 @@
-r"""The Sobolev objective of one part of a surrogate: a sum of squares over points with ten rows each.
+r"""The Sobolev objective of one part of a surrogate: a sum of squares over points with ten rows
+each.
 
-A row is a weighted combination of the errors of value, first and second derivatives of the potential; the perceptron enters by its own
-exact derivatives (jets). Its Jacobian in the parameters is a sum of outer products,
+A row is a weighted combination of the errors of value, first and second derivatives of the
+potential; the perceptron enters by its own exact derivatives (jets). Its Jacobian in the parameters
+is a sum of outer products,
 
     d(jet row b of the output) / dW_l = sum_c D_l[b, c] (x) z_(l-1)[c],
 
-c over the rows of the jet from which row b is made: 28 pairs (b, c). So the Gram matrix of the rows of the Jacobian comes from the Gram
-matrices of D and z, entry by entry, at a hundredth of the memory and a tenth of the operations of the Jacobian itself.
+c over the rows of the jet from which row b is made: 28 pairs (b, c). So the Gram matrix of the rows
+of the Jacobian comes from the Gram matrices of D and z, entry by entry, at a hundredth of the
+memory and a tenth of the operations of the Jacobian itself.
 """
 
 from __future__ import annotations
@@ -33,7 +36,9 @@ _PLACE = {pair: k for k, pair in enumerate(DEPENDENCES)}
 
 
 class Layer:
-    """A hidden layer of tanh neurons at n points: jets of its sums h ``(10, n, w)`` and outputs z, and how rows depend on rows."""
+    """A hidden layer of tanh neurons at n points: jets of its sums h ``(10, n, w)`` and outputs z,
+    and how rows depend on rows.
+    """
 
     def __init__(self, z: Array, W: Array, b: Array) -> None:
         self.h = z @ W.T
@@ -74,7 +79,8 @@ def chain(outer: Array, inner: Array) -> Array:
 
 
 class JetLinearisation:
-    """Residuals of n points (10 n rows, row b of point k at b n + k) and products with their Jacobian.
+    """Residuals of n points (10 n rows, row b of point k at b n + k) and products with their
+    Jacobian.
 
     Parameters
     ----------
@@ -174,7 +180,9 @@ def split(theta: Array, shapes: Sequence[tuple[int, ...]]) -> list[tuple[Array, 
 
 
 def _inner(z: Array, diagonal: float = 1.0) -> Array:
-    """Upper triangle, the diagonal times ``diagonal``, of the Gram matrix of z (rows, n, w); for ``diagonal`` 1 the full one."""
+    """Upper triangle, the diagonal times ``diagonal``, of the Gram matrix of z (rows, n, w); for
+    ``diagonal`` 1 the full one.
+    """
     from scipy.linalg.blas import dsyrk
 
     flat = np.ascontiguousarray(z.reshape(-1, z.shape[-1]))
@@ -186,7 +194,9 @@ def _inner(z: Array, diagonal: float = 1.0) -> Array:
 
 
 def _add_products(total: Array, D: Array, inputs: Array, n: int) -> None:
-    """Add the part of one layer to the upper half of the Gram matrix of the jets of the output; the bias is an input of one."""
+    """Add the part of one layer to the upper half of the Gram matrix of the jets of the output; the
+    bias is an input of one.
+    """
     inner = _inner(D, 0.5)
     inputs[:n, :n] += 1.0
     for p, (b1, c1) in enumerate(DEPENDENCES):
@@ -199,7 +209,8 @@ def _add_products(total: Array, D: Array, inputs: Array, n: int) -> None:
 
 
 class SobolevObjective:
-    """Errors of a surrogate at fixed points, as a least-squares problem for ``infflow.fixedpoints.gauss_newton``.
+    """Errors of a surrogate at fixed points, as a least-squares problem for
+    ``infflow.fixedpoints.gauss_newton``.
 
     Parameters
     ----------
@@ -223,7 +234,9 @@ class SobolevObjective:
         self.num_samples = len(rows)
 
     def linearise(self, theta: Array, samples: Index) -> JetLinearisation:
-        """Residuals of these points and products with their Jacobian, all divided by the root of the number of points."""
+        """Residuals of these points and products with their Jacobian, all divided by the root of
+        the number of points.
+        """
         root = 1.0 / np.sqrt(len(samples))
         network = split(theta, self.shapes)
         features = np.ascontiguousarray(self.features[:, samples])

@@ -1,7 +1,9 @@
-"""Where a surrogate is trained and tested: points (r1, r2, u), exact integrals there, and what an error of a derivative costs.
+"""Where a surrogate is trained and tested: points (r1, r2, u), exact integrals there, and what an
+error of a derivative costs.
 
-An error is measured as a network feels it. For two neurons in D = 6 inputs, the Euclidean distances of the gradient of G(w1, w2) = E[f(h1) f(h2)] and of
-its Hessian with respect to both weight vectors are quadratic forms in the errors of the ten *frame entries*
+An error is measured as a network feels it. For two neurons in D = 6 inputs, the Euclidean distances
+of the gradient of G(w1, w2) = E[f(h1) f(h2)] and of its Hessian with respect to both weight vectors
+are quadratic forms in the errors of the ten *frame entries*
 
     G, J20, J11, J02, F40, F31, F22, F13, F04, F11
 
@@ -40,7 +42,8 @@ FRAME = [
     jets.F11,
 ]
 FRAME_SIGNS = np.array([1.0, 1.0, -1.0, 1.0, 1.0, -1.0, 1.0, -1.0, 1.0, 1.0])
-#: Dimension of the input in the measure of errors, and standard deviation of the weights, as in the paper.
+# : Dimension of the input in the measure of errors, and standard deviation of the weights, as in
+# the paper.
 INPUT_DIM = 6
 WEIGHT_SIZE = 0.7
 _TOLERANCE = 1e-12
@@ -48,7 +51,9 @@ _CUT = 9.5  # standard deviations; the density is 1e-20 there
 
 
 class PointSet(NamedTuple):
-    """Standard deviations and correlation ``(n,)`` of two neurons; ``s`` is sqrt(1 - u^2), accurate for u near 1."""
+    """Standard deviations and correlation ``(n,)`` of two neurons; ``s`` is sqrt(1 - u^2), accurate
+    for u near 1.
+    """
 
     r1: Array
     r2: Array
@@ -79,9 +84,9 @@ _SHARES = {
 def sample_points(n: int, rng: np.random.Generator) -> PointSet:
     """Points with u in [0, 1], shuffled; negative u follow from the parity of each part.
 
-    Four of ten are pairs of neurons of random networks with 2 to 10 inputs; of the others some have r log-uniform from 1e-6 to 10, some
-    r uniform up to 10, which fills the corner of two large neurons, both with u crowding at 0 and at 1; the rest lies close to or at
-    u = 1, and r1 = r2.
+    Four of ten are pairs of neurons of random networks with 2 to 10 inputs; of the others some have
+    r log-uniform from 1e-6 to 10, some r uniform up to 10, which fills the corner of two large
+    neurons, both with u crowding at 0 and at 1; the rest lies close to or at u = 1, and r1 = r2.
     """
     counts = [round(share * n) for share in _SHARES.values()]
     counts[1] += n - sum(counts)
@@ -112,7 +117,9 @@ def sample_points(n: int, rng: np.random.Generator) -> PointSet:
 
 
 def _network_pairs(n: int, rng: np.random.Generator) -> tuple[Array, Array, Array, Array]:
-    """Pairs of random weight vectors in 2 to 10 inputs, with the sizes of 6 inputs and half to twice those."""
+    """Pairs of random weight vectors in 2 to 10 inputs, with the sizes of 6 inputs and half to
+    twice those.
+    """
     dim = rng.integers(2, 11, size=n)
     size = WEIGHT_SIZE * np.sqrt(INPUT_DIM / dim) * 2.0 ** rng.uniform(-1.0, 0.7, n)
     w = rng.normal(size=(2, n, 10)) * (np.arange(10) < dim[:, None]) * size[:, None]
@@ -123,7 +130,9 @@ def _network_pairs(n: int, rng: np.random.Generator) -> tuple[Array, Array, Arra
 
 
 def exact_frames(f: Activation, points: PointSet, sign: float = 1.0) -> tuple[Array, Array]:
-    """Frame entries ``(10, n)`` of the exact integrals at (r1, r2, sign u), and their relative error bounds (n,)."""
+    """Frame entries ``(10, n)`` of the exact integrals at (r1, r2, sign u), and their relative
+    error bounds (n,).
+    """
     C11, C12, C22, det = points.covariances()
     n = len(C11)
     zero = np.zeros(n)
@@ -149,11 +158,13 @@ def exact_frames(f: Activation, points: PointSet, sign: float = 1.0) -> tuple[Ar
 
 
 def _product_rule(f: Activation, pair: Array) -> tuple[Array, float]:
-    """Jet (21,) of one pair (C11, C12, C22, 0, 0, det) by the trapezoidal rule in two dimensions, and its relative error.
+    """Jet (21,) of one pair (C11, C12, C22, 0, 0, det) by the trapezoidal rule in two dimensions,
+    and its relative error.
 
-    For smooth activations without a closed form where series do not converge, at large r and u near one: adaptive
-    cubature takes a second for what takes this rule some hundredths. With h2 = c h1 + r2 s y its second dimension is short there. The
-    difference from the rule of twice the spacings is taken as the error.
+    For smooth activations without a closed form where series do not converge, at large r and u near
+    one: adaptive cubature takes a second for what takes this rule some hundredths. With h2 = c h1 +
+    r2 s y its second dimension is short there. The difference from the rule of twice the spacings
+    is taken as the error.
     """
     C11, C12, C22, _, _, det = (float(x) for x in pair)
     r1 = np.sqrt(C11)
@@ -190,7 +201,9 @@ def _product_rule(f: Activation, pair: Array) -> tuple[Array, float]:
 
 
 def _product_sums(f: Activation, r1: float, slope: float, rest: float, spacings: Array) -> Array:
-    """E[f^(p)(r1 x) f^(q)(slope x + rest y)] ``(5, 5)`` for standard normal x, y; one dimension where ``rest`` is 0."""
+    """E[f^(p)(r1 x) f^(q)(slope x + rest y)] ``(5, 5)`` for standard normal x, y; one dimension
+    where ``rest`` is 0.
+    """
     x, y = (
         spacing * np.arange(-int(_CUT / spacing), int(_CUT / spacing) + 1) for spacing in spacings
     )
@@ -209,7 +222,9 @@ def _product_sums(f: Activation, r1: float, slope: float, rest: float, spacings:
 
 
 def exact_parts(f: Activation, points: PointSet) -> tuple[dict[str, Array], Array]:
-    """Frame entries ``(10, n)`` of the even and the odd part in C12, and relative error bounds (n,)."""
+    """Frame entries ``(10, n)`` of the even and the odd part in C12, and relative error bounds
+    (n,).
+    """
     plus, error_plus = exact_frames(f, points)
     minus, error_minus = exact_frames(f, points, -1.0)
     minus *= FRAME_SIGNS[:, None]
@@ -219,7 +234,9 @@ def exact_parts(f: Activation, points: PointSet) -> tuple[dict[str, Array], Arra
 
 
 def to_frame(points: PointSet) -> Array:
-    """Matrices ``(n, 10, 10)`` that make frame entries of the jets in (C11, C12, C22) of ``surrogate_form``."""
+    """Matrices ``(n, 10, 10)`` that make frame entries of the jets in (C11, C12, C22) of
+    ``surrogate_form``.
+    """
     r1, r2, u, _ = points
     c1, c2 = u * r2 / r1, u * r1 / r2
     out = np.zeros((len(r1), 10, 10))
@@ -239,7 +256,9 @@ def to_frame(points: PointSet) -> Array:
 
 
 def error_forms(points: PointSet) -> tuple[Array, Array]:
-    """Matrices of the gradient ``(n, m, 10)`` and the Hessian ``(n, m', 10)`` of G(w1, w2) as functions of the frame entries."""
+    """Matrices of the gradient ``(n, m, 10)`` and the Hessian ``(n, m', 10)`` of G(w1, w2) as
+    functions of the frame entries.
+    """
     r1, r2, u, s = points
     n = len(r1)
     zero = np.zeros(len(r1))
@@ -274,7 +293,8 @@ def error_forms(points: PointSet) -> tuple[Array, Array]:
 
 
 def row_weights(points: PointSet, weights: tuple[float, float, float]) -> Array:
-    """Triangular matrices ``(n, 10, 10)``: the squared length of their product with errors of frame entries is the squared error.
+    """Triangular matrices ``(n, 10, 10)``: the squared length of their product with errors of frame
+    entries is the squared error.
 
     That is, of value, gradient and Hessian times their weights.
     """
@@ -293,7 +313,9 @@ def upper_triangle(rows: Array) -> Array:
 
 
 def errors(points: PointSet, difference: Array) -> Array:
-    """Errors ``(3, n)`` of value, gradient and Hessian from differences ``(10, n)`` of frame entries."""
+    """Errors ``(3, n)`` of value, gradient and Hessian from differences ``(10, n)`` of frame
+    entries.
+    """
     gradient, hessian = error_forms(points)
     columns = difference.T[:, :, None]
     return np.stack(

@@ -1,4 +1,6 @@
-"""One part of a surrogate as a training problem: closed base, features, exact targets, and the two least-squares fits."""
+"""One part of a surrogate as a training problem: closed base, features, exact targets, and the two
+least-squares fits.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,12 @@ from .points import PointSet, row_weights, to_frame
 
 #: Neurons of each of the two hidden layers.
 WIDTH = 96
-#: Weights of value, gradient and Hessian in the objective, and in the last solve of the output layer.
+# : Weights of value, gradient and Hessian in the objective, and in the last solve of the output
+# layer.
 TRAINING_WEIGHTS = (1.0, 1.0, 0.3)
 FINAL_WEIGHTS = (10.0, 3.0, 0.3)
-#: Errors at a point count by 1/(1 + r1 r2/LARGE): twice the r1 r2 of the networks for which a surrogate is made.
+# : Errors at a point count by 1/(1 + r1 r2/LARGE): twice the r1 r2 of the networks for which a
+# surrogate is made.
 LARGE = 6.0
 
 
@@ -28,7 +32,9 @@ def arguments(points: PointSet) -> Arguments:
 
 
 def closed_part(f: Activation, name: str) -> tuple[Part, float]:
-    """A part without its perceptron, and the largest error of its series; exact already if that is zero."""
+    """A part without its perceptron, and the largest error of its series; exact already if that is
+    zero.
+    """
     part = base.fit_base(f, name)
     if base.is_exact(f, part, name):
         return part, 0.0
@@ -77,7 +83,9 @@ class PartProblem:
         return SobolevObjective(self.features, rows, targets, shapes(self.features.shape[2]))
 
     def typical_output(self) -> float:
-        """Root mean square of what the output has to be: the difference over the prefactor, where that is not small."""
+        """Root mean square of what the output has to be: the difference over the prefactor, where
+        that is not small.
+        """
         prefactor = np.abs(self._prefactor[:, 0, 0])
         large = prefactor > min(0.1, 0.2 * float(prefactor.max()))
         return float(np.sqrt(np.mean((self.difference[0, large] / prefactor[large]) ** 2)))
@@ -101,7 +109,9 @@ def _product_matrices(jet: Array) -> Array:
 
 
 def start_parameters(inputs: int, rng: np.random.Generator) -> Array:
-    """Parameters of a random perceptron in the layout of :class:`infflow.Net`: normal weights of variance 1/fan-in, output zero."""
+    """Parameters of a random perceptron in the layout of :class:`infflow.Net`: normal weights of
+    variance 1/fan-in, output zero.
+    """
     from ...networks.finite.net import Net
 
     net = Net(

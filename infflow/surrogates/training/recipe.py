@@ -83,12 +83,15 @@ def train_surrogate(
     activation : str or Activation
         Smooth, with four derivatives, growing at most linearly.
     seed : int
-        Of the points and of the first parameters. With the same seed and recipe the result is the same on the same machine,
-        also after an interruption, unless ``max_time`` ends the training early.
+        Of the points and of the first parameters. With the same seed and recipe the result is the
+        same on the same machine, also after an interruption, unless ``max_time`` ends the training
+        early.
     max_time : float
-        Seconds of processor time for the steps, all parts together; the steps that are missing then are left out.
+        Seconds of processor time for the steps, all parts together; the steps that are missing then
+        are left out.
     checkpoint : path, optional
-        A file from which a later call with the same arguments goes on, replaced atomically every ten seconds.
+        A file from which a later call with the same arguments goes on, replaced atomically every
+        ten seconds.
     progress : bool
         Show progress bars on a terminal.
     recipe : Recipe, optional
@@ -98,7 +101,8 @@ def train_surrogate(
     -------
     form : SurrogateForm
     info : dict
-        Recipe, seed, times, exactness of the targets, and errors at held-out points, of the result and of its closed base alone.
+        Recipe, seed, times, exactness of the targets, and errors at held-out points, of the result
+        and of its closed base alone.
 
     Raises
     ------
@@ -115,7 +119,8 @@ def train_surrogate(
         )
     if not grows_at_most_linearly(f):
         raise MethodError(
-            f"a surrogate needs an activation that grows at most linearly; {f.name!r} grows faster. Use method='auto' for it."
+            f"a surrogate needs an activation that grows at most linearly; {f.name!r} grows "
+            "faster. Use method='auto' for it."
         )
     seed = as_integer("seed", seed, minimum=0)
     max_time = as_number("max_time", max_time, minimum=0.0, strict=True, infinite=True)
@@ -186,7 +191,8 @@ class _Training:
             self.state[key] = {**found, "bounds": bounds}
         self._save()
 
-    # ------------------------------------------------------------------------------------------------ one part
+    # ----------------------------------------------------------------------------------------------
+    # one part
 
     def _part(self, name: str) -> tuple[Part, dict[str, Any]]:
         """The closed base of a part, and its perceptron unless the base is exact."""
@@ -259,7 +265,9 @@ class _Training:
         own["done"] = bool(self.state["cpu"] >= self.max_time / unfinished)
 
     def _batch(self, name: str, count: int) -> Index:
-        """Points of a step: every pass takes each point once, in an order that depends on seed, part and pass only."""
+        """Points of a step: every pass takes each point once, in an order that depends on seed,
+        part and pass only.
+        """
         per_pass = max(1, len(self.points.u) // self.recipe.batch)
         turn, place = divmod(count, per_pass)
         order = np.random.default_rng([self.seed, 3, PARITIES[name], turn]).permutation(
@@ -277,7 +285,8 @@ class _Training:
         W, b = solve_output(objective, hidden)
         return [(W1.copy(), b1.copy()) for W1, b1 in hidden] + [(scale * W, scale * b)]
 
-    # ---------------------------------------------------------------------------------------------- bookkeeping
+    # ----------------------------------------------------------------------------------------------
+    # bookkeeping
 
     def _save(self) -> None:
         if self.file is not None:
@@ -322,7 +331,9 @@ class _Training:
 def solve_output(
     objective: SobolevObjective, hidden: list[tuple[Array, Array]]
 ) -> tuple[Array, Array]:
-    """Weights (1, w) and bias (1,) of the output layer that minimise the objective for given hidden layers."""
+    """Weights (1, w) and bias (1,) of the output layer that minimise the objective for given hidden
+    layers.
+    """
     N = objective.num_samples
     w = len(hidden[-1][1])
     triangle = np.zeros(
@@ -353,7 +364,9 @@ _BLOCK = 500
 def held_out_errors(
     form: SurrogateForm, points: PointSet, exact: Array
 ) -> dict[str, dict[str, float]]:
-    """Median, 99 % and maximum of the errors of value, gradient and Hessian of G(w1, w2) in six inputs at the points."""
+    """Median, 99 % and maximum of the errors of value, gradient and Hessian of G(w1, w2) in six
+    inputs at the points.
+    """
     C11, C12, C22, det = points.covariances()
     frames = np.einsum("nab,bn->an", to_frame(points), form.jet(C11, C12, C22, SIZE, det))
     found = errors(points, frames - exact)

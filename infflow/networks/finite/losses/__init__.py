@@ -59,7 +59,8 @@ def resolve_loss(loss: Any, name: str = "loss") -> Loss:
         raise InvalidTypeError(f"{name} is the class {own}; an object of it is needed, {own}().")
     if not isinstance(loss, str):
         raise InvalidTypeError(
-            f"{name} is {shown(loss)}; one of the names {', '.join(LOSSES)} or an inf.Loss is needed."
+            f"{name} is {shown(loss)}; one of the names {', '.join(LOSSES)} or an inf.Loss is "
+            "needed."
         )
     word, bracket, rest = loss.partition("(")
     kind = LOSSES[as_choice(name, word, LOSSES)]

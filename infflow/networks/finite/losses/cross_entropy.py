@@ -35,7 +35,8 @@ class CrossEntropy(Loss):
         labels = as_real_array("target", target)
         if labels.shape != (num_samples,):
             raise ShapeError(
-                f"target has shape {labels.shape}; cross_entropy needs one integer label per sample, ({num_samples},). "
+                f"target has shape {labels.shape}; cross_entropy needs one integer label per "
+                f"sample, ({num_samples},). "
                 "Of rows with a single one take target.argmax(axis=1)."
             )
         if (labels != np.floor(labels)).any():

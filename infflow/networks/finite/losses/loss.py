@@ -23,9 +23,9 @@ class Loss(ABC):
     blocks, regularisation.
 
     1. Set ``name``, and the class attributes below that are true.
-    2. Write :meth:`value_and_gradient` and :meth:`curvature`. Write into the arrays that are given; their
-       content before is arbitrary. The gradient has to be continuous for flows and searches to
-       work; the curvature may jump.
+    2. Write :meth:`value_and_gradient` and :meth:`curvature`. Write into the arrays that are given;
+       their content before is arbitrary. The gradient has to be continuous for flows and searches
+       to work; the curvature may jump.
     3. Write :meth:`directional` if there is a quicker way than multiplying by :meth:`curvature`.
     4. Overwrite :meth:`check_target` if targets are not real numbers ``(N, K)``.
     5. Put the class at the top level of a module, so that networks can be stored and sent to other
