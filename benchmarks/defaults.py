@@ -41,6 +41,10 @@ HUGE = ("cvode_bdf, GMRES", "tsit5")
 CANDIDATES = {10: SMALL, 100: SMALL, 1000: LARGE, 10_000: HUGE}
 
 
+def _limits() -> str:
+    return ", ".join(f"{limit:g} s at {n:,} parameters" for n, limit in LIMIT.items())
+
+
 def to_the_end(net, theta: np.ndarray, name: str, limit: float) -> tuple[float, inf.Result]:
     """Processor time and result of a whole run."""
     solver, options = OURS[name]
@@ -90,8 +94,8 @@ def main() -> None:
             "Flow and search of the fixed point with every solver, one thread "
             f"({platform.machine()}), start by start; bold: what `solver=\"auto\"` takes. The"
         ),
-        "flow was given " + ", ".join(f"{limit:g} s at {n:,} parameters" for n, limit in LIMIT.items()) + ", the search the same. erf networks without biases, teachers of",
-        "the same size. Made by `python -m benchmarks defaults`.",
+        f"flow was given {_limits()}, the search the same. erf networks without biases, teachers",
+        "of the same size. Made by `python -m benchmarks defaults`.",
         "",
         (
             "| parameters | data | solver | processor time, s | steps of the flow | end of the "

@@ -176,10 +176,16 @@ def by_diffrax(net) -> Callable:
 
     def solve(functions, start, tolerance):
         found = diffrax.diffeqsolve(
-            diffrax.ODETerm(lambda t, theta, args: -slope(theta)), diffrax.Kvaerno5(), 0.0, T_END, None, jnp.asarray(start),
-            saveat=diffrax.SaveAt(ts=jnp.asarray(TIMES)), max_steps=100_000,
+            diffrax.ODETerm(lambda t, theta, args: -slope(theta)),
+            diffrax.Kvaerno5(),
+            0.0,
+            T_END,
+            None,
+            jnp.asarray(start),
+            saveat=diffrax.SaveAt(ts=jnp.asarray(TIMES)),
+            max_steps=100_000,
             stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance),
-        )  # fmt: skip
+        )
         return np.asarray(found.ys), int(found.stats["num_steps"])
 
     return solve
@@ -209,9 +215,18 @@ def by_torchdiffeq(functions, start, tolerance):
 def by_infflow(net, solver: str, options: dict) -> Callable:
     def solve(functions, start, tolerance):
         found = inf.train(
-            net, start, solver=solver, solver_options=options, rtol=tolerance, atol=tolerance, t_end=T_END,
-            t_eval=TIMES, max_steps_newton=0, max_time_flow=np.inf, progress=False,
-        )  # fmt: skip
+            net,
+            start,
+            solver=solver,
+            solver_options=options,
+            rtol=tolerance,
+            atol=tolerance,
+            t_end=T_END,
+            t_eval=TIMES,
+            max_steps_newton=0,
+            max_time_flow=np.inf,
+            progress=False,
+        )
         return found.trajectory.theta, found.flow.gradients
 
     return solve
@@ -354,10 +369,16 @@ def outside(net, start: np.ndarray, name: str) -> tuple[float, int, float]:
         timed = Timed(net)
         marks = []
         inf.train(
-            timed, start, solver=solver, solver_options=options, t_end=T_END if solver != "tsit5" else 10.0,
-            num_trajectory=2, max_steps_newton=0, progress=False,
+            timed,
+            start,
+            solver=solver,
+            solver_options=options,
+            t_end=T_END if solver != "tsit5" else 10.0,
+            num_trajectory=2,
+            max_steps_newton=0,
+            progress=False,
             callback=lambda now: marks.append(time.process_time() - timed.inside),  # noqa: B023
-        )  # fmt: skip
+        )
         medians.append(np.median(np.diff(marks)[1:]))
     return min(medians), len(marks) - 1, timed.calls / (len(marks) - 1)
 
@@ -484,9 +505,16 @@ def sizes() -> list[str]:
                 solver, options = OURS[name]
                 begin = time.process_time()
                 found = inf.train(
-                    net, start, solver=solver, solver_options=options, t_end=T_END, t_eval=TIMES, max_steps_newton=0,
-                    max_time_flow=np.inf, progress=False,
-                )  # fmt: skip
+                    net,
+                    start,
+                    solver=solver,
+                    solver_options=options,
+                    t_end=T_END,
+                    t_eval=TIMES,
+                    max_steps_newton=0,
+                    max_time_flow=np.inf,
+                    progress=False,
+                )
                 seconds = time.process_time() - begin
                 path = found.trajectory.theta
                 reached = path.shape == reference.shape

@@ -332,8 +332,10 @@ _ELSEWHERE: Mapping[str, str] = {
     ),
     "merge": "It belongs to the network: inf.Net(..., merge=...), inf.NetI(..., merge=...).",
     "input": "Data belong to the network: inf.Net(layers, input=X, target=y), net.with_data(X, y).",
-    "target": "Data belong to the network: inf.Net(layers, input=X, target=y), net.with_data(X, y).",
-    "weights": "Sample weights belong to the network: inf.Net(layers, input=X, target=y, weights=w).",
+    "target": "Data belong to the network: inf.Net(layers, input=X, target=y), "
+    "net.with_data(X, y).",
+    "weights": "Sample weights belong to the network: "
+    "inf.Net(layers, input=X, target=y, weights=w).",
     "derivs": "Leave it out: work space is made where it is first used.",
     "bias_adapt_input": "Leave it out: input needs no rows of ones for the biases.",
     "copy_input": "Leave it out: input is checked, and copied where it has to be.",
@@ -341,7 +343,8 @@ _ELSEWHERE: Mapping[str, str] = {
     "include": "Leave it out: all of it is in the Result.",
     "exclude": "Leave it out: all of it is in the Result.",
     "hessian_template": "Leave it out: the Hessian is made where it is needed.",
-    "use_component_arrays": "Leave it out: parameters are one vector, net.unpack(theta) gives its parts.",
+    "use_component_arrays": "Leave it out: parameters are one vector, "
+    "net.unpack(theta) gives its parts.",
     "seed": (
         "It takes no random choice; give rng where theta is drawn, inf.random_params(net, "
         "rng=seed)."

@@ -456,8 +456,8 @@ def unique_solutions(
     """Group runs by the solution that they found, modulo the symmetries of one hidden layer.
 
     Two runs belong together if their losses agree and their parameters do as functions, see
-    :func:`infflow.solution_distance`: the order of neurons, signs of odd and even ones, scales of homogeneous ones, dead and
-    duplicated ones make no difference.
+    :func:`infflow.solution_distance`: the order of neurons, signs of odd and even ones, scales of
+    homogeneous ones, dead and duplicated ones make no difference.
 
     Parameters
     ----------

@@ -72,7 +72,8 @@ def hessian_operator(net: Objective, theta: Any) -> Any:
     --------
     >>> import numpy as np
     >>> import infflow as inf
-    >>> net = inf.Net([(2, "tanh", True), (1, "identity", False)], input=np.eye(3), target=[0.0, 1.0, 2.0])
+    >>> layers = [(2, "tanh", True), (1, "identity", False)]
+    >>> net = inf.Net(layers, input=np.eye(3), target=[0.0, 1.0, 2.0])
     >>> theta = inf.random_params(net, rng=0)
     >>> H = inf.hessian_operator(net, theta)
     >>> H.shape

@@ -1,6 +1,7 @@
 """What a plain regression gives at the points of a surrogate's training.
 
-``python scripts/surrogate_baseline.py [NAME ...] [--seed 0] [--points N] [--held-out N] [--passes N]``
+``python scripts/surrogate_baseline.py [NAME ...]``, with ``--seed``, ``--points``, ``--held-out``
+and ``--passes``,
 
 scikit-learn's MLPRegressor of the same size is fitted to the values of the same integrals. The
 errors at held-out points are those of the cards' ``held_out`` without slopes and curvatures.

@@ -20,8 +20,8 @@ REFERENCES = json.loads(
     (Path(__file__).parent / "data" / "activation_references.json").read_text()
 )["functions"]
 EPS = 2.0**-52
-API = """identity relu leaky_relu abs sign step erf normal_cdf gelu sigmoid tanh softplus silu elu selu g square cube
-exp sin cos gaussian"""
+API = """identity relu leaky_relu abs sign step erf normal_cdf gelu sigmoid tanh softplus silu elu
+selu g square cube exp sin cos gaussian"""
 ALL = tuple(REGISTRY)
 
 

@@ -245,8 +245,11 @@ def test_newton_is_not_stopped_by_a_loss_that_cancels(noise):
 
 def test_newton_minimum_that_is_not_zero():
     shifted = Function(
-        2, lambda x: 1 + np.cosh(x[0]) + (x[1] - 3) ** 2, lambda x: [np.sinh(x[0]), 2 * (x[1] - 3)], lambda x: np.diag([np.cosh(x[0]), 2.0])
-    )  # fmt: skip
+        2,
+        lambda x: 1 + np.cosh(x[0]) + (x[1] - 3) ** 2,
+        lambda x: [np.sinh(x[0]), 2 * (x[1] - 3)],
+        lambda x: np.diag([np.cosh(x[0]), 2.0]),
+    )
     found = search(shifted, [2.0, -1.0])
     np.testing.assert_allclose(found.theta, [0.0, 3.0], atol=1e-15)
     strict = search(shifted, [2.0, -1.0 / 3], min_gradient_norm=0.0)

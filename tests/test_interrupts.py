@@ -112,7 +112,8 @@ sys.path.insert(0, "tests")
 from analytic_objectives import TanhNetwork
 
 net = TanhNetwork()
-options = {"solver": "rk4", "solver_options": {"step": 1e-3}, "max_steps_newton": 0, "progress": False}
+options = {"solver": "rk4", "solver_options": {"step": 1e-3}}
+options |= {"max_steps_newton": 0, "progress": False}
 options |= {"min_gradient_norm": 0.0, "min_loss": 0.0}
 
 def terminate(now):
@@ -169,7 +170,8 @@ def test_a_handler_of_the_user_decides(tmp_path):
     code = """
 seen = []
 signal.signal(signal.SIGTERM, lambda *details: seen.append(details))
-result = inf.train(net, net.start, callback=terminate, checkpoint=sys.argv[1], max_steps_flow=30, **options)
+options |= {"checkpoint": sys.argv[1], "max_steps_flow": 30}
+result = inf.train(net, net.start, callback=terminate, **options)
 print(len(seen), result.flow.steps, result.status.name)
 """
     assert python(code, tmp_path).stdout == "2 30 MAX_STEPS\n"
@@ -180,7 +182,8 @@ def test_the_handler_is_restored_and_other_threads_have_none(tmp_path):
 before = signal.getsignal(signal.SIGTERM)
 inside = []
 watch = lambda now: inside.append(signal.getsignal(signal.SIGTERM) is before)
-call = lambda: inf.train(net, net.start, callback=watch, checkpoint=sys.argv[1], max_steps_flow=1, **options)
+options |= {"checkpoint": sys.argv[1], "max_steps_flow": 1}
+call = lambda: inf.train(net, net.start, callback=watch, **options)
 call()
 print(set(inside), signal.getsignal(signal.SIGTERM) is before)
 inside.clear()

@@ -38,15 +38,23 @@ CASES = {
     "mean field": finite(parametrization="mean_field", activation=["tanh", "relu", "gelu", "erf"]),
     "deep": finite(widths=(3, 4)),
     "cross entropy": (
-        inf.Net([(3, "tanh", True), (2, "identity", True)], input=X, target=(X[:, 0] > 0).astype(int), loss="cross_entropy"),
+        inf.Net(
+            [(3, "tanh", True), (2, "identity", True)],
+            input=X,
+            target=(X[:, 0] > 0).astype(int),
+            loss="cross_entropy",
+        ),
         np.random.default_rng(0).normal(size=20),
     ),
     "infinite": infinite(),
     "infinite mean field": infinite(parametrization="mean_field", outputs=2, activation="tanh"),
-    "input": (lambda net, theta: (inf.NetI(net.student, net.teacher, inf.Gaussian(np.ones(D), 2 * np.eye(D))), theta))(
-        *infinite()
-    ),
-}  # fmt: skip
+    "input": (
+        lambda net, theta: (
+            inf.NetI(net.student, net.teacher, inf.Gaussian(np.ones(D), 2 * np.eye(D))),
+            theta,
+        )
+    )(*infinite()),
+}
 
 
 def same(before, after):

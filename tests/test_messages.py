@@ -128,13 +128,30 @@ def test_every_public_function_and_class_suggests():
 @pytest.mark.parametrize(
     ("function", "keyword", "text"),
     [
-        *((inf.train, old, f"Did you mean {new!r}") for old, new in {
-            "alg": "solver", "maxT": "t_end", "reltol": "rtol", "abstol": "atol", "n_samples_trajectory": "num_trajectory",
-            "maxtime_ode": "max_time_flow", "maxiterations_ode": "max_steps_flow", "maxtime_optim": "max_time_newton",
-            "maxiterations_optim": "max_steps_newton", "optim_solver": "optimizer", "min_gnorm": "min_gradient_norm",
-            "minloss": "min_loss", "tauinv": "eta", "batchsize": "batch_size", "verbosity": "progress",
-            "show_progress": "progress", "lr": "step_size", "Solver": "solver", "t_en": "t_end",
-        }.items()),
+        *(
+            (inf.train, old, f"Did you mean {new!r}")
+            for old, new in {
+                "alg": "solver",
+                "maxT": "t_end",
+                "reltol": "rtol",
+                "abstol": "atol",
+                "n_samples_trajectory": "num_trajectory",
+                "maxtime_ode": "max_time_flow",
+                "maxiterations_ode": "max_steps_flow",
+                "maxtime_optim": "max_time_newton",
+                "maxiterations_optim": "max_steps_newton",
+                "optim_solver": "optimizer",
+                "min_gnorm": "min_gradient_norm",
+                "minloss": "min_loss",
+                "tauinv": "eta",
+                "batchsize": "batch_size",
+                "verbosity": "progress",
+                "show_progress": "progress",
+                "lr": "step_size",
+                "Solver": "solver",
+                "t_en": "t_end",
+            }.items()
+        ),
         (inf.train, "maxnorm", "inf.Net(..., maxnorm=c)"),
         (inf.train, "result", "all of it is in the Result"),
         (inf.train, "seed", "inf.random_params(net, rng=seed)"),
@@ -151,7 +168,7 @@ def test_every_public_function_and_class_suggests():
         (inf.train_many, "alg", "Did you mean 'solver'"),
         (inf.sweep, "num_workers", "Did you mean 'n_jobs'"),
     ],
-)  # fmt: skip
+)
 def test_keywords_of_others(function, keyword, text):
     given = {inf.train: (NET, THETA), inf.train_many: (NET, [THETA])}.get(function, ())
     with pytest.raises(InvalidTypeError) as caught:
@@ -202,16 +219,28 @@ PLACES = [
     (lambda: inf.Net(LAYERS, input_dim=2, input=X.T, target=Y), ShapeError, "pass input.T"),
     (lambda: ARCHITECTURE.predict(THETA, X.T), ShapeError, "pass X.T"),
     (lambda: inf.Net(LAYERS, X, Y), InvalidTypeError, "inf.Net(layers, input=X, target=y)"),
-    (lambda: inf.train(NET, (THETA, THETA)), InvalidTypeError, "theta0 is a list of 2 vectors; train takes one start. inf.train_many"),
+    (
+        lambda: inf.train(NET, (THETA, THETA)),
+        InvalidTypeError,
+        "theta0 is a list of 2 vectors; train takes one start. inf.train_many",
+    ),
     (lambda: inf.train(NET, None), InvalidTypeError, "inf.random_params(net)"),
-    (lambda: inf.loss(NETI, None), InvalidTypeError, "theta holds all 9 parameters of the net in one vector: inf.random_params"),
-    (lambda: inf.Activation("leaky_relu", 0.2), InvalidTypeError, "kernel is 0.2; a function kernel(x, out) is needed"),
+    (
+        lambda: inf.loss(NETI, None),
+        InvalidTypeError,
+        "theta holds all 9 parameters of the net in one vector: inf.random_params",
+    ),
+    (
+        lambda: inf.Activation("leaky_relu", 0.2),
+        InvalidTypeError,
+        "kernel is 0.2; a function kernel(x, out) is needed",
+    ),
     (lambda: inf.Sweep("runs.db"), InvalidTypeError, "inf.Sweep.load(path)"),
     (lambda: inf.loss(NET, Tensor()), InvalidTypeError, "tensor.detach()"),
     (lambda: inf.loss(NET, [Tensor()] * 9), InvalidTypeError, "tensor.detach()"),
     (lambda: inf.loss(NET, DynamicJaxprTracer()), InvalidTypeError, "outside of jax.jit"),
     (lambda: inf.Gaussian(np.zeros(2)), InvalidTypeError, "Gaussian needs cov"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("call", "error", "text"), PLACES)
@@ -262,7 +291,7 @@ def test_gaussians_with_parts_left_out():
         inf.NetI(ARCHITECTURE, TEACHER, each)
         for each in (inf.Gaussian(cov=[2.0, 3.0]), inf.Gaussian([0, 0], np.diag([2.0, 3.0])))
     )
-    assert inf.loss(a, THETA) == inf.loss(b, THETA)  # fmt: skip
+    assert inf.loss(a, THETA) == inf.loss(b, THETA)
 
 
 def test_results_compare_to_a_truth_value():

@@ -214,9 +214,16 @@ def test_series_against_closed_forms(f):
 
 def test_an_alias_that_both_halves_share():
     """cos(3 x) where its frequency is a multiple of that of all nodes: the shifted rule sees it."""
-    own = Activation.from_callable("own", lambda x: np.cos(3 * x), [
-        lambda x: -3 * np.sin(3 * x), lambda x: -9 * np.cos(3 * x), lambda x: 27 * np.sin(3 * x), lambda x: 81 * np.cos(3 * x)
-    ])  # fmt: skip
+    own = Activation.from_callable(
+        "own",
+        lambda x: np.cos(3 * x),
+        [
+            lambda x: -3 * np.sin(3 * x),
+            lambda x: -9 * np.cos(3 * x),
+            lambda x: 27 * np.sin(3 * x),
+            lambda x: 81 * np.cos(3 * x),
+        ],
+    )
     for level in (2, 5, 8):
         for multiple in (1, 2, 3, 5, 8, 13):
             r = np.array([2 * np.pi * multiple / hermite._SPACINGS[level] / 3])

@@ -2,11 +2,11 @@
 
 | file | what it holds | who calls it |
 |---|---|---|
-| `activation.py` | `Activation`, its terms (`Atom`, `Wave`), its `Strip`, the registry, `resolve` | everybody |
+| `activation.py` | `Activation`, `Atom`, `Wave`, `Strip`, the registry, `resolve` | everybody |
 | `from_sympy.py` | what an expression says: derivatives, kinks, parity | `Activation.from_sympy` |
 | `kernels.py` | jitted values and derivatives of the registered ones | the registry's rows |
-| `logistic_mixture.py` | the logistic function as a sum of normal distribution functions | the registry, `integrals/closed` |
-| `vector_math.py` | exp, erf and normal tails for jitted loops | kernels of activations, integrals, networks |
+| `logistic_mixture.py` | the logistic function as a sum of normal ones | `integrals/closed` |
+| `vector_math.py` | exp, erf and normal tails for jitted loops | all kernels |
 """
 
 from .activation import (

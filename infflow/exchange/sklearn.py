@@ -42,11 +42,13 @@ _PARAMETERS = """    Parameters
     activation : str, Activation, or a list with one per hidden layer
         Of the hidden layers. The output layer is linear.
     loss : str or Loss, optional
-        As in :class:`infflow.Net`. None: the squared error of a regressor, the cross-entropy of a classifier.
+        As in :class:`infflow.Net`. None: the squared error of a regressor, the cross-entropy of a
+        classifier.
     ridge : float
         Adds ridge/2 |theta|^2 to the loss (the mean over samples), biases included.
     t_end : float
-        Time at which the flow ends. A finite time is early stopping; with infinity the flow ends at ``tol`` or ``max_steps``.
+        Time at which the flow ends. A finite time is early stopping; with infinity the flow ends
+        at ``tol`` or ``max_steps``.
     tol : float
         The flow ends where the gradient (infinity norm) is below this.
     rtol : float
@@ -54,11 +56,14 @@ _PARAMETERS = """    Parameters
     solver : str
         Integrator, as in :func:`infflow.train`.
     newton : bool
-        Whether Newton's method goes on from where the flow ended, to the fixed point. ``t_end`` should then be infinite.
+        Whether Newton's method goes on from where the flow ended, to the fixed point. ``t_end``
+        should then be infinite.
     max_steps : int
-        Steps of the flow, and of Newton's method, at most. A fit that they end raises scikit-learn's ``ConvergenceWarning``.
+        Steps of the flow, and of Newton's method, at most. A fit that they end raises
+        scikit-learn's ``ConvergenceWarning``.
     n_starts : int
-        Number of random initial parameters (Glorot, normal); the one with the lowest loss in the end is kept.
+        Number of random initial parameters (Glorot, normal); the one with the lowest loss in the
+        end is kept.
     random_state : int, RandomState or None
         For the initial parameters.
 
@@ -71,7 +76,8 @@ _PARAMETERS = """    Parameters
     loss_ : float
         The loss there, on the training data, ridge included.
     result_ : Result
-        Of :func:`infflow.train`; ``result_.status`` says why the run ended, ``result_.plot()`` draws it.
+        Of :func:`infflow.train`; ``result_.status`` says why the run ended, ``result_.plot()``
+        draws it.
     n_features_in_ : int
         Number of inputs.
     feature_names_in_ : array
@@ -284,7 +290,8 @@ class GradientFlowClassifier(ClassifierMixin, _GradientFlowEstimator):
     Examples
     --------
     >>> from infflow.exchange.sklearn import GradientFlowClassifier
-    >>> X, y = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], ["same", "differ", "differ", "same"]
+    >>> X = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
+    >>> y = ["same", "differ", "differ", "same"]
     >>> GradientFlowClassifier((4,), "tanh", random_state=0).fit(X, y).score(X, y)
     1.0
     """

@@ -52,8 +52,9 @@ class EndOfPath:
     than a tenth while the time doubled. So end paths to a fixed point at infinity. Long before,
     every integrator crawls along such a channel, whose walls are steeper than its tolerances can
     resolve: once the gradient is a millionth of the first one and below the rounding error of the
-    steepest force, eps |H| |z|, or time takes more than
-    :data:`CRAWL` steps to double while the loss falls by less than a tenth, the flow hands over, since the search follows channels in steps that grow.
+    steepest force, eps |H| |z|, or time takes more than :data:`CRAWL` steps to double while the
+    loss falls by less than a tenth, the flow hands over, since the search follows channels in steps
+    that grow.
 
     All rules but that of time need curvature; they are looked at when the time has doubled
     (or grown tenfold), and when the last step or the gradient is so small that they can

@@ -383,6 +383,21 @@ def _allowed(error: float, order: int, divisor: float) -> float:
 
 
 _STATE = (
-    "t", "h", "order", "rejected", "factorizations", "_history", "_change", "_before", "_error", "_wait", "_steps", "_hessian", "_shift",
-    "_hessian_age", "_age_limit", "_extra", "_rate",
-)  # fmt: skip
+    "t",
+    "h",
+    "order",
+    "rejected",
+    "factorizations",
+    "_history",
+    "_change",
+    "_before",
+    "_error",
+    "_wait",
+    "_steps",
+    "_hessian",
+    "_shift",
+    "_hessian_age",
+    "_age_limit",
+    "_extra",
+    "_rate",
+)

@@ -4,16 +4,16 @@ Networks hand over covariances and means and get jets; single moments come from 
 
 | room or file | what it holds | who calls it |
 |---|---|---|
-| `moments.py` | `gaussian_moment`, `gaussian_mean`, `available_methods` | users, `exchange`, `surrogates` |
+| `moments.py` | `gaussian_moment`, `gaussian_mean`, `available_methods` | users, `exchange` |
 | `choice.py` | which evaluator takes which pair of a network | `networks/infinite`, `online` |
-| `registry.py` | the evaluators by name, in the order in which they are tried | `moments.py`, `choice.py` |
+| `registry.py` | the evaluators, in their order of trial | `moments.py`, `choice.py` |
 | `evaluator.py` | what an evaluator is: points in, estimates with bounds out | every evaluator |
-| `jets.py` | the numbers of a pair that a network needs, and their places | every evaluator, `networks/infinite` |
+| `jets.py` | the numbers of a pair that a network needs | evaluators, `networks/infinite` |
 | `from_moments.py` | jets of an evaluator that gives single moments | `choice.py` |
-| `resolution.py` | how fine a rule has to be: strips of analyticity, narrow places | `hermite/`, `cubature/` |
+| `resolution.py` | how fine a rule has to be: strips, narrow places | `hermite/`, `cubature/` |
 | `growth.py` | the check that a neuron's second moment exists | `choice.py`, `registry.py` |
 | `closed/` | closed forms | `registry.py`, `choice.py` |
 | `hermite/` | Hermite series of smooth activations | `registry.py`, `choice.py` |
-| `cubature/` | adaptive integration; expectations of any function | `registry.py`, `choice.py`, users |
+| `cubature/` | adaptive integration; expectations | `registry.py`, `choice.py`, users |
 | `surrogate/` | perceptrons that stand in for the integrals | `networks/infinite`, `surrogates` |
 """

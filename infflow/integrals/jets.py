@@ -16,8 +16,11 @@ Two conventions keep the assembly of gradients and Hessians free of divisions an
   and (w2, b = w1 - c2 w2) for neuron 2, with c1 = C12/C11 and c2 = C12/C22 (see :func:`slope`; 0
   where the denominator is 0). With the second derivatives P of Phi in the C's::
 
-      F40 = 4 P11,11 + 4 c1 P11,12 + c1^2 P12,12        F31 = 2 P11,12 + c1 P12,12        F22 = P12,12
-      F04 = 4 P22,22 + 4 c2 P12,22 + c2^2 P12,12        F13 = 2 P12,22 + c2 P12,12
+      F40 = 4 P11,11 + 4 c1 P11,12 + c1^2 P12,12
+      F31 = 2 P11,12 + c1 P12,12
+      F22 = P12,12
+      F04 = 4 P22,22 + 4 c2 P12,22 + c2^2 P12,12
+      F13 = 2 P12,22 + c2 P12,12
       F11 = 4 P11,22 + 2 c2 P11,12 + 2 c1 P12,22 + c1 c2 P12,12
 
   so that, with 1 the identity,::
@@ -25,11 +28,15 @@ Two conventions keep the assembly of gradients and Hessians free of divisions an
       d2/dw1^2    = J20 1 + F40 w1 w1' + F31 (w1 a' + a w1') + F22 a a'
       d2/dw2^2    = J02 1 + F04 w2 w2' + F13 (w2 b' + b w2') + F22 b b'
       d2/dw1 dw2  = J11 1 + F11 w1 w2' + F31 w1 b' + F13 a w2' + F22 a b'
-      d/dw1       = J20 w1 + J11 w2         d2/dw1 db1 = M30 w1 + M21 w2      d2/dw1 db2 = M21b w1 + M12 w2
-      d/dw2       = J02 w2 + J11 w1         d2/dw2 db2 = M03 w2 + M12 w1      d2/dw2 db1 = M12b w2 + M21 w1
+      d/dw1       = J20 w1 + J11 w2
+      d2/dw1 db1  = M30 w1 + M21 w2
+      d2/dw1 db2  = M21b w1 + M12 w2
+      d/dw2       = J02 w2 + J11 w1
+      d2/dw2 db2  = M03 w2 + M12 w1
+      d2/dw2 db1  = M12b w2 + M21 w1
 
-  For kinked activations and nearly parallel neurons the plain derivatives grow like 1/|a| and cancel in these sums;
-  the frame's do not.
+  For kinked activations and nearly parallel neurons the plain derivatives grow like 1/|a| and
+  cancel in these sums; the frame's do not.
 
 An evaluator that obeys the heat equation has J20 = B20, J11 = B11, J02 = B02, M21 = M21b and M12 =
 M12b; a surrogate that does not fills the columns with its own derivatives.

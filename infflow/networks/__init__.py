@@ -3,12 +3,12 @@
 | room or file | what it holds | who calls it |
 |---|---|---|
 | `finite/` | `Net`: multilayer perceptrons on samples | users, everything below |
-| `infinite/` | `NetI`: a student and a teacher on infinitely many Gaussian inputs | users, `online` |
+| `infinite/` | `NetI`: student and teacher on Gaussian input | users, `online` |
 | `functions.py` | `loss`, `gradient`, `hessian`, `hvp` of any network | users |
 | `statistics.py` | covariance of gradients, finite-data predictions, overlaps | users, `studies` |
 | `teacher.py` | a network with fixed parameters that labels the input | `infinite/` |
 | `inputs.py` | Gaussian inputs and mixtures | `infinite/`, `online` |
-| `parameters.py`, `parameter_kernels.py` | layers, the flat vector theta and its layout, random starts | `finite/` |
+| `parameters.py`, `parameter_kernels.py` | layers, theta, random starts | `finite/` |
 | `regularization.py` | barrier, ridge, pairs of neurons to merge | `finite/`, `infinite/` |
-| `replacement.py` | the record of a constructor's arguments, for `replace` | `finite/`, `infinite/` |
+| `replacement.py` | the constructor's arguments, for `replace` | `finite/`, `infinite/` |
 """

@@ -201,10 +201,8 @@ class Layout:
                 )
             _fill(theta[block.weights], f"W of layer {index}", pair[0], (block.width, block.fan_in))
             if (pair[1] is not None) != block.bias:
-                raise ShapeError(
-                    f"layer {index} "
-                    f"{'has a bias, but None was given' if block.bias else 'has no bias: give None'}."
-                )
+                fault = "has a bias, but None was given" if block.bias else "has no bias: give None"
+                raise ShapeError(f"layer {index} {fault}.")
             if block.bias:
                 _fill(theta[block.biases], f"b of layer {index}", pair[1], (block.width,))
         return theta

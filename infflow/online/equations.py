@@ -7,7 +7,8 @@ factor 1/2), t = steps / D, and all expectations over the pre-activations,
 
     V_im     = sum_a S_ia E[f_i' f_a h_m] = sum_a S_ia (C_im I_ia(2,0) + C_am I_ia(1,1))
     dR_im/dt = -2 eta_w V_im - eta_w ridge R_im
-    dQ_ik/dt = -2 eta_w (V_ik + V_ki) - 2 eta_w ridge Q_ik + 4 eta_w^2 (A_ik + noise^2 S_ik E[f_i' f_k'])
+    dQ_ik/dt = -2 eta_w (V_ik + V_ki) - 2 eta_w ridge Q_ik
+               + 4 eta_w^2 (A_ik + noise^2 S_ik E[f_i' f_k'])
     dB_io/dt = -2 eta_v sum_a B_ao E[f_i f_a] - eta_v ridge B_io
     A_ik     = E[f_i' f_k' e_i e_k],   e_i = sum_a S_ia f_a
 

@@ -202,7 +202,8 @@ class OrderParameters:
 
     Every step draws one fresh input x ~ N(0, 1_D) and its label and moves the parameters by
 
-        W <- W - (learning_rate / D) d/dW |y(x) - label|^2,      v <- v - (second_layer_rate / D) d/dv |y(x) - label|^2.
+        W <- W - (learning_rate / D) d/dW |y(x) - label|^2,
+        v <- v - (second_layer_rate / D) d/dv |y(x) - label|^2.
 
     As D grows at constant t = steps / D, Q = W W', R = W V' and v follow ordinary differential
     equations. Those of Q contain a term of order learning_rate^2, which is the noise of single
@@ -422,7 +423,8 @@ class OrderParameters:
         --------
         >>> import infflow as inf
         >>> net = inf.Net([(1, "identity", False), (1, "identity", False)], input_dim=2)
-        >>> dynamics = inf.OrderParameters(inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0])), 0.1, 0.0)
+        >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+        >>> dynamics = inf.OrderParameters(neti, 0.1, 0.0)
         >>> dynamics.variables
         ('Q[0,0]', 'R[0,0]', 'v[0,0]')
         >>> dynamics.jacobian(([[1.0]], [[1.0]], [1.0]))[0, :2].round(12).tolist()

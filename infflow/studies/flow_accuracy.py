@@ -5,7 +5,8 @@ Networks of 33 and 601 parameters (2 inputs, one hidden layer of softplus neuron
 a teacher of four neurons from 10,000 samples. Every method gets the same wall time. With the points
 theta_m(t_i) of a method and the reference theta*(t):
 
-    distance d_m = mean over i of min_t |theta*(t) - theta_m(t_i)|^2,    progress t_m = argmin_t |theta*(t) - theta_m(T)|^2.
+    distance d_m = mean over i of min_t |theta*(t) - theta_m(t_i)|^2,
+    progress t_m = argmin_t |theta*(t) - theta_m(T)|^2.
 """
 
 from __future__ import annotations
@@ -307,6 +308,9 @@ class FlowAccuracyStudy(StudyResult):
             float(row["uncertainty"]) ** 2 for row in self.references if row["hidden"] == hidden
         )
 
+    def _seconds(self, hidden: int) -> float:
+        return dict(zip(self.setting.hidden, self.setting.seconds, strict=True))[hidden]
+
     def claims(self) -> list[Claim]:
         """What the paper reads off its figure."""
         return [*self._reach(), *self._preferable(), *self._adam(), self._own()]
@@ -331,9 +335,7 @@ class FlowAccuracyStudy(StudyResult):
                         "its loss": min(loss.values()),
                     },
                     ratio > 1 and min(loss, key=loss.__getitem__) in second,
-                    f"medians over {self.setting.seeds} seeds, "
-                    f"{dict(zip(self.setting.hidden, self.setting.seconds, strict=True))[hidden]:g} "
-                    "s each",
+                    f"medians over {self.setting.seeds} seeds, {self._seconds(hidden):g} s each",
                 )
             )
         return claims

@@ -104,7 +104,8 @@ def sweep(
     --------
     ``docs/sweeps.md`` has a whole one.
 
-    >>> table = sweep(train_one, {"seed": range(20), "width": [3, 4, 5]}, "runs.db")  # doctest: +SKIP
+    >>> settings = {"seed": range(20), "width": [3, 4, 5]}
+    >>> table = sweep(train_one, settings, "runs.db")  # doctest: +SKIP
     >>> table.to_pandas().groupby("width").loss.min()  # doctest: +SKIP
     """
     if callback is not None:

@@ -31,7 +31,9 @@ SCHEMA = 1
 BUSY = 30.0  #: seconds to wait for another process that writes
 _APPLICATION = 0x696E6666  # "inff", in the header of the file
 _TABLES = """
-CREATE TABLE owners (token TEXT PRIMARY KEY, host TEXT, pid INTEGER, started TEXT, heartbeat REAL) WITHOUT ROWID;
+CREATE TABLE owners (
+    token TEXT PRIMARY KEY, host TEXT, pid INTEGER, started TEXT, heartbeat REAL
+) WITHOUT ROWID;
 CREATE TABLE runs (
     key TEXT PRIMARY KEY,       -- hash of function, settings and fixed arguments
     function TEXT NOT NULL,
@@ -39,7 +41,7 @@ CREATE TABLE runs (
     fixed TEXT NOT NULL,        -- JSON, arguments that all runs of a sweep share
     status TEXT NOT NULL CHECK (status IN ('pending', 'running', 'done', 'failed')),
     columns TEXT,               -- JSON, the numbers and strings of the result
-    arrays TEXT CHECK (arrays IN ('arrays', 'result')),  -- what the file of the run holds, NULL if there is none
+    arrays TEXT CHECK (arrays IN ('arrays', 'result')),  -- what the run's file holds, or NULL
     checksum TEXT,              -- SHA-256 of the file
     error TEXT,
     traceback TEXT,

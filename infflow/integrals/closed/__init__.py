@@ -2,15 +2,15 @@
 
 | file | what it holds | who calls it |
 |---|---|---|
-| `pairs.py` | activations packed into a table; moments and jets of pairs | `registry.py`, `choice.py`, `online` |
+| `pairs.py` | activations as a table; moments and jets | `registry.py`, `choice.py`, `online` |
 | `atom_kernels.py` | jitted sums over pairs of atoms | `pairs.py` |
 | `_generated.py` | moments of two smoothed ramps, written by `symbolic.py` | `atom_kernels.py` |
 | `symbolic.py` | their derivation by sympy (`make derive`) | developers |
-| `mixture_kernels.py` | activations of many widths (tanh, softplus): widths are summed first | `pairs.py` |
+| `mixture_kernels.py` | sums of many widths (tanh, softplus) | `pairs.py` |
 | `waves.py` | exponentials, sines and cosines | `pairs.py` |
-| `elu.py`, `elu_kernels.py`, `elu_pair_kernels.py` | elu and selu: one integral on panels | `pairs.py`, `registry.py` |
-| `error_bounds.py`, `error_kernels.py` | how far rounding carries closed forms away | `registry.py`, `choice.py` |
-| `bivariate_normal.py`, `bivariate_normal_kernels.py` | the bivariate normal distribution function | users, `atom_kernels.py` |
+| `elu.py`, `elu_kernels.py`, `elu_pair_kernels.py` | elu, selu | `pairs.py`, `registry.py` |
+| `error_bounds.py`, `error_kernels.py` | rounding of closed forms | `registry.py`, `choice.py` |
+| `bivariate_normal*.py` | the bivariate normal distribution function | users, `atom_kernels.py` |
 | `formulas.py` | textbook expressions, simplified by sympy | `inf.closed_form` |
-| `normal_functions.py`, `complex_erf.py` | the distribution function and erf of complex numbers as sympy functions | `formulas.py` |
+| `normal_functions.py`, `complex_erf.py` | special functions for sympy | `formulas.py` |
 """

@@ -1,8 +1,8 @@
-"""Moments of pairs of smoothed ramps and of their derivatives. Generated code: do not edit.
+"""Moments of pairs of smoothed ramps and of their derivatives. Generated code: don't edit.
 
-Written by ``python -m infflow.integrals.closed.symbolic`` (``make derive``) with sympy 1.14.0; the derivation and the meaning
-of the arguments are explained there. Each function adds w times the moments of two atoms of the orders in its name
-to ``out``: 1, 6 or 15 slots for order 0, 1, 2.
+Written by ``python -m infflow.integrals.closed.symbolic`` (``make derive``) with sympy 1.14.0;
+the derivation and the meaning of the arguments are explained there. Each function adds w times the
+moments of two atoms of the orders in its name to ``out``: 1, 6 or 15 slots for order 0, 1, 2.
 """
 
 # fmt: off

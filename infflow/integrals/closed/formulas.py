@@ -597,8 +597,8 @@ def closed_form(
     -------
     sympy.Expr
         In the symbols of ``infflow.integrals.closed.formulas.symbols``; with biases it may contain
-        :class:`BivariateNormalCDF`, and of sin and cos with kinks, erf or gelu the real and the imaginary
-        part of erf at a complex number (``infflow.integrals.closed.complex_erf``).
+        :class:`BivariateNormalCDF`, and of sin and cos with kinks, erf or gelu the real and the
+        imaginary part of erf at a complex number (``infflow.integrals.closed.complex_erf``).
 
     Raises
     ------

@@ -5,7 +5,7 @@ r"""Derivation of the jets of smoothed ramps, and the generator of ``_generated.
 Let h = (h1, h2) be Gaussian with means b1, b2, variances V1, V2 and covariance C12, and K(m, n) the
 derivative ``d^m/db1^m d^n/db2^n`` of ``R = E[relu(h1) relu(h2)]``. With
 
-=========  ==========================================================================================
+=========  ========================================================================================
 ``g1``     ``C12/V1``, the slope of the regression of h2 on h1
 ``m1``     ``b2 - g1 b1``, the mean of h2 given h1 = 0
 ``s1``     ``V2 - C12^2/V1``, the variance of h2 given h1
@@ -13,7 +13,7 @@ derivative ``d^m/db1^m d^n/db2^n`` of ``R = E[relu(h1) relu(h2)]``. With
 ``P1``     ``Phi(m1/sqrt(s1))``, the probability of h2 > 0 given h1 = 0
 ``q1``     ``exp(-m1^2/(2 s1))/sqrt(2 pi s1)``, the density of h2 at 0 given h1 = 0
 ``L``      ``P(h1 > 0, h2 > 0)``
-=========  ==========================================================================================
+=========  ========================================================================================
 
 and the same with the indices exchanged, ``K(1,1) = L`` and ``K(2,0) = d1 (m1 P1 + s1 q1)`` (density
 of h1 at the kink times the conditional mean of the ramp of h2). Everything of higher order follows
@@ -299,11 +299,12 @@ def _needed(expression: Expr, definitions: dict[Symbol, Expr], done: set[Symbol]
     return found
 
 
-_HEADER = '''"""Moments of pairs of smoothed ramps and of their derivatives. Generated code: do not edit.
+_HEADER = '''\
+"""Moments of pairs of smoothed ramps and of their derivatives. Generated code: don't edit.
 
-Written by ``python -m infflow.integrals.closed.symbolic`` (``make derive``) with sympy {version}; the derivation and the meaning
-of the arguments are explained there. Each function adds w times the moments of two atoms of the orders in its name
-to ``out``: 1, 6 or 15 slots for order 0, 1, 2.
+Written by ``python -m infflow.integrals.closed.symbolic`` (``make derive``) with sympy {version};
+the derivation and the meaning of the arguments are explained there. Each function adds w times the
+moments of two atoms of the orders in its name to ``out``: 1, 6 or 15 slots for order 0, 1, 2.
 """
 
 # fmt: off

@@ -3,7 +3,7 @@
 | file | what it holds | who calls it |
 |---|---|---|
 | `pairs.py` | moments of a pair of activations | `registry.py`, `choice.py` |
-| `distributions.py` | an activation as a function plus delta functions; means over one variable | `pairs.py`, `networks/infinite` |
+| `distributions.py` | an activation as function plus deltas | `pairs.py`, `networks/infinite` |
 | `panels.py` | adaptive Gauss-Kronrod quadrature of many integrals at once | all files here |
 | `expectation.py` | `gaussian_expectation` | users, `networks` |
 """

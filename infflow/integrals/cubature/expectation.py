@@ -172,7 +172,8 @@ def gaussian_expectation(
 
     Examples
     --------
-    >>> value, error = gaussian_expectation(lambda x: x[:, 0] ** 2 * x[:, 1] ** 2, [0, 0], [[1, 0.5], [0.5, 1]])
+    >>> cov = [[1, 0.5], [0.5, 1]]
+    >>> value, error = gaussian_expectation(lambda x: x[:, 0] ** 2 * x[:, 1] ** 2, [0, 0], cov)
     >>> round(value, 12)  # 1 + 2 * 0.5**2
     1.5
     """

@@ -103,7 +103,8 @@ class Net:
     --------
     >>> import numpy as np
     >>> from infflow.networks.finite.net import Net
-    >>> net = Net([(2, "tanh", True), (1, "identity", False)], input=[[0.0], [1.0]], target=[1.0, 0.0])
+    >>> layers = [(2, "tanh", True), (1, "identity", False)]
+    >>> net = Net(layers, input=[[0.0], [1.0]], target=[1.0, 0.0])
     >>> net.num_params
     6
     >>> net.evaluate(np.zeros(6), order=1)
@@ -273,7 +274,8 @@ class Net:
         Examples
         --------
         >>> from infflow.networks.finite.net import Net
-        >>> Net([(2, "tanh", True), (1, "identity", True)], input_dim=3).replace(ridge=0.1).regularization.ridge
+        >>> net = Net([(2, "tanh", True), (1, "identity", True)], input_dim=3)
+        >>> net.replace(ridge=0.1).regularization.ridge
         0.1
         """
         known: dict[str, Any] = {"layers": self.layers, "input_dim": self.input_dim}

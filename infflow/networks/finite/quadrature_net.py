@@ -74,7 +74,8 @@ def quadrature_net(
     --------
     >>> import numpy as np
     >>> from infflow.networks.finite.net import Net
-    >>> net = quadrature_net(Net([(1, "identity", False), (1, "identity", False)], input_dim=1), lambda x: x[:, 0])
+    >>> student = Net([(1, "identity", False), (1, "identity", False)], input_dim=1)
+    >>> net = quadrature_net(student, lambda x: x[:, 0])
     >>> round(net.evaluate(np.array([2.0, 1.0])).value, 12)  # E (2 x - x)^2
     1.0
     """

@@ -4,10 +4,10 @@
 |---|---|---|
 | `neti.py` | `NetI` | users |
 | `population_loss.py` | the loss over one Gaussian input | `neti.py` |
-| `kernels.py` | jitted assembly of gradient and Hessian from pair jets | `population_loss.py`, `realizable.py` |
-| `realizable.py`, `realizable_kernels.py` | the loss next to a solution that equals the teacher | `neti.py` |
+| `kernels.py` | gradient and Hessian from jets | `population_loss.py`, `realizable.py` |
+| `realizable.py`, `realizable_kernels.py` | the loss next to the teacher | `neti.py` |
 | `segment.py` | points between teacher and student, and their integrals | `realizable.py` |
 | `explain.py` | which evaluator was used, and why | `neti.py` |
-| `function_teacher.py`, `function_loss.py`, `function_integrals.py` | teachers that are functions of projections | `neti.py` |
+| `function_*.py` | teachers that are functions of projections | `neti.py` |
 | `readable.py` | slow readable twin of the assembly | tests |
 """

@@ -6,7 +6,8 @@ length of the part of w that is perpendicular to the rows of V. Then E[f F] = E_
 f(b + alpha.t + s e), and with Q the directions of t
 
     d/dw   = Q E[F t m'] + E[F m''] w_perp,                d/db = E[F m'],
-    d2/dw2 = Q E[F t t' m''] Q' + Q E[F t m'''] w_perp' + (its transpose) + E[F m''''] w_perp w_perp' + E[F m''] (1 - Q Q'),
+    d2/dw2 = Q E[F t t' m''] Q' + Q E[F t m'''] w_perp' + (its transpose)
+             + E[F m''''] w_perp w_perp' + E[F m''] (1 - Q Q'),
     d2/dw db = Q E[F t m''] + E[F m'''] w_perp,            d2/db2 = E[F m'']:
 
 only derivatives of f, so that F may jump. The outer variable tau runs along alpha, where m varies;

@@ -46,7 +46,8 @@ class FunctionTeacher:
     Examples
     --------
     >>> import numpy as np
-    >>> parity = FunctionTeacher(lambda z: np.sign(z[:, 0] * z[:, 1]), np.eye(2, 5), kinks=[([1, 0], 0), ([0, 1], 0)])
+    >>> kinks = [([1, 0], 0), ([0, 1], 0)]
+    >>> parity = FunctionTeacher(lambda z: np.sign(z[:, 0] * z[:, 1]), np.eye(2, 5), kinks=kinks)
     >>> parity.predict(np.ones((1, 5)))
     array([[1.]])
     """

@@ -48,7 +48,8 @@ class NetI:
 
     ``L(theta) = E |student(x) - teacher(x)|^2``, summed over outputs, plus ``noise**2`` per output,
     the regularisation. Solvers and the functions :func:`infflow.loss`, :func:`~infflow.gradient`,
-    :func:`~infflow.hessian` and :func:`~infflow.hvp` treat it like a :class:`~infflow.Net` with data.
+    :func:`~infflow.hessian` and :func:`~infflow.hvp` treat it like a :class:`~infflow.Net` with
+    data.
 
     Parameters
     ----------

@@ -530,9 +530,11 @@ class StiffnessStudy(StudyResult):
                 f"### {problem}, {len(self.of(problem)['end'])} parameters, flow to t = "
                 f"{self.setting.t_end:g}, goal {self.goal(problem):.4g}"
             )
-            parts.append(
-                f"{title}\n\n{markdown_table(header, rows)}\n\n{markdown_table(('method', 'step size', 'iterations to the goal', 'seconds'), descents)}\n"
+            flows = markdown_table(header, rows)
+            steps = markdown_table(
+                ("method", "step size", "iterations to the goal", "seconds"), descents
             )
+            parts.append(f"{title}\n\n{flows}\n\n{steps}\n")
         return "\n".join(parts)
 
     def _descent(self, problem: str, method: str, step: float, what: str) -> float:

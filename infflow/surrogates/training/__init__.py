@@ -1,9 +1,10 @@
 """Training of surrogates: perceptrons that stand in for the Gaussian integrals of one activation.
 
-The formula is in :mod:`infflow.integrals.surrogate.form`. :mod:`~infflow.surrogates.training.base`
-fits its closed part,
-:mod:`~infflow.surrogates.training.points` chooses points and evaluates exact integrals there, :mod:`~infflow.surrogates.training.objective` is the
-Sobolev objective over the perceptron, and :func:`train_surrogate` puts them together.
+The formula is in :mod:`infflow.integrals.surrogate.form`.
+:mod:`~infflow.surrogates.training.base` fits its closed part,
+:mod:`~infflow.surrogates.training.points` chooses points and evaluates exact integrals there,
+:mod:`~infflow.surrogates.training.objective` is the Sobolev objective over the perceptron,
+and :func:`train_surrogate` puts them together.
 """
 
 from __future__ import annotations
