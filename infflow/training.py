@@ -61,8 +61,7 @@ def train(
 
     Parameters
     ----------
-    net : Net, NetI or any object with ``num_params``, ``evaluate(theta, order)`` and
-    ``hvp(theta, v)``
+    net : Net, NetI or any object with ``num_params``, ``evaluate(theta, order)``, ``hvp(theta, v)``
         What to train.
     theta0 : (P,) array
         Start.
