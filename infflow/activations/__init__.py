@@ -2,7 +2,9 @@
 
 | file | what it holds | who calls it |
 |---|---|---|
-| `activation.py` | `Activation`, `Atom`, `Wave`, `Strip`, the registry, `resolve` | everybody |
+| `activation.py` | `Activation`, the registry, `resolve`, sums of terms | everybody |
+| `algebra.py` | `Term`: sums of terms, and the pieces of which they consist | `activation.py` |
+| `data.py` | `Atom`, `Wave`, `Strip`, `Sides`: what closed forms and bounds know | everybody |
 | `from_sympy.py` | what an expression says: derivatives, kinks, parity | `Activation.from_sympy` |
 | `kernels.py` | jitted values and derivatives of the registered ones | the registry's rows |
 | `logistic_mixture.py` | the logistic function as a sum of normal ones | `integrals/closed` |
@@ -14,14 +16,13 @@ from .activation import (
     MAX_ORDER,
     REGISTRY,
     Activation,
-    Atom,
     Kernel,
-    Strip,
-    Wave,
     names,
     polynomial,
     resolve,
 )
+from .algebra import Term
+from .data import Atom, Sides, Strip, Wave
 
 __all__ = [
     "ALIASES",
@@ -30,7 +31,9 @@ __all__ = [
     "Activation",
     "Atom",
     "Kernel",
+    "Sides",
     "Strip",
+    "Term",
     "Wave",
     "names",
     "polynomial",

@@ -404,3 +404,25 @@ def polynomial(x, out, table):
             c = table[k, j]
             for i in range(x.size):
                 row[i] = row[i] * x[i] + c
+
+
+@kernel
+def piecewise(x, out, knots, table, at_knots):
+    """Row k of ``table[piece]`` has the coefficients of the k-th derivative between two knots.
+
+    ``at_knots[k]`` has the k-th derivatives at the knots themselves.
+    """
+    size = table.shape[2]
+    for i in range(x.size):
+        piece = 0
+        while piece < knots.size and x[i] > knots[piece]:
+            piece += 1
+        if piece < knots.size and x[i] == knots[piece]:
+            for k in range(out.shape[0]):
+                out[k, i] = at_knots[k, piece]
+            continue
+        for k in range(out.shape[0]):
+            value = 0.0
+            for j in range(size - 1, -1, -1):
+                value = value * x[i] + table[piece, k, j]
+            out[k, i] = value

@@ -80,7 +80,8 @@ class Report:
     seconds: dict[str, float]
 
 
-def _empty_report(pairs: int) -> Report:
+def empty_report(pairs: int) -> Report:
+    """A report of nothing evaluated yet."""
     return Report(
         np.zeros(pairs, np.int8), np.zeros(pairs), np.zeros(pairs, np.int64), np.zeros(pairs), {}
     )
@@ -171,7 +172,7 @@ class PairEvaluator:
             if any(wave.rate.imag != 0.0 for wave in f.waves)
         }
         self._hermite = self._hermite_neurons()
-        self.report = _empty_report(len(self.i))
+        self.report = empty_report(len(self.i))
         self._frozen: dict[str, Index] | None = None
         self._is_copy = False  # made by :meth:`frozen`, where choices are kept from call to call
         self._last: Arguments | None = None
@@ -302,7 +303,7 @@ class PairEvaluator:
         other.rtol = rtol
         other._tolerance = self.rtol
         other._is_copy = True
-        other.report = _empty_report(len(self.i))
+        other.report = empty_report(len(self.i))
         if self._hermite is not None:
             other._hermite = self._hermite.searching(rtol / 4)
         other._choose(args)

@@ -67,6 +67,15 @@ COLUMNS = (
     *("F40", "F31", "F22", "F13", "F04", "F11"),
 )
 
+#: Orders of differentiation (p, q) in b1 and b2 that a column stands for: f(s h) brings s^p.
+COLUMN_ORDERS = (
+    *((0, 0),),
+    *((2, 0), (1, 1), (0, 2), (1, 0), (0, 1)),
+    *((2, 0), (1, 1), (0, 2)),
+    *((3, 0), (2, 1), (1, 2), (2, 1), (1, 2), (0, 3)),
+    *((4, 0), (3, 1), (2, 2), (1, 3), (0, 4), (2, 2)),
+)
+
 #: How many of the columns order 0, 1 and 2 need.
 SIZES = (1, 6, 21)
 

@@ -26,8 +26,9 @@ import numpy as np
 
 from .._validation import Array
 from ..activations import Activation
-from ..integrals.choice import Arguments, Index, PairEvaluator
+from ..integrals.choice import Arguments, Index
 from ..integrals.jets import F13, F22, F31, F40, J00, J02, J11, J20
+from ..integrals.terms import pair_evaluator
 from .fourth_moments import FourthMoments
 
 #: Smallest eigenvalue of the covariance of kinked neurons, relative to the largest.
@@ -168,9 +169,9 @@ class Equations:
         self._kinked = any(activation.kinks for activation in students)
         self.evaluations = self.jacobians = 0
         self._i, self._j = (x.ravel() for x in np.indices((K, K + M)))
-        self._pairs = PairEvaluator([*students, *teachers], self._i, self._j, method, rtol)
+        self._pairs = pair_evaluator([*students, *teachers], self._i, self._j, method, rtol)
         k, m = np.triu_indices(M)
-        moments = PairEvaluator(teachers, k, m, method, rtol)(_arguments(T, k, m), 0)[:, 0]
+        moments = pair_evaluator(teachers, k, m, method, rtol)(_arguments(T, k, m), 0)[:, 0]
         self._teacher = float((output @ output.T)[k, m] * np.where(k == m, 1.0, 2.0) @ moments)
 
     def _point(self, z: Array, order: int) -> _Point:

@@ -143,7 +143,7 @@ def _root(a, b, c):
 
 
 @_inline
-def _reach(drop, h, z, c):
+def reach(drop, h, z, c):
     """Where exp(-(t - h)^2/2) Phi(z + c t) has fallen from its value at t = 0 by some
     exp(-drop/2).
     """
@@ -203,9 +203,9 @@ def tail_moments(h, k, u, s):
     s = max(s, SMALLEST_SINE)
     inverse = 1.0 / s
     z, c = mean * inverse, u * inverse
-    first = _reach(18.0, h, z, c)
-    second = _reach(42.0, h, z, c)
-    last = _reach(84.0, h, z, c)
+    first = reach(18.0, h, z, c)
+    second = reach(42.0, h, z, c)
+    last = reach(84.0, h, z, c)
     joint = 0.0
     ramp2 = 0.0
     ramp1 = 0.0

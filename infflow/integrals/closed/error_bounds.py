@@ -17,7 +17,7 @@ import numpy as np
 from ..._validation import Array
 from ...activations import Activation, Atom, Wave, logistic_mixture
 from . import elu as one_sided
-from . import error_kernels
+from . import error_kernels, powers
 from . import pairs as closed
 from . import waves as elementary
 
@@ -50,6 +50,7 @@ class _Term(NamedTuple):
     has_closed_form: bool = True
     waves: tuple[Wave, ...] = ()
     name: str = "atom"
+    sides: None = None
 
 
 def pair_values(
@@ -170,7 +171,12 @@ def mean_bound(f: Activation, r: Array, b: Array, order: int, size: Array, value
 
 def _is_followed(f: Activation) -> bool:
     """Whether errors are followed through the kernels: polynomials plus atoms."""
-    return f.has_closed_form and not f.waves and one_sided.sides(f) is None
+    return (
+        f.has_closed_form
+        and not f.waves
+        and one_sided.sides(f) is None
+        and not powers.has_powers(f)
+    )
 
 
 def _is_mixture(f: Activation) -> bool:

@@ -36,6 +36,7 @@ from ..._validation import Array
 from ...errors import MethodError
 from ..jets import SIZES
 from . import atom_kernels as closed_kernels
+from . import powers
 from . import waves as elementary
 from .atom_kernels import MAX_ORDER, SLOT_P, SLOT_Q, SLOTS
 
@@ -92,6 +93,7 @@ class AtomTable:
     def __init__(self, activations: Sequence[Activation]) -> None:
         self.activations = tuple(activations)
         self.waves = np.array([bool(a.waves) for a in activations], dtype=bool)
+        self.powers = np.array([powers.has_powers(a) for a in activations], dtype=bool)
         self.one_sided = np.array([_is_one_sided(a) for a in activations], dtype=bool)
         packed = [_pack(activation) for activation in activations]
         longest = max((len(row) for row in packed), default=2)  # at least the two counts
@@ -102,7 +104,8 @@ class AtomTable:
         self.kinked = np.array(
             [any(atom.width == 0.0 for atom in a.atoms) for a in activations], dtype=bool
         )
-        self.only_atoms = bool(self.widths.max(initial=0) < MANY_WIDTHS) and not self.waves.any()
+        few = bool(self.widths.max(initial=0) < MANY_WIDTHS)
+        self.only_atoms = few and not self.waves.any() and not self.powers.any()
 
     def mixtures(self, f: Index, g: Index, C11: Array, C22: Array) -> Index:
         """Which of the pairs are for ``mixture_kernels``."""
@@ -128,8 +131,8 @@ def is_centred(activation: Activation) -> bool:
 
 def _pack(activation: Activation) -> list[float]:
     """One row of the table, described in ``atom_kernels``."""
-    if activation.waves or _is_one_sided(activation):
-        return [0.0, 0.0, 0.0]  # waves.py and elu.py evaluate those
+    if activation.waves or _is_one_sided(activation) or powers.has_powers(activation):
+        return [0.0, 0.0, 0.0]  # waves.py, elu.py and powers.py evaluate those
     if not activation.has_closed_form:
         raise MethodError(
             f"{activation.name} has no closed form: it is not given as a polynomial plus "
@@ -212,6 +215,9 @@ def pair_jets(
             _kernels.jets_from_slots(slots, picked, order, jets)
             if kind == "waves":
                 _leave_out_infinite(table, f[part], g[part], jets)
+            elif kind == "powers":
+                first = jets[:, :6]
+                first[np.isinf(first)] = 0.0
         out[part] = jets
     return out
 
@@ -219,18 +225,23 @@ def pair_jets(
 def _parts(
     table: AtomTable, f: Index, g: Index, C11: Array, C22: Array
 ) -> list[tuple[Index, str]] | None:
-    """Rows of mixtures, of pairs with waves and of other pairs; None if there are only the last."""
+    """Rows of mixtures, of pairs with waves, of those with powers, and of others; None if there are
+    only the last.
+    """
     if table.only_atoms:
         return None
     mixtures = table.mixtures(f, g, C11, C22)
-    waves = np.flatnonzero(table.waves[f] | table.waves[g])
-    others = np.setdiff1d(np.arange(f.size), np.concatenate([mixtures, waves]), assume_unique=True)
-    found = ((mixtures, "mixture"), (waves, "waves"), (others, "atoms"))
+    with_waves = table.waves[f] | table.waves[g]
+    waves = np.flatnonzero(with_waves)
+    power = np.flatnonzero((table.powers[f] | table.powers[g]) & ~with_waves)
+    every = np.concatenate([mixtures, waves, power])
+    others = np.setdiff1d(np.arange(f.size), every, assume_unique=True)
+    found = ((mixtures, "mixture"), (waves, "waves"), (power, "powers"), (others, "atoms"))
     return [(rows, kind) for rows, kind in found if len(rows)]
 
 
 def _slots(kind: str, table: AtomTable, args: Any, plain: bool, order: int) -> Array:
-    """Slots (n, 15) of pairs of mixtures or with waves."""
+    """Slots (n, 15) of pairs of mixtures, with waves or with truncated powers."""
     slots = np.empty((args[0].size, SLOTS[2]))
     if kind == "mixture":
         from . import mixture_kernels  # compiled only where it is needed
@@ -243,7 +254,8 @@ def _slots(kind: str, table: AtomTable, args: Any, plain: bool, order: int) -> A
         rows = np.flatnonzero(pairs == pair)
         f, g = (table.activations[k] for k in divmod(int(pair), len(table)))
         C11, C12, C22, b1, b2, det = (x[rows] for x in args[2:8])
-        slots[rows] = elementary.pair_slots(f, g, (C11, C12, C22, b1, b2, det), order, plain)
+        of_pairs = powers.pair_slots if kind == "powers" else elementary.pair_slots
+        slots[rows] = of_pairs(f, g, (C11, C12, C22, b1, b2, det), order, plain)
     return slots
 
 
@@ -307,6 +319,9 @@ def single_moments(table: AtomTable, f: Index, C: Array, b: Array, max_order: in
     for k in np.unique(f[table.waves[f]]):
         rows = np.flatnonzero(f == k)
         out[rows] = elementary.single_moments(table.activations[k], C[rows], b[rows], max_order)
+    for k in np.unique(f[table.powers[f]]):
+        rows = np.flatnonzero(f == k)
+        out[rows] = powers.single_moments(table.activations[k], C[rows], b[rows], max_order)
     for k in np.unique(f[table.one_sided[f]]):
         from . import elu as one_sided
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..._validation import Array
 from ...activations import Activation
 from ...errors import InvalidValueError, MethodError, OutsideDomainError
+from .. import terms
 from ..choice import METHODS, Arguments, PairEvaluator, candidates
 from ..jets import F04, F11, F13, F22, F31, F40, J00, J02, J11, J20, SIZES
 from ..registry import Estimate, Points
@@ -272,11 +273,11 @@ def pair_evaluator(
     method: str | SurrogateMethod,
     rtol: float,
     labels: list[str],
-) -> PairEvaluator:
+) -> PairEvaluator | terms.TermsEvaluator:
     """The evaluator for a method; ``labels`` are the names of the neurons in error messages."""
     if isinstance(method, SurrogateMethod):
         return SurrogateEvaluator(activations, i, j, method, rtol, labels)
-    return PairEvaluator(activations, i, j, method, rtol)
+    return terms.pair_evaluator(activations, i, j, method, rtol)
 
 
 # --------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from ...activations import Activation
+from ...integrals.terms import parts
 from . import realizable_kernels
 from .population_loss import Units
 from .segment import NARROW, ONE, Flags, Path, Rule, Segment, Traits, rule_for
@@ -130,7 +131,7 @@ class SegmentLoss:
 
     def __call__(self, matching: Matching) -> float:
         """The loss."""
-        path = _path(matching)
+        path = _path(expanded(matching))
         W, b, _, dW, db, _ = path.ends
         n = len(W)
         traits = self._traits_of(path.activations)
@@ -213,7 +214,26 @@ def _path(matching: Matching) -> Path:
     return Path((W, b, B, dW, db, dB), both @ both.T, activations)
 
 
+def expanded(matching: Matching) -> Matching:
+    """The same with a neuron for each part of an activation that is a sum."""
+    if not any(f.parts for f in matching.activations):
+        return matching
+    rows = [(k, part) for k, f in enumerate(matching.activations) for part in parts(f)]
+    owner = np.array([k for k, _ in rows])
+    coefficient, scale, shift = np.array([part[:3] for _, part in rows]).T
+    W, b, B, c = matching.units
+    units = Units(
+        np.ascontiguousarray(W[:, owner] * scale[:, None]),
+        np.ascontiguousarray(b[:, owner] * scale + shift),
+        np.ascontiguousarray(B[:, owner] * coefficient[:, None]),
+        c,
+    )
+    return matching._replace(units=units, activations=[part.primitive for _, part in rows])
+
+
 def _same(f: Activation, g: Activation) -> bool:
+    if f.parts or g.parts:
+        return f.parts == g.parts
     return f is g or (
         f.has_closed_form
         and g.has_closed_form
@@ -226,6 +246,7 @@ def is_covered(activations: list[Activation]) -> bool:
 
     Steps have gradients too singular for its rules, and need it least.
     """
+    primitives = [part.primitive for f in activations for part in parts(f)]
     return not any(
-        a.kinks and any(atom.order > 0 and atom.width == 0 for atom in a.atoms) for a in activations
+        a.kinks and any(atom.order > 0 and atom.width == 0 for atom in a.atoms) for a in primitives
     )
