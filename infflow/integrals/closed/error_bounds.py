@@ -144,6 +144,8 @@ def pair_bound(
         zeros = np.zeros(value.size, dtype=np.int64)
         error = np.empty(value.size)
         _errors.pair_error_loop(table.rows, zeros, zeros + 1, *gaussian, *orders, error)
+        if powers.has_powers(f) or powers.has_powers(g):
+            error += powers.pair_errors(f, g, gaussian, orders)
         return FOLLOWED * _EPS * error + missed * sizes[0] * sizes[1]
     growth, error = _amplification(f, g, gaussian, orders)
     error = error + phase_error(f, r1, b1) + phase_error(g, r2, b2) + missed / (UNITS * _EPS)
@@ -163,6 +165,8 @@ def mean_bound(f: Activation, r: Array, b: Array, order: int, size: Array, value
         zeros = np.zeros(value.size, dtype=np.int64)
         error = np.empty(value.size)
         _errors.single_error_loop(table.rows, zeros, r**2, b, order, error)
+        if powers.has_powers(f):
+            error += powers.mean_errors(f, r**2, b, order)
         return FOLLOWED * _EPS * error + mixture_error(f, r, b, order) * size
     error = 1.0 + phase_error(f, r, b) + mixture_error(f, r, b, order) / (UNITS * _EPS)
     bound: Array = UNITS * _EPS * error * np.maximum(size, np.abs(value))
@@ -171,12 +175,7 @@ def mean_bound(f: Activation, r: Array, b: Array, order: int, size: Array, value
 
 def _is_followed(f: Activation) -> bool:
     """Whether errors are followed through the kernels: polynomials plus atoms."""
-    return (
-        f.has_closed_form
-        and not f.waves
-        and one_sided.sides(f) is None
-        and not powers.has_powers(f)
-    )
+    return f.has_closed_form and not f.waves and one_sided.sides(f) is None
 
 
 def _is_mixture(f: Activation) -> bool:

@@ -95,7 +95,7 @@ class AtomTable:
         self.waves = np.array([bool(a.waves) for a in activations], dtype=bool)
         self.powers = np.array([powers.has_powers(a) for a in activations], dtype=bool)
         self.one_sided = np.array([_is_one_sided(a) for a in activations], dtype=bool)
-        packed = [_pack(activation) for activation in activations]
+        packed = [_pack(powers.low_part(a) if powers.has_powers(a) else a) for a in activations]
         longest = max((len(row) for row in packed), default=2)  # at least the two counts
         self.rows = np.array([row + [0.0] * (longest - len(row)) for row in packed]).reshape(
             len(packed), longest
@@ -117,6 +117,13 @@ class AtomTable:
             (np.maximum(n1, n2) >= MANY_WIDTHS) & (np.minimum(n1, n2) > 0) & ~constant
         )
 
+    def with_powers(self, f: Index, g: Index) -> list[Index]:
+        """The pairs to which products with truncated powers have to be added, if there are some."""
+        if not self.powers.any():
+            return []
+        rows = np.flatnonzero((self.powers[f] | self.powers[g]) & ~(self.waves[f] | self.waves[g]))
+        return [rows] if len(rows) else []
+
     def __len__(self) -> int:
         return self.rows.shape[0]
 
@@ -131,8 +138,8 @@ def is_centred(activation: Activation) -> bool:
 
 def _pack(activation: Activation) -> list[float]:
     """One row of the table, described in ``atom_kernels``."""
-    if activation.waves or _is_one_sided(activation) or powers.has_powers(activation):
-        return [0.0, 0.0, 0.0]  # waves.py, elu.py and powers.py evaluate those
+    if activation.waves or _is_one_sided(activation):
+        return [0.0, 0.0, 0.0]  # waves.py and elu.py evaluate those
     if not activation.has_closed_form:
         raise MethodError(
             f"{activation.name} has no closed form: it is not given as a polynomial plus "
@@ -215,28 +222,28 @@ def pair_jets(
             _kernels.jets_from_slots(slots, picked, order, jets)
             if kind == "waves":
                 _leave_out_infinite(table, f[part], g[part], jets)
-            elif kind == "powers":
-                first = jets[:, :6]
-                first[np.isinf(first)] = 0.0
         out[part] = jets
+    for rows in table.with_powers(f, g):
+        picked = np.ascontiguousarray(pairs[:, rows])
+        slots = _slots("powers", table, (f[rows], g[rows], *picked), False, order)
+        jets = np.empty((len(rows), SIZES[order]))
+        _kernels.jets_from_slots(slots, picked, order, jets)
+        first = jets[:, :6]
+        first[np.isinf(first)] = 0.0
+        out[rows] += jets
     return out
 
 
 def _parts(
     table: AtomTable, f: Index, g: Index, C11: Array, C22: Array
 ) -> list[tuple[Index, str]] | None:
-    """Rows of mixtures, of pairs with waves, of those with powers, and of others; None if there are
-    only the last.
-    """
+    """Rows of mixtures, of pairs with waves and of other pairs; None if there are only the last."""
     if table.only_atoms:
         return None
     mixtures = table.mixtures(f, g, C11, C22)
-    with_waves = table.waves[f] | table.waves[g]
-    waves = np.flatnonzero(with_waves)
-    power = np.flatnonzero((table.powers[f] | table.powers[g]) & ~with_waves)
-    every = np.concatenate([mixtures, waves, power])
-    others = np.setdiff1d(np.arange(f.size), every, assume_unique=True)
-    found = ((mixtures, "mixture"), (waves, "waves"), (power, "powers"), (others, "atoms"))
+    waves = np.flatnonzero(table.waves[f] | table.waves[g])
+    others = np.setdiff1d(np.arange(f.size), np.concatenate([mixtures, waves]), assume_unique=True)
+    found = ((mixtures, "mixture"), (waves, "waves"), (others, "atoms"))
     return [(rows, kind) for rows, kind in found if len(rows)]
 
 
@@ -305,6 +312,10 @@ def pair_moments(
                 kind, table, picked, True, int(np.searchsorted(SLOTS, slot, side="right"))
             )[:, slot]
         out[part] = values
+    for rows in table.with_powers(f, g):
+        picked = tuple(np.ascontiguousarray(x[rows]) for x in args)
+        highest = int(np.searchsorted(SLOTS, slot, side="right"))
+        out[rows] += _slots("powers", table, picked, True, highest)[:, slot]
     return out
 
 
@@ -321,7 +332,9 @@ def single_moments(table: AtomTable, f: Index, C: Array, b: Array, max_order: in
         out[rows] = elementary.single_moments(table.activations[k], C[rows], b[rows], max_order)
     for k in np.unique(f[table.powers[f]]):
         rows = np.flatnonzero(f == k)
-        out[rows] = powers.single_moments(table.activations[k], C[rows], b[rows], max_order)
+        own = out[rows]
+        powers.add_single_moments(table.activations[k], C[rows], b[rows], own)
+        out[rows] = own
     for k in np.unique(f[table.one_sided[f]]):
         from . import elu as one_sided
 

@@ -29,7 +29,6 @@ from numba import njit
 from ...activations.vector_math import clipped_magnitude, exp_, normal_tail
 from .. import jets
 from .atom_kernels import (
-    I00,
     INV_SQRT_2PI,
     PLAIN,
     ROUNDING,
@@ -39,9 +38,7 @@ from .atom_kernels import (
     SLOTS,
     add_in_frame,
     gaussian_at_zero,
-    ramp_mean,
     reciprocal,
-    stein_sums,
 )
 from .bivariate_normal_kernels import (
     NODES,
@@ -55,10 +52,17 @@ TOP = 5  # highest power
 ENTRIES = TOP + 1
 #: Columns of the weights of an activation: density, step, ramp, powers 2 to 5.
 COLUMNS = TOP + 2
-# Ten digits have to be left of what the recursion adds up.
-KEPT = 1e-10
+STEP, SQUARE = 1, 3
+# Twelve digits have to be left of what the recursion adds up.
+KEPT = 1e-12
+# Relative errors of products and of integrals, in units of eps.
+OWN, INTEGRATED = 8.0, 32.0
 EPS = 2.220446049250313e-16
-LONGEST_PANEL = 2.5
+# Panels end where the integrand has fallen by exp(-drop/2), the largest first; at multiples of a
+# length around the middle of the density; around the place where the second mean changes sign.
+DROPS = np.array([130.0, 10.0, 30.0, 60.0, 90.0])
+LONGEST_PANEL, MIDDLE = 2.5, 4
+LAYER = np.array([-9.0, -5.0, -2.5, 0.0, 2.5, 5.0, 9.0])
 
 _kernel = njit(cache=True, error_model="numpy")
 _inline = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
@@ -193,29 +197,34 @@ def density_derivatives(mean, inverse, count, out):
 # ---------------------------------------------------------------- tables
 
 
+@_inline
+def _insert(ends, n, x, last):
+    """Put x at its place among the n sorted ends, if it lies between 0 and the last."""
+    if not 0.0 < x < last:
+        return n
+    k = n
+    while k > 0 and ends[k - 1] > x:
+        ends[k] = ends[k - 1]
+        k -= 1
+    ends[k] = x
+    return n + 1
+
+
 @_kernel
 def _edges(h, z, c, ends):
     """Sorted ends of panels in t, the distance of h1 from its kink in units of its deviation."""
-    last = reach(130.0, h, z, c)
-    ends[0], ends[1] = 0.0, last
-    n = 2
-    for drop in (10.0, 30.0, 60.0, 90.0):
+    last, n = np.inf, 0
+    for drop in DROPS:
         x = reach(drop, h, z, c)
-        if 0.0 < x < last:
-            ends[n] = x
-            n += 1
-    for k in range(-4, 5):
-        x = h + k * LONGEST_PANEL
-        if 0.0 < x < last:
-            ends[n] = x
-            n += 1
-    if c != 0.0:
-        for place in (-9.0, -5.0, -2.5, 0.0, 2.5, 5.0, 9.0):
-            x = (place - z) / c
-            if 0.0 < x < last:
-                ends[n] = x
-                n += 1
-    ends[:n].sort()
+        if n == 0:
+            ends[0], ends[1], last, n = 0.0, x, x, 2
+        else:
+            n = _insert(ends, n, x, last)
+    for k in range(2 * MIDDLE + 1 + LAYER.size):
+        x = h + (k - MIDDLE) * LONGEST_PANEL
+        if k > 2 * MIDDLE:
+            x = (LAYER[k - 2 * MIDDLE - 1] - z) / c if c != 0.0 else 0.0
+        n = _insert(ends, n, x, last)
     return n
 
 
@@ -255,8 +264,9 @@ def positive_table(h, k, u, s, top1, top2, G, work):
 
 
 @_kernel
-def _recursion(b1, b2, C12, V1, V2, d1, d2, A1, A2, top1, top2, G, E):
+def _recursion(gaussian, d1, d2, A1, A2, top1, top2, G, E):
     """G(i, j) from G(0, 0), G(0, 1), G(1, 0), G(1, 1), and errors E; whether they are small."""
+    V1, C12, V2, b1, b2 = gaussian
     for i in range(top1 + 1):
         for j in range(top2 + 1):
             if i + j == 0 or (i <= 1 and j <= 1):
@@ -278,64 +288,90 @@ def _recursion(b1, b2, C12, V1, V2, d1, d2, A1, A2, top1, top2, G, E):
             e3 = E[i - 1, j - 1] if i >= 1 and j >= 1 else 0.0
             G[i, j] = (own * down1 + other * down2 + C12 * cross) / k
             size = abs(own * down1) + abs(other * down2) + abs(C12 * cross)
-            E[i, j] = (abs(own) * e1 + other * e2 + abs(C12) * e3 + 2.0 * EPS * size) / k
-            if not E[i, j] <= KEPT * G[i, j]:
+            E[i, j] = (abs(own) * e1 + other * e2 + abs(C12) * e3 + 2.0 * size) / k
+            if not EPS * E[i, j] <= KEPT * G[i, j]:
                 return False
     return True
 
 
 @_kernel
-def table(b1, b2, C12, V1, V2, i1, i2, g1, g2, m1, m2, s1, s2, top1, top2, G, E, A1, A2, work):
-    """``G(i, j)`` for i = 0 ... top1, j = 0 ... top2, not both neurons constant."""
-    if i1 == 0.0 or i2 == 0.0:
-        M1, M2 = work[2], work[3]
-        power_means(b1, V1 if i1 > 0.0 else 0.0, M1)
-        power_means(b2, V2 if i2 > 0.0 else 0.0, M2)
-        for i in range(top1 + 1):
-            for j in range(top2 + 1):
-                G[i, j] = M1[i] * M2[j]
-        return
-    r1, r2 = reciprocal(s1), reciprocal(s2)
-    d1, F1 = gaussian_at_zero(b1, i1, 0.0)
-    d2, F2 = gaussian_at_zero(b2, i2, 0.0)
-    q1, P1 = gaussian_at_zero(m1, r1, 0.0)
-    q2, P2 = gaussian_at_zero(m2, r2, 0.0)
-    R1, R2 = ramp_mean(m1, s1, r1, P1, q1), ramp_mean(m2, s2, r2, P2, q2)
-    A00, A10, A01, L, lost = stein_sums(
-        b1, b2, C12, V1, V2, i1, i2, s1, 0.0, 0.0, F1, F2, d1, d2, R1, R2, P1, P2
-    )
-    # A10 is E[step ramp]
-    G[0, 0], G[0, 1], G[1, 0], G[1, 1] = L, A10, A01, A00
-    e = 8.0 * EPS * L if lost else EPS * (F1 + F2)
-    E[0, 0] = e
-    E[0, 1] = abs(b2) * e + EPS * (abs(C12) * d1 * P1 + V2 * d2 * P2)
-    E[1, 0] = abs(b1) * e + EPS * (abs(C12) * d2 * P2 + V1 * d1 * P1)
-    E[1, 1] = abs(b1) * E[0, 1] + abs(C12) * e + EPS * V1 * d1 * abs(R1)
-    if lost:
-        E[0, 1], E[1, 0], E[1, 1] = 8.0 * EPS * A10, 8.0 * EPS * A01, 8.0 * EPS * A00
-    if _recursion(b1, b2, C12, V1, V2, d1, d2, A1, A2, top1, top2, G, E):
-        return
+def tables_loop(V1, C12, V2, D, b1, b2, ramps, top1, top2, out, errors):
+    """``G(i, j)``, i <= top1, j <= top2, of n pairs into ``out`` (n, 6, 6), and what rounding does
+    to them into ``errors`` (n, 6, 6), in units of eps.
+
+    V are variances with the smoothing of the atoms, ``D = V1 V2 - C12^2``; ``ramps`` (n, 6) are
+    jets of two ramps there, which have G(i, j) for i, j <= 1.
+    """
+    A1, A2, work = np.empty(ENTRIES), np.empty(ENTRIES), np.empty((2, 32))
+    scratch = np.empty((ENTRIES, ENTRIES))
+    for n in range(b1.size):
+        G, E, i1, i2 = out[n], errors[n], reciprocal(V1[n]), reciprocal(V2[n])
+        if i1 == 0.0 or i2 == 0.0:  # a constant
+            power_means(b1[n], V1[n], A1)
+            power_means(b2[n], V2[n], A2)
+            for i in range(top1 + 1):
+                for j in range(top2 + 1):
+                    G[i, j] = A1[i] * A2[j]
+                    E[i, j] = OWN * G[i, j]
+            continue
+        m1 = b2[n] - C12[n] * i1 * b1[n]
+        m2 = b1[n] * (D[n] * i1 * i2) - C12[n] * i2 * m1
+        power_means(m1, D[n] * i1, A1)
+        power_means(m2, D[n] * i2, A2)
+        d1, F1 = gaussian_at_zero(b1[n], i1, 0.0)
+        d2, F2 = gaussian_at_zero(b2[n], i2, 0.0)
+        G[0, 0], G[0, 1] = ramps[n, jets.J11], ramps[n, jets.J10]
+        G[1, 0], G[1, 1] = ramps[n, jets.J01], ramps[n, jets.J00]
+        error = F1 + F2
+        E[0, 0] = error
+        E[0, 1] = abs(b2[n]) * error + abs(C12[n]) * d1 * A1[0] + V2[n] * d2 * A2[0]
+        E[1, 0] = abs(b1[n]) * error + abs(C12[n]) * d2 * A2[0] + V1[n] * d1 * A1[0]
+        E[1, 1] = abs(b1[n]) * E[0, 1] + abs(C12[n]) * error + V1[n] * d1 * A1[1]
+        gaussian = (V1[n], C12[n], V2[n], b1[n], b2[n])
+        if not _recursion(gaussian, d1, d2, A1, A2, top1, top2, G, E):
+            _by_integrals(gaussian, i1, i2, D[n], top1, top2, G, scratch, work)
+            for i in range(top1 + 1):
+                for j in range(top2 + 1):
+                    E[i, j] = INTEGRATED * G[i, j]
+
+
+@_kernel
+def conditional_means_loop(mean, variance, out):
+    """``A_j``, j = 0 ... 5, of n means and variances into ``out`` (n, 6)."""
+    for n in range(mean.size):
+        power_means(mean[n], variance[n], out[n])
+
+
+@_kernel
+def _by_integrals(gaussian, i1, i2, D, top1, top2, G, E, work):
+    """The table by integrals of positive functions, over the neuron that is more rarely active."""
+    V1, C12, V2, b1, b2 = gaussian
     root1, root2 = math.sqrt(i1), math.sqrt(i2)
-    h, k, u, s = b1 * root1, b2 * root2, C12 * root1 * root2, math.sqrt(s1 * i2)
-    if h <= k:
-        positive_table(h, k, u, s, top1, top2, G, work)
-    else:
-        positive_table(k, h, u, s, top2, top1, E, work)
-        for i in range(top1 + 1):
-            for j in range(top2 + 1):
-                G[i, j] = E[j, i]
+    h, k, u, s = b1 * root1, b2 * root2, C12 * root1 * root2, math.sqrt(D * i1 * i2)
+    exchanged = h > k
+    if exchanged:
+        h, k, top1, top2 = k, h, top2, top1
+    positive_table(h, k, u, s, top1, top2, E, work)
     factor1 = 1.0
     for i in range(top1 + 1):
         factor = factor1
         for j in range(top2 + 1):
-            G[i, j] *= factor
-            factor *= V2 * root2
-        factor1 *= V1 * root1
+            if exchanged:
+                G[j, i] = factor * E[i, j]
+            else:
+                G[i, j] = factor * E[i, j]
+            factor *= V1 * root1 if exchanged else V2 * root2
+        factor1 *= V2 * root2 if exchanged else V1 * root1
 
 
 @_kernel
-def _derivative(k, j, g, density, A, Q):
-    """``d^k`` of density times A_j, along a mean of its own: m changes by -g; A_(-1-l) is Q[l]."""
+def _derivative(k, j, g, first, space):
+    """``d^k`` of a density times A_j, along the mean of the density, which moves m by -g.
+
+    Rows ``first``, first + 1, first + 2 of ``space`` have A, the derivatives of the density, and
+    those of the conditional density, which are A_(-1), A_(-2), ...
+    """
+    A, density, Q = space[first], space[first + 1], space[first + 2]
     total, binomial, power = 0.0, 1.0, 1.0
     for l in range(k + 1):
         own = A[j - l] if j - l >= 0 else Q[l - j - 1]
@@ -346,73 +382,66 @@ def _derivative(k, j, g, density, A, Q):
 
 
 @_kernel
-def _add_widths(plain, frame, order, wf, tf, wg, tg, gaussian, is_plain, space):
-    """Add the atoms of one width of f and one of g to the slots ``plain``.
+def _add_widths(plain, frame, order, wf, tf, wg, tg, gaussian, is_plain, G, space):
+    """Add the atoms of one width of f and one of g to the slots ``plain``, but for pairs without
+    a power of degree 2 or more.
 
-    For T_n, n >= 2, against a step the fourth derivatives along D1 and D2 go to ``frame``, since
-    the plain ones grow as neurons become parallel. Returns whether kinks coincide.
+    For T_2 against a step the fourth derivatives along D1 and D2 go to ``frame``, since the plain
+    ones grow as neurons become parallel. Returns whether kinks coincide.
     """
-    G, E, A1, A2, dd1, dd2, Q1, Q2, work = space
     C11, C12, C22, b1, b2, det = gaussian
-    V1, V2 = C11 + tf, C22 + tg
-    i1, i2 = reciprocal(V1), reciprocal(V2)
-    g1, g2 = C12 * i1, C12 * i2
     D = det + tf * C22 + tg * C11 + tf * tg
-    m1 = b2 - g1 * b1
-    m2 = b1 * (D * i1 * i2) - g2 * m1 if i1 > 0.0 and i2 > 0.0 else b1 - g2 * b2
-    s1 = D * i1 if i1 > 0.0 else V2
-    s2 = D * i2 if i2 > 0.0 else V1
-    r1, r2 = reciprocal(s1), reciprocal(s2)
-    parallel = i1 > 0.0 and i2 > 0.0 and r1 == 0.0 and abs(m1) <= ROUNDING * abs(b2)
+    V, t = (C11 + tf, C22 + tg), (tf, tg)
+    i1, i2 = reciprocal(V[0]), reciprocal(V[1])
+    g = (C12 * i1, C12 * i2)
+    m1 = b2 - g[0] * b1
+    m2 = b1 * (D * i1 * i2) - g[1] * m1 if i1 > 0.0 and i2 > 0.0 else b1 - g[1] * b2
+    s = (D * i1 if i1 > 0.0 else V[1], D * i2 if i2 > 0.0 else V[0])
+    parallel = i1 > 0.0 and i2 > 0.0 and reciprocal(s[0]) == 0.0 and abs(m1) <= ROUNDING * abs(b2)
     if parallel:
         m1 = m2 = 0.0
-    top1, top2 = _top(wf), _top(wg)
-    power_means(m1, s1 if r1 > 0.0 else 0.0, A1)
-    power_means(m2, s2 if r2 > 0.0 else 0.0, A2)
-    density_derivatives(b1, i1, TOP, dd1)
-    density_derivatives(b2, i2, TOP, dd2)
-    density_derivatives(m1, r1, TOP, Q1)
-    density_derivatives(m2, r2, TOP, Q2)
-    if top1 >= 0 and top2 >= 0:
-        table(
-            b1, b2, C12, V1, V2, i1, i2, g1, g2, m1, m2, s1, s2, max(top1, 1), max(top2, 1),
-            G, E, A1, A2, work,
-        )  # fmt: skip
+    for side in range(2):
+        A, density, Q = space[3 * side], space[3 * side + 1], space[3 * side + 2]
+        power_means(m2 if side else m1, s[side], A)
+        density_derivatives(b2 if side else b1, i2 if side else i1, TOP, density)
+        density_derivatives(m2 if side else m1, reciprocal(s[side]), TOP, Q)
+    sharp = order == 2 and not is_plain and tf == 0.0 and tg == 0.0
     for a in range(COLUMNS):
-        if wf[a] == 0.0:
-            continue
         for b in range(COLUMNS):
             w = wf[a] * wg[b]
-            if w == 0.0:
+            if w == 0.0 or max(a, b) < SQUARE:
                 continue
-            framed = order == 2 and not is_plain and min(a, b) == 1 and max(a, b) == 3
+            framed = sharp and min(a, b) == STEP and max(a, b) == SQUARE
             for slot in range(S40 if framed else SLOTS[order]):
                 i, j = a - 1 - SLOT_P[slot], b - 1 - SLOT_Q[slot]
                 if i >= 0 and j >= 0:
                     plain[slot] += w * G[i, j]
-                elif i < 0:
-                    plain[slot] += w * _derivative(-1 - i, j, g1, dd1, A1, Q1)
-                else:
-                    plain[slot] += w * _derivative(-1 - j, i, g2, dd2, A2, Q2)
-            if framed and b == 1:
-                _add_steps(frame, w, C11, C12, C22, D, tg, dd1, dd2, A1, A2, Q1, Q2, g1, g2, 0)
-            elif framed:
-                _add_steps(frame, w, C22, C12, C11, D, tf, dd2, dd1, A2, A1, Q2, Q1, g2, g1, 4)
+                    continue
+                side = 0 if i < 0 else 1
+                k = -1 - (j if side else i)
+                own = _derivative(k, i if side else j, g[side], 3 * side, space)
+                plain[slot] += w * own
+            if framed:
+                # the side of the step is the second one
+                second = 1 if b == STEP else 0
+                sine2 = D / V[1 - second] / V[second] if min(i1, i2) > 0.0 else 1.0
+                c1 = g[1 - second]
+                _add_steps(frame, w, c1, g[second], sine2, space, second)
     return parallel
 
 
 @_kernel
-def _add_steps(frame, w, C11, C12, C22, D, t2, dd1, dd2, A1, A2, Q1, Q2, g1, g2, last):
-    """Fourth derivatives in the frame of T_2(h1) against a step of h2 without width.
+def _add_steps(frame, w, c1, g2, sine2, space, second):
+    """Fourth derivatives in the frame of T_2(h1) against a step of h2, both without width.
 
-    Slots S40 ... S04 are 0 ... 4 of ``frame``, in the opposite order for last = 4. D1 changes m2
-    by the square of the sine, and D2 leaves it as it is; D1 leaves m1.
+    Slots S40 ... S04 are 0 ... 4 of ``frame``, in the opposite order if ``second`` is 0. D1 leaves
+    m1 and changes m2 by the square of the sine; D2 leaves m2.
     """
-    c1 = jets.slope(C12, C11)
-    sine2 = D / (C11 + 0.0) / (C22 + t2) if min(C11, C22) > jets.SMALLEST_VARIANCE else 1.0
+    A1, dd1 = space[3 * (1 - second)], space[3 * (1 - second) + 1]
+    A2, dd2, Q2 = space[3 * second], space[3 * second + 1], space[3 * second + 2]
     joint = dd2[0] * Q2[0]
     rise = c1 * dd2[1] * A2[0] + sine2 * joint
-    sign = 1 if last == 0 else -1
+    last, sign = (0, 1) if second else (4, -1)
     frame[last] += w * (dd1[1] * A1[0] + c1 * rise)
     frame[last + sign] += w * rise
     frame[2] += w * (dd2[1] * A2[0] - g2 * joint)
@@ -420,21 +449,12 @@ def _add_steps(frame, w, C11, C12, C22, D, t2, dd1, dd2, A1, A2, Q1, Q2, g1, g2,
     frame[last + 4 * sign] += w * (dd2[3] * A2[2] - g2 * dd2[2] * A2[1])
 
 
-@_kernel
-def _top(w):
-    """The highest index of an atom."""
-    for column in range(COLUMNS - 1, -1, -1):
-        if w[column] != 0.0:
-            return column - 1
-    return -1
-
-
 # ---------------------------------------------------------------- one activation
 
 
 @_kernel
-def means(polynomial, w, t, C, b, count, out, only_polynomial, work):
-    """``E f^(p)(h)``, p = 0 ... count - 1, of polynomial and atoms (or of the polynomial alone)."""
+def _polynomial_means(polynomial, C, b, count, out):
+    """``E p^(j)(h)``, j = 0 ... count - 1, of the polynomial."""
     for p in range(count):
         out[p] = 0.0
     previous, power = 0.0, 1.0  # E h^n
@@ -444,126 +464,144 @@ def means(polynomial, w, t, C, b, count, out, only_polynomial, work):
             out[p] += polynomial[n + p] * falling * power
             falling *= n + p + 1.0
         previous, power = power, b * power + n * C * previous
-    if only_polynomial:
-        return False
+
+
+@_kernel
+def _power_means(w, C, b, count, out, work):
+    """``E f^(j)(h)``, j = 0 ... count - 1, of the powers of degree 2 and more with weights ``w``."""
     A, densities = work[0], work[1]
-    vertex = False
-    for a in range(t.size):
-        V = C + t[a]
-        inverse = reciprocal(V)
-        power_means(b, V if inverse > 0.0 else 0.0, A)
-        density_derivatives(b, inverse, count + 1, densities)
-        vertex = vertex or (inverse == 0.0 and b == 0.0)
-        for column in range(COLUMNS):
-            if w[a, column] == 0.0:
-                continue
-            for p in range(count):
-                i = column - 1 - p
-                out[p] += w[a, column] * (A[i] if i >= 0 else densities[-1 - i])
-    return vertex
+    inverse = reciprocal(C)
+    power_means(b, C if inverse > 0.0 else 0.0, A)
+    density_derivatives(b, inverse, count, densities)
+    for p in range(count):
+        out[p] = 0.0
+        for column in range(SQUARE, COLUMNS):
+            i = column - 1 - p
+            if w[column] != 0.0:
+                out[p] += w[column] * (A[i] if i >= 0 else densities[-1 - i])
 
 
 @_kernel
-def _infinite_order(w, t):
-    """The lowest derivative of the unsmoothed atoms that has a delta function."""
-    if t.size == 0 or t[0] > 0.0:
-        return 99
-    for column in range(COLUMNS):
-        if w[0, column] != 0.0:
-            return column
-    return 99
-
-
-@_kernel
-def single_moments_loop(polynomial, w, t, C, b, max_order, out):
-    """``E f^(p)(h)``, p = 0 ... max_order, of n neurons; infinite ones as inf."""
-    work = np.empty((2, 16))
-    first = _infinite_order(w, t)
+def single_moments_loop(w, C, b, max_order, out):
+    """Add ``E f^(p)(h)``, p = 0 ... max_order, of the powers with weights w; infinite ones as inf."""
+    work, found = np.empty((2, 16)), np.empty(max_order + 1)
     for n in range(b.size):
-        vertex = means(polynomial, w, t, C[n], b[n], max_order + 1, out[n], False, work)
-        if vertex and C[n] <= jets.SMALLEST_VARIANCE:
-            for p in range(first, max_order + 1):
-                out[n, p] = np.inf
+        _power_means(w, C[n], b[n], max_order + 1, found, work)
+        at_kink = C[n] <= jets.SMALLEST_VARIANCE and b[n] == 0.0
+        for p in range(max_order + 1):
+            out[n, p] += np.inf if at_kink and _is_delta(w, p) else found[p]
+
+
+@_inline
+def _is_delta(w, p):
+    """Whether a derivative of order p of a power of degree 2 or more has a delta function."""
+    for column in range(SQUARE, min(p, COLUMNS - 1) + 1):
+        if w[column] != 0.0:
+            return True
+    return False
 
 
 @_kernel
-def _add_polynomials(plain, order, pf, wf, tf, pg, wg, tg, gaussian, work):
-    """Add everything with a polynomial factor: the Mehler series in C12, which ends."""
+def _add_polynomials(plain, order, pf, wf, pg, wg, gaussian, work):
+    """Add powers times polynomials: the Mehler series in C12, which ends."""
     C11, C12, C22, b1, b2, _ = gaussian
     count = max(pf.size, pg.size) + 2 * order
-    own1, all1, own2, all2 = work[0], work[1], work[2], work[3]
-    means(pf, wf, tf, C11, b1, count, own1, True, work[4:])
-    means(pf, wf, tf, C11, b1, count, all1, False, work[4:])
-    means(pg, wg, tg, C22, b2, count, own2, True, work[4:])
-    means(pg, wg, tg, C22, b2, count, all2, False, work[4:])
+    polynomial1, powers1, polynomial2, powers2 = work[0], work[1], work[2], work[3]
+    _polynomial_means(pf, C11, b1, count, polynomial1)
+    _polynomial_means(pg, C22, b2, count, polynomial2)
+    _power_means(wf, C11, b1, count, powers1, work[4:])
+    _power_means(wg, C22, b2, count, powers2, work[4:])
     for slot in range(SLOTS[order]):
         p, q = SLOT_P[slot], SLOT_Q[slot]
         power = 1.0
         for j in range(max(pf.size - p, pg.size - q)):
-            # polynomial of f against all of g, atoms of f against the polynomial of g
             if j < pf.size - p:
-                plain[slot] += power * own1[j + p] * all2[j + q]
+                plain[slot] += power * polynomial1[j + p] * powers2[j + q]
             if j < pg.size - q:
-                plain[slot] += power * (all1[j + p] - own1[j + p]) * own2[j + q]
+                plain[slot] += power * powers1[j + p] * polynomial2[j + q]
             power *= C12 / (j + 1.0)
 
 
 @_kernel
-def slots_loop(pf, wf, tf, pg, wg, tg, C11, C12, C22, b1, b2, det, is_plain, order, out):
-    """Slots (n, 15) of n pairs of one pair of activations, plain ones or those of the frame.
+def _mark_infinite(row, order, wf, wg, kinked, coincide, is_plain):
+    """Put ``inf`` into infinite slots.
 
-    ``pf``, ``pg``: coefficients of the polynomials; ``t``: squared widths, ascending; ``w``
-    (widths, :data:`COLUMNS`): weights of density, step, ramp, T_2 ... T_5. Infinite slots are
-    ``inf``.
+    ``kinked``: which of the two neurons are constant and lie on the kink.
     """
-    space = (
-        np.empty((ENTRIES, ENTRIES)),
-        np.empty((ENTRIES, ENTRIES)),
-        np.empty(ENTRIES),
-        np.empty(ENTRIES),
-        np.empty(TOP),
-        np.empty(TOP),
-        np.empty(TOP),
-        np.empty(TOP),
-        np.empty((4, 32)),
-    )
+    squares = wf[SQUARE] * wg[STEP] != 0.0 or wf[STEP] * wg[SQUARE] != 0.0
+    for slot in range(SLOTS[order]):
+        p, q = SLOT_P[slot], SLOT_Q[slot]
+        infinite = coincide and squares and p + q == 4
+        # in jets third derivatives of a constant neuron multiply its weights, which are 0
+        if kinked[0]:
+            infinite = infinite or _infinite_at_kink(wf, wg, p, is_plain)
+        if kinked[1]:
+            infinite = infinite or _infinite_at_kink(wg, wf, q, is_plain)
+        if infinite:
+            row[slot] = np.inf
+
+
+@_kernel
+def _infinite_at_kink(w, other, p, is_plain):
+    """Whether derivative p of the neuron at its kink is infinite, in products with powers."""
+    if is_plain and _is_delta(w, p):
+        return True
+    partner = False
+    for column in range(SQUARE, COLUMNS):
+        partner = partner or other[column] != 0.0
+    return partner and ((w[STEP] != 0.0 and p >= 1) or (w[STEP + 1] != 0.0 and p >= 2))
+
+
+@_kernel
+def polynomials_loop(pf, wf, pg, wg, gaussian, order, out):
+    """Add powers of one activation times the polynomial of the other to the plain slots (n, 15)."""
     longest = max(pf.size, pg.size) + 8
     work = np.empty((6, max(longest, 16)))
+    for n in range(gaussian.shape[1]):
+        _add_polynomials(out[n], order, pf, wf, pg, wg, gaussian[:, n], work)
+
+
+@_kernel
+def slots_loop(wf, tf, wg, tg, gaussian, tables, is_plain, order, out, frames):
+    """Add all products of the atoms of two widths, one of them a power of degree 2 or more.
+
+    ``w`` (:data:`COLUMNS`,): weights of density, step, ramp, T_2 ... T_5; ``t`` squared widths;
+    ``gaussian`` (6, n) the arguments C11, C12, C22, b1, b2, det; ``tables`` by
+    :func:`tables_loop`. ``out`` (n, 15) receives plain slots, ``frames`` (n, 5) what is in the
+    frame already. Infinite slots are ``inf``.
+    """
+    space = np.empty((6, ENTRIES))
+    for n in range(gaussian.shape[1]):
+        at = (
+            gaussian[0, n],
+            gaussian[1, n],
+            gaussian[2, n],
+            gaussian[3, n],
+            gaussian[4, n],
+            max(gaussian[5, n], 0.0),
+        )
+        parallel = _add_widths(
+            out[n], frames[n], order, wf, tf, wg, tg, at, is_plain, tables[n], space
+        )
+        kinked1 = tf == 0.0 and at[0] <= jets.SMALLEST_VARIANCE and at[3] == 0.0
+        kinked2 = tg == 0.0 and at[2] <= jets.SMALLEST_VARIANCE and at[4] == 0.0
+        coincide = parallel and tf == 0.0 and tg == 0.0
+        if coincide or kinked1 or kinked2:
+            _mark_infinite(out[n], order, wf, wg, (kinked1, kinked2), coincide, is_plain)
+
+
+@_kernel
+def frame_loop(plain, frames, gaussian, order, out):
+    """Slots of the frame from plain ones, which infinite ones survive, and ``frames``."""
     rows = np.empty((PLAIN + 1, SLOTS[2]))
-    plain, frame = rows[PLAIN], np.empty(5)
-    first1, first2 = _infinite_order(wf, tf), _infinite_order(wg, tg)
-    for n in range(C11.size):
-        gaussian = (C11[n], C12[n], C22[n], b1[n], b2[n], max(det[n], 0.0))
-        plain[:] = 0.0
-        frame[:] = 0.0
-        if pf.size > 0 or pg.size > 0:
-            _add_polynomials(plain, order, pf, wf, tf, pg, wg, tg, gaussian, work)
-        coincide = False
-        for a in range(tf.size):
-            for b in range(tg.size):
-                parallel = _add_widths(
-                    plain, frame, order, wf[a], tf[a], wg[b], tg[b], gaussian, is_plain, space
-                )
-                coincide = coincide or (parallel and tf[a] == 0.0 and tg[b] == 0.0)
-        c1 = 0.0 if is_plain else jets.slope(C12[n], C11[n])
-        c2 = 0.0 if is_plain else jets.slope(C12[n], C22[n])
-        row = out[n]
-        row[I00 : SLOTS[order]] = 0.0
-        add_in_frame(row, order, rows, c1, c2)
+    for n in range(gaussian.shape[1]):
+        rows[PLAIN] = plain[n]
+        c1 = jets.slope(gaussian[1, n], gaussian[0, n])
+        c2 = jets.slope(gaussian[1, n], gaussian[2, n])
+        add_in_frame(out[n], order, rows, c1, c2)
         if order == 2:
             for k in range(5):
-                row[S40 + k] += frame[k]
-        constant1 = C11[n] <= jets.SMALLEST_VARIANCE and b1[n] == 0.0
-        constant2 = C22[n] <= jets.SMALLEST_VARIANCE and b2[n] == 0.0
-        if not (coincide or constant1 or constant2):
-            continue
+                out[n, S40 + k] += frames[n, k]
         for slot in range(SLOTS[order]):
-            p, q = SLOT_P[slot], SLOT_Q[slot]
-            # third and fourth derivatives multiply the weights of a constant neuron, which are 0,
-            # and are finite along every direction if the second one is
-            if constant1 and p >= first1 and (is_plain or p <= 2 or first1 <= 2):
-                row[slot] = np.inf
-            if constant2 and q >= first2 and (is_plain or q <= 2 or first2 <= 2):
-                row[slot] = np.inf
-            if coincide and p + q >= first1 + first2:
-                row[slot] = np.inf
+            if np.isinf(plain[n, slot]):
+                out[n, slot] = np.inf
