@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from . import surrogates as surrogates
     from .activations import Activation as Activation
     from .activations import polynomial as polynomial
+    from .activations.naming import activation as activation
     from .classification.classify import classify as classify
     from .errors import AccuracyWarning as AccuracyWarning
     from .errors import InfflowError as InfflowError
@@ -79,6 +80,7 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
 _HOME = {
     "Activation": "activations",
     "polynomial": "activations",
+    "activation": "activations.naming",
     "Net": "networks.finite.net",
     "Loss": "networks.finite.losses.loss",
     "NetI": "networks.infinite.neti",

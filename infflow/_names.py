@@ -56,7 +56,7 @@ SYNONYMS: Mapping[str, Mapping[str, str]] = {
         "prelu": "leaky_relu",
         "ramp": "relu",
         "rectifier": "relu",
-        "hermite": "inf.polynomial([c0, c1, ...]) makes polynomials.",
+        "he": "'hermite(3)' is the third Hermite polynomial over sqrt(3!).",
         "polynomial": "inf.polynomial([c0, c1, ...]) makes it.",
     },
     "solver": {

@@ -183,6 +183,8 @@ def _cases():
             "kinks": A([0.5], "array list"),
         },
     )
+    yield Call("Activation.affine", tanh.affine, {"scale": A(2, "number"), "shift": A(1, "number")})
+    yield Call("activation", inf.activation, {"x": A("tanh", "text")})
     yield Call("polynomial", inf.polynomial, {"coefficients": A([1.0, 2.0], "array list")})
     yield Call(
         "Net",

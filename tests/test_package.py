@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent
 PUBLIC = [
     "Activation",
     "polynomial",
+    "activation",
     "Net",
     "NetI",
     "Loss",

@@ -10,7 +10,7 @@ import math
 import numpy as np
 import pytest
 
-flint = pytest.importorskip("flint")
+pytest.importorskip("flint")
 import arb_reference as reference
 from flint import arb
 from test_tails import tail_points

@@ -8,6 +8,7 @@
 | `from_sympy.py` | what an expression says: derivatives, kinks, parity | `Activation.from_sympy` |
 | `kernels.py` | jitted values and derivatives of the registered ones | the registry's rows |
 | `logistic_mixture.py` | the logistic function as a sum of normal ones | `integrals/closed` |
+| `naming.py` | names with parameters, functions of libraries, `resolve` | everybody |
 | `vector_math.py` | exp, erf and normal tails for jitted loops | all kernels |
 """
 
@@ -19,13 +20,14 @@ from .activation import (
     Kernel,
     names,
     polynomial,
-    resolve,
 )
 from .algebra import Term
 from .data import Atom, Sides, Strip, Wave
+from .naming import FAMILIES, all_names, resolve
 
 __all__ = [
     "ALIASES",
+    "FAMILIES",
     "MAX_ORDER",
     "REGISTRY",
     "Activation",
@@ -35,6 +37,7 @@ __all__ = [
     "Strip",
     "Term",
     "Wave",
+    "all_names",
     "names",
     "polynomial",
     "resolve",

@@ -21,7 +21,6 @@ import numpy as np
 
 from .._validation import (
     Array,
-    as_choice,
     as_flag,
     as_integer,
     as_items,
@@ -53,7 +52,7 @@ _ROOT_2_PI = math.sqrt(2.0 * math.pi)
 class Activation:
     """An activation function with its derivatives.
 
-    Made by :func:`resolve` from a registered name, by :func:`polynomial`, :meth:`from_sympy` or
+    Made by :func:`infflow.activation` from a name, by :func:`polynomial`, :meth:`from_sympy` or
     :meth:`from_callable`; not meant to be constructed directly.
 
     Attributes
@@ -95,7 +94,7 @@ class Activation:
 
     Examples
     --------
-    >>> leaky = 0.2 * resolve("identity") + 0.8 * resolve("relu")
+    >>> leaky = 0.2 * REGISTRY["identity"] + 0.8 * REGISTRY["relu"]
     >>> leaky, leaky.atoms
     (Activation('0.2*x + 0.8*relu(x)'), (Atom(weight=0.8, order=0, width=0.0),))
     """
@@ -286,7 +285,7 @@ class Activation:
 
         Examples
         --------
-        >>> resolve("tanh").affine(2.0, -1.0)
+        >>> REGISTRY["tanh"].affine(2.0, -1.0)
         Activation('tanh(2*x - 1)')
         """
         scale = as_number("scale", scale)
@@ -295,21 +294,21 @@ class Activation:
             raise InvalidValueError(
                 "scale is 0; another number is needed. inf.polynomial([c]) is a constant."
             )
-        return _of_terms([Term(c, s * scale, s * shift + h, f) for c, s, h, f in self.terms])
+        return of_terms([Term(c, s * scale, s * shift + h, f) for c, s, h, f in self.terms])
 
     def __add__(self, other: Any) -> Activation:
-        return _of_terms([*self.terms, *_summand(other)])
+        return of_terms([*self.terms, *_summand(other)])
 
     __radd__ = __add__
 
     def __sub__(self, other: Any) -> Activation:
-        return _of_terms([*self.terms, *_multiplied(_summand(other), -1.0)])
+        return of_terms([*self.terms, *_multiplied(_summand(other), -1.0)])
 
     def __rsub__(self, other: Any) -> Activation:
-        return _of_terms([*_summand(other), *_multiplied(self.terms, -1.0)])
+        return of_terms([*_summand(other), *_multiplied(self.terms, -1.0)])
 
     def __mul__(self, other: Any) -> Activation:
-        return _of_terms(_multiplied(self.terms, _factor(self.name, "multiplied", other)))
+        return of_terms(_multiplied(self.terms, _factor(self.name, "multiplied", other)))
 
     __rmul__ = __mul__
 
@@ -317,10 +316,10 @@ class Activation:
         divisor = _factor(self.name, "divided", other)
         if divisor == 0.0:
             raise InvalidValueError(f"{self.name} is divided by 0; another number is needed.")
-        return _of_terms([Term(c / divisor, s, h, f) for c, s, h, f in self.terms])
+        return of_terms([Term(c / divisor, s, h, f) for c, s, h, f in self.terms])
 
     def __neg__(self) -> Activation:
-        return _of_terms(_multiplied(self.terms, -1.0))
+        return of_terms(_multiplied(self.terms, -1.0))
 
     def __pos__(self) -> Activation:
         return self
@@ -746,8 +745,8 @@ def _constant() -> Activation:
     return polynomial([1.0])
 
 
-def _of_terms(terms: Sequence[Term], name: str | None = None) -> Activation:
-    """The sum of the terms, the same object for the same sum."""
+def of_terms(terms: Sequence[Term], name: str | None = None) -> Activation:
+    """The sum of the terms, the same object for the same sum; ``name`` in the place of its own."""
     rest = [0.0]
     flat: list[Term] = []
     for coefficient, scale, shift, primitive in terms:
@@ -759,9 +758,9 @@ def _of_terms(terms: Sequence[Term], name: str | None = None) -> Activation:
     found = list(algebra.collected(flat))
     coefficients = algebra.trimmed(rest)
     if not found:
-        return polynomial(coefficients or (0.0,))
+        return _known_polynomial(coefficients or (0.0,), name)
     if coefficients:
-        found.append(Term(1.0, 1.0, 0.0, _known_polynomial(coefficients)))
+        found.append(Term(1.0, 1.0, 0.0, _known_polynomial(coefficients, None)))
     for number in (number for term in found for number in term[:3]):
         if not np.isfinite(number):
             raise InvalidValueError(
@@ -774,8 +773,11 @@ def _of_terms(terms: Sequence[Term], name: str | None = None) -> Activation:
 
 
 @lru_cache(maxsize=256)
-def _known_polynomial(coefficients: tuple[float, ...]) -> Activation:
-    return polynomial(coefficients)
+def _known_polynomial(coefficients: tuple[float, ...], name: str | None) -> Activation:
+    found = polynomial(coefficients)
+    found.name = name or found.name
+    found._recipe = (_known_polynomial, (coefficients, name))
+    return found
 
 
 @lru_cache(maxsize=1024)
@@ -833,11 +835,11 @@ def _of_piece(piece: algebra.Piece) -> Activation:
     if piece.sides is not None:
         slope, factor = piece.sides
         elu = Term(factor, 1.0, 0.0, REGISTRY["elu"])
-        return _of_terms([elu, Term(slope - factor, 1.0, 0.0, REGISTRY["relu"])])
+        return of_terms([elu, Term(slope - factor, 1.0, 0.0, REGISTRY["relu"])])
     terms = [Term(1.0, 1.0, 0.0, polynomial(piece.polynomial or (0.0,)))]
     for atom in piece.atoms:
         terms += _of_atom(atom)
-    return _of_terms(terms)
+    return of_terms(terms)
 
 
 def _of_atom(atom: Atom) -> list[Term]:
@@ -927,26 +929,9 @@ def names() -> tuple[str, ...]:
     return tuple(REGISTRY)
 
 
-def resolve(activation: str | Activation) -> Activation:
-    """The activation with this name or alias; an :class:`Activation` is returned as it is.
-
-    Raises
-    ------
-    UnknownNameError
-        If the name is not known; the message suggests the nearest.
-    InvalidTypeError
-        If ``activation`` is neither a name nor an Activation.
-    """
-    if isinstance(activation, Activation):
-        return activation
-    if not isinstance(activation, str):
-        raise InvalidTypeError(
-            f"activation is {shown(activation)}; a name ({', '.join(REGISTRY)}) or an "
-            "infflow.Activation is needed"
-            " (Activation.from_callable makes one of a function)."
-        )
-    name = as_choice("activation", activation, [*REGISTRY, *ALIASES])
-    return REGISTRY[ALIASES.get(name, name)]
+def registered(name: str) -> Activation:
+    """The row of the registry with this name."""
+    return REGISTRY[name] if name in REGISTRY else NUMERIC[name]
 
 
 def _row(
@@ -975,7 +960,7 @@ def _row(
         strip=strip,
         parity=parity,
         homogeneous=homogeneous,
-        recipe=(resolve, (name,)),
+        recipe=(registered, (name,)),
     )
     row.sides = sides
     return row
@@ -1110,6 +1095,34 @@ _ROWS = (
 
 REGISTRY: Mapping[str, Activation] = MappingProxyType({row.name: row for row in _ROWS})
 """The registered activations by name."""
+
+NUMERIC: Mapping[str, Activation] = MappingProxyType(
+    {
+        row.name: row
+        for row in (
+            _row(
+                "mish",
+                (),
+                "x*tanh(log(1 + exp(x)))",
+                kernels.mish,
+                strip=Strip(0.75 * np.pi, degree=1),
+            ),
+            _row("arctan", (), "atan(x)", kernels.arctan, strip=Strip(1.0), parity=-1),
+            _row("softsign", (0,), "x/(1 + Abs(x))", kernels.softsign, parity=-1),
+            _row(
+                "log_cosh",
+                (),
+                "log(cosh(x))",
+                kernels.log_cosh,
+                polynomial=(-kernels.LN2, -1.0),
+                atoms=lambda: _logistic(0, 2, 2),
+                strip=Strip(0.5 * np.pi, degree=1),
+                parity=1,
+            ),
+        )
+    }
+)
+"""Functions beside the registry, most of them without a closed form."""
 
 ALIASES: Mapping[str, str] = MappingProxyType({"linear": "identity", "sigmoid2": "erf"})
 """Other names of registered activations."""

@@ -37,7 +37,7 @@ _kernels: Any = one_sided_pair_kernels  # mypy does not spread tuples into jitte
 _SWAP = np.array(EXCHANGE)
 
 
-def sides(f: Activation) -> tuple[float, float] | None:
+def sides(f: Any) -> tuple[float, float] | None:
     """Slope S above 0 and factor A of exp(h) - 1 below 0; None if f is no such function."""
     return f.sides
 

@@ -70,7 +70,7 @@ def is_defined(*activations: Activation) -> bool:
     return elementary.is_defined(*activations)
 
 
-def _is_one_sided(f: Activation) -> bool:
+def _is_one_sided(f: Activation | powers.LowPart) -> bool:
     from . import elu as one_sided  # which imports this module
 
     return one_sided.sides(f) is not None
@@ -128,7 +128,7 @@ class AtomTable:
         return self.rows.shape[0]
 
 
-def is_centred(activation: Activation) -> bool:
+def is_centred(activation: Activation | powers.LowPart) -> bool:
     """Whether the constant of the polynomial makes steps into steps minus 1/2 (sign, erf, tanh)."""
     if not activation.polynomial or any(atom.order != 1 for atom in activation.atoms):
         return False
@@ -136,7 +136,7 @@ def is_centred(activation: Activation) -> bool:
     return steps != 0.0 and abs(activation.polynomial[0] + 0.5 * steps) <= 1e-15 * abs(steps)
 
 
-def _pack(activation: Activation) -> list[float]:
+def _pack(activation: Activation | powers.LowPart) -> list[float]:
     """One row of the table, described in ``atom_kernels``."""
     if activation.waves or _is_one_sided(activation):
         return [0.0, 0.0, 0.0]  # waves.py and elu.py evaluate those

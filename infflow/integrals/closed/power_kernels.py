@@ -391,7 +391,7 @@ def _add_widths(plain, frame, order, wf, tf, wg, tg, gaussian, is_plain, G, spac
     """
     C11, C12, C22, b1, b2, det = gaussian
     D = det + tf * C22 + tg * C11 + tf * tg
-    V, t = (C11 + tf, C22 + tg), (tf, tg)
+    V = (C11 + tf, C22 + tg)
     i1, i2 = reciprocal(V[0]), reciprocal(V[1])
     g = (C12 * i1, C12 * i2)
     m1 = b2 - g[0] * b1
@@ -468,7 +468,7 @@ def _polynomial_means(polynomial, C, b, count, out):
 
 @_kernel
 def _power_means(w, C, b, count, out, work):
-    """``E f^(j)(h)``, j = 0 ... count - 1, of the powers of degree 2 and more with weights ``w``."""
+    """``E f^(j)(h)``, j = 0 ... count - 1, of the powers with weights ``w``."""
     A, densities = work[0], work[1]
     inverse = reciprocal(C)
     power_means(b, C if inverse > 0.0 else 0.0, A)
@@ -483,7 +483,7 @@ def _power_means(w, C, b, count, out, work):
 
 @_kernel
 def single_moments_loop(w, C, b, max_order, out):
-    """Add ``E f^(p)(h)``, p = 0 ... max_order, of the powers with weights w; infinite ones as inf."""
+    """Add ``E f^(p)(h)``, p = 0 ... max_order, of the powers; infinite ones as inf."""
     work, found = np.empty((2, 16)), np.empty(max_order + 1)
     for n in range(b.size):
         _power_means(w, C[n], b[n], max_order + 1, found, work)
@@ -495,10 +495,10 @@ def single_moments_loop(w, C, b, max_order, out):
 @_inline
 def _is_delta(w, p):
     """Whether a derivative of order p of a power of degree 2 or more has a delta function."""
+    found = False
     for column in range(SQUARE, min(p, COLUMNS - 1) + 1):
-        if w[column] != 0.0:
-            return True
-    return False
+        found = found or w[column] != 0.0
+    return found
 
 
 @_kernel
