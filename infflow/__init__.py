@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from .activations import Activation as Activation
     from .activations import polynomial as polynomial
     from .classification.classify import classify as classify
+    from .continuation.branch import Branch as Branch
+    from .continuation.continuation import continuation as continuation
     from .errors import AccuracyWarning as AccuracyWarning
     from .errors import InfflowError as InfflowError
     from .errors import SingularMomentError as SingularMomentError
@@ -108,6 +110,8 @@ _HOME = {
     "OrderParameters": "online.order_parameters",
     "train": "training",
     "classify": "classification.classify",
+    "continuation": "continuation.continuation",
+    "Branch": "continuation.branch",
     "certify": "proofs.certify",
     "Result": "result",
     "trajectory_distance": "result",

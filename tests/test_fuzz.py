@@ -93,6 +93,7 @@ NOT_CALLED = {
     "Evaluation": "what evaluate returns",
     "Loss": "a base class; test_losses.py calls the methods of every loss",
     "Result": "what train returns",
+    "Branch": "what continuation returns; test_continuation.py calls its methods",
     "Activation.jet": "without checks, for kernels",
     "Net.scaled": "without checks, for solvers",
     "NetI.student_units": "without checks, for solvers",
@@ -111,6 +112,19 @@ NOT_CALLED = {
     "plotting.STYLE": "a text",
     "plotting.style": "without arguments",
 }
+
+
+class Parabola:
+    """The square of theta - c, for continuation."""
+
+    num_params = 1
+
+    def __init__(self, c):
+        self.c = c
+
+    def evaluate(self, theta, order=0):
+        x = theta[0] - self.c
+        return inf.Evaluation(x * x, np.array([2 * x]), np.array([[2.0]]))
 
 
 def run_of_sweep(seed):
@@ -582,6 +596,20 @@ def _cases():
             "eta": A(None, "optional number numbers array"),
         },
     )
+    yield Call(
+        "continuation",
+        inf.continuation,
+        {
+            "problem": A(lambda c: Parabola(c), "function"),
+            "theta": A([0.0], "array list"),
+            "start": A(0.0, "number"),
+            "stop": A(1.0, "number"),
+            "frozen": A(None, "optional"),
+            "step": A(None, "optional number"),
+            "max_step": A(None, "optional number"),
+            "max_points": A(3, "count"),
+        },
+    )
     yield Call("Result.load", inf.Result.load, {"path": A("result", "path")})
     yield Call("Result.save", result.save, {"path": A("saved", "path")})
     yield Call("Result.plot", result.plot, {"ax": A(None, "optional axes")})
@@ -834,6 +862,15 @@ def _cases():
         yield Call(f"OnlineResult.{name}", getattr(online, name), arguments)
     online.save("kept")
     yield Call("OnlineResult.load", type(online).load, {"path": A("kept", "path")})
+    yield Call(
+        "plotting.plot_branch",
+        inf.plotting.plot_branch,
+        {
+            "branch": A(inf.continuation(Parabola, [0.0], 0.0, 1.0, max_points=3)),
+            "label": A("", "text path"),
+            "ax": ax,
+        },
+    )
     yield Call(
         "plotting.plot_alignment",
         inf.plotting.plot_alignment,

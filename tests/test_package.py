@@ -45,6 +45,8 @@ PUBLIC = [
     "OrderParameters",
     "train",
     "classify",
+    "continuation",
+    "Branch",
     "certify",
     "Result",
     "trajectory_distance",
