@@ -54,6 +54,7 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from .networks.functions import loss as loss
     from .networks.infinite.function_teacher import FunctionTeacher as FunctionTeacher
     from .networks.infinite.neti import NetI as NetI
+    from .networks.infinite.orbits import SymmetricNetI as SymmetricNetI
     from .networks.inputs import Gaussian as Gaussian
     from .networks.inputs import GaussianMixture as GaussianMixture
     from .networks.parameters import random_params as random_params
@@ -82,6 +83,7 @@ _HOME = {
     "Net": "networks.finite.net",
     "Loss": "networks.finite.losses.loss",
     "NetI": "networks.infinite.neti",
+    "SymmetricNetI": "networks.infinite.orbits",
     "Teacher": "networks.teacher",
     "FunctionTeacher": "networks.infinite.function_teacher",
     "quadrature_net": "networks.finite.quadrature_net",

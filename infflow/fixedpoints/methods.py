@@ -174,7 +174,7 @@ def _ended_by_newton(
         rules.callback = lambda now: user(now._replace(step=before.steps + now.step))
     try:
         ended = TrustRegion(problem, KrylovNewton(problem, rules), rules, 1.0).run(
-            before.method, found.theta[problem.free]
+            before.method, problem.z_of(found.theta)
         )
     except (NotImplementedError, MethodError):
         return found

@@ -9,5 +9,9 @@
 | `segment.py` | points between teacher and student, and their integrals | `realizable.py` |
 | `explain.py` | which evaluator was used, and why | `neti.py` |
 | `function_*.py` | teachers that are functions of projections | `neti.py` |
+| `orbits.py` | `SymmetricNetI`: families of symmetric networks | users |
+| `orbit_loss.py`, `orbit_kernels.py` | their loss as a sum over orbits of pairs | `orbits.py` |
+| `orbit_pairs.py` | orbits, rows and parameters as index arrays | `orbit_loss.py`, `proofs` |
+| `orbit_spectrum.py` | the Hessian of the whole network by symmetry types | `orbits.py`, `proofs` |
 | `readable.py` | slow readable twin of the assembly | tests |
 """
