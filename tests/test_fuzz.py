@@ -97,6 +97,9 @@ NOT_CALLED = {
     "Activation.jet": "without checks, for kernels",
     "Net.scaled": "without checks, for solvers",
     "NetI.student_units": "without checks, for solvers",
+    "PolynomialTeacher.monomials": "without arguments",
+    "PolynomialTeacher.of_projections": "without checks",
+    "PolynomialTeacher.table": "without checks, for losses",
     "Gaussian.components": "without arguments",
     "Gaussian.covariance": "without arguments",
     "GaussianMixture.components": "without arguments",
@@ -244,6 +247,7 @@ def _cases():
             "outside": A("error"),
             "surrogates_dir": A(None, "optional"),
             "merge": A({"layer": 1, "pair": (0, 1), "lambda": 0.1}, "optional list"),
+            "loss": A("correlation"),
         },
     )
     yield Call(
@@ -274,7 +278,7 @@ def _cases():
     yield Call("NetI.observable", neti.observable, {"name": A("overlaps")})
     yield Call("NetI.pack", neti.pack, {"pairs": A(net.unpack(theta), "list")})
     yield Call("NetI.predict", neti.predict, {"theta": any_theta, "X": A(X, "array")})
-    yield Call("NetI.sample", neti.sample, {"N": A(3, "count"), "rng": rng})
+    yield Call("NetI.sample", neti.sample, {"N": A(3, "count"), "rng": rng, "method": A("sobol")})
     yield Call("NetI.unpack", neti.unpack, {"theta": any_theta})
     yield Call("NetI.with_method", neti.with_method, {"method": A("closed")})
     fam = inf.SymmetricNetI("erf", [2, 3])
@@ -322,6 +326,7 @@ def _cases():
     for each in (
         inf.Teacher(net, theta, 0.1),
         inf.FunctionTeacher(lambda z: z[:, 0], np.eye(2), 0.1),
+        inf.PolynomialTeacher({(1, 1): 1.0}, np.eye(2), noise=0.1),
     ):
         kind = type(each).__name__
         yield Call(f"{kind}.predict", each.predict, {"X": A(X, "array")})
@@ -335,6 +340,28 @@ def _cases():
             "noise": A(0.0, "number"),
             "kinks": A([0.5], "array list"),
         },
+    )
+    polynomial = inf.PolynomialTeacher({(1, 1): 1.0}, np.eye(2))
+    yield Call(
+        "PolynomialTeacher",
+        inf.PolynomialTeacher,
+        {
+            "terms": A({(1, 1): 1.0}),
+            "V": A(np.eye(2), "array"),
+            "basis": A("monomial"),
+            "noise": A(0.1, "number"),
+        },
+    )
+    yield Call(
+        "information_exponent", inf.information_exponent, {"f": A("relu"), "rtol": A(0.1, "number")}
+    )
+    yield Call(
+        "leap_exponent", inf.leap_exponent, {"teacher": A(polynomial), "rtol": A(0.1, "number")}
+    )
+    yield Call(
+        "hermite_coefficients",
+        inf.hermite_coefficients,
+        {"f": A("relu"), "n": A(3, "count"), "r": A(1.0, "number"), "b": A(0.5, "number")},
     )
     yield Call(
         "quadrature_net",
