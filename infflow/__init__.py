@@ -21,9 +21,9 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from . import surrogates as surrogates
     from .activations import Activation as Activation
     from .activations import polynomial as polynomial
+    from .branches.branch import Branch as Branch
+    from .branches.continuation import continuation as continuation
     from .classification.classify import classify as classify
-    from .continuation.branch import Branch as Branch
-    from .continuation.continuation import continuation as continuation
     from .errors import AccuracyWarning as AccuracyWarning
     from .errors import InfflowError as InfflowError
     from .errors import SingularMomentError as SingularMomentError
@@ -118,8 +118,8 @@ _HOME = {
     "OrderParameters": "online.order_parameters",
     "train": "training",
     "classify": "classification.classify",
-    "continuation": "continuation.continuation",
-    "Branch": "continuation.branch",
+    "continuation": "branches.continuation",
+    "Branch": "branches.branch",
     "certify": "proofs.certify",
     "Result": "result",
     "trajectory_distance": "result",

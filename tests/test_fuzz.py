@@ -65,6 +65,7 @@ FAILING_FUNCTIONS = {
     ("train", "callback"): ("class",),
     ("random_params", "init"): ("function", "class"),
     ("grow", "init"): ("function", "class"),
+    ("continuation", "problem"): ("function",),
     ("an observable", "value"): ("class",),
 }
 
@@ -296,10 +297,13 @@ def _cases():
             "rtol": A(1e-10, "number"),
         },
     )
-    for name in (
-        *("check", "index", "lift", "output_weights", "spectrum", "symmetry_types", "unpack"),
-    ):
+    for name in ("check", "index", "lift", "output_weights", "spectrum", "unpack"):
         yield Call(f"SymmetricNetI.{name}", getattr(fam, name), {"z": any_z})
+    yield Call(
+        "SymmetricNetI.symmetry_types",
+        fam.symmetry_types,
+        {"z": any_z, "frozen": A(None, "optional")},
+    )
     yield Call("SymmetricNetI.evaluate", fam.evaluate, {"z": any_z, "order": A(2, "count")})
     yield Call("SymmetricNetI.frozen", fam.frozen, {"z": any_z, "rtol": A(1e-14, "number")})
     yield Call("SymmetricNetI.hvp", fam.hvp, {"z": any_z, "v": A(z, "array")})
@@ -894,7 +898,6 @@ def _cases():
         inf.plotting.plot_branch,
         {
             "branch": A(inf.continuation(Parabola, [0.0], 0.0, 1.0, max_points=3)),
-            "label": A("", "text path"),
             "ax": ax,
         },
     )

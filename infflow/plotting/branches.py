@@ -14,7 +14,7 @@ _MARKERS = {"fold": "s", "branch point": "o"}
 
 
 @picture
-def plot_branch(branch: Any, *, label: str = "", ax: Any = None) -> Any:
+def plot_branch(branch: Any, *, ax: Any = None) -> Any:
     """The loss of a branch against its parameter.
 
     Parameters
@@ -22,8 +22,6 @@ def plot_branch(branch: Any, *, label: str = "", ax: Any = None) -> Any:
     branch : Branch
         Of :func:`infflow.continuation`. Minima are drawn solid, saddles dashed; squares mark folds
         and circles branch points.
-    label : str
-        For the legend, where several branches are drawn into the same axes.
     ax : matplotlib Axes, optional
         Made if not given.
 
@@ -44,7 +42,7 @@ def plot_branch(branch: Any, *, label: str = "", ax: Any = None) -> Any:
             branch.loss[joined],
             color=BLUE if stable else ORANGE,
             linestyle="-" if stable else "--",
-            label=(label + " " if label else "") + ("minimum" if stable else "saddle"),
+            label="minimum" if stable else "saddle",
         )
     for event in branch.events:
         if event.kind in _MARKERS:

@@ -138,8 +138,9 @@ class Branch:
         halves = []
         for sign in {"both": (-1.0, 1.0), "along": (1.0,), "against": (-1.0,)}[side]:
             try:
-                first = beside(self._curve, y, sign * null, tangent, self._steps.first)
-                points = walk(self._curve, first, self._steps)
+                with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                    first = beside(self._curve, y, sign * null, tangent, self._steps.first)
+                    points = walk(self._curve, first, self._steps)
             except Failed as error:
                 raise SolverFailedError(f"{event}: {error}") from error
             halves.append(points)

@@ -1,5 +1,7 @@
 """Branches of critical points along a parameter, and where they turn, cross and lose stability.
 
+(A room of the name `continuation` would shadow `inf.continuation`.)
+
 | file | what it holds | who calls it |
 |---|---|---|
 | `continuation.py` | `continuation`: checks, and the walk along a branch | users, `studies` |

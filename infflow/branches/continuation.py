@@ -114,7 +114,7 @@ def continuation(
     >>> [event.kind for event in branch.events], bool(abs(branch.events[0].parameter) < 1e-12)
     (['branch point', 'end'], True)
     >>> other = branch.switch(branch.events[0], side="along")
-    >>> round(abs(other.theta[-1, 0]), 9)
+    >>> round(abs(float(other.theta[-1, 0])), 9)
     1.0
     """
     problem = as_function("problem", problem, "a function of the parameter that gives an objective")
@@ -140,7 +140,8 @@ def continuation(
     if isinstance(objective, HasSymmetryTypes):
         objective.symmetry_types(theta, ~free)  # raises where it has none
     curve = Curve(problem, theta, start, stop, free)
-    return assemble(curve, steps, [walk(curve, _begin(curve, theta), steps)])
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        return assemble(curve, steps, [walk(curve, _begin(curve, theta), steps)])
 
 
 def _checked(objective: Objective, theta: Any) -> Array:
