@@ -22,7 +22,7 @@ LARGEST = 2000
 #: path that has ended
 NOISE = 2.0
 #: curvature below this part of the largest one, and below ten relative tolerances, may be that of
-#: a valley seen from its walls; : so many Newton steps lead to its bottom
+#: a valley seen from its walls; so many Newton steps lead to its bottom
 SOFT = 1e-2
 MOST_STEPS = 3
 #: steps for a doubling of the time beyond which a flow crawls; in curved valleys it takes tens

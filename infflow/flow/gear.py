@@ -26,10 +26,10 @@ MAX_ORDER = 5
 #: a factorisation is used while its shift differs by at most this part from the one that is needed
 _SAME_STEP = 0.3
 #: a Hessian is used for so many steps when there is something to factorise anyway, and for so many
-#: at most. Where Newton's method fails : with a Hessian of some age, later ones are not used that
-#: long; this limit grows with every Hessian that reaches it. It is also renewed : when the Newton
+#: at most. Where Newton's method fails with a Hessian of some age, later ones are not used that
+#: long; this limit grows with every Hessian that reaches it. It is also renewed when the Newton
 #: iterations beyond one per step have become many. Both are milder the more gradients a Hessian and
-#: its factorisation cost: : one for every so many parameters, more or less
+#: its factorisation cost: one for every so many parameters, more or less
 _YOUNG = 20
 _OLD = 50
 _DEAR = 100
@@ -49,7 +49,7 @@ _SAME = 1.2
 _LOWER = 1.3
 _HIGHER = 1.4
 #: steps become longer by at least and at most this factor; the first ones, which begin very short,
-#: by more. Larger factors save no : steps on smooth paths and lead to failures of Newton's method in
+#: by more. Larger factors save no steps on smooth paths and lead to failures of Newton's method in
 #: curved valleys
 _LEAST_GROWTH = 1.2
 _MOST_GROWTH = 1.5

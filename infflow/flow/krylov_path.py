@@ -23,7 +23,7 @@ _PROBES = 10
 MOST_ITERATIONS = 300
 _BEGINNING = 8
 #: steps of Lanczos' method. Among eigenvalues of all sizes it sees a negative one of a
-#: ten-thousandth of the largest, one that is : isolated at a millionth and below
+#: ten-thousandth of the largest, one that is isolated at a millionth and below
 LANCZOS_STEPS = 300
 _EPS = float(np.finfo(float).eps)
 

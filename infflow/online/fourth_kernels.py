@@ -82,7 +82,7 @@ def closed_sums(
 
 
 #: Rows of ``F`` in ``sample_sums``: f, f', and with jumps smoothed f' and f'^2, each followed by
-#: its derivatives in h and : (at constant h, through the width of the smoothing) in the variance of
+#: its derivatives in h and (at constant h, through the width of the smoothing) in the variance of
 #: h.
 VALUE, SLOPE, FACTOR, FACTOR_H, FACTOR_C, SQUARE, SQUARE_H, SQUARE_C = range(8)
 
