@@ -1044,8 +1044,8 @@ OPTIONS = {
 }
 
 
-# : calls that end in an error of infflow as they are: PyTorch is not there, or there is nothing to
-# give
+#: calls that end in an error of infflow as they are: PyTorch is not there, or there is nothing to
+#: give
 REFUSED = ("from_torch", "to_torch", "Sweep", "plotting.plot_convergence")
 
 

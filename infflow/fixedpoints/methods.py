@@ -221,8 +221,8 @@ def automatic_optimizer(num_free: int) -> str:
     return "newton" if num_free <= DENSE else "lbfgs"
 
 
-# : ``choose_optimizer`` takes Levenberg-Marquardt where the loss is below this fraction of the
-# squared terms of the outputs,
+#: ``choose_optimizer`` takes Levenberg-Marquardt where the loss is below this fraction of the
+#: squared terms of the outputs,
 NEARLY_ZERO = 1e-8
 #: and the Jacobian is at most this large
 JACOBIAN_ENTRIES = 20_000_000

@@ -21,8 +21,8 @@ CLEAR_PART = 1e-3
 CLEAR_NOISE = 1e3
 #: a search that does not move has converged if its gradient is at most so many rounding errors
 GRADIENT_FLOOR = 1e2
-# : and at most so many where the loss, which may be a sum that cancels, is zero to rounding:
-# nothing below can be found by it
+#: and at most so many where the loss, which may be a sum that cancels, is zero to rounding:
+#: nothing below can be found by it
 ZERO_LOSS_FLOOR = 1e4
 
 

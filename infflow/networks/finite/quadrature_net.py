@@ -13,8 +13,8 @@ from ...integrals.cubature.expectation import Integrand
 from ..inputs import Gaussian, StandardNormal, as_input
 from .net import Net
 
-# : Nodes per axis, and the product weight below which a node is left out: 13,448 nodes remain in
-# two dimensions.
+#: Nodes per axis, and the product weight below which a node is left out: 13,448 nodes remain in
+#: two dimensions.
 DEFAULT_NODES = 600
 DEFAULT_PRUNE = 1e-18
 _MOST_NODES = 5000
