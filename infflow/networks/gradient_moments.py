@@ -157,7 +157,7 @@ def _is_realized(net: NetI, theta: Array) -> bool:
 
 def _power_of_two(number: float) -> int:
     """The nearest power of two, at least 2."""
-    return 2 ** max(1, round(np.log2(max(number, 2.0))))
+    return int(2 ** max(1, round(np.log2(max(number, 2.0)))))
 
 
 def _units(net: NetI, theta: Array) -> list[Mapped]:

@@ -80,8 +80,8 @@ def gradient_covariance(
         the output bias, at any input dimension, to about ten digits. It is also possible wherever
         the student equals the teacher up to label noise, for any activations and biases. "sampling"
         takes scrambled Sobol points in the span of all weights, with label noise and what is
-        perpendicular to the span added exactly: errors are some 1e-4 of the diagonal. "auto" is
-        exact where it can be; kinked neurons that are nearly linearly dependent are sampled.
+        perpendicular to the span added exactly: 2 to 20 times smaller errors than by random
+        inputs. "auto" is exact where it can be; kinked neurons that are nearly linearly dependent are sampled.
 
     Returns
     -------

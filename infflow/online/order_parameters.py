@@ -226,8 +226,8 @@ class OrderParameters:
         equal.
     fourth_moments : {"auto", "closed", "sampling"}
         How the term of order learning_rate^2 is evaluated. "auto" takes closed forms where there
-        are (identity, polynomials, relu, leaky_relu, abs, erf, normal_cdf, gelu), else common
-        random numbers.
+        are (identity, polynomials, relu, leaky_relu, abs, erf, normal_cdf, gelu), else evenly
+        spread points.
     samples : int
         Number of points for "sampling"; 64 times a power of two is taken, the nearest.
     rng : int or numpy.random.Generator
