@@ -58,6 +58,7 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from .networks.infinite.exponents import leap_exponent as leap_exponent
     from .networks.infinite.function_teacher import FunctionTeacher as FunctionTeacher
     from .networks.infinite.neti import NetI as NetI
+    from .networks.infinite.orbits import SymmetricNetI as SymmetricNetI
     from .networks.infinite.polynomial_teacher import PolynomialTeacher as PolynomialTeacher
     from .networks.inputs import Gaussian as Gaussian
     from .networks.inputs import GaussianMixture as GaussianMixture
@@ -89,6 +90,7 @@ _HOME = {
     "Net": "networks.finite.net",
     "Loss": "networks.finite.losses.loss",
     "NetI": "networks.infinite.neti",
+    "SymmetricNetI": "networks.infinite.orbits",
     "Teacher": "networks.teacher",
     "FunctionTeacher": "networks.infinite.function_teacher",
     "PolynomialTeacher": "networks.infinite.polynomial_teacher",

@@ -48,6 +48,7 @@ ON_PURPOSE = {
     ("Activation", "source"): ("empty string",),  # read by sympy where the expression is asked for
     ("bivariate_normal_cdf", "h"): ("long double",),  # infinite limits
     ("bivariate_normal_cdf", "k"): ("long double",),
+    ("SymmetricNetI", "students"): ("list of None",),  # free students only
     ("sweep", "function"): ("class",),  # it can be called; its runs fail, and are kept as failures
     # settings are whatever JSON holds
     ("sweep over seed", "value"): ("empty string", "ragged", "list of None", "list of names"),
@@ -266,6 +267,45 @@ def _cases():
     yield Call("NetI.sample", neti.sample, {"N": A(3, "count"), "rng": rng, "method": A("sobol")})
     yield Call("NetI.unpack", neti.unpack, {"theta": any_theta})
     yield Call("NetI.with_method", neti.with_method, {"method": A("closed")})
+    fam = inf.SymmetricNetI("erf", [2, 3])
+    z = fam.random(0)
+    any_z = A(z, "array")
+    yield Call(
+        "SymmetricNetI",
+        inf.SymmetricNetI,
+        {
+            "activation": A("erf"),
+            "teachers": A([2, 3.5], "array list"),
+            "students": A([0, None], "list optional"),
+            "train_second_layer": A(False, flag),
+            "method": A("auto"),
+            "rtol": A(1e-10, "number"),
+        },
+    )
+    for name in (
+        *("check", "index", "lift", "output_weights", "spectrum", "symmetry_types", "unpack"),
+    ):
+        yield Call(f"SymmetricNetI.{name}", getattr(fam, name), {"z": any_z})
+    yield Call("SymmetricNetI.evaluate", fam.evaluate, {"z": any_z, "order": A(2, "count")})
+    yield Call("SymmetricNetI.frozen", fam.frozen, {"z": any_z, "rtol": A(1e-14, "number")})
+    yield Call("SymmetricNetI.hvp", fam.hvp, {"z": any_z, "v": A(z, "array")})
+    yield Call(
+        "SymmetricNetI.loss_rounding", fam.loss_rounding, {"z": any_z, "value": A(1.0, "number")}
+    )
+    yield Call(
+        "SymmetricNetI.pack",
+        fam.pack,
+        {
+            "own": A([1.0, 1.0], "array"),
+            "within": A([0.0, 0.0], "array"),
+            "between": A(np.zeros((2, 2)), "array"),
+            "output_weights": A(None, "optional"),
+        },
+    )
+    yield Call("SymmetricNetI.random", fam.random, {"rng": rng})
+    yield Call("SymmetricNetI.replace", fam.replace, {"teachers": A([2, 4], "array list")})
+    yield Call("SymmetricNetI.resized", fam.resized, {"teachers": A([2, 4], "array list")})
+    yield Call("SymmetricNetI.restrict", fam.restrict, {"theta": A(fam.lift(z).theta, "array")})
     yield Call(
         "Teacher", inf.Teacher, {"net": A(net), "theta": any_theta, "noise": A(0.1, "number")}
     )
@@ -997,8 +1037,8 @@ OPTIONS = {
 }
 
 
-# : calls that end in an error of infflow as they are: PyTorch is not there, or there is nothing to
-# give
+#: calls that end in an error of infflow as they are: PyTorch is not there, or there is nothing to
+#: give
 REFUSED = ("from_torch", "to_torch", "Sweep", "plotting.plot_convergence")
 
 

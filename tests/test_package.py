@@ -19,6 +19,7 @@ PUBLIC = [
     "polynomial",
     "Net",
     "NetI",
+    "SymmetricNetI",
     "Loss",
     "Teacher",
     "Gaussian",

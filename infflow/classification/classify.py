@@ -30,8 +30,8 @@ from .symmetries import FlatDirections, Symmetry, families, flat_space
 
 METHODS = ("auto", "dense", "lanczos")
 
-# : up to this many free parameters all eigenvalues are computed, whatever is asked for; above this
-# many only where it is
+#: up to this many free parameters all eigenvalues are computed, whatever is asked for; above this
+#: many only where it is
 _SMALL = 64
 _LARGE = 6000
 #: rounding error of Hessians, relative to their norm

@@ -81,7 +81,8 @@ def gradient_covariance(
         the student equals the teacher up to label noise, for any activations and biases. "sampling"
         takes scrambled Sobol points in the span of all weights, with label noise and what is
         perpendicular to the span added exactly: 2 to 20 times smaller errors than by random
-        inputs. "auto" is exact where it can be; kinked neurons that are nearly linearly dependent are sampled.
+        inputs. "auto" is exact where it can be; kinked neurons that are nearly linearly dependent
+        are sampled.
 
     Returns
     -------

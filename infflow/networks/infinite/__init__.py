@@ -9,6 +9,10 @@
 | `realizable.py`, `realizable_kernels.py` | the loss next to the teacher | `neti.py` |
 | `segment.py` | points between teacher and student, and their integrals | `realizable.py` |
 | `explain.py` | which evaluator was used, and why | `neti.py` |
+| `orbits.py` | `SymmetricNetI`: families of symmetric networks | users |
+| `orbit_loss.py`, `orbit_kernels.py` | their loss as a sum over orbits of pairs | `orbits.py` |
+| `orbit_pairs.py` | orbits, rows and parameters as index arrays | `orbit_loss.py`, `proofs` |
+| `orbit_spectrum.py` | the Hessian of the whole network by symmetry types | `orbits.py`, `proofs` |
 | `cross.py` | what a loss asks of a target that is no network | `function_loss.py` |
 | `function_loss.py`, `function_kernels.py` | the loss against such a target | `neti.py` |
 | `function_teacher.py`, `function_integrals.py` | any function of projections | `neti.py` |
