@@ -199,7 +199,7 @@ def test_layers_take_functions():
 
 @pytest.fixture
 def fake_torch(monkeypatch):
-    """Modules with the names of PyTorch: objects of what is loaded are compared, nothing is loaded."""
+    """Modules with the names of PyTorch; objects of what is loaded are compared."""
     torch, nn, functional = (types.ModuleType(n) for n in ("torch", "torch.nn", "functional"))
     for name in ("tanh", "relu", "erf", "atan"):
         setattr(torch, name, lambda x: x)
