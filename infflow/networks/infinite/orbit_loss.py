@@ -10,7 +10,8 @@ import numpy as np
 
 from ..._validation import Array
 from ...activations import Activation
-from ...integrals.choice import Arguments, PairEvaluator
+from ...integrals.choice import Arguments
+from ...integrals.terms import pair_evaluator
 from . import orbit_kernels
 from .orbit_pairs import list_orbits, list_rows, multiplicities, place_parameters
 
@@ -21,11 +22,13 @@ _NONE = np.empty((0, 0))
 class MeanTable:
     """An activation packed for the means T_m = E f^(m)(h) of all orders.
 
-    ``is_complete`` says whether its terms give them: polynomials, atoms and waves do.
+    ``is_complete`` says whether its terms give them: polynomials, atoms (truncated powers left out)
+    and waves do.
     """
 
     def __init__(self, f: Activation) -> None:
-        self.is_complete = f.has_closed_form or bool(f.waves)
+        powers = any(atom.order < 0 for atom in f.atoms)
+        self.is_complete = (f.has_closed_form and not powers) or bool(f.waves)
         self.polynomial = np.array(f.polynomial, dtype=np.float64)
         self.atoms = np.array(
             [(a.weight, a.order, a.width**2) for a in f.atoms], dtype=np.float64
@@ -74,7 +77,7 @@ class OrbitLoss:
         self._activation, self._method, self._rtol = activation, method, rtol
         B = len(students)
         i, j = self.orbits.neurons.T
-        self.evaluator = PairEvaluator([activation] * (2 * B + 1), i, j, method, rtol)
+        self.evaluator = pair_evaluator([activation] * (2 * B + 1), i, j, method, rtol)
         self._table = MeanTable(activation)
         self._low = np.zeros((B + 1, orbit_kernels.LOW))
         self._scaled = np.zeros((B + 1, orbit_kernels.MEANS))
@@ -91,7 +94,7 @@ class OrbitLoss:
             np.zeros(2),
         )
         first, second = np.array([0, 0]), np.array([0, 1])
-        own, other = PairEvaluator([f, f], first, second, self._method, self._rtol)(at, 0)[:, 0]
+        own, other = pair_evaluator([f, f], first, second, self._method, self._rtol)(at, 0)[:, 0]
         total = float(self.sizes.sum())
         if self._table.is_complete:
             mean, slope = self._low[-1, :2]
