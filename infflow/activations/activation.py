@@ -239,7 +239,7 @@ class Activation:
         """
         import sympy
 
-        if self._terms:
+        if self._terms and self._source is None:
             return _expression(self._terms)
         if self._source is None:
             raise InvalidValueError(
@@ -351,9 +351,12 @@ class Activation:
             If ``expr`` is not such an expression, or is not real, or has infinitely many kinks, or
             neither NumPy nor SciPy can evaluate it and its four derivatives.
         """
-        from .from_sympy import analyse  # sympy is imported when it is first needed
+        from .from_sympy import analyse, recognise  # sympy is imported when it is first needed
 
         name = _as_name(name)
+        recognised = recognise(name, expr)
+        if recognised is not None:
+            return _of_names(name, *recognised)
         found = analyse(name, expr)
         return cls(
             name,
@@ -809,6 +812,28 @@ def _summed(terms: tuple[Term, ...], name: str | None) -> Activation:
         own = [Term(1.0, g.scale, g.shift, _of_piece(g)) for g in groups]
         found.parts = (*own, *others)
     return found
+
+
+def _of_names(
+    name: str, expression: Any, terms: Sequence[tuple[float, float, float, str]]
+) -> Activation:
+    """The sum of terms whose primitives are names; "1" and "x^n" are the polynomial."""
+    found = []
+    for coefficient, scale, shift, primitive in terms:
+        if primitive.startswith("relu_power"):
+            f = relu_power(int(primitive[11:-1]))
+        elif primitive.startswith("x^"):
+            f = polynomial([0.0] * int(primitive[2:]) + [1.0])
+        else:
+            f = registered(primitive)
+        found.append(Term(coefficient, scale, shift, f))
+    known = of_terms(found, name)
+    whole = Activation.__new__(Activation)  # the other one serves all equal sums
+    vars(whole).update(vars(known))
+    whole.name = name
+    whole._source = expression
+    whole._recipe = (_from_sympy, (name, expression))
+    return whole
 
 
 def _sum_kernel(
