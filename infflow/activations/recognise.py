@@ -29,8 +29,6 @@ _SWITCHES = (sympy.Abs, sympy.sign, sympy.Heaviside, sympy.Max, sympy.Min, sympy
 _MOST_KINKS = 12
 _HIGHEST_POWER = 5
 _PROBES = (-9.37, -3.113, -1.219, -0.577, -0.0931, 0.119, 0.713, 1.417, 4.331, 11.7)
-    ["-9.37", "-3.113", "-1.219", "-0.577", "-0.0931", "0.119", "0.713", "1.417", "4.331", "11.7"]
-)
 _DIGITS = 30
 
 
