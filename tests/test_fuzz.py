@@ -325,7 +325,7 @@ def _cases():
             "weights": A(None, "array optional"),
         },
     )
-    for name in ("gradient", "hessian", "hessian_spectrum"):
+    for name in ("gradient", "hessian", "hessian_spectrum", "hessian_eigenvalues"):
         yield Call(name, getattr(inf, name), {"net": any_net, "theta": any_theta})
     yield Call("hvp", inf.hvp, {"net": any_net, "theta": any_theta, "v": A(theta, "array")})
     yield Call(
@@ -346,6 +346,7 @@ def _cases():
             "rtol": A(1e-10, "number"),
         },
     )
+    yield Call("reduce", inf.reduce, {"neti": A(neti), "theta": A(settled, "array")})
     yield Call("overlaps", inf.overlaps, {"net": A(neti), "theta": any_theta})
     yield Call(
         "gaussian_moment",

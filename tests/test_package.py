@@ -29,6 +29,8 @@ PUBLIC = [
     "hessian",
     "hvp",
     "hessian_spectrum",
+    "hessian_eigenvalues",
+    "reduce",
     "gradient_covariance",
     "finite_data_prediction",
     "overlaps",

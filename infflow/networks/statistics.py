@@ -8,14 +8,17 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._validation import Array, as_integer, as_number, as_rng, counted, public, user_level
 from ..errors import AccuracyWarning, InvalidTypeError, InvalidValueError
 from ..memory import SPECTRUM, require_memory
+from .eigenvalues import hessian_spectrum, reduced, spectrum_by_parts
 from .finite import covariance
 from .finite.net import Net, finite
-from .functions import hessian_spectrum
 from .infinite.neti import NetI
+from .infinite.reduction import Reduction
+from .inputs import StandardNormal
 
 _BATCHES = 20
 # A step to the minimum of the quadratic model longer than this fraction of |theta| means that
@@ -33,6 +36,7 @@ class FiniteDataPrediction(NamedTuple):
     loss_gap: float  #: E [L(theta_N) - L(theta*)] = tr(H^+ C)/(2 N)
     loss_gap_error: float  #: its standard error
     rank: int  #: eigenvalues of H that are not zero
+    reduction: str = ""  #: the inputs that the weights span, where it was found in these
 
 
 class Overlaps(NamedTuple):
@@ -77,6 +81,7 @@ def gradient_covariance(net: Net | NetI, theta: Any, samples: int = 100_000, rng
     if isinstance(net, Net):
         return covariance.gradient_covariance(net, theta)
     theta, share, generator = _checked(net, theta, samples, rng)
+    _require_covariance(net.num_params)
     total = np.zeros((net.num_params, net.num_params))
     for C in _covariances(net, theta, share, generator):
         total += C
@@ -92,17 +97,51 @@ def _checked(
             f"net is a {type(net).__name__}; an inf.NetI is needed (gradient_covariance also "
             "takes an inf.Net with data)."
         )
-    require_memory(net.num_params, covariance.NAME, remedy=covariance.REMEDY)
     share = as_integer("samples", samples, minimum=2 * _BATCHES, maximum=sys.maxsize) // _BATCHES
     return net.check(theta), share, as_rng(rng)
 
 
-def _covariances(net: NetI, theta: Array, share: int, rng: np.random.Generator) -> Iterator[Array]:
+def _require_covariance(num_params: int) -> None:
+    require_memory(num_params, covariance.NAME, remedy=covariance.REMEDY)
+
+
+def _covariances(
+    net: NetI | Reduction, theta: Array, share: int, rng: np.random.Generator
+) -> Iterator[Array]:
     """Independent estimates of the covariance (P, P), one at a time."""
     for _ in range(_BATCHES):
-        moments = covariance.GradientMoments(net.num_params)
+        moments = covariance.GradientMoments(len(theta))
         moments.add(net.sample(share, rng), theta)
         yield moments.finish() * (share / (share - 1))
+
+
+class _Spectrum(NamedTuple):
+    """The spectrum of a Hessian, in parameters that may stand for more of them."""
+
+    net: NetI  #: to evaluate at ``theta``
+    theta: Array
+    samples: NetI | Reduction  #: where samples come from
+    values: Array  #: (m,), ascending
+    vectors: Array  #: one per column
+    multiplicities: NDArray[Any]  #: (m,)
+    reduction: str
+
+
+def _spectrum(net: NetI, theta: Array) -> _Spectrum:
+    """In the inputs that the weights span, where these are fewer than all."""
+    red = reduced(net, theta)
+    if red is not None:
+        _require_covariance(red.extended.num_params)
+        found = spectrum_by_parts(red, red.theta)
+        short = red.extend(red.theta)
+        values, vectors, counts = found
+        return _Spectrum(red.extended, short, red, values, vectors, counts, str(red))
+    _require_covariance(net.num_params)
+    require_memory(
+        net.num_params, "the prediction from Hessian and covariance", SPECTRUM, covariance.REMEDY
+    )
+    values, vectors = hessian_spectrum(net, theta)
+    return _Spectrum(net, theta, net, values, vectors, np.ones(len(values)), "")
 
 
 @public
@@ -151,10 +190,8 @@ def finite_data_prediction(
     theta, share, generator = _checked(net, theta, samples, rng)
     N = as_number("N", N, minimum=1.0)
     rtol = as_number("rtol", rtol, minimum=0.0, strict=True)
-    require_memory(
-        net.num_params, "the prediction from Hessian and covariance", SPECTRUM, covariance.REMEDY
-    )
-    values, vectors = hessian_spectrum(net, theta)
+    found = _spectrum(net, theta)
+    values = found.values
     scale = float(np.abs(values).max())
     if values[0] < -rtol * scale:
         raise InvalidValueError(
@@ -164,8 +201,10 @@ def finite_data_prediction(
     _warn_of_small_eigenvalues(values, scale, rtol)
     keep = values > rtol * scale
     values = values[keep]
-    vectors = vectors[:, keep]
-    step = float(np.linalg.norm(net.evaluate(theta, 1).g @ vectors / values))
+    vectors = found.vectors[:, keep]
+    counts = found.multiplicities[keep]
+    slope = found.net.evaluate(found.theta, 1).g @ vectors
+    step = float(np.linalg.norm(slope / values))
     if step > _AT_SOLUTION * max(1.0, float(np.linalg.norm(theta))):
         warnings.warn(
             f"theta is {step:.2g} away from the minimum of the quadratic model; the prediction "
@@ -173,16 +212,21 @@ def finite_data_prediction(
             AccuracyWarning,
             stacklevel=user_level(),
         )
-    estimates = _covariances(net, theta, share, generator)
+    estimates = _covariances(found.samples, found.theta, share, generator)
     diagonals = np.array([np.einsum("pk,pk->k", vectors, C @ vectors) for C in estimates])
-    distance = diagonals @ (1 / values**2) / N
-    gap = diagonals @ (1 / values) / (2 * N)
+    distance = diagonals @ (counts / values**2) / N
+    gap = diagonals @ (counts / values) / (2 * N)
 
     def error(x: Array) -> float:
         return float(x.std(ddof=1) / np.sqrt(len(x)))
 
     return FiniteDataPrediction(
-        float(distance.mean()), error(distance), float(gap.mean()), error(gap), len(values)
+        float(distance.mean()),
+        error(distance),
+        float(gap.mean()),
+        error(gap),
+        int(counts.sum()),
+        found.reduction,
     )
 
 
@@ -228,9 +272,12 @@ def overlaps(net: NetI, theta: Any) -> Overlaps:
         raise InvalidTypeError(f"net is a {type(net).__name__}; overlaps need an inf.NetI.")
     W = net.student_units(net.check(theta)).W
     V = net.teacher_units.W
-    cov = net.input.covariance()
     with np.errstate(over="ignore", invalid="ignore"):
-        found = Overlaps(W @ cov @ W.T, W @ cov @ V.T, V @ cov @ V.T)
+        left = W, V  # times the covariance
+        if not isinstance(net.input, StandardNormal):
+            cov = net.input.covariance()
+            left = W @ cov, V @ cov
+        found = Overlaps(left[0] @ W.T, left[0] @ V.T, left[1] @ V.T)
     for name, matrix in found._asdict().items():
         finite(f"{name} is", matrix)
     return found
