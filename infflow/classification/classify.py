@@ -262,7 +262,7 @@ def classify(
     hidden layer.
 
     Where the weights of a NetI span fewer inputs than there are (:func:`infflow.reduce`), the point
-    is judged in these, and ``reduction`` says so; index, flat directions and spectrum are those of
+    is judged in these (unless ``method="lanczos"``), and ``reduction`` says so; index, flat directions and spectrum are those of
     the whole network. K is then sampled on a ball of the span and one further input for each
     eigenvalue of the covariance.
 
@@ -283,7 +283,7 @@ def classify(
     free = free_parameters(held, net.num_params)
     teacher = _checked_teacher(net, teacher)
     method = as_choice("method", method, METHODS)
-    few = InFewInputs.of(net, theta, free)
+    few = None if method == "lanczos" else InFewInputs.of(net, theta, free)
     place = _Place(net, theta, free, teacher) if few is None else _Place.in_few(few)
     number = sample_size(samples, place.net.num_params, "samples", minimum=1)
     seed = as_integer("seed", seed, minimum=0)
@@ -293,7 +293,8 @@ def classify(
     with limit_for(place.net.num_params), Watch(progress) as watch, quiet:
         if isinstance(place.net, NetI):  # integrals as accurate as they get
             place = replace(place, net=place.net.frozen(place.theta))
-        found = _classify(place, Samples(number, seed, watch.product), dense, watch)
+        drawn = Samples(number, seed, watch.product, place.weights)
+        found = _classify(place, drawn, dense, watch)
         return found if few is None else few.whole(found)
 
 
