@@ -473,6 +473,7 @@ def _cases():
         "progress": A(False, flag),
         "callback": A(None, "function optional"),
         "checkpoint": A(None, "path optional"),
+        "reduce": A("auto", flag),
     }
     yield Call("train", inf.train, {"net": any_net, "theta0": any_theta, **of_train})
     discrete = {

@@ -262,9 +262,9 @@ def classify(
     hidden layer.
 
     Where the weights of a NetI span fewer inputs than there are (:func:`infflow.reduce`), the point
-    is judged in these (unless ``method="lanczos"``), and ``reduction`` says so; index, flat directions and spectrum are those of
-    the whole network. K is then sampled on a ball of the span and one further input for each
-    eigenvalue of the covariance.
+    is judged in these (unless ``method="lanczos"``), and ``reduction`` says so. Index, flat
+    directions and spectrum are those of the whole network; K is sampled on a ball of the span and
+    of one further input for each eigenvalue of the covariance.
 
     With ``method="lanczos"`` an eigenvalue counts as zero if it is below its error bound, about
     1e-9 of the largest. If a positive one is found, all that are zero or negative are below it;
