@@ -45,6 +45,7 @@ from .objective import (
     ChecksParameters,
     ChoosesMethod,
     HasJumps,
+    HasMetric,
     Objective,
     as_objective,
     require_samples,
@@ -305,6 +306,8 @@ class TrainSettings:
         start = check_theta(net, theta0)
         now = self.checked()
         eta = _matching(now.eta, len(start))
+        if isinstance(net, HasMetric) and isinstance(eta, float):
+            eta = eta / net.multiplicities
         methods = {"solver": now.solver, "optimizer": now.optimizer}
         chosen = plan(net, start, eta, now.reduce, methods)
         if chosen.run is None:

@@ -638,3 +638,22 @@ def test_one_more_input_keeps_the_network():
         wider.net.evaluate(wider.theta).value, neti.evaluate(theta).value, rtol=1e-14
     )
     assert isinstance(wider._span, Span) and isinstance(wider._span.left[0], Left)
+
+
+@pytest.mark.parametrize("loss", ["squared", "correlation"])
+@pytest.mark.parametrize("parametrization", ["standard", "ntk"])
+def test_teachers_that_are_polynomials(parametrization, loss):
+    V = np.linalg.qr(np.random.default_rng(0).normal(size=(25, 3)))[0].T
+    teacher = inf.PolynomialTeacher({(1, 1, 1): 1.0, (2, 0, 0): 0.5}, V)
+    layers = [(2, "erf", True), (1, "identity", False)]
+    s = inf.Net(layers, input_dim=25, parametrization=parametrization)
+    neti = inf.NetI(s, teacher, loss=loss)
+    theta = inf.random_params(s, rng=2, init="standard_normal")
+    red = inf.reduce(neti, theta)
+    assert red.input_dim == 5
+    whole = neti.evaluate(theta, 2)
+    here = red.net.evaluate(red.theta, 1)
+    np.testing.assert_allclose(here.value, whole.value, rtol=1e-12)
+    np.testing.assert_allclose(red.lift(here.g), whole.g, atol=1e-12)
+    values, counts = inf.hessian_eigenvalues(neti, theta)
+    np.testing.assert_allclose(np.repeat(values, counts), np.linalg.eigvalsh(whole.H), atol=1e-12)

@@ -151,12 +151,13 @@ def hessian_eigenvalues(net: Objective, theta: Any) -> Eigenvalues:
     >>> found.multiplicities.tolist(), found.multiplicities.sum()
     ([1, 48, 1, 1], np.int64(51))
     """
+    num_params = as_objective(net).num_params
     if not obstacle(net):
         red = reduced(net, net.check(theta))  # type: ignore[attr-defined]
         if red is not None:
             found = spectrum_by_parts(red, red.theta)
             return Eigenvalues(found.values, found.multiplicities)
-    require_memory(int(net.num_params), "the spectrum of the Hessian", SPECTRUM)
+    require_memory(num_params, "the spectrum of the Hessian", SPECTRUM)
     matrix = hessian(net, theta)
     with limit_for(len(matrix)):
         values = np.asarray(np.linalg.eigvalsh(matrix), dtype=np.float64)

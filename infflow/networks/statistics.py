@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import Array, as_integer, as_number, as_rng, counted, public, user_level
-from ..errors import AccuracyWarning, InvalidTypeError, InvalidValueError
+from ..errors import AccuracyWarning, InvalidTypeError, InvalidValueError, MethodError
 from ..memory import SPECTRUM, require_memory
 from .eigenvalues import hessian_spectrum, reduced, spectrum_by_parts
 from .finite import covariance
@@ -96,6 +96,11 @@ def _checked(
         raise InvalidTypeError(
             f"net is a {type(net).__name__}; an inf.NetI is needed (gradient_covariance also "
             "takes an inf.Net with data)."
+        )
+    if net.loss != "squared":
+        raise MethodError(
+            f"this network has loss {net.loss!r}; gradients of single samples are those of the "
+            "squared loss. Use net.replace(loss='squared')."
         )
     share = as_integer("samples", samples, minimum=2 * _BATCHES, maximum=sys.maxsize) // _BATCHES
     return net.check(theta), share, as_rng(rng)

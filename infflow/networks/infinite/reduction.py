@@ -26,6 +26,7 @@ from ..teacher import Teacher
 from .function_teacher import FunctionTeacher
 from .invariant import Left, Span, covariances, is_known, span, take_apart
 from .neti import NetI
+from .polynomial_teacher import PolynomialTeacher
 
 #: parametrizations whose factors do not depend on the direction of the weights
 COVERED = ("standard", "ntk", "mean_field")
@@ -300,7 +301,7 @@ def _without_data(net: Any, **changes: Any) -> Any:
 def _teacher(full: NetI, V: Array) -> Any:
     """The teacher with other input weights (M, n), which act as they are."""
     teacher = full.teacher
-    if isinstance(teacher, FunctionTeacher):
+    if isinstance(teacher, FunctionTeacher | PolynomialTeacher):
         other = copy.copy(teacher)
         other.V = V
         return other
@@ -322,7 +323,7 @@ def obstacle(net: Any) -> str:
         return f"net is a {type(net).__name__}, and only a NetI is known to depend on few inputs"
     if not is_known(net.input):
         return f"the input is a {type(net.input).__name__}"
-    if type(net.teacher) not in (Teacher, FunctionTeacher):
+    if type(net.teacher) not in (Teacher, FunctionTeacher, PolynomialTeacher):
         return f"the teacher is a {type(net.teacher).__name__}"
     if net.student.parametrization not in COVERED:
         return f"the student has the parametrization {net.student.parametrization!r}"
