@@ -410,7 +410,7 @@ def _cases():
             "weights": A(None, "array optional"),
         },
     )
-    for name in ("gradient", "hessian", "hessian_spectrum"):
+    for name in ("gradient", "hessian", "hessian_spectrum", "hessian_eigenvalues"):
         yield Call(name, getattr(inf, name), {"net": any_net, "theta": any_theta})
     yield Call("hvp", inf.hvp, {"net": any_net, "theta": any_theta, "v": A(theta, "array")})
     yield Call(
@@ -464,6 +464,7 @@ def _cases():
             "rng": rng,
         },
     )
+    yield Call("reduce", inf.reduce, {"neti": A(neti), "theta": A(settled, "array")})
     yield Call("overlaps", inf.overlaps, {"net": A(neti), "theta": any_theta})
     yield Call(
         "gaussian_moment",
@@ -590,6 +591,7 @@ def _cases():
         "progress": A(False, flag),
         "callback": A(None, "function optional"),
         "checkpoint": A(None, "path optional"),
+        "reduce": A("auto", flag),
     }
     yield Call("train", inf.train, {"net": any_net, "theta0": any_theta, **of_train})
     discrete = {

@@ -30,6 +30,8 @@ PUBLIC = [
     "hessian",
     "hvp",
     "hessian_spectrum",
+    "hessian_eigenvalues",
+    "reduce",
     "gradient_covariance",
     "fisher",
     "stationary_covariance",
