@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from . import surrogates as surrogates
     from .activations import Activation as Activation
     from .activations import polynomial as polynomial
+    from .branches.branch import Branch as Branch
+    from .branches.continuation import continuation as continuation
     from .classification.classify import classify as classify
     from .errors import AccuracyWarning as AccuracyWarning
     from .errors import InfflowError as InfflowError
@@ -50,6 +52,7 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from .networks.finite.losses.loss import Loss as Loss
     from .networks.finite.net import Net as Net
     from .networks.finite.quadrature_net import quadrature_net as quadrature_net
+    from .networks.fisher import fisher as fisher
     from .networks.functions import gradient as gradient
     from .networks.functions import hessian as hessian
     from .networks.functions import hvp as hvp
@@ -64,6 +67,8 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from .networks.inputs import Gaussian as Gaussian
     from .networks.inputs import GaussianMixture as GaussianMixture
     from .networks.parameters import random_params as random_params
+    from .networks.sgd_noise import gradient_noise_scale as gradient_noise_scale
+    from .networks.sgd_noise import stationary_covariance as stationary_covariance
     from .networks.statistics import finite_data_prediction as finite_data_prediction
     from .networks.statistics import gradient_covariance as gradient_covariance
     from .networks.statistics import overlaps as overlaps
@@ -107,6 +112,9 @@ _HOME = {
     "hessian_eigenvalues": "networks.eigenvalues",
     "reduce": "networks.infinite.reduction",
     "gradient_covariance": "networks.statistics",
+    "fisher": "networks.fisher",
+    "stationary_covariance": "networks.sgd_noise",
+    "gradient_noise_scale": "networks.sgd_noise",
     "finite_data_prediction": "networks.statistics",
     "overlaps": "networks.statistics",
     "Evaluation": "objective",
@@ -120,6 +128,8 @@ _HOME = {
     "OrderParameters": "online.order_parameters",
     "train": "training",
     "classify": "classification.classify",
+    "continuation": "branches.continuation",
+    "Branch": "branches.branch",
     "certify": "proofs.certify",
     "Result": "result",
     "trajectory_distance": "result",
