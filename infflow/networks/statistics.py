@@ -151,7 +151,7 @@ def _require_covariance(num_params: int) -> None:
 class _Spectrum(NamedTuple):
     """The spectrum of a Hessian, in parameters that may stand for more of them."""
 
-    net: NetI  #: to evaluate at ``theta``
+    net: NetI
     theta: Array
     values: Array  #: (m,), ascending
     vectors: Array  #: one per column
@@ -255,7 +255,7 @@ def finite_data_prediction(
             AccuracyWarning,
             stacklevel=user_level(),
         )
-    with np.errstate(over="ignore", invalid="ignore"), limit_for(found.net.num_params):
+    with np.errstate(over="ignore", invalid="ignore"), limit_for(len(found.theta)):
         estimates = covariances(found.net, found.theta, method, samples, generator)
         diagonals = np.array([np.einsum("pk,pk->k", vectors, C @ vectors) for C in estimates])
     finite(f"{covariance.NAME} is", diagonals)

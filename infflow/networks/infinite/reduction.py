@@ -20,7 +20,6 @@ from ..._validation import Array, as_integer, counted, public, shown
 from ...errors import InvalidTypeError, InvalidValueError, MethodError
 from ...rotation import Rotation
 from ...threads import limit_for
-from ..finite.net import Net
 from ..inputs import Gaussian, GaussianMixture
 from ..teacher import Teacher
 from .function_teacher import FunctionTeacher
@@ -233,22 +232,6 @@ class Reduction:
         """That of :attr:`extended`, with one direction of the input for each group."""
         columns = [self.basis, *(each.vector()[:, None] for each in self._left)]
         return Rotation(np.hstack(columns), self.rotation.width)
-
-    def sample(self, N: int, rng: np.random.Generator) -> Net:
-        """Finite data for :attr:`extended`, for means of products of gradients.
-
-        Of an input outside of the span, on which nothing depends, only the variance matters: it is
-        plus or minus its standard deviation, where all components of the input agree on it, so that
-        it adds no noise to these means.
-        """
-        data = self.extended.sample(N, rng)
-        scale = self._scale(self.extended.input_dim)
-        for g, each in enumerate(self._left):
-            variance = each.block.variances[0]
-            if (each.block.variances == variance).all():
-                signs = rng.integers(0, 2, size=N) * 2.0 - 1.0
-                data.data.X[:, self.input_dim + g] = scale * np.sqrt(variance) * signs
-        return data
 
     # ---------------------------------------------------------------------------- the network
 
