@@ -508,8 +508,8 @@ def _cases():
         "layers": A(["erf"], "list"),
         "X": inputs,
         "Y": A(None, "array optional"),
-        "weight_std": A(1.0, "number"),
-        "bias_std": A(0.5, "number"),
+        "weight_std": A(1.0, "number array"),
+        "bias_std": A(0.5, "number array"),
         "gradient": A(False, flag),
         "rtol": A(1e-10, "number"),
     }

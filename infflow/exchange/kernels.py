@@ -39,6 +39,8 @@ __all__ = ["nngp_kernel", "ntk_kernel"]
 
 #: Inputs on each side of a block of pairs: large against what is done once per input.
 _BLOCK = 192
+#: Largest standard deviation: products of variances stay far from overflow.
+LARGEST_STD = 1e30
 #: Kernels of more pairs than this show a progress bar on a terminal.
 _LONG = 10**6
 
@@ -203,13 +205,16 @@ def _deviations(name: str, value: Any, count: int) -> list[float]:
     """One standard deviation per layer of weights."""
     array = as_real_array(name, value)
     if array.ndim == 0:
-        return [as_number(name, value, minimum=0.0)] * count
+        return [as_number(name, value, minimum=0.0, maximum=LARGEST_STD)] * count
     if array.shape != (count,):
         raise ShapeError(
             f"{name} has shape {array.shape}; one number, or {count} are needed: one per hidden "
             "layer and one for the read-out."
         )
-    return [as_number(f"{name}[{k}]", x, minimum=0.0) for k, x in enumerate(array.tolist())]
+    return [
+        as_number(f"{name}[{k}]", x, minimum=0.0, maximum=LARGEST_STD)
+        for k, x in enumerate(array.tolist())
+    ]
 
 
 # -- recursion -------------------------------------------------------------------------------------

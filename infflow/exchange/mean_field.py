@@ -6,10 +6,13 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
 from .._validation import as_number, public
 from ..activations import Activation, resolve
 from ..errors import InvalidValueError, SingularMomentError
 from ..integrals.moments import gaussian_moment
+from .kernels import LARGEST_STD
 
 __all__ = ["MeanField", "mean_field"]
 
@@ -18,6 +21,8 @@ _SMALLEST = 1e-60
 _LARGEST = 1e60
 #: Factor between variances where the map is looked at on the way to its next fixed point.
 _STRIDE = 1.1
+#: Correlations at which the map is looked at on the way down from one.
+_CORRELATIONS = 65
 #: Correlations this close to one are not told from it.
 _APART = 1e-12
 
@@ -88,9 +93,9 @@ def mean_field(
     (0.870899, True)
     """
     f = resolve(activation)
-    weight = as_number("weight_std", weight_std, minimum=0.0) ** 2
-    bias = as_number("bias_std", bias_std, minimum=0.0) ** 2
-    q = as_number("start", start, minimum=0.0)
+    weight = as_number("weight_std", weight_std, minimum=0.0, maximum=LARGEST_STD) ** 2
+    bias = as_number("bias_std", bias_std, minimum=0.0, maximum=LARGEST_STD) ** 2
+    q = as_number("start", start, minimum=0.0, maximum=_LARGEST)
     if weight == 0.0 or q == 0.0:
         name = "weight_std" if weight == 0.0 else "start"
         raise InvalidValueError(f"{name} is 0; it must be positive.")
@@ -153,8 +158,12 @@ def _correlation(f: Activation, q: float, weight: float, bias: float, chi: float
     high = 1.0 - _APART
     if drift(high) >= 0.0:  # at the edge of chaos, below rounding
         return 1.0
-    found: float = brentq(drift, -1.0, high, xtol=1e-15)
-    return found
+    for low in np.linspace(high, -1.0, _CORRELATIONS).tolist()[1:]:
+        if drift(low) >= 0.0:
+            found: float = brentq(drift, low, high, xtol=1e-15)
+            return found
+        high = low
+    return -1.0
 
 
 def _slope_of_variance(f: Activation, q: float) -> float:
