@@ -151,6 +151,10 @@ class PairEvaluator:
         kinds = list(dict.fromkeys(activations))
         self._kind = np.array([kinds.index(a) for a in activations], dtype=np.int64)
         self._groups = self._plan(kinds)
+        # rows of pairs that a closed form can take from a series
+        self._has_closed_form = np.zeros(len(self.i), dtype=np.bool_)
+        for names, rows in self._groups.items():
+            self._has_closed_form[rows] = "hermite" in names and not set(_CLOSED).isdisjoint(names)
         used = [k for k, a in enumerate(kinds) if closed.is_defined(a)]
         self._table = closed.AtomTable([kinds[k] for k in used])
         place = np.full(len(kinds), -1, dtype=np.int64)  # -1: has no closed form
@@ -371,7 +375,14 @@ class PairEvaluator:
         """Bounds of closed forms, which are those of rounding but for mixtures; returns rows whose
         bound misses the tolerance.
         """
-        self.report.work[rows], bound = self._atoms[rows], np.full(len(rows), CLOSED_BOUND)
+        bound = self._closed_bounds(rows, args, order)
+        self.report.work[rows] = self._atoms[rows]
+        self.report.bound[rows] = bound
+        return rows[:0] if self._frozen is not None else rows[bound > max(self.rtol, MIXTURE_BOUND)]
+
+    def _closed_bounds(self, rows: Index, args: Arguments, order: int) -> Array:
+        """Bounds of closed forms of some rows."""
+        bound = np.full(len(rows), CLOSED_BOUND)
         if self._mixtures or self._waves:
             errors = np.zeros(len(self.activations))
             for f, neurons in self._mixtures.items():
@@ -382,8 +393,7 @@ class PairEvaluator:
                 phase = rounding.phase_error(f, np.sqrt(args.C[neurons]), args.b[neurons])
                 errors[neurons] = CLOSED_BOUND * phase
             bound += errors[self.i[rows]] + errors[self.j[rows]]
-        self.report.bound[rows] = bound
-        return rows[:0] if self._frozen is not None else rows[bound > max(self.rtol, MIXTURE_BOUND)]
+        return bound
 
     def _one_sided(self, rows: Index, args: Arguments, order: int, out: Array) -> Index:
         kinds = self._kind[self.i[rows]] * len(self.activations) + self._kind[self.j[rows]]
@@ -407,6 +417,7 @@ class PairEvaluator:
     def _series(self, rows: Index, args: Arguments, order: int, out: Array) -> Index:
         assert self._hermite is not None
         series = self._hermite
+        every = rows
         C11, C12, C22, _, _, det = (x[rows] for x in args.pairs)
         r = np.sqrt(args.C[self._neurons])
         sizes = np.sqrt(C11 * C22)
@@ -416,8 +427,12 @@ class PairEvaluator:
         tolerance = 0.0 if self._frozen is not None else _FINER * self.rtol
         same = self._coincident(rows, args)
         b = args.b[self._neurons]
-        if not self._is_copy:
-            series.choose(r, b, i, j, u, ~same, self.rtol)
+        missed = self._left_to_closed_forms(rows, args, r, b, i, j, u, same)
+        if missed.any():
+            self._foresee(rows[missed], i[missed], j[missed], u[missed], same[missed])
+            done = ~missed
+            rows, i, j, u, same = rows[done], i[done], j[done], u[done], same[done]
+            C11, C12, C22, det = C11[done], C12[done], C22[done], det[done]
         while True:
             expansion = series.expand(r, b, 2 * order + 1)
             moments, bounds, terms = series.pairs(expansion, i, j, u, tolerance)
@@ -430,7 +445,42 @@ class PairEvaluator:
         hermite_kernels.write_jets(moments, C11, C12, C22, det, rows, out)
         self.report.bound[rows] = bounds
         self.report.work[rows] = terms
-        return rows[:0] if self._frozen is not None else rows[~(bounds <= self.rtol)]
+        if self._frozen is not None:
+            return rows[:0]
+        missed[~missed] = ~(bounds <= self.rtol)
+        return every[missed]
+
+    def _left_to_closed_forms(
+        self,
+        rows: Index,
+        args: Arguments,
+        r: Array,
+        b: Array,
+        i: Index,
+        j: Index,
+        u: Array,
+        same: NDArray[np.bool_],
+    ) -> NDArray[np.bool_]:
+        """Which rows closed forms evaluate, since series may miss the tolerance at order 2.
+
+        It is the same at all orders: where method and order change together, values of one point
+        differ by as much as the tolerance allows.
+        """
+        assert self._hermite is not None
+        if self._is_copy:
+            return np.zeros(len(rows), dtype=np.bool_)
+        replaced = self._has_closed_form[rows]
+        missed = self._hermite.choose(r, b, i, j, u, same, replaced, self.rtol)
+        if missed.any():
+            missed &= self._closed_bounds(rows, args, 2) <= max(self.rtol, MIXTURE_BOUND)
+        return missed
+
+    def _foresee(self, rows: Index, i: Index, j: Index, u: Array, same: NDArray[np.bool_]) -> None:
+        """Report what series would miss, large enough that nobody prefers them."""
+        assert self._hermite is not None
+        least = max(self.rtol, MIXTURE_BOUND)
+        self.report.bound[rows] = np.maximum(self._hermite.foreseen(i, j, u, same), least)
+        self.report.work[rows] = hermite.MAX_TERMS
 
     def _coincident(self, rows: Index, args: Arguments) -> NDArray[np.bool_]:
         """Pairs of a neuron with itself or with one that is equal: their moments cancel in the
