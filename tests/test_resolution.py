@@ -322,7 +322,7 @@ def test_orders_agree_everywhere(name):
 
 @pytest.mark.parametrize("name", ["g", "tanh", "silu"])
 def test_orders_agree_where_series_and_mixtures_change_hands(name):
-    """Which of them evaluates a pair does not depend on the order, so values differ by rounding."""
+    """A series takes the place of a mixture at lower orders only where it is as accurate."""
     used = set()
     for seed in range(24):
         rng = np.random.default_rng(seed)
@@ -337,10 +337,12 @@ def test_orders_agree_where_series_and_mixtures_change_hands(name):
         for order in (0, 1, 2):
             values.append(neti.evaluate(theta, order).value)
             methods.append(part.evaluator.report.method.tolist())
-        assert methods[0] == methods[1] == methods[2]
-        used.update(methods[0])
+            bounds = part.evaluator.report.bound
+            other = np.array(methods[-1]) != np.array(methods[0])
+            assert (bounds[other] <= 1e-12).all()
+            used.update(methods[-1])
         terms = part.value(neti._states(theta, 0)[0])[1]
-        np.testing.assert_allclose(values, values[0], rtol=0.0, atol=2e-15 * terms)
+        np.testing.assert_allclose(values, values[0], rtol=0.0, atol=1e-14 * terms)
     assert {METHODS.index("hermite"), METHODS.index("mixture")} <= used
 
 

@@ -38,6 +38,8 @@ _CLOSED = ("closed", "mixture", "one-sided")
 # Series are summed on to this fraction of rtol where the terms are there anyway: sums over pairs
 # that nearly cancel, next to a teacher, then do so to rounding.
 _FINER = 1e-5
+# Series that are as accurate as this take the place of closed forms.
+_AS_CLOSED = 1e-13
 #: Error of closed forms relative to sqrt(E f^2 E g^2), measured in the tests.
 CLOSED_BOUND = 1e-14
 #: Mixtures stay below this for |b| <= 10; a smaller rtol does not make them hand over.
@@ -427,18 +429,22 @@ class PairEvaluator:
         tolerance = 0.0 if self._frozen is not None else _FINER * self.rtol
         same = self._coincident(rows, args)
         b = args.b[self._neurons]
-        missed = self._left_to_closed_forms(rows, args, r, b, i, j, u, same)
-        if missed.any():
-            self._foresee(rows[missed], i[missed], j[missed], u[missed], same[missed])
-            done = ~missed
-            rows, i, j, u, same = rows[done], i[done], j[done], u[done], same[done]
-            C11, C12, C22, det = C11[done], C12[done], C22[done], det[done]
+        replaced = self._replaced_at_order_2(rows, args, r, b, i, j, u, same)
+        goals = np.where(replaced, min(_AS_CLOSED, self.rtol), self.rtol)
+        if order == 2 and replaced.any():
+            self._foresee(rows[replaced], i[replaced], j[replaced], u[replaced], same[replaced])
+            kept = ~replaced
+            rows, i, j, u, same, goals = (x[kept] for x in (rows, i, j, u, same, goals))
+            C11, C12, C22, det = (x[kept] for x in (C11, C12, C22, det))
         while True:
             expansion = series.expand(r, b, 2 * order + 1)
             moments, bounds, terms = series.pairs(expansion, i, j, u, tolerance)
             bounds[same] = expansion.product_errors[i[same]] + hermite.ROUNDING
+            wide = np.where(
+                goals < self.rtol, 0.0, bounds
+            )  # closed forms cost less than more terms
             if self._frozen is not None or not series.can_widen(
-                expansion, i, j, u, bounds, self.rtol
+                expansion, i, j, u, wide, self.rtol
             ):
                 break
         moments[same] = expansion.products[i[same]]
@@ -447,10 +453,11 @@ class PairEvaluator:
         self.report.work[rows] = terms
         if self._frozen is not None:
             return rows[:0]
-        missed[~missed] = ~(bounds <= self.rtol)
-        return every[missed]
+        left = np.ones(len(every), dtype=np.bool_)
+        left[np.searchsorted(every, rows[bounds <= goals])] = False
+        return every[left]
 
-    def _left_to_closed_forms(
+    def _replaced_at_order_2(
         self,
         rows: Index,
         args: Arguments,
@@ -461,19 +468,19 @@ class PairEvaluator:
         u: Array,
         same: NDArray[np.bool_],
     ) -> NDArray[np.bool_]:
-        """Which rows closed forms evaluate, since series may miss the tolerance at order 2.
+        """Rows that closed forms evaluate at order 2, since series may miss the tolerance there.
 
-        It is the same at all orders: where method and order change together, values of one point
-        differ by as much as the tolerance allows.
+        They do so at the lower orders, too, unless series are as accurate: where method and order
+        change together, values of one point differ by as much as the tolerance allows.
         """
         assert self._hermite is not None
         if self._is_copy:
             return np.zeros(len(rows), dtype=np.bool_)
-        replaced = self._has_closed_form[rows]
-        missed = self._hermite.choose(r, b, i, j, u, same, replaced, self.rtol)
-        if missed.any():
-            missed &= self._closed_bounds(rows, args, 2) <= max(self.rtol, MIXTURE_BOUND)
-        return missed
+        replaced = self._hermite.choose(r, b, i, j, u, same, self.rtol)
+        replaced &= self._has_closed_form[rows]
+        if replaced.any():
+            replaced &= self._closed_bounds(rows, args, 2) <= max(self.rtol, MIXTURE_BOUND)
+        return replaced
 
     def _foresee(self, rows: Index, i: Index, j: Index, u: Array, same: NDArray[np.bool_]) -> None:
         """Report what series would miss, large enough that nobody prefers them."""

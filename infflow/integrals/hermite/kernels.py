@@ -72,18 +72,16 @@ def grid_point(r_step, b_step):
 
 
 @_kernel
-def needed_terms(tail, i, j, u, wanted, replaced, goal, reach, counts, missed):
+def needed_terms(tail, i, j, u, wanted, goal, reach, counts):
     """The first place in ``counts`` where the remainders of all wanted pairs are below the goal,
     but for those that stay far above it.
 
     ``tail`` (k, N) as in :func:`tails`; pairs that are above ``reach`` times the goal with all
-    terms are left out. Those that another method can take, ``replaced``, are left out where they
-    are above the goal with all terms, and ``missed``. The order of the pairs does not matter.
+    terms are left out. The order of the pairs does not matter.
     """
     place = 0
     last = counts.size - 1
     for r in range(i.size):
-        missed[r] = False
         if not wanted[r]:
             continue
         f = tail[i[r]]
@@ -93,8 +91,7 @@ def needed_terms(tail, i, j, u, wanted, replaced, goal, reach, counts, missed):
         if a**n * f[n - 1] * g[n - 1] <= goal:
             continue
         n = counts[last]
-        if a**n * f[n - 1] * g[n - 1] > (goal if replaced[r] else reach * goal):
-            missed[r] = replaced[r]
+        if a**n * f[n - 1] * g[n - 1] > reach * goal:
             continue
         while place < last:
             n = counts[place]

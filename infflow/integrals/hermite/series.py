@@ -211,7 +211,7 @@ def profile(activation: Activation, rtol: float, r_step: int, b_step: int) -> Pr
             tail = found.tail
         if (least <= rtol).all():
             break
-    return Profile(levels, *parts, tail[0])
+    return Profile(levels, parts[0], parts[1], tail[0])
 
 
 class HermiteEvaluator:
@@ -249,7 +249,8 @@ class HermiteEvaluator:
         self._grid = np.full((k, 2), np.iinfo(np.int64).min)
         self._profiles = Profile(
             np.zeros((k, len(COUNTS)), dtype=np.int64),
-            *np.zeros((2, k, len(COUNTS))),
+            np.zeros((k, len(COUNTS))),
+            np.zeros((k, len(COUNTS))),
             np.zeros((k, MAX_TERMS)),
         )
         self._kept: dict[tuple[int, int], tuple[Array, Expansion]] = {}
@@ -270,7 +271,6 @@ class HermiteEvaluator:
         j: Index,
         u: Array,
         same: NDArray[np.bool_],
-        replaced: NDArray[np.bool_],
         rtol: float,
     ) -> NDArray[np.bool_]:
         """Rules for the neurons and a number of terms for the pairs, to meet ``rtol`` with all
@@ -280,38 +280,39 @@ class HermiteEvaluator:
         ----------
         same : (pairs,) boolean array
             Pairs of a neuron with itself, which need no series.
-        replaced : (pairs,) boolean array
-            Pairs that another method can take.
 
         Returns
         -------
         (pairs,) boolean array
-            Which of ``replaced`` are left to the other method: ``rtol`` may be missed for them.
-            It is said for all derivatives, whichever of them are wanted.
+            Which pairs may miss ``rtol`` with all derivatives, whichever of them are wanted.
         """
         grid = np.empty_like(self._grid)
         if kernels.has_moved(r, b, self._grid, grid):
             self._look_up(grid)
-        missed = np.empty(len(i), dtype=np.bool_)
-        place = kernels.needed_terms(
-            self._profiles.tail, i, j, u, ~same, replaced, rtol / 4, _REACH, COUNTS, missed
-        )
+        tail = self._profiles.tail
+        place = kernels.needed_terms(tail, i, j, u, ~same, rtol / 4, _REACH, COUNTS)
         self.terms, self.levels = int(COUNTS[place]), self._profiles.levels[:, place]
         self._chosen = True
+        missed: NDArray[np.bool_] = ~same & (self._remainder(i, j, u) > rtol / 4)
         coarse, uncertain = (
             each[:, place] > self._goal for each in (self._profiles.errors, self._profiles.products)
         )
         if coarse.any():
-            missed |= replaced & ~same & (coarse[i] | coarse[j])
+            missed |= ~same & (coarse[i] | coarse[j])
         if uncertain.any():
-            missed |= replaced & same & uncertain[i]
+            missed |= same & uncertain[i]
         return missed
 
+    def _remainder(self, i: Index, j: Index, u: Array) -> Array:
+        """That of the profiles after the chosen number of terms."""
+        tail = self._profiles.tail[:, self.terms - 1]
+        found: Array = np.abs(u) ** self.terms * tail[i] * tail[j]
+        return found
+
     def foreseen(self, i: Index, j: Index, u: Array, same: NDArray[np.bool_]) -> Array:
-        """Error bounds of pairs to expect with all terms and derivatives, after :meth:`choose`."""
-        errors, products, tail = (each[:, -1] for each in self._profiles[1:])
-        series = np.abs(u) ** MAX_TERMS * tail[i] * tail[j] + errors[i] + errors[j]
-        return np.where(same, products[i], series)
+        """Error bounds of pairs to expect with all derivatives, after :meth:`choose`."""
+        errors, products = (each[:, -1] for each in self._profiles[1:3])
+        return np.where(same, products[i], self._remainder(i, j, u) + errors[i] + errors[j])
 
     @property
     def _goal(self) -> float:
