@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from .integrals.closed.bivariate_normal import bivariate_normal_cdf as bivariate_normal_cdf
     from .integrals.closed.formulas import closed_form as closed_form
     from .integrals.cubature.expectation import gaussian_expectation as gaussian_expectation
+    from .integrals.hermite_coefficients import hermite_coefficients as hermite_coefficients
     from .integrals.moments import available_methods as available_methods
     from .integrals.moments import gaussian_mean as gaussian_mean
     from .integrals.moments import gaussian_moment as gaussian_moment
@@ -52,8 +53,12 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from .networks.functions import hessian_spectrum as hessian_spectrum
     from .networks.functions import hvp as hvp
     from .networks.functions import loss as loss
+    from .networks.infinite.exponents import information_exponent as information_exponent
+    from .networks.infinite.exponents import leap_exponent as leap_exponent
     from .networks.infinite.function_teacher import FunctionTeacher as FunctionTeacher
     from .networks.infinite.neti import NetI as NetI
+    from .networks.infinite.orbits import SymmetricNetI as SymmetricNetI
+    from .networks.infinite.polynomial_teacher import PolynomialTeacher as PolynomialTeacher
     from .networks.inputs import Gaussian as Gaussian
     from .networks.inputs import GaussianMixture as GaussianMixture
     from .networks.parameters import random_params as random_params
@@ -82,8 +87,12 @@ _HOME = {
     "Net": "networks.finite.net",
     "Loss": "networks.finite.losses.loss",
     "NetI": "networks.infinite.neti",
+    "SymmetricNetI": "networks.infinite.orbits",
     "Teacher": "networks.teacher",
     "FunctionTeacher": "networks.infinite.function_teacher",
+    "PolynomialTeacher": "networks.infinite.polynomial_teacher",
+    "information_exponent": "networks.infinite.exponents",
+    "leap_exponent": "networks.infinite.exponents",
     "quadrature_net": "networks.finite.quadrature_net",
     "Gaussian": "networks.inputs",
     "GaussianMixture": "networks.inputs",
@@ -99,6 +108,7 @@ _HOME = {
     "Evaluation": "objective",
     "gaussian_moment": "integrals.moments",
     "gaussian_mean": "integrals.moments",
+    "hermite_coefficients": "integrals.hermite_coefficients",
     "gaussian_expectation": "integrals.cubature.expectation",
     "available_methods": "integrals.moments",
     "closed_form": "integrals.closed.formulas",

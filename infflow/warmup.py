@@ -45,6 +45,8 @@ def _closed_forms() -> None:
         inf.train(neti, theta, progress=False, max_steps_flow=50, max_steps_newton=5)
         inf.hvp(neti, theta, theta)
         _next_to_teacher(neti.student, theta)
+        product = inf.PolynomialTeacher({(1, 1): 1.0}, np.eye(2, 3))
+        inf.hessian(neti.replace(teacher=product), theta)
     relu = inf.Net([(2, "relu", False), (1, "identity", False)], input_dim=3)
     one = inf.Net([(1, "relu", False), (1, "identity", False)], input_dim=3)
     teacher = inf.Teacher(one, np.array([1.0, 0.5, -0.5, 1.0]))

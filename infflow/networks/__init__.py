@@ -8,6 +8,7 @@
 | `statistics.py` | covariance of gradients, finite-data predictions, overlaps | users, `studies` |
 | `teacher.py` | a network with fixed parameters that labels the input | `infinite/` |
 | `inputs.py` | Gaussian inputs and mixtures | `infinite/`, `online` |
+| `low_discrepancy.py` | Sobol points of an input | `infinite/`, `online` |
 | `parameters.py`, `parameter_kernels.py` | layers, theta, random starts | `finite/` |
 | `regularization.py` | barrier, ridge, pairs of neurons to merge | `finite/`, `infinite/` |
 | `replacement.py` | the constructor's arguments, for `replace` | `finite/`, `infinite/` |

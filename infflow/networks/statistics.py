@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._validation import Array, as_integer, as_number, as_rng, counted, public, user_level
-from ..errors import AccuracyWarning, InvalidTypeError, InvalidValueError
+from ..errors import AccuracyWarning, InvalidTypeError, InvalidValueError, MethodError
 from ..memory import SPECTRUM, require_memory
 from .finite import covariance
 from .finite.net import Net, finite
@@ -91,6 +91,11 @@ def _checked(
         raise InvalidTypeError(
             f"net is a {type(net).__name__}; an inf.NetI is needed (gradient_covariance also "
             "takes an inf.Net with data)."
+        )
+    if net.loss != "squared":
+        raise MethodError(
+            f"this network has loss {net.loss!r}; gradients of single samples are those of the "
+            "squared loss. Use net.replace(loss='squared')."
         )
     require_memory(net.num_params, covariance.NAME, remedy=covariance.REMEDY)
     share = as_integer("samples", samples, minimum=2 * _BATCHES, maximum=sys.maxsize) // _BATCHES

@@ -24,8 +24,8 @@ from .orthant_kernels import POWER
 
 #: More products than this would take seconds per evaluation.
 MAX_ROWS = 2_000_000
-# : Mixtures of more atoms (sigmoid, tanh, softplus, silu) would make this number to the fourth
-# power of products.
+#: Mixtures of more atoms (sigmoid, tanh, softplus, silu) would make this number to the fourth
+#: power of products.
 MAX_ATOMS = 3
 #: Independent shares of the samples; their scatter is the standard error.
 BATCHES = 16
