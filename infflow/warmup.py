@@ -49,9 +49,8 @@ def _closed_forms() -> None:
         inf.hessian(neti.replace(teacher=product), theta)
     relu = inf.Net([(2, "relu", False), (1, "identity", False)], input_dim=3)
     one = inf.Net([(1, "relu", False), (1, "identity", False)], input_dim=3)
-    teacher = inf.Teacher(one, np.array([1.0, 0.5, -0.5, 1.0]))
-    parted = np.array([1.0, 0.5, -0.49, 1.0, 0.5, -0.51, 0.5, 0.5])
-    inf.loss(inf.NetI(relu, teacher), parted)  # two neurons that part from one
+    parting = inf.NetI(relu, inf.Teacher(one, np.array([1.0, 0.5, -0.5, 1.0])))
+    inf.loss(parting, np.array([1.0, 0.5, -0.49, 1.0, 0.5, -0.51, 0.5, 0.5]))
     inf.gaussian_moment("relu", "erf", 1.0, 2.0, 0.3)
     inf.gaussian_mean("relu", 1.0, 0.5)
     inf.bivariate_normal_cdf(0.1, 0.2, 0.3)

@@ -96,6 +96,23 @@ class _Kept(NamedTuple):
     method: NDArray[np.int8]
 
 
+class _SeriesPairs(NamedTuple):
+    """Pairs (n,) as series see them: rows, places of both neurons among those that are expanded,
+    correlation, and whether both are one neuron.
+    """
+
+    rows: Index
+    i: Index
+    j: Index
+    u: Array
+    same: NDArray[np.bool_]
+
+    def some(self, which: NDArray[np.bool_]) -> _SeriesPairs:
+        """Those of a mask (n,)."""
+        rows, i, j, u, same = self
+        return _SeriesPairs(rows[which], i[which], j[which], u[which], same[which])
+
+
 def candidates(f: Activation, g: Activation, method: str = "auto") -> tuple[str, ...]:
     """Methods that are defined for a pair of activations, in the order in which they are tried.
 
@@ -420,74 +437,68 @@ class PairEvaluator:
         assert self._hermite is not None
         series = self._hermite
         every = rows
-        C11, C12, C22, _, _, det = (x[rows] for x in args.pairs)
         r = np.sqrt(args.C[self._neurons])
-        sizes = np.sqrt(C11 * C22)
-        u = np.clip(np.divide(C12, sizes, out=np.zeros_like(C12), where=sizes > 0), -1.0, 1.0)
-        i = self._place[self.i[rows]]
-        j = self._place[self.j[rows]]
-        tolerance = 0.0 if self._frozen is not None else _FINER * self.rtol
-        same = self._coincident(rows, args)
         b = args.b[self._neurons]
-        replaced = self._replaced_at_order_2(rows, args, r, b, i, j, u, same)
-        goals = np.where(replaced, min(_AS_CLOSED, self.rtol), self.rtol)
-        if order == 2 and replaced.any():
-            self._foresee(rows[replaced], i[replaced], j[replaced], u[replaced], same[replaced])
-            kept = ~replaced
-            rows, i, j, u, same, goals = (x[kept] for x in (rows, i, j, u, same, goals))
-            C11, C12, C22, det = (x[kept] for x in (C11, C12, C22, det))
+        pairs = self._series_pairs(rows, args)
+        goals = self._series_goals(pairs, args, r, b)
+        left = (goals < self.rtol) & (order == 2)
+        if left.any():
+            self._foresee(pairs.some(left))
+            pairs, goals = pairs.some(~left), goals[~left]
+        rows, i, j, u, same = pairs
+        # closed forms cost less than more terms
+        widened = goals == self.rtol
         while True:
             expansion = series.expand(r, b, 2 * order + 1)
+            tolerance = 0.0 if self._frozen is not None else _FINER * self.rtol
             moments, bounds, terms = series.pairs(expansion, i, j, u, tolerance)
             bounds[same] = expansion.product_errors[i[same]] + hermite.ROUNDING
-            wide = np.where(
-                goals < self.rtol, 0.0, bounds
-            )  # closed forms cost less than more terms
             if self._frozen is not None or not series.can_widen(
-                expansion, i, j, u, wide, self.rtol
+                expansion, i, j, u, np.where(widened, bounds, 0.0), self.rtol
             ):
                 break
         moments[same] = expansion.products[i[same]]
+        C11, C12, C22, _, _, det = (x[rows] for x in args.pairs)
         hermite_kernels.write_jets(moments, C11, C12, C22, det, rows, out)
         self.report.bound[rows] = bounds
         self.report.work[rows] = terms
         if self._frozen is not None:
             return rows[:0]
-        left = np.ones(len(every), dtype=np.bool_)
-        left[np.searchsorted(every, rows[bounds <= goals])] = False
+        left[~left] = ~(bounds <= goals)
         return every[left]
 
-    def _replaced_at_order_2(
-        self,
-        rows: Index,
-        args: Arguments,
-        r: Array,
-        b: Array,
-        i: Index,
-        j: Index,
-        u: Array,
-        same: NDArray[np.bool_],
-    ) -> NDArray[np.bool_]:
-        """Rows that closed forms evaluate at order 2, since series may miss the tolerance there.
+    def _series_pairs(self, rows: Index, args: Arguments) -> _SeriesPairs:
+        C11, C12, C22, _, _, _ = (x[rows] for x in args.pairs)
+        sizes = np.sqrt(C11 * C22)
+        u = np.clip(np.divide(C12, sizes, out=np.zeros_like(C12), where=sizes > 0), -1.0, 1.0)
+        i = self._place[self.i[rows]]
+        j = self._place[self.j[rows]]
+        return _SeriesPairs(rows, i, j, u, self._coincident(rows, args))
 
-        They do so at the lower orders, too, unless series are as accurate: where method and order
-        change together, values of one point differ by as much as the tolerance allows.
+    def _series_goals(self, pairs: _SeriesPairs, args: Arguments, r: Array, b: Array) -> Array:
+        """Bounds that series have to meet, after choosing their rules and lengths.
+
+        They are small for pairs that closed forms evaluate at order 2, since series may miss the
+        tolerance there: at the lower orders a series takes their place only if it is as accurate.
+        Otherwise values of one point would differ from order to order by the tolerance.
         """
         assert self._hermite is not None
+        goals = np.full(len(pairs.rows), self.rtol)
         if self._is_copy:
-            return np.zeros(len(rows), dtype=np.bool_)
-        replaced = self._hermite.choose(r, b, i, j, u, same, self.rtol)
-        replaced &= self._has_closed_form[rows]
-        if replaced.any():
-            replaced &= self._closed_bounds(rows, args, 2) <= max(self.rtol, MIXTURE_BOUND)
-        return replaced
+            return goals
+        missed = self._hermite.choose(r, b, *pairs[1:], self.rtol)
+        missed &= self._has_closed_form[pairs.rows]
+        if missed.any():
+            missed &= self._closed_bounds(pairs.rows, args, 2) <= max(self.rtol, MIXTURE_BOUND)
+            goals[missed] = min(_AS_CLOSED, 0.5 * self.rtol)
+        return goals
 
-    def _foresee(self, rows: Index, i: Index, j: Index, u: Array, same: NDArray[np.bool_]) -> None:
+    def _foresee(self, pairs: _SeriesPairs) -> None:
         """Report what series would miss, large enough that nobody prefers them."""
         assert self._hermite is not None
         least = max(self.rtol, MIXTURE_BOUND)
-        self.report.bound[rows] = np.maximum(self._hermite.foreseen(i, j, u, same), least)
-        self.report.work[rows] = hermite.MAX_TERMS
+        self.report.bound[pairs.rows] = np.maximum(self._hermite.foreseen(*pairs[1:]), least)
+        self.report.work[pairs.rows] = hermite.MAX_TERMS
 
     def _coincident(self, rows: Index, args: Arguments) -> NDArray[np.bool_]:
         """Pairs of a neuron with itself or with one that is equal: their moments cancel in the

@@ -10,6 +10,7 @@ the student's neurons: signs of odd and even activations and scales of homogeneo
 the student, a teacher neuron that several students share is split among them, and a student
 that matches none stands opposite a neuron of weight zero. Each of these leaves the teacher's
 function as it is, so the identity holds for every matching; a good one only makes delta small.
+Smooth activations whose integrals are series go another way, see :mod:`.differences`.
 """
 
 from __future__ import annotations
@@ -113,9 +114,10 @@ def match(student: Units, teacher: Units, f: list[Activation], g: list[Activatio
 
 
 class SegmentLoss:
-    """The loss of matchings as a double integral along the segment; see :class:`.segment.Segment`.
+    """The loss of matchings as a double integral along the segment, see :class:`.segment.Segment`,
+    or from series of differences, see :class:`.differences.Differences`.
 
-    The last segments are kept, with their expansions.
+    The last segments and teachers are kept, with their expansions.
 
     Parameters
     ----------
