@@ -7,7 +7,7 @@
 | `correlation_loss.py` | its cross terms alone, `loss="correlation"` | `neti.py` |
 | `kernels.py` | gradient and Hessian from jets | `population_loss.py`, `realizable.py` |
 | `realizable.py`, `realizable_kernels.py` | the loss next to the teacher | `neti.py` |
-| `differences.py`, `differences_kernels.py` | the same from series, of smooth activations | `realizable.py` |
+| `differences.py`, `differences_kernels.py` | the same from series | `realizable.py` |
 | `segment.py` | points between teacher and student, and their integrals | `realizable.py` |
 | `explain.py` | which evaluator was used, and why | `neti.py` |
 | `orbits.py` | `SymmetricNetI`: families of symmetric networks | users |
