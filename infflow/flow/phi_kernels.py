@@ -9,8 +9,8 @@ import numpy as np
 from .._validation import Array
 from ..compiler import njit
 
-# : below this modulus the recursion of phi_k loses digits to cancellation, and the Taylor series
-# takes over
+#: below this modulus the recursion of phi_k loses digits to cancellation, and the Taylor series
+#: takes over
 _SERIES = 2.0
 _TERMS = 24
 

@@ -21,7 +21,7 @@ import math
 
 import numpy as np
 
-from ..compiler import njit
+from ...compiler import njit
 
 POWER = 100
 
