@@ -50,6 +50,7 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from .networks.finite.losses.loss import Loss as Loss
     from .networks.finite.net import Net as Net
     from .networks.finite.quadrature_net import quadrature_net as quadrature_net
+    from .networks.fisher import fisher as fisher
     from .networks.functions import gradient as gradient
     from .networks.functions import hessian as hessian
     from .networks.functions import hessian_spectrum as hessian_spectrum
@@ -64,6 +65,8 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from .networks.inputs import Gaussian as Gaussian
     from .networks.inputs import GaussianMixture as GaussianMixture
     from .networks.parameters import random_params as random_params
+    from .networks.sgd_noise import gradient_noise_scale as gradient_noise_scale
+    from .networks.sgd_noise import stationary_covariance as stationary_covariance
     from .networks.statistics import finite_data_prediction as finite_data_prediction
     from .networks.statistics import gradient_covariance as gradient_covariance
     from .networks.statistics import overlaps as overlaps
@@ -105,6 +108,9 @@ _HOME = {
     "hvp": "networks.functions",
     "hessian_spectrum": "networks.functions",
     "gradient_covariance": "networks.statistics",
+    "fisher": "networks.fisher",
+    "stationary_covariance": "networks.sgd_noise",
+    "gradient_noise_scale": "networks.sgd_noise",
     "finite_data_prediction": "networks.statistics",
     "overlaps": "networks.statistics",
     "Evaluation": "objective",

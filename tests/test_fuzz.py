@@ -421,7 +421,25 @@ def _cases():
     yield Call(
         "gradient_covariance",
         inf.gradient_covariance,
-        {"net": A(neti), "theta": any_theta, "samples": A(40, "count"), "rng": rng},
+        {
+            "net": A(neti),
+            "theta": any_theta,
+            "samples": A(40, "count"),
+            "rng": rng,
+            "method": A("sampling"),
+        },
+    )
+    yield Call("fisher", inf.fisher, {"net": any_net, "theta": any_theta})
+    yield Call(
+        "gradient_noise_scale",
+        inf.gradient_noise_scale,
+        {
+            "net": A(neti),
+            "theta": any_theta,
+            "method": A("sampling"),
+            "samples": A(40, "count"),
+            "rng": rng,
+        },
     )
     settled = inf.train(neti, theta, progress=False).theta
     yield Call(
@@ -434,6 +452,21 @@ def _cases():
             "samples": A(40, "count"),
             "rng": rng,
             "rtol": A(1e-10, "number"),
+            "method": A("sampling"),
+        },
+    )
+    yield Call(
+        "stationary_covariance",
+        inf.stationary_covariance,
+        {
+            "net": A(neti),
+            "theta": A(settled, "array"),
+            "step_size": A(0.01, "number"),
+            "batch_size": A(2, "count"),
+            "rtol": A(1e-10, "number"),
+            "method": A("sampling"),
+            "samples": A(40, "count"),
+            "rng": rng,
         },
     )
     yield Call("overlaps", inf.overlaps, {"net": A(neti), "theta": any_theta})
