@@ -69,7 +69,7 @@ class Setting(StudySetting):
         as_integer("copies", self.copies, minimum=2)
 
 
-QUICK = Setting(k=(5, 6, 7, 10), shares=2, off=(1,), begin=12, more=(7,), proofs=(10, 10**6))
+QUICK = Setting(k=(5, 6, 7, 20), shares=2, off=(1,), begin=12, more=(7,), proofs=(10, 10**6))
 
 
 def average_loss(m: Any) -> Any:
