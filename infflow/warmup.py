@@ -51,6 +51,8 @@ def _closed_forms() -> None:
     one = inf.Net([(1, "relu", False), (1, "identity", False)], input_dim=3)
     parting = inf.NetI(relu, inf.Teacher(one, np.array([1.0, 0.5, -0.5, 1.0])))
     inf.loss(parting, np.array([1.0, 0.5, -0.49, 1.0, 0.5, -0.51, 0.5, 0.5]))
+    family = inf.SymmetricNetI("erf", [1, 3])
+    inf.hessian(family, family.random(0))
     inf.gaussian_moment("relu", "erf", 1.0, 2.0, 0.3)
     inf.gaussian_mean("relu", 1.0, 0.5)
     inf.bivariate_normal_cdf(0.1, 0.2, 0.3)
