@@ -320,6 +320,11 @@ def _cases():
             "output_weights": A(None, "optional"),
         },
     )
+    yield Call(
+        "SymmetricNetI.require_frozen",
+        fam.require_frozen,
+        {"frozen": A(None, "optional")},
+    )
     yield Call("SymmetricNetI.random", fam.random, {"rng": rng})
     yield Call("SymmetricNetI.replace", fam.replace, {"teachers": A([2, 4], "array list")})
     yield Call("SymmetricNetI.resized", fam.resized, {"teachers": A([2, 4], "array list")})
@@ -649,6 +654,11 @@ def _cases():
             "method": A("auto"),
             "progress": A(False, flag),
         },
+    )
+    yield Call(
+        "certify of a family",
+        inf.certify,
+        {"net": A(fam), "theta": any_z, "frozen": A(None, "optional"), "precision": A(64, "count")},
     )
     yield Call(
         "certify",

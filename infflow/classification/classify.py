@@ -464,7 +464,7 @@ def _verdict(
     return (PointKind.DEGENERATE_MINIMUM if flat else PointKind.MINIMUM), ""
 
 
-def frozen_by(net: Net | NetI, theta: Any, frozen: Any, eta: Any) -> Any:
+def frozen_by(net: Any, theta: Any, frozen: Any, eta: Any) -> Any:
     """What is frozen: as it was said, or by ``eta``, or by that of a ``Result``; None
     for nothing.
     """
