@@ -42,6 +42,8 @@ _EPS = float(np.finfo(np.float64).eps)
 # Outer panels are at most so wide, in standard deviations of x, and of z where an inner rule is
 # needed; up to the width of the short one they take the short rule.
 _WIDEST, _WIDEST_INNER, _SHORT = 2.0, 3.0, 0.6
+# Error of a panel, relative, above which it is halved, and how often.
+_ALLOWED, _HALVINGS = 1e-13, 3
 # How far a Gaussian reaches, in standard deviations.
 _REACH = 8.5
 # How far it has to stay in the window of a piece: the polynomial goes on to be accurate beyond for
@@ -90,6 +92,10 @@ class _Outer(NamedTuple):
     high: Array
     poly: NDArray[np.bool_]
 
+    def take(self, which: Array) -> _Outer:
+        """Some of the panels."""
+        return _Outer(*(column[which] for column in self))
+
 
 class _Pairs(NamedTuple):
     """Arguments (n,) of pairs: deviations, correlation and sine, means, reaches in x and z."""
@@ -110,18 +116,40 @@ def regular_moments(first: Neurons, second: Neurons, u: Array, s: Array) -> Regu
     # beyond Z the mean square of g is out of reach, see `means`
     Z = _REACH + s * np.maximum(second.reach - _REACH, 0.0)
     pairs = _Pairs(first.r, second.r, u, s, first.b, second.b, first.reach, Z)
-    value = np.zeros((n, LEVELS, LEVELS))
-    error = np.zeros((n, LEVELS, LEVELS))
-    work = np.zeros(n, dtype=np.int64)
-    row, low, high, poly = _outer_panels(first.found, second.found, pairs)
-    short = poly & (high - low <= _SHORT)
-    for rule, chosen in zip(_RULES, (short, ~short), strict=True):
-        which = np.flatnonzero(chosen)
-        for start in range(0, len(which), _PANELS):
-            part = which[start : start + _PANELS]
-            panels = _Outer(row[part], low[part], high[part], poly[part])
-            _add(first.found, second.found, pairs, panels, rule, (value, error, work))
-    return Regular(value, error, work)
+    out = Regular(
+        np.zeros((n, LEVELS, LEVELS)), np.zeros((n, LEVELS, LEVELS)), np.zeros(n, dtype=np.int64)
+    )
+    scale = (first.scale[:, :, None] * second.scale[:, None, :])[:, _P, _Q]
+    allowed = np.where(np.isfinite(scale), _ALLOWED * scale, np.inf)
+    panels = _outer_panels(first.found, second.found, pairs)
+    for halvings in range(_HALVINGS + 1):
+        rest = []
+        short = panels.poly & (panels.high - panels.low <= _SHORT)
+        for rule, chosen in zip(_RULES, (short, ~short), strict=True):
+            which = np.flatnonzero(chosen)
+            for start in range(0, len(which), _PANELS):
+                part = panels.take(which[start : start + _PANELS])
+                products = _products(first.found, second.found, pairs, part, rule)
+                errors = _outer_errors(products, rule)
+                good = ~(errors > allowed[part.row]).any(axis=1) | (halvings == _HALVINGS)
+                _add(part.row, products, errors, rule, good, out)
+                rest.append(part.take(~good))
+        panels = _halved(rest)
+        if not len(panels.row):
+            break
+    return out
+
+
+def _halved(parts: list[_Outer]) -> _Outer:
+    """The halves of these panels."""
+    row, low, high, poly = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    middle = 0.5 * (low + high)
+    return _Outer(
+        np.concatenate([row, row]),
+        np.concatenate([low, middle]),
+        np.concatenate([middle, high]),
+        np.concatenate([poly, poly]),
+    )
 
 
 # -- outer panels -------------------------------------------------------------------------------------
@@ -204,17 +232,9 @@ def _gaps(edges: Array) -> Array:
 # -- moments ------------------------------------------------------------------------------------------
 
 
-def _add(
-    f: Table,
-    g: Table,
-    pairs: _Pairs,
-    panels: _Outer,
-    rule: _Rule,
-    out: tuple[Array, Array, Index],
-) -> None:
-    """Add what these outer panels contribute to value, error and work."""
+def _products(f: Table, g: Table, pairs: _Pairs, panels: _Outer, rule: _Rule) -> Array:
+    """R_p(h1) G_q times the density and half the width of the panels, (panels, Q, orders)."""
     row, low, high, poly = panels
-    value, error, work = out
     half = 0.5 * (high - low)
     centre = 0.5 * (high + low)
     x = centre[:, None] + half[:, None] * rule.nodes
@@ -232,16 +252,31 @@ def _add(
         some = np.flatnonzero(~poly)
         G[some] = _by_inner_rule(g, mean[some], sigma[some], pairs.Z[row[some]])
     F *= (density(x) * half[:, None])[..., None]
-    products = np.empty((len(row), len(rule.nodes), len(ORDERS)))
+    out = np.empty((len(row), len(rule.nodes), len(ORDERS)))
     place = 0
     for p in range(LEVELS):
         count = LEVELS - p
-        np.multiply(F[..., p : p + 1], G[..., :count], out=products[..., place : place + count])
+        np.multiply(F[..., p : p + 1], G[..., :count], out=out[..., place : place + count])
         place += count
+    return out
+
+
+def _add(
+    row: Index,
+    products: Array,
+    errors: Array,
+    rule: _Rule,
+    good: NDArray[np.bool_],
+    out: Regular,
+) -> None:
+    """Add what the good ones of these panels contribute."""
+    n = len(out.work)
     found = rule.weights @ products  # (panels, orders)
-    value[:, _P, _Q] += sums(found, row, len(value))
-    error[:, _P, _Q] += sums(_outer_errors(products, rule), row, len(value))
-    work += np.bincount(row, minlength=len(value)) * len(rule.nodes)
+    if not good.all():
+        found, errors = found[good], errors[good]
+    out.value[:, _P, _Q] += sums(found, row[good], n)
+    out.error[:, _P, _Q] += sums(errors, row[good], n)
+    out.work[:] += np.bincount(row, minlength=n) * len(rule.nodes)
 
 
 def _outer_errors(products: Array, rule: _Rule) -> Array:

@@ -84,38 +84,29 @@ class NumericPairs:
             np.zeros(n),
             np.ones(n, dtype=np.int64),
         )
-        expanded: dict[int, tuple[Neurons, Index]] = {}
+        known: dict[int, tuple[Neurons, Index]] = {}
         needed = np.unique(np.concatenate([i, j]))
         for kind in np.unique(self._kind[needed]):
             rows = needed[self._kind[needed] == kind]
             place = np.full(len(C), -1, dtype=np.int64)
             place[rows] = np.arange(len(rows))
-            expanded[int(kind)] = neurons(self._kinds[kind], np.sqrt(C[rows]), b[rows]), place
+            known[int(kind)] = neurons(self._kinds[kind], np.sqrt(C[rows]), b[rows]), place
         keys = self._kind[i] * len(self._kinds) + self._kind[j]
         for key in np.unique(keys):
             (first, where), (second, other) = (
-                expanded[int(k)] for k in divmod(int(key), len(self._kinds))
+                known[int(k)] for k in divmod(int(key), len(self._kinds))
             )
             rows = np.flatnonzero((keys == key) & ~same)
             for start in range(0, len(rows), _PAIRS):
                 part = rows[start : start + _PAIRS]
-                left, right = first.take(where[i[part]]), second.take(other[j[part]])
-                self._pairs(left, right, pairs[:, part], part, order, out)
+                found = pair_moments(
+                    first, second, where[i[part]], other[j[part]], *_correlation(pairs[:, part])
+                )
+                _put(found, part, order, out)
             rows = np.flatnonzero((keys == key) & same)
             if len(rows):
                 self._itself(first.take(where[i[rows]]), rows, order, out)
         return out
-
-    def _pairs(
-        self, first: Neurons, second: Neurons, pairs: Array, rows: Index, order: int, out: Moments
-    ) -> None:
-        """Pairs of two different neurons."""
-        found = pair_moments(first, second, *_correlation(pairs))
-        out.value[rows] = found.value
-        # kinks that coincide make moments infinite, but not the jets
-        out.corners[rows] = np.where(np.isfinite(found.corners), found.corners, 0.0)
-        out.bound[rows] = _largest(found.error, found.scale, order)
-        out.work[rows] = found.work
 
     def _itself(self, some: Neurons, rows: Index, order: int, out: Moments) -> None:
         """Neurons with themselves."""
@@ -128,6 +119,15 @@ class NumericPairs:
         derivatives, error, scale = square_derivatives(some)
         out.squares[np.searchsorted(out.itself, rows)] = derivatives
         out.bound[rows] = _ratio(error, scale)[:, : 2 * order + 1].max(axis=1)
+
+
+def _put(found: PairMoments, rows: Index, order: int, out: Moments) -> None:
+    """Copy moments of different neurons into the rows of the result."""
+    out.value[rows] = found.value
+    # kinks that coincide make moments infinite, but not the jets
+    out.corners[rows] = np.where(np.isfinite(found.corners), found.corners, 0.0)
+    out.bound[rows] = _largest(found.error, found.scale, order)
+    out.work[rows] = found.work
 
 
 def sine_squared(C11: Array, C22: Array, det: Array) -> Array:
@@ -180,9 +180,8 @@ class NumericRule:
             part = slice(start, start + _PAIRS)
             u = points.u[part]
             s = np.sqrt((1.0 - u) * (1.0 + u))
-            left, right = first.take(i[part]), second.take(j[part])
-            found = pair_moments(left, right, u, s)
-            whole = _with_corners(found, left, right, u)
+            found = pair_moments(first, second, i[part], j[part], u, s)
+            whole = _with_corners(found, points.r1[part], points.r2[part], u)
             value[part] = whole[:, p, q]
             finite = np.isfinite(value[part])
             errors = (found.error + found.rounding)[:, p, q] + 8 * _EPS * np.abs(value[part])
@@ -209,11 +208,11 @@ def _distinct(f: Activation, r: Array, b: Array) -> tuple[Neurons, Index]:
     return some, place.reshape(-1).astype(np.int64)
 
 
-def _with_corners(found: PairMoments, first: Neurons, second: Neurons, u: Array) -> Array:
+def _with_corners(found: PairMoments, r1: Array, r2: Array, u: Array) -> Array:
     """All of I(p, q); infinite ones are ``inf``."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        c1 = np.where(first.r > 0.0, second.r * u / first.r, 0.0)
-        c2 = np.where(second.r > 0.0, first.r * u / second.r, 0.0)
+        c1 = np.where(r1 > 0.0, r2 * u / r1, 0.0)
+        c2 = np.where(r2 > 0.0, r1 * u / r2, 0.0)
         whole = found.value + corner_moments(found.corners, c1, c2)
     result: Array = np.where(np.isfinite(whole), whole, np.inf)
     return result

@@ -36,8 +36,10 @@ _SAME = 8 * _EPS
 
 
 class Jumps(NamedTuple):
-    """Contributions (n, LEVELS, LEVELS), their errors, and the errors from rounding of arguments.
+    """Contributions (n, LEVELS, LEVELS), and their errors.
 
+    ``rounding`` is apart from ``error``: how far rounding of the arguments moves the result, and
+    what products of two delta functions have wrong relative to their own size.
     ``corners`` (n,) is the sum over kinks of J_1 J_1' times the bivariate density, which is *not*
     part of ``value``; infinite where kinks of parallel neurons coincide.
     """
@@ -205,7 +207,7 @@ def _both_sides(first: Neurons, second: Neurons, u: Array, s: Array, out: Jumps)
                     size = np.abs(weight) * A[0] * uncertain[0]
                     out.rounding[:] += np.abs(corner_moments(size, c1, c2))
                     size = np.where(np.isfinite(found), share * np.abs(weight * found), 0.0)
-                    out.error[:] += np.abs(corner_moments(size, c1, c2))
+                    out.rounding[:] += np.abs(corner_moments(size, c1, c2))
                     continue
                 _products(weight, m, l, (c1, A, B), (c2, C, D), (uncertain, share), out)
 
@@ -266,5 +268,5 @@ def _products(
                     term = np.where(factor == 0.0, 0.0, factor * B[b])
                     out.value[:, p, q] += term
                     finite = np.where(np.isfinite(term), np.abs(term), 0.0)
-                    out.error[:, p, q] += share * finite
+                    out.rounding[:, p, q] += share * finite
                     out.rounding[:, p, q] += np.abs(factor) * uncertain[b]

@@ -11,6 +11,7 @@ from ..._validation import Array
 from .conditional import regular_moments
 from .jumps import bumps, deltas, mean_derivatives
 from .means import Means, Neurons, products
+from .series import LARGEST, expansions, longest, series
 from .table import LEVELS, Index
 
 __all__ = ["PairMoments", "pair_moments", "square_derivatives"]
@@ -18,6 +19,10 @@ __all__ = ["PairMoments", "pair_moments", "square_derivatives"]
 _EPS = float(np.finfo(np.float64).eps)
 # See `conditional.py`.
 _REACH = 8.5
+# Error of a series, relative, above which the pair goes to the conditional rule.
+_ALLOWED = 4e-12
+# Moments that are wanted.
+_USED = np.add.outer(np.arange(LEVELS), np.arange(LEVELS)) < LEVELS
 
 
 class PairMoments(NamedTuple):
@@ -36,29 +41,65 @@ class PairMoments(NamedTuple):
     work: Index
 
 
-def pair_moments(first: Neurons, second: Neurons, u: Array, s: Array) -> PairMoments:
-    """I(p, q) of n pairs with correlation u and sine s, which is accurate where it is small."""
+def pair_moments(
+    first: Neurons, second: Neurons, i: Index, j: Index, u: Array, s: Array
+) -> PairMoments:
+    """I(p, q) of the pairs i, j of neurons.
+
+    Parameters
+    ----------
+    first, second : Neurons
+        Of one activation each.
+    i, j : (n,) integer arrays
+        Neurons of the pairs, in ``first`` and ``second``.
+    u, s : (n,) arrays
+        Correlation, and sqrt(1 - u^2), which has to be accurate where it is small.
+    """
     n = len(u)
     out = PairMoments(
         np.zeros((n, LEVELS, LEVELS)),
         np.zeros(n),
         np.zeros((n, LEVELS, LEVELS)),
         np.zeros((n, LEVELS, LEVELS)),
-        first.scale[:, :, None] * second.scale[:, None, :],
+        first.scale[i][:, :, None] * second.scale[j][:, None, :],
         np.zeros(n, dtype=np.int64),
     )
-    still = (first.r <= 0.0) | (second.r <= 0.0)
-    if still.any():
-        _product(first.take(still), second.take(still), still, out)
-    moving = np.flatnonzero(~still)
-    if len(moving):
-        _joint(first.take(moving), second.take(moving), u[moving], s[moving], moving, out)
+    left = np.ones(n, dtype=bool)
+    still = np.flatnonzero((first.r[i] <= 0.0) | (second.r[j] <= 0.0))
+    if len(still):
+        _product(first.take(i[still]), second.take(j[still]), still, out)
+        left[still] = False
+    moderate = np.flatnonzero(left & (np.abs(u) <= LARGEST))
+    if len(moderate):
+        done = _by_series(first, second, i[moderate], j[moderate], u[moderate], moderate, out)
+        left[done] = False
+    rest = np.flatnonzero(left)
+    if len(rest):
+        _joint(first.take(i[rest]), second.take(j[rest]), u[rest], s[rest], rest, out)
     # what the tables have wrong, relative to the functions
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = [np.where(a.scale > 0.0, a.error / a.scale, 0.0) for a in (first, second)]
-        table = (shares[0][:, :, None] + shares[1][:, None, :]) * out.scale
+        table = (shares[0][i][:, :, None] + shares[1][j][:, None, :]) * out.scale
     out.error[:] += np.where(out.scale > 0.0, table, 0.0)
     return out
+
+
+def _by_series(
+    first: Neurons, second: Neurons, i: Index, j: Index, u: Array, rows: Index, out: PairMoments
+) -> Index:
+    """Pairs of moderate correlation; returns those whose series are long enough."""
+    needed, i = np.unique(i, return_inverse=True)
+    others, j = np.unique(j, return_inverse=True)
+    count = longest(u, len(needed) + len(others))
+    left = expansions(first.take(needed), count)
+    right = expansions(second.take(others), count)
+    value, error = series(left, right, i, j, u)
+    scale = np.where(np.isfinite(out.scale[rows]), out.scale[rows], np.inf)
+    good = ~(error > _ALLOWED * scale)[:, _USED].any(axis=1)
+    done: Index = rows[good]
+    out.value[done], out.error[done] = value[good], error[good]
+    out.work[done] = count
+    return done
 
 
 def _joint(

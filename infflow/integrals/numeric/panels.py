@@ -45,7 +45,9 @@ def spread(counts: Index) -> tuple[Index, Index]:
     return run, np.arange(len(run)) - start[run]
 
 
-def cover(found: Table, r: Array, b: Array, low: Array, high: Array) -> Panels:
+def cover(
+    found: Table, r: Array, b: Array, low: Array, high: Array, widest: float = WIDEST
+) -> Panels:
     """Panels of f(b + r x) for ``low <= x <= high``, all (n,) arrays, r > 0."""
     first = found.piece(b + r * low)
     last = found.piece(b + r * high)
@@ -54,7 +56,7 @@ def cover(found: Table, r: Array, b: Array, low: Array, high: Array) -> Panels:
     left, right = ((found.edges[piece + k] - b[row]) / r[row] for k in (0, 1))
     left = np.where(place == 0, low[row], np.clip(left, low[row], high[row]))
     right = np.where(piece == last[row], high[row], np.clip(right, low[row], high[row]))
-    parts = np.maximum(np.ceil((right - left) / WIDEST), 0.0).astype(np.int64)
+    parts = np.maximum(np.ceil((right - left) / widest), 0.0).astype(np.int64)
     run, place = spread(parts)
     step = (right - left)[run] / parts[run]
     start = left[run] + place * step
