@@ -4,7 +4,7 @@
 |---|---|---|
 | `evaluator.py` | moments of networks' pairs, single moments | `registry.py`, `choice.py` |
 | `pairs.py` | all moments of two neurons: what follows, put together | `evaluator.py` |
-| `conditional.py` | double integrals: one argument, then the other at given correlation | `pairs.py` |
+| `conditional.py` | double integrals: one argument, then the other one given it | `pairs.py` |
 | `jumps.py` | what jumps of the function and its derivatives add | `pairs.py`, `evaluator.py` |
 | `means.py` | integrals over one argument, and how far a neuron reaches | all files above |
 | `panels.py` | panels of Gauss's rule for many neurons at once | `means.py`, `conditional.py` |

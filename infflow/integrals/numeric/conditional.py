@@ -21,8 +21,7 @@ coefficients of its integrand say.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +30,7 @@ from ..._validation import Array
 from .means import Neurons
 from .panels import NODES as INNER_NODES
 from .panels import cover, density, points, spread, sums, table_values
-from .table import DEGREE, DERIVATIVE, LEVELS, Index, Table, vandermonde, values
+from .table import DERIVATIVE, LEVELS, Index, Table, values, vandermonde
 
 __all__ = ["ORDERS", "Regular", "regular_moments"]
 
@@ -92,7 +91,7 @@ class _Outer(NamedTuple):
     high: Array
     poly: NDArray[np.bool_]
 
-    def take(self, which: Array) -> _Outer:
+    def take(self, which: NDArray[Any]) -> _Outer:
         """Some of the panels."""
         return _Outer(*(column[which] for column in self))
 
@@ -111,11 +110,17 @@ class _Pairs(NamedTuple):
 
 
 def regular_moments(first: Neurons, second: Neurons, u: Array, s: Array) -> Regular:
-    """E[R_p(h1) R_q(h2)] of n pairs with r1, r2 > 0; ``s`` is the sine, accurate where it is small."""
+    """E[R_p(h1) R_q(h2)] of n pairs with r1, r2 > 0.
+
+    ``s`` is the sine sqrt(1 - u^2), which has to be accurate where it is small.
+    """
     n = len(u)
     # beyond Z the mean square of g is out of reach, see `means`
     Z = _REACH + s * np.maximum(second.reach - _REACH, 0.0)
-    pairs = _Pairs(first.r, second.r, u, s, first.b, second.b, first.reach, Z)
+    # neither argument goes beyond its reach
+    with np.errstate(divide="ignore"):
+        X = np.minimum(first.reach, (second.reach + s * Z) / np.abs(u))
+    pairs = _Pairs(first.r, second.r, u, s, first.b, second.b, X, Z)
     out = Regular(
         np.zeros((n, LEVELS, LEVELS)), np.zeros((n, LEVELS, LEVELS)), np.zeros(n, dtype=np.int64)
     )
@@ -131,7 +136,8 @@ def regular_moments(first: Neurons, second: Neurons, u: Array, s: Array) -> Regu
                 part = panels.take(which[start : start + _PANELS])
                 products = _products(first.found, second.found, pairs, part, rule)
                 errors = _outer_errors(products, rule)
-                good = ~(errors > allowed[part.row]).any(axis=1) | (halvings == _HALVINGS)
+                good = np.full(len(part.row), halvings == _HALVINGS)
+                good |= ~(errors > allowed[part.row]).any(axis=1)
                 _add(part.row, products, errors, rule, good, out)
                 rest.append(part.take(~good))
         panels = _halved(rest)
@@ -152,7 +158,7 @@ def _halved(parts: list[_Outer]) -> _Outer:
     )
 
 
-# -- outer panels -------------------------------------------------------------------------------------
+# -- outer panels ----------------------------------------------------------------------------------
 
 
 def _outer_panels(f: Table, g: Table, pairs: _Pairs) -> _Outer:
@@ -166,11 +172,16 @@ def _outer_panels(f: Table, g: Table, pairs: _Pairs) -> _Outer:
     sigma = pairs.r2[row] * pairs.s[row]
     mean = pairs.b2[row, None] + slope[:, None] * np.stack([low, 0.5 * (low + high), high], axis=1)
     piece = g.piece(mean[:, 1])
-    window = g.windows[piece]
-    slack = 1e-12 * (window[:, 1] - window[:, 0])
-    reach = np.where(g.at_kink[piece], pairs.Z[row, None], _REACH_OF_WINDOWS) * sigma[:, None]
-    poly: NDArray[np.bool_] = mean.min(axis=1) - reach[:, 0] >= window[:, 0] - slack
-    poly &= mean.max(axis=1) + reach[:, 1] <= window[:, 1] + slack
+    lowest, highest = mean.min(axis=1), mean.max(axis=1)
+    rounding = 8 * _EPS * np.maximum(np.abs(lowest), np.abs(highest))
+    poly: NDArray[np.bool_] = np.ones(len(row), dtype=bool)
+    for limits, reach in ((g.windows, _REACH_OF_WINDOWS), (g.between, pairs.Z[row])):
+        left, right = limits[piece].T
+        slack = np.where(np.isfinite(right - left), 1e-12 * (right - left), 0.0) + rounding
+        poly &= (lowest - reach * sigma >= left - slack) & (
+            highest + reach * sigma <= right + slack
+        )
+    poly |= sigma == 0.0
     with np.errstate(divide="ignore"):
         inner = np.where(poly | (slope == 0.0), np.inf, _WIDEST_INNER * sigma / np.abs(slope))
     parts = np.ceil((high - low) / np.minimum(_WIDEST, inner))
@@ -229,7 +240,7 @@ def _gaps(edges: Array) -> Array:
     return np.minimum(np.append(width, width[-1]), np.append(width[0], width))
 
 
-# -- moments ------------------------------------------------------------------------------------------
+# -- moments ---------------------------------------------------------------------------------------
 
 
 def _products(f: Table, g: Table, pairs: _Pairs, panels: _Outer, rule: _Rule) -> Array:

@@ -22,6 +22,8 @@ from .table import LEVELS, Index
 __all__ = ["Moments", "NumericPairs", "NumericRule", "sine_squared"]
 
 _EPS = float(np.finfo(np.float64).eps)
+# Moments below this may be lost.
+_UNDERFLOW = 1e-280
 # Pairs whose panels are held at a time.
 _PAIRS = 1000
 
@@ -29,9 +31,9 @@ _PAIRS = 1000
 class Moments(NamedTuple):
     """Moments of pairs of neurons.
 
-    ``value`` (n, 5, 5): I(p, q) without ``corners`` (n,), see :mod:`.jumps`, which belongs to F22 of
-    the jets. ``squares`` (n, 5) are derivatives of E f(h)^2 for the pairs ``itself``, which have no
-    moments: a neuron with kinks and itself. ``bound`` (n,) relative, ``work`` (n,) nodes.
+    ``value`` (n, 5, 5): I(p, q) without ``corners`` (n,), see :mod:`.jumps`, which belongs to F22
+    of the jets. ``squares`` (n, 5) are derivatives of E f(h)^2 for the pairs ``itself``, which have
+    no moments: a neuron with kinks and itself. ``bound`` (n,) is relative, ``work`` (n,) nodes.
     """
 
     value: Array
@@ -56,9 +58,7 @@ class NumericPairs:
         number = {activation: place for place, activation in enumerate(self._kinds)}
         self._kind = np.array([number[a] for a in activations], dtype=np.int64)
 
-    def moments(
-        self, i: Index, j: Index, pairs: Array, C: Array, b: Array, order: int
-    ) -> Moments:
+    def moments(self, i: Index, j: Index, pairs: Array, C: Array, b: Array, order: int) -> Moments:
         """Moments of the pairs i, j.
 
         Parameters
@@ -183,22 +183,27 @@ class NumericRule:
             found = pair_moments(first, second, i[part], j[part], u, s)
             whole = _with_corners(found, points.r1[part], points.r2[part], u)
             value[part] = whole[:, p, q]
-            finite = np.isfinite(value[part])
+            # where E f^2 is out of reach no moment is known, be it infinite or not
+            unknown = ~np.isfinite(found.error[:, p, q])
+            value[part] = np.where(unknown, 0.0, value[part])
+            finite = np.isfinite(value[part]) & ~unknown
             errors = (found.error + found.rounding)[:, p, q] + 8 * _EPS * np.abs(value[part])
+            errors += _UNDERFLOW
             bound[part] = np.where(finite, errors, np.inf)
-            scale[part] = np.where(np.isnan(found.scale[:, p, q]), 0.0, found.scale[:, p, q])
+            known = ~unknown & ~np.isnan(found.scale[:, p, q])
+            scale[part] = np.where(known, found.scale[:, p, q], 0.0)
             work += int(found.work.sum())
         return Estimate(value, bound, scale, work)
 
     def mean(self, f: Activation, r: Array, b: Array, order: int, rtol: float) -> Estimate:
         """Moments of one activation."""
         some = neurons(f, r, b)
-        value, error = mean_derivatives(
-            some.found, r, b, Means(some.mean, some.error, some.rms**2)
-        )
-        at = value[:, order]
-        value_finite = np.where(np.isfinite(at), at, np.inf)
-        return Estimate(value_finite, error[:, order], some.scale[:, order], len(r))
+        value, error = mean_derivatives(some.found, r, b, Means(some.mean, some.error, some.rms**2))
+        known = np.isfinite(some.error[:, order])
+        mean = np.where(known & np.isfinite(value[:, order]), value[:, order], np.inf)
+        bound = np.where(known, error[:, order] + _UNDERFLOW, np.inf)
+        scale = np.where(known, some.scale[:, order], 0.0)
+        return Estimate(np.where(known, mean, 0.0), bound, scale, len(r))
 
 
 def _distinct(f: Activation, r: Array, b: Array) -> tuple[Neurons, Index]:

@@ -51,9 +51,9 @@ class Jumps(NamedTuple):
 
 
 def bumps(distance: Array, s: Array, count: int) -> Array:
-    """``E delta^(k)(h - c)`` (count, n), k = 0, 1, ..., of h with deviation s; c - E h = ``distance``.
+    """``E delta^(k)(h - c)`` (count, n), k = 0, 1, ..., of h with deviation s.
 
-    For s = 0 they are infinite at distance 0, and else 0.
+    ``distance`` is c - E h. For s = 0 they are infinite at distance 0, and else 0.
     """
     out = np.zeros((count, len(s)))
     wide = s > 0.0
@@ -102,9 +102,9 @@ def deltas(first: Neurons, second: Neurons, u: Array, s: Array, Z: tuple[Array, 
     ``Z`` are the reaches of the conditional distributions of h2 and of h1.
     """
     n = len(u)
-    out = Jumps(*(np.zeros((n, LEVELS, LEVELS)) for _ in range(3)), np.zeros(n))
+    out = _none(n)
     _one_side(first, second, u, s, Z[0], out)
-    swapped = Jumps(*(np.zeros((n, LEVELS, LEVELS)) for _ in range(3)), np.zeros(n))
+    swapped = _none(n)
     _one_side(second, first, u, s, Z[1], swapped)
     for whole, part in zip(out[:3], swapped[:3], strict=True):
         whole += part.transpose(0, 2, 1)
@@ -112,19 +112,23 @@ def deltas(first: Neurons, second: Neurons, u: Array, s: Array, Z: tuple[Array, 
     return out
 
 
+def _none(n: int) -> Jumps:
+    """No contribution."""
+    value, error, rounding = np.zeros((3, n, LEVELS, LEVELS))
+    return Jumps(value, error, rounding, np.zeros(n))
+
+
 def _conditional(
     first: Neurons, second: Neurons, u: Array, kink: float
 ) -> tuple[Array, Array, Array]:
-    """Slope of h2 on h1, conditional mean of h2 at h1 = kink, and the size of its rounding error."""
+    """Slope of h2 on h1, conditional mean of h2 at h1 = kink, and how far rounding moves it."""
     slope = second.r * u / first.r
     mean = second.b + slope * (kink - first.b)
     size = np.abs(second.b) + np.abs(slope) * (abs(kink) + np.abs(first.b))
     return slope, mean, _SAME * size
 
 
-def _one_side(
-    first: Neurons, second: Neurons, u: Array, s: Array, Z: Array, out: Jumps
-) -> None:
+def _one_side(first: Neurons, second: Neurons, u: Array, s: Array, Z: Array, out: Jumps) -> None:
     """Delta functions of f with the regular part of g."""
     jumps = first.found.jumps
     uncertain = first.found.uncertain
@@ -133,10 +137,13 @@ def _one_side(
         return
     n = len(u)
     sigma = second.r * s
-    slopes, centres, roundings = zip(
-        *(_conditional(first, second, u, k) for k in first.found.kinks[active]), strict=True
-    )
-    centres = [_snapped(c, e, sigma, second.found) for c, e in zip(centres, roundings, strict=True)]
+    slope = second.r * u / first.r
+    centres = []
+    roundings = []
+    for kink in first.found.kinks[active]:
+        _, centre, rounding = _conditional(first, second, u, kink)
+        centres.append(_snapped(centre, rounding, sigma, second.found))
+        roundings.append(rounding)
     whole = means(
         second.found,
         np.tile(sigma, len(active)),
@@ -146,7 +153,9 @@ def _one_side(
     for place, k in enumerate(active):
         part = slice(place * n, (place + 1) * n)
         M, error = whole.value[part], whole.error[part]
-        moved = _moved(second.found, sigma, centres[place], roundings[place], np.sqrt(whole.square[part]))
+        moved = _moved(
+            second.found, sigma, centres[place], roundings[place], np.sqrt(whole.square[part])
+        )
         A = bumps(first.found.kinks[k] - first.b, first.r, LEVELS - 1)
         for p in range(1, LEVELS):
             for q in range(LEVELS - p):
@@ -156,7 +165,7 @@ def _one_side(
                     j = p - 1 - m
                     share = 16 * _EPS + uncertain[k, m] / abs(jumps[k, m])
                     for i in range(j + 1):
-                        factor = jumps[k, m] * comb(j, i) * (-slopes[place]) ** i * A[j - i]
+                        factor = jumps[k, m] * comb(j, i) * (-slope) ** i * A[j - i]
                         out.value[:, p, q] += factor * M[:, q + i]
                         size = np.abs(factor)
                         out.error[:, p, q] += size * error[:, q + i]
@@ -165,7 +174,7 @@ def _one_side(
 
 
 def _snapped(mean: Array, rounding: Array, sigma: Array, g: Table) -> Array:
-    """Conditional means; those of parallel neurons that differ from a kink by rounding are there."""
+    """Conditional means; those of parallel neurons within rounding of a kink are on it."""
     for kink in g.kinks:
         at = (sigma == 0.0) & (np.abs(mean - kink) <= rounding + _SAME * abs(kink))
         mean = np.where(at, kink, mean)
@@ -190,9 +199,7 @@ def _both_sides(first: Neurons, second: Neurons, u: Array, s: Array, out: Jumps)
     c2 = first.r * u / second.r
     for kink, J, dJ in _kinks(first.found):
         for other, K, dK in _kinks(second.found):
-            orders = [
-                (m, l) for m in range(3) for l in range(3 - m) if J[m] != 0.0 and K[l] != 0.0
-            ]
+            orders = [(m, l) for m in range(3) for l in range(3 - m) if J[m] != 0.0 and K[l] != 0.0]
             if not orders:
                 continue
             A, B, uncertain = _densities(first, second, u, s, kink, other)

@@ -6,28 +6,32 @@ what the jumps add.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..._validation import Array
 from ...activations import Activation
 from .panels import Panels, cover, density, points, sums, table_values
 from .table import LEVELS, Table, smallest_reach, table, values
 
-__all__ = ["Means", "Neurons", "neurons", "means"]
+__all__ = ["Means", "Neurons", "means", "neurons"]
 
 #: Standard deviations to which the ranges of neurons go, and the share of E f^2 beyond that is
 #: left out.
 REACHES = (12.0, 14.0, 18.0, 24.0, 31.0, 38.0)
 _LEFT_OUT = 1e-26
+# The inner rule of a pair looks beyond the reach of a neuron, by so many standard deviations at
+# most.
+_MARGIN = 18.0
 # Errors of a coarse table up to this are small enough, relative.
 _ACCURATE = 1e-13
 _EPS = float(np.finfo(np.float64).eps)
 
 
 class Means(NamedTuple):
-    """``value`` (n, LEVELS) of E R_p and ``error`` of the table and of rounding; ``square``: E R_p^2."""
+    """E R_p: ``value`` and ``error`` (n, LEVELS), from tables and rounding; ``square``: E R_p^2."""
 
     value: Array
     error: Array
@@ -51,13 +55,16 @@ class Neurons(NamedTuple):
     scale: Array
     error: Array
 
-    def take(self, rows: Array) -> Neurons:
+    def take(self, rows: NDArray[Any]) -> Neurons:
         """Some of the neurons."""
         return Neurons(self.found, *(column[rows] for column in self[1:]))
 
 
 def neurons(activation: Activation, r: Array, b: Array) -> Neurons:
-    """What the rules need to know of neurons; where E f^2 is not finite, their error is infinite."""
+    """What the rules need to know of neurons.
+
+    Where E f^2 is infinite or out of reach, the error is.
+    """
     coarse = _neurons(activation, r, b, fine=False)
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(coarse.scale > 0.0, coarse.error / coarse.scale, 0.0)
@@ -79,16 +86,30 @@ def _neurons(activation: Activation, r: Array, b: Array, fine: bool) -> Neurons:
         mean[left], square[left], error[left] = part
         reach[left] = longest
         # nothing beyond matters where the ends are small beside the whole
-        done = (ends <= _LEFT_OUT * part[1]).all(axis=1) & (part[1, :, 0] > 0.0)
-        left = left[~(done | (r[left] <= 0.0))]
+        done = ends <= _LEFT_OUT * part[1]
+        if not (part[1] > 0.0).all():
+            done &= (part[1] > 0.0) | ~_appears(activation, r[left], b[left], fine)
+        left = left[~(done.all(axis=1) | (r[left] <= 0.0))]
         if not len(left):
             break
-    error[left[square[left, 0] > 0.0]] = np.inf
+    error[left[(square[left] > 0.0).any(axis=1)]] = np.inf
     rms = np.sqrt(square)
-    largest = float((np.abs(b) + reach * r).max(initial=0.0))
+    largest = float((np.abs(b) + (reach + _MARGIN) * r).max(initial=0.0))
     found = table(activation, smallest_reach(largest), fine)
     scale = _scale(found, r, rms)
     return Neurons(found, r, b, reach, mean, rms, scale, np.sqrt(error) + 4 * _EPS * rms)
+
+
+def _appears(activation: Activation, r: Array, b: Array, fine: bool) -> NDArray[np.bool_]:
+    """Whether R_p (n, LEVELS) differs from 0 at all within the longest range."""
+    longest = REACHES[-1] * r
+    found = table(activation, smallest_reach(float((np.abs(b) + longest).max(initial=0.0))), fine)
+    pieces = np.abs(found.coefficients).max(axis=1) > 0.0
+    count = np.concatenate([np.zeros((1, LEVELS)), np.cumsum(pieces, axis=0)])
+    result: NDArray[np.bool_] = (
+        count[found.piece(b + longest) + 1] > count[found.piece(b - longest)]
+    )
+    return result
 
 
 def _moments(found: Table, r: Array, b: Array, longest: float) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""All moments of pairs of one activation with another: regular parts, jumps, neurons without variance."""
+"""All moments of pairs of one activation with another: regular parts, jumps, constant neurons."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def pair_moments(
     # what the tables have wrong, relative to the functions
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = [np.where(a.scale > 0.0, a.error / a.scale, 0.0) for a in (first, second)]
-        table = (shares[0][i][:, :, None] + shares[1][j][:, None, :]) * out.scale
+        table = (shares[0][i][:, :, None] + shares[1][j][:, None, :] + 32 * _EPS) * out.scale
     out.error[:] += np.where(out.scale > 0.0, table, 0.0)
     return out
 
@@ -117,7 +117,7 @@ def _joint(
     out.work[rows] = regular.work
 
 
-def _product(first: Neurons, second: Neurons, rows: Array, out: PairMoments) -> None:
+def _product(first: Neurons, second: Neurons, rows: Index, out: PairMoments) -> None:
     """Pairs with a neuron that is constant."""
     (a, da), (c, dc) = (
         mean_derivatives(x.found, x.r, x.b, Means(x.mean, x.error, x.rms**2))

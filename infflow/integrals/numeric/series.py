@@ -4,9 +4,9 @@ With f^(p)(b + r x) = sum_n c_n He_n(x)/sqrt(n!), delta functions included, Mehl
 I(p, q) = sum_n u^n c_n d_n. The regular part of c_n is integrated on panels that end at the kinks;
 a delta function contributes the value of the next Hermite functions at its place,
 
-    E[delta^(j)(h - k) He_n(x)]/sqrt(n!) = sqrt((n + j)!/n!) He_n+j(x) phi(x)/sqrt((n + j)!) / r^(j+1),
+    E[delta^(j)(h - k) He_n(x)] = He_n+j(x) phi(x)/r^(j+1),      x = (k - b)/r.
 
-x = (k - b)/r. What is left out after N terms is bounded by Cauchy and Schwarz, with the share of
+What is left out after N terms is bounded by Cauchy and Schwarz, with the share of
 E R_p^2 that the coefficients do not explain, and for delta functions by Cramer's inequality, |He_n|
 exp(-x^2/4) <= 1.0865 sqrt(n!): powers of n against |u|^n.
 """
@@ -18,7 +18,6 @@ from typing import NamedTuple
 import numpy as np
 
 from ..._validation import Array
-from .jumps import bumps
 from .means import Neurons
 from .panels import cover, density, points, table_values
 from .table import LEVELS, Index
@@ -44,8 +43,8 @@ _ENTRIES = 1 << 20
 class Expansions(NamedTuple):
     """Coefficients (k, N, LEVELS) of k neurons, delta functions included.
 
-    ``tail`` (k, LEVELS): root of the energy of the regular parts beyond the last term; ``delta`` (k,
-    LEVELS): bound of the coefficients of the delta functions there.
+    ``tail`` (k, LEVELS): root of the energy of the regular parts beyond the last term; ``delta``
+    (k, LEVELS): bound of the coefficients of the delta functions there.
     """
 
     coefficients: Array
@@ -152,9 +151,7 @@ def _with_deltas(some: Neurons, regular: Array, count: int) -> tuple[Array, Arra
                     growth *= np.sqrt(n + i)
                     last *= np.sqrt(count + i)
                 scaled = jumps[m] / some.r ** (j + 1)
-                coefficients[:, :, p] += (
-                    scaled[:, None] * growth * functions[j : j + count].T
-                )
+                coefficients[:, :, p] += scaled[:, None] * growth * functions[j : j + count].T
                 envelope = _CRAMER * np.exp(-0.25 * x * x) / np.sqrt(2 * np.pi)
                 bound[:, p] += np.where(near, np.abs(scaled) * last * envelope, 0.0)
     return coefficients, bound
@@ -175,9 +172,10 @@ def series(
     ratio = size * (1.0 + 4.0 / count) ** 3
     with np.errstate(divide="ignore"):
         sums = np.where(ratio < 1.0, 1.0 / np.sqrt(np.maximum(1.0 - ratio, 0.0)), np.inf)[:, None]
-    f = first.tail[i] + np.where(first.delta[i] > 0.0, first.delta[i] * sums, 0.0)
-    g = second.tail[j] + np.where(second.delta[j] > 0.0, second.delta[j] * sums, 0.0)
-    error = (size**count)[:, None, None] * f[:, :, None] * g[:, None, :]
+    with np.errstate(invalid="ignore"):  # 0 times infinity is refused below
+        f = first.tail[i] + np.where(first.delta[i] > 0.0, first.delta[i] * sums, 0.0)
+        g = second.tail[j] + np.where(second.delta[j] > 0.0, second.delta[j] * sums, 0.0)
+        error = (size**count)[:, None, None] * f[:, :, None] * g[:, None, :]
     rounding = np.sqrt(np.einsum("knp,knp->kp", left, left))[:, :, None]
     rounding = rounding * np.sqrt(np.einsum("knp,knp->kp", right, right))[:, None, :]
     return value, np.where(np.isnan(error), np.inf, error) + 16 * _EPS * rounding

@@ -36,6 +36,8 @@ DEGREE = 24
 LEVELS = 5
 # The last coefficients of a resolved polynomial, relative to its largest value.
 _RESOLVED = 2e-15
+# Rounding of a sum of so many terms, relative to its largest value.
+_ROUNDING = 20 * _EPS
 # How many coefficients count as last.
 _LAST = 3
 # Rounding of the function, relative to its largest value on the piece: where coefficients are level
@@ -46,6 +48,9 @@ _ABSOLUTE, _FINE = 1e-12, 0.125
 # Values below this fraction of the largest one are not resolved to their own size: in a coarse
 # table, and in a fine one, which neurons need that are saturated or nearly dead.
 _NEGLIGIBLE = (1e-17, 1e-30)
+# In a fine table pieces are halved where the function varies by more than this factor, as next to
+# its zeros: neurons of small variance there see nothing else.
+_GRADED = 1e-2
 # Pieces are not halved below this width, relative to their distance from 0 (at least 1).
 _NARROWEST = 2.0**-12
 # A table with more pieces than this is not made.
@@ -59,15 +64,28 @@ _REACHES = tuple(2.0**k for k in (5, 6, 7, 8, 9, 12, 16, 20, 26, 34, 44, 60))
 class Table(NamedTuple):
     """Pieces of one activation.
 
-    ``edges`` (P + 1,) ascending; ``windows`` (P, 2), and which of their ends are kinks (P, 2);
-    ``coefficients`` (P, DEGREE, LEVELS) on the windows; ``errors`` (P, LEVELS) absolute; ``kinks`` (k,); ``left`` and
-    ``right`` (k, LEVELS), the limits there, equal where there is no jump; ``uncertain`` (k, LEVELS),
-    errors of the jumps.
+    Attributes
+    ----------
+    edges : (P + 1,) array
+        Ends of the pieces, ascending.
+    windows : (P, 2) array
+        Where the polynomials interpolate.
+    between : (P, 2) array
+        Kinks next to each piece, infinite where there is none.
+    coefficients : (P, DEGREE, LEVELS) array
+        Chebyshev coefficients on the windows.
+    errors : (P, LEVELS) array
+        Absolute errors on the pieces.
+    kinks : (k,) array
+    left, right : (k, LEVELS) arrays
+        Limits at the kinks, equal where there is no jump.
+    uncertain : (k, LEVELS) array
+        Errors of the jumps.
     """
 
     edges: Array
     windows: Array
-    at_kink: NDArray[np.bool_]
+    between: Array
     coefficients: Array
     errors: Array
     kinks: Array
@@ -86,12 +104,13 @@ class Table(NamedTuple):
         return np.clip(found, 0, len(self.edges) - 2)
 
 
-# Chebyshev points of the first kind, descending order of the angle, and the matrix to coefficients.
-_ANGLES = (np.arange(DEGREE) + 0.5) * np.pi / DEGREE
-_POINTS = np.cos(_ANGLES)
-_TO_COEFFICIENTS = (
-    2.0 / DEGREE * np.cos(np.arange(DEGREE)[:, None] * _ANGLES)
-) * np.where(np.arange(DEGREE) == 0, 0.5, 1.0)[:, None]
+# Chebyshev points of the first kind, descending, and the matrix from values to coefficients. Angles
+# are reduced as integers, lest large ones be rounded.
+_ODD = 2 * np.arange(DEGREE) + 1
+_POINTS = np.cos(0.5 * np.pi * _ODD / DEGREE)
+_REDUCED = np.arange(DEGREE)[:, None] * _ODD % (4 * DEGREE)
+_TO_COEFFICIENTS = 2.0 / DEGREE * np.cos(0.5 * np.pi * _REDUCED / DEGREE)
+_TO_COEFFICIENTS[0] *= 0.5
 
 
 def _differentiation() -> Array:
@@ -149,7 +168,7 @@ def table(activation: Activation, reach: float, fine: bool = False) -> Table:
     while len(low):
         windows = np.clip(_windows(low, high, kinks), *ends)
         coefficients, errors, good = _interpolate(
-            activation, (low, high), windows, size, negligible
+            activation, (low, high), windows, size, negligible, fine
         )
         narrow = high - low <= _NARROWEST * np.maximum(1.0, np.abs(low + high) / 2)
         count += len(low)
@@ -165,7 +184,7 @@ def table(activation: Activation, reach: float, fine: bool = False) -> Table:
     return Table(
         edges,
         windows[order],
-        np.isin(windows[order], kinks),
+        np.stack(_neighbours(edges[:-1], kinks), axis=1),
         coefficients[order],
         errors[order],
         kinks,
@@ -190,12 +209,15 @@ def _windows(low: Array, high: Array, kinks: Array) -> Array:
     """Windows (n, 2) of pieces: twice as wide, but not beyond kinks."""
     width = high - low
     left, right = low - 0.5 * width, high + 0.5 * width
-    if len(kinks):
-        place = np.searchsorted(kinks, low, side="right")
-        padded = np.concatenate([[-np.inf], kinks, [np.inf]])
-        left = np.maximum(left, padded[place])
-        right = np.minimum(right, padded[place + 1])
-    return np.stack([left, right], axis=1)
+    before, after = _neighbours(low, kinks)
+    return np.stack([np.maximum(left, before), np.minimum(right, after)], axis=1)
+
+
+def _neighbours(low: Array, kinks: Array) -> tuple[Array, Array]:
+    """The kinks before and after pieces that begin at ``low``."""
+    place = np.searchsorted(kinks, low, side="right")
+    padded = np.concatenate([[-np.inf], kinks, [np.inf]])
+    return padded[place], padded[place + 1]
 
 
 def _sizes(activation: Activation) -> Array:
@@ -214,6 +236,7 @@ def _interpolate(
     windows: Array,
     size: Array,
     negligible: Array,
+    graded: bool,
 ) -> tuple[Array, Array, NDArray[np.bool_]]:
     """Coefficients (n, DEGREE, LEVELS), errors (n, LEVELS), and which are as good as they get."""
     half = 0.5 * (windows[:, 1] - windows[:, 0])
@@ -228,6 +251,9 @@ def _interpolate(
         coefficients = np.zeros((len(half), DEGREE, LEVELS))
         coefficients[..., :given] = _TO_COEFFICIENTS @ jet
         largest = np.abs(jet).max(axis=1)
+        # trailing coefficients that are rounding are left out
+        beyond = np.maximum.accumulate(np.abs(coefficients[:, ::-1, :given]), axis=1)[:, ::-1]
+        coefficients[..., :given][beyond <= 2 * _EPS * largest[:, None]] = 0.0
         last = np.abs(coefficients[:, -_LAST:, :given]).max(axis=1)
         before = np.abs(coefficients[:, -2 * _LAST : -_LAST, :given]).max(axis=1)
         allowed = np.maximum(_RESOLVED * largest, negligible)
@@ -235,11 +261,19 @@ def _interpolate(
         fine = half <= _FINE * np.maximum(1.0, np.abs(windows).max(axis=1))
         level |= (last > 0.1 * before) & (last <= _ABSOLUTE * size) & fine[:, None]
         good = ((last <= allowed) | level).all(axis=1)
+        if graded:
+            smallest = np.abs(jet).min(axis=1)
+            good &= ~((smallest < _GRADED * largest) & (largest > negligible)).any(axis=1)
         errors = np.zeros((len(half), LEVELS))
-        errors[:, :given] = _LAST * last + 8 * _EPS * largest
+        noisy = (level & (last > allowed)).any(axis=1)[:, None]
+        errors[:, :given] = np.where(noisy, DEGREE, _LAST) * last + _ROUNDING * largest
         # the argument is rounded too
         distance = np.abs(windows).max(axis=1)
-        errors[:, : given - 1] += 2 * _EPS * distance[:, None] * largest[:, 1:]
+        slope = np.append(largest[:, 1:], largest[:, -1:] ** 2, axis=1)
+        if given > 1:
+            slope[:, -1] /= np.maximum(largest[:, -2], 1e-300)
+            slope[:, -1] = np.minimum(slope[:, -1], DEGREE / half * largest[:, -1])
+            errors[:, :given] += 2 * _EPS * distance[:, None] * slope
         if given < LEVELS:
             _differentiate(coefficients, errors, half, margin, given)
         bad = ~np.isfinite(coefficients).all(axis=1) | ~np.isfinite(errors)
