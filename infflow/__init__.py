@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from . import surrogates as surrogates
     from .activations import Activation as Activation
     from .activations import polynomial as polynomial
+    from .branches.branch import Branch as Branch
+    from .branches.continuation import continuation as continuation
     from .classification.classify import classify as classify
     from .errors import AccuracyWarning as AccuracyWarning
     from .errors import InfflowError as InfflowError
@@ -32,6 +34,7 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from .integrals.closed.bivariate_normal import bivariate_normal_cdf as bivariate_normal_cdf
     from .integrals.closed.formulas import closed_form as closed_form
     from .integrals.cubature.expectation import gaussian_expectation as gaussian_expectation
+    from .integrals.hermite_coefficients import hermite_coefficients as hermite_coefficients
     from .integrals.moments import available_methods as available_methods
     from .integrals.moments import gaussian_mean as gaussian_mean
     from .integrals.moments import gaussian_moment as gaussian_moment
@@ -47,16 +50,23 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from .networks.finite.losses.loss import Loss as Loss
     from .networks.finite.net import Net as Net
     from .networks.finite.quadrature_net import quadrature_net as quadrature_net
+    from .networks.fisher import fisher as fisher
     from .networks.functions import gradient as gradient
     from .networks.functions import hessian as hessian
     from .networks.functions import hessian_spectrum as hessian_spectrum
     from .networks.functions import hvp as hvp
     from .networks.functions import loss as loss
+    from .networks.infinite.exponents import information_exponent as information_exponent
+    from .networks.infinite.exponents import leap_exponent as leap_exponent
     from .networks.infinite.function_teacher import FunctionTeacher as FunctionTeacher
     from .networks.infinite.neti import NetI as NetI
+    from .networks.infinite.orbits import SymmetricNetI as SymmetricNetI
+    from .networks.infinite.polynomial_teacher import PolynomialTeacher as PolynomialTeacher
     from .networks.inputs import Gaussian as Gaussian
     from .networks.inputs import GaussianMixture as GaussianMixture
     from .networks.parameters import random_params as random_params
+    from .networks.sgd_noise import gradient_noise_scale as gradient_noise_scale
+    from .networks.sgd_noise import stationary_covariance as stationary_covariance
     from .networks.statistics import finite_data_prediction as finite_data_prediction
     from .networks.statistics import gradient_covariance as gradient_covariance
     from .networks.statistics import overlaps as overlaps
@@ -82,8 +92,12 @@ _HOME = {
     "Net": "networks.finite.net",
     "Loss": "networks.finite.losses.loss",
     "NetI": "networks.infinite.neti",
+    "SymmetricNetI": "networks.infinite.orbits",
     "Teacher": "networks.teacher",
     "FunctionTeacher": "networks.infinite.function_teacher",
+    "PolynomialTeacher": "networks.infinite.polynomial_teacher",
+    "information_exponent": "networks.infinite.exponents",
+    "leap_exponent": "networks.infinite.exponents",
     "quadrature_net": "networks.finite.quadrature_net",
     "Gaussian": "networks.inputs",
     "GaussianMixture": "networks.inputs",
@@ -94,11 +108,15 @@ _HOME = {
     "hvp": "networks.functions",
     "hessian_spectrum": "networks.functions",
     "gradient_covariance": "networks.statistics",
+    "fisher": "networks.fisher",
+    "stationary_covariance": "networks.sgd_noise",
+    "gradient_noise_scale": "networks.sgd_noise",
     "finite_data_prediction": "networks.statistics",
     "overlaps": "networks.statistics",
     "Evaluation": "objective",
     "gaussian_moment": "integrals.moments",
     "gaussian_mean": "integrals.moments",
+    "hermite_coefficients": "integrals.hermite_coefficients",
     "gaussian_expectation": "integrals.cubature.expectation",
     "available_methods": "integrals.moments",
     "closed_form": "integrals.closed.formulas",
@@ -106,6 +124,8 @@ _HOME = {
     "OrderParameters": "online.order_parameters",
     "train": "training",
     "classify": "classification.classify",
+    "continuation": "branches.continuation",
+    "Branch": "branches.branch",
     "certify": "proofs.certify",
     "Result": "result",
     "trajectory_distance": "result",

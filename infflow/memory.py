@@ -11,8 +11,8 @@ from .errors import TooLargeError
 CHECKED_SIZE = 2000
 #: bytes that one pair of neurons takes: indices, arguments, value with first and second derivatives
 _PAIR = 256
-# : Matrices that the eigenvalues and eigenvectors of one take: itself, the vectors, and LAPACK's
-# work.
+#: Matrices that the eigenvalues and eigenvectors of one take: itself, the vectors, and LAPACK's
+#: work.
 SPECTRUM = 5
 #: What goes on without a matrix; the end of every message.
 MATRIX_FREE = (

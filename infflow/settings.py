@@ -44,6 +44,7 @@ from .objective import (
     ChecksParameters,
     ChoosesMethod,
     HasJumps,
+    HasMetric,
     Objective,
     as_objective,
     require_samples,
@@ -291,6 +292,8 @@ class TrainSettings:
         start = check_theta(net, theta0)
         now = self.checked()
         eta = _matching(now.eta, len(start))
+        if isinstance(net, HasMetric) and isinstance(eta, float):
+            eta = eta / net.multiplicities
         free = np.broadcast_to(np.asarray(eta) > 0, start.shape)
         method, options = _solver(net, now, int(free.sum()))
         optimizer, search_options = _optimizer(net, now)

@@ -14,8 +14,8 @@ from ._validation import Array, counted, shown
 from .compile_time import running_time
 from .errors import InvalidTypeError
 
-# : A bound on the gradient norm below this asks for all that double precision gives,
-# see :meth:`StopRules.check`.
+#: A bound on the gradient norm below this asks for all that double precision gives,
+#: see :meth:`StopRules.check`.
 ROUNDING_GRADIENT = 1e-13
 
 
@@ -177,8 +177,8 @@ class StopRules:
     best_loss: float = math.inf
     best_step: int = 0
     previous_loss: float = math.inf
-    # : whether every loss has to belong to its very point (a callback looks at it, patience counts
-    # it)
+    #: whether every loss has to belong to its very point (a callback looks at it, patience counts
+    #: it)
     exact: bool = False
     started: float = field(default_factory=lambda: running_time())
 

@@ -254,7 +254,7 @@ def _run_search(job: Job, flow: FlowOutcome, watch: _Watch) -> SearchOutcome | N
     if file is not None:
         rules.callback = _saving(file, rules, before)
     problem = FixedPointProblem(job.polished or job.objective, theta, job.free)
-    x = theta[problem.free]
+    x = problem.z_of(theta)
     optimizer = job.optimizer
     try:
         optimizer = optimizer or choose_optimizer(problem, x)
@@ -286,7 +286,7 @@ def _evaluate_as_search(flow: FlowOutcome, problem: FixedPointProblem) -> None:
     """Loss and gradient at the best point of the flow by the objective of the search, which may be
     more accurate.
     """
-    found = problem.evaluate(flow.best_theta[problem.free], 1)
+    found = problem.evaluate(problem.z_of(flow.best_theta), 1)
     flow.best_loss, flow.best_gradient_norm = found.value, float(np.abs(found.g).max())
     if not np.isfinite(
         [flow.best_loss, flow.best_gradient_norm]

@@ -30,8 +30,8 @@ from .symmetries import FlatDirections, Symmetry, families, flat_space
 
 METHODS = ("auto", "dense", "lanczos")
 
-# : up to this many free parameters all eigenvalues are computed, whatever is asked for; above this
-# many only where it is
+#: up to this many free parameters all eigenvalues are computed, whatever is asked for; above this
+#: many only where it is
 _SMALL = 64
 _LARGE = 6000
 #: rounding error of Hessians, relative to their norm
@@ -523,7 +523,8 @@ def _relative_excess(net: Net | NetI, theta: Array, value: float) -> float:
     """Loss above that of the noise, relative to that of the zero function; infinite where targets
     do not make it zero.
     """
-    if _is_regularized(net, theta) or (isinstance(net, Net) and not net.loss.is_zero_at_target):
+    unlike = not net.loss.is_zero_at_target if isinstance(net, Net) else net.loss != "squared"
+    if unlike or _is_regularized(net, theta):
         return math.inf
     noise = _noise(net)
     silent = theta.copy()
@@ -546,7 +547,11 @@ def _curvature_left(net: Net | NetI, excess: float) -> float:
 
 def _noise(net: Net | NetI) -> float:
     """What label noise adds to the loss, which cannot fall below it."""
-    return net.teacher.noise * net.teacher.noise * net.output_dim if isinstance(net, NetI) else 0.0
+    if not isinstance(net, NetI):
+        return 0.0
+    if net.loss != "squared":  # linear in the second layer
+        return -math.inf
+    return net.teacher.noise * net.teacher.noise * net.output_dim
 
 
 class Watch:

@@ -27,8 +27,8 @@ from ..spectrum import largest_magnitude
 from .curvature import Product, products
 from .rest import Rest
 
-# : The Hessian is compared at points at least this far away, relative to 1 + |theta|: closer,
-# rounding hides K.
+#: The Hessian is compared at points at least this far away, relative to 1 + |theta|: closer,
+#: rounding hides K.
 CLOSEST = 1e-5
 #: of norms of differences of Hessians
 _ACCURACY = 1e-2
@@ -41,7 +41,7 @@ class NewtonNumbers:
     step: Array  #: Newton step (P,)
     length: float  #: eta, its length
     decrement: float  #: sqrt(g' |H|^-1 g)
-    # : decrease of the loss that the quadratic model predicts for the step (negative: increase)
+    #: decrease of the loss that the quadratic model predicts for the step (negative: increase)
     gain: float
     beta: float  #: norm of the inverse Hessian
     lipschitz: float  #: K, sampled

@@ -14,14 +14,14 @@ from .curvature import Complement, Curvature, DenseCurvature, Product
 #: how many of the smallest eigenvalues are asked for at first, and at most
 _FEW = 4
 _MANY = 32
-# : accuracy of Lanczos's eigenvalues relative to the largest: residuals, whose squares the errors
-# are
+#: accuracy of Lanczos's eigenvalues relative to the largest: residuals, whose squares the errors
+#: are
 _LANCZOS = 1e-9
 #: restarts of Lanczos's method, and steps of MINRES
 _RESTARTS = 300
 _STEPS = 20_000
-# : residual of Newton's equations relative to the gradient; what is left of it lengthens the step
-# by as much as it can
+#: residual of Newton's equations relative to the gradient; what is left of it lengthens the step
+#: by as much as it can
 _RESIDUAL = 1e-8
 #: by how much the norm may be underestimated
 _SAFE = 1.1

@@ -40,10 +40,10 @@ from .pieces import cancelling_changes
 DUPLICATE = 1e-5
 #: weights below this, relative to the largest of their kind, count as zero
 ZERO = 1e-10
-# : A direction is not flat if the Hessian turns it into more than this fraction of the curvature of
-# the parameters which it moves, however large : the slope: beyond, Newton's step is no longer short
-# against the output weights. The value hardly matters: on 77 split neurons, exact : and up to 1e-6
-# away, 1e-1 to 1e-5 give the same kinds, but for points on the way where several tests fail.
+#: A direction is not flat if the Hessian turns it into more than this fraction of the curvature of
+#: the parameters which it moves, however large the slope: beyond, Newton's step is no longer short
+#: against the output weights. The value hardly matters: on 77 split neurons, exact and up to 1e-6
+#: away, 1e-1 to 1e-5 give the same kinds, but for points on the way where several tests fail.
 _FLAT = 1e-3
 #: bytes for which nobody asks how many there are
 _UNCHECKED = 2**28

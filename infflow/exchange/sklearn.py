@@ -31,8 +31,8 @@ from ..networks.parameters import random_params
 from ..stopping import StopReason
 from ..training import train
 
-# : The flow has come as far as was asked for; handed over and skipped are stages without an end of
-# their own.
+#: The flow has come as far as was asked for; handed over and skipped are stages without an end of
+#: their own.
 _DONE = (StopReason.T_END, StopReason.HANDOVER, StopReason.SKIPPED)
 
 _PARAMETERS = """    Parameters

@@ -25,32 +25,32 @@ from .problem import FlowEvaluation, FlowProblem
 MAX_ORDER = 5
 #: a factorisation is used while its shift differs by at most this part from the one that is needed
 _SAME_STEP = 0.3
-# : a Hessian is used for so many steps when there is something to factorise anyway, and for so many
-# at most. Where Newton's method fails : with a Hessian of some age, later ones are not used that
-# long; this limit grows with every Hessian that reaches it. It is also renewed : when the Newton
-# iterations beyond one per step have become many. Both are milder the more gradients a Hessian and
-# its factorisation cost: : one for every so many parameters, more or less
+#: a Hessian is used for so many steps when there is something to factorise anyway, and for so many
+#: at most. Where Newton's method fails with a Hessian of some age, later ones are not used that
+#: long; this limit grows with every Hessian that reaches it. It is also renewed when the Newton
+#: iterations beyond one per step have become many. Both are milder the more gradients a Hessian and
+#: its factorisation cost: one for every so many parameters, more or less
 _YOUNG = 20
 _OLD = 50
 _DEAR = 100
-# : negative eigenvalues smaller than this part of the largest do not limit the step: along a
-# valley, curvatures have errors of both signs
+#: negative eigenvalues smaller than this part of the largest do not limit the step: along a
+#: valley, curvatures have errors of both signs
 _WEAK = 1e-9
-# : Newton iterations end when their remaining error is this part of the error that a step may have,
-# or there is no hope for that
+#: Newton iterations end when their remaining error is this part of the error that a step may have,
+#: or there is no hope for that
 _NEWTON_PART = 0.05
 _MOST_ITERATIONS = 4
-# : expected rate of convergence with a new factorisation, and how much of the last rate is believed
-# to be left
+#: expected rate of convergence with a new factorisation, and how much of the last rate is believed
+#: to be left
 _FIRST_RATE = 0.1
 _FORGET = 0.2
 #: divisors of the step sizes that the errors allow, for the same, a lower and a higher order
 _SAME = 1.2
 _LOWER = 1.3
 _HIGHER = 1.4
-# : steps become longer by at least and at most this factor; the first ones, which begin very short,
-# by more. Larger factors save no : steps on smooth paths and lead to failures of Newton's method in
-# curved valleys
+#: steps become longer by at least and at most this factor; the first ones, which begin very short,
+#: by more. Larger factors save no steps on smooth paths and lead to failures of Newton's method in
+#: curved valleys
 _LEAST_GROWTH = 1.2
 _MOST_GROWTH = 1.5
 _FIRST_GROWTH = 1e4
@@ -60,8 +60,8 @@ _FIRST_STEPS = 10
 class _Formula(NamedTuple):
     """Backward differentiation formula in Nordsieck's form."""
 
-    # : how a change of the new point changes the polynomial, (order + 1,): prod_i (1 + x/i) by
-    # powers of x
+    #: how a change of the new point changes the polynomial, (order + 1,): prod_i (1 + x/i) by
+    #: powers of x
     shape: Array
     lead: float  #: how much h y' changes with the new point
     error: float  #: local error per difference of corrected and predicted point

@@ -48,7 +48,7 @@ class Step(NamedTuple):
     z: Array  #: new point, shape (n,)
     evaluation: FlowEvaluation  #: value and gradient there
     dense: Callable[[float], Array]  #: the point (n,) at a time in [t0, t]
-    # : False: loss and gradient come from a point nearby (minibatches: of an earlier epoch)
+    #: False: loss and gradient come from a point nearby (minibatches: of an earlier epoch)
     exact: bool = True
 
 

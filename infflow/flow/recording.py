@@ -18,8 +18,8 @@ from ..threads import limit_for
 from .onestep import Step
 from .problem import FlowProblem
 
-# : default trajectories with a finite t_end begin at the smaller of these: absolute, and relative
-# to t_end
+#: default trajectories with a finite t_end begin at the smaller of these: absolute, and relative
+#: to t_end
 FIRST_TIME = 1e-3
 FIRST_FRACTION = 1e-6
 #: ten to the power of this and more is no time any more

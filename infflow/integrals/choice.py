@@ -33,8 +33,8 @@ Index = NDArray[np.integer]
 #: Methods of the registry that have no code of their own here.
 _OWN = ("closed", "hermite", "numeric", "cubature")
 _OTHERS = tuple(name for name in EVALUATORS if name not in _OWN)
-# : Methods in the order of a report's codes; "mixture" and "one-sided" (elu, selu) are closed forms
-# that cost more.
+#: Methods in the order of a report's codes; "mixture" and "one-sided" (elu, selu) are closed forms
+#: that cost more.
 METHODS = (
     "closed",
     "hermite",

@@ -47,8 +47,8 @@ _NON_DEGENERATE = 1e-8
 _BOOTSTRAP = 2000
 # Squared distance of two solutions, relative to the squared length, that is rounding.
 _ZERO_DISTANCE = 1e-16
-# : with fewer runs in the basin of the infinite-data solution, a mean over them is that of a
-# selection, and no slope is reported
+#: with fewer runs in the basin of the infinite-data solution, a mean over them is that of a
+#: selection, and no slope is reported
 ENOUGH = 0.8
 
 
