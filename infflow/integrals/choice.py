@@ -24,16 +24,27 @@ from .closed import pairs as closed
 from .growth import check_growth
 from .hermite import kernels as hermite_kernels
 from .hermite import series as hermite
-from .jets import J00, SIZES
+from .jets import F11, F22, J00, SIZES
+from .numeric.evaluator import NumericPairs, sine_squared
 from .registry import EVALUATORS, in_order, is_cheap
 
 Index = NDArray[np.integer]
 
 #: Methods of the registry that have no code of their own here.
-_OTHERS = tuple(name for name in EVALUATORS if name not in ("closed", "hermite", "cubature"))
+_OWN = ("closed", "hermite", "numeric", "cubature")
+_OTHERS = tuple(name for name in EVALUATORS if name not in _OWN)
 #: Methods in the order of a report's codes; "mixture" and "one-sided" (elu, selu) are closed forms
 #: that cost more.
-METHODS = ("closed", "hermite", "mixture", "one-sided", "cubature", "surrogate", *_OTHERS)
+METHODS = (
+    "closed",
+    "hermite",
+    "mixture",
+    "one-sided",
+    "cubature",
+    "surrogate",
+    "numeric",
+    *_OTHERS,
+)
 _CLOSED = ("closed", "mixture", "one-sided")
 # Series are summed on to this fraction of rtol where the terms are there anyway: sums over pairs
 # that nearly cancel, next to a teacher, then do so to rounding.
@@ -194,6 +205,7 @@ class PairEvaluator:
             if any(wave.rate.imag != 0.0 for wave in f.waves)
         }
         self._hermite = self._hermite_neurons()
+        self._tables = NumericPairs(activations)
         self.report = _empty_report(len(self.i))
         self._frozen: dict[str, Index] | None = None
         self._is_copy = False  # made by :meth:`frozen`, where choices are kept from call to call
@@ -304,7 +316,8 @@ class PairEvaluator:
         if self._last is None:
             return found
         kinked = np.array([bool(a.kinks) for a in self.activations])
-        exact = np.isin(self.report.method, [METHODS.index(name) for name in _CLOSED])
+        sharp = [METHODS.index(name) for name in (*_CLOSED, "numeric")]
+        exact = np.isin(self.report.method, sharp)
         rows = np.flatnonzero(exact & kinked[self.i] & kinked[self.j])
         C11, _, C22, b1, b2, det = self._last.pairs[:, rows]
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -369,6 +382,7 @@ class PairEvaluator:
                 "mixture": self._closed,
                 "one-sided": self._one_sided,
                 "hermite": self._series,
+                "numeric": self._numeric,
                 "cubature": self._cubature,
             }[name](rows, args, order, out)
         self.report.method[rows] = METHODS.index(name)
@@ -509,6 +523,26 @@ class PairEvaluator:
         equal = (self._kind[i] == self._kind[j]) & (b1 == b2) & (det == 0.0) & (C12 > 0.0)
         close: NDArray[np.bool_] = (i == j) | (equal & (np.abs(C11 - C22) <= _SAME * C22))
         return close
+
+    def _numeric(self, rows: Index, args: Arguments, order: int, out: Array) -> Index:
+        found = self._tables.moments(
+            self.i[rows], self.j[rows], args.pairs[:, rows], args.C, args.b, order
+        )
+        C11, C12, C22, _, _, det = (x[rows] for x in args.pairs)
+        with np.errstate(invalid="ignore"):  # infinities of both signs
+            hermite_kernels.write_jets(found.value, C11, C12, C22, det, rows, out)
+        jets = out[rows]
+        if order == 2:
+            jets[:, F22] += found.corners
+            jets[:, F11] += found.corners * sine_squared(C11, C22, det)
+        jets[found.itself] = _from_squares(found.squares, order)
+        # as everywhere, infinite second derivatives stay, infinite first ones are left out
+        jets[:, 6:][~np.isfinite(jets[:, 6:])] = np.inf
+        jets[:, :6][~np.isfinite(jets[:, :6])] = 0.0
+        out[rows] = jets
+        self.report.bound[rows] = found.bound
+        self.report.work[rows] = found.work
+        return rows[:0] if self._frozen is not None else rows[~(found.bound <= self._tolerance)]
 
     def _cubature(self, rows: Index, args: Arguments, order: int, out: Array) -> Index:
         rtol = self._tolerance  # a frozen evaluator does not ask more of it, which would take long

@@ -17,6 +17,7 @@ _WORK = {
     "mixture": "pairs of atoms",
     "one-sided": "atoms on panels",
     "hermite": "terms",
+    "numeric": "nodes",
     "cubature": "nodes",
     "surrogate": "weights",
 }
@@ -88,6 +89,8 @@ def _reason(method: str, missed: float, evaluator: PairEvaluator, rows: NDArray[
         return "closed means of one argument, one integral over the other"
     if method != "cubature" and method not in _WORK:
         return "of the registry"
+    if method == "numeric":
+        return "table of the activation, Gauss's rules"
     if method == "hermite":
         return _of_series(evaluator, rows)
     return "a kink, for which no series converges"

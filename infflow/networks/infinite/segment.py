@@ -32,7 +32,7 @@ _FRACTION = 1e-3
 _VARIATION = 4.0
 # Methods that give a point with itself the moments of a pair; others (see PairEvaluator) know only
 # its derivatives in common.
-_PLAIN = np.array([name in ("closed", "hermite", "mixture") for name in METHODS])
+_PLAIN = np.array([name in ("closed", "hermite", "mixture", "numeric") for name in METHODS])
 
 #: Places of the flags of :class:`Segment`.
 CORNER, NARROW, DONE = range(3)
