@@ -322,6 +322,11 @@ def _cases():
             "output_weights": A(None, "optional"),
         },
     )
+    yield Call(
+        "SymmetricNetI.require_frozen",
+        fam.require_frozen,
+        {"frozen": A(None, "optional")},
+    )
     yield Call("SymmetricNetI.random", fam.random, {"rng": rng})
     yield Call("SymmetricNetI.replace", fam.replace, {"teachers": A([2, 4], "array list")})
     yield Call("SymmetricNetI.resized", fam.resized, {"teachers": A([2, 4], "array list")})
@@ -412,7 +417,7 @@ def _cases():
             "weights": A(None, "array optional"),
         },
     )
-    for name in ("gradient", "hessian", "hessian_spectrum"):
+    for name in ("gradient", "hessian", "hessian_spectrum", "hessian_eigenvalues"):
         yield Call(name, getattr(inf, name), {"net": any_net, "theta": any_theta})
     yield Call("hvp", inf.hvp, {"net": any_net, "theta": any_theta, "v": A(theta, "array")})
     yield Call(
@@ -466,6 +471,7 @@ def _cases():
             "rng": rng,
         },
     )
+    yield Call("reduce", inf.reduce, {"neti": A(neti), "theta": A(settled, "array")})
     yield Call("overlaps", inf.overlaps, {"net": A(neti), "theta": any_theta})
     yield Call(
         "gaussian_moment",
@@ -502,6 +508,28 @@ def _cases():
             "cov": A(1.0, "numbers"),
             "rtol": A(1e-8, "number"),
             "full_output": A(False, flag),
+        },
+    )
+    inputs = A(X[:3], "array")
+    kernel = {
+        "layers": A(["erf"], "list"),
+        "X": inputs,
+        "Y": A(None, "array optional"),
+        "weight_std": A(1.0, "number array"),
+        "bias_std": A(0.5, "number array"),
+        "gradient": A(False, flag),
+        "rtol": A(1e-10, "number"),
+    }
+    yield Call("nngp_kernel", inf.nngp_kernel, kernel)
+    yield Call("ntk_kernel", inf.ntk_kernel, kernel)
+    yield Call(
+        "mean_field",
+        inf.mean_field,
+        {
+            "activation": A("erf"),
+            "weight_std": A(1.0, "number"),
+            "bias_std": A(0.5, "number"),
+            "start": A(1.0, "number"),
         },
     )
     yield Call("available_methods", inf.available_methods, {"f": A("erf"), "g": A("relu")})
@@ -592,6 +620,7 @@ def _cases():
         "progress": A(False, flag),
         "callback": A(None, "function optional"),
         "checkpoint": A(None, "path optional"),
+        "reduce": A("auto", flag),
     }
     yield Call("train", inf.train, {"net": any_net, "theta0": any_theta, **of_train})
     discrete = {
@@ -649,6 +678,11 @@ def _cases():
             "method": A("auto"),
             "progress": A(False, flag),
         },
+    )
+    yield Call(
+        "certify of a family",
+        inf.certify,
+        {"net": A(fam), "theta": any_z, "frozen": A(None, "optional"), "precision": A(64, "count")},
     )
     yield Call(
         "certify",

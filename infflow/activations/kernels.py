@@ -12,8 +12,8 @@ at 0.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ..compiler import njit
 from .vector_math import (
     INV_SQRT_2PI,
     LN2,

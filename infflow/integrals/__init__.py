@@ -17,6 +17,7 @@ Networks hand over covariances and means and get jets; single moments come from 
 | `growth.py` | the check that a neuron's second moment exists | `choice.py`, `registry.py` |
 | `closed/` | closed forms | `registry.py`, `choice.py` |
 | `hermite/` | Hermite series of smooth activations | `registry.py`, `choice.py` |
+| `numeric/` | any activation by a table of it, all pairs at once | `registry.py`, `choice.py` |
 | `cubature/` | adaptive integration; expectations | `registry.py`, `choice.py`, users |
 | `fourth/` | products of four neurons | `networks/gradient_moments.py`, `online` |
 | `surrogate/` | perceptrons that stand in for the integrals | `networks/infinite`, `surrogates` |

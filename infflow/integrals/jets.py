@@ -44,7 +44,7 @@ M12b; a surrogate that does not fills the columns with its own derivatives.
 
 from __future__ import annotations
 
-from numba import njit
+from ..compiler import njit
 
 #: A neuron whose variance is at most this counts as constant: the reciprocal would overflow.
 SMALLEST_VARIANCE = 1e-300

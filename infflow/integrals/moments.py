@@ -229,7 +229,7 @@ def gaussian_moment(
     orders : (int, int)
         Orders p, q of differentiation, p + q <= 4. For kinked activations the result is the
         derivative of the moment with respect to b1, b2 (in the sense of distributions).
-    method : {"auto", "closed", "hermite", "cubature", "surrogate"}
+    method : {"auto", "closed", "hermite", "numeric", "cubature", "surrogate"}
         "auto" takes the cheapest exact one that is defined for the pair and whose error bound meets
         ``rtol``. "surrogate" gives p + q even, without biases, and the largest error on its card as
         the bound.
@@ -330,7 +330,7 @@ def available_methods(f: str | Activation, g: str | Activation) -> tuple[str, ..
     Examples
     --------
     >>> available_methods("relu", "erf")
-    ('closed', 'cubature')
+    ('closed', 'numeric', 'cubature')
     """
     pair = resolve(f), resolve(g)
     exact = terms.in_order(*pair)

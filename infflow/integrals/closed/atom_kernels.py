@@ -19,9 +19,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from ...activations.vector_math import clipped_magnitude, erf_scaled, normal_tail, ramp_tail
+from ...compiler import njit
 from .. import jets
 from ._generated import atoms_00, atoms_01, atoms_02, atoms_11, atoms_12, atoms_22
 from .bivariate_normal_kernels import (

@@ -25,7 +25,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from ...activations.vector_math import (
     clipped_magnitude,
@@ -35,6 +34,7 @@ from ...activations.vector_math import (
     normal_tail,
     ramp_tail,
 )
+from ...compiler import njit
 
 FAR = 40.0  # the distribution function of -40 is zero in float64
 PLACKETT_LIMIT = 0.8
@@ -53,7 +53,7 @@ _WEIGHT += [0.07479799440828837, 0.08457825969750127, 0.09130170752246179, 0.094
 NODES = np.array(_LOWER + [1.0 - x for x in reversed(_LOWER)])
 WEIGHTS = np.array(_WEIGHT + _WEIGHT[::-1])
 
-_inline = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
+_inline = njit(optimised=True, forceinline=True, error_model="numpy", fastmath={"contract"})
 _quadrature = njit(
     cache=True, error_model="numpy", fastmath={"contract", "reassoc"}
 )  # lets the sum be vectorised

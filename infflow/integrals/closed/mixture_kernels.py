@@ -17,9 +17,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from ...activations.vector_math import clipped_magnitude, erf_scaled, exp_, normal_tail, ramp_tail
+from ...compiler import njit
 from .. import jets
 from .atom_kernels import (
     COEFFICIENT_COUNT,
@@ -58,8 +58,10 @@ _WEIGHT = [0.05061426814518813, 0.11119051722668724, 0.15685332293894363, 0.1813
 FEW_NODES = np.array(_LOWER + [1.0 - x for x in reversed(_LOWER)])
 FEW_WEIGHTS = np.array(_WEIGHT + _WEIGHT[::-1])
 
-_kernel = njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
-_inline = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
+_kernel = njit(
+    cache=True, optimised=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"}
+)
+_inline = njit(optimised=True, forceinline=True, error_model="numpy", fastmath={"contract"})
 
 
 @_inline

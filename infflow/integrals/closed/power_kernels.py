@@ -24,9 +24,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from ...activations.vector_math import clipped_magnitude, exp_, normal_tail
+from ...compiler import njit
 from .. import jets
 from .atom_kernels import (
     INV_SQRT_2PI,

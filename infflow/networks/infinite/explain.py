@@ -18,6 +18,7 @@ _WORK = {
     "mixture": "pairs of atoms",
     "one-sided": "atoms on panels",
     "hermite": "terms",
+    "numeric": "nodes",
     "cubature": "nodes",
     "surrogate": "weights",
 }
@@ -91,6 +92,8 @@ def _reason(
         return "closed means of one argument, one integral over the other"
     if method != "cubature" and method not in _WORK:
         return "of the registry"
+    if method == "numeric":
+        return "table of the activation, Gauss's rules"
     if method == "hermite":
         return _of_series(evaluator, rows)
     return "a kink, for which no series converges"

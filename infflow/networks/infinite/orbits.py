@@ -40,6 +40,7 @@ from ..replacement import changed, recorded
 from ..teacher import Teacher
 from .neti import NetI
 from .orbit_loss import OrbitLoss
+from .orbit_pairs import Places
 from .orbit_spectrum import FinerFamily, Pattern, SymmetryType, symmetry_type, trivial_type
 
 #: How the integrals may be evaluated.
@@ -164,7 +165,6 @@ class SymmetricNetI:
         self.method = as_choice("method", method, METHODS)
         self.rtol = as_number("rtol", rtol, minimum=0.0, strict=True)
         self._loss = self._orbit_loss(self.teachers, self.students)
-        self._places = self._loss.places
         self._finer: tuple[FinerFamily, OrbitLoss, list[Pattern]] | None = None
 
     def _orbit_loss(self, sizes: Sequence[float], students: Sequence[int | None]) -> OrbitLoss:
@@ -188,6 +188,11 @@ class SymmetricNetI:
     def eta(self) -> Array:
         """Rates (P,) with which the flow of z is that of the whole network: 1/multiplicities."""
         return 1.0 / self._loss.multiplicities
+
+    @property
+    def places(self) -> Places:
+        """Where the entries are in z; -1 for those that do not exist."""
+        return self._loss.places
 
     @property
     def num_students(self) -> float:
@@ -245,7 +250,7 @@ class SymmetricNetI:
                 "output_weights are parameters with train_second_layer=True only; leave them out."
             )
         a = np.ones(B) if output_weights is None else as_vector("output_weights", output_weights, B)
-        places = self._places
+        places = self.places
         z = np.empty(self.num_params)
         for at, entries in (
             (places.own, arrays[0]),
@@ -264,14 +269,14 @@ class SymmetricNetI:
         ``within`` of blocks of size 1, ``between`` of a block with that which it shadows.
         """
         padded = np.append(self.check(z), 0.0)
-        places = self._places
+        places = self.places
         return Entries(padded[places.own], padded[places.within], padded[places.between])
 
     @public
     def output_weights(self, z: Any) -> Array:
         """Output weights (B,) of the students of each block; ones if they are not parameters."""
         padded = np.append(self.check(z), 1.0)
-        return padded[self._places.output]
+        return padded[self.places.output]
 
     @public
     def random(self, rng: Any) -> Array:
@@ -395,7 +400,7 @@ class SymmetricNetI:
     def _spread(self) -> Any:
         """The entry of z (P stands for 1) that each parameter of the whole network is equal to."""
         sizes = [int(q) for q in self.teachers]
-        places, P = self._places, self.num_params
+        places, P = self.places, self.num_params
         rows, outputs = [], []
         for i, shadowed in enumerate(self.students):
             count = 1 if shadowed is None else sizes[shadowed]
@@ -483,7 +488,7 @@ class SymmetricNetI:
                     f"teacher block {j} has {size:g} members; symmetry types exist for 1, and for "
                     "2 and more. The Hessian of the family alone is fam.evaluate(z, 2).H."
                 )
-        held = self._held_outputs(frozen)
+        held = self.require_frozen(frozen)
         trivial = trivial_type(self.evaluate(z, 2).H, self._loss.multiplicities)
         if held:
             keep = np.flatnonzero(~as_array("frozen", frozen))
@@ -500,8 +505,8 @@ class SymmetricNetI:
         chosen = [each.without_outputs() for each in patterns] if held else patterns
         return [trivial, *(symmetry_type(each, H, loss.multiplicities) for each in chosen)]
 
-    def _held_outputs(self, frozen: Any) -> bool:
-        """Whether all output weights are frozen; an error for other choices."""
+    def require_frozen(self, frozen: Any) -> bool:
+        """Whether all output weights are frozen; an error where other parameters are."""
         if frozen is None:
             return False
         mask = as_array("frozen", frozen)
@@ -511,7 +516,7 @@ class SymmetricNetI:
                 f"({self.num_params},) are needed."
             )
         outputs = np.zeros(self.num_params, dtype=bool)
-        outputs[self._places.output[self._places.output >= 0]] = True
+        outputs[self.places.output[self.places.output >= 0]] = True
         if not mask.any():
             return False
         if not (mask == outputs).all():
