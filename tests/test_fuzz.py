@@ -327,6 +327,11 @@ def _cases():
         fam.require_frozen,
         {"frozen": A(None, "optional")},
     )
+    yield Call(
+        "SymmetricNetI.divide",
+        fam.divide,
+        {"z": any_z, "block": A(1, "count"), "apart": A(1, "count")},
+    )
     yield Call("SymmetricNetI.random", fam.random, {"rng": rng})
     yield Call("SymmetricNetI.replace", fam.replace, {"teachers": A([2, 4], "array list")})
     yield Call("SymmetricNetI.resized", fam.resized, {"teachers": A([2, 4], "array list")})
