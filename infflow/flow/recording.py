@@ -15,7 +15,7 @@ from .._validation import Array, as_real_numbers, counted, user_level
 from ..errors import IncompleteWarning, InvalidValueError, MethodError, ShapeError
 from ..objective import LEFT_DOMAIN, Observes
 from ..threads import limit_for
-from .onestep import Step
+from .integrator import Step
 from .problem import FlowProblem
 
 # : default trajectories with a finite t_end begin at the smaller of these: absolute, and relative
