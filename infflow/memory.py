@@ -11,8 +11,8 @@ from .errors import TooLargeError
 CHECKED_SIZE = 2000
 #: bytes that one pair of neurons takes: indices, arguments, value with first and second derivatives
 _PAIR = 256
-# : Matrices that the eigenvalues and eigenvectors of one take: itself, the vectors, and LAPACK's
-# work.
+#: Matrices that the eigenvalues and eigenvectors of one take: itself, the vectors, and LAPACK's
+#: work.
 SPECTRUM = 5
 #: What goes on without a matrix; the end of every message.
 MATRIX_FREE = (
@@ -115,6 +115,15 @@ def require_pairs(num_neurons: int) -> None:
             "than the "
             f"{_size(available)} available. Take fewer neurons, or samples instead of infinite "
             "data."
+        )
+
+
+def require_numbers(count: int, what: str, remedy: str) -> None:
+    """Raise TooLargeError if so many float64 numbers would not fit in memory."""
+    available = shortage(8 * count)
+    if available is not None:
+        raise TooLargeError(
+            f"{what} takes {_size(8 * count)}, more than the {_size(available)} available. {remedy}"
         )
 
 

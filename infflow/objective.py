@@ -271,6 +271,34 @@ class ChoosesMethod(Protocol, metaclass=Capability):
         """The same objective with another one."""
 
 
+@runtime_checkable
+class HasMetric(Protocol, metaclass=Capability):
+    """Has parameters that stand for several equal ones of a larger problem.
+
+    Asked by ``inf.train``, ``inf.classify`` and ``inf.continuation``. Lengths are those of the
+    larger problem: the square of a vector v is sum of multiplicities v^2. The flow of a number
+    ``eta`` is divided by the multiplicities, and searches measure their steps by them.
+    """
+
+    @property
+    def multiplicities(self) -> Array:
+        """How many parameters each entry stands for, positive, (P,)."""
+
+
+@runtime_checkable
+class HasSymmetryTypes(Protocol, metaclass=Capability):
+    """Knows the Hessian of a larger problem, symmetry type by symmetry type.
+
+    Asked by ``inf.continuation`` and ``inf.classify`` for the index. The first type has the Hessian
+    of the objective itself in orthonormal coordinates.
+    """
+
+    def symmetry_types(self, theta: Array, frozen: Any = None) -> list[Any]:
+        """Types with ``name``, ``dimension`` (how often each eigenvalue occurs), ``hessian``,
+        ``vectors``; without what is ``frozen``, (P,) booleans.
+        """
+
+
 #: all of them by name
 CAPABILITIES: dict[str, Capability] = {
     each.__name__: each
@@ -287,6 +315,8 @@ CAPABILITIES: dict[str, Capability] = {
         Identified,
         ChecksParameters,
         ChoosesMethod,
+        HasMetric,
+        HasSymmetryTypes,
     )
 }
 

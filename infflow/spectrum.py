@@ -31,8 +31,8 @@ class ExtremeEigenpairs(NamedTuple):
     bottom_vectors: Array  #: (P, k), one per column
     top: Array  #: (k,) largest eigenvalues, ascending
     top_vectors: Array  #: (P, k)
-    # : (2, k) lengths |H v - lambda v|, bottom and top; within them of each value lies an
-    # eigenvalue
+    #: (2, k) lengths |H v - lambda v|, bottom and top; within them of each value lies an
+    #: eigenvalue
     residuals: Array
 
 

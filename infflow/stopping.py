@@ -14,8 +14,8 @@ from ._validation import Array, counted, shown
 from .compile_time import running_time
 from .errors import InvalidTypeError
 
-# : A bound on the gradient norm below this asks for all that double precision gives,
-# see :meth:`StopRules.check`.
+#: A bound on the gradient norm below this asks for all that double precision gives,
+#: see :meth:`StopRules.check`.
 ROUNDING_GRADIENT = 1e-13
 
 
@@ -139,6 +139,14 @@ class Statistics:
     )
     t: float = 0.0  #: time that a flow reached
 
+    def add(self, earlier: Statistics, note: str) -> None:
+        """Count what an earlier part of the same stage did, after which came a ``note``."""
+        for name in ("steps", "rejected", "gradients", "hessians", "hvps", "factorizations"):
+            both = getattr(self, name), getattr(earlier, name)
+            setattr(self, name, None if None in both else sum(both))
+        self.wall_time += earlier.wall_time
+        self.note = "; ".join(filter(None, (earlier.note, note, self.note)))
+
     def to_dict(self) -> dict[str, Any]:
         """A plain dictionary; the stop reason by its name."""
         return {**self.__dict__, "stop_reason": self.stop_reason.name}
@@ -177,8 +185,8 @@ class StopRules:
     best_loss: float = math.inf
     best_step: int = 0
     previous_loss: float = math.inf
-    # : whether every loss has to belong to its very point (a callback looks at it, patience counts
-    # it)
+    #: whether every loss has to belong to its very point (a callback looks at it, patience counts
+    #: it)
     exact: bool = False
     started: float = field(default_factory=lambda: running_time())
 

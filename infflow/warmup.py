@@ -39,6 +39,8 @@ def _closed_forms() -> None:
         inf.hvp(neti, theta, theta)
         same = inf.NetI(neti.student, inf.Teacher(neti.student, theta))
         inf.loss(same, theta + 1e-6)  # next to the teacher
+        product = inf.PolynomialTeacher({(1, 1): 1.0}, np.eye(2, 3))
+        inf.hessian(neti.replace(teacher=product), theta)
     inf.gaussian_moment("relu", "erf", 1.0, 2.0, 0.3)
     inf.gaussian_mean("relu", 1.0, 0.5)
     inf.bivariate_normal_cdf(0.1, 0.2, 0.3)

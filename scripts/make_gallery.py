@@ -39,8 +39,7 @@ METHODS = ("closed", "hermite", "cubature")
 CUBATURE_POINTS = (0, 1, 4, 7)
 
 
-# -- errors against the test vectors
-# ----------------------------------------------------------------------
+# -- errors against the test vectors ---------------------------------------------------------------
 
 
 class Errors(NamedTuple):
@@ -116,8 +115,7 @@ def _estimates(
         yield estimate.value, estimate.error_bound, estimate.scale
 
 
-# -- cost
-# --------------------------------------------------------------------------------------------------
+# -- cost ------------------------------------------------------------------------------------------
 
 
 def cost(f: Activation, method: str, neurons: int = 15, repetitions: int = 20) -> float:
@@ -156,8 +154,7 @@ def cost(f: Activation, method: str, neurons: int = 15, repetitions: int = 20) -
     return best / len(i) * 1e6
 
 
-# -- uniformity
-# -----------------------------------------------------------------------------------------------
+# -- uniformity ------------------------------------------------------------------------------------
 
 UNIFORM = ("tanh", "softplus", "gelu")
 VARIANCES = (1.0, 25.0, 100.0, 1e4)
@@ -249,8 +246,7 @@ def draw(path: Path) -> None:
     plt.close(figure)
 
 
-# -- the page
-# --------------------------------------------------------------------------------------------------
+# -- the page --------------------------------------------------------------------------------------
 
 
 class Entry(NamedTuple):

@@ -67,8 +67,7 @@ PI = arb.pi()
 LOG10 = arb(10).log()
 Jet = list[Any]
 
-# -- activations: means under Gaussian noise, values and derivatives
-# --------------------------------------
+# -- activations: means under Gaussian noise, values and derivatives -------------------------------
 
 
 def density(x: arb, variance: arb, n: int = 5) -> Jet:
@@ -211,8 +210,8 @@ LINE: dict[str, tuple[Callable[[arb], Jet], Callable[[arb], Jet]]] = {
     ),
 }
 NAMES = (*MEANS, *LOGISTIC)
-# : Distance in h over which panels must be this short: poles, or the width of a bell; none for
-# entire functions without one.
+#: Distance in h over which panels must be this short: poles, or the width of a bell; none for
+#: entire functions without one.
 FEATURES = {"tanh": 1.25, "sigmoid": 2.5, "softplus": 2.5, "silu": 2.5, "g": 0.62} | dict.fromkeys(
     ("erf", "normal_cdf", "gelu", "gaussian"), 1.5
 )
@@ -260,8 +259,7 @@ DEFINITIONS = {
 }
 
 
-# -- quadrature
-# -------------------------------------------------------------------------------------------
+# -- quadrature ------------------------------------------------------------------------------------
 
 
 @cache
@@ -485,8 +483,7 @@ def moments(f: str, g: str, point: Sequence[float], rule: Rule = Rule()) -> Mome
     return moments_on_grid(f, g, point, rule)
 
 
-# -- checks
-# -----------------------------------------------------------------------------------------------
+# -- checks ----------------------------------------------------------------------------------------
 
 
 def check_means() -> None:
@@ -557,8 +554,7 @@ def check_truncation(f: str, g: str, point: Sequence[float], found: Moments) -> 
         _require(value, other[pq][0], size, f"E {f} {g} {pq} at {point}")
 
 
-# -- the file
-# ---------------------------------------------------------------------------------------------
+# -- the file --------------------------------------------------------------------------------------
 
 
 def pairs() -> Iterator[tuple[str, str]]:

@@ -79,6 +79,14 @@ class Forwarding:
         return getattr(self.net, name)
 
 
+FAMILY = {
+    "HessianProducts",
+    "Freezable",
+    "KnowsRounding",
+    "ChecksParameters",
+    "HasMetric",
+    "HasSymmetryTypes",
+}
 NET = {
     "HessianProducts",
     "Linearizable",
@@ -109,6 +117,7 @@ TABLE = {
         NETI,
     ),
     "NetI with a function": (function_teacher, NETI),
+    "family": (lambda: inf.SymmetricNetI("erf", [2, 3]), FAMILY),
     "section of a Net": (
         lambda: section(finite()),
         SQUARES | {"Linearizable", "KnowsRounding"},

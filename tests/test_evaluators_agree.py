@@ -245,8 +245,7 @@ def test_error_estimates_of_cubature_hold(f):
         assert (error <= found.error[columns]).all(), (pair, points, error, found.error[columns])
 
 
-# -- points drawn at random
-# ---------------------------------------------------------------------------
+# -- points drawn at random ------------------------------------------------------------------------
 
 scales = st.floats(-3.0, np.log10(20.0)).map(lambda x: float(10.0**x))
 biases = st.floats(-3.0, 3.0)

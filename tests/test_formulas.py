@@ -47,8 +47,7 @@ def value(expression, digits=25):
     return number
 
 
-# -- structure: the expressions of the literature
-# -----------------------------------------------------
+# -- structure: the expressions of the literature --------------------------------------------------
 
 
 def same(expression, expected):
@@ -153,8 +152,7 @@ def test_printing_is_short():
     assert latex.startswith(r"\Phi_2\left(\frac{b_{1}}{\sqrt{C_{11}}}")
 
 
-# -- numbers
-# ------------------------------------------------------------------------------------------
+# -- numbers ---------------------------------------------------------------------------------------
 
 
 def assert_matches(expression, expected, scale=1.0):
@@ -257,8 +255,7 @@ def test_heat_equation_and_mean_derivatives_to_thirty_digits(f, g):
     assert differ(phi.diff(b1, 1, b2, 3), (1, 3)) < tiny
 
 
-# -- the bivariate normal cdf
-# -------------------------------------------------------------------------
+# -- the bivariate normal cdf ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -331,8 +328,7 @@ def test_cdf_derivatives():
         assert abs(exact - (right.evalf(40) - left.evalf(40)) / (2 * step)) < 1e-18
 
 
-# -- exponentials, sines and cosines: 30 digits
-# -------------------------------------------------------
+# -- exponentials, sines and cosines: 30 digits ----------------------------------------------------
 
 WAVES = {"exp": (1, 1), "sin": (mpmath.mpc(0, -1), mpmath.mpc(0, 1)), "cos": (1, mpmath.mpc(0, 1))}
 PARTNERS = {  # f, f'
@@ -404,8 +400,7 @@ def test_waves_and_the_numerical_closed_form(g, orders):
     assert abs(value(slope - above)) < 1e-20
 
 
-# -- elu and selu
-# -------------------------------------------------------------------------------------
+# -- elu and selu ----------------------------------------------------------------------------------
 
 VECTORS = json.loads(
     (Path(__file__).parent / "data" / "gaussian_moments.json").read_text(encoding="utf-8")
@@ -465,8 +460,7 @@ def test_overlap_with_one_sided_exponentials():
     )
 
 
-# -- errors
-# -------------------------------------------------------------------------------------------
+# -- errors ----------------------------------------------------------------------------------------
 
 
 def test_activation_without_closed_form():

@@ -48,6 +48,7 @@ ON_PURPOSE = {
     ("Activation", "source"): ("empty string",),  # read by sympy where the expression is asked for
     ("bivariate_normal_cdf", "h"): ("long double",),  # infinite limits
     ("bivariate_normal_cdf", "k"): ("long double",),
+    ("SymmetricNetI", "students"): ("list of None",),  # free students only
     ("sweep", "function"): ("class",),  # it can be called; its runs fail, and are kept as failures
     # settings are whatever JSON holds
     ("sweep over seed", "value"): ("empty string", "ragged", "list of None", "list of names"),
@@ -64,6 +65,7 @@ FAILING_FUNCTIONS = {
     ("train", "callback"): ("class",),
     ("random_params", "init"): ("function", "class"),
     ("grow", "init"): ("function", "class"),
+    ("continuation", "problem"): ("function",),
     ("an observable", "value"): ("class",),
 }
 
@@ -92,9 +94,13 @@ NOT_CALLED = {
     "Evaluation": "what evaluate returns",
     "Loss": "a base class; test_losses.py calls the methods of every loss",
     "Result": "what train returns",
+    "Branch": "what continuation returns; test_continuation.py calls its methods",
     "Activation.jet": "without checks, for kernels",
     "Net.scaled": "without checks, for solvers",
     "NetI.student_units": "without checks, for solvers",
+    "PolynomialTeacher.monomials": "without arguments",
+    "PolynomialTeacher.of_projections": "without checks",
+    "PolynomialTeacher.table": "without checks, for losses",
     "Gaussian.components": "without arguments",
     "Gaussian.covariance": "without arguments",
     "GaussianMixture.components": "without arguments",
@@ -110,6 +116,19 @@ NOT_CALLED = {
     "plotting.STYLE": "a text",
     "plotting.style": "without arguments",
 }
+
+
+class Parabola:
+    """The square of theta - c, for continuation."""
+
+    num_params = 1
+
+    def __init__(self, c):
+        self.c = c
+
+    def evaluate(self, theta, order=0):
+        x = theta[0] - self.c
+        return inf.Evaluation(x * x, np.array([2 * x]), np.array([[2.0]]))
 
 
 def run_of_sweep(seed):
@@ -229,6 +248,7 @@ def _cases():
             "outside": A("error"),
             "surrogates_dir": A(None, "optional"),
             "merge": A({"layer": 1, "pair": (0, 1), "lambda": 0.1}, "optional list"),
+            "loss": A("correlation"),
         },
     )
     yield Call(
@@ -259,15 +279,58 @@ def _cases():
     yield Call("NetI.observable", neti.observable, {"name": A("overlaps")})
     yield Call("NetI.pack", neti.pack, {"pairs": A(net.unpack(theta), "list")})
     yield Call("NetI.predict", neti.predict, {"theta": any_theta, "X": A(X, "array")})
-    yield Call("NetI.sample", neti.sample, {"N": A(3, "count"), "rng": rng})
+    yield Call("NetI.sample", neti.sample, {"N": A(3, "count"), "rng": rng, "method": A("sobol")})
     yield Call("NetI.unpack", neti.unpack, {"theta": any_theta})
     yield Call("NetI.with_method", neti.with_method, {"method": A("closed")})
+    fam = inf.SymmetricNetI("erf", [2, 3])
+    z = fam.random(0)
+    any_z = A(z, "array")
+    yield Call(
+        "SymmetricNetI",
+        inf.SymmetricNetI,
+        {
+            "activation": A("erf"),
+            "teachers": A([2, 3.5], "array list"),
+            "students": A([0, None], "list optional"),
+            "train_second_layer": A(False, flag),
+            "method": A("auto"),
+            "rtol": A(1e-10, "number"),
+        },
+    )
+    for name in ("check", "index", "lift", "output_weights", "spectrum", "unpack"):
+        yield Call(f"SymmetricNetI.{name}", getattr(fam, name), {"z": any_z})
+    yield Call(
+        "SymmetricNetI.symmetry_types",
+        fam.symmetry_types,
+        {"z": any_z, "frozen": A(None, "optional")},
+    )
+    yield Call("SymmetricNetI.evaluate", fam.evaluate, {"z": any_z, "order": A(2, "count")})
+    yield Call("SymmetricNetI.frozen", fam.frozen, {"z": any_z, "rtol": A(1e-14, "number")})
+    yield Call("SymmetricNetI.hvp", fam.hvp, {"z": any_z, "v": A(z, "array")})
+    yield Call(
+        "SymmetricNetI.loss_rounding", fam.loss_rounding, {"z": any_z, "value": A(1.0, "number")}
+    )
+    yield Call(
+        "SymmetricNetI.pack",
+        fam.pack,
+        {
+            "own": A([1.0, 1.0], "array"),
+            "within": A([0.0, 0.0], "array"),
+            "between": A(np.zeros((2, 2)), "array"),
+            "output_weights": A(None, "optional"),
+        },
+    )
+    yield Call("SymmetricNetI.random", fam.random, {"rng": rng})
+    yield Call("SymmetricNetI.replace", fam.replace, {"teachers": A([2, 4], "array list")})
+    yield Call("SymmetricNetI.resized", fam.resized, {"teachers": A([2, 4], "array list")})
+    yield Call("SymmetricNetI.restrict", fam.restrict, {"theta": A(fam.lift(z).theta, "array")})
     yield Call(
         "Teacher", inf.Teacher, {"net": A(net), "theta": any_theta, "noise": A(0.1, "number")}
     )
     for each in (
         inf.Teacher(net, theta, 0.1),
         inf.FunctionTeacher(lambda z: z[:, 0], np.eye(2), 0.1),
+        inf.PolynomialTeacher({(1, 1): 1.0}, np.eye(2), noise=0.1),
     ):
         kind = type(each).__name__
         yield Call(f"{kind}.predict", each.predict, {"X": A(X, "array")})
@@ -281,6 +344,28 @@ def _cases():
             "noise": A(0.0, "number"),
             "kinks": A([0.5], "array list"),
         },
+    )
+    polynomial = inf.PolynomialTeacher({(1, 1): 1.0}, np.eye(2))
+    yield Call(
+        "PolynomialTeacher",
+        inf.PolynomialTeacher,
+        {
+            "terms": A({(1, 1): 1.0}),
+            "V": A(np.eye(2), "array"),
+            "basis": A("monomial"),
+            "noise": A(0.1, "number"),
+        },
+    )
+    yield Call(
+        "information_exponent", inf.information_exponent, {"f": A("relu"), "rtol": A(0.1, "number")}
+    )
+    yield Call(
+        "leap_exponent", inf.leap_exponent, {"teacher": A(polynomial), "rtol": A(0.1, "number")}
+    )
+    yield Call(
+        "hermite_coefficients",
+        inf.hermite_coefficients,
+        {"f": A("relu"), "n": A(3, "count"), "r": A(1.0, "number"), "b": A(0.5, "number")},
     )
     yield Call(
         "quadrature_net",
@@ -325,13 +410,31 @@ def _cases():
             "weights": A(None, "array optional"),
         },
     )
-    for name in ("gradient", "hessian", "hessian_spectrum"):
+    for name in ("gradient", "hessian", "hessian_spectrum", "hessian_eigenvalues"):
         yield Call(name, getattr(inf, name), {"net": any_net, "theta": any_theta})
     yield Call("hvp", inf.hvp, {"net": any_net, "theta": any_theta, "v": A(theta, "array")})
     yield Call(
         "gradient_covariance",
         inf.gradient_covariance,
-        {"net": A(neti), "theta": any_theta, "samples": A(40, "count"), "rng": rng},
+        {
+            "net": A(neti),
+            "theta": any_theta,
+            "samples": A(40, "count"),
+            "rng": rng,
+            "method": A("sampling"),
+        },
+    )
+    yield Call("fisher", inf.fisher, {"net": any_net, "theta": any_theta})
+    yield Call(
+        "gradient_noise_scale",
+        inf.gradient_noise_scale,
+        {
+            "net": A(neti),
+            "theta": any_theta,
+            "method": A("sampling"),
+            "samples": A(40, "count"),
+            "rng": rng,
+        },
     )
     settled = inf.train(neti, theta, progress=False).theta
     yield Call(
@@ -344,8 +447,24 @@ def _cases():
             "samples": A(40, "count"),
             "rng": rng,
             "rtol": A(1e-10, "number"),
+            "method": A("sampling"),
         },
     )
+    yield Call(
+        "stationary_covariance",
+        inf.stationary_covariance,
+        {
+            "net": A(neti),
+            "theta": A(settled, "array"),
+            "step_size": A(0.01, "number"),
+            "batch_size": A(2, "count"),
+            "rtol": A(1e-10, "number"),
+            "method": A("sampling"),
+            "samples": A(40, "count"),
+            "rng": rng,
+        },
+    )
+    yield Call("reduce", inf.reduce, {"neti": A(neti), "theta": A(settled, "array")})
     yield Call("overlaps", inf.overlaps, {"net": A(neti), "theta": any_theta})
     yield Call(
         "gaussian_moment",
@@ -382,6 +501,28 @@ def _cases():
             "cov": A(1.0, "numbers"),
             "rtol": A(1e-8, "number"),
             "full_output": A(False, flag),
+        },
+    )
+    inputs = A(X[:3], "array")
+    kernel = {
+        "layers": A(["erf"], "list"),
+        "X": inputs,
+        "Y": A(None, "array optional"),
+        "weight_std": A(1.0, "number array"),
+        "bias_std": A(0.5, "number array"),
+        "gradient": A(False, flag),
+        "rtol": A(1e-10, "number"),
+    }
+    yield Call("nngp_kernel", inf.nngp_kernel, kernel)
+    yield Call("ntk_kernel", inf.ntk_kernel, kernel)
+    yield Call(
+        "mean_field",
+        inf.mean_field,
+        {
+            "activation": A("erf"),
+            "weight_std": A(1.0, "number"),
+            "bias_std": A(0.5, "number"),
+            "start": A(1.0, "number"),
         },
     )
     yield Call("available_methods", inf.available_methods, {"f": A("erf"), "g": A("relu")})
@@ -472,6 +613,7 @@ def _cases():
         "progress": A(False, flag),
         "callback": A(None, "function optional"),
         "checkpoint": A(None, "path optional"),
+        "reduce": A("auto", flag),
     }
     yield Call("train", inf.train, {"net": any_net, "theta0": any_theta, **of_train})
     discrete = {
@@ -540,6 +682,20 @@ def _cases():
             "gauge": A("auto", "optional"),
             "precision": A(64, "count"),
             "eta": A(None, "optional number numbers array"),
+        },
+    )
+    yield Call(
+        "continuation",
+        inf.continuation,
+        {
+            "problem": A(lambda c: Parabola(c), "function"),
+            "theta": A([0.0], "array list"),
+            "start": A(0.0, "number"),
+            "stop": A(1.0, "number"),
+            "frozen": A(None, "optional"),
+            "step": A(None, "optional number"),
+            "max_step": A(None, "optional number"),
+            "max_points": A(3, "count"),
         },
     )
     yield Call("Result.load", inf.Result.load, {"path": A("result", "path")})
@@ -795,6 +951,14 @@ def _cases():
     online.save("kept")
     yield Call("OnlineResult.load", type(online).load, {"path": A("kept", "path")})
     yield Call(
+        "plotting.plot_branch",
+        inf.plotting.plot_branch,
+        {
+            "branch": A(inf.continuation(Parabola, [0.0], 0.0, 1.0, max_points=3)),
+            "ax": ax,
+        },
+    )
+    yield Call(
         "plotting.plot_alignment",
         inf.plotting.plot_alignment,
         {"net": A(neti), "theta": any_theta, "ax": ax},
@@ -937,8 +1101,8 @@ OPTIONS = {
 }
 
 
-# : calls that end in an error of infflow as they are: PyTorch is not there, or there is nothing to
-# give
+#: calls that end in an error of infflow as they are: PyTorch is not there, or there is nothing to
+#: give
 REFUSED = ("from_torch", "to_torch", "Sweep", "plotting.plot_convergence")
 
 

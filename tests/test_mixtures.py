@@ -23,8 +23,7 @@ PARTNERS = (*MIXTURES, "relu", "step", "erf", "gelu", "gaussian")
 ORDERS = [(p, q) for p in range(5) for q in range(5 - p)]
 
 
-# -- the rule
-# -----------------------------------------------------------------------------------------
+# -- the rule --------------------------------------------------------------------------------------
 
 
 def mixture_derivative(order, x, widths, weights):
@@ -84,8 +83,7 @@ def test_rule_is_small_and_positive():
     )  # sigmoid(4x) shares 19 widths with softplus
 
 
-# -- sums of atoms, one pair at a time: the slow twin
-# -------------------------------------------------
+# -- sums of atoms, one pair at a time: the slow twin ----------------------------------------------
 
 
 def single_atoms(activation):
@@ -130,8 +128,7 @@ def test_equals_sum_over_pairs_of_atoms(f, g):
             assert (np.abs(fast - expected[:, :size]) <= tolerance).all()
 
 
-# -- uniform accuracy
-# ---------------------------------------------------------------------------------
+# -- uniform accuracy ------------------------------------------------------------------------------
 
 
 def sigmoid_jet(x):
@@ -275,8 +272,7 @@ def test_odd_mixtures_keep_small_values():
     )
 
 
-# -- networks
-# -----------------------------------------------------------------------------------------
+# -- networks --------------------------------------------------------------------------------------
 
 
 def make(f, g):

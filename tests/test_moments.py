@@ -31,8 +31,7 @@ PAIRS = tuple(itertools.combinations_with_replacement(NAMES, 2))
 ORDERS = tuple((p, q) for p in range(5) for q in range(5 - p))
 
 
-# -- values
-# -------------------------------------------------------------------------------------------
+# -- values ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("f", "g"), PAIRS)
@@ -183,8 +182,7 @@ def test_known_values():
     )
 
 
-# -- shapes and full output
-# ---------------------------------------------------------------------------
+# -- shapes and full output ------------------------------------------------------------------------
 
 
 def test_broadcasting():
@@ -213,8 +211,7 @@ def test_full_output():
     assert isinstance(gaussian_mean("relu", 1.0, full_output=True).error_bound, float)
 
 
-# -- methods
-# ------------------------------------------------------------------------------------------
+# -- methods ---------------------------------------------------------------------------------------
 
 
 def test_available_methods():
@@ -304,8 +301,7 @@ def test_warning_points_at_the_caller():
     assert record[0].filename == __file__
 
 
-# -- errors
-# -------------------------------------------------------------------------------------------
+# -- errors ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ NETI = {
     "outside": "exact",
     "surrogates_dir": str(Path(__file__).parent),
     "merge": MERGE,
+    "loss": "squared",  # surrogates stand for no other; see test_correlation_loss.py
 }
 
 

@@ -52,8 +52,7 @@ def of_rows(points, rows):
     return Points(*(x[rows] for x in points))
 
 
-# -- bounds
-# --------------------------------------------------------------------------------------------
+# -- bounds ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -128,8 +127,7 @@ def test_positive_functions_have_positive_means():
         assert (CLOSED.moment(resolve(f), resolve(g), points, (0, 0), 1e-10).value >= 0).all()
 
 
-# -- partners that are no sums of few atoms
-# -----------------------------------------------------------------
+# -- partners that are no sums of few atoms --------------------------------------------------------
 
 _X, _W = np.polynomial.legendre.leggauss(40)
 
@@ -202,8 +200,7 @@ def test_mixtures_and_elu_with_a_dead_ramp(name):
             assert error <= 1e-8 * abs(exact), (orders, r1, r2, u, b1, b2)
 
 
-# -- networks
-# ------------------------------------------------------------------------------------------------
+# -- networks --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("g", ["relu", "abs", "erf", "gelu", "step", "square"])
@@ -314,8 +311,7 @@ def test_gradient_of_dead_neurons(teacher):
             assert abs(value - x) <= 1e-8 * abs(x), (teacher, seed)
 
 
-# -- kernel matrices
-# --------------------------------------------------------------------------------------------
+# -- kernel matrices -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["relu", "gelu", "elu"])

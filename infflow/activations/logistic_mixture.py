@@ -19,8 +19,8 @@ import numpy as np
 
 from .._validation import Array
 
-# : Nodes per factor of 4 in s, so that the widths of sigmoid(4x) are among those of softplus(x),
-# except at the end.
+#: Nodes per factor of 4 in s, so that the widths of sigmoid(4x) are among those of softplus(x),
+#: except at the end.
 _PER_FACTOR_4 = 13
 # 32 nodes, which fill vector registers, with K from 0.18 (its density is exp(-37) there) to 4.95:
 # more than the density alone asks for, exp(-2 K^2), since at x = -10 half of sigmoid(x) comes from

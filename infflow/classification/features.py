@@ -110,7 +110,7 @@ class _Pivoted(NamedTuple):
     space of the first rows.
     """
 
-    # : (N, m) scaled, or with fewer rows a triangle with the same inner products of columns
+    #: (N, m) scaled, or with fewer rows a triangle with the same inner products of columns
     table: Array
     size: Array  #: (m,) lengths of the columns
     triangle: Array  #: (rank, m) first rows, columns in order of their pivots

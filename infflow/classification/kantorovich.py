@@ -27,8 +27,8 @@ from ..spectrum import largest_magnitude
 from .curvature import Product, products
 from .rest import Rest
 
-# : The Hessian is compared at points at least this far away, relative to 1 + |theta|: closer,
-# rounding hides K.
+#: The Hessian is compared at points at least this far away, relative to 1 + |theta|: closer,
+#: rounding hides K.
 CLOSEST = 1e-5
 #: of norms of differences of Hessians
 _ACCURACY = 1e-2
@@ -41,7 +41,7 @@ class NewtonNumbers:
     step: Array  #: Newton step (P,)
     length: float  #: eta, its length
     decrement: float  #: sqrt(g' |H|^-1 g)
-    # : decrease of the loss that the quadratic model predicts for the step (negative: increase)
+    #: decrease of the loss that the quadratic model predicts for the step (negative: increase)
     gain: float
     beta: float  #: norm of the inverse Hessian
     lipschitz: float  #: K, sampled
@@ -96,6 +96,19 @@ class Samples(NamedTuple):
     number: int  #: of random directions
     seed: int
     report: Callable[[], object]  #: called after each product
+    weights: Array | None = None  #: (n,) how many parameters each one stands for
+
+    def directions(self, n: int) -> list[Array]:
+        """Random directions (n,).
+
+        Where parameters stand for many, every other direction has the share of these that one of
+        the whole network would have.
+        """
+        rng = np.random.default_rng(self.seed)
+        found = [rng.standard_normal(n) for _ in range(self.number)]
+        if self.weights is not None:
+            found[::2] = [np.sqrt(self.weights) * each for each in found[::2]]
+        return found
 
 
 def _sampled_lipschitz(
@@ -112,8 +125,7 @@ def _sampled_lipschitz(
 
     Norms are those of Lanczos's method, to about one per cent.
     """
-    rng = np.random.default_rng(samples.seed)
-    directions = [rest.project(rng.standard_normal(len(free))) for _ in range(samples.number)]
+    directions = [rest.project(each) for each in samples.directions(len(free))]
     if np.linalg.norm(rest.step) > 0.0:  # squares of tiny steps can underflow
         directions.insert(0, rest.step)
     largest = 0.0

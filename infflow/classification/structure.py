@@ -16,15 +16,15 @@ from ..networks.infinite.neti import NetI
 from ..networks.teacher import Teacher
 from .hidden import copies, hidden_layers, same_function
 
-# : relative difference of weights below which neurons are reported as duplicates; solutions of loss
-# zero approach it slowly
+#: relative difference of weights below which neurons are reported as duplicates; solutions of loss
+#: zero approach it slowly
 SAME = 1e-3
 #: a neuron whose weights are below this, relative to the largest, has no output or no input
 DEAD = 1e-6
 #: cosine from which a student copies the nearest teacher neuron
 COPY = 0.95
-# : a teacher neuron is part of an average if its share of the student is at least this fraction of
-# the largest share
+#: a teacher neuron is part of an average if its share of the student is at least this fraction of
+#: the largest share
 SHARE = 1 / 3
 #: a student of which teachers explain less than this fraction of its squared length is unaligned
 EXPLAINED = 0.5

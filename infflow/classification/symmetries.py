@@ -40,10 +40,10 @@ from .pieces import cancelling_changes
 DUPLICATE = 1e-5
 #: weights below this, relative to the largest of their kind, count as zero
 ZERO = 1e-10
-# : A direction is not flat if the Hessian turns it into more than this fraction of the curvature of
-# the parameters which it moves, however large : the slope: beyond, Newton's step is no longer short
-# against the output weights. The value hardly matters: on 77 split neurons, exact : and up to 1e-6
-# away, 1e-1 to 1e-5 give the same kinds, but for points on the way where several tests fail.
+#: A direction is not flat if the Hessian turns it into more than this fraction of the curvature of
+#: the parameters which it moves, however large the slope: beyond, Newton's step is no longer short
+#: against the output weights. The value hardly matters: on 77 split neurons, exact and up to 1e-6
+#: away, 1e-1 to 1e-5 give the same kinds, but for points on the way where several tests fail.
 _FLAT = 1e-3
 #: bytes for which nobody asks how many there are
 _UNCHECKED = 2**28
@@ -341,6 +341,7 @@ def flat_space(
     num_params: int,
     noise: float,
     exact: bool,
+    weights: Array | None = None,
 ) -> tuple[Array, tuple[FlatDirections, ...]]:
     """Orthonormal basis (n, k) of the flat directions among the free parameters, and their
     symmetries.
@@ -357,6 +358,8 @@ def flat_space(
         Rounding error of the Hessian.
     exact : bool
         Whether exact families can be trusted (no regularisation breaks them).
+    weights : (n,) array, optional
+        How many parameters each one stands for; the dimensions count these.
     """
     basis = np.zeros((len(free), 0))
     flats: list[FlatDirections] = []
@@ -369,7 +372,8 @@ def flat_space(
         V = _new_directions(V, basis)
         if V.shape[1]:
             basis = np.hstack([basis, V])
-            flats.append(FlatDirections(family.symmetry, family.layer, family.neurons, V.shape[1]))
+            count = V.shape[1] if weights is None else round(float(np.sum(V.T**2 @ weights)))
+            flats.append(FlatDirections(family.symmetry, family.layer, family.neurons, count))
     return basis, tuple(_merged(flats))
 
 

@@ -39,16 +39,16 @@ from .trust_region import SearchOutcome
 
 Index = NDArray[np.integer]
 
-# : Bounds of the ratio of the actual to the predicted decrease below and above which the damping
-# grows and falls, and by what.
+#: Bounds of the ratio of the actual to the predicted decrease below and above which the damping
+#: grows and falls, and by what.
 SHRINK_BELOW = 0.25
 GROW_ABOVE = 0.75
 RAISE = 2.0
 LOWER = 0.8
 SMALLEST_DAMPING = 1e-14
 LARGEST_DAMPING = 1e6
-# : Factor of the damping after good steps that see all samples, where it need not average over
-# minibatches.
+#: Factor of the damping after good steps that see all samples, where it need not average over
+#: minibatches.
 LOWER_ALL = 0.2
 #: Samples of a step, and momentum, of :func:`search` where none are given.
 DEFAULT_BATCH = 200

@@ -174,7 +174,7 @@ def _ended_by_newton(
         rules.callback = lambda now: user(now._replace(step=before.steps + now.step))
     try:
         ended = TrustRegion(problem, KrylovNewton(problem, rules), rules, 1.0).run(
-            before.method, found.theta[problem.free]
+            before.method, problem.z_of(found.theta)
         )
     except (NotImplementedError, MethodError):
         return found
@@ -221,8 +221,8 @@ def automatic_optimizer(num_free: int) -> str:
     return "newton" if num_free <= DENSE else "lbfgs"
 
 
-# : ``choose_optimizer`` takes Levenberg-Marquardt where the loss is below this fraction of the
-# squared terms of the outputs,
+#: ``choose_optimizer`` takes Levenberg-Marquardt where the loss is below this fraction of the
+#: squared terms of the outputs,
 NEARLY_ZERO = 1e-8
 #: and the Jacobian is at most this large
 JACOBIAN_ENTRIES = 20_000_000

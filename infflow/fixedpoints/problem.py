@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .._validation import Array
 from ..errors import DivergedError, MethodError, TooLargeError
 from ..free_view import FreeView
-from ..objective import Evaluation, Freezable, Objective
+from ..objective import Evaluation, Freezable, HasMetric, Objective
 from ..rounding import loss_rounding
 
 #: largest number of free parameters for which Hessians are formed
@@ -21,8 +21,8 @@ CLEAR_PART = 1e-3
 CLEAR_NOISE = 1e3
 #: a search that does not move has converged if its gradient is at most so many rounding errors
 GRADIENT_FLOOR = 1e2
-# : and at most so many where the loss, which may be a sum that cancels, is zero to rounding:
-# nothing below can be found by it
+#: and at most so many where the loss, which may be a sum that cancels, is zero to rounding:
+#: nothing below can be found by it
 ZERO_LOSS_FLOOR = 1e4
 
 
@@ -42,7 +42,7 @@ class FixedPointProblem(FreeView):
     """
 
     def __init__(self, objective: Objective, theta0: Array, free: NDArray[np.bool_]) -> None:
-        super().__init__(objective, theta0, free)
+        super().__init__(objective, theta0, free, lengths(objective))
         self._freezable = objective if isinstance(objective, Freezable) else None
 
     def evaluate(self, x: Array, order: int) -> Evaluation:
@@ -75,6 +75,11 @@ class FixedPointProblem(FreeView):
     def linearize(self, x: Array) -> Callable[[Array], Array]:
         """The Hessian at ``x`` as a function of a vector (n,), for many products."""
         return self.products(x)
+
+
+def lengths(objective: Objective) -> Array | None:
+    """Scales of the variables of a search, where parameters stand for several of a whole."""
+    return objective.multiplicities**-0.5 if isinstance(objective, HasMetric) else None
 
 
 def is_finite(evaluation: Evaluation) -> bool:

@@ -15,14 +15,14 @@ from .integrator import Step, restored
 from .krylov_path import KrylovModel
 from .problem import FlowEvaluation, FlowProblem
 
-# : beyond this number of parameters eigendecompositions cost more than the rules can save:
-# Hessian-vector products take their place
+#: beyond this number of parameters eigendecompositions cost more than the rules can save:
+#: Hessian-vector products take their place
 LARGEST = 2000
-# : steps up to this length, in units of the tolerances, may be what error control lets through on a
-# path that has ended
+#: steps up to this length, in units of the tolerances, may be what error control lets through on a
+#: path that has ended
 NOISE = 2.0
-# : curvature below this part of the largest one, and below ten relative tolerances, may be that of
-# a valley seen from its walls; : so many Newton steps lead to its bottom
+#: curvature below this part of the largest one, and below ten relative tolerances, may be that of
+#: a valley seen from its walls; so many Newton steps lead to its bottom
 SOFT = 1e-2
 MOST_STEPS = 3
 #: steps for a doubling of the time beyond which a flow crawls; in curved valleys it takes tens

@@ -18,12 +18,12 @@ from .problem import FlowEvaluation, FlowProblem
 
 #: products with random signs that tell the diagonal of the Hessian and its norm
 _PROBES = 10
-# : iterations of conjugate gradients at most, and so many before the rounding error of the gradient
-# is asked for
+#: iterations of conjugate gradients at most, and so many before the rounding error of the gradient
+#: is asked for
 MOST_ITERATIONS = 300
 _BEGINNING = 8
-# : steps of Lanczos' method. Among eigenvalues of all sizes it sees a negative one of a
-# ten-thousandth of the largest, one that is : isolated at a millionth and below
+#: steps of Lanczos' method. Among eigenvalues of all sizes it sees a negative one of a
+#: ten-thousandth of the largest, one that is isolated at a millionth and below
 LANCZOS_STEPS = 300
 _EPS = float(np.finfo(float).eps)
 

@@ -244,15 +244,15 @@ _METHODS = (
 # fmt: on
 SOLVERS: dict[str, Method] = {method.name: method for method in _METHODS}
 
-# : what ``solver="auto"`` takes: up to so many free parameters this solver with these options, as
-# measured (docs/solvers.md)
+#: what ``solver="auto"`` takes: up to so many free parameters this solver with these options, as
+#: measured (docs/solvers.md)
 AUTOMATIC: tuple[tuple[float, str, Mapping[str, Any]], ...] = (
     (1000, "gear", {}),
     (2000, "cvode_bdf", {"linear_solver": "switch"}),
     (math.inf, "cvode_bdf", {"linear_solver": "gmres"}),
 )
-# : takes the place of an implicit method that fails at the start, and of those above where the
-# gradient jumps
+#: takes the place of an implicit method that fails at the start, and of those above where the
+#: gradient jumps
 FALLBACK = "tsit5"
 
 

@@ -9,8 +9,8 @@ from numba import njit
 
 from .._validation import Array
 
-# : below this modulus the recursion of phi_k loses digits to cancellation, and the Taylor series
-# takes over
+#: below this modulus the recursion of phi_k loses digits to cancellation, and the Taylor series
+#: takes over
 _SERIES = 2.0
 _TERMS = 24
 

@@ -18,9 +18,9 @@ from ..free_view import FreeView
 from ..objective import LEFT_DOMAIN, HessianProducts, Linearizable, Objective, required
 from .norm_kernels import largest, weighted_rms
 
-# : a loss is carried over to a point nearby where it changes by at most this part. Measured on
-# networks, it is then off by : 5e-5 of itself at tolerances of 1e-6, by 4e-3 at most at 1e-2
-# (without this rule by 1e-4 and 1.6, near minima by 1e3)
+#: a loss is carried over to a point nearby where it changes by at most this part. Measured on
+#: networks, it is then off by 5e-5 of itself at tolerances of 1e-6, by 4e-3 at most at 1e-2
+#: (without this rule by 1e-4 and 1.6, near minima by 1e3)
 _CARRIED = 1e-3
 
 

@@ -8,6 +8,9 @@ Networks hand over covariances and means and get jets; single moments come from 
 | `choice.py` | which evaluator takes which pair of a network | `networks/infinite`, `online` |
 | `registry.py` | the evaluators, in their order of trial | `moments.py`, `choice.py` |
 | `evaluator.py` | what an evaluator is: points in, estimates with bounds out | every evaluator |
+| `hermite_coefficients.py` | `hermite_coefficients` | users, `networks/infinite` |
+| `neuron_means.py` | E f^(p)(h) for any order p | `networks/infinite` |
+| `neuron_means_kernels.py` | its closed forms | `neuron_means.py` |
 | `jets.py` | the numbers of a pair that a network needs | evaluators, `networks/infinite` |
 | `from_moments.py` | jets of an evaluator that gives single moments | `choice.py` |
 | `resolution.py` | how fine a rule has to be: strips, narrow places | `hermite/`, `cubature/` |
@@ -15,5 +18,6 @@ Networks hand over covariances and means and get jets; single moments come from 
 | `closed/` | closed forms | `registry.py`, `choice.py` |
 | `hermite/` | Hermite series of smooth activations | `registry.py`, `choice.py` |
 | `cubature/` | adaptive integration; expectations | `registry.py`, `choice.py`, users |
+| `fourth/` | products of four neurons | `networks/gradient_moments.py`, `online` |
 | `surrogate/` | perceptrons that stand in for the integrals | `networks/infinite`, `surrogates` |
 """

@@ -31,8 +31,8 @@ Index = NDArray[np.integer]
 
 #: Methods of the registry that have no code of their own here.
 _OTHERS = tuple(name for name in EVALUATORS if name not in ("closed", "hermite", "cubature"))
-# : Methods in the order of a report's codes; "mixture" and "one-sided" (elu, selu) are closed forms
-# that cost more.
+#: Methods in the order of a report's codes; "mixture" and "one-sided" (elu, selu) are closed forms
+#: that cost more.
 METHODS = ("closed", "hermite", "mixture", "one-sided", "cubature", "surrogate", *_OTHERS)
 _CLOSED = ("closed", "mixture", "one-sided")
 # Series are summed on to this fraction of rtol where the terms are there anyway: sums over pairs

@@ -50,8 +50,8 @@ MAX_ORDER = 4
 METHODS = (*EVALUATORS, "surrogate")
 _PAIR = "a pair of integers such as (1, 0)"
 _EPS = float(np.finfo(np.float64).eps)
-# : Standard deviations other than 0 lie in this range, so that fourth powers neither underflow nor
-# overflow.
+#: Standard deviations other than 0 lie in this range, so that fourth powers neither underflow nor
+#: overflow.
 SCALE_RANGE = (1e-70, 1e70)
 #: Beyond this size of r or b a result that is not finite is put down to overflow.
 _HUGE = 1e35
@@ -78,8 +78,7 @@ class GaussianMoment(NamedTuple):
     work: int
 
 
-# -- arguments
-# ----------------------------------------------------------------------------------------
+# -- arguments -------------------------------------------------------------------------------------
 
 
 def _points(**arguments: Any) -> tuple[tuple[int, ...], list[Array]]:
@@ -129,8 +128,7 @@ def _orders(orders: Any) -> tuple[int, int]:
     return p, q
 
 
-# -- choice of the method
-# -----------------------------------------------------------------------------
+# -- choice of the method --------------------------------------------------------------------------
 
 
 def _candidates(method: str, *activations: Activation) -> list[str]:
@@ -198,8 +196,7 @@ def _shaped(array: Array, shape: tuple[int, ...]) -> Any:
     return float(array[0]) if shape == () else array.reshape(shape)
 
 
-# -- the public functions
-# -----------------------------------------------------------------------------
+# -- the public functions --------------------------------------------------------------------------
 
 
 @public

@@ -14,8 +14,8 @@ from .equations import Equations, OrderState
 #: Newton steps, and halvings of one
 _STEPS = 100
 _HALVINGS = 30
-# : a right-hand side below this, relative to what its terms can be, and a step below this, relative
-# to the state, are zero
+#: a right-hand side below this, relative to what its terms can be, and a step below this, relative
+#: to the state, are zero
 _RESIDUAL = 1e-12
 _STEP = 1e-7
 #: singular values below this, relative to the largest, take no part in a step

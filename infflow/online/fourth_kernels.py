@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from .orthant_kernels import POWER, moment
+from ..integrals.fourth.orthant_kernels import POWER, moment
 
 
 @njit(cache=True)
@@ -81,9 +81,9 @@ def closed_sums(
                 slope[i, k, u, v] += half * weight * _second_derivative(code[row], x, y, D, m)
 
 
-# : Rows of ``F`` in ``sample_sums``: f, f', and with jumps smoothed f' and f'^2, each followed by
-# its derivatives in h and : (at constant h, through the width of the smoothing) in the variance of
-# h.
+#: Rows of ``F`` in ``sample_sums``: f, f', and with jumps smoothed f' and f'^2, each followed by
+#: its derivatives in h and (at constant h, through the width of the smoothing) in the variance of
+#: h.
 VALUE, SLOPE, FACTOR, FACTOR_H, FACTOR_C, SQUARE, SQUARE_H, SQUARE_C = range(8)
 
 

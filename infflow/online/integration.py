@@ -83,8 +83,8 @@ class Path(NamedTuple):
 
 #: Variables larger than this count as divergence.
 _HUGE = 1e12
-# : So do variables that would double within this part of the time so far; where a solver gives up,
-# within the second one.
+#: So do variables that would double within this part of the time so far; where a solver gives up,
+#: within the second one.
 _SOON = 1e-10
 _SOON_AND_FAILED = 1e-4
 

@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 from .._validation import as_number, shown
 from ..errors import InvalidTypeError
 
-# : The style file; ``matplotlib.style.use(infflow.plotting.STYLE)`` gives other pictures the same
-# look.
+#: The style file; ``matplotlib.style.use(infflow.plotting.STYLE)`` gives other pictures the same
+#: look.
 STYLE = str(Path(__file__).with_name("infflow.mplstyle"))
 
-# : First colours of the style's cycle; names such as "C0" would be looked up when a figure is
-# drawn, outside the style.
+#: First colours of the style's cycle; names such as "C0" would be looked up when a figure is
+#: drawn, outside the style.
 BLUE = "#0072B2"
 ORANGE = "#D55E00"
 

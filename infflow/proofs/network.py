@@ -202,6 +202,8 @@ def _check(net: NetI) -> Teacher:
             "certify covers teachers that are networks (inf.Teacher); this one is "
             f"{net.teacher!r}. {_INSTEAD}"
         )
+    if net.loss != "squared":
+        raise MethodError(f"certify covers the squared loss; this one is {net.loss!r}. {_INSTEAD}")
     parts = {"student": net.student, "teacher": net.teacher.net}
     for name, each in parts.items():
         if any(layer.bias for layer in each.layers):

@@ -26,8 +26,8 @@ from .training.points import INPUT_DIM, WEIGHT_SIZE, PointSet
 
 #: What is measured, in the order of the columns of errors.
 QUANTITIES = ("value", "gradient", "hessian")
-# : Points and networks of a card, for activations with a closed form and, since exact integrals
-# take longer, for others; the seed.
+#: Points and networks of a card, for activations with a closed form and, since exact integrals
+#: take longer, for others; the seed.
 HELD_OUT = (20_000, 2_000)
 NETWORKS = (100, 10)
 HELD_OUT_SEED = 20_240

@@ -13,10 +13,10 @@ from ..integrals.surrogate import files as surrogate_files
 from ..networks.inputs import sample_size
 from . import measure as errors
 
-# : How far a figure of fresh points may lie above that of the card. Medians of some hundred points
-# and more agree within a few : per cent; the 99 % of a thousand points rest on ten of them, and a
-# maximum on one. : Fewer points scatter more: three standard errors of the median of logarithms
-# with the standard deviation 2.7, exp(10/sqrt(n)).
+#: How far a figure of fresh points may lie above that of the card. Medians of some hundred points
+#: and more agree within a few per cent; the 99 % of a thousand points rest on ten of them, and a
+#: maximum on one. Fewer points scatter more: three standard errors of the median of logarithms
+#: with the standard deviation 2.7, exp(10/sqrt(n)).
 ALLOWED = {"median": 1.5, "99%": 2.5, "maximum": 4.0}
 #: The same for the medians and maxima of a few networks, which scatter more.
 ALLOWED_NETWORKS = {"median": 3.0, "maximum": 10.0}

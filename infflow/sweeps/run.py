@@ -17,7 +17,7 @@ from .pools import Pool, WorkerDiedError, check_pool, make_pool
 from .store import Store
 from .table import Sweep, make_row
 
-# : so many dead workers on the way, and a run is executed alone, to see whether it is to blame
+#: so many dead workers on the way, and a run is executed alone, to see whether it is to blame
 _DEATHS = 2
 _POLL = 0.5  #: seconds between two looks at what other processes do
 

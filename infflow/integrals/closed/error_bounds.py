@@ -34,8 +34,8 @@ __all__ = [
 
 _errors: Any = error_kernels  # mypy does not spread tuples into jitted functions
 
-# : The bound in units of eps times the size of the terms, where the kernels are not followed. The
-# largest error found is : a third of it.
+#: The bound in units of eps times the size of the terms, where the kernels are not followed. The
+#: largest error found is a third of it.
 UNITS = 64.0
 #: The bound in units of the errors of ``error_kernels.py``.
 FOLLOWED = 8.0

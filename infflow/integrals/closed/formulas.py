@@ -67,8 +67,7 @@ def _symbol(name: str) -> sympy.Symbol:
 symbols = Symbols(*(_symbol(name) for name in Symbols._fields))
 
 
-# -- activations as exact data
-# ------------------------------------------------------------------------
+# -- activations as exact data ---------------------------------------------------------------------
 
 
 class _Exact(NamedTuple):
@@ -151,8 +150,7 @@ def _exact_activation(name: str | Activation) -> _Exact:
     )
 
 
-# -- the derivation
-# -----------------------------------------------------------------------------------
+# -- the derivation --------------------------------------------------------------------------------
 
 _D = sympy.Symbol("D", positive=True)
 _SUBSTITUTIONS = {  # the primitives of symbolic.py in terms of V, C12, D, b
@@ -249,8 +247,8 @@ class _Gaussian:
         return expression
 
 
-# : An expression of more operations than this has no short way of writing, and sympy takes seconds
-# to look for one.
+#: An expression of more operations than this has no short way of writing, and sympy takes seconds
+#: to look for one.
 LONG = 60
 
 
@@ -314,8 +312,7 @@ class _Sum:
         return gaussian.spell_out(shortest.subs(back)) if back else shortest
 
 
-# -- expectations
-# -------------------------------------------------------------------------------------
+# -- expectations ----------------------------------------------------------------------------------
 
 
 def _polynomial_mean(coefficients: Sequence[Expr], order: int, i: int, gaussian: _Gaussian) -> Expr:

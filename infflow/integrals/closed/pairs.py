@@ -48,11 +48,11 @@ Index = NDArray[np.int64]
 
 _kernels: Any = closed_kernels  # mypy does not spread tuples into jitted functions
 
-# : An activation of at least this many widths is a mixture, summed over widths before derivatives
-# are taken.
+#: An activation of at least this many widths is a mixture, summed over widths before derivatives
+#: are taken.
 MANY_WIDTHS = 8
-# : Kinked neurons of a smaller variance count as constant here; the kernel of mixtures does not
-# cover them.
+#: Kinked neurons of a smaller variance count as constant here; the kernel of mixtures does not
+#: cover them.
 SMALLEST_VARIANCE = 1e-100
 
 

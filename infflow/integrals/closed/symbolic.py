@@ -49,8 +49,8 @@ from sympy.printing.pycode import PythonCodePrinter
 
 __all__ = ["BASES", "check", "generate", "moment"]
 
-# : Orders (k1, k2) of the atoms for which code is generated; the others follow by exchange. Ramps
-# have order 0, steps : 1, normal densities 2.
+#: Orders (k1, k2) of the atoms for which code is generated; the others follow by exchange. Ramps
+#: have order 0, steps 1, normal densities 2.
 BASES = ((0, 0), (0, 1), (1, 1), (0, 2), (1, 2), (2, 2))
 
 PRIMITIVES = "b1 b2 C12 V1 V2 i1 i2 g1 g2 e1 e2 m1 m2 s1 s2 r1 r2 d1 d2 P1 P2 q1 q2 L"

@@ -40,8 +40,7 @@ class SingleMoments(NamedTuple):
     work: int
 
 
-# -- activations as functions plus delta functions
-# ------------------------------------------------------
+# -- activations as functions plus delta functions -------------------------------------------------
 
 
 def usable_order(f: Activation, highest: int) -> int:
@@ -102,8 +101,7 @@ def bump(k: int, distance: Array, s: Array) -> Array:
     return hermite(k, z) * density(z) / s ** (k + 1)
 
 
-# -- range and breaks
-# -----------------------------------------------------------------------------------
+# -- range and breaks ------------------------------------------------------------------------------
 
 
 def reach(f: Activation, s: Array, b: Array, levels: int, rtol: float) -> float:
@@ -164,8 +162,7 @@ def row_breaks(f: Activation, s: Array, b: Array, X: float, parts: int) -> Array
     return np.sort(np.concatenate([x, even], axis=1), axis=1)
 
 
-# -- one variable
-# ---------------------------------------------------------------------------------------
+# -- one variable ----------------------------------------------------------------------------------
 
 
 class Means(NamedTuple):

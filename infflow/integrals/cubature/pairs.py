@@ -47,8 +47,8 @@ from .panels import Index, density, integrate, panels_between, tail
 
 __all__ = ["ORDERS", "PairMoments", "nquad_moment", "pair_moments", "single_moments"]
 
-# : Orders (p, q) of the moments, by their sum: the first 1, 6, 15 are what values, gradients and
-# Hessians need.
+#: Orders (p, q) of the moments, by their sum: the first 1, 6, 15 are what values, gradients and
+#: Hessians need.
 ORDERS = tuple((n - q, q) for n in range(5) for q in range(n + 1))
 _COUNTS = (1, 6, 15)
 _EPS = float(np.finfo(np.float64).eps)
@@ -450,8 +450,7 @@ def score(k: int, l: int, y1: Array, y2: Array, p11: float, p12: float, p22: flo
     return value
 
 
-# -- the slow reference
-# ---------------------------------------------------------------------------------
+# -- the slow reference ----------------------------------------------------------------------------
 
 
 def nquad_moment(

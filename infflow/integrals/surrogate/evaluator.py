@@ -282,8 +282,8 @@ def pair_evaluator(
 # --------------------------------------------------------------------------------------------------
 # single moments
 
-# : Orders of moments that follow from the potential by the heat equation: column of form.pair,
-# factor, entry of the card's errors.
+#: Orders of moments that follow from the potential by the heat equation: column of form.pair,
+#: factor, entry of the card's errors.
 MOMENTS: dict[tuple[int, int], tuple[int, float, str]] = {
     (0, 0): (0, 1.0, "value"),
     (2, 0): (1, 2.0, "gradient"),

@@ -29,8 +29,8 @@ from .form import SurrogateForm
 
 #: Raised when the meaning of the arrays or of the card changes.
 FORMAT = 1
-# : Environment variable with the folder of a user's own surrogates, searched before the shipped
-# ones.
+#: Environment variable with the folder of a user's own surrogates, searched before the shipped
+#: ones.
 VARIABLE = "INFFLOW_SURROGATES"
 
 _KIND = "infflow.surrogate"

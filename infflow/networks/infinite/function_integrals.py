@@ -36,6 +36,7 @@ from ...integrals.cubature.panels import (
     integrate,
     panels_between,
 )
+from .cross import Cross, DenseCurvature
 from .function_teacher import FunctionTeacher
 
 _LAYER = 9.0  # standard deviations of e on both sides of a kink of f
@@ -46,18 +47,6 @@ _COARSE = 4  # panels where F is smooth between its kinks
 # panels of each variable, in two subdivisions that look for what is not smooth
 _FINE = {1: (128, 181), 2: (20, 27)}
 _NARROWEST = 1e-6
-
-
-class Cross(NamedTuple):
-    """Integrals of K neurons with O outputs: values (K, O); first derivatives (K, O, D + 1), the
-    last entry that of b; second ones (K, O, D + 1, D + 1); estimates of the errors of the values,
-    and of the derivatives in units of their scale.
-    """
-
-    value: Array
-    first: Array
-    second: Array
-    error: float
 
 
 def columns(order: int, rank: int) -> list[tuple[int, int, int]]:
@@ -99,6 +88,7 @@ class FunctionIntegrals:
     Parameters
     ----------
     teacher : FunctionTeacher
+    students : list of Activation
     mean, root : arrays or None
         None stands for zero and for the identity.
     rtol : float
@@ -113,8 +103,14 @@ class FunctionIntegrals:
     """
 
     def __init__(
-        self, teacher: FunctionTeacher, mean: Array | None, root: Array | None, rtol: float
+        self,
+        teacher: FunctionTeacher,
+        students: list[Activation],
+        mean: Array | None,
+        root: Array | None,
+        rtol: float,
     ) -> None:
+        self.students = students
         self.teacher, self.rtol = teacher, max(rtol, 1e-13)
         V = teacher.V if root is None else teacher.V @ root
         self.origin = np.zeros(len(V)) if mean is None else teacher.V @ mean
@@ -267,8 +263,9 @@ class FunctionIntegrals:
     # --------------------------------------------------------------------------------------------
     # one neuron
 
-    def neurons(self, f: list[Activation], W: Array, b: Array, order: int) -> Cross:
-        """All integrals of K neurons with weights (K, D) and biases (K,)."""
+    def neurons(self, W: Array, b: Array, order: int) -> Cross:
+        """All integrals of the students, weights (K, D) and biases (K,), up to this order."""
+        f = self.students
         K, D = W.shape
         O = self.teacher.output_dim
         value = np.zeros((K, O))
@@ -295,7 +292,11 @@ class FunctionIntegrals:
                     first[i],
                     second[i],
                 )
-        return Cross(value, first, second, worst)
+        return Cross(value, first, worst, second)
+
+    def curvature(self, cross: Cross, B: Array) -> DenseCurvature:
+        """Second derivatives of ``sum_o B_io E[f_i F_o]`` in (w_i, b_i)."""
+        return DenseCurvature(np.einsum("io,iode->ide", B, cross.rest))
 
     def _moments(
         self, f: Activation, a: float, s: float, b: float, axes: Array, order: int

@@ -1,5 +1,5 @@
-"""The population loss against a function of projections: the student's own terms exactly, the cross
-terms by quadrature.
+"""The population loss against a target that is no network: the student's own terms exactly, the
+cross terms from the integrals of that target.
 """
 
 from __future__ import annotations
@@ -13,17 +13,22 @@ from ..._validation import Array, user_level
 from ...activations import Activation
 from ...errors import AccuracyWarning
 from ...integrals.surrogate.evaluator import SurrogateMethod
-from .function_integrals import Cross, FunctionIntegrals
-from .function_teacher import FunctionTeacher
+from . import function_kernels as kernels
+from .correlation_loss import CorrelationLoss, CorrelationState
+from .cross import Cross, Curvature, TargetIntegrals
 from .population_loss import PopulationLoss, State, Units
 
 
 class FunctionState(NamedTuple):
-    """State of the student alone, and the cross terms."""
+    """State of the student alone, its output vectors and constant, the cross terms, and their
+    second derivatives where they are wanted.
+    """
 
-    base: State
+    base: State | CorrelationState
+    B: Array
+    c: Array
     cross: Cross
-    second: Array
+    second: Curvature | None
 
     @property
     def jets(self) -> Array:
@@ -37,27 +42,33 @@ class FunctionState(NamedTuple):
 
 
 class FunctionLoss(PopulationLoss):
-    """``E |student(x) - F(V x)|^2`` over one Gaussian component; the interface
-    of :class:`PopulationLoss`.
+    """``E |student(x) - y(x)|^2`` over one Gaussian component; the interface of
+    :class:`PopulationLoss`.
+
+    Parameters
+    ----------
+    student : list of Activation
+    integrals : TargetIntegrals
+        The integrals of students with the target.
+    input_dim : int
+    method, rtol
+        How the student's own integrals are evaluated, as in :class:`PopulationLoss`.
     """
 
     def __init__(
         self,
         student: list[Activation],
-        teacher: FunctionTeacher,
-        mean: Array | None,
-        root: Array | None,
+        integrals: TargetIntegrals,
+        input_dim: int,
         method: str | SurrogateMethod,
         rtol: float,
     ) -> None:
-        D = teacher.input_dim
-        O = teacher.output_dim
-        nobody = Units(np.zeros((0, D)), np.zeros(0), np.zeros((0, O)), np.zeros(O))
+        O = len(integrals.mean)
+        nobody = Units(np.zeros((0, input_dim)), np.zeros(0), np.zeros((0, O)), np.zeros(O))
         super().__init__(student, [], nobody, method, rtol)
-        self.activations = student
         self.rtol = rtol
         self._warned = False
-        self.integrals = FunctionIntegrals(teacher, mean, root, rtol)
+        self.integrals = integrals
 
     def state(self, student: Units, order: int) -> FunctionState:  # type: ignore[override]
         """The student's jets and the cross terms, for derivatives up to ``order``.
@@ -68,68 +79,63 @@ class FunctionLoss(PopulationLoss):
             Once, if the error estimate of the cross terms does not meet rtol.
         """
         base = super().state(student, order)
-        cross = self.integrals.neurons(self.activations, student.W, student.b, order)
+        cross = self.integrals.neurons(student.W, student.b, order)
         error = max(cross.error, self.integrals.error)
         if error > self.rtol and np.isfinite(cross.value).all() and not self._warned:
             self._warned = True
             warnings.warn(
-                f"The cross terms of student and F have the error estimate {error:.1e}, relative "
-                "to sqrt(E F^2 E f^2), and do not meet "
-                f"rtol={self.rtol:g}. Pass the lines on which F or its derivatives jump as kinks "
-                "of FunctionTeacher, or increase rtol.",
+                f"The cross terms of student and target have the error estimate {error:.1e}, "
+                "relative to sqrt(E y^2 E f^2), and do not meet "
+                f"rtol={self.rtol:g}. Pass the lines on which F or its derivatives jump as "
+                "kinks of FunctionTeacher, or increase rtol.",
                 AccuracyWarning,
                 stacklevel=user_level(),
             )
-        return FunctionState(base, cross, np.einsum("io,iode->ide", student.B, cross.second))
+        second = self.integrals.curvature(cross, student.B) if order == 2 else None
+        return FunctionState(base, student.B, student.c, cross, second)
 
     def value(self, state: FunctionState) -> tuple[float, float]:  # type: ignore[override]
         """The loss, and the sum of its absolute terms."""
-        value, scale = super().value(state.base)
-        terms = 2.0 * state.base.B[: self.K] * state.cross.value
-        constant = 2.0 * state.base.B[self.K] * self.integrals.mean
-        square = float(self.integrals.square.sum())
-        value += square - terms.sum() - constant.sum()
-        return float(value), float(scale + square + np.abs(terms).sum() + np.abs(constant).sum())
+        value, scale = super().value(state.base)  # type: ignore[arg-type]
+        to = self.integrals
+        own, terms = kernels.cross_value(state.B, state.c, state.cross.value, to.mean, to.square)
+        return value + own, scale + terms
 
     def gradient(self, state: FunctionState, hidden_bias: bool, output_bias: bool) -> Array:  # type: ignore[override]
         """Gradient in the order W, b (if wanted), output weights output by output, output bias (if
         wanted).
         """
-        first = np.einsum("io,iod->id", state.base.B[: self.K], state.cross.first)
-        cross = [
-            first[:, :-1].ravel(),
-            *([first[:, -1]] if hidden_bias else []),
-            state.cross.value.T.ravel(),
-        ]
-        cross += [self.integrals.mean] if output_bias else []
-        return super().gradient(state.base, hidden_bias, output_bias) - 2.0 * np.concatenate(cross)
+        gradient = super().gradient(state.base, hidden_bias, output_bias)  # type: ignore[arg-type]
+        kernels.subtract_cross(
+            state.B,
+            state.cross.value,
+            state.cross.first,
+            self.integrals.mean,
+            hidden_bias,
+            output_bias,
+            gradient,
+        )
+        return gradient
 
     def hessian(self, state: FunctionState, hidden_bias: bool, output_bias: bool) -> Array:  # type: ignore[override]
         """Hessian in the order of :meth:`gradient`."""
-        H = super().hessian(state.base, hidden_bias, output_bias)
-        K = state.cross.value.shape[0]
-        O = state.cross.value.shape[1]
-        m = state.second.shape[1]
-        D = m - 1
-        for i in range(K):
-            own = [*range(i * D, i * D + D), *([K * D + i] if hidden_bias else [])]
-            count = len(own)
-            with np.errstate(invalid="ignore"):  # infinite entries are reported by NetI
-                H[np.ix_(own, own)] -= 2.0 * state.second[i, :count, :count]
-            for o in range(O):
-                row = K * D + K * hidden_bias + o * K + i
-                H[row, own] -= 2.0 * state.cross.first[i, o, :count]
-                H[own, row] = H[row, own]
+        H = super().hessian(state.base, hidden_bias, output_bias)  # type: ignore[arg-type]
+        assert state.second is not None
+        # infinite entries are reported by NetI
+        kernels.subtract_cross_hessian(state.second.blocks(), state.cross.first, hidden_bias, H)
         return H
 
     def product(self, state: FunctionState, direction: Units) -> Array:  # type: ignore[override]
         """Hessian times one direction, in the order of :meth:`gradient` with all biases."""
+        assert state.second is not None
         V = np.column_stack([direction.W, direction.b])
         with np.errstate(invalid="ignore"):
-            moved = np.einsum("ide,ie->id", state.second, V) + np.einsum(
-                "io,iod->id", direction.B, state.cross.first
-            )
+            moved = state.second.times(V) + np.einsum("io,iod->id", direction.B, state.cross.first)
         outputs = np.einsum("iod,id->oi", state.cross.first, V)
         constant = np.zeros(len(self.integrals.mean))
         cross = np.concatenate([moved[:, :-1].ravel(), moved[:, -1], outputs.ravel(), constant])
-        return super().product(state.base, direction) - 2.0 * cross
+        return super().product(state.base, direction) - 2.0 * cross  # type: ignore[arg-type]
+
+
+class FunctionCorrelationLoss(FunctionLoss, CorrelationLoss):  # type: ignore[misc]
+    """``E |y|^2 - 2 E[y.student]``: the cross terms alone."""

@@ -27,16 +27,25 @@ from ...memory import require_memory
 from ...objective import Evaluation
 from ..finite.net import Net
 from ..inputs import Component, as_input
+from ..low_discrepancy import SAMPLING, sobol_sample
 from ..parameters import Layout
 from ..regularization import Regularization
 from ..replacement import changed, recorded
 from ..teacher import Teacher
 from . import explain, realizable
-from .function_loss import FunctionLoss
+from .correlation_loss import CorrelationLoss
+from .function_integrals import FunctionIntegrals
+from .function_loss import FunctionCorrelationLoss, FunctionLoss
 from .function_teacher import FunctionTeacher
+from .polynomial_integrals import PolynomialIntegrals
+from .polynomial_teacher import PolynomialTeacher
 from .population_loss import PopulationLoss, State, Units
 
 METHODS = ("auto", *MOMENT_METHODS)
+#: squared error, and its cross terms alone
+LOSSES = ("squared", "correlation")
+#: what labels the input
+AnyTeacher = Teacher | FunctionTeacher | PolynomialTeacher
 
 # Below this fraction of the sum of its terms the loss has lost five digits, and a student this
 # close to the teacher is evaluated without cancellation.
@@ -47,9 +56,9 @@ class NetI:
     """Expected loss of a student on a teacher's labels, over infinitely many Gaussian inputs.
 
     ``L(theta) = E |student(x) - teacher(x)|^2``, summed over outputs, plus ``noise**2`` per output,
-    the regularisation. Solvers and the functions :func:`infflow.loss`, :func:`~infflow.gradient`,
-    :func:`~infflow.hessian` and :func:`~infflow.hvp` treat it like a :class:`~infflow.Net` with
-    data.
+    plus the regularisation. Solvers and the functions :func:`infflow.loss`,
+    :func:`~infflow.gradient`, :func:`~infflow.hessian` and :func:`~infflow.hvp` treat it like a
+    :class:`~infflow.Net` with data.
 
     Parameters
     ----------
@@ -57,9 +66,10 @@ class NetI:
         Architecture with one hidden layer and identity output; any bias, activation per neuron,
         several outputs, any parametrization. Its own regularisation, if any, does not count; that
         given here does.
-    teacher : Teacher or FunctionTeacher
+    teacher : Teacher, PolynomialTeacher or FunctionTeacher
         A network of the same kind with its parameters and label noise; its neurons, activations and
-        parametrization are its own. Or any function of one or two projections of the input.
+        parametrization are its own. Or a polynomial of any number of projections of the input, or
+        any function of one or two.
     input : None, Gaussian or GaussianMixture
         Distribution of the input; None is standard normal.
     method : str
@@ -80,6 +90,11 @@ class NetI:
     surrogates_dir : path, optional
         With ``method="surrogate"``: a folder with surrogates of your own, searched first; by
         default the one that the environment variable INFFLOW_SURROGATES names, if it is set.
+    loss : {"squared", "correlation"}
+        "correlation" is the squared loss without the pairs of students, E |y|^2 - 2 E[y.student]
+        (plus label noise): neurons don't see each other. It is linear in the second layer and
+        unbounded below, so keep that layer fixed (``eta``), bound the weights by ``ridge``,
+        ``maxnorm``, and train with ``min_loss=-inf``.
 
     Raises
     ------
@@ -112,7 +127,7 @@ class NetI:
     def __init__(
         self,
         student: Net,
-        teacher: Teacher | FunctionTeacher,
+        teacher: AnyTeacher,
         input: Any = None,
         method: str = "auto",
         rtol: float = 1e-10,
@@ -121,13 +136,14 @@ class NetI:
         outside: str = "error",
         surrogates_dir: Any = None,
         merge: Any = None,
+        loss: str = "squared",
     ) -> None:
         if not isinstance(student, Net):
             raise InvalidTypeError(f"student is a {type(student).__name__}; an inf.Net is needed.")
-        if not isinstance(teacher, (Teacher, FunctionTeacher)):
+        if not isinstance(teacher, AnyTeacher):
             raise InvalidTypeError(
                 f"teacher is a {type(teacher).__name__}; an inf.Teacher(net, theta) is needed to "
-                "give it parameters, or an "
+                "give it parameters, or an inf.PolynomialTeacher(terms, V) or "
                 "inf.FunctionTeacher(F, V)."
             )
         _check_shallow("student", student)
@@ -149,6 +165,11 @@ class NetI:
             raise InvalidValueError(
                 f"outside and surrogates_dir are for method='surrogate'; method is {shown(method)}."
             )
+        self.loss = as_choice("loss", loss, LOSSES)
+        if self.loss == "correlation" and self.method == "surrogate":
+            raise MethodError(
+                "surrogates stand for the squared loss. Use method='auto' with loss='correlation'."
+            )
         self.rtol = as_number("rtol", rtol, minimum=0.0, strict=True)
         self.regularization = Regularization.from_arguments(maxnorm, ridge, merge, self.layout)
         self.teacher_units = _teacher_units(teacher)
@@ -159,6 +180,7 @@ class NetI:
         self._noise = teacher.noise * teacher.noise * student.output_dim
         self._realizable = (
             self.method != "surrogate"
+            and self.loss == "squared"
             and isinstance(teacher, Teacher)
             and realizable.is_covered(
                 [*student.layers[0].activations, *teacher.net.layers[0].activations]
@@ -400,8 +422,10 @@ class NetI:
             own, terms = part.loss.value(state)
             value += part.weight * own
             scale += part.weight * terms
-        if value > _CANCELLED * scale or not math.isfinite(value) or self.method == "surrogate":
-            return value  # a surrogate's loss may be negative, by as much as it errs
+        if self.loss == "correlation" or self.method == "surrogate":
+            return value  # may be negative, a surrogate's by as much as it errs
+        if value > _CANCELLED * scale or not math.isfinite(value):
+            return value
         if isinstance(self.teacher, Teacher):
             with self._lock:  # evaluators keep expansions from call to call
                 close = self._close_value(self.student_units(theta), self.teacher)
@@ -453,21 +477,28 @@ class NetI:
         if self._memo is None:
             raise InvalidValueError("nothing was evaluated yet; pass theta to explain.")
         parts = [explain.table(part.loss.evaluator, self.rtol) for part in self._components]
-        if isinstance(self.teacher, FunctionTeacher):
+        if not isinstance(self.teacher, Teacher):
             errors = [state.cross.error for state in self._memo[2]]  # type: ignore[attr-defined]
             parts = [
-                f"{t}\nstudents x function: quadrature, estimated error {e:.0e}"
+                f"{t}\nstudents x {self._target}, estimated error {e:.0e}"
                 for t, e in zip(parts, errors, strict=True)
             ]
         if len(parts) == 1:
             return parts[0]
         return "\n".join(f"component {k}\n{part}" for k, part in enumerate(parts))
 
+    @property
+    def _target(self) -> str:
+        """What a target that is no network is, and how its integrals are evaluated."""
+        if isinstance(self.teacher, PolynomialTeacher):
+            return "polynomial: Stein's lemma"
+        return "function: quadrature"
+
     # ----------------------------------------------------------------------------------------------
     # finite data
 
     @public
-    def sample(self, N: int, rng: Any) -> Net:
+    def sample(self, N: int, rng: Any, method: str = "random") -> Net:
         """Finite data of the same teacher and input for the same student.
 
         Parameters
@@ -475,16 +506,34 @@ class NetI:
         N : int
             Number of samples.
         rng : int or numpy.random.Generator
+        method : {"random", "sobol"}
+            Independent inputs, or scrambled Sobol points, which fill the space evenly: means over
+            them have errors that fall almost like 1/N for smooth networks of few inputs, instead of
+            like 1/sqrt(N). Best with a power of two for N; at most 21,200 inputs.
 
         Returns
         -------
         Net
             With ``N`` inputs, targets with label noise, and the same regularisation.
+
+        Raises
+        ------
+        MethodError
+            For ``loss="correlation"``, which no ``Net`` has.
         """
+        if self.loss != "squared":
+            raise MethodError(
+                f"this network has loss {self.loss!r}, which no Net has. Sample from "
+                "neti.replace(loss='squared')."
+            )
         N = as_integer("N", N, minimum=1)
         generator = as_rng(rng)
-        X = self.input.sample(N, generator)
-        y = self.teacher.label(X, generator)
+        if as_choice("method", method, SAMPLING) == "random":
+            X = self.input.sample(N, generator)
+            y = self.teacher.label(X, generator)
+        else:
+            X, noise = sobol_sample(self.input, N, self.output_dim, generator)
+            y = self.teacher.predict(X) + self.teacher.noise * noise
         penalty = self.regularization.arguments()
         return self.student.replace(input=X, target=y, weights=None, loss="mse", **penalty)
 
@@ -513,17 +562,24 @@ class _MappedLoss:
         self._factors = net.student.weight_factors
         self._hidden_bias, self._output_bias = (block.bias for block in net.layout.blocks)
         self._plain = self._mean is None and self._root is None and self._factors == (1.0, 1.0)
+        self.loss = self._make_loss(net)
+
+    def _make_loss(self, net: NetI) -> PopulationLoss:
+        """The loss of this teacher, squared or correlation, in the coordinates of z."""
         f = list(net.student.layers[0].activations)
-        self.loss: PopulationLoss
-        if isinstance(net.teacher, FunctionTeacher):
-            self.loss = FunctionLoss(
-                f, net.teacher, self._mean, self._root, self._method(net), net.rtol
-            )
-        else:
+        method, squared = self._method(net), net.loss == "squared"
+        if isinstance(net.teacher, Teacher):
             g = list(net.teacher.net.layers[0].activations)
-            self.loss = PopulationLoss(
-                f, g, self.to_component(net.teacher_units), self._method(net), net.rtol
-            )
+            kind = PopulationLoss if squared else CorrelationLoss
+            return kind(f, g, self.to_component(net.teacher_units), method, net.rtol)
+        where = f, self._mean, self._root, net.rtol
+        integrals: FunctionIntegrals | PolynomialIntegrals
+        if isinstance(net.teacher, FunctionTeacher):
+            integrals = FunctionIntegrals(net.teacher, *where)
+        else:
+            integrals = PolynomialIntegrals(net.teacher, *where)
+        own = FunctionLoss if squared else FunctionCorrelationLoss
+        return own(f, integrals, net.input_dim, method, net.rtol)
 
     def _method(self, net: NetI) -> str | SurrogateMethod:
         """Method of the integrals. A surrogate covers no pair of students with biases."""
@@ -612,7 +668,7 @@ class _MappedLoss:
         return np.concatenate(parts, axis=-1)
 
 
-def _teacher_units(teacher: Teacher | FunctionTeacher) -> Units:
+def _teacher_units(teacher: AnyTeacher) -> Units:
     """Neurons of the teacher; for a function its projections, which no loss uses but the overlaps
     do.
     """

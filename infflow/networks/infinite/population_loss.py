@@ -20,7 +20,8 @@ from ...integrals.surrogate.evaluator import SurrogateMethod, pair_evaluator
 from ...memory import require_pairs
 from . import kernels
 
-_ONE = polynomial([1.0])
+#: what the output bias multiplies
+ONE = polynomial([1.0])
 
 
 class Units(NamedTuple):
@@ -78,7 +79,7 @@ class PopulationLoss:
         self._labels = [*(f"student neuron {k}" for k in range(K)), "the output bias"]
         self._labels += [f"teacher neuron {k}" for k in range(M)]
         self.evaluator = pair_evaluator(
-            [*student, _ONE, *teacher], self._i, self._j, method, rtol, self._labels
+            [*student, ONE, *teacher], self._i, self._j, method, rtol, self._labels
         )
         self._W = np.zeros((n, units.W.shape[1]))
         self._W[K + 1 :] = units.W

@@ -27,8 +27,9 @@ from ..._validation import (
     shown,
 )
 from ...errors import DivergedError, InvalidTypeError, InvalidValueError
+from ...networks.eigenvalues import hessian_spectrum
 from ...networks.finite.net import Net
-from ...networks.functions import gradient, hessian_spectrum, loss
+from ...networks.functions import gradient, loss
 from ...networks.infinite.neti import NetI
 from ...networks.parameters import random_params
 from ...networks.statistics import FiniteDataPrediction, finite_data_prediction
@@ -47,8 +48,8 @@ _NON_DEGENERATE = 1e-8
 _BOOTSTRAP = 2000
 # Squared distance of two solutions, relative to the squared length, that is rounding.
 _ZERO_DISTANCE = 1e-16
-# : with fewer runs in the basin of the infinite-data solution, a mean over them is that of a
-# selection, and no slope is reported
+#: with fewer runs in the basin of the infinite-data solution, a mean over them is that of a
+#: selection, and no slope is reported
 ENOUGH = 0.8
 
 

@@ -21,8 +21,8 @@ from ...result import Result
 from ...training import train
 from .critical_points import morse_index
 
-# : functions closer than this fraction of their size are the same; Newton's method reaches
-# duplicated neurons slowly
+#: functions closer than this fraction of their size are the same; Newton's method reaches
+#: duplicated neurons slowly
 SAME = 1e-3
 #: output times length of input weights of neurons without effect
 SILENT = 1e-6

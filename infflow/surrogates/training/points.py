@@ -42,8 +42,8 @@ FRAME = [
     jets.F11,
 ]
 FRAME_SIGNS = np.array([1.0, 1.0, -1.0, 1.0, 1.0, -1.0, 1.0, -1.0, 1.0, 1.0])
-# : Dimension of the input in the measure of errors, and standard deviation of the weights, as in
-# the paper.
+#: Dimension of the input in the measure of errors, and standard deviation of the weights, as in
+#: the paper.
 INPUT_DIM = 6
 WEIGHT_SIZE = 0.7
 _TOLERANCE = 1e-12

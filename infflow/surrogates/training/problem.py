@@ -17,12 +17,12 @@ from .points import PointSet, row_weights, to_frame
 
 #: Neurons of each of the two hidden layers.
 WIDTH = 96
-# : Weights of value, gradient and Hessian in the objective, and in the last solve of the output
-# layer.
+#: Weights of value, gradient and Hessian in the objective, and in the last solve of the output
+#: layer.
 TRAINING_WEIGHTS = (1.0, 1.0, 0.3)
 FINAL_WEIGHTS = (10.0, 3.0, 0.3)
-# : Errors at a point count by 1/(1 + r1 r2/LARGE): twice the r1 r2 of the networks for which a
-# surrogate is made.
+#: Errors at a point count by 1/(1 + r1 r2/LARGE): twice the r1 r2 of the networks for which a
+#: surrogate is made.
 LARGE = 6.0
 
 

@@ -1,0 +1,174 @@
+"""The loss of a symmetric family as a sum over orbits of pairs, for blocks of any real size."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..._validation import Array
+from ...activations import Activation
+from ...integrals.choice import Arguments, PairEvaluator
+from . import orbit_kernels
+from .orbit_pairs import list_orbits, list_rows, multiplicities, place_parameters
+
+_kernels: Any = orbit_kernels  # mypy does not spread tuples into jitted functions
+_NONE = np.empty((0, 0))
+
+
+class MeanTable:
+    """An activation packed for the means T_m = E f^(m)(h) of all orders.
+
+    ``is_complete`` says whether its terms give them: polynomials, atoms and waves do.
+    """
+
+    def __init__(self, f: Activation) -> None:
+        self.is_complete = f.has_closed_form or bool(f.waves)
+        self.polynomial = np.array(f.polynomial, dtype=np.float64)
+        self.atoms = np.array(
+            [(a.weight, a.order, a.width**2) for a in f.atoms], dtype=np.float64
+        ).reshape(-1, 3)
+        self.waves = np.array([wave.weight for wave in f.waves], dtype=np.complex128)
+        self.rates = np.array([wave.rate for wave in f.waves], dtype=np.complex128)
+
+    def __call__(self, C: float, low: Array, scaled: Array) -> None:
+        """Fill ``low`` and ``scaled``, see :func:`~.orbit_kernels.means`."""
+        _kernels.means(C, self.polynomial, self.atoms, self.waves, self.rates, low, scaled)
+
+
+class OrbitLoss:
+    """E |student(x) - teacher(x)|^2 as a function of the parameters z of a symmetric family.
+
+    Parameters
+    ----------
+    activation : Activation
+        Of students and teachers.
+    sizes : sequence of float
+        Of the teacher blocks; any numbers but 0, so that finer partitions of small blocks are
+        polynomials in the size like all others.
+    students : sequence of int or None
+        The teacher block that each student block shadows.
+    second_layer : bool
+        Whether output weights are parameters.
+    method, rtol
+        Of the integrals, see :class:`~infflow.integrals.choice.PairEvaluator`.
+    """
+
+    def __init__(
+        self,
+        activation: Activation,
+        sizes: Sequence[float],
+        students: Sequence[int | None],
+        second_layer: bool,
+        method: str,
+        rtol: float,
+    ) -> None:
+        self.places = place_parameters(sizes, students, second_layer)
+        self.orbits = list_orbits(sizes, students, self.places)
+        self.rows = list_rows(sizes, students, self.places)
+        self.multiplicities = multiplicities(sizes, students, self.places)
+        self.sizes = np.array(sizes, dtype=np.float64)
+        self.num_params = self.places.num_params
+        self._activation, self._method, self._rtol = activation, method, rtol
+        B = len(students)
+        i, j = self.orbits.neurons.T
+        self.evaluator = PairEvaluator([activation] * (2 * B + 1), i, j, method, rtol)
+        self._table = MeanTable(activation)
+        self._low = np.zeros((B + 1, orbit_kernels.LOW))
+        self._scaled = np.zeros((B + 1, orbit_kernels.MEANS))
+        if self._table.is_complete:
+            self._table(1.0, self._low[B], self._scaled[B])
+        self._constant = self._teacher_square()
+
+    def _teacher_square(self) -> float:
+        """What the teacher adds: all of E teacher^2, or what the squares leave of it."""
+        f = self._activation
+        at = Arguments(
+            np.array([[1.0, 1.0], [1.0, 0.0], [1.0, 1.0], [0.0] * 2, [0.0] * 2, [0.0, 1.0]]),
+            np.ones(2),
+            np.zeros(2),
+        )
+        first, second = np.array([0, 0]), np.array([0, 1])
+        own, other = PairEvaluator([f, f], first, second, self._method, self._rtol)(at, 0)[:, 0]
+        total = float(self.sizes.sum())
+        if self._table.is_complete:
+            mean, slope = self._low[-1, :2]
+            return total * float(own - mean * mean - slope * slope)
+        return total * float(own) + total * (total - 1.0) * float(other)
+
+    @property
+    def is_smooth(self) -> bool:
+        """Whether nothing is chosen by tolerances."""
+        return self.evaluator.is_smooth
+
+    def frozen(self, z: Array, rtol: float) -> OrbitLoss:
+        """A copy whose evaluators do not change near ``z``."""
+        other = copy.copy(self)
+        other.evaluator = self.evaluator.frozen(self._arguments(self._values(z))[0], rtol)
+        return other
+
+    def _values(self, z: Array) -> Array:
+        return np.concatenate([z, (0.0, 1.0)])
+
+    def _arguments(self, values: Array) -> tuple[Arguments, Array, Array]:
+        """What the evaluator gets, and the frames of all orbits."""
+        orbits = self.orbits
+        R, C = orbits.sizes.shape
+        args, A, B = np.empty((6, R)), np.empty((R, C)), np.empty((R, C))
+        _kernels.pair_arguments(
+            values, orbits.first, orbits.second, orbits.sizes, orbits.itself, args, A, B
+        )
+        variances = np.ones(2 * len(self.rows.counts) + 1)
+        variances[orbits.neurons[:, 0]] = args[0]
+        variances[orbits.neurons[:, 1]] = args[2]
+        return Arguments(args, variances, np.zeros_like(variances)), A, B
+
+    def evaluate(self, z: Array, order: int) -> tuple[float, float, Array | None, Array | None]:
+        """Value, the sum of the absolute terms that it is made of, gradient and Hessian."""
+        orbits, P = self.orbits, self.num_params
+        values = self._values(z)
+        at, A, B = self._arguments(values)
+        jets = self.evaluator(at, order)
+        low = self._low
+        if self._table.is_complete:
+            low = self._low.copy()
+            scaled = self._scaled.copy()
+            for i in range(len(low) - 1):
+                self._table(at.C[i], low[i], scaled[i])
+            _kernels.remainders(at.pairs, orbits.blocks, orbits.spread, low, scaled, order, jets)
+        value, scale = _kernels.value(values, orbits.weight, orbits.outputs, jets)
+        value += self._constant
+        scale += abs(self._constant)
+        gradient = np.zeros(P + 2 if order else 0)
+        H = np.zeros((P + 2, P + 2)) if order == 2 else _NONE
+        pairs = (values, orbits.first, orbits.second, orbits.sizes, orbits.weight, orbits.outputs)
+        if order:
+            _kernels.add_gradient(*pairs, jets, gradient)
+        if order == 2:
+            _kernels.add_hessian(*pairs, jets, A, B, H)
+        if self._table.is_complete:
+            added = self._add_squares(values, low, gradient, H)
+            value += added
+            scale += added
+        return (
+            value,
+            scale,
+            gradient[:P] if order else None,
+            H[:P, :P].copy() if order == 2 else None,
+        )
+
+    def _add_squares(self, values: Array, low: Array, gradient: Array, H: Array) -> float:
+        """E e^2 of the Hermite terms of order 0 and 1 of the residual e, and their derivatives."""
+        rows = self.rows
+        mean, slope = low[-1, :2]
+        counts = np.zeros_like(rows.sizes)
+        counts[:, 0] = rows.counts
+        block = (values, rows.entries, rows.sizes, rows.outputs)
+        total = _kernels.add_square(
+            *block, counts, low, 0, mean * self.sizes.sum(), 1.0, gradient, H
+        )
+        for columns, size in zip(rows.columns, self.sizes, strict=True):
+            total += _kernels.add_square(*block, columns, low, 1, slope, size, gradient, H)
+        return float(total)
