@@ -152,8 +152,8 @@ def _without_arrays(value: Any, name: str, arrays: dict[str, Array]) -> Any:
     if isinstance(value, np.ndarray):
         arrays[name] = value
         return _ARRAY + name
-    if hasattr(value, "_asdict"):
-        value = value._asdict()
+    if isinstance(value, tuple):
+        value = value._asdict()  # type: ignore[attr-defined]
     if isinstance(value, dict):
         return {key: _without_arrays(item, f"{name}/{key}", arrays) for key, item in value.items()}
     return value.item() if isinstance(value, np.generic) else value
