@@ -50,6 +50,7 @@ PUBLIC = [
     "quadrature_net",
     "gaussian_expectation",
     "OrderParameters",
+    "Spectrum",
     "train",
     "classify",
     "certify",
