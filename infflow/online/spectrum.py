@@ -89,7 +89,7 @@ class Spectrum:
         Examples
         --------
         >>> Spectrum.power_law(0.5, 1000, nodes=8)
-        Spectrum(8 eigenvalues from 0.0123 to 366, mean 1)
+        Spectrum(8 eigenvalues from 0.0143 to 384, mean 1)
         """
         beta = as_number("beta", beta, minimum=0.0, maximum=20.0, strict=True)
         levels = as_integer("levels", levels, minimum=1, maximum=10**7)
