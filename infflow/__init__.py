@@ -29,6 +29,9 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from .errors import SingularMomentError as SingularMomentError
     from .exchange import conventions as conventions
     from .exchange import sklearn as sklearn
+    from .exchange.kernels import nngp_kernel as nngp_kernel
+    from .exchange.kernels import ntk_kernel as ntk_kernel
+    from .exchange.mean_field import mean_field as mean_field
     from .exchange.torch import from_torch as from_torch
     from .exchange.torch import to_torch as to_torch
     from .integrals.closed.bivariate_normal import bivariate_normal_cdf as bivariate_normal_cdf
@@ -144,6 +147,9 @@ _HOME = {
     "loss_on_plane": "landscape.plane",
     "cosine_similarity": "landscape.distance",
     "solution_distance": "landscape.distance",
+    "nngp_kernel": "exchange.kernels",
+    "ntk_kernel": "exchange.kernels",
+    "mean_field": "exchange.mean_field",
     "from_torch": "exchange.torch",
     "to_torch": "exchange.torch",
     "hessian_operator": "spectrum",

@@ -508,6 +508,28 @@ def _cases():
             "full_output": A(False, flag),
         },
     )
+    inputs = A(X[:3], "array")
+    kernel = {
+        "layers": A(["erf"], "list"),
+        "X": inputs,
+        "Y": A(None, "array optional"),
+        "weight_std": A(1.0, "number array"),
+        "bias_std": A(0.5, "number array"),
+        "gradient": A(False, flag),
+        "rtol": A(1e-10, "number"),
+    }
+    yield Call("nngp_kernel", inf.nngp_kernel, kernel)
+    yield Call("ntk_kernel", inf.ntk_kernel, kernel)
+    yield Call(
+        "mean_field",
+        inf.mean_field,
+        {
+            "activation": A("erf"),
+            "weight_std": A(1.0, "number"),
+            "bias_std": A(0.5, "number"),
+            "start": A(1.0, "number"),
+        },
+    )
     yield Call("available_methods", inf.available_methods, {"f": A("erf"), "g": A("relu")})
     yield Call(
         "closed_form",
