@@ -34,8 +34,8 @@ import numpy as np
 
 from .._validation import Array
 from ..activations import Activation
-from ..integrals.terms import pair_evaluator
 from ..integrals.jets import J00, J11, J20
+from ..integrals.terms import pair_evaluator
 from .cone import PULL, Cone, inside_cone
 from .fourth_moments import FourthMoments
 from .jacobian import Jacobian
