@@ -81,7 +81,7 @@ class Proof:
             )
         radius = self._smallest_radius(step, unique)
         H = self._evaluate(radius, value=False)[2]
-        found = inertia(H, self.basis)
+        found = self.inertia(H)
         if found is None:
             return Outcome(
                 "The critical point exists, but the signs of the eigenvalues of its Hessian "
@@ -90,6 +90,10 @@ class Proof:
         loss = self._loss(value, gradient, H, radius)
         enclosure = Enclosure(max(lower(loss), 0.0), upper(loss))
         return Outcome("", radius, unique, enclosure, loss.str(30), *found)
+
+    def inertia(self, H: BallMatrix) -> tuple[int, int] | None:
+        """Negative and positive eigenvalues of a Hessian (n, n) over the box; None if not known."""
+        return inertia(H, self.basis)
 
     def _evaluate(self, radius: float, value: bool = True) -> tuple[Ball, list[Ball], BallMatrix]:
         """Loss, gradient and Hessian over the box of this radius around theta, on the parameters
