@@ -683,6 +683,20 @@ def _cases():
         },
     )
     yield Call(
+        "classify of a family",
+        inf.classify,
+        {
+            "net": A(fam),
+            "theta": any_z,
+            "frozen": A(None, "optional"),
+            "teacher": A(None, "optional"),
+            "samples": A(1, "count"),
+            "seed": rng,
+            "method": A("auto"),
+            "progress": A(False, flag),
+        },
+    )
+    yield Call(
         "certify of a family",
         inf.certify,
         {"net": A(fam), "theta": any_z, "frozen": A(None, "optional"), "precision": A(64, "count")},

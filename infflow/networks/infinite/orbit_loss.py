@@ -92,11 +92,11 @@ class OrbitLoss:
         )
         first, second = np.array([0, 0]), np.array([0, 1])
         own, other = PairEvaluator([f, f], first, second, self._method, self._rtol)(at, 0)[:, 0]
-        total = float(self.sizes.sum())
-        if self._table.is_complete:
-            mean, slope = self._low[-1, :2]
-            return total * float(own - mean * mean - slope * slope)
-        return total * float(own) + total * (total - 1.0) * float(other)
+        k = float(self.sizes.sum())
+        if not self._table.is_complete:
+            return k * float(own) + k * (k - 1.0) * float(other)
+        mean, slope = self._low[-1, :2]
+        return k * float(own - mean * mean - slope * slope)
 
     @property
     def is_smooth(self) -> bool:

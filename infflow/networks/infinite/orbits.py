@@ -202,6 +202,11 @@ class SymmetricNetI:
         return self._loss.places
 
     @property
+    def block_sizes(self) -> tuple[float, ...]:
+        """Students of each block."""
+        return tuple(self._loss.rows.counts.tolist())
+
+    @property
     def num_students(self) -> float:
         """Number K of students of the whole network."""
         return float(self._loss.rows.counts.sum())
