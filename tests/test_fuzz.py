@@ -292,6 +292,7 @@ def _cases():
             "activation": A("erf"),
             "teachers": A([2, 3.5], "array list"),
             "students": A([0, None], "list optional"),
+            "inputs": A(None, "optional number"),
             "train_second_layer": A(False, flag),
             "method": A("auto"),
             "rtol": A(1e-10, "number"),
