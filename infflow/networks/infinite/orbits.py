@@ -207,7 +207,7 @@ class SymmetricNetI:
 
     @property
     def eta(self) -> Array:
-        """Rates (P,) with which the flow of z is that of the whole network: 1/multiplicities."""
+        """Rates (P,) with which the flow of z is that of the whole network, 1/multiplicities."""
         return 1.0 / self._loss.multiplicities
 
     @property
@@ -448,9 +448,7 @@ class SymmetricNetI:
 
     @property
     def whole_frozen(self) -> Any:
-        """Which parameters of the whole network (booleans) the family does not move: output weights
-        that are one.
-        """
+        """Which parameters of the whole network (booleans) are output weights that stay one."""
         self._require_whole("whole_frozen")
         return self._spread() == self.num_params
 
