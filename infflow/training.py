@@ -92,6 +92,9 @@ def train(
     eta : float or (P,) array
         Time scale, or one for each parameter; 0 freezes it in flow and search. With zeros only
         nothing moves, and the status is ``FROZEN``.
+        Where parameters stand for several (:class:`infflow.SymmetricNetI`), a number is divided by
+        their multiplicities, so that the flow is that of the whole network; an array is taken as it
+        is.
     step_size : float, optional
         Step of gd and adam, where time is t = k step_size.
     solver_options : dict, optional

@@ -294,6 +294,7 @@ def _cases():
             "activation": A("erf"),
             "teachers": A([2, 3.5], "array list"),
             "students": A([0, None], "list optional"),
+            "inputs": A(None, "optional number"),
             "train_second_layer": A(False, flag),
             "method": A("auto"),
             "rtol": A(1e-10, "number"),
@@ -693,6 +694,20 @@ def _cases():
             "samples": A(1, "count"),
             "seed": rng,
             "eta": A(None, "optional number numbers array"),
+            "method": A("auto"),
+            "progress": A(False, flag),
+        },
+    )
+    yield Call(
+        "classify of a family",
+        inf.classify,
+        {
+            "net": A(fam),
+            "theta": any_z,
+            "frozen": A(None, "optional"),
+            "teacher": A(None, "optional"),
+            "samples": A(1, "count"),
+            "seed": rng,
             "method": A("auto"),
             "progress": A(False, flag),
         },

@@ -71,5 +71,5 @@ class InFewInputs:
             found,
             gradient_norm=float(np.abs(rotation.lift(gradient)).max()),
             newton=replace(found.newton, step=rotation.lift(found.newton.step)),
-            reduction=str(self.reduction),
+            reduction=f"the span of weights: {self.reduction}",
         )
