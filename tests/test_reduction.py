@@ -11,6 +11,7 @@ from infflow.errors import InvalidTypeError, InvalidValueError, MethodError
 from infflow.networks import statistics
 from infflow.networks.infinite.invariant import Left, Span, span, take_apart
 from infflow.networks.infinite.reduction import Reduction
+from infflow.settings import FIELDS, PATH
 from infflow.stopping import StopReason
 
 D = 30
@@ -287,6 +288,18 @@ def test_a_million_parameters_need_no_large_matrix():
     neti, theta = plain(dim=300_000)
     values, counts = inf.hessian_eigenvalues(neti, theta)
     assert len(values) == 24 and counts.sum() == 900_003
+    run = inf.train(neti, theta, observables=["overlaps"])
+    assert run.converged and run.theta.shape == theta.shape
+    Q, R, _ = inf.overlaps(neti, run.theta)
+    np.testing.assert_allclose(
+        run.trajectory.observables["overlaps"][-1], np.hstack([Q, R]), atol=1e-4
+    )
+    largest = np.abs(inf.gradient(neti, run.theta)).max()
+    assert abs(run.gradient_norm - largest) < 1e-15
+    whole = inf.train(
+        neti, theta, reduce=False, observables=["overlaps"], max_steps_flow=1, max_steps_newton=0
+    )
+    assert whole.trajectory.observables["overlaps"].shape[1:] == (3, 6)
 
 
 # ---------------------------------------------------------------------------------- finite data
@@ -402,6 +415,15 @@ def test_what_does_not_commute_with_rotations_keeps_all_parameters(settings, why
     assert result.reduction.startswith(f"not reduced: {why}")
     with pytest.raises(InvalidValueError, match=f"would not be exact: {why}"):
         inf.train(neti, theta, reduce=True, **settings)
+
+
+def test_each_setting_that_decides_a_path_commutes_with_rotations_or_is_asked_for():
+    """A new one belongs here, and in ``plan`` of ``infflow/reduced_run.py`` if it does not."""
+    commute = {"t_end", "rtol", "atol", "step_size", "solver_options", "num_trajectory", "t_eval"}
+    asked = {"solver", "eta", "batch_size"}  # batches are for samples, which a NetI has not
+    assert commute | asked == {
+        name for name, item in FIELDS.items() if item.metadata["decides"] == PATH
+    }
 
 
 def test_other_objectives_are_not_reduced():

@@ -26,7 +26,7 @@ from ...integrals.surrogate.files import folders
 from ...memory import require_memory
 from ...objective import Evaluation
 from ..finite.net import Net
-from ..inputs import Component, as_input
+from ..inputs import Component, StandardNormal, as_input
 from ..low_discrepancy import SAMPLING, sobol_sample
 from ..parameters import Layout
 from ..regularization import Regularization
@@ -383,12 +383,15 @@ class NetI:
                 f"observable {shown(name)} is not known. Known: 'lambda_min', 'overlaps'; or "
                 f"pass a dictionary {{name: function of theta}}."
             )
-        cov = self.input.covariance()
+        # the unit matrix of many inputs does not fit in memory
+        plain = isinstance(self.input, StandardNormal)
+        cov = None if plain else self.input.covariance()
         V = self.teacher_units.W
 
         def overlaps(theta: Array) -> Array:
             W = self.student_units(theta).W
-            return W @ cov @ np.vstack([W, V]).T
+            left = W if cov is None else W @ cov
+            return left @ np.vstack([W, V]).T
 
         return overlaps
 
