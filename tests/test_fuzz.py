@@ -423,7 +423,11 @@ def _cases():
             "weights": A(None, "array optional"),
         },
     )
-    for name in ("gradient", "hessian", "hessian_spectrum", "hessian_eigenvalues"):
+    yield Call("gradient", inf.gradient, {"net": any_net, "theta": any_theta, "wrt": A("student")})
+    yield Call("mixed_hessian", inf.mixed_hessian, {"net": A(neti), "theta": any_theta})
+    yield Call("jax_loss", inf.jax_loss, {"net": any_net, "teacher": A(False, flag)})
+    yield Call("torch_loss", inf.torch_loss, {"net": any_net, "teacher": A(False, flag)})
+    for name in ("hessian", "hessian_spectrum", "hessian_eigenvalues"):
         yield Call(name, getattr(inf, name), {"net": any_net, "theta": any_theta})
     yield Call("hvp", inf.hvp, {"net": any_net, "theta": any_theta, "v": A(theta, "array")})
     yield Call(
@@ -1148,7 +1152,7 @@ OPTIONS = {
 
 #: calls that end in an error of infflow as they are: PyTorch is not there, or there is nothing to
 #: give
-REFUSED = ("from_torch", "to_torch", "Sweep", "plotting.plot_convergence")
+REFUSED = ("from_torch", "to_torch", "jax_loss", "torch_loss", "Sweep", "plotting.plot_convergence")
 
 
 def outcome(call, **changed):
