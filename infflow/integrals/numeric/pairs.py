@@ -89,11 +89,17 @@ def _by_series(
     first: Neurons, second: Neurons, i: Index, j: Index, u: Array, rows: Index, out: PairMoments
 ) -> Index:
     """Pairs of moderate correlation; returns those whose series are long enough."""
-    needed, i = np.unique(i, return_inverse=True)
-    others, j = np.unique(j, return_inverse=True)
-    count = longest(u, len(needed) + len(others))
-    left = expansions(first.take(needed), count)
-    right = expansions(second.take(others), count)
+    if first is second:
+        needed, both = np.unique(np.concatenate([i, j]), return_inverse=True)
+        i, j = both[: len(i)], both[len(i) :]
+        count = longest(u, len(needed))
+        left = right = expansions(first.take(needed), count)
+    else:
+        needed, i = np.unique(i, return_inverse=True)
+        others, j = np.unique(j, return_inverse=True)
+        count = longest(u, len(needed) + len(others))
+        left = expansions(first.take(needed), count)
+        right = expansions(second.take(others), count)
     value, error = series(left, right, i, j, u)
     levels = first.levels
     used = _SUMS[:levels, :levels] < levels
