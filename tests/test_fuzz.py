@@ -410,7 +410,7 @@ def _cases():
             "weights": A(None, "array optional"),
         },
     )
-    for name in ("gradient", "hessian", "hessian_spectrum"):
+    for name in ("gradient", "hessian", "hessian_spectrum", "hessian_eigenvalues"):
         yield Call(name, getattr(inf, name), {"net": any_net, "theta": any_theta})
     yield Call("hvp", inf.hvp, {"net": any_net, "theta": any_theta, "v": A(theta, "array")})
     yield Call(
@@ -464,6 +464,7 @@ def _cases():
             "rng": rng,
         },
     )
+    yield Call("reduce", inf.reduce, {"neti": A(neti), "theta": A(settled, "array")})
     yield Call("overlaps", inf.overlaps, {"net": A(neti), "theta": any_theta})
     yield Call(
         "gaussian_moment",
@@ -500,6 +501,28 @@ def _cases():
             "cov": A(1.0, "numbers"),
             "rtol": A(1e-8, "number"),
             "full_output": A(False, flag),
+        },
+    )
+    inputs = A(X[:3], "array")
+    kernel = {
+        "layers": A(["erf"], "list"),
+        "X": inputs,
+        "Y": A(None, "array optional"),
+        "weight_std": A(1.0, "number array"),
+        "bias_std": A(0.5, "number array"),
+        "gradient": A(False, flag),
+        "rtol": A(1e-10, "number"),
+    }
+    yield Call("nngp_kernel", inf.nngp_kernel, kernel)
+    yield Call("ntk_kernel", inf.ntk_kernel, kernel)
+    yield Call(
+        "mean_field",
+        inf.mean_field,
+        {
+            "activation": A("erf"),
+            "weight_std": A(1.0, "number"),
+            "bias_std": A(0.5, "number"),
+            "start": A(1.0, "number"),
         },
     )
     yield Call("available_methods", inf.available_methods, {"f": A("erf"), "g": A("relu")})
@@ -590,6 +613,7 @@ def _cases():
         "progress": A(False, flag),
         "callback": A(None, "function optional"),
         "checkpoint": A(None, "path optional"),
+        "reduce": A("auto", flag),
     }
     yield Call("train", inf.train, {"net": any_net, "theta0": any_theta, **of_train})
     discrete = {

@@ -4,6 +4,7 @@
 |---|---|---|
 | `finite/` | `Net`: multilayer perceptrons on samples | users, everything below |
 | `infinite/` | `NetI`: student and teacher on Gaussian input | users, `online` |
+| `eigenvalues.py` | spectra of Hessians, with multiplicities | users, `statistics.py` |
 | `functions.py` | `loss`, `gradient`, `hessian`, `hvp` of any network | users |
 | `statistics.py` | covariance of gradients, finite-data predictions, overlaps | users, `studies` |
 | `gradient_moments.py` | single-sample gradients, exact or sampled | `statistics.py` |

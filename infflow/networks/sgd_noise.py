@@ -14,8 +14,9 @@ from .._validation import Array, as_choice, as_integer, as_number, counted, publ
 from ..errors import AccuracyWarning, InvalidTypeError, InvalidValueError
 from ..memory import SPECTRUM, require_memory
 from ..threads import limit_for
+from .eigenvalues import hessian_spectrum
 from .finite.net import Net
-from .functions import gradient, hessian, hessian_spectrum
+from .functions import gradient, hessian
 from .gradient_moments import METHODS
 from .infinite.neti import NetI
 from .statistics import gradient_covariance

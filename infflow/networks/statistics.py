@@ -7,6 +7,7 @@ import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._validation import (
     Array,
@@ -21,11 +22,12 @@ from .._validation import (
 from ..errors import AccuracyWarning, InvalidTypeError, InvalidValueError, MethodError
 from ..memory import SPECTRUM, require_memory
 from ..threads import limit_for
+from .eigenvalues import hessian_spectrum, reduced, spectrum_by_parts
 from .finite import covariance
 from .finite.net import Net, finite
-from .functions import hessian_spectrum
 from .gradient_moments import METHODS, covariances
 from .infinite.neti import NetI
+from .inputs import StandardNormal
 
 #: fewest samples of a covariance
 _FEWEST = 40
@@ -44,6 +46,7 @@ class FiniteDataPrediction(NamedTuple):
     loss_gap: float  #: E [L(theta_N) - L(theta*)] = tr(H^+ C)/(2 N)
     loss_gap_error: float  #: its standard error
     rank: int  #: eigenvalues of H that are not zero
+    reduction: str = ""  #: the inputs that the weights span, where it was found in these
 
 
 class Overlaps(NamedTuple):
@@ -117,6 +120,7 @@ def gradient_covariance(
     if isinstance(net, Net):
         return covariance.gradient_covariance(net, theta)
     theta, samples, generator = _checked(net, theta, samples, rng)
+    _require_covariance(net.num_params)
     with np.errstate(over="ignore", invalid="ignore"), limit_for(net.num_params):
         found = list(covariances(net, theta, method, samples, generator))
     return finite(f"{covariance.NAME} is", np.sum(found, axis=0) / len(found))
@@ -136,9 +140,40 @@ def _checked(
             f"this network has loss {net.loss!r}; gradients of single samples are those of the "
             "squared loss. Use net.replace(loss='squared')."
         )
-    require_memory(net.num_params, covariance.NAME, remedy=covariance.REMEDY)
     samples = as_integer("samples", samples, minimum=_FEWEST, maximum=sys.maxsize)
     return net.check(theta), samples, as_rng(rng)
+
+
+def _require_covariance(num_params: int) -> None:
+    require_memory(num_params, covariance.NAME, remedy=covariance.REMEDY)
+
+
+class _Spectrum(NamedTuple):
+    """The spectrum of a Hessian, in parameters that may stand for more of them."""
+
+    net: NetI
+    theta: Array
+    values: Array  #: (m,), ascending
+    vectors: Array  #: one per column
+    multiplicities: NDArray[Any]  #: (m,)
+    reduction: str
+
+
+def _spectrum(net: NetI, theta: Array) -> _Spectrum:
+    """In the inputs that the weights span, where these are fewer than all."""
+    red = reduced(net, theta)
+    if red is not None:
+        _require_covariance(red.extended.num_params)
+        found = spectrum_by_parts(red, red.theta)
+        short = red.extend(red.theta)
+        values, vectors, counts = found
+        return _Spectrum(red.extended, short, values, vectors, counts, str(red))
+    _require_covariance(net.num_params)
+    require_memory(
+        net.num_params, "the prediction from Hessian and covariance", SPECTRUM, covariance.REMEDY
+    )
+    values, vectors = hessian_spectrum(net, theta)
+    return _Spectrum(net, theta, values, vectors, np.ones(len(values)), "")
 
 
 @public
@@ -198,10 +233,8 @@ def finite_data_prediction(
     theta, samples, generator = _checked(net, theta, samples, rng)
     N = as_number("N", N, minimum=1.0)
     rtol = as_number("rtol", rtol, minimum=0.0, strict=True)
-    require_memory(
-        net.num_params, "the prediction from Hessian and covariance", SPECTRUM, covariance.REMEDY
-    )
-    values, vectors = hessian_spectrum(net, theta)
+    found = _spectrum(net, theta)
+    values = found.values
     scale = float(np.abs(values).max())
     if values[0] < -rtol * scale:
         raise InvalidValueError(
@@ -211,8 +244,10 @@ def finite_data_prediction(
     _warn_of_small_eigenvalues(values, scale, rtol)
     keep = values > rtol * scale
     values = values[keep]
-    vectors = vectors[:, keep]
-    step = float(np.linalg.norm(net.evaluate(theta, 1).g @ vectors / values))
+    vectors = found.vectors[:, keep]
+    counts = found.multiplicities[keep]
+    slope = found.net.evaluate(found.theta, 1).g @ vectors
+    step = float(np.linalg.norm(slope / values))
     if step > _AT_SOLUTION * max(1.0, float(np.linalg.norm(theta))):
         warnings.warn(
             f"theta is {step:.2g} away from the minimum of the quadratic model; the prediction "
@@ -220,18 +255,23 @@ def finite_data_prediction(
             AccuracyWarning,
             stacklevel=user_level(),
         )
-    with np.errstate(over="ignore", invalid="ignore"), limit_for(net.num_params):
-        estimates = covariances(net, theta, method, samples, generator)
+    with np.errstate(over="ignore", invalid="ignore"), limit_for(len(found.theta)):
+        estimates = covariances(found.net, found.theta, method, samples, generator)
         diagonals = np.array([np.einsum("pk,pk->k", vectors, C @ vectors) for C in estimates])
     finite(f"{covariance.NAME} is", diagonals)
-    distance = diagonals @ (1 / values**2) / N
-    gap = diagonals @ (1 / values) / (2 * N)
+    distance = diagonals @ (counts / values**2) / N
+    gap = diagonals @ (counts / values) / (2 * N)
 
     def error(x: Array) -> float:
         return float(x.std(ddof=1) / np.sqrt(len(x))) if len(x) > 1 else 0.0
 
     return FiniteDataPrediction(
-        float(distance.mean()), error(distance), float(gap.mean()), error(gap), len(values)
+        float(distance.mean()),
+        error(distance),
+        float(gap.mean()),
+        error(gap),
+        int(counts.sum()),
+        found.reduction,
     )
 
 
@@ -277,9 +317,12 @@ def overlaps(net: NetI, theta: Any) -> Overlaps:
         raise InvalidTypeError(f"net is a {type(net).__name__}; overlaps need an inf.NetI.")
     W = net.student_units(net.check(theta)).W
     V = net.teacher_units.W
-    cov = net.input.covariance()
     with np.errstate(over="ignore", invalid="ignore"):
-        found = Overlaps(W @ cov @ W.T, W @ cov @ V.T, V @ cov @ V.T)
+        left = W, V  # times the covariance
+        if not isinstance(net.input, StandardNormal):
+            cov = net.input.covariance()
+            left = W @ cov, V @ cov
+        found = Overlaps(left[0] @ W.T, left[0] @ V.T, left[1] @ V.T)
     for name, matrix in found._asdict().items():
         finite(f"{name} is", matrix)
     return found
