@@ -96,7 +96,8 @@ def main() -> None:
             f"({platform.machine()}), start by start; bold: what `solver=\"auto\"` takes. The"
         ),
         f"flow was given {_limits()}, the search the same. erf networks without biases, teachers",
-        "of the same size; in all parameters (`reduce=False`). Made by `python -m benchmarks defaults`.",
+        "of the same size; in all parameters (`reduce=False`). Made by "
+        "`python -m benchmarks defaults`.",
         "",
         (
             "| parameters | data | solver | processor time, s | steps of the flow | end of the "
