@@ -27,7 +27,6 @@ from .finite import covariance
 from .finite.net import Net, finite
 from .gradient_moments import METHODS, covariances
 from .infinite.neti import NetI
-from .inputs import StandardNormal
 
 #: fewest samples of a covariance
 _FEWEST = 40
@@ -318,11 +317,8 @@ def overlaps(net: NetI, theta: Any) -> Overlaps:
     W = net.student_units(net.check(theta)).W
     V = net.teacher_units.W
     with np.errstate(over="ignore", invalid="ignore"):
-        left = W, V  # times the covariance
-        if not isinstance(net.input, StandardNormal):
-            cov = net.input.covariance()
-            left = W @ cov, V @ cov
-        found = Overlaps(left[0] @ W.T, left[0] @ V.T, left[1] @ V.T)
+        left, right = net.input.times_covariance(W), net.input.times_covariance(V)
+        found = Overlaps(left @ W.T, left @ V.T, right @ V.T)
     for name, matrix in found._asdict().items():
         finite(f"{name} is", matrix)
     return found
