@@ -128,11 +128,6 @@ class Gaussian:
         """Second central moment ``(D, D)``."""
         return self.cov
 
-    def times_covariance(self, rows: Array) -> Array:
-        """Rows ``(r, D)`` times the covariance."""
-        found: Array = rows @ self._cov
-        return found
-
     def sample(self, N: int, rng: Any) -> Array:
         """Draw ``(N, D)`` independent inputs."""
         N = sample_size(N, self.input_dim, noun="input")
@@ -202,10 +197,6 @@ class GaussianMixture:
             + (self.weights[:, None] * centred).T @ centred
         )
 
-    def times_covariance(self, rows: Array) -> Array:
-        """Rows ``(r, D)`` times the covariance."""
-        return rows @ self.covariance()
-
     def sample(self, N: int, rng: Any) -> Array:
         """Draw ``(N, D)`` independent inputs."""
         N = sample_size(N, self.input_dim, noun="input")
@@ -237,10 +228,6 @@ class StandardNormal:
         """The identity ``(D, D)``."""
         return np.eye(self.input_dim)
 
-    def times_covariance(self, rows: Array) -> Array:
-        """Rows ``(r, D)`` times the covariance."""
-        return rows
-
     def sample(self, N: int, rng: Any) -> Array:
         """Draw ``(N, D)`` independent inputs."""
         return as_rng(rng).standard_normal(
@@ -252,6 +239,14 @@ class StandardNormal:
 
 
 InputDistribution = StandardNormal | Gaussian | GaussianMixture
+
+
+def times_covariance(rows: Array, inputs: InputDistribution) -> Array:
+    """Rows ``(r, D)`` times the covariance, which is not formed where it is a multiple of one."""
+    if isinstance(inputs, StandardNormal):
+        return rows
+    found: Array = rows @ (inputs._cov if isinstance(inputs, Gaussian) else inputs.covariance())
+    return found
 
 
 def as_input(value: Any, input_dim: int) -> InputDistribution:

@@ -27,6 +27,7 @@ from .finite import covariance
 from .finite.net import Net, finite
 from .gradient_moments import METHODS, covariances
 from .infinite.neti import NetI
+from .inputs import times_covariance
 
 #: fewest samples of a covariance
 _FEWEST = 40
@@ -317,7 +318,7 @@ def overlaps(net: NetI, theta: Any) -> Overlaps:
     W = net.student_units(net.check(theta)).W
     V = net.teacher_units.W
     with np.errstate(over="ignore", invalid="ignore"):
-        left, right = net.input.times_covariance(W), net.input.times_covariance(V)
+        left, right = (times_covariance(rows, net.input) for rows in (W, V))
         found = Overlaps(left @ W.T, left @ V.T, right @ V.T)
     for name, matrix in found._asdict().items():
         finite(f"{name} is", matrix)

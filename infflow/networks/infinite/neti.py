@@ -26,7 +26,7 @@ from ...integrals.surrogate.files import folders
 from ...memory import require_memory
 from ...objective import Evaluation
 from ..finite.net import Net
-from ..inputs import Component, Multiple, as_input
+from ..inputs import Component, Multiple, as_input, times_covariance
 from ..low_discrepancy import SAMPLING, sobol_sample
 from ..parameters import Layout
 from ..regularization import Regularization
@@ -383,7 +383,7 @@ class NetI:
 
         def overlaps(theta: Array) -> Array:
             W = self.student_units(theta).W
-            return self.input.times_covariance(W) @ np.vstack([W, V]).T
+            return times_covariance(W, self.input) @ np.vstack([W, V]).T
 
         return overlaps
 
