@@ -426,6 +426,39 @@ def test_each_setting_that_decides_a_path_commutes_with_rotations_or_is_asked_fo
     }
 
 
+def test_many_inputs_of_equal_variance_need_no_covariance():
+    """Above 500 inputs the covariance is not written down; below, the same loss comes from one."""
+    neti, theta = problem(dim=600)
+    wide = neti.replace(input=inf.Gaussian(np.full(600, 0.1), 2.0))
+    dense = neti.replace(input=inf.Gaussian(np.full(600, 0.1), 2.0 * np.eye(600)))
+    v = np.random.default_rng(0).normal(size=neti.num_params)
+    first, second = (net.evaluate(theta, 1) for net in (wide, dense))
+    np.testing.assert_allclose(first.value, second.value, rtol=1e-13)
+    np.testing.assert_allclose(first.g, second.g, atol=1e-13)
+    np.testing.assert_allclose(wide.hvp(theta, v), dense.hvp(theta, v), atol=1e-12)
+    np.testing.assert_allclose(inf.hessian(wide, theta), inf.hessian(dense, theta), atol=1e-12)
+    np.testing.assert_array_equal(wide.input.cov, dense.input.cov)
+    samples = [net.input.sample(3, 0) for net in (wide, dense)]
+    np.testing.assert_allclose(*samples, rtol=1e-14)
+    for a, b in zip(inf.overlaps(wide, theta), inf.overlaps(dense, theta), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-13)
+    red = inf.reduce(wide, theta)
+    assert red.input_dim == 6
+    np.testing.assert_allclose(red.net.evaluate(red.theta).value, first.value, rtol=1e-13)
+    np.testing.assert_allclose(
+        inf.hessian_eigenvalues(wide, theta).values,
+        inf.hessian_eigenvalues(dense, theta).values,
+        atol=1e-12,
+    )
+    with pytest.raises(InvalidValueError, match="cov is -1; a variance is not negative"):
+        inf.Gaussian(np.zeros(10**6), -1.0)
+    D = 200_000
+    many, start = problem(dim=D)
+    many = many.replace(input=inf.Gaussian(np.full(D, 0.01), 0.5))
+    run = inf.train(many, start, max_steps_flow=20, max_steps_newton=0)
+    assert run.reduction.startswith("reduced") and run.theta.shape == start.shape
+
+
 def test_other_objectives_are_not_reduced():
     net = inf.Net([(1, "identity", False)], input=np.eye(3), target=np.arange(3.0))
     assert inf.train(net, np.zeros(3)).reduction == ""
