@@ -209,6 +209,19 @@ def formula(neti, theta):
     return J
 
 
+@pytest.mark.parametrize("parametrization", ["standard", "ntk", "mean_field"])
+@pytest.mark.parametrize("kind", ["standard", "two eigenvalues", "mixture of spikes"])
+def test_perpendicular_agrees_with_products(kind, parametrization):
+    penalties = {"ridge": 0.1, "maxnorm": 1.0}
+    penalties["merge"] = {"layer": 1, "pair": (0, 2), "lambda": 0.3}
+    neti, theta = problem(kind, K=3, parametrization=parametrization, **penalties)
+    red = inf.reduce(neti, theta)
+    for group in range(len(red.multiplicities)):
+        J = red.perpendicular(red.theta, group)
+        slow = red._from_products(red.theta, group)
+        np.testing.assert_allclose(J, slow, atol=1e-12 * np.abs(J).max())
+
+
 @pytest.mark.parametrize("f", ["erf", "relu", "softplus"])
 def test_perpendicular_is_the_formula(f):
     neti, theta = problem(f=f)
