@@ -37,8 +37,8 @@ ONE_BY_ONE = {
 #: an eigenvalue of J below this part of the largest one of the Hessian, and below zero, is a way
 #: down
 _DOWN = 1e-8
-#: up to so many hidden neurons it is looked for: J takes a Hessian-vector product for each
-_LOOKED_AT = 300
+#: up to so many hidden neurons it is looked for: all eigenvalues of J are
+_LOOKED_AT = 1000
 #: first step along it, relative to the longest row of W; and by how many halvings it may shrink
 _FIRST_STEP = 0.1
 _HALVINGS = 40

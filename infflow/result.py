@@ -216,6 +216,9 @@ class Result:
         track = self.trajectory
         needed = {"theta0": self.theta0, "theta_flow": self.theta_flow, "theta": self.theta}
         needed |= {"trajectory t": track.t}
+        if track.lift is not None:
+            needed |= {"rotation basis": track.lift.rotation.basis}
+            needed |= {"rotation start": track.lift.short_start}
         # points that a flow did not reach are NaN, and results of other packages may lack losses
         along = {"trajectory theta": track.points, "trajectory loss": track.loss}
         along |= {"trajectory gradient_norm": track.gradient_norm}

@@ -7,12 +7,13 @@ import pytest
 
 import infflow as inf
 from infflow.classification.few_inputs import InFewInputs
-from infflow.errors import InvalidTypeError, InvalidValueError, MethodError
+from infflow.errors import InvalidTypeError, InvalidValueError, MethodError, StorageError
 from infflow.networks import statistics
 from infflow.networks.infinite.invariant import Left, Span, span, take_apart
 from infflow.networks.infinite.reduction import Reduction
 from infflow.settings import FIELDS, PATH
 from infflow.stopping import StopReason
+from infflow.storage import load_archive, save_archive
 
 D = 30
 rng = np.random.default_rng(0)
@@ -206,6 +207,19 @@ def formula(neti, theta):
         mean = inf.gaussian_mean(names[i], np.linalg.norm(W[i]), b[i], order=2)
         J[i, i] += 2.0 * A[:, i] @ (c - e) * mean
     return J
+
+
+@pytest.mark.parametrize("parametrization", ["standard", "ntk", "mean_field"])
+@pytest.mark.parametrize("kind", ["standard", "two eigenvalues", "mixture of spikes"])
+def test_perpendicular_agrees_with_products(kind, parametrization):
+    penalties = {"ridge": 0.1, "maxnorm": 1.0}
+    penalties["merge"] = {"layer": 1, "pair": (0, 2), "lambda": 0.3}
+    neti, theta = problem(kind, K=3, parametrization=parametrization, **penalties)
+    red = inf.reduce(neti, theta)
+    for group in range(len(red.multiplicities)):
+        J = red.perpendicular(red.theta, group)
+        slow = red._from_products(red.theta, group)
+        np.testing.assert_allclose(J, slow, atol=1e-12 * np.abs(J).max())
 
 
 @pytest.mark.parametrize("f", ["erf", "relu", "softplus"])
@@ -510,6 +524,30 @@ def test_files_hold_few_numbers_and_give_all(tmp_path):
         np.testing.assert_array_equal(other.theta_flow, run.theta_flow)
         assert other.reduction == run.reduction and repr(other) == repr(run)
     assert "reduced to the span of weights: 6 of 2,000 inputs" in repr(run)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda arrays, meta: arrays.pop("rotation_basis"), "rotation basis has shape"),
+        (lambda arrays, meta: arrays.pop("rotation_start"), "rotation basis has shape"),
+        (lambda arrays, meta: arrays.update(rotation_basis=np.eye(20, 5)), "do not fit"),
+        (lambda arrays, meta: arrays.update(rotation_start=np.ones(20)), "do not fit"),
+        (lambda arrays, meta: arrays.pop("trajectory_short"), "trajectory short has shape None"),
+        (lambda arrays, meta: arrays["rotation_basis"].fill(np.nan), "rotation basis is not"),
+        (lambda arrays, meta: arrays["rotation_start"].fill(np.inf), "rotation start is not"),
+        (lambda arrays, meta: meta.update(format=1), "trajectory theta has shape None"),
+    ],
+)
+def test_damaged_files_are_refused(change, message, tmp_path):
+    neti, theta = plain()
+    path = tmp_path / "run.npz"
+    inf.train(neti, theta, max_steps_flow=5, max_steps_newton=0).save(path)
+    arrays, metadata = load_archive(path, "infflow.Result")
+    change(arrays, metadata)
+    save_archive(path, metadata.pop("kind"), arrays, metadata)
+    with pytest.raises(StorageError, match=message):
+        inf.Result.load(path)
 
 
 def test_a_checkpoint_goes_on_bit_for_bit(tmp_path):

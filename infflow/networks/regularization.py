@@ -184,6 +184,20 @@ class Regularization:
             hessian[first, second] -= pair.strength
             hessian[second, first] -= pair.strength
 
+    def add_outside(self, theta: Array, J: Array) -> None:
+        """Add the Hessian on weights of the first layer along an input that theta does not use.
+
+        ``J`` has shape (K, K), one entry for each pair of hidden neurons.
+        """
+        J[np.diag_indices(len(J))] += 2.0 * self._excess(theta)[1] + self.ridge
+        for pair in self.merge:
+            if pair.layer == 1:
+                i, j = pair.pair
+                J[i, i] += pair.strength
+                J[j, j] += pair.strength
+                J[i, j] -= pair.strength
+                J[j, i] -= pair.strength
+
     def hvp(self, theta: Array, v: Array) -> Array:
         """Hessian times ``v`` of shape ``(P,)`` or ``(P, m)``."""
         _, excess = self._excess(theta)

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..._validation import Array, as_integer, counted, public, shown
-from ...errors import InvalidTypeError, InvalidValueError, MethodError
+from ...errors import InvalidTypeError, InvalidValueError, MethodError, SingularMomentError
+from ...integrals.jets import J11, J20
 from ...rotation import Rotation
 from ...threads import limit_for
 from ..inputs import Gaussian, GaussianMixture
@@ -26,6 +27,7 @@ from .function_teacher import FunctionTeacher
 from .invariant import Left, Span, covariances, is_known, span, take_apart
 from .neti import NetI
 from .polynomial_teacher import PolynomialTeacher
+from .population_loss import PopulationLoss
 
 #: parametrizations whose factors do not depend on the direction of the weights
 COVERED = ("standard", "ntk", "mean_field")
@@ -150,14 +152,40 @@ class Reduction:
         ------
         InvalidValueError
             If nothing is left outside of the span, or several groups are and none is chosen.
+        SingularMomentError
+            If the Hessian is infinite there.
         """
         index = self._group(group)
-        theta = self.extend(self.net.check(theta_n))
-        extended = self.extended
+        theta_n = self.net.check(theta_n)
+        if all(type(part.loss) is PopulationLoss for part in self.net._components):
+            return self._from_jets(theta_n, self._left[index].block.variances)
+        return self._from_products(theta_n, index)
+
+    def _from_products(self, theta_n: Array, index: int) -> Array:
+        """J from Hessian-vector products of the extended network: any loss, and the slow twin."""
         where = self.parts[1 + index].where
-        directions = np.zeros((extended.num_params, len(where)))
+        directions = np.zeros((self.extended.num_params, len(where)))
         directions[where, np.arange(len(where))] = 1.0
-        J = extended.hvp(theta, directions)[where]
+        J = self.extended.hvp(self.extend(theta_n), directions)[where]
+        return (J + J.T) / 2
+
+    def _from_jets(self, theta_n: Array, variances: Array) -> Array:
+        """J from the jets of all pairs, as the kernels of the Hessian put it together."""
+        net = self.net
+        K = self.rotation.width
+        J = np.zeros((K, K))
+        for part, state, variance in zip(
+            net._components, net._states(theta_n, 2), variances, strict=True
+        ):
+            twice = 2.0 * state.S
+            own = twice[:, :K] * state.jets[:, :K, J11]
+            own[np.diag_indices(K)] += np.einsum("ij,ij->i", twice, state.jets[:, :, J20])
+            J += part.weight * variance * own
+        J *= (self._scale(self.input_dim) * net.student.weight_factors[0]) ** 2
+        if not np.isfinite(J).all():
+            raise SingularMomentError("the Hessian outside of the span is infinite or overflows.")
+        if net.regularization.active:
+            net.regularization.add_outside(theta_n, J)
         return (J + J.T) / 2
 
     def _group(self, group: Any) -> int:
