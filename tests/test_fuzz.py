@@ -576,6 +576,20 @@ def _cases():
         {"state": A(state, "array"), "D": A(5, "count"), "rng": rng},
     )
     yield Call(
+        "OrderParameters.fluctuations",
+        ode.fluctuations,
+        {
+            "initial": A(state, "array"),
+            "D": A(5, "count"),
+            "t_end": A(0.01, "number optional"),
+            "t_eval": A(None, "array optional"),
+            "num_trajectory": A(2, "count"),
+            "samples": A(16, "count"),
+            "rng": rng,
+            "max_time": A(1.0, "number"),
+        },
+    )
+    yield Call(
         "OrderParameters.simulate",
         ode.simulate,
         {
