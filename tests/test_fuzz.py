@@ -94,6 +94,8 @@ NOT_CALLED = {
     "Evaluation": "what evaluate returns",
     "Loss": "a base class; test_losses.py calls the methods of every loss",
     "Result": "what train returns",
+    "Equilibrium.transition": "without arguments",
+    "Equilibrium.unspecialised": "without arguments",
     "Branch": "what continuation returns; test_continuation.py calls its methods",
     "Activation.jet": "without checks, for kernels",
     "Net.scaled": "without checks, for solvers",
@@ -559,6 +561,22 @@ def _cases():
             "input_noise": A(0.1, "number"),
         },
     )
+    committee = inf.Equilibrium("relu", 2.0, 1.0)
+    yield Call(
+        "Equilibrium",
+        inf.Equilibrium,
+        {"activation": A("relu"), "K": A(3.0, "number"), "alpha": A(0.5, "number")},
+    )
+    for name in ("curvature", "generalization_error"):
+        yield Call(
+            f"Equilibrium.{name}", getattr(committee, name), {"z": A([0.3, 0.1, 0.0], "array")}
+        )
+    yield Call(
+        "Equilibrium.evaluate",
+        committee.evaluate,
+        {"z": A([0.3, 0.1, 0.0], "array"), "order": A(2, "count")},
+    )
+    yield Call("Equilibrium.with_alpha", committee.with_alpha, {"alpha": A(0.5, "number")})
     yield Call(
         "Spectrum", inf.Spectrum, {"eigenvalues": A([1.0], "array"), "shares": A([1.0], "array")}
     )

@@ -53,6 +53,7 @@ PUBLIC = [
     "gaussian_expectation",
     "OrderParameters",
     "Spectrum",
+    "Equilibrium",
     "train",
     "classify",
     "continuation",
