@@ -39,7 +39,7 @@ def main():
     parser.add_argument("--runs", type=int, default=64)
     parser.add_argument("--dimensions", type=int, nargs="+", default=[500, 2000])
     parser.add_argument(
-        "--parts", type=float, default=6.0, help="share of t_end to look at: 1 / it"
+        "--parts", type=float, default=24.0, help="share of t_end to look at: 1 / it"
     )
     given = parser.parse_args()
     rows = [measure(case, D, given.runs, given.parts) for case in CASES for D in given.dimensions]
