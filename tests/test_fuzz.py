@@ -378,6 +378,8 @@ def _cases():
             "nodes": A(3, "count optional"),
             "input": A(None, "optional"),
             "prune": A(1e-18, "number"),
+            "method": A("sobol"),
+            "rng": rng,
         },
     )
     yield Call(
