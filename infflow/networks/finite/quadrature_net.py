@@ -74,9 +74,9 @@ def quadrature_net(
     from 2^8 to 2^11 points and N^-0.8 to 2^14 (measured; random inputs: N^-0.5).
 
     The Gauss rule resolves features wider than the distance of its nodes, about
-    ``pi / sqrt(nodes)``: 0.13 standard deviations with 600 nodes. Relative errors of the loss against ``NetI`` for one
-    neuron of weight norm r opposite one of norm 1, two inputs: erf, tanh, softplus, gelu below
-    5e-14 for r up to 4; tanh 5e-9 at r = 20 (its Hessian 8e-7).
+    ``pi / sqrt(nodes)``: 0.13 standard deviations with 600 nodes. Relative errors of the loss
+    against ``NetI`` for one neuron of weight norm r opposite one of norm 1, two inputs: erf, tanh,
+    softplus, gelu below 5e-14 for r up to 4; tanh 5e-9 at r = 20 (its Hessian 8e-7).
     Kinks are not resolved: relu 6e-6, step 4e-3; gradients and Hessians are worse (relu 3e-3 and
     0.2 at r = 1), and lack what the kinks contribute: the pointwise second derivative of relu is
     zero. ``tests/test_quadrature_net.py`` measures these numbers. There is no error estimate:
