@@ -81,6 +81,7 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from .networks.teacher_derivatives import gradient as gradient
     from .networks.teacher_derivatives import mixed_hessian as mixed_hessian
     from .objective import Evaluation as Evaluation
+    from .online.equilibrium import Equilibrium as Equilibrium
     from .online.order_parameters import OrderParameters as OrderParameters
     from .online.spectrum import Spectrum as Spectrum
     from .proofs.certify import certify as certify
@@ -137,6 +138,7 @@ _HOME = {
     "bivariate_normal_cdf": "integrals.closed.bivariate_normal",
     "OrderParameters": "online.order_parameters",
     "Spectrum": "online.spectrum",
+    "Equilibrium": "online.equilibrium",
     "train": "training",
     "classify": "classification.classify",
     "continuation": "branches.continuation",

@@ -94,6 +94,8 @@ NOT_CALLED = {
     "Evaluation": "what evaluate returns",
     "Loss": "a base class; test_losses.py calls the methods of every loss",
     "Result": "what train returns",
+    "Equilibrium.transition": "without arguments",
+    "Equilibrium.unspecialised": "without arguments",
     "Branch": "what continuation returns; test_continuation.py calls its methods",
     "Activation.jet": "without checks, for kernels",
     "Net.scaled": "without checks, for solvers",
@@ -389,6 +391,8 @@ def _cases():
             "nodes": A(3, "count optional"),
             "input": A(None, "optional"),
             "prune": A(1e-18, "number"),
+            "method": A("sobol"),
+            "rng": rng,
         },
     )
     yield Call(
@@ -576,6 +580,22 @@ def _cases():
             "input_noise": A(0.1, "number"),
         },
     )
+    committee = inf.Equilibrium("relu", 2.0, 1.0)
+    yield Call(
+        "Equilibrium",
+        inf.Equilibrium,
+        {"activation": A("relu"), "K": A(3.0, "number"), "alpha": A(0.5, "number")},
+    )
+    for name in ("curvature", "generalization_error"):
+        yield Call(
+            f"Equilibrium.{name}", getattr(committee, name), {"z": A([0.3, 0.1, 0.0], "array")}
+        )
+    yield Call(
+        "Equilibrium.evaluate",
+        committee.evaluate,
+        {"z": A([0.3, 0.1, 0.0], "array"), "order": A(2, "count")},
+    )
+    yield Call("Equilibrium.with_alpha", committee.with_alpha, {"alpha": A(0.5, "number")})
     yield Call(
         "Spectrum", inf.Spectrum, {"eigenvalues": A([1.0], "array"), "shares": A([1.0], "array")}
     )
@@ -591,6 +611,20 @@ def _cases():
         "OrderParameters.lift",
         ode.lift,
         {"state": A(state, "array"), "D": A(5, "count"), "rng": rng},
+    )
+    yield Call(
+        "OrderParameters.fluctuations",
+        ode.fluctuations,
+        {
+            "initial": A(state, "array"),
+            "D": A(5, "count"),
+            "t_end": A(0.01, "number optional"),
+            "t_eval": A(None, "array optional"),
+            "num_trajectory": A(2, "count"),
+            "samples": A(16, "count"),
+            "rng": rng,
+            "max_time": A(1.0, "number"),
+        },
     )
     yield Call(
         "OrderParameters.simulate",

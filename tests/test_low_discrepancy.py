@@ -59,6 +59,36 @@ def test_points_are_inside():
     assert 3.9 < np.abs(z).max() < 6.5
 
 
+def test_deep_students_on_even_points():
+    """Two hidden layers, four inputs: the error falls faster than that of samples."""
+    layers = [(4, "tanh", True), (3, "erf", True), (1, "identity", True)]
+    net = inf.Net(layers, input_dim=4)
+    star = inf.random_params(net, rng=1, init="standard_normal")
+    theta = inf.random_params(net, rng=2)
+
+    def target(x):
+        return net.predict(star, x)[:, 0]
+
+    def losses(nodes, count):
+        return [
+            inf.loss(inf.quadrature_net(net, target, nodes, method="sobol", rng=seed), theta)
+            for seed in range(count)
+        ]
+
+    exact = np.mean(losses(2**16, 4))
+    coarse, fine = (
+        np.sqrt(np.mean(np.square(np.array(losses(n, 8)) - exact))) for n in (2**8, 2**14)
+    )
+    rate = math.log(fine / coarse) / math.log(2**6)
+    assert rate < -0.8  # measured -1.1; random inputs have -0.5
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200_000, 4))
+    plain = inf.loss(net, theta, X, target(X))
+    assert exact == pytest.approx(plain, rel=0.02)
+    with pytest.raises(InvalidValueError, match="method='sobol'"):
+        inf.quadrature_net(net, target)
+
+
 def test_bad_arguments():
     neti, _ = problem()
     with pytest.raises(InvalidValueError, match="method"):

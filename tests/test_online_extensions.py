@@ -1,6 +1,7 @@
 """Order parameters beyond single samples of standard normal input: spectra, spheres, schedules."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -514,3 +515,25 @@ def test_other_bad_input():
         sphere.derivative((np.zeros((2, 2)), np.zeros((2, 2)), np.ones(2)))
     with pytest.raises(inf.SingularMomentError, match="variance of its gradients"):
         inf.OrderParameters(network("sign")[0], 0.1)
+
+
+@pytest.mark.parametrize(("k", "he"), [(2, [-1, 0, 1]), (3, [0, -3, 0, 1]), (4, [3, 0, -6, 0, 1])])
+def test_exponents_of_the_sphere(k, he):
+    """Without noise dR/dt = 2 eta k R^(k-1) (1 - R^2) for f = g = He_k: a known time."""
+    f = inf.polynomial(np.array(he) / np.sqrt(math.factorial(k)))
+    net = inf.Net([(1, f, False), (1, "identity", False)], input_dim=2)
+    teacher = inf.PolynomialTeacher({(k,): 1.0}, np.eye(1, 2))
+    eta = 0.1
+    dynamics = inf.OrderParameters(
+        inf.NetI(net, teacher, loss="correlation"),
+        eta,
+        0.0,
+        constraint="sphere",
+        batch_size=10**12,
+    )
+    assert inf.information_exponent(f) == k
+    start, end = 0.05, 0.9
+    r = np.linspace(start, end, 200_001)
+    time = np.trapezoid(1.0 / (2 * eta * k * r ** (k - 1) * (1 - r * r)), r)
+    run = dynamics.solve(([[1.0]], [[start]], [1.0]), t_eval=[0.0, time], rtol=1e-10, atol=1e-12)
+    assert run.R[-1, 0, 0] == pytest.approx(end, abs=1e-5)

@@ -55,6 +55,7 @@ PUBLIC = [
     "gaussian_expectation",
     "OrderParameters",
     "Spectrum",
+    "Equilibrium",
     "train",
     "classify",
     "continuation",

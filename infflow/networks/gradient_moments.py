@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from .._validation import Array
 from ..activations import Activation, polynomial
 from ..errors import MethodError
-from ..integrals.fourth.quadruples import Quadruples
+from ..integrals.fourth.quadruples import quadruples_of
 from ..integrals.fourth.rows import closed_form_applies
 from .finite.covariance import GradientMoments
 from .finite.net import Net
@@ -328,7 +328,7 @@ class _Assembly:
         self, quadruple: tuple[Places, ...], derivatives: tuple[bool, bool, bool, bool], order: int
     ) -> tuple[Places, Array, Array, Array]:
         stacked = np.column_stack(quadruple).astype(np.int64)
-        found = Quadruples(self.activations, stacked, derivatives, order)(self.C)
+        found = quadruples_of(self.activations, stacked, derivatives, order)(self.C)
         return stacked, *found
 
     def _first_with_first(self) -> tuple[Array, Array, Array]:

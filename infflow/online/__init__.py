@@ -14,6 +14,8 @@
 | `checks.py`, `times.py` | networks, states and times that are covered | `order_parameters.py` |
 | `fourth_moments.py`, `fourth_kernels.py` | the noise of single samples | `equations.py` |
 | `integration.py` | stiff solvers | `order_parameters.py` |
+| `equilibrium.py` | `Equilibrium`: committees at high temperature | users |
+| `fluctuations.py` | scatter of single runs | `order_parameters.py` |
 | `fixed_point.py` | plateaus, by Newton's method | `order_parameters.py` |
 | `weights.py`, `simulation.py` | weights with given overlaps; gradient descent itself | the same |
 """

@@ -312,7 +312,7 @@ def integrate(
         status = OnlineStop.INTERRUPTED
     except TimeIsUp:
         status = OnlineStop.MAX_TIME
-    except (StepperFailed, SingularMomentError) as error:
+    except (StepperFailed, SingularMomentError, ZeroDivisionError) as error:
         diverged = not np.abs(z).max() < math.sqrt(_HUGE) or growth > 1.0 / _SOON_AND_FAILED
         status = OnlineStop.DIVERGED if diverged else OnlineStop.SOLVER_FAILED
         note = f"at t = {t_reached:.6g}: {error}"

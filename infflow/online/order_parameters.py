@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
@@ -26,6 +27,7 @@ from ..threads import limit_for
 from .checks import check_network, checked_state, groups_of
 from .equations import Equations, Model
 from .fixed_point import OnlineFixedPoint, find_fixed_point
+from .fluctuations import Fluctuations, deviations
 from .fourth_moments import ClosedFourthMoments, FourthMoments, SampledFourthMoments
 from .integration import SOLVERS, Clock, OnlineStop, Settings, integrate
 from .rates import Rates, Schedule, as_rates
@@ -33,7 +35,7 @@ from .result import OnlineResult
 from .simulation import Descent, simulate
 from .state import OrderState
 from .targets import target_of
-from .times import kept_times
+from .times import default_times, kept_times
 from .weights import Lifted, group_sizes, lift
 
 METHODS = ("auto", "closed", "sampling")
@@ -43,6 +45,8 @@ CONSTRAINTS = ("sphere",)
 _ROUNDING_OF_STEPS = 2.5e-14
 #: most points that are kept
 _MOST_POINTS = 10**6
+#: times at which the noise of steps is found, for fluctuations
+_NOISE_POINTS = 200
 
 
 class OrderParameters:
@@ -418,6 +422,114 @@ class OrderParameters:
             self.fourth_moments,
             settings.max_time,
         )
+
+    @public
+    def fluctuations(
+        self,
+        initial: Any,
+        D: int,
+        t_end: float | None = None,
+        *,
+        t_eval: Any = None,
+        num_trajectory: int = 100,
+        samples: int = 8192,
+        rng: Any = 0,
+        max_time: float = 180.0,
+    ) -> OnlineResult:
+        """Scatter of single runs in ``D`` dimensions around the solution, to leading order in 1/D.
+
+        The covariance Sigma/D of the order parameters of a run obeys d Sigma/dt = J Sigma + Sigma
+        J' + B, with the Jacobian J and the covariance B of the changes of one step (van Kampen's
+        expansion). All runs start with the same order parameters.
+
+        Parameters
+        ----------
+        initial : (Q, R, v) or (P,) array
+            Order parameters, or parameters of the student, whose overlaps are taken.
+        D : int
+            Input dimension, at least K + M.
+        t_end, t_eval, num_trajectory
+            As for :meth:`solve`.
+        samples : int
+            Points for B; the nearest power of two is taken.
+        rng : int or numpy.random.Generator
+            Chooses these points.
+        max_time : float
+            Limit in seconds.
+
+        Returns
+        -------
+        OnlineResult
+            Q, R, v, the groups and the errors hold *standard deviations* of single runs. Those of
+            the generalization error neglect its curvature.
+
+        Raises
+        ------
+        ShapeError, InvalidTypeError, InvalidValueError
+            If an argument cannot be used, e.g. D below the number of overlaps.
+
+        Examples
+        --------
+        >>> import infflow as inf
+        >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+        >>> dynamics = inf.OrderParameters(inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0])), 0.5)
+        >>> scatter = dynamics.fluctuations([0.5, 0.5, 1.0], 1000, t_eval=[0.0, 1.0])
+        >>> bool(0.001 < scatter.R[1, 0, 0] < 0.1)
+        True
+        """
+        z0 = self._initial(initial)
+        where = self.equations.coordinates
+        D = as_integer("D", D, minimum=where.K + where.M, maximum=10**15)
+        count = as_integer("num_trajectory", num_trajectory, minimum=2, maximum=_MOST_POINTS)
+        times = kept_times(t_end, t_eval, count)
+        samples = sample_size(samples, len(z0), "samples", minimum=16)
+        generator = as_rng(rng)
+        limit = as_number("max_time", max_time, minimum=0.0, strict=True, infinite=True)
+        system = Fluctuations(self.equations, 2 ** round(math.log2(samples)), generator)
+        settings = Settings("cvode_bdf", 1e-6, 1e-9, 0.0, limit, 10**6)
+        self.equations.evaluations = self.equations.jacobians = 0
+        started = running_time()
+        with np.errstate(over="ignore", invalid="ignore"), limit_for(system.size):
+            grid = self._grid(times)
+            mean = integrate(self.equations, z0, grid, settings, self._clock())
+            system.prepare(mean.t, mean.z, self._set_time)
+
+            def set_time(t: float) -> None:
+                self._set_time(t)
+                system.set_time(t)
+
+            clock = Clock(self._schedule.jumps, set_time)
+            path = integrate(system, system.start(z0), times, settings, clock)
+        result = self._result(
+            path.t,
+            path.z[:, : system.n],
+            path.status,
+            path.note,
+            path.steps,
+            running_time() - started,
+            self.fourth_moments,
+        )
+        found = deviations(system, path.z, D)
+        return replace(
+            result,
+            Q=found.Q,
+            R=found.R,
+            v=found.grouped.v,
+            Q_groups=found.grouped.Q,
+            R_groups=found.grouped.R,
+            output_errors=found.outputs,
+            generalization_error=found.error,
+            settings={**result.settings, "standard_deviations_in": D},
+        )
+
+    def _grid(self, times: Array) -> Array:
+        """Times at which the noise of steps is found: those kept, and both sides of jumps."""
+        end = float(times[-1])
+        if end == 0.0:
+            return times
+        jumps_ = np.array([t for t in self._schedule.jumps if t < end])
+        parts = [times, jumps_, np.nextafter(jumps_, 0.0), [0.0]]
+        return np.unique(np.concatenate([*parts, default_times(end, _NOISE_POINTS)]))
 
     def _clock(self) -> Clock | None:
         """What sets the rates of the equations, or None if they are constant."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,33 @@ class QuadrupleMoments(NamedTuple):
     value: Array
     first: Array
     second: Array
+
+
+#: Sets of more quadruples are not kept: their rows take too much memory.
+_KEPT = 50_000
+
+
+def quadruples_of(
+    activations: Sequence[Activation],
+    quadruples: Index,
+    derivatives: tuple[bool, bool, bool, bool],
+    order: int,
+) -> Quadruples:
+    """A :class:`Quadruples`, kept for the next call with the same activations."""
+    if len(quadruples) > _KEPT:
+        return Quadruples(activations, quadruples, derivatives, order)
+    return _known(tuple(activations), quadruples.tobytes(), derivatives, order)
+
+
+@lru_cache(maxsize=8)
+def _known(
+    activations: tuple[Activation, ...],
+    raw: bytes,
+    derivatives: tuple[bool, bool, bool, bool],
+    order: int,
+) -> Quadruples:
+    quadruples = np.frombuffer(raw, dtype=np.int64).reshape(-1, 4)
+    return Quadruples(activations, quadruples, derivatives, order)
 
 
 class Quadruples:
