@@ -24,7 +24,7 @@ TIMED, TRAINED = (5, 8), (2, 3)
 REPEATS = 9
 STARTS = range(5)
 GRADIENT = 1e-10
-SECONDS = 60.0  # of every flow, and of every search
+SECONDS = 30.0  # of every flow, and of every search
 # Milliseconds with adaptive cubature, away from the teacher and next to it, measured before there
 # were tables.
 BEFORE = {
