@@ -252,6 +252,29 @@ def test_means(name):
         assert (error <= allowed).all(), (order, (error / allowed).max())
 
 
+@pytest.mark.parametrize("kinks", [(-1.0, 1.0), (0.0, 6.0)])
+def test_work_is_bounded_wherever_kinks_meet(kinks):
+    """Images of kinks within rounding of zones of others must not leave wide panels to an inner
+    rule.
+    """
+    a = Activation.from_callable(
+        "clip",
+        lambda x: np.clip(x, *kinks),
+        [lambda x: ((x > kinks[0]) & (x < kinks[1])) * 1.0, zero, zero, zero],
+        kinks=kinks,
+    )
+    rng = np.random.default_rng(0)
+    n = 300
+    s = 10.0 ** rng.uniform(-9, -1, n)
+    r = rng.uniform(0.5, 4, n)
+    b = rng.normal(size=n)
+    first = neurons(a, r, b)
+    second = neurons(a, r * (1 + s * rng.normal(size=n)), b + s * rng.normal(size=n))
+    i = np.arange(n)
+    found = pair_moments(first, second, i, i, np.sqrt((1 - s) * (1 + s)), s)
+    assert found.work.max() < 4000
+
+
 def test_series_and_conditional_rule_agree():
     """Two rules that share the table only, at correlations between theirs."""
     for f in (hard_tanh(), softsign(), resolve("relu"), resolve("sign")):

@@ -181,7 +181,8 @@ def _outer_panels(f: Table, g: Table, pairs: _Pairs) -> _Outer:
     mean = pairs.b2[row, None] + slope[:, None] * np.stack([low, 0.5 * (low + high), high], axis=1)
     piece = g.piece(mean[:, 1])
     lowest, highest = mean.min(axis=1), mean.max(axis=1)
-    rounding = 8 * _EPS * np.maximum(np.abs(lowest), np.abs(highest))
+    # breaks are exact to this only, which decides where they stand at a kink
+    rounding = 16 * _EPS * (np.abs(pairs.b2) + pairs.r2 * np.abs(pairs.u) * pairs.X)[row]
     poly: NDArray[np.bool_] = np.ones(len(row), dtype=bool)
     for limits, reach in ((g.windows, _REACH_OF_WINDOWS), (g.between, pairs.Z[row])):
         left, right = limits[piece].T
@@ -219,7 +220,7 @@ def _breaks(f: Table, g: Table, pairs: _Pairs) -> Array:
         (ends, np.zeros_like(ends)),
         (hard, np.zeros_like(hard)),
         (kinks, np.zeros_like(kinks)),
-        (zones, np.repeat(0.05 * width, zones.shape[1], axis=1)),
+        (zones, np.zeros_like(zones)),
         (pieces, _NEAR * own),
         (images, _NEAR * gaps),
     )
