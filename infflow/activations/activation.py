@@ -261,6 +261,11 @@ class Activation:
     # algebra
 
     @property
+    def has_atoms(self) -> bool:
+        """Whether the closed form has atoms, which mixtures compute when they are first needed."""
+        return bool(self._atoms)
+
+    @property
     def terms(self) -> tuple[Term, ...]:
         """What the activation is made of: the sum of ``coefficient * primitive(scale x + shift)``.
 
@@ -753,7 +758,7 @@ def of_terms(terms: Sequence[Term], name: str | None = None) -> Activation:
     rest = [0.0]
     flat: list[Term] = []
     for coefficient, scale, shift, primitive in terms:
-        if primitive.has_closed_form and not primitive._atoms:
+        if primitive.has_closed_form and not primitive.has_atoms:
             own = algebra.moved(primitive.polynomial, scale, shift)
             rest = algebra.added(rest, own, coefficient)
         else:
@@ -905,7 +910,7 @@ def _sum_name(terms: Sequence[Term]) -> str:
     """A sum of terms as one writes it."""
     parts: list[str] = []
     for coefficient, scale, shift, primitive in terms:
-        if primitive.has_closed_form and not primitive._atoms:
+        if primitive.has_closed_form and not primitive.has_atoms:
             parts += _powers(primitive.polynomial)
             continue
         inner = _joined(_powers((shift, scale))[::-1])
