@@ -79,6 +79,7 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from .networks.teacher import Teacher as Teacher
     from .objective import Evaluation as Evaluation
     from .online.order_parameters import OrderParameters as OrderParameters
+    from .online.spectrum import Spectrum as Spectrum
     from .proofs.certify import certify as certify
     from .result import Result as Result
     from .result import trajectory_distance as trajectory_distance
@@ -131,6 +132,7 @@ _HOME = {
     "closed_form": "integrals.closed.formulas",
     "bivariate_normal_cdf": "integrals.closed.bivariate_normal",
     "OrderParameters": "online.order_parameters",
+    "Spectrum": "online.spectrum",
     "train": "training",
     "classify": "classification.classify",
     "continuation": "branches.continuation",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,14 @@ from numpy.typing import NDArray
 from ._validation import Array
 from .memory import require_memory
 from .objective import LEFT_DOMAIN, Evaluation, KnowsRounding, Objective, linearizer
+
+
+class Counts(NamedTuple):
+    """Evaluations so far; a gradient that came with a Hessian counts as both."""
+
+    gradients: int
+    hessians: int
+    hvps: int  #: Hessian-vector products
 
 
 class FreeView:
@@ -175,6 +184,10 @@ class FreeView:
             return None
         return self._knows_rounding.loss_rounding(self.theta_of(z), value)
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> Counts:
         """Evaluations so far."""
-        return {"gradients": self.gradients, "hessians": self.hessians, "hvps": self.hvps}
+        return Counts(self.gradients, self.hessians, self.hvps)
+
+    def count_from(self, counts: Counts) -> None:
+        """Go on from these."""
+        self.gradients, self.hessians, self.hvps = counts

@@ -201,7 +201,7 @@ def test_arrays_of_wrong_sizes_in_a_checkpoint_of_gear(tmp_path):
     call = {"solver": "gear", "t_end": 20.0, "max_steps_newton": 0, "checkpoint": path}
     train(net, net.start, max_steps_flow=9, **call)
     arrays, metadata = load_archive(path, "infflow.Checkpoint")
-    for name in ("_history", "_hessian", "_change"):
+    for name in ("history", "hessian", "change"):
         (key,) = (k for k in arrays if k.endswith(f"/{name}"))
         damaged = {**arrays, key: arrays[key][..., :-1]}
         save_archive(path, "infflow.Checkpoint", damaged, metadata)
@@ -337,6 +337,16 @@ def test_damaged_and_foreign_files(tmp_path):
         save_archive(path, metadata.pop("kind"), arrays, metadata)
         with pytest.raises(StorageError, match=r"run\.npz"):
             train(net, net.start, t_end=1.0, checkpoint=path)
+
+
+def test_a_checkpoint_of_an_earlier_version_says_what_to_do(tmp_path):
+    path = tmp_path / "run.npz"
+    net = TanhNetwork()
+    train(net, net.start, t_end=1.0, checkpoint=path)
+    arrays, metadata = load_archive(path, "infflow.Checkpoint")
+    save_archive(path, metadata.pop("kind"), arrays, {**metadata, "format": 2})
+    with pytest.raises(StorageError, match=r"has format 2; .* with the version .* that began it"):
+        train(net, net.start, t_end=1.0, checkpoint=path)
 
 
 @pytest.mark.parametrize(

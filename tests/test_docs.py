@@ -91,7 +91,7 @@ def test_house_page_names_what_exists():
             assert hasattr(module, name), (path, name)
     homes = {
         "Evaluator": "integrals.evaluator",
-        "Integrator": "flow.onestep",
+        "Integrator": "flow.integrator",
         "Family": "flow.onestep",
         "Objective": "objective",
     }

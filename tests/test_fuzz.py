@@ -327,6 +327,11 @@ def _cases():
         fam.require_frozen,
         {"frozen": A(None, "optional")},
     )
+    yield Call(
+        "SymmetricNetI.divide",
+        fam.divide,
+        {"z": any_z, "block": A(1, "count"), "apart": A(1, "count")},
+    )
     yield Call("SymmetricNetI.random", fam.random, {"rng": rng})
     yield Call("SymmetricNetI.replace", fam.replace, {"teachers": A([2, 4], "array list")})
     yield Call("SymmetricNetI.resized", fam.resized, {"teachers": A([2, 4], "array list")})
@@ -553,13 +558,26 @@ def _cases():
         inf.OrderParameters,
         {
             "neti": A(soft),
-            "learning_rate": A(0.1, "number"),
-            "second_layer_rate": A(None, "number optional"),
+            "learning_rate": A(0.1, "number numbers array"),
+            "second_layer_rate": A(None, "number numbers array optional"),
             "half_loss": A(False, flag),
             "fourth_moments": A("sampling"),
             "samples": A(1000, "count"),
             "rng": rng,
+            "batch_size": A(2, "count"),
+            "constraint": A("sphere", "optional"),
+            "schedule": A({"noise": [(0, 0.1)]}, "optional"),
+            "spectrum": A(None, "optional"),
+            "input_noise": A(0.1, "number"),
         },
+    )
+    yield Call(
+        "Spectrum", inf.Spectrum, {"eigenvalues": A([1.0], "array"), "shares": A([1.0], "array")}
+    )
+    yield Call(
+        "Spectrum.power_law",
+        inf.Spectrum.power_law,
+        {"beta": A(0.5, "number"), "levels": A(4, "count"), "nodes": A(2, "count optional")},
     )
     for name in ("check", "derivative", "generalization_error", "fixed_point", "jacobian"):
         yield Call(f"OrderParameters.{name}", getattr(ode, name), {"state": A(state, "array")})

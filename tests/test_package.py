@@ -53,6 +53,7 @@ PUBLIC = [
     "quadrature_net",
     "gaussian_expectation",
     "OrderParameters",
+    "Spectrum",
     "train",
     "classify",
     "continuation",

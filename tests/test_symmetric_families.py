@@ -343,6 +343,25 @@ def test_packing():
                     assert (within[i] == 0.0) == (teachers[shadowed] == 1)
 
 
+def test_finer_blocks_have_the_same_point():
+    fam = inf.SymmetricNetI("relu", [2, 5], [0, 1, None, 1], train_second_layer=True)
+    z = point(fam, 7)
+    value = fam.evaluate(z).value
+    for block, apart in ((0, 1), (1, 1), (1, 2), (1, 4)):
+        family, finer = fam.divide(z, block, apart)
+        assert len(family.teachers) == 3 and sum(family.teachers) == 7
+        assert family.evaluate(finer).value == pytest.approx(value, rel=1e-14)
+        own, whole = fam.spectrum(z), family.spectrum(finer)
+        np.testing.assert_allclose(
+            np.repeat(own.values, own.multiplicities),
+            np.repeat(whole.values, whole.multiplicities),
+            atol=1e-12 * np.abs(own.values).max(),
+        )
+    for block, apart, error in ((2, 1, "block"), (1, 5, "at least one"), (1, 0, "apart")):
+        with pytest.raises(InvalidValueError, match=error):
+            fam.divide(z, block, apart)
+
+
 def test_lift_of_a_small_family():
     fam = inf.SymmetricNetI("erf", [1, 2], [1, None], train_second_layer=True)
     z = fam.pack([1.0, 0], [2.0, 0], [[3.0, 0], [4.0, 5.0]], [6.0, 7.0])

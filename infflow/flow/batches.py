@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ..objective import Objective, Sampled
 
 
+class Position(NamedTuple):
+    """Where a run is: the epoch, and how many of its samples were taken."""
+
+    epoch: int = 0
+    taken: int = 0
+
+
 class Batches:
     """Objectives on ``batch_size`` samples each; the last one of an epoch may have fewer.
 
-    The order of epoch number k depends on ``seed`` and k alone, so that a run can go on from
-    (epoch, position).
+    The order of epoch number k depends on ``seed`` and k alone, so that a run can go on from any
+    position.
 
     Parameters
     ----------
@@ -28,30 +37,17 @@ class Batches:
         self._num_samples = num_samples
         self._batch_size = batch_size
         self._seed = seed
-        self._go_to(0, 0)
+        self._order = (-1, np.empty(0, dtype=int))  # an epoch, and the order of its samples
 
-    def _go_to(self, epoch: int, position: int) -> None:
-        self._epoch = epoch
-        self._position = position
-        self._order = np.random.default_rng([self._seed, epoch]).permutation(self._num_samples)
+    def is_last(self, position: Position) -> bool:
+        """Whether the batch that led to this position is the last one of its epoch."""
+        return position.taken >= self._num_samples
 
-    @property
-    def at_end(self) -> bool:
-        """Whether the batch that was taken last is the last one of its epoch."""
-        return self._position >= self._num_samples
-
-    def take(self) -> Objective:
-        """The loss on the next batch."""
-        if self.at_end:
-            self._go_to(self._epoch + 1, 0)
-        chosen = self._order[self._position : self._position + self._batch_size]
-        self._position += self._batch_size
-        return self._objective.subset(chosen)
-
-    def state(self) -> dict[str, int]:
-        """Where the run is, for a checkpoint."""
-        return {"epoch": self._epoch, "position": self._position}
-
-    def restore(self, state: dict[str, int]) -> None:
-        """Go on from there."""
-        self._go_to(int(state["epoch"]), int(state["position"]))
+    def take(self, position: Position) -> tuple[Objective, Position]:
+        """The loss on the next batch, and the position after it."""
+        epoch, first = (position.epoch + 1, 0) if self.is_last(position) else position
+        if self._order[0] != epoch:
+            rng = np.random.default_rng([self._seed, epoch])
+            self._order = (epoch, rng.permutation(self._num_samples))
+        last = first + self._batch_size
+        return self._objective.subset(self._order[1][first:last]), Position(epoch, last)

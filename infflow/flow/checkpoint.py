@@ -19,7 +19,7 @@ from ..storage import load_archive, save_archive
 INTERVAL = 10.0
 SHARE = 20.0
 _KIND = "infflow.Checkpoint"
-_FORMAT = 2
+_FORMAT = 3
 _ARRAY = "array:"
 
 
@@ -74,9 +74,8 @@ class Checkpoint:
             If the file is damaged, something else, or of another problem or other settings.
         """
         if not self.path.exists():
-            if (
-                not self.path.parent.is_dir()
-            ):  # found out now, not after the first seconds of the run
+            # found out now, not after the first seconds of the run
+            if not self.path.parent.is_dir():
                 raise StorageError(
                     f"cannot write {self.path}: the folder {self.path.parent} does not exist. "
                     "Create it first."
@@ -85,7 +84,9 @@ class Checkpoint:
         arrays, metadata = load_archive(self.path, _KIND)
         if metadata.get("format") != _FORMAT:
             raise StorageError(
-                f"{self.path} has format {metadata.get('format')}; format {_FORMAT} is needed."
+                f"{self.path} has format {metadata.get('format')}; format {_FORMAT} is needed. "
+                "Finish the run with the version of infflow that began it, or remove the file and "
+                "begin again."
             )
         with self.checked():
             found = _with_arrays({name: metadata[name] for name in ("identity", "state")}, arrays)
@@ -145,10 +146,14 @@ class SearchFile:
 
 
 def _without_arrays(value: Any, name: str, arrays: dict[str, Array]) -> Any:
-    """``value`` with every array moved to ``arrays`` and its name in its place."""
+    """``value`` with every array moved to ``arrays`` and its name in its place; named tuples become
+    dictionaries.
+    """
     if isinstance(value, np.ndarray):
         arrays[name] = value
         return _ARRAY + name
+    if isinstance(value, tuple):
+        value = value._asdict()  # type: ignore[attr-defined]
     if isinstance(value, dict):
         return {key: _without_arrays(item, f"{name}/{key}", arrays) for key, item in value.items()}
     return value.item() if isinstance(value, np.generic) else value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,6 +41,15 @@ PI = ControlGains(0.7, -0.4, 0.0)
 PREDICTIVE = ControlGains(1.5, -0.5, -0.5)
 
 
+class ControlState(NamedTuple):
+    """What the size of the next step depends on."""
+
+    h: float  #: the next step
+    previous_error: float  #: error norm of the last accepted step
+    previous_h: float  #: its size
+    rejected: bool  #: whether an attempt failed since then
+
+
 class StepControl:
     """The size of the next step from the error of the last ones.
 
@@ -57,51 +67,36 @@ class StepControl:
         self.gains = gains
         self.k = k
         self.largest = largest
-        self.h = self.first = min(first, largest)
-        self._previous_error = gains.safety
-        self._previous_h = self.h
-        self._rejected = True  # no growth beyond the plain rule before there is a history
+        self.first = min(first, largest)
 
-    def accept(self, h: float, error: float) -> None:
-        """Choose the next step after one of size ``h`` was accepted with this error norm."""
+    def start(self) -> ControlState:
+        """Before the first step: no growth beyond the plain rule while there is no history."""
+        return ControlState(self.first, self.gains.safety, self.first, rejected=True)
+
+    def accepted(self, state: ControlState, h: float, error: float) -> ControlState:
+        """After a step of size ``h`` was accepted with this error norm."""
         gains = self.gains
         k = self.k
         error = max(error, 1e-10)
-        if self._rejected:  # after a rejection: the elementary rule, and no growth
+        if state.rejected:  # after a rejection: the elementary rule, and no growth
             factor = (gains.safety / error) ** (1 / k)
-            if self._previous_h != self.h:
+            if state.previous_h != state.h:
                 factor = min(factor, 1.0)
         else:
             factor = (
                 (gains.safety / error) ** (gains.b1 / k)
-                * (gains.safety / self._previous_error) ** (gains.b2 / k)
-                * (h / self._previous_h) ** (-gains.a)
+                * (gains.safety / state.previous_error) ** (gains.b2 / k)
+                * (h / state.previous_h) ** (-gains.a)
             )
-        self._previous_error = error
-        self._previous_h = h
-        self._rejected = False
-        self.h = min(h * min(max(factor, gains.smallest), gains.largest), self.largest)
+        next_h = min(h * min(max(factor, gains.smallest), gains.largest), self.largest)
+        return ControlState(next_h, error, h, rejected=False)
 
-    def reject(self, h: float, error: float) -> None:
-        """Choose the next attempt after one of size ``h`` failed; an undefined error quarters the
-        step.
-        """
+    def rejected(self, state: ControlState, h: float, error: float) -> ControlState:
+        """After an attempt of size ``h`` failed; an undefined error quarters the step."""
         factor = 0.25
         if math.isfinite(error):
             factor = min(max((self.gains.safety / error) ** (1 / self.k), self.gains.smallest), 0.9)
-        self._rejected = True
-        self.h = h * factor
-
-    def state(self) -> dict[str, float]:
-        """What the next step depends on, for a checkpoint."""
-        names = ("h", "_previous_error", "_previous_h", "_rejected")
-        return {name.lstrip("_"): getattr(self, name) for name in names}
-
-    def restore(self, state: dict[str, float]) -> None:
-        """Go on from there."""
-        self.h, self._rejected = state["h"], bool(state["rejected"])
-        self._previous_error = state["previous_error"]
-        self._previous_h = state["previous_h"]
+        return state._replace(h=h * factor, rejected=True)
 
 
 def initial_step(

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from .._validation import Array, as_choice
 from ..objective import no_products
 from ..stopping import StopReason
 from .control import initial_step
-from .onestep import Step, StepFailed, is_finite
+from .integrator import Step, StepFailed, is_finite, restored
 from .problem import FlowEvaluation, FlowProblem
 
 #: above this number of parameters LAPACK's LU is faster than the unblocked one of SUNDIALS
@@ -61,6 +61,17 @@ class _WithoutErrors:
         return getattr(self._stream, name)
 
 
+class CvodeState(NamedTuple):
+    """What a restart needs: the history of CVODE cannot be read."""
+
+    t: float
+    z: Array  #: the last point, (n,)
+    step: float  #: size of the last step
+    linear_solver: str
+    factorizations: int | None = None
+    rejected: int | None = None  #: scikit-sundae does not tell
+
+
 class CvodeBdf:
     """Variable-order BDF (orders 1 to 5) with modified Newton iterations.
 
@@ -84,8 +95,6 @@ class CvodeBdf:
         0 for a choice of its own, and for no limit.
     """
 
-    rejected = None  # scikit-sundae does not tell
-
     def __init__(
         self,
         problem: FlowProblem,
@@ -100,31 +109,26 @@ class CvodeBdf:
         if linear_solver == "gmres" and not problem.has_products:
             raise no_products(problem.objective, "cvode_bdf with GMRES")
         self.problem = problem
-        self.t = 0.0
-        self.z = z
-        # the last one, and where it was made
+        self._first = first_step or initial_step(problem, z, evaluation.gradient, 1, None)
+        factorizations = None if linear_solver == "gmres" else 0
+        self.state = CvodeState(0.0, z, self._first, linear_solver, factorizations)
+        # the last evaluation, and where it was made
         self.evaluation = evaluation
         self._at = z
+        # a point, and the Hessian there as a function of a vector
+        self._product: tuple[Array, Any] = (np.empty(0), None)
         self._error: BaseException | None = None  # raised by a callback
         self._left_domain = False  # whether a trial point since the last step was not finite
         self._looked_back = False  # whether dense output was asked for since the last step
-        self.factorizations: int | None = None if linear_solver == "gmres" else 0
-        self._linear_solver = linear_solver
-        self._product: tuple[Array, Any] = (
-            np.empty(0),
-            None,
-        )  # a point, and the Hessian there as a function of a vector
-        self._first = first_step or initial_step(problem, z, evaluation.gradient, 1, None)
         self._options = (krylov_dim, max_order, max_step)
-        self._last = self._first
         self._earlier = 0  # factorisations before a restart
         self._start()
 
     def _start(self) -> None:
         try:
             with _silent_sundials():
-                self._solver = self._create(self._linear_solver, *self._options)
-                self._solver.init_step(self.t, self.z)
+                self._solver = self._create(self.state.linear_solver, *self._options)
+                self._solver.init_step(self.state.t, self.state.z)
         except (RuntimeError, ImportError) as error:
             if self._error is not None:
                 raise self._error from None
@@ -200,7 +204,7 @@ class CvodeBdf:
 
     def advance(self, t_end: float) -> Step:
         """One internal step of CVODE."""
-        t0 = self.t
+        t0 = self.state.t
         found = self._one_step(t_end)
         if (
             found.t == t0 and self._looked_back
@@ -211,51 +215,37 @@ class CvodeBdf:
             raise self._failure(StopReason.SOLVER_FAILED, f": CVODE: {found.message.rstrip('.')}")
         if found.t - t0 <= 16 * np.finfo(float).eps * t0:
             raise self._failure(StopReason.STEP_UNDERFLOW)
-        self.t = float(found.t)
-        self.z = found.y
-        self._last = self.t - t0
-        if self._linear_solver == "dense":
-            self.factorizations = self._earlier + int(found.njev)
-        evaluation, exact = self.problem.accepted(self.z, self.evaluation, self._at)
+        t = float(found.t)
+        evaluation, exact = self.problem.accepted(found.y, self.evaluation, self._at)
         if not is_finite(evaluation):
             raise self._failure(StopReason.NON_FINITE)
         self._left_domain = False
-        return Step(t0, self.t, self.z, evaluation, self._interpolate, exact)
+        linear_solver = self.state.linear_solver
+        count = self._earlier + int(found.njev) if linear_solver == "dense" else None
+        self.state = CvodeState(t, found.y, t - t0, linear_solver, count)
+        return Step(t0, t, found.y, evaluation, self._interpolate, exact)
 
     def _one_step(self, t_end: float) -> Any:
         # the target only gives the direction
-        target = self.t + max(self._first, self.t)
+        target = self.state.t + max(self._first, self.state.t)
         return self._step(target, "onestep", None if math.isinf(t_end) else t_end)
 
     def _interpolate(self, time: float) -> Array:
         self._looked_back = True
         return self._step(time, "normal", None).y
 
-    def state(self) -> dict[str, Any]:
-        """The last point only: CVODE's history cannot be read, a restart begins with a short step
-        of order 1.
-        """
-        return {
-            "t": self.t,
-            "z": self.z,
-            "step": self._last,
-            "factorizations": self.factorizations,
-            "linear_solver": self._linear_solver,
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Start again at the last point."""
-        self.t = state["t"]
-        self.z = state["z"]
-        self._last = state["step"]
-        self._first = 0.1 * self._last
-        self._earlier = int(state["factorizations"] or 0)
-        self._linear_solver = as_choice("linear_solver", state["linear_solver"], LINEAR_SOLVERS)
-        self.evaluation, self._at = self.problem.evaluate(self.z, 1), self.z
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Start again at the last point, with a short step of order 1."""
+        self.state = restored(self.state, saved, self.problem.size)
+        as_choice("linear_solver", self.state.linear_solver, LINEAR_SOLVERS)
+        self._first = 0.1 * self.state.step
+        self._earlier = self.state.factorizations or 0
+        self._at = self.state.z
+        self.evaluation = self.problem.evaluate(self._at, 1)
         self._start()
 
     def _where(self) -> str:
-        return self.problem.where(self.t, self.z)
+        return self.problem.where(self.state.t, self.state.z)
 
     def _failure(self, reason: StopReason, message: str = "") -> StepFailed:
         if self._left_domain:

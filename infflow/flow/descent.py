@@ -5,15 +5,34 @@ step_size.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._validation import Array
 from ..stopping import StopReason
-from .batches import Batches
-from .onestep import Step, StepFailed, is_finite
+from .batches import Batches, Position
+from .integrator import Step, StepFailed, is_finite, restored
 from .problem import FlowEvaluation, FlowProblem
+
+
+class Moments(NamedTuple):
+    """Means of gradients and of their squares, both (n,), as Adam keeps them."""
+
+    mean: Array
+    square: Array
+
+
+class DescentState(NamedTuple):
+    """All that the next steps depend on."""
+
+    k: int  #: steps so far
+    z: Array  #: the point, (n,)
+    evaluation: FlowEvaluation  #: there, or at the end of the last epoch
+    position: Position = Position()  #: among the minibatches
+    moments: Moments | None = None  #: None for gradient descent
+    rejected: int = 0
+    factorizations: int = 0
 
 
 class GradientDescent:
@@ -23,9 +42,6 @@ class GradientDescent:
     shortened. With minibatches every step uses the gradient on one of them; loss and gradient on
     all data are evaluated after every epoch, and in between the last ones stand for them.
     """
-
-    rejected = 0
-    factorizations = 0
 
     def __init__(
         self,
@@ -38,62 +54,45 @@ class GradientDescent:
         self.problem = problem
         self.step_size = step_size
         self.batches = batches
-        self.k = 0
-        self.z = z
-        self.evaluation = evaluation
+        self.state = DescentState(0, z, evaluation)
 
-    def direction(self, gradient: Array) -> Array:
-        """The displacement per unit of time, shape (n,)."""
-        return -gradient
-
-    @property
-    def t(self) -> float:
-        """Time of the last step."""
-        return self.k * self.step_size
+    def velocity(
+        self, gradient: Array, k: int, moments: Moments | None
+    ) -> tuple[Array, Moments | None]:
+        """Displacement (n,) per unit of time in step number k, and the moments after it."""
+        return -gradient, moments
 
     def advance(self, t_end: float) -> Step:
         """One step."""
-        z0, t0 = self.z, self.k * self.step_size
-        self.k += 1
-        t = self.k * self.step_size
+        before = self.state
+        z0 = before.z
+        t0 = before.k * self.step_size
+        k = before.k + 1
+        t = k * self.step_size
         # one part in 1e10 more than t_end is the rounding of k * step_size, not another step
         t = t_end if t >= t_end * (1 - 1e-10) else t
-        used = (
-            self.evaluation
-            if self.batches is None
-            else self.problem.evaluate(z0, 1, self.batches.take())
-        )
-        velocity = self.direction(used.gradient)
+        position = before.position
+        if self.batches is None:
+            used = before.evaluation
+            exact = True
+        else:
+            batch, position = self.batches.take(position)
+            used = self.problem.evaluate(z0, 1, batch)
+            exact = self.batches.is_last(position) or t == t_end
+        velocity, moments = self.velocity(used.gradient, k, before.moments)
         z = z0 + (t - t0) * velocity
-        exact = self.batches is None or self.batches.at_end or t == t_end
-        evaluation = self.problem.evaluate(z, 1) if exact else self.evaluation
+        evaluation = self.problem.evaluate(z, 1) if exact else before.evaluation
         if not (is_finite(evaluation) and is_finite(used)):
             note = (
                 f"{self.problem.where(t0, z0)}: step_size {self.step_size:g} is probably too large"
             )
             raise StepFailed(StopReason.NON_FINITE, note)
-        self.z = z
-        self.evaluation = evaluation
+        self.state = DescentState(k, z, evaluation, position, moments)
         return Step(t0, t, z, evaluation, lambda time: z0 + (time - t0) * velocity, exact)
 
-    def state(self) -> dict[str, Any]:
-        """Everything that the next steps depend on."""
-        batches = None if self.batches is None else self.batches.state()
-        return {
-            "k": self.k,
-            "z": self.z,
-            "value": self.evaluation.value,
-            "gradient": self.evaluation.gradient,
-            "batches": batches,
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, saved: dict[str, Any]) -> None:
         """Go on from there."""
-        self.k = int(state["k"])
-        self.z = state["z"]
-        self.evaluation = FlowEvaluation(state["value"], state["gradient"])
-        if self.batches is not None:
-            self.batches.restore(state["batches"])
+        self.state = restored(self.state, saved, self.problem.size)
 
 
 class Adam(GradientDescent):
@@ -116,27 +115,19 @@ class Adam(GradientDescent):
         self.beta1 = beta1
         self.beta2 = beta2
         self.epsilon = epsilon
-        self._mean = np.zeros_like(z)
-        self._square = np.zeros_like(z)
+        self.state = self.state._replace(moments=Moments(np.zeros_like(z), np.zeros_like(z)))
 
-    def direction(self, gradient: Array) -> Array:
-        """The displacement per unit of time, shape (n,); updates the moments."""
+    def velocity(
+        self, gradient: Array, k: int, moments: Moments | None
+    ) -> tuple[Array, Moments | None]:
+        """Displacement (n,) per unit of time in step number k, and the moments after it."""
+        assert moments is not None
         scale = self.problem.scale  # gradient in z = sqrt(eta) gradient in theta
         g = gradient / scale
-        self._mean += (1 - self.beta1) * (g - self._mean)
-        self._square += (1 - self.beta2) * (g * g - self._square)
-        corrected = math.sqrt(1 - self.beta2**self.k)
-        return (
-            -scale
-            * (self._mean / (1 - self.beta1**self.k))
-            / (np.sqrt(self._square) / corrected + self.epsilon)
+        mean = moments.mean + (1 - self.beta1) * (g - moments.mean)
+        square = moments.square + (1 - self.beta2) * (g * g - moments.square)
+        corrected = math.sqrt(1 - self.beta2**k)
+        velocity = (
+            -scale * (mean / (1 - self.beta1**k)) / (np.sqrt(square) / corrected + self.epsilon)
         )
-
-    def state(self) -> dict[str, Any]:
-        """Everything that the next steps depend on."""
-        return {**super().state(), "mean": self._mean.copy(), "square": self._square.copy()}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
-        super().restore(state)
-        self._mean, self._square = state["mean"].copy(), state["square"].copy()
+        return velocity, Moments(mean, square)

@@ -5,21 +5,22 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._validation import Array, user_level
 from ..errors import InvalidValueError, SolverFailedError, SolverWarning, TooLargeError
+from ..free_view import Counts
 from ..interrupts import plain_interrupts
 from ..objective import Identified, Objective
 from ..stopping import Progress, Statistics, StopReason, StopRules, TimeIsUp
 from .checkpoint import Checkpoint, SearchFile
 from .end_rules import EndOfPath
+from .integrator import Integrator, Step, StepFailed, is_finite, restored
 from .methods import FALLBACK, SOLVERS, Method
-from .onestep import Integrator, Step, StepFailed, is_finite
 from .problem import FlowEvaluation, FlowProblem
 from .recording import Observable, Recorder, Trajectory, check_observables, make_trajectory
 
@@ -68,19 +69,6 @@ _FINAL = (
     StopReason.STEP_UNDERFLOW,
     StopReason.SOLVER_FAILED,
 )
-_RUN_STATE = (
-    "z",
-    "t",
-    "steps",
-    "loss",
-    "gradient",
-    "best_z",
-    "best_loss",
-    "best_gradient",
-    "exact",
-    "best_exact",
-)
-_STATISTICS_STATE = ("method", "note", "rejected", "factorizations")
 
 
 def _identity(
@@ -103,8 +91,30 @@ def _identity(
     }
 
 
+class _Point(NamedTuple):
+    """A point on the path, with what was evaluated there, or nearby where it is not exact."""
+
+    z: Array  #: shape (n,)
+    loss: float
+    gradient: Array  #: shape (n,)
+    exact: bool = True
+
+
+class _RunState(NamedTuple):
+    """Where a run is between two steps. A step replaces it as a whole, so that a checkpoint can be
+    written whenever Ctrl-C falls.
+    """
+
+    t: float
+    steps: int
+    here: _Point
+    best: _Point  #: the one with the lowest loss
+    counts: Counts  #: evaluations so far, where there is a checkpoint
+    integrator: Any = None  #: state of the integrator, or the fields of one; None before it is made
+
+
 class _Run:
-    """State of a run between its steps."""
+    """One flow on its way: what is asked, the parts that do it, and where they are (``now``)."""
 
     def __init__(
         self,
@@ -123,7 +133,6 @@ class _Run:
         )
         self.statistics = Statistics(settings.method.name)
         self.integrator: Integrator | None = None
-        self._before: tuple[float, dict[str, Any], dict[str, int]] | None = None  # see remember
         self.file: Checkpoint | None = None
         if settings.checkpoint is not None:
             self.file = Checkpoint(settings.checkpoint, _identity(settings, problem, start))
@@ -133,120 +142,114 @@ class _Run:
         self.end = (
             EndOfPath(problem, start, settings.hand_over) if math.isinf(settings.t_end) else None
         )
-        self.z0 = self.z = self.best_z = z
-        self.t = 0.0
-        self.steps = 0
-        self.loss = self.best_loss = start.value
-        self.gradient = self.best_gradient = start.gradient
-        self.exact = self.best_exact = True
+        self.z0 = z
+        here = _Point(z, start.value, start.gradient)
+        self.now = _RunState(0.0, 0, here, here, problem.counts())
+        self.stepping = False  # between the states before and after a step
+        self.recording = False  # while the recorder is between them, too
 
-    def remember(self) -> None:
-        """Keep the state between two steps, where there is a checkpoint: the next step may be left
-        unfinished.
-        """
-        if self.file is not None and self.integrator is not None:
-            self._before = self.t, self.integrator.state(), self.problem.counts()
+    def use(self, integrator: Integrator) -> None:
+        """Go on with this integrator."""
+        self.now = self.now._replace(integrator=integrator.state)
+        self.integrator = integrator
+
+    def advance(self) -> Step:
+        """The next step of the integrator."""
+        assert self.integrator is not None
+        self.stepping = True
+        return self.integrator.advance(self.settings.t_end)
 
     def take(self, step: Step) -> StopReason | None:
         """Remember an accepted step; a reason why the path ends here."""
-        previous = self.z
-        self._before = None
+        assert self.integrator is not None
+        before = self.now
+        self.recording = True
         self.recorder.record(step)
-        self.t, self.z, self.steps = step.t, step.z, self.steps + 1
-        self.loss = step.evaluation.value
-        self.gradient = step.evaluation.gradient
-        self.exact = step.exact
-        if self.loss < self.best_loss:
-            self.take_end()
-        return None if self.end is None else self.end.reached(step, previous)
+        here = _Point(step.z, step.evaluation.value, step.evaluation.gradient, step.exact)
+        best = here if here.loss < before.best.loss else before.best
+        counts = before.counts if self.file is None else self.problem.counts()
+        self.now = _RunState(step.t, before.steps + 1, here, best, counts, self.integrator.state)
+        self.recording = self.stepping = False
+        return None if self.end is None else self.end.reached(step, before.here.z)
 
     def rests(self, stop: StopReason) -> bool:
         """Whether the flow stays where it ended: at a bound, at rest, or within the tolerances of
         its end.
         """
         if stop in (StopReason.HANDOVER, StopReason.AT_REST):
-            return self.end is not None and self.end.rests
-        return (
-            stop.converged or stop is StopReason.T_END
-        )  # the latter before t_end where nothing moves any more
-
-    @property
-    def torn(self) -> bool:
-        """Whether Ctrl-C fell between a step and what is kept of it; then the file of
-        before stays.
-        """
-        return self._before is None and self.integrator is not None and self.integrator.t != self.t
-
-    def take_end(self) -> None:
-        """The present point is the best one."""
-        self.best_z, self.best_loss, self.best_gradient, self.best_exact = (
-            self.z,
-            self.loss,
-            self.gradient,
-            self.exact,
-        )
+            return self.end is not None and self.end.state.rests
+        # T_END is reached before t_end where nothing moves any more
+        return stop.converged or stop is StopReason.T_END
 
     def make_exact(self) -> None:
         """Evaluate at the very points that the run returns, where the integrator did so only
         nearby.
         """
-        same = self.best_z is self.z
-        if not self.exact:
-            self.loss, self.gradient, _ = self.problem.evaluate(self.z, 1)
-            self.exact = True
-        if not (same or self.best_exact):
-            self.best_loss, self.best_gradient, _ = self.problem.evaluate(self.best_z, 1)
-            self.best_exact = True
-        if same or not self.best_loss <= self.loss:
-            self.take_end()
+        now = self.now
+        here = self._exact(now.here)
+        best = here if now.best is now.here else self._exact(now.best)
+        self.now = now._replace(here=here, best=best if best.loss <= here.loss else here)
+
+    def _exact(self, point: _Point) -> _Point:
+        if point.exact:
+            return point
+        loss, gradient, _ = self.problem.evaluate(point.z, 1)
+        return _Point(point.z, loss, gradient)
 
     def prefer_end(self) -> None:
         """Return the end where only it has met the bound of the gradient: a flow only descends, the
         lower loss was rounding.
         """
-        best, end = (
-            self.problem.gradient_norm(each) for each in (self.best_gradient, self.gradient)
+        here, best = (
+            self.problem.gradient_norm(each.gradient) for each in (self.now.here, self.now.best)
         )
-        if best > self.rules.min_gradient_norm >= end:
-            self.take_end()
+        if best > self.rules.min_gradient_norm >= here:
+            self.now = self.now._replace(best=self.now.here)
+
+    def count(self) -> None:
+        """Let the statistics say what the run has cost."""
+        statistics = self.statistics
+        statistics.gradients, statistics.hessians, statistics.hvps = self.problem.counts()
+        if self.integrator is not None:
+            statistics.rejected = self.integrator.state.rejected
+            statistics.factorizations = self.integrator.state.factorizations
 
     def state(self, stop: StopReason | None) -> dict[str, Any]:
         """Everything that the rest of the run depends on, for a checkpoint."""
-        statistics = self.statistics
-        integrator = None
-        counts = self.problem.counts()
-        if self.integrator is not None:
-            statistics.rejected = self.integrator.rejected
-            statistics.factorizations = self.integrator.factorizations
-            integrator = self.integrator.state() if self._before is None else self._before[1]
-            counts = counts if self._before is None else self._before[2]
+        now = self.now
+        if not self.stepping:
+            now = now._replace(counts=self.problem.counts())
+        self.count()
+        names = ("method", "note", "rejected", "factorizations")
         return {
             "stop": stop.name if stop in _FINAL else None,
-            "run": {name: getattr(self, name) for name in _RUN_STATE},
+            "run": now,
             "rules": {"best_loss": self.rules.best_loss, "best_step": self.rules.best_step},
             "elapsed": self.rules.elapsed(),
             "recorder": self.recorder.state(),
-            "end": None if self.end is None else self.end.state(),
-            "integrator": integrator,
-            "counts": counts,
-            "statistics": {name: getattr(statistics, name) for name in _STATISTICS_STATE},
+            "end": None if self.end is None else self.end.kept(),
+            "statistics": {name: getattr(self.statistics, name) for name in names},
         }
 
     def restore(self, saved: dict[str, Any]) -> StopReason | None:
         """Go on from a state; the reason why there is nothing left to do, if that is so."""
-        vars(self).update(saved["run"])
-        vars(self.rules).update(saved["rules"])
-        vars(self.statistics).update(saved["statistics"])
-        vars(self.problem).update(saved["counts"])
+        self.now = restored(self.now, saved["run"], self.problem.size)
+        self.problem.count_from(self.now.counts)
+        self.rules.best_loss = saved["rules"]["best_loss"]
+        self.rules.best_step = saved["rules"]["best_step"]
         self.rules.started -= saved["elapsed"]
+        self.statistics = replace(self.statistics, **saved["statistics"])
         self.recorder.restore(saved["recorder"])
         if self.end is not None:
             self.end.restore(saved["end"])
         return None if saved["stop"] is None else StopReason[saved["stop"]]
 
     def progress(self) -> Progress:
-        norm = self.problem.gradient_norm(self.gradient)
-        return Progress("flow", self.steps, self.t, self.problem.theta_of(self.z), self.loss, norm)
+        """What rules and callback are shown."""
+        now = self.now
+        norm = self.problem.gradient_norm(now.here.gradient)
+        theta = self.problem.theta_of(now.here.z)
+        return Progress("flow", now.steps, now.t, theta, now.here.loss, norm)
 
 
 def integrate(
@@ -271,9 +274,8 @@ def integrate(
         If loss or gradient at ``theta0`` are not finite.
     """
     problem = FlowProblem(objective, theta0, settings.eta, settings.rtol, settings.atol)
-    with np.errstate(
-        all="ignore"
-    ):  # overflow in a trial step rejects it; it is no reason for a warning
+    # overflow in a trial step rejects it; it is no reason for a warning
+    with np.errstate(all="ignore"):
         z = problem.z_of(theta0)
         start = problem.evaluate(z, 1)
         _check_start(problem, start)
@@ -298,7 +300,11 @@ def integrate(
             stop = StopReason.INTERRUPTED
         except TimeIsUp:
             stop = StopReason.MAX_TIME
-        if run.file is not None and not run.torn and (run.integrator is not None or saved is None):
+        if (
+            run.file is not None
+            and not run.recording
+            and (run.integrator is not None or saved is None)
+        ):
             state = run.state(stop)
             run.file.write(state)
         outcome = _outcome(run, stop)
@@ -317,37 +323,41 @@ def _check_start(problem: FlowProblem, start: FlowEvaluation) -> None:
 
 def _start(run: _Run, start: FlowEvaluation, saved: dict[str, Any] | None) -> None:
     """Make the integrator of the settings; an implicit one that fails at once is replaced."""
-    if saved is not None and saved["integrator"] is None:
+    if saved is not None and saved["run"]["integrator"] is None:
         saved = None  # no step was allowed
     method = run.settings.method
     problem = run.problem
     options = run.settings.options
+    z = run.now.here.z
     if saved is not None and run.statistics.method != method.name:
         # it had been replaced
         method = SOLVERS[run.statistics.method]
         options = {}
     try:
         if method.needs_hessian and saved is None:
-            start = problem.evaluate(run.z, 2)
+            start = problem.evaluate(z, 2)
             if start.hessian is None or not np.isfinite(start.hessian).all():
                 raise StepFailed(StopReason.SOLVER_FAILED, "the Hessian is not finite")
-        run.integrator = method.build(problem, run.z, start, options)
+        integrator = method.build(problem, z, start, options)
     except (SolverFailedError, MemoryError, TooLargeError) as error:
         if not method.implicit:
             raise
-        _fall_back(run, start, str(error))
-    if run.file is not None and saved is not None and run.integrator is not None:
+        integrator = _fall_back(run, start, str(error))
+    if run.file is not None and saved is not None:
         with run.file.checked():
-            run.integrator.restore(saved["integrator"])
-        vars(problem).update(saved["counts"])  # without what it took to go on
+            integrator.restore(saved["run"]["integrator"])
+        problem.count_from(run.now.counts)  # without what it took to go on
+    run.use(integrator)
 
 
-def _fall_back(run: _Run, start: FlowEvaluation, why: str) -> None:
+def _fall_back(run: _Run, start: FlowEvaluation, why: str) -> Integrator:
+    """The integrator that takes the place of one that failed at the start."""
     statistics = run.statistics
     statistics.note = f"{statistics.method} failed at the start ({why}); {FALLBACK} took its place"
     statistics.method = FALLBACK
     warnings.warn(statistics.note, SolverWarning, stacklevel=user_level())
-    run.integrator = SOLVERS[FALLBACK].build(run.problem, run.z, start._replace(hessian=None), {})
+    z = run.now.here.z
+    return SOLVERS[FALLBACK].build(run.problem, z, start._replace(hessian=None), {})
 
 
 def _follow(run: _Run) -> StopReason:
@@ -356,27 +366,26 @@ def _follow(run: _Run) -> StopReason:
     rules = run.rules
     statistics = run.statistics
     while True:
-        assert run.integrator is not None
-        run.remember()
         try:
-            step = run.integrator.advance(settings.t_end)
+            step = run.advance()
         except (StepFailed, MemoryError, TooLargeError) as failure:
-            fresh = run.steps == 0 and settings.method.implicit and statistics.method != FALLBACK
-            if not fresh:
+            fresh = run.now.steps == 0 and settings.method.implicit
+            if not fresh or statistics.method == FALLBACK:
                 if not isinstance(failure, StepFailed):
                     raise
                 statistics.note = "; ".join(filter(None, (statistics.note, str(failure))))
                 return failure.reason
-            _fall_back(run, run.problem.evaluate(run.z, 1), str(failure))
+            start = run.problem.evaluate(run.now.here.z, 1)
+            run.use(_fall_back(run, start, str(failure)))
             continue
         end = run.take(step)
         stop = rules.check(run.progress())
-        if stop in (StopReason.MIN_LOSS, StopReason.MIN_GRADIENT_NORM) and not run.exact:
+        if stop in (StopReason.MIN_LOSS, StopReason.MIN_GRADIENT_NORM) and not run.now.here.exact:
             run.make_exact()
             stop = rules.check(run.progress())
-        if stop is not None and run.t < settings.t_end:
+        if stop is not None and run.now.t < settings.t_end:
             return stop
-        if run.t >= settings.t_end:
+        if run.now.t >= settings.t_end:
             return StopReason.T_END
         if end is not None:
             return end
@@ -386,17 +395,13 @@ def _follow(run: _Run) -> StopReason:
 
 def _outcome(run: _Run, stop: StopReason) -> FlowOutcome:
     problem = run.problem
-    statistics = run.statistics
     problem.require_time = lambda: None  # what is returned is evaluated, however late it is
-    statistics.stop_reason, statistics.steps, statistics.wall_time = (
-        stop,
-        run.steps,
-        run.rules.elapsed(),
-    )
-    vars(statistics).update(problem.counts())
-    if run.integrator is not None:
-        statistics.rejected = run.integrator.rejected
-        statistics.factorizations = run.integrator.factorizations
+    statistics = run.statistics
+    statistics.stop_reason = stop
+    statistics.steps = run.now.steps
+    statistics.t = run.now.t
+    statistics.wall_time = run.rules.elapsed()
+    run.count()
     try:
         with plain_interrupts():
             run.make_exact()
@@ -405,8 +410,8 @@ def _outcome(run: _Run, stop: StopReason) -> FlowOutcome:
         run.make_exact()
     if stop is StopReason.MIN_GRADIENT_NORM and not run.settings.method.discrete:
         run.prefer_end()
-    statistics.t = run.t
-    t, z = run.recorder.finish(run.z0, run.z, run.t, run.rests(stop))
+    _, _, here, best, *_ = run.now
+    t, z = run.recorder.finish(run.z0, here.z, run.now.t, run.rests(stop))
     keep_all = run.settings.t_eval is not None
     try:
         with plain_interrupts():
@@ -417,18 +422,14 @@ def _outcome(run: _Run, stop: StopReason) -> FlowOutcome:
         trajectory.observables = {
             name: np.full(len(trajectory), math.nan) for name in run.settings.observables
         }
-    end = problem.theta_of(run.z)
-    norm = problem.gradient_norm(run.gradient)
-    best = problem.theta_of(run.best_z)
-    best_norm = problem.gradient_norm(run.best_gradient)
     return FlowOutcome(
-        np.array(end),
-        run.t,
-        run.loss,
-        norm,
-        np.array(best),
-        run.best_loss,
-        best_norm,
-        trajectory,
-        statistics,
+        theta=np.array(problem.theta_of(here.z)),
+        t=run.now.t,
+        loss=here.loss,
+        gradient_norm=problem.gradient_norm(here.gradient),
+        best_theta=np.array(problem.theta_of(best.z)),
+        best_loss=best.loss,
+        best_gradient_norm=problem.gradient_norm(best.gradient),
+        trajectory=trajectory,
+        statistics=statistics,
     )

@@ -11,8 +11,8 @@ from .._validation import Array
 from ..errors import MethodError, TooLargeError
 from ..rounding import gradient_rounding, is_hidden, loss_rounding
 from ..stopping import StopReason, TimeIsUp
+from .integrator import Step, restored
 from .krylov_path import KrylovModel
-from .onestep import Step
 from .problem import FlowEvaluation, FlowProblem
 
 #: beyond this number of parameters eigendecompositions cost more than the rules can save:
@@ -28,6 +28,25 @@ MOST_STEPS = 3
 #: steps for a doubling of the time beyond which a flow crawls; in curved valleys it takes tens
 CRAWL = 500
 _EPS = float(np.finfo(float).eps)
+
+
+class Lap(NamedTuple):
+    """Since when the time has not doubled."""
+
+    t: float = 0.0
+    loss: float = math.inf  #: the loss then
+    steps: int = 0  #: steps since then
+
+
+class EndState(NamedTuple):
+    """When the rules are looked at again, and what they compare with."""
+
+    short: float = 0.0  #: times of the next looks: at short steps,
+    small: float = 0.0  #: at small gradients,
+    level: float = 0.0  #: at a level loss
+    small_loss: float = math.inf  #: the loss at the last look at small gradients
+    level_loss: float = math.inf  #: the loss at the last look at a level loss
+    rests: bool = False  #: whether the rest of a path handed over is shorter than the tolerances
 
 
 class EndOfPath:
@@ -80,44 +99,19 @@ class EndOfPath:
         self.problem = problem
         self.hand_over = hand_over
         self._small = 1e-6 * problem.gradient_norm(start.gradient)
-        self.rests = (
-            False  # whether the rest of a path that was handed over is shorter than the tolerances
-        )
         # up to that size no products are needed
         self._has_products = problem.has_products or problem.size <= LARGEST
-        self._next_short = self._next_small = self._next_level = 0.0
-        self._last_loss = self._level = math.inf
-        self._lap = (
-            0.0,
-            math.inf,
-            0,
-        )  # since when the time has not doubled, the loss there, steps since then
+        self.state = EndState()
+        self.lap = Lap()
 
-    def state(self) -> dict[str, Any]:
-        """When to look again, for a checkpoint."""
-        times = {
-            "short": self._next_short,
-            "small": self._next_small,
-            "next level": self._next_level,
-        }
-        return {
-            **times,
-            "loss": self._last_loss,
-            "level": self._level,
-            "lap": list(self._lap),
-            "rests": self.rests,
-        }
+    def kept(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"looks": self.state, "lap": self.lap}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, kept: dict[str, Any]) -> None:
         """Go on from there."""
-        self._next_short = state["short"]
-        self._next_small = state["small"]
-        self._next_level = state["next level"]
-        self._last_loss = state["loss"]
-        self._level = state["level"]
-        self.rests = bool(state.get("rests", False))
-        t, loss, steps = state["lap"]
-        self._lap = (float(t), float(loss), int(steps))
+        self.state = restored(self.state, kept["looks"], self.problem.size)
+        self.lap = restored(self.lap, kept["lap"], self.problem.size)
 
     def reached(self, step: Step, z0: Array) -> StopReason | None:
         """Whether, and why, the flow can end after this step, which began at ``z0`` (n,)."""
@@ -126,20 +120,20 @@ class EndOfPath:
             return StopReason.HANDOVER
         short = (
             self.hand_over
-            and step.t >= self._next_short
+            and step.t >= self.state.short
             and self._length(step.z - z0, step.z) <= NOISE
         )
         level = (
-            low and step.t >= self._next_level and (self.hand_over or self.problem.size > LARGEST)
+            low and step.t >= self.state.level and (self.hand_over or self.problem.size > LARGEST)
         )
-        small = low and step.t >= self._next_small
+        small = low and step.t >= self.state.small
         if not (short or level or small) or not self._has_products:
             return None
-        before = self.state()
+        before = (self.state, self.lap)
         try:
             return self._judge(self._model(step), step.t, short, level, small)
         except TimeIsUp:
-            self.restore(before)  # a run that goes on looks at its next step
+            self.state, self.lap = before  # a run that goes on looks at its next step
             raise
         except (NotImplementedError, MethodError, TooLargeError):
             if self.problem.size <= LARGEST:
@@ -153,9 +147,10 @@ class EndOfPath:
         """Which of the rules that are looked at end the path at time ``t``."""
         value = local.evaluation.value
         if short:
-            self._next_short = 2 * t
+            self.state = self.state._replace(short=2 * t)
         if level:
-            self._next_level, before, self._level = 10 * t, self._level, value
+            before = self.state.level_loss
+            self.state = self.state._replace(level=10 * t, level_loss=value)
             # a loss that grows within its rounding is at rest, too: noise of the integrator
             level = before - value <= 0.1 * abs(value) and abs(
                 before - value
@@ -163,9 +158,8 @@ class EndOfPath:
         if (short or level) and self._path_ends(local, t, level and self.hand_over):
             return StopReason.HANDOVER if self.hand_over else StopReason.AT_REST
         if small:
-            self._next_small = 2 * t
-            slow = value > 0.9 * self._last_loss
-            self._last_loss = value
+            slow = value > 0.9 * self.state.small_loss
+            self.state = self.state._replace(small=2 * t, small_loss=value)
             if slow and self._is_rounding(local):
                 return StopReason.ROUNDING_FLOOR
             if slow and self.hand_over and _is_drowned(local):
@@ -188,8 +182,9 @@ class EndOfPath:
         """
         if isinstance(local, DenseModel):
             rest = remaining_path(self.problem, local.evaluation, local.z, t)
-            self.rests = rest is not None and self._length(rest, local.z) <= 1.0
-            return self.rests or (rest is not None and level)
+            rests = rest is not None and self._length(rest, local.z) <= 1.0
+            self.state = self.state._replace(rests=rests)
+            return rests or (rest is not None and level)
 
         def noise() -> Array:
             return gradient_rounding(local.evaluation.value, local.diagonal, local.z)
@@ -200,15 +195,16 @@ class EndOfPath:
             or KrylovModel(self.problem, local.evaluation, local.z + rest).is_saddle()
         ):
             return False
-        self.rests = complete and self._length(rest, local.z) <= 1.0
+        rests = complete and self._length(rest, local.z) <= 1.0
+        self.state = self.state._replace(rests=rests)
         return True
 
     def _crawls(self, step: Step) -> bool:
-        since, loss, steps = self._lap
-        if step.t >= 2.0 * since:
-            self._lap = (step.t, step.evaluation.value, 0)
+        t, loss, steps = self.lap
+        if step.t >= 2.0 * t:
+            self.lap = Lap(step.t, step.evaluation.value)
             return False
-        self._lap = (since, loss, steps + 1)
+        self.lap = Lap(t, loss, steps + 1)
         return steps > CRAWL and step.evaluation.value > 0.9 * loss
 
     def _length(self, displacement: Array, z: Array) -> float:

@@ -5,13 +5,13 @@ gradient flow.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
 from .._validation import Array
-from .explicit import Attempt
 from .factorization import Factors, factorize_shifted
+from .onestep import Attempt
 from .problem import FlowEvaluation, FlowProblem
 from .step_kernels import newton_iteration, stage_start
 from .tableaus import ImplicitTableau, dense_weights
@@ -25,6 +25,14 @@ _MOST_ITERATIONS = 10
 _SAME_STEP = 1.2
 #: a Hessian is kept while the stages of the last step took at most this many iterations on average
 _FEW_ITERATIONS = 1.5
+
+
+class ImplicitMemory(NamedTuple):
+    """The matrix of Newton's method, and whether it still serves."""
+
+    hessian: Array | None = None  #: at the start of this attempt or of an earlier one, (n, n)
+    shift: float = math.nan  #: of the factorisation
+    iterations: int = 0  #: in all stages of the last attempt
 
 
 class ImplicitFamily:
@@ -45,54 +53,64 @@ class ImplicitFamily:
         self._points = np.empty_like(self._slopes)
         c = tableau.c
         self._nearest = [int(np.abs(c[:i] - c[i]).argmin()) if i else 0 for i in range(len(c))]
-        self._hessian: Array | None = None
+        self.memory = ImplicitMemory()
+        self._factors: Factors | None = None  # of shift I + hessian
         self._hessian_at: Array | None = None
-        self._factors: Factors | None = None
-        self._shift = math.nan
         self._iterations = 0
         self._left_domain = False
 
-    def attempt(self, z: Array, evaluation: FlowEvaluation, h: float) -> Attempt:
+    def attempt(
+        self, z: Array, evaluation: FlowEvaluation, h: float, memory: ImplicitMemory
+    ) -> Attempt:
         """One step of size ``h`` from ``z``; if its iterations fail with an old Hessian, again with
         a new one.
         """
-        many = self._iterations > _FEW_ITERATIONS * (len(self._slopes) - 1)
-        fresh = self._hessian is None or (many and self._hessian_at is not z)
+        if self._factors is None and memory.hessian is not None and math.isfinite(memory.shift):
+            # memory from a checkpoint
+            self._factors = factorize_shifted(memory.hessian, memory.shift)
+        many = memory.iterations > _FEW_ITERATIONS * (len(self._slopes) - 1)
+        fresh = memory.hessian is None or (many and self._hessian_at is not z)
         while True:
-            found = self._prepare(z, h, fresh) and self._stages(z, evaluation, h)
+            memory = self._prepared(memory, z, h, fresh)
+            found = False
+            if self._factors is not None:
+                found = self._stages(z, evaluation, h, memory.shift)
+                memory = memory._replace(iterations=self._iterations)
             if found or self._hessian_at is z:
                 break
             fresh = True
-        if (
-            not found
-        ):  # an undefined error, or one that asks for the strongest reduction of the step
-            return Attempt(z, np.full_like(z, math.nan if self._left_domain else 1e100), None)
+        if not found:
+            # an undefined error, or one that asks for the strongest reduction of the step
+            error = np.full_like(z, math.nan if self._left_domain else 1e100)
+            return Attempt(z, error, memory=memory)
         assert self._factors is not None
         error = (h * self.tableau.e) @ self._slopes
         # through the inverse of I + gamma h H, which tames the estimate of the fast components
-        return Attempt(self._points[-1].copy(), self._factors.solve(error) * self._shift, None)
+        tamed = self._factors.solve(error) * memory.shift
+        return Attempt(self._points[-1].copy(), tamed, memory=memory)
 
-    def _prepare(self, z: Array, h: float, fresh: bool) -> bool:
-        """Hessian and factorisation for a step of size ``h``; False if the matrix is singular."""
+    def _prepared(self, memory: ImplicitMemory, z: Array, h: float, fresh: bool) -> ImplicitMemory:
+        """Hessian and factors for a step of size ``h``; no factors if the matrix is singular."""
         shift = 1.0 / (self.tableau.gamma * h)
         if fresh:
             hessian = self.problem.evaluate(z, 2).hessian
             assert hessian is not None
-            self._hessian = hessian
+            memory = memory._replace(hessian=hessian)
             self._hessian_at = z
             self._left_domain = not np.isfinite(hessian).all()
             if self._left_domain:
-                return False
-        ratio = shift / self._shift
+                self._factors = None
+                return memory
+        ratio = shift / memory.shift
         if fresh or self._factors is None or not 1 / _SAME_STEP < ratio < _SAME_STEP:
-            assert self._hessian is not None
+            assert memory.hessian is not None
             self.factorizations += 1
-            self._factors = factorize_shifted(self._hessian, shift)
-            self._shift = shift
-        return self._factors is not None
+            self._factors = factorize_shifted(memory.hessian, shift)
+            memory = memory._replace(shift=shift)
+        return memory
 
-    def _stages(self, z: Array, evaluation: FlowEvaluation, h: float) -> bool:
-        """Fill slopes and points; False if an iteration fails."""
+    def _stages(self, z: Array, evaluation: FlowEvaluation, h: float, factorized: float) -> bool:
+        """Fill slopes and points, with the factors of this shift; False if an iteration fails."""
         a = self.tableau.a
         c = self.tableau.c
         gamma = self.tableau.gamma
@@ -104,13 +122,13 @@ class ImplicitFamily:
             near = self._nearest[i]  # start from the nearest point and its slope
             ahead = h * (c[i] - c[near])
             base, point = stage_start(z, a, i, h, self._slopes, self._points, near, ahead)
-            if not self._newton(base, point, gamma * h):
+            if not self._newton(base, point, gamma * h, factorized):
                 return False
             self._points[i] = point
             self._slopes[i] = (point - base) / (gamma * h)
         return True
 
-    def _newton(self, base: Array, point: Array, gamma_h: float) -> bool:
+    def _newton(self, base: Array, point: Array, gamma_h: float, factorized: float) -> bool:
         """Solve point = base - gamma_h gradient(point) in place; whether the iteration
         converged.
         """
@@ -120,7 +138,7 @@ class ImplicitFamily:
         shift = 1.0 / gamma_h
         # with a factorisation for another step this is the best factor for fast and slow components
         # together
-        damping = 2.0 / (1.0 + shift / self._shift)
+        damping = 2.0 / (1.0 + shift / factorized)
         before = math.inf
         for _ in range(_MOST_ITERATIONS):
             gradient = problem.evaluate(point, 1).gradient
@@ -146,18 +164,3 @@ class ImplicitFamily:
     def interpolate(self, z: Array, z1: Array, h: float, fraction: float) -> Array:
         """The point at this fraction of the last step from ``z``, shape (n,)."""
         return z + (h * dense_weights(self.tableau.dense, fraction)) @ self._slopes
-
-    def state(self) -> dict[str, Any]:
-        """Hessian and shift of the factorisation, and whether the Hessian still serves."""
-        return {"hessian": self._hessian, "shift": self._shift, "iterations": self._iterations}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Factorise the same matrix again."""
-        self._hessian, self._shift, self._iterations = (
-            state["hessian"],
-            state["shift"],
-            int(state["iterations"]),
-        )
-        self._factors = (
-            None if self._hessian is None else factorize_shifted(self._hessian, self._shift)
-        )

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._validation import Array
+from .onestep import Attempt, NoMemory
 from .problem import FlowEvaluation, FlowProblem
 from .tableaus import ExplicitTableau, dense_weights
-
-
-class Attempt(NamedTuple):
-    """What one attempted step of size h leads to."""
-
-    z: Array  #: new point, shape (n,)
-    error: Array | None  #: estimated error of it, shape (n,); None with a fixed step
-    evaluation: (
-        FlowEvaluation | None
-    )  #: value and gradient at the new point, where the method has them
 
 
 def explicit_step(
@@ -58,13 +48,14 @@ class ExplicitFamily:
 
     uses_hessian = False
     factorizations = 0
+    memory = NoMemory()
 
     def __init__(self, problem: FlowProblem, tableau: ExplicitTableau) -> None:
         self.tableau = tableau
         self._evaluate = lambda z: problem.evaluate(z, 1)
         self._slopes = np.empty((len(tableau.a), problem.size))
 
-    def attempt(self, z: Array, evaluation: FlowEvaluation, h: float) -> Attempt:
+    def attempt(self, z: Array, evaluation: FlowEvaluation, h: float, memory: NoMemory) -> Attempt:
         """One step of size ``h`` from ``z`` with the evaluation there."""
         self._slopes[0] = evaluation.gradient
         return explicit_step(self.tableau, self._evaluate, z, h, self._slopes)
@@ -72,10 +63,3 @@ class ExplicitFamily:
     def interpolate(self, z: Array, z1: Array, h: float, fraction: float) -> Array:
         """The point at this fraction of the last step from ``z`` to ``z1``, shape (n,)."""
         return z - (h * dense_weights(self.tableau.dense, fraction)) @ self._slopes
-
-    def state(self) -> dict[str, Any]:
-        """Nothing: a step depends on its start alone."""
-        return {}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Nothing to do."""

@@ -7,12 +7,10 @@ the eigenbasis of H, where the matrix functions phi_k(-h H) are functions of num
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from .._validation import Array
-from .explicit import Attempt
+from .onestep import Attempt, NoMemory
 from .phi_kernels import phi_functions
 from .problem import FlowEvaluation, FlowProblem
 
@@ -59,6 +57,7 @@ class ExponentialFamily:
     """
 
     uses_hessian = True
+    memory = NoMemory()
 
     def __init__(self, problem: FlowProblem) -> None:
         self.factorizations = 0  # eigendecompositions
@@ -67,7 +66,7 @@ class ExponentialFamily:
         self._values = self._vectors = self._slope = np.empty(0)
         self._remainders: list[Array] = []
 
-    def attempt(self, z: Array, evaluation: FlowEvaluation, h: float) -> Attempt:
+    def attempt(self, z: Array, evaluation: FlowEvaluation, h: float, memory: NoMemory) -> Attempt:
         """One step of size ``h`` from ``z`` with gradient and Hessian there; a rejected one keeps
         the decomposition.
         """
@@ -92,7 +91,7 @@ class ExponentialFamily:
         e2, e3 = two_node_weights(_C2, _C3, 1.0, full)
         displacement = h * (full[0] * self._slope + b3 * third + b4 * fourth)
         error = h * ((b3 - e3) * third + b4 * fourth - e2 * second)
-        return Attempt(z + self._vectors @ displacement, self._vectors @ error, None)
+        return Attempt(z + self._vectors @ displacement, self._vectors @ error)
 
     def _remainder(self, z: Array, evaluation: FlowEvaluation, displacement: Array) -> Array:
         """-r at z + V displacement, in the eigenbasis, shape (n,)."""
@@ -107,10 +106,3 @@ class ExponentialFamily:
         return z + self._vectors @ (
             h * (fraction * phi[0] * self._slope + b3 * third + b4 * fourth)
         )
-
-    def state(self) -> dict[str, Any]:
-        """Nothing: a step depends on its start alone."""
-        return {}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Nothing to do."""

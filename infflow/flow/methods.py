@@ -19,7 +19,8 @@ from .esdirk import ImplicitFamily
 from .explicit import ExplicitFamily
 from .exponential import DENSE_ORDER, ERROR_ORDER, ORDER, ExponentialFamily
 from .gear import MAX_ORDER, GearBdf
-from .onestep import Integrator, build_one_step
+from .integrator import Integrator
+from .onestep import build_one_step
 from .problem import FlowEvaluation, FlowProblem
 from .rosenbrock import RosenbrockFamily
 from .scipy_solvers import SciPySolver

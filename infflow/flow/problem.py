@@ -91,8 +91,9 @@ class FlowProblem(FreeView):
         the minimum of a parabola), which is taken where it is at most a thousandth of the loss.
         Otherwise, and where :attr:`wants_exact`, the accepted point is evaluated.
         """
-        change = float(evaluation.gradient @ (z - at))
-        near = evaluation._replace(value=evaluation.value + change / 2)
+        change = float(evaluation.gradient.dot(z - at))  # dot is a third of the price of @
+        value, gradient, hessian = evaluation
+        near = FlowEvaluation(value + change / 2, gradient, hessian)
         if change == 0.0 and (z == at).all():
             return evaluation, True
         if abs(change) <= _CARRIED * abs(near.value) and not self.wants_exact(near):

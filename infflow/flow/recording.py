@@ -17,7 +17,7 @@ from ..errors import IncompleteWarning, InvalidValueError, MethodError, ShapeErr
 from ..objective import LEFT_DOMAIN, Observes
 from ..rotation import Lift
 from ..threads import limit_for
-from .onestep import Step
+from .integrator import Step
 from .problem import FlowProblem
 
 #: default trajectories with a finite t_end begin at the smaller of these: absolute, and relative

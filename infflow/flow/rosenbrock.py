@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from .._validation import Array
-from .explicit import Attempt
 from .factorization import Factors, factorize_shifted
+from .onestep import Attempt, NoMemory
 from .problem import FlowEvaluation, FlowProblem
 from .step_kernels import rosenbrock_stage
 from .tableaus import RosenbrockTableau
@@ -50,7 +49,7 @@ def rosenbrock_step(
             point = rosenbrock_stage(
                 tableau.padded_rows, i, z, gradient(point), per_step, factors.upper, stages
             )
-        return Attempt(point, tableau.rows[-1][1] @ stages, None)
+        return Attempt(point, tableau.rows[-1][1] @ stages)
     solve = factors.solve
     stages[0] = solve(-gradient0)
     for i in range(1, len(stages)):
@@ -60,13 +59,14 @@ def rosenbrock_step(
         right -= gradient(shift)
         stages[i] = solve(right)
     displacement, error = tableau.rows[-1] @ stages
-    return Attempt(z + displacement, error, None)
+    return Attempt(z + displacement, error)
 
 
 class RosenbrockFamily:
     """A Rosenbrock method on one problem: owns the stages and counts the factorisations."""
 
     uses_hessian = True
+    memory = NoMemory()
 
     def __init__(self, problem: FlowProblem, tableau: RosenbrockTableau) -> None:
         self.tableau = tableau
@@ -74,7 +74,7 @@ class RosenbrockFamily:
         self._gradient = lambda z: problem.evaluate(z, 1).gradient
         self._stages = np.empty((len(tableau.a), problem.size))
 
-    def attempt(self, z: Array, evaluation: FlowEvaluation, h: float) -> Attempt:
+    def attempt(self, z: Array, evaluation: FlowEvaluation, h: float, memory: NoMemory) -> Attempt:
         """One step of size ``h`` from ``z`` with gradient and Hessian there; NaN where the matrix
         is singular.
         """
@@ -83,7 +83,7 @@ class RosenbrockFamily:
         factors = factorize_shifted(evaluation.hessian, 1.0 / (self.tableau.gamma * h))
         if factors is None:
             failed = np.full_like(z, np.nan)
-            return Attempt(failed, failed, None)
+            return Attempt(failed, failed)
         return rosenbrock_step(
             self.tableau, self._gradient, z, evaluation.gradient, factors, h, self._stages
         )
@@ -91,10 +91,3 @@ class RosenbrockFamily:
     def interpolate(self, z: Array, z1: Array, h: float, fraction: float) -> Array:
         """The point at this fraction of the last step from ``z``, shape (n,)."""
         return z + self.tableau.dense_in_stages(fraction) @ self._stages
-
-    def state(self) -> dict[str, Any]:
-        """Nothing: a step depends on its start alone."""
-        return {}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Nothing to do."""

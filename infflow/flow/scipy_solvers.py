@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._validation import Array
 from ..stopping import StopReason
 from .control import initial_step
-from .onestep import Step, StepFailed, is_finite
+from .integrator import Step, StepFailed, is_finite, restored
 from .problem import FlowEvaluation, FlowProblem
 
 #: LSODA needs a finite end; nothing moves that long
@@ -19,6 +19,17 @@ _FOREVER = 1e300
 
 class _UndefinedHessian(Exception):
     """A Jacobian outside of the domain, which SciPy would pass on to LAPACK."""
+
+
+class SciPyState(NamedTuple):
+    """What a restart needs: SciPy's history is not kept."""
+
+    t: float
+    z: Array  #: the last point, (n,)
+    step: float = 0.0  #: size of the last step; 0 before the first one
+    #: LU decompositions so far, of two matrices each for Radau; None for LSODA, which does not tell
+    factorizations: int | None = None
+    rejected: int | None = None  #: SciPy does not tell
 
 
 class SciPySolver:
@@ -36,8 +47,6 @@ class SciPySolver:
         0 for a choice of its own; no limit by default.
     """
 
-    rejected = None  # SciPy does not tell
-
     def __init__(
         self,
         problem: FlowProblem,
@@ -49,23 +58,14 @@ class SciPySolver:
     ) -> None:
         self.problem = problem
         self.name = name
+        self.state = SciPyState(0.0, z)
         self.evaluation = evaluation
-        self._z = z
-        self.t = 0.0
-        self._step = 0.0
         self._evaluated_at = z
         self._left_domain = False
         self._reached = 0.0  # latest time of an evaluation
         self._first = first_step or initial_step(problem, z, evaluation.gradient, 1, None)
         self._max_step = max_step
         self._solver: Any = None
-
-    @property
-    def factorizations(self) -> int | None:
-        """LU decompositions so far (of two matrices each for Radau); None for LSODA, which does not
-        tell.
-        """
-        return None if self.name == "LSODA" or self._solver is None else int(self._solver.nlu)
 
     def _rhs(self, t: float, z: Array) -> Array:
         self.evaluation, self._evaluated_at = self.problem.evaluate(np.array(z), 1), np.array(z)
@@ -89,17 +89,20 @@ class SciPySolver:
             "atol": self.problem.atol,
             "jac": self._jacobian,
         }
-        options |= {"first_step": min(self._first, bound - self.t), "max_step": self._max_step}
+        options |= {
+            "first_step": min(self._first, bound - self.state.t),
+            "max_step": self._max_step,
+        }
         try:
             self._solver = getattr(scipy.integrate, self.name)(
-                self._rhs, self.t, self._z, bound, **options
+                self._rhs, self.state.t, self.state.z, bound, **options
             )
         except _UndefinedHessian:
             raise StepFailed(StopReason.SOLVER_FAILED, "the Hessian is not finite") from None
 
     def advance(self, t_end: float) -> Step:
         """One internal step; ``t_end`` is the same at every call."""
-        t0 = self.t
+        t0 = self.state.t
         fresh = self._solver is None
         if fresh:
             self._start(t_end)
@@ -111,23 +114,20 @@ class SciPySolver:
                 raise self._failure(StopReason.SOLVER_FAILED, f": {self.name}: {message}")
             self._reached = t0
             self._start(t_end)
-        self.t, self._z = float(self._solver.t), np.array(self._solver.y)
-        if self.t - t0 <= 16 * np.finfo(float).eps * t0:
+        solver = self._solver
+        t = float(solver.t)
+        z = np.array(solver.y)
+        if t - t0 <= 16 * np.finfo(float).eps * t0:
             raise self._failure(StopReason.STEP_UNDERFLOW)
-        self._step = self.t - t0
-        evaluation, exact = self.problem.accepted(self._z, self.evaluation, self._evaluated_at)
+        evaluation, exact = self.problem.accepted(z, self.evaluation, self._evaluated_at)
         if not is_finite(evaluation):
             raise self._failure(StopReason.NON_FINITE)
         self._left_domain = False
-        solver = self._solver
-        return Step(
-            t0,
-            self.t,
-            self._z,
-            evaluation,
-            lambda time: np.array(solver.dense_output()(time)),
-            exact,
-        )
+        self.state = SciPyState(t, z, t - t0, self._count())
+        return Step(t0, t, z, evaluation, lambda time: np.array(solver.dense_output()(time)), exact)
+
+    def _count(self) -> int | None:
+        return None if self.name == "LSODA" else int(self._solver.nlu)
 
     def _try_step(self) -> str | None:
         """Step; what went wrong, or None."""
@@ -140,22 +140,18 @@ class SciPySolver:
             return str(message)
         return None if np.isfinite(self._solver.y).all() else "the new point is not finite"
 
-    def state(self) -> dict[str, Any]:
-        """The last point only: a restart begins with a short step of low order."""
-        return {"t": self.t, "z": self._z, "step": self._step}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Start again at the last point."""
-        self.t = state["t"]
-        self._z = state["z"]
-        self._step = state["step"]
-        if self._step > 0.0:  # else it was stopped before the first one
-            self._first = 0.1 * self._step
-        self._reached = self.t
-        self.evaluation, self._evaluated_at = self.problem.evaluate(self._z, 1), self._z
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Start again at the last point, with a short step of low order."""
+        self.state = restored(self.state, saved, self.problem.size)
+        if self.state.step > 0.0:  # else it was stopped before the first one
+            self._first = 0.1 * self.state.step
+        self._reached = self.state.t
+        self._evaluated_at = self.state.z
+        self.evaluation = self.problem.evaluate(self.state.z, 1)
 
     def _failure(self, reason: StopReason, message: str = "") -> StepFailed:
         if self._left_domain:
             reason = StopReason.NON_FINITE
-        where = self.problem.where(self.t, self._z)
+        self.state = self.state._replace(factorizations=self._count())
+        where = self.problem.where(self.state.t, self.state.z)
         return StepFailed(reason, f"{where}{message}. {self.problem.outside}".strip())

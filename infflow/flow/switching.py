@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from .._validation import Array
-from .cvode import CvodeBdf
-from .gear import GearBdf
-from .onestep import Step
+from .cvode import CvodeBdf, CvodeState
+from .gear import GearBdf, GearState
+from .integrator import Step
 from .problem import FlowEvaluation, FlowProblem
 
 #: GMRES is given up when so many steps took more than so many Hessian-vector products each
@@ -15,6 +15,16 @@ _WATCHED = 25
 _PRODUCTS = 4
 #: first step of Gear's method, of order 1, as a part of the last step before
 _FIRST = 0.01
+
+
+class SwitchingState(NamedTuple):
+    """The state of the method that is in use, and when it is to be looked at."""
+
+    inner: CvodeState | GearState
+    steps: int = 0  #: since the last look
+    products: int = 0  #: before the last look
+    factorizations: int = 0
+    rejected: int | None = None  #: scikit-sundae does not tell
 
 
 class SwitchingBdf:
@@ -36,8 +46,6 @@ class SwitchingBdf:
         Those that both methods have.
     """
 
-    rejected = None  # scikit-sundae does not tell
-
     def __init__(
         self,
         problem: FlowProblem,
@@ -51,31 +59,24 @@ class SwitchingBdf:
         self._method: CvodeBdf | GearBdf = CvodeBdf(
             problem, z, evaluation, "gmres", krylov_dim, **options
         )
-        self._steps = self._products = 0  # since the last look, and products before it
-        self._last: Step | None = None
-
-    @property
-    def t(self) -> float:
-        """Time of the last accepted point."""
-        return self._method.t
-
-    @property
-    def factorizations(self) -> int:
-        """Factorisations so far."""
-        return self._method.factorizations or 0
+        self.state = SwitchingState(self._method.state)
+        self._last: Step | None = None  # None before the first one, also after a restart
 
     def advance(self, t_end: float) -> Step:
         """One accepted step of the method that is in use."""
-        if (
-            self._last is not None and self._steps >= _WATCHED
-        ):  # more than that after a restart, which has no last step
-            if self.problem.hvps - self._products > _PRODUCTS * _WATCHED:
+        _, steps, products, *_ = self.state
+        # the steps may be more than that after a restart, which has no last step
+        if self._last is not None and steps >= _WATCHED:
+            if self.problem.hvps - products > _PRODUCTS * _WATCHED:
                 self._go_on_with_gear(self._last)
-            self._steps, self._products = 0, self.problem.hvps
+            steps = 0
+            products = self.problem.hvps
         step = self._method.advance(t_end)
         if isinstance(self._method, CvodeBdf):
             self._last = step
-            self._steps += 1
+            steps += 1
+        inner = self._method.state
+        self.state = SwitchingState(inner, steps, products, inner.factorizations or 0)
         return step
 
     def _go_on_with_gear(self, last: Step) -> None:
@@ -84,23 +85,16 @@ class SwitchingBdf:
         self._method = GearBdf(self.problem, last.z, start, **options, t=last.t)
         self._last = None
 
-    def state(self) -> dict[str, Any]:
-        """Which method is in use, and its state."""
-        name = "gear" if isinstance(self._method, GearBdf) else "gmres"
-        return {
-            "method": name,
-            "steps": self._steps,
-            "products": self._products,
-            "state": self._method.state(),
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, saved: dict[str, Any]) -> None:
         """Go on from there."""
-        if state["method"] == "gear" and isinstance(
-            self._method, CvodeBdf
-        ):  # made at the start, then moved on
-            options = {**self._options, "first_step": state["state"]["h"]}
-            self._method = GearBdf(self.problem, self._method.z, self._method.evaluation, **options)
-        self._method.restore(state["state"])
-        self._steps = state["steps"]
-        self._products = state["products"]
+        inner = saved["inner"]
+        if "history" in inner and isinstance(self._method, CvodeBdf):
+            # made at the start, and changed to Gear's method before the checkpoint
+            options = {**self._options, "first_step": inner["h"]}
+            z = self._method.state.z
+            self._method = GearBdf(self.problem, z, self._method.evaluation, **options)
+        self._method.restore(inner)
+        steps, products, count = (
+            int(saved[name]) for name in ("steps", "products", "factorizations")
+        )
+        self.state = SwitchingState(self._method.state, steps, products, count)

@@ -68,6 +68,13 @@ class Whole(NamedTuple):
     theta: Array
 
 
+class Divided(NamedTuple):
+    """A family with finer blocks, and the same point of it."""
+
+    family: SymmetricNetI
+    z: Array
+
+
 class OrbitSpectrum(NamedTuple):
     """Eigenvalues (n,), ascending, and how often each occurs (n,)."""
 
@@ -586,6 +593,43 @@ class SymmetricNetI:
                 "block."
             )
         return self.replace(teachers=sizes)
+
+    @public
+    def divide(self, z: Any, block: int, apart: int = 1) -> Divided:
+        """The same point in a family whose blocks are finer.
+
+        Parameters
+        ----------
+        z : (P,) array
+        block : int
+            The teacher block of q members that is divided into two, in its place; with it the
+            student blocks that shadow it.
+        apart : int
+            Members of the first of the two; the second has q - apart of them.
+
+        Returns
+        -------
+        named tuple (family, z)
+
+        Raises
+        ------
+        InvalidValueError
+            If there is no such block, or one of the two would have less than one member.
+        """
+        z = self.check(z)
+        block = as_integer("block", block, minimum=0, maximum=len(self.teachers) - 1)
+        apart = as_integer("apart", apart, minimum=1, maximum=2**53)
+        size = self.teachers[block]
+        if size - apart < 1.0:
+            raise InvalidValueError(
+                f"apart is {apart}, and teacher block {block} has {size:g} members; both parts "
+                "need at least one."
+            )
+        parts = [[q] for q in self.teachers]
+        parts[block] = [float(apart), size - apart]
+        finer = FinerFamily(self.teachers, self.students, self.train_second_layer, parts)
+        family = self.replace(teachers=finer.sizes, students=finer.students)
+        return Divided(family, z[finer.source])
 
     def replace(self, **changes: Any) -> SymmetricNetI:
         """The same with other arguments of the constructor; everything else is kept."""
