@@ -24,6 +24,8 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_machinery import register_pass
 from numba.core.registry import CPUDispatcher
 
+from . import compile_notice  # noqa: F401  # whoever imports kernels is told when they compile
+
 __all__ = ["njit"]
 
 
@@ -109,7 +111,7 @@ class _Kernel(CPUDispatcher):
     def part(self) -> Any:
         """The part, made when it is first asked for."""
         if self._own_part is None:
-            options = {**self.targetoptions, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+            options = {**self.targetoptions, "no_cpython_wrapper": True}
             pipeline = _OptimisedCompiler if self.optimised else _PartCompiler
             self._own_part = _Part(self.py_func, self.locals, options, pipeline_class=pipeline)
         return self._own_part
@@ -175,7 +177,8 @@ def njit(*, cache: bool = False, optimised: bool = False, **options: Any) -> Any
         return numba.njit(cache=cache, **options)
 
     def decorate(function: Callable[..., Any]) -> _Kernel:
-        kernel = _Kernel(function, None, {"nopython": True, "boundscheck": None, **options})
+        fixed = {"nopython": True, "boundscheck": None, "no_cfunc_wrapper": True}  # no C calls it
+        kernel = _Kernel(function, None, {**fixed, **options})
         kernel.optimised = optimised
         if cache:
             kernel.enable_caching()

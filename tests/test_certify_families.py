@@ -100,6 +100,20 @@ def test_the_whole_network_has_the_same_certificate(k):
     assert own.loss.lower <= whole.loss.upper and whole.loss.lower <= own.loss.upper
 
 
+@pytest.mark.parametrize("k", [7, 1000])
+def test_minima_in_any_number_of_inputs(k):
+    fam, found = minimum(k)
+    more = fam.replace(inputs=k + 5)
+    proof = inf.certify(more, found.theta)
+    assert proof.is_minimum and proof.positive == k * (k + 5)
+    for each in (proof, inf.certify(fam, found)):
+        assert f"each further input, on which the weights are zero, has {k} positive" in str(each)
+    if k == 7:
+        neti, theta = more.lift(found.theta)
+        whole = inf.certify(neti, theta, frozen=more.whole_frozen)
+        assert (whole.index, whole.positive) == (proof.index, proof.positive)
+
+
 def test_trained_second_layers():
     for activation, teachers, gauge in (("erf", [1, 3], ()), ("relu", [1, 6], (5, 6))):
         fam = inf.SymmetricNetI(activation, teachers, train_second_layer=True)

@@ -294,6 +294,7 @@ def _cases():
             "activation": A("erf"),
             "teachers": A([2, 3.5], "array list"),
             "students": A([0, None], "list optional"),
+            "inputs": A(None, "optional number"),
             "train_second_layer": A(False, flag),
             "method": A("auto"),
             "rtol": A(1e-10, "number"),
@@ -422,7 +423,11 @@ def _cases():
             "weights": A(None, "array optional"),
         },
     )
-    for name in ("gradient", "hessian", "hessian_spectrum", "hessian_eigenvalues"):
+    yield Call("gradient", inf.gradient, {"net": any_net, "theta": any_theta, "wrt": A("student")})
+    yield Call("mixed_hessian", inf.mixed_hessian, {"net": A(neti), "theta": any_theta})
+    yield Call("jax_loss", inf.jax_loss, {"net": any_net, "teacher": A(False, flag)})
+    yield Call("torch_loss", inf.torch_loss, {"net": any_net, "teacher": A(False, flag)})
+    for name in ("hessian", "hessian_spectrum", "hessian_eigenvalues"):
         yield Call(name, getattr(inf, name), {"net": any_net, "theta": any_theta})
     yield Call("hvp", inf.hvp, {"net": any_net, "theta": any_theta, "v": A(theta, "array")})
     yield Call(
@@ -693,6 +698,20 @@ def _cases():
             "samples": A(1, "count"),
             "seed": rng,
             "eta": A(None, "optional number numbers array"),
+            "method": A("auto"),
+            "progress": A(False, flag),
+        },
+    )
+    yield Call(
+        "classify of a family",
+        inf.classify,
+        {
+            "net": A(fam),
+            "theta": any_z,
+            "frozen": A(None, "optional"),
+            "teacher": A(None, "optional"),
+            "samples": A(1, "count"),
+            "seed": rng,
             "method": A("auto"),
             "progress": A(False, flag),
         },
@@ -1133,7 +1152,7 @@ OPTIONS = {
 
 #: calls that end in an error of infflow as they are: PyTorch is not there, or there is nothing to
 #: give
-REFUSED = ("from_torch", "to_torch", "Sweep", "plotting.plot_convergence")
+REFUSED = ("from_torch", "to_torch", "jax_loss", "torch_loss", "Sweep", "plotting.plot_convergence")
 
 
 def outcome(call, **changed):

@@ -300,9 +300,34 @@ def test_missing_derivatives_come_from_the_table():
         assert abs(found.value - exact) <= found.error_bound <= tolerance
 
 
-def test_a_jump_that_was_not_named_is_in_the_bound():
-    with pytest.warns(AccuracyWarning, match="jumps at x = 0.7"):
-        a = Activation.from_callable("box", lambda x: (x > 0.7) * 1.0 + np.tanh(x))
+def test_jumps_that_were_not_named_are_found():
+    """To the last bit where a function that was given jumps; the warning says so."""
+    with pytest.warns(AccuracyWarning, match="x = 0.7, which is none of the kinks: it is taken"):
+        box = Activation.from_callable("box", lambda x: (x > 0.7) * 1.0 + np.tanh(x))
+    assert box.kinks == (0.7,)
+    with pytest.warns(AccuracyWarning, match="derivative 1"):
+        corner = Activation.from_callable(
+            "corner",
+            lambda x: np.maximum(x, np.pi),
+            [lambda x: (x > np.pi) * 1.0, zero, zero, zero],
+        )
+    assert corner.kinks[0] == pytest.approx(np.pi, rel=1e-15)
+    exact = inf.gaussian_moment("relu", "relu", 1.1, 0.9, 0.95, -np.pi, -np.pi, orders=(1, 1))
+    found = inf.gaussian_moment(corner, corner, 1.1, 0.9, 0.95, orders=(1, 1))
+    assert found == pytest.approx(exact, rel=1e-9)
+
+
+def test_a_kink_whose_place_is_not_known_is_in_the_bound():
+    with pytest.warns(AccuracyWarning, match="integrals would be wrong"):
+        corner = Activation.from_callable("corner", lambda x: np.abs(x - 0.7) + np.tanh(x))
+    assert corner.kinks == ()
+    found = NUMERIC.mean(corner, np.array([0.9]), np.array([0.3]), 0, 1e-10)
+    exact = inf.gaussian_mean("abs", 0.9, -0.4) + inf.gaussian_mean("tanh", 0.9, 0.3)
+    assert abs(found.value[0] - exact) <= found.error_bound[0]
+
+
+def test_a_jump_in_the_table_is_in_the_bound():
+    a = Activation("box", lambda x, out: np.copyto(out[0], (x > 0.7) + np.tanh(x)), max_order=0)
     for r in (0.5, 2.0):
         found = NUMERIC.mean(a, np.array([r]), np.array([0.3]), 0, 1e-10)
         from scipy.special import ndtr

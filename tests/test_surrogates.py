@@ -875,7 +875,8 @@ def test_train_on_the_command_line(tmp_path, monkeypatch):
     found = CliRunner().invoke(app, ["surrogates", "train", *arguments])
     assert found.exit_code == 0, found.output
     assert asked["activation"].name == "my_erf"
-    assert (asked["seed"], asked["max_time"]) == (3, 7.0)
+    assert asked["seed"] == 3
+    assert asked["max_time"] == 0.85 * 7.0  # the rest is for the card
     assert sorted(path.name for path in (tmp_path / "made").iterdir()) == [
         "my_erf.json",
         "my_erf.npz",

@@ -298,6 +298,32 @@ def test_spectra_are_those_of_the_dense_hessian(activation, second):
         assert fam.index(z) == (dense < -1e-10 * np.abs(dense).max()).sum()
 
 
+@pytest.mark.parametrize("activation", ["relu", "erf", "elu"])
+@pytest.mark.parametrize("second", [False, True])
+def test_further_inputs(activation, second):
+    """Weights on them are zero, and the Hessian along them is the same for each."""
+    for teachers, students in PARTITIONS[:4]:
+        fam = inf.SymmetricNetI(
+            activation, teachers, students, train_second_layer=second, inputs=sum(teachers) + 2
+        )
+        z = point(fam, 5)
+        neti, theta = fam.lift(z)
+        assert neti.input_dim == sum(teachers) + 2
+        np.testing.assert_allclose(fam.restrict(theta), z, rtol=1e-15)
+        free = np.flatnonzero(~fam.whole_frozen)
+        dense = np.linalg.eigvalsh(inf.hessian(neti, theta)[np.ix_(free, free)])
+        values, multiplicities = fam.spectrum(z)
+        found = np.repeat(values, multiplicities)
+        np.testing.assert_allclose(found, dense, atol=2e-13 * np.abs(dense).max())
+        assert fam.index(z) == (dense < -1e-10 * np.abs(dense).max()).sum()
+        plain = fam.replace(inputs=None)
+        assert plain.evaluate(z).value == fam.evaluate(z).value
+        moved = theta.copy()
+        moved[neti.input_dim - 1] = 0.1
+        with pytest.raises(InvalidValueError, match="no symmetric point"):
+            fam.restrict(moved)
+
+
 def test_types_of_real_sizes_join_those_of_integers():
     fam = inf.SymmetricNetI("relu", [1, 4.0])
     z = fam.pack([-0.6, 1.0], [0, -0.02], [[0, 0.2], [0.25, 0]])
@@ -397,6 +423,7 @@ def test_families_can_be_pickled_and_shown():
         ({"students": [-1]}, InvalidValueError, "students[0] is -1"),
         ({"students": [0.5]}, InvalidTypeError, "students[0]"),
         ({"students": []}, InvalidValueError, "at least one block of students"),
+        ({"inputs": 6}, InvalidValueError, "inputs is 6"),
         ({"train_second_layer": 1}, InvalidTypeError, "True or False"),
         ({"activation": "reluu"}, ValueError, "relu"),
     ],

@@ -409,7 +409,8 @@ class Activation:
         -----
         AccuracyWarning
             If a function, or the slope of ``f`` where no derivative is given, jumps between -10 and
-            10 at a place that is not among ``kinks``. Jumps closer than 0.01 to each other may go
+            10 at a place that is not among ``kinks``. Jumps of functions that are given are found
+            to the last bit and taken as kinks. Jumps closer than 0.01 to each other may go
             unnoticed.
         """
         name = _as_name(name)
@@ -421,7 +422,7 @@ class Activation:
         kernel = _CallableKernel(name, [f, *given])
         places = sorted(as_real_array("kinks", kinks, ndim=1).tolist())
         kernel.check_derivatives(places)
-        kernel.warn_of_jumps(places)
+        places = sorted([*places, *kernel.find_jumps(places)])
         return cls(
             name,
             kernel,
@@ -527,27 +528,35 @@ class _CallableKernel:
                     "the function."
                 )
 
-    def warn_of_jumps(self, kinks: Sequence[float]) -> None:
-        """Warn once where the function or a derivative that is given jumps beside the kinks that
-        were named.
+    def find_jumps(self, kinks: Sequence[float]) -> list[float]:
+        """Places where the function or a derivative that is given jumps beside the kinks that were
+        named, to the last bit; warns of them once.
+
+        Where only the slope of differences jumps, the place is not known well enough: the warning
+        asks for it.
         """
         found: dict[float, str] = {}
+        exact: list[float] = []
         for label, function, width, noise in self._searched():
             for place in _jumps(function, width, noise):
-                place = round(place, 8 if width == _NARROW else 5) + 0.0
+                exactly = width == _NARROW
+                place = _sharpened(function, place) if exactly else round(place, 5) + 0.0
                 if all(abs(place - known) > _SPACING for known in (*kinks, *found)):
                     found[place] = label
+                    exact += [place] if exactly else []
         if found:
             places = sorted(found)
             label = next(iter(found.values()))
+            known = len(exact) == len(found)
+            effect = "it is taken as one" if known else "integrals would be wrong there"
             warnings.warn(
-                f"{label} jumps at x = {places[0]:g}, which is none of the kinks: integrals "
-                "would be wrong there. "
+                f"{label} jumps at x = {places[0]:g}, which is none of the kinks: {effect}. "
                 "Name the kinks, Activation.from_callable(..., "
                 f"kinks={sorted([*kinks, *places])}).",
                 AccuracyWarning,
                 stacklevel=user_level(),
             )
+        return exact
 
     def _searched(self) -> Iterator[tuple[str, Callable[[Array], Array], float, float]]:
         """What may jump: label, function, to which width jumps are enclosed, and rounding
@@ -640,6 +649,23 @@ def _jumps(function: Callable[[Array], Array], width: float, noise: float) -> li
         right = np.where(upper, right, value)
     kept = np.abs(right - left) > 0.5 * change[candidates]
     return [float(place) for place in ((low + high) / 2)[kept]]
+
+
+def _sharpened(function: Callable[[Array], Array], place: float) -> float:
+    """The place of a jump to the last bit; the nearest short decimal number where it is one."""
+    low, high = place - _NARROW, place + _NARROW
+    left, right = function(np.array([low, high]))
+    while True:
+        middle = 0.5 * (low + high)
+        if not low < middle < high:
+            break
+        value = function(np.array([middle]))[0]
+        if abs(right - value) > abs(value - left):
+            low, left = middle, value
+        else:
+            high, right = middle, value
+    short = round(low, 9) + 0.0
+    return short if low <= short <= high else low
 
 
 def _vectorised(function: Any) -> Callable[[Array], Any]:

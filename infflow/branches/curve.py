@@ -235,6 +235,7 @@ class Curve:
             plane[-1] = 1.0
         start = y
         slope = self.slope(y)
+        is_stale = False  # of another point than the present one
         lengths: list[float] = []
         for _ in range(_MOST_ITERATIONS):
             _, g, H = self.evaluate(y)
@@ -247,10 +248,15 @@ class Curve:
             lengths.append(length)
             if length <= _CONVERGED:
                 return self._point(y, normal, lengths)
-            if len(lengths) > 1 and length > _SLOW * lengths[-2]:
-                if length <= _ROUNDING:
-                    return self._point(y, normal, lengths)
-                raise Failed("Newton's method across the branch does not converge.")
+            if len(lengths) == 1 or length <= _SLOW * lengths[-2]:
+                is_stale = True
+                continue
+            if length <= _ROUNDING:
+                return self._point(y, normal, lengths)
+            if not is_stale:
+                break
+            slope = self.slope(y)
+            is_stale = False
         raise Failed("Newton's method across the branch does not converge.")
 
     def _point(self, y: Array, along: Array, lengths: list[float]) -> CurvePoint:

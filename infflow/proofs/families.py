@@ -23,7 +23,7 @@ from ..activations import Activation
 from ..classification.hidden import homogeneity
 from ..errors import MethodError
 from ..networks.infinite.orbit_pairs import list_orbits, place_parameters
-from ..networks.infinite.orbit_spectrum import FinerFamily, Pattern
+from ..networks.infinite.orbit_spectrum import FinerFamily, Pattern, across_blocks
 from ..networks.infinite.orbits import SymmetricNetI
 from .activations import exact_activation
 from .ball import Ball, flint, magnitude, working_precision
@@ -69,6 +69,8 @@ class BallOrbits:
         places = place_parameters(sizes, students, second_layer)
         self.num_params = places.num_params
         self.orbits = list_orbits(sizes, students, places)
+        self.students = tuple(students)
+        self.counts = [1 if j is None else int(sizes[j]) for j in students]
         self._roots = [[arb(int(x)).sqrt() for x in row] for row in self.orbits.sizes]
         k = int(sum(sizes))
         v, w = flint().arb_mat(2, 1, [1, 0]), flint().arb_mat(2, 1, [0, 1])
@@ -94,14 +96,54 @@ class BallOrbits:
         H = flint().arb_mat([row[:P] for row in rows[:P]])
         return BallEvaluation(loss, gradient[:P], H)
 
+    def across(self, z: list[Ball]) -> tuple[list[list[Ball]], list[list[Ball]]]:
+        """The Hessian along a further input, as :meth:`.orbit_loss.OrbitLoss.across`.
+
+        Not in orthonormal bases: the trivial one for weights one on all students of a block, and
+        the standard one for vectors t of one length.
+        """
+        arb = flint().arb
+        values = [*z, arb(0), arb(1)]
+        B = len(self.counts)
+        trivial = [[arb(0)] * (B + 1) for _ in range(B + 1)]
+        standard = [[arb(0)] * (B + 1) for _ in range(B + 1)]
+        for r in range(len(self.orbits.weight)):
+            x, y = (int(each) for each in self.orbits.blocks[r])
+            o1, o2 = (int(each) for each in self.orbits.outputs[r])
+            weight = int(self.orbits.weight[r])
+            s = weight * values[o1] * values[o2]
+            found = self._pair(r, values, further=True)
+            last = found.d11.nrows() - 1
+            for i, own in ((x, found.d11), (y, found.d22)):
+                trivial[i][i] += s * own[last, last]
+                if i < B:
+                    standard[i][i] += s * own[last, last] / self.counts[i]
+            mixed = s * found.d12[last, last]
+            share = 0
+            if y < B and self.students[x] is not None and self.students[x] == self.students[y]:
+                p = self.counts[x]
+                share = arb(-1) / (p * (p - 1)) if self.orbits.spread[r] else arb(1) / p
+            for i, j in ((x, y), (y, x)):
+                trivial[i][j] += mixed
+                standard[i][j] += mixed * share
+        return trivial, standard
+
     def _classes(self, r: int) -> list[int]:
         return [c for c, size in enumerate(self.orbits.sizes[r]) if size]
 
-    def _pair(self, r: int, values: list[Ball]) -> PairDerivatives:
-        """The pair of an orbit as two vectors of the roots of class sizes times entries."""
+    def _pair(self, r: int, values: list[Ball], further: bool = False) -> PairDerivatives:
+        """The pair of an orbit as two vectors of the roots of class sizes times entries.
+
+        ``further``: with a last entry, which is zero, for an input without weights.
+        """
         classes, roots = self._classes(r), self._roots[r]
+        zero = [flint().arb(0)] * further
         x, y = (
-            flint().arb_mat(len(classes), 1, [roots[c] * values[int(at[r, c])] for c in classes])
+            flint().arb_mat(
+                len(classes) + further,
+                1,
+                [roots[c] * values[int(at[r, c])] for c in classes] + zero,
+            )
             for at in (self.orbits.first, self.orbits.second)
         )
         return pair_derivatives(self.f, self.f, x, x if self.orbits.itself[r] else y)
@@ -200,7 +242,7 @@ def certify_family(
     with working_precision(precision):
         proof = _FamilyProof(fam, z, held or fixed)
         found = proof.run()
-        lines = _assumptions(fam, fixed, held, proof.types)
+        lines = _assumptions(fam, fixed, held, proof)
     return Certificate(
         not found.reason,
         found.reason,
@@ -241,6 +283,7 @@ class _FamilyProof:
         self.fam, self.z, self.held = fam, z, held
         self.keep = [k for k in range(len(z)) if k not in held]
         self.types: list[TypeInertia] = []
+        self.further: list[TypeInertia] = []  #: along one input more
 
     def run(self) -> Outcome:
         """Prove existence and uniqueness in the family, then the signs of all symmetry types.
@@ -275,8 +318,13 @@ class _FamilyProof:
 
     def _with_types(self, found: Outcome, box: list[Ball]) -> Outcome:
         """Index and number of positive eigenvalues of the whole network."""
+        fam = self.fam
         own = TypeInertia("trivial", 1, found.index, found.positive)
-        types = [own, *_other_types(self.fam, box, bool(self.held))]
+        types = [own, *_other_types(fam, box, bool(self.held))]
+        loss = BallOrbits(fam.activation, fam.teachers, fam.students, fam.train_second_layer)
+        self.further = _further_inputs(fam, loss, box)
+        count = int(fam.num_inputs - fam.num_teachers)
+        types += [each._replace(dimension=each.dimension * count) for each in self.further if count]
         for each in types:
             if each.negative < 0:
                 return Outcome(
@@ -333,10 +381,26 @@ def _other_types(fam: SymmetricNetI, z: list[Ball], held: bool) -> list[TypeIner
     return found
 
 
+def _further_inputs(fam: SymmetricNetI, loss: BallOrbits, z: list[Ball]) -> list[TypeInertia]:
+    """Proved signs along one further input; -1 where they could not be proved."""
+    trivial, standard = loss.across(z)
+    found = []
+    for name, dimension, members, is_standard in across_blocks(fam.teachers, fam.students):
+        H = standard if is_standard else trivial
+        small = flint().arb_mat([[H[i][j] for j in members] for i in members])
+        signs = _signs_of(small) or (-1, -1)
+        found.append(TypeInertia(name, int(dimension), *signs))
+    return found
+
+
 def _signs(pattern: Pattern, H: BallMatrix) -> tuple[int, int] | None:
     """Inertia of V' H V for the vectors V of a type, whose entries are integers."""
     V = float_matrix(pattern.vectors)
-    small = V.transpose() * H * V
+    return _signs_of(V.transpose() * H * V)
+
+
+def _signs_of(small: BallMatrix) -> tuple[int, int] | None:
+    """Inertia of a symmetric matrix of balls."""
     middle = np.array([[float(x.mid()) for x in row] for row in small.tolist()])
     if not np.isfinite(middle).all():
         return None
@@ -354,19 +418,25 @@ def _signs(pattern: Pattern, H: BallMatrix) -> tuple[int, int] | None:
 
 
 def _assumptions(
-    fam: SymmetricNetI, fixed: tuple[int, ...], held: tuple[int, ...], types: list[TypeInertia]
+    fam: SymmetricNetI, fixed: tuple[int, ...], held: tuple[int, ...], proof: _FamilyProof
 ) -> tuple[str, ...]:
     """What the statement is about."""
-    K, k = int(fam.num_students), int(fam.num_teachers)
+    K, k, D = (int(n) for n in (fam.num_students, fam.num_teachers, fam.num_inputs))
     lines = [
         "infinite data, loss E|student - teacher|^2 without a factor 1/2, standard normal input",
-        f"{K} students of {k} orthonormal teachers in {k} inputs, as in {fam!r}",
+        f"{K} students of {k} orthonormal teachers in {D} inputs, as in {fam!r}",
         exact_activation(fam.activation).formula,
         "reduction: unique in the family, and critical in the whole network by symmetry",
     ]
-    if types:
-        names = ", ".join(f"{each.name} ({each.dimension})" for each in types)
+    if proof.types:
+        names = ", ".join(f"{each.name} ({each.dimension})" for each in proof.types)
         lines.append(f"the eigenvalues are those of all symmetry types: {names}")
+        negative = sum(each.dimension * each.negative for each in proof.further)
+        if all(each.negative >= 0 for each in proof.further):
+            lines.append(
+                f"each further input, on which the weights are zero, has {K - negative} positive "
+                f"and {negative} negative eigenvalues"
+            )
     if not fam.train_second_layer or fixed:
         held_at = "their values" if fixed else "one"
         lines.append(f"output weights are held at {held_at}; the statement is about the others")

@@ -255,6 +255,28 @@ def joint_probability(h, k, u, s, kept):
     return joint, joint < kept * (normal_cdf_(h) + normal_cdf_(k))
 
 
+@_inline
+def orthant_at_zero(u, s, shift1, shift2):
+    """:func:`orthant` for h = k = 0."""
+    if shift1 == 0.0 and shift2 == 0.0:
+        return INV_2PI * math.atan2(s, -u)  # relatively accurate also for u -> -1
+    return INV_2PI * math.atan2(u, s) + (0.5 - shift1) * (0.5 - shift2)
+
+
+@njit(cache=True, error_model="numpy")
+def centred_orthant(h, k, u, s):
+    """E[(1[X < h] - 1/2) (1[Y < k] - 1/2)], :func:`orthant` for two shifts of 1/2."""
+    if h == 0.0 and k == 0.0:
+        return orthant_at_zero(u, s, 0.5, 0.5)
+    mean1 = normal_cdf_minus(h, 0.5)
+    near1 = min(max(h, -FAR), FAR)
+    near2 = min(max(k, -FAR), FAR)
+    if abs(u) <= PLACKETT_LIMIT:
+        return plackett(near1, near2, u) + mean1 * normal_cdf_minus(k, 0.5)
+    joint = _wedge(near1, near2, u, s) if s > 0.0 else _line(near1, near2, u)
+    return joint - (0.5 * mean1 + 0.5 * normal_cdf_(k))
+
+
 @njit(cache=True, error_model="numpy")
 def orthant(h, k, u, s, shift1, shift2):
     """E[(1[X < h] - shift1) (1[Y < k] - shift2)], the shifts 0 or 1/2; (0, 0) gives L(h, k; u).
@@ -262,15 +284,11 @@ def orthant(h, k, u, s, shift1, shift2):
     ``s = sqrt(1 - u^2)``; no NaN among the arguments, h and k may be infinite.
     """
     if h == 0.0 and k == 0.0:
-        if shift1 == 0.0 and shift2 == 0.0:
-            return INV_2PI * math.atan2(s, -u)  # relatively accurate also for u -> -1
-        return INV_2PI * math.atan2(u, s) + (0.5 - shift1) * (0.5 - shift2)
-    if shift1 != 0.0 and abs(u) <= PLACKETT_LIMIT and shift2 != 0.0:
-        h = min(max(h, -FAR), FAR)
-        k = min(max(k, -FAR), FAR)
-        return plackett(h, k, u) + normal_cdf_minus(h, shift1) * normal_cdf_minus(k, shift2)
+        return orthant_at_zero(u, s, shift1, shift2)
+    if shift1 != 0.0 and shift2 != 0.0:
+        return centred_orthant(h, k, u, s)
     joint, lost = joint_probability(h, k, u, s, KEPT)
-    if (lost or min(h, k) < DEAD) and (shift1 == 0.0 or shift2 == 0.0):
+    if lost or min(h, k) < DEAD:
         joint = tail_moments(h, k, u, s)[0]
     if shift1 != 0.0 or shift2 != 0.0:
         joint -= shift2 * normal_cdf_minus(h, shift1) + shift1 * normal_cdf_(k)

@@ -369,7 +369,8 @@ def _add_columns(out, count, k1, sums, W2, kinds2, top, one, C12, b2, U):
             continue
         last = top + kind  # U[m - k1, n]: K(m, n)
         for m in range(last - 1):
-            U[m, 2] = sums[k1 + m]
+            for j in range(n):  # a slice would compile error messages for a second
+                U[m, 2, j] = sums[k1 + m, j]
         for order in range(2, last):
             for m in range(last - order):
                 for j in range(n):

@@ -106,6 +106,20 @@ class AtomTable:
         )
         few = bool(self.widths.max(initial=0) < MANY_WIDTHS)
         self.only_atoms = few and not self.waves.any() and not self.powers.any()
+        self.jets_loop = self._jets_loop()
+
+    def _jets_loop(self) -> Any:
+        """The loop over pairs that compiles least."""
+        if self.powers.any():
+            return _kernels.pair_jets_loop
+        orders = {atom.order for a in self.activations for atom in a.atoms}
+        constant = all(row[0] <= 1.0 for row in self.rows)  # polynomials
+        if constant and orders == {0}:
+            return _kernels.ramp_jets_loop
+        centred = all(row[2] != 0.0 for row in self.rows if row[1] > 0.0)
+        if constant and orders == {1} and centred:
+            return _kernels.centred_jets_loop
+        return _kernels.pair_jets_loop
 
     def mixtures(self, f: Index, g: Index, C11: Array, C22: Array) -> Index:
         """Which of the pairs are for ``mixture_kernels``."""
@@ -206,19 +220,15 @@ def pair_jets(
         out = np.empty((f.shape[0], SIZES[order]))
     parts = _parts(table, f, g, pairs[0], pairs[2])
     if parts is None:
-        _kernels.pair_jets_loop(table.rows, f, g, np.ascontiguousarray(pairs), order, out)
+        table.jets_loop(table.rows, f, g, np.ascontiguousarray(pairs), order, out)
         return out
     for part, kind in parts:
-        picked = pairs[:, part]
+        picked = np.ascontiguousarray(pairs[:, part])  # one layout, so that kernels compile once
         jets = np.empty((len(part), SIZES[order]))
         if kind == "atoms":
-            _kernels.pair_jets_loop(
-                table.rows, f[part], g[part], np.ascontiguousarray(picked), order, jets
-            )
+            table.jets_loop(table.rows, f[part], g[part], picked, order, jets)
         else:
-            slots = _slots(
-                kind, table, (f[part], g[part], *np.ascontiguousarray(picked)), False, order
-            )
+            slots = _slots(kind, table, (f[part], g[part], *picked), False, order)
             _kernels.jets_from_slots(slots, picked, order, jets)
             if kind == "waves":
                 _leave_out_infinite(table, f[part], g[part], jets)

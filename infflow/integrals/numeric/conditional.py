@@ -21,6 +21,7 @@ coefficients of its integrand say.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,13 +31,11 @@ from ..._validation import Array
 from .means import Neurons
 from .panels import NODES as INNER_NODES
 from .panels import cover, density, points, spread, sums, table_values
-from .table import DERIVATIVE, LEVELS, Index, Table, values, vandermonde
+from .table import DERIVATIVE, Index, Table, values, vandermonde
 
-__all__ = ["ORDERS", "Regular", "regular_moments"]
+__all__ = ["Regular", "regular_moments"]
 
-#: Orders (p, q) of the moments.
-ORDERS = tuple((p, q) for p in range(LEVELS) for q in range(LEVELS - p))
-_P, _Q = np.array(ORDERS).T
+
 _EPS = float(np.finfo(np.float64).eps)
 # Outer panels are at most so wide, in standard deviations of x, and of z where an inner rule is
 # needed; up to the width of the short one they take the short rule.
@@ -73,6 +72,13 @@ def _rule(Q: int, last: int = 3) -> _Rule:
 
 # Outer rules, for short panels and for others.
 _RULES = (_rule(12), _rule(18))
+
+
+@cache
+def _orders(levels: int) -> tuple[Index, Index]:
+    """Orders p and q of the moments with p + q < levels."""
+    p, q = np.array([(p, q) for p in range(levels) for q in range(levels - p)]).T
+    return p, q
 
 
 class Regular(NamedTuple):
@@ -115,6 +121,7 @@ def regular_moments(first: Neurons, second: Neurons, u: Array, s: Array) -> Regu
     ``s`` is the sine sqrt(1 - u^2), which has to be accurate where it is small.
     """
     n = len(u)
+    levels = first.levels
     # beyond Z the mean square of g is out of reach, see `means`
     Z = _REACH + s * np.maximum(second.reach - _REACH, 0.0)
     # neither argument goes beyond its reach
@@ -122,9 +129,10 @@ def regular_moments(first: Neurons, second: Neurons, u: Array, s: Array) -> Regu
         X = np.minimum(first.reach, (second.reach + s * Z) / np.abs(u))
     pairs = _Pairs(first.r, second.r, u, s, first.b, second.b, X, Z)
     out = Regular(
-        np.zeros((n, LEVELS, LEVELS)), np.zeros((n, LEVELS, LEVELS)), np.zeros(n, dtype=np.int64)
+        np.zeros((n, levels, levels)), np.zeros((n, levels, levels)), np.zeros(n, dtype=np.int64)
     )
-    scale = (first.scale[:, :, None] * second.scale[:, None, :])[:, _P, _Q]
+    p, q = _orders(levels)
+    scale = first.scale[:, p] * second.scale[:, q]
     allowed = np.where(np.isfinite(scale), _ALLOWED * scale, np.inf)
     panels = _outer_panels(first.found, second.found, pairs)
     for halvings in range(_HALVINGS + 1):
@@ -256,17 +264,18 @@ def _products(f: Table, g: Table, pairs: _Pairs, panels: _Outer, rule: _Rule) ->
     if poly.all():
         G = smoothed_polynomials(g, mean, sigma)
     else:
-        G = np.empty((len(row), len(rule.nodes), LEVELS))
+        G = np.empty((len(row), len(rule.nodes), g.levels))
         some = np.flatnonzero(poly)
         if len(some):
             G[some] = smoothed_polynomials(g, mean[some], sigma[some])
         some = np.flatnonzero(~poly)
         G[some] = _by_inner_rule(g, mean[some], sigma[some], pairs.Z[row[some]])
     F *= (density(x) * half[:, None])[..., None]
-    out = np.empty((len(row), len(rule.nodes), len(ORDERS)))
+    levels = f.levels
+    out = np.empty((len(row), len(rule.nodes), levels * (levels + 1) // 2))
     place = 0
-    for p in range(LEVELS):
-        count = LEVELS - p
+    for p in range(levels):
+        count = levels - p
         np.multiply(F[..., p : p + 1], G[..., :count], out=out[..., place : place + count])
         place += count
     return out
@@ -285,8 +294,9 @@ def _add(
     found = rule.weights @ products  # (panels, orders)
     if not good.all():
         found, errors = found[good], errors[good]
-    out.value[:, _P, _Q] += sums(found, row[good], n)
-    out.error[:, _P, _Q] += sums(errors, row[good], n)
+    p, q = _orders(out.value.shape[1])
+    out.value[:, p, q] += sums(found, row[good], n)
+    out.error[:, p, q] += sums(errors, row[good], n)
     out.work[:] += np.bincount(row, minlength=n) * len(rule.nodes)
 
 
@@ -364,7 +374,7 @@ def _find_even_derivatives(coefficients: Array) -> _Even:
 def _by_inner_rule(g: Table, mean: Array, sigma: Array, Z: Array) -> Array:
     """G (n, Q, LEVELS) at means (n, Q) of n narrow panels by Gauss's rule in z."""
     n, Q = mean.shape
-    out = np.zeros((n, Q, LEVELS))
+    out = np.zeros((n, Q, g.levels))
     lowest, highest = mean.min(axis=1), mean.max(axis=1)
     centre = 0.5 * (lowest + highest)
     spread_of_means = 0.5 * (highest - lowest) / sigma
@@ -384,5 +394,5 @@ def _by_inner_rule(g: Table, mean: Array, sigma: Array, Z: Array) -> Array:
             which = start[some, None] + np.arange(count)
             at = z[which].reshape(len(some), 1, -1)
             kernel = density(at - offset[some, :, None])
-            out[some] = kernel @ jet[which].reshape(len(some), -1, LEVELS)
+            out[some] = kernel @ jet[which].reshape(len(some), -1, g.levels)
     return out

@@ -76,8 +76,9 @@ class NumericPairs:
         smooth = np.array([not a.kinks for a in self._kinds])
         same = i == j
         itself = np.flatnonzero(same & ~smooth[self._kind[i]])
+        levels = 2 * order + 1
         out = Moments(
-            np.zeros((n, LEVELS, LEVELS)),
+            np.zeros((n, levels, levels)),
             np.zeros(n),
             np.zeros((len(itself), LEVELS)),
             itself,
@@ -90,7 +91,8 @@ class NumericPairs:
             rows = needed[self._kind[needed] == kind]
             place = np.full(len(C), -1, dtype=np.int64)
             place[rows] = np.arange(len(rows))
-            known[int(kind)] = neurons(self._kinds[kind], np.sqrt(C[rows]), b[rows]), place
+            some = neurons(self._kinds[kind], np.sqrt(C[rows]), b[rows], levels)
+            known[int(kind)] = some, place
         keys = self._kind[i] * len(self._kinds) + self._kind[j]
         for key in np.unique(keys):
             (first, where), (second, other) = (
@@ -102,31 +104,33 @@ class NumericPairs:
                 found = pair_moments(
                     first, second, where[i[part]], other[j[part]], *_correlation(pairs[:, part])
                 )
-                _put(found, part, order, out)
+                _put(found, part, out)
             rows = np.flatnonzero((keys == key) & same)
             if len(rows):
-                self._itself(first.take(where[i[rows]]), rows, order, out)
+                _put_itself(first.take(where[i[rows]]), rows, out)
         return out
 
-    def _itself(self, some: Neurons, rows: Index, order: int, out: Moments) -> None:
-        """Neurons with themselves."""
-        if not len(some.found.kinks):
-            value, error = products(some)
-            out.value[rows] = value
-            scale = some.scale[:, :, None] * some.scale[:, None, :]
-            out.bound[rows] = _largest(error, scale, order)
-            return
-        derivatives, error, scale = square_derivatives(some)
-        out.squares[np.searchsorted(out.itself, rows)] = derivatives
-        out.bound[rows] = _ratio(error, scale)[:, : 2 * order + 1].max(axis=1)
+
+def _put_itself(some: Neurons, rows: Index, out: Moments) -> None:
+    """Neurons with themselves."""
+    if not len(some.found.kinks):
+        value, error = products(some)
+        out.value[rows] = value
+        scale = some.scale[:, :, None] * some.scale[:, None, :]
+        out.bound[rows] = _largest(error, scale)
+        return
+    derivatives, error, scale = square_derivatives(some)
+    place = np.searchsorted(out.itself, rows)
+    out.squares[place, : some.levels] = derivatives
+    out.bound[rows] = _ratio(error, scale).max(axis=1)
 
 
-def _put(found: PairMoments, rows: Index, order: int, out: Moments) -> None:
+def _put(found: PairMoments, rows: Index, out: Moments) -> None:
     """Copy moments of different neurons into the rows of the result."""
     out.value[rows] = found.value
     # kinks that coincide make moments infinite, but not the jets
     out.corners[rows] = np.where(np.isfinite(found.corners), found.corners, 0.0)
-    out.bound[rows] = _largest(found.error, found.scale, order)
+    out.bound[rows] = _largest(found.error, found.scale)
     out.work[rows] = found.work
 
 
@@ -151,10 +155,11 @@ def _ratio(error: Array, scale: Array) -> Array:
         return np.where(error == 0.0, 0.0, error / scale)
 
 
-def _largest(error: Array, scale: Array, order: int) -> Array:
-    """The largest relative error (n,) of the moments with p + q <= 2 order."""
-    p, q = np.indices((LEVELS, LEVELS))
-    used = p + q <= 2 * order
+def _largest(error: Array, scale: Array) -> Array:
+    """The largest relative error (n,) of the moments that were asked for."""
+    levels = error.shape[1]
+    p, q = np.indices((levels, levels))
+    used = p + q < levels
     found: Array = _ratio(error[:, used], scale[:, used]).max(axis=1) + 8 * _EPS
     return found
 

@@ -86,8 +86,8 @@ def mean_derivatives(found: Table, r: Array, b: Array, part: Means) -> tuple[Arr
     value, error = part.value.copy(), part.error.copy()
     jumps = found.jumps
     for k in np.flatnonzero((jumps[:, :-1] != 0.0).any(axis=1)):
-        bump = bumps(found.kinks[k] - b, r, LEVELS - 1)
-        for p in range(1, LEVELS):
+        bump = bumps(found.kinks[k] - b, r, found.levels - 1)
+        for p in range(1, found.levels):
             for m in range(p):
                 if jumps[k, m] != 0.0:
                     share = 8 * _EPS * abs(jumps[k, m]) + found.uncertain[k, m]
@@ -102,9 +102,12 @@ def deltas(first: Neurons, second: Neurons, u: Array, s: Array, Z: tuple[Array, 
     ``Z`` are the reaches of the conditional distributions of h2 and of h1.
     """
     n = len(u)
-    out = _none(n)
+    levels = first.levels
+    out = _none(n, levels)
+    if levels == 1:
+        return out
     _one_side(first, second, u, s, Z[0], out)
-    swapped = _none(n)
+    swapped = _none(n, levels)
     _one_side(second, first, u, s, Z[1], swapped)
     for whole, part in zip(out[:3], swapped[:3], strict=True):
         whole += part.transpose(0, 2, 1)
@@ -112,9 +115,9 @@ def deltas(first: Neurons, second: Neurons, u: Array, s: Array, Z: tuple[Array, 
     return out
 
 
-def _none(n: int) -> Jumps:
+def _none(n: int, levels: int) -> Jumps:
     """No contribution."""
-    value, error, rounding = np.zeros((3, n, LEVELS, LEVELS))
+    value, error, rounding = np.zeros((3, n, levels, levels))
     return Jumps(value, error, rounding, np.zeros(n))
 
 
@@ -156,9 +159,9 @@ def _one_side(first: Neurons, second: Neurons, u: Array, s: Array, Z: Array, out
         moved = _moved(
             second.found, sigma, centres[place], roundings[place], np.sqrt(whole.square[part])
         )
-        A = bumps(first.found.kinks[k] - first.b, first.r, LEVELS - 1)
-        for p in range(1, LEVELS):
-            for q in range(LEVELS - p):
+        A = bumps(first.found.kinks[k] - first.b, first.r, first.levels - 1)
+        for p in range(1, first.levels):
+            for q in range(first.levels - p):
                 for m in range(p):
                     if jumps[k, m] == 0.0:
                         continue
@@ -183,7 +186,7 @@ def _snapped(mean: Array, rounding: Array, sigma: Array, g: Table) -> Array:
 
 def _moved(g: Table, sigma: Array, mean: Array, rounding: Array, rms: Array) -> Array:
     """How far rounding of the mean moves E R_q (n, LEVELS)."""
-    out = np.zeros((len(mean), LEVELS))
+    out = np.zeros((len(mean), g.levels))
     # the derivative of E R_q in the mean is E R_q+1, and jumps
     out[:, :-1] = rounding[:, None] * rms[:, 1:]
     for k, jump in zip(g.kinks, g.jumps, strict=True):
@@ -199,7 +202,12 @@ def _both_sides(first: Neurons, second: Neurons, u: Array, s: Array, out: Jumps)
     c2 = first.r * u / second.r
     for kink, J, dJ in _kinks(first.found):
         for other, K, dK in _kinks(second.found):
-            orders = [(m, l) for m in range(3) for l in range(3 - m) if J[m] != 0.0 and K[l] != 0.0]
+            orders = [
+                (m, l)
+                for m in range(3)
+                for l in range(3 - m)
+                if m + l < first.levels - 2 and J[m] != 0.0 and K[l] != 0.0
+            ]
             if not orders:
                 continue
             A, B, uncertain = _densities(first, second, u, s, kink, other)
@@ -258,8 +266,9 @@ def _products(
 ) -> None:
     """Add ``weight`` times the derivatives of the bivariate density that jumps m and l make."""
     uncertain, share = errors
-    for p in range(LEVELS):
-        for q in range(LEVELS - p):
+    levels = out.value.shape[1]
+    for p in range(levels):
+        for q in range(levels - p):
             j, k = p - 1 - m, q - 1 - l
             if j >= 0:
                 slope, A, B = along

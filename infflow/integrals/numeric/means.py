@@ -55,57 +55,63 @@ class Neurons(NamedTuple):
     scale: Array
     error: Array
 
+    @property
+    def levels(self) -> int:
+        """The number of function and derivatives."""
+        return self.found.levels
+
     def take(self, rows: NDArray[Any]) -> Neurons:
         """Some of the neurons."""
         return Neurons(self.found, *(column[rows] for column in self[1:]))
 
 
-def neurons(activation: Activation, r: Array, b: Array) -> Neurons:
-    """What the rules need to know of neurons.
+def neurons(activation: Activation, r: Array, b: Array, levels: int = LEVELS) -> Neurons:
+    """What the rules need to know of neurons, with ``levels`` - 1 derivatives.
 
     Where E f^2 is infinite or out of reach, the error is.
     """
-    coarse = _neurons(activation, r, b, fine=False)
+    coarse = _neurons(activation, r, b, levels, fine=False)
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(coarse.scale > 0.0, coarse.error / coarse.scale, 0.0)
     if (share <= _ACCURATE).all() and (coarse.scale[:, 0] > 0.0).all():
         return coarse
-    return _neurons(activation, r, b, fine=True)
+    return _neurons(activation, r, b, levels, fine=True)
 
 
-def _neurons(activation: Activation, r: Array, b: Array, fine: bool) -> Neurons:
+def _neurons(activation: Activation, r: Array, b: Array, levels: int, fine: bool) -> Neurons:
     """Neurons by a coarse or a fine table."""
     n = len(r)
     reach = np.full(n, REACHES[0])
-    mean, square, error = np.zeros((3, n, LEVELS))
+    mean, square, error = np.zeros((3, n, levels))
     left = np.arange(n)
     for longest in REACHES:
         largest = float((np.abs(b[left]) + longest * r[left]).max(initial=0.0))
-        found = table(activation, smallest_reach(largest), fine)
+        found = table(activation, smallest_reach(largest), fine, levels)
         part, ends = _moments(found, r[left], b[left], longest)
         mean[left], square[left], error[left] = part
         reach[left] = longest
         # nothing beyond matters where the ends are small beside the whole
         done = ends <= _LEFT_OUT * part[1]
         if not (part[1] > 0.0).all():
-            done &= (part[1] > 0.0) | ~_appears(activation, r[left], b[left], fine)
+            done &= (part[1] > 0.0) | ~_appears(activation, r[left], b[left], levels)
         left = left[~(done.all(axis=1) | (r[left] <= 0.0))]
         if not len(left):
             break
     error[left[(square[left] > 0.0).any(axis=1)]] = np.inf
     rms = np.sqrt(square)
     largest = float((np.abs(b) + (reach + _MARGIN) * r).max(initial=0.0))
-    found = table(activation, smallest_reach(largest), fine)
+    found = table(activation, smallest_reach(largest), fine, levels)
     scale = _scale(found, r, rms)
     return Neurons(found, r, b, reach, mean, rms, scale, np.sqrt(error) + 4 * _EPS * rms)
 
 
-def _appears(activation: Activation, r: Array, b: Array, fine: bool) -> NDArray[np.bool_]:
+def _appears(activation: Activation, r: Array, b: Array, levels: int) -> NDArray[np.bool_]:
     """Whether R_p (n, LEVELS) differs from 0 at all within the longest range."""
     longest = REACHES[-1] * r
-    found = table(activation, smallest_reach(float((np.abs(b) + longest).max(initial=0.0))), fine)
+    largest = float((np.abs(b) + longest).max(initial=0.0))
+    found = table(activation, smallest_reach(largest), True, levels)
     pieces = np.abs(found.coefficients).max(axis=1) > 0.0
-    count = np.concatenate([np.zeros((1, LEVELS)), np.cumsum(pieces, axis=0)])
+    count = np.concatenate([np.zeros((1, levels)), np.cumsum(pieces, axis=0)])
     result: NDArray[np.bool_] = (
         count[found.piece(b + longest) + 1] > count[found.piece(b - longest)]
     )
@@ -118,7 +124,7 @@ def _moments(found: Table, r: Array, b: Array, longest: float) -> tuple[Array, A
     And the squares times the density at the ends of the range, (n, LEVELS).
     """
     n = len(r)
-    out = np.zeros((3, n, LEVELS))
+    out = np.zeros((3, n, found.levels))
     still = r <= 0.0
     if still.any():
         piece = found.piece(b[still])
@@ -127,7 +133,7 @@ def _moments(found: Table, r: Array, b: Array, longest: float) -> tuple[Array, A
         out[1, still] = jet**2
         out[2, still] = found.errors[piece] ** 2
     moving = np.flatnonzero(~still)
-    ends = np.zeros((n, LEVELS))
+    ends = np.zeros((n, found.levels))
     if len(moving):
         s, c = r[moving], b[moving]
         limit = np.full(len(moving), longest)
@@ -148,7 +154,7 @@ def _moments(found: Table, r: Array, b: Array, longest: float) -> tuple[Array, A
 
 def _ends(panels: Panels, x: Array, jet: Array, n: int) -> Array:
     """R_p^2 times the density at the first and the last node of each row, the larger one."""
-    out = np.zeros((n, LEVELS))
+    out = np.zeros((n, jet.shape[2]))
     change = np.flatnonzero(np.diff(panels.row))
     for panel, node in (
         (np.concatenate([[0], change + 1]), 0),
@@ -173,7 +179,7 @@ def _scale(found: Table, r: Array, rms: Array) -> Array:
     scale = rms.copy()
     jumping = np.abs(found.jumps).max(axis=0, initial=0.0) > 0.0
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        for p in range(1, LEVELS):
+        for p in range(1, found.levels):
             if jumping[:p].any():
                 below = np.where(r > 0.0, scale[:, p - 1] / r, np.inf)
                 scale[:, p] = np.maximum(rms[:, p], below)
@@ -183,7 +189,7 @@ def _scale(found: Table, r: Array, rms: Array) -> Array:
 def means(found: Table, r: Array, b: Array, reach: Array) -> Means:
     """E R_p at any (r, b), r >= 0, to ``reach`` (n,) standard deviations."""
     n = len(r)
-    value, error, square = np.zeros((3, n, LEVELS))
+    value, error, square = np.zeros((3, n, found.levels))
     still = r <= 0.0
     if still.any():
         jet = _at_points(found, b[still])
@@ -210,7 +216,8 @@ def means(found: Table, r: Array, b: Array, reach: Array) -> Means:
 def products(neurons: Neurons) -> tuple[Array, Array]:
     """E R_p R_q of each neuron with itself (n, LEVELS, LEVELS), and errors of the table."""
     n = len(neurons.r)
-    out = np.zeros((n, LEVELS, LEVELS))
+    levels = neurons.levels
+    out = np.zeros((n, levels, levels))
     still = neurons.r <= 0.0
     if still.any():
         jet = _at_points(neurons.found, neurons.b[still])
@@ -224,6 +231,6 @@ def products(neurons: Neurons) -> tuple[Array, Array]:
         weighted = jet * (w * density(x))[..., None]
         per_panel = weighted.transpose(0, 2, 1) @ jet
         found = sums(per_panel.reshape(len(x), -1), panels.row, len(moving))
-        out[moving] = found.reshape(-1, LEVELS, LEVELS)
+        out[moving] = found.reshape(-1, levels, levels)
     error = neurons.error[:, :, None] * neurons.rms[:, None, :]
     return out, error + error.transpose(0, 2, 1)

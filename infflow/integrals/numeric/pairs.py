@@ -21,8 +21,8 @@ _EPS = float(np.finfo(np.float64).eps)
 _REACH = 8.5
 # Error of a series, relative, above which the pair goes to the conditional rule.
 _ALLOWED = 4e-12
-# Moments that are wanted.
-_USED = np.add.outer(np.arange(LEVELS), np.arange(LEVELS)) < LEVELS
+# Sums p + q.
+_SUMS = np.add.outer(np.arange(LEVELS), np.arange(LEVELS))
 
 
 class PairMoments(NamedTuple):
@@ -56,11 +56,12 @@ def pair_moments(
         Correlation, and sqrt(1 - u^2), which has to be accurate where it is small.
     """
     n = len(u)
+    levels = first.levels
     out = PairMoments(
-        np.zeros((n, LEVELS, LEVELS)),
+        np.zeros((n, levels, levels)),
         np.zeros(n),
-        np.zeros((n, LEVELS, LEVELS)),
-        np.zeros((n, LEVELS, LEVELS)),
+        np.zeros((n, levels, levels)),
+        np.zeros((n, levels, levels)),
         first.scale[i][:, :, None] * second.scale[j][:, None, :],
         np.zeros(n, dtype=np.int64),
     )
@@ -88,14 +89,22 @@ def _by_series(
     first: Neurons, second: Neurons, i: Index, j: Index, u: Array, rows: Index, out: PairMoments
 ) -> Index:
     """Pairs of moderate correlation; returns those whose series are long enough."""
-    needed, i = np.unique(i, return_inverse=True)
-    others, j = np.unique(j, return_inverse=True)
-    count = longest(u, len(needed) + len(others))
-    left = expansions(first.take(needed), count)
-    right = expansions(second.take(others), count)
+    if first is second:
+        needed, both = np.unique(np.concatenate([i, j]), return_inverse=True)
+        i, j = both[: len(i)], both[len(i) :]
+        count = longest(u, len(needed))
+        left = right = expansions(first.take(needed), count)
+    else:
+        needed, i = np.unique(i, return_inverse=True)
+        others, j = np.unique(j, return_inverse=True)
+        count = longest(u, len(needed) + len(others))
+        left = expansions(first.take(needed), count)
+        right = expansions(second.take(others), count)
     value, error = series(left, right, i, j, u)
+    levels = first.levels
+    used = _SUMS[:levels, :levels] < levels
     scale = np.where(np.isfinite(out.scale[rows]), out.scale[rows], np.inf)
-    good = ~(error > _ALLOWED * scale)[:, _USED].any(axis=1)
+    good = ~(error > _ALLOWED * scale)[:, used].any(axis=1)
     done: Index = rows[good]
     out.value[done], out.error[done] = value[good], error[good]
     out.work[done] = count
@@ -135,24 +144,27 @@ def _product(first: Neurons, second: Neurons, rows: Index, out: PairMoments) -> 
 def square_derivatives(neurons: Neurons) -> tuple[Array, Array, Array]:
     """``d^n/db^n E f(b + r x)^2`` (neurons, LEVELS), errors, and what they are relative to."""
     regular, error = products(neurons)
-    value, bound, scale = np.zeros((3, len(neurons.r), LEVELS))
+    levels = neurons.levels
+    value, bound, scale = np.zeros((3, len(neurons.r), levels))
     found = neurons.found
     with np.errstate(over="ignore", invalid="ignore"):
-        for n in range(LEVELS):
+        for n in range(levels):
             for k in range(n + 1):
                 value[:, n] += comb(n, k) * regular[:, k, n - k]
                 bound[:, n] += comb(n, k) * error[:, k, n - k]
                 scale[:, n] += comb(n, k) * neurons.scale[:, k] * neurons.scale[:, n - k]
         for kink, left, right in zip(found.kinks, found.left, found.right, strict=True):
-            bump = bumps(kink - neurons.b, neurons.r, LEVELS - 1)
-            for m in range(LEVELS - 1):
+            if levels == 1:
+                break
+            bump = bumps(kink - neurons.b, neurons.r, levels - 1)
+            for m in range(levels - 1):
                 jump = sum(
                     comb(m, k) * (right[k] * right[m - k] - left[k] * left[m - k])
                     for k in range(m + 1)
                 )
                 if jump == 0.0:
                     continue
-                for n in range(m + 1, LEVELS):
+                for n in range(m + 1, levels):
                     term = jump * bump[n - 1 - m]
                     value[:, n] += term
                     bound[:, n] += 8 * _EPS * np.where(np.isfinite(term), np.abs(term), 0.0)

@@ -20,7 +20,7 @@ import numpy as np
 from ..._validation import Array
 from .means import Neurons
 from .panels import cover, density, points, table_values
-from .table import LEVELS, Index
+from .table import Index
 
 __all__ = ["Expansions", "expansions", "longest", "series"]
 
@@ -66,9 +66,10 @@ def longest(u: Array, neurons: int) -> int:
 def expansions(neurons: Neurons, count: int) -> Expansions:
     """Expansions of neurons with r > 0; those with r = 0 are their mean."""
     k = len(neurons.r)
-    coefficients = np.zeros((k, count, LEVELS))
-    tail = np.zeros((k, LEVELS))
-    delta = np.zeros((k, LEVELS))
+    levels = neurons.levels
+    coefficients = np.zeros((k, count, levels))
+    tail = np.zeros((k, levels))
+    delta = np.zeros((k, levels))
     moving = np.flatnonzero(neurons.r > 0.0)
     if len(moving):
         some = neurons.take(moving)
@@ -99,11 +100,11 @@ def _regular(some: Neurons, count: int) -> Array:
     place = np.arange(len(panels.row)) - np.searchsorted(panels.row, panels.row)
     columns = (place * x.shape[1])[:, None] + np.arange(x.shape[1])
     nodes = np.zeros((k, most))
-    values = np.zeros((k, most, LEVELS))
+    values = np.zeros((k, most, some.levels))
     rows = np.broadcast_to(panels.row[:, None], columns.shape)
     nodes[rows, columns] = x
     values[rows, columns] = jet
-    out = np.empty((k, count, LEVELS))
+    out = np.empty((k, count, some.levels))
     step = max(1, _ENTRIES // (most * count))
     for start in range(0, k, step):
         part = slice(start, start + step)
@@ -130,7 +131,7 @@ def _with_deltas(some: Neurons, regular: Array, count: int) -> tuple[Array, Arra
     """Coefficients with delta functions, and the bound of the latter at the last term."""
     found = some.found
     coefficients = regular.copy()
-    bound = np.zeros((len(some.r), LEVELS))
+    bound = np.zeros((len(some.r), some.levels))
     for kink, jumps in zip(found.kinks, found.jumps, strict=True):
         if not jumps[:-1].any():
             continue
@@ -138,8 +139,8 @@ def _with_deltas(some: Neurons, regular: Array, count: int) -> tuple[Array, Arra
         near = np.abs(x) < 38.0
         x = np.where(near, x, 0.0)
         weight = np.where(near, np.sqrt(density(x)), 0.0)
-        functions = hermite_functions(x, count + LEVELS) * weight
-        for p in range(1, LEVELS):
+        functions = hermite_functions(x, count + some.levels) * weight
+        for p in range(1, some.levels):
             for m in range(p):
                 if jumps[m] == 0.0:
                     continue

@@ -98,6 +98,21 @@ class Table(NamedTuple):
         """Jumps (k, LEVELS) of function and derivatives at the kinks."""
         return self.right - self.left
 
+    @property
+    def levels(self) -> int:
+        """The number of function and derivatives; LEVELS, or less in :meth:`upto`."""
+        return self.coefficients.shape[2]
+
+    def upto(self, levels: int) -> Table:
+        """The table of fewer derivatives."""
+        return self._replace(
+            coefficients=np.ascontiguousarray(self.coefficients[..., :levels]),
+            errors=self.errors[:, :levels],
+            left=self.left[:, :levels],
+            right=self.right[:, :levels],
+            uncertain=self.uncertain[:, :levels],
+        )
+
     def piece(self, h: Array) -> Index:
         """The number of the piece that contains each h."""
         found = np.searchsorted(self.edges, h, side="right") - 1
@@ -150,14 +165,16 @@ def values(found: Table, piece: Index, h: Array) -> Array:
     return result
 
 
-@lru_cache(maxsize=128)
-def table(activation: Activation, reach: float, fine: bool = False) -> Table:
+@lru_cache(maxsize=256)
+def table(activation: Activation, reach: float, fine: bool = False, levels: int = LEVELS) -> Table:
     """The table of an activation for |h| <= ``reach``.
 
     Pieces are resolved relative to the largest values of each derivative, or, in a ``fine`` table,
     to the values on the piece itself.
     A piece on which the function is not finite has an infinite error.
     """
+    if levels < LEVELS:
+        return table(activation, reach, fine).upto(levels)
     kinks = np.array(activation.kinks)
     low, high = _roots(activation, kinks, reach)
     ends = low[0], high[-1]

@@ -26,7 +26,7 @@ from ...integrals.surrogate.files import folders
 from ...memory import require_memory
 from ...objective import Evaluation
 from ..finite.net import Net
-from ..inputs import Component, as_input
+from ..inputs import Component, Multiple, as_input, times_covariance
 from ..low_discrepancy import SAMPLING, sobol_sample
 from ..parameters import Layout
 from ..regularization import Regularization
@@ -383,12 +383,11 @@ class NetI:
                 f"observable {shown(name)} is not known. Known: 'lambda_min', 'overlaps'; or "
                 f"pass a dictionary {{name: function of theta}}."
             )
-        cov = self.input.covariance()
         V = self.teacher_units.W
 
         def overlaps(theta: Array) -> Array:
             W = self.student_units(theta).W
-            return W @ cov @ np.vstack([W, V]).T
+            return times_covariance(W, self.input) @ np.vstack([W, V]).T
 
         return overlaps
 
@@ -678,7 +677,11 @@ class _MappedLoss:
         D = self._layout.input_dim
         O = self._layout.blocks[1].width
         W, b, A, c = np.split(G, [K * D, K * D + K, K * D + K + O * K], axis=-1)
-        if self._root is not None:
+        if isinstance(self._root, Multiple):
+            assert self._mean is not None
+            moved = b[..., None] * self._mean
+            W = W @ self._root.T + moved.reshape(W.shape)
+        elif self._root is not None:
             assert self._mean is not None  # a component has both or neither
             rows = np.concatenate([W.reshape(*b.shape, D), b[..., None]], axis=-1).reshape(
                 -1, D + 1

@@ -14,6 +14,9 @@ antisymmetric of J                     t u' - u t'                  (q - 1)(q - 
 symmetric of J                         t u' + u t', no diagonal     q (q - 3)/2
 =====================================  ===========================  =========================
 
+Inputs beyond those of the teachers, on which all weights are zero, add the K x K matrix along one
+for each of them: trivial, and standard of each block.
+
 One vector of each type is invariant under all permutations but those of three teachers of a block.
 So the matrices are read off the Hessian of the finer family with blocks (1, 1, 1, q - 3), which is
 evaluated like any other. Small blocks have fewer types: q = 1 none, q = 2 the standard one, q = 3
@@ -25,12 +28,15 @@ not matter, since everything is a polynomial in the sizes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ..._validation import Array
 from .orbit_pairs import Index, Places, place_parameters
+
+if TYPE_CHECKING:
+    from .orbit_loss import Across
 
 
 class SymmetryType(NamedTuple):
@@ -282,3 +288,37 @@ def symmetry_type(pattern: Pattern, H: Array, multiplicities: Array) -> Symmetry
     small = V.T @ H @ V
     symmetric = (small + small.T) / 2
     return SymmetryType(pattern.name, pattern.dimension, symmetric, V, pattern.blocks)
+
+
+class AcrossBlocks(NamedTuple):
+    """A type of further inputs: its name, for one of them how often, and its student blocks."""
+
+    name: str
+    dimension: float
+    members: list[int]
+    is_standard: bool
+
+
+def across_blocks(sizes: Sequence[float], students: Sequence[int | None]) -> list[AcrossBlocks]:
+    """The types of weights on an input on which all weights are zero."""
+    found = [AcrossBlocks("further inputs", 1.0, list(range(len(students))), False)]
+    for j, q in enumerate(sizes):
+        members = [i for i, shadowed in enumerate(students) if shadowed == j]
+        if q > 1.0 and members:
+            name = f"further inputs, standard of block {j}"
+            found.append(AcrossBlocks(name, q - 1.0, members, True))
+    return found
+
+
+def across_types(
+    across: Across, sizes: Sequence[float], students: Sequence[int | None], further: float
+) -> list[SymmetryType]:
+    """The types of ``further`` inputs."""
+    found = []
+    for name, dimension, members, is_standard in across_blocks(sizes, students):
+        H = (across.standard if is_standard else across.trivial)[np.ix_(members, members)]
+        count = dimension * further
+        exact = int(count) if float(count).is_integer() else count
+        vectors = np.eye(len(students))[:, members]
+        found.append(SymmetryType(name, exact, H, vectors))
+    return found
