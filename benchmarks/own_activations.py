@@ -146,7 +146,10 @@ def main() -> None:
             f"`inf.train` from {STARTS} random starts, how many end with a gradient below 1e-10, "
             "and the time of all. Made by `python -m benchmarks own_activations`."
         ),
-        "The first five rows are registered.",
+        (
+            f"The first five rows are registered. Times are the least within {SECONDS:g} s; a busy "
+            "machine makes those above some milliseconds too long."
+        ),
         "",
         (
             "| activation | method | before | now | ratio | before, near | now, near | ratio | "
