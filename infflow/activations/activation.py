@@ -96,7 +96,7 @@ class Activation:
     --------
     >>> leaky = 0.2 * REGISTRY["identity"] + 0.8 * REGISTRY["relu"]
     >>> leaky, leaky.atoms
-    (Activation('0.2*x + 0.8*relu(x)'), (Atom(weight=0.8, order=0, width=0.0),))
+    (Activation('0.8*relu(x) + 0.2*x'), (Atom(weight=0.8, order=0, width=0.0),))
     """
 
     sides: Sides | None = None
