@@ -477,6 +477,26 @@ def uniformity_section() -> list[str]:
     return [*lines, "", "![Error against variance](images/gallery_uniformity.png)", ""]
 
 
+PRIMITIVES = ("relu_power(2)", "relu_power(3)", "relu_power(4)")
+
+
+def primitives_section() -> list[str]:
+    """Means and pair moments of primitives that sums of terms are made of, by their closed forms."""
+    lines = [
+        "## Further primitives",
+        "",
+        "Sums of terms (`a.terms`) are made of the activations above and of these. Pairs with each other, with polynomials and with ramps, steps, erf, gelu and the mixtures",
+        "are closed. Without biases:",
+        "",
+        "| primitive | $E f(h)$ | $E[f(h_1) f(h_2)]$ |",
+        "|---|---|---|",
+    ]  # fmt: skip
+    for name in PRIMITIVES:
+        f = inf.activation(name)
+        lines.append(f"| `{name}` | `{inf.closed_form(f)}` | `{inf.closed_form(f, f)}` |")
+    return [*lines, ""]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -488,6 +508,7 @@ def main() -> None:
     count = sum(map(len, rows.values()))
     page = [INTRODUCTION, *table(entries), ""]
     page += uniformity_section()
+    page += primitives_section()
     page += [
         VECTORS_SECTION.format(rows=count, orders=len(orders), digits=reference.DIGITS),
         "## Activations",

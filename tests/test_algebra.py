@@ -243,3 +243,90 @@ def test_training_with_a_sum_of_terms():
     loss, theta = network(CASES["hard tanh"][0], width=2, inputs=3)
     result = inf.train(loss, theta, progress=False, max_time_flow=20)
     assert result.gradient_norm < 1e-10
+
+
+@pytest.mark.parametrize("biases", [False, True])
+@pytest.mark.parametrize(
+    ("f", "g"),
+    [
+        ("relu_power(2)", "relu_power(2)"),
+        ("relu_power(3)", "erf"),
+        ("hard_tanh", "relu"),
+        ("elu(0.5)", "relu"),
+        ("celu(2)", "relu"),
+        ("sin(2)", "relu"),
+        ("leaky_relu(0.2)", "erf(2)"),
+    ],
+)
+def test_closed_forms_of_sums(f, g, biases):
+    from infflow.integrals.closed.formulas import symbols as s
+
+    r1, r2, u = 1.25, 0.75, 0.5
+    b1, b2 = (0.25, -0.5) if biases else (0.0, 0.0)
+    at = {s.C11: r1**2, s.C12: r1 * r2 * u, s.C22: r2**2, s.b1: b1, s.b2: b2}
+    for orders in ((0, 0), (1, 0), (1, 1)):
+        expression = inf.closed_form(f, g, biases=biases, derivatives=orders)
+        value = complex(expression.subs(at).evalf(20)).real
+        exact = inf.gaussian_moment(f, g, r1, r2, u, b1, b2, orders=orders)
+        assert value == pytest.approx(exact, rel=1e-11, abs=1e-14)
+    mean = inf.closed_form(f, biases=biases)
+    value = complex(mean.subs({s.C: r1**2, s.b: b1}).evalf(20)).real
+    assert value == pytest.approx(inf.gaussian_mean(f, r1, b1), rel=1e-11)
+
+
+def test_closed_forms_in_three_dimensions():
+    from infflow.integrals.closed.formulas import symbols as s
+
+    at = {s.C11: 1.1, s.C12: 0.3, s.C13: 0.2, s.C22: 0.9, s.C23: 0.4, s.C33: 1.3}
+    whole = inf.closed_form("erf", "h", "relu")
+    split = inf.closed_form(ERF.affine(0.5, 0.0) + relu_power(2).affine(1, 0.3), "h", "relu")
+    parts = [
+        inf.closed_form(ERF.affine(0.5), "h", "relu"),
+        inf.closed_form(relu_power(2).affine(1, 0.3), "h", "relu"),
+    ]
+    total = sum(float(part.subs(at)) for part in parts)
+    assert float(split.subs(at)) == pytest.approx(total, rel=1e-12)
+    assert float(whole.subs(at)) > 0.0
+
+
+def test_homogeneity_of_powers():
+    from infflow.classification.hidden import homogeneity, same_function
+
+    assert homogeneity(relu_power(3)) == 3 and homogeneity(-2 * relu_power(2)) == 2
+    assert homogeneity(relu_power(2) - resolve("square")) == 2
+    assert homogeneity(relu_power(2) + RELU) is None and homogeneity(relu_power(2) + 1) is None
+    assert homogeneity(CASES["leaky"][0]) == 1 and homogeneity(CASES["hard tanh"][0]) is None
+    other = inf.Activation.from_sympy("mine", "Max(-1, Min(1, x))")
+    assert same_function(other, CASES["hard tanh"][0]) and not same_function(other, RELU)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [CASES["leaky"][0], ERF.affine(-2) + 0.5 * RELU.affine(-3) + 1, resolve("gelu").affine(0.5)],
+)
+def test_proofs_speak_of_the_same_function(f):
+    flint = pytest.importorskip("flint")
+    from infflow.proofs.activations import exact_activation
+
+    exact = exact_activation(f)
+    for x in (-2.3, 0.4, 1.7):
+        total = sum(float(c) * x**n for n, c in enumerate(exact.polynomial))
+        for atom in exact.atoms:
+            t = float(flint.arb(atom.width))
+            if t == 0.0:
+                value = max(x, 0.0) if atom.order == 0 else float(x > 0)
+            else:
+                cdf = float(resolve("normal_cdf")(x / t))
+                density = float(resolve("gaussian")(x / t)) / (t * (2 * np.pi) ** 0.5)
+                value = [x * cdf + t * t * density, cdf, density][atom.order]
+            total += float(atom.weight) * value
+        assert total == pytest.approx(float(f(x)), rel=1e-13)
+
+
+def test_proofs_refuse_what_is_not_elementary():
+    from infflow.errors import MethodError
+    from infflow.proofs.activations import exact_activation
+
+    for f in (TANH.affine(2), RELU.affine(1, 1), relu_power(2), CASES["celu"][0]):
+        with pytest.raises(MethodError, match="certify"):
+            exact_activation(f)

@@ -96,7 +96,7 @@ class Activation:
     --------
     >>> leaky = 0.2 * REGISTRY["identity"] + 0.8 * REGISTRY["relu"]
     >>> leaky, leaky.atoms
-    (Activation('0.2*x + 0.8*relu(x)'), (Atom(weight=0.8, order=0, width=0.0),))
+    (Activation('0.8*relu(x) + 0.2*x'), (Atom(weight=0.8, order=0, width=0.0),))
     """
 
     sides: Sides | None = None
@@ -259,6 +259,11 @@ class Activation:
 
     # ----------------------------------------------------------------------------------------------
     # algebra
+
+    @property
+    def has_atoms(self) -> bool:
+        """Whether the closed form has atoms, which mixtures compute when they are first needed."""
+        return bool(self._atoms)
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -779,7 +784,7 @@ def of_terms(terms: Sequence[Term], name: str | None = None) -> Activation:
     rest = [0.0]
     flat: list[Term] = []
     for coefficient, scale, shift, primitive in terms:
-        if primitive.has_closed_form and not primitive._atoms:
+        if primitive.has_closed_form and not primitive.has_atoms:
             own = algebra.moved(primitive.polynomial, scale, shift)
             rest = algebra.added(rest, own, coefficient)
         else:
@@ -931,7 +936,7 @@ def _sum_name(terms: Sequence[Term]) -> str:
     """A sum of terms as one writes it."""
     parts: list[str] = []
     for coefficient, scale, shift, primitive in terms:
-        if primitive.has_closed_form and not primitive._atoms:
+        if primitive.has_closed_form and not primitive.has_atoms:
             parts += _powers(primitive.polynomial)
             continue
         inner = _joined(_powers((shift, scale))[::-1])

@@ -84,6 +84,11 @@ def homogeneity(f: Activation) -> int | None:
     powers = [n for n, c in enumerate(f.polynomial) if c != 0.0]
     if f.has_closed_form and not f.atoms:
         return powers[0] if len(powers) == 1 and powers[0] > 0 else None
+    orders = {atom.order for atom in f.atoms}
+    if len(orders) == 1 and all(atom.width == 0.0 for atom in f.atoms):
+        degree = 1 - orders.pop()  # of truncated powers
+        if degree >= 1:
+            return degree if powers in ([], [degree]) else None
     steps = all(atom.order == 1 and atom.width == 0.0 for atom in f.atoms)
     return 0 if f.atoms and steps and powers in ([], [0]) else None
 
@@ -109,6 +114,8 @@ def is_piecewise_linear(f: Activation) -> bool:
 
 def same_function(f: Activation, g: Activation) -> bool:
     """Whether two activations are known to be the same function."""
+    if f.parts or g.parts:
+        return f.parts == g.parts
     closed = f.has_closed_form and g.has_closed_form
     return f is g or (closed and (f.polynomial, f.atoms) == (g.polynomial, g.atoms))
 

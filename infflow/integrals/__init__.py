@@ -6,6 +6,7 @@ Networks hand over covariances and means and get jets; single moments come from 
 |---|---|---|
 | `moments.py` | `gaussian_moment`, `gaussian_mean`, `available_methods` | users, `exchange` |
 | `choice.py` | which evaluator takes which pair of a network | `networks/infinite`, `online` |
+| `terms.py` | sums of terms, from the integrals of their parts | `moments.py`, networks |
 | `registry.py` | the evaluators, in their order of trial | `moments.py`, `choice.py` |
 | `evaluator.py` | what an evaluator is: points in, estimates with bounds out | every evaluator |
 | `hermite_coefficients.py` | `hermite_coefficients` | users, `networks/infinite` |

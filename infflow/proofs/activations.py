@@ -25,12 +25,12 @@ class BallAtom(NamedTuple):
 
     weight: Ball
     order: int
-    width: int
+    width: int | Ball
 
     @property
     def is_ramp(self) -> bool:
         """A ramp without width."""
-        return self.order == 0 and self.width == 0
+        return bool(self.order == 0 and self.width == 0)
 
 
 class BallActivation(NamedTuple):
@@ -93,13 +93,54 @@ def exact_activation(f: Activation) -> BallActivation:
         powers = " + ".join(f"{c!r} x^{n}" for n, c in enumerate(f.polynomial) if c) or "0"
         coefficients = tuple(flint().arb(c) for c in f.polynomial)
         return BallActivation(f"{f.name}(x) = {powers}, these float64 numbers", coefficients, ())
+    elif _is_scaled_sum(f):
+        return _of_terms(f)
     raise MethodError(
         "certify covers polynomials and "
         f"{', '.join(name for name, row in _EXACT.items() if row[2])}, whose integrals are "
-        "elementary; those of "
+        "elementary, and sums of these at scaled arguments; those of "
         f"{f.name} are only known by number. inf.classify(net, theta) covers it, with evidence "
         "in the place of a proof."
     )
+
+
+def _is_scaled_sum(f: Activation) -> bool:
+    """Whether f is a sum of functions of the table, and of polynomials, at arguments without a
+    shift.
+    """
+    return all(
+        shift == 0.0
+        and (
+            (REGISTRY.get(p.name) is p and p.name in _EXACT)
+            or (p.has_closed_form and not p.has_atoms)
+        )
+        for _, _, shift, p in f.terms
+    )
+
+
+def _of_terms(f: Activation) -> BallActivation:
+    """A sum whose coefficients and scales are float64 numbers by definition."""
+    arb = flint().arb
+    polynomial: list[Ball] = []
+    atoms: list[BallAtom] = []
+    for coefficient, scale, _, primitive in f.terms:
+        own = exact_activation(primitive)
+        c = arb(coefficient)
+        s = arb(scale)
+        size = abs(s)
+        polynomial += [arb(0)] * (max(len(own.polynomial), 2) - len(polynomial))
+        for n, each in enumerate(own.polynomial):
+            polynomial[n] += c * each * s**n
+        for atom in own.atoms:
+            n = 1 - atom.order
+            weight = c * atom.weight * size**n
+            if scale < 0.0 and n >= 0:  # ramps and steps of -x
+                sign = -1 if n else 1
+                polynomial[n] += sign * weight
+                weight = -sign * weight
+            atoms.append(BallAtom(weight, atom.order, atom.width / size if atom.width else 0))
+    formula = f"{f.name}(x), its numbers these float64 ones"
+    return BallActivation(formula, tuple(polynomial), tuple(atoms))
 
 
 def _ball(x: _Number) -> Ball:

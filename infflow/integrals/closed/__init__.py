@@ -1,4 +1,4 @@
-"""Closed forms: polynomials plus smoothed ramps, exponentials, waves, elu and selu.
+"""Closed forms: polynomials plus smoothed ramps and powers, exponentials, waves, elu and selu.
 
 | file | what it holds | who calls it |
 |---|---|---|
@@ -8,7 +8,8 @@
 | `symbolic.py` | their derivation by sympy (`make derive`) | developers |
 | `mixture_kernels.py` | sums of many widths (tanh, softplus) | `pairs.py` |
 | `waves.py` | exponentials, sines and cosines | `pairs.py` |
-| `elu.py`, `elu_kernels.py`, `elu_pair_kernels.py` | elu, selu | `pairs.py`, `registry.py` |
+| `powers.py`, `power_kernels.py` | truncated powers of degree 2 to 5 | `pairs.py` |
+| `elu.py`, `elu*_kernels.py` | one-sided exponentials: elu, selu | `pairs.py`, `registry.py` |
 | `error_bounds.py`, `error_kernels.py` | rounding of closed forms | `registry.py`, `choice.py` |
 | `bivariate_normal*.py` | the bivariate normal distribution function | users, `atom_kernels.py` |
 | `formulas.py` | textbook expressions, simplified by sympy | `inf.closed_form` |

@@ -24,6 +24,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from functools import cache, lru_cache
+from itertools import product
 from math import factorial
 from typing import Any, NamedTuple
 
@@ -31,7 +32,7 @@ import sympy
 from sympy import Expr, Integer, Rational, exp, pi, sqrt
 
 from ..._validation import as_flag, as_integer, as_items, counted, public, shown
-from ...activations import Activation, resolve
+from ...activations import REGISTRY, Activation, Term, resolve
 from ...activations.kernels import SELU_ALPHA, SELU_SCALE
 from ...errors import InvalidValueError, MethodError
 from . import elu as one_sided
@@ -109,12 +110,11 @@ MOST_ATOMS = 8
 def _exact_activation(name: str | Activation) -> _Exact:
     activation = resolve(name)
     if one_sided.sides(activation) is not None:
-        scale, alpha = (
-            (_exact(SELU_SCALE), _exact(SELU_ALPHA))
-            if activation.name == "selu"
-            else (Integer(1), Integer(1))
-        )
-        return _Exact((), (), sides=(scale, scale * alpha))
+        if activation is REGISTRY["selu"]:
+            scale, alpha = _exact(SELU_SCALE), _exact(SELU_ALPHA)
+            return _Exact((), (), sides=(scale, scale * alpha))
+        assert activation.sides is not None
+        return _Exact((), (), sides=(_exact(activation.sides[0]), _exact(activation.sides[1])))
     if activation.waves:
         return _Exact(
             (),
@@ -189,6 +189,9 @@ def _ramp_mean(m: int) -> tuple[Expr, Expr]:
     b, v = symbolic.b1, symbolic.V1
     if m == 0:
         return b, v
+    if m < 0:  # truncated powers, by Stein's lemma
+        (p, n), (q, k) = _ramp_mean(m + 1), _ramp_mean(m + 2)
+        return sympy.expand((b * p + v * q) / (1 - m)), sympy.expand((b * n + v * k) / (1 - m))
     p, n = _ramp_mean(m - 1)
     return sympy.diff(p, b), sympy.expand(sympy.diff(n, b) + p - b / v * n)
 
@@ -581,8 +584,8 @@ def closed_form(
     Parameters
     ----------
     *activations : str or Activation
-        Activations with a closed form: polynomials, relu, leaky_relu, abs, step, sign, erf,
-        normal_cdf, gelu, gaussian, elu, selu, exp, sin, cos.
+        Activations with a closed form, and sums of such: polynomials, relu, leaky_relu, abs, step,
+        sign, relu_power, erf, normal_cdf, gelu, gaussian, elu, selu, exp, sin, cos.
     biases : bool, default False
         False: all means are zero. True: the means are the symbols ``b``; ``b1, b2``;
         ``b1, b2, b3``.
@@ -630,11 +633,47 @@ def closed_form(
             raise InvalidValueError(
                 "derivatives is not defined for closed_form(f, 'h', g); leave it out."
             )
-        return _expression((_exact_activation(f), _exact_activation(g)), None, biases)
+        return _sum_of_parts((resolve(f), resolve(g)), None, biases)
     orders = _derivative_orders(derivatives, len(activations))
-    return _expression(
-        tuple(_exact_activation(activation) for activation in activations), orders, biases
-    )
+    return _sum_of_parts(tuple(resolve(each) for each in activations), orders, biases)
+
+
+def _sum_of_parts(
+    activations: tuple[Activation, ...], orders: tuple[int, ...] | None, biases: bool
+) -> Expr:
+    """The integral, part by part where an activation is a sum: each with its own scale and mean."""
+    if not any(f.parts for f in activations):
+        return _expression(tuple(_exact_activation(f) for f in activations), orders, biases)
+    places = (1, 3) if orders is None else (1, 2)[: len(activations)]
+    total = Integer(0)
+    for parts in product(*(f.parts or (Term(1.0, 1.0, 0.0, f),) for f in activations)):
+        exact = tuple(_exact_activation(part.primitive) for part in parts)
+        scales = dict(zip(places, (_exact(part.scale) for part in parts), strict=True))
+        shifts = dict(zip(places, (_exact(part.shift) for part in parts), strict=True))
+        factor = Integer(1)
+        for part, place, order in zip(parts, places, orders or (1, 0), strict=True):
+            factor *= _exact(part.coefficient) * scales[place] ** order
+        # the means of all parts, although those of the neurons may be 0
+        own = _expression(exact, orders, True)
+        total += factor * own.subs(_moved(scales, shifts, len(activations) == 1), simultaneous=True)
+    return total if biases else total.subs(dict.fromkeys((symbols[1], *symbols[-3:]), 0))
+
+
+def _moved(
+    scales: dict[int, Expr], shifts: dict[int, Expr], one_dimensional: bool
+) -> dict[Expr, Expr]:
+    """Covariances and means of scaled and shifted arguments, for the symbols of the plain ones."""
+    if one_dimensional:
+        s, c = scales[1], shifts[1]
+        return {symbols.C: s**2 * symbols.C, symbols.b: s * symbols.b + c}
+    found: dict[Expr, Expr] = {}
+    for i in (1, 2, 3):
+        mean = getattr(symbols, f"b{i}")
+        found[mean] = scales.get(i, Integer(1)) * mean + shifts.get(i, Integer(0))
+        for j in range(i, 4):
+            covariance = getattr(symbols, f"C{i}{j}")
+            found[covariance] = scales.get(i, Integer(1)) * scales.get(j, Integer(1)) * covariance
+    return found
 
 
 @lru_cache(maxsize=1024)

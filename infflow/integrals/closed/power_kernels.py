@@ -29,6 +29,7 @@ from ...activations.vector_math import clipped_magnitude, exp_, normal_tail
 from ...compiler import njit
 from .. import jets
 from .atom_kernels import (
+    ENOUGH,
     INV_SQRT_2PI,
     PLAIN,
     ROUNDING,
@@ -41,6 +42,7 @@ from .atom_kernels import (
     reciprocal,
 )
 from .bivariate_normal_kernels import (
+    DEAD,
     NODES,
     PLACKETT_LIMIT,
     SMALLEST_SINE,
@@ -53,16 +55,14 @@ ENTRIES = TOP + 1
 #: Columns of the weights of an activation: density, step, ramp, powers 2 to 5.
 COLUMNS = TOP + 2
 STEP, SQUARE = 1, 3
-# Twelve digits have to be left of what the recursion adds up.
-KEPT = 1e-12
 # Relative errors of products and of integrals, in units of eps.
 OWN, INTEGRATED = 8.0, 32.0
 EPS = 2.220446049250313e-16
 # Panels end where the integrand has fallen by exp(-drop/2), the largest first; at multiples of a
 # length around the middle of the density; around the place where the second mean changes sign.
 DROPS = np.array([130.0, 10.0, 30.0, 60.0, 90.0])
-LONGEST_PANEL, MIDDLE = 2.5, 4
-LAYER = np.array([-9.0, -5.0, -2.5, 0.0, 2.5, 5.0, 9.0])
+LONGEST_PANEL, MIDDLE = 4.0, 2
+LAYER = np.array([-10.0, -6.0, -2.0, 2.0, 6.0, 10.0])
 
 _kernel = njit(cache=True, error_model="numpy")
 _inline = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
@@ -264,7 +264,7 @@ def positive_table(h, k, u, s, top1, top2, G, work):
 
 
 @_kernel
-def _recursion(gaussian, d1, d2, A1, A2, top1, top2, G, E):
+def _recursion(gaussian, d1, d2, A1, A2, top1, top2, lost, G, E):
     """G(i, j) from G(0, 0), G(0, 1), G(1, 0), G(1, 1), and errors E; whether they are small."""
     V1, C12, V2, b1, b2 = gaussian
     for i in range(top1 + 1):
@@ -289,15 +289,28 @@ def _recursion(gaussian, d1, d2, A1, A2, top1, top2, G, E):
             G[i, j] = (own * down1 + other * down2 + C12 * cross) / k
             size = abs(own * down1) + abs(other * down2) + abs(C12 * cross)
             E[i, j] = (abs(own) * e1 + other * e2 + abs(C12) * e3 + 2.0 * size) / k
-            if not EPS * E[i, j] <= KEPT * G[i, j]:
+            if not EPS * E[i, j] <= lost * G[i, j]:
                 return False
     return True
 
 
+@_inline
+def _ramp_errors(b1, b2, C12, i1, i2, L, F1, F2):
+    """The error of P(h1 > 0, h2 > 0) in units of eps, and whether all four moments of ramps and
+    steps are integrals of positive functions, by the rules of ``atom_kernels``.
+    """
+    h, k = b1 * math.sqrt(i1), b2 * math.sqrt(i2)
+    if abs(C12) * math.sqrt(i1 * i2) <= PLACKETT_LIMIT:
+        lost = C12 < 0.0 and ENOUGH * F1 * F2 > L
+        return OWN * (L + F1 * F2) * (1.0 + min(h * h, k * k)), lost or min(h, k) < DEAD
+    return F1 + F2, ENOUGH * (F1 + F2) > L or min(h, k) < DEAD
+
+
 @_kernel
-def tables_loop(V1, C12, V2, D, b1, b2, ramps, top1, top2, out, errors):
+def tables_loop(V1, C12, V2, D, b1, b2, ramps, top1, top2, lost, out, errors):
     """``G(i, j)``, i <= top1, j <= top2, of n pairs into ``out`` (n, 6, 6), and what rounding does
-    to them into ``errors`` (n, 6, 6), in units of eps.
+    to them into ``errors`` (n, 6, 6), in units of eps. Sums that lose more than the part ``lost``
+    of their value are replaced by integrals.
 
     V are variances with the smoothing of the atoms, ``D = V1 V2 - C12^2``; ``ramps`` (n, 6) are
     jets of two ramps there, which have G(i, j) for i, j <= 1.
@@ -322,13 +335,15 @@ def tables_loop(V1, C12, V2, D, b1, b2, ramps, top1, top2, out, errors):
         d2, F2 = gaussian_at_zero(b2[n], i2, 0.0)
         G[0, 0], G[0, 1] = ramps[n, jets.J11], ramps[n, jets.J10]
         G[1, 0], G[1, 1] = ramps[n, jets.J01], ramps[n, jets.J00]
-        error = F1 + F2
+        error, relative = _ramp_errors(b1[n], b2[n], C12[n], i1, i2, G[0, 0], F1, F2)
         E[0, 0] = error
         E[0, 1] = abs(b2[n]) * error + abs(C12[n]) * d1 * A1[0] + V2[n] * d2 * A2[0]
         E[1, 0] = abs(b1[n]) * error + abs(C12[n]) * d2 * A2[0] + V1[n] * d1 * A1[0]
         E[1, 1] = abs(b1[n]) * E[0, 1] + abs(C12[n]) * error + V1[n] * d1 * A1[1]
+        if relative:
+            E[:2, :2] = OWN * G[:2, :2]
         gaussian = (V1[n], C12[n], V2[n], b1[n], b2[n])
-        if not _recursion(gaussian, d1, d2, A1, A2, top1, top2, G, E):
+        if not _recursion(gaussian, d1, d2, A1, A2, top1, top2, lost, G, E):
             _by_integrals(gaussian, i1, i2, D[n], top1, top2, G, scratch, work)
             for i in range(top1 + 1):
                 for j in range(top2 + 1):

@@ -36,6 +36,9 @@ HIGHEST = 5
 _ORDERS = range(1 - HIGHEST, 3)
 #: Column of the weights of the squares, the first ones that are powers.
 _SQUARE = 3
+#: Relative errors of values in tails: sums that lose more are replaced by integrals. Networks get
+#: along with less, since their integrals are wanted relative to the sizes of the neurons.
+LOST, LOST_IN_JETS = 1e-10, 1e-8
 # Roundings of an evaluation whose arguments are exact.
 _OWN = 8.0
 #: A ramp as a row of the table of ``atom_kernels``.
@@ -115,7 +118,8 @@ def pair_slots(f: Any, g: Any, gaussian: tuple[Array, ...], order: int, plain: b
     for wf, tf in zip(first.weights, first.widths, strict=True):
         for wg, tg in zip(second.weights, second.widths, strict=True):
             if wf.any() and wg.any() and (wf[_SQUARE:].any() or wg[_SQUARE:].any()):
-                tables, _ = _tables(wf, tf, wg, tg, arguments)
+                lost = LOST if plain else LOST_IN_JETS
+                tables, _ = _tables(wf, tf, wg, tg, arguments, lost)
                 kernels.slots_loop(wf, tf, wg, tg, arguments, tables, plain, order, found, frames)
     if plain:
         return found
@@ -124,7 +128,9 @@ def pair_slots(f: Any, g: Any, gaussian: tuple[Array, ...], order: int, plain: b
     return out
 
 
-def _tables(wf: Array, tf: float, wg: Array, tg: float, arguments: Array) -> tuple[Array, Array]:
+def _tables(
+    wf: Array, tf: float, wg: Array, tg: float, arguments: Array, lost: float
+) -> tuple[Array, Array]:
     """Tables (n, 6, 6) of G(i, j) for these weights and squared widths, and of their errors."""
     from . import power_kernels
 
@@ -138,7 +144,8 @@ def _tables(wf: Array, tf: float, wg: Array, tg: float, arguments: Array) -> tup
         zeros = np.zeros(b1.size, dtype=np.int64)
         ramps = np.empty((b1.size, SIZES[1]))
         ramp_kernels.pair_jets_loop(_RAMP, zeros, zeros, smoothed, 1, ramps)
-        kernels.tables_loop(V1, C12, V2, D, b1, b2, ramps, max(top1, 1), max(top2, 1), *tables)
+        tops = max(top1, 1), max(top2, 1)
+        kernels.tables_loop(V1, C12, V2, D, b1, b2, ramps, *tops, lost, *tables)
     return tables[0], tables[1]
 
 
@@ -234,7 +241,7 @@ class _Sizes:
     """Sizes of the terms of G(i, j), and its errors in units of eps, at n points."""
 
     def __init__(self, wf: Array, tf: float, wg: Array, tg: float, arguments: Array) -> None:
-        self.tables, self.errors = _tables(wf, tf, wg, tg, arguments)
+        self.tables, self.errors = _tables(wf, tf, wg, tg, arguments, LOST)
         V1, C12, V2, b1, b2, D = _smoothed(arguments, tf, tg)
         self._arguments = V1, C12, V2, b1, b2
         i1, i2 = (np.where(V > SMALLEST_VARIANCE, 1.0 / V, 0.0) for V in (V1, V2))

@@ -112,7 +112,15 @@ def differentiate(expression: Expr, direction: Direction) -> Expr:
 
 @cache
 def moment(m: int, n: int) -> Expr:
-    """K(m, n) in terms of the primitives; in those of side 1 if m >= 2."""
+    """K(m, n) in terms of the primitives; in those of side 1 if m >= 2.
+
+    Negative orders are truncated powers, ``relu(h)^(1-m)/(1-m)!``, by Stein's lemma.
+    """
+    if m < 0:
+        stein = b1 * moment(m + 1, n) + V1 * moment(m + 2, n) + C12 * moment(m + 1, n + 1)
+        return sympy.expand(stein / (1 - m))
+    if n < 0:
+        return exchange(moment(n, m))
     if m >= 3:
         return differentiate(moment(m - 1, n), ALONG_B1)
     if m == 2:

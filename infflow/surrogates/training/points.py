@@ -25,6 +25,7 @@ from ...integrals import jets
 from ...integrals.choice import Arguments as PairArguments
 from ...integrals.choice import PairEvaluator
 from ...integrals.closed import pairs as closed
+from ...integrals.terms import pair_evaluator
 from .base import LARGEST_R, SMALLEST_R
 
 #: Columns of a pair jet that are frame entries, and the signs that C12 -> -C12 gives them.
@@ -129,7 +130,7 @@ def _network_pairs(n: int, rng: np.random.Generator) -> tuple[Array, Array, Arra
 
 def _method(f: Activation) -> str:
     """The first method for the integrals of one activation."""
-    if closed.is_defined(f, f):
+    if closed.is_defined(f, f) or f.parts:
         return "auto"
     return "numeric" if f.kinks or f.max_order < 4 else "hermite"
 
@@ -148,7 +149,7 @@ def exact_frames(f: Activation, points: PointSet, sign: float = 1.0) -> tuple[Ar
         k = slice(start, start + 1000)
         m = len(C11[k])
         i = np.arange(m)
-        evaluator = PairEvaluator([f] * (2 * m), i, i + m, method, _TOLERANCE)
+        evaluator = pair_evaluator([f] * (2 * m), i, i + m, method, _TOLERANCE)
         args = PairArguments(
             np.array([C11[k], sign * C12[k], C22[k], zero[k], zero[k], det[k]]),
             np.concatenate([C11[k], C22[k]]),
