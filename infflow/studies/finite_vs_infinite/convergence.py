@@ -316,7 +316,7 @@ def convergence(
         raise InvalidValueError("jobs is 0; a number of processes is needed, or -1 for all cores.")
     progress = as_flag("progress", progress)
     neti, theta0 = build(setting)
-    infinite = train(neti, theta0, progress=False)
+    infinite = train(neti, theta0, progress=progress)
     _check_minimum(neti, infinite.theta)
     result = ConvergenceResult(
         setting,
