@@ -21,12 +21,17 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from . import surrogates as surrogates
     from .activations import Activation as Activation
     from .activations import polynomial as polynomial
+    from .branches.branch import Branch as Branch
+    from .branches.continuation import continuation as continuation
     from .classification.classify import classify as classify
     from .errors import AccuracyWarning as AccuracyWarning
     from .errors import InfflowError as InfflowError
     from .errors import SingularMomentError as SingularMomentError
     from .exchange import conventions as conventions
     from .exchange import sklearn as sklearn
+    from .exchange.kernels import nngp_kernel as nngp_kernel
+    from .exchange.kernels import ntk_kernel as ntk_kernel
+    from .exchange.mean_field import mean_field as mean_field
     from .exchange.torch import from_torch as from_torch
     from .exchange.torch import to_torch as to_torch
     from .integrals.closed.bivariate_normal import bivariate_normal_cdf as bivariate_normal_cdf
@@ -45,12 +50,14 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from .landscape.plane import minimise_orthogonal as minimise_orthogonal
     from .many import train_many as train_many
     from .many import unique_solutions as unique_solutions
+    from .networks.eigenvalues import hessian_eigenvalues as hessian_eigenvalues
+    from .networks.eigenvalues import hessian_spectrum as hessian_spectrum
     from .networks.finite.losses.loss import Loss as Loss
     from .networks.finite.net import Net as Net
     from .networks.finite.quadrature_net import quadrature_net as quadrature_net
+    from .networks.fisher import fisher as fisher
     from .networks.functions import gradient as gradient
     from .networks.functions import hessian as hessian
-    from .networks.functions import hessian_spectrum as hessian_spectrum
     from .networks.functions import hvp as hvp
     from .networks.functions import loss as loss
     from .networks.infinite.exponents import information_exponent as information_exponent
@@ -59,9 +66,12 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from .networks.infinite.neti import NetI as NetI
     from .networks.infinite.orbits import SymmetricNetI as SymmetricNetI
     from .networks.infinite.polynomial_teacher import PolynomialTeacher as PolynomialTeacher
+    from .networks.infinite.reduction import reduce as reduce
     from .networks.inputs import Gaussian as Gaussian
     from .networks.inputs import GaussianMixture as GaussianMixture
     from .networks.parameters import random_params as random_params
+    from .networks.sgd_noise import gradient_noise_scale as gradient_noise_scale
+    from .networks.sgd_noise import stationary_covariance as stationary_covariance
     from .networks.statistics import finite_data_prediction as finite_data_prediction
     from .networks.statistics import gradient_covariance as gradient_covariance
     from .networks.statistics import overlaps as overlaps
@@ -101,8 +111,13 @@ _HOME = {
     "gradient": "networks.functions",
     "hessian": "networks.functions",
     "hvp": "networks.functions",
-    "hessian_spectrum": "networks.functions",
+    "hessian_spectrum": "networks.eigenvalues",
+    "hessian_eigenvalues": "networks.eigenvalues",
+    "reduce": "networks.infinite.reduction",
     "gradient_covariance": "networks.statistics",
+    "fisher": "networks.fisher",
+    "stationary_covariance": "networks.sgd_noise",
+    "gradient_noise_scale": "networks.sgd_noise",
     "finite_data_prediction": "networks.statistics",
     "overlaps": "networks.statistics",
     "Evaluation": "objective",
@@ -116,6 +131,8 @@ _HOME = {
     "OrderParameters": "online.order_parameters",
     "train": "training",
     "classify": "classification.classify",
+    "continuation": "branches.continuation",
+    "Branch": "branches.branch",
     "certify": "proofs.certify",
     "Result": "result",
     "trajectory_distance": "result",
@@ -130,6 +147,9 @@ _HOME = {
     "loss_on_plane": "landscape.plane",
     "cosine_similarity": "landscape.distance",
     "solution_distance": "landscape.distance",
+    "nngp_kernel": "exchange.kernels",
+    "ntk_kernel": "exchange.kernels",
+    "mean_field": "exchange.mean_field",
     "from_torch": "exchange.torch",
     "to_torch": "exchange.torch",
     "hessian_operator": "spectrum",

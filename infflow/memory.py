@@ -118,6 +118,15 @@ def require_pairs(num_neurons: int) -> None:
         )
 
 
+def require_numbers(count: int, what: str, remedy: str) -> None:
+    """Raise TooLargeError if so many float64 numbers would not fit in memory."""
+    available = shortage(8 * count)
+    if available is not None:
+        raise TooLargeError(
+            f"{what} takes {_size(8 * count)}, more than the {_size(available)} available. {remedy}"
+        )
+
+
 def _size(count: float) -> str:
     """Bytes in the unit that suits."""
     units = ("bytes", "KiB", "MiB", "GiB", "TiB")

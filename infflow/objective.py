@@ -293,8 +293,10 @@ class HasSymmetryTypes(Protocol, metaclass=Capability):
     of the objective itself in orthonormal coordinates.
     """
 
-    def symmetry_types(self, theta: Array) -> list[Any]:
-        """Types with ``name``, ``dimension`` (how often each eigenvalue occurs), ``hessian``."""
+    def symmetry_types(self, theta: Array, frozen: Any = None) -> list[Any]:
+        """Types with ``name``, ``dimension`` (how often each eigenvalue occurs), ``hessian``,
+        ``vectors``; without what is ``frozen``, (P,) booleans.
+        """
 
 
 #: all of them by name

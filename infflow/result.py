@@ -13,11 +13,14 @@ from ._validation import Array, as_real_array, counted, package, public, shown
 from ._version import __version__
 from .errors import InvalidTypeError, ShapeError, StorageError
 from .flow import Trajectory
+from .rotation import Lift, Rotation
 from .stopping import Statistics, StopReason
 from .storage import Shapes, as_path, load_archive, plain, save_archive
 
 _KIND = "infflow.Result"
+#: of files, and of those of runs in few inputs, whose trajectories have the parameters of these
 _FORMAT = 1
+_SHORT_FORMAT = 2
 _OBSERVABLE = "observable:"
 
 
@@ -46,6 +49,9 @@ class Result:
     surrogate_loss : float, optional
         With ``polish="exact"``: what the surrogate gives at ``theta``, where ``loss`` is exact; NaN
         outside of its domain.
+    reduction : str
+        Whether the run took place in the inputs that the weights span (``train(reduce=...)``), or
+        why not; empty where nothing could be reduced.
     """
 
     theta: Array
@@ -61,6 +67,7 @@ class Result:
     version: str = __version__
     platform: str = field(default_factory=lambda: _platform())
     surrogate_loss: float | None = None
+    reduction: str = ""
 
     @property
     def converged(self) -> bool:
@@ -80,6 +87,7 @@ class Result:
             f"  {'converged' if self.converged else 'not converged'}: {self.status.message}",
             f"  flow    {self.flow} It ended at t = {self.flow.t:.6g}.",
             f"  newton  {self.newton}",
+            *([f"  {self.reduction}"] if self.trajectory.lift is not None else []),
         )
         return "\n".join(lines)
 
@@ -120,6 +128,7 @@ class Result:
             "version": self.version,
             "platform": self.platform,
             "surrogate_loss": self.surrogate_loss,
+            "reduction": self.reduction,
         }
 
     def save(self, path: Any) -> None:
@@ -139,15 +148,19 @@ class Result:
         """
         track = self.trajectory
         arrays = {"theta": self.theta, "theta0": self.theta0, "theta_flow": self.theta_flow}
-        arrays |= {
-            "trajectory_t": track.t,
-            "trajectory_theta": track.theta,
-            "trajectory_loss": track.loss,
-        }
+        arrays |= {"trajectory_t": track.t, "trajectory_loss": track.loss}
+        version = _FORMAT
+        if track.lift is None:
+            arrays["trajectory_theta"] = track.points
+        else:
+            version = _SHORT_FORMAT
+            rotation = track.lift.rotation
+            arrays |= {"trajectory_short": track.points, "rotation_basis": rotation.basis}
+            arrays["rotation_start"] = track.lift.short_start
         arrays |= {"trajectory_gradient_norm": track.gradient_norm}
         arrays |= {_OBSERVABLE + name: values for name, values in track.observables.items()}
         save_archive(
-            as_path("path", path, ".npz"), _KIND, arrays, {"format": _FORMAT, **self._metadata()}
+            as_path("path", path, ".npz"), _KIND, arrays, {"format": version, **self._metadata()}
         )
 
     @classmethod
@@ -175,10 +188,10 @@ class Result:
         observables = {
             k.removeprefix(_OBSERVABLE): v for k, v in arrays.items() if k.startswith(_OBSERVABLE)
         }
-        t, theta, loss, norm = (
-            arrays[f"trajectory_{name}"] for name in ("t", "theta", "loss", "gradient_norm")
-        )
-        trajectory = Trajectory(t, theta, loss, norm, observables)
+        t, loss, norm = (arrays[f"trajectory_{name}"] for name in ("t", "loss", "gradient_norm"))
+        lift = _lift_of(arrays)
+        points = arrays["trajectory_theta" if lift is None else "trajectory_short"]
+        trajectory = Trajectory(t, points, loss, norm, observables, lift)
         end = float(t[-1]) if len(t) else 0.0  # what files of earlier versions do not hold
         flow = Statistics.from_dict({"t": end, **metadata["flow"]})
         return cls(
@@ -195,6 +208,7 @@ class Result:
             metadata["version"],
             metadata["platform"],
             metadata.get("surrogate_loss"),
+            metadata.get("reduction", ""),
         )
 
     def _check(self, file: str) -> None:
@@ -203,7 +217,7 @@ class Result:
         needed = {"theta0": self.theta0, "theta_flow": self.theta_flow, "theta": self.theta}
         needed |= {"trajectory t": track.t}
         # points that a flow did not reach are NaN, and results of other packages may lack losses
-        along = {"trajectory theta": track.theta, "trajectory loss": track.loss}
+        along = {"trajectory theta": track.points, "trajectory loss": track.loss}
         along |= {"trajectory gradient_norm": track.gradient_norm}
         for name, array in (needed | along).items():
             allowed = np.isnan(array) if name in along else False
@@ -254,12 +268,24 @@ class Result:
         return plot_loss(self, ax=ax)
 
 
+def _lift_of(arrays: dict[str, Array]) -> Lift | None:
+    """How the points of a trajectory are lifted, where they have few inputs."""
+    basis = arrays.get("rotation_basis")
+    if basis is None:
+        return None
+    start = arrays["theta0"]
+    short = arrays["rotation_start"]
+    D, n = basis.shape
+    width = (len(start) - len(short)) // max(D - n, 1)
+    return Lift(Rotation(basis, width), start, short)
+
+
 def _check_archive(file: str, shapes: Shapes, metadata: dict[str, Any]) -> None:
     """The format is known, and shapes fit together."""
-    if metadata.get("format") != _FORMAT:
+    if metadata.get("format") not in (_FORMAT, _SHORT_FORMAT):
         raise StorageError(
-            f"{file} has format {metadata.get('format')}; this version of infflow reads format "
-            f"{_FORMAT}."
+            f"{file} has format {metadata.get('format')}; this version of infflow reads formats "
+            f"{_FORMAT} and {_SHORT_FORMAT}."
         )
     missing = [name for name in ("theta", "trajectory_t") if len(shapes.get(name, ())) != 1]
     if missing:
@@ -269,6 +295,8 @@ def _check_archive(file: str, shapes: Shapes, metadata: dict[str, Any]) -> None:
     (P,) = shapes["theta"]
     (T,) = shapes["trajectory_t"]
     needed: Shapes = {"theta0": (P,), "theta_flow": (P,), "trajectory_theta": (T, P)}
+    if metadata["format"] == _SHORT_FORMAT:
+        needed = _short_shapes(file, needed, shapes, P, T)
     needed |= {"trajectory_loss": (T,), "trajectory_gradient_norm": (T,)}
     for name, shape in needed.items():
         found = shapes.get(name)
@@ -281,6 +309,22 @@ def _check_archive(file: str, shapes: Shapes, metadata: dict[str, Any]) -> None:
             raise StorageError(
                 f"{file} is damaged: observable {name!r} has shape {shape}, not ({T}, ...)."
             )
+
+
+def _short_shapes(file: str, needed: Shapes, shapes: Shapes, P: int, T: int) -> Shapes:
+    """What is needed of a file of a run in few inputs."""
+    basis = shapes.get("rotation_basis", ())
+    short = shapes.get("rotation_start", ())
+    if len(basis) == 2 and len(short) == 1 and basis[0] > basis[1]:
+        D, n = basis
+        K, left = divmod(P - short[0], D - n)
+        if not left and 0 < K * D <= P:
+            others = {name: shape for name, shape in needed.items() if name != "trajectory_theta"}
+            return {**others, "trajectory_short": (T, short[0])}
+    raise StorageError(
+        f"{file} is damaged: rotation basis has shape {basis} and rotation start {short}, which "
+        f"do not fit to {P} parameters. Restore or recompute it."
+    )
 
 
 def _platform() -> str:

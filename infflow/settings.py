@@ -19,7 +19,7 @@ need the objective, the start or several arguments.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, fields
+from dataclasses import Field, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from ._validation import (
     Array,
+    as_choice,
     as_flag,
     as_function,
     as_items,
@@ -50,6 +51,7 @@ from .objective import (
     require_samples,
 )
 from .options import choice, integer, number, positive, setting
+from .reduced_run import FullView, ReducedRun, plan, short_rates
 from .result import plain
 from .stopping import Progress
 from .storage import as_path
@@ -108,6 +110,12 @@ def _observables(name: str, value: Any) -> Mapping[str, Any] | list[str]:
         if not isinstance(each, str):
             raise InvalidTypeError(f"{name} contains {shown(each)}; names are needed.")
     return names
+
+
+def _reduce(name: str, value: Any) -> str | bool:
+    if isinstance(value, str):
+        return as_choice(name, value, ("auto",))
+    return as_flag(name, value)
 
 
 def _callback(name: str, value: Any) -> Callable[..., Any]:
@@ -268,6 +276,12 @@ class TrainSettings:
         "run.npz",
         decides=REACH,
     )
+    reduce: str | bool = setting(
+        "auto",
+        _reduce,
+        "whether to run in the inputs that the weights span",
+        decides=REACH,
+    )
 
     def record(self) -> dict[str, Any]:
         """What ``Result.settings`` keeps of it, in a form that JSON can hold."""
@@ -294,25 +308,11 @@ class TrainSettings:
         eta = _matching(now.eta, len(start))
         if isinstance(net, HasMetric) and isinstance(eta, float):
             eta = eta / net.multiplicities
-        free = np.broadcast_to(np.asarray(eta) > 0, start.shape)
-        method, options = _solver(net, now, int(free.sum()))
-        optimizer, search_options = _optimizer(net, now)
-        if optimizer is not None:
-            optimizer.check_size(int(free.sum()), search_options)
-        flow = FlowSettings(
-            method=method,
-            options=options,
-            t_end=now.t_end,
-            rtol=now.rtol,
-            atol=now.atol,
-            eta=eta,
-            num_trajectory=now.num_trajectory,
-            t_eval=_within(now.t_eval, now.t_end),
-            observables=_functions(net, now.observables),
-            checkpoint=now.checkpoint,
-        )
-        polished = _polished(net, now)
-        return Job(net, start, free, now, flow, optimizer, search_options, polished)
+        methods = {"solver": now.solver, "optimizer": now.optimizer}
+        chosen = plan(net, start, eta, now.reduce, methods)
+        if chosen.run is None:
+            return _job(net, start, eta, now, chosen.note)
+        return _short_job(chosen.run, eta, now, chosen.note)
 
 
 #: name -> field, in the order of the arguments of ``train``
@@ -333,6 +333,48 @@ class Job:
     optimizer: Optimizer | None  #: None: chosen where the flow ends
     optimizer_options: dict[str, Any]
     polished: Objective | None  #: objective of the second stage, where it is another one
+    reduced: ReducedRun | None = None  #: what it stands for, where it is one in few inputs
+    note: str = ""  #: whether it is one, and why not
+
+
+def _job(net: Any, start: Array, eta: float | Array, now: TrainSettings, note: str = "") -> Job:
+    """The job of checked settings."""
+    free = np.broadcast_to(np.asarray(eta) > 0, start.shape)
+    method, options = _solver(net, now, int(free.sum()))
+    optimizer, search_options = _optimizer(net, now)
+    if optimizer is not None:
+        optimizer.check_size(int(free.sum()), search_options)
+    flow = FlowSettings(
+        method=method,
+        options=options,
+        t_end=now.t_end,
+        rtol=now.rtol,
+        atol=now.atol,
+        eta=eta,
+        num_trajectory=now.num_trajectory,
+        t_eval=_within(now.t_eval, now.t_end),
+        observables=_functions(net, now.observables),
+        checkpoint=now.checkpoint,
+    )
+    polished = _polished(net, now)
+    return Job(net, start, free, now, flow, optimizer, search_options, polished, note=note)
+
+
+def _short_job(run: ReducedRun, eta: float | Array, now: TrainSettings, note: str) -> Job:
+    """The job in few inputs, whose user sees all of them."""
+    red = run.reduction
+    short = eta if np.ndim(eta) == 0 else short_rates(eta, red, len(run.lift.start))
+    view = None if now.callback is None else FullView(now.callback, run)
+    seen = replace(
+        now,
+        observables=run.observables(now.observables),
+        callback=view,
+        min_gradient_norm=now.min_gradient_norm / run.bound_factor,
+    )
+    job = _job(red.net, red.theta, short, seen, note)
+    if view is not None and job.polished is not None:
+        view.objectives["newton"] = job.polished
+    return replace(job, reduced=run)
 
 
 # -- checks that need the objective, the start or several settings --------------------------------

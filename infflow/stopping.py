@@ -139,6 +139,14 @@ class Statistics:
     )
     t: float = 0.0  #: time that a flow reached
 
+    def add(self, earlier: Statistics, note: str) -> None:
+        """Count what an earlier part of the same stage did, after which came a ``note``."""
+        for name in ("steps", "rejected", "gradients", "hessians", "hvps", "factorizations"):
+            both = getattr(self, name), getattr(earlier, name)
+            setattr(self, name, None if None in both else sum(both))
+        self.wall_time += earlier.wall_time
+        self.note = "; ".join(filter(None, (earlier.note, note, self.note)))
+
     def to_dict(self) -> dict[str, Any]:
         """A plain dictionary; the stop reason by its name."""
         return {**self.__dict__, "stop_reason": self.stop_reason.name}

@@ -15,13 +15,16 @@ from .errors import DivergedError, OutsideDomainError, SingularMomentError
 from .fixedpoints import FixedPointProblem, SearchOutcome, choose_optimizer
 from .flow import FlowOutcome, SearchFile, integrate
 from .interrupts import saving_before_termination
-from .objective import Objective
+from .objective import Freezable, Objective
+from .reduced_run import FullView, ReducedRun
 from .result import Result
 from .settings import Job, TrainSettings
 from .stopping import Progress, Statistics, StopReason, StopRules
 from .terminal import on_terminal
 from .threads import limit_for
 
+#: after these a search has found what it can in the inputs that it has
+_SETTLED = (StopReason.MIN_GRADIENT_NORM, StopReason.ROUNDING_FLOOR)
 #: after these the second stage does not begin
 _FINAL = (StopReason.INTERRUPTED, StopReason.CALLBACK, StopReason.NON_FINITE, StopReason.FROZEN)
 
@@ -55,6 +58,7 @@ def train(
     progress: bool = True,
     callback: Callable[[Progress], Any] | None = None,
     checkpoint: Any = None,
+    reduce: str | bool = "auto",
 ) -> Result:
     """Follow the gradient flow d theta/dt = -eta grad L from ``theta0``, then search the fixed
     point.
@@ -156,6 +160,16 @@ def train(
         ``bdf`` cannot give out their history and start again at the last point, so that the path
         agrees within the tolerances. Limits (times, steps, losses) may be changed between calls. A
         search that was stopped goes on from its last point.
+    reduce : {"auto", True, False}
+        Whether to run in the inputs that the weights span. With a NetI they never leave the span
+        of the rows of W and V and the means of the input (see :func:`infflow.reduce`), so that the
+        run needs no others. "auto" does so where it is exact and there are fewer of them: not with
+        ``adam`` and ``slsqp``, nor with rates ``eta`` that differ within a row of W. What is
+        returned, recorded and handed to functions has all parameters; ``Result.reduction`` says
+        what was done. Tolerances refer to the parameters in few inputs, which are longer vectors
+        per entry and fewer entries: in Euclidean length, errors are not larger than in all
+        parameters. ``min_gradient_norm`` holds for the norm in all of them.
+        True raises an error where it is not exact.
 
     Returns
     -------
@@ -195,6 +209,7 @@ def train(
         progress=progress,
         callback=callback,
         checkpoint=checkpoint,
+        reduce=reduce,
     )
     return _run(settings.job(net, theta0), {"net": repr(net), **settings.record()})
 
@@ -209,7 +224,89 @@ def _run(job: Job, record: dict[str, Any]) -> Result:
     with saving, limit_for(len(job.theta0)), watch:
         flow = _run_flow(job, watch)
         search = _run_search(job, flow, watch)
-    return _make_result(job, flow, search, record)
+        if job.reduced is None:
+            return _make_result(job, flow, search, record)
+        return _reduced_result(job, job.reduced, flow, search, watch, record)
+
+
+def _reduced_result(
+    job: Job,
+    run: ReducedRun,
+    flow: FlowOutcome,
+    search: SearchOutcome | None,
+    watch: _Watch,
+    record: dict[str, Any],
+) -> Result:
+    """The result of a run in few inputs, in all parameters.
+
+    Where a search ended on a saddle of the whole network, it goes on from below, in one more input.
+    """
+    theta_flow = run.lift(flow.theta)
+    flow.trajectory = run.trajectory(flow.trajectory, job.objective)
+    while search is not None and search.statistics.stop_reason in _SETTLED:
+        found = _searched_outward(job, flow, search, watch)
+        if found is None:
+            break
+        job, flow, search = found
+    last = job.reduced
+    assert last is not None
+    found_at = _make_result(job, flow, search, record)
+    objective: Objective = job.polished or job.objective
+    if search is not None and isinstance(objective, Freezable):
+        objective = objective.frozen(found_at.theta)
+    found_at.gradient_norm = last.gradient_norm_at(
+        objective, found_at.theta, found_at.gradient_norm
+    )
+    found_at.theta = last.lift(found_at.theta)
+    found_at.theta0 = run.lift.start
+    found_at.theta_flow = theta_flow
+    return found_at
+
+
+def _searched_outward(
+    job: Job, flow: FlowOutcome, search: SearchOutcome, watch: _Watch
+) -> tuple[Job, FlowOutcome, SearchOutcome] | None:
+    """Job, flow and search with one more input, or None where no way leads down."""
+    run = job.reduced
+    assert run is not None
+    given = job.settings
+    exact = job.polished is not None
+
+    def minimised(net: Any) -> Objective:
+        return net.with_method("auto") if exact else net
+
+    way = run.outward(minimised, search.theta)
+    if way is None:
+        return None
+    red = run.reduction
+    column = np.zeros((red.rotation.width, 1))
+    settings = replace(
+        given,
+        max_steps_newton=given.max_steps_newton - search.statistics.steps,
+        max_time_newton=max(given.max_time_newton - search.statistics.wall_time, 0.0),
+    )
+    wider = replace(
+        job,
+        objective=way.run.net,
+        theta0=red.widened(job.theta0, column),
+        free=way.run.free,
+        settings=settings,
+        polished=minimised(way.run.net) if exact else None,
+        reduced=way.run,
+    )
+    begin = replace(
+        flow,
+        theta=way.start,
+        best_theta=red.widened(flow.best_theta, column),
+        search_file=None,
+    )
+    watch.goes_on(way.run, wider.polished, search.statistics.steps)
+    more = _run_search(wider, begin, watch)
+    if more is None:  # no steps are left
+        search.statistics.stop_reason = StopReason.MAX_STEPS
+        return None
+    more.statistics.add(search.statistics, way.note)
+    return wider, begin, more
 
 
 def _rules(job: Job, watch: _Watch, max_time: float, max_steps: int, min_loss: float) -> StopRules:
@@ -349,6 +446,7 @@ def _make_result(
         theta_flow=flow.theta,
         settings=settings,
         surrogate_loss=surrogate_loss,
+        reduction=job.note,
     )
 
 
@@ -402,6 +500,16 @@ class _Watch:
     def callback(self) -> Callable[[Progress], Any] | None:
         """What the stop rules call after every step."""
         return self._user if not self._wanted else self._show
+
+    def goes_on(self, run: ReducedRun, polished: Objective | None, before: int) -> None:
+        """A search goes on with one more input, after so many steps."""
+        user = self._user
+        if not isinstance(user, FullView):
+            return
+        user.run = run
+        user.steps_before = before
+        if polished is not None:
+            user.objectives["newton"] = polished
 
     def _show(self, now: Progress) -> Any:
         bar = self._bar

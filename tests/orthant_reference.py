@@ -2,8 +2,8 @@
 rest by definition.
 
 The recursion is written for any number of variables and one factor at a time, without the short
-cuts of ``infflow.online.orthant_kernels``: ramps are integrated up from steps by Stein's lemma,
-delta functions by conditioning.
+cuts of ``infflow.integrals.fourth.orthant_kernels``: ramps are integrated up from steps by Stein's
+lemma, delta functions by conditioning.
 """
 
 import mpmath as mp

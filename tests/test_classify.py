@@ -748,7 +748,9 @@ def test_products_alone_find_what_all_eigenvalues_do(point):
         assert few.newton.beta == pytest.approx(dense.newton.beta, rel=1e-2)
         assert few.newton.length == pytest.approx(dense.newton.length, rel=1e-2, abs=1e-15)
         assert few.newton.decrement == pytest.approx(dense.newton.decrement, rel=1e-3, abs=1e-17)
-        assert few.newton.lipschitz == pytest.approx(dense.newton.lipschitz, rel=0.1)
+        # sampled in another space where the weights do not span all inputs
+        factor = 3.0 if dense.reduction else 1.1
+        assert 1 / factor <= few.newton.lipschitz / dense.newton.lipschitz <= factor
         assert few.newton.length >= dense.newton.length * (1 - 1e-6)  # a bound
         np.testing.assert_allclose(
             few.newton.step, dense.newton.step, rtol=1e-3, atol=1e-4 * dense.newton.length
@@ -780,24 +782,29 @@ def test_what_does_not_fit_in_memory_is_judged_from_products(monkeypatch):
 
     net, theta = near_teacher("erf", 5, 500)
     monkeypatch.setattr(memory, "available_memory", lambda: 100 * 10**6)
-    found = inf.classify(net, theta, samples=1)
+    frozen = np.arange(len(theta)) == 0  # a part of a row, so that all inputs are needed
+    found = inf.classify(net, theta, frozen=frozen, samples=1)
     assert found.kind is MINIMUM and found.method == "lanczos"
     with pytest.raises(inf.InfflowError, match=r'2505 parameters.*Use method="lanczos"'):
-        inf.classify(net, theta, method="dense")
+        inf.classify(net, theta, frozen=frozen, method="dense")
 
 
-def test_a_hundred_thousand_parameters_need_no_square_matrix():
+@pytest.mark.parametrize(
+    ("method", "expected"), [("auto", ("dense", True)), ("lanczos", ("lanczos", False))]
+)
+def test_a_hundred_thousand_parameters_need_no_square_matrix(method, expected):
     import tracemalloc
 
     net, theta = near_teacher("erf", 2, 50_000)
     inf.loss(net, theta)
     tracemalloc.start()
     try:
-        found = inf.classify(net, theta, samples=1)
+        found = inf.classify(net, theta, samples=1, method=method)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert found.kind is MINIMUM and found.method == "lanczos" and len(found.structure.roles) == 2
+    assert found.kind is MINIMUM and len(found.structure.roles) == 2
+    assert (found.method, bool(found.reduction)) == expected
     assert peak < 2e8  # a matrix takes 8e10
 
 

@@ -277,6 +277,7 @@ WRONG = {  # a value that is wrong in every field
         "t_eval": "[[1.0]]",
         "max_time": "-1",
         "max_steps": "-1",
+        "reduce": '"yes"',
         "options": "3",
     },
     "newton": {

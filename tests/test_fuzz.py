@@ -65,6 +65,7 @@ FAILING_FUNCTIONS = {
     ("train", "callback"): ("class",),
     ("random_params", "init"): ("function", "class"),
     ("grow", "init"): ("function", "class"),
+    ("continuation", "problem"): ("function",),
     ("an observable", "value"): ("class",),
 }
 
@@ -93,6 +94,7 @@ NOT_CALLED = {
     "Evaluation": "what evaluate returns",
     "Loss": "a base class; test_losses.py calls the methods of every loss",
     "Result": "what train returns",
+    "Branch": "what continuation returns; test_continuation.py calls its methods",
     "Activation.jet": "without checks, for kernels",
     "Net.scaled": "without checks, for solvers",
     "NetI.student_units": "without checks, for solvers",
@@ -114,6 +116,19 @@ NOT_CALLED = {
     "plotting.STYLE": "a text",
     "plotting.style": "without arguments",
 }
+
+
+class Parabola:
+    """The square of theta - c, for continuation."""
+
+    num_params = 1
+
+    def __init__(self, c):
+        self.c = c
+
+    def evaluate(self, theta, order=0):
+        x = theta[0] - self.c
+        return inf.Evaluation(x * x, np.array([2 * x]), np.array([[2.0]]))
 
 
 def run_of_sweep(seed):
@@ -282,10 +297,13 @@ def _cases():
             "rtol": A(1e-10, "number"),
         },
     )
-    for name in (
-        *("check", "index", "lift", "output_weights", "spectrum", "symmetry_types", "unpack"),
-    ):
+    for name in ("check", "index", "lift", "output_weights", "spectrum", "unpack"):
         yield Call(f"SymmetricNetI.{name}", getattr(fam, name), {"z": any_z})
+    yield Call(
+        "SymmetricNetI.symmetry_types",
+        fam.symmetry_types,
+        {"z": any_z, "frozen": A(None, "optional")},
+    )
     yield Call("SymmetricNetI.evaluate", fam.evaluate, {"z": any_z, "order": A(2, "count")})
     yield Call("SymmetricNetI.frozen", fam.frozen, {"z": any_z, "rtol": A(1e-14, "number")})
     yield Call("SymmetricNetI.hvp", fam.hvp, {"z": any_z, "v": A(z, "array")})
@@ -392,13 +410,31 @@ def _cases():
             "weights": A(None, "array optional"),
         },
     )
-    for name in ("gradient", "hessian", "hessian_spectrum"):
+    for name in ("gradient", "hessian", "hessian_spectrum", "hessian_eigenvalues"):
         yield Call(name, getattr(inf, name), {"net": any_net, "theta": any_theta})
     yield Call("hvp", inf.hvp, {"net": any_net, "theta": any_theta, "v": A(theta, "array")})
     yield Call(
         "gradient_covariance",
         inf.gradient_covariance,
-        {"net": A(neti), "theta": any_theta, "samples": A(40, "count"), "rng": rng},
+        {
+            "net": A(neti),
+            "theta": any_theta,
+            "samples": A(40, "count"),
+            "rng": rng,
+            "method": A("sampling"),
+        },
+    )
+    yield Call("fisher", inf.fisher, {"net": any_net, "theta": any_theta})
+    yield Call(
+        "gradient_noise_scale",
+        inf.gradient_noise_scale,
+        {
+            "net": A(neti),
+            "theta": any_theta,
+            "method": A("sampling"),
+            "samples": A(40, "count"),
+            "rng": rng,
+        },
     )
     settled = inf.train(neti, theta, progress=False).theta
     yield Call(
@@ -411,8 +447,24 @@ def _cases():
             "samples": A(40, "count"),
             "rng": rng,
             "rtol": A(1e-10, "number"),
+            "method": A("sampling"),
         },
     )
+    yield Call(
+        "stationary_covariance",
+        inf.stationary_covariance,
+        {
+            "net": A(neti),
+            "theta": A(settled, "array"),
+            "step_size": A(0.01, "number"),
+            "batch_size": A(2, "count"),
+            "rtol": A(1e-10, "number"),
+            "method": A("sampling"),
+            "samples": A(40, "count"),
+            "rng": rng,
+        },
+    )
+    yield Call("reduce", inf.reduce, {"neti": A(neti), "theta": A(settled, "array")})
     yield Call("overlaps", inf.overlaps, {"net": A(neti), "theta": any_theta})
     yield Call(
         "gaussian_moment",
@@ -449,6 +501,28 @@ def _cases():
             "cov": A(1.0, "numbers"),
             "rtol": A(1e-8, "number"),
             "full_output": A(False, flag),
+        },
+    )
+    inputs = A(X[:3], "array")
+    kernel = {
+        "layers": A(["erf"], "list"),
+        "X": inputs,
+        "Y": A(None, "array optional"),
+        "weight_std": A(1.0, "number array"),
+        "bias_std": A(0.5, "number array"),
+        "gradient": A(False, flag),
+        "rtol": A(1e-10, "number"),
+    }
+    yield Call("nngp_kernel", inf.nngp_kernel, kernel)
+    yield Call("ntk_kernel", inf.ntk_kernel, kernel)
+    yield Call(
+        "mean_field",
+        inf.mean_field,
+        {
+            "activation": A("erf"),
+            "weight_std": A(1.0, "number"),
+            "bias_std": A(0.5, "number"),
+            "start": A(1.0, "number"),
         },
     )
     yield Call("available_methods", inf.available_methods, {"f": A("erf"), "g": A("relu")})
@@ -539,6 +613,7 @@ def _cases():
         "progress": A(False, flag),
         "callback": A(None, "function optional"),
         "checkpoint": A(None, "path optional"),
+        "reduce": A("auto", flag),
     }
     yield Call("train", inf.train, {"net": any_net, "theta0": any_theta, **of_train})
     discrete = {
@@ -607,6 +682,20 @@ def _cases():
             "gauge": A("auto", "optional"),
             "precision": A(64, "count"),
             "eta": A(None, "optional number numbers array"),
+        },
+    )
+    yield Call(
+        "continuation",
+        inf.continuation,
+        {
+            "problem": A(lambda c: Parabola(c), "function"),
+            "theta": A([0.0], "array list"),
+            "start": A(0.0, "number"),
+            "stop": A(1.0, "number"),
+            "frozen": A(None, "optional"),
+            "step": A(None, "optional number"),
+            "max_step": A(None, "optional number"),
+            "max_points": A(3, "count"),
         },
     )
     yield Call("Result.load", inf.Result.load, {"path": A("result", "path")})
@@ -861,6 +950,14 @@ def _cases():
         yield Call(f"OnlineResult.{name}", getattr(online, name), arguments)
     online.save("kept")
     yield Call("OnlineResult.load", type(online).load, {"path": A("kept", "path")})
+    yield Call(
+        "plotting.plot_branch",
+        inf.plotting.plot_branch,
+        {
+            "branch": A(inf.continuation(Parabola, [0.0], 0.0, 1.0, max_points=3)),
+            "ax": ax,
+        },
+    )
     yield Call(
         "plotting.plot_alignment",
         inf.plotting.plot_alignment,

@@ -13,10 +13,11 @@ from infflow.errors import (
     ShapeError,
     TooLargeError,
 )
+from infflow.networks.eigenvalues import hessian_spectrum
 from infflow.networks.finite import readable
 from infflow.networks.finite.covariance import GradientMoments, gradient_covariance
 from infflow.networks.finite.net import Net
-from infflow.networks.functions import gradient, hessian, hessian_spectrum, hvp, loss
+from infflow.networks.functions import gradient, hessian, hvp, loss
 from infflow.networks.parameters import random_params
 
 MEGABYTE = 2**20

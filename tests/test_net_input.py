@@ -5,9 +5,10 @@ import pytest
 
 from infflow import errors
 from infflow.activations import Activation
+from infflow.networks.eigenvalues import hessian_spectrum
 from infflow.networks.finite.covariance import gradient_covariance
 from infflow.networks.finite.net import Net
-from infflow.networks.functions import gradient, hessian, hessian_spectrum, hvp, loss
+from infflow.networks.functions import gradient, hessian, hvp, loss
 
 X = np.arange(6.0).reshape(3, 2)
 Y = np.ones(3)

@@ -15,10 +15,10 @@ import pytest
 
 import infflow as inf
 from infflow.activations import resolve
+from infflow.integrals.fourth.orthant_kernels import moment
 from infflow.online import integration, order_parameters
 from infflow.online.fourth_moments import ClosedFourthMoments, SampledFourthMoments
 from infflow.online.integration import OnlineStop
-from infflow.online.orthant_kernels import moment
 
 
 def make(f, g, K, M, O=1, noise=0.0, ridge=0.0, seed=0, D=20, **options):

@@ -108,6 +108,7 @@ CHANGED = {
     "batch_size": 5,
     "progress": False,
     "callback": lambda now: None,
+    "reduce": False,
 }
 
 

@@ -33,11 +33,11 @@ def test_prediction_of_linear_regression(linear):
     net, theta = linear
     prediction = inf.finite_data_prediction(net, theta, 1000)
     assert prediction.rank == 3  # the scale between the layers is flat
-    assert prediction.loss_gap_error < 0.01 * prediction.loss_gap
-    assert abs(prediction.loss_gap - 0.25 * 3 / 1000) < 5 * prediction.loss_gap_error
+    assert prediction.loss_gap_error == prediction.squared_distance_error == 0.0
+    assert prediction.loss_gap == pytest.approx(0.25 * 3 / 1000, rel=1e-12)
     H = inf.hessian(net, theta)
     exact = 2 * 0.25 * np.trace(np.linalg.pinv(H, rcond=1e-10)) / 1000
-    assert abs(prediction.squared_distance - exact) < 5 * prediction.squared_distance_error
+    assert prediction.squared_distance == pytest.approx(exact, rel=1e-12)
 
 
 def test_prediction_scales_with_samples(linear):

@@ -16,6 +16,7 @@ from infflow.activations import resolve
 from infflow.errors import AccuracyWarning
 from infflow.integrals.cubature import expectation as expectation_module
 from infflow.integrals.cubature import panels
+from infflow.networks.infinite.function_integrals import FunctionIntegrals
 
 
 def expectation(function, dim=1, **options):
@@ -181,11 +182,11 @@ def test_neurons_that_point_both_ways(width):
     """
     V, a = np.array([[0.8, -0.6, 0.0]]), 0.7
     teacher = inf.FunctionTeacher(lambda z: ((z[:, 0] > a) & (z[:, 0] < a + width)) * 1.0, V)
-    integrals = inf.NetI(student(3), teacher)._components[0].loss.integrals
+    integrals = FunctionIntegrals(teacher, [resolve("erf")] * 20, None, None, 1e-10)
     W = np.random.default_rng(6).standard_normal((20, 3))
     W[:4] = [V[0], -V[0], 3 * V[0], -0.1 * V[0]]
     b = np.linspace(-1, 1, 20)
-    found = integrals.neurons([resolve("erf")] * 20, W, b, 0)
+    found = integrals.neurons(W, b, 0)
     nodes, weights = np.polynomial.legendre.leggauss(60)
     t = a + 0.5 * width * (1 + nodes)
     along = W @ V[0]
@@ -259,5 +260,5 @@ def test_an_error_that_single_integrals_do_not_see():
         for ends in ((-9, -0.3), (-0.3, 0), (0, 0.3), (0.3, 9))
     )
     integrals = neti._components[0].loss.integrals
-    found = integrals.neurons([resolve("erf")], w[None], np.array([b]), 0)
+    found = integrals.neurons(w[None], np.array([b]), 0)
     assert abs(found.value[0, 0] - cross) <= found.error + 1e-9

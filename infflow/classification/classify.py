@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -22,6 +22,7 @@ from ..rounding import gradient_rounding, loss_rounding
 from ..terminal import on_terminal
 from ..threads import limit_for
 from .curvature import Curvature, DenseCurvature, Product, ProductCurvature, products
+from .few_inputs import InFewInputs
 from .hidden import is_piecewise_linear
 from .kantorovich import NewtonNumbers, Samples, newton_numbers
 from .rest import all_of_it, smallest_of_it
@@ -85,6 +86,11 @@ class Classification:
         Whether all eigenvalues were computed, or the smallest ones from Hessian-vector products.
     unknown : tuple of str
         What is not known for that reason.
+    multiplicities : (n,) array of int
+        How often each of the eigenvalues occurs: more than once where the Hessian was judged in the
+        inputs that the weights span.
+    reduction : str
+        Which inputs these are; empty where all were taken.
     """
 
     kind: PointKind
@@ -100,6 +106,8 @@ class Classification:
     structure: Structure | None
     method: str = "dense"
     unknown: tuple[str, ...] = ()
+    multiplicities: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
+    reduction: str = ""
 
     @property
     def flat_dimension(self) -> int:
@@ -125,7 +133,7 @@ class Classification:
         at_least = "at least " if self.unknown else ""
         name += f" of index {at_least}{self.index}" if self.kind is PointKind.SADDLE else ""
         spectrum = (
-            f"{len(low)} eigenvalues from {low[0]:.3g} to {low[-1]:.3g}"
+            f"{int(self.multiplicities.sum())} eigenvalues from {low[0]:.3g} to {low[-1]:.3g}"
             if len(low)
             else "no other directions"
         )
@@ -147,6 +155,7 @@ class Classification:
             f"    {each}" for each in self.flat
         ]
         lines += [f"  not known: {each}" for each in self.unknown]
+        lines += [f"  judged in the span of weights: {self.reduction}"] * bool(self.reduction)
         if self.structure is not None:
             lines += ["  " + line for line in str(self.structure).splitlines()]
         return "\n".join(lines)
@@ -177,6 +186,8 @@ class Classification:
             "structure": None if self.structure is None else self.structure.to_dict(),
             "method": self.method,
             "unknown": self.unknown,
+            "multiplicities": self.multiplicities,
+            "reduction": self.reduction,
         }
 
 
@@ -250,6 +261,11 @@ def classify(
     Biases and weights of deep nets are covered layer by layer; the structure is about the first
     hidden layer.
 
+    Where the weights of a NetI span fewer inputs than there are (:func:`infflow.reduce`), the point
+    is judged in these (unless ``method="lanczos"``), and ``reduction`` says so. Index, flat
+    directions and spectrum are those of the whole network; K is sampled on a ball of the span and
+    of one further input for each eigenvalue of the covariance.
+
     With ``method="lanczos"`` an eigenvalue counts as zero if it is below its error bound, about
     1e-9 of the largest. If a positive one is found, all that are zero or negative are below it;
     ``unknown`` says what is not known.
@@ -266,17 +282,20 @@ def classify(
     theta = np.array(_checked(net, getattr(theta, "theta", theta)))
     free = free_parameters(held, net.num_params)
     teacher = _checked_teacher(net, teacher)
-    number = sample_size(samples, net.num_params, "samples", minimum=1)
+    method = as_choice("method", method, METHODS)
+    few = None if method == "lanczos" else InFewInputs.of(net, theta, free)
+    place = _Place(net, theta, free, teacher) if few is None else _Place.in_few(few)
+    number = sample_size(samples, place.net.num_params, "samples", minimum=1)
     seed = as_integer("seed", seed, minimum=0)
-    dense = _is_dense(as_choice("method", method, METHODS), net.num_params, len(free))
+    dense = _is_dense(method, place.net.num_params, len(place.free))
     progress = as_flag("progress", progress)
     quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-    with limit_for(net.num_params), Watch(progress) as watch, quiet:
-        if isinstance(net, NetI):
-            net = net.frozen(theta)  # integrals as accurate as they get
-        return _classify(
-            net, theta, free, teacher, Samples(number, seed, watch.product), dense, watch
-        )
+    with limit_for(place.net.num_params), Watch(progress) as watch, quiet:
+        if isinstance(place.net, NetI):  # integrals as accurate as they get
+            place = replace(place, net=place.net.frozen(place.theta))
+        drawn = Samples(number, seed, watch.product, place.weights)
+        found = _classify(place, drawn, dense, watch)
+        return found if few is None else few.whole(found)
 
 
 def _is_dense(method: str, num_params: int, num_free: int) -> bool:
@@ -295,15 +314,29 @@ def _is_dense(method: str, num_params: int, num_free: int) -> bool:
     return method == "dense"
 
 
-def _classify(
-    net: Net | NetI,
-    theta: Array,
-    free: NDArray[np.intp],
-    teacher: Teacher | None,
-    samples: Samples,
-    dense: bool,
-    watch: Watch,
-) -> Classification:
+@dataclass(frozen=True)
+class _Place:
+    """Which point of which network is judged."""
+
+    net: Net | NetI
+    theta: Array
+    free: NDArray[np.intp]
+    teacher: Teacher | None
+    weights: Array | None = None  #: how many parameters each free one stands for
+
+    @classmethod
+    def in_few(cls, few: InFewInputs) -> _Place:
+        """The point in the inputs that the weights span."""
+        net = few.net
+        teacher = net.teacher if isinstance(net.teacher, Teacher) else None
+        return cls(net, few.theta, few.free, teacher, few.weights)
+
+
+def _classify(place: _Place, samples: Samples, dense: bool, watch: Watch) -> Classification:
+    net = place.net
+    theta = place.theta
+    free = place.free
+    teacher = place.teacher
     watch("Hessian")
     value, gradient, curvature, here = _evaluate(net, theta, free, dense, watch)
     g = gradient[free]
@@ -311,7 +344,14 @@ def _classify(
     noise = _HESSIAN_NOISE * curvature.norm
     is_plain = not _is_regularized(net, theta)
     flat, flats = flat_space(
-        families(net, theta, dense), g, curvature, free, len(theta), noise, is_plain
+        families(net, theta, dense),
+        g,
+        curvature,
+        free,
+        len(theta),
+        noise,
+        is_plain,
+        place.weights,
     )
     gap = noise
     zero_loss = False
@@ -321,9 +361,9 @@ def _classify(
         gap = noise + 10.0 * _curvature_left(net, excess) * curvature.norm
     watch("eigenvalues")
     if isinstance(curvature, DenseCurvature):
-        rest = all_of_it(curvature, g, flat, gap)
+        rest = all_of_it(curvature, g, flat, gap, place.weights)
     else:
-        rest = smallest_of_it(curvature, g, flat, gap)
+        rest = smallest_of_it(curvature, g, flat, gap, place.weights)
     watch("Lipschitz constant")
     newton = newton_numbers(net, theta, free, rest, here, samples)
     at_rest = _is_level(value, g, curvature.diagonal, theta[free], rest.null, 0.0)
@@ -331,8 +371,9 @@ def _classify(
     level = _is_level(
         value, g, curvature.diagonal, theta[free], flat, newton.lipschitz * newton.length**2
     )
-    index = int(rest.is_negative.sum())
-    nulls = int(rest.is_null.sum())
+    counts = rest.multiplicities
+    index = int(counts[rest.is_negative].sum())
+    nulls = int(counts[rest.is_null].sum())
     kind, reason = _verdict(
         newton, index, 0 if zero_loss else nulls, at_rest, level, bool(flats) or nulls > 0
     )
@@ -363,6 +404,7 @@ def _classify(
         find_structure(net, theta, teacher) if teacher is not None else None,
         "dense" if dense else "lanczos",
         unknown,
+        counts if not zero_loss else counts[~rest.is_null],
     )
 
 

@@ -96,6 +96,19 @@ class Samples(NamedTuple):
     number: int  #: of random directions
     seed: int
     report: Callable[[], object]  #: called after each product
+    weights: Array | None = None  #: (n,) how many parameters each one stands for
+
+    def directions(self, n: int) -> list[Array]:
+        """Random directions (n,).
+
+        Where parameters stand for many, every other direction has the share of these that one of
+        the whole network would have.
+        """
+        rng = np.random.default_rng(self.seed)
+        found = [rng.standard_normal(n) for _ in range(self.number)]
+        if self.weights is not None:
+            found[::2] = [np.sqrt(self.weights) * each for each in found[::2]]
+        return found
 
 
 def _sampled_lipschitz(
@@ -112,8 +125,7 @@ def _sampled_lipschitz(
 
     Norms are those of Lanczos's method, to about one per cent.
     """
-    rng = np.random.default_rng(samples.seed)
-    directions = [rest.project(rng.standard_normal(len(free))) for _ in range(samples.number)]
+    directions = [rest.project(each) for each in samples.directions(len(free))]
     if np.linalg.norm(rest.step) > 0.0:  # squares of tiny steps can underflow
         directions.insert(0, rest.step)
     largest = 0.0

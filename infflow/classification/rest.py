@@ -44,10 +44,13 @@ class Rest:
     decrement: float  #: sqrt(g' |H|^-1 g)
     gain: float  #: what the quadratic model predicts for the step
     beta: float  #: norm of the inverse Hessian; infinite where it is not known
+    multiplicities: NDArray[np.intp]  #: how often each of the eigenvalues occurs
     unknown: tuple[str, ...] = ()  #: what was not computed
 
 
-def all_of_it(curvature: DenseCurvature, gradient: Array, flat: Array, gap: float) -> Rest:
+def all_of_it(
+    curvature: DenseCurvature, gradient: Array, flat: Array, gap: float, weights: Array | None
+) -> Rest:
     """From all eigenvalues; those within ``gap`` of zero count as zero.
 
     Parameters
@@ -55,6 +58,8 @@ def all_of_it(curvature: DenseCurvature, gradient: Array, flat: Array, gap: floa
     gradient : (n,) array
     flat : (n, k) orthonormal columns
     gap : float
+    weights : (n,) array, optional
+        How many parameters each one stands for.
     """
     outside = Complement(flat)
     values, vectors = np.linalg.eigh(outside.matrix(curvature.matrix))
@@ -75,7 +80,20 @@ def all_of_it(curvature: DenseCurvature, gradient: Array, flat: Array, gap: floa
         math.sqrt(float(slopes @ (slopes / np.abs(curved)))),
         0.5 * float(slopes @ (slopes / curved)),
         1.0 / float(np.abs(curved).min()) if len(curved) else 0.0,
+        multiplicities(outside.lift(vectors) if weights is not None else vectors, weights),
     )
+
+
+def multiplicities(vectors: Array, weights: Array | None) -> NDArray[np.intp]:
+    """How many eigenvectors each of orthonormal ones (n, m) stands for.
+
+    Eigenspaces do not mix parameters of different weights, but a basis of one may, so that the
+    shares of single vectors need not be integers. Their sums are, up to where an eigenvalue ends.
+    """
+    if weights is None:
+        return np.ones(vectors.shape[1], dtype=np.intp)
+    sums = np.cumsum(np.einsum("pm,p->m", vectors * vectors, weights))
+    return np.diff(np.floor(sums + 0.5), prepend=0.0).astype(np.intp)
 
 
 def without(basis: Array) -> Product:
@@ -90,7 +108,9 @@ def without(basis: Array) -> Product:
     return project
 
 
-def smallest_of_it(curvature: Curvature, gradient: Array, flat: Array, gap: float) -> Rest:
+def smallest_of_it(
+    curvature: Curvature, gradient: Array, flat: Array, gap: float, weights: Array | None
+) -> Rest:
     """From the smallest eigenvalues, by Lanczos's method, and Newton's step by MINRES.
 
     An eigenvalue counts as zero if it is not further from zero than ``gap`` and its error bound.
@@ -124,6 +144,7 @@ def smallest_of_it(curvature: Curvature, gradient: Array, flat: Array, gap: floa
         math.sqrt(max(squared, 0.0)),
         gain,
         beta,
+        multiplicities(vectors, weights),
         _unknown(len(values), known, float(errors.max(initial=0.0)), curvature.norm),
     )
 

@@ -343,6 +343,7 @@ def flat_space(
     num_params: int,
     noise: float,
     exact: bool,
+    weights: Array | None = None,
 ) -> tuple[Array, tuple[FlatDirections, ...]]:
     """Orthonormal basis (n, k) of the flat directions among the free parameters, and their
     symmetries.
@@ -359,6 +360,8 @@ def flat_space(
         Rounding error of the Hessian.
     exact : bool
         Whether exact families can be trusted (no regularisation breaks them).
+    weights : (n,) array, optional
+        How many parameters each one stands for; the dimensions count these.
     """
     basis = np.zeros((len(free), 0))
     flats: list[FlatDirections] = []
@@ -371,7 +374,8 @@ def flat_space(
         V = _new_directions(V, basis)
         if V.shape[1]:
             basis = np.hstack([basis, V])
-            flats.append(FlatDirections(family.symmetry, family.layer, family.neurons, V.shape[1]))
+            count = V.shape[1] if weights is None else round(float(np.sum(V.T**2 @ weights)))
+            flats.append(FlatDirections(family.symmetry, family.layer, family.neurons, count))
     return basis, tuple(_merged(flats))
 
 

@@ -2,6 +2,9 @@
 
 | file | what it holds | who calls it |
 |---|---|---|
+| `kernels.py`, `kernel_layers.py` | `nngp_kernel`, `ntk_kernel`: infinite width | users |
+| `mean_field.py` | `mean_field`: fixed points and depth scales | users |
+| `sklearn_kernels.py` | both kernels for Gaussian processes | `sklearn.py` |
 | `sklearn.py` | estimators for scikit-learn, `inf.sklearn` | users |
 | `torch.py` | `from_torch`, `to_torch` | users |
 | `conventions.py` | factors of other papers and packages, `inf.conventions` | users |

@@ -30,6 +30,8 @@ from ..networks.finite.net import Net
 from ..networks.parameters import random_params
 from ..stopping import StopReason
 from ..training import train
+from .sklearn_kernels import NNGPKernel as NNGPKernel
+from .sklearn_kernels import NTKKernel as NTKKernel
 
 #: The flow has come as far as was asked for; handed over and skipped are stages without an end of
 #: their own.

@@ -3,12 +3,13 @@
 from .checkpoint import SearchFile
 from .driver import FlowOutcome, FlowSettings, integrate
 from .methods import SOLVERS, Method, automatic_solver
-from .recording import Trajectory, resolve_observable
+from .recording import Losses, Trajectory, resolve_observable
 
 __all__ = [
     "SOLVERS",
     "FlowOutcome",
     "FlowSettings",
+    "Losses",
     "Method",
     "SearchFile",
     "Trajectory",

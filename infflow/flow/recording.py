@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from .._validation import Array, as_real_numbers, counted, user_level
 from ..errors import IncompleteWarning, InvalidValueError, MethodError, ShapeError
 from ..objective import LEFT_DOMAIN, Observes
+from ..rotation import Lift
 from ..threads import limit_for
 from .onestep import Step
 from .problem import FlowProblem
@@ -46,6 +48,12 @@ class Trajectory:
         Loss, and infinity norm of its gradient over the parameters that are not frozen.
     observables : dict of name to array of first dimension T
         What was asked for in ``train(observables=...)``.
+    points : (T, m) array
+        What is kept of ``theta``: itself, or for runs in the inputs that the weights span (see
+        ``train(reduce=...)``) the parameters of these, which are lifted when ``theta`` is looked
+        at. ``point(k)`` lifts one.
+    lift : Lift or None
+        How.
     """
 
     def __init__(
@@ -55,9 +63,12 @@ class Trajectory:
         loss: Array,
         gradient_norm: Array,
         observables: dict[str, Array] | None = None,
+        lift: Lift | None = None,
     ) -> None:
         self.t = t
-        self.theta = theta
+        self.points = theta
+        self.lift = lift
+        self._theta: Array | None = None  # lifted, where that is small
         self.observables = {} if observables is None else observables
         self._losses: tuple[Array, Array] | Callable[[], tuple[Array, Array]] = (
             loss,
@@ -77,6 +88,28 @@ class Trajectory:
         track._losses = losses
         return track
 
+    def lifted(self, lift: Lift, losses: Callable[[], tuple[Array, Array]]) -> Trajectory:
+        """The same points, which stand for others; ``losses()`` finds loss and gradient norm."""
+        track = Trajectory(self.t, self.points, self.t, self.t, self.observables, lift)
+        track._losses = losses
+        return track
+
+    @property
+    def theta(self) -> Array:
+        """Parameters at every point, shape (T, P)."""
+        if self.lift is None:
+            return self.points
+        if self._theta is not None:
+            return self._theta
+        theta = self.lift(self.points)
+        if theta.nbytes <= LARGE:
+            self._theta = theta
+        return theta
+
+    def point(self, k: int) -> Array:
+        """Parameters (P,) of one point, without those of the others."""
+        return self.points[k] if self.lift is None else self.lift(self.points[k])
+
     def _evaluated(self) -> tuple[Array, Array]:
         if callable(self._losses):
             self._losses = self._losses()
@@ -94,16 +127,17 @@ class Trajectory:
 
     def reached(self) -> Trajectory:
         """The same without the points that the flow did not reach."""
-        known = ~np.isnan(self.theta).any(axis=1)
+        known = ~np.isnan(self.points).any(axis=1)
         if known.all():
             return self
         observables = {name: values[known] for name, values in self.observables.items()}
         return Trajectory(
             self.t[known],
-            self.theta[known],
+            self.points[known],
             self.loss[known],
             self.gradient_norm[known],
             observables,
+            self.lift,
         )
 
     def __len__(self) -> int:
@@ -118,7 +152,7 @@ class Trajectory:
 
     def __getstate__(self) -> dict[str, Any]:
         self._evaluated()
-        return self.__dict__
+        return {**self.__dict__, "_theta": None}
 
 
 class GridRecorder:
@@ -346,7 +380,7 @@ def make_trajectory(
     unknown = np.isnan(z).any(axis=1)
     if unknown.any():
         theta[unknown] = math.nan  # of frozen parameters, too
-    losses = _Losses(problem.objective, theta, problem.free)
+    losses = Losses(problem.objective, theta, partial(_largest_free, problem.free))
     if not problem.outside:
         return Trajectory.unevaluated(
             t, theta, losses, _observe_all(problem, observables, t, theta)
@@ -361,13 +395,17 @@ def make_trajectory(
     return Trajectory(t, theta, loss, norm, _observe_all(problem, observables, t, theta))
 
 
+def _largest_free(free: NDArray[np.intp], gradient: Array) -> float:
+    return float(np.abs(gradient[free]).max(initial=0.0))
+
+
 @dataclass(frozen=True)
-class _Losses:
+class Losses:
     """Evaluates loss and gradient norm at recorded points."""
 
     objective: Any
     theta: Array
-    free: NDArray[np.intp]
+    norm: Callable[[Array], float]  #: of a gradient
 
     def __call__(self) -> tuple[Array, Array]:
         """Loss and gradient norm, each (T,); NaN outside of the domain."""
@@ -380,7 +418,7 @@ class _Losses:
                     value, gradient, _ = self.objective.evaluate(point, 1)
                 except LEFT_DOMAIN:
                     continue
-                norm = float(np.abs(gradient[self.free]).max(initial=0.0))
+                norm = self.norm(gradient)
                 if math.isfinite(value) and math.isfinite(norm):
                     losses[k] = value
                     norms[k] = norm

@@ -18,5 +18,6 @@ Networks hand over covariances and means and get jets; single moments come from 
 | `closed/` | closed forms | `registry.py`, `choice.py` |
 | `hermite/` | Hermite series of smooth activations | `registry.py`, `choice.py` |
 | `cubature/` | adaptive integration; expectations | `registry.py`, `choice.py`, users |
+| `fourth/` | products of four neurons | `networks/gradient_moments.py`, `online` |
 | `surrogate/` | perceptrons that stand in for the integrals | `networks/infinite`, `surrogates` |
 """

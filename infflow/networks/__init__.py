@@ -4,8 +4,11 @@
 |---|---|---|
 | `finite/` | `Net`: multilayer perceptrons on samples | users, everything below |
 | `infinite/` | `NetI`: student and teacher on Gaussian input | users, `online` |
+| `eigenvalues.py` | spectra of Hessians, with multiplicities | users, `statistics.py` |
 | `functions.py` | `loss`, `gradient`, `hessian`, `hvp` of any network | users |
 | `statistics.py` | covariance of gradients, finite-data predictions, overlaps | users, `studies` |
+| `gradient_moments.py` | single-sample gradients, exact or sampled | `statistics.py` |
+| `fisher.py`, `sgd_noise.py` | `fisher`; `stationary_covariance`, noise scale | users |
 | `teacher.py` | a network with fixed parameters that labels the input | `infinite/` |
 | `inputs.py` | Gaussian inputs and mixtures | `infinite/`, `online` |
 | `low_discrepancy.py` | Sobol points of an input | `infinite/`, `online` |

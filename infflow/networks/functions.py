@@ -4,24 +4,17 @@ its spectrum.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from .._validation import Array, as_real_array, as_vector, public
 from ..errors import InvalidTypeError, InvalidValueError, MethodError, ShapeError
-from ..memory import SPECTRUM, require_memory
+from ..memory import require_memory
 from ..objective import HessianProducts, Objective, as_objective
 from ..threads import limit_for
 from .finite.net import Net, finite
 from .parameters import HasLayout
-
-
-class Spectrum(NamedTuple):
-    """Eigenvalues ``(P,)``, ascending, and eigenvectors ``(P, P)``, one per column."""
-
-    values: Array
-    vectors: Array
 
 
 @public
@@ -100,17 +93,6 @@ def hvp(net: Objective, theta: Any, v: Any) -> Array:
             )
     with limit_for(num_params), _quiet():
         return finite("the Hessian-vector product is", net.hvp(theta, v))
-
-
-@public
-def hessian_spectrum(net: Objective, theta: Any) -> Spectrum:
-    """Eigenvalues (ascending) and eigenvectors (columns) of the Hessian at ``theta``; errors as
-    in :func:`hessian`.
-    """
-    require_memory(_num_params(net), "the spectrum of the Hessian", SPECTRUM)
-    matrix = hessian(net, theta)
-    with limit_for(len(matrix)):
-        return Spectrum(*np.linalg.eigh(matrix))
 
 
 def _num_params(net: Objective) -> int:

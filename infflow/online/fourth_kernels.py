@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from .orthant_kernels import POWER, moment
+from ..integrals.fourth.orthant_kernels import POWER, moment
 
 
 @njit(cache=True)

@@ -22,6 +22,7 @@ from .._validation import (
 )
 from ..compile_time import running_time
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError, SingularMomentError
+from ..integrals.fourth.rows import closed_form_applies, jumps
 from ..networks.finite.net import Net
 from ..networks.infinite.neti import NetI
 from ..networks.inputs import Gaussian, sample_size
@@ -34,8 +35,6 @@ from .fourth_moments import (
     ClosedFourthMoments,
     FourthMoments,
     SampledFourthMoments,
-    closed_form_applies,
-    jumps,
 )
 from .integration import SOLVERS, OnlineStop, Settings, integrate
 from .simulation import simulate
@@ -227,10 +226,10 @@ class OrderParameters:
         equal.
     fourth_moments : {"auto", "closed", "sampling"}
         How the term of order learning_rate^2 is evaluated. "auto" takes closed forms where there
-        are (identity, polynomials, relu, leaky_relu, abs, erf, normal_cdf, gelu), else common
-        random numbers.
+        are (identity, polynomials, relu, leaky_relu, abs, erf, normal_cdf, gelu), else evenly
+        spread points.
     samples : int
-        Number of random pre-activations for "sampling".
+        Number of points for "sampling"; 64 times a power of two is taken, the nearest.
     rng : int or numpy.random.Generator
         For "sampling": one seed gives one smooth system of equations.
 

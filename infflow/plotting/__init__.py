@@ -4,6 +4,7 @@ returns it.
 
 from __future__ import annotations
 
+from .branches import plot_branch
 from .integrals import plot_integral
 from .runs import (
     plot_alignment,
@@ -20,6 +21,7 @@ __all__ = [
     "STYLE",
     "new_axes",
     "plot_alignment",
+    "plot_branch",
     "plot_convergence",
     "plot_integral",
     "plot_loss",

@@ -165,6 +165,7 @@ class FlowSettings:
     observables: list[str] | None = _of_train("observables", texts)
     max_time: float = _of_train("max_time_flow")
     max_steps: int = _of_train("max_steps_flow")
+    reduce: Any = _of_train("reduce")
     options: dict[str, Any] | None = _of_train("solver_options", table)
 
 

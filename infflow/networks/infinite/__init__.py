@@ -9,6 +9,8 @@
 | `realizable.py`, `realizable_kernels.py` | the loss next to the teacher | `neti.py` |
 | `differences.py`, `differences_kernels.py` | the same from series | `realizable.py` |
 | `segment.py` | points between teacher and student, and their integrals | `realizable.py` |
+| `reduction.py` | `reduce`: the network in the inputs that weights span | users, `reduced_run.py` |
+| `invariant.py` | subspaces of the input that a gradient flow cannot leave | `reduction.py` |
 | `explain.py` | which evaluator was used, and why | `neti.py` |
 | `orbits.py` | `SymmetricNetI`: families of symmetric networks | users |
 | `orbit_loss.py`, `orbit_kernels.py` | their loss as a sum over orbits of pairs | `orbits.py` |

@@ -66,6 +66,11 @@ class Pattern(NamedTuple):
     vectors: Array
     gauge: tuple[bool, ...]
 
+    def without_outputs(self) -> Pattern:
+        """The vectors that change no output weights."""
+        keep = [k for k, is_output in enumerate(self.gauge) if not is_output]
+        return self._replace(vectors=self.vectors[:, keep], gauge=(False,) * len(keep))
+
 
 class FinerFamily:
     """Blocks (1, 1, 1, q - 3) in the place of blocks of q.

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..._validation import (
     Array,
+    as_array,
     as_choice,
     as_flag,
     as_integer,
@@ -25,7 +26,13 @@ from ..._validation import (
     shown,
 )
 from ...activations import Activation, resolve
-from ...errors import InvalidValueError, ShapeError, SingularMomentError, TooLargeError
+from ...errors import (
+    InvalidTypeError,
+    InvalidValueError,
+    ShapeError,
+    SingularMomentError,
+    TooLargeError,
+)
 from ...memory import shortage
 from ...objective import Evaluation, required
 from ..finite.net import Net
@@ -445,8 +452,14 @@ class SymmetricNetI:
         return z
 
     @public
-    def symmetry_types(self, z: Any) -> list[SymmetryType]:
+    def symmetry_types(self, z: Any, frozen: Any = None) -> list[SymmetryType]:
         """The Hessian of the whole network at z, one small matrix for each symmetry type.
+
+        Parameters
+        ----------
+        z : (P,) array
+        frozen : (P,) boolean array, optional
+            Parameters that are held, in the whole network too: all output weights, or none.
 
         Returns
         -------
@@ -458,7 +471,8 @@ class SymmetricNetI:
         Raises
         ------
         InvalidValueError
-            If a block has a size between 1 and 2, for which there are no such types.
+            If a block has a size between 1 and 2, for which there are no such types, or other
+            parameters are frozen.
         SingularMomentError
             If the Hessian is infinite at z.
         """
@@ -469,7 +483,13 @@ class SymmetricNetI:
                     f"teacher block {j} has {size:g} members; symmetry types exist for 1, and for "
                     "2 and more. The Hessian of the family alone is fam.evaluate(z, 2).H."
                 )
+        held = self._held_outputs(frozen)
         trivial = trivial_type(self.evaluate(z, 2).H, self._loss.multiplicities)
+        if held:
+            keep = np.flatnonzero(~as_array("frozen", frozen))
+            trivial = trivial._replace(
+                hessian=trivial.hessian[np.ix_(keep, keep)], vectors=trivial.vectors[:, keep]
+            )
         if self._finer is None:
             finer = FinerFamily(self.teachers, self.students, self.train_second_layer)
             loss = self._orbit_loss(finer.sizes, finer.students)
@@ -477,7 +497,29 @@ class SymmetricNetI:
         finer, loss, patterns = self._finer
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             H = required("hessian", loss.evaluate(z[finer.source], 2)[3])
-        return [trivial, *(symmetry_type(each, H, loss.multiplicities) for each in patterns)]
+        chosen = [each.without_outputs() for each in patterns] if held else patterns
+        return [trivial, *(symmetry_type(each, H, loss.multiplicities) for each in chosen)]
+
+    def _held_outputs(self, frozen: Any) -> bool:
+        """Whether all output weights are frozen; an error for other choices."""
+        if frozen is None:
+            return False
+        mask = as_array("frozen", frozen)
+        if mask.dtype != np.bool_ or mask.shape != (self.num_params,):
+            raise InvalidTypeError(
+                f"frozen is an array of {mask.dtype} of shape {mask.shape}; booleans of shape "
+                f"({self.num_params},) are needed."
+            )
+        outputs = np.zeros(self.num_params, dtype=bool)
+        outputs[self._places.output[self._places.output >= 0]] = True
+        if not mask.any():
+            return False
+        if not (mask == outputs).all():
+            raise InvalidValueError(
+                "frozen holds some weights, and in a family only all output weights together can "
+                "be held: the symmetry types of the whole network are not defined otherwise."
+            )
+        return True
 
     @public
     def spectrum(self, z: Any) -> OrbitSpectrum:

@@ -27,8 +27,9 @@ from ..._validation import (
     shown,
 )
 from ...errors import DivergedError, InvalidTypeError, InvalidValueError
+from ...networks.eigenvalues import hessian_spectrum
 from ...networks.finite.net import Net
-from ...networks.functions import gradient, hessian_spectrum, loss
+from ...networks.functions import gradient, loss
 from ...networks.infinite.neti import NetI
 from ...networks.parameters import random_params
 from ...networks.statistics import FiniteDataPrediction, finite_data_prediction

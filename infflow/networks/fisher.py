@@ -1,0 +1,80 @@
+"""The Fisher matrix E[grad f grad f'] of networks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .._validation import Array, public
+from ..errors import InvalidTypeError
+from ..memory import require_memory
+from ..threads import limit_for
+from .finite.jacobian_moments import fisher_of_data
+from .finite.net import Net, finite
+from .infinite.neti import NetI
+from .teacher import Teacher
+
+_REMEDY = "Use a network with fewer parameters, or inf.reduce where the input is isotropic."
+
+
+@public
+def fisher(net: Net | NetI, theta: Any) -> Array:
+    """``E[grad f grad f']`` summed over outputs: the Fisher matrix for label noise of size one.
+
+    Twice this matrix is the Hessian of the squared loss where the network fits its targets; label
+    noise of the standard deviation s adds 4 s^2 times it to the covariance of gradients.
+
+    Parameters
+    ----------
+    net : Net or NetI
+        For a ``Net`` with data the mean over its samples (weighted as the loss is), of the outputs
+        before a softmax; for a ``NetI`` that over the Gaussian input, exactly. Teacher, loss and
+        regularisation play no part.
+    theta : array (P,)
+
+    Returns
+    -------
+    ndarray (P, P), symmetric positive semidefinite
+
+    Raises
+    ------
+    InvalidTypeError, InvalidValueError, ShapeError
+        If an argument cannot be used.
+    SingularMomentError
+        If a student jumps (step, sign), or a kinked student has weights of length 0.
+    TooLargeError
+        If the matrix would not fit in memory.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "identity", False), (1, "identity", False)], input_dim=1)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 1.0]))
+    >>> fisher(neti, [2.0, 3.0])  # of f = a w x
+    array([[9., 6.],
+           [6., 4.]])
+    """
+    if not isinstance(net, (Net, NetI)):
+        raise InvalidTypeError(
+            f"net is a {type(net).__name__}; an inf.Net with data or an inf.NetI is needed."
+        )
+    require_memory(net.num_params, "the Fisher matrix", remedy=_REMEDY)
+    theta = net.layout.check(theta)
+    with limit_for(net.num_params):
+        found = fisher_of_data(net, theta) if isinstance(net, Net) else None
+        if found is None:
+            assert isinstance(net, NetI)
+            found = fisher_of_infinite_data(net, theta)
+    return finite("the Fisher matrix is", found)
+
+
+def fisher_of_infinite_data(net: NetI, theta: Array) -> Array:
+    """Half of the Hessian of E |f_theta - f_theta*|^2 at theta = theta*: there is no residual."""
+    student = net.student.replace(input=None, target=None, weights=None, loss="mse")
+    method = "auto" if net.method == "surrogate" else net.method
+    same = NetI(student, Teacher(student, theta), net.input, method, net.rtol)
+    with np.errstate(over="ignore", invalid="ignore"):
+        H = same.evaluate(theta, 2).hessian
+    assert H is not None
+    return 0.5 * H

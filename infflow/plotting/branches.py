@@ -1,0 +1,68 @@
+"""Pictures of branches of critical points."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .._validation import Array, shown
+from ..errors import InvalidTypeError
+from .style import BLUE, ORANGE, picture
+
+_MARKERS = {"fold": "s", "branch point": "o"}
+
+
+@picture
+def plot_branch(branch: Any, *, ax: Any = None) -> Any:
+    """The loss of a branch against its parameter.
+
+    Parameters
+    ----------
+    branch : Branch
+        Of :func:`infflow.continuation`. Minima are drawn solid, saddles dashed; squares mark folds
+        and circles branch points.
+    ax : matplotlib Axes, optional
+        Made if not given.
+
+    Returns
+    -------
+    Axes
+    """
+    if not hasattr(branch, "parameter") or not hasattr(branch, "events"):
+        raise InvalidTypeError(
+            f"branch is {shown(branch)}; what inf.continuation returns is needed."
+        )
+    is_minimum = branch.index == 0
+    for part in _runs(is_minimum):
+        stable = bool(is_minimum[part[0]])
+        joined = np.append(part, part[-1] + 1) if part[-1] + 1 < len(is_minimum) else part
+        ax.plot(
+            branch.parameter[joined],
+            branch.loss[joined],
+            color=BLUE if stable else ORANGE,
+            linestyle="-" if stable else "--",
+            label="minimum" if stable else "saddle",
+        )
+    for event in branch.events:
+        if event.kind in _MARKERS:
+            ax.plot(
+                event.parameter,
+                event.loss,
+                _MARKERS[event.kind],
+                color="black",
+                markersize=4.0,
+                label=event.kind,
+            )
+    handles, labels = ax.get_legend_handles_labels()
+    unique = dict(zip(labels, handles, strict=True))
+    ax.legend(unique.values(), unique.keys())
+    ax.set_xlabel("parameter")
+    ax.set_ylabel("loss")
+    return ax
+
+
+def _runs(flags: Any) -> list[Array]:
+    """Indices of neighbouring points with equal flags."""
+    cuts = np.flatnonzero(flags[1:] != flags[:-1]) + 1
+    return np.split(np.arange(len(flags)), cuts)
