@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._validation import Array
+from .deadline import asking
 from .memory import require_memory
 from .objective import LEFT_DOMAIN, Evaluation, KnowsRounding, Objective, linearizer
 
@@ -55,8 +56,8 @@ class FreeView:
     outside : str
         The last message of an evaluation that left the domain.
     require_time : callable
-        Called before every evaluation and product; raises :class:`~infflow.stopping.TimeIsUp`
-        where there is no time for one.
+        Called before every evaluation and product, and between blocks of samples; raises
+        :class:`~infflow.stopping.TimeIsUp` where there is no time left.
     """
 
     def __init__(
@@ -132,7 +133,8 @@ class FreeView:
         """
         chosen = self.objective if objective is None else objective
         try:
-            found = chosen.evaluate(z if self._plain else self.theta_of(z), order)
+            with asking(self.require_time):
+                found = chosen.evaluate(z if self._plain else self.theta_of(z), order)
         except LEFT_DOMAIN as error:
             self.outside = str(error)
             return self.nowhere(order)
@@ -164,16 +166,19 @@ class FreeView:
         MethodError
             If the objective has neither.
         """
-        times = self._linearize(self.theta_of(z))
+        with asking(self.require_time):
+            times = self._linearize(self.theta_of(z))
 
         def product(v: Array) -> Array:
             self.require_time()
             self.hvps += 1
             if self._plain:
-                return times(v)
+                with asking(self.require_time):
+                    return times(v)
             full = np.zeros(len(self.theta0))
             full[self.free] = v if self._unscaled else v * self.scale
-            found = times(full)[self.free]
+            with asking(self.require_time):
+                found = times(full)[self.free]
             return found if self._unscaled else found * self.scale
 
         return product

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import infflow as inf
+from infflow.classification import pieces
 from infflow.classification.classify import PointKind
-from infflow.classification.features import null_space, nullity
+from infflow.classification.features import null_space, null_space_of_sums, nullity
 from infflow.classification.structure import Role
 from infflow.classification.symmetries import Symmetry, families
 from infflow.networks.infinite.function_teacher import FunctionTeacher
@@ -879,3 +880,47 @@ def test_flat_directions_of_few_samples_are_all_found():
         and found.flat_dimension == net.num_params - np.linalg.matrix_rank(H, tol=1e-6)
     )
     assert Symmetry.ZERO_LOSS not in dimensions(found)
+
+
+@pytest.mark.parametrize("nulls", [0, 3, 60, 150])
+def test_null_spaces_of_sums_are_those_of_tall_tables(nulls):
+    """Any dimension, columns of different lengths, few rows that see a direction."""
+    rng = np.random.default_rng(nulls)
+    m = 300
+    table = rng.normal(size=(3000, m - nulls)) @ rng.normal(size=(m - nulls, m))
+    table[:-2, 0] = 0.0
+    table *= 10.0 ** rng.uniform(-3.0, 3.0, m)
+    weights = rng.normal(size=(2, m + 5, len(table)))
+    null = null_space_of_sums(weights[0] @ table, weights[1] @ table, 0)
+    assert null.shape == null_space(table).shape
+    np.testing.assert_allclose(null.T @ null, np.eye(null.shape[1]), atol=1e-12)
+    lengths = np.linalg.norm(table, axis=0)
+    assert np.abs(table @ null).max(initial=0.0) <= 1e-10 * lengths.max()
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_sums_of_samples_find_what_all_samples_find(layer, monkeypatch):
+    """Neurons that are active on a few of many samples, or on all; without sums for comparison."""
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(3000, 4))
+    net = inf.Net(
+        [(9, "relu", True), (8, "relu", True), (3, "identity", True)],
+        input=X,
+        target=rng.normal(size=(3000, 3)),
+    )
+    theta = inf.random_params(net, 1)
+    biases = net.unpack(theta)
+    biases[0][1][:4] = [-3.5, -3.0, -2.5, 9.0]
+    biases[1][1][:3] = [-4.0, -3.5, 9.0]
+    found = []
+    for tall in (1.5, np.inf):
+        monkeypatch.setattr(pieces, "_TALL", tall)
+        family = [
+            each
+            for each in families(net, theta)
+            if each.symmetry is Symmetry.PIECEWISE_LINEAR and each.layer == layer
+        ]
+        found.append(family[0].directions)
+    assert found[0].shape == found[1].shape
+    inside = found[1].T @ found[0]
+    np.testing.assert_allclose(inside.T @ inside, np.eye(inside.shape[1]), atol=1e-9)

@@ -422,3 +422,23 @@ def test_narrow_places():
         assert narrow_places(inf.Activation.from_sympy("own", expression)) == ()
     low, middle, high = narrow_places(inf.Activation.from_sympy("own", "exp(-1000*(x + 3)**2)"))
     assert low < -3.05 < middle < -2.95 < high
+
+
+@pytest.mark.parametrize(
+    ("partner", "point"),
+    [
+        ("sign", (1.0210880511, 0.2261796257, 0.9999979371, 1.377950953, 0.1357301341)),
+        ("relu", (1.6104727707, 0.1767707929, 0.9999804723, -0.3805832501, 0.0460929698)),
+    ],
+)
+@pytest.mark.parametrize("rtol", [1e-3, 1e-6])
+def test_estimates_of_waves_of_ones_own(partner, point, rtol):
+    """A hundred periods in a standard deviation; twice as far off as was said before."""
+    r1, r2, u, b1, b2 = point
+    wave = inf.Activation.from_callable(
+        "wave", lambda x: np.cos(60 * x), derivatives=[lambda x: -60 * np.sin(60 * x)]
+    )
+    found = inf.gaussian_moment(wave, partner, *point, rtol=rtol, full_output=True)
+    exact = inf.gaussian_moment("cos", partner, 60 * r1, r2, u, 60 * b1, b2)
+    assert found.method == "cubature"
+    assert abs(found.value - exact) <= found.error_bound

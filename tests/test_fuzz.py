@@ -469,6 +469,8 @@ def _cases():
             "rng": rng,
             "rtol": A(1e-10, "number"),
             "method": A("sampling"),
+            "frozen": A(None, "optional"),
+            "eta": A(None, "optional number numbers array"),
         },
     )
     yield Call(

@@ -110,6 +110,30 @@ def test_prediction_without_sampling_error():
     assert sampled.squared_distance_error < 0.01 * exact.squared_distance
 
 
+def test_prediction_with_frozen_parameters():
+    """Hessian and covariance of the others; a result knows its eta."""
+    neti, theta = problem("erf", "erf", K=2, M=3)
+    eta = np.ones(neti.num_params)
+    eta[-2:] = 0.0
+    run = inf.train(neti, theta, eta=eta, progress=False)
+    free = np.flatnonzero(eta)
+    H = inf.hessian(neti, run.theta)[np.ix_(free, free)]
+    C = inf.gradient_covariance(neti, run.theta)[np.ix_(free, free)]
+    inverse = np.linalg.inv(H)
+    found = inf.finite_data_prediction(neti, run, 100)
+    assert found.rank == len(free)
+    assert found.squared_distance == pytest.approx(np.trace(inverse @ C @ inverse) / 100, rel=1e-8)
+    assert found.loss_gap == pytest.approx(np.trace(inverse @ C) / 200, rel=1e-8)
+    for held in ({"eta": eta}, {"frozen": eta == 0.0}):
+        assert inf.finite_data_prediction(neti, run.theta, 100, **held) == found
+    with pytest.raises(InvalidValueError, match="give one of them"):
+        inf.finite_data_prediction(neti, run.theta, 100, eta=eta, frozen=eta == 0.0)
+    with pytest.raises(ShapeError, match="eta has shape"):
+        inf.finite_data_prediction(neti, run.theta, 100, eta=eta[:3])
+    with pytest.raises(InvalidValueError, match="all param"):
+        inf.finite_data_prediction(neti, run.theta, 100, eta=0.0)
+
+
 @pytest.mark.parametrize("name", ["relu", "tanh", "erf"])
 @pytest.mark.parametrize("given", [None, COLOURED], ids=["standard", "coloured"])
 def test_fisher(name, given):

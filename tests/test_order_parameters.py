@@ -763,6 +763,7 @@ def test_no_fixed_point_is_said():
     op = committee(rate=20.0, noise=1.0)  # learning diverges
     found = op.fixed_point(alike(op))
     assert not found.converged and found.note and "not converged" in repr(found)
+    assert "unstable" not in repr(found)  # stability is that of fixed points
     with pytest.raises(inf.InfflowError, match="no weights have these overlaps"):
         op.fixed_point((np.eye(2), 10 * np.ones((2, 2)), np.ones(2)))
     with pytest.raises(inf.InfflowError, match="theta has shape"):

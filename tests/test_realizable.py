@@ -311,3 +311,59 @@ def test_copies_share_no_evaluators_next_to_the_teacher(f):
         assert mine is not its
         assert mine._segments is not its._segments
         assert mine._differences is not its._differences
+
+
+@pytest.mark.parametrize(
+    ("f", "multiples"),
+    [("relu", [1.0, 2.0, 0.3]), ("abs", [1.0, -2.0, 0.3]), ("tanh", [1.0, 1.0, -1.0])],
+)
+def test_neurons_of_the_teacher_that_are_multiples_count_as_one(f, multiples):
+    """A student with one neuron in their place is next to the teacher."""
+    activation, D = resolve(f), 3
+    rng = np.random.default_rng(4)
+    v, c, a = rng.standard_normal(D), 0.4, np.array([0.7, 0.4, -0.3])
+    wide = inf.Net([(4, f, True), (1, "identity", True)], input_dim=D)
+    narrow = inf.Net([(2, f, True), (1, "identity", True)], input_dim=D)
+    other = rng.standard_normal(D)
+    V = np.vstack([np.outer(multiples, v), other])
+    biases = np.append(c * np.array(multiples), 0.2)
+    neti = inf.NetI(narrow, inf.Teacher(wide, wide.pack([(V, biases), ([[*a, 0.5]], [0.1])])))
+    gains = [float(activation(m * 1.3) / activation(1.3)) for m in multiples]
+    move = rng.standard_normal(D)
+    for distance in (1e-4, 1e-7, 1e-10):
+        W = np.array([v + distance * move, other])
+        theta = narrow.pack([(W, [c, 0.2]), ([[a @ gains, 0.5]], [0.1])])
+        single = inf.NetI(
+            narrow,
+            inf.Teacher(narrow, narrow.pack([([v, other], [c, 0.2]), ([[a @ gains, 0.5]], [0.1])])),
+        )
+        # multiples are rounded
+        tolerance = 1e-10 + 100 * EPS / distance
+        assert inf.loss(neti, theta) == pytest.approx(inf.loss(single, theta), rel=tolerance)
+
+
+def test_neurons_on_one_line_with_other_biases_are_not_one():
+    wide = inf.Net([(2, "tanh", True), (1, "identity", False)], input_dim=1)
+    units = inf.NetI(wide, inf.Teacher(wide, [1.0, 1.0, 0.3, 0.4, 0.5, 0.5])).teacher_units
+    merged, rest = realizable._merged(units, [resolve("tanh")] * 2)
+    assert len(rest) == 2 and merged.W.shape == (2, 1)
+
+
+@pytest.mark.parametrize("D", [1, 3])
+def test_linear_networks_are_compared_as_maps(D):
+    """No neuron of the student is one of the teacher; the loss is right far below 1e-16."""
+    student = inf.Net([(3, "identity", True), (2, "identity", True)], input_dim=D)
+    net = inf.Net([(3, "identity", True), (2, "identity", True)], input_dim=D)
+    star = inf.random_params(net, 1, init="standard_normal")
+    mixture = inf.GaussianMixture([0.3, 0.7], np.eye(2, D), [np.eye(D), 2.0 * np.eye(D)])
+    (V, c), (A, d) = net.unpack(star)
+    Q = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    for given in (None, mixture):
+        neti = inf.NetI(student, inf.Teacher(net, star), input=given)
+        for distance in (1e-6, 1e-11):
+            shift = distance * np.array([1.0, -2.0])
+            theta = student.pack([(Q @ V, Q @ c), (A @ Q.T, d + shift)])
+            assert inf.loss(neti, theta) == pytest.approx(5 * distance**2, rel=1e-3)
+        assert inf.loss(neti, star) == 0.0
+    run = inf.train(neti, inf.random_params(student, 2), progress=False)
+    assert run.converged and run.loss < 1e-27

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from .._validation import Array, as_function, as_integer, as_number, as_vector, public
-from ..classification.classify import free_parameters
 from ..errors import InvalidValueError, MethodError
+from ..networks.frozen import free_parameters
 from ..objective import (
     ChecksParameters,
     HasMetric,

@@ -12,10 +12,13 @@ from ..networks.finite.net import Net
 from ..networks.infinite.neti import NetI
 from .curvature import Complement
 
-# Singular values of unit columns below this are zero: from samples; from expectations, which give
+#: Singular values of unit columns below this are zero: from samples; from expectations, which give
 # their squares.
-_ZERO_OF_SAMPLES = 1e-10
+ZERO_OF_SAMPLES = 1e-10
 _ZERO_OF_EXPECTATIONS = 1e-13
+# Rows and columns of a border beyond those that are sure to be needed; reciprocal of the condition
+# from which on a border does not suffice.
+_BORDER, _SINGULAR = 48, 1e-14
 # Pivots above this belong to singular values that are not zero.
 _PIVOT = 1e-7
 # Columns whose lengths do not differ by more than this keep their digits together.
@@ -166,14 +169,68 @@ def null_space(table: Array) -> Array:
     return within(
         null,
         found.table @ (found.size[:, None] * null),
-        _ZERO_OF_SAMPLES * found.size.max(initial=0.0),
+        ZERO_OF_SAMPLES * found.size.max(initial=0.0),
     )
+
+
+def null_space_of_sums(sums: Array, others: Array, least: int) -> Array:
+    """Orthonormal columns (m, d) of the null space of random sums of rows of a tall table.
+
+    With a border of q >= d random rows and columns the first m ``sums`` are a regular matrix, and
+    the null space is within the solutions for unit vectors in the border: the null vector v is
+    their combination with what the border makes of v. That takes a third of the time of a QR
+    decomposition. ``others`` choose from the q solutions.
+
+    Parameters
+    ----------
+    sums, others : (m or more, m) arrays
+        Two independent tables of sums.
+    least : int
+        The smallest dimension that is possible.
+    """
+    m = sums.shape[1]
+    size = np.sqrt(np.einsum("nd,nd->d", sums, sums))
+    scale = np.where(size > 0.0, size, 1.0)
+    largest = ZERO_OF_SAMPLES * size.max(initial=0.0)
+    q = least + _BORDER
+    while 2 * q < m:
+        solutions, missing = _bordered(sums[:m] / scale, q)
+        if not missing:
+            basis = np.linalg.qr(solutions / scale[:, None])[0]
+            null = within(basis, np.vstack([sums, others]) @ basis, largest)
+            if null.shape[1] < q:
+                return null
+        q += max(q, missing)
+    return null_space(np.vstack([sums, others]))
+
+
+def _bordered(square: Array, q: int) -> tuple[Array, int]:
+    """Solutions (m, q) of a matrix (m, m) with a border of q random rows and columns, and how many
+    pivots are zero all the same.
+    """
+    from scipy.linalg.lapack import dgecon, dgetrf, dgetrs
+
+    m = len(square)
+    rng = np.random.default_rng(0)
+    whole = np.zeros((m + q, m + q), order="F")
+    whole[:m, :m] = square
+    whole[:m, m:] = rng.standard_normal((m, q)) / np.sqrt(m)
+    whole[m:, :m] = rng.standard_normal((q, m)) / np.sqrt(m)
+    norm = float(np.abs(whole).sum(axis=0).max())
+    factors, pivots, info = dgetrf(whole, overwrite_a=1)
+    if info or dgecon(factors, norm)[0] < _SINGULAR:
+        sizes = np.abs(np.diagonal(factors))
+        return np.zeros((m, 0)), max(1, int((sizes <= _SINGULAR * m * sizes.max()).sum()))
+    right = np.zeros((m + q, q), order="F")
+    right[m:] = np.eye(q)
+    found = dgetrs(factors, pivots, right, overwrite_b=1)[0][:m]
+    return np.asarray(found), 0
 
 
 def nullity(table: Array) -> int:
     """Dimension of the null space, by pivots where these leave no doubt."""
     found = _Pivoted.of(table)
-    if found.left <= _ZERO_OF_SAMPLES:
+    if found.left <= ZERO_OF_SAMPLES:
         return len(found.size) - len(found.triangle)
     return null_space(table).shape[1]
 
@@ -196,7 +253,7 @@ def within(basis: Array, images: Array, largest: float) -> Array:
 def cut(null: Array, rows: Array) -> Array:
     """What is left of a null space (m, d) when more rows (n, m) are looked at."""
     lengths = np.sqrt(np.einsum("nd,nd->d", rows, rows))
-    return within(null, rows @ null, _ZERO_OF_SAMPLES * lengths.max(initial=0.0))
+    return within(null, rows @ null, ZERO_OF_SAMPLES * lengths.max(initial=0.0))
 
 
 def _gram_null_space(G: Array) -> Array:

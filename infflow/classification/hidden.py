@@ -18,6 +18,8 @@ from ..networks.infinite.neti import NetI
 
 Index = NDArray[np.intp]
 
+# Rounding of a cosine near 1.
+_COSINE = 1e-13
 #: where the outer pieces of an activation are probed, from their kinks
 _BESIDE = np.array([0.1203, 0.7071, 2.4142])
 
@@ -137,13 +139,23 @@ def copies(layer: HiddenLayer, rtol: float) -> list[Copy]:
     """
     found: list[Copy] = []
     leaders: list[int] = []
+    near = _nearly_parallel(layer.incoming, rtol)
     for j in range(layer.width):
-        own = next((c for i in leaders if (c := _compare(layer, i, j)) and c.gap <= rtol), None)
+        candidates = [i for i in leaders if near[i, j]]
+        own = next((c for i in candidates if (c := _compare(layer, i, j)) and c.gap <= rtol), None)
         if own is not None:
             found.append(own)
         elif np.any(layer.incoming[j]):
             leaders.append(j)
     return found
+
+
+def _nearly_parallel(rows: Array, rtol: float) -> NDArray[np.bool_]:
+    """Pairs of rows whose sine may be below ``rtol``, which is at most their gap."""
+    lengths = np.linalg.norm(rows, axis=1)
+    units = rows / np.where(lengths > 0.0, lengths, 1.0)[:, None]
+    near: NDArray[np.bool_] = 1.0 - np.abs(units @ units.T) <= rtol * rtol + _COSINE
+    return near
 
 
 def _compare(layer: HiddenLayer, i: int, j: int) -> Copy | None:

@@ -21,8 +21,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import Array
-from .features import LayerSignals, cut, null_space, nullity
+from .features import (
+    ZERO_OF_SAMPLES,
+    LayerSignals,
+    cut,
+    null_space,
+    null_space_of_sums,
+    nullity,
+)
 from .hidden import HiddenLayer
+
+# From so many rows for a column on, sums of rows are looked at.
+_TALL = 1.5
 
 
 @dataclass(frozen=True)
@@ -43,31 +53,36 @@ class _Map:
     def null_space(self, outputs: bool, fixed: Array) -> Array:
         """Null space of the Jacobian in (w, b), a if ``outputs``, c, and of additional rows for (w,
         b).
+
+        Of many samples random sums are looked at. They have the null space of all samples but in
+        rare cases, in which a random direction of it shows that it is too large.
         """
-        N = len(self.acting)
-        parts = self._parts(outputs)
-        null = null_space(
-            np.vstack([self._fixed(outputs, fixed), self._rows(slice(0, N, parts), outputs)])
+        if not self._is_tall(outputs):
+            return null_space(
+                np.vstack([self._fixed(outputs, fixed), self._rows(slice(None), outputs)])
+            )
+        first, second = (
+            np.vstack([self._fixed(outputs, fixed), self._sums(outputs, seed)]) for seed in (0, 1)
         )
-        for start in range(1, parts):
-            if null.shape[1] <= self.scalings * outputs:
-                break  # more samples cannot show less
-            null = cut(null, self._rows(slice(start, N, parts), outputs))
+        null = null_space_of_sums(first, second, self.scalings * outputs)
+        if null.shape[1] <= self.scalings * outputs or self._vanish(null, outputs):
+            return null  # more samples cannot show less
+        parts = len(self.acting) * len(self.gains) // (2 * self._columns(outputs)) + 1
+        for start in range(parts):
+            null = cut(null, self._rows(slice(start, None, parts), outputs))
         return null
 
     def has_nullity(self, nulls: int) -> bool:
         """Whether the null space with outputs has this dimension, which it cannot exceed."""
-        if self._parts(True) > 1:
+        if self._is_tall(True):
             return nulls == self.null_space(True, np.zeros((0, 0))).shape[1]
         table = self._rows(slice(None), True)
         least = table.shape[1] - int(table.any(axis=1).sum())
         return nulls == least or nulls == nullity(table)
 
-    def _parts(self, outputs: bool) -> int:
-        """In how many parts samples are looked at, for twice as many rows as columns in the
-        first.
-        """
-        return max(1, len(self.acting) * len(self.gains) // (2 * self._columns(outputs)))
+    def _is_tall(self, outputs: bool) -> bool:
+        """Whether there are many more rows than columns."""
+        return len(self.acting) * len(self.gains) > _TALL * self._columns(outputs)
 
     def _columns(self, outputs: bool) -> int:
         k, m = self.entries.shape
@@ -104,6 +119,55 @@ class _Map:
             )
         rows = np.concatenate([*found, one] if self.next_bias else found, axis=2)
         return np.asarray((rows * self.counts[part, :, None]).reshape(-1, rows.shape[2]))
+
+    def _sums(self, outputs: bool, seed: int) -> Array:
+        """Rows of the Jacobian with random weights, summed over groups of samples; as many as there
+        are columns, or a few more.
+        """
+        rng = np.random.default_rng(seed)
+        (N, m), (O, k) = self.acting.shape, self.gains.shape
+        weights = rng.standard_normal((N, O)) * self.counts
+        groups = np.array_split(rng.permutation(N), -(-self._columns(outputs) // O))
+        rows = np.zeros((len(groups), O, self._columns(outputs)))
+        values = self._values() if outputs else np.zeros((N, k))
+        own = np.arange(O)
+        for row, group in zip(rows, groups, strict=True):
+            slopes = self.slopes[group]
+            sums = (weights[group, :, None] * slopes[:, None]).reshape(len(group), O * k)
+            row[:, : k * m] = (sums.T @ self.acting[group]).reshape(O, k * m)
+            row[:, : k * m] *= np.repeat(self.gains, m, axis=1)
+            if outputs:
+                places = k * m + own[:, None] * k + np.arange(k)
+                row[own[:, None], places] = self.out_factor * (weights[group].T @ values[group])
+            if self.next_bias:
+                row[own, rows.shape[2] - O + own] = weights[group].sum(axis=0)
+        return rows.reshape(-1, rows.shape[2])
+
+    def _vanish(self, null: Array, outputs: bool) -> bool:
+        """Whether the sums do not change along two random directions of a space (columns, d)."""
+        (_, m), (O, k) = self.acting.shape, self.gains.shape
+        directions = null @ np.random.default_rng(2).standard_normal((null.shape[1], 2))
+        largest, values = 0.0, self._values()
+        for v in directions.T:
+            inner, rest = v[: k * m].reshape(k, m), v[k * m :]
+            change = (self.slopes * (self.acting @ inner.T)) @ self.gains.T
+            if outputs:
+                change += self.out_factor * values @ rest[: O * k].reshape(O, k).T
+            if self.next_bias:
+                change += rest[len(rest) - O :]
+            largest = max(largest, float(np.linalg.norm(change * self.counts)))
+        # lengths of the columns of the Jacobian
+        inner = (self.counts @ self.gains**2 * self.slopes**2).T @ self.acting**2
+        size = float(inner.max(initial=0.0))
+        if outputs:
+            squares = self.out_factor**2 * self.counts.T.astype(float) @ values**2
+            size = max(size, float(squares.max(initial=0.0)))
+        return largest <= ZERO_OF_SAMPLES * np.sqrt(size)
+
+    def _values(self) -> Array:
+        """Outputs (N, k) of the neurons."""
+        found: Array = self.slopes * (self.acting @ self.entries.T) + self.offsets
+        return found
 
     def elsewhere(self) -> _Map:
         """The same map at a random point."""

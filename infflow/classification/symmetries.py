@@ -49,6 +49,8 @@ _FLAT = 1e-3
 _UNCHECKED = 2**28
 #: columns of length one are orthogonal to rounding
 _ORTHOGONAL = 1e-14
+# Directions are inside of a space if so much of them is outside, relative to their length.
+_CONTAINED = 1e-8
 
 
 class Symmetry(Enum):
@@ -399,11 +401,30 @@ def _tolerance(family: Family, curvature: Curvature, V: Array, slope: float) -> 
 
 
 def _with_joint(found: Iterator[Family]) -> Iterator[Family]:
-    """The families, and all of them together in the end."""
+    """The families, and all of them together in the end, unless one contains the others."""
     candidates = list(found)
     yield from candidates
-    if candidates:
+    if candidates and not _contains_all(max(candidates, key=_dimension), candidates):
         yield _joint(candidates)
+
+
+def _dimension(family: Family) -> int:
+    return family.directions.shape[1]
+
+
+def _contains_all(largest: Family, families: list[Family]) -> bool:
+    """Whether a family with orthonormal directions spans those of all others, and is as lenient."""
+    others = [family for family in families if family is not largest]
+    if any(
+        family.slack > largest.slack or family.gradient_slack > max(largest.gradient_slack, 10.0)
+        for family in others
+    ):
+        return False
+    V = largest.directions
+    directions = np.hstack([np.zeros((len(V), 0)), *(family.directions for family in others)])
+    left = directions - V @ (V.T @ directions)
+    sizes = np.linalg.norm(directions, axis=0)
+    return bool((np.linalg.norm(left, axis=0) <= _CONTAINED * sizes).all())
 
 
 def _joint(candidates: list[Family]) -> Family:
@@ -474,7 +495,10 @@ def _new_directions(V: Array, basis: Array) -> Array:
         coordinates = outside.restrict(V)
         squares, vectors = np.linalg.eigh(coordinates @ coordinates.T)
         return outside.lift(vectors[:, squares > 1e-12])
-    V = V - basis @ (basis.T @ V)
+    inside = V.T @ basis
+    if V.shape[1] > basis.shape[1] and np.linalg.norm(basis - V @ inside) <= _CONTAINED:
+        return np.ascontiguousarray(Complement(inside).restrict(V.T).T)
+    V = V - basis @ inside.T
     squares, vectors = np.linalg.eigh(V.T @ V)
     new = squares > 1e-12
     U = (V @ vectors[:, new]) / np.sqrt(squares[new])

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import Array, as_rng
+from ..deadline import asking
 from ..interrupts import plain_interrupts
 from ..objective import LEFT_DOMAIN, LeastSquares, Sampled, require_samples
 from ..options import Option, Options, fraction, integer, positive
@@ -136,8 +137,9 @@ class SubsetLeastSquares:
         part = self._part(samples)
         problem = self._problem
         full = problem.theta_of(theta)
-        J = problem.columns(part.jacobian(full))
-        return DenseLinearisation(part.residuals(full), J)
+        with asking(self.require_time):
+            J = problem.columns(part.jacobian(full))
+            return DenseLinearisation(part.residuals(full), J)
 
     def residuals(self, theta: Array, samples: Index) -> Array:
         """Residuals (m,) alone."""

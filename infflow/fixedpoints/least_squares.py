@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import Array, shown
+from ..deadline import asking
 from ..errors import MethodError
 from ..objective import LEFT_DOMAIN, ChoosesLoss, Evaluation, LeastSquares, Objective, lacking
 from .directions import TrialStep
@@ -77,7 +78,8 @@ class LeastSquaresProblem(FixedPointProblem):
         """Residuals (M,) alone; NaN outside of the domain."""
         self.require_time()
         try:
-            found = self._squares.residuals(self.theta_of(x))
+            with asking(self.require_time):
+                found = self._squares.residuals(self.theta_of(x))
         except LEFT_DOMAIN as error:
             self.outside = str(error)
             found = np.full(max(1, len(self.residuals)), np.nan)
@@ -90,7 +92,8 @@ class LeastSquaresProblem(FixedPointProblem):
         if order == 0 or not np.isfinite(r).all():
             return Evaluation(float(r @ r), np.full(len(self.free), np.nan) if order else None)
         self.require_time()
-        J = self._squares.jacobian(self.theta_of(x))
+        with asking(self.require_time):
+            J = self._squares.jacobian(self.theta_of(x))
         self.residuals = r
         self.jacobian = self.columns(J)
         return Evaluation(float(r @ r), 2.0 * (r @ self.jacobian))

@@ -14,5 +14,6 @@
 | `low_discrepancy.py` | Sobol points of an input | `infinite/`, `online` |
 | `parameters.py`, `parameter_kernels.py` | layers, theta, random starts | `finite/` |
 | `regularization.py` | barrier, ridge, pairs of neurons to merge | `finite/`, `infinite/` |
+| `frozen.py` | parameters that are held fixed | `statistics.py`, `classification`, `proofs` |
 | `replacement.py` | the constructor's arguments, for `replace` | `finite/`, `infinite/` |
 """

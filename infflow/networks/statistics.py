@@ -25,6 +25,7 @@ from ..threads import limit_for
 from .eigenvalues import hessian_spectrum, reduced, spectrum_by_parts
 from .finite import covariance
 from .finite.net import Net, finite
+from .frozen import free_parameters, frozen_by
 from .gradient_moments import METHODS, covariances
 from .infinite.neti import NetI
 from .inputs import times_covariance
@@ -159,9 +160,10 @@ class _Spectrum(NamedTuple):
     reduction: str
 
 
-def _spectrum(net: NetI, theta: Array) -> _Spectrum:
-    """In the inputs that the weights span, where these are fewer than all."""
-    red = reduced(net, theta)
+def _spectrum(net: NetI, theta: Array, free: NDArray[np.intp]) -> _Spectrum:
+    """In the inputs that the weights span, where these are fewer than all and nothing is frozen."""
+    some = len(free) < net.num_params
+    red = None if some else reduced(net, theta)
     if red is not None:
         _require_covariance(red.extended.num_params)
         found = spectrum_by_parts(red, red.theta)
@@ -172,7 +174,13 @@ def _spectrum(net: NetI, theta: Array) -> _Spectrum:
     require_memory(
         net.num_params, "the prediction from Hessian and covariance", SPECTRUM, covariance.REMEDY
     )
-    values, vectors = hessian_spectrum(net, theta)
+    if not some:
+        values, vectors = hessian_spectrum(net, theta)
+        return _Spectrum(net, theta, values, vectors, np.ones(len(values)), "")
+    H = finite("the Hessian is", net.evaluate(theta, 2).H)
+    values, own = np.linalg.eigh(H[np.ix_(free, free)])
+    vectors = np.zeros((len(theta), len(free)))
+    vectors[free] = own
     return _Spectrum(net, theta, values, vectors, np.ones(len(values)), "")
 
 
@@ -186,6 +194,8 @@ def finite_data_prediction(
     rtol: float = 1e-10,
     *,
     method: str = "auto",
+    frozen: Any = None,
+    eta: Any = None,
 ) -> FiniteDataPrediction:
     """Expected squared distance and loss gap of the solution for ``N`` samples, to leading order in
     1/N.
@@ -199,8 +209,9 @@ def finite_data_prediction(
     Parameters
     ----------
     net : NetI
-    theta : array (P,)
-        A minimum of the infinite-data loss.
+    theta : array (P,) or Result
+        A minimum of the infinite-data loss, usually what :func:`infflow.train` returned, which
+        knows its ``eta``.
     N : float
         Number of samples of the finite-data problem.
     samples, rng
@@ -209,6 +220,12 @@ def finite_data_prediction(
         Eigenvalues of H below ``rtol`` times the largest count as zero.
     method : {"auto", "exact", "sampling"}
         How C is found, as in :func:`gradient_covariance`: exactly where that is possible.
+    frozen : (P,) boolean array, optional
+        Parameters that are held fixed (those with ``eta = 0``), in the finite-data problem, too:
+        theta is a minimum with respect to the others, and H and C are theirs.
+    eta : number or (P,) array, optional
+        As in :func:`infflow.train`, in the place of ``frozen``: entries 0 freeze a parameter. Where
+        both are left out, that of the ``Result`` counts.
 
     Returns
     -------
@@ -230,10 +247,13 @@ def finite_data_prediction(
         ``rtol`` times the largest, so that the prediction depends on whether it counts as zero.
     """
     method = as_choice("method", method, METHODS)
+    result = theta
+    theta = getattr(result, "theta", result)
     theta, samples, generator = _checked(net, theta, samples, rng)
+    free = free_parameters(frozen_by(net, result, frozen, eta), net.num_params)
     N = as_number("N", N, minimum=1.0)
     rtol = as_number("rtol", rtol, minimum=0.0, strict=True)
-    found = _spectrum(net, theta)
+    found = _spectrum(net, theta, free)
     values = found.values
     scale = float(np.abs(values).max())
     if values[0] < -rtol * scale:

@@ -39,7 +39,7 @@ class OnlineFixedPoint:
         Largest time derivative of an order parameter there.
     eigenvalues : (n,) complex array
         Of the Jacobian over the order parameters that move (not of a layer with rate 0), by falling
-        real part.
+        real part. They are rates of stability at a fixed point only.
     steps : int
         Newton steps.
     note : str
@@ -55,21 +55,21 @@ class OnlineFixedPoint:
 
     @property
     def unstable(self) -> int:
-        """Number of eigenvalues with a positive real part; learning leaves the point along their
-        directions.
+        """Number of eigenvalues with a positive real part; learning leaves a fixed point along
+        their directions. It says nothing where the point is none (``converged``).
         """
         return int((self.eigenvalues.real > 0.0).sum())
 
     def __repr__(self) -> str:
         found = "fixed point" if self.converged else "not converged"
-        rates = (
-            f"{self.unstable} of {len(self.eigenvalues)} directions unstable, fastest at "
-            f"{self.eigenvalues[0].real:.4g}"
-        )
         text = (
-            f"OnlineFixedPoint: {found}, largest derivative {self.residual:.2g}, {self.steps} "
-            f"steps; {rates}"
+            f"OnlineFixedPoint: {found}, largest derivative {self.residual:.2g}, {self.steps} steps"
         )
+        if self.converged and len(self.eigenvalues):
+            text += (
+                f"; {self.unstable} of {len(self.eigenvalues)} directions unstable, fastest at "
+                f"{self.eigenvalues[0].real:.4g}"
+            )
         return text + (f"\n  {self.note}" if self.note else "")
 
 

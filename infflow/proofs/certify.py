@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import Array, as_integer, public, shown
-from ..classification.classify import free_parameters, frozen_by
 from ..classification.hidden import hidden_layers, homogeneity
 from ..errors import InvalidTypeError, InvalidValueError
 from ..memory import require_memory
+from ..networks.frozen import free_parameters, frozen_by
 from ..networks.infinite.neti import NetI
 from ..networks.infinite.orbits import SymmetricNetI
 from .ball import working_precision

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..._validation import Array, counted
 from ...activations import Activation
+from ...deadline import ask
 from ...errors import InvalidValueError
 from ..parameters import Layer, Layout, Pair
 from . import kernels
@@ -165,10 +166,12 @@ def blocks(data: Data, block: int, w: Array) -> Iterator[tuple[Array, NDArray[An
     samples to ``w``.
 
     The last block overlaps the one before it; the samples that both contain get weight zero in the
-    last.
+    last. Between blocks the clock is asked, see :mod:`infflow.deadline`.
     """
     num = len(data.X)
     for done in range(0, num, block):
+        if done:
+            ask()
         start = min(done, num - block)
         if data.weights is None:
             w[:] = 1.0 / num

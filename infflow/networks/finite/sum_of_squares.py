@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..._validation import Array
+from ...deadline import ask
 from ...errors import MethodError, TooLargeError
 from ...memory import shortage
 from . import sum_of_squares_kernels as kernels
@@ -38,6 +39,7 @@ def residuals(net: Net, theta: Array) -> Array:
     out = np.empty((len(data.X), net.output_dim))
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, len(data.X), 1024):
+            ask()
             high = np.ascontiguousarray(data.X[start : start + 1024].T)
             low = np.zeros_like(high)
             for index, (W, b) in enumerate(params):

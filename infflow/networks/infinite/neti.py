@@ -455,6 +455,15 @@ class NetI:
         least = sum(part.weight * part.loss.least_scale for part in self._components)
         return close is not None and close <= 0.5 * _CANCELLED * least
 
+    def _affine_value(self, student: Units, teacher: Teacher) -> float:
+        """The loss where all neurons are linear."""
+        f, g = (list(net.layers[0].activations) for net in (self.student, teacher.net))
+        total = 0.0
+        for part in self._components:
+            ends = (part.to_component(student), part.to_component(self.teacher_units))
+            total += part.weight * realizable.affine_loss(*ends, f, g)
+        return total
+
     def _close_value(self, student: Units, teacher: Teacher) -> float | None:
         """The loss of a student next to the teacher, without cancellation; None elsewhere, or where
         it is not finite.
@@ -467,6 +476,8 @@ class NetI:
         matching = match(student)
         if matching.exact:
             return 0.0
+        if realizable.is_affine(match.activations):
+            return self._affine_value(student, teacher)
         if not (self._realizable and matching.close):
             return None
         close = 0.0

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from ..._validation import Array
 from ...activations import Activation
 from ...integrals.terms import parts
 from . import realizable_kernels
@@ -39,6 +40,8 @@ _NARROW = 0.2
 # Closed forms of mixtures keep their accuracy up to means of this size.
 _LARGEST_MEAN = 10.0
 _EPS = float(np.finfo(float).eps)
+# Neurons of the teacher are multiples of each other to so many rounding errors.
+_ROUNDED = 4.0
 # Segments that are kept, with their expansions.
 _KEPT = 16
 
@@ -81,15 +84,19 @@ class Matcher:
     """
 
     def __init__(self, teacher: Units, f: list[Activation], g: list[Activation]) -> None:
+        teacher, g = _merged(teacher, g)
         self._teacher = Units(*(np.ascontiguousarray(x) for x in teacher))
-        self._activations = [*f, *g]
+        self.activations = [*f, *g]  #: of students and teachers
         self._alike = np.array([[_same(a, other) for other in g] for a in f])
         self._homogeneous = np.array([a.homogeneous for a in f])
         self._parity = np.array([float(a.parity) for a in f])
 
     def __call__(self, student: Units) -> Matching:
-        """The matching; homogeneous students with w = b = 0, which give zero, are left out."""
-        most = len(self._activations)
+        """The matching; homogeneous students with w = b = 0, which give zero, are left out.
+
+        Neurons of the teacher that are one function up to a factor count as one.
+        """
+        most = len(self.activations)
         D = student.W.shape[1]
         O = student.B.shape[1]
         source = np.empty(most, dtype=np.int64)
@@ -106,7 +113,41 @@ class Matcher:
             *(self._alike, self._homogeneous, self._parity, _NEAR, source, W, b, B, c),
         )
         units = Units(W[:, :n], b[:, :n], B[:, :n], c)
-        return Matching(units, [self._activations[k] for k in source[:n].tolist()], exact, close)
+        return Matching(units, [self.activations[k] for k in source[:n].tolist()], exact, close)
+
+
+def _merged(teacher: Units, g: list[Activation]) -> tuple[Units, list[Activation]]:
+    """The teacher with neurons that are multiples of another one added to that, and what is left of
+    the activations.
+    """
+    rows = np.column_stack([teacher.W, teacher.b])
+    B = np.array(teacher.B)
+    leaders: list[int] = []
+    for j, f in enumerate(g):
+        for i in leaders:
+            factor = _multiple(rows[i], rows[j], g[i], f)
+            if factor is not None:
+                B[i] += factor * B[j]
+                break
+        else:
+            leaders.append(j)
+    units = Units(teacher.W[leaders], teacher.b[leaders], B[leaders], teacher.c)
+    return units, [g[i] for i in leaders]
+
+
+def _multiple(u: Array, v: Array, f: Activation, g: Activation) -> float | None:
+    """What g(v.x) is in units of f(u.x), if it is a multiple of it."""
+    length = float(np.linalg.norm(u))
+    if not _same(f, g) or length == 0.0:
+        return None
+    scale = float(np.linalg.norm(v)) / length if f.homogeneous else 1.0
+    if scale == 0.0:
+        return None
+    for sign in (1.0, -1.0) if f.parity else (1.0,):
+        if np.linalg.norm(v - sign * scale * u) <= _ROUNDED * _EPS * np.linalg.norm(v):
+            factor = scale if f.homogeneous else 1.0
+            return factor if sign > 0.0 else factor * f.parity
+    return None
 
 
 def match(student: Units, teacher: Units, f: list[Activation], g: list[Activation]) -> Matching:
@@ -263,6 +304,29 @@ def _same(f: Activation, g: Activation) -> bool:
         and g.has_closed_form
         and (f.polynomial, f.atoms) == (g.polynomial, g.atoms)
     )
+
+
+def is_affine(activations: list[Activation]) -> bool:
+    """Whether all neurons are polynomials of degree one at most."""
+    return all(
+        f.has_closed_form and not f.atoms and not f.waves and len(f.polynomial) <= 2
+        for f in activations
+    )
+
+
+def affine_loss(student: Units, teacher: Units, f: list[Activation], g: list[Activation]) -> float:
+    """E |student - teacher|^2 of such networks: the squared size of the difference of two maps.
+
+    No neuron needs to match another one for it.
+    """
+    (first, shift), (second, other) = _affine(student, f), _affine(teacher, g)
+    return float(((first - second) ** 2).sum() + ((shift - other) ** 2).sum())
+
+
+def _affine(units: Units, activations: list[Activation]) -> tuple[Array, Array]:
+    """The map (O, D) and the shift (O,)."""
+    c0, c1 = np.array([(*f.polynomial, 0.0, 0.0)[:2] for f in activations]).T
+    return (c1[:, None] * units.B).T @ units.W, units.c + (c0 + c1 * units.b) @ units.B
 
 
 def is_covered(activations: list[Activation]) -> bool:
