@@ -113,12 +113,12 @@ class Runs(list["Result | FailedRun"]):
 
     @property
     def results(self) -> list[Result]:
-        """Those that did not fail."""
+        """Outcomes of the starts that did not fail."""
         return [run for run in self if isinstance(run, Result)]
 
     @property
     def failures(self) -> list[FailedRun]:
-        """Those that did."""
+        """The starts that failed."""
         return [run for run in self if isinstance(run, FailedRun)]
 
     @property
@@ -330,9 +330,8 @@ def _check_values(net: Any, starts: list[Any], settings: TrainSettings) -> None:
     raise unusable
 
 
-_Outcome = tuple[
-    int, "Result | FailedRun", "InfflowError | None"
-]  # number of the start, what came of it
+# number of the start, its outcome, and the error if there was one
+_Outcome = tuple[int, "Result | FailedRun", "InfflowError | None"]
 _Outcomes = Generator[_Outcome, None, None]
 
 
@@ -345,9 +344,8 @@ def _run_all(net: Any, starts: list[Any], n_jobs: int, settings: TrainSettings) 
     from joblib import effective_n_jobs, parallel_config
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-    n_jobs = min(
-        effective_n_jobs(n_jobs), len(starts)
-    )  # no more processes than have something to do
+    # no more processes than have something to do
+    n_jobs = min(effective_n_jobs(n_jobs), len(starts))
     waiting = dict(enumerate(starts))
     with parallel_config(backend="loky", inner_max_num_threads=1):
         try:
@@ -355,9 +353,8 @@ def _run_all(net: Any, starts: list[Any], n_jobs: int, settings: TrainSettings) 
                 for outcome in ended:
                     del waiting[outcome[0]]
                     yield outcome
-        except (
-            TerminatedWorkerError
-        ):  # which of the starts it was shows when each has a process to itself
+        except TerminatedWorkerError:
+            # a process for each start shows which of them is to blame
             for number, theta in waiting.items():
                 try:
                     yield from _in_processes(net, {number: theta}, 2, settings)
@@ -428,7 +425,7 @@ def _bar(total: int, wanted: bool) -> Any:
 class SolutionGroup:
     """Runs that ended at the same solution, modulo symmetries."""
 
-    theta: Array  #: of the member with the smallest gradient norm
+    theta: Array  #: parameters of the member with the smallest gradient norm
     loss: float
     count: int
     members: tuple[int, ...]  #: indices into the list that was given

@@ -115,7 +115,7 @@ class Configuration:
         return _network(self.student, self.input_dim(), self.student, loss)
 
     def penalty(self) -> dict[str, Any]:
-        """What is added to the loss, as arguments of Net and NetI."""
+        """Terms added to the loss, as arguments of Net and NetI."""
         return {name: getattr(self.loss, name) for name in ("maxnorm", "ridge", "merge")}
 
     def input_dim(self) -> int:
@@ -125,7 +125,7 @@ class Configuration:
         return self._file_data()["input"].shape[1]
 
     def problem(self) -> Net | NetI:
-        """What is trained: infinite data, samples of the teacher, or the data of a file."""
+        """The network to train: on infinite data, samples of the teacher, or the data of a file."""
         penalty = self.penalty()
         if self.data.file is not None:
             layers = _layers(self.student, self.student)
@@ -168,7 +168,7 @@ class Configuration:
         return self.network().replace(input=X, target=teacher.label(X, rng), **penalty)
 
     def distribution(self) -> Gaussian | GaussianMixture | None:
-        """Of the input; None is standard normal."""
+        """The distribution of the input; None is standard normal."""
         given = self.input
         if given.components is not None:
             weights, means, covs = (
@@ -252,7 +252,7 @@ def _checked(problems: Problems, keys: tuple[str, ...], check: Check, value: Any
 
 
 def _check_together(config: Configuration, problems: Problems) -> None:
-    """What concerns more than one setting."""
+    """Check settings that depend on each other."""
     if config.data.file is None:
         for name, missing in (
             ("student", config.student.input_dim is None),

@@ -39,7 +39,7 @@ _NEAR_ZERO = 0.03
 
 @dataclass(frozen=True)
 class Setting(StudySetting):
-    """What is computed; ``seeds`` is the number of starts of the deep linear networks.
+    """Settings of the study; ``seeds`` is the number of starts of the deep linear networks.
 
     Attributes
     ----------

@@ -104,9 +104,8 @@ class CaseResult:
     infinite: dict[str, Any]
     runs: list[dict[str, Any]]
     seeds: int
-    costs: list[
-        dict[str, Any]
-    ]  #: of :func:`measure_seconds`, by N; empty where costs are not compared
+    #: seconds by :func:`measure_seconds` for each N; empty where costs are not compared
+    costs: list[dict[str, Any]]
 
     @cached_property
     def summary(self) -> convergence.ConvergenceResult:

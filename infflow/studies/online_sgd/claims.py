@@ -30,7 +30,7 @@ _SIMULATED_RATE = 1.0
 
 @dataclass(frozen=True)
 class Setting(StudySetting):
-    """What is computed; ``seeds`` is the number of simulations for each dimension.
+    """Settings of the study; ``seeds`` is the number of simulations for each dimension.
 
     Attributes
     ----------
@@ -459,7 +459,7 @@ class OnlineStudy(StudyResult):
         )
 
     def numbers(self) -> dict[str, Any]:
-        """What the tables hold."""
+        """Numbers of the tables."""
         keys = ("rate", "asymmetry", "length", "growth", "plateau_error")
         return {
             "scatter": dict(zip(map(str, self.setting.dimensions), self.scatter(), strict=True)),

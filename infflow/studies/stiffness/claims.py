@@ -21,12 +21,13 @@ from .ode_codes import CODES
 from .panels import draw_errors, draw_losses, draw_stiffness
 from .runs import PROBLEMS, descend, reference, solve, tightening
 
-_TARGET = 1e-2  # of the way from the loss at the start to that at the end of the flow
+#: part of the way from the loss at the start to that at the end of the flow that may be left
+_TARGET = 1e-2
 
 
 @dataclass(frozen=True)
 class Setting(StudySetting):
-    """What is computed.
+    """Settings of the study.
 
     Attributes
     ----------
