@@ -415,14 +415,8 @@ class FlowAccuracyStudy(StudyResult):
         """Medians for each size, from the farthest to the least far."""
         parts = []
         header = (
-            "method",
-            "distance d_m",
-            "progress t_m",
-            "final loss",
-            "steps",
-            "gradients",
-            "Hessians",
-            "seconds",
+            "method | distance d_m | progress t_m | final loss | steps | gradients | "
+            "Hessians | seconds"
         )
         for hidden, seconds in zip(self.setting.hidden, self.setting.seconds, strict=True):
             keys = (

@@ -252,9 +252,12 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def markdown_table(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    """A markdown table; floats with four digits, None and NaN as a dash."""
-    names = list(header)
+def markdown_table(header: str | Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """A markdown table; floats with four digits, None and NaN as a dash.
+
+    The header is a list of names, or a text with `` | `` between them.
+    """
+    names = header.split(" | ") if isinstance(header, str) else list(header)
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     for row in rows:
         cells = [

@@ -349,14 +349,7 @@ class LandscapeResult(StudyResult):
                 for k, e in enumerate(atlas.entries)
             )
             header = (
-                "",
-                "loss",
-                "index",
-                "searches",
-                "flows",
-                "structure",
-                "lowest eigenvalue",
-                "escapes to",
+                " | loss | index | searches | flows | structure | lowest eigenvalue | escapes to"
             )
             parts.append(markdown_table(header, rows) + "\n")
         return "\n".join(parts)

@@ -423,16 +423,13 @@ class OnlineStudy(StudyResult):
         """Scatter by dimension, plateaus by rate, final errors by network."""
         first = self.setting.asymmetries[0]
         dimensions = markdown_table(
-            ("D", "rms distance of R, one run"),
+            "D | rms distance of R, one run",
             zip(self.setting.dimensions, self.scatter(), strict=True),
         )
         plateaus = markdown_table(
             (
-                "rate",
-                "plateau length",
-                "rate x length",
-                "unstable eigenvalue / rate",
-                "error on the plateau",
+                "rate | plateau length | rate x length | unstable eigenvalue / rate | "
+                "error on the plateau"
             ),
             [
                 (
@@ -447,7 +444,7 @@ class OnlineStudy(StudyResult):
             ],
         )
         finals = markdown_table(
-            ("students", "teachers", "rate", "final error", "measured / formula"),
+            "students | teachers | rate | final error | measured / formula",
             [
                 (r["students"], r["teachers"], r["rate"], r["final"], r["final"] / self._law(r))
                 for r in self.finals

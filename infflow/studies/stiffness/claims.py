@@ -473,20 +473,9 @@ class StiffnessStudy(StudyResult):
     def table(self) -> str:
         """Every run: what it counted, its error, and the time to the goal."""
         header = (
-            "code",
-            "Jacobian",
-            "order",
-            "tolerance",
-            "steps",
-            "rejected",
-            "Newton failures",
-            "Jacobians",
-            "factorizations",
-            "gradients",
-            "products",
-            "distance",
-            "seconds to the goal",
-            "seconds",
+            "code | Jacobian | order | tolerance | steps | rejected | Newton failures | "
+            "Jacobians | factorizations | gradients | products | distance | seconds to "
+            "the goal | seconds"
         )
         parts = []
         for problem in self.setting.problems:
@@ -533,7 +522,7 @@ class StiffnessStudy(StudyResult):
             )
             flows = markdown_table(header, rows)
             steps = markdown_table(
-                ("method", "step size", "iterations to the goal", "seconds"), descents
+                "method | step size | iterations to the goal | seconds", descents
             )
             parts.append(f"{title}\n\n{flows}\n\n{steps}\n")
         return "\n".join(parts)
