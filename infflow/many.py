@@ -18,8 +18,8 @@ from . import threads
 from ._validation import (
     Array,
     as_flag,
-    as_integer,
     as_items,
+    as_jobs,
     as_number,
     counted,
     package,
@@ -249,11 +249,7 @@ def train_many(
         with the same error.
     """
     starts = _check_starts(thetas)
-    n_jobs = as_integer("n_jobs", n_jobs, minimum=-(2**31))
-    if n_jobs == 0:
-        raise InvalidValueError(
-            "n_jobs is 0; a number of processes is needed, or -1 for all cores."
-        )
+    n_jobs = as_jobs("n_jobs", n_jobs)
     progress = as_flag("progress", progress)
     _check_names(arguments)
     settings = TrainSettings(**arguments, progress=False)
