@@ -514,6 +514,7 @@ def sizes() -> list[str]:
                     max_steps_newton=0,
                     max_time_flow=np.inf,
                     progress=False,
+                    reduce=False,  # sizes are those of the problem
                 )
                 seconds = time.process_time() - begin
                 path = found.trajectory.theta

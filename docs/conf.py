@@ -2,10 +2,13 @@
 error.
 """
 
+import os
 import re
 import sys
 
 import infflow
+
+os.environ["INFFLOW_QUIET"] = "1"  # pages say nothing of what compiled while they were made
 
 # autodoc reads comments of attributes from the source of a module, which it looks up by its public
 # name.

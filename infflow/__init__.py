@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from . import surrogates as surrogates
     from .activations import Activation as Activation
     from .activations import polynomial as polynomial
+    from .activations.naming import activation as activation
     from .branches.branch import Branch as Branch
     from .branches.continuation import continuation as continuation
     from .classification.classify import classify as classify
@@ -29,11 +30,13 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from .errors import SingularMomentError as SingularMomentError
     from .exchange import conventions as conventions
     from .exchange import sklearn as sklearn
+    from .exchange.jax_loss import jax_loss as jax_loss
     from .exchange.kernels import nngp_kernel as nngp_kernel
     from .exchange.kernels import ntk_kernel as ntk_kernel
     from .exchange.mean_field import mean_field as mean_field
     from .exchange.torch import from_torch as from_torch
     from .exchange.torch import to_torch as to_torch
+    from .exchange.torch_loss import torch_loss as torch_loss
     from .integrals.closed.bivariate_normal import bivariate_normal_cdf as bivariate_normal_cdf
     from .integrals.closed.formulas import closed_form as closed_form
     from .integrals.cubature.expectation import gaussian_expectation as gaussian_expectation
@@ -56,7 +59,6 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from .networks.finite.net import Net as Net
     from .networks.finite.quadrature_net import quadrature_net as quadrature_net
     from .networks.fisher import fisher as fisher
-    from .networks.functions import gradient as gradient
     from .networks.functions import hessian as hessian
     from .networks.functions import hvp as hvp
     from .networks.functions import loss as loss
@@ -76,8 +78,11 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from .networks.statistics import gradient_covariance as gradient_covariance
     from .networks.statistics import overlaps as overlaps
     from .networks.teacher import Teacher as Teacher
+    from .networks.teacher_derivatives import gradient as gradient
+    from .networks.teacher_derivatives import mixed_hessian as mixed_hessian
     from .objective import Evaluation as Evaluation
     from .online.order_parameters import OrderParameters as OrderParameters
+    from .online.spectrum import Spectrum as Spectrum
     from .proofs.certify import certify as certify
     from .result import Result as Result
     from .result import trajectory_distance as trajectory_distance
@@ -94,6 +99,7 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
 _HOME = {
     "Activation": "activations",
     "polynomial": "activations",
+    "activation": "activations.naming",
     "Net": "networks.finite.net",
     "Loss": "networks.finite.losses.loss",
     "NetI": "networks.infinite.neti",
@@ -108,7 +114,8 @@ _HOME = {
     "GaussianMixture": "networks.inputs",
     "random_params": "networks.parameters",
     "loss": "networks.functions",
-    "gradient": "networks.functions",
+    "gradient": "networks.teacher_derivatives",
+    "mixed_hessian": "networks.teacher_derivatives",
     "hessian": "networks.functions",
     "hvp": "networks.functions",
     "hessian_spectrum": "networks.eigenvalues",
@@ -129,6 +136,7 @@ _HOME = {
     "closed_form": "integrals.closed.formulas",
     "bivariate_normal_cdf": "integrals.closed.bivariate_normal",
     "OrderParameters": "online.order_parameters",
+    "Spectrum": "online.spectrum",
     "train": "training",
     "classify": "classification.classify",
     "continuation": "branches.continuation",
@@ -147,6 +155,8 @@ _HOME = {
     "loss_on_plane": "landscape.plane",
     "cosine_similarity": "landscape.distance",
     "solution_distance": "landscape.distance",
+    "jax_loss": "exchange.jax_loss",
+    "torch_loss": "exchange.torch_loss",
     "nngp_kernel": "exchange.kernels",
     "ntk_kernel": "exchange.kernels",
     "mean_field": "exchange.mean_field",

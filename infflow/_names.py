@@ -56,7 +56,7 @@ SYNONYMS: Mapping[str, Mapping[str, str]] = {
         "prelu": "leaky_relu",
         "ramp": "relu",
         "rectifier": "relu",
-        "hermite": "inf.polynomial([c0, c1, ...]) makes polynomials.",
+        "he": "'hermite(3)' is the third Hermite polynomial over sqrt(3!).",
         "polynomial": "inf.polynomial([c0, c1, ...]) makes it.",
     },
     "solver": {
@@ -192,8 +192,7 @@ SYNONYMS: Mapping[str, Mapping[str, str]] = {
         "hermiteseries": "hermite",
         "quadrature": "cubature",
         "quad": "cubature",
-        "numeric": "cubature",
-        "numerical": "cubature",
+        "numerical": "numeric",
         "gausshermite": "cubature",
         "mlp": "surrogate",
         "perceptron": "surrogate",
@@ -360,7 +359,7 @@ def suggestion(kind: str, given: str, known: Iterable[str]) -> str:
     """A sentence with the name that is meant, after a space, or nothing where none is near."""
     names = list(known)
     if kind == "activation" and given.partition("(")[0] in names:
-        return " It takes no arguments; Activation.from_sympy(name, expression) makes others."
+        return " A name with a parameter is written like 'leaky_relu(0.2)'."
     word = _plain(given)
     plain_names = {_plain(name): name for name in reversed(names)}
     meant = plain_names.get(word) or SYNONYMS.get(kind, {}).get(word) or _nearest(word, plain_names)

@@ -66,12 +66,7 @@ class ReducedRun:
 
     def gradient_norm(self, gradient: Array) -> float:
         """Infinity norm of the whole gradient, frozen parameters left out, from a short one."""
-        free = np.where(self.free, gradient, 0.0)
-        few = self.reduction.rotation.num_weights[1]
-        basis = self.reduction.basis
-        rows = free[:few].reshape(-1, basis.shape[1])
-        largest = max(float(np.abs(basis @ row).max()) for row in rows)
-        return max(largest, float(np.abs(free[few:]).max(initial=0.0)))
+        return self.reduction.rotation.largest(np.where(self.free, gradient, 0.0))
 
     def gradient_norm_at(self, objective: Any, theta: Array, otherwise: float) -> float:
         """The same at a point (P_n,); ``otherwise`` outside of the domain."""

@@ -7,7 +7,6 @@ found in few inputs keep it, to be looked at in all of them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,8 @@ from .memory import shortage
 
 #: bytes of a result that are not checked against the memory of the machine
 _LARGE = 2**28
+#: inputs that are looked at together
+_PART = 2**14
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +60,16 @@ class Rotation:
         for at in np.ndindex(*above):  # one after the other: products need no second copy
             np.dot(weights[at], self.basis.T, out=found[at][:full].reshape(self.width, -1))
         found[..., full:] = short[..., few:]
+        return found
+
+    def largest(self, short: Array) -> float:
+        """Infinity norm of the full vector of a short one (P_n,), which is not made as a whole."""
+        _, few = self.num_weights
+        rows = short[:few].reshape(self.width, -1)
+        found = float(np.abs(short[few:]).max(initial=0.0))
+        for start in range(0, len(self.basis), _PART):
+            part = rows @ self.basis[start : start + _PART].T
+            found = max(found, float(np.abs(part).max(initial=0.0)))
         return found
 
     def restrict(self, theta: Array) -> Array:
@@ -106,14 +117,6 @@ class Lift:
         for at in np.argwhere(still.all(axis=-1)):
             rows[tuple(at)] = start[at[-1]]
         return found
-
-    def gradient(self, short: Array) -> Array:
-        """Full gradient (P,) of a short one (P_n,)."""
-        return self.rotation.lift(short)
-
-    def arrays(self) -> dict[str, Any]:
-        """What a file has to keep of it, beside the start."""
-        return {"basis": self.rotation.basis, "short_start": self.short_start}
 
 
 def _room(above: tuple[int, ...], size: int) -> Array:

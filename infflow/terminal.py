@@ -1,4 +1,4 @@
-"""Whether somebody looks on while a command runs."""
+"""Whether somebody looks on while a command or a cell runs."""
 
 from __future__ import annotations
 
@@ -15,3 +15,9 @@ def on_terminal() -> bool:
         return bool(sys.stderr.isatty())
     except (AttributeError, ValueError):  # None, or closed
         return False
+
+
+def in_notebook() -> bool:
+    """Whether a notebook shows what is printed."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return type(shell).__name__ == "ZMQInteractiveShell"

@@ -92,6 +92,9 @@ def train(
     eta : float or (P,) array
         Time scale, or one for each parameter; 0 freezes it in flow and search. With zeros only
         nothing moves, and the status is ``FROZEN``.
+        Where parameters stand for several (:class:`infflow.SymmetricNetI`), a number is divided by
+        their multiplicities, so that the flow is that of the whole network; an array is taken as it
+        is.
     step_size : float, optional
         Step of gd and adam, where time is t = k step_size.
     solver_options : dict, optional
@@ -166,10 +169,10 @@ def train(
         run needs no others. "auto" does so where it is exact and there are fewer of them: not with
         ``adam`` and ``slsqp``, nor with rates ``eta`` that differ within a row of W. What is
         returned, recorded and handed to functions has all parameters; ``Result.reduction`` says
-        what was done. Tolerances refer to the parameters in few inputs, which are longer vectors
-        per entry and fewer entries: in Euclidean length, errors are not larger than in all
-        parameters. ``min_gradient_norm`` holds for the norm in all of them.
-        True raises an error where it is not exact.
+        what was done. ``rtol`` and ``atol`` then refer to the parameters in the span, and allow no
+        longer errors than they do for all parameters; ``min_gradient_norm`` holds for the norm in
+        all of them. A search that ends on a saddle which it can't see in the span goes on below it.
+        True raises an error where a reduction is not exact.
 
     Returns
     -------

@@ -29,6 +29,13 @@ def _pair(student: str, teacher: str, bias: bool = True) -> Any:
     return neti, inf.random_params(net, rng=2)
 
 
+def _next_to_teacher(net: Any, theta: Any) -> None:
+    """The loss of a network beside itself."""
+    import infflow as inf
+
+    inf.loss(inf.NetI(net, inf.Teacher(net, theta)), theta + 1e-6)
+
+
 def _closed_forms() -> None:
     """Loss, gradient, Hessian and flow of networks with cheap closed forms."""
     import infflow as inf
@@ -37,10 +44,15 @@ def _closed_forms() -> None:
         neti, theta = _pair(student, teacher)
         inf.train(neti, theta, progress=False, max_steps_flow=50, max_steps_newton=5)
         inf.hvp(neti, theta, theta)
-        same = inf.NetI(neti.student, inf.Teacher(neti.student, theta))
-        inf.loss(same, theta + 1e-6)  # next to the teacher
+        _next_to_teacher(neti.student, theta)
         product = inf.PolynomialTeacher({(1, 1): 1.0}, np.eye(2, 3))
         inf.hessian(neti.replace(teacher=product), theta)
+    relu = inf.Net([(2, "relu", False), (1, "identity", False)], input_dim=3)
+    one = inf.Net([(1, "relu", False), (1, "identity", False)], input_dim=3)
+    parting = inf.NetI(relu, inf.Teacher(one, np.array([1.0, 0.5, -0.5, 1.0])))
+    inf.loss(parting, np.array([1.0, 0.5, -0.49, 1.0, 0.5, -0.51, 0.5, 0.5]))
+    family = inf.SymmetricNetI("erf", [1, 3])
+    inf.hessian(family, family.random(0))
     inf.gaussian_moment("relu", "erf", 1.0, 2.0, 0.3)
     inf.gaussian_mean("relu", 1.0, 0.5)
     inf.bivariate_normal_cdf(0.1, 0.2, 0.3)
@@ -54,6 +66,7 @@ def _series() -> None:
         neti, theta = _pair(name, name)
         inf.train(neti, theta, progress=False, max_steps_flow=50, max_steps_newton=5)
         inf.hessian(neti.with_method("closed"), theta)
+        _next_to_teacher(neti.student, theta)
         inf.gaussian_moment(name, name, 1.0, 1.0, 0.9999)
 
 
@@ -140,6 +153,8 @@ def _order_parameters() -> None:
     for name in ("erf", "relu", "gelu"):
         neti, theta = _pair(name, name, bias=False)
         inf.OrderParameters(neti, 0.1).solve(theta, 0.1)
+    neti, theta = _pair("tanh", "tanh", bias=False)
+    inf.OrderParameters(neti, 0.1, samples=1000).solve(theta, 0.1)  # sampled fourth moments
 
 
 #: Problems by name; those that stand first take longest.

@@ -40,6 +40,14 @@ def online():
     )
 
 
+def branch():
+    """Relu students of which one is off, in their real number."""
+    fam = inf.SymmetricNetI("relu", teachers=[1, 9])
+    z = fam.pack([-0.7, 1.0], [0.0, 0.0], [[0.0, 0.13], [0.2, 0.0]])
+    minimum = inf.train(fam, z, max_steps_flow=0, progress=False)
+    return inf.continuation(lambda k: fam.resized([1, k - 1]), minimum, 10.0, 4.0)
+
+
 def pictures():
     """Name of each picture and the axes it is drawn in."""
     net, result = run()
@@ -50,6 +58,7 @@ def pictures():
     yield "alignment", plotting.plot_alignment(net, result)
     yield "integral", plotting.plot_integral("relu", "tanh")
     yield "online", online().plot()
+    yield "branch", branch().plot()
     study = inf.convergence(N=[1000, 3000, 10000], seeds=8, progress=False)
     yield "study", plotting.plot_convergence(study)
 

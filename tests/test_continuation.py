@@ -229,8 +229,31 @@ def test_spurious_minima_turn_into_saddles_in_real_k():
     np.testing.assert_allclose(branch.index[after], branch.parameter[after] - 2)
     assert (branch.index[~after] == 0).all()
     assert (np.sign(branch.smallest) == np.where(after, -1, 1)).all()
-    with pytest.raises(InvalidValueError, match="breaks the symmetry"):
-        branch.switch(event)
+
+
+@pytest.mark.parametrize(("apart", "index"), [(1, 1), (2, 2)])
+def test_the_branch_that_breaks_the_symmetry(apart, index):
+    """Members of a block leave the others: the critical points are those of a whole network."""
+    fam, z = spurious(8)
+    branch = inf.continuation(lambda k: fam.resized([1, k - 1]), z, 8.0, 4.5)
+    event = branch.events[0]
+    other = branch.switch(event, apart=apart)
+    distance = np.abs(other.parameter - event.parameter)
+    assert distance.min() < 0.1
+    assert other.parameter.max() == 8.0
+    at = int(np.argmax(other.parameter))
+    finer = inf.SymmetricNetI("relu", [1, apart, 7 - apart])
+    own = finer.unpack(other.theta[at]).own
+    assert abs(own[1] - own[2]) > 0.02  # they left
+    neti, theta = finer.lift(other.theta[at])
+    free = ~finer.whole_frozen
+    assert np.abs(inf.gradient(neti, theta)[free]).max() < 1e-12
+    values = np.linalg.eigvalsh(inf.hessian(neti, theta)[np.ix_(free, free)])
+    assert (values < 0).sum() == other.index[at] == index
+    with pytest.raises(InvalidValueError, match="apart"):
+        branch.switch(event, apart=9)
+    with pytest.raises(InvalidValueError, match="no other branch"):
+        branch.switch(branch.events[-1])
 
 
 def test_the_index_along_a_branch_is_that_of_the_whole():

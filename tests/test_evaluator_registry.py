@@ -45,7 +45,8 @@ registry.EVALUATORS["gauss"] = GaussProduct()  # the line of the registry
 import infflow as inf
 
 methods = inf.available_methods("tanh", "tanh")
-assert methods == ("hermite", "closed", "gauss", "cubature", "surrogate")
+assert methods == (
+    "hermite", "closed", "numeric", "gauss", "cubature", "surrogate")
 options = {"b1": 0.2, "orders": (1, 2), "method": "gauss", "full_output": True}
 found = inf.gaussian_moment("tanh", "gelu", 0.5, 0.7, 0.4, **options)
 exact = inf.gaussian_moment("tanh", "gelu", 0.5, 0.7, 0.4, b1=0.2, orders=(1, 2), method="closed")

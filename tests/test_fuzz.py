@@ -202,6 +202,8 @@ def _cases():
             "kinks": A([0.5], "array list"),
         },
     )
+    yield Call("Activation.affine", tanh.affine, {"scale": A(2, "number"), "shift": A(1, "number")})
+    yield Call("activation", inf.activation, {"x": A("tanh", "text")})
     yield Call("polynomial", inf.polynomial, {"coefficients": A([1.0, 2.0], "array list")})
     yield Call(
         "Net",
@@ -292,6 +294,7 @@ def _cases():
             "activation": A("erf"),
             "teachers": A([2, 3.5], "array list"),
             "students": A([0, None], "list optional"),
+            "inputs": A(None, "optional number"),
             "train_second_layer": A(False, flag),
             "method": A("auto"),
             "rtol": A(1e-10, "number"),
@@ -319,6 +322,16 @@ def _cases():
             "between": A(np.zeros((2, 2)), "array"),
             "output_weights": A(None, "optional"),
         },
+    )
+    yield Call(
+        "SymmetricNetI.require_frozen",
+        fam.require_frozen,
+        {"frozen": A(None, "optional")},
+    )
+    yield Call(
+        "SymmetricNetI.divide",
+        fam.divide,
+        {"z": any_z, "block": A(1, "count"), "apart": A(1, "count")},
     )
     yield Call("SymmetricNetI.random", fam.random, {"rng": rng})
     yield Call("SymmetricNetI.replace", fam.replace, {"teachers": A([2, 4], "array list")})
@@ -410,7 +423,11 @@ def _cases():
             "weights": A(None, "array optional"),
         },
     )
-    for name in ("gradient", "hessian", "hessian_spectrum", "hessian_eigenvalues"):
+    yield Call("gradient", inf.gradient, {"net": any_net, "theta": any_theta, "wrt": A("student")})
+    yield Call("mixed_hessian", inf.mixed_hessian, {"net": A(neti), "theta": any_theta})
+    yield Call("jax_loss", inf.jax_loss, {"net": any_net, "teacher": A(False, flag)})
+    yield Call("torch_loss", inf.torch_loss, {"net": any_net, "teacher": A(False, flag)})
+    for name in ("hessian", "hessian_spectrum", "hessian_eigenvalues"):
         yield Call(name, getattr(inf, name), {"net": any_net, "theta": any_theta})
     yield Call("hvp", inf.hvp, {"net": any_net, "theta": any_theta, "v": A(theta, "array")})
     yield Call(
@@ -546,13 +563,26 @@ def _cases():
         inf.OrderParameters,
         {
             "neti": A(soft),
-            "learning_rate": A(0.1, "number"),
-            "second_layer_rate": A(None, "number optional"),
+            "learning_rate": A(0.1, "number numbers array"),
+            "second_layer_rate": A(None, "number numbers array optional"),
             "half_loss": A(False, flag),
             "fourth_moments": A("sampling"),
             "samples": A(1000, "count"),
             "rng": rng,
+            "batch_size": A(2, "count"),
+            "constraint": A("sphere", "optional"),
+            "schedule": A({"noise": [(0, 0.1)]}, "optional"),
+            "spectrum": A(None, "optional"),
+            "input_noise": A(0.1, "number"),
         },
+    )
+    yield Call(
+        "Spectrum", inf.Spectrum, {"eigenvalues": A([1.0], "array"), "shares": A([1.0], "array")}
+    )
+    yield Call(
+        "Spectrum.power_law",
+        inf.Spectrum.power_law,
+        {"beta": A(0.5, "number"), "levels": A(4, "count"), "nodes": A(2, "count optional")},
     )
     for name in ("check", "derivative", "generalization_error", "fixed_point", "jacobian"):
         yield Call(f"OrderParameters.{name}", getattr(ode, name), {"state": A(state, "array")})
@@ -671,6 +701,25 @@ def _cases():
             "method": A("auto"),
             "progress": A(False, flag),
         },
+    )
+    yield Call(
+        "classify of a family",
+        inf.classify,
+        {
+            "net": A(fam),
+            "theta": any_z,
+            "frozen": A(None, "optional"),
+            "teacher": A(None, "optional"),
+            "samples": A(1, "count"),
+            "seed": rng,
+            "method": A("auto"),
+            "progress": A(False, flag),
+        },
+    )
+    yield Call(
+        "certify of a family",
+        inf.certify,
+        {"net": A(fam), "theta": any_z, "frozen": A(None, "optional"), "precision": A(64, "count")},
     )
     yield Call(
         "certify",
@@ -1103,7 +1152,7 @@ OPTIONS = {
 
 #: calls that end in an error of infflow as they are: PyTorch is not there, or there is nothing to
 #: give
-REFUSED = ("from_torch", "to_torch", "Sweep", "plotting.plot_convergence")
+REFUSED = ("from_torch", "to_torch", "jax_loss", "torch_loss", "Sweep", "plotting.plot_convergence")
 
 
 def outcome(call, **changed):

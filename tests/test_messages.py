@@ -66,7 +66,7 @@ NAMES = [
     (lambda: inf.train(NET, THETA, optimizer="adam"), "solver='adam'"),
     (lambda: inf.Net([(2, "softmax", True)], input_dim=2), "loss='cross_entropy'"),
     (lambda: inf.Net([(2, "Swish", True)], input_dim=2), "Did you mean 'silu'"),
-    (lambda: inf.Net([(2, "leaky_relu(0.2)", True)], input_dim=2), "It takes no arguments"),
+    (lambda: inf.Net([(2, "leaky_relu(0.2", True)], input_dim=2), "like 'leaky_relu"),
     (lambda: inf.Net([(2, "soft_plus", True)], input_dim=2), "Did you mean 'softplus'"),
     (lambda: inf.Net(LAYERS, input_dim=2, loss="crossentropy"), "Did you mean 'cross_entropy'"),
     (lambda: inf.random_params(ARCHITECTURE, init="xavier"), "Did you mean 'glorot_normal'"),

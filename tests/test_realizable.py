@@ -292,3 +292,22 @@ def test_a_loss_next_to_zero_is_never_below_what_can_be_resolved():
     assert exact < 1e-19
     assert found > 0.0
     assert found == pytest.approx(exact, rel=1e-2)
+
+
+@pytest.mark.parametrize("f", ["tanh", "relu"])
+def test_copies_share_no_evaluators_next_to_the_teacher(f):
+    """A frozen network and its original may be used by two threads."""
+    neti, same = network(f, 3, 3, 3, 2, bias=True)
+    theta = same + 1e-6 * np.random.default_rng(1).standard_normal(same.size)
+    loss = inf.loss(neti, theta)
+    copies = [neti.replace(ridge=0.0), neti.with_method("closed")]
+    if f == "tanh":  # with closed forms alone it is the network itself
+        copies.append(neti.frozen(theta))
+    for other in copies:
+        assert inf.loss(other, theta) == pytest.approx(loss, rel=1e-12)
+        assert other._near is not neti._near
+        assert other._lock is not neti._lock
+        mine, its = neti._near[1][0], other._near[1][0]
+        assert mine is not its
+        assert mine._segments is not its._segments
+        assert mine._differences is not its._differences

@@ -11,6 +11,7 @@ from infflow.errors import InvalidTypeError, InvalidValueError, MethodError
 from infflow.networks import statistics
 from infflow.networks.infinite.invariant import Left, Span, span, take_apart
 from infflow.networks.infinite.reduction import Reduction
+from infflow.settings import FIELDS, PATH
 from infflow.stopping import StopReason
 
 D = 30
@@ -287,6 +288,18 @@ def test_a_million_parameters_need_no_large_matrix():
     neti, theta = plain(dim=300_000)
     values, counts = inf.hessian_eigenvalues(neti, theta)
     assert len(values) == 24 and counts.sum() == 900_003
+    run = inf.train(neti, theta, observables=["overlaps"])
+    assert run.converged and run.theta.shape == theta.shape
+    Q, R, _ = inf.overlaps(neti, run.theta)
+    np.testing.assert_allclose(
+        run.trajectory.observables["overlaps"][-1], np.hstack([Q, R]), atol=1e-4
+    )
+    largest = np.abs(inf.gradient(neti, run.theta)).max()
+    assert abs(run.gradient_norm - largest) < 1e-15
+    whole = inf.train(
+        neti, theta, reduce=False, observables=["overlaps"], max_steps_flow=1, max_steps_newton=0
+    )
+    assert whole.trajectory.observables["overlaps"].shape[1:] == (3, 6)
 
 
 # ---------------------------------------------------------------------------------- finite data
@@ -402,6 +415,48 @@ def test_what_does_not_commute_with_rotations_keeps_all_parameters(settings, why
     assert result.reduction.startswith(f"not reduced: {why}")
     with pytest.raises(InvalidValueError, match=f"would not be exact: {why}"):
         inf.train(neti, theta, reduce=True, **settings)
+
+
+def test_each_setting_that_decides_a_path_commutes_with_rotations_or_is_asked_for():
+    """A new one belongs here, and in ``plan`` of ``infflow/reduced_run.py`` if it does not."""
+    commute = {"t_end", "rtol", "atol", "step_size", "solver_options", "num_trajectory", "t_eval"}
+    asked = {"solver", "eta", "batch_size"}  # batches are for samples, which a NetI has not
+    assert commute | asked == {
+        name for name, item in FIELDS.items() if item.metadata["decides"] == PATH
+    }
+
+
+def test_many_inputs_of_equal_variance_need_no_covariance():
+    """Above 500 inputs the covariance is not written down; below, the same loss comes from one."""
+    neti, theta = problem(dim=600)
+    wide = neti.replace(input=inf.Gaussian(np.full(600, 0.1), 2.0))
+    dense = neti.replace(input=inf.Gaussian(np.full(600, 0.1), 2.0 * np.eye(600)))
+    v = np.random.default_rng(0).normal(size=neti.num_params)
+    first, second = (net.evaluate(theta, 1) for net in (wide, dense))
+    np.testing.assert_allclose(first.value, second.value, rtol=1e-13)
+    np.testing.assert_allclose(first.g, second.g, atol=1e-13)
+    np.testing.assert_allclose(wide.hvp(theta, v), dense.hvp(theta, v), atol=1e-12)
+    np.testing.assert_allclose(inf.hessian(wide, theta), inf.hessian(dense, theta), atol=1e-12)
+    np.testing.assert_array_equal(wide.input.cov, dense.input.cov)
+    samples = [net.input.sample(3, 0) for net in (wide, dense)]
+    np.testing.assert_allclose(*samples, rtol=1e-14)
+    for a, b in zip(inf.overlaps(wide, theta), inf.overlaps(dense, theta), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-13)
+    red = inf.reduce(wide, theta)
+    assert red.input_dim == 6
+    np.testing.assert_allclose(red.net.evaluate(red.theta).value, first.value, rtol=1e-13)
+    np.testing.assert_allclose(
+        inf.hessian_eigenvalues(wide, theta).values,
+        inf.hessian_eigenvalues(dense, theta).values,
+        atol=1e-12,
+    )
+    with pytest.raises(InvalidValueError, match="cov is -1; a variance is not negative"):
+        inf.Gaussian(np.zeros(10**6), -1.0)
+    D = 200_000
+    many, start = problem(dim=D)
+    many = many.replace(input=inf.Gaussian(np.full(D, 0.01), 0.5))
+    run = inf.train(many, start, max_steps_flow=20, max_steps_newton=0)
+    assert run.reduction.startswith("reduced") and run.theta.shape == start.shape
 
 
 def test_other_objectives_are_not_reduced():

@@ -401,3 +401,66 @@ def test_bad_input(tmp_path):
     for changes in ({"steps": 0}, {"momentum": 1.0}, {"damping": 0.0}, {"batch": 2.5}):
         with pytest.raises(InfflowError, match=next(iter(changes))):
             replace(SMALL, **changes)
+
+
+def own_hard_tanh():
+    def zero(x):
+        return 0.0 * x
+
+    return inf.Activation.from_callable(
+        "own hard tanh",
+        lambda x: np.clip(x, -1.0, 1.0),
+        [lambda x: (np.abs(x) < 1.0) * 1.0, zero, zero, zero],
+        kinks=[-1.0, 1.0],
+    )
+
+
+def test_kinks_without_corners_at_zero_can_be_learnt():
+    """The exact integrals come from tables; the fit beats its base."""
+    form, info = train_surrogate(own_hard_tanh(), recipe=SMALL, progress=False)
+    assert form.activation == "own hard tanh"
+    assert info["largest_bound_of_targets"] < 1e-6
+    for what in ("value", "gradient"):
+        fitted, base = (info[key][what] for key in ("held_out", "held_out_without_perceptron"))
+        assert fitted["median"] < 0.5 * base["median"]
+
+
+def test_exact_integrals_survive_an_interruption(tmp_path, monkeypatch, capsys):
+    """They are kept block by block, and a line says how far they are."""
+    from infflow.surrogates.training import recipe as module
+
+    whole = train_surrogate("tanh", recipe=SMALL, progress=False)
+    file = tmp_path / "checkpoint.npz"
+    taken = []
+    exact = module.exact_parts
+
+    def counted(f, points):
+        if len(taken) == 9:
+            taken.append(0)
+            raise KeyboardInterrupt
+        taken.append(len(points.u))
+        return exact(f, points)
+
+    monkeypatch.setattr(module, "exact_parts", counted)
+    with pytest.raises(KeyboardInterrupt):
+        train_surrogate("tanh", recipe=SMALL, checkpoint=file)
+    assert file.exists()
+    before = sum(taken)
+    taken.append(0)  # no second interruption
+    form, _ = train_surrogate("tanh", recipe=SMALL, checkpoint=file)
+    assert sum(taken) == SMALL.points + SMALL.held_out
+    assert 0 < before < sum(taken)
+    said = capsys.readouterr().err
+    assert "tanh, exact integrals" in said
+    assert "tanh, odd part" in said
+    covariance = covariances()
+    np.testing.assert_array_equal(form.pair(*covariance), whole[0].pair(*covariance))
+
+
+def test_a_limit_of_time_holds_for_the_integrals():
+    """Few points are better than none: what is there when half of the time is over is used."""
+    recipe = replace(SMALL, points=40_000, held_out=4_000)
+    _, info = train_surrogate("tanh", recipe=recipe, max_time=0.05, progress=False)
+    used, tested = info["points_used"]
+    assert 2_000 <= used < 40_000
+    assert 200 <= tested < 4_000

@@ -448,7 +448,13 @@ def test_moments_by_the_heat_equation(folder, monkeypatch):
         )
         exact = inf.gaussian_moment("erf", "erf", r1, r2, u, orders=orders, method="closed")
         np.testing.assert_allclose(found, exact, rtol=1e-11, atol=1e-13)
-    assert inf.available_methods("erf", "erf") == ("closed", "hermite", "cubature", "surrogate")
+    assert inf.available_methods("erf", "erf") == (
+        "closed",
+        "hermite",
+        "numeric",
+        "cubature",
+        "surrogate",
+    )
     assert "surrogate" not in inf.available_methods("erf", "tanh")
 
 
@@ -869,7 +875,8 @@ def test_train_on_the_command_line(tmp_path, monkeypatch):
     found = CliRunner().invoke(app, ["surrogates", "train", *arguments])
     assert found.exit_code == 0, found.output
     assert asked["activation"].name == "my_erf"
-    assert (asked["seed"], asked["max_time"]) == (3, 7.0)
+    assert asked["seed"] == 3
+    assert asked["max_time"] == 0.85 * 7.0  # the rest is for the card
     assert sorted(path.name for path in (tmp_path / "made").iterdir()) == [
         "my_erf.json",
         "my_erf.npz",

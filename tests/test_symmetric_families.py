@@ -298,6 +298,32 @@ def test_spectra_are_those_of_the_dense_hessian(activation, second):
         assert fam.index(z) == (dense < -1e-10 * np.abs(dense).max()).sum()
 
 
+@pytest.mark.parametrize("activation", ["relu", "erf", "elu"])
+@pytest.mark.parametrize("second", [False, True])
+def test_further_inputs(activation, second):
+    """Weights on them are zero, and the Hessian along them is the same for each."""
+    for teachers, students in PARTITIONS[:4]:
+        fam = inf.SymmetricNetI(
+            activation, teachers, students, train_second_layer=second, inputs=sum(teachers) + 2
+        )
+        z = point(fam, 5)
+        neti, theta = fam.lift(z)
+        assert neti.input_dim == sum(teachers) + 2
+        np.testing.assert_allclose(fam.restrict(theta), z, rtol=1e-15)
+        free = np.flatnonzero(~fam.whole_frozen)
+        dense = np.linalg.eigvalsh(inf.hessian(neti, theta)[np.ix_(free, free)])
+        values, multiplicities = fam.spectrum(z)
+        found = np.repeat(values, multiplicities)
+        np.testing.assert_allclose(found, dense, atol=2e-13 * np.abs(dense).max())
+        assert fam.index(z) == (dense < -1e-10 * np.abs(dense).max()).sum()
+        plain = fam.replace(inputs=None)
+        assert plain.evaluate(z).value == fam.evaluate(z).value
+        moved = theta.copy()
+        moved[neti.input_dim - 1] = 0.1
+        with pytest.raises(InvalidValueError, match="no symmetric point"):
+            fam.restrict(moved)
+
+
 def test_types_of_real_sizes_join_those_of_integers():
     fam = inf.SymmetricNetI("relu", [1, 4.0])
     z = fam.pack([-0.6, 1.0], [0, -0.02], [[0, 0.2], [0.25, 0]])
@@ -343,6 +369,25 @@ def test_packing():
                     assert (within[i] == 0.0) == (teachers[shadowed] == 1)
 
 
+def test_finer_blocks_have_the_same_point():
+    fam = inf.SymmetricNetI("relu", [2, 5], [0, 1, None, 1], train_second_layer=True)
+    z = point(fam, 7)
+    value = fam.evaluate(z).value
+    for block, apart in ((0, 1), (1, 1), (1, 2), (1, 4)):
+        family, finer = fam.divide(z, block, apart)
+        assert len(family.teachers) == 3 and sum(family.teachers) == 7
+        assert family.evaluate(finer).value == pytest.approx(value, rel=1e-14)
+        own, whole = fam.spectrum(z), family.spectrum(finer)
+        np.testing.assert_allclose(
+            np.repeat(own.values, own.multiplicities),
+            np.repeat(whole.values, whole.multiplicities),
+            atol=1e-12 * np.abs(own.values).max(),
+        )
+    for block, apart, error in ((2, 1, "block"), (1, 5, "at least one"), (1, 0, "apart")):
+        with pytest.raises(InvalidValueError, match=error):
+            fam.divide(z, block, apart)
+
+
 def test_lift_of_a_small_family():
     fam = inf.SymmetricNetI("erf", [1, 2], [1, None], train_second_layer=True)
     z = fam.pack([1.0, 0], [2.0, 0], [[3.0, 0], [4.0, 5.0]], [6.0, 7.0])
@@ -378,6 +423,7 @@ def test_families_can_be_pickled_and_shown():
         ({"students": [-1]}, InvalidValueError, "students[0] is -1"),
         ({"students": [0.5]}, InvalidTypeError, "students[0]"),
         ({"students": []}, InvalidValueError, "at least one block of students"),
+        ({"inputs": 6}, InvalidValueError, "inputs is 6"),
         ({"train_second_layer": 1}, InvalidTypeError, "True or False"),
         ({"activation": "reluu"}, ValueError, "relu"),
     ],

@@ -12,6 +12,22 @@ def test_every_workload_runs(name):
     warmup.WORKLOADS[name]()
 
 
+def test_workloads_reach_what_is_called_from_python():
+    """Next to a teacher, with neurons that part from one, and with sampled fourth moments."""
+    from infflow.networks.infinite import differences_kernels, realizable_kernels
+    from infflow.online import fourth_kernels
+
+    for name in ("series and mixtures", "closed forms", "order parameters"):
+        warmup.WORKLOADS[name]()
+    reached = (
+        *(getattr(realizable_kernels, name) for name in ("match", "survey", "split", "integral")),
+        *(getattr(differences_kernels, name) for name in ("geometry", "shifts", "series_sums")),
+        differences_kernels.coincident_sums,
+        fourth_kernels.sample_sums,
+    )
+    assert all(kernel.signatures for kernel in reached)
+
+
 def test_workloads_run_in_processes():
     assert list(warmup.warm_up(1, ("elu",))) == ["elu"]
 

@@ -2,10 +2,14 @@
 
 | file | what it holds | who calls it |
 |---|---|---|
-| `activation.py` | `Activation`, `Atom`, `Wave`, `Strip`, the registry, `resolve` | everybody |
+| `activation.py` | `Activation`, the registry, `resolve`, sums of terms | everybody |
+| `algebra.py` | `Term`: sums of terms, and the pieces of which they consist | `activation.py` |
+| `data.py` | `Atom`, `Wave`, `Strip`, `Sides`: what closed forms and bounds know | everybody |
 | `from_sympy.py` | what an expression says: derivatives, kinks, parity | `Activation.from_sympy` |
+| `recognise.py` | expressions as sums of terms with a closed form | `from_sympy.py` |
 | `kernels.py` | jitted values and derivatives of the registered ones | the registry's rows |
 | `logistic_mixture.py` | the logistic function as a sum of normal ones | `integrals/closed` |
+| `naming.py` | names with parameters, functions of libraries, `resolve` | everybody |
 | `vector_math.py` | exp, erf and normal tails for jitted loops | all kernels |
 """
 
@@ -14,24 +18,27 @@ from .activation import (
     MAX_ORDER,
     REGISTRY,
     Activation,
-    Atom,
     Kernel,
-    Strip,
-    Wave,
     names,
     polynomial,
-    resolve,
 )
+from .algebra import Term
+from .data import Atom, Sides, Strip, Wave
+from .naming import FAMILIES, all_names, resolve
 
 __all__ = [
     "ALIASES",
+    "FAMILIES",
     "MAX_ORDER",
     "REGISTRY",
     "Activation",
     "Atom",
     "Kernel",
+    "Sides",
     "Strip",
+    "Term",
     "Wave",
+    "all_names",
     "names",
     "polynomial",
     "resolve",

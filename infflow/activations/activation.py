@@ -9,10 +9,11 @@ make rows of a user's own.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -20,10 +21,10 @@ import numpy as np
 
 from .._validation import (
     Array,
-    as_choice,
     as_flag,
     as_integer,
     as_items,
+    as_number,
     as_real_array,
     public,
     refuse_masked,
@@ -31,7 +32,9 @@ from .._validation import (
     user_level,
 )
 from ..errors import AccuracyWarning, InvalidTypeError, InvalidValueError, ShapeError
-from . import kernels, logistic_mixture
+from . import algebra, kernels, logistic_mixture
+from .algebra import Term
+from .data import Atom, Sides, Strip, Wave
 
 Kernel = Callable[[Array, Array], Any]
 """``kernel(x, out)``: derivatives 0 to m - 1 at ``x`` of shape ``(n,)`` into ``out`` of shape
@@ -42,55 +45,14 @@ MAX_ORDER = 4
 """Highest derivative of the registered activations."""
 
 
-@dataclass(frozen=True)
-class Atom:
-    """``weight * d^order/dx^order E_z[relu(x + width z)]`` with a standard normal ``z``.
-
-    Order 0 is a ramp, 1 a step, 2 a Dirac delta; a positive width smooths them (order 2: a normal
-    density).
-    """
-
-    weight: float
-    order: int
-    width: float = 0.0
-
-
-@dataclass(frozen=True)
-class Wave:
-    """``Re(weight * exp(rate x))`` with a real or an imaginary rate: exponentials, sines and
-    cosines.
-    """
-
-    weight: complex
-    rate: complex
-
-
-@dataclass(frozen=True)
-class Strip:
-    """Where a smooth function is analytic, and how it grows beside the real line.
-
-    For |y| < half_width and p <= 4, ``|f^(p)(x + iy)|`` is at most 4 times the largest ``|f^(p)|``
-    within 1 of x on the real line, times
-
-        exp(rate |y| + curvature y^2/2) (1 + |y|)^degree (1 - |y|/half_width)^-(p + 1),
-
-    times ``(1 + |y|)^p`` where the curvature is not 0. ``degree`` is that of the polynomial like
-    which the function grows.
-    """
-
-    half_width: float = np.inf
-    rate: float = 0.0
-    curvature: float = 0.0
-    degree: int = 0
-
-
 _Part = TypeVar("_Part", Atom, Wave)
+_ROOT_2_PI = math.sqrt(2.0 * math.pi)
 
 
 class Activation:
     """An activation function with its derivatives.
 
-    Made by :func:`resolve` from a registered name, by :func:`polynomial`, :meth:`from_sympy` or
+    Made by :func:`infflow.activation` from a name, by :func:`polynomial`, :meth:`from_sympy` or
     :meth:`from_callable`; not meant to be constructed directly.
 
     Attributes
@@ -118,7 +80,30 @@ class Activation:
         Whether f(c x) = c f(x) for all c > 0.
     max_order : int
         Highest derivative available.
+    sides : Sides or None
+        Of elu and its relatives, instead of polynomial and atoms: the slope above 0, and the
+        factor of the exponential below.
+    parts : tuple of Term
+        Instead of all these: the function is the sum of its parts, and evaluators of integrals
+        see the parts. ``()`` for others.
+
+    Notes
+    -----
+    Activations are an algebra: ``2 * a + b - 1``, ``-a``, ``a / 3`` and ``a.affine(scale, shift)``
+    are activations, evaluated like what they are made of (``a.terms``).
+
+    Examples
+    --------
+    >>> leaky = 0.2 * REGISTRY["identity"] + 0.8 * REGISTRY["relu"]
+    >>> leaky, leaky.atoms
+    (Activation('0.2*x + 0.8*relu(x)'), (Atom(weight=0.8, order=0, width=0.0),))
     """
+
+    sides: Sides | None = None
+    parts: tuple[Term, ...] = ()
+    _terms: tuple[Term, ...] = ()
+    # numbers of NumPy leave products with an activation to it
+    __array_ufunc__ = None
 
     @public
     def __init__(
@@ -254,6 +239,8 @@ class Activation:
         """
         import sympy
 
+        if self._terms and self._source is None:
+            return _expression(self._terms)
         if self._source is None:
             raise InvalidValueError(
                 f"Activation {self.name!r} was made from callables and has no sympy expression;"
@@ -269,6 +256,73 @@ class Activation:
         if self._recipe is None:
             return super().__reduce__()
         return self._recipe
+
+    # ----------------------------------------------------------------------------------------------
+    # algebra
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """What the activation is made of: the sum of ``coefficient * primitive(scale x + shift)``.
+
+        Polynomials and registered activations are one term, themselves.
+        """
+        return self._terms or (Term(1.0, 1.0, 0.0, self),)
+
+    @public
+    def affine(self, scale: float = 1.0, shift: float = 0.0) -> Activation:
+        """The activation ``x -> a(scale x + shift)``.
+
+        Parameters
+        ----------
+        scale : float
+            Not 0.
+        shift : float
+
+        Raises
+        ------
+        InvalidValueError, InvalidTypeError
+            If one of them is not a finite number, or the scale is 0.
+
+        Examples
+        --------
+        >>> REGISTRY["tanh"].affine(2.0, -1.0)
+        Activation('tanh(2*x - 1)')
+        """
+        scale = as_number("scale", scale)
+        shift = as_number("shift", shift)
+        if scale == 0.0:
+            raise InvalidValueError(
+                "scale is 0; another number is needed. inf.polynomial([c]) is a constant."
+            )
+        return of_terms([Term(c, s * scale, s * shift + h, f) for c, s, h, f in self.terms])
+
+    def __add__(self, other: Any) -> Activation:
+        return of_terms([*self.terms, *_summand(other)])
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Activation:
+        return of_terms([*self.terms, *_multiplied(_summand(other), -1.0)])
+
+    def __rsub__(self, other: Any) -> Activation:
+        return of_terms([*_summand(other), *_multiplied(self.terms, -1.0)])
+
+    def __mul__(self, other: Any) -> Activation:
+        return of_terms(_multiplied(self.terms, _factor(self.name, "multiplied", other)))
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Activation:
+        divisor = _factor(self.name, "divided", other)
+        if divisor == 0.0:
+            raise InvalidValueError(f"{self.name} is divided by 0; another number is needed.")
+        return of_terms([Term(c / divisor, s, h, f) for c, s, h, f in self.terms])
+
+    def __neg__(self) -> Activation:
+        return of_terms(_multiplied(self.terms, -1.0))
+
+    def __pos__(self) -> Activation:
+        return self
 
     # ----------------------------------------------------------------------------------------------
     # construction
@@ -297,9 +351,12 @@ class Activation:
             If ``expr`` is not such an expression, or is not real, or has infinitely many kinks, or
             neither NumPy nor SciPy can evaluate it and its four derivatives.
         """
-        from .from_sympy import analyse  # sympy is imported when it is first needed
+        from .from_sympy import analyse, recognise  # sympy is imported when it is first needed
 
         name = _as_name(name)
+        recognised = recognise(name, expr)
+        if recognised is not None:
+            return _of_names(name, *recognised)
         found = analyse(name, expr)
         return cls(
             name,
@@ -347,7 +404,8 @@ class Activation:
         -----
         AccuracyWarning
             If a function, or the slope of ``f`` where no derivative is given, jumps between -10 and
-            10 at a place that is not among ``kinks``. Jumps closer than 0.01 to each other may go
+            10 at a place that is not among ``kinks``. Jumps of functions that are given are found
+            to the last bit and taken as kinks. Jumps closer than 0.01 to each other may go
             unnoticed.
         """
         name = _as_name(name)
@@ -359,7 +417,7 @@ class Activation:
         kernel = _CallableKernel(name, [f, *given])
         places = sorted(as_real_array("kinks", kinks, ndim=1).tolist())
         kernel.check_derivatives(places)
-        kernel.warn_of_jumps(places)
+        places = sorted([*places, *kernel.find_jumps(places)])
         return cls(
             name,
             kernel,
@@ -465,27 +523,35 @@ class _CallableKernel:
                     "the function."
                 )
 
-    def warn_of_jumps(self, kinks: Sequence[float]) -> None:
-        """Warn once where the function or a derivative that is given jumps beside the kinks that
-        were named.
+    def find_jumps(self, kinks: Sequence[float]) -> list[float]:
+        """Places where the function or a derivative that is given jumps beside the kinks that were
+        named, to the last bit; warns of them once.
+
+        Where only the slope of differences jumps, the place is not known well enough: the warning
+        asks for it.
         """
         found: dict[float, str] = {}
+        exact: list[float] = []
         for label, function, width, noise in self._searched():
             for place in _jumps(function, width, noise):
-                place = round(place, 8 if width == _NARROW else 5) + 0.0
+                exactly = width == _NARROW
+                place = _sharpened(function, place) if exactly else round(place, 5) + 0.0
                 if all(abs(place - known) > _SPACING for known in (*kinks, *found)):
                     found[place] = label
+                    exact += [place] if exactly else []
         if found:
             places = sorted(found)
             label = next(iter(found.values()))
+            known = len(exact) == len(found)
+            effect = "it is taken as one" if known else "integrals would be wrong there"
             warnings.warn(
-                f"{label} jumps at x = {places[0]:g}, which is none of the kinks: integrals "
-                "would be wrong there. "
+                f"{label} jumps at x = {places[0]:g}, which is none of the kinks: {effect}. "
                 "Name the kinks, Activation.from_callable(..., "
                 f"kinks={sorted([*kinks, *places])}).",
                 AccuracyWarning,
                 stacklevel=user_level(),
             )
+        return exact
 
     def _searched(self) -> Iterator[tuple[str, Callable[[Array], Array], float, float]]:
         """What may jump: label, function, to which width jumps are enclosed, and rounding
@@ -580,6 +646,23 @@ def _jumps(function: Callable[[Array], Array], width: float, noise: float) -> li
     return [float(place) for place in ((low + high) / 2)[kept]]
 
 
+def _sharpened(function: Callable[[Array], Array], place: float) -> float:
+    """The place of a jump to the last bit; the nearest short decimal number where it is one."""
+    low, high = place - _NARROW, place + _NARROW
+    left, right = function(np.array([low, high]))
+    while True:
+        middle = 0.5 * (low + high)
+        if not low < middle < high:
+            break
+        value = function(np.array([middle]))[0]
+        if abs(right - value) > abs(value - left):
+            low, left = middle, value
+        else:
+            high, right = middle, value
+    short = round(low, 9) + 0.0
+    return short if low <= short <= high else low
+
+
 def _vectorised(function: Any) -> Callable[[Array], Any]:
     """A numba function of scalars becomes a ufunc; everything else is returned as it is."""
     from numba import TypingError, vectorize
@@ -663,6 +746,232 @@ def polynomial(coefficients: Sequence[float]) -> Activation:
 
 
 # --------------------------------------------------------------------------------------------------
+# sums of terms
+
+
+def _factor(name: str, verb: str, other: Any) -> float:
+    if isinstance(other, Activation):
+        raise InvalidTypeError(
+            f"{name} is {verb} by the activation {other.name}; a number is needed. "
+            "Activation.from_sympy makes products of functions."
+        )
+    return as_number(f"the number by which {name} is {verb}", other)
+
+
+def _summand(other: Any) -> Sequence[Term]:
+    if isinstance(other, Activation):
+        return other.terms
+    number = as_number("the number that is added to an activation", other)
+    return [Term(number, 1.0, 0.0, _constant())]
+
+
+def _multiplied(terms: Sequence[Term], factor: float) -> list[Term]:
+    return [Term(factor * c, s, h, f) for c, s, h, f in terms]
+
+
+@lru_cache(maxsize=1)
+def _constant() -> Activation:
+    return polynomial([1.0])
+
+
+def of_terms(terms: Sequence[Term], name: str | None = None) -> Activation:
+    """The sum of the terms, the same object for the same sum; ``name`` in the place of its own."""
+    rest = [0.0]
+    flat: list[Term] = []
+    for coefficient, scale, shift, primitive in terms:
+        if primitive.has_closed_form and not primitive._atoms:
+            own = algebra.moved(primitive.polynomial, scale, shift)
+            rest = algebra.added(rest, own, coefficient)
+        else:
+            flat.append(Term(coefficient, scale, shift, primitive))
+    found = list(algebra.collected(flat))
+    coefficients = algebra.trimmed(rest)
+    if not found:
+        return _known_polynomial(coefficients or (0.0,), name)
+    if coefficients:
+        found.append(Term(1.0, 1.0, 0.0, _known_polynomial(coefficients, None)))
+    for number in (number for term in found for number in term[:3]):
+        if not np.isfinite(number):
+            raise InvalidValueError(
+                f"A sum of activations has the number {number}; its numbers must be finite."
+            )
+    only = found[0]
+    if len(found) == 1 and only[:3] == (1.0, 1.0, 0.0) and name in (None, only.primitive.name):
+        return only.primitive
+    return _summed(tuple(found), name)
+
+
+@lru_cache(maxsize=256)
+def _known_polynomial(coefficients: tuple[float, ...], name: str | None) -> Activation:
+    found = polynomial(coefficients)
+    found.name = name or found.name
+    found._recipe = (_known_polynomial, (coefficients, name))
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _summed(terms: tuple[Term, ...], name: str | None) -> Activation:
+    """The sum of distinct terms, polynomials last and at most one."""
+    groups, others = algebra.pieces(terms)
+    if not groups and not others:
+        return polynomial([0.0])
+    whole = groups[0] if len(groups) == 1 and not others else None
+    if whole is not None and (whole.scale, whole.shift) != (1.0, 0.0):
+        whole = None
+    kinks = sorted({kink for group in groups for kink in algebra.kinks(group)})
+    kinks = sorted({*kinks, *((k - h) / s for _, s, h, f in others for k in f.kinks)})
+    found = Activation(
+        name or _sum_name(terms),
+        _sum_kernel(terms, groups, others),
+        kinks=kinks,
+        polynomial=whole.polynomial if whole else (),
+        atoms=whole.atoms if whole else (),
+        parity=algebra.parity(terms),
+        homogeneous=all(f.homogeneous and h == 0.0 for _, _, h, f in terms),
+        max_order=min(f.max_order for _, _, _, f in terms),
+        recipe=(_summed, (terms, name)),
+    )
+    found._terms = terms
+    if whole is not None:
+        found.sides = whole.sides
+    else:
+        own = [Term(1.0, g.scale, g.shift, _of_piece(g)) for g in groups]
+        found.parts = (*own, *others)
+    return found
+
+
+def _of_names(
+    name: str, expression: Any, terms: Sequence[tuple[float, float, float, str]]
+) -> Activation:
+    """The sum of terms whose primitives are names; "1" and "x^n" are the polynomial."""
+    found = []
+    for coefficient, scale, shift, primitive in terms:
+        if primitive.startswith("relu_power"):
+            f = relu_power(int(primitive[11:-1]))
+        elif primitive.startswith("x^"):
+            f = polynomial([0.0] * int(primitive[2:]) + [1.0])
+        else:
+            f = registered(primitive)
+        found.append(Term(coefficient, scale, shift, f))
+    known = of_terms(found, name)
+    whole = Activation.__new__(Activation)  # the other one serves all equal sums
+    vars(whole).update(vars(known))
+    whole.name = name
+    whole._source = expression
+    whole._recipe = (_from_sympy, (name, expression))
+    return whole
+
+
+def _sum_kernel(
+    terms: Sequence[Term], groups: Sequence[algebra.Piece], others: Sequence[Term]
+) -> Kernel:
+    """Piece by piece for piecewise polynomials of several knots, whose terms would cancel."""
+    pieces = [(-g.shift, atom) for g in groups for atom in g.atoms]
+    if len({knot for knot, _ in pieces}) < 2 or others or any(g.sides for g in groups):
+        return algebra.SumKernel(terms)
+    if any(atom.width > 0.0 or atom.order > 1 for _, atom in pieces):
+        return algebra.SumKernel(terms)
+    rest = [0.0]
+    for group in groups:
+        rest = algebra.added(rest, algebra.moved(group.polynomial, 1.0, group.shift), 1.0)
+    return algebra.PiecewiseKernel(pieces, rest, terms)
+
+
+@lru_cache(maxsize=1024)
+def _of_piece(piece: algebra.Piece) -> Activation:
+    """The function of a piece, of the argument that its scale and shift make."""
+    bare = piece._replace(scale=1.0, shift=0.0)
+    if bare != piece:
+        return _of_piece(bare)
+    if piece.sides is not None:
+        slope, factor = piece.sides
+        elu = Term(factor, 1.0, 0.0, REGISTRY["elu"])
+        return of_terms([elu, Term(slope - factor, 1.0, 0.0, REGISTRY["relu"])])
+    terms = [Term(1.0, 1.0, 0.0, polynomial(piece.polynomial or (0.0,)))]
+    for atom in piece.atoms:
+        terms += _of_atom(atom)
+    return of_terms(terms)
+
+
+def _of_atom(atom: Atom) -> list[Term]:
+    """An atom as terms of registered activations."""
+    weight, order, width = atom.weight, atom.order, atom.width
+    if width == 0.0:
+        n = 1 - order
+        return [Term(weight / math.factorial(n), 1.0, 0.0, relu_power(n))]
+    normal = [REGISTRY[name] for name in ("gelu", "normal_cdf", "gaussian")]
+    bump = Term(weight / (width * _ROOT_2_PI), 1.0 / width, 0.0, normal[2])
+    if order == 2:
+        return [bump]
+    if order == 1:
+        return [Term(weight, 1.0 / width, 0.0, normal[1])]
+    return [
+        Term(weight * width, 1.0 / width, 0.0, normal[0]),
+        bump._replace(coefficient=weight * width / _ROOT_2_PI),
+    ]
+
+
+@lru_cache(maxsize=8)
+def relu_power(n: int) -> Activation:
+    """``max(x, 0)^n`` for n = 0 to 5: step, relu, and truncated powers."""
+    if n < 2:
+        return REGISTRY[("step", "relu")[n]]
+    atom = Atom(float(math.factorial(n)), 1 - n)
+    return Activation(
+        f"relu_power({n})",
+        algebra.PiecewiseKernel([(0.0, atom)], ()),
+        source=f"Max(0, x)**{n}",
+        kinks=[0.0],
+        atoms=[atom],
+        recipe=(relu_power, (n,)),
+    )
+
+
+def _sum_name(terms: Sequence[Term]) -> str:
+    """A sum of terms as one writes it."""
+    parts: list[str] = []
+    for coefficient, scale, shift, primitive in terms:
+        if primitive.has_closed_form and not primitive._atoms:
+            parts += _powers(primitive.polynomial)
+            continue
+        inner = _joined(_powers((shift, scale))[::-1])
+        name = primitive.name if primitive.name.isidentifier() else f"[{primitive.name}]"
+        parts.append(_signed(coefficient, f"{name}({inner})"))
+    return _joined(parts)
+
+
+def _powers(coefficients: Sequence[float]) -> list[str]:
+    names = ["", "x", *(f"x^{n}" for n in range(2, len(coefficients)))]
+    return [_signed(c, names[n]) for n, c in enumerate(coefficients) if c != 0.0]
+
+
+def _signed(coefficient: float, what: str) -> str:
+    """A sign, and the product of the absolute number and what it multiplies."""
+    sign = "- " if coefficient < 0.0 else "+ "
+    size = repr(abs(coefficient)).removesuffix(".0")
+    if not what:
+        return sign + size
+    return sign + (what if size == "1" else f"{size}*{what}")
+
+
+def _joined(parts: Sequence[str]) -> str:
+    text = " ".join(parts) or "0"
+    return text.removeprefix("+ ") if text.startswith("+ ") else text.replace("- ", "-", 1)
+
+
+def _expression(terms: Sequence[Term]) -> Any:
+    """The sympy expression of a sum, its decimal numbers as they are written."""
+    import sympy
+
+    x = sympy.Symbol("x", real=True)
+    total = sympy.Integer(0)
+    for coefficient, scale, shift, primitive in terms:
+        c, s, h = (sympy.Rational(repr(number)) for number in (coefficient, scale, shift))
+        total += c * primitive.expression.subs(x, s * x + h)
+    return total
+
+
+# --------------------------------------------------------------------------------------------------
 # the registry
 
 
@@ -671,26 +980,9 @@ def names() -> tuple[str, ...]:
     return tuple(REGISTRY)
 
 
-def resolve(activation: str | Activation) -> Activation:
-    """The activation with this name or alias; an :class:`Activation` is returned as it is.
-
-    Raises
-    ------
-    UnknownNameError
-        If the name is not known; the message suggests the nearest.
-    InvalidTypeError
-        If ``activation`` is neither a name nor an Activation.
-    """
-    if isinstance(activation, Activation):
-        return activation
-    if not isinstance(activation, str):
-        raise InvalidTypeError(
-            f"activation is {shown(activation)}; a name ({', '.join(REGISTRY)}) or an "
-            "infflow.Activation is needed"
-            " (Activation.from_callable makes one of a function)."
-        )
-    name = as_choice("activation", activation, [*REGISTRY, *ALIASES])
-    return REGISTRY[ALIASES.get(name, name)]
+def registered(name: str) -> Activation:
+    """The row of the registry with this name."""
+    return REGISTRY[name] if name in REGISTRY else NUMERIC[name]
 
 
 def _row(
@@ -705,9 +997,10 @@ def _row(
     strip: Strip | None = None,
     parity: int = 0,
     homogeneous: bool = False,
+    sides: Sides | None = None,
 ) -> Activation:
     """A row of the registry; without a kernel it is its polynomial."""
-    return Activation(
+    row = Activation(
         name,
         _polynomial_kernel(polynomial) if kernel is None else kernel,
         source=source,
@@ -718,8 +1011,10 @@ def _row(
         strip=strip,
         parity=parity,
         homogeneous=homogeneous,
-        recipe=(resolve, (name,)),
+        recipe=(registered, (name,)),
     )
+    row.sides = sides
+    return row
 
 
 def _logistic(order: int, scale: float = 1.0, weight: float = 1.0) -> list[Atom]:
@@ -836,8 +1131,14 @@ _ROWS = (
         atoms=lambda: _logistic(0) + _logistic(1, 4),
         strip=Strip(np.pi / 4, degree=1),
     ),
-    _row("elu", (0,), _ELU.format("1", "1"), kernels.elu),
-    _row("selu", (0,), _ELU.format(kernels.SELU_SCALE, kernels.SELU_ALPHA), kernels.selu),
+    _row("elu", (0,), _ELU.format("1", "1"), kernels.elu, sides=Sides(1.0, 1.0)),
+    _row(
+        "selu",
+        (0,),
+        _ELU.format(kernels.SELU_SCALE, kernels.SELU_ALPHA),
+        kernels.selu,
+        sides=Sides(kernels.SELU_SCALE, kernels.SELU_SCALE * kernels.SELU_ALPHA),
+    ),
     _row("exp", (), "exp(x)", kernels.exp, waves=[Wave(1, 1)], strip=Strip()),
     _row("sin", (), "sin(x)", kernels.sin, waves=[Wave(-1j, 1j)], strip=Strip(rate=1), parity=-1),
     _row("cos", (), "cos(x)", kernels.cos, waves=[Wave(1, 1j)], strip=Strip(rate=1), parity=1),
@@ -845,6 +1146,34 @@ _ROWS = (
 
 REGISTRY: Mapping[str, Activation] = MappingProxyType({row.name: row for row in _ROWS})
 """The registered activations by name."""
+
+NUMERIC: Mapping[str, Activation] = MappingProxyType(
+    {
+        row.name: row
+        for row in (
+            _row(
+                "mish",
+                (),
+                "x*tanh(log(1 + exp(x)))",
+                kernels.mish,
+                strip=Strip(0.75 * np.pi, degree=1),
+            ),
+            _row("arctan", (), "atan(x)", kernels.arctan, strip=Strip(1.0), parity=-1),
+            _row("softsign", (0,), "x/(1 + Abs(x))", kernels.softsign, parity=-1),
+            _row(
+                "log_cosh",
+                (),
+                "log(cosh(x))",
+                kernels.log_cosh,
+                polynomial=(-kernels.LN2, -1.0),
+                atoms=lambda: _logistic(0, 2, 2),
+                strip=Strip(0.5 * np.pi, degree=1),
+                parity=1,
+            ),
+        )
+    }
+)
+"""Functions beside the registry, most of them without a closed form."""
 
 ALIASES: Mapping[str, str] = MappingProxyType({"linear": "identity", "sigmoid2": "erf"})
 """Other names of registered activations."""

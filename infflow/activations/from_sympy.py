@@ -18,8 +18,9 @@ from sympy.core.relational import Relational
 
 from .._validation import Array, as_number, shown
 from ..errors import InfflowError, InvalidTypeError, InvalidValueError
+from . import recognise as recognition
 
-X = sympy.Symbol("x", real=True)
+X = recognition.X
 MAX_ORDER = 4
 _DIGITS = 50
 _PROBES = (
@@ -45,6 +46,22 @@ class Analysis:
     polynomial: tuple[float, ...]
     parity: int
     homogeneous: bool
+
+
+def recognise(name: str, expr: Any) -> tuple[Any, list[tuple[float, float, float, str]]] | None:
+    """The expression, and the terms that it is the sum of: coefficient, scale, shift and the name
+    of the primitive, ``"x^n"`` for powers of x. None if it is none.
+    """
+    expression = _as_expression(name, expr)
+    found = recognition.recognise(expression)
+    if found is None:
+        return None
+    terms = [
+        (float(sympy.N(c)), float(sympy.N(scale)), float(sympy.N(shift)), primitive)
+        for c, scale, shift, primitive in found.terms
+    ]
+    powers = [(float(sympy.N(c)), 1.0, 0.0, f"x^{n}") for n, c in enumerate(found.polynomial)]
+    return expression, terms + powers
 
 
 def analyse(name: str, expr: Any) -> Analysis:

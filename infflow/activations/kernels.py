@@ -12,10 +12,11 @@ at 0.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ..compiler import njit
 from .vector_math import (
     INV_SQRT_2PI,
+    LN2,
     clipped_magnitude,
     erf_scaled,
     exp_,
@@ -387,6 +388,90 @@ def cos(x, out):
     _sweep(_cos, x, out)
 
 
+@scalar
+def _log_cosh(x):
+    a = abs(x)
+    e, em = exp_pair(-a)
+    # 1 + 2 sinh(x/2)^2 where cosh is next to 1
+    near = log1p_unit(0.5 * em * em / (1.0 + em)) if a < 1.25 else 0.0
+    far = a + log1p_unit(e * e) - LN2
+    t, s, s1, s2, _ = _tanh(x)
+    return near if a < 1.25 else far, t, s, s1, s2
+
+
+@kernel
+def log_cosh(x, out):
+    """log(cosh(x))."""
+    _sweep(_log_cosh, x, out)
+
+
+@scalar
+def _mish(x):
+    """``x (1 - 2 g)`` with ``g = 1/(n^2 + 1)``, n = 1 + exp(x), by Leibniz' rule for the product of
+    g and its inverse; both sides are scaled so that nothing overflows.
+    """
+    above = x > 0.0
+    e = exp_(-abs(x))
+    low, high = (e * e, 1.0) if above else (1.0, e * e)
+    d = high + 2.0 * e + 2.0 * low
+    r1 = 2.0 * (high + e) / d
+    r2 = (4.0 * high + 2.0 * e) / d
+    r3 = (8.0 * high + 2.0 * e) / d
+    r4 = (16.0 * high + 2.0 * e) / d
+    g = low / d
+    g1 = -r1 * g
+    g2 = -(r2 * g + 2.0 * r1 * g1)
+    g3 = -(r3 * g + 3.0 * (r2 * g1 + r1 * g2))
+    g4 = -(r4 * g + 4.0 * (r3 * g1 + r1 * g3) + 6.0 * r2 * g2)
+    w = (high + 2.0 * e) / d
+    return (
+        x * w,
+        w - 2.0 * x * g1,
+        -2.0 * (2.0 * g1 + x * g2),
+        -2.0 * (3.0 * g2 + x * g3),
+        -2.0 * (4.0 * g3 + x * g4),
+    )
+
+
+@kernel
+def mish(x, out):
+    """X tanh(log(1 + exp(x)))."""
+    _sweep(_mish, x, out)
+
+
+@scalar
+def _arctan(x):
+    d = 1.0 / (1.0 + x * x)
+    p = x * d  # stays finite where x * x does not
+    return (
+        np.arctan(x),
+        d,
+        -2.0 * p * d,
+        (6.0 * p * p - 2.0 * d * d) * d,
+        24.0 * (p * d * d - p * p * p) * d,
+    )
+
+
+@kernel
+def arctan(x, out):
+    """arctan(x)."""
+    _sweep(_arctan, x, out)
+
+
+@scalar
+def _softsign(x):
+    d = 1.0 / (1.0 + abs(x))
+    d2 = d * d
+    odd = -d if x > 0.0 else d
+    return x * d, d2, 2.0 * d2 * odd, 6.0 * d2 * d2, 24.0 * d2 * d2 * odd
+
+
+@kernel
+def softsign(x, out):
+    """x/(1 + |x|)."""
+    _sweep(_softsign, x, out)
+
+
 # --------------------------------------------------------------------------------------------------
 # polynomials
 
@@ -404,3 +489,25 @@ def polynomial(x, out, table):
             c = table[k, j]
             for i in range(x.size):
                 row[i] = row[i] * x[i] + c
+
+
+@kernel
+def piecewise(x, out, knots, table, at_knots):
+    """Row k of ``table[piece]`` has the coefficients of the k-th derivative between two knots.
+
+    ``at_knots[k]`` has the k-th derivatives at the knots themselves.
+    """
+    size = table.shape[2]
+    for i in range(x.size):
+        piece = 0
+        while piece < knots.size and x[i] > knots[piece]:
+            piece += 1
+        if piece < knots.size and x[i] == knots[piece]:
+            for k in range(out.shape[0]):
+                out[k, i] = at_knots[k, piece]
+            continue
+        for k in range(out.shape[0]):
+            value = 0.0
+            for j in range(size - 1, -1, -1):
+                value = value * x[i] + table[piece, k, j]
+            out[k, i] = value

@@ -20,11 +20,12 @@ NaN goes in and out; infinite results appear only where the true value overflows
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from ..compiler import njit
 
 # Only contraction to fused multiply-adds is allowed: the tricks below would not survive
 # reassociation.
-scalar = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
+scalar = njit(optimised=True, forceinline=True, error_model="numpy", fastmath={"contract"})
 
 LOG2_E = 1.4426950408889634
 LN2 = 0.6931471805599453

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import Array, as_choice, public, shown
+from .._validation import Array, as_choice, as_integer, public, shown
 from ..errors import InvalidTypeError, InvalidValueError, SolverFailedError
 from . import events
 from .curve import Curve, CurvePoint, Failed
@@ -49,6 +49,7 @@ class Event:
     position: int = 0
     reason: str = ""
     _y: Array | None = field(default=None, repr=False)
+    _blocks: tuple[int, ...] = field(default=(), repr=False)
 
     def __str__(self) -> str:
         about = f" in the symmetry type {self.symmetry!r}" if self.symmetry else ""
@@ -108,17 +109,21 @@ class Branch:
     __repr__ = __str__
 
     @public
-    def switch(self, event: Event, side: str = "both") -> Branch:
+    def switch(self, event: Event, side: str = "both", apart: int = 1) -> Branch:
         """The other branch through a branch point.
 
         Parameters
         ----------
         event : Event
-            One of ``events``, of the kind "branch point" and of the branch's own symmetry, with one
-            null vector.
+            One of ``events``, of the kind "branch point" with one null vector; of the branch's own
+            symmetry, or one that breaks that of a block of a family (of a standard type).
         side : {"both", "along", "against"}
             Follow it along the null vector, against it, or both: then the branch point is in the
             middle, and the branch begins with its far end against the null vector.
+        apart : int
+            For an event that breaks the symmetry of a block: so many of its members leave the
+            others. The branch is one of the family whose block is divided into these and the rest,
+            see :meth:`infflow.SymmetricNetI.divide`.
 
         Returns
         -------
@@ -133,47 +138,55 @@ class Branch:
             If no other branch is found there.
         """
         side = as_choice("side", side, ("both", "along", "against"))
-        y, null = self._require_branch_point(event)
-        tangent = self._tangent_at(event)
+        curve, y, null, tangent = self._crossing(event, apart)
         halves = []
         for sign in {"both": (-1.0, 1.0), "along": (1.0,), "against": (-1.0,)}[side]:
             try:
                 with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-                    first = beside(self._curve, y, sign * null, tangent, self._steps.first)
-                    points = walk(self._curve, first, self._steps)
+                    first = beside(curve, y, sign * null, tangent, self._steps.first)
+                    points = walk(curve, first, self._steps)
             except Failed as error:
                 raise SolverFailedError(f"{event}: {error}") from error
             halves.append(points)
-        return assemble(self._curve, self._steps, halves)
+        return assemble(curve, self._steps, halves)
 
-    def _require_branch_point(self, event: Event) -> tuple[Array, Array]:
+    def _crossing(self, event: Event, apart: int) -> tuple[Curve, Array, Array, Array]:
+        """The curve of the other branch; there the branch point, its null vector in x, and the
+        tangent of this branch.
+        """
         if not isinstance(event, Event):
             raise InvalidTypeError(f"event is {shown(event)}; one of branch.events is needed.")
-        if event.kind != "branch point":
+        if event.kind != "branch point" or event._y is None or event.null_vector is None:
             raise InvalidValueError(
                 f"event is a {event.kind}, through which no other branch goes; one of the kind "
                 "'branch point' is needed."
             )
+        apart = as_integer("apart", apart, minimum=1, maximum=2**53)
+        before, after = self._points[event.position], self._points[event.position + 1]
         if event.symmetry:
-            raise InvalidValueError(
-                f"event breaks the symmetry of the family ({event.symmetry}), so that other "
-                "branches are not in it. Continue a family with finer blocks, e.g. (1, k - 1) in "
-                "the place of (k,), from there."
-            )
-        if event._y is None or event.null_space is None or event.null_space.shape[1] > 1:
+            if not event.symmetry.startswith("standard"):
+                raise InvalidValueError(
+                    f"event breaks the symmetry of the family ({event.symmetry}); switch covers "
+                    "standard types. Continue a family with finer blocks from there "
+                    "(fam.divide)."
+                )
+            found = self._curve.divided(event._blocks[0], apart)
+            y, first, last = (found.lifted(at) for at in (event._y, before.y, after.y))
+            curve: Curve = found.curve
+            null = events.null_space(curve.evaluate(y)[2])
+        else:
+            curve, y, first, last = self._curve, event._y, before.y, after.y
+            null = np.zeros((len(y) - 1, 1))
+            if event.null_space is not None:
+                moved = [curve.y_of(v, float(y[-1]))[:-1] for v in event.null_space.T]
+                null = np.array([v / np.linalg.norm(v) for v in moved]).T
+        if null.shape[1] > 1:
             raise InvalidValueError(
                 "event has several null vectors, so that there are several other branches. Break "
                 "the symmetry behind them, for example by freezing parameters."
             )
-        assert event.null_vector is not None
-        view = self._curve.y_of(event.null_vector + 0.0, float(event._y[-1]))[:-1]
-        return event._y, view / np.linalg.norm(view)
-
-    def _tangent_at(self, event: Event) -> Array:
-        """Of this branch, from the points on both sides."""
-        before, after = self._points[event.position], self._points[event.position + 1]
-        found: Array = after.y - before.y
-        return found / np.linalg.norm(found)
+        chord = last - first
+        return curve, y, null[:, 0], chord / np.linalg.norm(chord)
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the loss against the parameter: minima solid, saddles dashed, events marked.
@@ -260,4 +273,5 @@ def _event(curve: Curve, position: int, found: events.Found) -> Event:
         found.symmetry.name,
         position,
         _y=y,
+        _blocks=found.symmetry.blocks,
     )

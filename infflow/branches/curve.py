@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._validation import Array
-from ..errors import InfflowError, InvalidValueError
+from ..errors import InfflowError, InvalidTypeError, InvalidValueError
 from ..free_view import FreeView
 from ..networks.infinite.orbit_spectrum import SymmetryType
+from ..networks.infinite.orbits import Divided, SymmetricNetI
 from ..objective import (
     LEFT_DOMAIN,
     Freezable,
@@ -119,6 +120,35 @@ class Curve:
         """The point (n + 1,) of parameters (P,)."""
         return np.append(self._view(s).z_of(theta), s)
 
+    def divided(self, block: int, apart: int) -> DividedCurve:
+        """The curve of the family whose ``block`` is divided, see ``SymmetricNetI.divide``."""
+
+        def divide(parameter: float, z: Array) -> Divided:
+            family = self.objective_at(parameter)
+            if not isinstance(family, SymmetricNetI):
+                raise InvalidTypeError(
+                    f"problem({parameter:g}) is a {type(family).__name__}; blocks of an "
+                    "inf.SymmetricNetI can be divided."
+                )
+            return family.divide(z, block, apart)
+
+        zero = np.zeros(len(self._theta))
+        theta = divide(self.start, self._theta).z
+        held = divide(self.start, (~self._free).astype(np.float64)).z
+        finer = Curve(
+            lambda parameter: divide(parameter, zero).family,
+            theta,
+            self.start,
+            self.stop,
+            held == 0.0,
+        )
+
+        def lifted(y: Array) -> Array:
+            s = float(y[-1])
+            return finer.y_of(divide(self.parameter(s), self.theta_of(y)).z, s)
+
+        return DividedCurve(finer, lifted)
+
     # ----------------------------------------------------------------------------- evaluations
 
     def evaluate(self, y: Array, order: int = 2) -> tuple[float, Array, Array]:
@@ -205,6 +235,7 @@ class Curve:
             plane[-1] = 1.0
         start = y
         slope = self.slope(y)
+        is_stale = False  # of another point than the present one
         lengths: list[float] = []
         for _ in range(_MOST_ITERATIONS):
             _, g, H = self.evaluate(y)
@@ -217,10 +248,15 @@ class Curve:
             lengths.append(length)
             if length <= _CONVERGED:
                 return self._point(y, normal, lengths)
-            if len(lengths) > 1 and length > _SLOW * lengths[-2]:
-                if length <= _ROUNDING:
-                    return self._point(y, normal, lengths)
-                raise Failed("Newton's method across the branch does not converge.")
+            if len(lengths) == 1 or length <= _SLOW * lengths[-2]:
+                is_stale = True
+                continue
+            if length <= _ROUNDING:
+                return self._point(y, normal, lengths)
+            if not is_stale:
+                break
+            slope = self.slope(y)
+            is_stale = False
         raise Failed("Newton's method across the branch does not converge.")
 
     def _point(self, y: Array, along: Array, lengths: list[float]) -> CurvePoint:
@@ -234,6 +270,13 @@ class Curve:
             raise Failed(str(error)) from error
         levels = [np.asarray(np.linalg.eigvalsh(each.hessian), np.float64) for each in types]
         return CurvePoint(y, value, H, slope.value, slope.error, tangent, types, levels, ratio)
+
+
+class DividedCurve(NamedTuple):
+    """The curve of a family with finer blocks, and points of the coarse one on it."""
+
+    curve: Curve
+    lifted: Callable[[Array], Array]  #: (n + 1,) to (n' + 1,)
 
 
 def _bordered(H: Array, slope: Array, row: Array) -> Array:

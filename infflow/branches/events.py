@@ -123,7 +123,7 @@ def _crossing(arc: _Arc, name: str, eigenvalue: int) -> Found:
     if name:
         point = arc(arc.root(level, _ARC))
         symmetry = point.types[_number(point, name)]
-        null = _null_space(symmetry.hessian)
+        null = null_space(symmetry.hessian)
         return Found("branch point", symmetry, point.y, point.value, null)
 
     def nearly(at: float) -> float:
@@ -151,7 +151,7 @@ def _own_branch_point(arc: _Arc, at: float, eigenvalue: int) -> Found:
         raise Failed("two branch points are too near to each other to be told apart.")
     y = short.guess(short.root(level, _ARC))
     value, _, H = curve.evaluate(y)
-    return Found("branch point", curve.types(y, H)[0], y, value, _null_space(H))
+    return Found("branch point", curve.types(y, H)[0], y, value, null_space(H))
 
 
 def _number(point: CurvePoint, name: str) -> int:
@@ -164,7 +164,8 @@ def _sorted_by_size(H: Array) -> tuple[Array, Array]:
     return values[order], vectors[:, order]
 
 
-def _null_space(H: Array) -> Array:
+def null_space(H: Array) -> Array:
+    """Orthonormal vectors (n, q) without curvature, at least one."""
     values, vectors = _sorted_by_size(H)
     count = int((np.abs(values) <= _NULL * np.abs(values).max()).sum())
     return vectors[:, : max(count, 1)]

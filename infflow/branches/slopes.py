@@ -9,8 +9,10 @@ import numpy as np
 
 from .._validation import Array, as_vector
 
-#: spacing of differences, relative to the range of the parameter
-_SPACING = 1e-3
+#: spacings of differences, relative to the range of the parameter
+_SPACINGS = (1e-3, 1e-4, 1e-5)
+#: an error below this fraction of the derivative is small enough
+_ACCURATE = 1e-8
 #: central differences of order 6 and 4 on the points -3 to 3
 _CENTRAL = (
     np.array([-1.0, 9.0, -45.0, 0.0, 45.0, -9.0, 1.0]) / 60.0,
@@ -58,10 +60,25 @@ def difference(
     Returns
     -------
     Slope or None
-        Of order 6; its error is estimated by the difference from the next lower order. None where
-        the function is defined on neither side.
+        Of order 6; its error is estimated by the difference from the next lower order. Where that
+        is large the points move together. None where the function is defined on neither side.
     """
-    h = _SPACING * width
+    best: Slope | None = None
+    for spacing in _SPACINGS:
+        found = _with_spacing(function, parameter, spacing * width)
+        if found is None:
+            continue
+        if best is None or found.error < best.error:
+            best = found
+        if best.error <= _ACCURATE * float(np.abs(best.value).max(initial=0.0)):
+            break
+    return best
+
+
+def _with_spacing(
+    function: Callable[[float], Array | None], parameter: float, h: float
+) -> Slope | None:
+    """Central differences, or one-sided ones at the end of the domain."""
     for sign, first, rules in ((1.0, -3, _CENTRAL), (1.0, 0, _ONE_SIDED), (-1.0, 0, _ONE_SIDED)):
         values = [function(parameter + sign * h * (first + k)) for k in range(7)]
         if any(each is None for each in values):

@@ -19,6 +19,8 @@ _GROW, _SHRINK = 1.7, 0.3
 _STRAIGHT = 0.85
 #: a step below this part of the first one ends the branch
 _SMALLEST = 1e-7
+#: spacing of differences of Hessians at a branch point
+_SPACING = 1e-4
 
 
 class Steps(NamedTuple):
@@ -89,6 +91,26 @@ def _last(curve: Curve, here: CurvePoint, there: CurvePoint) -> CurvePoint:
     return curve.correct(guess, here.tangent, fixed=True)
 
 
+def _other_tangent(curve: Curve, at: Array, null: Array, tangent: Array) -> Array:
+    """The direction of the other branch, v + c t of the null vector v and the tangent t known.
+
+    The bifurcation equation a/2 + b c = 0, with the third derivatives a = v D(v'Hv) along v and
+    b along t, by central differences; c = 0 at a pitchfork (H. B. Keller 1977).
+    """
+    along = np.append(null, 0.0)
+
+    def change(direction: Array) -> float:
+        ahead, behind = (
+            null @ curve.evaluate(at + sign * _SPACING * direction)[2] @ null
+            for sign in (1.0, -1.0)
+        )
+        return float(ahead - behind) / (2.0 * _SPACING)
+
+    b = change(tangent)
+    found = along - (change(along) / (2.0 * b) if b else 0.0) * tangent
+    return found / np.linalg.norm(found)
+
+
 def beside(curve: Curve, at: Array, null: Array, tangent: Array, step: float) -> CurvePoint:
     """A point of the other branch through a branch point, a distance along ``null`` away.
 
@@ -108,9 +130,7 @@ def beside(curve: Curve, at: Array, null: Array, tangent: Array, step: float) ->
     Failed
         If no point is found.
     """
-    across = np.append(null, 0.0)
-    across = across - (across @ tangent) * tangent
-    across /= np.linalg.norm(across)
+    across = _other_tangent(curve, at, null, tangent)
     error = Failed("")
     for share in (1.0, 0.3, 0.1, 0.03, 0.01):
         try:

@@ -4,6 +4,7 @@
 |---|---|---|
 | `classify.py` | minimum, degenerate minimum, saddle, not converged | users, `studies` |
 | `few_inputs.py` | a point in the inputs that the weights span | `classify.py` |
+| `symmetric.py` | a point of a symmetric family, for the whole network | `classify.py` |
 | `symmetries.py` | directions that symmetries of the network leave flat | `classify.py` |
 | `curvature.py` | the Hessian as a matrix, or as products with vectors | `classify.py`, `rest.py` |
 | `rest.py` | the Hessian where no symmetry leaves it flat | `classify.py` |

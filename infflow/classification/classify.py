@@ -16,6 +16,7 @@ from ..errors import DivergedError, InvalidTypeError, InvalidValueError, ShapeEr
 from ..memory import SPECTRUM, require_memory
 from ..networks.finite.net import Net
 from ..networks.infinite.neti import NetI
+from ..networks.infinite.orbits import SymmetricNetI
 from ..networks.inputs import sample_size
 from ..networks.teacher import Teacher
 from ..rounding import gradient_rounding, loss_rounding
@@ -27,6 +28,7 @@ from .hidden import is_piecewise_linear
 from .kantorovich import NewtonNumbers, Samples, newton_numbers
 from .rest import all_of_it, smallest_of_it
 from .structure import Structure, duplicate_groups, find_structure
+from .symmetric import judge
 from .symmetries import FlatDirections, Symmetry, families, flat_space
 
 METHODS = ("auto", "dense", "lanczos")
@@ -41,6 +43,8 @@ _HESSIAN_NOISE = 1e-13
 _SLOPE = 50.0
 #: a squared error below this fraction of E|y|^2 is zero
 _ZERO_LOSS = 1e-13
+#: the same of a family, relative to the terms that its loss is the sum of
+_ZERO_FAMILY = 1e-14
 
 
 class PointKind(Enum):
@@ -155,7 +159,7 @@ class Classification:
             f"    {each}" for each in self.flat
         ]
         lines += [f"  not known: {each}" for each in self.unknown]
-        lines += [f"  judged in the span of weights: {self.reduction}"] * bool(self.reduction)
+        lines += [f"  judged in {self.reduction}"] * bool(self.reduction)
         if self.structure is not None:
             lines += ["  " + line for line in str(self.structure).splitlines()]
         return "\n".join(lines)
@@ -193,7 +197,7 @@ class Classification:
 
 @public
 def classify(
-    net: Net | NetI,
+    net: Net | NetI | SymmetricNetI,
     theta: Any,
     frozen: Any = None,
     teacher: Teacher | None = None,
@@ -215,7 +219,9 @@ def classify(
 
     Parameters
     ----------
-    net : Net with data, or NetI
+    net : Net with data, NetI, or SymmetricNetI
+        Of a family the whole network is judged: index, flat directions and eigenvalues are those of
+        the whole, with their multiplicities; Newton's numbers, K too, are of the family.
     theta : (P,) array or Result
         Where; usually what :func:`infflow.train` returned, which knows its ``eta``.
     frozen : (P,) boolean array, optional
@@ -279,6 +285,9 @@ def classify(
     'MINIMUM'
     """
     held = frozen_by(net, theta, frozen, eta)
+    if isinstance(net, SymmetricNetI):
+        settings = (teacher, samples, seed, method, progress)
+        return _classify_family(net, getattr(theta, "theta", theta), held, settings)
     theta = np.array(_checked(net, getattr(theta, "theta", theta)))
     free = free_parameters(held, net.num_params)
     teacher = _checked_teacher(net, teacher)
@@ -408,6 +417,74 @@ def _classify(place: _Place, samples: Samples, dense: bool, watch: Watch) -> Cla
     )
 
 
+def _classify_family(
+    fam: SymmetricNetI, z: Any, held: Any, settings: tuple[Any, ...]
+) -> Classification:
+    """The point of a family, for the whole network that it stands for."""
+    teacher, samples, seed, method, progress = settings
+    z = np.array(fam.check(z))
+    free = free_parameters(held, fam.num_params)
+    fam.require_frozen(~np.isin(np.arange(fam.num_params), free))
+    if not fam.is_whole:
+        raise InvalidValueError(
+            f"classify speaks about whole networks, and teachers={list(fam.teachers)} are not all "
+            "integers. Use fam.resized(teachers=[...]), or fam.symmetry_types(z)."
+        )
+    if teacher is not None:
+        raise InvalidValueError(
+            "teacher is for a Net; a SymmetricNetI has its own, leave the argument out."
+        )
+    if as_choice("method", method, METHODS) == "lanczos":
+        raise InvalidValueError(
+            "method is 'lanczos'; the Hessian of a family is small matrices, whose eigenvalues are "
+            "all computed. Leave the argument out."
+        )
+    number = sample_size(samples, fam.num_params, "samples", minimum=1)
+    seed = as_integer("seed", seed, minimum=0)
+    with Watch(as_flag("progress", progress)) as watch:
+        fam = fam.frozen(z)
+        value = fam.evaluate(z).value
+        # relative to the terms of which it is the sum: those of the zero function, which grow as
+        # the square of the number of neurons, would hide minima whose loss falls with it
+        excess = value * 2.0 * np.finfo(float).eps / fam.loss_rounding(z, value)
+        zero_loss = excess <= _ZERO_FAMILY
+        kinked = bool(fam.activation.kinks)
+        left = 10.0 * excess ** (1 / 3 if kinked else 1 / 2) if zero_loss else 0.0
+        point = judge(fam, z, free, Samples(number, seed, watch.product), _HESSIAN_NOISE, left)
+    newton, counts = point.newton, point.multiplicities
+    index = int(counts[point.is_negative].sum())
+    nulls = int(counts[point.is_null].sum())
+    of_newton = newton.lipschitz * newton.length**2
+    here = (value, point.gradient, point.curvatures, point.x)
+    at_rest = _is_level(*here, point.rest.null, 0.0)
+    level = _is_level(*here, point.flat, of_newton)
+    flats = point.flats
+    kind, reason = _verdict(
+        newton, index, 0 if zero_loss else nulls, at_rest, level, bool(flats) or nulls > 0
+    )
+    if nulls:
+        why = Symmetry.ZERO_LOSS if zero_loss else Symmetry.UNKNOWN
+        flats = (*flats, FlatDirections(why, -1, (), nulls))
+    kept = ~point.is_null if zero_loss else np.ones(len(counts), dtype=bool)
+    return Classification(
+        kind,
+        index,
+        flats,
+        point.eigenvalues[kept],
+        value,
+        point.largest,
+        max(value - newton.gain, 0.0),
+        newton,
+        reason,
+        (),
+        None,
+        multiplicities=counts[kept],
+        reduction=(
+            f"a family of {fam.num_params} parameters, the whole network by symmetry types: {fam!r}"
+        ),
+    )
+
+
 def _is_level(
     value: float, gradient: Array, curvatures: Array, x: Array, directions: Array, allowance: float
 ) -> bool:
@@ -464,7 +541,7 @@ def _verdict(
     return (PointKind.DEGENERATE_MINIMUM if flat else PointKind.MINIMUM), ""
 
 
-def frozen_by(net: Net | NetI, theta: Any, frozen: Any, eta: Any) -> Any:
+def frozen_by(net: Any, theta: Any, frozen: Any, eta: Any) -> Any:
     """What is frozen: as it was said, or by ``eta``, or by that of a ``Result``; None
     for nothing.
     """

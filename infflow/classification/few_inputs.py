@@ -69,7 +69,7 @@ class InFewInputs:
         gradient[self.free] = self.net.evaluate(self.theta, 1).g[self.free]
         return replace(
             found,
-            gradient_norm=float(np.abs(rotation.lift(gradient)).max()),
+            gradient_norm=rotation.largest(gradient),
             newton=replace(found.newton, step=rotation.lift(found.newton.step)),
-            reduction=str(self.reduction),
+            reduction=f"the span of weights: {self.reduction}",
         )

@@ -17,6 +17,9 @@ from ._common import JsonOutput, UnusedSeed, make_folder, reports_errors, write_
 if TYPE_CHECKING:
     from ..activations import Activation
 
+# The errors on the card take a fifth of the integrals of a training, or less.
+_TRAINING_SHARE = 0.85
+
 app = typer.Typer(
     no_args_is_help=True,
     help="Perceptrons that stand in for Gaussian integrals (docs/surrogates.md).",
@@ -150,7 +153,9 @@ def train(
         "out/surrogates"
     ),
     seed: Annotated[int, typer.Option(min=0, help="Seed of points and weights.")] = 0,
-    max_time: Annotated[float, typer.Option(help="Seconds of training.")] = 900.0,
+    max_time: Annotated[
+        float, typer.Option(help="Seconds of processor time for all stages.")
+    ] = 900.0,
     resume: Annotated[
         bool, typer.Option(help="Keep a checkpoint in the folder, and go on from it.")
     ] = True,
@@ -172,8 +177,14 @@ def train(
     make_folder(out)
     checkpoint = out / f".{name}.checkpoint.npz" if resume else None
     form, info = train_surrogate(
-        activation, seed=seed, max_time=max_time, checkpoint=checkpoint, progress=not json_output
+        activation,
+        seed=seed,
+        max_time=_TRAINING_SHARE * max_time,
+        checkpoint=checkpoint,
+        progress=not json_output,
     )
+    if not json_output:
+        typer.echo(f"{name}, card: errors at fresh points and of random networks", err=True)
     found = surrogates.save(form, info, out, activation)
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)

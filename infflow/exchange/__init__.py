@@ -7,5 +7,7 @@
 | `sklearn_kernels.py` | both kernels for Gaussian processes | `sklearn.py` |
 | `sklearn.py` | estimators for scikit-learn, `inf.sklearn` | users |
 | `torch.py` | `from_torch`, `to_torch` | users |
+| `jax_loss.py`, `torch_loss.py` | the exact loss for other people's autodiff | users |
+| `derivatives.py` | what both ask of a network | these two |
 | `conventions.py` | factors of other papers and packages, `inf.conventions` | users |
 """

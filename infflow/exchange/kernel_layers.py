@@ -29,8 +29,9 @@ from numpy.typing import NDArray
 from .._validation import Array
 from ..activations import Activation
 from ..errors import InvalidValueError, SingularMomentError
-from ..integrals.choice import Arguments, PairEvaluator
+from ..integrals.choice import Arguments
 from ..integrals.jets import F13, F22, F31, J00, J02, J11, J20
+from ..integrals.terms import pair_evaluator
 
 #: Squared sines below this are carried on with a relative accuracy of their own.
 NEARLY_PARALLEL = 1e-8
@@ -82,7 +83,7 @@ def next_diagonal(
     n = len(V)
     order = 1 if len(diagonal.tangent) else 0
     itself = np.arange(n)
-    evaluate = PairEvaluator([f] * n, itself, itself, "auto", rtol)
+    evaluate = pair_evaluator([f] * n, itself, itself, "auto", rtol)
     zeros = np.zeros(n)
     jets = evaluate(Arguments(np.stack([V, V, V, zeros, zeros, zeros]), V, zeros), order)
     N = jets[:, J00]
@@ -105,7 +106,7 @@ def next_pairs(
     wants_theta = len(pairs.Theta) > 0
     tangents = len(sources)
     order = int(wants_theta) + int(tangents > 0)
-    evaluate = PairEvaluator([f] * len(diagonal.V), pairs.i, pairs.j, "auto", rtol)
+    evaluate = pair_evaluator([f] * len(diagonal.V), pairs.i, pairs.j, "auto", rtol)
     V1 = diagonal.V[pairs.i]
     V2 = diagonal.V[pairs.j]
     zeros = np.zeros(len(V1))
@@ -262,7 +263,7 @@ def _integral_to_line(f: Activation, diagonal: Diagonal, pairs: Pairs, rtol: flo
     sine = pairs.determinant / np.where(product > 0, product, 1.0)
     g = sine / (1.0 + np.sqrt(1.0 - sine))
     end = np.sign(pairs.K) * np.sqrt(product)
-    evaluate = PairEvaluator([f] * len(diagonal.V), pairs.i, pairs.j, "auto", rtol)
+    evaluate = pair_evaluator([f] * len(diagonal.V), pairs.i, pairs.j, "auto", rtol)
     zeros = np.zeros(len(V1))
     nodes, node_weights = _ANGLES
     total = np.zeros(len(V1))

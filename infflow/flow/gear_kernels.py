@@ -5,9 +5,9 @@ corrected.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from .._validation import Array
+from ..compiler import njit
 
 
 @njit(cache=True)

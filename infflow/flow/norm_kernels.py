@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from .._validation import Array
+from ..compiler import njit
 
 
 @njit(cache=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from .._validation import Array
+from ..compiler import njit
 
 #: below this modulus the recursion of phi_k loses digits to cancellation, and the Taylor series
 #: takes over

@@ -7,9 +7,8 @@ problems use.
 
 from __future__ import annotations
 
-from numba import njit
-
 from .._validation import Array
+from ..compiler import njit
 from .norm_kernels import weighted_rms
 
 

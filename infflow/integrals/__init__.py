@@ -13,10 +13,12 @@ Networks hand over covariances and means and get jets; single moments come from 
 | `neuron_means_kernels.py` | its closed forms | `neuron_means.py` |
 | `jets.py` | the numbers of a pair that a network needs | evaluators, `networks/infinite` |
 | `from_moments.py` | jets of an evaluator that gives single moments | `choice.py` |
+| `terms.py` | integrals of sums of terms, from those of the parts | `networks/infinite`, `online` |
 | `resolution.py` | how fine a rule has to be: strips, narrow places | `hermite/`, `cubature/` |
 | `growth.py` | the check that a neuron's second moment exists | `choice.py`, `registry.py` |
 | `closed/` | closed forms | `registry.py`, `choice.py` |
 | `hermite/` | Hermite series of smooth activations | `registry.py`, `choice.py` |
+| `numeric/` | any activation by a table of it, all pairs at once | `registry.py`, `choice.py` |
 | `cubature/` | adaptive integration; expectations | `registry.py`, `choice.py`, users |
 | `fourth/` | products of four neurons | `networks/gradient_moments.py`, `online` |
 | `surrogate/` | perceptrons that stand in for the integrals | `networks/infinite`, `surrogates` |

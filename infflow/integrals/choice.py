@@ -5,7 +5,6 @@ pair by pair.
 from __future__ import annotations
 
 import copy
-import time
 import warnings
 from dataclasses import dataclass
 from math import comb
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from .._validation import Array, user_level
 from ..activations import Activation, resolve
+from ..compile_time import running_time
 from ..errors import AccuracyWarning, MethodError
 from . import from_moments
 from .closed import elu as one_sided
@@ -24,20 +24,33 @@ from .closed import pairs as closed
 from .growth import check_growth
 from .hermite import kernels as hermite_kernels
 from .hermite import series as hermite
-from .jets import J00, SIZES
+from .jets import F11, F22, J00, SIZES
+from .numeric.evaluator import NumericPairs, sine_squared
 from .registry import EVALUATORS, in_order, is_cheap
 
 Index = NDArray[np.integer]
 
 #: Methods of the registry that have no code of their own here.
-_OTHERS = tuple(name for name in EVALUATORS if name not in ("closed", "hermite", "cubature"))
+_OWN = ("closed", "hermite", "numeric", "cubature")
+_OTHERS = tuple(name for name in EVALUATORS if name not in _OWN)
 #: Methods in the order of a report's codes; "mixture" and "one-sided" (elu, selu) are closed forms
 #: that cost more.
-METHODS = ("closed", "hermite", "mixture", "one-sided", "cubature", "surrogate", *_OTHERS)
+METHODS = (
+    "closed",
+    "hermite",
+    "mixture",
+    "one-sided",
+    "cubature",
+    "surrogate",
+    "numeric",
+    *_OTHERS,
+)
 _CLOSED = ("closed", "mixture", "one-sided")
 # Series are summed on to this fraction of rtol where the terms are there anyway: sums over pairs
 # that nearly cancel, next to a teacher, then do so to rounding.
 _FINER = 1e-5
+# Series that are as accurate as this take the place of closed forms.
+_AS_CLOSED = 1e-13
 #: Error of closed forms relative to sqrt(E f^2 E g^2), measured in the tests.
 CLOSED_BOUND = 1e-14
 #: Mixtures stay below this for |b| <= 10; a smaller rtol does not make them hand over.
@@ -80,7 +93,8 @@ class Report:
     seconds: dict[str, float]
 
 
-def _empty_report(pairs: int) -> Report:
+def empty_report(pairs: int) -> Report:
+    """A report of nothing evaluated yet."""
     return Report(
         np.zeros(pairs, np.int8), np.zeros(pairs), np.zeros(pairs, np.int64), np.zeros(pairs), {}
     )
@@ -92,6 +106,23 @@ class _Kept(NamedTuple):
     jets: Array
     bound: Array
     method: NDArray[np.int8]
+
+
+class _SeriesPairs(NamedTuple):
+    """Pairs (n,) as series see them: rows, places of both neurons among those that are expanded,
+    correlation, and whether both are one neuron.
+    """
+
+    rows: Index
+    i: Index
+    j: Index
+    u: Array
+    same: NDArray[np.bool_]
+
+    def some(self, which: NDArray[np.bool_]) -> _SeriesPairs:
+        """Those of a mask (n,)."""
+        rows, i, j, u, same = self
+        return _SeriesPairs(rows[which], i[which], j[which], u[which], same[which])
 
 
 def candidates(f: Activation, g: Activation, method: str = "auto") -> tuple[str, ...]:
@@ -151,6 +182,10 @@ class PairEvaluator:
         kinds = list(dict.fromkeys(activations))
         self._kind = np.array([kinds.index(a) for a in activations], dtype=np.int64)
         self._groups = self._plan(kinds)
+        # rows of pairs that a closed form can take from a series
+        self._has_closed_form = np.zeros(len(self.i), dtype=np.bool_)
+        for names, rows in self._groups.items():
+            self._has_closed_form[rows] = "hermite" in names and not set(_CLOSED).isdisjoint(names)
         used = [k for k, a in enumerate(kinds) if closed.is_defined(a)]
         self._table = closed.AtomTable([kinds[k] for k in used])
         place = np.full(len(kinds), -1, dtype=np.int64)  # -1: has no closed form
@@ -171,7 +206,8 @@ class PairEvaluator:
             if any(wave.rate.imag != 0.0 for wave in f.waves)
         }
         self._hermite = self._hermite_neurons()
-        self.report = _empty_report(len(self.i))
+        self._tables = NumericPairs(activations)
+        self.report = empty_report(len(self.i))
         self._frozen: dict[str, Index] | None = None
         self._is_copy = False  # made by :meth:`frozen`, where choices are kept from call to call
         self._last: Arguments | None = None
@@ -225,9 +261,9 @@ class PairEvaluator:
         out = np.empty((len(self.i), SIZES[order]))
         self._last = args
         if self._only_atoms:
-            start = time.perf_counter()
+            start = running_time()
             closed.pair_jets(self._table, self._f, self._g, args.pairs, order, out)
-            self.report.seconds["closed"] = time.perf_counter() - start
+            self.report.seconds["closed"] = running_time() - start
         elif self._frozen is not None:
             for _ in range(2):
                 for name, rows in self._frozen.items():
@@ -281,7 +317,8 @@ class PairEvaluator:
         if self._last is None:
             return found
         kinked = np.array([bool(a.kinks) for a in self.activations])
-        exact = np.isin(self.report.method, [METHODS.index(name) for name in _CLOSED])
+        sharp = [METHODS.index(name) for name in (*_CLOSED, "numeric")]
+        exact = np.isin(self.report.method, sharp)
         rows = np.flatnonzero(exact & kinked[self.i] & kinked[self.j])
         C11, _, C22, b1, b2, det = self._last.pairs[:, rows]
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -302,7 +339,7 @@ class PairEvaluator:
         other.rtol = rtol
         other._tolerance = self.rtol
         other._is_copy = True
-        other.report = _empty_report(len(self.i))
+        other.report = empty_report(len(self.i))
         if self._hermite is not None:
             other._hermite = self._hermite.searching(rtol / 4)
         other._choose(args)
@@ -337,7 +374,7 @@ class PairEvaluator:
 
     def _apply(self, name: str, rows: Index, args: Arguments, order: int, out: Array) -> Index:
         """Fill the rows by one method; returns those whose bound it misses."""
-        start = time.perf_counter()
+        start = running_time()
         if name in _OTHERS:
             left = self._from_moments(name, rows, args, order, out)
         else:
@@ -346,10 +383,11 @@ class PairEvaluator:
                 "mixture": self._closed,
                 "one-sided": self._one_sided,
                 "hermite": self._series,
+                "numeric": self._numeric,
                 "cubature": self._cubature,
             }[name](rows, args, order, out)
         self.report.method[rows] = METHODS.index(name)
-        self.report.seconds[name] = time.perf_counter() - start
+        self.report.seconds[name] = running_time() - start
         return left
 
     def _closed(self, rows: Index, args: Arguments, order: int, out: Array) -> Index:
@@ -371,7 +409,14 @@ class PairEvaluator:
         """Bounds of closed forms, which are those of rounding but for mixtures; returns rows whose
         bound misses the tolerance.
         """
-        self.report.work[rows], bound = self._atoms[rows], np.full(len(rows), CLOSED_BOUND)
+        bound = self._closed_bounds(rows, args, order)
+        self.report.work[rows] = self._atoms[rows]
+        self.report.bound[rows] = bound
+        return rows[:0] if self._frozen is not None else rows[bound > max(self.rtol, MIXTURE_BOUND)]
+
+    def _closed_bounds(self, rows: Index, args: Arguments, order: int) -> Array:
+        """Bounds of closed forms of some rows."""
+        bound = np.full(len(rows), CLOSED_BOUND)
         if self._mixtures or self._waves:
             errors = np.zeros(len(self.activations))
             for f, neurons in self._mixtures.items():
@@ -382,8 +427,7 @@ class PairEvaluator:
                 phase = rounding.phase_error(f, np.sqrt(args.C[neurons]), args.b[neurons])
                 errors[neurons] = CLOSED_BOUND * phase
             bound += errors[self.i[rows]] + errors[self.j[rows]]
-        self.report.bound[rows] = bound
-        return rows[:0] if self._frozen is not None else rows[bound > max(self.rtol, MIXTURE_BOUND)]
+        return bound
 
     def _one_sided(self, rows: Index, args: Arguments, order: int, out: Array) -> Index:
         kinds = self._kind[self.i[rows]] * len(self.activations) + self._kind[self.j[rows]]
@@ -407,30 +451,69 @@ class PairEvaluator:
     def _series(self, rows: Index, args: Arguments, order: int, out: Array) -> Index:
         assert self._hermite is not None
         series = self._hermite
-        C11, C12, C22, _, _, det = (x[rows] for x in args.pairs)
+        every = rows
         r = np.sqrt(args.C[self._neurons])
+        b = args.b[self._neurons]
+        pairs = self._series_pairs(rows, args)
+        goals = self._series_goals(pairs, args, r, b)
+        left = (goals < self.rtol) & (order == 2)
+        if left.any():
+            self._foresee(pairs.some(left))
+            pairs, goals = pairs.some(~left), goals[~left]
+        rows, i, j, u, same = pairs
+        # closed forms cost less than more terms
+        widened = goals == self.rtol
+        while True:
+            expansion = series.expand(r, b, 2 * order + 1)
+            tolerance = 0.0 if self._frozen is not None else _FINER * self.rtol
+            moments, bounds, terms = series.pairs(expansion, i, j, u, tolerance)
+            bounds[same] = expansion.product_errors[i[same]] + hermite.ROUNDING
+            if self._frozen is not None or not series.can_widen(
+                expansion, i, j, u, np.where(widened, bounds, 0.0), self.rtol
+            ):
+                break
+        moments[same] = expansion.products[i[same]]
+        C11, C12, C22, _, _, det = (x[rows] for x in args.pairs)
+        hermite_kernels.write_jets(moments, C11, C12, C22, det, rows, out)
+        self.report.bound[rows] = bounds
+        self.report.work[rows] = terms
+        if self._frozen is not None:
+            return rows[:0]
+        left[~left] = ~(bounds <= goals)
+        return every[left]
+
+    def _series_pairs(self, rows: Index, args: Arguments) -> _SeriesPairs:
+        C11, C12, C22, _, _, _ = (x[rows] for x in args.pairs)
         sizes = np.sqrt(C11 * C22)
         u = np.clip(np.divide(C12, sizes, out=np.zeros_like(C12), where=sizes > 0), -1.0, 1.0)
         i = self._place[self.i[rows]]
         j = self._place[self.j[rows]]
-        tolerance = 0.0 if self._frozen is not None else _FINER * self.rtol
-        same = self._coincident(rows, args)
-        b = args.b[self._neurons]
-        if not self._is_copy:
-            series.choose(r, b, i, j, u, ~same, self.rtol)
-        while True:
-            expansion = series.expand(r, b, 2 * order + 1)
-            moments, bounds, terms = series.pairs(expansion, i, j, u, tolerance)
-            bounds[same] = expansion.product_errors[i[same]] + hermite.ROUNDING
-            if self._frozen is not None or not series.can_widen(
-                expansion, i, j, u, bounds, self.rtol
-            ):
-                break
-        moments[same] = expansion.products[i[same]]
-        hermite_kernels.write_jets(moments, C11, C12, C22, det, rows, out)
-        self.report.bound[rows] = bounds
-        self.report.work[rows] = terms
-        return rows[:0] if self._frozen is not None else rows[~(bounds <= self.rtol)]
+        return _SeriesPairs(rows, i, j, u, self._coincident(rows, args))
+
+    def _series_goals(self, pairs: _SeriesPairs, args: Arguments, r: Array, b: Array) -> Array:
+        """Bounds that series have to meet, after choosing their rules and lengths.
+
+        They are small for pairs that closed forms evaluate at order 2, since series may miss the
+        tolerance there: at the lower orders a series takes their place only if it is as accurate.
+        Otherwise values of one point would differ from order to order by the tolerance.
+        """
+        assert self._hermite is not None
+        goals = np.full(len(pairs.rows), self.rtol)
+        if self._is_copy:
+            return goals
+        missed = self._hermite.choose(r, b, *pairs[1:], self.rtol)
+        missed &= self._has_closed_form[pairs.rows]
+        if missed.any():
+            missed &= self._closed_bounds(pairs.rows, args, 2) <= max(self.rtol, MIXTURE_BOUND)
+            goals[missed] = min(_AS_CLOSED, 0.5 * self.rtol)
+        return goals
+
+    def _foresee(self, pairs: _SeriesPairs) -> None:
+        """Report what series would miss, large enough that nobody prefers them."""
+        assert self._hermite is not None
+        least = max(self.rtol, MIXTURE_BOUND)
+        self.report.bound[pairs.rows] = np.maximum(self._hermite.foreseen(*pairs[1:]), least)
+        self.report.work[pairs.rows] = hermite.MAX_TERMS
 
     def _coincident(self, rows: Index, args: Arguments) -> NDArray[np.bool_]:
         """Pairs of a neuron with itself or with one that is equal: their moments cancel in the
@@ -441,6 +524,26 @@ class PairEvaluator:
         equal = (self._kind[i] == self._kind[j]) & (b1 == b2) & (det == 0.0) & (C12 > 0.0)
         close: NDArray[np.bool_] = (i == j) | (equal & (np.abs(C11 - C22) <= _SAME * C22))
         return close
+
+    def _numeric(self, rows: Index, args: Arguments, order: int, out: Array) -> Index:
+        found = self._tables.moments(
+            self.i[rows], self.j[rows], args.pairs[:, rows], args.C, args.b, order
+        )
+        C11, C12, C22, _, _, det = (x[rows] for x in args.pairs)
+        with np.errstate(invalid="ignore"):  # infinities of both signs
+            hermite_kernels.write_jets(found.value, C11, C12, C22, det, rows, out)
+        jets = out[rows]
+        if order == 2:
+            jets[:, F22] += found.corners
+            jets[:, F11] += found.corners * sine_squared(C11, C22, det)
+        jets[found.itself] = _from_squares(found.squares, order)
+        # as everywhere, infinite second derivatives stay, infinite first ones are left out
+        jets[:, 6:][~np.isfinite(jets[:, 6:])] = np.inf
+        jets[:, :6][~np.isfinite(jets[:, :6])] = 0.0
+        out[rows] = jets
+        self.report.bound[rows] = found.bound
+        self.report.work[rows] = found.work
+        return rows[:0] if self._frozen is not None else rows[~(found.bound <= self._tolerance)]
 
     def _cubature(self, rows: Index, args: Arguments, order: int, out: Array) -> Index:
         rtol = self._tolerance  # a frozen evaluator does not ask more of it, which would take long

@@ -44,7 +44,7 @@ M12b; a surrogate that does not fills the columns with its own derivatives.
 
 from __future__ import annotations
 
-from numba import njit
+from ..compiler import njit
 
 #: A neuron whose variance is at most this counts as constant: the reciprocal would overflow.
 SMALLEST_VARIANCE = 1e-300
@@ -65,6 +65,15 @@ COLUMNS = (
     *("B20", "B11", "B02"),
     *("M30", "M21", "M12b", "M21b", "M12", "M03"),
     *("F40", "F31", "F22", "F13", "F04", "F11"),
+)
+
+#: Orders of differentiation (p, q) in b1 and b2 that a column stands for: f(s h) brings s^p.
+COLUMN_ORDERS = (
+    *((0, 0),),
+    *((2, 0), (1, 1), (0, 2), (1, 0), (0, 1)),
+    *((2, 0), (1, 1), (0, 2)),
+    *((3, 0), (2, 1), (1, 2), (2, 1), (1, 2), (0, 3)),
+    *((4, 0), (3, 1), (2, 2), (1, 3), (0, 4), (2, 2)),
 )
 
 #: How many of the columns order 0, 1 and 2 need.

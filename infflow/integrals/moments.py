@@ -7,6 +7,7 @@ The methods themselves are in :mod:`infflow.integrals.registry`.
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,7 +33,8 @@ from ..errors import (
     ShapeError,
     SingularMomentError,
 )
-from .registry import EVALUATORS, Estimate, Evaluator, Points, in_order
+from . import terms
+from .registry import EVALUATORS, Estimate, Evaluator, Points
 from .surrogate.evaluator import SurrogateMoments
 
 __all__ = [
@@ -136,7 +138,7 @@ def _candidates(method: str, *activations: Activation) -> list[str]:
     as_choice("method", method, ("auto", *METHODS))
     if method == "surrogate" and _SURROGATE.defined(*activations):
         return [method]
-    defined = list(in_order(*activations))
+    defined = list(terms.in_order(*activations))
     what = " and ".join(dict.fromkeys(repr(activation.name) for activation in activations))
     if method == "auto":
         return defined
@@ -154,7 +156,7 @@ def _choose(
     """The first estimate whose bound meets rtol, otherwise the best one and a warning."""
     best: tuple[str, Estimate] | None = None
     for name in _candidates(method, *activations):
-        estimate = compute(_SURROGATE if name == "surrogate" else EVALUATORS[name])
+        estimate = compute(name, _SURROGATE if name == "surrogate" else EVALUATORS[name])
         if best is None or np.sum(estimate.error_bound) < np.sum(best[1].error_bound):
             best = (name, estimate)
         tolerance = rtol * np.maximum(estimate.scale, np.abs(estimate.value))
@@ -227,7 +229,7 @@ def gaussian_moment(
     orders : (int, int)
         Orders p, q of differentiation, p + q <= 4. For kinked activations the result is the
         derivative of the moment with respect to b1, b2 (in the sense of distributions).
-    method : {"auto", "closed", "hermite", "cubature", "surrogate"}
+    method : {"auto", "closed", "hermite", "numeric", "cubature", "surrogate"}
         "auto" takes the cheapest exact one that is defined for the pair and whose error bound meets
         ``rtol``. "surrogate" gives p + q even, without biases, and the largest error on its card as
         the bound.
@@ -273,7 +275,7 @@ def gaussian_moment(
             method,
             rtol,
             (first, second),
-            lambda evaluator: evaluator.moment(first, second, points, (p, q), rtol),
+            partial(terms.moment, f=first, g=second, points=points, orders=(p, q), rtol=rtol),
         )
     what = f"E[{_differentiated(first, p)}(r1 x + b1) {_differentiated(second, q)}(r2 y + b2)]"
     _raise_unless_finite(estimate.value, what, points._asdict())
@@ -310,7 +312,7 @@ def gaussian_mean(
             method,
             rtol,
             (activation,),
-            lambda evaluator: evaluator.mean(activation, scales, means, order, rtol),
+            partial(terms.mean, f=activation, r=scales, b=means, order=order, rtol=rtol),
         )
     _raise_unless_finite(
         estimate.value,
@@ -328,10 +330,10 @@ def available_methods(f: str | Activation, g: str | Activation) -> tuple[str, ..
     Examples
     --------
     >>> available_methods("relu", "erf")
-    ('closed', 'cubature')
+    ('closed', 'numeric', 'cubature')
     """
     pair = resolve(f), resolve(g)
-    exact = in_order(*pair)
+    exact = terms.in_order(*pair)
     return (*exact, "surrogate") if _SURROGATE.defined(*pair) else exact
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from ..compiler import njit
 from .jets import SMALLEST_VARIANCE
 
 _FAR = 39.0

@@ -1,4 +1,4 @@
-"""The methods that evaluate Gaussian moments: closed forms, Hermite series, cubature.
+"""The methods that evaluate Gaussian moments: closed forms, Hermite series, tables, cubature.
 
 A method is an object with the three functions of :class:`Evaluator` and one entry
 in :data:`EVALUATORS`; single moments, networks and the command line then know it
@@ -19,6 +19,7 @@ from .closed import pairs as closed
 from .evaluator import Estimate, Evaluator, Points
 from .growth import check_growth
 from .hermite import series as hermite
+from .numeric.evaluator import NumericRule
 
 
 class ClosedForms:
@@ -198,6 +199,7 @@ class Cubature:
 EVALUATORS: dict[str, Evaluator] = {
     "closed": ClosedForms(),
     "hermite": HermiteSeries(),
+    "numeric": NumericRule(),
     "cubature": Cubature(),
 }
 
@@ -221,8 +223,8 @@ def in_order(*activations: Activation) -> tuple[str, ...]:
     """The methods that are defined for an activation or a pair, in the order in which they are
     tried.
 
-    Closed forms of few atoms, series, closed forms of mixtures, what was added to the registry,
-    and cubature. Means of one activation are closed first.
+    Closed forms of few atoms, series, closed forms of mixtures, rules on tables, what was added to
+    the registry, and cubature. Means of one activation are closed first.
     """
     names = [name for name in EVALUATORS if name != "cubature"]
     if len(activations) == 2 and not is_cheap(*activations):

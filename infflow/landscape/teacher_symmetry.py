@@ -115,7 +115,7 @@ class TeacherSymmetry:
             ):
                 return False
             if root is not None:
-                cov = root @ root.T
+                cov = np.asarray(root @ root.T)
                 there = self._moved(self._moved(cov, change).T, change)
                 if np.abs(there - cov).max() > _EQUAL * np.abs(cov).max():
                     return False

@@ -470,7 +470,7 @@ class _Lift:
         if n == D:
             return full
         B = M[K * n : K * n + K, K * n : K * n + K]
-        rest = np.eye(D) if self._root is None else self._root @ self._root.T
+        rest = np.eye(D) if self._root is None else np.asarray(self._root @ self._root.T)
         rest = self._factors[0] ** 2 * (rest - self._inner @ self._inner.T)
         full[: K * D, : K * D] += np.kron(B, rest)
         return full

@@ -4,6 +4,7 @@ of Gaussians.
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ from ..memory import shortage
 # (that of float32 matters).
 _COVARIANCE_TOLERANCE = 1e-12
 _ROUNDINGS = 32
+# With more inputs, multiples of the unit matrix are not written down.
+_MATRIX = 500
 # Bytes of samples that are not checked against the memory of the machine.
 _LARGE = 2**25
 # Weights may miss the sum 1 by the rounding of float32.
@@ -28,11 +31,41 @@ class Component(NamedTuple):
     """One Gaussian of the input: x = mean + root @ z with z standard normal.
 
     ``mean`` has shape ``(D,)``, ``root`` ``(D, D)``; ``None`` stands for zero and for the identity.
+    A :class:`Multiple` multiplies as a matrix does.
     """
 
     weight: float
     mean: Array | None
-    root: Array | None
+    root: Any
+
+
+class Multiple:
+    """The unit matrix ``(D, D)`` times a number: products do not form it, all else does."""
+
+    __array_ufunc__ = None  # products with arrays come here
+
+    def __init__(self, factor: float, dim: int) -> None:
+        self.factor = factor
+        self.dim = dim
+
+    @property
+    def T(self) -> Multiple:
+        """Itself."""
+        return self
+
+    def __len__(self) -> int:
+        return self.dim
+
+    def __matmul__(self, other: Any) -> Any:
+        if isinstance(other, Multiple):
+            return Multiple(self.factor * other.factor, self.dim)
+        return self.factor * other
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return other * self.factor
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return self.factor * np.eye(self.dim)
 
 
 class Gaussian:
@@ -65,9 +98,22 @@ class Gaussian:
             self.mean = np.full(len(cov) if cov.ndim else 1, float(self.mean))
         if not len(self.mean):
             raise ShapeError("mean is empty; one entry per input is needed.")
+        self._cov: Any
+        self._root: Any
+        if not cov.ndim and len(self.mean) > _MATRIX:
+            if cov < 0.0:
+                raise InvalidValueError(f"cov is {float(cov):.3g}; a variance is not negative.")
+            self._cov = Multiple(float(cov), len(self.mean))
+            self._root = Multiple(math.sqrt(float(cov)), len(self.mean))
+            return
         if cov.ndim < 2:
             cov = np.diag(cov) if cov.ndim else cov * np.eye(len(self.mean))
-        self.cov, self._root = _checked_covariance("cov", cov, len(self.mean), _tolerance(given))
+        self._cov, self._root = _checked_covariance("cov", cov, len(self.mean), _tolerance(given))
+
+    @property
+    def cov(self) -> Array:
+        """The covariance ``(D, D)``."""
+        return np.asarray(self._cov)
 
     @property
     def input_dim(self) -> int:
@@ -193,6 +239,14 @@ class StandardNormal:
 
 
 InputDistribution = StandardNormal | Gaussian | GaussianMixture
+
+
+def times_covariance(rows: Array, inputs: InputDistribution) -> Array:
+    """Rows ``(r, D)`` times the covariance, which is not formed where it is a multiple of one."""
+    if isinstance(inputs, StandardNormal):
+        return rows
+    found: Array = rows @ (inputs._cov if isinstance(inputs, Gaussian) else inputs.covariance())
+    return found
 
 
 def as_input(value: Any, input_dim: int) -> InputDistribution:

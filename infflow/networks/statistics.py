@@ -27,7 +27,7 @@ from .finite import covariance
 from .finite.net import Net, finite
 from .gradient_moments import METHODS, covariances
 from .infinite.neti import NetI
-from .inputs import StandardNormal
+from .inputs import times_covariance
 
 #: fewest samples of a covariance
 _FEWEST = 40
@@ -318,11 +318,8 @@ def overlaps(net: NetI, theta: Any) -> Overlaps:
     W = net.student_units(net.check(theta)).W
     V = net.teacher_units.W
     with np.errstate(over="ignore", invalid="ignore"):
-        left = W, V  # times the covariance
-        if not isinstance(net.input, StandardNormal):
-            cov = net.input.covariance()
-            left = W @ cov, V @ cov
-        found = Overlaps(left[0] @ W.T, left[0] @ V.T, left[1] @ V.T)
+        left, right = (times_covariance(rows, net.input) for rows in (W, V))
+        found = Overlaps(left @ W.T, left @ V.T, right @ V.T)
     for name, matrix in found._asdict().items():
         finite(f"{name} is", matrix)
     return found

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from .._validation import Array
 from ..errors import SingularMomentError
-from .equations import Equations, OrderState
+from .equations import Equations
+from .state import OrderState
 
 #: Newton steps, and halvings of one
 _STEPS = 100
@@ -95,8 +96,8 @@ def find_fixed_point(equations: Equations, z: Array) -> OnlineFixedPoint:
     residual = float(np.abs(f).max())
     size = 1.0 + float(np.linalg.norm(z))
     at_rest = residual <= _RESIDUAL * size * float(np.linalg.norm(J, 2)) and length <= _STEP * size
+    inside = _is_covariance(equations, equations.coordinates.grouped(z))
     state = equations.coordinates.unpack(z)
-    inside = _is_covariance(equations, state)
     note = (
         ""
         if at_rest
@@ -115,10 +116,13 @@ def find_fixed_point(equations: Equations, z: Array) -> OnlineFixedPoint:
 
 def _moving(equations: Equations) -> NDArray[np.intp]:
     """Indices of the variables that can move."""
-    where = equations.coordinates
-    rates = equations.rates
-    index = np.arange(where.size)
-    return index[np.where(index < where.num_c, rates.w > 0.0, rates.v > 0.0)]
+    where, rates = equations.coordinates, equations.rates
+    w = rates.w > 0.0
+    q = w[where.q[0]] | w[where.q[1]]
+    if equations.model.sphere and where.G == 1:  # lengths are kept
+        q &= where.q[0] != where.q[1]
+    first = np.tile(np.concatenate([q, np.repeat(w, where.M)]), where.G)
+    return np.flatnonzero(np.concatenate([first, np.tile(rates.v > 0.0, where.O)]))
 
 
 def _shortened(
@@ -143,5 +147,6 @@ def _shortened(
 
 
 def _is_covariance(equations: Equations, state: OrderState) -> bool:
-    C = np.block([[state.Q, state.R], [state.R.T, equations.T]])
-    return bool(np.linalg.eigvalsh(C)[0] >= -_OUTSIDE * np.abs(np.diagonal(C)).sum())
+    X = equations.gram(state)
+    size = np.abs(np.einsum("gii", X)).sum()
+    return bool(np.linalg.eigvalsh(X).min() >= -_OUTSIDE * size)

@@ -5,8 +5,8 @@ of samples.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ..compiler import njit
 from ..integrals.fourth.orthant_kernels import POWER, moment
 
 

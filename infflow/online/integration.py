@@ -111,7 +111,9 @@ class StepperFailed(Exception):
 class _Cvode:
     """Backward differentiation formulas of SUNDIALS with dense exact Jacobian."""
 
-    def __init__(self, system: System, z0: Array, t_end: float, rtol: float, atol: float) -> None:
+    def __init__(
+        self, system: _Timed, t0: float, z0: Array, t_end: float, rtol: float, atol: float
+    ) -> None:
         from sksundae.cvode import CVODE
 
         self.t = 0.0
@@ -121,20 +123,22 @@ class _Cvode:
         self._looked_back = False
 
         def rhs(t: float, z: Array, out: Array) -> None:
-            self._guard(system.value, z, out)
+            self._guard(system.value, t, z, out)
 
         def jacobian(t: float, z: Array, f: Array, out: Array) -> None:
-            self._guard(system.jacobian, z, out)
+            self._guard(system.jacobian, t, z, out)
 
         self._solver = CVODE(
             rhs, rtol=rtol, atol=atol, method="BDF", linsolver="dense", jacfn=jacobian
         )
-        self._call(lambda: self._solver.init_step(0.0, z0))
+        self._call(lambda: self._solver.init_step(t0, z0))
 
-    def _guard(self, function: Callable[[Array], Array], z: Array, out: Array) -> None:
+    def _guard(
+        self, function: Callable[[float, Array], Array], t: float, z: Array, out: Array
+    ) -> None:
         """Keep an exception, to raise it again outside of CVODE."""
         try:
-            out[...] = function(np.array(z))
+            out[...] = function(t, np.array(z))
         except BaseException as error:
             self._error = error
             raise
@@ -180,21 +184,28 @@ class _Scipy:
     """Radau IIA or BDF of SciPy with exact Jacobian."""
 
     def __init__(
-        self, name: str, system: System, z0: Array, t_end: float, rtol: float, atol: float
+        self,
+        name: str,
+        system: _Timed,
+        t0: float,
+        z0: Array,
+        t_end: float,
+        rtol: float,
+        atol: float,
     ) -> None:
         from scipy import integrate
 
         method = {"radau": integrate.Radau, "bdf": integrate.BDF}[name]
         self._solver = method(
-            lambda t, z: system.value(z),
-            0.0,
+            system.value,
+            t0,
             z0,
             t_end,
             rtol=rtol,
             atol=atol,
-            jac=lambda t, z: system.jacobian(z),
+            jac=system.jacobian,
         )
-        self.t = 0.0
+        self.t = t0
         self.z = z0
 
     def step(self) -> None:
@@ -208,24 +219,42 @@ class _Scipy:
         return found
 
 
-class _Timed:
-    """A system that looks at the clock before every evaluation."""
+class Clock(NamedTuple):
+    """Equations that change in time: where they jump, and what sets their time."""
 
-    def __init__(self, system: System, max_time: float) -> None:
+    jumps: tuple[float, ...]
+    set: Callable[[float], None]
+
+
+class _Timed:
+    """A system that looks at the clock on the wall before every evaluation, and sets its own.
+
+    ``end`` is where the present segment ends: at a jump the limit from the left counts.
+    """
+
+    def __init__(self, system: System, max_time: float, clock: Clock | None) -> None:
         self._system, self._until = system, running_time() + max_time
+        self._clock = clock
+        self.end = math.inf
+
+    def _set(self, t: float) -> None:
+        if self._clock is not None:
+            self._clock.set(min(t, self.end))
 
     def _require_time(self) -> None:
         if running_time() >= self._until:
             raise TimeIsUp
 
-    def value(self, z: Array) -> Array:
+    def value(self, t: float, z: Array) -> Array:
         """Right-hand side (n,)."""
         self._require_time()
+        self._set(t)
         return self._system.value(z)
 
-    def jacobian(self, z: Array) -> Array:
+    def jacobian(self, t: float, z: Array) -> Array:
         """Its derivative (n, n)."""
         self._require_time()
+        self._set(t)
         return self._system.jacobian(z)
 
     def error(self, z: Array) -> float:
@@ -233,14 +262,22 @@ class _Timed:
         return self._system.error(z)
 
 
-def integrate(system: System, z0: Array, times: Array, settings: Settings) -> Path:
+def integrate(
+    system: System,
+    z0: Array,
+    times: Array,
+    settings: Settings,
+    clock: Clock | None = None,
+) -> Path:
     """Integrate from t = 0 and keep the given times (increasing, >= 0); the last one ends it.
 
-    The limit of time holds to within one evaluation and does not count what numba compiles.
+    With a clock the solver starts anew at every jump. The limit of time holds to within one
+    evaluation and does not count what numba compiles.
     """
     steps = 0
     t_end = float(times[-1])
-    timed = _Timed(system, settings.max_time)
+    timed = _Timed(system, settings.max_time, clock)
+    ends = [jump for jump in (clock.jumps if clock is not None else ()) if jump < t_end] + [t_end]
     at_start = int(times[0] == 0.0)
     kept_t = [0.0] * at_start
     kept_z = [z0] * at_start
@@ -251,9 +288,13 @@ def integrate(system: System, z0: Array, times: Array, settings: Settings) -> Pa
     z = z0
     growth = 0.0
     try:
-        if t_end > 0.0:
-            stepper = _stepper(timed, z0, t_end, settings)
+        stepper: Stepper | None = None
         while index < len(times):
+            if stepper is None or t_reached >= ends[0]:
+                if stepper is not None:
+                    ends.pop(0)
+                timed.end = float(np.nextafter(ends[0], 0.0)) if len(ends) > 1 else math.inf
+                stepper = _stepper(timed, t_reached, z, ends[0], settings)
             stepper.step()
             steps += 1
             growth = _growth(t_reached, z, stepper.t, stepper.z)
@@ -299,14 +340,14 @@ def _where(t: float, z: Array, growth: float) -> str:
     return note + (f" and they double within {t / growth:.2g}" if growth > 1.0 else "")
 
 
-def _stepper(system: System, z0: Array, t_end: float, settings: Settings) -> Stepper:
+def _stepper(system: _Timed, t0: float, z0: Array, t_end: float, settings: Settings) -> Stepper:
     if settings.solver == "cvode_bdf":
-        return _Cvode(system, z0, t_end, settings.rtol, settings.atol)
-    return _Scipy(settings.solver, system, z0, t_end, settings.rtol, settings.atol)
+        return _Cvode(system, t0, z0, t_end, settings.rtol, settings.atol)
+    return _Scipy(settings.solver, system, t0, z0, t_end, settings.rtol, settings.atol)
 
 
 def _check(
-    system: System, z: Array, growth: float, steps: int, settings: Settings
+    system: _Timed, z: Array, growth: float, steps: int, settings: Settings
 ) -> OnlineStop | None:
     if not np.abs(z).max() < _HUGE or growth > 1.0 / _SOON:
         return OnlineStop.DIVERGED

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -15,208 +14,62 @@ from .._validation import (
     as_flag,
     as_integer,
     as_number,
-    as_real_array,
     as_rng,
-    counted,
     public,
 )
 from ..compile_time import running_time
-from ..errors import InvalidTypeError, InvalidValueError, ShapeError, SingularMomentError
+from ..errors import InvalidValueError, MethodError, SingularMomentError
 from ..integrals.fourth.rows import closed_form_applies, jumps
-from ..networks.finite.net import Net
 from ..networks.infinite.neti import NetI
-from ..networks.inputs import Gaussian, sample_size
-from ..networks.teacher import Teacher
+from ..networks.inputs import sample_size
 from ..threads import limit_for
-from . import record
-from .equations import Equations, OrderState, Rates
+from .checks import check_network, checked_state, groups_of
+from .equations import Equations, Model
 from .fixed_point import OnlineFixedPoint, find_fixed_point
-from .fourth_moments import (
-    ClosedFourthMoments,
-    FourthMoments,
-    SampledFourthMoments,
-)
-from .integration import SOLVERS, OnlineStop, Settings, integrate
-from .simulation import simulate
+from .fourth_moments import ClosedFourthMoments, FourthMoments, SampledFourthMoments
+from .integration import SOLVERS, Clock, OnlineStop, Settings, integrate
+from .rates import Rates, Schedule, as_rates
+from .result import OnlineResult
+from .simulation import Descent, simulate
+from .state import OrderState
+from .targets import target_of
+from .times import kept_times
+from .weights import Lifted, group_sizes, lift
 
 METHODS = ("auto", "closed", "sampling")
+CONSTRAINTS = ("sphere",)
 
-# A covariance may miss semidefiniteness by this fraction of its trace.
-_ROUNDING = 1e-10
 #: what solvers can resolve; smaller tolerances count as this
 _ROUNDING_OF_STEPS = 2.5e-14
-#: most points that are kept, and the shortest run
+#: most points that are kept
 _MOST_POINTS = 10**6
-_SHORTEST = 1e-300
-
-
-class Lifted(NamedTuple):
-    """Weights with given order parameters: a network in D dimensions and the parameters of its
-    student.
-    """
-
-    neti: NetI
-    theta: Array
-
-
-@dataclass(eq=False)
-class OnlineResult:
-    """Order parameters along online learning, from the equations or from a simulation.
-
-    Attributes
-    ----------
-    t : (T,) array
-        Steps over input dimension (the alpha of Saad and Solla).
-    Q, R, v : (T, K, K), (T, K, M), (T, O, K) arrays
-        Overlaps of the students, of students with teachers, and the second layer.
-    T : (M, M) array
-        Overlaps of the teachers, constant.
-    generalization_error : (T,) array
-        E |student - teacher|^2 without label noise and without a factor 1/2; at least its rounding
-        error.
-    status : OnlineStop
-        Why it ended; ``status.message`` is a sentence, ``note`` has details.
-    steps, evaluations, jacobians : int
-        Of the solver; for a simulation the number of samples, 0 and 0.
-    wall_time : float
-        Seconds, without those that numba compiled.
-    fourth_moments : str
-        "closed", "sampling", or "none" (simulations; fixed first layer).
-    sampling_error : float
-        Standard error of dQ/dt from the sampled fourth moments, largest entry over the kept points;
-        0 for closed forms. Where ``max_time`` is used up, over the last of them only.
-    settings : dict
-        Rates, label noise and ridge of the equations; what you add is saved with it, if JSON can
-        hold it.
-    """
-
-    t: Array
-    Q: Array
-    R: Array
-    v: Array
-    T: Array
-    generalization_error: Array
-    status: OnlineStop
-    note: str
-    steps: int
-    evaluations: int
-    jacobians: int
-    wall_time: float
-    fourth_moments: str
-    sampling_error: float
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    def state(self, index: int = -1) -> OrderState:
-        """Q, R and v at one of the kept points, the last by default."""
-        return OrderState(self.Q[index], self.R[index], self.v[index])
-
-    def __len__(self) -> int:
-        return len(self.t)
-
-    def save(self, path: Any) -> None:
-        """Write everything to one ``.npz`` file, atomically and without pickles.
-
-        Parameters
-        ----------
-        path : str or path-like
-            File name; ``.npz`` is added where there is no suffix. An existing file is replaced.
-
-        Examples
-        --------
-        >>> import os, tempfile
-        >>> import infflow as inf
-        >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
-        >>> dynamics = inf.OrderParameters(inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0])), 0.1)
-        >>> result = dynamics.solve([0.5, 0.5, 1.0], t_end=1.0)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     result.save(os.path.join(folder, "run.npz"))
-        ...     again = type(result).load(os.path.join(folder, "run.npz"))
-        >>> bool((again.Q == result.Q).all())
-        True
-        """
-        record.save(self, path)
-
-    @classmethod
-    def load(cls, path: Any) -> OnlineResult:
-        """Read a file that :meth:`save` wrote; everything is read and checked at once.
-
-        Raises
-        ------
-        StorageError
-            If the file is missing, damaged, or something else; the message names it.
-        """
-        return cls(**record.load(path))
-
-    def to_xarray(self) -> Any:
-        """Everything as an ``xarray.Dataset``.
-
-        Returns
-        -------
-        xarray.Dataset
-            Variables ``Q`` (t, student, student_2), ``R`` (t, student, teacher), ``v`` (t, output,
-            student), ``T`` (teacher, teacher_2) and ``generalization_error`` (t); attributes:
-            status, note, counts, version, and the settings as JSON.
-
-        Raises
-        ------
-        MissingPackageError
-            Without xarray.
-        """
-        return record.to_dataset(self)
-
-    def plot(self, ax: Any = None) -> Any:
-        """Draw overlaps and generalization error against time, all axes linear, on which plateaus
-        show.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Made if not given.
-
-        Returns
-        -------
-        matplotlib.axes.Axes
-            ``result.plot().figure.savefig(name)`` writes a file.
-        """
-        from ..plotting import plot_order_parameters
-
-        return plot_order_parameters(self, ax=ax)
-
-    def __repr__(self) -> str:
-        if not len(self):
-            return f"OnlineResult: no points. {self.status.message}"
-        text = (
-            f"OnlineResult: {counted(len(self), 'point')}, t = {self.t[0]:g} to {self.t[-1]:g}, "
-            "generalization error "
-            f"{self.generalization_error[-1]:.6g}\n  {self.status.message} "
-            f"{counted(self.steps, 'step')}, "
-            f"{self.wall_time:.3g} s, fourth moments: {self.fourth_moments}"
-        )
-        return text + (f"\n  {self.note}" if self.note else "")
 
 
 class OrderParameters:
     r"""Dynamics of Q, R and the second layer for online gradient descent in the limit of large
     input dimension.
 
-    Every step draws one fresh input x ~ N(0, 1_D) and its label and moves the parameters by
+    Every step draws one fresh input x and its label and moves the parameters by
 
         W <- W - (learning_rate / D) d/dW |y(x) - label|^2,
         v <- v - (second_layer_rate / D) d/dv |y(x) - label|^2.
 
     As D grows at constant t = steps / D, Q = W W', R = W V' and v follow ordinary differential
-    equations. Those of Q contain a term of order learning_rate^2, which is the noise of single
-    samples.
+    equations (for coloured input one Q and R for each group of eigenvalues). Those of Q contain a
+    term of order learning_rate^2, which is the noise of single samples.
 
     Parameters
     ----------
     neti : NetI
-        Student, teacher and label noise; standard normal input, no biases, standard parametrization
-        of the student, ridge if wanted, no maxnorm or merge. Its input dimension only matters for
-        the overlaps of the teacher.
-    learning_rate : float
-        Rate of the first layer, >= 0, in the formula above. 0 keeps it fixed.
-    second_layer_rate : float, optional
+        Student, teacher and label noise, squared or correlation loss; the teacher is a network or a
+        polynomial, the input any Gaussian without mean. No biases, standard parametrization of the
+        student, ridge (weight decay) if wanted, no maxnorm or merge. Eigenvalues of the covariance
+        of the input that agree to 1e-9 of the largest are one group; for standard normal input the
+        dimension only matters for the overlaps of the teacher.
+    learning_rate : float or (K,) array
+        Rate of the first layer, >= 0, in the formula above; an array has one for each student, and
+        0 keeps a student fixed.
+    second_layer_rate : float or (K,) array, optional
         Rate of the second layer, by default the same. 0 is the soft committee machine: only the
         first layer learns.
     half_loss : bool
@@ -232,6 +85,20 @@ class OrderParameters:
         Number of points for "sampling"; 64 times a power of two is taken, the nearest.
     rng : int or numpy.random.Generator
         For "sampling": one seed gives one smooth system of equations.
+    batch_size : int
+        Fresh samples of one step. The time is still steps over dimension.
+    constraint : {None, "sphere"}
+        "sphere": after every step students are scaled back to their lengths.
+    schedule : dict, optional
+        What changes in time: functions of t, or lists [(0, value), (t, value), ...] of piecewise
+        constant values, by the names "learning_rate", "second_layer_rate", "noise", "ridge" and
+        "outputs" (weights (O,) of the outputs in the loss: tasks with a head each, one after the
+        other). Integration restarts where lists jump.
+    spectrum : inf.Spectrum, optional
+        Eigenvalues of the input in the limit of many inputs, in the place of a covariance; weights
+        of theta and of the teacher are spread over all of them alike.
+    input_noise : float
+        Standard deviation of noise on the students' pre-activations while they learn.
 
     Raises
     ------
@@ -256,61 +123,81 @@ class OrderParameters:
     def __init__(
         self,
         neti: NetI,
-        learning_rate: float,
-        second_layer_rate: float | None = None,
+        learning_rate: Any,
+        second_layer_rate: Any = None,
         *,
         half_loss: bool = False,
         fourth_moments: str = "auto",
         samples: int = 100_000,
         rng: Any = 0,
+        batch_size: int = 1,
+        constraint: str | None = None,
+        schedule: Any = None,
+        spectrum: Any = None,
+        input_noise: float = 0.0,
     ) -> None:
-        self._teacher = _check_network(neti)
-        half_loss = as_flag("half_loss", half_loss)
-        first = as_number("learning_rate", learning_rate, minimum=0.0)
-        second = (
-            first
-            if second_layer_rate is None
-            else as_number("second_layer_rate", second_layer_rate, minimum=0.0)
-        )
-        if first == second == 0.0:
-            raise InvalidValueError(
-                "Both rates are 0, so nothing moves; give one of the layers a positive rate."
-            )
+        check_network(neti)
         self.neti = neti
-        self.learning_rate, self.second_layer_rate, self.half_loss = first, second, bool(half_loss)
-        factor = 0.5 if half_loss else 1.0
-        rates = Rates(
-            factor * first, factor * second, neti.teacher.noise, neti.regularization.ridge
+        self.half_loss = as_flag("half_loss", half_loss)
+        self.batch_size = as_integer("batch_size", batch_size, minimum=1, maximum=10**12)
+        self.constraint = (
+            None if constraint is None else as_choice("constraint", constraint, CONSTRAINTS)
         )
-        units = neti.teacher_units
-        self.T: Array = units.W @ units.W.T
-        students = neti.student.layers[0].activations
-        teachers = self._teacher.net.layers[0].activations
-        activations = [*students, *teachers]
-        K = len(students)
+        self.input_noise = as_number("input_noise", input_noise, minimum=0.0)
+        self._schedule = self._make_schedule(learning_rate, second_layer_rate, schedule)
+        groups = groups_of(neti, spectrum)
+        target = target_of(neti)
+        T = groups.gram(target.directions, target.directions)
+        #: covariance of the teacher's pre-activations, for a polynomial of its directions
+        self.T: Array = np.einsum("g,gij->ij", groups.eigenvalues, T)
+        students = list(neti.student.layers[0].activations)
+        activations = [*students, *target.activations]
         as_choice("fourth_moments", fourth_moments, METHODS)
         samples = sample_size(samples, len(activations), "samples", minimum=1000)
         generator = as_rng(rng)
-        for activation in students if first > 0.0 else ():
-            if jumps(activation):
-                raise SingularMomentError(
-                    f"{activation.name} jumps: the variance of its gradients is infinite, so "
-                    "that there is no online "
-                    "learning with it. Use a continuous activation, e.g. erf or relu."
-                )
         fourth: FourthMoments | None = None
-        if first > 0.0:
+        if self._first_layer_moves:
+            _refuse_jumps(students)
             if fourth_moments == "auto":
-                fourth_moments = "closed" if closed_form_applies(activations, K) else "sampling"
+                closed = closed_form_applies(activations, len(students))
+                fourth_moments = "closed" if closed else "sampling"
             if fourth_moments == "closed":
-                fourth = ClosedFourthMoments(activations, K)
+                fourth = ClosedFourthMoments(activations, len(students))
             else:
-                fourth = SampledFourthMoments(activations, K, samples, generator)
+                fourth = SampledFourthMoments(activations, len(students), samples, generator)
         self.fourth_moments = "none" if fourth is None else fourth.name
-        self._rates = rates
-        self.equations = Equations(
-            list(students), list(teachers), fourth, self.T, units.B, rates, neti.method, neti.rtol
+        model = Model(
+            students=students,
+            target=target,
+            groups=groups,
+            T=T,
+            fourth=fourth,
+            correlation=neti.loss == "correlation",
+            sphere=self.constraint == "sphere",
+            input_noise=self.input_noise,
+            batch_size=self.batch_size,
+            method=neti.method,
+            rtol=neti.rtol,
         )
+        self.equations = Equations(model, self._schedule.at(0.0))
+
+    def _make_schedule(self, first: Any, second: Any, given: Any) -> Schedule:
+        """The rates, constant or not, for the loss without a factor 1/2."""
+        K = self.neti.student.layers[0].width
+        w = as_rates("learning_rate", first, K)
+        v = w if second is None else as_rates("second_layer_rate", second, K)
+        self.learning_rate, self.second_layer_rate = _plain(w), _plain(v)
+        factor = 0.5 if self.half_loss else 1.0
+        noise, ridge = self.neti.teacher.noise, self.neti.regularization.ridge
+        ones = np.ones(self.neti.output_dim)
+        schedule = Schedule(Rates(factor * w, factor * v, noise, ridge, ones), given, factor)
+        scheduled = {"learning_rate", "second_layer_rate"} & set(schedule.names)
+        self._first_layer_moves = bool(w.any()) or "learning_rate" in scheduled
+        if not (w.any() or v.any() or scheduled):
+            raise InvalidValueError(
+                "Both rates are 0, so nothing moves; give one of the layers a positive rate."
+            )
+        return schedule
 
     # ----------------------------------------------------------------------------------------------
     # states
@@ -318,67 +205,54 @@ class OrderParameters:
     def state(self, theta: Any) -> OrderState:
         """Order parameters of the parameters ``theta`` (P,) of the student."""
         units = self.neti.student_units(self.neti.check(theta))
-        return OrderState(
-            units.W @ units.W.T, units.W @ self.neti.teacher_units.W.T, units.B.T.copy()
-        )
+        model = self.equations.model
+        Q = model.groups.gram(units.W, units.W)
+        R = model.groups.gram(units.W, model.target.directions)
+        return self._shown(OrderState(Q, R, units.B.T.copy()))
+
+    def _shown(self, state: OrderState) -> OrderState:
+        """Without an axis of groups where there is one group only."""
+        if self.equations.coordinates.G > 1:
+            return state
+        return OrderState(state.Q[0], state.R[0], state.v)
 
     def check(self, state: Any) -> OrderState:
         """``(Q, R, v)`` as arrays of the right shapes, v (O, K) or, with one output, (K,); or an
-        error.
+        error. For several groups of eigenvalues Q and R have an axis of groups in front.
 
         Raises
         ------
         ShapeError, InvalidValueError
             If shapes do not fit, Q is not symmetric, or no weights have these overlaps.
         """
-        if not isinstance(state, (tuple, list)) or len(state) != 3:
-            raise InvalidTypeError(
-                f"state is a {type(state).__name__}; a tuple (Q, R, v) is needed, e.g. from "
-                "OrderParameters.state(theta)."
-            )
-        where = self.equations.coordinates
-        K = where.K
-        M = where.M
-        O = where.O
-        Q, R, v = (
-            as_real_array(name, value) for name, value in zip(("Q", "R", "v"), state, strict=True)
-        )
-        if v.shape == (K,) and O == 1:
-            v = v[None]
-        for name, value, shape in (("Q", Q, (K, K)), ("R", R, (K, M)), ("v", v, (O, K))):
-            if value.shape != shape:
-                raise ShapeError(f"{name} has shape {value.shape}; {shape} is needed.")
-        scale = float(np.abs(np.diagonal(Q)).sum() + np.trace(self.T))
-        if np.abs(Q - Q.T).max() > _ROUNDING * scale:
-            raise InvalidValueError(
-                "Q is not symmetric; it is the matrix of overlaps w_i.w_k. Pass (Q + Q.T) / 2."
-            )
-        Q = (Q + Q.T) / 2
-        smallest = float(np.linalg.eigvalsh(np.block([[Q, R], [R.T, self.T]]))[0])
-        if smallest < -_ROUNDING * scale:
-            raise InvalidValueError(
-                f"((Q, R), (R', T)) has the eigenvalue {smallest:.3g}: no weights have these "
-                "overlaps. Each R_in^2 must be at "
-                "most Q_ii T_nn, and so on; take Q and R from weights, e.g. by "
-                "OrderParameters.state(theta)."
-            )
-        return OrderState(Q, R, v)
+        return self._shown(checked_state(state, self.equations.coordinates, self.equations.model.T))
 
     def _initial(self, initial: Any) -> Array:
         """Variables of an initial condition: (Q, R, v) or theta."""
-        state = self.check(initial if _is_state(initial) else self.state(initial))
-        for i, activation in enumerate(self.neti.layers[0].activations):
-            if activation.kinks and not state.Q[i, i] > 0.0:
+        where, model = self.equations.coordinates, self.equations.model
+        given = initial if _is_state(initial) else self.state(initial)
+        state = checked_state(given, where, model.T)
+        lengths = np.einsum("gii->i", state.Q)
+        for i, activation in enumerate(model.students):
+            if lengths[i] > 0.0:
+                continue
+            if activation.kinks:
                 raise SingularMomentError(
                     f"student {i} has weights of length 0, where {activation.name} has no "
                     "gradient; start from weights that are not zero."
                 )
-        return self.equations.coordinates.pack(state)
+            if model.sphere:
+                raise InvalidValueError(
+                    f"student {i} has weights of length 0, which are on no sphere; start from "
+                    "weights that are not zero."
+                )
+        return where.pack(state)
 
     def derivative(self, state: Any) -> OrderState:
-        """Time derivatives of Q, R and v at a state or at theta."""
-        coordinates = self.equations.coordinates
-        return coordinates.unpack(self.equations.value(self._initial(state)))
+        """Time derivatives of Q, R and v at a state or at theta; with a schedule those at t = 0."""
+        z = self._initial(state)
+        self.equations.rates = self._schedule.at(0.0)
+        return self.equations.coordinates.unpack(self.equations.value(z))
 
     def generalization_error(self, state: Any) -> float:
         """E |student - teacher|^2 at a state or at theta, without label noise and without a factor
@@ -388,13 +262,10 @@ class OrderParameters:
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """Names of the variables in the order of :meth:`jacobian`: upper triangle of Q, R, v, each
-        row by row.
+        """Names of the variables in the order of :meth:`jacobian`: of each group the upper triangle
+        of Q and R, then v, each row by row.
         """
-        where = self.equations.coordinates
-        pairs = [f"Q[{i},{k}]" for i, k in zip(*where.q, strict=True)]
-        pairs += [f"R[{i},{m}]" for i in range(where.K) for m in range(where.M)]
-        return (*pairs, *(f"v[{o},{i}]" for o in range(where.O) for i in range(where.K)))
+        return self.equations.coordinates.names()
 
     def jacobian(self, state: Any) -> Array:
         """Derivative of the time derivatives in the order parameters, exact but for sampled fourth
@@ -429,7 +300,9 @@ class OrderParameters:
         >>> dynamics.jacobian(([[1.0]], [[1.0]], [1.0]))[0, :2].round(12).tolist()
         [-0.36, 0.32]
         """
-        return self.equations.jacobian(self._initial(state))
+        z = self._initial(state)
+        self.equations.rates = self._schedule.at(0.0)
+        return self.equations.jacobian(z)
 
     def fixed_point(self, state: Any) -> OnlineFixedPoint:
         """The fixed point next to a state, by Newton's method: a plateau, or where learning ends.
@@ -462,6 +335,11 @@ class OrderParameters:
         >>> found.converged, found.unstable, found.state.R.round(10).tolist()
         (True, 0, [[1.0]])
         """
+        if not self._schedule.is_constant:
+            raise MethodError(
+                f"there is a schedule ({', '.join(self._schedule.names)}), and no fixed points of "
+                "equations that change in time. Leave it out."
+            )
         z = self._initial(state)
         with np.errstate(over="ignore", invalid="ignore"), limit_for(len(z)):
             return find_fixed_point(self.equations, z)
@@ -512,7 +390,7 @@ class OrderParameters:
             If the run ends early, its last point is where.
         """
         z0 = self._initial(initial)
-        times = _times(
+        times = kept_times(
             t_end,
             t_eval,
             as_integer("num_trajectory", num_trajectory, minimum=2, maximum=_MOST_POINTS),
@@ -529,7 +407,7 @@ class OrderParameters:
         started = running_time()
         equations.evaluations = equations.jacobians = 0
         with np.errstate(over="ignore", invalid="ignore"), limit_for(len(z0)):
-            path = integrate(equations, z0, times, settings)
+            path = integrate(equations, z0, times, settings, self._clock())
         return self._result(
             path.t,
             path.z,
@@ -540,6 +418,15 @@ class OrderParameters:
             self.fourth_moments,
             settings.max_time,
         )
+
+    def _clock(self) -> Clock | None:
+        """What sets the rates of the equations, or None if they are constant."""
+        if self._schedule.is_constant:
+            return None
+        return Clock(self._schedule.jumps, self._set_time)
+
+    def _set_time(self, t: float) -> None:
+        self.equations.rates = self._schedule.at(t)
 
     def _result(
         self,
@@ -554,15 +441,20 @@ class OrderParameters:
     ) -> OnlineResult:
         equations = self.equations
         counts = (equations.evaluations, equations.jacobians) if fourth != "simulation" else (0, 0)
-        sampled = self._sampling_errors(z, max_time - wall_time) if fourth == "sampling" else []
+        sampled = self._sampling_errors(t, z, max_time - wall_time) if fourth == "sampling" else []
+        outputs = equations.coordinates.O
         with np.errstate(over="ignore", invalid="ignore"):
-            errors = np.array([equations.error(point) for point in z])
-        states = equations.coordinates.unpack(z)
+            errors = np.array([equations.output_errors(point) for point in z])
+        errors = errors.reshape(len(z), outputs)
+        Q, R, v = equations.coordinates.grouped(z)
+        values = equations.eigenvalues
         return OnlineResult(
             t,
-            *states,
+            np.einsum("g,tgij->tij", values, Q),
+            np.einsum("g,tgij->tij", values, R),
+            v,
             self.T,
-            errors,
+            errors.sum(axis=1),
             status,
             note,
             steps,
@@ -571,38 +463,51 @@ class OrderParameters:
             fourth,
             max(sampled, default=0.0),
             self._settings(),
+            Q,
+            R,
+            errors,
         )
 
-    def _sampling_errors(self, z: Array, max_time: float) -> list[float]:
+    def _sampling_errors(self, t: Array, z: Array, max_time: float) -> list[float]:
         """Standard errors at the points z (T, n), from the last one back, as many as the time
         allows but at least one.
         """
-        until = running_time() + max_time
-        found = []
-        for point in z[::-1]:
+        until, found = running_time() + max_time, []
+        for time, point in zip(t[::-1], z[::-1], strict=True):
+            self._set_time(float(time))
             found.append(self.equations.fourth_error(point))
             if running_time() >= until:
                 break
         return found
 
     def _settings(self) -> dict[str, Any]:
-        rates = {"learning_rate": self.learning_rate, "second_layer_rate": self.second_layer_rate}
+        """What a file of the result says of the equations."""
+        rates = self._schedule.constant
         return {
-            **rates,
+            "learning_rate": self.learning_rate,
+            "second_layer_rate": self.second_layer_rate,
             "half_loss": self.half_loss,
-            "noise": self._rates.noise,
-            "ridge": self._rates.ridge,
+            "noise": rates.noise,
+            "ridge": rates.ridge,
+            "batch_size": self.batch_size,
+            "constraint": self.constraint,
+            "input_noise": self.input_noise,
+            "loss": self.neti.loss,
+            "scheduled": list(self._schedule.names),
+            "eigenvalues": self.equations.eigenvalues.tolist(),
+            "shares": self.equations.model.groups.shares.tolist(),
         }
 
-    # ----------------------------------------------------------------------------------------
+    # ----------------------------------------------------------------------------------------------
     # weights, and back
 
     @public
     def lift(self, state: Any, D: int, rng: Any = 0) -> Lifted:
         """Random weights in ``D`` dimensions with exactly these order parameters, teacher included.
 
-        ``inf.overlaps(*lifted)`` gives the order parameters back, and ``inf.loss(*lifted)`` the
-        generalization error plus label noise and ridge.
+        For standard normal input ``inf.overlaps(*lifted)`` gives the order parameters back, and
+        ``inf.loss(*lifted)`` the generalization error plus label noise and ridge. Groups of
+        eigenvalues get their shares of the dimensions, rounded to whole numbers.
 
         Parameters
         ----------
@@ -618,29 +523,11 @@ class OrderParameters:
         Lifted
             Named tuple (neti, theta).
         """
-        Q, R, v = self.check(state if _is_state(state) else self.state(state))
-        K, n = len(Q), len(Q) + len(self.T)
-        D = sample_size(D, n, "D", minimum=n)
-        values, vectors = np.linalg.eigh(np.block([[Q, R], [R.T, self.T]]))
-        root = vectors * np.sqrt(np.maximum(values, 0.0))
-        directions = np.linalg.qr(as_rng(rng).standard_normal((D, n)))[0]
-        weights = root @ directions.T
-        old = self._teacher.net
-        width, activations, _ = old.layers[0]
-        net = Net(
-            [(width, list(activations), False), (old.output_dim, "identity", False)], input_dim=D
-        )
-        teacher = Teacher(
-            net,
-            net.pack([(weights[K:], None), (self.neti.teacher_units.B.T, None)]),
-            self._rates.noise,
-        )
-        student = Net(
-            [(K, list(self.neti.layers[0].activations), False), (len(v), "identity", False)],
-            input_dim=D,
-        )
-        neti = self.neti.replace(student=student, teacher=teacher, input=None)
-        return Lifted(neti, student.pack([(weights[:K], None), (v, None)]))
+        where, model = self.equations.coordinates, self.equations.model
+        given = state if _is_state(state) else self.state(state)
+        checked = checked_state(given, where, model.T)
+        D = sample_size(D, where.K + where.M, "D", minimum=where.K + where.M)
+        return lift(self.neti, model.groups, model.T, checked, D, as_rng(rng))
 
     @public
     def simulate(self, initial: Any, D: int, t_eval: Any, rng: Any = 0) -> OnlineResult:
@@ -664,120 +551,71 @@ class OrderParameters:
         """
         generator = as_rng(rng)
         started = running_time()
-        times = _times(None, t_eval, 2)
+        times = kept_times(None, t_eval, 2)
         lifted = self.lift(initial, D, generator)
         D = lifted.neti.input_dim
+        sample_size(self.batch_size, D, "batch_size", noun="input")
+        model, where = self.equations.model, self.equations.coordinates
+        sizes = group_sizes(model.groups.shares, D)
+        variances = np.repeat(model.groups.eigenvalues, sizes)
+        descent = Descent(
+            lifted.neti, None if (variances == 1.0).all() else variances, model, self._schedule
+        )
         steps = np.rint(times * D).astype(np.int64)
         with np.errstate(over="ignore", invalid="ignore"):  # a simulation may diverge
-            states = simulate(
-                lifted.neti, lifted.theta, steps, self._rates.w / D, self._rates.v / D, generator
-            )
-        coordinates = self.equations.coordinates
-        z = np.array([coordinates.pack(OrderState(*state)) for state in states]).reshape(
-            len(states), -1
-        )
+            found = simulate(descent, lifted.theta, steps, generator)
+        V = lifted.neti.teacher_units.W
+        cuts = np.cumsum(sizes)[:-1]
+        states = [where.pack(_overlaps(W, V, v, cuts)) for W, v in found]
         finite = len(states) == len(steps)
         status = OnlineStop.SIMULATED if finite else OnlineStop.DIVERGED
         made = int(steps[len(states) - 1]) if states else 0
         return self._result(
-            steps[: len(states)] / D, z, status, "", made, running_time() - started, "simulation"
+            steps[: len(states)] / D,
+            np.array(states).reshape(len(states), where.size),
+            status,
+            "",
+            made,
+            running_time() - started,
+            "simulation",
         )
 
     def __repr__(self) -> str:
         half = ", half_loss=True" if self.half_loss else ""
         return (
-            f"OrderParameters({self.neti!r}, learning_rate={self.learning_rate:g}, "
-            f"second_layer_rate={self.second_layer_rate:g}{half}, "
+            f"OrderParameters({self.neti!r}, learning_rate={_short(self.learning_rate)}, "
+            f"second_layer_rate={_short(self.second_layer_rate)}{half}, "
             f"fourth_moments={self.fourth_moments!r})"
         )
+
+
+def _overlaps(W: Array, V: Array, v: Array, cuts: Any) -> OrderState:
+    """Order parameters of weights whose columns are sorted by groups."""
+    students, teachers = np.split(W, cuts, axis=1), np.split(V, cuts, axis=1)
+    Q = np.array([w @ w.T for w in students])
+    R = np.array([w @ u.T for w, u in zip(students, teachers, strict=True)])
+    return OrderState(Q, R, v)
+
+
+def _refuse_jumps(students: list[Any]) -> None:
+    for activation in students:
+        if jumps(activation):
+            raise SingularMomentError(
+                f"{activation.name} jumps: the variance of its gradients is infinite, so that "
+                "there is no online learning with it. Use a continuous activation, e.g. erf or "
+                "relu."
+            )
+
+
+def _plain(rates: Array) -> float | list[float]:
+    """One number where all are the same."""
+    return float(rates[0]) if (rates == rates[0]).all() else rates.tolist()
+
+
+def _short(rate: float | list[float]) -> str:
+    return f"{rate:g}" if isinstance(rate, float) else str(rate)
 
 
 def _is_state(value: Any) -> bool:
     """Whether (Q, R, v) is meant; a list of numbers is a vector of parameters."""
     return isinstance(value, (tuple, list)) and not all(isinstance(each, Real) for each in value)
-
-
-def _check_network(neti: Any) -> Teacher:
-    """Refuse what the equations do not cover, with the remedy; the teacher of what they do."""
-    if not isinstance(neti, NetI):
-        raise InvalidTypeError(f"neti is a {type(neti).__name__}; an inf.NetI is needed.")
-    teacher = neti.teacher
-    if not isinstance(teacher, Teacher):
-        raise InvalidTypeError(
-            f"the teacher is a {type(teacher).__name__}; order parameters need a network as "
-            "teacher: inf.Teacher(net, theta)."
-        )
-    for name, net in (("student", neti.student), ("teacher", teacher.net)):
-        if any(layer.bias for layer in net.layers):
-            raise InvalidValueError(
-                f"the {name} has biases; order parameters are implemented for networks without. "
-                "Use (width, activation, False) in both layers."
-            )
-    if neti.student.weight_factors != (1.0, 1.0):
-        raise InvalidValueError(
-            f"the student has parametrization {neti.student.parametrization!r}; 'standard' is "
-            "needed. Factors c of a layer are c^2 in its rate."
-        )
-    given = neti.input
-    if not _is_standard(given):
-        raise InvalidValueError(
-            "the input is not standard normal; its covariance would enter the dynamics beyond Q "
-            "and R. Use input=None."
-        )
-    if math.isfinite(neti.regularization.maxnorm):
-        raise InvalidValueError(
-            "maxnorm is finite; the barrier is no function of Q and R alone. Use ridge instead."
-        )
-    if neti.regularization.merge:
-        raise InvalidValueError(
-            "merge is given; order parameters have no term for it. Use ridge, or leave it out."
-        )
-    return teacher
-
-
-def _is_standard(given: Any) -> bool:
-    components = given.components()
-    if len(components) != 1:
-        return False
-    _, mean, _ = components[0]
-    zero = mean is None or not np.any(mean)
-    return zero and (
-        not isinstance(given, Gaussian) or np.array_equal(given.cov, np.eye(len(given.cov)))
-    )
-
-
-def _default_times(end: float, num: int) -> Array:
-    """``num`` times from 0 to ``end``: one half equidistant, the other logarithmic."""
-    even = np.linspace(0.0, end, (num + 3) // 2)
-    times = np.union1d(even, np.geomspace(1e-4 * end, end, num - len(even), endpoint=False))
-    while len(times) < num:  # some of the two halves are the same
-        widest = int(np.diff(times).argmax())
-        times = np.insert(times, widest + 1, 0.5 * (times[widest] + times[widest + 1]))
-    return times
-
-
-def _times(t_end: Any, t_eval: Any, num: int) -> Array:
-    """The times at which points are kept; the last is the end."""
-    if t_eval is None:
-        if t_end is None:
-            raise InvalidValueError(
-                "neither t_end nor t_eval is given; say how far to go, in steps over dimension."
-            )
-        end = as_number("t_end", t_end, minimum=0.0, strict=True)
-        if end < _SHORTEST:
-            raise InvalidValueError(
-                f"t_end is {end:g}, too short for points before it; at least {_SHORTEST:g} is "
-                "needed."
-            )
-        return _default_times(end, num)
-    times = as_real_array("t_eval", t_eval, ndim=1)
-    if not len(times) or times[0] < 0 or (np.diff(times) <= 0).any():
-        raise InvalidValueError("t_eval must be increasing times >= 0, at least one.")
-    if t_end is not None:
-        end = as_number("t_end", t_end, minimum=0.0, strict=True)
-        if times[-1] > end:
-            raise InvalidValueError(
-                f"t_eval ends at {times[-1]:g}, after t_end = {end:g}; leave t_end out."
-            )
-        times = times if times[-1] == end else np.r_[times, end]
-    return times

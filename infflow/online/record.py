@@ -14,11 +14,14 @@ from ..storage import as_path, load_archive, save_archive
 from .integration import OnlineStop
 
 if TYPE_CHECKING:
-    from .order_parameters import OnlineResult
+    from .result import OnlineResult
 
 _KIND = "infflow.OnlineResult"
-_FORMAT = 1
-_ARRAYS = ("t", "Q", "R", "v", "T", "generalization_error")
+_FORMAT = 2
+_ARRAYS = (
+    *("t", "Q", "R", "v", "T", "generalization_error"),
+    *("Q_groups", "R_groups", "output_errors"),
+)
 _NUMBERS = {"note": str, "steps": int, "evaluations": int, "jacobians": int, "wall_time": float}
 _NUMBERS |= {"fourth_moments": str, "sampling_error": float}
 
@@ -73,17 +76,21 @@ def _check(file: str, fields: dict[str, Any]) -> None:
     dimensions = (len(fields["t"]), *(fields["R"].shape[1:] if fields["R"].ndim == 3 else (0, 0)))
     T, K, M = dimensions
     O = fields["v"].shape[1] if fields["v"].ndim == 3 else 0
+    G = fields["Q_groups"].shape[1] if fields["Q_groups"].ndim == 4 else 1
     shapes: dict[str, tuple[int, ...]] = {
         "t": (T,),
         "Q": (T, K, K),
         "R": (T, K, M),
         "v": (T, O, K),
         "T": (M, M),
+        "Q_groups": (T, G, K, K),
+        "R_groups": (T, G, K, M),
     }
-    for name, shape in {**shapes, "generalization_error": (T,)}.items():
+    errors: dict[str, tuple[int, ...]] = {"generalization_error": (T,), "output_errors": (T, O)}
+    for name, shape in {**shapes, **errors}.items():
         array: Array = fields[name]
         # errors of simulations that diverge can overflow
-        finite = name == "generalization_error" or bool(np.isfinite(array).all())
+        finite = name in errors or bool(np.isfinite(array).all())
         if array.shape != shape or not finite:
             raise StorageError(
                 f"{file} is damaged: {name} has shape {array.shape} or is not finite; {shape} is "
@@ -102,7 +109,13 @@ def to_dataset(result: OnlineResult) -> Any:
         "v": (("t", "output", "student"), result.v),
         "T": (("teacher", "teacher_2"), result.T),
         "generalization_error": ("t", result.generalization_error),
+        "output_errors": (("t", "output"), result.output_errors),
     }
+    if result.Q_groups.shape[1] > 1:
+        variables |= {
+            "Q_groups": (("t", "group", "student", "student_2"), result.Q_groups),
+            "R_groups": (("t", "group", "student", "teacher"), result.R_groups),
+        }
     attributes = metadata(result)
     attributes["settings"] = json.dumps(attributes["settings"])
     return xarray.Dataset(variables, coords={"t": result.t}, attrs=attributes)

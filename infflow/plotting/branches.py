@@ -36,10 +36,8 @@ def plot_branch(branch: Any, *, ax: Any = None) -> Any:
     is_minimum = branch.index == 0
     for part in _runs(is_minimum):
         stable = bool(is_minimum[part[0]])
-        joined = np.append(part, part[-1] + 1) if part[-1] + 1 < len(is_minimum) else part
         ax.plot(
-            branch.parameter[joined],
-            branch.loss[joined],
+            *_with_ends(branch, part),
             color=BLUE if stable else ORANGE,
             linestyle="-" if stable else "--",
             label="minimum" if stable else "saddle",
@@ -60,6 +58,20 @@ def plot_branch(branch: Any, *, ax: Any = None) -> Any:
     ax.set_xlabel("parameter")
     ax.set_ylabel("loss")
     return ax
+
+
+def _with_ends(branch: Any, part: Array) -> tuple[Array, Array]:
+    """Parameter and loss of neighbouring points, up to the events before and after them."""
+    x = branch.parameter[part]
+    y = branch.loss[part]
+    for event in branch.events:
+        if event.kind in _MARKERS and event.position == part[-1]:
+            x = np.append(x, event.parameter)
+            y = np.append(y, event.loss)
+        if event.kind in _MARKERS and event.position == part[0] - 1:
+            x = np.insert(x, 0, event.parameter)
+            y = np.insert(y, 0, event.loss)
+    return x, y
 
 
 def _runs(flags: Any) -> list[Array]:

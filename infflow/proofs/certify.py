@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,116 +13,23 @@ from ..classification.hidden import hidden_layers, homogeneity
 from ..errors import InvalidTypeError, InvalidValueError
 from ..memory import require_memory
 from ..networks.infinite.neti import NetI
-from .ball import Ball, flint, lower, magnitude, total, upper, working_precision
-from .network import BallNetwork
-from .pairs import BallMatrix
+from ..networks.infinite.orbits import SymmetricNetI
+from .ball import working_precision
+from .certificate import Certificate
+from .families import certify_family
+from .krawczyk import Proof
+from .network import BallNetwork, covered_teacher
+from .span import ShortProblem, prove, short_problem
 
-#: where the search for the largest box with a unique critical point begins
-_FIRST_RADIUS = 1e-6
-_ATTEMPTS = 12
 #: most bits of the ball arithmetic, beyond which a proof takes for ever
 _MOST_BITS = 10**6
-#: a Hessian whose smallest eigenvalue is below this fraction of the largest is singular to rounding
-_SINGULAR = 1e-13
 #: memory of all matrices of balls together, in matrices of float64
 _BALL_MATRICES = 100
 
 
-class Enclosure(NamedTuple):
-    """Numbers between which the exact value lies."""
-
-    lower: float
-    upper: float
-
-    def __str__(self) -> str:
-        middle = (self.lower + self.upper) / 2
-        half = (self.upper - self.lower) / 2
-        return f"{middle:.15g} +- {half:.1g}"
-
-
-_NOTHING = Enclosure(math.nan, math.nan)
-
-
-@dataclass(frozen=True, eq=False)
-class Certificate:
-    """What :func:`certify` proved, or why it did not.
-
-    Attributes
-    ----------
-    proved : bool
-        Whether exactly one critical point is near; also the truth value of the certificate.
-    reason : str
-        Why not, and what to do; empty if proved.
-    radius : float
-        Every parameter of the critical point lies within this distance of that of ``theta``.
-    uniqueness_radius : float
-        There is no second critical point within this distance (largest difference of a parameter).
-    loss : Enclosure
-        Of the loss at the critical point.
-    loss_digits : str
-        The same as a decimal number with its error, to up to 30 digits.
-    index, positive : int
-        Numbers of negative and positive eigenvalues of the Hessian there, over the free parameters
-        outside the gauge; none is zero.
-    theta : (P,) array
-        The point that was given.
-    frozen, gauge : tuple of int
-        Parameters held at their values: on request; and to fix the scaling of homogeneous neurons.
-    assumptions : tuple of str
-        What the statement is about.
-    """
-
-    proved: bool
-    reason: str
-    radius: float
-    uniqueness_radius: float
-    loss: Enclosure
-    loss_digits: str
-    index: int
-    positive: int
-    theta: Array
-    frozen: tuple[int, ...]
-    gauge: tuple[int, ...]
-    assumptions: tuple[str, ...]
-    precision: int  #: bits of the ball arithmetic
-
-    def __bool__(self) -> bool:
-        return self.proved
-
-    @property
-    def is_minimum(self) -> bool:
-        """Whether the critical point is proved to be a minimum, strict but for the scaling that the
-        gauge fixes.
-        """
-        return self.proved and self.index == 0
-
-    def __str__(self) -> str:
-        if not self.proved:
-            lines = [f"not proved: {self.reason}"]
-        else:
-            what = "minimum" if self.index == 0 else f"saddle of index {self.index}"
-            lines = [
-                (
-                    f"proved: within {self.radius:.2g} of theta lies exactly one critical point, a "
-                    f"{what}; there is no other within {self.uniqueness_radius:.2g}"
-                ),
-                (
-                    f"  loss {self.loss_digits}; the Hessian has {self.index} negative and "
-                    f"{self.positive} positive eigenvalues"
-                ),
-            ]
-        return "\n".join([*lines, *(f"  {each}" for each in self.assumptions)])
-
-    __repr__ = __str__
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything as a dictionary of arrays, numbers, strings and tuples of these."""
-        return {**self.__dict__, "loss": tuple(self.loss)}
-
-
 @public
 def certify(
-    net: NetI,
+    net: NetI | SymmetricNetI,
     theta: Any,
     frozen: Any = None,
     gauge: str | None = "auto",
@@ -141,18 +46,20 @@ def certify(
 
     Parameters
     ----------
-    net : NetI
-        Without biases, barrier, ridge and merge, standard parametrization, centred Gaussian input;
-        activations that are identity, square, cube, erf, normal_cdf, gelu, gaussian, relu,
-        leaky_relu, abs, or polynomials of one's own. The proof is about these functions, as
-        ``assumptions`` prints them, not about their float64 weights: leaky_relu has the slope 1/100
-        exactly, gaussian is exp(-x^2/2). Only polynomials of one's own have float64 coefficients by
-        definition, those of ``Activation.polynomial``.
+    net : NetI or SymmetricNetI
+        A family speaks about the whole network that it stands for: existence is proved in its few
+        parameters, and index and positive count all eigenvalues of the whole, for any number of
+        neurons. A NetI has to be without biases, barrier, ridge and merge, in the standard
+        parametrization, with centred Gaussian input. Activations of both are identity, square,
+        cube, erf, normal_cdf, gelu, gaussian, relu, leaky_relu, abs, or polynomials of one's own.
+        The proof is about these functions, as ``assumptions`` prints them, not about their float64
+        weights: leaky_relu has the slope 1/100 exactly, gaussian is exp(-x^2/2). Only polynomials
+        of one's own have float64 coefficients by definition, those of ``Activation.polynomial``.
     theta : (P,) array or Result
         An accurate critical point, as Newton's method finds it; a ``Result`` knows its ``eta``.
     frozen : (P,) boolean array, optional
         Parameters held at their values; the statement is about the loss as a function of the
-        others.
+        others. For a family all output weights, or none.
     gauge : "auto" or None
         "auto" also holds one output weight of each homogeneous neuron at its value (the largest),
         unless frozen parameters fix its scaling already. The gradient along the scaling vanishes
@@ -191,11 +98,17 @@ def certify(
     proof relies on python-flint being correct; numbers in float64 are only guesses, and bounds
     rounded outwards.
 
+    With standard normal input and more than 150 parameters the proof takes place in the inputs that
+    the weights span, and one more for each student, which is enough for any number of inputs (see
+    :func:`infflow.reduce`): index, uniqueness and radii are those of the whole network, and
+    ``assumptions`` says which inputs these were.
+
     The teacher's parameters and the frozen ones are the float64 numbers that were given, exactly.
     """
-    if not isinstance(net, NetI):
+    if not isinstance(net, (NetI, SymmetricNetI)):
         raise InvalidTypeError(
-            f"net is a {type(net).__name__}; certify needs an inf.NetI (infinite data)."
+            f"net is a {type(net).__name__}; certify needs an inf.NetI (infinite data) or an "
+            "inf.SymmetricNetI."
         )
     held_fixed = frozen_by(net, theta, frozen, eta)
     theta = np.array(net.check(getattr(theta, "theta", theta)))
@@ -203,12 +116,23 @@ def certify(
     if gauge is not None and not (isinstance(gauge, str) and gauge == "auto"):
         raise InvalidValueError(f"gauge is {shown(gauge)}; 'auto' or None is needed.")
     precision = as_integer("precision", precision, minimum=64, maximum=_MOST_BITS)
-    remedy = "Use inf.classify, which gives evidence in the place of a proof."
-    require_memory(net.num_params, "the Hessian in ball arithmetic", _BALL_MATRICES, remedy)
+    if isinstance(net, SymmetricNetI):
+        _require_memory(net.num_params)
+        fixed = ~np.isin(np.arange(net.num_params), free)
+        return certify_family(net, theta, fixed, gauge is not None, precision)
+    covered_teacher(net)
+    problem = short_problem(net, theta, free)
+    _require_memory((net if problem is None else problem.net).num_params)
     with working_precision(precision):
-        network = BallNetwork(net)
-        held = _gauge(net, theta, free) if gauge == "auto" else ()
-        found = _Proof(network, theta, np.setdiff1d(free, held)).run()
+        network = BallNetwork(net if problem is None else problem.net)
+        if problem is None:
+            held = _gauge(net, theta, free) if gauge == "auto" else ()
+            found = Proof(network, theta, np.setdiff1d(free, held)).run()
+        else:
+            few = problem.free(free)
+            own = _gauge(problem.net, problem.theta, few) if gauge == "auto" else ()
+            found = prove(problem, theta, np.setdiff1d(few, own))
+            held = tuple(int(k) for k in problem.whole(np.array(own, dtype=np.intp)))
     return Certificate(
         not found.reason,
         found.reason,
@@ -221,7 +145,7 @@ def certify(
         theta,
         tuple(int(k) for k in np.setdiff1d(np.arange(len(theta)), free)),
         held,
-        _assumptions(net, network, len(theta) - len(free), held),
+        _assumptions(net, network, problem, len(theta) - len(free), held),
         precision,
     )
 
@@ -241,8 +165,17 @@ def _gauge(net: NetI, theta: Array, free: NDArray[np.intp]) -> tuple[int, ...]:
     return tuple(held)
 
 
+def _require_memory(num_params: int) -> None:
+    remedy = "Use inf.classify, which gives evidence in the place of a proof."
+    require_memory(num_params, "the Hessian in ball arithmetic", _BALL_MATRICES, remedy)
+
+
 def _assumptions(
-    net: NetI, network: BallNetwork, frozen: int, held: tuple[int, ...]
+    net: NetI,
+    network: BallNetwork,
+    problem: ShortProblem | None,
+    frozen: int,
+    held: tuple[int, ...],
 ) -> tuple[str, ...]:
     lines = [
         f"infinite data, loss E|student - teacher|^2 without a factor 1/2, input {net.input!r}"
@@ -250,6 +183,8 @@ def _assumptions(
     lines += dict.fromkeys(f.formula for f in [*network.f, *network.g])
     if net.input.components()[0].root is not None:
         lines.append("the covariance of the input is that of its float64 root: root @ root.T")
+    if problem is not None:
+        lines.append(str(problem))
     if frozen:
         lines.append(
             f"{frozen} parameters are frozen at their values; the statement is about the others"
@@ -261,160 +196,3 @@ def _assumptions(
             f"in all parameters the critical points form a family of dimension {len(held)}"
         )
     return tuple(lines)
-
-
-@dataclass
-class _Outcome:
-    reason: str
-    radius: float = math.nan
-    uniqueness_radius: float = math.nan
-    loss: Enclosure = _NOTHING
-    loss_digits: str = ""
-    index: int = -1
-    positive: int = -1
-
-
-class _Proof:
-    """One proof; runs within a working precision."""
-
-    def __init__(self, network: BallNetwork, theta: Array, keep: NDArray[np.intp]) -> None:
-        self.network, self.theta, self.keep = network, theta, [int(k) for k in keep]
-
-    def run(self) -> _Outcome:
-        """Find boxes that pass Krawczyk's test, then enclose loss and inertia in the smallest."""
-        if not self.keep:
-            return _Outcome("No parameter is free: all are frozen or fixed by the gauge.")
-        value, gradient, H = self._evaluate(0.0)
-        middle = np.array([[float(x) for x in row] for row in H.tolist()])
-        if not np.isfinite(middle).all():
-            return _Outcome(
-                "The Hessian is not finite at theta: a neuron with a kink lies at zero. Move it "
-                "or remove it."
-            )
-        values, self.basis = np.linalg.eigh((middle + middle.T) / 2)
-        if np.abs(values).min() <= _SINGULAR * np.abs(values).max():
-            return _Outcome(
-                "The Hessian is singular: its smallest eigenvalue is "
-                f"{values[np.argmin(np.abs(values))]:.2g}. Run inf.classify, "
-                "which names the symmetry behind it, and use the gauge, freeze a parameter "
-                "along it, or merge the neurons."
-            )
-        self.inverse = _matrix((self.basis / values) @ self.basis.T)
-        steps = (self.inverse * _column(gradient)).entries()
-        step = max(magnitude(x) for x in steps)
-        unique = self._largest_box(step)
-        if unique is None:
-            return _Outcome(
-                f"Krawczyk's test fails: Newton's step changes a parameter by {step:.2g}, too "
-                "far for what the Hessian "
-                f"(smallest eigenvalue {np.abs(values).min():.2g}) changes on the way. Search "
-                "the critical point with inf.train, or run inf.classify."
-            )
-        radius = self._smallest_radius(step, unique)
-        H = self._evaluate(radius, value=False)[2]
-        inertia = self._inertia(H)
-        if inertia is None:
-            return _Outcome(
-                "The critical point exists, but the signs of the eigenvalues of its Hessian "
-                "could not be proved. Raise precision."
-            )
-        loss = self._loss(value, gradient, H, radius)
-        enclosure = Enclosure(max(lower(loss), 0.0), upper(loss))
-        return _Outcome("", radius, unique, enclosure, loss.str(30), *inertia)
-
-    def _evaluate(self, radius: float, value: bool = True) -> tuple[Ball, list[Ball], BallMatrix]:
-        """Loss, gradient and Hessian over the box of this radius around theta, on the parameters
-        that are kept.
-        """
-        arb = flint().arb
-        theta = [arb(float(x)) for x in self.theta]
-        for k in self.keep:
-            theta[k] = arb(float(self.theta[k]), radius)
-        found = self.network.evaluate(theta, value)
-        rows = found.hessian.tolist()
-        H = flint().arb_mat([[rows[i][j] for j in self.keep] for i in self.keep])
-        return found.value, [found.gradient[k] for k in self.keep], H
-
-    def _contraction(self, radius: float) -> float:
-        """Upper bound of |1 - C H(X)| in the row-sum norm over the box of this radius."""
-        _, _, H = self._evaluate(radius, value=False)
-        n = len(self.keep)
-        one = flint().arb_mat(n, n, [int(i == j) for i in range(n) for j in range(n)])
-        rows = (one - self.inverse * H).tolist()
-        return max(magnitude(total(abs(x) for x in row)) for row in rows)
-
-    def _image(self, step: float, contraction: float, radius: float) -> float:
-        """Upper bound of |C g| + |1 - C H(X)| r, in which all zeros in the box lie."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            bound = np.nextafter((step + contraction * radius) * (1 + 1e-15), np.inf)
-        return float(bound) if bound < np.inf else math.inf
-
-    def _passes(self, step: float, contraction: float, radius: float) -> bool:
-        """Krawczyk's test: the box is mapped into its interior."""
-        return self._image(step, contraction, radius) < radius
-
-    def _largest_box(self, step: float) -> float | None:
-        """Radius of the largest box, within a factor of about two, in which the critical point is
-        unique.
-        """
-        radius = max(_FIRST_RADIUS, 4.0 * step)
-        good = 0.0
-        bad = math.inf
-        for _ in range(_ATTEMPTS):
-            q = self._contraction(radius)
-            # the contraction grows about in proportion to the radius; aim at 1/2
-            ahead = min(0.5 / max(q, 1e-4), 1e3) if math.isfinite(q) else 1e-2
-            if self._passes(step, q, radius):
-                good = radius
-                radius = min(radius * max(ahead, 1.2), math.sqrt(good * bad))
-            else:
-                bad = radius
-                radius = max(radius * min(ahead, 0.5), math.sqrt(good * bad))
-            if radius <= step or bad < 2.5 * good or (good and ahead < 2.0):
-                break
-        return good or None
-
-    def _smallest_radius(self, step: float, unique: float) -> float:
-        """Radius of a small box that contains the critical point."""
-        radius = min(max(2.0 * step, 1e-30), unique)
-        q = self._contraction(radius)
-        return self._image(step, q, radius) if self._passes(step, q, radius) else unique
-
-    def _inertia(self, H: BallMatrix) -> tuple[int, int] | None:
-        """Negative and positive eigenvalues, by Sylvester's law and Gershgorin's discs in the
-        approximate eigenbasis.
-        """
-        V = _matrix(self.basis)
-        n = len(self.keep)
-        one = flint().arb_mat(n, n, [int(i == j) for i in range(n) for j in range(n)])
-        defect = (V.transpose() * V - one).tolist()
-        if (
-            not max(magnitude(total(abs(x) for x in row)) for row in defect) < 1.0
-        ):  # then V is regular
-            return None
-        negative = positive = 0
-        for i, row in enumerate((V.transpose() * H * V).tolist()):
-            beside = total(abs(x) for j, x in enumerate(row) if j != i)
-            if row[i] > beside:
-                positive += 1
-            elif row[i] < -beside:
-                negative += 1
-            else:
-                return None
-        return negative, positive
-
-    def _loss(self, value: Ball, gradient: list[Ball], H: BallMatrix, radius: float) -> Ball:
-        """Taylor's formula around theta with the remainder over the box."""
-        d = flint().arb(0, radius)
-        rows = H.tolist()
-        slope = total(g * d for g in gradient)
-        curvature = total(x * d * d for row in rows for x in row) / 2
-        return value + slope + curvature
-
-
-def _matrix(M: Array) -> BallMatrix:
-    return flint().arb_mat([[float(x) for x in row] for row in M])
-
-
-def _column(v: list[Ball]) -> BallMatrix:
-    return flint().arb_mat(len(v), 1, v)

@@ -42,14 +42,15 @@ class BallNetwork:
     """
 
     def __init__(self, net: NetI) -> None:
-        teacher = _check(net)
+        teacher = covered_teacher(net)
         self.layout = net.layout
         self.f = [exact_activation(f) for f in net.layers[0].activations]
         self.g = [exact_activation(g) for g in teacher.net.layers[0].activations]
         (component,) = net.input.components()
         self._root = None if component.root is None else _matrix(component.root.T)
         units = net.teacher_units
-        self._V = [self._to_standard(_column(v)) for v in units.W]
+        #: columns (D, 1), in the coordinates of standard normal inputs
+        self.teacher_weights = [self._to_standard(_column(v)) for v in units.W]
         self._D = [_column(-b) for b in units.B]
         self._noise = flint().arb(teacher.noise) ** 2 * net.output_dim
 
@@ -87,7 +88,7 @@ class BallNetwork:
         O = second.width
         W = [self._to_standard(arb_mat(D, 1, theta[i * D : (i + 1) * D])) for i in range(K)]
         B = [arb_mat(O, 1, [theta[second.start + o * K + i] for o in range(O)]) for i in range(K)]
-        return W + self._V, B + self._D
+        return W + self.teacher_weights, B + self._D
 
 
 class _Assembly:
@@ -195,7 +196,7 @@ def _matrix(M: Array) -> BallMatrix:
 _INSTEAD = "inf.classify(net, theta) covers this case, with evidence in the place of a proof."
 
 
-def _check(net: NetI) -> Teacher:
+def covered_teacher(net: NetI) -> Teacher:
     """The teacher, or an error for networks that are not covered."""
     if not isinstance(net.teacher, Teacher):
         raise MethodError(

@@ -9,7 +9,6 @@ Last, quasi-Newton on a loss that is scaled up.
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 
 from .._validation import Array, as_integer
 from ..classification.classify import PointKind, classify
+from ..compile_time import running_time
 from ..networks.finite.net import Net
 from ..networks.infinite.neti import NetI
 from ..networks.parameters import random_params
@@ -154,13 +154,13 @@ def minimise(method: str, hidden: int, samples: int, seconds: float, seed: int) 
         theta,
         **{**options, "max_steps_flow": min(1, options["max_steps_flow"]), "max_steps_newton": 0},
     )
-    started = time.perf_counter()
+    started = running_time()
     result = train(net, theta, num_trajectory=2, **options)
     return {
         "loss": result.loss,
         "gradient_norm": result.gradient_norm,
         "steps": result.flow.steps + result.newton.steps,
-        "seconds_used": time.perf_counter() - started,
+        "seconds_used": running_time() - started,
         "stop": result.status.name,
     }
 
@@ -243,7 +243,7 @@ def run(
     setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress: bool = True
 ) -> FixedPointStudy:
     """All runs of the study."""
-    started = time.perf_counter()
+    started = running_time()
     options: dict[str, Any] = {"folder": folder, "jobs": jobs, "progress": progress}
     seeds = range(setting.seed, setting.seed + setting.seeds)
     races = run_grid(
@@ -281,7 +281,7 @@ def run(
         ],
         **options,
     )
-    wall = time.perf_counter() - started
+    wall = running_time() - started
     return FixedPointStudy(setting, [*races, *ends, *scaled], wall, races, ends, scaled)
 
 

@@ -11,7 +11,6 @@ theta_m(t_i) of a method and the reference theta*(t):
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._validation import Array, as_integer
+from ..compile_time import running_time
 from ..flow import automatic_solver
 from ..networks.finite.net import Net
 from ..networks.infinite.neti import NetI
@@ -230,7 +230,7 @@ def run(
     """All runs of the study; times are compared, so that ``jobs`` above the number of idle cores
     spoils it.
     """
-    started = time.perf_counter()
+    started = running_time()
     options: dict[str, Any] = {"folder": folder, "jobs": jobs, "progress": progress}
     seeds = range(setting.seed, setting.seed + setting.seeds)
     common = {"samples": setting.samples, "t_end": setting.t_end}
@@ -265,7 +265,7 @@ def run(
             row,
             next(r for r in references if (r["hidden"], r["seed"]) == (row["hidden"], row["seed"])),
         )
-    wall = time.perf_counter() - started
+    wall = running_time() - started
     return FlowAccuracyStudy(setting, [*references, *runs], wall, references, runs)
 
 

@@ -50,6 +50,11 @@ STUDIES: dict[str, Study] = {
             "an atlas of critical points of small students of orthonormal teachers",
         ),
         Study(
+            "families",
+            "families.claims",
+            "spurious minima of relu networks of any size, and copies and averages of erf",
+        ),
+        Study(
             "fixed-points",
             "fixed_points",
             "how near to a fixed point every method gets, and what was found",

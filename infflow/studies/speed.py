@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 import timeit
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from .._validation import Array, as_integer
+from ..compile_time import running_time
 from ..networks.finite.net import Net
 from ..networks.functions import gradient, hessian
 from .study import Claim, StudyResult, StudySetting, markdown_table, run_grid
@@ -220,11 +220,11 @@ def run(
     """All measurements, one after the other whatever ``jobs`` is: neighbours would share the memory
     bus.
     """
-    started = time.perf_counter()
+    started = running_time()
     common = {"samples": list(setting.samples), "longest": setting.longest, "seed": setting.seed}
     cases = [{"hidden": hidden, **common} for hidden in setting.hidden]
     rows = run_grid(measure, cases, folder=folder, jobs=1, progress=progress)
-    return SpeedStudy(setting, rows, time.perf_counter() - started)
+    return SpeedStudy(setting, rows, running_time() - started)
 
 
 # --------------------------------------------------------------------------------------------------

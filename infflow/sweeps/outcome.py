@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import signal
 import threading
-import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import numpy as np
 
 from .. import threads
 from .._validation import Array, shown
+from ..compile_time import running_time
 from ..errors import InvalidTypeError, InvalidValueError
 from ..result import Result
 from ..stopping import StopReason
@@ -46,7 +46,7 @@ def execute(
     KeyboardInterrupt
         After Ctrl-C, also where ``train`` has turned it into a result.
     """
-    start = time.perf_counter()
+    start = running_time()
     with threads.one_thread(), _Interrupts() as interrupts:
         try:
             value = function(**settings, **fixed)
@@ -59,7 +59,7 @@ def execute(
             outcome = Outcome(
                 error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc()
             )
-    outcome.wall_time = time.perf_counter() - start
+    outcome.wall_time = running_time() - start
     return outcome
 
 

@@ -6,7 +6,7 @@ moments of two atoms of the orders in its name to ``out``: 1, 6 or 15 slots for 
 """
 
 # fmt: off
-from numba import njit
+from ...compiler import njit
 
 
 @njit(cache=True, error_model="numpy")

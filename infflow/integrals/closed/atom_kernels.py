@@ -19,16 +19,17 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from ...activations.vector_math import clipped_magnitude, erf_scaled, normal_tail, ramp_tail
+from ...compiler import njit
 from .. import jets
 from ._generated import atoms_00, atoms_01, atoms_02, atoms_11, atoms_12, atoms_22
 from .bivariate_normal_kernels import (
     DEAD,
     PLACKETT_LIMIT,
+    centred_orthant,
     joint_probability,
-    orthant,
+    orthant_at_zero,
     plackett,
     tail_moments,
 )
@@ -60,6 +61,8 @@ POLYNOMIAL_F, POLYNOMIAL_G, ATOMS_F, ALL_G, PLAIN = range(5)
 
 _kernel = njit(cache=True, error_model="numpy")
 _inline = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
+# for functions of functions: numba keeps no code on disk in which an argument is a function
+_of_functions = njit(forceinline=True, error_model="numpy")
 
 
 # ---------------------------------------------------------------- one dimension
@@ -166,12 +169,30 @@ def _add_atom_means(weight, k, shift, b, V, last, out):
 # ---------------------------------------------------------------- two atoms
 
 
-@_kernel
-def _atoms(out, order, a, b, shift1, shift2, C11, C12, C22, b1, b2, det, plain, scratch):
+@_of_functions
+def _atoms(
+    kind_sums,
+    add_kind,
+    out,
+    order,
+    a,
+    b,
+    shift1,
+    shift2,
+    C11,
+    C12,
+    C22,
+    b1,
+    b2,
+    det,
+    plain,
+    scratch,
+):
     """Add the atoms ``a`` of one width of f times those ``b`` of one width of g; returns the
     infinite slots.
 
-    ``a`` and ``b`` hold a squared width and the weights of its ramp, step and density.
+    ``a`` and ``b`` hold a squared width and the weights of its ramp, step and density. The
+    first two arguments are the functions of the kind of atoms, see below.
     """
     t1, t2 = a[0], b[0]
     V1, V2 = C11 + t1, C22 + t2
@@ -194,13 +215,10 @@ def _atoms(out, order, a, b, shift1, shift2, C11, C12, C22, b1, b2, det, plain, 
     d2, F2 = gaussian_at_zero(b2, i2, shift2)
     q1, P1 = gaussian_at_zero(m1, r1, shift2)
     q2, P2 = gaussian_at_zero(m2, r2, shift1)
-    R1 = ramp_mean(m1, s1, r1, P1, q1) if b[1] != 0.0 else 0.0  # for K(m, 0)
-    R2 = ramp_mean(m2, s2, r2, P2, q2) if a[1] != 0.0 else 0.0
-    L = A00 = A10 = A01 = 0.0
-    if not (_only_density(a) or _only_density(b)):
-        A00, A10, A01, L, _ = stein_sums(
-            b1, b2, C12, V1, V2, i1, i2, s1, shift1, shift2, F1, F2, d1, d2, R1, R2, P1, P2
-        )
+    means = (m1, m2, s1, s2, r1, r2, q1, q2, P1, P2)
+    R1, R2, A00, A10, A01, L = kind_sums(
+        a, b, b1, b2, C12, V1, V2, i1, i2, shift1, shift2, d1, d2, F1, F2, means
+    )
     e1 = _slope_gap(g1, t1, C11, plain)
     e2 = _slope_gap(g2, t2, C22, plain)
     args = (
@@ -229,7 +247,7 @@ def _atoms(out, order, a, b, shift1, shift2, C11, C12, C22, b1, b2, det, plain, 
         A01,
         L,
     )
-    _add_atoms(out, order, a, b, args, scratch)
+    add_kind(out, order, a, b, args, scratch)
     return (
         _infinite_slots(a, b, vertex1, vertex2, parallel, b1 != 0.0, plain)
         if vertex1 or vertex2 or parallel
@@ -252,7 +270,7 @@ def _slope_gap(g, t, C, plain):
 
 
 @_kernel
-def _add_atoms(out, order, a, b, args, scratch):
+def _add_any(out, order, a, b, args, scratch):
     """Call the generated functions, which are for the orders k1 <= k2, of all pairs of atoms.
 
     Not in a loop over the orders: the compiler would move what they compute out of it, and compute
@@ -337,6 +355,43 @@ def _add_unequal(out, order, a, b, args):
         atoms_12(out, a[2] * b[3], order, *args)
 
 
+# The two functions of a kind of atoms, so that loops compile no other kind: the sums R1, R2, A00,
+# A10, A01, L of ``symbolic.py`` as far as the kind needs them, and the calls of generated
+# functions. They are handed down one by one: numba would make pointers of a tuple of functions.
+
+
+@_inline
+def _any_sums(a, b, b1, b2, C12, V1, V2, i1, i2, shift1, shift2, d1, d2, F1, F2, means):
+    """For all kinds: what the weights need."""
+    m1, m2, s1, s2, r1, r2, q1, q2, P1, P2 = means
+    R1 = ramp_mean(m1, s1, r1, P1, q1) if b[1] != 0.0 else 0.0  # for K(m, 0)
+    R2 = ramp_mean(m2, s2, r2, P2, q2) if a[1] != 0.0 else 0.0
+    L = A00 = A10 = A01 = 0.0
+    if not (_only_density(a) or _only_density(b)):
+        A00, A10, A01, L, _ = stein_sums(
+            b1, b2, C12, V1, V2, i1, i2, s1, shift1, shift2, F1, F2, d1, d2, R1, R2, P1, P2
+        )
+    return R1, R2, A00, A10, A01, L
+
+
+@_kernel
+def _add_ramps(out, order, a, b, args, scratch):
+    """For ramps (relu)."""
+    atoms_00(out, a[1] * b[1], order, *args)
+
+
+@_inline
+def _centred_sums(a, b, b1, b2, C12, V1, V2, i1, i2, shift1, shift2, d1, d2, F1, F2, means):
+    """For steps minus 1/2 (erf): no ramps, and nothing that loses digits in the tails."""
+    return 0.0, 0.0, 0.0, 0.0, 0.0, _centred_joint(b1, b2, C12, i1, i2, means[2], F1, F2)
+
+
+@_kernel
+def _add_steps(out, order, a, b, args, scratch):
+    """For steps."""
+    atoms_11(out, a[2] * b[2], order, *args)
+
+
 @_kernel
 def _infinite_slots(a, b, vertex1, vertex2, parallel, biased, plain):
     """Which slots are infinite where a neuron is constant and sits on its kink, or two are parallel
@@ -386,25 +441,41 @@ def _joint(b1, b2, C12, i1, i2, s1, shift1, shift2, F1, F2):
     """
     if i1 == 0.0 or i2 == 0.0:  # a constant
         return F1 * F2, False
+    if shift1 != 0.0 and shift2 != 0.0:
+        return _centred_joint(b1, b2, C12, i1, i2, s1, F1, F2), False
     root1 = math.sqrt(i1)
     root2 = math.sqrt(i2)
     h = b1 * root1
     k = b2 * root2
     u = C12 * root1 * root2
-    both = shift1 != 0.0 and shift2 != 0.0
-    if min(h, k) < DEAD and not both:
+    if min(h, k) < DEAD:
         return 0.0, True
     if (h != 0.0 or k != 0.0) and abs(u) <= PLACKETT_LIMIT:
         product = F1 * F2
         L = plackett(h, k, u) + product
         return L, u < 0.0 and shift1 == 0.0 and shift2 == 0.0 and ENOUGH * product > L
     s = math.sqrt(s1 * i2)
-    if both or (h == 0.0 and k == 0.0):
-        return orthant(h, k, u, s, shift1, shift2), False
+    if h == 0.0 and k == 0.0:
+        return orthant_at_zero(u, s, shift1, shift2), False
     joint, lost = joint_probability(h, k, u, s, ENOUGH)
     if shift1 != 0.0 or shift2 != 0.0:
         joint -= shift2 * F1 + shift1 * F2
     return joint, lost
+
+
+@_inline
+def _centred_joint(b1, b2, C12, i1, i2, s1, F1, F2):
+    """E[(step(h1) - 1/2) (step(h2) - 1/2)]; F1, F2 are the means of the factors."""
+    if i1 == 0.0 or i2 == 0.0:  # a constant
+        return F1 * F2
+    root1 = math.sqrt(i1)
+    root2 = math.sqrt(i2)
+    h = b1 * root1
+    k = b2 * root2
+    u = C12 * root1 * root2
+    if (h != 0.0 or k != 0.0) and abs(u) <= PLACKETT_LIMIT:
+        return plackett(h, k, u) + F1 * F2
+    return centred_orthant(h, k, u, math.sqrt(s1 * i2))
 
 
 @_kernel
@@ -498,6 +569,28 @@ def add_polynomials(out, order, table, f, g, C11, C12, C22, b1, b2, c1, c2, work
 
 
 @_kernel
+def _add_constants(out, order, table, f, g, C11, C12, C22, b1, b2, c1, c2, work):
+    """:func:`add_polynomials` for polynomials that are constants."""
+    constant_f = table[f, FIRST] if table[f, COEFFICIENT_COUNT] > 0.0 else 0.0
+    constant_g = table[g, FIRST] if table[g, COEFFICIENT_COUNT] > 0.0 else 0.0
+    infinite_f = atom_means(table, f, b1, C11, 2 * order, work[ATOMS_F])
+    infinite_g = atom_means(table, g, b2, C22, 2 * order, work[ALL_G])
+    out[I00] += constant_f * constant_g
+    infinite = 0
+    for slot in range(SLOTS[order]):
+        p, q = SLOT_P[slot], SLOT_Q[slot]
+        if p == 0 and constant_f != 0.0:
+            out[slot] += constant_f * work[ALL_G, q]
+            if infinite_g & (1 << q):
+                infinite |= 1 << slot
+        if q == 0 and constant_g != 0.0:
+            out[slot] += constant_g * work[ATOMS_F, p]
+            if infinite_f & (1 << p):
+                infinite |= 1 << slot
+    return infinite
+
+
+@_kernel
 def add_in_frame(out, order, work, c1, c2):
     """Add plain derivatives, those of fourth order along D1 and D2."""
     for slot in range(min(SLOTS[order], S40)):
@@ -516,14 +609,37 @@ def add_in_frame(out, order, work, c1, c2):
 # ---------------------------------------------------------------- pairs
 
 
-@_kernel
-def pair_slots(out, order, table, f, g, C11, C12, C22, b1, b2, det, c1, c2, plain, work, scratch):
-    """The slots of one pair up to the order; returns the infinite ones as a bit mask."""
+@_of_functions
+def _pair_slots(
+    kind_sums,
+    add_kind,
+    add_polynomial,
+    out,
+    order,
+    table,
+    f,
+    g,
+    C11,
+    C12,
+    C22,
+    b1,
+    b2,
+    det,
+    c1,
+    c2,
+    plain,
+    work,
+    scratch,
+):
+    """The slots of one pair up to the order; returns the infinite ones as a bit mask.
+
+    The first three arguments are the functions of the kind of atoms, and of its polynomials.
+    """
     for slot in range(SLOTS[order]):
         out[slot] = 0.0
     infinite = 0
     if table[f, COEFFICIENT_COUNT] > 0.0 or table[g, COEFFICIENT_COUNT] > 0.0:
-        infinite |= add_polynomials(out, order, table, f, g, C11, C12, C22, b1, b2, c1, c2, work)
+        infinite |= add_polynomial(out, order, table, f, g, C11, C12, C22, b1, b2, c1, c2, work)
     det = max(det, 0.0)
     shift1 = table[f, SHIFT]
     shift2 = table[g, SHIFT]
@@ -536,7 +652,22 @@ def pair_slots(out, order, table, f, g, C11, C12, C22, b1, b2, det, c1, c2, plai
         for l in range(start2, start2 + n2):
             b = (table[g, l], table[g, l + n2], table[g, l + 2 * n2], table[g, l + 3 * n2])
             infinite |= _atoms(
-                out, order, a, b, shift1, shift2, C11, C12, C22, b1, b2, det, plain, scratch
+                kind_sums,
+                add_kind,
+                out,
+                order,
+                a,
+                b,
+                shift1,
+                shift2,
+                C11,
+                C12,
+                C22,
+                b1,
+                b2,
+                det,
+                plain,
+                scratch,
             )
     return infinite
 
@@ -553,8 +684,8 @@ def _only_atom(table, f):
 
 
 @_inline
-def _centred_slots(out, order, table, f, g, C11, C12, C22, det):
-    """``pair_slots`` for means 0 and one atom each (erf, relu), twice as fast; False elsewhere."""
+def _centred_slots(add_kind, out, order, table, f, g, C11, C12, C22, det, scratch):
+    """``_pair_slots`` for means 0 and one atom each (erf, relu), twice as fast; False elsewhere."""
     k1 = _only_atom(table, f)
     k2 = _only_atom(table, g)
     if k1 != k2 or k1 < 0:
@@ -582,11 +713,7 @@ def _centred_slots(out, order, table, f, g, C11, C12, C22, det):
     shift1 = table[f, SHIFT]
     shift2 = table[g, SHIFT]
     P1, P2 = 0.5 - shift2, 0.5 - shift1
-    L = (
-        0.0
-        if k2 == 2
-        else orthant(0.0, 0.0, C12 * root1 * root2, math.sqrt(s1 * i2), shift1, shift2)
-    )
+    L = 0.0 if k2 == 2 else orthant_at_zero(C12 * root1 * root2, math.sqrt(s1 * i2), shift1, shift2)
     R1, R2 = s1 * q1, s2 * q2
     step1 = d1 * P1
     step2 = d2 * P2
@@ -598,7 +725,6 @@ def _centred_slots(out, order, table, f, g, C11, C12, C22, det):
     e2 = g2 * (t2 / C22)
     for slot in range(SLOTS[order]):
         out[slot] = 0.0
-    w = table[f, FIRST + 1 + k1] * table[g, FIRST + 1 + k2]
     args = (
         0.0,
         0.0,
@@ -625,12 +751,9 @@ def _centred_slots(out, order, table, f, g, C11, C12, C22, det):
         A01,
         L,
     )
-    if k1 == 0:
-        atoms_00(out, w, order, *args)
-    elif k1 == 1:
-        atoms_11(out, w, order, *args)
-    else:
-        atoms_22(out, w, order, *args)
+    a = (t1, table[f, FIRST + 1], table[f, FIRST + 2], table[f, FIRST + 3])
+    b = (t2, table[g, FIRST + 1], table[g, FIRST + 2], table[g, FIRST + 3])
+    add_kind(out, order, a, b, args, scratch)
     return True
 
 
@@ -674,6 +797,24 @@ def pair_jets_loop(table, f, g, pairs, order, out):
     """Jets of n pairs with the arguments C11, C12, C22, b1, b2, det (6, n) into ``out`` of shape
     (n, 1 | 6 | 21).
     """
+    _jets_loop(_any_sums, _add_any, add_polynomials, table, f, g, pairs, order, out)
+
+
+@_kernel
+def ramp_jets_loop(table, f, g, pairs, order, out):
+    """The same for a table of ramps and constants, with less to compile."""
+    _jets_loop(_any_sums, _add_ramps, _add_constants, table, f, g, pairs, order, out)
+
+
+@_kernel
+def centred_jets_loop(table, f, g, pairs, order, out):
+    """The same for a table of steps minus 1/2 and constants."""
+    _jets_loop(_centred_sums, _add_steps, _add_constants, table, f, g, pairs, order, out)
+
+
+@_of_functions
+def _jets_loop(kind_sums, add_kind, add_polynomial, table, f, g, pairs, order, out):
+    """The loop of all kinds."""
     work = work_rows(table)
     slots = np.empty(SLOTS[2])
     scratch = np.empty(SLOTS[2])
@@ -689,8 +830,14 @@ def pair_jets_loop(table, f, g, pairs, order, out):
         c2 = jets.slope(C12, C22)
         infinite = 0
         centred = b1 == 0.0 and b2 == 0.0
-        if not (centred and _centred_slots(slots, order, table, f[n], g[n], C11, C12, C22, det)):
-            infinite = pair_slots(
+        done = centred and _centred_slots(
+            add_kind, slots, order, table, f[n], g[n], C11, C12, C22, det, scratch
+        )
+        if not done:
+            infinite = _pair_slots(
+                kind_sums,
+                add_kind,
+                add_polynomial,
                 slots,
                 order,
                 table,
@@ -741,7 +888,10 @@ def pair_moments_loop(table, f, g, C11, C12, C22, b1, b2, det, p, q, out):
     if slot >= SLOTS[order]:
         order += 1
     for n in range(f.size):
-        infinite = pair_slots(
+        infinite = _pair_slots(
+            _any_sums,
+            _add_any,
+            add_polynomials,
             slots,
             order,
             table,

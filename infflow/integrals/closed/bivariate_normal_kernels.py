@@ -25,7 +25,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from ...activations.vector_math import (
     clipped_magnitude,
@@ -35,6 +34,7 @@ from ...activations.vector_math import (
     normal_tail,
     ramp_tail,
 )
+from ...compiler import njit
 
 FAR = 40.0  # the distribution function of -40 is zero in float64
 PLACKETT_LIMIT = 0.8
@@ -53,7 +53,7 @@ _WEIGHT += [0.07479799440828837, 0.08457825969750127, 0.09130170752246179, 0.094
 NODES = np.array(_LOWER + [1.0 - x for x in reversed(_LOWER)])
 WEIGHTS = np.array(_WEIGHT + _WEIGHT[::-1])
 
-_inline = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
+_inline = njit(optimised=True, forceinline=True, error_model="numpy", fastmath={"contract"})
 _quadrature = njit(
     cache=True, error_model="numpy", fastmath={"contract", "reassoc"}
 )  # lets the sum be vectorised
@@ -143,7 +143,7 @@ def _root(a, b, c):
 
 
 @_inline
-def _reach(drop, h, z, c):
+def reach(drop, h, z, c):
     """Where exp(-(t - h)^2/2) Phi(z + c t) has fallen from its value at t = 0 by some
     exp(-drop/2).
     """
@@ -203,9 +203,9 @@ def tail_moments(h, k, u, s):
     s = max(s, SMALLEST_SINE)
     inverse = 1.0 / s
     z, c = mean * inverse, u * inverse
-    first = _reach(18.0, h, z, c)
-    second = _reach(42.0, h, z, c)
-    last = _reach(84.0, h, z, c)
+    first = reach(18.0, h, z, c)
+    second = reach(42.0, h, z, c)
+    last = reach(84.0, h, z, c)
     joint = 0.0
     ramp2 = 0.0
     ramp1 = 0.0
@@ -255,6 +255,28 @@ def joint_probability(h, k, u, s, kept):
     return joint, joint < kept * (normal_cdf_(h) + normal_cdf_(k))
 
 
+@_inline
+def orthant_at_zero(u, s, shift1, shift2):
+    """:func:`orthant` for h = k = 0."""
+    if shift1 == 0.0 and shift2 == 0.0:
+        return INV_2PI * math.atan2(s, -u)  # relatively accurate also for u -> -1
+    return INV_2PI * math.atan2(u, s) + (0.5 - shift1) * (0.5 - shift2)
+
+
+@njit(cache=True, error_model="numpy")
+def centred_orthant(h, k, u, s):
+    """E[(1[X < h] - 1/2) (1[Y < k] - 1/2)], :func:`orthant` for two shifts of 1/2."""
+    if h == 0.0 and k == 0.0:
+        return orthant_at_zero(u, s, 0.5, 0.5)
+    mean1 = normal_cdf_minus(h, 0.5)
+    near1 = min(max(h, -FAR), FAR)
+    near2 = min(max(k, -FAR), FAR)
+    if abs(u) <= PLACKETT_LIMIT:
+        return plackett(near1, near2, u) + mean1 * normal_cdf_minus(k, 0.5)
+    joint = _wedge(near1, near2, u, s) if s > 0.0 else _line(near1, near2, u)
+    return joint - (0.5 * mean1 + 0.5 * normal_cdf_(k))
+
+
 @njit(cache=True, error_model="numpy")
 def orthant(h, k, u, s, shift1, shift2):
     """E[(1[X < h] - shift1) (1[Y < k] - shift2)], the shifts 0 or 1/2; (0, 0) gives L(h, k; u).
@@ -262,15 +284,11 @@ def orthant(h, k, u, s, shift1, shift2):
     ``s = sqrt(1 - u^2)``; no NaN among the arguments, h and k may be infinite.
     """
     if h == 0.0 and k == 0.0:
-        if shift1 == 0.0 and shift2 == 0.0:
-            return INV_2PI * math.atan2(s, -u)  # relatively accurate also for u -> -1
-        return INV_2PI * math.atan2(u, s) + (0.5 - shift1) * (0.5 - shift2)
-    if shift1 != 0.0 and abs(u) <= PLACKETT_LIMIT and shift2 != 0.0:
-        h = min(max(h, -FAR), FAR)
-        k = min(max(k, -FAR), FAR)
-        return plackett(h, k, u) + normal_cdf_minus(h, shift1) * normal_cdf_minus(k, shift2)
+        return orthant_at_zero(u, s, shift1, shift2)
+    if shift1 != 0.0 and shift2 != 0.0:
+        return centred_orthant(h, k, u, s)
     joint, lost = joint_probability(h, k, u, s, KEPT)
-    if (lost or min(h, k) < DEAD) and (shift1 == 0.0 or shift2 == 0.0):
+    if lost or min(h, k) < DEAD:
         joint = tail_moments(h, k, u, s)[0]
     if shift1 != 0.0 or shift2 != 0.0:
         joint -= shift2 * normal_cdf_minus(h, shift1) + shift1 * normal_cdf_(k)

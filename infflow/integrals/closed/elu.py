@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..._validation import Array
-from ...activations.kernels import SELU_ALPHA, SELU_SCALE
 from ...errors import MethodError
 from ..jets import EXCHANGE, SIZES
 from . import elu_pair_kernels as one_sided_pair_kernels
 from . import pairs as closed
+from .powers import has_powers
 
 if TYPE_CHECKING:
     from ...activations import Activation
@@ -36,23 +36,18 @@ __all__ = ["is_defined", "jumps", "pair_jets", "pair_moments", "sides", "single_
 _kernels: Any = one_sided_pair_kernels  # mypy does not spread tuples into jitted functions
 _SWAP = np.array(EXCHANGE)
 
-#: Slope S above 0 and factor A of exp(h) - 1 below 0.
-_SIDES = {"elu": (1.0, 1.0), "selu": (SELU_SCALE, SELU_SCALE * SELU_ALPHA)}
 
-
-def sides(f: Activation) -> tuple[float, float] | None:
-    """Slope above 0 and factor of exp(h) - 1 below 0; None if f is neither elu nor selu of the
-    registry.
-    """
-    from ...activations import REGISTRY
-
-    return _SIDES[f.name] if f.name in _SIDES and f is REGISTRY[f.name] else None
+def sides(f: Any) -> tuple[float, float] | None:
+    """Slope S above 0 and factor A of exp(h) - 1 below 0; None if f is no such function."""
+    return f.sides
 
 
 def is_defined(f: Activation, g: Activation) -> bool:
     """Whether one of the two is elu or selu, and the other is too or is a polynomial plus atoms."""
     one = sides(f) is not None
     other = sides(g) is not None
+    if has_powers(f) or has_powers(g):
+        return False
     return (one and (other or g.has_closed_form)) or (other and f.has_closed_form)
 
 

@@ -24,8 +24,6 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
-
 from ...activations.vector_math import (
     clipped_magnitude,
     erf_scaled,
@@ -34,6 +32,7 @@ from ...activations.vector_math import (
     normal_tail,
     ramp_tail,
 )
+from ...compiler import njit
 from .atom_kernels import COEFFICIENT_COUNT, FIRST, SHIFT, WIDTH_COUNT
 from .bivariate_normal_kernels import NODES, WEIGHTS
 

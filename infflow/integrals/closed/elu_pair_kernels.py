@@ -7,8 +7,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from ...compiler import njit
 from .. import jets
 from .atom_kernels import COEFFICIENT_COUNT, FIRST, WIDTH_COUNT
 from .elu_kernels import (

@@ -17,7 +17,7 @@ import numpy as np
 from ..._validation import Array
 from ...activations import Activation, Atom, Wave, logistic_mixture
 from . import elu as one_sided
-from . import error_kernels
+from . import error_kernels, powers
 from . import pairs as closed
 from . import waves as elementary
 
@@ -50,6 +50,7 @@ class _Term(NamedTuple):
     has_closed_form: bool = True
     waves: tuple[Wave, ...] = ()
     name: str = "atom"
+    sides: None = None
 
 
 def pair_values(
@@ -143,6 +144,8 @@ def pair_bound(
         zeros = np.zeros(value.size, dtype=np.int64)
         error = np.empty(value.size)
         _errors.pair_error_loop(table.rows, zeros, zeros + 1, *gaussian, *orders, error)
+        if powers.has_powers(f) or powers.has_powers(g):
+            error += powers.pair_errors(f, g, gaussian, orders)
         return FOLLOWED * _EPS * error + missed * sizes[0] * sizes[1]
     growth, error = _amplification(f, g, gaussian, orders)
     error = error + phase_error(f, r1, b1) + phase_error(g, r2, b2) + missed / (UNITS * _EPS)
@@ -162,6 +165,8 @@ def mean_bound(f: Activation, r: Array, b: Array, order: int, size: Array, value
         zeros = np.zeros(value.size, dtype=np.int64)
         error = np.empty(value.size)
         _errors.single_error_loop(table.rows, zeros, r**2, b, order, error)
+        if powers.has_powers(f):
+            error += powers.mean_errors(f, r**2, b, order)
         return FOLLOWED * _EPS * error + mixture_error(f, r, b, order) * size
     error = 1.0 + phase_error(f, r, b) + mixture_error(f, r, b, order) / (UNITS * _EPS)
     bound: Array = UNITS * _EPS * error * np.maximum(size, np.abs(value))

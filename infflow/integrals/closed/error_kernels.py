@@ -17,8 +17,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from ...compiler import njit
 from .atom_kernels import (
     COEFFICIENT_COUNT,
     FIRST,

@@ -17,9 +17,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from ...activations.vector_math import clipped_magnitude, erf_scaled, exp_, normal_tail, ramp_tail
+from ...compiler import njit
 from .. import jets
 from .atom_kernels import (
     COEFFICIENT_COUNT,
@@ -58,8 +58,10 @@ _WEIGHT = [0.05061426814518813, 0.11119051722668724, 0.15685332293894363, 0.1813
 FEW_NODES = np.array(_LOWER + [1.0 - x for x in reversed(_LOWER)])
 FEW_WEIGHTS = np.array(_WEIGHT + _WEIGHT[::-1])
 
-_kernel = njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
-_inline = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
+_kernel = njit(
+    cache=True, optimised=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"}
+)
+_inline = njit(optimised=True, forceinline=True, error_model="numpy", fastmath={"contract"})
 
 
 @_inline
@@ -367,7 +369,8 @@ def _add_columns(out, count, k1, sums, W2, kinds2, top, one, C12, b2, U):
             continue
         last = top + kind  # U[m - k1, n]: K(m, n)
         for m in range(last - 1):
-            U[m, 2] = sums[k1 + m]
+            for j in range(n):  # a slice would compile error messages for a second
+                U[m, 2, j] = sums[k1 + m, j]
         for order in range(2, last):
             for m in range(last - order):
                 for j in range(n):

@@ -36,6 +36,7 @@ from ..._validation import Array
 from ...errors import MethodError
 from ..jets import SIZES
 from . import atom_kernels as closed_kernels
+from . import powers
 from . import waves as elementary
 from .atom_kernels import MAX_ORDER, SLOT_P, SLOT_Q, SLOTS
 
@@ -69,7 +70,7 @@ def is_defined(*activations: Activation) -> bool:
     return elementary.is_defined(*activations)
 
 
-def _is_one_sided(f: Activation) -> bool:
+def _is_one_sided(f: Activation | powers.LowPart) -> bool:
     from . import elu as one_sided  # which imports this module
 
     return one_sided.sides(f) is not None
@@ -92,8 +93,9 @@ class AtomTable:
     def __init__(self, activations: Sequence[Activation]) -> None:
         self.activations = tuple(activations)
         self.waves = np.array([bool(a.waves) for a in activations], dtype=bool)
+        self.powers = np.array([powers.has_powers(a) for a in activations], dtype=bool)
         self.one_sided = np.array([_is_one_sided(a) for a in activations], dtype=bool)
-        packed = [_pack(activation) for activation in activations]
+        packed = [_pack(powers.low_part(a) if powers.has_powers(a) else a) for a in activations]
         longest = max((len(row) for row in packed), default=2)  # at least the two counts
         self.rows = np.array([row + [0.0] * (longest - len(row)) for row in packed]).reshape(
             len(packed), longest
@@ -102,7 +104,22 @@ class AtomTable:
         self.kinked = np.array(
             [any(atom.width == 0.0 for atom in a.atoms) for a in activations], dtype=bool
         )
-        self.only_atoms = bool(self.widths.max(initial=0) < MANY_WIDTHS) and not self.waves.any()
+        few = bool(self.widths.max(initial=0) < MANY_WIDTHS)
+        self.only_atoms = few and not self.waves.any() and not self.powers.any()
+        self.jets_loop = self._jets_loop()
+
+    def _jets_loop(self) -> Any:
+        """The loop over pairs that compiles least."""
+        if self.powers.any():
+            return _kernels.pair_jets_loop
+        orders = {atom.order for a in self.activations for atom in a.atoms}
+        constant = all(row[0] <= 1.0 for row in self.rows)  # polynomials
+        if constant and orders == {0}:
+            return _kernels.ramp_jets_loop
+        centred = all(row[2] != 0.0 for row in self.rows if row[1] > 0.0)
+        if constant and orders == {1} and centred:
+            return _kernels.centred_jets_loop
+        return _kernels.pair_jets_loop
 
     def mixtures(self, f: Index, g: Index, C11: Array, C22: Array) -> Index:
         """Which of the pairs are for ``mixture_kernels``."""
@@ -114,11 +131,18 @@ class AtomTable:
             (np.maximum(n1, n2) >= MANY_WIDTHS) & (np.minimum(n1, n2) > 0) & ~constant
         )
 
+    def with_powers(self, f: Index, g: Index) -> list[Index]:
+        """The pairs to which products with truncated powers have to be added, if there are some."""
+        if not self.powers.any():
+            return []
+        rows = np.flatnonzero((self.powers[f] | self.powers[g]) & ~(self.waves[f] | self.waves[g]))
+        return [rows] if len(rows) else []
+
     def __len__(self) -> int:
         return self.rows.shape[0]
 
 
-def is_centred(activation: Activation) -> bool:
+def is_centred(activation: Activation | powers.LowPart) -> bool:
     """Whether the constant of the polynomial makes steps into steps minus 1/2 (sign, erf, tanh)."""
     if not activation.polynomial or any(atom.order != 1 for atom in activation.atoms):
         return False
@@ -126,7 +150,7 @@ def is_centred(activation: Activation) -> bool:
     return steps != 0.0 and abs(activation.polynomial[0] + 0.5 * steps) <= 1e-15 * abs(steps)
 
 
-def _pack(activation: Activation) -> list[float]:
+def _pack(activation: Activation | powers.LowPart) -> list[float]:
     """One row of the table, described in ``atom_kernels``."""
     if activation.waves or _is_one_sided(activation):
         return [0.0, 0.0, 0.0]  # waves.py and elu.py evaluate those
@@ -196,23 +220,27 @@ def pair_jets(
         out = np.empty((f.shape[0], SIZES[order]))
     parts = _parts(table, f, g, pairs[0], pairs[2])
     if parts is None:
-        _kernels.pair_jets_loop(table.rows, f, g, np.ascontiguousarray(pairs), order, out)
+        table.jets_loop(table.rows, f, g, np.ascontiguousarray(pairs), order, out)
         return out
     for part, kind in parts:
-        picked = pairs[:, part]
+        picked = np.ascontiguousarray(pairs[:, part])  # one layout, so that kernels compile once
         jets = np.empty((len(part), SIZES[order]))
         if kind == "atoms":
-            _kernels.pair_jets_loop(
-                table.rows, f[part], g[part], np.ascontiguousarray(picked), order, jets
-            )
+            table.jets_loop(table.rows, f[part], g[part], picked, order, jets)
         else:
-            slots = _slots(
-                kind, table, (f[part], g[part], *np.ascontiguousarray(picked)), False, order
-            )
+            slots = _slots(kind, table, (f[part], g[part], *picked), False, order)
             _kernels.jets_from_slots(slots, picked, order, jets)
             if kind == "waves":
                 _leave_out_infinite(table, f[part], g[part], jets)
         out[part] = jets
+    for rows in table.with_powers(f, g):
+        picked = np.ascontiguousarray(pairs[:, rows])
+        slots = _slots("powers", table, (f[rows], g[rows], *picked), False, order)
+        jets = np.empty((len(rows), SIZES[order]))
+        _kernels.jets_from_slots(slots, picked, order, jets)
+        first = jets[:, :6]
+        first[np.isinf(first)] = 0.0
+        out[rows] += jets
     return out
 
 
@@ -230,7 +258,7 @@ def _parts(
 
 
 def _slots(kind: str, table: AtomTable, args: Any, plain: bool, order: int) -> Array:
-    """Slots (n, 15) of pairs of mixtures or with waves."""
+    """Slots (n, 15) of pairs of mixtures, with waves or with truncated powers."""
     slots = np.empty((args[0].size, SLOTS[2]))
     if kind == "mixture":
         from . import mixture_kernels  # compiled only where it is needed
@@ -243,7 +271,8 @@ def _slots(kind: str, table: AtomTable, args: Any, plain: bool, order: int) -> A
         rows = np.flatnonzero(pairs == pair)
         f, g = (table.activations[k] for k in divmod(int(pair), len(table)))
         C11, C12, C22, b1, b2, det = (x[rows] for x in args[2:8])
-        slots[rows] = elementary.pair_slots(f, g, (C11, C12, C22, b1, b2, det), order, plain)
+        of_pairs = powers.pair_slots if kind == "powers" else elementary.pair_slots
+        slots[rows] = of_pairs(f, g, (C11, C12, C22, b1, b2, det), order, plain)
     return slots
 
 
@@ -293,6 +322,10 @@ def pair_moments(
                 kind, table, picked, True, int(np.searchsorted(SLOTS, slot, side="right"))
             )[:, slot]
         out[part] = values
+    for rows in table.with_powers(f, g):
+        picked = tuple(np.ascontiguousarray(x[rows]) for x in args)
+        highest = int(np.searchsorted(SLOTS, slot, side="right"))
+        out[rows] += _slots("powers", table, picked, True, highest)[:, slot]
     return out
 
 
@@ -307,6 +340,11 @@ def single_moments(table: AtomTable, f: Index, C: Array, b: Array, max_order: in
     for k in np.unique(f[table.waves[f]]):
         rows = np.flatnonzero(f == k)
         out[rows] = elementary.single_moments(table.activations[k], C[rows], b[rows], max_order)
+    for k in np.unique(f[table.powers[f]]):
+        rows = np.flatnonzero(f == k)
+        own = out[rows]
+        powers.add_single_moments(table.activations[k], C[rows], b[rows], own)
+        out[rows] = own
     for k in np.unique(f[table.one_sided[f]]):
         from . import elu as one_sided
 

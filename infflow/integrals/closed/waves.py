@@ -30,6 +30,7 @@ from ..._validation import Array
 from ...errors import MethodError
 from ..jets import SMALLEST_VARIANCE
 from .atom_kernels import S04, S13, S22, S31, S40, SLOT_P, SLOT_Q, SLOTS
+from .powers import has_powers
 
 if TYPE_CHECKING:
     from ...activations import Activation, Wave
@@ -56,7 +57,7 @@ def is_defined(f: Activation, g: Activation) -> bool:
         return False
     from . import pairs as closed  # which imports this module
 
-    return closed.is_defined(second)
+    return closed.is_defined(second) and not (_oscillates(first) and has_powers(second))
 
 
 def single_moments(f: Activation, C: Array, b: Array, max_order: int) -> Array:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ...compiler import njit
 from .orthant_kernels import POWER, moment
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from ...compiler import njit
 from ..jets import (
     B02,
     B11,

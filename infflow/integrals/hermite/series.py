@@ -176,11 +176,13 @@ def is_defined(activation: Activation) -> bool:
 
 
 class Profile(NamedTuple):
-    """Needs of one neuron: ``levels`` of its rule for each of :data:`COUNTS`, ``tail``
-    (MAX_TERMS,).
+    """Needs of one neuron: ``levels`` of its rule for each of :data:`COUNTS`, with the errors of
+    its coefficients and of its ``products`` with itself; ``tail`` (MAX_TERMS,).
     """
 
     levels: NDArray[np.int64]
+    errors: Array
+    products: Array
     tail: Array
 
 
@@ -194,20 +196,22 @@ def profile(activation: Activation, rtol: float, r_step: int, b_step: int) -> Pr
     r, b = (np.array([x]) for x in kernels.grid_point(r_step, b_step))
     levels = np.zeros(len(COUNTS), dtype=np.int64)
     least = np.full(len(COUNTS), np.inf)
+    parts = np.full((2, len(COUNTS)), np.inf)
     coarsest = np.array([least_levels(activation, r, int(n), rtol)[0] for n in COUNTS])
     tail = np.ones((1, MAX_TERMS))
     for level in range(int(coarsest.min()), _MAX_LEVEL + 1):
         found, by_term = _expansion_by_term(activation, r, b, level, MAX_TERMS, _ORDERS)
-        errors = np.maximum(by_term[COUNTS - 1], found.product_errors[0])
-        errors[coarsest > level] = np.inf
+        both = np.stack(np.broadcast_arrays(by_term[COUNTS - 1], found.product_errors))
+        errors = np.where(coarsest > level, np.inf, both.max(axis=0))
         better = (least > rtol) & (errors < least)
         levels[better] = level
         least[better] = errors[better]
+        parts[:, better] = both[:, better]
         if better[-1] or level == coarsest.min():
             tail = found.tail
         if (least <= rtol).all():
             break
-    return Profile(levels, tail[0])
+    return Profile(levels, parts[0], parts[1], tail[0])
 
 
 class HermiteEvaluator:
@@ -244,7 +248,10 @@ class HermiteEvaluator:
         self._chosen = False
         self._grid = np.full((k, 2), np.iinfo(np.int64).min)
         self._profiles = Profile(
-            np.zeros((k, len(COUNTS)), dtype=np.int64), np.zeros((k, MAX_TERMS))
+            np.zeros((k, len(COUNTS)), dtype=np.int64),
+            np.zeros((k, len(COUNTS))),
+            np.zeros((k, len(COUNTS))),
+            np.zeros((k, MAX_TERMS)),
         )
         self._kept: dict[tuple[int, int], tuple[Array, Expansion]] = {}
         self._largest: dict[int, Array] = {}  # r of the neurons at each level, by number of terms
@@ -263,29 +270,62 @@ class HermiteEvaluator:
         i: Index,
         j: Index,
         u: Array,
-        wanted: NDArray[np.bool_],
+        same: NDArray[np.bool_],
         rtol: float,
-    ) -> None:
-        """Rules for the neurons and a number of terms for the ``wanted`` ones of the pairs, to meet
-        ``rtol`` where that is possible.
+    ) -> NDArray[np.bool_]:
+        """Rules for the neurons and a number of terms for the pairs, to meet ``rtol`` with all
+        derivatives where that is possible.
+
+        Parameters
+        ----------
+        same : (pairs,) boolean array
+            Pairs of a neuron with itself, which need no series.
+
+        Returns
+        -------
+        (pairs,) boolean array
+            Which pairs may miss ``rtol`` with all derivatives, whichever of them are wanted.
         """
         grid = np.empty_like(self._grid)
         if kernels.has_moved(r, b, self._grid, grid):
             self._look_up(grid)
-        place = kernels.needed_terms(self._profiles.tail, i, j, u, wanted, rtol / 4, _REACH, COUNTS)
+        tail = self._profiles.tail
+        place = kernels.needed_terms(tail, i, j, u, ~same, rtol / 4, _REACH, COUNTS)
         self.terms, self.levels = int(COUNTS[place]), self._profiles.levels[:, place]
         self._chosen = True
+        missed: NDArray[np.bool_] = ~same & (self._remainder(i, j, u) > rtol / 4)
+        coarse, uncertain = (
+            each[:, place] > self._goal for each in (self._profiles.errors, self._profiles.products)
+        )
+        if coarse.any():
+            missed |= ~same & (coarse[i] | coarse[j])
+        if uncertain.any():
+            missed |= same & uncertain[i]
+        return missed
+
+    def _remainder(self, i: Index, j: Index, u: Array) -> Array:
+        """That of the profiles after the chosen number of terms."""
+        tail = self._profiles.tail[:, self.terms - 1]
+        found: Array = np.abs(u) ** self.terms * tail[i] * tail[j]
+        return found
+
+    def foreseen(self, i: Index, j: Index, u: Array, same: NDArray[np.bool_]) -> Array:
+        """Error bounds of pairs to expect with all derivatives, after :meth:`choose`."""
+        errors, products = (each[:, -1] for each in self._profiles[1:3])
+        return np.where(same, products[i], self._remainder(i, j, u) + errors[i] + errors[j])
+
+    @property
+    def _goal(self) -> float:
+        """The errors of quadrature that rules are chosen for."""
+        return max(self.rtol / 2, ROUNDING)
 
     def _look_up(self, grid: NDArray[np.int64]) -> None:
         """Put the profiles at these grid points in the place of the present ones."""
-        goal = max(self.rtol / 2, ROUNDING)
         found = [
-            profile(f, goal, *steps)
+            profile(f, self._goal, *steps)
             for f, steps in zip(self.activations, grid.tolist(), strict=True)
         ]
-        self._profiles = Profile(
-            np.array([p.levels for p in found]), np.array([p.tail for p in found])
-        )
+        self._profiles = Profile(*(np.array(column) for column in zip(*found, strict=True)))
         self._grid = grid  # last: Ctrl-C comes after it, when all is done
 
     def expand(self, r: Array, b: Array, orders: int) -> Expansion:

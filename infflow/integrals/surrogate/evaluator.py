@@ -9,7 +9,6 @@ d2/dC12^2 = 4 d2/dC11 dC22; a surrogate does not, and both are used where they b
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,9 @@ from numpy.typing import NDArray
 
 from ..._validation import Array
 from ...activations import Activation
+from ...compile_time import running_time
 from ...errors import InvalidValueError, MethodError, OutsideDomainError
+from .. import terms
 from ..choice import METHODS, Arguments, PairEvaluator, candidates
 from ..jets import F04, F11, F13, F22, F31, F40, J00, J02, J11, J20, SIZES
 from ..registry import Estimate, Points
@@ -201,10 +202,10 @@ class SurrogateEvaluator(PairEvaluator):
             return rows[:0]
         if name != "surrogate":
             return super()._apply(name, rows, args, order, out)
-        start = time.perf_counter()
+        start = running_time()
         left = self._surrogate_rows(rows, args, order, out)
         self.report.method[rows] = _CODE
-        self.report.seconds[name] = time.perf_counter() - start
+        self.report.seconds[name] = running_time() - start
         return left
 
     def _surrogate_rows(self, rows: Index, args: Arguments, order: int, out: Array) -> Index:
@@ -272,11 +273,11 @@ def pair_evaluator(
     method: str | SurrogateMethod,
     rtol: float,
     labels: list[str],
-) -> PairEvaluator:
+) -> PairEvaluator | terms.TermsEvaluator:
     """The evaluator for a method; ``labels`` are the names of the neurons in error messages."""
     if isinstance(method, SurrogateMethod):
         return SurrogateEvaluator(activations, i, j, method, rtol, labels)
-    return PairEvaluator(activations, i, j, method, rtol)
+    return terms.pair_evaluator(activations, i, j, method, rtol)
 
 
 # --------------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ reductions run on vectors.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from ...compiler import njit
 
 _FAST = {"reassoc", "contract", "nsz"}
 

@@ -2,7 +2,7 @@
 (2005)).
 """
 
-from numba import njit
+from ...compiler import njit
 
 _SPLIT = 134217729.0  # 2^27 + 1: splits a double into two halves of 26 bits (Dekker 1971)
 

@@ -4,9 +4,11 @@
 |---|---|---|
 | `neti.py` | `NetI` | users |
 | `population_loss.py` | the loss over one Gaussian input | `neti.py` |
+| `joint.py` | the loss as a function of student and teacher | `networks`, `exchange` |
 | `correlation_loss.py` | its cross terms alone, `loss="correlation"` | `neti.py` |
 | `kernels.py` | gradient and Hessian from jets | `population_loss.py`, `realizable.py` |
 | `realizable.py`, `realizable_kernels.py` | the loss next to the teacher | `neti.py` |
+| `differences.py`, `differences_kernels.py` | the same from series | `realizable.py` |
 | `segment.py` | points between teacher and student, and their integrals | `realizable.py` |
 | `reduction.py` | `reduce`: the network in the inputs that weights span | users, `reduced_run.py` |
 | `invariant.py` | subspaces of the input that a gradient flow cannot leave | `reduction.py` |

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from ...integrals.choice import METHODS, PairEvaluator
 from ...integrals.surrogate.evaluator import SurrogateEvaluator
+from ...integrals.terms import TermsEvaluator, parts
 
 _WORK = {
     "closed": "pairs of atoms",
     "mixture": "pairs of atoms",
     "one-sided": "atoms on panels",
     "hermite": "terms",
+    "numeric": "nodes",
     "cubature": "nodes",
     "surrogate": "weights",
 }
@@ -36,7 +38,7 @@ class Choice(NamedTuple):
     reason: str
 
 
-def choices(evaluator: PairEvaluator) -> list[Choice]:
+def choices(evaluator: PairEvaluator | TermsEvaluator) -> list[Choice]:
     """The choices of the last evaluation, grouped by activations and method."""
     report = evaluator.report
     names = [
@@ -70,7 +72,9 @@ def choices(evaluator: PairEvaluator) -> list[Choice]:
     return found
 
 
-def _reason(method: str, missed: float, evaluator: PairEvaluator, rows: NDArray[np.intp]) -> str:
+def _reason(
+    method: str, missed: float, evaluator: PairEvaluator | TermsEvaluator, rows: NDArray[np.intp]
+) -> str:
     """Why the method was taken for these pairs; ``missed`` is the bound of the cheaper one before
     it.
     """
@@ -88,15 +92,18 @@ def _reason(method: str, missed: float, evaluator: PairEvaluator, rows: NDArray[
         return "closed means of one argument, one integral over the other"
     if method != "cubature" and method not in _WORK:
         return "of the registry"
+    if method == "numeric":
+        return "table of the activation, Gauss's rules"
     if method == "hermite":
         return _of_series(evaluator, rows)
     return "a kink, for which no series converges"
 
 
-def _of_series(evaluator: PairEvaluator, rows: NDArray[np.intp]) -> str:
+def _of_series(evaluator: PairEvaluator | TermsEvaluator, rows: NDArray[np.intp]) -> str:
     """The reason why the bound of a series holds."""
     neurons = np.concatenate([evaluator.i[rows], evaluator.j[rows]])
-    if all(evaluator.activations[k].strip is not None for k in np.unique(neurons)):
+    every = [evaluator.activations[k] for k in np.unique(neurons)]
+    if all(part.primitive.strip is not None for f in every for part in parts(f)):
         return "analytic activations, series converges"
     return (
         "smooth activations, series converges; the bound is an estimate from rules of different "
@@ -104,7 +111,7 @@ def _of_series(evaluator: PairEvaluator, rows: NDArray[np.intp]) -> str:
     )
 
 
-def table(evaluator: PairEvaluator, rtol: float) -> str:
+def table(evaluator: PairEvaluator | TermsEvaluator, rtol: float) -> str:
     """The choices as text."""
     lines = [
         f"{'activations':<28} {'method':<9} {'pairs':>6} {'bound':>8} {'us/pair':>8}  work, reason"

@@ -11,13 +11,13 @@ a whole. For a single Gaussian blocks are eigenspaces, and the subspace is the s
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import qr
 
 from ..._validation import Array
-from ..inputs import Gaussian, GaussianMixture, InputDistribution, StandardNormal
+from ..inputs import Gaussian, GaussianMixture, InputDistribution, Multiple, StandardNormal
 
 #: eigenvalues that differ by less, relative to the largest, are the same: covariances are products
 SAME = 1e-12
@@ -80,11 +80,13 @@ class Left(NamedTuple):
         return self.block.lift(whole[:, self.used.shape[1] :])
 
 
-def covariances(inputs: InputDistribution) -> list[Array] | None:
-    """Covariance (D, D) of each component; None for standard normal input."""
+def covariances(inputs: InputDistribution) -> list[Any] | None:
+    """Covariance (D, D) of each component, perhaps a :class:`~infflow.networks.inputs.Multiple`;
+    None for standard normal input.
+    """
     if isinstance(inputs, StandardNormal):
         return None
-    return [inputs.cov] if isinstance(inputs, Gaussian) else list(inputs.covs)
+    return [inputs._cov] if isinstance(inputs, Gaussian) else list(inputs.covs)
 
 
 def is_known(inputs: object) -> bool:
@@ -98,6 +100,8 @@ def take_apart(inputs: InputDistribution) -> Blocks:
     matrices = covariances(inputs)
     if matrices is None:
         return Blocks([Block(None, np.ones(1), D)], np.zeros((D, 0)))
+    if isinstance(matrices[0], Multiple):
+        return Blocks([Block(None, np.array([matrices[0].factor]), D)], np.zeros((D, 0)))
     diagonals = np.array([np.diagonal(matrix)[0] for matrix in matrices])
     if all(_is_multiple(matrix, x) for matrix, x in zip(matrices, diagonals, strict=True)):
         return Blocks([Block(None, diagonals, D)], np.zeros((D, 0)))

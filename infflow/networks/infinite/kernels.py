@@ -15,8 +15,8 @@ neurons diverge as the two become parallel while the assembled sum does not.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ...compiler import njit
 from ...integrals.jets import (
     B11,
     B20,

@@ -26,7 +26,7 @@ from ...integrals.surrogate.files import folders
 from ...memory import require_memory
 from ...objective import Evaluation
 from ..finite.net import Net
-from ..inputs import Component, as_input
+from ..inputs import Component, Multiple, as_input, times_covariance
 from ..low_discrepancy import SAMPLING, sobol_sample
 from ..parameters import Layout
 from ..regularization import Regularization
@@ -74,8 +74,8 @@ class NetI:
         Distribution of the input; None is standard normal.
     method : str
         How the Gaussian integrals are evaluated: "auto" (the cheapest that meets ``rtol``, pair by
-        pair), or only by "closed", "hermite", "cubature" or "surrogate" (perceptrons for networks
-        without biases; approximate, see docs/surrogates.md).
+        pair), or only by "closed", "hermite", "numeric", "cubature" or "surrogate" (perceptrons
+        for networks without biases; approximate, see docs/surrogates.md).
     rtol : float
         Tolerance of the integrals relative to sqrt(E f^2 E g^2); closed forms are exact to
         rounding.
@@ -189,6 +189,7 @@ class NetI:
         self._memo: tuple[bytes, int, list[State]] | None = None
         #: Evaluates the loss next to the teacher; made when it is first needed.
         self._near: tuple[realizable.Matcher, list[realizable.SegmentLoss]] | None = None
+        self._was_close = False
         self._lock = Lock()
 
     # ----------------------------------------------------------------------------------------------
@@ -273,8 +274,9 @@ class NetI:
             return self._evaluate(theta, order)
 
     def _evaluate(self, theta: Array, order: int) -> Evaluation:
-        states = self._states(theta, order)
-        value = self._value(theta, states) + self._noise
+        close = self._close_again(theta) if order == 0 else None
+        states = [] if close is not None else self._states(theta, order)
+        value = (self._value(theta, states) if close is None else close) + self._noise
         gradient = hessian = None
         if order >= 1:
             gradient = self._sum(_MappedLoss.gradient, states)
@@ -330,6 +332,8 @@ class NetI:
         if smooth or isinstance(self.teacher, FunctionTeacher):
             return self
         other = copy.copy(self)
+        other._memo = other._near = None  # evaluators that change are not shared
+        other._lock = Lock()
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             other._components = [
                 part.frozen(part.to_component(units), rtol) for part in self._components
@@ -379,12 +383,11 @@ class NetI:
                 f"observable {shown(name)} is not known. Known: 'lambda_min', 'overlaps'; or "
                 f"pass a dictionary {{name: function of theta}}."
             )
-        cov = self.input.covariance()
         V = self.teacher_units.W
 
         def overlaps(theta: Array) -> Array:
             W = self.student_units(theta).W
-            return W @ cov @ np.vstack([W, V]).T
+            return times_covariance(W, self.input) @ np.vstack([W, V]).T
 
         return overlaps
 
@@ -429,10 +432,28 @@ class NetI:
         if isinstance(self.teacher, Teacher):
             with self._lock:  # evaluators keep expansions from call to call
                 close = self._close_value(self.student_units(theta), self.teacher)
+            self._was_close = self._is_surely_close(close)
             if close is not None:
                 return close
         # Never report less than can be resolved: a rounding error below zero is not a solution.
         return float(max(value, np.finfo(np.float64).eps * scale))
+
+    def _close_again(self, theta: Array) -> float | None:
+        """The loss next to the teacher where the last one was there, too; None elsewhere.
+
+        Integrals of the plain sum are not evaluated for it. The result is the same with them.
+        """
+        if not (self._was_close and isinstance(self.teacher, Teacher)):
+            return None
+        with self._lock:
+            close = self._close_value(self.student_units(theta), self.teacher)
+        self._was_close = self._is_surely_close(close)
+        return close if self._was_close else None
+
+    def _is_surely_close(self, close: float | None) -> bool:
+        """Whether the plain sum is certain to be lost in rounding where the loss is ``close``."""
+        least = sum(part.weight * part.loss.least_scale for part in self._components)
+        return close is not None and close <= 0.5 * _CANCELLED * least
 
     def _close_value(self, student: Units, teacher: Teacher) -> float | None:
         """The loss of a student next to the teacher, without cancellation; None elsewhere, or where
@@ -656,7 +677,11 @@ class _MappedLoss:
         D = self._layout.input_dim
         O = self._layout.blocks[1].width
         W, b, A, c = np.split(G, [K * D, K * D + K, K * D + K + O * K], axis=-1)
-        if self._root is not None:
+        if isinstance(self._root, Multiple):
+            assert self._mean is not None
+            moved = b[..., None] * self._mean
+            W = W @ self._root.T + moved.reshape(W.shape)
+        elif self._root is not None:
             assert self._mean is not None  # a component has both or neither
             rows = np.concatenate([W.reshape(*b.shape, D), b[..., None]], axis=-1).reshape(
                 -1, D + 1

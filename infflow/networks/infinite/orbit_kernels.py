@@ -25,8 +25,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from ...compiler import njit
 from ...integrals.jets import (
     F04,
     F11,
@@ -129,31 +129,42 @@ def means(C, polynomial, atoms, waves, rates, low, scaled):
         low[m] = 0.0
     _polynomial_means(C, r, polynomial, low, scaled)
     for k in range(atoms.shape[0]):
-        V = C + atoms[k, 2]
-        order = int(atoms[k, 1])
-        inverse = 1.0 / math.sqrt(V) if V > SMALLEST_VARIANCE else 0.0
-        for m in range(MEANS):
-            n = m + order
-            value = atoms[k, 0]
-            if n == 0:
-                value *= INV_SQRT_2PI * math.sqrt(V)
-            elif n == 1:
-                value *= 0.5
-            elif n % 2 == 1 or inverse == 0.0:
-                continue
-            else:  # a derivative of the normal density at zero
-                value *= INV_SQRT_2PI * inverse ** (order - 1)
-                for odd in range(1, n - 2, 2):
-                    value *= -odd
-            if m < low.size:
-                low[m] += value * (inverse**m if n >= 2 else 1.0)
-            scaled[m] += value * ((r * inverse) ** m if n >= 2 else r**m)
+        _atom_means(C, r, atoms[k, 0], int(atoms[k, 1]), atoms[k, 2], low, scaled)
     for k in range(waves.size):
-        factor = waves[k] * np.exp(0.5 * rates[k] * rates[k] * C)
+        term = waves[k] * np.exp(0.5 * rates[k] * rates[k] * C)
+        long = term
         for m in range(MEANS):
             if m < low.size:
-                low[m] += (factor * rates[k] ** m).real
-            scaled[m] += (factor * (rates[k] * r) ** m).real
+                low[m] += term.real
+                term *= rates[k]
+            scaled[m] += long.real
+            long *= rates[k] * r
+
+
+@njit(cache=True, error_model="numpy")
+def _atom_means(C, r, weight, order, square, low, scaled):
+    """The share of an atom: of order n = m + order the mean is a ramp's, a step's, or from 2 on a
+    derivative of the normal density at zero, of which odd ones vanish.
+    """
+    V = C + square
+    inverse = 1.0 / math.sqrt(V) if V > SMALLEST_VARIANCE else 0.0
+    for n in range(order, 2):
+        value = weight * (INV_SQRT_2PI * math.sqrt(V) if n == 0 else 0.5)
+        low[n - order] += value
+        scaled[n - order] += value * r ** (n - order)
+    if inverse == 0.0:
+        return
+    first = max(2, order + order % 2)
+    value = weight * INV_SQRT_2PI * inverse ** (order - 1)
+    plain = value * inverse ** (first - order)
+    long = value * (r * inverse) ** (first - order)
+    for n in range(first, MEANS + order, 2):
+        m = n - order
+        if m < low.size:
+            low[m] += plain
+            plain *= -(n - 1.0) * inverse * inverse
+        scaled[m] += long
+        long *= -(n - 1.0) * (r * inverse) ** 2
 
 
 @njit(cache=True, error_model="numpy")

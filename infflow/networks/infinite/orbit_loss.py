@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..._validation import Array
 from ...activations import Activation
-from ...integrals.choice import Arguments, PairEvaluator
+from ...integrals.choice import Arguments
+from ...integrals.jets import J02, J11, J20
+from ...integrals.terms import pair_evaluator
 from . import orbit_kernels
 from .orbit_pairs import list_orbits, list_rows, multiplicities, place_parameters
 
@@ -36,6 +38,17 @@ class MeanTable:
     def __call__(self, C: float, low: Array, scaled: Array) -> None:
         """Fill ``low`` and ``scaled``, see :func:`~.orbit_kernels.means`."""
         _kernels.means(C, self.polynomial, self.atoms, self.waves, self.rates, low, scaled)
+
+
+class Across(NamedTuple):
+    """The Hessian along a further input, in orthonormal bases of student blocks, (B, B) each.
+
+    ``trivial`` where weights are equal within blocks, ``standard`` where they sum to zero: there
+    blocks couple that shadow the same teachers.
+    """
+
+    trivial: Array
+    standard: Array
 
 
 class OrbitLoss:
@@ -70,11 +83,13 @@ class OrbitLoss:
         self.rows = list_rows(sizes, students, self.places)
         self.multiplicities = multiplicities(sizes, students, self.places)
         self.sizes = np.array(sizes, dtype=np.float64)
+        self._students = tuple(students)
+        self._alike = np.array([[i == j and i is not None for j in students] for i in students])
         self.num_params = self.places.num_params
         self._activation, self._method, self._rtol = activation, method, rtol
         B = len(students)
         i, j = self.orbits.neurons.T
-        self.evaluator = PairEvaluator([activation] * (2 * B + 1), i, j, method, rtol)
+        self.evaluator = pair_evaluator([activation] * (2 * B + 1), i, j, method, rtol)
         self._table = MeanTable(activation)
         self._low = np.zeros((B + 1, orbit_kernels.LOW))
         self._scaled = np.zeros((B + 1, orbit_kernels.MEANS))
@@ -91,12 +106,12 @@ class OrbitLoss:
             np.zeros(2),
         )
         first, second = np.array([0, 0]), np.array([0, 1])
-        own, other = PairEvaluator([f, f], first, second, self._method, self._rtol)(at, 0)[:, 0]
-        total = float(self.sizes.sum())
-        if self._table.is_complete:
-            mean, slope = self._low[-1, :2]
-            return total * float(own - mean * mean - slope * slope)
-        return total * float(own) + total * (total - 1.0) * float(other)
+        own, other = pair_evaluator([f, f], first, second, self._method, self._rtol)(at, 0)[:, 0]
+        k = float(self.sizes.sum())
+        if not self._table.is_complete:
+            return k * float(own) + k * (k - 1.0) * float(other)
+        mean, slope = self._low[-1, :2]
+        return k * float(own - mean * mean - slope * slope)
 
     @property
     def is_smooth(self) -> bool:
@@ -125,6 +140,67 @@ class OrbitLoss:
         variances[orbits.neurons[:, 1]] = args[2]
         return Arguments(args, variances, np.zeros_like(variances)), A, B
 
+    def across(self, z: Array) -> Across:
+        """The Hessian along an input on which no neuron has a weight.
+
+        With C_ij the derivative of Phi in C12 and so on, its quadratic form of the weights d_i of
+        the students is sum s_ij (J20 d_i^2 + J02 d_j^2 + 2 J11 d_i d_j) over pairs.
+        """
+        values = self._values(z)
+        at, _, _ = self._arguments(values)
+        jets = self.evaluator(at, 1)
+        low = self._low
+        if self._table.is_complete:
+            low = self._means(at, jets, 1)
+        orbits, counts = self.orbits, self.rows.counts
+        B = len(counts)
+        roots = np.sqrt(np.append(counts, 1.0))
+        trivial, standard = np.zeros((B + 1, B + 1)), np.zeros((B + 1, B + 1))
+        for r in range(len(orbits.weight)):
+            x, y = orbits.blocks[r]
+            s = orbits.weight[r] * values[orbits.outputs[r, 0]] * values[orbits.outputs[r, 1]]
+            for i, column in ((x, J20), (y, J02)):
+                trivial[i, i] += s * jets[r, column] / roots[i] ** 2
+                standard[i, i] += s * jets[r, column] / roots[i] ** 2
+            mixed = s * jets[r, J11]
+            # t with sum zero: sum of t_i t_j over all pairs i != j of a block is -|t|^2
+            pairs = roots[x] ** 2 * (roots[x] ** 2 - 1.0 if orbits.spread[r] else -1.0)
+            share = -1.0 / pairs if y < B and self._alike[x, y] else 0.0
+            for i, j in ((x, y), (y, x)):
+                trivial[i, j] += mixed / (roots[x] * roots[y])
+                standard[i, j] += mixed * share
+        trivial, standard = trivial[:B, :B], standard[:B, :B]
+        if self._table.is_complete:
+            own, outer = self._squares_across(values, low)
+            trivial += np.diag(own) + 2.0 * np.outer(outer, outer)
+            standard += np.diag(own)
+        return Across(trivial, standard)
+
+    def _squares_across(self, values: Array, low: Array) -> tuple[Array, Array]:
+        """What the squares add: to both diagonals, and half of the outer product of the trivial."""
+        rows = self.rows
+        a = values[rows.outputs]
+        mean, slope = low[-1, :2]
+        residual = float(rows.counts @ (a * low[:-1, 0]) - mean * self.sizes.sum())
+        weights = values[rows.entries]
+        sums = np.einsum("mic,ic->mi", rows.columns, weights)
+        linear = sums @ (a * low[:-1, 1]) - slope  # (B_teachers,), for one coordinate each
+        shadowed = [-1 if j is None else j for j in self._students]
+        along = (rows.sizes[:, :-1] * weights[:, :-1]) @ linear
+        along += np.where(np.array(shadowed) >= 0, weights[:, -1] * linear[shadowed], 0.0)
+        own = 2.0 * a * (residual * low[:-1, 2] + low[:-1, 3] * along)
+        return own, a * low[:-1, 1] * np.sqrt(rows.counts)
+
+    def _means(self, at: Arguments, jets: Array, order: int) -> Array:
+        """T_m of all neurons (B + 1, LOW), after their share is taken out of the jets."""
+        low = self._low.copy()
+        scaled = self._scaled.copy()
+        for i in range(len(low) - 1):
+            self._table(at.C[i], low[i], scaled[i])
+        orbits = self.orbits
+        _kernels.remainders(at.pairs, orbits.blocks, orbits.spread, low, scaled, order, jets)
+        return low
+
     def evaluate(self, z: Array, order: int) -> tuple[float, float, Array | None, Array | None]:
         """Value, the sum of the absolute terms that it is made of, gradient and Hessian."""
         orbits, P = self.orbits, self.num_params
@@ -133,11 +209,7 @@ class OrbitLoss:
         jets = self.evaluator(at, order)
         low = self._low
         if self._table.is_complete:
-            low = self._low.copy()
-            scaled = self._scaled.copy()
-            for i in range(len(low) - 1):
-                self._table(at.C[i], low[i], scaled[i])
-            _kernels.remainders(at.pairs, orbits.blocks, orbits.spread, low, scaled, order, jets)
+            low = self._means(at, jets, order)
         value, scale = _kernels.value(values, orbits.weight, orbits.outputs, jets)
         value += self._constant
         scale += abs(self._constant)

@@ -14,6 +14,9 @@ antisymmetric of J                     t u' - u t'                  (q - 1)(q - 
 symmetric of J                         t u' + u t', no diagonal     q (q - 3)/2
 =====================================  ===========================  =========================
 
+Inputs beyond those of the teachers, on which all weights are zero, add the K x K matrix along one
+for each of them: trivial, and standard of each block.
+
 One vector of each type is invariant under all permutations but those of three teachers of a block.
 So the matrices are read off the Hessian of the finer family with blocks (1, 1, 1, q - 3), which is
 evaluated like any other. Small blocks have fewer types: q = 1 none, q = 2 the standard one, q = 3
@@ -25,12 +28,15 @@ not matter, since everything is a polynomial in the sizes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ..._validation import Array
 from .orbit_pairs import Index, Places, place_parameters
+
+if TYPE_CHECKING:
+    from .orbit_loss import Across
 
 
 class SymmetryType(NamedTuple):
@@ -47,12 +53,15 @@ class SymmetryType(NamedTuple):
     vectors : (P_finer, n) array
         That basis, in the parameters of the finer family with blocks (1, 1, 1, q - 3); for the
         trivial type (P, n) in those of the family itself.
+    blocks : tuple of int
+        Teacher blocks whose members it tells apart.
     """
 
     name: str
     dimension: int | float
     hessian: Array
     vectors: Array
+    blocks: tuple[int, ...] = ()
 
 
 class Pattern(NamedTuple):
@@ -65,6 +74,7 @@ class Pattern(NamedTuple):
     dimension: int | float
     vectors: Array
     gauge: tuple[bool, ...]
+    blocks: tuple[int, ...]
 
     def without_outputs(self) -> Pattern:
         """The vectors that change no output weights."""
@@ -72,8 +82,21 @@ class Pattern(NamedTuple):
         return self._replace(vectors=self.vectors[:, keep], gauge=(False,) * len(keep))
 
 
+def three_apart(q: float) -> list[float]:
+    """Sizes (1, 1, 1, q - 3) in the place of q, as far as there are."""
+    finer = [1.0] * int(min(q, 3.0))
+    return finer if q == len(finer) else [*finer, q - len(finer)]
+
+
 class FinerFamily:
-    """Blocks (1, 1, 1, q - 3) in the place of blocks of q.
+    """Finer blocks, such as (1, 1, 1, q - 3) in the place of q.
+
+    Parameters
+    ----------
+    sizes, students, second_layer
+        Of the coarse family, as :class:`~.orbit_loss.OrbitLoss` takes them.
+    finer : list of list of float, optional
+        Sizes of the blocks that each block is divided into; by default :func:`three_apart`.
 
     Attributes
     ----------
@@ -86,17 +109,18 @@ class FinerFamily:
     """
 
     def __init__(
-        self, sizes: Sequence[float], students: Sequence[int | None], second_layer: bool
+        self,
+        sizes: Sequence[float],
+        students: Sequence[int | None],
+        second_layer: bool,
+        finer: Sequence[Sequence[float]] | None = None,
     ) -> None:
         self._coarse_sizes, self._coarse_students = sizes, students
         self.sizes: list[float] = []
         self._parts: list[list[int]] = []  # numbers of the finer blocks of each block
-        for q in sizes:
-            finer = [1.0] * int(min(q, 3.0))
-            if q != len(finer):
-                finer.append(q - len(finer))
-            self._parts.append(list(range(len(self.sizes), len(self.sizes) + len(finer))))
-            self.sizes += finer
+        for parts in [three_apart(q) for q in sizes] if finer is None else finer:
+            self._parts.append(list(range(len(self.sizes), len(self.sizes) + len(parts))))
+            self.sizes += parts
         self.students: list[int | None] = []
         self._members: list[list[int]] = []  # numbers of the finer blocks of each student block
         for shadowed in students:
@@ -163,7 +187,12 @@ class FinerFamily:
         return found
 
     def _pattern(
-        self, name: str, dimension: float, vectors: list[dict[int, float]], outputs: int = 0
+        self,
+        name: str,
+        dimension: float,
+        blocks: tuple[int, ...],
+        vectors: list[dict[int, float]],
+        outputs: int = 0,
     ) -> Pattern:
         """``outputs``: how many of the vectors, the last ones, change output weights."""
         n = len(vectors)
@@ -171,7 +200,8 @@ class FinerFamily:
         for k, entries in enumerate(vectors):
             columns[:, k] = self._vector(entries)
         exact = int(dimension) if float(dimension).is_integer() else dimension
-        return Pattern(name, exact, columns, tuple(k >= n - outputs for k in range(n)))
+        gauge = tuple(k >= n - outputs for k in range(n))
+        return Pattern(name, exact, columns, gauge, blocks)
 
     def _standard(self, j: int, q: float) -> Pattern:
         """Vectors t = e_1 - e_2 along the diagonal, the rows and the columns of the weights."""
@@ -194,7 +224,9 @@ class FinerFamily:
             column = {self._place(f, first): 1.0 for f in members}
             column |= {self._place(f, second): -1.0 for f in members}
             vectors.append(column)
-        return self._pattern(f"standard of block {j}", q - 1.0, [*vectors, *outputs], len(outputs))
+        return self._pattern(
+            f"standard of block {j}", q - 1.0, (j,), [*vectors, *outputs], len(outputs)
+        )
 
     def _antisymmetric(self, j: int, q: float) -> Pattern:
         """Around a triangle of three teachers, minus the other way round."""
@@ -206,7 +238,9 @@ class FinerFamily:
                 entries[self._place(members[a], parts[b])] = 1.0
                 entries[self._place(members[b], parts[a])] = -1.0
             vectors.append(entries)
-        return self._pattern(f"antisymmetric of block {j}", (q - 1.0) * (q - 2.0) / 2.0, vectors)
+        return self._pattern(
+            f"antisymmetric of block {j}", (q - 1.0) * (q - 2.0) / 2.0, (j,), vectors
+        )
 
     def _symmetric(self, j: int, q: float) -> Pattern:
         """(e_1 - e_2) u' + u (e_1 - e_2)', u = (q - 3) e_3 minus the sum of the rest."""
@@ -219,7 +253,7 @@ class FinerFamily:
                     entries[self._place(members[a], parts[b])] = entry
                     entries[self._place(members[b], parts[a])] = entry
             vectors.append(entries)
-        return self._pattern(f"symmetric of block {j}", q * (q - 3.0) / 2.0, vectors)
+        return self._pattern(f"symmetric of block {j}", q * (q - 3.0) / 2.0, (j,), vectors)
 
     def _product(self, j: int, l: int, dimension: float) -> Pattern:
         """(e_1 - e_2) of block j times that of block l."""
@@ -233,7 +267,7 @@ class FinerFamily:
                         for b in (0, 1)
                     }
                 )
-        return self._pattern(f"product of blocks {j} and {l}", dimension, vectors)
+        return self._pattern(f"product of blocks {j} and {l}", dimension, (j, l), vectors)
 
 
 def trivial_type(H: Array, multiplicities: Array) -> SymmetryType:
@@ -252,4 +286,39 @@ def symmetry_type(pattern: Pattern, H: Array, multiplicities: Array) -> Symmetry
     inverse = np.linalg.inv(np.linalg.cholesky(gram))
     V = V @ inverse.T
     small = V.T @ H @ V
-    return SymmetryType(pattern.name, pattern.dimension, (small + small.T) / 2, V)
+    symmetric = (small + small.T) / 2
+    return SymmetryType(pattern.name, pattern.dimension, symmetric, V, pattern.blocks)
+
+
+class AcrossBlocks(NamedTuple):
+    """A type of further inputs: its name, for one of them how often, and its student blocks."""
+
+    name: str
+    dimension: float
+    members: list[int]
+    is_standard: bool
+
+
+def across_blocks(sizes: Sequence[float], students: Sequence[int | None]) -> list[AcrossBlocks]:
+    """The types of weights on an input on which all weights are zero."""
+    found = [AcrossBlocks("further inputs", 1.0, list(range(len(students))), False)]
+    for j, q in enumerate(sizes):
+        members = [i for i, shadowed in enumerate(students) if shadowed == j]
+        if q > 1.0 and members:
+            name = f"further inputs, standard of block {j}"
+            found.append(AcrossBlocks(name, q - 1.0, members, True))
+    return found
+
+
+def across_types(
+    across: Across, sizes: Sequence[float], students: Sequence[int | None], further: float
+) -> list[SymmetryType]:
+    """The types of ``further`` inputs."""
+    found = []
+    for name, dimension, members, is_standard in across_blocks(sizes, students):
+        H = (across.standard if is_standard else across.trivial)[np.ix_(members, members)]
+        count = dimension * further
+        exact = int(count) if float(count).is_integer() else count
+        vectors = np.eye(len(students))[:, members]
+        found.append(SymmetryType(name, exact, H, vectors))
+    return found

@@ -40,7 +40,15 @@ from ..replacement import changed, recorded
 from ..teacher import Teacher
 from .neti import NetI
 from .orbit_loss import OrbitLoss
-from .orbit_spectrum import FinerFamily, Pattern, SymmetryType, symmetry_type, trivial_type
+from .orbit_pairs import Places
+from .orbit_spectrum import (
+    FinerFamily,
+    Pattern,
+    SymmetryType,
+    across_types,
+    symmetry_type,
+    trivial_type,
+)
 
 #: How the integrals may be evaluated.
 METHODS = ("auto", "closed", "hermite", "cubature")
@@ -65,6 +73,13 @@ class Whole(NamedTuple):
 
     neti: NetI
     theta: Array
+
+
+class Divided(NamedTuple):
+    """A family with finer blocks, and the same point of it."""
+
+    family: SymmetricNetI
+    z: Array
 
 
 class OrbitSpectrum(NamedTuple):
@@ -107,6 +122,10 @@ class SymmetricNetI:
         How the Gaussian integrals are evaluated, as in :class:`~infflow.NetI`.
     rtol : float
         Tolerance of the integrals; closed forms are exact to rounding.
+    inputs : float, optional
+        Number of inputs of the whole network; by default as many as there are teachers. On further
+        ones all weights are zero. They change neither loss nor gradient, but the whole has more
+        parameters, whose Hessian belongs to spectrum and index.
 
     Raises
     ------
@@ -118,10 +137,10 @@ class SymmetricNetI:
 
     Notes
     -----
-    The loss is E |student(x) - teacher(x)|^2 without a factor 1/2, for as many inputs as there are
-    teachers. It is a sum over orbits of pairs of neurons. The Hermite terms of order 0 and 1 of the
-    residual are squares of sums and are evaluated as such, so that nothing cancels in the k^2 pairs
-    of many neurons (polynomials, atoms and waves; other activations lose digits as k^2).
+    The loss is E |student(x) - teacher(x)|^2 without a factor 1/2. It is a sum over orbits of pairs
+    of neurons. The Hermite terms of order 0 and 1 of the residual are squares of sums and are
+    evaluated as such, so that nothing cancels in the k^2 pairs of many neurons (polynomials, atoms
+    and waves; other activations lose digits as k^2).
 
     References
     ----------
@@ -156,6 +175,7 @@ class SymmetricNetI:
         train_second_layer: bool = False,
         method: str = "auto",
         rtol: float = 1e-10,
+        inputs: Any = None,
     ) -> None:
         self.activation = resolve(activation)
         self.teachers = _as_sizes(teachers)
@@ -163,8 +183,9 @@ class SymmetricNetI:
         self.train_second_layer = as_flag("train_second_layer", train_second_layer)
         self.method = as_choice("method", method, METHODS)
         self.rtol = as_number("rtol", rtol, minimum=0.0, strict=True)
+        k = self.num_teachers
+        self.num_inputs = k if inputs is None else as_number("inputs", inputs, minimum=k)
         self._loss = self._orbit_loss(self.teachers, self.students)
-        self._places = self._loss.places
         self._finer: tuple[FinerFamily, OrbitLoss, list[Pattern]] | None = None
 
     def _orbit_loss(self, sizes: Sequence[float], students: Sequence[int | None]) -> OrbitLoss:
@@ -186,8 +207,18 @@ class SymmetricNetI:
 
     @property
     def eta(self) -> Array:
-        """Rates (P,) with which the flow of z is that of the whole network: 1/multiplicities."""
+        """Rates (P,) with which the flow of z is that of the whole network, 1/multiplicities."""
         return 1.0 / self._loss.multiplicities
+
+    @property
+    def places(self) -> Places:
+        """Where the entries are in z; -1 for those that do not exist."""
+        return self._loss.places
+
+    @property
+    def block_sizes(self) -> tuple[float, ...]:
+        """Students of each block."""
+        return tuple(self._loss.rows.counts.tolist())
 
     @property
     def num_students(self) -> float:
@@ -202,11 +233,14 @@ class SymmetricNetI:
     @property
     def is_whole(self) -> bool:
         """Whether all block sizes are integers, so that there is a whole network."""
-        return all(size.is_integer() for size in self.teachers)
+        return all(size.is_integer() for size in (*self.teachers, self.num_inputs))
 
     def __repr__(self) -> str:
         sizes = [int(q) if q.is_integer() else q for q in self.teachers]
         second = ", train_second_layer=True" if self.train_second_layer else ""
+        if self.num_inputs != self.num_teachers:
+            D = self.num_inputs
+            second += f", inputs={int(D) if D.is_integer() else D}"
         return (
             f"SymmetricNetI({self.activation.name!r}, teachers={sizes}, "
             f"students={list(self.students)}{second})"
@@ -245,7 +279,7 @@ class SymmetricNetI:
                 "output_weights are parameters with train_second_layer=True only; leave them out."
             )
         a = np.ones(B) if output_weights is None else as_vector("output_weights", output_weights, B)
-        places = self._places
+        places = self.places
         z = np.empty(self.num_params)
         for at, entries in (
             (places.own, arrays[0]),
@@ -264,14 +298,14 @@ class SymmetricNetI:
         ``within`` of blocks of size 1, ``between`` of a block with that which it shadows.
         """
         padded = np.append(self.check(z), 0.0)
-        places = self._places
+        places = self.places
         return Entries(padded[places.own], padded[places.within], padded[places.between])
 
     @public
     def output_weights(self, z: Any) -> Array:
         """Output weights (B,) of the students of each block; ones if they are not parameters."""
         padded = np.append(self.check(z), 1.0)
-        return padded[self._places.output]
+        return padded[self.places.output]
 
     @public
     def random(self, rng: Any) -> Array:
@@ -357,8 +391,8 @@ class SymmetricNetI:
         Returns
         -------
         named tuple (neti, theta)
-            A :class:`~infflow.NetI` of K students and k teachers in k inputs, without biases, and
-            its parameters: students in the order of the blocks, teachers too, output weights last.
+            A :class:`~infflow.NetI` of K students and k teachers, without biases, and its
+            parameters: students in the order of the blocks, teachers too, output weights last.
             Where output weights are no parameters of the family, ``whole_frozen`` says which
             entries of theta those are.
 
@@ -371,19 +405,19 @@ class SymmetricNetI:
         """
         z = self.check(z)
         self._require_whole("lift")
-        K, k = int(self.num_students), int(self.num_teachers)
-        needed = _WEIGHT * (K * k + k * k)
-        if K * k > 10**6 and shortage(needed) is not None:
+        K, k, D = (int(n) for n in (self.num_students, self.num_teachers, self.num_inputs))
+        needed = _WEIGHT * (K * D + k * D)
+        if (K + k) * D > 10**6 and shortage(needed) is not None:
             raise TooLargeError(
-                f"a network of {K} students in {k} inputs takes about {needed / 2**30:.3g} GiB. "
+                f"a network of {K} students in {D} inputs takes about {needed / 2**30:.3g} GiB. "
                 "The family itself has the same losses, spectra and flows: work with z."
             )
         student, teacher = (
-            Net([(n, self.activation, False), (1, "identity", False)], input_dim=k) for n in (K, k)
+            Net([(n, self.activation, False), (1, "identity", False)], input_dim=D) for n in (K, k)
         )
-        theta_star = np.concatenate([np.eye(k).ravel(), np.ones(k)])
+        theta_star = np.concatenate([np.eye(k, D).ravel(), np.ones(k)])
         neti = NetI(student, Teacher(teacher, theta_star), method=self.method, rtol=self.rtol)
-        return Whole(neti, np.append(z, 1.0)[self._spread()])
+        return Whole(neti, np.append(z, (1.0, 0.0))[self._spread()])
 
     def _require_whole(self, what: str) -> None:
         if not self.is_whole:
@@ -393,9 +427,9 @@ class SymmetricNetI:
             )
 
     def _spread(self) -> Any:
-        """The entry of z (P stands for 1) that each parameter of the whole network is equal to."""
+        """The entry of z that each parameter of the whole is equal to; P is 1, and P + 1 is 0."""
         sizes = [int(q) for q in self.teachers]
-        places, P = self._places, self.num_params
+        places, P = self.places, self.num_params
         rows, outputs = [], []
         for i, shadowed in enumerate(self.students):
             count = 1 if shadowed is None else sizes[shadowed]
@@ -406,15 +440,15 @@ class SymmetricNetI:
                     part[:] = places.within[i]
                     np.fill_diagonal(part, places.own[i])
                 parts.append(part)
+            further = int(self.num_inputs) - sum(sizes)
+            parts.append(np.full((count, further), P + 1))
             rows.append(np.hstack(parts).ravel())
             outputs.append(np.full(count, P if places.output[i] < 0 else places.output[i]))
         return np.concatenate([*rows, *outputs])
 
     @property
     def whole_frozen(self) -> Any:
-        """Which parameters of the whole network (booleans) the family does not move: output weights
-        that are one.
-        """
+        """Which parameters of the whole network (booleans) are output weights that stay one."""
         self._require_whole("whole_frozen")
         return self._spread() == self.num_params
 
@@ -439,14 +473,15 @@ class SymmetricNetI:
         source = self._spread()
         theta = as_vector("theta", theta, len(source), f"the whole network of {self!r}")
         P = self.num_params
-        counts = np.bincount(source, minlength=P + 1)[:P]
-        z: Array = np.bincount(source, theta, minlength=P + 1)[:P] / counts
-        left = np.abs(np.append(z, 1.0)[source] - theta)
+        counts = np.bincount(source, minlength=P)[:P]
+        z: Array = np.bincount(source, theta, minlength=P)[:P] / counts
+        symmetric = np.append(z, (1.0, 0.0))[source]
+        left = np.abs(symmetric - theta)
         worst = int(left.argmax())
         if left[worst] > _SYMMETRIC * max(1.0, float(np.abs(theta).max())):
             raise InvalidValueError(
                 f"theta is no symmetric point of {self!r}: theta[{worst}] is {theta[worst]:.6g}, "
-                f"where its orbit has {np.append(z, 1.0)[source[worst]]:.6g}. Neurons have to be "
+                f"where its orbit has {symmetric[worst]:.6g}. Neurons have to be "
                 "in the order of lift, and equal within blocks."
             )
         return z
@@ -467,6 +502,8 @@ class SymmetricNetI:
             The trivial one, in which the family itself moves, first. Its matrix is the Hessian in
             orthonormal coordinates, sqrt(multiplicities) z. Of the others each matrix stands for
             ``dimension`` equal blocks of the Hessian. See :mod:`.orbit_spectrum` for the types.
+            Further inputs have types of their own, whose vectors are the weights of the student
+            blocks on one of them.
 
         Raises
         ------
@@ -483,7 +520,7 @@ class SymmetricNetI:
                     f"teacher block {j} has {size:g} members; symmetry types exist for 1, and for "
                     "2 and more. The Hessian of the family alone is fam.evaluate(z, 2).H."
                 )
-        held = self._held_outputs(frozen)
+        held = self.require_frozen(frozen)
         trivial = trivial_type(self.evaluate(z, 2).H, self._loss.multiplicities)
         if held:
             keep = np.flatnonzero(~as_array("frozen", frozen))
@@ -498,10 +535,14 @@ class SymmetricNetI:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             H = required("hessian", loss.evaluate(z[finer.source], 2)[3])
         chosen = [each.without_outputs() for each in patterns] if held else patterns
-        return [trivial, *(symmetry_type(each, H, loss.multiplicities) for each in chosen)]
+        found = [trivial, *(symmetry_type(each, H, loss.multiplicities) for each in chosen)]
+        further = self.num_inputs - self.num_teachers
+        if further:
+            found += across_types(self._loss.across(z), self.teachers, self.students, further)
+        return found
 
-    def _held_outputs(self, frozen: Any) -> bool:
-        """Whether all output weights are frozen; an error for other choices."""
+    def require_frozen(self, frozen: Any) -> bool:
+        """Whether all output weights are frozen; an error where other parameters are."""
         if frozen is None:
             return False
         mask = as_array("frozen", frozen)
@@ -511,7 +552,7 @@ class SymmetricNetI:
                 f"({self.num_params},) are needed."
             )
         outputs = np.zeros(self.num_params, dtype=bool)
-        outputs[self._places.output[self._places.output >= 0]] = True
+        outputs[self.places.output[self.places.output >= 0]] = True
         if not mask.any():
             return False
         if not (mask == outputs).all():
@@ -581,6 +622,43 @@ class SymmetricNetI:
                 "block."
             )
         return self.replace(teachers=sizes)
+
+    @public
+    def divide(self, z: Any, block: int, apart: int = 1) -> Divided:
+        """The same point in a family whose blocks are finer.
+
+        Parameters
+        ----------
+        z : (P,) array
+        block : int
+            The teacher block of q members that is divided into two, in its place; with it the
+            student blocks that shadow it.
+        apart : int
+            Members of the first of the two; the second has q - apart of them.
+
+        Returns
+        -------
+        named tuple (family, z)
+
+        Raises
+        ------
+        InvalidValueError
+            If there is no such block, or one of the two would have less than one member.
+        """
+        z = self.check(z)
+        block = as_integer("block", block, minimum=0, maximum=len(self.teachers) - 1)
+        apart = as_integer("apart", apart, minimum=1, maximum=2**53)
+        size = self.teachers[block]
+        if size - apart < 1.0:
+            raise InvalidValueError(
+                f"apart is {apart}, and teacher block {block} has {size:g} members; both parts "
+                "need at least one."
+            )
+        parts = [[q] for q in self.teachers]
+        parts[block] = [float(apart), size - apart]
+        finer = FinerFamily(self.teachers, self.students, self.train_second_layer, parts)
+        family = self.replace(teachers=finer.sizes, students=finer.students)
+        return Divided(family, z[finer.source])
 
     def replace(self, **changes: Any) -> SymmetricNetI:
         """The same with other arguments of the constructor; everything else is kept."""

@@ -8,7 +8,8 @@ alpha_j^{a_tj}. Derivatives of F_n in w are F_(n+2) w, those in b are F_(n+1).
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from ...compiler import njit
 
 
 @njit(cache=True)

@@ -146,6 +146,11 @@ class PopulationLoss:
         kernels.pair_arguments(W, b, gram, norms, args)
         return W, B, gram, norms, Arguments(args, norms, b)
 
+    @property
+    def least_scale(self) -> float:
+        """What the absolute terms of :meth:`value` add up to at least."""
+        return self._teacher_square
+
     def value(self, state: State) -> tuple[float, float]:
         """The loss, and the sum of the absolute terms that it is the sum of."""
         found: tuple[float, float] = kernels.value(

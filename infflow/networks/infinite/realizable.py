@@ -10,6 +10,7 @@ the student's neurons: signs of odd and even activations and scales of homogeneo
 the student, a teacher neuron that several students share is split among them, and a student
 that matches none stands opposite a neuron of weight zero. Each of these leaves the teacher's
 function as it is, so the identity holds for every matching; a good one only makes delta small.
+Smooth activations whose integrals are series go another way, see :mod:`.differences`.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from ...activations import Activation
+from ...integrals.terms import parts
 from . import realizable_kernels
+from .differences import Differences
 from .population_loss import Units
-from .segment import NARROW, ONE, Flags, Path, Rule, Segment, Traits, rule_for
+from .segment import DONE, NARROW, ONE, Flags, Path, Rule, Segment, Traits, rule_for
 
 _kernels: Any = realizable_kernels  # mypy does not spread tuples into jitted functions
 
@@ -112,9 +115,10 @@ def match(student: Units, teacher: Units, f: list[Activation], g: list[Activatio
 
 
 class SegmentLoss:
-    """The loss of matchings as a double integral along the segment; see :class:`.segment.Segment`.
+    """The loss of matchings as a double integral along the segment, see :class:`.segment.Segment`,
+    or from series of differences, see :class:`.differences.Differences`.
 
-    The last segments are kept, with their expansions.
+    The last segments and teachers are kept, with their expansions.
 
     Parameters
     ----------
@@ -127,15 +131,27 @@ class SegmentLoss:
         self._rtol = rtol
         self._segments: dict[tuple[Hashable, ...], Segment] = {}
         self._traits: dict[tuple[int, ...], Traits] = {}
+        self._differences: dict[Traits, Differences] = {}
 
     def __call__(self, matching: Matching) -> float:
         """The loss."""
-        path = _path(matching)
-        W, b, _, dW, db, _ = path.ends
-        n = len(W)
+        path = _path(expanded(matching))
+        n = len(path.activations)
         traits = self._traits_of(path.activations)
-        flags = np.empty((2, n, n), dtype=np.bool_)
-        wedge = np.empty(n)
+        flags = np.zeros((3, n, n), dtype=np.bool_)
+        total = size = 0.0
+        if traits.needs_series and self._method == "auto":
+            total, size = self._differences_of(traits)(path.ends, path.products, flags[DONE])
+        if not flags[DONE].all():
+            more = self._left(path, traits, flags)
+            total += more[0]
+            size += more[1]
+        return max(total, _EPS * size)  # never less than can be resolved; NaN stays
+
+    def _left(self, path: Path, traits: Traits, flags: Flags) -> tuple[float, float]:
+        """Sum and sum of absolute terms over the pairs that are not done."""
+        W, b, _, dW, db, _ = path.ends
+        wedge = np.empty(len(W))
         distance, mean = _kernels.survey(
             W, b, dW, db, path.products, traits.kinked, _CORNER, _NARROW, flags, wedge
         )
@@ -149,8 +165,10 @@ class SegmentLoss:
             jets = segment.jets(args)
             if copies or segment.is_plain():
                 break
-        total, size = _kernels.integral(*path.ends, path.products, wedge, *pairs, args.pairs, jets)
-        return max(total, _EPS * size)  # never less than can be resolved; NaN stays
+        found: tuple[float, float] = _kernels.integral(
+            *path.ends, path.products, wedge, *pairs, args.pairs, jets
+        )
+        return found
 
     def _traits_of(self, activations: list[Activation]) -> Traits:
         # traits keep the activations alive, so that no other one gets their numbers
@@ -158,6 +176,13 @@ class SegmentLoss:
         found = self._traits.get(key)
         if found is None:
             found = _keep(self._traits, key, Traits(activations))
+        return found
+
+    def _differences_of(self, traits: Traits) -> Differences:
+        found = self._differences.get(traits)
+        if found is None:
+            found = Differences(traits.activations, self._rtol)
+            _keep(self._differences, traits, found)
         return found
 
     def _segment(self, traits: Traits, flags: Flags, rule: Rule, copies: bool) -> Segment:
@@ -169,7 +194,7 @@ class SegmentLoss:
         return found
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_segments": {}, "_traits": {}}
+        return {**self.__dict__, "_segments": {}, "_traits": {}, "_differences": {}}
 
 
 def _keep(kept: dict[Key, Value], key: Key, value: Value) -> Value:
@@ -213,7 +238,26 @@ def _path(matching: Matching) -> Path:
     return Path((W, b, B, dW, db, dB), both @ both.T, activations)
 
 
+def expanded(matching: Matching) -> Matching:
+    """The same with a neuron for each part of an activation that is a sum."""
+    if not any(f.parts for f in matching.activations):
+        return matching
+    rows = [(k, part) for k, f in enumerate(matching.activations) for part in parts(f)]
+    owner = np.array([k for k, _ in rows])
+    coefficient, scale, shift = np.array([part[:3] for _, part in rows]).T
+    W, b, B, c = matching.units
+    units = Units(
+        np.ascontiguousarray(W[:, owner] * scale[:, None]),
+        np.ascontiguousarray(b[:, owner] * scale + shift),
+        np.ascontiguousarray(B[:, owner] * coefficient[:, None]),
+        c,
+    )
+    return matching._replace(units=units, activations=[part.primitive for _, part in rows])
+
+
 def _same(f: Activation, g: Activation) -> bool:
+    if f.parts or g.parts:
+        return f.parts == g.parts
     return f is g or (
         f.has_closed_form
         and g.has_closed_form
@@ -226,6 +270,7 @@ def is_covered(activations: list[Activation]) -> bool:
 
     Steps have gradients too singular for its rules, and need it least.
     """
+    primitives = [part.primitive for f in activations for part in parts(f)]
     return not any(
-        a.kinks and any(atom.order > 0 and atom.width == 0 for atom in a.atoms) for a in activations
+        a.kinks and any(atom.order > 0 and atom.width == 0 for atom in a.atoms) for a in primitives
     )

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from ...compiler import njit
 from ...integrals.jets import (
     B11,
     F11,

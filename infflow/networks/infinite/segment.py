@@ -32,10 +32,10 @@ _FRACTION = 1e-3
 _VARIATION = 4.0
 # Methods that give a point with itself the moments of a pair; others (see PairEvaluator) know only
 # its derivatives in common.
-_PLAIN = np.array([name in ("closed", "hermite", "mixture") for name in METHODS])
+_PLAIN = np.array([name in ("closed", "hermite", "mixture", "numeric") for name in METHODS])
 
 #: Places of the flags of :class:`Segment`.
-CORNER, NARROW = range(2)
+CORNER, NARROW, DONE = range(3)
 # Pairs at the teacher, pairs with one point that moves, pairs of nearly parallel neurons.
 _FIXED, _MOVING, _CLOSED = range(3)
 
@@ -128,10 +128,11 @@ class Segment:
     ----------
     activations : list of Activation
         Of the n neurons.
-    flags : (2, n, n) array of bool
-        Pairs of neurons that take the rule of the triangle (:data:`CORNER`), and nearly parallel
-        neurons (:data:`NARROW`). Series of the latter, if they end, are long, and all neurons would
-        be expanded as far: closed forms are used where there are some.
+    flags : (3, n, n) array of bool
+        Pairs of neurons that take the rule of the triangle (:data:`CORNER`), nearly parallel
+        neurons (:data:`NARROW`), and pairs that are evaluated elsewhere (:data:`DONE`). Series of
+        nearly parallel ones, if they end, are long, and all neurons would be expanded as far:
+        closed forms are used where there are some.
     rule : Rule
         Of the others, in each direction.
     copies : bool
@@ -153,6 +154,8 @@ class Segment:
         rules = [RULES[0] if f is ONE else rule for f in activations]
         for i in range(len(activations)):
             for j in range(i, len(activations)):
+                if flags[DONE, i, j]:
+                    continue
                 if not flags[CORNER, i, j]:
                     jobs.add_rectangle(i, rules[i], j, rules[j])
                 elif i == j:

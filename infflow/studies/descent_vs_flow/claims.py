@@ -6,7 +6,6 @@ Every flow is solved to 1e-10, so that all that is left of a distance belongs to
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..._validation import Array, as_integer
+from ...compile_time import running_time
 from ...networks.finite.net import Net
 from ...networks.infinite.neti import NetI
 from ...networks.parameters import random_params
@@ -297,7 +297,7 @@ def run(
     setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress: bool = True
 ) -> DescentStudy:
     """All runs of the study."""
-    started = time.perf_counter()
+    started = running_time()
     options: dict[str, Any] = {"folder": folder, "jobs": jobs, "progress": progress}
     seed = setting.seed
     follows = run_grid(
@@ -342,7 +342,7 @@ def run(
         **options,
     )
     rows = [*follows, *flows, *steps, *saddles, *linear, *regressions]
-    wall = time.perf_counter() - started
+    wall = running_time() - started
     return DescentStudy(setting, rows, wall, follows, flows, steps, saddles, linear, regressions)
 
 

@@ -9,7 +9,6 @@ dimensions; and numbers of samples that are too small for any law.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..._validation import Array
+from ...compile_time import running_time
 from ...networks.statistics import FiniteDataPrediction
 from ..study import Claim, StudyResult, StudySetting, markdown_table, run_grid
 from . import convergence
@@ -537,7 +537,7 @@ def run(
     setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress: bool = True
 ) -> FiniteDataResult:
     """All cases; see :func:`infflow.studies.run_study` for the arguments."""
-    begin = time.perf_counter()
+    begin = running_time()
     options: dict[str, Any] = {"folder": folder, "jobs": jobs, "progress": progress}
     different = {tuple(case.problem.values()): case.problem for case in setting.cases}
     solutions, spreads = (
@@ -575,4 +575,4 @@ def run(
             )
         )
         start = stop
-    return FiniteDataResult(setting, rows, time.perf_counter() - begin, results)
+    return FiniteDataResult(setting, rows, running_time() - begin, results)

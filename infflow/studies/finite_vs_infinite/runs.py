@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..._validation import Array, as_rng
+from ...compile_time import running_time
 from ...networks.finite.net import Net
 from ...networks.infinite.neti import NetI
 from ...networks.parameters import random_params
@@ -268,9 +269,9 @@ def _solve_with_kinks(problem: Problem, net: Net, start: Array) -> tuple[Array, 
         "max_steps_newton": 0,
     }
     end = train(net, start, progress=False, **options)
-    begin = time.perf_counter()
+    begin = running_time()
     found = _chord(problem, net, end.theta_flow)
-    return found, end.flow.wall_time + time.perf_counter() - begin
+    return found, end.flow.wall_time + running_time() - begin
 
 
 def _chord(problem: Problem, net: Net, theta: Array, steps: int = 30) -> Array:

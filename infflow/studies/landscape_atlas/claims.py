@@ -9,7 +9,6 @@ neurons: the best average of m teacher neurons has the output weight m, input we
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..._validation import Array, as_integer
+from ...compile_time import running_time
 from ...networks.finite.net import Net
 from ...networks.infinite.neti import NetI
 from ...networks.teacher import Teacher
@@ -449,7 +449,7 @@ def run(
     setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress: bool = True
 ) -> LandscapeResult:
     """Make the atlases; see :func:`infflow.studies.run_study` for the arguments."""
-    begin = time.perf_counter()
+    begin = running_time()
     options: dict[str, Any] = {"folder": folder, "jobs": jobs, "progress": progress}
     grid = {
         "activation": setting.activations,
@@ -476,7 +476,7 @@ def run(
         for K in range(1, setting.students + 1)
     ]
     _follow_escapes(atlases, options)
-    return LandscapeResult(setting, rows, time.perf_counter() - begin, atlases, singles)
+    return LandscapeResult(setting, rows, running_time() - begin, atlases, singles)
 
 
 def _follow_escapes(atlases: list[Atlas], options: dict[str, Any]) -> None:

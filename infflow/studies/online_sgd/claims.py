@@ -6,7 +6,6 @@ in the time t = steps / D.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..._validation import Array, as_integer
+from ...compile_time import running_time
 from ...networks.finite.net import Net
 from ...networks.infinite.neti import NetI
 from ...networks.teacher import Teacher
@@ -206,7 +206,7 @@ def run(
     setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress: bool = True
 ) -> OnlineStudy:
     """All runs of the study."""
-    started = time.perf_counter()
+    started = running_time()
     options: dict[str, Any] = {"folder": folder, "jobs": jobs, "progress": progress}
     points = 61
     base = setting.seed
@@ -242,7 +242,7 @@ def run(
     )
     limits = run_grid(flow_limit, {"activation": ["erf", "relu", "gelu"]}, **options)
     rows = [*formulas, *simulations, *plateaus, *finals, *limits]
-    wall = time.perf_counter() - started
+    wall = running_time() - started
     return OnlineStudy(
         setting, rows, wall, equations, formulas, simulations, plateaus, finals, limits
     )

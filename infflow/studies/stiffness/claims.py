@@ -8,7 +8,6 @@ two teacher-student regressions, with finite and with infinite data.
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..._validation import Array
+from ...compile_time import running_time
 from ..study import Claim, StudyResult, StudySetting, markdown_table, run_grid
 from .ode_codes import CODES
 from .panels import draw_errors, draw_losses, draw_stiffness
@@ -63,7 +63,7 @@ def run(
     setting: Setting, *, jobs: int = 1, folder: Path | None = None, progress: bool = True
 ) -> StiffnessStudy:
     """All runs of the study."""
-    started = time.perf_counter()
+    started = running_time()
     options: dict[str, Any] = {"folder": folder, "jobs": jobs, "progress": progress}
     common = {"t_end": setting.t_end, "seed": setting.seed}
     references = run_grid(
@@ -118,7 +118,7 @@ def run(
     )
     rows = [*references, *runs, *adaptive, *descents]
     return StiffnessStudy(
-        setting, rows, time.perf_counter() - started, references, runs, adaptive, descents
+        setting, rows, running_time() - started, references, runs, adaptive, descents
     )
 
 

@@ -12,7 +12,6 @@ all.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..._validation import Array
+from ...compile_time import running_time
 from ...objective import Evaluation, Objective
 from ...training import train
 
@@ -104,11 +104,11 @@ class Record:
 
     def start(self) -> None:
         """Let the clock run."""
-        self._started = time.perf_counter()
+        self._started = running_time()
 
     def add(self, t: float, theta: Array, counters: dict[str, float]) -> None:
         """Keep a step."""
-        self.seconds += time.perf_counter() - self._started
+        self.seconds += running_time() - self._started
         loss = self.net.evaluate(theta, 0).value
         self.rows.append(
             [t, loss, self.seconds, *(counters.get(name, math.nan) for name in COUNTERS)]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from ..._validation import Array
+from ...compile_time import running_time
 from ...networks.finite.net import Net
 from ...networks.infinite.neti import NetI
 from ...networks.parameters import random_params
@@ -183,7 +183,7 @@ def descend(
     ``goal``; NaN where it was not reached.
     """
     net, theta = build(problem, seed)
-    started = time.perf_counter()
+    started = running_time()
     done = 0
     block = 200
     if method == "adam":
@@ -206,7 +206,7 @@ def descend(
         }
     previous = theta
     with np.errstate(all="ignore"):
-        while time.perf_counter() - started < limit and np.isfinite(theta).all():
+        while running_time() - started < limit and np.isfinite(theta).all():
             path = heavy_ball_descent(net, theta, step_size, 0.9, block, previous)
             if not np.isfinite(path).all():
                 break
@@ -214,5 +214,5 @@ def descend(
             previous = path[-2]
             theta = path[-1]
             if net.evaluate(theta, 0).value <= goal:
-                return {"iterations": float(done), "seconds": time.perf_counter() - started}
+                return {"iterations": float(done), "seconds": running_time() - started}
     return {"iterations": math.nan, "seconds": math.nan}

@@ -9,6 +9,7 @@ The formula is in :mod:`infflow.integrals.surrogate.form`.
 | `points.py` | points, and exact integrals there | `recipe.py`, `measure.py` |
 | `problem.py` | one part as a training problem | `recipe.py` |
 | `objective.py` | the Sobolev objective over the perceptron | `problem.py` |
+| `progress.py` | how far each stage is | `recipe.py` |
 """
 
 from __future__ import annotations

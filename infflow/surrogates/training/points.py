@@ -25,7 +25,6 @@ from ...integrals import jets
 from ...integrals.choice import Arguments as PairArguments
 from ...integrals.choice import PairEvaluator
 from ...integrals.closed import pairs as closed
-from ...integrals.hermite import kernels as hermite_kernels
 from .base import LARGEST_R, SMALLEST_R
 
 #: Columns of a pair jet that are frame entries, and the signs that C12 -> -C12 gives them.
@@ -47,7 +46,6 @@ FRAME_SIGNS = np.array([1.0, 1.0, -1.0, 1.0, 1.0, -1.0, 1.0, -1.0, 1.0, 1.0])
 INPUT_DIM = 6
 WEIGHT_SIZE = 0.7
 _TOLERANCE = 1e-12
-_CUT = 9.5  # standard deviations; the density is 1e-20 there
 
 
 class PointSet(NamedTuple):
@@ -129,6 +127,13 @@ def _network_pairs(n: int, rng: np.random.Generator) -> tuple[Array, Array, Arra
     return r[0], r[1], u, np.sqrt((1.0 - u) * (1.0 + u))
 
 
+def _method(f: Activation) -> str:
+    """The first method for the integrals of one activation."""
+    if closed.is_defined(f, f):
+        return "auto"
+    return "numeric" if f.kinks or f.max_order < 4 else "hermite"
+
+
 def exact_frames(f: Activation, points: PointSet, sign: float = 1.0) -> tuple[Array, Array]:
     """Frame entries ``(10, n)`` of the exact integrals at (r1, r2, sign u), and their relative
     error bounds (n,).
@@ -136,7 +141,7 @@ def exact_frames(f: Activation, points: PointSet, sign: float = 1.0) -> tuple[Ar
     C11, C12, C22, det = points.covariances()
     n = len(C11)
     zero = np.zeros(n)
-    method = "auto" if closed.is_defined(f, f) else "hermite"
+    method = _method(f)
     out = np.empty((len(FRAME), n))
     bounds = np.empty(n)
     for start in range(0, n, 1000):  # expansions of a block of neurons take some 20 MB
@@ -144,81 +149,25 @@ def exact_frames(f: Activation, points: PointSet, sign: float = 1.0) -> tuple[Ar
         m = len(C11[k])
         i = np.arange(m)
         evaluator = PairEvaluator([f] * (2 * m), i, i + m, method, _TOLERANCE)
-        pairs = np.array([C11[k], sign * C12[k], C22[k], zero[k], zero[k], det[k]])
+        args = PairArguments(
+            np.array([C11[k], sign * C12[k], C22[k], zero[k], zero[k], det[k]]),
+            np.concatenate([C11[k], C22[k]]),
+            np.zeros(2 * m),
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AccuracyWarning)  # bounds are returned and reported
-            found = evaluator(
-                PairArguments(pairs, np.concatenate([C11[k], C22[k]]), np.zeros(2 * m)), 2
-            )
+            found = evaluator(args, 2)
         bounds[k] = evaluator.bounds()
-        for row in np.flatnonzero(~(bounds[k] <= _TOLERANCE)) if method == "hermite" else ():
-            found[row], bounds[start + row] = _product_rule(f, pairs[:, row])
+        missed = np.flatnonzero(~(bounds[k] <= _TOLERANCE)) if method == "hermite" else i[:0]
+        if len(missed):
+            # tables have no length of a series to exhaust
+            tables = PairEvaluator([f] * (2 * m), missed, missed + m, "numeric", _TOLERANCE)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", AccuracyWarning)
+                found[missed] = tables(args._replace(pairs=args.pairs[:, missed]), 2)
+            bounds[start + missed] = tables.bounds()
         out[:, k] = found[:, FRAME].T
     return out, bounds
-
-
-def _product_rule(f: Activation, pair: Array) -> tuple[Array, float]:
-    """Jet (21,) of one pair (C11, C12, C22, 0, 0, det) by the trapezoidal rule in two dimensions,
-    and its relative error.
-
-    For smooth activations without a closed form where series do not converge, at large r and u near
-    one: adaptive cubature takes a second for what takes this rule some hundredths. With h2 = c h1 +
-    r2 s y its second dimension is short there. The difference from the rule of twice the spacings
-    is taken as the error.
-    """
-    C11, C12, C22, _, _, det = (float(x) for x in pair)
-    r1 = np.sqrt(C11)
-    rest = np.sqrt(det / C11)
-    spacings = np.array([0.35 / (1.0 + max(r1, np.sqrt(C22))), 0.35 / (1.0 + rest)])
-    fine = np.empty((1, 5, 5))
-    error = np.inf
-    coarse = _product_sums(f, r1, C12 / r1, rest, 2.0 * spacings)
-    for _ in range(4):
-        fine = _product_sums(f, r1, C12 / r1, rest, spacings)
-        squares = (
-            _product_sums(f, r1, r1, 0.0, spacings),
-            _product_sums(f, np.sqrt(C22), np.sqrt(C22), 0.0, spacings),
-        )
-        sizes = [np.sqrt(np.maximum(np.diagonal(x), 1e-300)) for x in squares]
-        used = np.add.outer(np.arange(5), np.arange(5)) <= 4
-        error = float((np.abs(fine - coarse) / np.outer(*sizes))[used].max())
-        if error <= _TOLERANCE:
-            break
-        coarse = fine
-        spacings = 0.5 * spacings
-    jet = np.empty((1, jets.SIZES[2]))
-    entries = [np.array([x]) for x in (C11, C12, C22, det)]
-    hermite_kernels.write_jets(
-        np.ascontiguousarray(fine[None]),
-        entries[0],
-        entries[1],
-        entries[2],
-        entries[3],
-        np.zeros(1, dtype=np.int64),
-        jet,
-    )
-    return jet[0], error
-
-
-def _product_sums(f: Activation, r1: float, slope: float, rest: float, spacings: Array) -> Array:
-    """E[f^(p)(r1 x) f^(q)(slope x + rest y)] ``(5, 5)`` for standard normal x, y; one dimension
-    where ``rest`` is 0.
-    """
-    x, y = (
-        spacing * np.arange(-int(_CUT / spacing), int(_CUT / spacing) + 1) for spacing in spacings
-    )
-    wx, wy = (
-        h * np.exp(-0.5 * z * z) / np.sqrt(2.0 * np.pi)
-        for h, z in zip(spacings, (x, y), strict=True)
-    )
-    if rest == 0.0:
-        y, wy = np.zeros(1), np.ones(1)
-    first = np.empty((5, len(x)))
-    second = np.empty((5, len(x), len(y)))
-    f.jet(r1 * x, first)
-    f.jet(slope * x[:, None] + rest * y, second)
-    sums: Array = (first * wx) @ (second @ wy).T
-    return sums
 
 
 def exact_parts(f: Activation, points: PointSet) -> tuple[dict[str, Array], Array]:

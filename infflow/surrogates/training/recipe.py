@@ -19,7 +19,6 @@ from ...flow.checkpoint import Checkpoint
 from ...integrals.surrogate.form import PARITIES, SIZE, Part, SurrogateForm
 from ...options import fraction
 from ...storage import as_path
-from ...terminal import on_terminal
 from .base import LARGEST_R, SMALLEST_R, grows_at_most_linearly
 from .objective import Index, Layer, SobolevObjective, split
 from .points import PointSet, errors, exact_parts, sample_points, to_frame, upper_triangle
@@ -33,6 +32,11 @@ from .problem import (
     start_parameters,
     with_scaled_features,
 )
+from .progress import Stage
+
+# Exact integrals are taken in so many blocks, and may use this share of the time.
+_BLOCKS = 20
+_DATA_SHARE = 0.5
 
 PARAMETRISATION = "sum of parity parts: closed base, exact moment, perceptron"
 
@@ -81,19 +85,20 @@ def train_surrogate(
     Parameters
     ----------
     activation : str or Activation
-        Smooth, with four derivatives, growing at most linearly.
+        With four derivatives, growing at most linearly. Kinks cost accuracy where neurons are
+        nearly parallel; the card says how much.
     seed : int
         Of the points and of the first parameters. With the same seed and recipe the result is the
         same on the same machine, also after an interruption, unless ``max_time`` ends the training
         early.
     max_time : float
-        Seconds of processor time for the steps, all parts together; the steps that are missing then
-        are left out.
+        Seconds of processor time for all stages. At most half of it goes to the exact integrals;
+        points that are missing then are left out, and likewise the steps at the end.
     checkpoint : path, optional
         A file from which a later call with the same arguments goes on, replaced atomically every
-        ten seconds.
+        ten seconds, and when the training is interrupted.
     progress : bool
-        Show progress bars on a terminal.
+        Show progress bars on a terminal, and lines where there is none.
     recipe : Recipe, optional
         Other numbers than the default ones.
 
@@ -107,15 +112,22 @@ def train_surrogate(
     Raises
     ------
     MethodError
-        If the activation has kinks, fewer than four derivatives, or grows faster than linearly.
+        If the activation has fewer than four derivatives, grows faster than linearly, jumps, or is
+        homogeneous with kinks.
     StorageError
         If the checkpoint is damaged, or of another run.
     """
     f = resolve(activation)
-    if f.kinks or f.max_order < 4:
+    if f.max_order < 4:
         raise MethodError(
-            f"a surrogate needs a smooth activation with four derivatives; {f.name!r} has "
-            f"{'kinks' if f.kinks else f'{f.max_order} derivatives'}. Use method='auto' for it."
+            f"a surrogate needs an activation with four derivatives; {f.name!r} has "
+            f"{f.max_order} derivatives. Use method='auto' for it."
+        )
+    if f.kinks and (f.homogeneous or _jumps(f)):
+        raise MethodError(
+            f"a surrogate needs an activation without jumps, and {f.name!r} has a jump or is "
+            "homogeneous with kinks, so that its integrals depend on the angle alone. Use "
+            "method='auto' for it."
         )
     if not grows_at_most_linearly(f):
         raise MethodError(
@@ -128,6 +140,16 @@ def train_surrogate(
         return _Training(
             f, seed, max_time, Recipe() if recipe is None else recipe, checkpoint, progress
         ).run()
+
+
+def _jumps(f: Activation) -> bool:
+    """Whether the function itself jumps at a kink."""
+    for kink in f.kinks:
+        aside = 1e-9 * max(1.0, abs(kink))
+        left, right = (float(f(kink + d)) for d in (-aside, aside))
+        if abs(right - left) > 1e-6 * (1.0 + abs(left)):
+            return True
+    return False
 
 
 class _Training:
@@ -168,8 +190,16 @@ class _Training:
         saved = self.file.read() if self.file is not None else None
         if saved is not None:
             self.state = saved
-        else:
-            self._integrals()
+        try:
+            return self._run()
+        except KeyboardInterrupt:
+            self._save()
+            raise
+
+    def _run(self) -> tuple[SurrogateForm, dict[str, Any]]:
+        self._integrals()
+        self.points = self.points.take(np.arange(len(self.state["train"]["bounds"])))
+        self.held_out = self.held_out.take(np.arange(len(self.state["held_out"]["bounds"])))
         parts = {}
         report = {}
         for name in PARITIES:
@@ -186,10 +216,44 @@ class _Training:
         }
 
     def _integrals(self) -> None:
-        for key, points in (("train", self.points), ("held_out", self.held_out)):
-            found, bounds = exact_parts(self.f, points)
-            self.state[key] = {**found, "bounds": bounds}
+        """Exact integrals at both sets of points, block by block, in equal shares."""
+        sets = {"train": self.points, "held_out": self.held_out}
+        if "train" not in self.state:
+            none = {"even": np.empty((10, 0)), "odd": np.empty((10, 0)), "bounds": np.empty(0)}
+            self.state.update(dict.fromkeys(sets, none))
+        total = sum(len(points.u) for points in sets.values())
+        done = sum(len(self.state[key]["bounds"]) for key in sets)
+        if done == total or self.state["parts"]:
+            return
+        with Stage(
+            f"{self.f.name}, exact integrals", total, "points", done, self.progress
+        ) as stage:
+            for block in range(done * _BLOCKS // total, _BLOCKS):
+                if block and self.state["cpu"] >= _DATA_SHARE * self.max_time:
+                    break
+                for key, points in sets.items():
+                    known = self.state[key]
+                    start = len(known["bounds"])
+                    end = (block + 1) * len(points.u) // _BLOCKS
+                    if end <= start:
+                        continue
+                    found, bounds = exact_parts(self.f, points.take(np.arange(start, end)))
+                    new = {**found, "bounds": bounds}
+                    self.state[key] = {
+                        name: np.concatenate([known[name], new[name]], axis=-1) for name in known
+                    }
+                    stage.advance(end - start)
+                self._clock_on()
+                if self.file is not None and self.file.due():
+                    self._save()
         self._save()
+
+    def _clock_on(self) -> None:
+        """Add the time since the last call."""
+        now = (time.process_time(), time.perf_counter())
+        self.state["cpu"] += now[0] - self._clock[0]
+        self.state["wall"] += now[1] - self._clock[1]
+        self._clock = now
 
     # ----------------------------------------------------------------------------------------------
     # one part
@@ -235,14 +299,12 @@ class _Training:
             own["last"].copy(),
             own["damping"],
         )
-        with self._bar(name, own["count"]) as bar:
+        what = f"{self.f.name}, {name} part"
+        with Stage(what, recipe.steps, "steps", own["count"], self.progress) as stage:
             while own["count"] < recipe.steps and not own["done"]:
                 before = steps.step(self._batch(name, own["count"])).before
                 self._record(own, steps, before)
-                bar.set_postfix_str(
-                    f"rms {own['rms']:.2e}, damping {steps.damping:.0e}", refresh=False
-                )
-                bar.update()
+                stage.advance(1, f"rms {own['rms']:.2e}, damping {steps.damping:.0e}")
                 if self.file is not None and self.file.due():
                     self._save()
         return steps.theta, own["count"]
@@ -250,19 +312,19 @@ class _Training:
     def _record(self, own: dict[str, Any], steps: GaussNewtonSteps, before: float) -> None:
         """Bookkeeping of one step: what the checkpoint needs, processor time."""
         count = own["count"] + 1
-        own["count"] = count
-        own["theta"] = steps.theta
-        own["last"] = steps.last
-        own["damping"] = steps.damping
-        own["rms"] = (
-            math.sqrt(before) if count == 1 else 0.95 * own["rms"] + 0.05 * math.sqrt(before)
-        )
-        now = (time.process_time(), time.perf_counter())
-        self.state["cpu"] += now[0] - self._clock[0]
-        self.state["wall"] += now[1] - self._clock[1]
-        self._clock = now
+        rms = math.sqrt(before)
+        self._clock_on()
         unfinished = 1 if own is self.state["parts"].get("odd") else 2
-        own["done"] = bool(self.state["cpu"] >= self.max_time / unfinished)
+        share = self.state.setdefault("left", self.max_time - self.state["cpu"]) / 2
+        limit = self.max_time - (share if unfinished == 2 else 0.0)
+        own.update(  # at once, since Ctrl-C may come in between
+            count=count,
+            theta=steps.theta,
+            last=steps.last,
+            damping=steps.damping,
+            rms=rms if count == 1 else 0.95 * own["rms"] + 0.05 * rms,
+            done=bool(self.state["cpu"] >= limit),
+        )
 
     def _batch(self, name: str, count: int) -> Index:
         """Points of a step: every pass takes each point once, in an order that depends on seed,
@@ -292,17 +354,6 @@ class _Training:
         if self.file is not None:
             self.file.write(self.state)
 
-    def _bar(self, name: str, count: int) -> Any:
-        from tqdm import tqdm
-
-        return tqdm(
-            total=self.recipe.steps,
-            initial=count,
-            desc=f"{self.f.name}, {name} part",
-            unit=" steps",
-            disable=not (self.progress and on_terminal()),
-        )
-
     def _info(self, form: SurrogateForm, report: dict[str, Any]) -> dict[str, Any]:
         exact = self.state["held_out"]["even"] + self.state["held_out"]["odd"]
         closed = SurrogateForm.of_parts(
@@ -320,6 +371,7 @@ class _Training:
             },
             "optimizer": "minibatch Gauss-Newton with momentum; output layer by least squares",
             "parts": report,
+            "points_used": [len(self.points.u), len(self.held_out.u)],
             "processor_seconds": self.state["cpu"],
             "seconds": self.state["wall"],
             "largest_bound_of_targets": bounds,

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ...._validation import Array, as_real_array
 from ....activations.vector_math import exp_, log1p_
+from ....compiler import njit
 from ....errors import InvalidValueError, ShapeError
 from .loss import Loss
 

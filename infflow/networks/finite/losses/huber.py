@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ...._validation import Array, as_number
+from ....compiler import njit
 from .loss import Loss
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from ...._validation import Array
+from ....compiler import njit
 from .loss import Loss
 
 
