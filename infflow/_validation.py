@@ -358,6 +358,16 @@ def as_choice(name: str, value: Any, options: Iterable[str]) -> str:
     raise UnknownNameError(f"{name} {shown(value)} is not known.{hint} Known: {', '.join(known)}.")
 
 
+def as_jobs(name: str, value: Any) -> int:
+    """A number of processes; -1 stands for all cores, -2 for all but one."""
+    number = as_integer(name, value, minimum=-(2**31))
+    if number == 0:
+        raise InvalidValueError(
+            f"{name} is 0; a number of processes is needed, or -1 for all cores."
+        )
+    return number
+
+
 def as_flag(name: str, value: Any) -> bool:
     """True or False; nothing else, since a number or a text in its place is a mistake."""
     if not isinstance(value, (bool, np.bool_)):

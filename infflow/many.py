@@ -18,8 +18,8 @@ from . import threads
 from ._validation import (
     Array,
     as_flag,
-    as_integer,
     as_items,
+    as_jobs,
     as_number,
     counted,
     package,
@@ -113,12 +113,12 @@ class Runs(list["Result | FailedRun"]):
 
     @property
     def results(self) -> list[Result]:
-        """Those that did not fail."""
+        """Outcomes of the starts that did not fail."""
         return [run for run in self if isinstance(run, Result)]
 
     @property
     def failures(self) -> list[FailedRun]:
-        """Those that did."""
+        """The starts that failed."""
         return [run for run in self if isinstance(run, FailedRun)]
 
     @property
@@ -249,11 +249,7 @@ def train_many(
         with the same error.
     """
     starts = _check_starts(thetas)
-    n_jobs = as_integer("n_jobs", n_jobs, minimum=-(2**31))
-    if n_jobs == 0:
-        raise InvalidValueError(
-            "n_jobs is 0; a number of processes is needed, or -1 for all cores."
-        )
+    n_jobs = as_jobs("n_jobs", n_jobs)
     progress = as_flag("progress", progress)
     _check_names(arguments)
     settings = TrainSettings(**arguments, progress=False)
@@ -330,9 +326,8 @@ def _check_values(net: Any, starts: list[Any], settings: TrainSettings) -> None:
     raise unusable
 
 
-_Outcome = tuple[
-    int, "Result | FailedRun", "InfflowError | None"
-]  # number of the start, what came of it
+# number of the start, its outcome, and the error if there was one
+_Outcome = tuple[int, "Result | FailedRun", "InfflowError | None"]
 _Outcomes = Generator[_Outcome, None, None]
 
 
@@ -345,9 +340,8 @@ def _run_all(net: Any, starts: list[Any], n_jobs: int, settings: TrainSettings) 
     from joblib import effective_n_jobs, parallel_config
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-    n_jobs = min(
-        effective_n_jobs(n_jobs), len(starts)
-    )  # no more processes than have something to do
+    # no more processes than have something to do
+    n_jobs = min(effective_n_jobs(n_jobs), len(starts))
     waiting = dict(enumerate(starts))
     with parallel_config(backend="loky", inner_max_num_threads=1):
         try:
@@ -355,9 +349,8 @@ def _run_all(net: Any, starts: list[Any], n_jobs: int, settings: TrainSettings) 
                 for outcome in ended:
                     del waiting[outcome[0]]
                     yield outcome
-        except (
-            TerminatedWorkerError
-        ):  # which of the starts it was shows when each has a process to itself
+        except TerminatedWorkerError:
+            # a process for each start shows which of them is to blame
             for number, theta in waiting.items():
                 try:
                     yield from _in_processes(net, {number: theta}, 2, settings)
@@ -428,7 +421,7 @@ def _bar(total: int, wanted: bool) -> Any:
 class SolutionGroup:
     """Runs that ended at the same solution, modulo symmetries."""
 
-    theta: Array  #: of the member with the smallest gradient norm
+    theta: Array  #: parameters of the member with the smallest gradient norm
     loss: float
     count: int
     members: tuple[int, ...]  #: indices into the list that was given

@@ -1,4 +1,4 @@
-"""What came of a run: the point that was found, how, and the path to it."""
+"""Outcome of a run: the point that was found, how, and the path to it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from .stopping import Statistics, StopReason
 from .storage import Shapes, as_path, load_archive, plain, save_archive
 
 _KIND = "infflow.Result"
-#: of files, and of those of runs in few inputs, whose trajectories have the parameters of these
+#: format of files
 _FORMAT = 1
+#: format of runs in few inputs, whose trajectories have the parameters of these
 _SHORT_FORMAT = 2
 _OBSERVABLE = "observable:"
 
@@ -192,7 +193,8 @@ class Result:
         lift = _lift_of(arrays)
         points = arrays["trajectory_theta" if lift is None else "trajectory_short"]
         trajectory = Trajectory(t, points, loss, norm, observables, lift)
-        end = float(t[-1]) if len(t) else 0.0  # what files of earlier versions do not hold
+        # files of earlier versions have no end
+        end = float(t[-1]) if len(t) else 0.0
         flow = Statistics.from_dict({"t": end, **metadata["flow"]})
         return cls(
             arrays["theta"],
@@ -315,7 +317,7 @@ def _check_archive(file: str, shapes: Shapes, metadata: dict[str, Any]) -> None:
 
 
 def _short_shapes(file: str, needed: Shapes, shapes: Shapes, P: int, T: int) -> Shapes:
-    """What is needed of a file of a run in few inputs."""
+    """Shapes that the file of a run in few inputs must have."""
     basis = shapes.get("rotation_basis", ())
     short = shapes.get("rotation_start", ())
     if len(basis) == 2 and len(short) == 1 and basis[0] > basis[1]:

@@ -134,9 +134,8 @@ class Statistics:
     factorizations: int | None = 0
     wall_time: float = 0.0  #: seconds, without those that numba compiled
     stop_reason: StopReason = StopReason.SKIPPED
-    note: str = (
-        ""  #: details: where values became infinite, which method was replaced, a library's message
-    )
+    #: details: where values became infinite, which method was replaced, a library's message
+    note: str = ""
     t: float = 0.0  #: time that a flow reached
 
     def add(self, earlier: Statistics, note: str) -> None:

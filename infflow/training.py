@@ -501,7 +501,7 @@ class _Watch:
             self._bar.close()
 
     def callback(self) -> Callable[[Progress], Any] | None:
-        """What the stop rules call after every step."""
+        """The function that the stop rules call after every step."""
         return self._user if not self._wanted else self._show
 
     def goes_on(self, run: ReducedRun, polished: Objective | None, before: int) -> None:

@@ -3,6 +3,7 @@ what a build cannot know.
 """
 
 import ast
+import fnmatch
 import inspect
 import re
 from importlib import import_module
@@ -101,3 +102,26 @@ def test_house_page_names_what_exists():
             re.search(rf"\| `{name}`: (`[\w`, ]+`) \|", text).group(1).strip("`").split("`, `")
         )
         assert all(hasattr(protocol, member) for member in members), name
+
+
+def test_maps_of_rooms_are_true_and_complete():
+    """The table of an ``__init__`` names what is in its folder, and all of it."""
+    package = Path(inf.__file__).parent
+    maps = 0
+    for init in package.glob("*/**/__init__.py"):
+        room = init.parent
+        document = ast.get_docstring(ast.parse(init.read_text())) or ""
+        cells = [line.split("|")[1] for line in document.splitlines() if line.startswith("| ")]
+        named = re.findall(r"`([\w*]+\.py|\w+/)`", " ".join(cells))
+        maps += bool(named)
+        files = [each for each in room.glob("*.py") if not each.name.startswith("__")]
+        rooms = [each.parent for each in room.glob("*/__init__.py")]
+        there = {each.name for each in files} | {f"{each.name}/" for each in rooms}
+        for name in named:
+            assert fnmatch.filter(there, name), (
+                f"the map of {room} names {name}, which is not there"
+            )
+        for name in there if named else ():
+            on_map = any(fnmatch.fnmatch(name, pattern) for pattern in named)
+            assert on_map, f"the map of {room} lacks {name}"
+    assert maps > 25

@@ -31,6 +31,8 @@ class AdamsState(NamedTuple):
 
 def moved(z, t0, t, times, slopes):
     """Where the polynomial through the slopes leads from z at t0: Adams' formula for any steps."""
+    if t == t0:
+        return z
     h = t - t0
     powers = np.arange(len(times))
     weights = np.linalg.solve(((times - t0) / h)[None, :] ** powers[:, None], h / (powers + 1))

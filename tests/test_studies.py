@@ -143,7 +143,7 @@ def test_plain_is_json(tmp_path):
 
 
 def test_markdown_table():
-    text = markdown_table(("a", "b"), [(1, 0.123456), (None, float("nan"))])
+    text = markdown_table("a | b", [(1, 0.123456), (None, float("nan"))])
     assert text == "| a | b |\n|---|---|\n| 1 | 0.1235 |\n| - | - |"
 
 

@@ -6,6 +6,7 @@
 | `algebra.py` | `Term`: sums of terms, and the pieces of which they consist | `activation.py` |
 | `data.py` | `Atom`, `Wave`, `Strip`, `Sides`: what closed forms and bounds know | everybody |
 | `from_sympy.py` | what an expression says: derivatives, kinks, parity | `Activation.from_sympy` |
+| `recognise.py` | expressions as sums of terms with a closed form | `from_sympy.py` |
 | `kernels.py` | jitted values and derivatives of the registered ones | the registry's rows |
 | `logistic_mixture.py` | the logistic function as a sum of normal ones | `integrals/closed` |
 | `naming.py` | names with parameters, functions of libraries, `resolve` | everybody |

@@ -1,6 +1,15 @@
 """The command line: one module per command, registered here.
 
 Exit codes: 0 done, 1 failed, 2 bad usage.
+
+| room or file | what it holds |
+|---|---|
+| `train.py`, `sweep.py` | runs from configuration files |
+| `converge.py`, `study.py` | demo and studies |
+| `integral.py`, `surrogates.py` | single integrals; files of surrogates |
+| `info.py`, `warmup.py` | versions and threads; kernels compiled ahead |
+| `files/` | configuration files |
+| `_common.py`, `_events.py` | errors, exit codes, JSON; messages without a terminal |
 """
 
 from __future__ import annotations

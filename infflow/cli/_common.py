@@ -1,4 +1,4 @@
-"""What all commands share: errors as one line, exit codes, JSON.
+"""Shared by all commands: errors as one line, exit codes, JSON.
 
 Exit codes: 0 done, 1 failed, 2 bad usage.
 """
@@ -28,7 +28,7 @@ from ..errors import (
 from ..interrupts import interrupted_by_sigterm
 
 JsonOutput = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-#: of commands that draw no random numbers, so that all can be called alike
+#: Commands that draw no random numbers have it too, so that all can be called alike.
 UnusedSeed = Annotated[
     int | None,
     typer.Option(
@@ -36,12 +36,13 @@ UnusedSeed = Annotated[
     ),
 ]
 
+# errors of the computation; all others are errors of the arguments
 _FAILURES = (
     ClusterError,
     DivergedError,
     SolverFailedError,
     StorageError,
-)  # of the computation; other errors are of the arguments
+)
 
 
 _CANNOT_WRITE = tuple(

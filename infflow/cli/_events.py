@@ -1,4 +1,4 @@
-"""What a long command says while it works: one line per event where no terminal shows a bar."""
+"""Messages of a long command while it works: one line per event where no terminal shows a bar."""
 
 from __future__ import annotations
 

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from .files import Configuration
 
 _FAILED = ("NON_FINITE", "STEP_UNDERFLOW", "SOLVER_FAILED")  # the run could not go on
+# the next call may go on, with higher limits
 _LIMITS = (
     "CALLBACK",
     "INTERRUPTED",
     "MAX_TIME",
     "MAX_STEPS",
-)  # the next call may go on, with higher limits
+)
 
 
 @reports_errors

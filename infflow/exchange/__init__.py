@@ -1,4 +1,4 @@
-"""Other people's tools.
+"""Kernels of infinite width, and bridges to the tools of others.
 
 | file | what it holds | who calls it |
 |---|---|---|

@@ -98,13 +98,12 @@ def _documented(cls: _Class) -> _Class:
 
 @contextmanager
 def _own_errors() -> Iterator[None]:
-    """What scikit-learn's checks find, in its words, as errors of infflow; they are ValueError and
-    TypeError as well.
+    """Turn the errors of scikit-learn's checks, with their words, into errors of infflow; these are
+    ValueError and TypeError as well.
     """
     try:
-        with np.errstate(
-            over="ignore"
-        ):  # numbers of a longer type become infinite, which is refused
+        # numbers of a longer type become infinite, which is refused
+        with np.errstate(over="ignore"):
             yield
     except np.exceptions.ComplexWarning as error:
         raise InvalidTypeError("Complex data not supported") from error
@@ -112,12 +111,12 @@ def _own_errors() -> Iterator[None]:
         raise
     except (ValueError, OverflowError, MemoryError) as error:
         raise InvalidValueError(str(error) or type(error).__name__) from error
-    except Exception as error:  # of the object that is converted
+    except Exception as error:  # raised by the object that is converted
         raise InvalidTypeError(str(error) or type(error).__name__) from error
 
 
 class _GradientFlowEstimator(BaseEstimator):
-    """What regressor and classifier share."""
+    """The common part of regressor and classifier."""
 
     _loss = "mse"  #: unless another is asked for
 

@@ -140,9 +140,8 @@ def _torch() -> Any:
 def _flatten(torch: Any, module: Any, prefix: str) -> list[tuple[str, Any]]:
     """Modules of nested Sequentials in order, with their places such as ``0.2``."""
     found = []
-    for number, each in enumerate(
-        module
-    ):  # named_children would leave out a module that occurs twice
+    # named_children would leave out a module that occurs twice
+    for number, each in enumerate(module):
         place = f"{prefix}{number}"
         found += (
             _flatten(torch, each, f"{place}.")

@@ -26,9 +26,8 @@ class TrialStep(NamedTuple):
     step: Array
     predicted: float
     on_boundary: bool
-    correction: Callable[[Array], Array] | None = (
-        None  #: what to add to the step, from the gradient at its end
-    )
+    #: gives an addition to the step, from the gradient at its end
+    correction: Callable[[Array], Array] | None = None
 
 
 class Model(Protocol):

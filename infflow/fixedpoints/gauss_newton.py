@@ -149,7 +149,7 @@ class SubsetLeastSquares:
 
 @dataclass
 class StepReport:
-    """What one step did: squares of the residuals before and after it, whether it was taken,
+    """Outcome of one step: squares of the residuals before and after it, whether it was taken,
     damping of the next one.
     """
 
@@ -347,7 +347,7 @@ class _Search:
         for _ in range(self.per_pass):
             try:
                 report = self.steps.step(next(self.batches))
-            except TimeIsUp:  # what the steps before it came to is looked at
+            except TimeIsUp:  # the steps before it are kept, and looked at
                 return None
             self.taken += report.accepted
             self.rejected += not report.accepted

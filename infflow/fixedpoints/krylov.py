@@ -28,9 +28,9 @@ class _Segment(NamedTuple):
 
     point: Array
     direction: Array
-    value: float  #: of the model at the point
-    slope: float  #: along the direction, <= 0
-    curvature: float
+    value: float  #: value of the model at the point
+    slope: float  #: slope along the direction, <= 0
+    curvature: float  #: curvature along the direction
     length: float  #: infinite where the curvature is not positive
 
 
@@ -72,11 +72,12 @@ class SteihaugModel:
         n = len(gradient)
         self._limit = max(10, min(2 * n, _PATH_NUMBERS // (2 * n)))
         self._path: list[_Segment] = []
+        # point, direction, gradient of the model there
         self._next = (
             np.zeros(n),
             -gradient,
             gradient.copy(),
-        )  # point, direction, gradient of the model there
+        )
         self._value = 0.0
         self._complete = not gradient.any()
         self.solve(1.0)  # so that the extreme curvatures are known

@@ -23,7 +23,7 @@ from .trust_region import SearchOutcome, TrustRegion
 
 Search = Callable[..., SearchOutcome]
 
-#: What ``train`` calls the options of an optimizer.
+#: How ``train`` names the options of an optimizer.
 OPTIMIZER_OPTIONS = OptionsOf("optimizer", "optimizer_options", "{'scale': 1e4}")
 
 _EPS = 2.0**-52

@@ -52,13 +52,11 @@ class QuasiNewton:
         self.scale = scale
         self.steps = 0
         self.stop: StopReason | None = None
-        self._last: tuple[Array, float, Array] | None = (
-            None  # the last evaluation: x, loss, gradient
-        )
+        # the last evaluation: x, loss, gradient
+        self._last: tuple[Array, float, Array] | None = None
         self._best: tuple[float, Array, float] = (math.inf, np.empty(0), math.inf)
-        self._decrease = self._promise = (
-            math.inf
-        )  # of the last step; of another one as long, at most
+        self._decrease = math.inf  # decrease of the loss in the last step
+        self._promise = math.inf  # the most that another step as long could decrease it
         self._start_loss = math.nan
         self._where = np.empty(0)  # the last accepted point
 
@@ -112,9 +110,8 @@ class QuasiNewton:
 
     def _function(self, x: Array) -> tuple[float, Array]:
         found = self.problem.evaluate(x, 1)
-        if not is_finite(
-            found
-        ):  # the line searches come back from a high loss, but not from an infinite one
+        # the line searches come back from a high loss, but not from an infinite one
+        if not is_finite(found):
             return self.scale * (
                 self._start_loss + 1e6 * (1.0 + abs(self._start_loss))
             ), np.zeros_like(x)

@@ -66,9 +66,8 @@ def _hard_case(lam: Array, c: Array, lowest: float) -> tuple[Array, Array]:
     spread = max(abs(lam[0]), abs(lam[-1]))
     edge = lam + lowest <= 4 * np.finfo(float).eps * spread
     if (np.abs(c[edge]) > 4 * np.finfo(float).eps * np.abs(c).max()).any():
-        return np.full_like(c, np.inf), np.zeros_like(
-            edge
-        )  # the gradient keeps mu away from the edge
+        # the gradient keeps mu away from the edge
+        return np.full_like(c, np.inf), np.zeros_like(edge)
     shifted = np.where(edge, 1.0, lam + lowest)
     return np.where(edge, 0.0, -c / shifted), edge
 

@@ -21,7 +21,7 @@ from ..stopping import Progress, Statistics, StopReason, StopRules, TimeIsUp
 from .directions import Direction, Model, TrialStep
 from .problem import GRADIENT_FLOOR, ZERO_LOSS_FLOOR, FixedPointProblem, is_finite
 
-# of the ratio of actual to predicted decrease
+# limits of the ratio of actual to predicted decrease
 ACCEPT = 0.1
 SHRINK_BELOW = 0.25
 GROW_ABOVE = 0.75
@@ -110,9 +110,8 @@ class TrustRegion:
         statistics.factorizations = self.direction.factorizations
         statistics.wall_time = self.rules.elapsed()
         if stop is StopReason.MIN_GRADIENT_NORM and self.best.norm > self.rules.min_gradient_norm:
-            self.best = (
-                self.point
-            )  # the lower loss of the other one was rounding, since the search only descends
+            # the search only descends, so a lower loss seen earlier was rounding
+            self.best = self.point
         best = self.best
         theta = np.array(self.problem.theta_of(best.x))
         return SearchOutcome(theta, best.evaluation.value, best.norm, self._noise, statistics)
@@ -206,8 +205,8 @@ class TrustRegion:
         if resolved:
             return (here.value - found.value) / predicted
         decrease = -0.5 * float((here.g + found.g) @ step)
-        # that the gradient changes along the step explains a difference of up to this; the rest is
-        # rounding
+        # the change of the gradient along the step explains a difference of up to this size; the
+        # rest is rounding
         explained = 0.5 * float(np.linalg.norm(found.g - here.g) * np.linalg.norm(step))
         self._learn_noise(abs(here.value - found.value - decrease) - explained)
         return decrease / predicted

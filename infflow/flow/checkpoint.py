@@ -101,7 +101,7 @@ class Checkpoint:
 
 
 class SearchFile:
-    """What the search of a fixed point adds to the checkpoint of the flow before it.
+    """The part of a checkpoint that the search of a fixed point adds to that of the flow.
 
     Parameters
     ----------

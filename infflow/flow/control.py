@@ -42,7 +42,7 @@ PREDICTIVE = ControlGains(1.5, -0.5, -0.5)
 
 
 class ControlState(NamedTuple):
-    """What the size of the next step depends on."""
+    """History on which the size of the next step depends."""
 
     h: float  #: the next step
     previous_error: float  #: error norm of the last accepted step

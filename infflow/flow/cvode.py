@@ -62,7 +62,7 @@ class _WithoutErrors:
 
 
 class CvodeState(NamedTuple):
-    """What a restart needs: the history of CVODE cannot be read."""
+    """Enough for a restart at low order: the history of CVODE cannot be read."""
 
     t: float
     z: Array  #: the last point, (n,)
@@ -206,9 +206,8 @@ class CvodeBdf:
         """One internal step of CVODE."""
         t0 = self.state.t
         found = self._one_step(t_end)
-        if (
-            found.t == t0 and self._looked_back
-        ):  # after dense output CVODE first returns the point it had reached
+        # after dense output CVODE first returns the point it had reached
+        if found.t == t0 and self._looked_back:
             found = self._one_step(t_end)
         self._looked_back = False
         if found.status < 0:

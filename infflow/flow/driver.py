@@ -27,7 +27,7 @@ from .recording import Observable, Recorder, Trajectory, check_observables, make
 
 @dataclass(frozen=True)
 class FlowSettings:
-    """What is asked of a flow, already checked; meanings as in :func:`infflow.train`."""
+    """Settings of a flow, already checked; meanings as in :func:`infflow.train`."""
 
     method: Method
     options: dict[str, Any]
@@ -74,8 +74,8 @@ _FINAL = (
 def _identity(
     settings: FlowSettings, problem: FlowProblem, start: FlowEvaluation
 ) -> dict[str, Any]:
-    """What a checkpoint has to agree in: the problem as seen from its start, and the settings of
-    the path.
+    """Entries in which a checkpoint has to agree: the problem as seen from its start, and the
+    settings of the path.
     """
     names = ("t_end", "rtol", "atol", "eta", "num_trajectory", "t_eval")
     objective = problem.objective
@@ -108,13 +108,13 @@ class _RunState(NamedTuple):
     t: float
     steps: int
     here: _Point
-    best: _Point  #: the one with the lowest loss
+    best: _Point  #: lowest loss so far
     counts: Counts  #: evaluations so far, where there is a checkpoint
     integrator: Any = None  #: state of the integrator, or the fields of one; None before it is made
 
 
 class _Run:
-    """One flow on its way: what is asked, the parts that do it, and where they are (``now``)."""
+    """One flow on its way: settings, the parts that do the work, and where they are (``now``)."""
 
     def __init__(
         self,
@@ -245,7 +245,7 @@ class _Run:
         return None if saved["stop"] is None else StopReason[saved["stop"]]
 
     def progress(self) -> Progress:
-        """What rules and callback are shown."""
+        """The last point, as rules and callback see it."""
         now = self.now
         norm = self.problem.gradient_norm(now.here.gradient)
         theta = self.problem.theta_of(now.here.z)
@@ -292,7 +292,7 @@ def integrate(
                         stop = run.restore(saved)
                 stop = stop or (rules.check(run.progress()) if problem.size else StopReason.FROZEN)
                 if stop is None:
-                    search = None  # of where the flow had been
+                    search = None  # it belongs to a point that the flow leaves now
                     problem.require_time = rules.require_time
                     _start(run, start, saved)
                     stop = _follow(run)
@@ -395,7 +395,7 @@ def _follow(run: _Run) -> StopReason:
 
 def _outcome(run: _Run, stop: StopReason) -> FlowOutcome:
     problem = run.problem
-    problem.require_time = lambda: None  # what is returned is evaluated, however late it is
+    problem.require_time = lambda: None  # the result is evaluated, however late it is
     statistics = run.statistics
     statistics.stop_reason = stop
     statistics.steps = run.now.steps

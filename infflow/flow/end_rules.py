@@ -105,11 +105,11 @@ class EndOfPath:
         self.lap = Lap()
 
     def kept(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """Entries of a checkpoint."""
         return {"looks": self.state, "lap": self.lap}
 
     def restore(self, kept: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Go on from them."""
         self.state = restored(self.state, kept["looks"], self.problem.size)
         self.lap = restored(self.lap, kept["lap"], self.problem.size)
 
@@ -211,7 +211,7 @@ class EndOfPath:
         return self.problem.error_norm(displacement, z, z)
 
     def _loss_rounding(self, local: DenseModel | KrylovModel) -> float:
-        """Of the objective where it knows it, otherwise an estimate."""
+        """Rounding error of the loss: from the objective where it knows it, else an estimate."""
         value = local.evaluation.value
         found = self.problem.loss_noise(local.z, value)
         return loss_rounding(value, local.diagonal, local.z) if found is None else float(found)
@@ -233,7 +233,7 @@ class DenseModel(NamedTuple):
 
     @property
     def diagonal(self) -> Array:
-        """Of the Hessian, shape (n,)."""
+        """Diagonal of the Hessian, shape (n,)."""
         assert self.evaluation.hessian is not None
         return np.diagonal(self.evaluation.hessian)
 

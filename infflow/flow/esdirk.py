@@ -31,8 +31,8 @@ class ImplicitMemory(NamedTuple):
     """The matrix of Newton's method, and whether it still serves."""
 
     hessian: Array | None = None  #: at the start of this attempt or of an earlier one, (n, n)
-    shift: float = math.nan  #: of the factorisation
-    iterations: int = 0  #: in all stages of the last attempt
+    shift: float = math.nan  #: shift of the factorisation in use
+    iterations: int = 0  #: Newton iterations in all stages of the last attempt
 
 
 class ImplicitFamily:
@@ -54,7 +54,7 @@ class ImplicitFamily:
         c = tableau.c
         self._nearest = [int(np.abs(c[:i] - c[i]).argmin()) if i else 0 for i in range(len(c))]
         self.memory = ImplicitMemory()
-        self._factors: Factors | None = None  # of shift I + hessian
+        self._factors: Factors | None = None  # shift I + hessian, factorised
         self._hessian_at: Array | None = None
         self._iterations = 0
         self._left_domain = False

@@ -20,9 +20,8 @@ class Factors(NamedTuple):
     """A factorised matrix."""
 
     solve: Solve  #: maps a right-hand side (n,) to the solution (n,)
-    upper: Array | None = (
-        None  #: Cholesky factor U (n, n) of a small matrix U'U, its lower triangle undefined
-    )
+    #: Cholesky factor U (n, n) of a small matrix U'U, its lower triangle undefined
+    upper: Array | None = None
     definite: bool = True  #: whether the matrix is positive definite
 
 
@@ -42,9 +41,8 @@ def factorize_shifted(hessian: Array, shift: float) -> Factors | None:
     Factors or None
         None where the matrix is singular.
     """
-    shifted = (
-        hessian.copy().T
-    )  # symmetric: the transpose is in the order of LAPACK without moving anything
+    # symmetric: the transpose is in the order of LAPACK without moving anything
+    shifted = hessian.copy().T
     shifted.ravel(order="K")[:: len(shifted) + 1] += shift
     factor, info = dpotrf(shifted, lower=1, clean=0)
     if info == 0:

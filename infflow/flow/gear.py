@@ -80,15 +80,15 @@ _FORMULAS = {order: _formula(order) for order in range(1, MAX_ORDER + 1)}
 
 
 class NewtonState(NamedTuple):
-    """What Newton's method goes on with."""
+    """Matrix and history of Newton's method."""
 
-    hessian: Array | None = None  #: the one in use, (n, n)
-    made: int = 0  #: number of steps before it was made
-    shift: float = math.nan  #: of the factorisation in use
+    hessian: Array | None = None  #: Hessian in use, (n, n)
+    made: int = 0  #: steps before the Hessian was made
+    shift: float = math.nan  #: shift of the factorisation in use
     factorizations: int = 0
     age_limit: float = float(_OLD)  #: steps after which the Hessian is renewed
     extra: int = 0  #: iterations beyond one per step since the Hessian was made
-    rate: float = _FIRST_RATE  #: of convergence
+    rate: float = _FIRST_RATE  #: rate of convergence
 
 
 class GearState(NamedTuple):
@@ -114,7 +114,7 @@ class GearState(NamedTuple):
         return self.newton.factorizations
 
 
-#: what Newton's method found: the point, and the last evaluation with its own point
+#: solution by Newton's method: the point, and the last evaluation with its own point
 _Solution = tuple[Array, FlowEvaluation, Array]
 
 
@@ -158,7 +158,7 @@ class GearBdf:
         dear = problem.size / _DEAR
         self._allowed_extra = 1.0 + dear
         self._aging = 1.02 + 0.06 * dear
-        self._factors: Factors | None = None  # of the state's shift I + H; None: to be made
+        self._factors: Factors | None = None  # shift I + H of the state; None: to be made
         # within a step
         self._ahead = np.empty_like(history)
         self._failures = 0

@@ -1,4 +1,4 @@
-"""What the driver asks of an integrator, and what the author of one has to do."""
+"""The interface between driver and integrators, with instructions for who writes one."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Integrator(Protocol):
 
     @property
     def state(self) -> State:
-        """That at the last accepted point."""
+        """The state at the last accepted point."""
 
     def advance(self, t_end: float) -> Step:
         """One accepted step that does not pass ``t_end``; raises :class:`StepFailed`."""

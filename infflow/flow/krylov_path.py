@@ -99,9 +99,8 @@ class KrylovModel:
         residual = -w * self.evaluation.gradient
         direction = residual.copy()
         square = float(residual @ residual)
-        # of the norm of the residual; unknown at first
         steepest = 0.0
-        floor = -1.0
+        floor = -1.0  # rounding of the norm of the residual; unknown at first
         for iteration in range(MOST_ITERATIONS):
             if iteration == _BEGINNING:
                 floor = 4.0 * float(np.linalg.norm(w * noise()))

@@ -29,7 +29,7 @@ from .tableaus import ExplicitTableau, ImplicitTableau, RosenbrockTableau
 
 Build = Callable[[FlowProblem, Array, FlowEvaluation, dict[str, Any]], Integrator]
 
-#: What ``train`` calls the options of a solver.
+#: How ``train`` names the options of a solver.
 SOLVER_OPTIONS = OptionsOf("solver", "solver_options", "{'step': 0.01}")
 
 _FIRST_STEP = Option(positive, "length of the first step; chosen from the start unless given")
@@ -244,7 +244,7 @@ _METHODS = (
 # fmt: on
 SOLVERS: dict[str, Method] = {method.name: method for method in _METHODS}
 
-#: what ``solver="auto"`` takes: up to so many free parameters this solver with these options, as
+#: choices of ``solver="auto"``: the largest number of free parameters, the solver, its options, as
 #: measured (docs/solvers.md)
 AUTOMATIC: tuple[tuple[float, str, Mapping[str, Any]], ...] = (
     (1000, "gear", {}),

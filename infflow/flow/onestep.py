@@ -14,11 +14,11 @@ from .problem import FlowEvaluation, FlowProblem
 
 
 class NoMemory(NamedTuple):
-    """That of a stepper whose attempts depend on their start alone."""
+    """Memory of a stepper whose attempts depend on their start alone."""
 
 
 class Attempt(NamedTuple):
-    """What one attempted step of size h leads to."""
+    """Outcome of one attempted step of size h."""
 
     z: Array  #: new point, shape (n,)
     error: Array | None  #: estimated error of it, shape (n,); None with a fixed step
@@ -52,7 +52,7 @@ class OneStepState(NamedTuple):
     z: Array  #: the point, (n,)
     evaluation: FlowEvaluation  #: there, with the Hessian where the stepper uses it
     control: ControlState | None  #: None with a fixed step
-    memory: Any  #: that of the stepper
+    memory: Any  #: memory of the stepper
     rejected: int = 0
     factorizations: int = 0
 

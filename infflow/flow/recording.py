@@ -311,7 +311,7 @@ class Recorder:
             self._online.record(step)
 
     def state(self) -> dict[str, Any]:
-        """What both recorders keep, for a checkpoint."""
+        """Points of both recorders, for a checkpoint."""
         both = {"grid": self._grid, "online": self._online}
         return {
             name: None if recorder is None else recorder.state() for name, recorder in both.items()
@@ -379,7 +379,7 @@ def make_trajectory(
     theta = problem.theta_of(z)
     unknown = np.isnan(z).any(axis=1)
     if unknown.any():
-        theta[unknown] = math.nan  # of frozen parameters, too
+        theta[unknown] = math.nan  # frozen parameters, too
     losses = Losses(problem.objective, theta, partial(_largest_free, problem.free))
     if not problem.outside:
         return Trajectory.unevaluated(
@@ -405,7 +405,7 @@ class Losses:
 
     objective: Any
     theta: Array
-    norm: Callable[[Array], float]  #: of a gradient
+    norm: Callable[[Array], float]  #: norm of a gradient
 
     def __call__(self) -> tuple[Array, Array]:
         """Loss and gradient norm, each (T,); NaN outside of the domain."""
@@ -489,9 +489,8 @@ def _observe(
         if np.isnan(point).any():  # the flow did not get there
             continue
         try:
-            value = _real(
-                name, function(point.copy())
-            )  # a copy, since the function may write to its argument
+            # a copy, since the function may write to its argument
+            value = _real(name, function(point.copy()))
             shape = next(iter(values.values())).shape if values else value.shape
             if value.shape != shape:
                 raise ShapeError(

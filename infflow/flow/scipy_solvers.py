@@ -22,7 +22,7 @@ class _UndefinedHessian(Exception):
 
 
 class SciPyState(NamedTuple):
-    """What a restart needs: SciPy's history is not kept."""
+    """Enough for a restart at low order: SciPy's history is not kept."""
 
     t: float
     z: Array  #: the last point, (n,)

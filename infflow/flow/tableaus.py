@@ -1,4 +1,4 @@
-"""What one-step integrators are as data: explicit, diagonally implicit, and Rosenbrock methods.
+"""One-step integrators as data: explicit, diagonally implicit, and Rosenbrock methods.
 
 Every tableau proves its order, the order of its error estimate and that of its dense output when it
 is created. The methods themselves are in ``coefficients.py``.

@@ -14,6 +14,7 @@ Networks hand over covariances and means and get jets; single moments come from 
 | `neuron_means_kernels.py` | its closed forms | `neuron_means.py` |
 | `jets.py` | the numbers of a pair that a network needs | evaluators, `networks/infinite` |
 | `from_moments.py` | jets of an evaluator that gives single moments | `choice.py` |
+| `terms.py` | integrals of sums of terms, from those of the parts | `networks/infinite`, `online` |
 | `resolution.py` | how fine a rule has to be: strips, narrow places | `hermite/`, `cubature/` |
 | `growth.py` | the check that a neuron's second moment exists | `choice.py`, `registry.py` |
 | `closed/` | closed forms | `registry.py`, `choice.py` |

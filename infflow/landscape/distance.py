@@ -81,7 +81,7 @@ class Function(NamedTuple):
 
 
 def function_of(net: Net | NetI, theta: Any, rtol: float = 1e-6) -> Function:
-    """What a network with one hidden layer computes, without what symmetries leave open."""
+    """The function of a network with one hidden layer, in a form without its symmetries."""
     if not isinstance(net, (Net, NetI)):
         raise InvalidTypeError(f"a Net or a NetI is needed; {type(net).__name__} was given.")
     if len(net.layers) != 2:

@@ -207,7 +207,7 @@ def shrink(net: Network, theta: Any, rtol: float = 1e-10, layer: int = 0) -> tup
 
 
 def _units(layer: HiddenLayer) -> Array:
-    """What one unit of output weight does at each neuron: for homogeneous ones a power of the
+    """Effect of one unit of output weight at each neuron: for homogeneous ones a power of the
     length of the input weights.
     """
     lengths = np.linalg.norm(layer.incoming, axis=1)

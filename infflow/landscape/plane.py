@@ -37,13 +37,12 @@ from ..threads import limit_for
 
 
 class SectionMinimum(NamedTuple):
-    """What :func:`minimise_orthogonal` found."""
+    """Outcome of :func:`minimise_orthogonal`."""
 
     theta: Array  #: the lowest point, shape (P,)
     loss: float
-    gradient_norm: (
-        float  #: infinity norm of the gradient within the section, in its orthonormal coordinates
-    )
+    #: infinity norm of the gradient within the section, in its orthonormal coordinates
+    gradient_norm: float
     status: StopReason
 
 

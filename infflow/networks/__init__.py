@@ -7,6 +7,7 @@
 | `eigenvalues.py` | spectra of Hessians, with multiplicities | users, `statistics.py` |
 | `functions.py` | `loss`, `gradient`, `hessian`, `hvp` of any network | users |
 | `statistics.py` | covariance of gradients, finite-data predictions, overlaps | users, `studies` |
+| `teacher_derivatives.py` | gradients in the teacher, the mixed Hessian | users |
 | `gradient_moments.py` | single-sample gradients, exact or sampled | `statistics.py` |
 | `fisher.py`, `sgd_noise.py` | `fisher`; `stationary_covariance`, noise scale | users |
 | `teacher.py` | a network with fixed parameters that labels the input | `infinite/` |

@@ -1,5 +1,13 @@
 """Pictures: each function draws into a matplotlib ``Axes`` (made if none is given) in one style and
 returns it.
+
+| file | what it holds | who calls it |
+|---|---|---|
+| `runs.py` | losses, neurons, overlaps, spectra of runs | users, `result.py`, `online` |
+| `integrals.py` | integrals against a parameter | users |
+| `branches.py` | branches of critical points | users, `branches` |
+| `studies.py` | `plot_convergence` | users |
+| `style.py` | colours and sizes | all of them, `studies` |
 """
 
 from __future__ import annotations

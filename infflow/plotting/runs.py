@@ -15,7 +15,7 @@ from ..networks.infinite.neti import NetI
 from ..networks.statistics import overlaps
 from .style import BLUE, ORANGE, picture
 
-#: so many students are named in a legend
+#: most students that a legend names
 _NAMED = 4
 
 
@@ -365,7 +365,7 @@ def _overlap_rows(found: list[Any], which: str) -> tuple[Array, list[str], int |
 
 
 def _colors(number: int) -> list[Any]:
-    """So many colours of the cycle of the style, then shades of one map."""
+    """Colours of the cycle of the style, as many as are needed, then shades of one map."""
     import matplotlib
 
     cycle = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]

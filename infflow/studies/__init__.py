@@ -1,6 +1,17 @@
 """Studies: what the paper, the blog post and the letter claim, measured.
 
 ``infflow study NAME`` runs one, :func:`run_study` from Python.
+
+| room or file | what it holds |
+|---|---|
+| `registry.py` | the studies by name |
+| `study.py` | settings, claims, results, tables: shared by all |
+| `descent_vs_flow/`, `stiffness/` | the blog post; the letter |
+| `finite_vs_infinite/` | the paper's law of 1/N |
+| `landscape_atlas/`, `online_sgd/` | critical points of small students; order parameters |
+| `families/` | families of symmetric networks |
+| `flow_accuracy.py`, `fixed_points.py`, `speed.py` | the paper's other figures |
+| `objectives.py` | small losses that studies share |
 """
 
 from .registry import STUDIES, Study, run_study

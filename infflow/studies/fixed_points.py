@@ -40,15 +40,14 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 _ZERO = 1e-25  # losses below this are those of exact solutions; rounding leaves about 1e-32
 _BOUNDS = (1e-8, 0.0)  # on the gradient of BFGS: a common default, and none
-_SMALL = (
-    1e-8  # losses between the two are searched on, to see whether the verdict on them was right
-)
+# losses between the two are searched on, to see whether the verdict on them was right
+_SMALL = 1e-8
 _COLOURS = ("lowest eigenvalue below -1e-8", "-1e-8 to 0", "0 to 1e-8", "above 1e-8")
 
 
 @dataclass(frozen=True)
 class Setting(StudySetting):
-    """What is computed; ``seeds`` is the number of data sets, teachers and starts of each kind.
+    """Settings of the study; ``seeds`` is the number of data sets, teachers, starts of each kind.
 
     Attributes
     ----------
@@ -149,11 +148,12 @@ def minimise(method: str, hidden: int, samples: int, seconds: float, seed: int) 
     }
     if stage == "both":
         options |= {"max_time_flow": 0.5 * seconds, "max_time_newton": 0.5 * seconds}
+    # this call compiles
     train(
         net,
         theta,
         **{**options, "max_steps_flow": min(1, options["max_steps_flow"]), "max_steps_newton": 0},
-    )  # compiles
+    )
     started = running_time()
     result = train(net, theta, num_trajectory=2, **options)
     return {

@@ -62,7 +62,7 @@ _FIRST_ORDER = tuple(name for name in METHODS if name.startswith(("descent", "ad
 
 @dataclass(frozen=True)
 class Setting(StudySetting):
-    """What is compared; ``seeds`` is the number of data sets and starts.
+    """Settings of the study; ``seeds`` is the number of data sets and starts.
 
     Attributes
     ----------
@@ -312,7 +312,7 @@ class FlowAccuracyStudy(StudyResult):
         return dict(zip(self.setting.hidden, self.setting.seconds, strict=True))[hidden]
 
     def claims(self) -> list[Claim]:
-        """What the paper reads off its figure."""
+        """Readings of the paper from its figure."""
         return [*self._reach(), *self._preferable(), *self._adam(), self._own()]
 
     def _reach(self) -> list[Claim]:
@@ -415,14 +415,8 @@ class FlowAccuracyStudy(StudyResult):
         """Medians for each size, from the farthest to the least far."""
         parts = []
         header = (
-            "method",
-            "distance d_m",
-            "progress t_m",
-            "final loss",
-            "steps",
-            "gradients",
-            "Hessians",
-            "seconds",
+            "method | distance d_m | progress t_m | final loss | steps | gradients | "
+            "Hessians | seconds"
         )
         for hidden, seconds in zip(self.setting.hidden, self.setting.seconds, strict=True):
             keys = (

@@ -38,7 +38,7 @@ _ROUNDS = 9
 
 @dataclass(frozen=True)
 class Setting(StudySetting):
-    """What is measured.
+    """Settings of the study.
 
     Attributes
     ----------
@@ -252,7 +252,7 @@ class SpeedStudy(StudyResult):
         )
 
     def keys(self) -> list[str]:
-        """What was measured, such as "torch gradient"."""
+        """Names of the measurements, such as "torch gradient"."""
         return [key.removeprefix("ms ") for key in self.rows[0] if key.startswith("ms ")]
 
     def claims(self) -> list[Claim]:

@@ -1,4 +1,4 @@
-"""What all studies share: settings, claims, results that are saved, and runs that are stored one by
+"""Shared by all studies: settings, claims, results that are saved, and runs that are stored one by
 one.
 """
 
@@ -27,7 +27,7 @@ Grid = Mapping[str, Iterable[Any]]
 
 @dataclass(frozen=True)
 class StudySetting:
-    """What a study computes; every study has a subclass with its own fields, and defaults that make
+    """Settings of a study; every study has a subclass with its own fields, and defaults that make
     the full run.
 
     Attributes
@@ -118,11 +118,11 @@ class StudyResult:
         raise NotImplementedError
 
     def numbers(self) -> dict[str, Any]:
-        """What ``summary.json`` holds besides settings and claims; by default nothing."""
+        """Entries of ``summary.json`` besides settings and claims; by default none."""
         return {}
 
     def to_dict(self) -> dict[str, Any]:
-        """What ``summary.json`` holds."""
+        """Content of ``summary.json``."""
         return {
             "study": self.name,
             "settings": plain(asdict(self.setting), nan=False),
@@ -252,9 +252,12 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def markdown_table(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    """A markdown table; floats with four digits, None and NaN as a dash."""
-    names = list(header)
+def markdown_table(header: str | Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """A markdown table; floats with four digits, None and NaN as a dash.
+
+    The header is a list of names, or a text with `` | `` between them.
+    """
+    names = header.split(" | ") if isinstance(header, str) else list(header)
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     for row in rows:
         cells = [

@@ -3,6 +3,13 @@
 A surrogate approximates E[f(h1) f(h2)] of two neurons without biases by one smooth function of
 their covariances. ``NetI(..., method="surrogate")`` uses it; closed forms and series are more exact
 and often faster (docs/surrogates.md).
+
+| room or file | what it holds | who calls it |
+|---|---|---|
+| `measure.py` | the errors on a card, as networks feel them | `save`, `verify.py` |
+| `verify.py` | whether these errors hold on fresh points | users, `cli` |
+| `export.py`, `portable.py` | surrogates as functions of other array libraries | users |
+| `training/` | new surrogates | users, `cli` |
 """
 
 from __future__ import annotations

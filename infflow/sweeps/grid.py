@@ -1,4 +1,4 @@
-"""What a sweep consists of: one :class:`Run` per point of a grid, identified by a hash of what
+"""The runs of a sweep: one :class:`Run` per point of a grid, identified by a hash of all that
 determines it.
 """
 
@@ -83,8 +83,8 @@ def make_runs(
 
 
 def canonical_json(value: Any) -> str:
-    """The one text that stands for plain Python values: sorted keys, shortest numbers that read
-    back exactly.
+    """Plain Python values as text, always the same: sorted keys, shortest numbers that read back
+    exactly.
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 

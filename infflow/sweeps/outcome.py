@@ -1,4 +1,4 @@
-"""What a worker does: one call of the function, and a check that its result can be stored."""
+"""The work of a worker: one call of the function, and a check that its result can be stored."""
 
 from __future__ import annotations
 
@@ -152,9 +152,7 @@ def _check_scalar(name: str, item: Any) -> Scalar:
 
 
 def _columns_of(result: Result) -> dict[str, Scalar]:
-    """What a table shows of a Result; nothing that differs from one machine's speed to
-    another's.
-    """
+    """Columns of a Result in a table; none that depends on the speed of the machine."""
     return {
         "loss": result.loss,
         "gradient_norm": result.gradient_norm,

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from .._validation import as_choice, as_integer, package, shown
+from .._validation import as_choice, as_jobs, package, shown
 from ..errors import ClusterError, InvalidTypeError, InvalidValueError, StorageError
 from .grid import Run
 from .outcome import Outcome, execute, execute_elsewhere
@@ -183,11 +183,7 @@ def check_pool(backend: Any, n_jobs: Any, scheduler: Any) -> tuple[str, int]:
         raise InvalidTypeError(
             f"scheduler is {shown(scheduler)}; an address such as 'tcp://127.0.0.1:8786' is needed."
         )
-    n_jobs = as_integer("n_jobs", n_jobs, minimum=-(2**31))
-    if n_jobs == 0:
-        raise InvalidValueError(
-            "n_jobs is 0; a number of processes is needed, or -1 for all cores."
-        )
+    n_jobs = as_jobs("n_jobs", n_jobs)
     backend = as_choice("backend", backend, BACKENDS)
     if scheduler is None:
         return backend, n_jobs

@@ -17,7 +17,7 @@ from .pools import Pool, WorkerDiedError, check_pool, make_pool
 from .store import Store
 from .table import Sweep, make_row
 
-#: so many dead workers on the way, and a run is executed alone, to see whether it is to blame
+#: a run on which so many workers have died is executed alone, to see whether it is to blame
 _DEATHS = 2
 _POLL = 0.5  #: seconds between two looks at what other processes do
 
@@ -251,12 +251,12 @@ class _Report:
         self._bar.close()
 
     def ended(self, run: Run, outcome: Outcome) -> None:
-        """Of a run of this process."""
+        """Show the end of a run of this process."""
         self._bar.update()
         if self._callback is not None:
             status = "done" if outcome.error is None else "failed"
             self._callback(make_row(run.settings, outcome.columns, status, outcome.error))
 
     def ended_elsewhere(self) -> None:
-        """Of another process."""
+        """Show the end of a run of another process."""
         self._bar.update()

@@ -92,9 +92,8 @@ class Store:
         database = sqlite3.connect(
             name, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False
         )
-        if (
-            self._alone
-        ):  # needs no memory shared between processes, which file systems of clusters do not have
+        # needs no memory shared between processes, which file systems of clusters do not have
+        if self._alone:
             database.execute("PRAGMA locking_mode = EXCLUSIVE")
         return database
 
@@ -108,9 +107,8 @@ class Store:
         if empty and not schema:
             execute("PRAGMA journal_mode = WAL")
             with self._transaction():
-                if not execute("SELECT count(*) FROM sqlite_master").fetchone()[
-                    0
-                ]:  # no other process was faster
+                # no other process was faster
+                if not execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                     for statement in _TABLES.split(";"):
                         execute(statement)
                     execute(f"PRAGMA application_id = {_APPLICATION}")
@@ -126,9 +124,8 @@ class Store:
                 "version of infflow that wrote it, or another file as store."
             )
         if not self._frozen:
-            execute(
-                "PRAGMA synchronous = NORMAL"
-            )  # a power cut may cost the last rows, which are then run again
+            # a power cut may cost the last rows, which are then run again
+            execute("PRAGMA synchronous = NORMAL")
 
     def close(self) -> None:
         """Give back unfinished runs and close the file."""
@@ -296,9 +293,8 @@ class Store:
         path = self.file(key)
         try:
             self.folder.mkdir(exist_ok=True)
-            for leftover in self.folder.glob(
-                f".{key}.npz.*.tmp"
-            ):  # of a process that was killed while it wrote
+            # a process was killed while it wrote this
+            for leftover in self.folder.glob(f".{key}.npz.*.tmp"):
                 leftover.unlink(missing_ok=True)
             if outcome.result is not None:
                 outcome.result.save(path)
@@ -390,7 +386,7 @@ class Store:
     # arrays
 
     def damage(self, row: dict[str, Any]) -> str | None:
-        """What is wrong with the file of a run, None if nothing is."""
+        """Damage of the file of a run in words, None if there is none."""
         if row["checksum"] is None:
             return None
         path = self.file(row["key"])

@@ -136,7 +136,7 @@ class Sweep:
         return found
 
     def details(self, row: dict[str, Any] | int) -> dict[str, Any]:
-        """What is no column: ``wall_time`` (seconds), ``finished`` (seconds since 1970),
+        """Details that are no columns: ``wall_time`` (seconds), ``finished`` (seconds since 1970),
         ``version``, ``traceback``, ``function``, ``fixed``.
         """
         stored = self._stored[self._number(row)]

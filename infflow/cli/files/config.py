@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,7 @@ class Configuration:
         return _network(self.student, self.input_dim(), self.student, loss)
 
     def penalty(self) -> dict[str, Any]:
-        """What is added to the loss, as arguments of Net and NetI."""
+        """Terms added to the loss, as arguments of Net and NetI."""
         return {name: getattr(self.loss, name) for name in ("maxnorm", "ridge", "merge")}
 
     def input_dim(self) -> int:
@@ -125,7 +125,7 @@ class Configuration:
         return self._file_data()["input"].shape[1]
 
     def problem(self) -> Net | NetI:
-        """What is trained: infinite data, samples of the teacher, or the data of a file."""
+        """The network to train: on infinite data, samples of the teacher, or the data of a file."""
         penalty = self.penalty()
         if self.data.file is not None:
             layers = _layers(self.student, self.student)
@@ -168,7 +168,7 @@ class Configuration:
         return self.network().replace(input=X, target=teacher.label(X, rng), **penalty)
 
     def distribution(self) -> Gaussian | GaussianMixture | None:
-        """Of the input; None is standard normal."""
+        """The distribution of the input; None is standard normal."""
         given = self.input
         if given.components is not None:
             weights, means, covs = (
@@ -252,30 +252,9 @@ def _checked(problems: Problems, keys: tuple[str, ...], check: Check, value: Any
 
 
 def _check_together(config: Configuration, problems: Problems) -> None:
-    """What concerns more than one setting."""
+    """Check settings that depend on each other."""
     if config.data.file is None:
-        for name, missing in (
-            ("student", config.student.input_dim is None),
-            ("teacher", config.teacher is None),
-        ):
-            if missing:
-                what = "student.input_dim" if name == "student" else "a table [teacher]"
-                problems.add(
-                    (name,),
-                    f"{what} is missing; it is needed unless data.file gives inputs and targets.",
-                )
-        loss = resolve_loss(config.data.loss)
-        if loss.needs_labels:
-            problems.add(
-                ("data", "loss"),
-                f"data.loss is {config.data.loss!r}, which needs labels from data.file.",
-            )
-        elif not loss.is_sum_of_squares and config.data.samples is None:
-            problems.add(
-                ("data", "loss"),
-                f"data.loss is {config.data.loss!r}, which needs data.samples or data.file; "
-                "infinite data have the squared error, 'mse'.",
-            )
+        _check_without_file(config, problems)
     elif config.teacher is not None or config.data.samples is not None:
         problems.add(
             ("data", "file"),
@@ -287,28 +266,57 @@ def _check_together(config: Configuration, problems: Problems) -> None:
         problems.add(
             ("input", "components"), "[input] has components, and mean or covariance; remove one."
         )
-    if problems:
-        return
-    for section, make in (
-        ("data", config.input_dim),
-        ("student", config.network),
-        ("input", config.distribution),
-        (
-            "teacher",
-            lambda: config.teacher and _network(config.teacher, config.input_dim(), config.student),
-        ),
-    ):
+    if not problems:
+        _check_made(config, problems)
+
+
+def _check_without_file(config: Configuration, problems: Problems) -> None:
+    """Check that other sections give what data.file does not."""
+    needed = "is missing; it is needed unless data.file gives inputs and targets."
+    if config.student.input_dim is None:
+        problems.add(("student",), f"student.input_dim {needed}")
+    if config.teacher is None:
+        problems.add(("teacher",), f"a table [teacher] {needed}")
+    loss = resolve_loss(config.data.loss)
+    if loss.needs_labels:
+        problems.add(
+            ("data", "loss"),
+            f"data.loss is {config.data.loss!r}, which needs labels from data.file.",
+        )
+    elif not loss.is_sum_of_squares and config.data.samples is None:
+        problems.add(
+            ("data", "loss"),
+            f"data.loss is {config.data.loss!r}, which needs data.samples or data.file; "
+            "infinite data have the squared error, 'mse'.",
+        )
+
+
+def _check_made(config: Configuration, problems: Problems) -> None:
+    """Make all parts of the problem; errors become those of their sections."""
+
+    def teacher() -> None:
+        if config.teacher is not None:
+            _network(config.teacher, config.input_dim(), config.student)
+
+    parts: dict[str, Callable[[], object]] = {
+        "data": config.input_dim,
+        "student": config.network,
+        "input": config.distribution,
+        "teacher": teacher,
+    }
+    for section, make in parts.items():
         try:
             make()
         except InfflowError as error:
             problems.add((section,), f"[{section}]: {error}")
             if section == "data":
                 return
-    if not problems:
-        try:
-            Regularization.from_arguments(**config.penalty(), layout=config.network().layout)
-        except InfflowError as error:
-            problems.add(("loss", "merge"), f"[loss]: {error}")
+    if problems:
+        return
+    try:
+        Regularization.from_arguments(**config.penalty(), layout=config.network().layout)
+    except InfflowError as error:
+        problems.add(("loss", "merge"), f"[loss]: {error}")
 
 
 def _check_options(

@@ -191,7 +191,7 @@ class StopSettings:
 
 @dataclass(frozen=True)
 class OutputSettings:
-    """What is written, and where."""
+    """Files that are written, and their folder."""
 
     folder: str = setting("out/train", text, "made if it does not exist")
     plot: bool = setting(True, boolean, "loss.png: loss and gradient norm against time")

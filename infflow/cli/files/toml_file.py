@@ -66,7 +66,7 @@ def lines_of_keys(text: str) -> dict[Keys, int]:
     of many lines need no rules of their own.
     """
     lines: dict[Keys, int] = {}
-    counts: dict[Keys, int] = {}  # of arrays of tables
+    counts: dict[Keys, int] = {}  # how often each array of tables has occurred
     table: Keys = ()
     statement = ""
     start = 0

@@ -7,6 +7,7 @@
 | `_generated.py` | moments of two smoothed ramps, written by `symbolic.py` | `atom_kernels.py` |
 | `symbolic.py` | their derivation by sympy (`make derive`) | developers |
 | `mixture_kernels.py` | sums of many widths (tanh, softplus) | `pairs.py` |
+| `powers.py`, `power_kernels.py` | truncated powers | `pairs.py`, `waves.py`, `elu.py` |
 | `waves.py` | exponentials, sines and cosines | `pairs.py` |
 | `powers.py`, `power_kernels.py` | truncated powers of degree 2 to 5 | `pairs.py` |
 | `elu.py`, `elu*_kernels.py` | one-sided exponentials: elu, selu | `pairs.py`, `registry.py` |

@@ -8,6 +8,7 @@
 | `losses/` | the losses, one file each, and their registry | all files above |
 | `sum_of_squares*.py` | compensated residuals and their Jacobian | `net.py` |
 | `covariance.py` | covariance of the gradients of single samples | `statistics.py` |
+| `jacobian_moments.py` | second moments of the gradients of outputs | `fisher.py` |
 | `quadrature_net.py` | networks on the nodes of a quadrature rule | users |
 | `readable.py` | slow readable twins | tests |
 """

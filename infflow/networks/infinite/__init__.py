@@ -4,6 +4,7 @@
 |---|---|---|
 | `neti.py` | `NetI` | users |
 | `population_loss.py` | the loss over one Gaussian input | `neti.py` |
+| `joint.py` | the loss as a function of student and teacher | `networks`, `exchange` |
 | `correlation_loss.py` | its cross terms alone, `loss="correlation"` | `neti.py` |
 | `kernels.py` | gradient and Hessian from jets | `population_loss.py`, `realizable.py` |
 | `realizable.py`, `realizable_kernels.py` | the loss next to the teacher | `neti.py` |

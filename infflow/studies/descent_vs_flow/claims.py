@@ -39,7 +39,7 @@ _NEAR_ZERO = 0.03
 
 @dataclass(frozen=True)
 class Setting(StudySetting):
-    """What is computed; ``seeds`` is the number of starts of the deep linear networks.
+    """Settings of the study; ``seeds`` is the number of starts of the deep linear networks.
 
     Attributes
     ----------
@@ -624,12 +624,8 @@ class DescentStudy(StudyResult):
         """Steps that are allowed and enough, eigenvalues along flows, deep linear networks."""
         first = markdown_table(
             (
-                "network",
-                "integral of negative part",
-                "distance / way, largest step",
-                "step by theorem 1",
-                "step by the lemma",
-                "step that was enough",
+                "network | integral of negative part | distance / way, largest step | "
+                "step by theorem 1 | step by the lemma | step that was enough"
             ),
             [
                 (
@@ -643,12 +639,8 @@ class DescentStudy(StudyResult):
         )
         second = markdown_table(
             (
-                "network",
-                "size of weights",
-                "most negative eigenvalue",
-                "largest",
-                "integral of negative part",
-                "final loss",
+                "network | size of weights | most negative eigenvalue | largest | "
+                "integral of negative part | final loss"
             ),
             [
                 (
@@ -664,13 +656,8 @@ class DescentStudy(StudyResult):
         )
         third = markdown_table(
             (
-                "depth",
-                "flow reached",
-                "descent reached",
-                "median time of the flow",
-                "of descent",
-                "median steps of the flow",
-                "of descent",
+                "depth | flow reached | descent reached | median time of the flow | of "
+                "descent | median steps of the flow | of descent"
             ),
             [
                 (

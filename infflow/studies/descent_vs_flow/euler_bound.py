@@ -24,7 +24,7 @@ _ON_SEGMENT = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
 
 
 class Curvature(NamedTuple):
-    """What the bounds need, at the times of a trajectory; sampled on segments from the flow to
+    """Input of the bounds, at the times of a trajectory; sampled on segments from the flow to
     descent.
     """
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-#: of the largest step size
+#: divisors of the largest step size
 DIVISORS = (1, 2, 5, 10, 20)
 
 

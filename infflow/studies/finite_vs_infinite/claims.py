@@ -23,10 +23,12 @@ from ..study import Claim, StudyResult, StudySetting, markdown_table, run_grid
 from . import convergence
 from .runs import Case, measure_seconds, predict_spread, solve_finite, solve_infinite
 
-# A difference of this many standard errors has a probability of one in a thousand.
+#: a difference of this many standard errors has a probability of one in a thousand.
 _ERRORS = 3.3
+#: relative accuracy of a prefactor whose covariance is exact: the minimum is found to rounding
+_EXACT = 1e-8
 _BOOTSTRAP = 2000
-# The relative accuracy of the parameters at which costs are compared.
+#: relative accuracy of the parameters at which costs are compared.
 _ACCURACY = 0.01
 
 
@@ -104,9 +106,8 @@ class CaseResult:
     infinite: dict[str, Any]
     runs: list[dict[str, Any]]
     seeds: int
-    costs: list[
-        dict[str, Any]
-    ]  #: of :func:`measure_seconds`, by N; empty where costs are not compared
+    #: seconds by :func:`measure_seconds` for each N; empty where costs are not compared
+    costs: list[dict[str, Any]]
 
     @cached_property
     def summary(self) -> convergence.ConvergenceResult:
@@ -340,7 +341,9 @@ class FiniteDataResult(StudyResult):
         results = self.of("dimension")
         D = np.array([result.case.input_dim for result in results], dtype=float)
         prefactor = np.array([result.infinite["prefactor"] for result in results])
-        error = np.array([result.infinite["prefactor_error"] for result in results])
+        sampled = np.array([result.infinite["prefactor_error"] for result in results])
+        # an exact covariance has no error but that of the minimum
+        error = np.maximum(sampled, _EXACT * prefactor)
         line = np.polyval(np.polyfit(D, prefactor, 1, w=1 / error), D)
         ratios = [result.cost_ratio() for result in results]
         named = {result.case.name: ratio for result, ratio in zip(results, ratios, strict=True)}
@@ -353,7 +356,8 @@ class FiniteDataResult(StudyResult):
                     for result, x in zip(results, prefactor.tolist(), strict=True)
                 },
                 bool((np.abs(prefactor - line) < _ERRORS * error).all()),
-                f"holds if all are within {_ERRORS} standard errors of a line",
+                f"holds if all are within {_ERRORS} standard errors of a line; of exact values "
+                f"{_EXACT:g} of themselves stands for these",
             ),
             Claim(
                 "At equal accuracy infinite data are cheaper, the more so the more inputs there "
@@ -391,16 +395,8 @@ class FiniteDataResult(StudyResult):
         seconds.
         """
         header = (
-            "case",
-            "N",
-            "runs",
-            "squared distance",
-            "predicted",
-            "ratio",
-            "loss gap",
-            "predicted",
-            "error of the shift",
-            "seconds",
+            "case | N | runs | squared distance | predicted | ratio | loss gap | "
+            "predicted | error of the shift | seconds"
         )
         rows: list[tuple[Any, ...]] = []
         for result in self.results:
@@ -441,14 +437,8 @@ class FiniteDataResult(StudyResult):
             for r in self.results
         ]
         columns = (
-            "case",
-            "activation",
-            "inputs-students (teachers)",
-            "loss",
-            "eigenvalues",
-            "flat",
-            "tr(H^+ C H^+)",
-            "seconds",
+            "case | activation | inputs-students (teachers) | loss | eigenvalues | flat "
+            "| tr(H^+ C H^+) | seconds"
         )
         return (
             f"Infinite data:\n\n{markdown_table(columns, infinite)}\n\n"

@@ -55,7 +55,7 @@ ENOUGH = 0.8
 
 @dataclass(frozen=True)
 class Setting:
-    """What is studied: a random teacher, a random student, numbers of samples and of data seeds."""
+    """Settings of the study: a random teacher, a random student, numbers of samples, data seeds."""
 
     activation: str = "softplus"
     input_dim: int = 9

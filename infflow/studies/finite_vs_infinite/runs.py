@@ -71,7 +71,7 @@ class Case:
 
     @property
     def problem(self) -> dict[str, Any]:
-        """What :func:`solve_infinite` takes."""
+        """Arguments of :func:`solve_infinite`."""
         names = (
             "activation",
             "input_dim",

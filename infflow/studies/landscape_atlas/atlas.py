@@ -26,7 +26,7 @@ from .critical_points import morse_index
 SAME = 1e-3
 #: output times length of input weights of neurons without effect
 SILENT = 1e-6
-#: of gradient flows; dying relu neurons take forever, all others less than 200 steps
+#: limits of gradient flows; dying relu neurons take forever, all others less than 200 steps
 FLOW_LIMITS: dict[str, Any] = {
     "solver": "rodas5p",
     "max_steps_flow": 300,
@@ -50,13 +50,12 @@ class Entry:
     index: int
     count: int  #: searches that ended here
     trained: int  #: gradient flows from random starts that ended here
-    kind: str  #: of :func:`infflow.classify`
+    kind: str  #: kind of point by :func:`infflow.classify`
     structure: str  #: which teacher neurons the students copy or average
     escape: float | None  #: the lowest eigenvalue of the Hessian, if negative
-    function: Function  #: what the students compute
-    ends: list[int | None] = field(
-        default_factory=list
-    )  #: entries where flows along both escape directions end
+    function: Function  #: the function of the students
+    #: entries where flows along both escape directions end
+    ends: list[int | None] = field(default_factory=list)
     end_losses: list[float] = field(default_factory=list)  #: losses there
 
     def holds(self, function: Function, loss: float, index: int) -> bool:
@@ -87,7 +86,7 @@ class Atlas(NamedTuple):
     converged: int
     flows: int
     flows_converged: int
-    flows_at_kink: int  #: those of them that ended where a neuron has lost its input weights
+    flows_at_kink: int  #: converged flows that ended where a neuron has lost its input weights
 
     @property
     def seen_once(self) -> int:
@@ -190,8 +189,8 @@ def _silenced(neti: NetI, theta: Array) -> Result:
 
 
 def _function(neti: NetI, theta: Array) -> Function:
-    """What the students compute; no neurons are left of the zero function, of which ``function_of``
-    keeps one.
+    """The function of the students; the zero function has no neurons, where ``function_of`` keeps
+    one.
     """
     function = function_of(neti, theta, SAME)
     if function.outgoing.any():

@@ -30,8 +30,8 @@ _BLOCK = 10  # starts for each run that is stored
 
 @dataclass(frozen=True)
 class Setting(StudySetting):
-    """What is explored; ``seeds`` is the number of starts for each network, rounded up to blocks of
-    10.
+    """Settings of the study; ``seeds`` is the number of starts for each network, rounded up to
+    blocks of 10.
 
     Attributes
     ----------
@@ -79,9 +79,8 @@ def relu_average_loss(m: int) -> float:
     alone.
     """
     c = 1 / np.sqrt(m)
-    overlap = (np.sqrt(1 - c**2) + c * (np.pi - np.arccos(c))) / (
-        2 * np.pi
-    )  # E relu(x) relu(y) at correlation c
+    # E relu(x) relu(y) at correlation c
+    overlap = (np.sqrt(1 - c**2) + c * (np.pi - np.arccos(c))) / (2 * np.pi)
     return float(m / 2 + m * (m - 1) / (2 * np.pi) - 2 * (m * overlap) ** 2)
 
 
@@ -350,14 +349,7 @@ class LandscapeResult(StudyResult):
                 for k, e in enumerate(atlas.entries)
             )
             header = (
-                "",
-                "loss",
-                "index",
-                "searches",
-                "flows",
-                "structure",
-                "lowest eigenvalue",
-                "escapes to",
+                " | loss | index | searches | flows | structure | lowest eigenvalue | escapes to"
             )
             parts.append(markdown_table(header, rows) + "\n")
         return "\n".join(parts)
@@ -430,7 +422,7 @@ def _draw(ax: Any, atlas: Atlas) -> None:
 
 
 def _color(k: int) -> str:
-    """Of the style that is active now; "C0" would be looked up when the figure is drawn."""
+    """Colour k of the style active now; "C0" would be looked up when the figure is drawn."""
     import matplotlib
 
     colors = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]

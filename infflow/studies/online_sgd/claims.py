@@ -30,7 +30,7 @@ _SIMULATED_RATE = 1.0
 
 @dataclass(frozen=True)
 class Setting(StudySetting):
-    """What is computed; ``seeds`` is the number of simulations for each dimension.
+    """Settings of the study; ``seeds`` is the number of simulations for each dimension.
 
     Attributes
     ----------
@@ -423,16 +423,13 @@ class OnlineStudy(StudyResult):
         """Scatter by dimension, plateaus by rate, final errors by network."""
         first = self.setting.asymmetries[0]
         dimensions = markdown_table(
-            ("D", "rms distance of R, one run"),
+            "D | rms distance of R, one run",
             zip(self.setting.dimensions, self.scatter(), strict=True),
         )
         plateaus = markdown_table(
             (
-                "rate",
-                "plateau length",
-                "rate x length",
-                "unstable eigenvalue / rate",
-                "error on the plateau",
+                "rate | plateau length | rate x length | unstable eigenvalue / rate | "
+                "error on the plateau"
             ),
             [
                 (
@@ -447,7 +444,7 @@ class OnlineStudy(StudyResult):
             ],
         )
         finals = markdown_table(
-            ("students", "teachers", "rate", "final error", "measured / formula"),
+            "students | teachers | rate | final error | measured / formula",
             [
                 (r["students"], r["teachers"], r["rate"], r["final"], r["final"] / self._law(r))
                 for r in self.finals
@@ -459,7 +456,7 @@ class OnlineStudy(StudyResult):
         )
 
     def numbers(self) -> dict[str, Any]:
-        """What the tables hold."""
+        """Numbers of the tables."""
         keys = ("rate", "asymmetry", "length", "growth", "plateau_error")
         return {
             "scatter": dict(zip(map(str, self.setting.dimensions), self.scatter(), strict=True)),

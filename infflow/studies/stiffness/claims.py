@@ -21,12 +21,13 @@ from .ode_codes import CODES
 from .panels import draw_errors, draw_losses, draw_stiffness
 from .runs import PROBLEMS, descend, reference, solve, tightening
 
-_TARGET = 1e-2  # of the way from the loss at the start to that at the end of the flow
+#: part of the way from the loss at the start to that at the end of the flow that may be left
+_TARGET = 1e-2
 
 
 @dataclass(frozen=True)
 class Setting(StudySetting):
-    """What is computed.
+    """Settings of the study.
 
     Attributes
     ----------
@@ -472,20 +473,9 @@ class StiffnessStudy(StudyResult):
     def table(self) -> str:
         """Every run: what it counted, its error, and the time to the goal."""
         header = (
-            "code",
-            "Jacobian",
-            "order",
-            "tolerance",
-            "steps",
-            "rejected",
-            "Newton failures",
-            "Jacobians",
-            "factorizations",
-            "gradients",
-            "products",
-            "distance",
-            "seconds to the goal",
-            "seconds",
+            "code | Jacobian | order | tolerance | steps | rejected | Newton failures | "
+            "Jacobians | factorizations | gradients | products | distance | seconds to "
+            "the goal | seconds"
         )
         parts = []
         for problem in self.setting.problems:
@@ -532,7 +522,7 @@ class StiffnessStudy(StudyResult):
             )
             flows = markdown_table(header, rows)
             steps = markdown_table(
-                ("method", "step size", "iterations to the goal", "seconds"), descents
+                "method | step size | iterations to the goal | seconds", descents
             )
             parts.append(f"{title}\n\n{flows}\n\n{steps}\n")
         return "\n".join(parts)

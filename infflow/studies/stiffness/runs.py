@@ -94,9 +94,8 @@ def reference(problem: str, t_end: float, seed: int) -> dict[str, Any]:
         values = np.linalg.eigvalsh(H)
         top.append(values[-1])
         bottom.append(values[0])
-        pace.append(
-            np.linalg.norm(H @ g) / np.linalg.norm(g)
-        )  # 1 / time scale of the solution: |theta''| / |theta'|
+        # 1 / time scale of the solution: |theta''| / |theta'|
+        pace.append(np.linalg.norm(H @ g) / np.linalg.norm(g))
     return {
         "t": run.trajectory.t,
         "loss": run.trajectory.loss,
