@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 CORE := $(VENV)/.core
 STAMP := $(VENV)/.installed
 
-.PHONY: venv demo test lint docs release-check bench cold derive references clean
+.PHONY: venv demo test test-neighbours lint docs release-check bench cold derive references clean
 
 venv: $(STAMP)
 
@@ -23,6 +23,10 @@ demo: $(CORE)  ## the paper's figure 4: finite against infinite data
 
 test: venv
 	$(BIN)/python -m pytest -n auto
+
+test-neighbours: venv  ## the tests that need JAX or PyTorch, which this installs
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt jax optax torch
+	$(BIN)/python -m pytest tests/test_autodiff.py tests/test_interop.py
 
 lint: venv
 	$(BIN)/ruff check .

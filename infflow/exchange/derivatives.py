@@ -13,6 +13,9 @@ from ..networks.infinite.joint import JointLoss
 from ..networks.infinite.neti import NetI
 from ..objective import HessianProducts, Objective
 
+#: Step of differences relative to theta: the root of order three of the rounding.
+_STEP = 6e-6
+
 
 class Derivatives:
     """The loss of a network with its first and second derivatives.
@@ -45,6 +48,10 @@ class Derivatives:
         """The gradient (P,)."""
         return functions.gradient(self.objective, _plain(theta))
 
+    def hessian(self, theta: Any) -> Array:
+        """The Hessian (P, P)."""
+        return functions.hessian(self.objective, _plain(theta))
+
     def product(self, theta: Any, v: Any) -> Array:
         """The Hessian times v, for theta and v of shapes (P,) or (m, P), which broadcast."""
         theta = _plain(theta)
@@ -54,6 +61,15 @@ class Derivatives:
         v = np.broadcast_to(v, theta.shape)
         pairs = zip(theta, v, strict=True)
         return np.stack([functions.hvp(self.objective, a, b) for a, b in pairs])
+
+    def third(self, theta: Array, v: Array, w: Array) -> Array:
+        """Third derivative in the directions v and w, (P,): the central difference of products."""
+        size = float(np.linalg.norm(w))
+        if size == 0.0:
+            return np.zeros_like(theta)
+        step = _STEP * max(1.0, float(np.linalg.norm(theta))) / size
+        up, down = (self.product(theta + s * step * w, v) for s in (1, -1))
+        return (up - down) / (2.0 * step)
 
 
 def _plain(values: Any) -> Array:

@@ -9,6 +9,10 @@ from .._validation import package, public
 from ..errors import MethodError, ShapeError
 from .derivatives import Derivatives
 
+#: Up to this many parameters second derivatives come from the Hessian, which ``jax.vmap`` can use
+#: for many directions; above from products, which it can not.
+DENSE = 2000
+
 
 @public
 def jax_loss(net: Any, teacher: bool = False) -> Callable[..., Any]:
@@ -41,7 +45,8 @@ def jax_loss(net: Any, teacher: bool = False) -> Callable[..., Any]:
 
     Notes
     -----
-    Third derivatives raise MethodError.
+    Third derivatives raise MethodError. Above 2000 parameters second derivatives are products with
+    the Hessian, one at a time: ``jax.hessian`` and ``jax.vmap`` of them are not available.
 
     See Also
     --------
@@ -69,7 +74,6 @@ def jax_loss(net: Any, teacher: bool = False) -> Callable[..., Any]:
 
 def _differentiable(jax: Any, found: Derivatives) -> Callable[[Any], Any]:
     """The loss, whose rule calls the gradient, whose rule calls the product."""
-    linear_call = jax.custom_derivatives.linear_call
 
     def ask(function: Any, shape: tuple[int, ...], theta: Any, *more: Any, method: str) -> Any:
         kind = jax.ShapeDtypeStruct(shape, theta.dtype)
@@ -80,16 +84,19 @@ def _differentiable(jax: Any, found: Derivatives) -> Callable[[Any], Any]:
         return ask(found.product, theta.shape, theta, v, method="expand_dims")
 
     @jax.custom_jvp
+    def hessian(theta: Any) -> Any:
+        return ask(found.hessian, theta.shape * 2, theta, method="sequential")
+
+    @hessian.defjvp
+    def _hessian_rule(primals: Any, tangents: Any) -> Any:
+        raise MethodError("inf.jax_loss can be differentiated twice, not three times.")
+
     def product(theta: Any, v: Any) -> Any:
-        # The Hessian is symmetric, so it is its own transpose.
-        return linear_call(hessian_times, hessian_times, theta, v)
-
-    def product_rule(primals: Any, tangents: Any) -> Any:
-        if not isinstance(tangents[0], jax.custom_derivatives.SymbolicZero):
-            raise MethodError("inf.jax_loss can be differentiated twice, not three times.")
-        return product(*primals), product(primals[0], tangents[1])
-
-    product.defjvp(product_rule, symbolic_zeros=True)
+        """Linear in v, as JAX sees it, which transposes and batches it."""
+        if found.num_params <= DENSE:
+            return hessian(theta) @ v
+        # The Hessian is symmetric, so products with it are their own transposes.
+        return jax.custom_derivatives.linear_call(hessian_times, hessian_times, theta, v)
 
     @jax.custom_jvp
     def gradient(theta: Any) -> Any:
