@@ -346,7 +346,8 @@ def test_large_networks_end_by_gradients(activation, students, converged):
     teacher = inf.Net([(3, activation, False), (1, "identity", False)], input_dim=1000)
     star = teacher.pack([(np.eye(3, 1000), None), (np.ones((1, 3)), None)])
     net = inf.NetI(student, inf.Teacher(teacher, star))
-    found = inf.train(net, inf.random_params(net, 2), max_time_flow=20.0, progress=False)
+    options = {"max_time_flow": 20.0, "progress": False, "reduce": False}
+    found = inf.train(net, inf.random_params(net, 2), **options)
     assert found.newton.method == "lbfgs" and "newton_cg took the last" in found.newton.note
     assert found.converged == converged, found
     assert found.gradient_norm <= 1e-14 or not converged

@@ -195,11 +195,17 @@ def test_a_relu_network_of_5005_parameters_ends():
     net = inf.Net([(5, "relu", False), (1, "identity", False)], input_dim=1000)
     neti = inf.NetI(net, inf.Teacher(net, inf.random_params(net, 1)))
     theta = inf.random_params(net, 2)
-    found = train(neti, theta, progress=False, max_steps_newton=1, max_time_flow=60.0)
+    found = train(neti, theta, progress=False, reduce=False, max_steps_newton=1, max_time_flow=60.0)
     assert found.flow.stop_reason is StopReason.HANDOVER
     assert found.flow.steps < 300 and inf.loss(neti, found.theta_flow) < 1e-12
     alone = train(
-        neti, theta, progress=False, max_steps_newton=0, max_time_flow=60.0, t_eval=[1.0, 1e14]
+        neti,
+        theta,
+        progress=False,
+        reduce=False,
+        max_steps_newton=0,
+        max_time_flow=60.0,
+        t_eval=[1.0, 1e14],
     )
     assert alone.status is StopReason.AT_REST and not alone.converged
     assert alone.flow.steps < 400 and inf.loss(neti, alone.theta_flow) < 1e-15
@@ -214,8 +220,8 @@ def test_a_large_network_with_a_loss_that_stays_ends_without_a_search():
         net, inf.Teacher(teacher, inf.random_params(teacher, 1, init="standard_normal") / 5)
     )
     theta = inf.random_params(net, 2)
-    alone = train(neti, theta, progress=False, max_steps_newton=0, max_time_flow=60.0)
-    whole = train(neti, theta, progress=False, max_time_flow=60.0)
+    alone = train(neti, theta, progress=False, reduce=False, max_steps_newton=0, max_time_flow=60.0)
+    whole = train(neti, theta, progress=False, reduce=False, max_time_flow=60.0)
     assert alone.status is StopReason.AT_REST and whole.flow.stop_reason is StopReason.HANDOVER
     assert alone.loss > 1e-4 and abs(alone.loss - whole.loss) < 1e-10
     assert inf.solution_distance(neti, alone.theta_flow, whole.theta) < 1e-4

@@ -271,7 +271,7 @@ def test_a_series_that_is_refused_stays_one():
 
 
 def test_explain_calls_estimates_so():
-    own = Activation.from_sympy("own", "atan(x)")
+    own = Activation.from_sympy("own", "1/(1 + x**2)")
     for f, words in ((own, "the bound is an estimate"), ("tanh", "analytic activations")):
         net = inf.Net([(2, f, True), (1, "identity", True)], input_dim=3)
         theta = inf.random_params(net, 2)

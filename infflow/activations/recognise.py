@@ -72,6 +72,8 @@ def _expand(expression: Any) -> Any:
 def recognise(expression: Any) -> Found | None:
     """Terms of an expression in the real symbol x, or None."""
     found = Found()
+    # Squares are completed and kinks moved in exact numbers: decimals would cancel.
+    expression = expression.xreplace({n: sympy.Rational(n) for n in expression.atoms(sympy.Float)})
     try:
         if expression.has(*_SWITCHES):
             _add_piecewise(found, expression)

@@ -136,6 +136,8 @@ def regular_moments(first: Neurons, second: Neurons, u: Array, s: Array) -> Regu
     allowed = np.where(np.isfinite(scale), _ALLOWED * scale, np.inf)
     panels = _outer_panels(first.found, second.found, pairs)
     for halvings in range(_HALVINGS + 1):
+        if not len(panels.row):
+            break
         rest = []
         short = panels.poly & (panels.high - panels.low <= _SHORT)
         for rule, chosen in zip(_RULES, (short, ~short), strict=True):
@@ -149,8 +151,6 @@ def regular_moments(first: Neurons, second: Neurons, u: Array, s: Array) -> Regu
                 _add(part.row, products, errors, rule, good, out)
                 rest.append(part.take(~good))
         panels = _halved(rest)
-        if not len(panels.row):
-            break
     return out
 
 
