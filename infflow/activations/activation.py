@@ -267,7 +267,7 @@ class Activation:
 
     @property
     def terms(self) -> tuple[Term, ...]:
-        """What the activation is made of: the sum of ``coefficient * primitive(scale x + shift)``.
+        """The parts of the activation, whose sum it is, ``coefficient * primitive(scale x + shift)``.
 
         Polynomials and registered activations are one term, themselves.
         """

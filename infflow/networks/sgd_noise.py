@@ -28,8 +28,8 @@ _SILENT = 1e-6
 class GradientNoiseScale(NamedTuple):
     """How noisy gradients are, in samples; see :func:`gradient_noise_scale`."""
 
-    simple: float  #: tr(C)/|g|^2: where the noise of a batch of this size equals the gradient
-    critical: float  #: tr(H C)/(g'H g): the batch size beyond which steps gain little
+    simple: float  #: size of the batch whose noise equals the gradient, tr(C)/|g|^2
+    critical: float  #: size beyond which steps gain little, tr(H C)/(g'H g)
     trace: float  #: tr(C)
     gradient_squared: float  #: |g|^2
 
