@@ -267,7 +267,8 @@ class Activation:
 
     @property
     def terms(self) -> tuple[Term, ...]:
-        """The parts of the activation, whose sum it is, ``coefficient * primitive(scale x + shift)``.
+        """The parts that the activation is the sum of: ``coefficient``, ``scale``, ``shift`` and
+        ``primitive`` of ``coefficient * primitive(scale x + shift)``.
 
         Polynomials and registered activations are one term, themselves.
         """
