@@ -20,7 +20,8 @@ import infflow as inf
 
 TARGET = Path(__file__).parents[1] / "docs" / "benchmarks" / "callables.md"
 #: Sizes of the timed networks and of those that are trained: neurons, inputs.
-TIMED, TRAINED = (5, 8), (2, 3)
+TIMED = (5, 8)
+TRAINED = (2, 3)
 REPEATS = 9
 STARTS = range(5)
 GRADIENT = 1e-10
@@ -46,7 +47,8 @@ def zero(x: np.ndarray) -> np.ndarray:
 
 def activations() -> dict[str, str | inf.Activation]:
     """Built-in ones, then callables with kinks, then expressions."""
-    make, derive = inf.Activation.from_callable, inf.Activation.from_sympy
+    make = inf.Activation.from_callable
+    derive = inf.Activation.from_sympy
     return {
         "tanh (built in)": "tanh",
         "relu (built in)": "relu",
@@ -132,7 +134,9 @@ def flows() -> list[str]:
     rows = []
     for name, activation in activations().items():
         net, _ = network(activation, TRAINED)
-        losses, norms, seconds = [], [], []
+        losses = []
+        norms = []
+        seconds = []
         for seed in STARTS:
             start = time.process_time()
             with warnings.catch_warnings():

@@ -18,7 +18,8 @@ import infflow as inf
 from infflow.integrals.choice import METHODS
 
 TARGET = Path(__file__).parents[1] / "docs" / "benchmarks" / "own_activations.md"
-WIDTH, INPUTS = 5, 8
+WIDTH = 5
+INPUTS = 8
 NEAR = 1e-3
 SECONDS = 0.4  # of repetitions of each case
 STARTS = 5

@@ -481,11 +481,16 @@ PRIMITIVES = ("relu_power(2)", "relu_power(3)", "relu_power(4)")
 
 
 def primitives_section() -> list[str]:
-    """Means and pair moments of primitives that sums of terms are made of, by their closed forms."""
+    """Means and pair moments of primitives that sums of terms are made of, by their
+    closed forms.
+    """
     lines = [
         "## Further primitives",
         "",
-        "Sums of terms (`a.terms`) are made of the activations above and of these. Pairs with each other, with polynomials and with ramps, steps, erf, gelu and the mixtures",
+        (
+            "Sums of terms (`a.terms`) are made of the activations above and of these. Pairs with "
+            "each other, with polynomials and with ramps, steps, erf, gelu and the mixtures"
+        ),
         "are closed. Without biases:",
         "",
         "| primitive | $E f(h)$ | $E[f(h_1) f(h_2)]$ |",

@@ -154,11 +154,13 @@ def network(f, near=None, width=3, inputs=4):
 @pytest.mark.parametrize("name", CASES)
 def test_derivatives_of_networks(name, near):
     loss, theta = network(CASES[name][0], near)
-    gradient, hessian = inf.gradient(loss, theta), inf.hessian(loss, theta)
+    gradient = inf.gradient(loss, theta)
+    hessian = inf.hessian(loss, theta)
     rng = np.random.default_rng(8)
     direction = rng.normal(size=theta.size)
     step = 1e-5
-    ahead, behind = theta + step * direction, theta - step * direction
+    ahead = theta + step * direction
+    behind = theta - step * direction
     slope = (inf.gradient(loss, ahead) - inf.gradient(loss, behind)) / (2 * step)
     assert np.allclose(hessian @ direction, slope, rtol=1e-5, atol=1e-6 * np.abs(hessian).max())
     change = (inf.loss(loss, ahead) - inf.loss(loss, behind)) / (2 * step)
@@ -261,7 +263,9 @@ def test_training_with_a_sum_of_terms():
 def test_closed_forms_of_sums(f, g, biases):
     from infflow.integrals.closed.formulas import symbols as s
 
-    r1, r2, u = 1.25, 0.75, 0.5
+    r1 = 1.25
+    r2 = 0.75
+    u = 0.5
     b1, b2 = (0.25, -0.5) if biases else (0.0, 0.0)
     at = {s.C11: r1**2, s.C12: r1 * r2 * u, s.C22: r2**2, s.b1: b1, s.b2: b2}
     for orders in ((0, 0), (1, 0), (1, 1)):

@@ -59,7 +59,8 @@ def scaled(x):
     if x < 0.0:
         raise ValueError("x must not be negative")
     out = np.empty(2)
-    out[0], out[1] = x, 2.0 * x
+    out[0] = x
+    out[1] = 2.0 * x
     return out
 
 

@@ -154,7 +154,8 @@ class Links:
     """
 
     def __init__(self, k, p, beta):
-        self.num_params, self.p = k, p
+        self.num_params = k
+        self.p = p
         gram = (1 - beta) * np.eye(k) + beta * np.ones((k, k))
         values, vectors = np.linalg.eigh(gram)
         self.V = (vectors * np.sqrt(values)) @ vectors.T

@@ -33,7 +33,9 @@ KERNELS = {"erf": arcsine, "gaussian": gauss}
 def exact(f, path, pairs):
     """Sum of E[g_i.g_j] over ``pairs`` (n, n), where they are true, in 60 digits."""
     W, b, B, dW, db, dB = path.ends
-    n, kernel, total = len(W), KERNELS[f], mpmath.mpf(0)
+    n = len(W)
+    kernel = KERNELS[f]
+    total = mpmath.mpf(0)
     with mpmath.workdps(60):
 
         def end(i, s):
@@ -61,7 +63,9 @@ def segment(f, seed, distance, scale=1.0, K=4, M=3, D=3, outputs=2):
     bias = f != "erf"
     student = inf.Net([(K, f, bias), (outputs, "identity", False)], input_dim=D)
     net = inf.Net([(M, f, bias), (outputs, "identity", False)], input_dim=D)
-    V, c, A = scale * rng.normal(size=(M, D)), rng.normal(size=M), rng.normal(size=(outputs, M))
+    V = scale * rng.normal(size=(M, D))
+    c = rng.normal(size=M)
+    A = rng.normal(size=(outputs, M))
     rows = rng.permutation(np.arange(K) % M)
     shares = np.array([1.0 / np.sum(rows == row) for row in rows])
     signs = rng.choice([-1.0, 1.0], size=K)
@@ -116,8 +120,10 @@ def test_a_neuron_without_weights_and_one_that_gets_some():
     f = [resolve("gaussian")] * 3
     W = np.array([[0.0, 0.0], [1e-3, 2e-3], [1.0, -0.5]])
     ends = np.array([[1e-4, -2e-4], [0.0, 0.0], [1.0, -0.5]])
-    b, db = np.array([1.0, -0.5, 0.3]), np.array([0.0, 1e-4, 0.0])
-    B, dB = np.array([[1.0], [-0.7], [0.4]]), np.array([[0.0], [1e-4], [0.0]])
+    b = np.array([1.0, -0.5, 0.3])
+    db = np.array([0.0, 1e-4, 0.0])
+    B = np.array([[1.0], [-0.7], [0.4]])
+    dB = np.array([[0.0], [1e-4], [0.0]])
     both = np.vstack([W, ends - W])
     path = realizable.Path((W, b, B, ends - W, db, dB), both @ both.T, f)
     total, size, done = evaluated(path)
@@ -128,7 +134,9 @@ def test_a_neuron_without_weights_and_one_that_gets_some():
 def test_series_sums_in_plain_numbers():
     """All differences written out in 60 digits, for any coefficients."""
     rng = np.random.default_rng(2)
-    n, N, O = 3, 24, 2
+    n = 3
+    N = 24
+    O = 2
     ends = rng.normal(size=(2, n, 4))
     ends[1] = ends[0] + 1e-5 * rng.normal(size=(n, 4))
     dW = ends[1] - ends[0]
@@ -137,8 +145,10 @@ def test_series_sums_in_plain_numbers():
     moves = differences._moves(ends[0], b, both @ both.T, np.zeros(n, dtype=np.int64))
     c = rng.normal(size=(n, N)) * 0.8 ** np.arange(N)
     change = 1e-5 * rng.normal(size=(n, N)) * 0.8 ** np.arange(N)
-    B, dB = rng.normal(size=(n, O)), 1e-5 * rng.normal(size=(n, O))
-    done, tail = np.ones((n, n), dtype=bool), np.ones((n, N))
+    B = rng.normal(size=(n, O))
+    dB = 1e-5 * rng.normal(size=(n, O))
+    done = np.ones((n, n), dtype=bool)
+    tail = np.ones((n, N))
     found, size = kernels.series_sums(c, change, tail, *moves[3:], done, 0.0, B, dB)
     with mpmath.workdps(60):
         vectors = [[mpmath.matrix(w) for w in ends[0]]]
@@ -172,12 +182,20 @@ def test_series_sums_in_plain_numbers():
 def test_taylor_and_plain_differences_agree(f):
     """Where both are exact to ten digits: coefficients in x and in the perpendicular coordinate."""
     rule = hermite.rule(4)
-    r, b, growth, along, db, length = 1.3, -0.4, 2e-3, 1.5e-3, 1e-3, 2e-3
-    activation, nodes = resolve(f), rule.nodes
+    r = 1.3
+    b = -0.4
+    growth = 2e-3
+    along = 1.5e-3
+    db = 1e-3
+    length = 2e-3
+    activation = resolve(f)
+    nodes = rule.nodes
     jets = np.empty((5, 1, len(nodes)))
     activation.jet((r * nodes + b)[None], jets)
-    series, parts = np.empty((1, len(nodes))), np.empty((1, kernels.DEGREES, len(nodes)))
-    left, one = np.empty(1), np.ones(1)
+    series = np.empty((1, len(nodes)))
+    parts = np.empty((1, kernels.DEGREES, len(nodes)))
+    left = np.empty(1)
+    one = np.ones(1)
     kernels.shifts(
         jets,
         nodes,

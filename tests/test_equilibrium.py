@@ -24,7 +24,11 @@ def test_derivatives(activation, K):
 
 def test_error_and_entropy_are_those_of_a_network():
     """e_g is half of the loss over K, the entropy half of log det of the overlaps."""
-    K, R, S, C, D = 3, 0.5, 0.1, 0.2, 9
+    K = 3
+    R = 0.5
+    S = 0.1
+    C = 0.2
+    D = 9
     Q = np.full((K, K), C) + (1 - C) * np.eye(K)
     overlaps = np.full((K, K), S) + (R - S) * np.eye(K)
     net = inf.Net([(K, "erf", False), (1, "identity", False)], input_dim=D)

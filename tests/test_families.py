@@ -74,7 +74,8 @@ def test_all_are_listed():
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_values_and_derivatives(name):
     """To rounding; of piecewise functions between their kinks."""
-    f, function = resolve(name), FUNCTIONS[name][0]
+    f = resolve(name)
+    function = FUNCTIONS[name][0]
     with mp.workdps(60):
         for x in POINTS:
             if any(abs(x - kink) < 1e-6 for kink in f.kinks):

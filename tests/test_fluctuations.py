@@ -57,11 +57,14 @@ def test_covariance_of_one_step():
     from infflow.online.simulation import Descent, simulate
 
     dynamics, theta = system("noisy students")
-    state, big = dynamics.state(theta), 600
+    state = dynamics.state(theta)
+    big = 600
     lifted = dynamics.lift(state, big, rng=0)
-    model, where = dynamics.equations.model, dynamics.equations.coordinates
+    model = dynamics.equations.model
+    where = dynamics.equations.coordinates
     descent = Descent(lifted.neti, None, model, dynamics._schedule)
-    V, rng = lifted.neti.teacher_units.W, np.random.default_rng(0)
+    V = lifted.neti.teacher_units.W
+    rng = np.random.default_rng(0)
     changes = []
     for _ in range(6000):
         ((W, v),) = simulate(descent, lifted.theta, np.array([1]), rng)

@@ -28,7 +28,8 @@ def reference(f, n, r, b):
     with mp.workdps(25):
 
         def integrand(x):
-            below, value = mp.mpf(0), mp.mpf(1)
+            below = mp.mpf(0)
+            value = mp.mpf(1)
             for k in range(n):
                 below, value = value, x * value - k * below
             return f(r * x + b) * value * mp.npdf(x)

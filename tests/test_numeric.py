@@ -83,7 +83,9 @@ def scatter(n: int, seed: int) -> Points:
     b1[1::7] = b2[1::7] = np.round(b1[1::7])
     r2[::5] = r1[::5] * (1 + 1e-5 * rng.normal(size=len(r1[::5])))
     u = rng.choice([-1.0, 1.0], n) * (1 - 10.0 ** rng.uniform(-12, 0, n))
-    u[3::20], u[4::20], u[5::20] = 1.0, -1.0, 0.0
+    u[3::20] = 1.0
+    u[4::20] = -1.0
+    u[5::20] = 0.0
     return Points(r1, r2, u, b1, b2)
 
 
@@ -158,7 +160,8 @@ def vectors() -> dict[tuple[str, str], list]:
 def all_moments(f, g, points):
     """Values, bounds and scales (n, 5, 5); `NumericRule.moment` gives one order of them."""
     n = np.arange(len(points.u))
-    first, second = neurons(f, points.r1, points.b1), neurons(g, points.r2, points.b2)
+    first = neurons(f, points.r1, points.b1)
+    second = neurons(g, points.r2, points.b2)
     s = np.sqrt((1 - points.u) * (1 + points.u))
     found = pair_moments(first, second, n, n, points.u, s)
     from infflow.integrals.numeric.evaluator import _with_corners
@@ -280,17 +283,20 @@ def test_series_and_conditional_rule_agree():
     for f in (hard_tanh(), softsign(), resolve("relu"), resolve("sign")):
         r = np.array([0.5, 1.5, 6.0])
         some = neurons(f, r, np.array([0.0, 1.0, -0.4]))
-        i, j = np.array([0, 0, 1, 2]), np.array([1, 2, 2, 1])
+        i = np.array([0, 0, 1, 2])
+        j = np.array([1, 2, 2, 1])
         u = np.array([0.6, -0.5, 0.05, 0.55])
         expanded = series.expansions(some, 128)
         value, error = series.series(expanded, expanded, i, j, u)
         Z = 8.5 + np.sqrt(1 - u * u) * 6
         from infflow.integrals.numeric.jumps import corner_moments, deltas
 
-        first, second = some.take(i), some.take(j)
+        first = some.take(i)
+        second = some.take(j)
         regular = conditional.regular_moments(first, second, u, np.sqrt(1 - u * u))
         jumps = deltas(first, second, u, np.sqrt(1 - u * u), (Z, Z))
-        c1, c2 = r[j] * u / r[i], r[i] * u / r[j]
+        c1 = r[j] * u / r[i]
+        c2 = r[i] * u / r[j]
         whole = regular.value + jumps.value + corner_moments(jumps.corners, c1, c2)
         scale = first.scale[:, :, None] * second.scale[:, None, :]
         for p, q in ORDERS:
@@ -301,7 +307,9 @@ def test_series_and_conditional_rule_agree():
 def test_remainders_of_series_hold():
     """A series that ends too early says so."""
     some = neurons(softsign(), np.array([1.0, 3.0]), np.array([0.2, -1.0]))
-    i, j, u = np.array([0, 0, 1]), np.array([1, 0, 1]), np.array([0.7, 0.8, -0.75])
+    i = np.array([0, 0, 1])
+    j = np.array([1, 0, 1])
+    u = np.array([0.7, 0.8, -0.75])
     exact, _ = series.series(*[series.expansions(some, 256)] * 2, i, j, u)
     for count in (8, 16, 32, 48):
         value, error = series.series(*[series.expansions(some, count)] * 2, i, j, u)
@@ -421,7 +429,8 @@ def test_jets_in_the_frame_keep_their_digits(f, g):
 @pytest.mark.parametrize("name", ["relu", "elu", "tanh", "abs", "step", "leaky_relu"])
 def test_a_neuron_with_itself(name):
     a = resolve(name)
-    r, b = np.array([0.3, 1.0, 5.0]), np.array([0.0, -0.7, 2.0])
+    r = np.array([0.3, 1.0, 5.0])
+    b = np.array([0.0, -0.7, 2.0])
     found, error, scale = square_derivatives(neurons(a, r, b))
     h = 0.02
     squares = [products(neurons(a, r, b + k * h))[0][:, 0, 0] for k in range(-2, 3)]

@@ -113,7 +113,8 @@ def test_right_hand_side_is_that_of_many_single_steps(name):
     sizes = group_sizes(dynamics.equations.model.groups.shares, big)
     variances = np.repeat(dynamics.equations.eigenvalues, sizes)
     descent = Descent(lifted.neti, variances, dynamics.equations.model, dynamics._schedule)
-    V, cuts = lifted.neti.teacher_units.W, np.cumsum(sizes)[:-1]
+    V = lifted.neti.teacher_units.W
+    cuts = np.cumsum(sizes)[:-1]
     where = dynamics.equations.coordinates
     rng = np.random.default_rng(1)
     first = where.pack(start)
@@ -253,7 +254,8 @@ def test_single_index_on_a_sphere():
     state = ([[1.0]], [[R]], [1.0])
     mean = 4 * R * (1 - R * R)  # of E[f'(h) y (v - R w).x] = 4 R (1 - R^2)
     z = np.random.default_rng(0).standard_normal((2_000_000, 2))
-    h, y = z[:, 0], R * z[:, 0] + np.sqrt(1 - R * R) * z[:, 1]
+    h = z[:, 0]
+    y = R * z[:, 0] + np.sqrt(1 - R * R) * z[:, 1]
     q = 4 * eta**2 * np.mean((2 * h * (y * y - 1)) ** 2)
     found = dynamics.derivative(state)
     assert found.Q[0, 0] == pytest.approx(0.0, abs=1e-14)
@@ -294,7 +296,8 @@ def test_piecewise_constant_rates_are_runs_one_after_the_other(solver):
     result = dynamics.solve(theta, t_eval=times, **options)
     assert result.status is OnlineStop.T_END
     silent = neti.replace(teacher=inf.Teacher(neti.teacher.net, neti.teacher.theta))
-    state, parts = dynamics.state(theta), []
+    state = dynamics.state(theta)
+    parts = []
     for each, rate, span in ((silent, 0.5, 2.0), (neti, 0.5, 2.0), (neti, 0.1, 2.0)):
         run = inf.OrderParameters(each, rate, 0.2).solve(state, span, **options)
         state = run.state()
@@ -464,7 +467,8 @@ def test_spectra():
         inf.Spectrum.power_law(-1.0, 10)
     spectrum = inf.Spectrum([0.5, 2.0, 0.5], [0.25, 0.5, 0.25])
     assert spectrum.eigenvalues.tolist() == [2.0, 0.5] and spectrum.shares.tolist() == [0.5, 0.5]
-    rule, full = inf.Spectrum.power_law(1.3, 500, nodes=20), inf.Spectrum.power_law(1.3, 500)
+    rule = inf.Spectrum.power_law(1.3, 500, nodes=20)
+    full = inf.Spectrum.power_law(1.3, 500)
     for t in (0.01, 0.1, 1.0):
         means = [(s.shares * np.exp(-t * s.eigenvalues)).sum() for s in (rule, full)]
         assert means[0] == pytest.approx(means[1], rel=1e-6)
@@ -532,7 +536,8 @@ def test_exponents_of_the_sphere(k, he):
         batch_size=10**12,
     )
     assert inf.information_exponent(f) == k
-    start, end = 0.05, 0.9
+    start = 0.05
+    end = 0.9
     r = np.linspace(start, end, 200_001)
     time = np.trapezoid(1.0 / (2 * eta * k * r ** (k - 1) * (1 - r * r)), r)
     run = dynamics.solve(([[1.0]], [[start]], [1.0]), t_eval=[0.0, time], rtol=1e-10, atol=1e-12)

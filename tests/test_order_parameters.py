@@ -74,7 +74,9 @@ def I4(C):
 def published_erf(op, state):
     """dQ, dR, dv by sums over the published integrals; for one output."""
     rates = op.equations.rates
-    eta_w, eta_v, noise = rates.w[0], rates.v[0], rates.noise
+    eta_w = rates.w[0]
+    eta_v = rates.v[0]
+    noise = rates.noise
     Q, R, v = state
     K = len(Q)
     C = np.block([[Q, R], [R.T, op.T]])

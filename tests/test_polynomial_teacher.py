@@ -105,7 +105,8 @@ def test_bases_agree():
     """He_2(z) = z^2 - 1, He_3(z) = z^3 - 3 z, over the roots of their factorials."""
     V = directions(2)
     hermite = inf.PolynomialTeacher({(2, 1): 1.0, (0, 3): 2.0}, V)
-    a, b = 1 / math.sqrt(2), 2 / math.sqrt(6)
+    a = 1 / math.sqrt(2)
+    b = 2 / math.sqrt(6)
     plain = {(2, 1): a, (0, 1): -a - 3 * b, (0, 3): b}
     monomial = inf.PolynomialTeacher(plain, V, basis="monomial")
     X = np.random.default_rng(0).standard_normal((7, D))
@@ -238,7 +239,8 @@ def test_leap_is_the_best_of_all_orders():
         rows = {tuple(row) for row in rng.integers(0, 3, (4, 4)).tolist() if any(row)}
         best = 99
         for order in itertools.permutations(rows):
-            known, largest = np.zeros(4, dtype=bool), 0
+            known = np.zeros(4, dtype=bool)
+            largest = 0
             for row in map(np.array, order):
                 largest = max(largest, int(row[~known].sum()))
                 known |= row > 0

@@ -34,11 +34,13 @@ def conditional(n, mean, s):
     """``E T_n(mean + s x)``; from -1 on the density of ``mean + s x`` at 0 and its derivatives."""
     z = mean / s
     if n < 0:
-        before, now = arb(0), reference.density(z) / s
+        before = arb(0)
+        now = reference.density(z) / s
         for k in range(-1 - n):
             before, now = now, -(mean * now + k * before) / s**2
         return now
-    before, now = s * reference.density(z), reference.probability(z)
+    before = s * reference.density(z)
+    now = reference.probability(z)
     for k in range(1, n + 1):
         before, now = now, (mean * now + (s**2 * before if k > 1 else before)) / k
     return now
@@ -53,7 +55,8 @@ class PowerPoint(reference.Point):
             return self.edge(-1 - m, n, self.C11, self.C22, self.b1, self.b2)
         if n < 0:
             return self.edge(-1 - n, m, self.C22, self.C11, self.b2, self.b1)
-        h, k = self.b1 / self.r1, self.b2 / self.r2
+        h = self.b1 / self.r1
+        k = self.b2 / self.r2
         factor = self.r1**m * self.r2**n
         if h > k:
             h, k, m, n = k, h, n, m
@@ -147,7 +150,8 @@ def test_jets_are_derivatives(f, g, gap):
     hessian = inf.hessian(loss, theta)
     for k in range(5):
         move = step * np.eye(5)[k]
-        ahead, behind = inf.gradient(loss, theta + move), inf.gradient(loss, theta - move)
+        ahead = inf.gradient(loss, theta + move)
+        behind = inf.gradient(loss, theta - move)
         slope = (ahead - behind) / (2 * step)
         assert np.allclose(hessian[k], slope, rtol=2e-6, atol=2e-6 * np.abs(hessian).max())
         middle = (inf.loss(loss, theta + move) - inf.loss(loss, theta - move)) / (2 * step)

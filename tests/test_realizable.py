@@ -307,7 +307,8 @@ def test_copies_share_no_evaluators_next_to_the_teacher(f):
         assert inf.loss(other, theta) == pytest.approx(loss, rel=1e-12)
         assert other._near is not neti._near
         assert other._lock is not neti._lock
-        mine, its = neti._near[1][0], other._near[1][0]
+        mine = neti._near[1][0]
+        its = other._near[1][0]
         assert mine is not its
         assert mine._segments is not its._segments
         assert mine._differences is not its._differences
@@ -319,9 +320,12 @@ def test_copies_share_no_evaluators_next_to_the_teacher(f):
 )
 def test_neurons_of_the_teacher_that_are_multiples_count_as_one(f, multiples):
     """A student with one neuron in their place is next to the teacher."""
-    activation, D = resolve(f), 3
+    activation = resolve(f)
+    D = 3
     rng = np.random.default_rng(4)
-    v, c, a = rng.standard_normal(D), 0.4, np.array([0.7, 0.4, -0.3])
+    v = rng.standard_normal(D)
+    c = 0.4
+    a = np.array([0.7, 0.4, -0.3])
     wide = inf.Net([(4, f, True), (1, "identity", True)], input_dim=D)
     narrow = inf.Net([(2, f, True), (1, "identity", True)], input_dim=D)
     other = rng.standard_normal(D)

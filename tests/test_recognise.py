@@ -93,7 +93,8 @@ def smooth(rng):
 
 def one_sided(rng):
     """Exponentials between kinks: elu, celu, Laplace's function."""
-    rate, slope = abs(number(rng)) / 3, number(rng)
+    rate = abs(number(rng)) / 3
+    slope = number(rng)
     kind = rng.integers(3)
     if kind == 0:
         elu = sympy.Piecewise((slope * x, x > 0), (number(rng) * (sympy.exp(rate * x) - 1), True))

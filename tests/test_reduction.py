@@ -193,7 +193,8 @@ def formula(neti, theta):
 
     def moment(i, j, orders):
         (w, x, _), (v, y, _) = units[i], units[j]
-        r, s = np.linalg.norm(w), np.linalg.norm(v)
+        r = np.linalg.norm(w)
+        s = np.linalg.norm(v)
         u = 1.0 if i == j else w @ v / (r * s)
         return inf.gaussian_moment(names[i], names[j], r, s, u, x, y, orders=orders)
 

@@ -333,7 +333,8 @@ def test_orders_agree_where_series_and_mixtures_change_hands(name):
             theta[3:6] = theta[:3] * (1.0 + 1e-3 * rng.normal(size=3))
         neti = inf.NetI(net, inf.Teacher(net, star))
         part = neti._components[0].loss
-        values, methods = [], []
+        values = []
+        methods = []
         for order in (0, 1, 2):
             values.append(neti.evaluate(theta, order).value)
             methods.append(part.evaluator.report.method.tolist())

@@ -48,8 +48,10 @@ def test_value_gradient_and_hessian_are_those_of_the_whole(activation, second):
         z = point(fam)
         neti, theta = fam.lift(z)
         E = lifting(fam)
-        whole, own = neti.evaluate(theta, 2), fam.evaluate(z, 2)
-        gradient, hessian = E.T @ whole.gradient, E.T @ whole.hessian @ E
+        whole = neti.evaluate(theta, 2)
+        own = fam.evaluate(z, 2)
+        gradient = E.T @ whole.gradient
+        hessian = E.T @ whole.hessian @ E
         assert own.value == pytest.approx(whole.value, rel=2e-14)
         np.testing.assert_allclose(own.gradient, gradient, atol=1e-14 * np.abs(gradient).max())
         np.testing.assert_allclose(own.hessian, hessian, atol=1e-14 * np.abs(hessian).max())
@@ -112,7 +114,8 @@ def test_nearly_parallel_students(angle):
     z = fam.pack([1.1, 0.6, 0.6], [0.0, 0.1, 0.1], [[0, 0.2], [0.3, 0], [0.3 + angle, 0]])
     neti, theta = fam.lift(z)
     E = lifting(fam)
-    whole, own = neti.evaluate(theta, 2), fam.evaluate(z, 2)
+    whole = neti.evaluate(theta, 2)
+    own = fam.evaluate(z, 2)
     np.testing.assert_allclose(own.gradient, E.T @ whole.gradient, atol=1e-13)
     hessian = E.T @ whole.hessian @ E
     np.testing.assert_allclose(own.hessian, hessian, atol=1e-12 * np.abs(hessian).max())
@@ -190,7 +193,8 @@ def test_derivatives_of_real_sizes_by_differences(activation):
     h = 1e-5
     for i in range(fam.num_params):
         step = h * np.eye(fam.num_params)[i]
-        ahead, behind = fam.evaluate(z + step, 1), fam.evaluate(z - step, 1)
+        ahead = fam.evaluate(z + step, 1)
+        behind = fam.evaluate(z - step, 1)
         scale = max(1.0, np.abs(found.hessian).max())
         assert (ahead.value - behind.value) / (2 * h) == pytest.approx(
             found.gradient[i], abs=1e-8 * scale
@@ -377,7 +381,8 @@ def test_finer_blocks_have_the_same_point():
         family, finer = fam.divide(z, block, apart)
         assert len(family.teachers) == 3 and sum(family.teachers) == 7
         assert family.evaluate(finer).value == pytest.approx(value, rel=1e-14)
-        own, whole = fam.spectrum(z), family.spectrum(finer)
+        own = fam.spectrum(z)
+        whole = family.spectrum(finer)
         np.testing.assert_allclose(
             np.repeat(own.values, own.multiplicities),
             np.repeat(whole.values, whole.multiplicities),

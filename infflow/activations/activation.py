@@ -654,7 +654,8 @@ def _jumps(function: Callable[[Array], Array], width: float, noise: float) -> li
 
 def _sharpened(function: Callable[[Array], Array], place: float) -> float:
     """The place of a jump to the last bit; the nearest short decimal number where it is one."""
-    low, high = place - _NARROW, place + _NARROW
+    low = place - _NARROW
+    high = place + _NARROW
     left, right = function(np.array([low, high]))
     while True:
         middle = 0.5 * (low + high)
@@ -662,9 +663,11 @@ def _sharpened(function: Callable[[Array], Array], place: float) -> float:
             break
         value = function(np.array([middle]))[0]
         if abs(right - value) > abs(value - left):
-            low, left = middle, value
+            low = middle
+            left = value
         else:
-            high, right = middle, value
+            high = middle
+            right = value
     short = round(low, 9) + 0.0
     return short if low <= short <= high else low
 
@@ -901,7 +904,9 @@ def _of_piece(piece: algebra.Piece) -> Activation:
 
 def _of_atom(atom: Atom) -> list[Term]:
     """An atom as terms of registered activations."""
-    weight, order, width = atom.weight, atom.order, atom.width
+    weight = atom.weight
+    order = atom.order
+    width = atom.width
     if width == 0.0:
         n = 1 - order
         return [Term(weight / math.factorial(n), 1.0, 0.0, relu_power(n))]

@@ -65,7 +65,9 @@ def collected(terms: Sequence[Term]) -> tuple[Term, ...]:
     found: dict[tuple[Any, float, float], list[float]] = {}
     for coefficient, scale, shift, primitive in terms:
         if scale < 0.0 and primitive.parity:
-            coefficient, scale, shift = primitive.parity * coefficient, -scale, -shift
+            coefficient = primitive.parity * coefficient
+            scale = -scale
+            shift = -shift
         found.setdefault((primitive, scale, shift + 0.0), []).append(coefficient)
     kept = []
     for (primitive, scale, shift), parts in found.items():

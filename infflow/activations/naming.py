@@ -49,12 +49,14 @@ def _power(coefficient: float, n: int, shift: float) -> Term:
 
 def _hermite(n: float) -> list[Term]:
     """Probabilists' polynomial over sqrt(n!)."""
-    before, now = [0.0], [1.0]
+    before = [0.0]
+    now = [1.0]
     for k in range(int(n)):
         after = [0.0, *now]
         for j, c in enumerate(before):
             after[j] -= k * c
-        before, now = now, after
+        before = now
+        now = after
     size = math.sqrt(math.factorial(int(n)))
     return [Term(1.0, 1.0, 0.0, polynomial([c / size for c in now]))]
 
@@ -421,7 +423,8 @@ def _of_module(torch_nn: Any, module: Any) -> Activation | None:
     if kind == "LogSigmoid":
         return _log_sigmoid()
     if kind == "Hardtanh":
-        low, high = float(module.min_val), float(module.max_val)
+        low = float(module.min_val)
+        high = float(module.max_val)
         terms = [_power(1.0, 1, -low), _power(-1.0, 1, -high), _constant(low)]
         return _named("hard_tanh") if (low, high) == (-1.0, 1.0) else registry.of_terms(terms)
     meaning = _MODULES.get(kind)

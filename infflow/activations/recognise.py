@@ -333,7 +333,8 @@ def _add_exponential(found: Found, c: Any, exponent: Any) -> None:
 
 
 def _add_erf(found: Found, c: Any, scale: Any, shift: Any, with_x: bool) -> None:
-    scale, shift = sympy.sqrt(2) * scale, sympy.sqrt(2) * shift
+    scale = sympy.sqrt(2) * scale
+    shift = sympy.sqrt(2) * shift
     if not with_x:
         found.add(c, "erf", scale, shift)
         return

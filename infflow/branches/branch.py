@@ -162,7 +162,8 @@ class Branch:
                 "'branch point' is needed."
             )
         apart = as_integer("apart", apart, minimum=1, maximum=2**53)
-        before, after = self._points[event.position], self._points[event.position + 1]
+        before = self._points[event.position]
+        after = self._points[event.position + 1]
         if event.symmetry:
             if not event.symmetry.startswith("standard"):
                 raise InvalidValueError(
@@ -175,7 +176,10 @@ class Branch:
             curve: Curve = found.curve
             null = events.null_space(curve.evaluate(y)[2])
         else:
-            curve, y, first, last = self._curve, event._y, before.y, after.y
+            curve = self._curve
+            y = event._y
+            first = before.y
+            last = after.y
             null = np.zeros((len(y) - 1, 1))
             if event.null_space is not None:
                 moved = [curve.y_of(v, float(y[-1]))[:-1] for v in event.null_space.T]

@@ -23,7 +23,8 @@ from .slopes import analytic
 from .walk import Steps, walk
 
 #: steps of the position s = (parameter - start)/(stop - start), by default
-_FIRST_STEP, _LONGEST_STEP = 0.02, 0.05
+_FIRST_STEP = 0.02
+_LONGEST_STEP = 0.05
 #: a Newton step at the start longer than this, relative to 1 + |x|, is from no critical point
 _NEAR = 1e-5
 #: the Hessian at the start is singular where an eigenvalue is below this fraction of the largest
@@ -118,7 +119,8 @@ def continuation(
     1.0
     """
     problem = as_function("problem", problem, "a function of the parameter that gives an objective")
-    start, stop = as_number("start", start), as_number("stop", stop)
+    start = as_number("start", start)
+    stop = as_number("stop", stop)
     if start == stop:
         raise InvalidValueError(f"start and stop are both {start:g}; they must differ.")
     first = _FIRST_STEP if step is None else as_number("step", step, minimum=0.0, strict=True)

@@ -76,8 +76,11 @@ class Curve:
     """
 
     def __init__(self, problem: Any, theta: Array, start: float, stop: float, free: Any) -> None:
-        self.problem, self.start, self.stop = problem, start, stop
-        self._theta, self._free = theta, free
+        self.problem = problem
+        self.start = start
+        self.stop = stop
+        self._theta = theta
+        self._free = free
         self._offered = slopes.analytic(problem)
         self._outside = ""  # why an evaluation for a difference failed
         self._kept: dict[float, Objective] = {}  # the last objectives, by parameter
@@ -198,7 +201,8 @@ class Curve:
 
         The first is that of the curve itself, with the Hessian in x.
         """
-        objective, theta = self.objective_at(self.parameter(y[-1])), self.theta_of(y)
+        objective = self.objective_at(self.parameter(y[-1]))
+        theta = self.theta_of(y)
         own = SymmetryType("", 1, H, np.empty((0, 0)))
         if not isinstance(objective, HasSymmetryTypes):
             return [own]

@@ -43,7 +43,8 @@ def between(curve: Curve, first: CurvePoint, last: CurvePoint) -> list[Found]:
     found = []
     turns = first.tangent[-1] * last.tangent[-1] < 0.0
     arc = _Arc(curve, first, last)
-    before, after = negative_numbers(first), negative_numbers(last)
+    before = negative_numbers(first)
+    after = negative_numbers(last)
     if turns:
         if abs(after[""] - before[""]) != 1:
             raise Failed("a fold and a branch point are between two points.")
@@ -76,7 +77,9 @@ class _Arc:
     """The curve between two points, by position from 0 to 1."""
 
     def __init__(self, curve: Curve, first: CurvePoint, last: CurvePoint) -> None:
-        self.curve, self.first, self.last = curve, first, last
+        self.curve = curve
+        self.first = first
+        self.last = last
         self.chord = last.y - first.y
         self.length = float(np.linalg.norm(self.chord))
         self._kept: dict[float, CurvePoint] = {0.0: first, 1.0: last}

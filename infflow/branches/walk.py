@@ -14,7 +14,8 @@ from .curve import Curve, CurvePoint, Failed
 #: the contraction of Newton's method that steps aim at, and the one that is too slow
 _AIM = 0.1
 #: a step grows and shrinks by this at most
-_GROW, _SHRINK = 1.7, 0.3
+_GROW = 1.7
+_SHRINK = 0.3
 #: smallest cosine of the angle between neighbouring tangents
 _STRAIGHT = 0.85
 #: a step below this part of the first one ends the branch

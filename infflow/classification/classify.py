@@ -451,7 +451,8 @@ def _classify_family(
         kinked = bool(fam.activation.kinks)
         left = 10.0 * excess ** (1 / 3 if kinked else 1 / 2) if zero_loss else 0.0
         point = judge(fam, z, free, Samples(number, seed, watch.product), _HESSIAN_NOISE, left)
-    newton, counts = point.newton, point.multiplicities
+    newton = point.newton
+    counts = point.multiplicities
     index = int(counts[point.is_negative].sum())
     nulls = int(counts[point.is_null].sum())
     of_newton = newton.lipschitz * newton.length**2

@@ -18,7 +18,8 @@ ZERO_OF_SAMPLES = 1e-10
 _ZERO_OF_EXPECTATIONS = 1e-13
 # Rows and columns of a border beyond those that are sure to be needed; reciprocal of the condition
 # from which on a border does not suffice.
-_BORDER, _SINGULAR = 48, 1e-14
+_BORDER = 48
+_SINGULAR = 1e-14
 # Pivots above this belong to singular values that are not zero.
 _PIVOT = 1e-7
 # Columns whose lengths do not differ by more than this keep their digits together.

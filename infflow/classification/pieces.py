@@ -125,7 +125,8 @@ class _Map:
         are columns, or a few more.
         """
         rng = np.random.default_rng(seed)
-        (N, m), (O, k) = self.acting.shape, self.gains.shape
+        (N, m) = self.acting.shape
+        (O, k) = self.gains.shape
         weights = rng.standard_normal((N, O)) * self.counts
         groups = np.array_split(rng.permutation(N), -(-self._columns(outputs) // O))
         rows = np.zeros((len(groups), O, self._columns(outputs)))
@@ -145,11 +146,14 @@ class _Map:
 
     def _vanish(self, null: Array, outputs: bool) -> bool:
         """Whether the sums do not change along two random directions of a space (columns, d)."""
-        (_, m), (O, k) = self.acting.shape, self.gains.shape
+        (_, m) = self.acting.shape
+        (O, k) = self.gains.shape
         directions = null @ np.random.default_rng(2).standard_normal((null.shape[1], 2))
-        largest, values = 0.0, self._values()
+        largest = 0.0
+        values = self._values()
         for v in directions.T:
-            inner, rest = v[: k * m].reshape(k, m), v[k * m :]
+            inner = v[: k * m].reshape(k, m)
+            rest = v[k * m :]
             change = (self.slopes * (self.acting @ inner.T)) @ self.gains.T
             if outputs:
                 change += self.out_factor * values @ rest[: O * k].reshape(O, k).T

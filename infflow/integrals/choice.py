@@ -459,7 +459,8 @@ class PairEvaluator:
         left = (goals < self.rtol) & (order == 2)
         if left.any():
             self._foresee(pairs.some(left))
-            pairs, goals = pairs.some(~left), goals[~left]
+            pairs = pairs.some(~left)
+            goals = goals[~left]
         rows, i, j, u, same = pairs
         # closed forms cost less than more terms
         widened = goals == self.rtol

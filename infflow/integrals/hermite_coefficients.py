@@ -91,7 +91,9 @@ def _elementary(f: Activation, n: int, r: float, b: float) -> Array:
 
 def _mean_of_polynomial(c: Array, r: float, b: float) -> float:
     """E p(r x + b), by E h^m = b E h^(m-1) + (m - 1) r^2 E h^(m-2)."""
-    total, before, power = 0.0, 0.0, 1.0
+    total = 0.0
+    before = 0.0
+    power = 1.0
     for m, coefficient in enumerate(c):
         total += float(coefficient) * power
         before, power = power, b * power + m * r * r * before

@@ -80,7 +80,8 @@ def moment(
     if not (f.parts or g.parts) or name not in _BY_PARTS:
         return evaluator.moment(f, g, points, orders, rtol)
     p, q = orders
-    value, bound = np.zeros_like(points.u), np.zeros_like(points.u)
+    value = np.zeros_like(points.u)
+    bound = np.zeros_like(points.u)
     work = 0
     infinite = np.zeros(points.u.shape, dtype=np.bool_)
     for a in parts(f):
@@ -103,7 +104,8 @@ def mean(
     """``E f^(order)(r x + b)`` by one method, part by part where it works by parts."""
     if not f.parts or name not in _BY_PARTS:
         return evaluator.mean(f, r, b, order, rtol)
-    value, bound = np.zeros_like(b), np.zeros_like(b)
+    value = np.zeros_like(b)
+    bound = np.zeros_like(b)
     work = 0
     infinite = np.zeros(b.shape, dtype=np.bool_)
     for a in f.parts:
@@ -135,7 +137,8 @@ def _size(
 ) -> Array:
     """``sqrt(E f^(order)(r x + b)^2)``; where that is infinite, the sum of those of the parts."""
     points = Points(r, r, np.ones_like(r), b, b)
-    square, largest = np.zeros_like(r), np.zeros_like(r)
+    square = np.zeros_like(r)
+    largest = np.zeros_like(r)
     for a in parts(f):
         for c in parts(f):
             factor = a.coefficient * c.coefficient * (a.scale * c.scale) ** order
@@ -198,10 +201,14 @@ def _expanded(activations: list[Activation], i: Index, j: Index) -> _Expansion:
     number = counts[i] * counts[j]
     pair = np.repeat(np.arange(len(i)), number)
     within = np.arange(len(pair)) - np.repeat(np.cumsum(number) - number, number)
-    row, column = within // counts[j[pair]], within % counts[j[pair]]
+    row = within // counts[j[pair]]
+    column = within % counts[j[pair]]
     itself = (i == j)[pair]
     kept = ~itself | (row <= column)
-    pair, row, column, itself = pair[kept], row[kept], column[kept], itself[kept]
+    pair = pair[kept]
+    row = row[kept]
+    column = column[kept]
+    itself = itself[kept]
     starts = np.searchsorted(pair, np.arange(len(i)))
     return _Expansion(
         [part.primitive for part in flat],
@@ -231,7 +238,8 @@ class TermsEvaluator:
     ) -> None:
         self.activations = activations
         self.i, self.j = np.asarray(i, dtype=np.int64), np.asarray(j, dtype=np.int64)
-        self.method, self.rtol = method, rtol
+        self.method = method
+        self.rtol = rtol
         self._parts = _expanded(activations, self.i, self.j)
         cancels = any(len(f.parts) > 1 for f in activations)
         share = _SHARE if cancels else 1.0
@@ -243,8 +251,10 @@ class TermsEvaluator:
         self._sizes: tuple[PairEvaluator, _Expansion] | None = None
         self._last: Arguments | None = None
         self._warns = True
-        first, second = self._parts.first, self._parts.second
-        scale, coefficient = self._parts.scale, self._parts.coefficient
+        first = self._parts.first
+        second = self._parts.second
+        scale = self._parts.scale
+        coefficient = self._parts.coefficient
         #: factors (m, 21) of the columns of the jets of all pairs of parts
         self._factors = (coefficient[first] * coefficient[second])[:, None] * (
             scale[first, None] ** _ORDERS[:, 0] * scale[second, None] ** _ORDERS[:, 1]
@@ -288,7 +298,8 @@ class TermsEvaluator:
         return Arguments(pairs, C, args.b[own.owner] * scale + own.shift)
 
     def _write_report(self) -> None:
-        inner, own = self._inner.report, self._parts
+        inner = self._inner.report
+        own = self._parts
         self.report.method[:] = np.maximum.reduceat(inner.method, own.starts)
         self.report.work[:] = np.add.reduceat(inner.work, own.starts)
         self.report.missed[:] = np.maximum.reduceat(inner.missed, own.starts)
@@ -317,7 +328,8 @@ class TermsEvaluator:
     def _amplified(self, bounds: Array) -> Array:
         """Bounds of the parts, with their sizes, relative to the sizes of the sums."""
         assert self._last is not None
-        args, own = self._last, self._parts
+        args = self._last
+        own = self._parts
         neurons = np.arange(len(self.activations))
         if self._sizes is None:
             expansion = _expanded(self.activations, neurons, neurons)
@@ -326,10 +338,12 @@ class TermsEvaluator:
             )
             self._sizes = evaluator, expansion
         evaluator, expansion = self._sizes
-        C, b = args.C[expansion.owner], args.b[expansion.owner]
+        C = args.C[expansion.owner]
+        b = args.b[expansion.owner]
         s, c = expansion.scale, expansion.shift
         C, b = C * (s * s), b * s + c
-        first, second = expansion.first, expansion.second
+        first = expansion.first
+        second = expansion.second
         cross = args.C[expansion.owner[first]] * s[first] * s[second]
         pairs = np.array([C[first], cross, C[second], b[first], b[second], np.zeros(len(first))])
         with warnings.catch_warnings():
@@ -358,5 +372,6 @@ class TermsEvaluator:
         share = _SHARE if self._cancels else 1.0
         other._inner = self._inner.frozen(self._moved(args), share * rtol)
         other.report = copy.deepcopy(self.report)
-        other.rtol, other._warns = rtol, False
+        other.rtol = rtol
+        other._warns = False
         return other

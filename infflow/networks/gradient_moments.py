@@ -293,7 +293,11 @@ class _Assembly:
         inputs: Array,
         biases: bool,
     ) -> None:
-        self.activations, self.K, self.B, self.C, self.inputs = activations, K, B, C, inputs
+        self.activations = activations
+        self.K = K
+        self.B = B
+        self.C = C
+        self.inputs = inputs
         self.biases = biases
         self.S = B[:K] @ B.T
         #: neurons whose output weights are parameters: students and the constant
@@ -301,17 +305,26 @@ class _Assembly:
 
     def moments(self) -> Array:
         """The matrix in the order W, b, A, c."""
-        K, O, m = self.K, self.B.shape[1], self.inputs.shape[1]
+        K = self.K
+        O = self.B.shape[1]
+        m = self.inputs.shape[1]
         ww, bw, bb = self._first_with_first()
         aw, ab = self._second_with_first()
         aa = self._second_with_second()
         size = K * m + K + O * K + O
         M = np.zeros((size, size))
-        w, b = slice(0, K * m), slice(K * m, K * m + K)
+        w = slice(0, K * m)
+        b = slice(K * m, K * m + K)
         a = slice(K * m + K, size)
-        M[w, w], M[b, w], M[b, b] = ww, bw, bb
-        M[a, w], M[a, b], M[a, a] = aw, ab, aa
-        M[w, b], M[w, a], M[b, a] = bw.T, aw.T, ab.T
+        M[w, w] = ww
+        M[b, w] = bw
+        M[b, b] = bb
+        M[a, w] = aw
+        M[a, b] = ab
+        M[a, a] = aa
+        M[w, b] = bw.T
+        M[w, a] = aw.T
+        M[b, a] = ab.T
         return M
 
     def _quadruples(self, first: Places, second: Places) -> tuple[Places, ...]:
@@ -333,7 +346,9 @@ class _Assembly:
 
     def _first_with_first(self) -> tuple[Array, Array, Array]:
         """E[phi_i phi_k x x'] (K m, K m), E[phi_i phi_k x'] (K, K m), E[phi_i phi_k] (K, K)."""
-        K, n, m = self.K, len(self.activations), self.inputs.shape[1]
+        K = self.K
+        n = len(self.activations)
+        m = self.inputs.shape[1]
         i, k, a, b = self._quadruples(*np.triu_indices(K))
         S = self.S
         weight = 4.0 * (S[i, a] * S[k, b] + np.where(a != b, S[i, b] * S[k, a], 0.0))
@@ -352,17 +367,21 @@ class _Assembly:
         for p, q in zip(*np.triu_indices(K), strict=True):
             block = X.T @ T[p * K + q] @ X
             block[np.arange(m), np.arange(m)] += A[p, q]
-            ww[p, :, q], ww[q, :, p] = block, block.T
+            ww[p, :, q] = block
+            ww[q, :, p] = block.T
             bw[p, q] = bw[q, p] = t[p * K + q] @ X
         A += np.triu(A, 1).T
         return ww.reshape(K * m, K * m), bw.reshape(K, K * m), A
 
     def _second_with_first(self) -> tuple[Array, Array]:
         """E[2 e_o f_k phi_i x'] and E[2 e_o f_k phi_i], rows in the order A, c."""
-        K, (n, O), m = self.K, self.B.shape, self.inputs.shape[1]
+        K = self.K
+        (n, O) = self.B.shape
+        m = self.inputs.shape[1]
         i, k = (x.ravel() for x in np.indices((K, K + 1)))
         at = self._quadruples(i, self.outer[k])
-        row, column = np.repeat(i, len(at[0]) // len(i)), np.repeat(k, len(at[0]) // len(i))
+        row = np.repeat(i, len(at[0]) // len(i))
+        column = np.repeat(k, len(at[0]) // len(i))
         places, value, first, _ = self._found(at, (True, False, False, False), 1)
         _, _, a, b = at
         S, B = self.S, self.B
@@ -381,7 +400,8 @@ class _Assembly:
 
     def _second_with_second(self) -> Array:
         """E[4 e_o f_i e_p f_k], rows and columns in the order A, c."""
-        K, (_, O) = self.K, self.B.shape
+        K = self.K
+        (_, O) = self.B.shape
         one, two = np.triu_indices(K + 1)
         at = self._quadruples(self.outer[one], self.outer[two])
         repeat = len(at[0]) // len(one)
@@ -426,7 +446,8 @@ def _lifted_covariance(
 ) -> Array:
     """Covariance (P, P) from the moments of all components of the input, label noise included."""
     P = net.num_params
-    total, g = np.zeros((P, P)), np.zeros(P)
+    total = np.zeros((P, P))
+    g = np.zeros(P)
     for part, component in zip(parts, net.input.components(), strict=True):
         lift = _Lift(net, part.basis, component)
         total += component.weight * lift.both(part.M)
@@ -442,7 +463,9 @@ class _Lift:
 
     def __init__(self, net: NetI, basis: Array, component: Component) -> None:
         _, mean, root = component
-        self._basis, self._mean, self._root = basis, mean, root
+        self._basis = basis
+        self._mean = mean
+        self._root = root
         self._inner = basis if root is None else root @ basis
         self._hidden_bias, self._output_bias = (block.bias for block in net.layout.blocks)
         self._factors = net.student.weight_factors
@@ -451,7 +474,9 @@ class _Lift:
 
     def rows(self, X: Array) -> Array:
         """The linear map (P', m) -> (P, m): x = mean + root z, z along the basis."""
-        K, O, n = self._K, self._O, self._basis.shape[1]
+        K = self._K
+        O = self._O
+        n = self._basis.shape[1]
         W, b, A, c = np.split(X, [K * n, K * n + K, K * n + K + O * K])
         m = X.shape[1]
         first = np.einsum("dn,knm->kdm", self._inner, W.reshape(K, n, m))
@@ -466,7 +491,9 @@ class _Lift:
     def both(self, M: Array) -> Array:
         """The matrix (P, P) of one (P', P'), with what is perpendicular to the span."""
         full = self.rows(np.ascontiguousarray(self.rows(M).T))
-        K, n, D = self._K, self._basis.shape[1], len(self._basis)
+        K = self._K
+        n = self._basis.shape[1]
+        D = len(self._basis)
         if n == D:
             return full
         B = M[K * n : K * n + K, K * n : K * n + K]

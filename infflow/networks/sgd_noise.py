@@ -186,7 +186,8 @@ def gradient_noise_scale(
     C = gradient_covariance(net, theta, samples, rng, method=method)
     g = gradient(net, theta)
     H = hessian(net, theta)
-    trace, square = float(np.trace(C)), float(g @ g)
+    trace = float(np.trace(C))
+    square = float(g @ g)
     curvature = float(g @ H @ g)
     return GradientNoiseScale(
         trace / square if square > 0.0 else math.inf,

@@ -90,7 +90,10 @@ def checked_state(state: Any, where: Coordinates, T: Array) -> OrderState:
             f"state is a {type(state).__name__}; a tuple (Q, R, v) is needed, e.g. from "
             "OrderParameters.state(theta)."
         )
-    K, M, O, G = where.K, where.M, where.O, where.G
+    K = where.K
+    M = where.M
+    O = where.O
+    G = where.G
     Q, R, v = (
         as_real_array(name, value) for name, value in zip(("Q", "R", "v"), state, strict=True)
     )
@@ -104,7 +107,8 @@ def checked_state(state: Any, where: Coordinates, T: Array) -> OrderState:
             raise ShapeError(
                 f"{name} has shape {value.shape}; {shape} is needed{note if G > 1 else ''}."
             )
-    Q, R = Q.reshape(G, K, K), R.reshape(G, K, M)
+    Q = Q.reshape(G, K, K)
+    R = R.reshape(G, K, M)
     scale = float(np.abs(np.einsum("gii", Q)).sum() + np.einsum("gii", T).sum())
     if np.abs(Q - Q.transpose(0, 2, 1)).max() > _ROUNDING * scale:
         raise InvalidValueError(

@@ -97,11 +97,15 @@ class Equations:
     """
 
     def __init__(self, model: Model, rates: Rates) -> None:
-        K, (m, O) = len(model.students), model.target.output.shape
-        M, G = model.target.U.shape[1], len(model.groups.eigenvalues)
-        self.model, self.rates = model, rates
+        K = len(model.students)
+        (m, O) = model.target.output.shape
+        M = model.target.U.shape[1]
+        G = len(model.groups.eigenvalues)
+        self.model = model
+        self.rates = rates
         self.coordinates = Coordinates(K, M, O, G)
-        self.K, self.n = K, K + m
+        self.K = K
+        self.n = K + m
         self.evaluations = self.jacobians = 0
         self.eigenvalues = model.groups.eigenvalues
         #: of the noise term in each group
@@ -114,8 +118,10 @@ class Equations:
 
     def _teacher_square(self) -> Array:
         """E y_o^2 (O,) of the teacher."""
-        model, m = self.model, self.n - self.K
-        U, output = model.target.U, model.target.output
+        model = self.model
+        m = self.n - self.K
+        U = model.target.U
+        output = model.target.output
         k, l = np.triu_indices(m)
         T = np.einsum("g,gij->ij", self.eigenvalues, model.T)
         pairs = pair_evaluator(model.target.activations, k, l, model.method, model.rtol)
@@ -130,7 +136,8 @@ class Equations:
         """Y (G, n, K + M): overlaps of all neurons with students and directions."""
         U, K = self.model.target.U, self.K
         Y = np.empty((len(state.Q), self.n, K + self.coordinates.M))
-        Y[:, :K, :K], Y[:, :K, K:] = state.Q, state.R
+        Y[:, :K, :K] = state.Q
+        Y[:, :K, K:] = state.R
         Y[:, K:, :K] = U @ state.R.transpose(0, 2, 1)
         Y[:, K:, K:] = U @ self.model.T
         return Y
@@ -203,8 +210,10 @@ class Equations:
         """((Q, R), (R', T)) of every group, (G, K + M, K + M)."""
         K = self.K
         X = np.empty((len(state.Q), K + self.coordinates.M, K + self.coordinates.M))
-        X[:, :K, :K], X[:, :K, K:] = state.Q, state.R
-        X[:, K:, :K], X[:, K:, K:] = state.R.transpose(0, 2, 1), self.model.T
+        X[:, :K, :K] = state.Q
+        X[:, :K, K:] = state.R
+        X[:, K:, :K] = state.R.transpose(0, 2, 1)
+        X[:, K:, K:] = self.model.T
         return X
 
     def _moved(self, z: Array, cones: list[Cone | None]) -> Array:
@@ -213,7 +222,8 @@ class Equations:
         K = self.K
         for g, cone in enumerate(cones):
             if cone is not None:
-                state.Q[g], state.R[g] = cone.C[:K, :K], cone.C[:K, K:]
+                state.Q[g] = cone.C[:K, :K]
+                state.R[g] = cone.C[:K, K:]
         return self.coordinates.pack(state)
 
     # ------------------------------------------------------------------------------ right-hand side
@@ -248,7 +258,8 @@ class Equations:
         """Right-hand sides of Q, R (with groups) and v, without the sphere."""
         w, eta_v, noise, ridge, outputs = self.rates
         K = self.K
-        q, r = np.zeros_like(at.state.Q), np.zeros_like(at.state.R)
+        q = np.zeros_like(at.state.Q)
+        r = np.zeros_like(at.state.R)
         if w.any():
             pulled = -2.0 * self.eigenvalues[:, None, None] * w[:, None] * self.drift(at)
             q = pulled[..., :K] + pulled[..., :K].transpose(0, 2, 1)
@@ -282,7 +293,9 @@ class Equations:
         return self._through_cones(J, cones)
 
     def _through_cones(self, J: Array, cones: list[Cone | None]) -> Array:
-        where, pull, K = self.coordinates, PULL * float(self.rates.w.max()), self.K
+        where = self.coordinates
+        pull = PULL * float(self.rates.w.max())
+        K = self.K
         rows = np.concatenate([where.q[0], np.repeat(np.arange(K), where.M)])
         columns = np.concatenate([where.q[1], np.tile(np.arange(where.M) + K, K)])
         for g, cone in enumerate(cones):

@@ -14,7 +14,9 @@ from ..integrals.moments import gaussian_moment
 from ..objective import Evaluation
 
 #: Newton steps, and what counts as zero
-_STEPS, _ZERO, _NEARLY_ZERO = 200, 1e-12, 1e-7
+_STEPS = 200
+_ZERO = 1e-12
+_NEARLY_ZERO = 1e-7
 #: largest load that is looked at for a transition
 _LARGEST = 1e6
 
@@ -98,7 +100,8 @@ class Equilibrium:
         n, G = self.K - 1.0, self._moment
         # the two eigenvalues of Q - R R', and their derivatives: u = R + n S, v = R - S
         u, v = R + n * S, R - S
-        whole, parts = 1.0 + n * C - u * u, 1.0 - C - v * v
+        whole = 1.0 + n * C - u * u
+        parts = 1.0 - C - v * v
         outside = whole <= 0.0 or parts <= 0.0 or max(abs(R), abs(S), abs(C)) >= 1.0
         if outside:
             nothing = np.full(3, np.nan), np.full((3, 3), np.nan)
@@ -115,7 +118,8 @@ class Equilibrium:
         if order == 1:
             return Evaluation(value, gradient, None)
         H = np.diag(load * np.array([-G(R, 2), -n * G(S, 2), 0.5 * n * G(C, 2)]))
-        a, b = np.array([1.0, n, 0.0]), np.array([1.0, -1.0, 0.0])
+        a = np.array([1.0, n, 0.0])
+        b = np.array([1.0, -1.0, 0.0])
         H -= 0.5 * (-2.0 * np.outer(a, a) / whole - np.outer(in_whole, in_whole) / whole**2)
         H -= 0.5 * n * (-2.0 * np.outer(b, b) / parts - np.outer(in_parts, in_parts) / parts**2)
         return Evaluation(value, gradient, H)
@@ -193,9 +197,11 @@ class Equilibrium:
             here = self.with_alpha(alpha)
             return here.curvature(here.unspecialised())
 
-        low, high = 1e-3, 1.0
+        low = 1e-3
+        high = 1.0
         while at(high) > 0.0:
-            low, high = high, 2.0 * high
+            low = high
+            high = 2.0 * high
             if high > _LARGEST:
                 raise InvalidValueError(
                     f"the unspecialised state of {self.K:g} units of {self.activation.name} is "

@@ -116,7 +116,8 @@ def find_fixed_point(equations: Equations, z: Array) -> OnlineFixedPoint:
 
 def _moving(equations: Equations) -> NDArray[np.intp]:
     """Indices of the variables that can move."""
-    where, rates = equations.coordinates, equations.rates
+    where = equations.coordinates
+    rates = equations.rates
     w = rates.w > 0.0
     q = w[where.q[0]] | w[where.q[1]]
     if equations.model.sphere and where.G == 1:  # lengths are kept

@@ -43,7 +43,8 @@ class Fluctuations:
 
     def __init__(self, equations: Equations, samples: int, rng: np.random.Generator) -> None:
         self.equations = equations
-        where, model = equations.coordinates, equations.model
+        where = equations.coordinates
+        model = equations.model
         self.n = where.size
         self.upper = np.triu_indices(self.n)
         self.size = self.n + len(self.upper[0])
@@ -54,7 +55,8 @@ class Fluctuations:
         cuts = np.cumsum([where.G * targets, where.O])
         overlaps, labels, students = np.split(z, cuts)
         self._overlaps = overlaps.reshape(where.G, targets, samples)
-        self._labels, self._students = labels, students
+        self._labels = labels
+        self._students = students
         self._t = 0.0
         self._times, self._along = np.zeros(1), np.zeros((1, self.n, self.n))
 
@@ -135,7 +137,9 @@ class Fluctuations:
     def changes(self, z: Array) -> Array:
         """G (n, samples) of single samples, without ridge, which does not scatter."""
         equations = self.equations
-        model, rates, where = equations.model, equations.rates, equations.coordinates
+        model = equations.model
+        rates = equations.rates
+        where = equations.coordinates
         state = where.grouped(z)
         K = where.K
         h = self._projections(state)
@@ -170,11 +174,13 @@ class Fluctuations:
     def _residuals(self, h: Array, v: Array) -> tuple[Array, Array, Array]:
         """F (K, samples), f' (K, samples) and e (O, samples)."""
         equations = self.equations
-        model, K = equations.model, equations.K
+        model = equations.model
+        K = equations.K
         students = h[:K]
         if self._own_noise:
             students = students + model.input_noise * self._students
-        f, df = np.empty_like(students), np.empty_like(students)
+        f = np.empty_like(students)
+        df = np.empty_like(students)
         for i, activation in enumerate(model.students):
             jet = np.empty((2, h.shape[1]))
             activation.jet(np.ascontiguousarray(students[i]), jet)
@@ -207,7 +213,8 @@ def deviations(fluctuations: Fluctuations, y: Array, D: int) -> Deviations:
     where = fluctuations.equations.coordinates
     Sigma = fluctuations.covariance(y) / D
     spread = np.sqrt(np.maximum(np.einsum("tii->ti", Sigma), 0.0))
-    outputs, error = np.zeros((len(y), where.O)), np.zeros(len(y))
+    outputs = np.zeros((len(y), where.O))
+    error = np.zeros(len(y))
     for t, point in enumerate(y):
         slope = _slopes(fluctuations, point[: fluctuations.n])
         inner = slope @ Sigma[t] @ slope.T

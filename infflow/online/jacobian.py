@@ -27,7 +27,8 @@ class Jacobian:
     def __init__(self, equations: Equations, z: Array) -> None:
         self.equations = equations
         self.where = equations.coordinates
-        self.K, self.n = equations.K, equations.n
+        self.K = equations.K
+        self.n = equations.n
         self.at = equations.point(z, 2)
         K, m = self.K, self.n - self.K
         self._num_e = self.where.num_q + K * m
@@ -38,13 +39,17 @@ class Jacobian:
 
     def matrix(self) -> Array:
         """The Jacobian (size, size)."""
-        where, rates, K = self.where, self.equations.rates, self.K
+        where = self.where
+        rates = self.equations.rates
+        K = self.K
         J = np.zeros((where.size, where.size))
         J[where.first_v :] = self._second_layer()
         if not rates.w.any():
             return J
-        lambdas, shares = self.equations.eigenvalues, self.equations.noise_shares
-        w, ridge = rates.w, rates.ridge
+        lambdas = self.equations.eigenvalues
+        shares = self.equations.noise_shares
+        w = rates.w
+        ridge = rates.ridge
         direct = self._direct()
         spread = self._spread()
         first_C, first_v = self._drift_in_C_and_v()
@@ -69,7 +74,8 @@ class Jacobian:
 
     def _spread_over_groups(self, in_C: Array, in_v: Array) -> Array:
         """Derivatives (..., size) from those in the entries of C (..., num_e) and in v."""
-        where, U = self.where, self.equations.model.target.U
+        where = self.where
+        U = self.equations.model.target.U
         K, m = self.K, self.n - self.K
         q = in_C[..., : where.num_q]
         r = in_C[..., where.num_q :].reshape(*in_C.shape[:-1], K, m) @ U
@@ -93,8 +99,12 @@ class Jacobian:
 
     def _second_layer(self) -> Array:
         """Rows (O K, size) of v."""
-        where, rates, at = self.where, self.equations.rates, self.at
-        K, O, J = self.K, where.O, self.at.jets
+        where = self.where
+        rates = self.equations.rates
+        at = self.at
+        K = self.K
+        O = where.O
+        J = self.at.jets
         correlation = self.equations.model.correlation
         B = at.B.copy()
         if correlation:
@@ -124,8 +134,11 @@ class Jacobian:
         """Derivatives of I_ia(2,0) Y_im + I_ia(1,1) Y_am in C_ii, C_ia, C_aa, each (K, n, K + M)
         over (i, a, m).
         """
-        K, C, J = self.K, self.at.C, self.at.jets
-        own, variance = np.diagonal(C)[:K, None], np.diagonal(C)[None, :]
+        K = self.K
+        C = self.at.C
+        J = self.at.jets
+        own = np.diagonal(C)[:K, None]
+        variance = np.diagonal(C)[None, :]
         c1 = np.divide(C[:K], own, out=np.zeros_like(C[:K]), where=own > 0)[..., None]
         c2 = np.divide(C[:K], variance, out=np.zeros_like(C[:K]), where=variance > 0)[..., None]
         i, a = Y[:K, None, :], Y[None, :, :]  # Y_im, Y_am
@@ -141,9 +154,14 @@ class Jacobian:
 
     def _drift_in_C_and_v(self) -> tuple[list[Array], list[Array]]:
         """Derivatives of Z of every group (K, K + M, .) at constant overlaps of it."""
-        K, n, S, J = self.K, self.n, self.at.S, self.at.jets
-        J20_, J11_ = J[..., J20], J[..., J11]
-        of_C, of_v = [], []
+        K = self.K
+        n = self.n
+        S = self.at.S
+        J = self.at.jets
+        J20_ = J[..., J20]
+        J11_ = J[..., J11]
+        of_C = []
+        of_v = []
         for Y in self.at.Y:
             in_ii, in_ia, in_aa = self._frame(Y)
             targets = Y.shape[1]
@@ -161,13 +179,16 @@ class Jacobian:
 
     def _direct(self) -> Array:
         """Derivatives (K, K + M, num_c) of Z in the overlaps of its own group, at constant C."""
-        where, K, M = self.where, self.K, self.where.M
+        where = self.where
+        K = self.K
+        M = self.where.M
         S, J = self.at.S, self.at.jets
         alpha = (S * J[..., J20]).sum(axis=1)
         beta = S * J[..., J11]
         gamma = beta[:, K:] @ self.equations.model.target.U
         direct = np.zeros((K, K + M, where.num_c))
-        students, teachers = np.arange(K), np.arange(M)
+        students = np.arange(K)
+        teachers = np.arange(M)
         Q, R = where.index_q, where.index_r
         for i in range(K):
             direct[i, students, Q[i]] += alpha[i]
@@ -183,7 +204,9 @@ class Jacobian:
 
     def _spread(self) -> Array:
         """Derivatives (K, K, size) of A_ik + noise^2 B_i.B_k E[f_i' f_k']."""
-        at, K, n = self.at, self.K, self.n
+        at = self.at
+        K = self.K
+        n = self.n
         fourth = self.equations.model.fourth
         assert fourth is not None
         found = fourth(at.C, at.S, True)
@@ -210,13 +233,15 @@ class Jacobian:
         C = at.C
         for i in range(K):
             for k in range(K):
-                J, size = at.jets[i, k], at.own[i, k]
+                J = at.jets[i, k]
+                size = at.own[i, k]
                 in_v[i, k, :, i] += mean[i, k] * B[k]
                 in_v[i, k, :, k] += mean[i, k] * B[i]
                 if i == k:
                     in_C[i, i, self._place[i, i]] = size * 0.5 * (J[F31] + J[F13])
                     continue
-                c1, c2 = C[i, k] / C[i, i], C[i, k] / C[k, k]
+                c1 = C[i, k] / C[i, i]
+                c2 = C[i, k] / C[k, k]
                 in_C[i, k, self._place[i, i]] = size * 0.5 * (J[F31] - c1 * J[F22])
                 in_C[i, k, self._place[i, k]] = size * J[F22]
                 in_C[i, k, self._place[k, k]] = size * 0.5 * (J[F13] - c2 * J[F22])
@@ -226,7 +251,9 @@ class Jacobian:
 
     def _on_sphere(self, J: Array) -> Array:
         """The Jacobian with all lengths kept, from that without."""
-        where, K, state = self.where, self.K, self.at.state
+        where = self.where
+        K = self.K
+        state = self.at.state
         q, _, _ = self.equations.unconstrained(self.at)
         lengths = np.einsum("gii->i", state.Q)
         total = np.einsum("gii->i", q)

@@ -192,7 +192,8 @@ class OrderParameters:
         v = w if second is None else as_rates("second_layer_rate", second, K)
         self.learning_rate, self.second_layer_rate = _plain(w), _plain(v)
         factor = 0.5 if self.half_loss else 1.0
-        noise, ridge = self.neti.teacher.noise, self.neti.regularization.ridge
+        noise = self.neti.teacher.noise
+        ridge = self.neti.regularization.ridge
         ones = np.ones(self.neti.output_dim)
         schedule = Schedule(Rates(factor * w, factor * v, noise, ridge, ones), given, factor)
         scheduled = {"learning_rate", "second_layer_rate"} & set(schedule.names)
@@ -233,7 +234,8 @@ class OrderParameters:
 
     def _initial(self, initial: Any) -> Array:
         """Variables of an initial condition: (Q, R, v) or theta."""
-        where, model = self.equations.coordinates, self.equations.model
+        where = self.equations.coordinates
+        model = self.equations.model
         given = initial if _is_state(initial) else self.state(initial)
         state = checked_state(given, where, model.T)
         lengths = np.einsum("gii->i", state.Q)
@@ -584,7 +586,8 @@ class OrderParameters:
         """Standard errors at the points z (T, n), from the last one back, as many as the time
         allows but at least one.
         """
-        until, found = running_time() + max_time, []
+        until = running_time() + max_time
+        found = []
         for time, point in zip(t[::-1], z[::-1], strict=True):
             self._set_time(float(time))
             found.append(self.equations.fourth_error(point))
@@ -635,7 +638,8 @@ class OrderParameters:
         Lifted
             Named tuple (neti, theta).
         """
-        where, model = self.equations.coordinates, self.equations.model
+        where = self.equations.coordinates
+        model = self.equations.model
         given = state if _is_state(state) else self.state(state)
         checked = checked_state(given, where, model.T)
         D = sample_size(D, where.K + where.M, "D", minimum=where.K + where.M)
@@ -667,7 +671,8 @@ class OrderParameters:
         lifted = self.lift(initial, D, generator)
         D = lifted.neti.input_dim
         sample_size(self.batch_size, D, "batch_size", noun="input")
-        model, where = self.equations.model, self.equations.coordinates
+        model = self.equations.model
+        where = self.equations.coordinates
         sizes = group_sizes(model.groups.shares, D)
         variances = np.repeat(model.groups.eigenvalues, sizes)
         descent = Descent(
@@ -703,7 +708,8 @@ class OrderParameters:
 
 def _overlaps(W: Array, V: Array, v: Array, cuts: Any) -> OrderState:
     """Order parameters of weights whose columns are sorted by groups."""
-    students, teachers = np.split(W, cuts, axis=1), np.split(V, cuts, axis=1)
+    students = np.split(W, cuts, axis=1)
+    teachers = np.split(V, cuts, axis=1)
     Q = np.array([w @ w.T for w in students])
     R = np.array([w @ u.T for w, u in zip(students, teachers, strict=True)])
     return OrderState(Q, R, v)

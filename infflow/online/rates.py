@@ -94,7 +94,8 @@ class Schedule:
             return self.constant
         found = self.constant._asdict()
         for name, piece in self._pieces.items():
-            given, label = piece.value(t), f"schedule[{name!r}] at t = {t:g}"
+            given = piece.value(t)
+            label = f"schedule[{name!r}] at t = {t:g}"
             if name in ("learning_rate", "second_layer_rate"):
                 key = "w" if name == "learning_rate" else "v"
                 found[key] = self._factor * as_rates(label, given, len(self.constant.w))
@@ -125,7 +126,8 @@ def _piece(name: str, value: Any) -> _Piece:
     if callable(value):
         return _Piece(value, ())
     rows = as_items(f"schedule[{name!r}]", value, "a function of t or a list of (t, value)")
-    times, values = [], []
+    times = []
+    values = []
     for row in rows:
         if not isinstance(row, (list, tuple)) or len(row) != 2:
             raise InvalidTypeError(

@@ -48,7 +48,8 @@ def simulate(
     """
     neti, _, model, schedule = descent
     W, v = (x.copy() for x, _ in neti.unpack(theta))
-    D, constant = W.shape[1], schedule.is_constant
+    D = W.shape[1]
+    constant = schedule.is_constant
     lengths = np.linalg.norm(W, axis=1)
     draw = _Inputs(descent, min(_BLOCK, (int(steps[-1]) + 1) * model.batch_size), rng)
     one_step = _Step(neti, model, rng)
@@ -100,14 +101,17 @@ class _Step:
             (f, np.array([i for i, g in enumerate(activations) if g == f]))
             for f in dict.fromkeys(activations)
         ]
-        self._model, self._rng = model, rng
+        self._model = model
+        self._rng = rng
 
     def __call__(self, W: Array, v: Array, X: Array, y: Array, rates: Rates) -> tuple[Array, Array]:
-        model, b = self._model, len(X)
+        model = self._model
+        b = len(X)
         h = W @ X.T
         if model.input_noise:
             h += model.input_noise * self._rng.standard_normal(h.shape)
-        f, df = np.empty_like(h), np.empty_like(h)
+        f = np.empty_like(h)
+        df = np.empty_like(h)
         for activation, rows in self._groups:
             out = np.empty((2, len(rows), b))
             activation.jet(h[rows], out)

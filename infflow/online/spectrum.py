@@ -111,7 +111,8 @@ class Spectrum:
         return len(self.eigenvalues)
 
     def __repr__(self) -> str:
-        low, high = self.eigenvalues[-1], self.eigenvalues[0]
+        low = self.eigenvalues[-1]
+        high = self.eigenvalues[0]
         return (
             f"Spectrum({counted(len(self), 'eigenvalue')} from {low:.3g} to {high:.3g}, mean "
             f"{self.mean:.3g})"
@@ -138,10 +139,12 @@ def _groups(values: Array, tolerance: Array) -> NDArray[np.int64]:
 
 def _gauss(x: Array, n: int) -> tuple[Array, Array]:
     """Gauss rule of the measure with equal weights on the points x, by Lanczos's method."""
-    centre, width = float(x.mean()), max(float(np.ptp(x)) / 2.0, 1.0)
+    centre = float(x.mean())
+    width = max(float(np.ptp(x)) / 2.0, 1.0)
     y = (x - centre) / width
     basis = np.full((1, len(x)), 1.0 / math.sqrt(len(x)))
-    alpha, beta = np.zeros(n), np.zeros(max(n - 1, 0))
+    alpha = np.zeros(n)
+    beta = np.zeros(max(n - 1, 0))
     for k in range(n):
         v = y * basis[k]
         alpha[k] = basis[k] @ v
@@ -181,7 +184,8 @@ WHITE = Groups(np.ones(1), np.ones(1), None)
 def groups_of_covariance(cov: Array) -> Groups:
     """Groups of the eigenvalues of a covariance; those that agree to 1e-9 are one."""
     values, vectors = np.linalg.eigh(cov)
-    values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
+    values = np.maximum(values[::-1], 0.0)
+    vectors = vectors[:, ::-1]
     D = len(values)
     group = _groups(values, np.full(D, SAME * values[0]))
     cuts = np.concatenate([[0], np.flatnonzero(np.diff(group)) + 1, [D]])

@@ -35,7 +35,10 @@ class Coordinates:
     """
 
     def __init__(self, K: int, M: int, O: int, G: int = 1) -> None:
-        self.K, self.M, self.O, self.G = K, M, O, G
+        self.K = K
+        self.M = M
+        self.O = O
+        self.G = G
         self.q = np.triu_indices(K)
         self.num_q = len(self.q[0])
         self.num_c = self.num_q + K * M

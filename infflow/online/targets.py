@@ -46,7 +46,8 @@ def _of_polynomial(teacher: PolynomialTeacher) -> Target:
 
     with d = |a| and 0 <= nu <= a (Kan, J. Multivar. Anal. 99, 542, 2008). Opposite h are one term.
     """
-    outputs, k = teacher.output_dim, len(teacher.V)
+    outputs = teacher.output_dim
+    k = len(teacher.V)
     powers: dict[tuple[float, ...], dict[int, Array]] = {}
     constant = np.zeros(outputs)
     for exponents, coefficient in teacher.monomials().items():
@@ -75,7 +76,9 @@ def _of_polynomial(teacher: PolynomialTeacher) -> Target:
 
 def _network(powers: dict[tuple[float, ...], dict[int, Array]], outputs: int, V: Array) -> Target:
     """One neuron for each direction and output: the polynomial of all powers along it."""
-    activations, rows, vectors = [], [], []
+    activations = []
+    rows = []
+    vectors = []
     largest = max(float(np.abs(c).max()) for each in powers.values() for c in each.values())
     for direction, coefficients in powers.items():
         for o in range(outputs):

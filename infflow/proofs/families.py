@@ -73,14 +73,16 @@ class BallOrbits:
         self.counts = [1 if j is None else int(sizes[j]) for j in students]
         self._roots = [[arb(int(x)).sqrt() for x in row] for row in self.orbits.sizes]
         k = int(sum(sizes))
-        v, w = flint().arb_mat(2, 1, [1, 0]), flint().arb_mat(2, 1, [0, 1])
+        v = flint().arb_mat(2, 1, [1, 0])
+        w = flint().arb_mat(2, 1, [0, 1])
         self._teacher = k * pair_value(self.f, self.f, v, v)
         if k > 1:
             self._teacher += k * (k - 1) * pair_value(self.f, self.f, v, w)
 
     def evaluate(self, z: list[Ball], value: bool = True) -> BallEvaluation:
         """Loss (zero unless ``value``), gradient and Hessian over the box ``z`` of P balls."""
-        arb, P = flint().arb, self.num_params
+        arb = flint().arb
+        P = self.num_params
         values = [*z, arb(0), arb(1)]
         loss = self._teacher if value else arb(0)
         gradient = [arb(0)] * (P + 2)
@@ -136,7 +138,8 @@ class BallOrbits:
 
         ``further``: with a last entry, which is zero, for an input without weights.
         """
-        classes, roots = self._classes(r), self._roots[r]
+        classes = self._classes(r)
+        roots = self._roots[r]
         zero = [flint().arb(0)] * further
         x, y = (
             flint().arb_mat(
@@ -159,12 +162,15 @@ class BallOrbits:
         rows: list[list[Ball]],
     ) -> None:
         """Add one orbit to gradient and Hessian."""
-        classes, roots = self._classes(r), self._roots[r]
+        classes = self._classes(r)
+        roots = self._roots[r]
         first = [int(self.orbits.first[r, c]) for c in classes]
         second = [int(self.orbits.second[r, c]) for c in classes]
         s = weight * a[0] * a[1]
         o1, o2 = outputs
-        d11, d12, d22 = found.d11.tolist(), found.d12.tolist(), found.d22.tolist()
+        d11 = found.d11.tolist()
+        d12 = found.d12.tolist()
+        d22 = found.d22.tolist()
         for at, d in ((first, found.d1.entries()), (second, found.d2.entries())):
             for i, c in enumerate(classes):
                 slope = roots[c] * d[i]
@@ -191,7 +197,9 @@ class _Around:
     """A family as a function of x = sqrt(multiplicity) (z - centre), for :class:`Proof`."""
 
     def __init__(self, loss: BallOrbits, centre: list[Ball], scale: list[Ball]) -> None:
-        self.loss, self.centre, self.scale = loss, centre, scale
+        self.loss = loss
+        self.centre = centre
+        self.scale = scale
 
     def at(self, x: list[Ball]) -> list[Ball]:
         """The box of z that belongs to one of x."""
@@ -280,7 +288,9 @@ class _FamilyProof:
     """
 
     def __init__(self, fam: SymmetricNetI, z: Array, held: tuple[int, ...]) -> None:
-        self.fam, self.z, self.held = fam, z, held
+        self.fam = fam
+        self.z = z
+        self.held = held
         self.keep = [k for k in range(len(z)) if k not in held]
         self.types: list[TypeInertia] = []
         self.further: list[TypeInertia] = []  #: along one input more
@@ -291,7 +301,8 @@ class _FamilyProof:
         The radius of the outcome is about entries of z, the uniqueness radius about the length of
         a difference in the whole network.
         """
-        fam, z = self.fam, self.z
+        fam = self.fam
+        z = self.z
         arb = flint().arb
         loss = BallOrbits(fam.activation, fam.teachers, fam.students, fam.train_second_layer)
         roots = [arb(int(m)).sqrt() for m in fam.multiplicities]

@@ -64,7 +64,8 @@ class ShortProblem:
     rows: Array
 
     def __str__(self) -> str:
-        n, M = len(self.rows), len(self.full.teacher_units.W)
+        n = len(self.rows)
+        M = len(self.full.teacher_units.W)
         rows = "the teacher's rows" + (f" and {n - M} of the students'" if n > M else "")
         return (
             f"proved in the span of {rows} and {self.width} further inputs, {n + self.width} of "
@@ -98,7 +99,8 @@ class ShortProblem:
 
 def short_problem(net: NetI, theta: Array, free: NDArray[np.intp]) -> ShortProblem | None:
     """The point in few inputs; None where that saves nothing, or has no exact basis."""
-    K, D = net.layout.blocks[0].width, net.input_dim
+    K = net.layout.blocks[0].width
+    D = net.input_dim
     W = theta[: K * D].reshape(K, D)
     rows_free = np.isin(np.arange(K * D), free).all() if len(free) < len(theta) else True
     covered = (
@@ -181,7 +183,8 @@ class ShortProof(Proof):
 
     def inertia(self, H: BallMatrix) -> tuple[int, int] | None:
         """Negative and positive eigenvalues of the whole Hessian, block by block."""
-        n, K = self.problem.dimension, self.problem.width
+        n = self.problem.dimension
+        K = self.problem.width
         inputs = n + K
         place = {parameter: at for at, parameter in enumerate(self.keep)}
         outside = [place[i * inputs + n] for i in range(K)]

@@ -176,14 +176,12 @@ def _pair(row, S1, A1, S2, A2, C11, C12, C22, b1, b2, det, I, F, infinite, space
     Q = space[2]
     integrals = space[3]
     frame = space[4]
-    (jump1, jump2, bump1, bump2, conditional1, conditional2) = (
-        space[5][0],
-        space[5][1],
-        space[5][2],
-        space[5][3],
-        space[5][4],
-        space[5][5],
-    )
+    jump1 = space[5][0]
+    jump2 = space[5][1]
+    bump1 = space[5][2]
+    bump2 = space[5][3]
+    conditional1 = space[5][4]
+    conditional2 = space[5][5]
     means1 = space[6][0]
     whole1 = space[6][1]
     whole2 = space[6][2]

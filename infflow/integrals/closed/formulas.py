@@ -111,7 +111,8 @@ def _exact_activation(name: str | Activation) -> _Exact:
     activation = resolve(name)
     if one_sided.sides(activation) is not None:
         if activation is REGISTRY["selu"]:
-            scale, alpha = _exact(SELU_SCALE), _exact(SELU_ALPHA)
+            scale = _exact(SELU_SCALE)
+            alpha = _exact(SELU_ALPHA)
             return _Exact((), (), sides=(scale, scale * alpha))
         assert activation.sides is not None
         return _Exact((), (), sides=(_exact(activation.sides[0]), _exact(activation.sides[1])))
@@ -190,7 +191,8 @@ def _ramp_mean(m: int) -> tuple[Expr, Expr]:
     if m == 0:
         return b, v
     if m < 0:  # truncated powers, by Stein's lemma
-        (p, n), (q, k) = _ramp_mean(m + 1), _ramp_mean(m + 2)
+        (p, n) = _ramp_mean(m + 1)
+        (q, k) = _ramp_mean(m + 2)
         return sympy.expand((b * p + v * q) / (1 - m)), sympy.expand((b * n + v * k) / (1 - m))
     p, n = _ramp_mean(m - 1)
     return sympy.diff(p, b), sympy.expand(sympy.diff(n, b) + p - b / v * n)

@@ -54,14 +54,17 @@ TOP = 5  # highest power
 ENTRIES = TOP + 1
 #: Columns of the weights of an activation: density, step, ramp, powers 2 to 5.
 COLUMNS = TOP + 2
-STEP, SQUARE = 1, 3
+STEP = 1
+SQUARE = 3
 # Relative errors of products and of integrals, in units of eps.
-OWN, INTEGRATED = 8.0, 32.0
+OWN = 8.0
+INTEGRATED = 32.0
 EPS = 2.220446049250313e-16
 # Panels end where the integrand has fallen by exp(-drop/2), the largest first; at multiples of a
 # length around the middle of the density; around the place where the second mean changes sign.
 DROPS = np.array([130.0, 10.0, 30.0, 60.0, 90.0])
-LONGEST_PANEL, MIDDLE = 4.0, 2
+LONGEST_PANEL = 4.0
+MIDDLE = 2
 LAYER = np.array([-10.0, -6.0, -2.0, 2.0, 6.0, 10.0])
 
 _kernel = njit(cache=True, error_model="numpy")
@@ -124,7 +127,8 @@ def psi(z, out):
     """``psi_0(z) ... psi_5(z)`` into ``out``; returns exp(-z^2/2)."""
     if z >= 0.0:
         density, tail = normal_tail(clipped_magnitude(z))
-        before, now = INV_SQRT_2PI * density, 1.0 - tail
+        before = INV_SQRT_2PI * density
+        now = 1.0 - tail
         out[0] = now
         for j in range(1, ENTRIES):
             before, now = now, (z * now + before) / j
@@ -152,8 +156,12 @@ def psi(z, out):
     p1 = 3.0 * p3 + a * p2
     p0 = 2.0 * p2 + a * p1
     scale = INV_SQRT_2PI * density / (p1 + a * p0)
-    out[0], out[1], out[2] = scale * p0, scale * p1, scale * p2
-    out[3], out[4], out[5] = scale * p3, scale, scale * p5
+    out[0] = scale * p0
+    out[1] = scale * p1
+    out[2] = scale * p2
+    out[3] = scale * p3
+    out[4] = scale
+    out[5] = scale * p5
     return density
 
 
@@ -177,7 +185,8 @@ def power_means(mean, variance, out):
             out[j] *= factor
         return
     density, tail = normal_tail(clipped_magnitude(z))
-    before, now = INV_SQRT_2PI * density / s, 1.0 - tail
+    before = INV_SQRT_2PI * density / s
+    now = 1.0 - tail
     out[0] = now
     for j in range(1, ENTRIES):
         before, now = now, (mean * now + variance * before) / j
@@ -213,11 +222,15 @@ def _insert(ends, n, x, last):
 @_kernel
 def _edges(h, z, c, ends):
     """Sorted ends of panels in t, the distance of h1 from its kink in units of its deviation."""
-    last, n = np.inf, 0
+    last = np.inf
+    n = 0
     for drop in DROPS:
         x = reach(drop, h, z, c)
         if n == 0:
-            ends[0], ends[1], last, n = 0.0, x, x, 2
+            ends[0] = 0.0
+            ends[1] = x
+            last = x
+            n = 2
         else:
             n = _insert(ends, n, x, last)
     for k in range(2 * MIDDLE + 1 + LAYER.size):
@@ -234,7 +247,8 @@ def positive_table(h, k, u, s, top1, top2, G, work):
 
     ``s = sqrt(1 - u^2)``.
     """
-    ends, A = work[0], work[1]
+    ends = work[0]
+    A = work[1]
     for i in range(top1 + 1):
         for j in range(top2 + 1):
             G[i, j] = 0.0
@@ -247,7 +261,8 @@ def positive_table(h, k, u, s, top1, top2, G, work):
     s = max(s, SMALLEST_SINE)
     count = _edges(h, mean / s, u / s, ends)
     for panel in range(count - 1):
-        start, length = ends[panel], ends[panel + 1] - ends[panel]
+        start = ends[panel]
+        length = ends[panel + 1] - ends[panel]
         if length <= 0.0:
             continue
         for node in range(NODES.size):
@@ -275,14 +290,18 @@ def _recursion(gaussian, d1, d2, A1, A2, top1, top2, lost, G, E):
                 down1 = G[i - 1, j]
                 down2 = G[i - 2, j] if i >= 2 else d1 * A1[j]
                 cross = G[i - 1, j - 1] if j >= 1 else d2 * A2[i - 1]
-                own, other, k = b1, V1, i
+                own = b1
+                other = V1
+                k = i
                 e1 = E[i - 1, j]
                 e2 = E[i - 2, j] if i >= 2 else 0.0
             else:
                 down1 = G[i, j - 1]
                 down2 = G[i, j - 2] if j >= 2 else d2 * A2[i]
                 cross = G[i - 1, j - 1] if i >= 1 else d1 * A1[j - 1]
-                own, other, k = b2, V2, j
+                own = b2
+                other = V2
+                k = j
                 e1 = E[i, j - 1]
                 e2 = E[i, j - 2] if j >= 2 else 0.0
             e3 = E[i - 1, j - 1] if i >= 1 and j >= 1 else 0.0
@@ -299,7 +318,8 @@ def _ramp_errors(b1, b2, C12, i1, i2, L, F1, F2):
     """The error of P(h1 > 0, h2 > 0) in units of eps, and whether all four moments of ramps and
     steps are integrals of positive functions, by the rules of ``atom_kernels``.
     """
-    h, k = b1 * math.sqrt(i1), b2 * math.sqrt(i2)
+    h = b1 * math.sqrt(i1)
+    k = b2 * math.sqrt(i2)
     if abs(C12) * math.sqrt(i1 * i2) <= PLACKETT_LIMIT:
         lost = C12 < 0.0 and ENOUGH * F1 * F2 > L
         return OWN * (L + F1 * F2) * (1.0 + min(h * h, k * k)), lost or min(h, k) < DEAD
@@ -315,10 +335,15 @@ def tables_loop(V1, C12, V2, D, b1, b2, ramps, top1, top2, lost, out, errors):
     V are variances with the smoothing of the atoms, ``D = V1 V2 - C12^2``; ``ramps`` (n, 6) are
     jets of two ramps there, which have G(i, j) for i, j <= 1.
     """
-    A1, A2, work = np.empty(ENTRIES), np.empty(ENTRIES), np.empty((2, 32))
+    A1 = np.empty(ENTRIES)
+    A2 = np.empty(ENTRIES)
+    work = np.empty((2, 32))
     scratch = np.empty((ENTRIES, ENTRIES))
     for n in range(b1.size):
-        G, E, i1, i2 = out[n], errors[n], reciprocal(V1[n]), reciprocal(V2[n])
+        G = out[n]
+        E = errors[n]
+        i1 = reciprocal(V1[n])
+        i2 = reciprocal(V2[n])
         if i1 == 0.0 or i2 == 0.0:  # a constant
             power_means(b1[n], V1[n], A1)
             power_means(b2[n], V2[n], A2)
@@ -333,8 +358,10 @@ def tables_loop(V1, C12, V2, D, b1, b2, ramps, top1, top2, lost, out, errors):
         power_means(m2, D[n] * i2, A2)
         d1, F1 = gaussian_at_zero(b1[n], i1, 0.0)
         d2, F2 = gaussian_at_zero(b2[n], i2, 0.0)
-        G[0, 0], G[0, 1] = ramps[n, jets.J11], ramps[n, jets.J10]
-        G[1, 0], G[1, 1] = ramps[n, jets.J01], ramps[n, jets.J00]
+        G[0, 0] = ramps[n, jets.J11]
+        G[0, 1] = ramps[n, jets.J10]
+        G[1, 0] = ramps[n, jets.J01]
+        G[1, 1] = ramps[n, jets.J00]
         error, relative = _ramp_errors(b1[n], b2[n], C12[n], i1, i2, G[0, 0], F1, F2)
         E[0, 0] = error
         E[0, 1] = abs(b2[n]) * error + abs(C12[n]) * d1 * A1[0] + V2[n] * d2 * A2[0]
@@ -361,8 +388,12 @@ def conditional_means_loop(mean, variance, out):
 def _by_integrals(gaussian, i1, i2, D, top1, top2, G, E, work):
     """The table by integrals of positive functions, over the neuron that is more rarely active."""
     V1, C12, V2, b1, b2 = gaussian
-    root1, root2 = math.sqrt(i1), math.sqrt(i2)
-    h, k, u, s = b1 * root1, b2 * root2, C12 * root1 * root2, math.sqrt(D * i1 * i2)
+    root1 = math.sqrt(i1)
+    root2 = math.sqrt(i2)
+    h = b1 * root1
+    k = b2 * root2
+    u = C12 * root1 * root2
+    s = math.sqrt(D * i1 * i2)
     exchanged = h > k
     if exchanged:
         h, k, top1, top2 = k, h, top2, top1
@@ -386,8 +417,12 @@ def _derivative(k, j, g, first, space):
     Rows ``first``, first + 1, first + 2 of ``space`` have A, the derivatives of the density, and
     those of the conditional density, which are A_(-1), A_(-2), ...
     """
-    A, density, Q = space[first], space[first + 1], space[first + 2]
-    total, binomial, power = 0.0, 1.0, 1.0
+    A = space[first]
+    density = space[first + 1]
+    Q = space[first + 2]
+    total = 0.0
+    binomial = 1.0
+    power = 1.0
     for l in range(k + 1):
         own = A[j - l] if j - l >= 0 else Q[l - j - 1]
         total += binomial * power * density[k - l] * own
@@ -407,7 +442,8 @@ def _add_widths(plain, frame, order, wf, tf, wg, tg, gaussian, is_plain, G, spac
     C11, C12, C22, b1, b2, det = gaussian
     D = det + tf * C22 + tg * C11 + tf * tg
     V = (C11 + tf, C22 + tg)
-    i1, i2 = reciprocal(V[0]), reciprocal(V[1])
+    i1 = reciprocal(V[0])
+    i2 = reciprocal(V[1])
     g = (C12 * i1, C12 * i2)
     m1 = b2 - g[0] * b1
     m2 = b1 * (D * i1 * i2) - g[1] * m1 if i1 > 0.0 and i2 > 0.0 else b1 - g[1] * b2
@@ -416,7 +452,9 @@ def _add_widths(plain, frame, order, wf, tf, wg, tg, gaussian, is_plain, G, spac
     if parallel:
         m1 = m2 = 0.0
     for side in range(2):
-        A, density, Q = space[3 * side], space[3 * side + 1], space[3 * side + 2]
+        A = space[3 * side]
+        density = space[3 * side + 1]
+        Q = space[3 * side + 2]
         power_means(m2 if side else m1, s[side], A)
         density_derivatives(b2 if side else b1, i2 if side else i1, TOP, density)
         density_derivatives(m2 if side else m1, reciprocal(s[side]), TOP, Q)
@@ -428,7 +466,8 @@ def _add_widths(plain, frame, order, wf, tf, wg, tg, gaussian, is_plain, G, spac
                 continue
             framed = sharp and min(a, b) == STEP and max(a, b) == SQUARE
             for slot in range(S40 if framed else SLOTS[order]):
-                i, j = a - 1 - SLOT_P[slot], b - 1 - SLOT_Q[slot]
+                i = a - 1 - SLOT_P[slot]
+                j = b - 1 - SLOT_Q[slot]
                 if i >= 0 and j >= 0:
                     plain[slot] += w * G[i, j]
                     continue
@@ -452,8 +491,11 @@ def _add_steps(frame, w, c1, g2, sine2, space, second):
     Slots S40 ... S04 are 0 ... 4 of ``frame``, in the opposite order if ``second`` is 0. D1 leaves
     m1 and changes m2 by the square of the sine; D2 leaves m2.
     """
-    A1, dd1 = space[3 * (1 - second)], space[3 * (1 - second) + 1]
-    A2, dd2, Q2 = space[3 * second], space[3 * second + 1], space[3 * second + 2]
+    A1 = space[3 * (1 - second)]
+    dd1 = space[3 * (1 - second) + 1]
+    A2 = space[3 * second]
+    dd2 = space[3 * second + 1]
+    Q2 = space[3 * second + 2]
     joint = dd2[0] * Q2[0]
     rise = c1 * dd2[1] * A2[0] + sine2 * joint
     last, sign = (0, 1) if second else (4, -1)
@@ -472,7 +514,9 @@ def _polynomial_means(polynomial, C, b, count, out):
     """``E p^(j)(h)``, j = 0 ... count - 1, of the polynomial."""
     for p in range(count):
         out[p] = 0.0
-    previous, power = 0.0, 1.0  # E h^n
+    # E h^n
+    previous = 0.0
+    power = 1.0
     for n in range(polynomial.size):
         falling = 1.0
         for p in range(min(polynomial.size - n, count)):
@@ -484,7 +528,8 @@ def _polynomial_means(polynomial, C, b, count, out):
 @_kernel
 def _power_means(w, C, b, count, out, work):
     """``E f^(j)(h)``, j = 0 ... count - 1, of the powers with weights ``w``."""
-    A, densities = work[0], work[1]
+    A = work[0]
+    densities = work[1]
     inverse = reciprocal(C)
     power_means(b, C if inverse > 0.0 else 0.0, A)
     density_derivatives(b, inverse, count, densities)
@@ -499,7 +544,8 @@ def _power_means(w, C, b, count, out, work):
 @_kernel
 def single_moments_loop(w, C, b, max_order, out):
     """Add ``E f^(p)(h)``, p = 0 ... max_order, of the powers; infinite ones as inf."""
-    work, found = np.empty((2, 16)), np.empty(max_order + 1)
+    work = np.empty((2, 16))
+    found = np.empty(max_order + 1)
     for n in range(b.size):
         _power_means(w, C[n], b[n], max_order + 1, found, work)
         at_kink = C[n] <= jets.SMALLEST_VARIANCE and b[n] == 0.0
@@ -521,7 +567,10 @@ def _add_polynomials(plain, order, pf, wf, pg, wg, gaussian, work):
     """Add powers times polynomials: the Mehler series in C12, which ends."""
     C11, C12, C22, b1, b2, _ = gaussian
     count = max(pf.size, pg.size) + 2 * order
-    polynomial1, powers1, polynomial2, powers2 = work[0], work[1], work[2], work[3]
+    polynomial1 = work[0]
+    powers1 = work[1]
+    polynomial2 = work[2]
+    powers2 = work[3]
     _polynomial_means(pf, C11, b1, count, polynomial1)
     _polynomial_means(pg, C22, b2, count, polynomial2)
     _power_means(wf, C11, b1, count, powers1, work[4:])

@@ -38,7 +38,8 @@ _ORDERS = range(1 - HIGHEST, 3)
 _SQUARE = 3
 #: Relative errors of values in tails: sums that lose more are replaced by integrals. Networks get
 #: along with less, since their integrals are wanted relative to the sizes of the neurons.
-LOST, LOST_IN_JETS = 1e-10, 1e-8
+LOST = 1e-10
+LOST_IN_JETS = 1e-8
 # Roundings of an evaluation whose arguments are exact.
 _OWN = 8.0
 #: A ramp as a row of the table of ``atom_kernels``.
@@ -101,7 +102,8 @@ def pair_slots(f: Any, g: Any, gaussian: tuple[Array, ...], order: int, plain: b
     from . import power_kernels  # compiled only where it is needed
 
     kernels: Any = power_kernels
-    first, second = _row(f), _row(g)
+    first = _row(f)
+    second = _row(g)
     arguments = np.array(gaussian)
     found = np.zeros((gaussian[0].size, SLOTS[2]))
     frames = np.zeros((gaussian[0].size, 5))
@@ -162,7 +164,8 @@ def pair_errors(f: Any, g: Any, gaussian: tuple[Array, ...], orders: tuple[int, 
     The errors that the recursion adds up, and those of the arguments: a moment changes by its
     derivatives in means and covariance times these.
     """
-    first, second = _row(f), _row(g)
+    first = _row(f)
+    second = _row(g)
     arguments = np.array(gaussian)
     total = np.zeros(arguments.shape[1])
     p, q = orders
@@ -188,7 +191,9 @@ def pair_errors(f: Any, g: Any, gaussian: tuple[Array, ...], orders: tuple[int, 
 def _polynomial_size(coefficients: Array, C: Array, b: Array, order: int) -> Array:
     """Mean of a derivative of a polynomial at N(b, C), all terms taken positive."""
     derivative = np.polynomial.polynomial.polyder(np.abs(coefficients), order)
-    total, previous, power = np.zeros_like(b), np.zeros_like(b), np.ones_like(b)
+    total = np.zeros_like(b)
+    previous = np.zeros_like(b)
+    power = np.ones_like(b)
     for n, coefficient in enumerate(derivative):
         total += coefficient * power
         previous, power = power, np.abs(b) * power + n * C * previous
@@ -247,9 +252,11 @@ class _Sizes:
         i1, i2 = (np.where(V > SMALLEST_VARIANCE, 1.0 / V, 0.0) for V in (V1, V2))
         m1 = b2 - C12 * i1 * b1
         m2 = np.where(i1 * i2 > 0.0, b1 * (D * i1 * i2) - C12 * i2 * m1, b1 - C12 * i2 * b2)
-        s1, s2 = np.where(i1 > 0.0, D * i1, V2), np.where(i2 > 0.0, D * i2, V1)
+        s1 = np.where(i1 > 0.0, D * i1, V2)
+        s2 = np.where(i2 > 0.0, D * i2, V1)
         parallel = (D * i1 * i2 <= 0.0) & (np.abs(m1) <= 1e-15 * np.abs(b2))
-        m1, m2 = np.where(parallel, 0.0, m1), np.where(parallel, 0.0, m2)
+        m1 = np.where(parallel, 0.0, m1)
+        m2 = np.where(parallel, 0.0, m2)
         count = 2 * HIGHEST
         self._sides = (
             (np.abs(C12 * i1), _densities(b1, V1, count), _conditional(m1, s1), m1, s1),

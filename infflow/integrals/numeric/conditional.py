@@ -39,9 +39,12 @@ __all__ = ["Regular", "regular_moments"]
 _EPS = float(np.finfo(np.float64).eps)
 # Outer panels are at most so wide, in standard deviations of x, and of z where an inner rule is
 # needed; up to the width of the short one they take the short rule.
-_WIDEST, _WIDEST_INNER, _SHORT = 2.0, 3.0, 0.6
+_WIDEST = 2.0
+_WIDEST_INNER = 3.0
+_SHORT = 0.6
 # Error of a panel, relative, above which it is halved, and how often.
-_ALLOWED, _HALVINGS = 1e-13, 3
+_ALLOWED = 1e-13
+_HALVINGS = 3
 # How far a Gaussian reaches, in standard deviations.
 _REACH = 8.5
 # How far it has to stay in the window of a piece: the polynomial goes on to be accurate beyond for
@@ -52,7 +55,8 @@ _NEAR = 0.02
 # Terms of exp(sigma^2/2 d^2/dm^2).
 _TERMS = 12
 # Outer panels and kernel entries that are held at a time.
-_PANELS, _ENTRIES = 1000, 1 << 17
+_PANELS = 1000
+_ENTRIES = 1 << 17
 
 
 class _Rule(NamedTuple):
@@ -173,14 +177,18 @@ def _outer_panels(f: Table, g: Table, pairs: _Pairs) -> _Outer:
     """The outer panels."""
     breaks = _breaks(f, g, pairs)
     row = np.repeat(np.arange(len(breaks)), breaks.shape[1] - 1)
-    low, high = breaks[:, :-1].ravel(), breaks[:, 1:].ravel()
+    low = breaks[:, :-1].ravel()
+    high = breaks[:, 1:].ravel()
     keep = high > low
-    row, low, high = row[keep], low[keep], high[keep]
+    row = row[keep]
+    low = low[keep]
+    high = high[keep]
     slope = pairs.r2[row] * pairs.u[row]
     sigma = pairs.r2[row] * pairs.s[row]
     mean = pairs.b2[row, None] + slope[:, None] * np.stack([low, 0.5 * (low + high), high], axis=1)
     piece = g.piece(mean[:, 1])
-    lowest, highest = mean.min(axis=1), mean.max(axis=1)
+    lowest = mean.min(axis=1)
+    highest = mean.max(axis=1)
     # breaks are exact to this only, which decides where they stand at a kink
     rounding = 16 * _EPS * (np.abs(pairs.b2) + pairs.r2 * np.abs(pairs.u) * pairs.X)[row]
     poly: NDArray[np.bool_] = np.ones(len(row), dtype=bool)
@@ -234,7 +242,9 @@ def _breaks(f: Table, g: Table, pairs: _Pairs) -> Array:
     x = np.where(outside, X, x)
     # columns that no pair uses
     used = ~outside.all(axis=0)
-    x, near, outside = x[:, used], near[:, used], outside[:, used]
+    x = x[:, used]
+    near = near[:, used]
+    outside = outside[:, used]
     for k in range(2, x.shape[1]):
         beside = np.abs(x[:, :k] - x[:, k, None]) <= near[:, k, None]
         outside[:, k] |= (beside & ~outside[:, :k]).any(axis=1)
@@ -294,7 +304,8 @@ def _add(
     n = len(out.work)
     found = rule.weights @ products  # (panels, orders)
     if not good.all():
-        found, errors = found[good], errors[good]
+        found = found[good]
+        errors = errors[good]
     p, q = _orders(out.value.shape[1])
     out.value[:, p, q] += sums(found, row[good], n)
     out.error[:, p, q] += sums(errors, row[good], n)
@@ -361,7 +372,9 @@ _TWICE = DERIVATIVE @ DERIVATIVE
 
 def _find_even_derivatives(coefficients: Array) -> _Even:
     size = np.abs(coefficients).sum(axis=1)
-    found, sizes, factor = [], [1.0], 1.0
+    found = []
+    sizes = [1.0]
+    factor = 1.0
     current = coefficients
     for k in range(1, _TERMS):
         current = _TWICE @ current
@@ -376,7 +389,8 @@ def _by_inner_rule(g: Table, mean: Array, sigma: Array, Z: Array) -> Array:
     """G (n, Q, LEVELS) at means (n, Q) of n narrow panels by Gauss's rule in z."""
     n, Q = mean.shape
     out = np.zeros((n, Q, g.levels))
-    lowest, highest = mean.min(axis=1), mean.max(axis=1)
+    lowest = mean.min(axis=1)
+    highest = mean.max(axis=1)
     centre = 0.5 * (lowest + highest)
     spread_of_means = 0.5 * (highest - lowest) / sigma
     panels = cover(g, sigma, centre, -Z - spread_of_means, Z + spread_of_means)

@@ -83,7 +83,8 @@ def corner_moments(corners: Array, c1: Array, c2: Array) -> Array:
 
 def mean_derivatives(found: Table, r: Array, b: Array, part: Means) -> tuple[Array, Array]:
     """``d^p/db^p E f(b + r x)`` (n, LEVELS) and errors: the regular means plus those of jumps."""
-    value, error = part.value.copy(), part.error.copy()
+    value = part.value.copy()
+    error = part.error.copy()
     jumps = found.jumps
     for k in np.flatnonzero((jumps[:, :-1] != 0.0).any(axis=1)):
         bump = bumps(found.kinks[k] - b, r, found.levels - 1)
@@ -155,7 +156,8 @@ def _one_side(first: Neurons, second: Neurons, u: Array, s: Array, Z: Array, out
     )
     for place, k in enumerate(active):
         part = slice(place * n, (place + 1) * n)
-        M, error = whole.value[part], whole.error[part]
+        M = whole.value[part]
+        error = whole.error[part]
         moved = _moved(
             second.found, sigma, centres[place], roundings[place], np.sqrt(whole.square[part])
         )

@@ -198,7 +198,9 @@ def means(found: Table, r: Array, b: Array, reach: Array) -> Means:
         error[still] = found.errors[found.piece(b[still])]
     moving = np.flatnonzero(~still)
     if len(moving):
-        s, c, X = r[moving], b[moving], reach[moving]
+        s = r[moving]
+        c = b[moving]
+        X = reach[moving]
         panels = cover(found, s, c, -X, X)
         x, w = points(panels)
         w = w * density(x)
@@ -224,7 +226,9 @@ def products(neurons: Neurons) -> tuple[Array, Array]:
         out[still] = jet[:, :, None] * jet[:, None, :]
     moving = np.flatnonzero(~still)
     if len(moving):
-        r, b, X = neurons.r[moving], neurons.b[moving], neurons.reach[moving]
+        r = neurons.r[moving]
+        b = neurons.b[moving]
+        X = neurons.reach[moving]
         panels = cover(neurons.found, r, b, -X, X)
         x, w = points(panels)
         jet = table_values(neurons.found, panels, r, b, x)

@@ -106,7 +106,8 @@ def _by_series(
     scale = np.where(np.isfinite(out.scale[rows]), out.scale[rows], np.inf)
     good = ~(error > _ALLOWED * scale)[:, used].any(axis=1)
     done: Index = rows[good]
-    out.value[done], out.error[done] = value[good], error[good]
+    out.value[done] = value[good]
+    out.error[done] = error[good]
     out.work[done] = count
     return done
 

@@ -44,7 +44,8 @@ _LAST = 3
 # and below this, halving does not help.
 _NOISE = 1e-9
 # The same relative to the largest values near 0, for pieces below this width (relative as below).
-_ABSOLUTE, _FINE = 1e-12, 0.125
+_ABSOLUTE = 1e-12
+_FINE = 0.125
 # Values below this fraction of the largest one are not resolved to their own size: in a coarse
 # table, and in a fine one, which neurons need that are saturated or nearly dead.
 _NEGLIGIBLE = (1e-17, 1e-30)
@@ -192,7 +193,8 @@ def table(activation: Activation, reach: float, fine: bool = False, levels: int 
         good |= narrow | (count > _MOST)
         done.append((low[good], high[good], windows[good], coefficients[good], errors[good]))
         middle = 0.5 * (low[~good] + high[~good])
-        low, high = np.concatenate([low[~good], middle]), np.concatenate([middle, high[~good]])
+        low = np.concatenate([low[~good], middle])
+        high = np.concatenate([middle, high[~good]])
     lows, highs, windows, coefficients, errors = (
         np.concatenate(parts) for parts in zip(*done, strict=True)
     )
@@ -225,7 +227,8 @@ def _roots(activation: Activation, kinks: Array, reach: float) -> tuple[Array, A
 def _windows(low: Array, high: Array, kinks: Array) -> Array:
     """Windows (n, 2) of pieces: twice as wide, but not beyond kinks."""
     width = high - low
-    left, right = low - 0.5 * width, high + 0.5 * width
+    left = low - 0.5 * width
+    right = high + 0.5 * width
     before, after = _neighbours(low, kinks)
     return np.stack([np.maximum(left, before), np.minimum(right, after)], axis=1)
 

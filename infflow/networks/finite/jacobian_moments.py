@@ -17,7 +17,8 @@ def fisher_of_data(net: Net, theta: Array) -> Array:
     data = net.data
     arch = net.architecture
     arch.require_derivatives(1)
-    phi, factors = net.scaled(theta), net.factors
+    phi = net.scaled(theta)
+    factors = net.factors
     total: Array = np.zeros((len(theta), len(theta)))  # lower triangle
     block = block_size(len(data.X), Workspace.floats_per_sample(arch, 1) + len(phi))
     work: CovarianceWorkspace = arch.borrow(CovarianceWorkspace, block)

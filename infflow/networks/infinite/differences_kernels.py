@@ -70,7 +70,8 @@ def geometry(W, b, G, kind, r, growth, along, u, turn, both, far, coincident):
 @_kernel
 def _sign(W, b, i, j):
     """1 or -1 where (w_i, b_i) is that multiple of (w_j, b_j), else 0."""
-    plus, minus = b[i] == b[j], b[i] == -b[j]
+    plus = b[i] == b[j]
+    minus = b[i] == -b[j]
     for d in range(W.shape[1]):
         plus = plus and W[i, d] == W[j, d]
         minus = minus and W[i, d] == -W[j, d]
@@ -103,7 +104,10 @@ def shifts(jets, x, weights, growth, along, across, db, series, parts, left):
         sizes[:] = 0.0
         length = math.sqrt(across[i])
         for t in range(Q):
-            f1, f2, f3, f4 = jets[1, i, t], jets[2, i, t], jets[3, i, t], jets[4, i, t]
+            f1 = jets[1, i, t]
+            f2 = jets[2, i, t]
+            f3 = jets[3, i, t]
+            f4 = jets[4, i, t]
             e = growth[i] * x[t] + db[i]
             series[i, t] = e * (f1 + e / 2.0 * (f2 + e / 3.0 * (f3 + e / 4.0 * f4)))
             v = along[i] * x[t] + db[i]
@@ -142,7 +146,8 @@ def coincident_sums(members, values, parts, weights, mirror, across, sign, done,
     nodes of one rule, ``mirror`` (Q,) has the places of the nodes -x; ``across`` (n, n) are the
     products of the perpendicular moves.
     """
-    total, size = 0.0, 0.0
+    total = 0.0
+    size = 0.0
     Q = weights.size
     for p in range(members.size):
         i = members[p]
@@ -150,7 +155,10 @@ def coincident_sums(members, values, parts, weights, mirror, across, sign, done,
             j = members[q]
             if sign[i, j] == 0 or not done[i, j]:
                 continue
-            plain, first, second, moves = 0.0, 0.0, 0.0, 0.0
+            plain = 0.0
+            first = 0.0
+            second = 0.0
+            moves = 0.0
             for t in range(Q):
                 o = t if sign[i, j] > 0 else mirror[t]
                 plain += weights[t] * values[p, t] * values[q, o]
@@ -195,23 +203,39 @@ def series_sums(coefficients, changes, tail, u, turn, both, far, sign, done, tol
     with d1, d2 the differences in the places of the first and the second neuron,
     d1 d2 (u p) = (d1 d2 u) p_11 + (d1 u)_0 (d2 p)_1 + (d2 u)_0 (d1 p)_1 + u_00 d1 d2 p.
     """
-    total, size = 0.0, 0.0
+    total = 0.0
+    size = 0.0
     n, N = changes.shape
     for i in range(n):
         for j in range(i + 1, n):
             if sign[i, j] != 0 or not done[i, j]:
                 continue
             u00 = u[i, j]
-            first0, second0, last = turn[i, j], turn[j, i], both[i, j]
-            first1, second1 = first0 + last, second0 + last
-            u10, u01 = u00 + first0, u00 + second0
+            first0 = turn[i, j]
+            second0 = turn[j, i]
+            last = both[i, j]
+            first1 = first0 + last
+            second1 = second0 + last
+            u10 = u00 + first0
+            u01 = u00 + second0
             u11 = u10 + second1
-            p00, p10, p01, p11 = 1.0, 1.0, 1.0, 1.0
-            d1_0, d1_1, d2_0, d2_1, d12 = 0.0, 0.0, 0.0, 0.0, 0.0
-            plain, first, second, moves = 0.0, 0.0, 0.0, 0.0
+            p00 = 1.0
+            p10 = 1.0
+            p01 = 1.0
+            p11 = 1.0
+            d1_0 = 0.0
+            d1_1 = 0.0
+            d2_0 = 0.0
+            d2_1 = 0.0
+            d12 = 0.0
+            plain = 0.0
+            first = 0.0
+            second = 0.0
+            moves = 0.0
             farthest = 1.0
             for k in range(N):
-                c, d = coefficients[i, k], coefficients[j, k]
+                c = coefficients[i, k]
+                d = coefficients[j, k]
                 dc, dd = changes[i, k], changes[j, k]
                 plain += c * d * p00
                 first += d * (dc * p10 + c * d1_0)

@@ -599,7 +599,8 @@ class _MappedLoss:
     def _make_loss(self, net: NetI) -> PopulationLoss:
         """The loss of this teacher, squared or correlation, in the coordinates of z."""
         f = list(net.student.layers[0].activations)
-        method, squared = self._method(net), net.loss == "squared"
+        method = self._method(net)
+        squared = net.loss == "squared"
         if isinstance(net.teacher, Teacher):
             g = list(net.teacher.net.layers[0].activations)
             kind = PopulationLoss if squared else CorrelationLoss

@@ -86,7 +86,9 @@ class OrbitLoss:
         self._students = tuple(students)
         self._alike = np.array([[i == j and i is not None for j in students] for i in students])
         self.num_params = self.places.num_params
-        self._activation, self._method, self._rtol = activation, method, rtol
+        self._activation = activation
+        self._method = method
+        self._rtol = rtol
         B = len(students)
         i, j = self.orbits.neurons.T
         self.evaluator = pair_evaluator([activation] * (2 * B + 1), i, j, method, rtol)
@@ -105,7 +107,8 @@ class OrbitLoss:
             np.ones(2),
             np.zeros(2),
         )
-        first, second = np.array([0, 0]), np.array([0, 1])
+        first = np.array([0, 0])
+        second = np.array([0, 1])
         own, other = pair_evaluator([f, f], first, second, self._method, self._rtol)(at, 0)[:, 0]
         k = float(self.sizes.sum())
         if not self._table.is_complete:
@@ -131,7 +134,9 @@ class OrbitLoss:
         """What the evaluator gets, and the frames of all orbits."""
         orbits = self.orbits
         R, C = orbits.sizes.shape
-        args, A, B = np.empty((6, R)), np.empty((R, C)), np.empty((R, C))
+        args = np.empty((6, R))
+        A = np.empty((R, C))
+        B = np.empty((R, C))
         _kernels.pair_arguments(
             values, orbits.first, orbits.second, orbits.sizes, orbits.itself, args, A, B
         )
@@ -152,10 +157,12 @@ class OrbitLoss:
         low = self._low
         if self._table.is_complete:
             low = self._means(at, jets, 1)
-        orbits, counts = self.orbits, self.rows.counts
+        orbits = self.orbits
+        counts = self.rows.counts
         B = len(counts)
         roots = np.sqrt(np.append(counts, 1.0))
-        trivial, standard = np.zeros((B + 1, B + 1)), np.zeros((B + 1, B + 1))
+        trivial = np.zeros((B + 1, B + 1))
+        standard = np.zeros((B + 1, B + 1))
         for r in range(len(orbits.weight)):
             x, y = orbits.blocks[r]
             s = orbits.weight[r] * values[orbits.outputs[r, 0]] * values[orbits.outputs[r, 1]]
@@ -169,7 +176,8 @@ class OrbitLoss:
             for i, j in ((x, y), (y, x)):
                 trivial[i, j] += mixed / (roots[x] * roots[y])
                 standard[i, j] += mixed * share
-        trivial, standard = trivial[:B, :B], standard[:B, :B]
+        trivial = trivial[:B, :B]
+        standard = standard[:B, :B]
         if self._table.is_complete:
             own, outer = self._squares_across(values, low)
             trivial += np.diag(own) + 2.0 * np.outer(outer, outer)
@@ -203,7 +211,8 @@ class OrbitLoss:
 
     def evaluate(self, z: Array, order: int) -> tuple[float, float, Array | None, Array | None]:
         """Value, the sum of the absolute terms that it is made of, gradient and Hessian."""
-        orbits, P = self.orbits, self.num_params
+        orbits = self.orbits
+        P = self.num_params
         values = self._values(z)
         at, A, B = self._arguments(values)
         jets = self.evaluator(at, order)

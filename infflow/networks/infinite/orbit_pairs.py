@@ -88,7 +88,8 @@ class _Member(NamedTuple):
 def list_orbits(sizes: Sequence[float], students: Sequence[int | None], places: Places) -> Orbits:
     """All orbits of pairs of students with students and teachers."""
     B, P = len(students), places.num_params
-    zero, one = P, P + 1
+    zero = P
+    one = P + 1
     counts = students_in(sizes, students)
     output = np.where(places.output < 0, one, places.output)
     blocks = [
@@ -211,7 +212,9 @@ class Rows(NamedTuple):
 
 def list_rows(sizes: Sequence[float], students: Sequence[int | None], places: Places) -> Rows:
     """What the sums over neurons need: sum_i w_il for a coordinate l of each teacher block."""
-    B, M, P = len(students), len(sizes), places.num_params
+    B = len(students)
+    M = len(sizes)
+    P = places.num_params
     counts = students_in(sizes, students)
     entries = np.full((B, M + 1), P, dtype=np.int64)
     row_sizes = np.zeros((B, M + 1))
@@ -219,10 +222,13 @@ def list_rows(sizes: Sequence[float], students: Sequence[int | None], places: Pl
     for i, shadowed in enumerate(students):
         for j in range(M):
             if j != shadowed:
-                entries[i, j], row_sizes[i, j] = places.between[i, j], sizes[j]
+                entries[i, j] = places.between[i, j]
+                row_sizes[i, j] = sizes[j]
                 columns[j, i, j] = counts[i]
                 continue
-            entries[i, M], row_sizes[i, M], columns[j, i, M] = places.own[i], 1.0, 1.0
+            entries[i, M] = places.own[i]
+            row_sizes[i, M] = 1.0
+            columns[j, i, M] = 1.0
             if places.within[i] >= 0:
                 entries[i, j] = places.within[i]
                 row_sizes[i, j] = columns[j, i, j] = sizes[j] - 1.0

@@ -115,7 +115,8 @@ class FinerFamily:
         second_layer: bool,
         finer: Sequence[Sequence[float]] | None = None,
     ) -> None:
-        self._coarse_sizes, self._coarse_students = sizes, students
+        self._coarse_sizes = sizes
+        self._coarse_students = students
         self.sizes: list[float] = []
         self._parts: list[list[int]] = []  # numbers of the finer blocks of each block
         for parts in [three_apart(q) for q in sizes] if finer is None else finer:

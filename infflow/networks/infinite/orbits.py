@@ -269,7 +269,8 @@ class SymmetricNetI:
         InfflowError
             If an array has another shape or is not finite.
         """
-        B, M = len(self.students), len(self.teachers)
+        B = len(self.students)
+        M = len(self.teachers)
         arrays = [as_vector("own", own, B), as_vector("within", within, B)]
         table = as_real_array("between", between)
         if table.shape != (B, M):
@@ -429,8 +430,10 @@ class SymmetricNetI:
     def _spread(self) -> Any:
         """The entry of z that each parameter of the whole is equal to; P is 1, and P + 1 is 0."""
         sizes = [int(q) for q in self.teachers]
-        places, P = self.places, self.num_params
-        rows, outputs = [], []
+        places = self.places
+        P = self.num_params
+        rows = []
+        outputs = []
         for i, shadowed in enumerate(self.students):
             count = 1 if shadowed is None else sizes[shadowed]
             parts = []

@@ -80,7 +80,9 @@ class PolynomialIntegrals:
         """Second derivatives of ``sum_o B_io E[f_i y_o]`` in (w_i, b_i)."""
         F, alpha, W = cross.rest
         K, k = alpha.shape
-        M, N, scalars = np.zeros((K, k, k)), np.zeros((2, K, k)), np.zeros((K, 3))
+        M = np.zeros((K, k, k))
+        N = np.zeros((2, K, k))
+        scalars = np.zeros((K, 3))
         kernels.cross_second(F, alpha, *self._table, np.ascontiguousarray(B), M, N, scalars)
         return LowRankCurvature(self.Q, W, M, N, scalars)
 
@@ -89,7 +91,11 @@ class LowRankCurvature:
     """Second derivatives (D + 1, D + 1) of each neuron: a multiple of one plus rank k + 1."""
 
     def __init__(self, Q: Array, W: Array, M: Array, N: Array, scalars: Array) -> None:
-        self._Q, self._W, self._M, self._N, self._scalars = Q, W, M, N, scalars
+        self._Q = Q
+        self._W = W
+        self._M = M
+        self._N = N
+        self._scalars = scalars
 
     def blocks(self) -> Array:
         """The matrices (K, D + 1, D + 1)."""

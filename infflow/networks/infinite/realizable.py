@@ -319,7 +319,8 @@ def affine_loss(student: Units, teacher: Units, f: list[Activation], g: list[Act
 
     No neuron needs to match another one for it.
     """
-    (first, shift), (second, other) = _affine(student, f), _affine(teacher, g)
+    (first, shift) = _affine(student, f)
+    (second, other) = _affine(teacher, g)
     return float(((first - second) ** 2).sum() + ((shift - other) ** 2).sum())
 
 

@@ -28,9 +28,11 @@ PUBLISHED = (
     ((32, 68), 0.161618388, 0.0447870),
 )
 #: half a unit in the last digit that was published
-_LOSS, _LOWEST = 5e-9, 5e-8
+_LOSS = 5e-9
+_LOWEST = 5e-8
 #: where the family with one student off turns, and in which digit that is known
-_TURN, _TURN_DIGIT = 5.58, 0.01
+_TURN = 5.58
+_TURN_DIGIT = 0.01
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,8 @@ class FamiliesResult(StudyResult):
     def _erf(self) -> list[Claim]:
         (row,) = self.averages
         deviation = float(np.abs(row["loss"] - average_loss(row["parameter"])).max())
-        low, high = float(row["parameter"].min()), float(row["parameter"].max())
+        low = float(row["parameter"].min())
+        high = float(row["parameter"].max())
         return [
             Claim(
                 "Copies and one average of m erf teachers have the loss m/3 - (2/pi) m^2 "
