@@ -267,8 +267,7 @@ class Activation:
 
     @property
     def terms(self) -> tuple[Term, ...]:
-        """The parts that the activation is the sum of: ``coefficient``, ``scale``, ``shift`` and
-        ``primitive`` of ``coefficient * primitive(scale x + shift)``.
+        """Summands of the activation, each ``coefficient * primitive(scale x + shift)``.
 
         Polynomials and registered activations are one term, themselves.
         """
