@@ -32,6 +32,13 @@ def arcsine(u, V1, V2):
     return N, 2 / mpmath.pi / mpmath.sqrt((1 + V1) * (1 + V2) - C**2)
 
 
+def sine(u, V1, V2):
+    """E[f f] and E[f' f'] of sin."""
+    C = u * mpmath.sqrt(V1 * V2)
+    size = mpmath.exp(-(V1 + V2) / 2)
+    return size * mpmath.sinh(C), size * mpmath.cosh(C)
+
+
 def reference(forms, x, y, weight_std, bias_std):
     """Both kernels with 60 digits."""
     with mpmath.workdps(60):
@@ -50,21 +57,22 @@ def reference(forms, x, y, weight_std, bias_std):
         return float(K), float(theta)
 
 
-@pytest.mark.parametrize("weight_std, bias_std", [(1.0, 0.0), (1.4, 0.3)])
+@pytest.mark.parametrize("weight_std, bias_std", [(1.0, 0.0), (1.4, 0.3), (12.0, 0.5)])
 @pytest.mark.parametrize("factor", [1.0, -1.0, 2.0, -0.5])
 def test_closed_forms_at_all_distances(factor, weight_std, bias_std):
     """Equal, opposite and parallel inputs, and 1e-16 to 1 away from them: relative errors."""
     rng = np.random.default_rng(7)
-    layers = (["relu"] * 3, ["erf", "relu"], ["erf"])
-    forms = ([arccosine] * 3, [arcsine, arccosine], [arcsine])
+    layers = (["relu"] * 3, ["erf", "relu"], ["erf"], ["sin", "relu"])
+    forms = ([arccosine] * 3, [arcsine, arccosine], [arcsine], [sine, arccosine])
     for distance in (0.0, *10.0 ** np.arange(-16, 1)):
         x = rng.standard_normal(4)
         y = factor * x + distance * rng.standard_normal(4)
         for names, form in zip(layers, forms, strict=True):
             exact = reference(form, x, y, weight_std, bias_std)
+            scale = weight_std**2 + bias_std**2
             for kernel, value in zip(KERNELS, exact, strict=True):
                 found = kernel(names, [x], [y], weight_std, bias_std)[0, 0]
-                assert abs(found - value) <= 3e-12 * abs(value) + 3e-14, (names, distance)
+                assert abs(found - value) <= 3e-12 * abs(value) + 3e-14 * scale, (names, distance)
 
 
 def nested(f, x, y, weight_std, bias_std, layers):

@@ -42,7 +42,12 @@ _EPS = float(np.finfo(np.float64).eps)
 # panels of twelve nodes integrate squared differences of one variable.
 _ANGLES = np.polynomial.legendre.leggauss(3)
 _NODES = np.polynomial.legendre.leggauss(12)
-_PANELS = np.linspace(-10.0, 10.0, 17)
+# Half width of the line in standard deviations, panels on it for arguments of variance one, and
+# panels at most; nodes of all pairs that are held at a time.
+_LINE = 10.0
+_PANELS = 16
+_MOST_PANELS = 2048
+_HELD = 2**21
 
 
 class Weights(NamedTuple):
@@ -242,7 +247,7 @@ def _next_determinant(
     K_near = pairs.K[near]
     few = pairs._replace(i=i, j=j, K=K_near, determinant=pairs.determinant[near])
     lost = _integral_to_line(f, diagonal, few, rtol)
-    N1, P, ratio, difference = _on_the_line(f, v1[near], v2[near], np.sign(K_near))
+    N1, P, ratio, difference = _in_parts(f, v1[near], v2[near], np.sign(K_near))
     spread = N1 * ratio + 2.0 * P * lost - lost**2
     gap = difference + 2.0 * lost
     found = weights.weight**2 * spread + weights.weight * weights.bias * gap
@@ -276,7 +281,22 @@ def _integral_to_line(f: Activation, diagonal: Diagonal, pairs: Pairs, rtol: flo
     return end * g * total
 
 
-def _on_the_line(f: Activation, V1: Array, V2: Array, sign: Array) -> tuple[Array, ...]:
+def _in_parts(f: Activation, V1: Array, V2: Array, sign: Array) -> list[Array]:
+    """What :func:`_on_the_line` gives, for as many pairs at a time as memory should hold.
+
+    Panels become shorter as arguments f(r x) vary faster.
+    """
+    r = float(np.sqrt(max(V1.max(), V2.max())))
+    panels = min(_MOST_PANELS, _PANELS * max(1, round(r)))
+    step = max(1, _HELD // (panels * len(_NODES[0])))
+    rows = [slice(k, k + step) for k in range(0, len(V1), step)]
+    found = [_on_the_line(f, V1[row], V2[row], sign[row], panels) for row in rows]
+    return [np.concatenate(column) for column in zip(*found, strict=True)]
+
+
+def _on_the_line(
+    f: Activation, V1: Array, V2: Array, sign: Array, panels: int
+) -> tuple[Array, ...]:
     """E f1^2, E[f1 f2], E[(f2 - a f1)^2] with a = E[f1 f2] / E f1^2, and E[(f2 - f1)^2].
 
     f1 = f(r1 x) and f2 = f(s r2 x) with one standard normal x; panels end at all kinks.
@@ -286,8 +306,9 @@ def _on_the_line(f: Activation, V1: Array, V2: Array, sign: Array) -> tuple[Arra
     kinks = np.array(f.kinks)[None, :]
     with np.errstate(divide="ignore", invalid="ignore"):
         ends = np.concatenate([kinks / r1, kinks / r2], axis=1)
-    ends = np.clip(np.nan_to_num(ends), _PANELS[0], _PANELS[-1])
-    ends = np.concatenate([np.broadcast_to(_PANELS, (len(V1), len(_PANELS))), ends], axis=1)
+    ends = np.clip(np.nan_to_num(ends), -_LINE, _LINE)
+    grid = np.linspace(-_LINE, _LINE, panels + 1)
+    ends = np.concatenate([np.broadcast_to(grid, (len(V1), panels + 1)), ends], axis=1)
     ends.sort(axis=1)
     half = 0.5 * np.diff(ends, axis=1)[:, :, None]
     middle = 0.5 * (ends[:, 1:] + ends[:, :-1])[:, :, None]
