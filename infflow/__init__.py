@@ -62,13 +62,13 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from .networks.functions import hessian as hessian
     from .networks.functions import hvp as hvp
     from .networks.functions import loss as loss
-    from .networks.infinite.exponents import information_exponent as information_exponent
-    from .networks.infinite.exponents import leap_exponent as leap_exponent
-    from .networks.infinite.function_teacher import FunctionTeacher as FunctionTeacher
+    from .networks.infinite.families.orbits import SymmetricNetI as SymmetricNetI
     from .networks.infinite.neti import NetI as NetI
-    from .networks.infinite.orbits import SymmetricNetI as SymmetricNetI
-    from .networks.infinite.polynomial_teacher import PolynomialTeacher as PolynomialTeacher
     from .networks.infinite.reduction import reduce as reduce
+    from .networks.infinite.targets.exponents import information_exponent as information_exponent
+    from .networks.infinite.targets.exponents import leap_exponent as leap_exponent
+    from .networks.infinite.targets.function_teacher import FunctionTeacher as FunctionTeacher
+    from .networks.infinite.targets.polynomial_teacher import PolynomialTeacher as PolynomialTeacher
     from .networks.inputs import Gaussian as Gaussian
     from .networks.inputs import GaussianMixture as GaussianMixture
     from .networks.parameters import random_params as random_params
@@ -104,12 +104,12 @@ _HOME = {
     "Net": "networks.finite.net",
     "Loss": "networks.finite.losses.loss",
     "NetI": "networks.infinite.neti",
-    "SymmetricNetI": "networks.infinite.orbits",
+    "SymmetricNetI": "networks.infinite.families.orbits",
     "Teacher": "networks.teacher",
-    "FunctionTeacher": "networks.infinite.function_teacher",
-    "PolynomialTeacher": "networks.infinite.polynomial_teacher",
-    "information_exponent": "networks.infinite.exponents",
-    "leap_exponent": "networks.infinite.exponents",
+    "FunctionTeacher": "networks.infinite.targets.function_teacher",
+    "PolynomialTeacher": "networks.infinite.targets.polynomial_teacher",
+    "information_exponent": "networks.infinite.targets.exponents",
+    "leap_exponent": "networks.infinite.targets.exponents",
     "quadrature_net": "networks.finite.quadrature_net",
     "Gaussian": "networks.inputs",
     "GaussianMixture": "networks.inputs",

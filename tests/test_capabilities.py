@@ -20,7 +20,7 @@ from infflow.errors import (
 from infflow.fixedpoints import FixedPointProblem
 from infflow.flow.problem import FlowProblem
 from infflow.landscape.plane import Section
-from infflow.networks.infinite.function_teacher import FunctionTeacher
+from infflow.networks.infinite.targets.function_teacher import FunctionTeacher
 from infflow.objective import (
     CAPABILITIES,
     LEFT_DOMAIN,

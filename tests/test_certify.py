@@ -17,7 +17,7 @@ import infflow as inf
 flint = pytest.importorskip("flint")
 
 from infflow.activations import REGISTRY  # noqa: E402
-from infflow.networks.infinite.function_teacher import FunctionTeacher  # noqa: E402
+from infflow.networks.infinite.targets.function_teacher import FunctionTeacher  # noqa: E402
 from infflow.proofs.activations import exact_activation  # noqa: E402
 from infflow.proofs.ball import Jet, lower, magnitude, upper, working_precision  # noqa: E402
 from infflow.proofs.network import BallNetwork  # noqa: E402

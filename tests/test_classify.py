@@ -11,7 +11,7 @@ from infflow.classification.classify import PointKind
 from infflow.classification.features import null_space, null_space_of_sums, nullity
 from infflow.classification.structure import Role
 from infflow.classification.symmetries import Symmetry, families
-from infflow.networks.infinite.function_teacher import FunctionTeacher
+from infflow.networks.infinite.targets.function_teacher import FunctionTeacher
 
 MINIMUM, DEGENERATE, SADDLE, NOT_CONVERGED = PointKind
 

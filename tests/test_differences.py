@@ -7,8 +7,8 @@ import pytest
 import infflow as inf
 from infflow.activations import resolve
 from infflow.integrals.hermite import series as hermite
-from infflow.networks.infinite import differences, realizable
-from infflow.networks.infinite import differences_kernels as kernels
+from infflow.networks.infinite.near_teacher import differences, realizable
+from infflow.networks.infinite.near_teacher import differences_kernels as kernels
 
 EPS = np.finfo(float).eps
 

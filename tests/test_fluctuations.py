@@ -10,7 +10,7 @@ from test_online_extensions import D, network, system
 
 import infflow as inf
 from infflow.errors import InvalidTypeError, InvalidValueError
-from infflow.online.fluctuations import Fluctuations
+from infflow.online.runs.fluctuations import Fluctuations
 
 
 @pytest.mark.parametrize("name", ["batches", "coloured erf", "sphere", "polynomial", "correlation"])
@@ -54,7 +54,7 @@ def test_it_scales_with_the_dimension():
 def test_covariance_of_one_step():
     """B against the changes of 20,000 single steps in 600 dimensions."""
     from infflow.online.order_parameters import _overlaps
-    from infflow.online.simulation import Descent, simulate
+    from infflow.online.runs.simulation import Descent, simulate
 
     dynamics, theta = system("noisy students")
     state = dynamics.state(theta)

@@ -14,7 +14,7 @@ from infflow.errors import (
     ShapeError,
     SingularMomentError,
 )
-from infflow.networks.infinite.function_teacher import FunctionTeacher
+from infflow.networks.infinite.targets.function_teacher import FunctionTeacher
 
 FUNCTIONS = {
     "erf": lambda h: erf(h / np.sqrt(2)),

@@ -255,7 +255,7 @@ def test_loss_near_the_teacher(f, distance):
 @pytest.mark.parametrize("f", ["erf", "relu"])
 def test_loss_formulas_agree_where_both_hold(f):
     """Across the switch to the formula without cancellation the loss is continuous."""
-    from infflow.networks.infinite import realizable
+    from infflow.networks.infinite.near_teacher import realizable
 
     net = same(f)
     part = net._components[0]
@@ -444,7 +444,7 @@ def test_many_neurons_near_their_teachers():
     """Each student finds its own teacher neuron among many, of several activations, signs and
     scales.
     """
-    from infflow.networks.infinite import realizable
+    from infflow.networks.infinite.near_teacher import realizable
     from infflow.networks.infinite.population_loss import Units
 
     rng = np.random.default_rng(0)

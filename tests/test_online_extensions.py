@@ -108,7 +108,7 @@ def test_right_hand_side_is_that_of_many_single_steps(name):
     start = dynamics.state(theta)
     expected = dynamics.equations.coordinates.pack(dynamics.derivative(start))
     from infflow.online.order_parameters import _overlaps, group_sizes
-    from infflow.online.simulation import Descent, simulate
+    from infflow.online.runs.simulation import Descent, simulate
 
     sizes = group_sizes(dynamics.equations.model.groups.shares, big)
     variances = np.repeat(dynamics.equations.eigenvalues, sizes)

@@ -17,7 +17,7 @@ import infflow as inf
 from infflow.activations import resolve
 from infflow.integrals.fourth.orthant_kernels import moment
 from infflow.online import integration, order_parameters
-from infflow.online.fourth_moments import ClosedFourthMoments, SampledFourthMoments
+from infflow.online.equations.fourth_moments import ClosedFourthMoments, SampledFourthMoments
 from infflow.online.integration import OnlineStop
 from infflow.online.times import default_times
 

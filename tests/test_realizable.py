@@ -9,7 +9,7 @@ import pytest
 import infflow as inf
 from infflow.activations import resolve
 from infflow.integrals.closed import pairs as closed
-from infflow.networks.infinite import realizable, segment
+from infflow.networks.infinite.near_teacher import realizable, segment
 from infflow.networks.infinite.readable import near_teacher
 
 EPS = np.finfo(float).eps

@@ -16,7 +16,7 @@ from infflow.activations import resolve
 from infflow.errors import AccuracyWarning
 from infflow.integrals.cubature import expectation as expectation_module
 from infflow.integrals.cubature import panels
-from infflow.networks.infinite.function_integrals import FunctionIntegrals
+from infflow.networks.infinite.targets.function_integrals import FunctionIntegrals
 
 
 def expectation(function, dim=1, **options):

@@ -14,8 +14,8 @@ def test_every_workload_runs(name):
 
 def test_workloads_reach_what_is_called_from_python():
     """Next to a teacher, with neurons that part from one, and with sampled fourth moments."""
-    from infflow.networks.infinite import differences_kernels, realizable_kernels
-    from infflow.online import fourth_kernels
+    from infflow.networks.infinite.near_teacher import differences_kernels, realizable_kernels
+    from infflow.online.equations import fourth_kernels
 
     for name in ("series and mixtures", "closed forms", "order parameters"):
         warmup.WORKLOADS[name]()

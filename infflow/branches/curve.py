@@ -20,8 +20,8 @@ import numpy as np
 from .._validation import Array
 from ..errors import InfflowError, InvalidTypeError, InvalidValueError
 from ..free_view import FreeView
-from ..networks.infinite.orbit_spectrum import SymmetryType
-from ..networks.infinite.orbits import Divided, SymmetricNetI
+from ..networks.infinite.families.orbit_spectrum import SymmetryType
+from ..networks.infinite.families.orbits import Divided, SymmetricNetI
 from ..objective import (
     LEFT_DOMAIN,
     Freezable,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._validation import Array
-from ..networks.infinite.orbit_spectrum import SymmetryType
+from ..networks.infinite.families.orbit_spectrum import SymmetryType
 from .curve import Curve, CurvePoint, Failed
 
 #: where the arc between two points is cut, relative to its length

@@ -15,8 +15,8 @@ from ..errors import DivergedError, InvalidTypeError, InvalidValueError, ShapeEr
 from ..memory import SPECTRUM, require_memory
 from ..networks.finite.net import Net
 from ..networks.frozen import free_parameters, frozen_by
+from ..networks.infinite.families.orbits import SymmetricNetI
 from ..networks.infinite.neti import NetI
-from ..networks.infinite.orbits import SymmetricNetI
 from ..networks.inputs import sample_size
 from ..networks.teacher import Teacher
 from ..rounding import gradient_rounding, loss_rounding

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import Array
-from ..networks.infinite.orbits import SymmetricNetI
+from ..networks.infinite.families.orbits import SymmetricNetI
 from ..objective import Evaluation
 from .curvature import DenseCurvature, products
 from .hidden import homogeneity

@@ -28,9 +28,9 @@ from ..integrals.fourth.rows import closed_form_applies
 from .finite.covariance import GradientMoments
 from .finite.net import Net
 from .fisher import fisher_of_infinite_data
-from .infinite.function_teacher import FunctionTeacher
 from .infinite.neti import AnyTeacher, NetI
 from .infinite.population_loss import Units
+from .infinite.targets.function_teacher import FunctionTeacher
 from .inputs import Component, sample_size
 from .low_discrepancy import sobol_normals
 from .teacher import Teacher

@@ -10,7 +10,7 @@ import numpy as np
 from .._validation import Array, as_real_array
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from ..networks.infinite.neti import NetI
-from ..networks.infinite.polynomial_teacher import PolynomialTeacher
+from ..networks.infinite.targets.polynomial_teacher import PolynomialTeacher
 from ..networks.teacher import Teacher
 from .spectrum import WHITE, Groups, Spectrum, groups_of_covariance
 from .state import Coordinates, OrderState

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .._validation import Array
 from ..errors import SingularMomentError
-from .equations import Equations
+from .equations.right_hand_side import Equations
 from .state import OrderState
 
 #: Newton steps, and halvings of one

@@ -25,18 +25,18 @@ from ..networks.infinite.neti import NetI
 from ..networks.inputs import sample_size
 from ..threads import limit_for
 from .checks import check_network, checked_state, groups_of
-from .equations import Equations, Model
+from .equations.fourth_moments import ClosedFourthMoments, FourthMoments, SampledFourthMoments
+from .equations.right_hand_side import Equations, Model
 from .fixed_point import OnlineFixedPoint, find_fixed_point
-from .fluctuations import Fluctuations, deviations
-from .fourth_moments import ClosedFourthMoments, FourthMoments, SampledFourthMoments
 from .integration import SOLVERS, Clock, OnlineStop, Settings, integrate
 from .rates import Rates, Schedule, as_rates
 from .result import OnlineResult
-from .simulation import Descent, simulate
+from .runs.fluctuations import Fluctuations, deviations
+from .runs.simulation import Descent, simulate
+from .runs.weights import Lifted, group_sizes, lift
 from .state import OrderState
 from .targets import target_of
 from .times import default_times, kept_times
-from .weights import Lifted, group_sizes, lift
 
 METHODS = ("auto", "closed", "sampling")
 CONSTRAINTS = ("sphere",)

@@ -11,7 +11,7 @@ import numpy as np
 from .._validation import Array
 from ..activations import Activation, polynomial
 from ..networks.infinite.neti import NetI
-from ..networks.infinite.polynomial_teacher import PolynomialTeacher
+from ..networks.infinite.targets.polynomial_teacher import PolynomialTeacher
 from ..networks.teacher import Teacher
 
 #: Coefficients below this, relative to the largest, are rounding.

@@ -12,8 +12,8 @@ from ..classification.hidden import hidden_layers, homogeneity
 from ..errors import InvalidTypeError, InvalidValueError
 from ..memory import require_memory
 from ..networks.frozen import free_parameters, frozen_by
+from ..networks.infinite.families.orbits import SymmetricNetI
 from ..networks.infinite.neti import NetI
-from ..networks.infinite.orbits import SymmetricNetI
 from .ball import working_precision
 from .certificate import Certificate
 from .families import certify_family

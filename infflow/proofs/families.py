@@ -22,9 +22,9 @@ from .._validation import Array
 from ..activations import Activation
 from ..classification.hidden import homogeneity
 from ..errors import MethodError
-from ..networks.infinite.orbit_pairs import list_orbits, place_parameters
-from ..networks.infinite.orbit_spectrum import FinerFamily, Pattern, across_blocks
-from ..networks.infinite.orbits import SymmetricNetI
+from ..networks.infinite.families.orbit_pairs import list_orbits, place_parameters
+from ..networks.infinite.families.orbit_spectrum import FinerFamily, Pattern, across_blocks
+from ..networks.infinite.families.orbits import SymmetricNetI
 from .activations import exact_activation
 from .ball import Ball, flint, magnitude, working_precision
 from .certificate import Certificate

@@ -32,14 +32,15 @@ from ..parameters import Layout
 from ..regularization import Regularization
 from ..replacement import changed, recorded
 from ..teacher import Teacher
-from . import explain, realizable
+from . import explain
 from .correlation_loss import CorrelationLoss
-from .function_integrals import FunctionIntegrals
-from .function_loss import FunctionCorrelationLoss, FunctionLoss
-from .function_teacher import FunctionTeacher
-from .polynomial_integrals import PolynomialIntegrals
-from .polynomial_teacher import PolynomialTeacher
+from .near_teacher import realizable
 from .population_loss import PopulationLoss, State, Units
+from .targets.function_integrals import FunctionIntegrals
+from .targets.function_loss import FunctionCorrelationLoss, FunctionLoss
+from .targets.function_teacher import FunctionTeacher
+from .targets.polynomial_integrals import PolynomialIntegrals
+from .targets.polynomial_teacher import PolynomialTeacher
 
 METHODS = ("auto", *MOMENT_METHODS)
 #: squared error, and its cross terms alone
@@ -113,7 +114,7 @@ class NetI:
     The loss is meaningful down to about 1e-16 of the sum of its terms (of order E y^2)
     in general. Next to a solution that matches the teacher neuron by neuron it is
     evaluated by another formula without cancellation, and meaningful down to underflow;
-    see :mod:`infflow.networks.infinite.realizable`.
+    see :mod:`infflow.networks.infinite.near_teacher.realizable`.
 
     At points without a gradient a mean over directions is used: relu with w = b = 0 has slope 1/2
     there, exactly parallel steps do not push each other sideways. Where the Hessian is infinite it

@@ -23,11 +23,11 @@ from ...rotation import Rotation
 from ...threads import limit_for
 from ..inputs import Gaussian, GaussianMixture
 from ..teacher import Teacher
-from .function_teacher import FunctionTeacher
 from .invariant import Left, Span, covariances, is_known, span, take_apart
 from .neti import NetI
-from .polynomial_teacher import PolynomialTeacher
 from .population_loss import PopulationLoss
+from .targets.function_teacher import FunctionTeacher
+from .targets.polynomial_teacher import PolynomialTeacher
 
 #: parametrizations whose factors do not depend on the direction of the weights
 COVERED = ("standard", "ntk", "mean_field")

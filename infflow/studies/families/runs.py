@@ -14,7 +14,7 @@ from ..._validation import Array
 from ...branches.branch import Branch
 from ...branches.continuation import continuation
 from ...errors import MissingPackageError
-from ...networks.infinite.orbits import SymmetricNetI
+from ...networks.infinite.families.orbits import SymmetricNetI
 from ...proofs.certify import certify
 from ...training import train
 
