@@ -11,6 +11,7 @@ from infflow.errors import (
     MethodError,
     ShapeError,
 )
+from infflow.networks import gradient_moments
 from infflow.networks.gradient_moments import covariances
 
 D = 5
@@ -60,6 +61,31 @@ def test_exact_covariance(case):
     assert (np.abs(C - mean) < 5e-2 * size).all()  # the errors are small as well
     assert np.linalg.eigvalsh(C)[0] > -1e-10 * size.max()
     np.testing.assert_array_equal(C, C.T)
+
+
+ERROR_FUNCTIONS = {
+    "three students, two outputs": {"f": "erf", "g": "erf", "K": 3, "O": 2},
+    "constants and widths": {
+        "f": ["erf", "normal_cdf"],
+        "g": ["erf(2)", "normal_cdf", "erf"],
+        "M": 3,
+        "outer": True,
+        "hidden": True,
+    },
+    "coloured": {"f": "normal_cdf", "g": "erf", "outer": True, "input": COLOURED},
+    "one of each": {"f": "erf", "g": "normal_cdf", "K": 1, "M": 1},
+}
+
+
+@pytest.mark.parametrize("case", ERROR_FUNCTIONS)
+def test_error_functions_by_conditioning(case, monkeypatch):
+    """Against the rows that serve all closed forms."""
+    neti, theta = problem(**ERROR_FUNCTIONS[case])
+    (C,) = covariances(neti, theta, "exact", 0, np.random.default_rng(0))
+    monkeypatch.setattr(gradient_moments, "as_error_functions", lambda *args: None)
+    (expected,) = covariances(neti, theta, "exact", 0, np.random.default_rng(0))
+    size = np.sqrt(np.outer(np.diagonal(expected), np.diagonal(expected)))
+    np.testing.assert_allclose(C / size, expected / size, atol=1e-12)
 
 
 def test_sampling_is_unbiased_against_plain_samples():

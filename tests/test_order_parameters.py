@@ -15,7 +15,7 @@ import pytest
 
 import infflow as inf
 from infflow.activations import resolve
-from infflow.integrals.fourth.orthant_kernels import moment
+from infflow.integrals.fourth.orthant_kernels import moment, sign_moment
 from infflow.online import integration, order_parameters
 from infflow.online.equations.fourth_moments import ClosedFourthMoments, SampledFourthMoments
 from infflow.online.integration import OnlineStop
@@ -154,6 +154,22 @@ def test_ramps_and_steps_against_thirty_digits(p):
         exact = orthant_reference.moment(p, mp.matrix(C.tolist())[: len(p), : len(p)])
     codes = np.array([*p, *[1] * (4 - len(p))])
     assert moment(codes, C, len(p)) == pytest.approx(float(exact), rel=2e-14)
+
+
+@pytest.mark.parametrize("correlation", [0.1, 0.4, 0.7, 0.9, 0.97])
+def test_every_rule_of_the_orthants(correlation):
+    """Canonical correlations from 0.18 to 0.985: each of the five rules is used."""
+    C = np.full((4, 4), correlation) + np.diag([1.0, 1.2, 0.9, 1.1]) * (1.0 - correlation)
+    C[0, 2] -= 0.3 * (1.0 - correlation)
+    C[2, 0] = C[0, 2]
+    with mp.workdps(20):
+        exact = float(orthant_reference.orthant(mp.matrix(C.tolist())))
+    probability = moment(np.array([1, 1, 1, 1]), C, 4)
+    assert probability == pytest.approx(exact, rel=1e-14)
+    scale = 1.0 / np.sqrt(np.diagonal(C))
+    correlations = (C * np.outer(scale, scale))[np.triu_indices(4, 1)]
+    pairs = np.arcsin(correlations).sum() * 2.0 / np.pi
+    assert (1.0 + pairs + sign_moment(C)) / 16.0 == pytest.approx(exact, rel=1e-14)
 
 
 @pytest.mark.parametrize("distance", [1e-1, 1e-3])

@@ -15,7 +15,6 @@ moments of pairs.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,7 @@ from ..activations import Activation, polynomial
 from ..errors import MethodError
 from ..integrals.fourth.quadruples import quadruples_of
 from ..integrals.fourth.rows import closed_form_applies
+from .error_function_moments import as_error_functions, error_function_moments
 from .finite.covariance import GradientMoments
 from .finite.net import Net
 from .fisher import fisher_of_infinite_data
@@ -33,13 +33,13 @@ from .infinite.population_loss import Units
 from .infinite.targets.function_teacher import FunctionTeacher
 from .inputs import Component, sample_size
 from .low_discrepancy import sobol_normals
+from .span_moments import Mapped, SpanMoments, in_one_matrix, span_basis
+from .span_moments import mapped as to_component
 from .teacher import Teacher
 
 METHODS = ("auto", "exact", "sampling")
 #: Independent scramblings of the points; their scatter is the error.
 REPLICATES = 16
-#: Weights beyond this fraction of the largest are in the span.
-_RANK = 1e-13
 #: Smallest eigenvalue of the correlations of kinked neurons at which closed forms have ten digits.
 _APART = 1e-3
 #: Loss relative to the label noise, below which only noise moves the gradients.
@@ -48,24 +48,6 @@ _REALIZED = 1e-16
 
 Places = NDArray[np.integer]
 """Indices of neurons, or of pairs of them."""
-
-
-class SpanMoments(NamedTuple):
-    """Second moment ``M`` of gradients in the order W (K, n), b (K,), A (O, K), c (O,), and their
-    mean, in n standard normal inputs along the orthonormal columns of ``basis`` (D, n).
-    """
-
-    M: Array
-    mean: Array
-    basis: Array
-
-
-class Mapped(NamedTuple):
-    """Students and teacher over one Gaussian, in standard normal inputs z, x = mean + root z."""
-
-    students: Units
-    teachers: Units | None
-    component: Component
 
 
 def covariances(
@@ -166,27 +148,10 @@ def _units(net: NetI, theta: Array) -> list[Mapped]:
     teachers = net.teacher_units if isinstance(net.teacher, Teacher) else None
     found = []
     for component in net.input.components():
-        mapped = [None if u is None else _mapped(u, component) for u in (students, teachers)]
-        assert mapped[0] is not None
-        found.append(Mapped(mapped[0], mapped[1], component))
+        both = [None if u is None else to_component(u, component) for u in (students, teachers)]
+        assert both[0] is not None
+        found.append(Mapped(both[0], both[1], component))
     return found
-
-
-def _mapped(units: Units, component: Component) -> Units:
-    _, mean, root = component
-    b = units.b if mean is None else units.b + units.W @ mean
-    W = units.W if root is None else units.W @ root
-    return Units(W, b, units.B, units.c)
-
-
-def _basis(rows: Array) -> Array:
-    """Orthonormal columns (D, n) of the span of rows (m, D)."""
-    m, D = rows.shape
-    if m >= D:
-        return np.eye(D)
-    _, sizes, directions = np.linalg.svd(rows, full_matrices=False)
-    rank = int((sizes > _RANK * max(float(sizes.max(initial=0.0)), 1e-300)).sum())
-    return np.ascontiguousarray(directions[: max(rank, 1)].T)
 
 
 # ---------------------------------------------------------------------------------------- sampling
@@ -197,7 +162,7 @@ def _sampled(units: Mapped, net: NetI, N: int, rng: np.random.Generator) -> Span
     students, teachers, (_, mean, root) = units
     teacher = net.teacher
     V = teachers.W if teachers is not None else _projections(teacher, root)
-    Q = _basis(np.vstack([students.W, V]))
+    Q = span_basis(np.vstack([students.W, V]))
     n = Q.shape[1]
     t = sobol_normals(N, n, rng)
     if isinstance(teacher, Teacher):
@@ -240,8 +205,11 @@ def _exact(units: Mapped, net: NetI) -> SpanMoments:
     students, teachers, _ = units
     assert teachers is not None
     K, M = len(students.W), len(teachers.W)
+    neurons = as_error_functions(_activations(net), K)
+    if neurons is not None:
+        return error_function_moments(units, neurons)
     W = np.vstack([students.W, teachers.W])
-    Q = _basis(W)
+    Q = span_basis(W)
     # the constant neuron stands last; it is a student of the second layer, too
     one = K + M
     activations = [*_activations(net), polynomial([1.0])]
@@ -305,27 +273,10 @@ class _Assembly:
 
     def moments(self) -> Array:
         """The matrix in the order W, b, A, c."""
-        K = self.K
-        O = self.B.shape[1]
-        m = self.inputs.shape[1]
         ww, bw, bb = self._first_with_first()
         aw, ab = self._second_with_first()
         aa = self._second_with_second()
-        size = K * m + K + O * K + O
-        M = np.zeros((size, size))
-        w = slice(0, K * m)
-        b = slice(K * m, K * m + K)
-        a = slice(K * m + K, size)
-        M[w, w] = ww
-        M[b, w] = bw
-        M[b, b] = bb
-        M[a, w] = aw
-        M[a, b] = ab
-        M[a, a] = aa
-        M[w, b] = bw.T
-        M[w, a] = aw.T
-        M[b, a] = ab.T
-        return M
+        return in_one_matrix(ww, bw, bb, aw, ab, aa)
 
     def _quadruples(self, first: Places, second: Places) -> tuple[Places, ...]:
         """All (first, second) with all pairs a <= b of neurons."""
