@@ -212,7 +212,8 @@ def classify(
 
     Directions that symmetries make flat are removed: scaling of homogeneous neurons, duplicated,
     dead and linearly dependent neurons, mixtures of linear or quadratic neurons, null inputs,
-    changes that cancel in piecewise linear layers on finite data. On the rest the
+    changes that cancel in piecewise linear layers on finite data, lengths of weights in the
+    spherical parametrization. On the rest the
     Newton-Kantorovich number h = beta |step| K decides whether a critical point is near (h <= 1/2),
     and the signs of the eigenvalues what it is. K is sampled on the ball around theta, so this is
     strong evidence, not a proof; :func:`infflow.certify` proves.
@@ -595,7 +596,8 @@ def _is_regularized(net: Net | NetI, theta: Array) -> bool:
     """Whether barrier, ridge or pairs to merge act at theta, which breaks all symmetries but
     permutations.
     """
-    return net.regularization.acts_at(theta)
+    student = net.student if isinstance(net, NetI) else net
+    return net.regularization.acts_at(student.normalized(theta))
 
 
 def _relative_excess(net: Net | NetI, theta: Array, value: float) -> float:

@@ -96,8 +96,8 @@ def to_torch(net: Net, theta: Any) -> Any:
     ----------
     net : Net
         Every layer with one activation out of those of :func:`from_torch`. Factors of
-        the parametrization go into the weights; ``ntk`` and ``mean_field`` come back
-        from :func:`from_torch` as ``standard``.
+        the parametrization and lengths of unit rows go into the weights; ``ntk``,
+        ``mean_field`` and ``spherical`` come back from :func:`from_torch` as ``standard``.
     theta : (P,) array
 
     Returns

@@ -16,6 +16,7 @@
 | `inputs.py` | Gaussian inputs and mixtures | `infinite/`, `online` |
 | `low_discrepancy.py` | Sobol points of an input | `infinite/`, `online` |
 | `parameters.py`, `parameter_kernels.py` | layers, theta, random starts | `finite/` |
+| `unit_rows.py` | rows of weights that enter with length one | `finite/`, `infinite/` |
 | `regularization.py` | barrier, ridge, pairs of neurons to merge | `finite/`, `infinite/` |
 | `frozen.py` | parameters that are held fixed | `statistics.py`, `classification`, `proofs` |
 | `replacement.py` | the constructor's arguments, for `replace` | `finite/`, `infinite/` |

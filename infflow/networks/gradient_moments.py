@@ -404,6 +404,9 @@ def _lifted_covariance(
         total += component.weight * lift.both(part.M)
         g += component.weight * lift.rows(part.mean[:, None])[:, 0]
     total -= np.outer(g, g)
+    if net.unit_rows is not None:
+        half = net.unit_rows.times_jacobian(theta, total)
+        total = net.unit_rows.times_jacobian(theta, np.ascontiguousarray(half.T))
     if noise is not None:
         total += noise
     return (total + total.T) / 2

@@ -23,12 +23,13 @@ from ..activations import Activation, resolve
 from ..errors import InvalidTypeError, ShapeError
 from ..objective import Capability
 from .parameter_kernels import all_finite
+from .unit_rows import Rows, UnitRows
 
 Pair = tuple[Array, Array | None]
 Init = str | Callable[[np.random.Generator, tuple[int, ...]], Any]
 
 INITS = ("glorot_normal", "glorot_uniform", "standard_normal")
-PARAMETRIZATIONS = ("standard", "ntk", "mean_field")
+PARAMETRIZATIONS = ("standard", "ntk", "mean_field", "spherical")
 WIDEST = 10**8
 """Most neurons of a layer, and most inputs: more of them are a mistake, and beyond the memory of
 any machine with their weights.
@@ -251,7 +252,9 @@ def random_params(
         ``"glorot_normal"``: weights of standard deviation sqrt(2/(fan_in + fan_out)), zero biases;
         ``"glorot_uniform"``: uniform weights of the same variance, zero biases (Glorot and Bengio,
         2010); ``"standard_normal"``: weights and biases of unit variance; or ``init(rng, shape)``,
-        called for every weight matrix and every bias vector in the order of ``theta``.
+        called for every weight matrix and every bias vector in the order of ``theta``. With
+        ``parametrization="spherical"`` the rows of hidden weights are divided by their lengths,
+        but for those of a callable.
 
     Returns
     -------
@@ -286,15 +289,17 @@ def random_params(
                 theta[entries] = generator.uniform(
                     -math.sqrt(3.0) * std, math.sqrt(3.0) * std, size
                 )
-    return theta
+    unit_rows = None if callable(name) else getattr(net, "unit_rows", None)
+    return theta if unit_rows is None else unit_rows.apply(theta)
 
 
 def weight_factors(layout: Layout, parametrization: str) -> tuple[float, ...]:
     """The factor of ``W`` in each layer: ``h = factor W z + b``, with ``W`` and ``b`` the entries
     of ``theta``.
 
-    ``"standard"``: 1; ``"ntk"``: 1/sqrt(fan_in) in every layer; ``"mean_field"``: 1 in the first
-    layer and 1/width of the layer that feeds it in the others. Biases are not scaled.
+    ``"standard"`` and ``"spherical"``: 1; ``"ntk"``: 1/sqrt(fan_in) in every layer;
+    ``"mean_field"``: 1 in the first layer and 1/width of the layer that feeds it in the others.
+    Biases are not scaled.
     """
     as_choice("parametrization", parametrization, PARAMETRIZATIONS)
     if parametrization == "ntk":
@@ -302,6 +307,14 @@ def weight_factors(layout: Layout, parametrization: str) -> tuple[float, ...]:
     if parametrization == "mean_field":
         return (1.0, *(1.0 / block.fan_in for block in layout.blocks[1:]))
     return (1.0,) * len(layout.blocks)
+
+
+def unit_rows(layout: Layout, parametrization: str) -> UnitRows | None:
+    """The rows that are divided by their lengths: those of all hidden layers of ``"spherical"``."""
+    if parametrization != "spherical":
+        return None
+    hidden = enumerate(layout.blocks[:-1], 1)
+    return UnitRows([Rows(k.start, k.width, k.fan_in, f"W{number}") for number, k in hidden])
 
 
 def factor_vector(layout: Layout, factors: Sequence[float]) -> Array | None:

@@ -49,7 +49,8 @@ class Certificate:
     theta : (P,) array
         The point that was given.
     frozen, gauge : tuple of int
-        Parameters held at their values: on request; and to fix the scaling of homogeneous neurons.
+        Parameters held at their values: on request; and to fix the scaling of homogeneous neurons,
+        or the lengths of rows in the spherical parametrization.
     assumptions : tuple of str
         What the statement is about.
     """

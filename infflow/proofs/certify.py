@@ -14,6 +14,7 @@ from ..memory import require_memory
 from ..networks.frozen import free_parameters, frozen_by
 from ..networks.infinite.families.orbits import SymmetricNetI
 from ..networks.infinite.neti import NetI
+from ..networks.unit_rows import UnitRows
 from .ball import working_precision
 from .certificate import Certificate
 from .families import certify_family
@@ -49,9 +50,10 @@ def certify(
     net : NetI or SymmetricNetI
         A family speaks about the whole network that it stands for: existence is proved in its few
         parameters, and index and positive count all eigenvalues of the whole, for any number of
-        neurons. A NetI has to be without biases, barrier, ridge and merge, in the standard
-        parametrization, with centred Gaussian input. Activations of both are identity, square,
-        cube, erf, normal_cdf, gelu, gaussian, relu, leaky_relu, abs, or polynomials of one's own.
+        neurons. A NetI has to be without biases, barrier, ridge and merge, in the standard or the
+        spherical parametrization, with centred Gaussian input. Activations of both are identity,
+        square, cube, erf, normal_cdf, gelu, gaussian, relu, leaky_relu, abs, or polynomials of
+        one's own.
         The proof is about these functions, as ``assumptions`` prints them, not about their float64
         weights: leaky_relu has the slope 1/100 exactly, gaussian is exp(-x^2/2). Only polynomials
         of one's own have float64 coefficients by definition, those of ``Activation.polynomial``.
@@ -64,7 +66,8 @@ def certify(
         "auto" also holds one output weight of each homogeneous neuron at its value (the largest),
         unless frozen parameters fix its scaling already. The gradient along the scaling vanishes
         everywhere, so that nothing is lost: a critical point of the restricted loss is one of the
-        loss, and the Hessian has an additional zero eigenvalue for each gauge.
+        loss, and the Hessian has an additional zero eigenvalue for each gauge. In the spherical
+        parametrization the largest weight of each row is held, in the place of its length.
     precision : int
         Bits of the ball arithmetic.
     eta : number or (P,) array, optional
@@ -151,7 +154,11 @@ def certify(
 
 
 def _gauge(net: NetI, theta: Array, free: NDArray[np.intp]) -> tuple[int, ...]:
-    """For each homogeneous neuron whose scaling is free, the index of its largest output weight."""
+    """For each homogeneous neuron whose scaling is free, the index of its largest output weight;
+    in the spherical parametrization that of the largest weight of each row whose length is free.
+    """
+    if net.unit_rows is not None:
+        return _largest_of_rows(net.unit_rows, theta, free)
     (layer,) = hidden_layers(net, theta)
     held = []
     for i, f in enumerate(layer.activations):
@@ -162,6 +169,17 @@ def _gauge(net: NetI, theta: Array, free: NDArray[np.intp]) -> tuple[int, ...]:
         largest = layer.out_index[np.argmax(np.abs(layer.outgoing[:, i])), i]
         if homogeneity(f) and theta[largest] != 0.0 and np.isin(moved, free).all():
             held.append(int(largest))
+    return tuple(held)
+
+
+def _largest_of_rows(rows: UnitRows, theta: Array, free: NDArray[np.intp]) -> tuple[int, ...]:
+    """In each row without a frozen weight that is not zero, where its largest weight stands."""
+    held = []
+    for each in rows.rows:
+        places = np.arange(each.start, each.entries.stop).reshape(each.width, each.fan_in)
+        for row in places:
+            if np.isin(row[theta[row] != 0.0], free).all():
+                held.append(int(row[np.argmax(np.abs(theta[row]))]))
     return tuple(held)
 
 
@@ -189,7 +207,15 @@ def _assumptions(
         lines.append(
             f"{frozen} parameters are frozen at their values; the statement is about the others"
         )
-    if held:
+    if net.unit_rows is not None:
+        lines.append("input weights enter as w/|w|")
+    if held and net.unit_rows is not None:
+        lines.append(
+            f"gauge: input weights theta[{', '.join(map(str, held))}] hold the lengths of their "
+            "rows, on which the loss does not depend; "
+            f"in all parameters the critical points form a family of dimension {len(held)}"
+        )
+    elif held:
         lines.append(
             f"gauge: output weights theta[{', '.join(map(str, held))}] hold the scaling of their "
             "homogeneous neurons; "

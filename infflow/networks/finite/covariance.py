@@ -65,7 +65,6 @@ class GradientMoments:
         arch = net.architecture
         arch.require_derivatives(1)
         phi = net.scaled(theta)
-        factors = net.factors
         block = block_size(len(data.X), Workspace.floats_per_sample(arch, 1) + len(phi))
         work: CovarianceWorkspace = arch.borrow(CovarianceWorkspace, block)
         params = arch.layout.views(phi)
@@ -77,11 +76,9 @@ class GradientMoments:
             output_error(arch, data, target, work)
             errors(arch, params, work)
             sample_gradients(arch, X, work)
-            if factors is not None:
-                work.rows *= factors[:, None]
-            work.rows *= work.root
-            self._first += total * (work.rows @ work.root)
-            dsyrk(total, work.rows.T, beta=1.0, c=self._second.T, trans=1, overwrite_c=1)
+            rows = net.pulled(theta, work.rows) * work.root
+            self._first += total * (rows @ work.root)
+            dsyrk(total, rows.T, beta=1.0, c=self._second.T, trans=1, overwrite_c=1)
         arch.give_back(work, block)
         self.weight += total
 

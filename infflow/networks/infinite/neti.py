@@ -32,6 +32,7 @@ from ..parameters import Layout
 from ..regularization import Regularization
 from ..replacement import changed, recorded
 from ..teacher import Teacher
+from ..unit_rows import UnitRows
 from . import explain
 from .correlation_loss import CorrelationLoss
 from .near_teacher import realizable
@@ -66,7 +67,7 @@ class NetI:
     student : Net
         Architecture with one hidden layer and identity output; any bias, activation per neuron,
         several outputs, any parametrization. Its own regularisation, if any, does not count; that
-        given here does.
+        given here does. In the spherical parametrization it acts on weights of length one.
     teacher : Teacher, PolynomialTeacher or FunctionTeacher
         A network of the same kind with its parameters and label noise; its neurons, activations and
         parametrization are its own. Or a polynomial of any number of projections of the input, or
@@ -217,6 +218,11 @@ class NetI:
         return self.student.output_dim
 
     @property
+    def unit_rows(self) -> UnitRows | None:
+        """The rows of the student's weights that enter with length one."""
+        return self.student.unit_rows
+
+    @property
     def layers(self) -> Any:
         """Layers of the student."""
         return self.student.layers
@@ -286,12 +292,21 @@ class NetI:
             if math.isfinite(value) and not np.isfinite(hessian).all():
                 raise SingularMomentError(_singular_message(self._components[0].loss, states))
         if self.regularization.active:
-            value += self.regularization.value(theta)
+            point = self.student.normalized(theta)
+            value += self.regularization.value(point)
             if gradient is not None:
-                gradient += self.regularization.gradient(theta)
+                gradient += self.regularization.gradient(point)
             if hessian is not None:
-                self.regularization.add_hessian(theta, hessian)
-        return Evaluation(value, gradient, hessian)
+                self.regularization.add_hessian(point, hessian)
+        found = Evaluation(value, gradient, hessian)
+        return found if self.unit_rows is None else self.unit_rows.pull(theta, found)
+
+    def acting_gradient(self, theta: Array) -> Array:
+        """Gradient ``(P,)`` in the weights of length one, at ``theta``; see ``unit_rows.py``."""
+        gradient = self._sum(_MappedLoss.gradient, self._states(theta, 2))
+        if self.regularization.active:
+            gradient += self.regularization.gradient(self.student.normalized(theta))
+        return gradient
 
     def hvp(self, theta: Any, v: Any) -> Array:
         """Hessian times ``v`` of shape ``(P,)`` or ``(P, m)``, without forming the Hessian.
@@ -300,17 +315,29 @@ class NetI:
         """
         theta = self.layout.check(theta)
         v = self.layout.check_directions(v)
-        states = self._states(theta, 2)
         columns = v.reshape(self.num_params, -1)
-        product = np.zeros_like(columns)
-        for part, state in zip(self._components, states, strict=True):
-            for m in range(columns.shape[1]):
-                product[:, m] += part.weight * part.product(state, columns[:, m])
-        if not np.isfinite(product).all():
-            raise SingularMomentError(_singular_message(self._components[0].loss, states))
-        if self.regularization.active:
-            product += self.regularization.hvp(theta, columns)
-        return product.reshape(v.shape)
+        times = self._times(theta)
+        if self.unit_rows is not None:
+            times = self.unit_rows.product(theta, self.acting_gradient(theta), times)
+        return times(columns).reshape(v.shape)
+
+    def _times(self, theta: Array) -> Callable[[Array], Array]:
+        """The Hessian times columns ``(P, m)``; in the weights of length one, where there are."""
+        states = self._states(theta, 2)
+        point = self.student.normalized(theta)
+
+        def times(columns: Array) -> Array:
+            product = np.zeros_like(columns)
+            for part, state in zip(self._components, states, strict=True):
+                for m in range(columns.shape[1]):
+                    product[:, m] += part.weight * part.product(state, columns[:, m])
+            if not np.isfinite(product).all():
+                raise SingularMomentError(_singular_message(self._components[0].loss, states))
+            if self.regularization.active:
+                product += self.regularization.hvp(point, columns)
+            return product
+
+        return times
 
     def frozen(self, theta: Any, rtol: float = 1e-14) -> NetI:
         """The same loss with a fixed choice of evaluators, for a search of fixed points from
@@ -719,7 +746,7 @@ def _teacher_units(teacher: AnyTeacher) -> Units:
 
 def _units(net: Net, theta: Array) -> Units:
     """Effective weights, biases and output vectors of a shallow network."""
-    (W, b), (A, c) = net.layout.views(theta)
+    (W, b), (A, c) = net.layout.views(net.normalized(theta))
     first, second = net.weight_factors
     if first != 1.0:
         W = first * W
