@@ -52,7 +52,7 @@ _RIGID = 1e-7
 _PARALLEL = 1.0 - 1e-13
 #: multiplications at most, about 1e9 in a second: of "auto" and of "exact"
 AFFORDABLE = 4e9
-LARGEST = 1e12
+LARGEST = 5e10
 #: nodes in the plane that are taken together
 _BLOCK = 512
 
@@ -325,6 +325,21 @@ class _Found(NamedTuple):
     aa: Array  #: (O, O)
 
 
+def _work(rule: _Rule, n: int, O: int) -> float:
+    """About how many multiplications a rule needs for n neurons and O outputs."""
+    count = math.prod(2.0 * rule.radius / h for h in rule.steps)
+    # an activation costs about as much as 20 multiplications
+    evaluations = 2.0 * _INNER_RADIUS / rule.inner * (20.0 + rule.terms)
+    return count * n * (evaluations + 4.0 * n * rule.terms * O * O)
+
+
+def _least_work(neurons: Neurons) -> float:
+    """What the coarsest rules would need for all planes."""
+    K = neurons.students
+    rule = _Rule((_WIDEST, _WIDEST), _RADIUS, 0.5, _TERMS[0])
+    return K * (K - 1) / 2 * _work(rule, *neurons.B.shape)
+
+
 class _Pair:
     """Integrals over the plane of neurons i and k."""
 
@@ -336,12 +351,7 @@ class _Pair:
 
     def work(self) -> float:
         """About how many multiplications the rule needs."""
-        steps, radius, inner, terms = self.rule
-        count = math.prod(2.0 * radius / h for h in steps)
-        n, O = self.neurons.B.shape
-        # an activation costs about as much as 20 multiplications
-        evaluations = 2.0 * _INNER_RADIUS / inner * (20.0 + terms)
-        return count * n * (evaluations + 4.0 * n * terms * O * O)
+        return _work(self.rule, *self.neurons.B.shape)
 
     def integrals(self, rule: _Rule) -> _Found:
         """All integrals by a rule, over blocks of its nodes."""
@@ -444,15 +454,16 @@ class _Assembly:
         self.affordable = affordable
         K = neurons.students
         outer = [*range(K), len(neurons.b) - 1]
-        self.pairs = {
-            (i, k): _Pair(neurons, (outer[i], outer[k]))
-            for i in range(K + 1)
-            for k in range(i, K + 1)
-        }
+        self.pairs: dict[tuple[int, int], _Pair] = {}
+        self._require(_least_work(neurons))
+        for i in range(K + 1):
+            for k in range(i, K + 1):
+                self.pairs[i, k] = _Pair(neurons, (outer[i], outer[k]))
+            # many pairs may take too long already
+            self._require_affordable()
 
     def moments(self, basis: Array) -> SpanMoments:
         """Second moments and mean in the order W, b, A, c."""
-        self._require_affordable()
         fine = {at: pair.integrals(pair.rule) for at, pair in self.pairs.items()}
         coarse = {at: pair.integrals(pair.rule.coarser()) for at, pair in self.pairs.items()}
         for _ in range(_HALVINGS):
@@ -470,7 +481,9 @@ class _Assembly:
         return SpanMoments(self._matrix(fine), self._mean(), basis)
 
     def _require_affordable(self) -> None:
-        work = sum(pair.work() for pair in self.pairs.values())
+        self._require(sum(pair.work() for pair in self.pairs.values()))
+
+    def _require(self, work: float) -> None:
         if work > self.affordable:
             raise NotResolved(f"quadrature would take {work:.0e} multiplications")
 
