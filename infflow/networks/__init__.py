@@ -10,7 +10,8 @@
 | `teacher_derivatives.py` | gradients in the teacher, the mixed Hessian | users |
 | `gradient_moments.py` | single-sample gradients, exact or sampled | `statistics.py` |
 | `error_function_moments.py` | the same where all neurons are erf | `gradient_moments.py` |
-| `span_moments.py` | their types, and the span of all weights | the two files above |
+| `conditional_moments.py` | the same of smooth neurons, by quadrature | `gradient_moments.py` |
+| `span_moments.py` | their types, and the span of all weights | the files above |
 | `fisher.py`, `sgd_noise.py` | `fisher`; `stationary_covariance`, noise scale | users |
 | `teacher.py` | a network with fixed parameters that labels the input | `infinite/` |
 | `inputs.py` | Gaussian inputs and mixtures | `infinite/`, `online` |

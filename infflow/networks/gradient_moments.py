@@ -8,8 +8,8 @@ polynomials with a few smoothed ramps and have mean zero, by Stein's lemma,
 
     E[phi x x'] = E[phi] 1 + sum_uv E[d_u d_v phi] w_u w_v',        E[psi x] = sum_u E[d_u psi] w_u,
 
-or means over scrambled Sobol points. Label noise adds 4 noise^2 E[grad f grad f'] exactly, by
-moments of pairs.
+quadratures in planes where all neurons are smooth, or means over scrambled Sobol points. Label
+noise adds 4 noise^2 E[grad f grad f'] exactly, by moments of pairs.
 """
 
 from __future__ import annotations
@@ -21,9 +21,16 @@ from numpy.typing import NDArray
 
 from .._validation import Array
 from ..activations import Activation, polynomial
-from ..errors import MethodError
+from ..errors import MethodError, TooLargeError
 from ..integrals.fourth.quadruples import quadruples_of
 from ..integrals.fourth.rows import closed_form_applies
+from .conditional_moments import (
+    AFFORDABLE,
+    LARGEST,
+    NotResolved,
+    conditional_moments,
+    is_smooth,
+)
 from .error_function_moments import as_error_functions, error_function_moments
 from .finite.covariance import GradientMoments
 from .finite.net import Net
@@ -33,7 +40,7 @@ from .infinite.population_loss import Units
 from .infinite.targets.function_teacher import FunctionTeacher
 from .inputs import Component, sample_size
 from .low_discrepancy import sobol_normals
-from .span_moments import Mapped, SpanMoments, in_one_matrix, span_basis
+from .span_moments import Mapped, SpanMoments, in_one_matrix, output_order, span_basis
 from .span_moments import mapped as to_component
 from .teacher import Teacher
 
@@ -42,6 +49,8 @@ METHODS = ("auto", "exact", "sampling")
 REPLICATES = 16
 #: Smallest eigenvalue of the correlations of kinked neurons at which closed forms have ten digits.
 _APART = 1e-3
+#: With more products of terms, quadrature in planes is quicker than closed forms.
+_MANY = 100_000
 #: Loss relative to the label noise, below which only noise moves the gradients.
 _REALIZED = 1e-16
 
@@ -67,29 +76,64 @@ def covariances(
     Raises
     ------
     MethodError
-        If ``method`` is "exact" and there are no closed forms; the message says why.
+        If ``method`` is "exact" and neither closed forms nor quadrature do; the message says why.
     """
     noise = _noise_part(net, theta)
     if noise is not None and _is_realized(net, theta):
         yield noise
         return
-    problem = why_not_exact(net, theta) if method != "sampling" else "sampling was asked for"
-    if problem and method == "exact":
-        raise MethodError(
-            f"there is no exact covariance of the gradients: {problem}. Use method='sampling' or "
-            "'auto'."
-        )
-    if not problem:
-        yield _lifted_covariance(net, theta, [_exact(_units(net, theta)[0], net)], noise)
-        return
     parts = _units(net, theta)
+    if method != "sampling":
+        moments = _without_samples(net, theta, parts, method)
+        if moments is not None:
+            yield _lifted_covariance(net, theta, moments, noise)
+            return
     share = sample_size(_power_of_two(samples / REPLICATES), net.input_dim, "samples")
     for generator in rng.spawn(REPLICATES):
         found = [_sampled(units, net, share, generator) for units in parts]
         yield _lifted_covariance(net, theta, found, noise)
 
 
-def why_not_exact(net: NetI, theta: Array) -> str:
+def _without_samples(
+    net: NetI, theta: Array, parts: list[Mapped], method: str
+) -> list[SpanMoments] | None:
+    """Moments of all parts by closed forms or quadrature; None if ``method`` is "auto" and neither
+    is possible in reasonable time.
+    """
+    problem = why_not_closed(net, theta)
+    closed = not problem
+    if closed and (_are_few(net) or not is_smooth(_activations(net))):
+        try:
+            return [_exact(parts[0], net)]
+        except TooLargeError as error:
+            problem = str(error)
+            closed = False
+    if isinstance(net.teacher, Teacher) and is_smooth(_activations(net)):
+        affordable = LARGEST if method == "exact" or closed else AFFORDABLE
+        try:
+            return [conditional_moments(each, _activations(net), affordable) for each in parts]
+        except NotResolved as error:
+            problem += f"; and quadrature in planes does not do: {error}"
+        if closed:
+            return [_exact(parts[0], net)]
+    if method == "exact":
+        raise MethodError(
+            f"there is no exact covariance of the gradients: {problem}. Use method='sampling' or "
+            "'auto'."
+        )
+    return None
+
+
+def _are_few(net: NetI) -> bool:
+    """Whether closed forms are quicker than quadrature in planes."""
+    activations = _activations(net)
+    K = net.layout.blocks[0].width
+    terms = max(len(f.atoms) + len(f.polynomial) for f in activations)
+    known = as_error_functions(activations, K) is not None
+    return known or terms**4 * K**2 * len(activations) ** 2 < _MANY
+
+
+def why_not_closed(net: NetI, theta: Array) -> str:
     """Why fourth moments have no closed form at theta, or an empty text."""
     if not isinstance(net.teacher, Teacher):
         return "the teacher is no network"
@@ -346,7 +390,7 @@ class _Assembly:
             ab[:, o] = found.reshape(shape).T
             t = _scattered(pair, places, weight[:, None] * first, (K * (K + 1), n))
             aw[:, o] = (t @ self.inputs).reshape(*shape, m).transpose(1, 0, 2)
-        order = _output_order(K, O)
+        order = output_order(K, O)
         return aw.reshape(-1, K * m)[order], ab.reshape(-1, K)[order]
 
     def _second_with_second(self) -> Array:
@@ -368,15 +412,9 @@ class _Assembly:
                 upper = found.reshape(K + 1, K + 1)
                 aa[:, o, :, p] += np.triu(upper)
                 aa[:, p, :, o] += np.triu(upper, 1).T
-        order = _output_order(K, O)
+        order = output_order(K, O)
         size = (K + 1) * O
         return aa.reshape(size, size)[np.ix_(order, order)]
-
-
-def _output_order(K: int, O: int) -> Places:
-    """From (neuron, output), the constant last, to A (O, K) and c (O,)."""
-    index = np.arange((K + 1) * O).reshape(K + 1, O)
-    return np.concatenate([index[:K].T.ravel(), index[K]])
 
 
 def _scattered(pair: Places, places: Places, parts: Array, shape: tuple[int, ...]) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._validation import Array
 from .infinite.population_loss import Units
@@ -53,3 +54,9 @@ def span_basis(rows: Array) -> Array:
 def in_one_matrix(ww: Array, bw: Array, bb: Array, aw: Array, ab: Array, aa: Array) -> Array:
     """The symmetric matrix of the blocks, in the order W, b, second layer."""
     return np.block([[ww, bw.T, aw.T], [bw, bb, ab.T], [aw, ab, aa]])
+
+
+def output_order(K: int, O: int) -> NDArray[np.integer]:
+    """From (neuron, output), the constant last, to A (O, K) and c (O,)."""
+    index = np.arange((K + 1) * O).reshape(K + 1, O)
+    return np.concatenate([index[:K].T.ravel(), index[K]])

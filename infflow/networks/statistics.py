@@ -78,15 +78,19 @@ def gradient_covariance(
     rng : int or numpy.random.Generator
         Chooses these points.
     method : {"auto", "exact", "sampling"}
-        For a ``NetI``. "exact" is possible for one Gaussian input without mean and without hidden
-        biases other than zero, where students are identity, polynomials, relu, leaky_relu, abs,
-        erf, normal_cdf, gelu or gaussian, and teacher networks these, step or sign: both layers and
-        the output bias, at any input dimension, to about ten digits. It is also possible wherever
-        the student equals the teacher up to label noise, for any activations and biases. "sampling"
-        takes scrambled Sobol points in the span of all weights, with label noise and what is
-        perpendicular to the span added exactly: 2 to 20 times smaller errors than by random
-        inputs. "auto" is exact where it can be; kinked neurons that are nearly linearly dependent
-        are sampled.
+        For a ``NetI``. "exact" is possible for both layers and all biases, at any input dimension,
+
+        - where all neurons are smooth (no kinks), for any Gaussian input and mixtures of them, by
+          quadrature in the planes of pairs of students, to about nine digits;
+        - by closed forms, to about ten digits, where students are identity, polynomials, relu,
+          leaky_relu, abs, erf, normal_cdf, gelu or gaussian and teacher networks these, step or
+          sign, for one Gaussian input without mean and without hidden biases other than zero;
+        - wherever the student equals the teacher up to label noise.
+
+        "sampling" takes scrambled Sobol points in the span of all weights, with label noise and
+        what is perpendicular to the span added exactly: 2 to 20 times smaller errors than by random
+        inputs. "auto" is exact where it can be within seconds: sharp or many smooth neurons and
+        kinked neurons that are nearly linearly dependent are sampled.
 
     Returns
     -------
