@@ -22,9 +22,8 @@ from .closed import elu as one_sided
 from .closed import error_bounds as rounding
 from .closed import pairs as closed
 from .growth import check_growth
-from .hermite import kernels as hermite_kernels
 from .hermite import series as hermite
-from .jets import F11, F22, J00, SIZES
+from .jets import F11, F22, J00, SIZES, write_jets
 from .numeric.evaluator import NumericPairs, sine_squared
 from .registry import EVALUATORS, in_order, is_cheap
 
@@ -475,7 +474,7 @@ class PairEvaluator:
                 break
         moments[same] = expansion.products[i[same]]
         C11, C12, C22, _, _, det = (x[rows] for x in args.pairs)
-        hermite_kernels.write_jets(moments, C11, C12, C22, det, rows, out)
+        write_jets(moments, C11, C12, C22, det, rows, out)
         self.report.bound[rows] = bounds
         self.report.work[rows] = terms
         if self._frozen is not None:
@@ -532,7 +531,7 @@ class PairEvaluator:
         )
         C11, C12, C22, _, _, det = (x[rows] for x in args.pairs)
         with np.errstate(invalid="ignore"):  # infinities of both signs
-            hermite_kernels.write_jets(found.value, C11, C12, C22, det, rows, out)
+            write_jets(found.value, C11, C12, C22, det, rows, out)
         jets = out[rows]
         if order == 2:
             jets[:, F22] += found.corners
@@ -632,7 +631,7 @@ def _cubature_pair(
         moments[0, p, q] = value
     jet = np.empty((1, SIZES[order]))
     entries = [np.array([x]) for x in (C11, C12, C22, det)]
-    hermite_kernels.write_jets(
+    write_jets(
         moments, entries[0], entries[1], entries[2], entries[3], np.zeros(1, dtype=np.int64), jet
     )
     return jet[0], _relative(found.error, found.scale), found.work

@@ -12,8 +12,7 @@ import numpy as np
 from .._validation import Array
 from ..activations import Activation
 from .evaluator import Estimate, Evaluator, Points
-from .hermite.kernels import write_jets
-from .jets import SIZES
+from .jets import SIZES, write_jets
 
 
 class Jets(NamedTuple):

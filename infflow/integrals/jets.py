@@ -44,6 +44,8 @@ M12b; a surrogate that does not fills the columns with its own derivatives.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..compiler import njit
 
 #: A neuron whose variance is at most this counts as constant: the reciprocal would overflow.
@@ -110,3 +112,61 @@ EXCHANGE = (
     *(M03, M12, M21B, M12B, M21, M30),
     *(F04, F13, F22, F31, F40, F11),
 )
+
+
+# --------------------------------------------------------------------------------------------------
+# from moments to jets
+
+
+def in_frame(i40: Any, i31: Any, i22: Any, i13: Any, i04: Any, c1: Any, c2: Any) -> Any:
+    """F40, F31, F22, F13, F04 from plain moments of fourth order.
+
+    Arrays and numbers do. Kernels compile it with their own flags.
+    """
+    return (
+        i40 + c1 * (2.0 * i31 + c1 * i22),
+        i31 + c1 * i22,
+        i22,
+        i13 + c2 * i22,
+        i04 + c2 * (2.0 * i13 + c2 * i22),
+    )
+
+
+# Sums may be contracted as those of the series before them.
+_FAST = {"contract", "reassoc"}
+_in_frame = njit(forceinline=True, error_model="numpy", fastmath=_FAST)(in_frame)
+
+
+@njit(cache=True, error_model="numpy", fastmath=_FAST)
+def write_jets(moments, C11, C12, C22, det, rows, out):  # type: ignore[no-untyped-def]
+    """Jets of pairs from their moments (pairs, m, m), I(p, q) at [p, q], into the given rows of
+    ``out``.
+    """
+    columns = out.shape[1]
+    for r in range(rows.size):
+        I = moments[r]
+        jet = out[rows[r]]
+        jet[J00] = I[0, 0]
+        if columns == 1:
+            continue
+        jet[J20] = I[2, 0]
+        jet[J11] = I[1, 1]
+        jet[J02] = I[0, 2]
+        jet[J10] = I[1, 0]
+        jet[J01] = I[0, 1]
+        if columns == 6:
+            continue
+        c1 = slope(C12[r], C11[r])
+        c2 = slope(C12[r], C22[r])
+        sine2 = det[r] / C11[r] / C22[r] if c1 != 0.0 and c2 != 0.0 else 1.0
+        jet[B20] = I[2, 0]
+        jet[B11] = I[1, 1]
+        jet[B02] = I[0, 2]
+        jet[M30] = I[3, 0]
+        jet[M21] = jet[M21B] = I[2, 1]
+        jet[M12] = jet[M12B] = I[1, 2]
+        jet[M03] = I[0, 3]
+        jet[F40], jet[F31], jet[F22], jet[F13], jet[F04] = _in_frame(
+            I[4, 0], I[3, 1], I[2, 2], I[1, 3], I[0, 4], c1, c2
+        )
+        jet[F11] = c2 * jet[F31] + c1 * jet[F13] + sine2 * I[2, 2]

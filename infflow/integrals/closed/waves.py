@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from ..._validation import Array
 from ...errors import MethodError
-from ..jets import SMALLEST_VARIANCE
+from ..jets import SMALLEST_VARIANCE, in_frame
 from .atom_kernels import S04, S13, S22, S31, S40, SLOT_P, SLOT_Q, SLOTS
 from .powers import has_powers
 
@@ -144,11 +144,9 @@ def _to_frame(slots: Array, gaussian: Gaussian) -> None:
     C11, C12, C22 = gaussian[:3]
     c1 = np.divide(C12, C11, out=np.zeros_like(C12), where=C11 > SMALLEST_VARIANCE)
     c2 = np.divide(C12, C22, out=np.zeros_like(C12), where=C22 > SMALLEST_VARIANCE)
-    i31, i22, i13 = (slots[:, k].copy() for k in (S31, S22, S13))
-    slots[:, S40] += c1 * (2.0 * i31 + c1 * i22)
-    slots[:, S31] += c1 * i22
-    slots[:, S13] += c2 * i22
-    slots[:, S04] += c2 * (2.0 * i13 + c2 * i22)
+    fourth = [S40, S31, S22, S13, S04]
+    i40, i31, i22, i13, i04 = slots[:, fourth].T
+    slots[:, fourth] = np.transpose(in_frame(i40, i31, i22, i13, i04, c1, c2))
 
 
 def _two_waves(v: Wave, w: Wave, gaussian: Gaussian, p: int, q: int) -> Array:

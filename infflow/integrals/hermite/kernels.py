@@ -7,30 +7,6 @@ import math
 import numpy as np
 
 from ...compiler import njit
-from ..jets import (
-    B02,
-    B11,
-    B20,
-    F04,
-    F11,
-    F13,
-    F22,
-    F31,
-    F40,
-    J00,
-    J01,
-    J02,
-    J10,
-    J11,
-    J20,
-    M03,
-    M12,
-    M12B,
-    M21,
-    M21B,
-    M30,
-    slope,
-)
 
 _kernel = njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
 
@@ -157,43 +133,6 @@ def pair_sums(coefficients, tail, i, j, u, tolerance, moments, bounds, terms):
                     bounds[r] = remainder
                     terms[r] = n
                     break
-
-
-@_kernel
-def write_jets(moments, C11, C12, C22, det, rows, out):
-    """Jets (see ``jets.py``) of pairs from their plain moments (pairs, m, m), into the given rows
-    of ``out``.
-    """
-    columns = out.shape[1]
-    for r in range(rows.size):
-        I = moments[r]
-        jet = out[rows[r]]
-        jet[J00] = I[0, 0]
-        if columns == 1:
-            continue
-        jet[J20] = I[2, 0]
-        jet[J11] = I[1, 1]
-        jet[J02] = I[0, 2]
-        jet[J10] = I[1, 0]
-        jet[J01] = I[0, 1]
-        if columns == 6:
-            continue
-        c1 = slope(C12[r], C11[r])
-        c2 = slope(C12[r], C22[r])
-        sine2 = det[r] / C11[r] / C22[r] if c1 != 0.0 and c2 != 0.0 else 1.0
-        jet[B20] = I[2, 0]
-        jet[B11] = I[1, 1]
-        jet[B02] = I[0, 2]
-        jet[M30] = I[3, 0]
-        jet[M21] = jet[M21B] = I[2, 1]
-        jet[M12] = jet[M12B] = I[1, 2]
-        jet[M03] = I[0, 3]
-        jet[F40] = I[4, 0] + c1 * (2.0 * I[3, 1] + c1 * I[2, 2])
-        jet[F31] = I[3, 1] + c1 * I[2, 2]
-        jet[F22] = I[2, 2]
-        jet[F13] = I[1, 3] + c2 * I[2, 2]
-        jet[F04] = I[0, 4] + c2 * (2.0 * I[1, 3] + c2 * I[2, 2])
-        jet[F11] = c2 * jet[F31] + c1 * jet[F13] + sine2 * I[2, 2]
 
 
 @_kernel

@@ -39,6 +39,7 @@ from ....integrals.jets import (
     J11,
     J20,
     SMALLEST_VARIANCE,
+    in_frame,
     slope,
 )
 
@@ -55,6 +56,8 @@ LOW = 6
 _PARALLEL = 4 * np.finfo(np.float64).eps
 # Above this 1 - u^2, C11 C22 - C12^2 loses less than a digit.
 _OBLIQUE = 0.1
+
+_in_frame = njit(forceinline=True, fastmath={"contract"}, error_model="numpy")(in_frame)
 
 
 @njit(cache=True, fastmath={"contract"}, error_model="numpy")
@@ -253,11 +256,9 @@ def _series(cxx, cxy, cyy, f, g, order, jet):
         i22 /= cxx * cyy
         i13 /= root * cyy
         i04 /= cyy * cyy
-        jet[F40] = i40 + 2.0 * c1 * i31 + c1 * c1 * i22
-        jet[F31] = i31 + c1 * i22
-        jet[F22] = i22
-        jet[F13] = i13 + c2 * i22
-        jet[F04] = i04 + 2.0 * c2 * i13 + c2 * c2 * i22
+        jet[F40], jet[F31], jet[F22], jet[F13], jet[F04] = _in_frame(
+            i40, i31, i22, i13, i04, c1, c2
+        )
         jet[F11] = a22 / (cxx * cyy) + c2 * i31 + c1 * i13 + c1 * c2 * i22
 
 
