@@ -15,7 +15,7 @@ moments of pairs.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,13 +27,14 @@ from ..integrals.fourth.quadruples import quadruples_of
 from ..integrals.fourth.rows import closed_form_applies
 from .finite.covariance import GradientMoments
 from .finite.net import Net
-from .fisher import fisher_of_infinite_data
-from .infinite.neti import AnyTeacher, NetI
 from .infinite.population_loss import Units
 from .infinite.targets.function_teacher import FunctionTeacher
 from .inputs import Component, sample_size
 from .low_discrepancy import sobol_normals
 from .teacher import Teacher
+
+if TYPE_CHECKING:
+    from .infinite.neti import AnyTeacher, NetI
 
 METHODS = ("auto", "exact", "sampling")
 #: Independent scramblings of the points; their scatter is the error.
@@ -145,7 +146,7 @@ def _activations(net: NetI) -> list[Activation]:
 def _noise_part(net: NetI, theta: Array) -> Array | None:
     """What label noise adds, or None without noise."""
     noise = net.teacher.noise
-    return 4.0 * noise * noise * fisher_of_infinite_data(net, theta) if noise > 0.0 else None
+    return 4.0 * noise * noise * net.fisher(theta) if noise > 0.0 else None
 
 
 def _is_realized(net: NetI, theta: Array) -> bool:
@@ -261,9 +262,7 @@ def _span_gradient(net: NetI, units: Mapped, Q: Array) -> Array:
     assert teachers is not None
     small, theta = _reduced(net.student, students, Q)
     target, theta_star = _reduced(net.teacher.net, teachers, Q)
-    gradient = NetI(small, Teacher(target, theta_star), rtol=net.rtol).evaluate(theta, 1).gradient
-    assert gradient is not None
-    return gradient
+    return type(net)(small, Teacher(target, theta_star), rtol=net.rtol).evaluate(theta, 1).g
 
 
 class _Assembly:

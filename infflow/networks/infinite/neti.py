@@ -25,7 +25,9 @@ from ...integrals.surrogate.evaluator import OUTSIDE, SurrogateMethod
 from ...integrals.surrogate.files import folders
 from ...memory import require_memory
 from ...objective import Evaluation
-from ..finite.net import Net
+from ..finite import covariance
+from ..finite.net import FISHER_REMEDY, Net
+from ..gradient_moments import covariances
 from ..inputs import Component, Multiple, as_input, times_covariance
 from ..low_discrepancy import SAMPLING, sobol_sample
 from ..parameters import Layout
@@ -311,6 +313,33 @@ class NetI:
         if self.regularization.active:
             product += self.regularization.hvp(theta, columns)
         return product.reshape(v.shape)
+
+    def fisher(self, theta: Any) -> Array:
+        """``E[grad f grad f']`` over the input, exactly, ``(P, P)``; see :func:`infflow.fisher`."""
+        require_memory(self.num_params, "the Fisher matrix", remedy=FISHER_REMEDY)
+        theta = self.check(theta)
+        student = self.student.replace(input=None, target=None, weights=None, loss="mse")
+        method = "auto" if self.method == "surrogate" else self.method
+        # half of the Hessian of E |f_theta - f_theta*|^2 at theta = theta*: there is no residual
+        same = NetI(student, Teacher(student, theta), self.input, method, self.rtol)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return 0.5 * same.evaluate(theta, 2).H
+
+    def gradient_covariance(self, theta: Any, samples: int = 100_000) -> Array:
+        """Covariance of the gradients of single samples, ``(P, P)``, exact where it can be, and
+        else over the same points at every call; see :func:`infflow.gradient_covariance`.
+        """
+        theta = self.check(theta)
+        if self.loss != "squared":
+            raise MethodError(
+                f"this network has loss {self.loss!r}; gradients of single samples are those of "
+                "the squared loss. Use net.replace(loss='squared')."
+            )
+        require_memory(self.num_params, covariance.NAME, remedy=covariance.REMEDY)
+        rng = np.random.default_rng(0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = list(covariances(self, theta, "auto", samples, rng))
+        return np.sum(found, axis=0) / len(found)
 
     def frozen(self, theta: Any, rtol: float = 1e-14) -> NetI:
         """The same loss with a fixed choice of evaluators, for a search of fixed points from
