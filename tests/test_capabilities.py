@@ -96,6 +96,8 @@ NET = {
     "KnowsRounding",
     "HasJumps",
     "Identified",
+    "HasFisher",
+    "HasGradientCovariance",
 }
 NETI = {
     "HessianProducts",
@@ -104,6 +106,8 @@ NETI = {
     "Identified",
     "ChecksParameters",
     "ChoosesMethod",
+    "HasFisher",
+    "HasGradientCovariance",
 }
 PRODUCTS = {"HessianProducts"}
 SQUARES = {"HessianProducts", "LeastSquares"}

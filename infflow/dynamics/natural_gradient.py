@@ -20,7 +20,7 @@ from ..objective import LEFT_DOMAIN, HasFisher, Objective
 from .solvers import chosen
 
 _SINGULAR = (
-    "the Fisher matrix is singular{where}: parameters can change without the outputs. Give "
+    "The Fisher matrix is singular{where}: parameters can change without the outputs. Give "
     "inf.NaturalGradient a damping, e.g. 1e-6, or freeze what is redundant with eta = 0."
 )
 #: solvers for which an approximate Jacobian is not enough
@@ -158,7 +158,7 @@ class NaturalProblem(FlowProblem):
             condition, info = dpocon(factor, size, uplo="L")
             info = info or condition <= len(matrix) * np.finfo(float).eps
         if info != 0:
-            self.outside = _SINGULAR.format(where="").capitalize()
+            self.outside = _SINGULAR.format(where="")
             return None
         return lambda b: dpotrs(factor, b, lower=1)[0]
 

@@ -27,8 +27,7 @@ def as_dynamics(name: str, value: Any) -> Dynamics:
         If it is neither.
     """
     if isinstance(value, tuple(DYNAMICS.values())):
-        found: Dynamics = value
-        return found
+        return value  # type: ignore[return-value]
     if isinstance(value, Mapping) and isinstance(value.get("kind"), str):
         arguments = {key: each for key, each in value.items() if key != "kind"}
         kind = DYNAMICS[as_choice(f"{name}.kind", value["kind"], DYNAMICS)]
