@@ -90,8 +90,8 @@ class SGDDiffusion:
         if isinstance(rng, np.random.Generator):
             self.seed = int(rng.integers(_SEEDS))
         else:
-            as_rng(rng)
-            self.seed = as_integer("rng", rng, minimum=0)
+            as_rng(rng)  # raises where it is no seed
+            self.seed = int(rng)
         if not isinstance(modified, bool):
             raise InvalidTypeError(f"modified is {shown(modified)}; True or False is needed.")
         self.modified = modified
