@@ -25,6 +25,10 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from .branches.branch import Branch as Branch
     from .branches.continuation import continuation as continuation
     from .classification.classify import classify as classify
+    from .dynamics.heavy_ball import HeavyBall as HeavyBall
+    from .dynamics.modified_flow import ModifiedFlow as ModifiedFlow
+    from .dynamics.natural_gradient import NaturalGradient as NaturalGradient
+    from .dynamics.sgd_diffusion import SGDDiffusion as SGDDiffusion
     from .errors import AccuracyWarning as AccuracyWarning
     from .errors import InfflowError as InfflowError
     from .errors import SingularMomentError as SingularMomentError
@@ -140,6 +144,10 @@ _HOME = {
     "Spectrum": "online.spectrum",
     "Equilibrium": "online.equilibrium",
     "train": "training",
+    "HeavyBall": "dynamics.heavy_ball",
+    "NaturalGradient": "dynamics.natural_gradient",
+    "ModifiedFlow": "dynamics.modified_flow",
+    "SGDDiffusion": "dynamics.sgd_diffusion",
     "classify": "classification.classify",
     "continuation": "branches.continuation",
     "Branch": "branches.branch",

@@ -299,6 +299,29 @@ class HasSymmetryTypes(Protocol, metaclass=Capability):
         """
 
 
+@runtime_checkable
+class HasFisher(Protocol, metaclass=Capability):
+    """Has outputs, and knows the second moment of their gradients.
+
+    Asked by ``inf.NaturalGradient``.
+    """
+
+    def fisher(self, theta: Array) -> Array:
+        """E[grad f grad f'] summed over outputs, (P, P), symmetric, without any penalty."""
+
+
+@runtime_checkable
+class HasGradientCovariance(Protocol, metaclass=Capability):
+    """Is a mean over samples, and knows how the gradients of single ones scatter.
+
+    Asked by ``inf.SGDDiffusion``. It must depend smoothly on ``theta``: where it is sampled, the
+    points are the same at every call.
+    """
+
+    def gradient_covariance(self, theta: Array) -> Array:
+        """Covariance of the gradients of single samples, (P, P), positive semidefinite."""
+
+
 #: all of them by name
 CAPABILITIES: dict[str, Capability] = {
     each.__name__: each
@@ -317,6 +340,8 @@ CAPABILITIES: dict[str, Capability] = {
         ChoosesMethod,
         HasMetric,
         HasSymmetryTypes,
+        HasFisher,
+        HasGradientCovariance,
     )
 }
 

@@ -36,6 +36,7 @@ from ._validation import (
     counted,
     shown,
 )
+from .dynamics import as_dynamics
 from .errors import InvalidTypeError, InvalidValueError, ShapeError
 from .fixedpoints import OPTIMIZERS, Optimizer
 from .fixedpoints.methods import OPTIMIZER_OPTIONS
@@ -166,6 +167,13 @@ class TrainSettings:
         SOLVER_OPTIONS.mapping,
         "options of the solver",
         {"max_order": 5},
+        decides=PATH,
+    )
+    dynamics: Any = setting(
+        None,
+        as_dynamics,
+        "what the flow is, instead of the gradient flow",
+        {"kind": "heavy_ball", "friction": 0.5},
         decides=PATH,
     )
     num_trajectory: int = setting(
@@ -309,7 +317,9 @@ class TrainSettings:
         if isinstance(net, HasMetric) and isinstance(eta, float):
             eta = eta / net.multiplicities
         methods = {"solver": now.solver, "optimizer": now.optimizer}
-        chosen = plan(net, start, eta, now.reduce, methods)
+        if now.dynamics is not None:
+            now.dynamics.check(net, start, eta)
+        chosen = plan(net, start, eta, now.reduce, methods, now.dynamics)
         if chosen.run is None:
             return _job(net, start, eta, now, chosen.note)
         return _short_job(chosen.run, eta, now, chosen.note)
@@ -340,6 +350,7 @@ class Job:
 def _job(net: Any, start: Array, eta: float | Array, now: TrainSettings, note: str = "") -> Job:
     """The job of checked settings."""
     free = np.broadcast_to(np.asarray(eta) > 0, start.shape)
+    _require_an_end(now)
     method, options = _solver(net, now, int(free.sum()))
     optimizer, search_options = _optimizer(net, now)
     if optimizer is not None:
@@ -355,6 +366,7 @@ def _job(net: Any, start: Array, eta: float | Array, now: TrainSettings, note: s
         t_eval=_within(now.t_eval, now.t_end),
         observables=_functions(net, now.observables),
         checkpoint=now.checkpoint,
+        dynamics=now.dynamics,
     )
     polished = _polished(net, now)
     return Job(net, start, free, now, flow, optimizer, search_options, polished, note=note)
@@ -411,13 +423,15 @@ def _matching(eta: Array, num_params: int) -> float | Array:
 
 def _solver(net: Any, given: TrainSettings, num_free: int) -> tuple[Method, dict[str, Any]]:
     """The integrator and its checked options, with step and batches of discrete ones."""
-    name = given.solver
+    jumps = isinstance(net, HasJumps) and net.gradient_jumps
     defaults: dict[str, Any] = {}
-    if name == "auto":
-        name, defaults = automatic_solver(
-            num_free, isinstance(net, HasJumps) and net.gradient_jumps
-        )
-    method = SOLVERS[name]
+    if given.dynamics is not None:
+        method, defaults = given.dynamics.method(given.solver, num_free, jumps)
+    elif given.solver == "auto":
+        name, defaults = automatic_solver(num_free, jumps)
+        method = SOLVERS[name]
+    else:
+        method = SOLVERS[given.solver]
     options = {
         **defaults,
         **method.check_options(given.solver_options),
@@ -425,6 +439,15 @@ def _solver(net: Any, given: TrainSettings, num_free: int) -> tuple[Method, dict
         **_batch_options(net, method, given.batch_size),
     }
     return method, options
+
+
+def _require_an_end(given: TrainSettings) -> None:
+    """Raise where a path that never rests has no end, and a search cannot begin."""
+    dynamics = given.dynamics
+    if dynamics is not None and dynamics.endless and np.isinf(given.t_end):
+        raise InvalidValueError(
+            f"{dynamics!r} never comes to rest, and t_end is infinite. Give a t_end."
+        )
 
 
 def _step_option(method: Method, step_size: float | None) -> dict[str, float]:

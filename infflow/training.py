@@ -41,6 +41,7 @@ def train(
     eta: Any = 1.0,
     step_size: float | None = None,
     solver_options: Mapping[str, Any] | None = None,
+    dynamics: Any = None,
     num_trajectory: int = 100,
     t_eval: Any = None,
     observables: Any = None,
@@ -100,6 +101,10 @@ def train(
     solver_options : dict, optional
         Options of the solver that is named, e.g. ``{"step": 0.01}`` for fixed steps of ``rk4``:
         docs/solvers.md has a table of all, and so has the error for one that is not known.
+    dynamics : HeavyBall, NaturalGradient, ModifiedFlow, SGDDiffusion, optional
+        What the flow is, instead of the gradient flow d theta/dt = -eta grad L: momentum, the
+        natural gradient, large steps, or the noise of minibatches; each class says more, and
+        which solvers can follow it. Losses, stopping rules and the search are those of ``net``.
     num_trajectory : int
         Number of points that are kept along the flow, spaced logarithmically in t; the first is t =
         0, the last the end. On the way, up to twice as many are in memory; where they take more
@@ -195,6 +200,7 @@ def train(
         eta=eta,
         step_size=step_size,
         solver_options=solver_options,
+        dynamics=dynamics,
         num_trajectory=num_trajectory,
         t_eval=t_eval,
         observables=observables,

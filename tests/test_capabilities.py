@@ -36,7 +36,7 @@ from infflow.objective import (
     members,
 )
 from infflow.studies.fixed_points import Scaled
-from infflow.studies.objectives import ModifiedLoss, Saddle
+from infflow.studies.objectives import Saddle
 from infflow.studies.stiffness.ode_codes import Counted
 from infflow.surrogates.training.objective import SobolevObjective
 
@@ -96,6 +96,8 @@ NET = {
     "KnowsRounding",
     "HasJumps",
     "Identified",
+    "HasFisher",
+    "HasGradientCovariance",
 }
 NETI = {
     "HessianProducts",
@@ -104,6 +106,8 @@ NETI = {
     "Identified",
     "ChecksParameters",
     "ChoosesMethod",
+    "HasFisher",
+    "HasGradientCovariance",
 }
 PRODUCTS = {"HessianProducts"}
 SQUARES = {"HessianProducts", "LeastSquares"}
@@ -126,7 +130,6 @@ TABLE = {
     "wrapper of a Net": (lambda: Forwarding(finite()), NET),
     "wrapper of a NetI": (lambda: Forwarding(infinite()), NETI),
     "studies, saddle": (lambda: Saddle(0.1), PRODUCTS),
-    "studies, modified loss": (lambda: ModifiedLoss(finite(), 0.1), set()),
     "studies, times a factor": (lambda: Scaled(finite(), 2.0), PRODUCTS),
     "studies, counted": (lambda: Counted(finite()), PRODUCTS),
     "tests, quartic": (quartic, PRODUCTS),
@@ -145,7 +148,7 @@ def test_who_has_what(name):
     assert {each for each, kind in CAPABILITIES.items() if isinstance(objective, kind)} == expected
 
 
-@pytest.mark.parametrize("name", [name for name in TABLE if name != "studies, modified loss"])
+@pytest.mark.parametrize("name", TABLE)
 def test_products_are_those_with_the_hessian(name):
     objective = TABLE[name][0]()
     theta = 0.3 * np.random.default_rng(5).normal(size=objective.num_params)

@@ -142,6 +142,7 @@ def _cases():
     theta = inf.random_params(net, rng=0)
     teacher = inf.Teacher(net, inf.random_params(net, rng=1))
     neti = inf.NetI(net, teacher)
+    fitted = inf.NetI(net, inf.Teacher(net, theta, noise=0.1))  # known without fourth moments
     data = neti.sample(12, 0)
     X, y = data.data.X, data.data.target
     plain = inf.Net([(2, "erf", False), (1, "identity", False)], input_dim=2)
@@ -230,6 +231,8 @@ def _cases():
     yield Call(
         "Net.loss_rounding", data.loss_rounding, {"theta": any_theta, "value": A(1.0, "number")}
     )
+    yield Call("Net.fisher", data.fisher, {"theta": any_theta})
+    yield Call("Net.gradient_covariance", data.gradient_covariance, {"theta": any_theta})
     yield Call("Net.pack", net.pack, {"pairs": A(net.unpack(theta), "list")})
     yield Call("Net.predict", net.predict, {"theta": any_theta, "X": A(X, "array")})
     yield Call("Net.residuals", data.residuals, {"theta": any_theta})
@@ -278,6 +281,8 @@ def _cases():
     yield Call("NetI.check", neti.check, {"theta": any_theta})
     yield Call("NetI.evaluate", neti.evaluate, {"theta": any_theta, "order": A(2, "count")})
     yield Call("NetI.explain", neti.explain, {"theta": A(theta, "array optional")})
+    yield Call("NetI.fisher", neti.fisher, {"theta": any_theta})
+    yield Call("NetI.gradient_covariance", fitted.gradient_covariance, {"theta": any_theta})
     yield Call("NetI.frozen", neti.frozen, {"theta": any_theta, "rtol": A(1e-14, "number")})
     yield Call("NetI.hvp", neti.hvp, {"theta": any_theta, "v": A(theta, "array")})
     yield Call("NetI.observable", neti.observable, {"name": A("overlaps")})
@@ -662,6 +667,7 @@ def _cases():
         "eta": A(1.0, "numbers array number"),
         "step_size": A(None, "optional"),
         "solver_options": A({}, "mapping optional"),
+        "dynamics": A(inf.ModifiedFlow(0.1), "optional"),
         "num_trajectory": A(3, "count"),
         "t_eval": A(None, "array optional"),
         "observables": A(None, "list mapping optional array"),
@@ -681,6 +687,19 @@ def _cases():
         "checkpoint": A(None, "path optional"),
         "reduce": A("auto", flag),
     }
+    yield Call("HeavyBall", inf.HeavyBall, {"friction": A(0.5, "number")})
+    yield Call("NaturalGradient", inf.NaturalGradient, {"damping": A(0.5, "number")})
+    yield Call("ModifiedFlow", inf.ModifiedFlow, {"step_size": A(0.5, "number")})
+    yield Call(
+        "SGDDiffusion",
+        inf.SGDDiffusion,
+        {
+            "step_size": A(0.5, "number"),
+            "batch_size": A(2, "count"),
+            "rng": rng,
+            "modified": A(False, flag),
+        },
+    )
     yield Call("train", inf.train, {"net": any_net, "theta0": any_theta, **of_train})
     discrete = {
         "solver": A("gd"),

@@ -441,7 +441,12 @@ def test_what_does_not_commute_with_rotations_keeps_all_parameters(settings, why
 def test_each_setting_that_decides_a_path_commutes_with_rotations_or_is_asked_for():
     """A new one belongs here, and in ``plan`` of ``infflow/reduced_run.py`` if it does not."""
     commute = {"t_end", "rtol", "atol", "step_size", "solver_options", "num_trajectory", "t_eval"}
-    asked = {"solver", "eta", "batch_size"}  # batches are for samples, which a NetI has not
+    asked = {
+        "solver",
+        "eta",
+        "dynamics",
+        "batch_size",
+    }  # batches are for samples, which a NetI has not
     assert commute | asked == {
         name for name, item in FIELDS.items() if item.metadata["decides"] == PATH
     }

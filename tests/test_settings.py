@@ -112,7 +112,11 @@ CHANGED = {
 }
 
 
-@pytest.mark.parametrize("name", [each for each in FIELDS if each not in ("polish", "checkpoint")])
+#: test_dynamics.py asks the same of dynamics
+NOT_WITH_DESCENT = ("polish", "checkpoint", "dynamics")
+
+
+@pytest.mark.parametrize("name", [each for each in FIELDS if each not in NOT_WITH_DESCENT])
 def test_a_checkpoint_agrees_in_what_decides_the_path_and_in_nothing_else(name, tmp_path):
     net = LeastSquares(np.random.default_rng(1).normal(size=(20, 3)), np.arange(20.0))
     first = {"solver": "gd", "step_size": 0.01, "batch_size": 4, "t_end": 5.0, "max_steps_flow": 2}

@@ -11,9 +11,9 @@ from .._validation import Array, public
 from ..memory import SPECTRUM, require_memory
 from ..objective import Objective, as_objective
 from ..threads import limit_for
-from .finite.net import finite
 from .functions import hessian
 from .infinite.reduction import Reduction, obstacle, smallest
+from .parameters import finite
 
 #: up to this many parameters one matrix is diagonalised
 _DENSE = 500

@@ -13,8 +13,8 @@ from ..errors import InvalidTypeError, InvalidValueError, MethodError, ShapeErro
 from ..memory import require_memory
 from ..objective import HessianProducts, Objective, as_objective
 from ..threads import limit_for
-from .finite.net import Net, finite
-from .parameters import HasLayout
+from .finite.net import Net
+from .parameters import HasLayout, finite
 
 
 @public

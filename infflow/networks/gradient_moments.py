@@ -15,6 +15,7 @@ noise adds 4 noise^2 E[grad f grad f'] exactly, by moments of pairs.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +35,6 @@ from .conditional_moments import (
 from .error_function_moments import as_error_functions, error_function_moments
 from .finite.covariance import GradientMoments
 from .finite.net import Net
-from .fisher import fisher_of_infinite_data
-from .infinite.neti import AnyTeacher, NetI
 from .infinite.population_loss import Units
 from .infinite.targets.function_teacher import FunctionTeacher
 from .inputs import Component, sample_size
@@ -43,6 +42,9 @@ from .low_discrepancy import sobol_normals
 from .span_moments import Mapped, SpanMoments, in_one_matrix, output_order, span_basis
 from .span_moments import mapped as to_component
 from .teacher import Teacher
+
+if TYPE_CHECKING:
+    from .infinite.neti import AnyTeacher, NetI
 
 METHODS = ("auto", "exact", "sampling")
 #: Independent scramblings of the points; their scatter is the error.
@@ -171,7 +173,7 @@ def _activations(net: NetI) -> list[Activation]:
 def _noise_part(net: NetI, theta: Array) -> Array | None:
     """What label noise adds, or None without noise."""
     noise = net.teacher.noise
-    return 4.0 * noise * noise * fisher_of_infinite_data(net, theta) if noise > 0.0 else None
+    return 4.0 * noise * noise * net.fisher(theta) if noise > 0.0 else None
 
 
 def _is_realized(net: NetI, theta: Array) -> bool:
@@ -273,9 +275,7 @@ def _span_gradient(net: NetI, units: Mapped, Q: Array) -> Array:
     assert teachers is not None
     small, theta = _reduced(net.student, students, Q)
     target, theta_star = _reduced(net.teacher.net, teachers, Q)
-    gradient = NetI(small, Teacher(target, theta_star), rtol=net.rtol).evaluate(theta, 1).gradient
-    assert gradient is not None
-    return gradient
+    return type(net)(small, Teacher(target, theta_star), rtol=net.rtol).evaluate(theta, 1).g
 
 
 class _Assembly:

@@ -20,7 +20,7 @@ from .._validation import (
     shown,
 )
 from ..activations import Activation, resolve
-from ..errors import InvalidTypeError, ShapeError
+from ..errors import DivergedError, InvalidTypeError, ShapeError
 from ..objective import Capability
 from .parameter_kernels import all_finite
 from .unit_rows import Rows, UnitRows
@@ -34,6 +34,18 @@ WIDEST = 10**8
 """Most neurons of a layer, and most inputs: more of them are a mistake, and beyond the memory of
 any machine with their weights.
 """
+
+
+def finite(what: str, array: Array) -> Array:
+    """The array itself, of any shape, or DivergedError where numbers overflowed on the
+    way to it.
+    """
+    if not all_finite(array.ravel()):
+        raise DivergedError(
+            f"{what} not finite at this theta: numbers overflow. Use smaller parameters or data "
+            "of smaller scale."
+        )
+    return array
 
 
 class Layer(NamedTuple):

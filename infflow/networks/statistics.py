@@ -24,11 +24,12 @@ from ..memory import SPECTRUM, require_memory
 from ..threads import limit_for
 from .eigenvalues import hessian_spectrum, reduced, spectrum_by_parts
 from .finite import covariance
-from .finite.net import Net, finite
+from .finite.net import Net
 from .frozen import free_parameters, frozen_by
 from .gradient_moments import METHODS, covariances
 from .infinite.neti import NetI
 from .inputs import times_covariance
+from .parameters import finite
 
 #: fewest samples of a covariance
 _FEWEST = 40

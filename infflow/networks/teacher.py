@@ -8,7 +8,8 @@ import numpy as np
 
 from .._validation import Array, as_number, as_rng, public
 from ..errors import InvalidTypeError
-from .finite.net import Net, finite
+from .finite.net import Net
+from .parameters import finite
 
 
 class Teacher:

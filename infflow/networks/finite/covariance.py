@@ -4,6 +4,8 @@ moves a solution.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.linalg.blas import dsyrk
 
@@ -11,9 +13,12 @@ from ..._validation import Array
 from ...errors import InvalidValueError, ShapeError
 from ...memory import require_memory
 from ...threads import limit_for
+from ..parameters import finite
 from . import kernels
 from .backprop import Architecture, Workspace, block_size, blocks, errors, forward, output_error
-from .net import Net, finite
+
+if TYPE_CHECKING:
+    from .net import Net
 
 #: how messages call it, and what to do where it does not fit
 NAME = "the covariance of the gradients"

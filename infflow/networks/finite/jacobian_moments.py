@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.linalg.blas import dsyrk
 
@@ -9,7 +11,9 @@ from ..._validation import Array
 from . import kernels
 from .backprop import Workspace, block_size, blocks, errors, forward
 from .covariance import CovarianceWorkspace, sample_gradients
-from .net import Net
+
+if TYPE_CHECKING:
+    from .net import Net
 
 
 def fisher_of_data(net: Net, theta: Array) -> Array:

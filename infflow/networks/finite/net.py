@@ -19,9 +19,9 @@ from ..._validation import (
     public,
     shown,
 )
-from ...errors import DivergedError, InvalidTypeError, InvalidValueError, ShapeError
+from ...errors import InvalidTypeError, InvalidValueError, ShapeError
+from ...memory import require_memory
 from ...objective import Evaluation
-from ..parameter_kernels import all_finite
 from ..parameters import (
     PARAMETRIZATIONS,
     WIDEST,
@@ -29,6 +29,7 @@ from ..parameters import (
     Layout,
     Pair,
     factor_vector,
+    finite,
     parse_layers,
     unit_rows,
     weight_factors,
@@ -36,12 +37,14 @@ from ..parameters import (
 from ..regularization import Regularization
 from ..replacement import changed, recorded
 from . import backprop as net_backprop
+from . import covariance, jacobian_moments, kernels
 from . import hessian as net_hessian
 from . import hvp as net_hvp
-from . import kernels
 from .backprop import Architecture, Data
 from .losses import Loss, resolve_loss
 
+#: what to do where a Fisher matrix does not fit
+FISHER_REMEDY = "Use a network with fewer parameters, or inf.reduce where the input is isotropic."
 #: Up to this number of samples, those that cross kinks hold up implicit methods (docs/solvers.md).
 _MANY_SAMPLES = 5000
 
@@ -514,6 +517,20 @@ class Net:
         with np.errstate(over="ignore", invalid="ignore"):
             return residuals.jacobian(self, self.layout.check(theta))
 
+    # ----------------------------------------------------------------------------------------------
+    # second moments of gradients
+
+    def fisher(self, theta: Any) -> Array:
+        """``E[grad f grad f']`` over the samples, ``(P, P)``; see :func:`infflow.fisher`."""
+        require_memory(self.num_params, "the Fisher matrix", remedy=FISHER_REMEDY)
+        return jacobian_moments.fisher_of_data(self, self.layout.check(theta))
+
+    def gradient_covariance(self, theta: Any) -> Array:
+        """Covariance of the gradients of single samples, ``(P, P)``; see
+        :func:`infflow.gradient_covariance`.
+        """
+        return covariance.gradient_covariance(self, theta)
+
     @property
     def gradient_jumps(self) -> bool:
         """Whether kinks of activations cross samples so seldom that each crossing is a jump of the
@@ -529,18 +546,6 @@ class Net:
         return residuals.loss_rounding(
             self, self.layout.check(theta), as_number("value", value, infinite=True)
         )
-
-
-def finite(what: str, array: Array) -> Array:
-    """The array itself, of any shape, or DivergedError where numbers overflowed on the
-    way to it.
-    """
-    if not all_finite(array.ravel()):
-        raise DivergedError(
-            f"{what} not finite at this theta: numbers overflow. Use smaller parameters or data "
-            "of smaller scale."
-        )
-    return array
 
 
 def check_inputs(name: str, value: Any) -> Array:

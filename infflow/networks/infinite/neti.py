@@ -25,7 +25,9 @@ from ...integrals.surrogate.evaluator import OUTSIDE, SurrogateMethod
 from ...integrals.surrogate.files import folders
 from ...memory import require_memory
 from ...objective import Evaluation
-from ..finite.net import Net
+from ..finite import covariance
+from ..finite.net import FISHER_REMEDY, Net
+from ..gradient_moments import covariances
 from ..inputs import Component, Multiple, as_input, times_covariance
 from ..low_discrepancy import SAMPLING, sobol_sample
 from ..parameters import Layout
@@ -49,6 +51,8 @@ LOSSES = ("squared", "correlation")
 #: what labels the input
 AnyTeacher = Teacher | FunctionTeacher | PolynomialTeacher
 
+#: points of a covariance of gradients that has no closed form
+_SAMPLES = 100_000
 # Below this fraction of the sum of its terms the loss has lost five digits, and a student this
 # close to the teacher is evaluated without cancellation.
 _CANCELLED = 1e-5
@@ -192,6 +196,8 @@ class NetI:
         #: Evaluates the loss next to the teacher; made when it is first needed.
         self._near: tuple[realizable.Matcher, list[realizable.SegmentLoss]] | None = None
         self._was_close = False
+        #: Two copies of the student, for its Fisher matrix; made when it is first needed.
+        self._pairs: NetI | None = None
         self._lock = Lock()
 
     # ----------------------------------------------------------------------------------------------
@@ -338,6 +344,37 @@ class NetI:
             return product
 
         return times
+
+    def fisher(self, theta: Any) -> Array:
+        """``E[grad f grad f']`` over the input, exactly, ``(P, P)``; see :func:`infflow.fisher`."""
+        require_memory(self.num_params, "the Fisher matrix", remedy=FISHER_REMEDY)
+        theta = self.check(theta)
+        method = "auto" if self.method == "surrogate" else self.method
+        if _is_doubled(self.student):
+            if self._pairs is None:
+                self._pairs = NetI(*_doubled(self.student), self.input, method, self.rtol)
+            return _fisher_of_pairs(self._pairs, self.student, theta)
+        student = self.student.replace(input=None, target=None, weights=None, loss="mse")
+        # half of the Hessian of E |f_theta - f_theta*|^2 at theta = theta*: there is no residual
+        same = NetI(student, Teacher(student, theta), self.input, method, self.rtol)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return 0.5 * same.evaluate(theta, 2).H
+
+    def gradient_covariance(self, theta: Any) -> Array:
+        """Covariance of the gradients of single samples, ``(P, P)``, exact where it can be, and
+        else over the same points at every call; see :func:`infflow.gradient_covariance`.
+        """
+        theta = self.check(theta)
+        if self.loss != "squared":
+            raise MethodError(
+                f"this network has loss {self.loss!r}; gradients of single samples are those of "
+                "the squared loss. Use net.replace(loss='squared')."
+            )
+        require_memory(self.num_params, covariance.NAME, remedy=covariance.REMEDY)
+        rng = np.random.default_rng(0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = list(covariances(self, theta, "auto", _SAMPLES, rng))
+        return np.sum(found, axis=0) / len(found)
 
     def frozen(self, theta: Any, rtol: float = 1e-14) -> NetI:
         """The same loss with a fixed choice of evaluators, for a search of fixed points from
@@ -753,6 +790,49 @@ def _units(net: Net, theta: Array) -> Units:
     if second != 1.0:
         A = second * A
     return Units(W, np.zeros(len(W)) if b is None else b, A.T, np.zeros(len(A)) if c is None else c)
+
+
+def _is_doubled(student: Net) -> bool:
+    """Whether the Fisher matrix is a block of the Hessian of two equal students, which takes no new
+    network per point; with kinks the other blocks are infinite.
+    """
+    smooth = not any(f.kinks for f in student.layers[0].activations)
+    return smooth and student.parametrization in ("standard", "ntk", "mean_field")
+
+
+def _doubled(student: Net) -> tuple[Net, Teacher]:
+    """A student with all hidden neurons twice, and a teacher without output."""
+    hidden, outer = student.layers
+    twice = Net(
+        [
+            (2 * hidden.width, [*hidden.activations, *hidden.activations], hidden.bias),
+            (outer.width, "identity", outer.bias),
+        ],
+        student.input_dim,
+    )
+    silent = Net([(1, "identity", False), (outer.width, "identity", False)], student.input_dim)
+    return twice, Teacher(silent, [1.0] + [0.0] * (silent.num_params - 1))
+
+
+def _fisher_of_pairs(pairs: NetI, student: Net, theta: Array) -> Array:
+    """Half of the block of one copy with the other in the Hessian of E |f_1 + f_2|^2."""
+    (W, b), (A, c) = student.unpack(student.scaled(theta))
+    K = len(W)
+    both = [(np.vstack([W, W]), None if b is None else np.tile(b, 2)), (np.hstack([A, A]), c)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        H = pairs.evaluate(pairs.pack(both), 2).H
+    (W, b), (A, c) = pairs.unpack(np.arange(float(pairs.num_params)))
+    rest = [] if c is None else [c]
+    first, second = (
+        np.concatenate(
+            [W[k].ravel(), *([] if b is None else [b[k]]), A[:, k].ravel(), *rest]
+        ).astype(np.int64)
+        for k in (slice(0, K), slice(K, 2 * K))
+    )
+    block: Array = H[np.ix_(first, second)]
+    block = 0.25 * (block + block.T)
+    factors = student.factors
+    return block if factors is None else factors[:, None] * block * factors
 
 
 def _check_shallow(name: str, net: Net) -> None:

@@ -20,7 +20,8 @@ from ...._validation import (
     shown,
 )
 from ....errors import InvalidTypeError, InvalidValueError, ShapeError, TooLargeError
-from ...finite.net import check_columns, finite
+from ...finite.net import check_columns
+from ...parameters import finite
 from .hermite_table import HermiteTable, expand, hermite_to_monomials
 
 BASES = ("hermite", "monomial")
