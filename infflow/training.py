@@ -13,7 +13,14 @@ import numpy as np
 from ._validation import Array, public
 from .channels import Lookout, Verdict, ended_at
 from .errors import DivergedError, OutsideDomainError, SingularMomentError
-from .fixedpoints import FixedPointProblem, Optimizer, SearchOutcome, choose_optimizer
+from .fixedpoints import (
+    FixedPointProblem,
+    Optimizer,
+    SearchOutcome,
+    choose_optimizer,
+    search_in_turns,
+    turns_of,
+)
 from .flow import FlowOutcome, SearchFile, integrate
 from .interrupts import saving_before_termination
 from .objective import Freezable, Objective
@@ -364,7 +371,8 @@ def _run_search(job: Job, flow: FlowOutcome, watch: _Watch) -> SearchOutcome | N
     try:
         optimizer = optimizer or choose_optimizer(problem, x)
         problem = problem.frozen(x)
-        found = _searched(job, optimizer, problem, x, rules)
+        methods = (optimizer,) if job.optimizer else turns_of(problem, x, optimizer)
+        found = _searched(job, methods, problem, x, rules)
     except (
         DivergedError,
         SingularMomentError,
@@ -382,7 +390,11 @@ def _run_search(job: Job, flow: FlowOutcome, watch: _Watch) -> SearchOutcome | N
 
 
 def _searched(
-    job: Job, optimizer: Optimizer, problem: FixedPointProblem, x: Array, rules: StopRules
+    job: Job,
+    methods: tuple[Optimizer, ...],
+    problem: FixedPointProblem,
+    x: Array,
+    rules: StopRules,
 ) -> SearchOutcome:
     """A search, which ends with the status ``CHANNEL`` where its path ends at infinity, and goes on
     from a lower point where a look ahead has found one.
@@ -392,7 +404,7 @@ def _searched(
     while True:
         lookout = Lookout(objective, job.free, rules)
         rules.lookout = lookout
-        found = optimizer.run(problem, x, rules, **job.optimizer_options)
+        found = search_in_turns(methods, problem, x, rules, **job.optimizer_options)
         found.statistics.steps += steps
         ahead = lookout.after(found)
         rules.lookout = None

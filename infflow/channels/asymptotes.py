@@ -18,8 +18,9 @@ from ..activations import REGISTRY, Activation
 _FAR = 200.0
 _FARTHER = 500.0
 _TOLERANCE = 1e-12
-#: where the exponential is read off, from the outside in
-_TAIL = (14.0, 15.0, 16.0)
+#: where an exponential is read off
+_TAILS = (16.0, 10.0, 5.0, 2.5)
+_BEFORE = np.array([0.8, 0.9, 1.0])
 _EPS = float(np.finfo(float).eps)
 
 
@@ -66,19 +67,24 @@ def _rounded(number: float) -> float:
 
 
 def _tail(f: Activation, sign: int, slope: float, intercept: float) -> tuple[float, float]:
-    """Rate and factor of what is left; zeros where it is no exponential."""
-    points = sign * np.array(_TAIL)
-    left = f(points) - (slope * points + intercept)
-    noise = 1e3 * _EPS * np.maximum(np.abs(f(points)), _EPS)
-    if (np.abs(left) <= noise).any() or (np.sign(left) != np.sign(left[0])).any():
-        return 0.0, 0.0
-    rates = -np.diff(np.log(np.abs(left))) / np.diff(_TAIL)
-    if rates[0] <= 0.0 or abs(rates[1] / rates[0] - 1.0) > 1e-3:
-        return 0.0, 0.0
-    rate = _rounded(float(np.round(rates[1], 3)))
-    factor = float(left[-1] * np.exp(rate * _TAIL[-1]))
-    whole = float(np.round(factor))
-    return rate, whole if abs(factor - whole) <= 1e-5 * abs(factor) else factor
+    """Rate and factor of what is left, read off as far outside as rounding allows; zeros where it
+    is no exponential.
+    """
+    for far in _TAILS:
+        places = far * _BEFORE
+        points = sign * places
+        left = f(points) - (slope * points + intercept)
+        noise = 1e6 * _EPS * np.abs(left[-1]) if intercept == slope == 0.0 else 1e3 * _EPS
+        if (np.abs(left) <= noise).any() or (np.sign(left) != np.sign(left[0])).any():
+            continue
+        rates = -np.diff(np.log(np.abs(left))) / np.diff(places)
+        if rates[0] <= 0.0 or abs(rates[1] / rates[0] - 1.0) > 1e-3:
+            return 0.0, 0.0
+        rate = float(np.round(rates[1], 3))
+        factor = float(left[-1] * np.exp(rate * far))
+        whole = float(np.round(factor))
+        return rate, whole if abs(factor - whole) <= 1e-5 * abs(factor) else factor
+    return 0.0, 0.0
 
 
 def kinked(f: Activation) -> Activation | None:

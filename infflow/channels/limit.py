@@ -34,6 +34,8 @@ _ROUNDS = 4
 _CHANGE = 2.0
 #: factors that may go from input to output weights
 _SCALES = (0.5, 1.0, 2.0)
+#: combinations of units that are tried
+_HYPOTHESES = 4
 _EPS = float(np.finfo(float).eps)
 
 
@@ -147,8 +149,10 @@ def is_covered(objective: Any) -> bool:
 
 def units_at(
     net: Net | NetI, theta: Array, free: NDArray[np.bool_] | None = None
-) -> tuple[EndUnit, ...]:
-    """Neurons that run off to infinity at ``theta`` (P,), by what they look like."""
+) -> list[tuple[EndUnit, ...]]:
+    """Neurons that run off to infinity at ``theta`` (P,), by what they look like: the likeliest
+    combination first.
+    """
     may_move = np.ones(net.layers[0].width, dtype=bool)
     if free is not None:
         view = view_of(net, np.where(free, 0.0, 1.0))
@@ -173,14 +177,18 @@ def find_limit(
     rules : StopRules
         Limits of the search in regular coordinates.
     """
-    units = units_at(net, theta, free)
-    if not units:
-        return None
-    try:
-        with np.errstate(all="ignore"):
-            return _Ending(chart_of(net, units), theta, free).run(rules)
-    except (*LEFT_DOMAIN, InfflowError):
-        return Found(Verdict.OPEN, None, theta, float("inf"))
+    best: Found | None = None
+    for units in units_at(net, theta, free)[:_HYPOTHESES]:
+        try:
+            with np.errstate(all="ignore"):
+                found = _Ending(chart_of(net, units), theta, free).run(rules)
+        except (*LEFT_DOMAIN, InfflowError):
+            found = Found(Verdict.OPEN, None, theta, float("inf"))
+        if found.verdict is Verdict.AT_INFINITY:
+            return found
+        if best is None or (found.verdict is Verdict.NEARER and found.loss < best.loss):
+            best = found
+    return best
 
 
 class _Ending:
@@ -199,7 +207,7 @@ class _Ending:
         found = self.chart.evaluate(z, 2)
         settled, index = self._settled(found)
         value = found.value
-        excess, nearer = self._on_the_way(z, value)
+        excess, seen, nearer = self._on_the_way(z, value)
         if nearer is not None:
             return Found(Verdict.NEARER, None, *nearer, self.statistics)
         end = (self.theta, self.loss, self.statistics)
@@ -207,7 +215,7 @@ class _Ending:
             return Found(Verdict.OPEN, None, *end)
         norm = float(np.abs(found.g[self.free]).max(initial=0.0))
         limit = Limit(self.chart.units, z, value, norm, index, excess)
-        return Found(Verdict.AT_INFINITY, limit, *self._farthest(z), self.statistics)
+        return Found(Verdict.AT_INFINITY, limit, *self._farthest(z, seen), self.statistics)
 
     def _minimised(self, z: Array, rules: StopRules) -> Array:
         for _ in range(_ROUNDS):
@@ -241,11 +249,13 @@ class _Ending:
 
     def _on_the_way(
         self, z: Array, value: float
-    ) -> tuple[tuple[tuple[float, float], ...], tuple[Array, float] | None]:
-        """How far the loss is above its limit at some distances; and, where it rises towards
-        infinity, the lowest point on the way back.
+    ) -> tuple[tuple[tuple[float, float], ...], list[float], tuple[Array, float] | None]:
+        """How far the loss is above its limit at some distances; up to which distance of each unit
+        that can be told from rounding; and, where it rises towards infinity, the lowest point on
+        the way back.
         """
         excess: list[tuple[float, float]] = []
+        farthest = [unit.distances[0] for unit in self.chart.units]
         lowest: tuple[Array, float] | None = None
         for k, unit in enumerate(self.chart.units):
             for scale in _SCALES if unit.has_scale else (1.0,):
@@ -253,10 +263,11 @@ class _Ending:
                 seen = [each for each in losses if each[0] != 0.0]
                 if scale == 1.0:
                     excess += [(each[2], each[0]) for each in seen]
+                    farthest[k] = max([farthest[k], *(each[2] for each in seen)])
                 if seen and seen[-1][0] < 0.0:
                     found = _first_valley(seen)
                     lowest = found if lowest is None or found[1] < lowest[1] else lowest
-        return tuple(excess), lowest
+        return tuple(excess), farthest, lowest
 
     def _above(
         self, z: Array, value: float, k: int, distance: float, scale: float
@@ -278,12 +289,13 @@ class _Ending:
         scales[k] = scale
         return self.chart.point(z, distances, scales)
 
-    def _farthest(self, z: Array) -> tuple[Array, float]:
-        """The lowest of the farthest points, and of where the path had come to."""
-        points = [self._at(z, 0, s) for s in self.chart.units[0].distances[-3:]]
-        losses = [self.chart.net.evaluate(theta, 0).value for theta in points]
-        k = int(np.argmin(losses))
-        return (points[k], losses[k]) if losses[k] < self.loss else (self.theta, self.loss)
+    def _farthest(self, z: Array, seen: list[float]) -> tuple[Array, float]:
+        """The point that is as far as rounding lets the loss fall, or where the path had come to
+        if that is lower.
+        """
+        theta = self.chart.point(z, seen)
+        loss = self.chart.net.evaluate(theta, 0).value
+        return (theta, loss) if loss < self.loss else (self.theta, self.loss)
 
     def _noise(self, value: float, theta: Array) -> float:
         """Rounding error of a loss at ``theta``."""

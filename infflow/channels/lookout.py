@@ -46,14 +46,16 @@ class Lookout:
         self.free = free
         self.rules = rules
         self.next = _FIRST
+        self.steps = 0
         self.found: Found | None = None
         self.watches = bool(free.sum() <= DENSE) and is_covered(objective)
 
     def __call__(self, now: Progress) -> StopReason | None:
         """For the stop rules: the reason to stop, after so many steps that a look is due."""
-        if not self.watches or now.step < self.next:
+        self.steps += 1
+        if not self.watches or self.steps < self.next:
             return None
-        self.next = 2 * now.step
+        self.next *= 2
         found = self._look(now.theta)
         if found is None or found.verdict is not Verdict.AT_INFINITY:
             return None

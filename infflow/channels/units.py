@@ -292,8 +292,11 @@ def _beyond(unit: EndUnit, view: View, net: Net | NetI, distance: float) -> floa
 # recognition
 
 
-def running_off(net: Net | NetI, view: View, may_move: NDArray[np.bool_]) -> tuple[EndUnit, ...]:
-    """The neurons that look as if they were on their way to infinity.
+def running_off(
+    net: Net | NetI, view: View, may_move: NDArray[np.bool_]
+) -> list[tuple[EndUnit, ...]]:
+    """The neurons that look as if they were on their way to infinity: what may become of them,
+    the likeliest first.
 
     Parameters
     ----------
@@ -309,14 +312,20 @@ def running_off(net: Net | NetI, view: View, may_move: NDArray[np.bool_]) -> tup
     pairs = _pairs(net, view, found, may_move)
     taken = {k for pair in pairs for k in pair.neurons}
     biases = net.layers[0].bias and net.layers[1].bias
-    singles = []
-    for i, f in enumerate(activations):
-        if i in taken or not may_move[i] or f.kinks:
-            continue
-        single = _single(i, f, found, biases)
-        if single is not None:
-            singles.append(single)
-    return (*pairs, *singles)
+    options = [
+        _singles(i, f, found, biases)
+        for i, f in enumerate(activations)
+        if i not in taken and may_move[i] and not f.kinks
+    ]
+    options = [each for each in options if each]
+    first = (*pairs, *(each[0] for each in options))
+    others = [
+        tuple(each[-1] if unit is each[0] else unit for unit in first)
+        for each in options
+        if len(each) > 1
+    ]
+    alone = [(unit,) for unit in first] if len(first) > 1 else []
+    return [units for units in (first, *others, *alone) if units]
 
 
 def _pairs(net: Net | NetI, view: View, found: Reach, may_move: NDArray[np.bool_]) -> list[EndUnit]:
@@ -344,26 +353,25 @@ def _pairs(net: Net | NetI, view: View, found: Reach, may_move: NDArray[np.bool_
     return pairs
 
 
-def _single(i: int, f: Activation, found: Reach, biases: bool) -> EndUnit | None:
-    """How a neuron of its own runs off, or None."""
+def _singles(i: int, f: Activation, found: Reach, biases: bool) -> list[EndUnit]:
+    """What may become of a neuron that runs off on its own."""
     low, high, rms = float(found.low[i]), float(found.high[i]), float(found.rms[i])
     points = np.linspace(low, high, 101)
     sign = 1 if low + high > 0.0 else -1
-    if biases and low * high > 0.0:
-        line = side_of(f, sign)
-        if line is not None and line.slope != 0.0:
-            left = np.abs(f(points) - line.line(points)).max()
-            if left <= _STRAIGHT * (high - low):
-                return EndUnit(EndKind.LINEAR, (i,), sign)
-        elif line is not None and line.rate and min(abs(low), abs(high)) > _TAIL:
-            exact = f(points) - line.intercept
-            if np.abs(exact / line.tail(points) - 1.0).max() <= _EXPONENTIAL:
-                return EndUnit(EndKind.EXPONENTIAL, (i,), sign)
-    limit = kinked(f) if rms > _LARGE and low < 0.0 < high else None
-    if limit is None:
-        return None
-    is_step = side_of(f, 1).slope == 0.0  # type: ignore[union-attr]
-    size = 1.0 if is_step else rms
-    if np.mean(np.abs(f(points) - limit(points))) > _KINKED * size:
-        return None
-    return EndUnit(EndKind.STEP if is_step else EndKind.KINK, (i,))
+    line = side_of(f, sign) if biases and low * high > 0.0 else None
+    units = []
+    if line is not None and line.slope != 0.0:
+        left = np.abs(f(points) - line.line(points)).max()
+        if left <= _STRAIGHT * (high - low):
+            units.append(EndUnit(EndKind.LINEAR, (i,), sign))
+    elif line is not None and line.rate and min(abs(low), abs(high)) > _TAIL:
+        exact = f(points) - line.intercept
+        if np.abs(exact / line.tail(points) - 1.0).max() <= _EXPONENTIAL:
+            units.append(EndUnit(EndKind.EXPONENTIAL, (i,), sign))
+    limit = kinked(f) if rms > _LARGE else None
+    if limit is not None:
+        is_step = side_of(f, 1).slope == 0.0  # type: ignore[union-attr]
+        size = 1.0 if is_step else rms
+        if np.mean(np.abs(f(points) - limit(points))) <= _KINKED * size:
+            units.append(EndUnit(EndKind.STEP if is_step else EndKind.KINK, (i,)))
+    return units
