@@ -57,11 +57,11 @@ class PointKind(Enum):
         "a critical point is near, and the loss grows in all directions but those that are flat."
     )
     SADDLE = "a critical point is near, and the loss decreases in some directions from there."
+    NOT_CONVERGED = "nothing shows that a critical point is near."
     AT_INFINITY = (
         "neurons run off to infinity, and the loss falls to its minimum there; `limit` says which "
         "neurons, what they become, and the loss at infinity."
     )
-    NOT_CONVERGED = "nothing shows that a critical point is near."
 
 
 @dataclass(frozen=True, eq=False)
