@@ -27,6 +27,7 @@ from ._validation import (
     shown,
     unknown_keyword,
 )
+from .channels import Limit
 from .errors import InfflowError, InvalidTypeError, InvalidValueError, ShapeError
 from .landscape.distance import Function, function_distance, function_of
 from .landscape.teacher_symmetry import TeacherSymmetry
@@ -426,11 +427,14 @@ class SolutionGroup:
     count: int
     members: tuple[int, ...]  #: indices into the list that was given
     converged: bool  #: whether all members are
-    num_neurons: int  #: neurons that are left without dead and duplicated ones
+    #: neurons that are left without dead and duplicated ones; at infinity all
+    num_neurons: int
+    limit: Limit | None = None  #: where the runs end at infinity, if they do
 
     def __repr__(self) -> str:
+        where = "" if self.limit is None else ", at infinity"
         return (
-            f"SolutionGroup(loss {self.loss:.9g}, {counted(self.count, 'run')}, "
+            f"SolutionGroup(loss {self.loss:.9g}{where}, {counted(self.count, 'run')}, "
             f"{counted(self.num_neurons, 'neuron')})"
         )
 
@@ -464,7 +468,8 @@ def unique_solutions(
     loss_rtol, loss_atol : float
         How far losses may differ.
     converged_only : bool
-        Leave out runs that did not converge.
+        Leave out runs that did not converge, and whose path does not end at infinity either. Runs
+        that end at infinity belong together if their limits do.
     teacher_symmetry : bool
         For a ``NetI`` with a network as teacher: solutions also belong together if an orthogonal
         map of the inputs takes one to the other that exchanges teacher neurons with equal
@@ -507,15 +512,19 @@ def unique_solutions(
     chosen = [
         k
         for k, run in enumerate(results)
-        if isinstance(run, Result) and (run.converged or not converged_only)
+        if isinstance(run, Result)
+        and (run.converged or run.limit is not None or not converged_only)
     ]
-    chosen.sort(key=lambda k: results[k].loss)
+    losses = {k: _loss_of(_result(results, k)) for k in chosen}
+    chosen.sort(key=losses.__getitem__)
     groups: list[tuple[Function, list[int]]] = []
     for k in chosen:
-        function = function_of(net, _result(results, k).theta, rtol)
+        function = _function_of(net, _result(results, k), rtol)
         for representative, members in groups:
-            gap = results[k].loss - results[members[0]].loss
-            if gap > loss_rtol * abs(results[k].loss) + loss_atol:
+            first = _result(results, members[0])
+            gap = losses[k] - losses[members[0]]
+            ends_alike = (first.limit is None) == (_result(results, k).limit is None)
+            if not ends_alike or gap > loss_rtol * abs(losses[k]) + loss_atol:
                 continue
             near = rtol * representative.size
             if function_distance(representative, function) <= near or (
@@ -525,7 +534,7 @@ def unique_solutions(
                 break
         else:
             groups.append((function, [k]))
-    return [_group(results, function, members) for function, members in groups]
+    return [_group(net, results, function, members) for function, members in groups]
 
 
 def _result(results: Sequence[Result | FailedRun], k: int) -> Result:
@@ -534,16 +543,29 @@ def _result(results: Sequence[Result | FailedRun], k: int) -> Result:
     return found
 
 
+def _loss_of(run: Result) -> float:
+    """Loss where a path ends, at infinity too."""
+    return run.loss if run.limit is None else run.limit.loss_at_infinity
+
+
+def _function_of(net: Net | NetI, run: Result, rtol: float) -> Function:
+    """The function at the end of a path, at infinity too."""
+    if run.limit is None:
+        return function_of(net, run.theta, rtol)
+    return function_of(*run.limit.network(net), rtol)
+
+
 def _group(
-    results: Sequence[Result | FailedRun], function: Function, members: list[int]
+    net: Net | NetI, results: Sequence[Result | FailedRun], function: Function, members: list[int]
 ) -> SolutionGroup:
     best = min((_result(results, k) for k in members), key=lambda run: run.gradient_norm)
     together = all(results[k].converged for k in members)
     return SolutionGroup(
         best.theta,
-        best.loss,
+        _loss_of(best),
         len(members),
         tuple(sorted(members)),
         together,
-        len(function.activations),
+        len(function.activations) if best.limit is None else net.layers[0].width,
+        best.limit,
     )

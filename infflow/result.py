@@ -11,6 +11,7 @@ import numpy as np
 
 from ._validation import Array, as_real_array, counted, package, public, shown
 from ._version import __version__
+from .channels import Limit
 from .errors import InvalidTypeError, ShapeError, StorageError
 from .flow import Trajectory
 from .rotation import Lift, Rotation
@@ -53,6 +54,9 @@ class Result:
     reduction : str
         Whether the run took place in the inputs that the weights span (``train(reduce=...)``), or
         why not; empty where nothing could be reduced.
+    limit : Limit, optional
+        With the status ``CHANNEL``: the neurons that run off to infinity, what they become, and the
+        loss there.
     """
 
     theta: Array
@@ -69,6 +73,12 @@ class Result:
     platform: str = field(default_factory=lambda: _platform())
     surrogate_loss: float | None = None
     reduction: str = ""
+    limit: Limit | None = None
+
+    @property
+    def loss_at_infinity(self) -> float | None:
+        """To what the loss falls along a path that runs off to infinity; None for other runs."""
+        return None if self.limit is None else self.limit.loss_at_infinity
 
     @property
     def converged(self) -> bool:
@@ -88,6 +98,7 @@ class Result:
             f"  {'converged' if self.converged else 'not converged'}: {self.status.message}",
             f"  flow    {self.flow} It ended at t = {self.flow.t:.6g}.",
             f"  newton  {self.newton}",
+            *([f"  limit   {self.limit}"] if self.limit is not None else []),
             *([f"  {self.reduction}"] if self.trajectory.lift is not None else []),
         )
         return "\n".join(lines)
@@ -130,6 +141,7 @@ class Result:
             "platform": self.platform,
             "surrogate_loss": self.surrogate_loss,
             "reduction": self.reduction,
+            "limit": None if self.limit is None else self.limit.to_dict(),
         }
 
     def save(self, path: Any) -> None:
@@ -158,6 +170,8 @@ class Result:
             rotation = track.lift.rotation
             arrays |= {"trajectory_short": track.points, "rotation_basis": rotation.basis}
             arrays["rotation_start"] = track.lift.short_start
+        if self.limit is not None:
+            arrays["limit_coordinates"] = self.limit.coordinates
         arrays |= {"trajectory_gradient_norm": track.gradient_norm}
         arrays |= {_OBSERVABLE + name: values for name, values in track.observables.items()}
         save_archive(
@@ -211,6 +225,7 @@ class Result:
             metadata["platform"],
             metadata.get("surrogate_loss"),
             metadata.get("reduction", ""),
+            _limit_of(arrays, metadata),
         )
 
     def _check(self, file: str) -> None:
@@ -273,6 +288,12 @@ class Result:
         return plot_loss(self, ax=ax)
 
 
+def _limit_of(arrays: dict[str, Array], metadata: dict[str, Any]) -> Limit | None:
+    """Where the path ended at infinity, if it did."""
+    found = metadata.get("limit")
+    return None if found is None else Limit.from_dict(arrays["limit_coordinates"], found)
+
+
 def _lift_of(arrays: dict[str, Array]) -> Lift | None:
     """How the points of a trajectory are lifted, where they have few inputs."""
     basis = arrays.get("rotation_basis")
@@ -303,6 +324,8 @@ def _check_archive(file: str, shapes: Shapes, metadata: dict[str, Any]) -> None:
     if metadata["format"] == _SHORT_FORMAT:
         needed = _short_shapes(file, needed, shapes, P, T)
     needed |= {"trajectory_loss": (T,), "trajectory_gradient_norm": (T,)}
+    if metadata.get("limit") is not None:
+        needed["limit_coordinates"] = (P,)
     for name, shape in needed.items():
         found = shapes.get(name)
         if found != shape:

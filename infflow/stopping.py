@@ -65,6 +65,10 @@ class StopReason(Enum):
         "The solver gave up (see the note for its own message); take another solver or other "
         "tolerances."
     )
+    CHANNEL = (
+        "The path runs off to infinity while the loss falls to a limit: `limit` tells which "
+        "neurons run off, what they become, and the loss at infinity."
+    )
     LINE_SEARCH = (
         "The line search found no lower loss although the gradient is not small; take "
         "optimizer='newton' from here."
@@ -187,6 +191,8 @@ class StopRules:
     #: whether every loss has to belong to its very point (a callback looks at it, patience counts
     #: it)
     exact: bool = False
+    #: looks, once in a while, whether the path of a search ends at infinity
+    lookout: Callable[[Progress], StopReason | None] | None = None
     started: float = field(default_factory=lambda: running_time())
 
     def check(self, progress: Progress) -> StopReason | None:
@@ -218,6 +224,8 @@ class StopRules:
             return StopReason.PATIENCE
         if self.elapsed() >= self.max_time:
             return StopReason.MAX_TIME
+        if self.lookout is not None and progress.stage == "newton":
+            return self.lookout(progress)
         return None
 
     def _called_back(self, callback: Callable[[Progress], Any], progress: Progress) -> bool:

@@ -11,8 +11,16 @@ from typing import Any
 import numpy as np
 
 from ._validation import Array, public
+from .channels import Lookout, Verdict, ended_at
 from .errors import DivergedError, OutsideDomainError, SingularMomentError
-from .fixedpoints import FixedPointProblem, SearchOutcome, choose_optimizer
+from .fixedpoints import (
+    FixedPointProblem,
+    Optimizer,
+    SearchOutcome,
+    choose_optimizer,
+    search_in_turns,
+    turns_of,
+)
 from .flow import FlowOutcome, SearchFile, integrate
 from .interrupts import saving_before_termination
 from .objective import Freezable, Objective
@@ -25,6 +33,8 @@ from .threads import limit_for
 
 #: after these a search has found what it can in the inputs that it has
 _SETTLED = (StopReason.MIN_GRADIENT_NORM, StopReason.ROUNDING_FLOOR)
+#: part of the loss by which a point ahead has to be lower for a search to go on from there
+CLEARLY_LOWER = 1e-6
 #: after these the second stage does not begin
 _FINAL = (StopReason.INTERRUPTED, StopReason.CALLBACK, StopReason.NON_FINITE, StopReason.FROZEN)
 
@@ -267,6 +277,8 @@ def _reduced_result(
         objective, found_at.theta, found_at.gradient_norm
     )
     found_at.theta = last.lift(found_at.theta)
+    if found_at.limit is not None:
+        found_at.limit = replace(found_at.limit, coordinates=last.lift(found_at.limit.coordinates))
     found_at.theta0 = run.lift.start
     found_at.theta_flow = theta_flow
     return found_at
@@ -365,7 +377,8 @@ def _run_search(job: Job, flow: FlowOutcome, watch: _Watch) -> SearchOutcome | N
     try:
         optimizer = optimizer or choose_optimizer(problem, x)
         problem = problem.frozen(x)
-        found = optimizer.run(problem, x, rules, **job.optimizer_options)
+        methods = (optimizer,) if job.optimizer else turns_of(problem, x, optimizer)
+        found = _searched(job, methods, problem, x, rules)
     except (
         DivergedError,
         SingularMomentError,
@@ -380,6 +393,36 @@ def _run_search(job: Job, flow: FlowOutcome, watch: _Watch) -> SearchOutcome | N
     if file is not None:
         file.write(found.theta, found.statistics.steps, rules.elapsed())
     return found
+
+
+def _searched(
+    job: Job,
+    methods: tuple[Optimizer, ...],
+    problem: FixedPointProblem,
+    x: Array,
+    rules: StopRules,
+) -> SearchOutcome:
+    """A search, which ends with the status ``CHANNEL`` where its path ends at infinity, and goes on
+    from a lower point where a look ahead has found one.
+    """
+    objective = job.polished or job.objective
+    steps = 0
+    while True:
+        lookout = Lookout(objective, job.free, rules)
+        rules.lookout = lookout
+        found = search_in_turns(methods, problem, x, rules, **job.optimizer_options)
+        found.statistics.steps += steps
+        ahead = lookout.after(found)
+        rules.lookout = None
+        if ahead is None or ahead.verdict is Verdict.OPEN:
+            return found
+        if ahead.verdict is Verdict.AT_INFINITY:
+            return ended_at(found, ahead, objective, job.free)
+        if ahead.loss >= (1.0 - CLEARLY_LOWER) * found.loss or rules.max_steps <= steps:
+            return found
+        rules.max_steps -= found.statistics.steps - steps
+        steps = found.statistics.steps
+        x = problem.z_of(ahead.theta)
 
 
 def _no_search(flow: FlowOutcome, method: str, why: str) -> SearchOutcome:
@@ -456,6 +499,7 @@ def _make_result(
         settings=settings,
         surrogate_loss=surrogate_loss,
         reduction=job.note,
+        limit=None if search is None or best[0] is not search.theta else search.limit,
     )
 
 

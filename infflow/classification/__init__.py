@@ -10,6 +10,7 @@
 | `rest.py` | the Hessian where no symmetry leaves it flat | `classify.py` |
 | `hidden.py` | hidden layers as the symmetries see them | `symmetries.py` |
 | `features.py` | linear dependences on the data | `symmetries.py` |
+| `at_infinity.py` | ends of paths at infinity | `classify.py` |
 | `pieces.py` | flat directions of piecewise linear layers | `classify.py` |
 | `kantorovich.py` | Newton's step and the Newton-Kantorovich number | `classify.py`, `proofs` |
 | `structure.py` | which teacher neurons a student copies, averages or ignores | `classify.py` |

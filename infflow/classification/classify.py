@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import Array, as_choice, as_flag, as_integer, public
+from ..channels import Limit
 from ..errors import DivergedError, InvalidTypeError, InvalidValueError, ShapeError, TooLargeError
 from ..memory import SPECTRUM, require_memory
 from ..networks.finite.net import Net
@@ -22,6 +23,7 @@ from ..networks.teacher import Teacher
 from ..rounding import gradient_rounding, loss_rounding
 from ..terminal import on_terminal
 from ..threads import limit_for
+from .at_infinity import end_at_infinity
 from .curvature import Curvature, DenseCurvature, Product, ProductCurvature, products
 from .few_inputs import InFewInputs
 from .hidden import is_piecewise_linear
@@ -56,6 +58,10 @@ class PointKind(Enum):
     )
     SADDLE = "a critical point is near, and the loss decreases in some directions from there."
     NOT_CONVERGED = "nothing shows that a critical point is near."
+    AT_INFINITY = (
+        "neurons run off to infinity, and the loss falls to its minimum there; `limit` says which "
+        "neurons, what they become, and the loss at infinity."
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +101,9 @@ class Classification:
         inputs that the weights span.
     reduction : str
         Which inputs these are; empty where all were taken.
+    limit : Limit or None
+        Of the kind ``AT_INFINITY``: what runs off, and the loss there, which is also the expected
+        one; ``index`` is that of the limit.
     """
 
     kind: PointKind
@@ -112,6 +121,7 @@ class Classification:
     unknown: tuple[str, ...] = ()
     multiplicities: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
     reduction: str = ""
+    limit: Limit | None = None
 
     @property
     def flat_dimension(self) -> int:
@@ -120,8 +130,8 @@ class Classification:
 
     @property
     def h(self) -> float:
-        """Newton-Kantorovich number beta |step| K, with sampled K; at most 1/2 where a critical
-        point is near.
+        """Newton-Kantorovich number beta |step| K, with sampled K, in the coordinates of theta or
+        in the norm of the Hessian; at most 1/2 where a critical point is near.
         """
         return self.newton.h
 
@@ -146,10 +156,15 @@ class Classification:
             f"  loss {self.loss:.6g}, gradient norm {self.gradient_norm:.3g}; {spectrum}",
             f"  Newton: decrement {n.decrement:.3g}, beta {n.beta:.3g} x step {n.length:.3g} x K "
             f"{n.lipschitz:.3g} (sampled)"
-            f" = h {self.h:.3g} {'<=' if self.h <= 0.5 else '>'} 1/2",
+            f" = h {n.plain:.3g} {'<=' if n.plain <= 0.5 else '>'} 1/2",
         ]
+        if n.plain > 0.5:
+            relation = "<=" if n.invariant <= 0.5 else ">"
+            lines.append(f"  in the norm of the Hessian h is {n.invariant:.3g} {relation} 1/2")
         if self.kind is PointKind.NOT_CONVERGED:
             lines.append(f"  {self.reason}")
+        elif self.limit is not None:
+            lines.append(f"  {self.limit}")
         else:
             lines.append(
                 f"  the critical point is about {self.distance:.3g} away (at most "
@@ -183,6 +198,7 @@ class Classification:
             "beta": n.beta,
             "lipschitz_sampled": n.lipschitz,
             "h": self.h,
+            "h_invariant": n.invariant,
             "distance": self.distance,
             "distance_bound": n.distance_bound,
             "reason": self.reason,
@@ -192,6 +208,7 @@ class Classification:
             "unknown": self.unknown,
             "multiplicities": self.multiplicities,
             "reduction": self.reduction,
+            "limit": None if self.limit is None else self.limit.to_dict(),
         }
 
 
@@ -265,6 +282,12 @@ def classify(
     minimum from a saddle or a slow path; unless the gradient vanishes along them and others have
     negative curvature, which makes it a saddle in any case.
 
+    Where nothing shows that a critical point is near, and neurons of a network with one hidden
+    layer look as if they were running off, the end at infinity is searched in regular coordinates:
+    pairs that merge while their output weights run off, neurons whose bias runs off to where the
+    activation is straight or an exponential, and those that become kinks or steps. If the loss
+    falls all the way to a minimum there, the kind is ``AT_INFINITY``.
+
     Biases and weights of deep nets are covered layer by layer; the structure is about the first
     hidden layer.
 
@@ -289,6 +312,7 @@ def classify(
     if isinstance(net, SymmetricNetI):
         settings = (teacher, samples, seed, method, progress)
         return _classify_family(net, getattr(theta, "theta", theta), held, settings)
+    known = getattr(theta, "limit", None)
     theta = np.array(_checked(net, getattr(theta, "theta", theta)))
     free = free_parameters(held, net.num_params)
     teacher = _checked_teacher(net, teacher)
@@ -305,7 +329,25 @@ def classify(
             place = replace(place, net=place.net.frozen(place.theta))
         drawn = Samples(number, seed, watch.product, place.weights)
         found = _classify(place, drawn, dense, watch)
-        return found if few is None else few.whole(found)
+        found = found if few is None else few.whole(found)
+        if found.kind is not PointKind.NOT_CONVERGED:
+            return found
+        watch("ends at infinity")
+        return _at_infinity(found, known or end_at_infinity(net, theta, free, few))
+
+
+def _at_infinity(found: Classification, limit: Limit | None) -> Classification:
+    """What was found on a path that ends at infinity."""
+    if limit is None:
+        return found
+    return replace(
+        found,
+        kind=PointKind.AT_INFINITY,
+        index=limit.index,
+        expected_loss=limit.loss_at_infinity,
+        reason="",
+        limit=limit,
+    )
 
 
 def _is_dense(method: str, num_params: int, num_free: int) -> bool:

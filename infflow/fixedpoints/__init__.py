@@ -3,6 +3,7 @@
 | file | what it holds | who calls it |
 |---|---|---|
 | `methods.py` | the registry `OPTIMIZERS`, and what "auto" takes | `training.py`, messages |
+| `turns.py` | Newton and Levenberg-Marquardt in turns, for "auto" | `training.py` |
 | `problem.py` | the loss in free parameters, counters, what is known of rounding | every search |
 | `trust_region.py` | how far to go, when to stop | `methods.py` |
 | `directions.py`, `subproblem.py` | Newton's step in a trust region | `methods.py` |
@@ -15,6 +16,7 @@
 from .methods import OPTIMIZERS, Optimizer, automatic_optimizer, choose_optimizer
 from .problem import FixedPointProblem
 from .trust_region import SearchOutcome
+from .turns import search_in_turns, turns_of
 
 __all__ = [
     "OPTIMIZERS",
@@ -23,4 +25,6 @@ __all__ = [
     "SearchOutcome",
     "automatic_optimizer",
     "choose_optimizer",
+    "search_in_turns",
+    "turns_of",
 ]

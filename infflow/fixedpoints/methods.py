@@ -10,7 +10,14 @@ from typing import Any
 from .._validation import Array, as_choice, counted
 from ..errors import MethodError, UnknownNameError
 from ..memory import require_memory
-from ..objective import HessianProducts, KnowsRounding, LeastSquares, Linearizable, Objective
+from ..objective import (
+    ChoosesLoss,
+    HessianProducts,
+    KnowsRounding,
+    LeastSquares,
+    Linearizable,
+    Objective,
+)
 from ..options import Option, Options, OptionsOf, choice, positive
 from ..stopping import StopReason, StopRules
 from . import gauss_newton
@@ -239,8 +246,18 @@ def choose_optimizer(problem: FixedPointProblem, x: Array) -> Optimizer:
     if len(x) and isinstance(objective, LeastSquares) and isinstance(objective, KnowsRounding):
         value = problem.evaluate(x, 0).value
         floor = problem.loss_noise(x, 0.0)  # (eps times the terms)^2
-        if floor is not None and value <= NEARLY_ZERO * floor / _EPS**2:
-            rows = len(objective.residuals(problem.theta_of(x)))
-            if rows * len(x) <= JACOBIAN_ENTRIES and min(rows, len(x)) <= DENSE:
-                return OPTIMIZERS["levenberg_marquardt"]
+        nearly_zero = floor is not None and value <= NEARLY_ZERO * floor / _EPS**2
+        if nearly_zero and may_take_squares(problem, x):
+            return OPTIMIZERS["levenberg_marquardt"]
     return OPTIMIZERS[automatic_optimizer(len(x))]
+
+
+def may_take_squares(problem: FixedPointProblem, x: Array) -> bool:
+    """Whether the Jacobian of a sum of squares is small enough for Levenberg-Marquardt."""
+    objective = problem.objective
+    if not isinstance(objective, LeastSquares):
+        return False
+    if isinstance(objective, ChoosesLoss) and not objective.is_sum_of_squares:
+        return False
+    rows = len(objective.residuals(problem.theta_of(x)))
+    return rows * len(x) <= JACOBIAN_ENTRIES and min(rows, len(x)) <= DENSE
