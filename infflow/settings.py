@@ -260,7 +260,7 @@ class TrainSettings:
     progress: bool = setting(
         True,
         as_flag,
-        "whether a terminal shows a progress bar",
+        "whether a terminal or a notebook shows a progress bar",
         decides=VIEW,
     )
     callback: Callable[[Progress], Any] | None = setting(

@@ -20,7 +20,7 @@ from .reduced_run import FullView, ReducedRun
 from .result import Result
 from .settings import Job, TrainSettings
 from .stopping import Progress, Statistics, StopReason, StopRules
-from .terminal import on_terminal
+from .terminal import Bar
 from .threads import limit_for
 
 #: after these a search has found what it can in the inputs that it has
@@ -148,7 +148,7 @@ def train(
         epoch may be smaller). Loss and gradient norm are those on all samples, evaluated after
         every epoch, and the stopping rules wait for that; a minibatch counts as one gradient.
     progress : bool
-        Whether a terminal shows a progress bar.
+        Whether a terminal or a notebook shows a progress bar.
     callback : callable, optional
         Function that is called after every accepted step, with an
         :class:`infflow.stopping.Progress`; a true value stops the run. Loss and gradient norm are
@@ -480,29 +480,26 @@ def _polished(
 
 
 class _Watch:
-    """The progress bar, shown on a terminal only, and the callback of the user behind it."""
+    """The progress bar, shown where a person watches, and the callback of the user behind it."""
 
     def __init__(self, wanted: bool, callback: Callable[[Progress], Any] | None) -> None:
         self._user = callback
-        self._bar: Any = None
-        self._wanted = wanted and on_terminal()
+        self._bar = Bar(
+            wanted,
+            unit=" steps",
+            bar_format="{desc}: {n_fmt} steps [{elapsed}, {rate_fmt}]{postfix}",
+        )
 
     def __enter__(self) -> _Watch:
-        if self._wanted:
-            from tqdm import tqdm
-
-            self._bar = tqdm(
-                unit=" steps", bar_format="{desc}: {n_fmt} steps [{elapsed}, {rate_fmt}]{postfix}"
-            )
+        self._bar.__enter__()
         return self
 
     def __exit__(self, *details: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.__exit__(*details)
 
     def callback(self) -> Callable[[Progress], Any] | None:
         """The function that the stop rules call after every step."""
-        return self._user if not self._wanted else self._show
+        return self._show if self._bar.is_shown else self._user
 
     def goes_on(self, run: ReducedRun, polished: Objective | None, before: int) -> None:
         """A search goes on with one more input, after so many steps."""
@@ -515,15 +512,8 @@ class _Watch:
             user.objectives["newton"] = polished
 
     def _show(self, now: Progress) -> Any:
-        bar = self._bar
-        bar.n += 1
-        import time
-
-        if time.time() - getattr(bar, "shown_at", 0.0) > 0.2:
-            bar.shown_at = time.time()
+        self._bar.update()
+        if self._bar.is_due():
             when = f", t {now.t:.3g}" if now.stage == "flow" else ""
-            bar.set_description_str(now.stage, refresh=False)
-            bar.set_postfix_str(
-                f"loss {now.loss:.4g}, |grad| {now.gradient_norm:.2g}{when}", refresh=True
-            )
+            self._bar.say(now.stage, f"loss {now.loss:.4g}, |grad| {now.gradient_norm:.2g}{when}")
         return self._user(now) if self._user is not None else None
