@@ -215,7 +215,7 @@ class FullView:
 
 
 def plan(
-    net: Any, theta0: Array, eta: float | Array, reduce: str | bool, methods: dict[str, str]
+    net: Any, theta0: Array, eta: float | Array, reduce: str | bool, methods: dict[str, Any]
 ) -> Plan:
     """Whether a run is done in few inputs.
 
@@ -226,7 +226,7 @@ def plan(
     eta : float or (P,) array
     reduce : {"auto", True, False}
     methods : dict
-        Names of ``solver`` and ``optimizer``.
+        ``solver`` and ``optimizer``: names, or functions of the user.
 
     Raises
     ------
@@ -251,9 +251,11 @@ def plan(
     return Plan(run, f"reduced to the span of weights: {red}")
 
 
-def _not_exact(net: Any, eta: float | Array, methods: dict[str, str]) -> str:
+def _not_exact(net: Any, eta: float | Array, methods: dict[str, Any]) -> str:
     """What does not commute with rotations of the input; empty if everything does."""
     for argument, names in ONE_BY_ONE.items():
+        if callable(methods[argument]):
+            return f"{argument} is a function, which may treat single weights in their own way"
         if methods[argument] in names:
             return f"{argument} {methods[argument]!r} treats single weights in their own way"
     if np.ndim(eta):
