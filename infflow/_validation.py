@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import os
 import reprlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from importlib import import_module
 from numbers import Integral, Real
+from types import TracebackType
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
@@ -29,6 +31,10 @@ from .errors import (
 Array = NDArray[np.float64]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
+#: with this variable of the environment errors show all lines within this package
+LONG_TRACEBACKS = "INFFLOW_LONG_TRACEBACKS"
+_PACKAGE = __name__.partition(".")[0]
+
 #: what to do where an array of other things is given
 _CONVERT = "Convert it first, e.g. with numpy.asarray(..., dtype=float)."
 
@@ -37,9 +43,11 @@ _CONVERT = "Convert it first, e.g. with numpy.asarray(..., dtype=float)."
 
 
 def public(function: _Function) -> _Function:
-    """Decorate a public function: arguments that it does not have end in an error that suggests.
+    """Decorate a public function: arguments that it does not have end in an error that suggests,
+    and errors of this package are raised at its level.
 
-    Python's own TypeError for them does not know what is meant. The signature stays as it is.
+    Python's own TypeError for such arguments does not know what is meant. The signature stays as it
+    is.
     """
     name = function.__qualname__.removesuffix(".__init__")
 
@@ -47,12 +55,27 @@ def public(function: _Function) -> _Function:
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
-        except TypeError as error:
-            if not isinstance(error, InfflowError):
-                _raise_unless_bound(name, function, args, kwargs)
+        except InfflowError as error:
+            if _is_ours(error.__traceback__) and not os.environ.get(LONG_TRACEBACKS):
+                error.__traceback__ = None  # the reader's line is what matters
+            raise
+        except TypeError:
+            _raise_unless_bound(name, function, args, kwargs)
             raise
 
     return call  # type: ignore[return-value]
+
+
+def _is_ours(traceback: TracebackType | None) -> bool:
+    """Whether all lines of a traceback are of this package; those of others, such as functions that
+    it was given, have to be seen.
+    """
+    while traceback is not None:
+        module = traceback.tb_frame.f_globals.get("__name__", "")
+        if module.partition(".")[0] != _PACKAGE:
+            return False
+        traceback = traceback.tb_next
+    return True
 
 
 def _raise_unless_bound(
@@ -105,12 +128,11 @@ def package(module: str, purpose: str, install: str) -> Any:
 
 def user_level() -> int:
     """The ``stacklevel`` of a warning that points to the first caller outside of this package."""
-    package = __name__.partition(".")[0]
     frame = sys._getframe(1)
     level = 1
     while (
         frame.f_back is not None
-        and frame.f_globals.get("__name__", "").partition(".")[0] == package
+        and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE
     ):
         frame = frame.f_back
         level = level + 1

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import threads
+from . import summary, threads
 from ._validation import (
     Array,
     as_flag,
@@ -37,7 +37,7 @@ from .objective import as_objective
 from .result import Result
 from .settings import FIELDS, TrainSettings, check_theta
 from .stopping import StopReason
-from .terminal import on_terminal
+from .terminal import Bar
 from .training import train
 
 
@@ -59,6 +59,7 @@ class FailedRun:
         return f"FailedRun({self.error}: {self.message})"
 
 
+@summary.as_table
 class Runs(list["Result | FailedRun"]):
     """Outcomes in the order of the starts: a list that also knows the network, and gives columns of
     numbers.
@@ -182,9 +183,20 @@ class Runs(list["Result | FailedRun"]):
             f"failed, lowest loss {best:.6g}"
         )
 
+    def _summary(self) -> summary.Summary:
+        order = summary.cut(np.argsort(self.losses, kind="stable"))
+        rows = [_row(list.__getitem__(self, k)) for k in order]
+        cells = tuple(
+            (int(k), *(row[name] for name in _SHOWN)) for k, row in zip(order, rows, strict=True)
+        )
+        what = [("the lowest", f"{len(cells)} of {len(self)}")]
+        return summary.Summary(repr(self), what, ("start", *_SHOWN), cells)
+
 
 _COLUMNS = ["loss", "gradient_norm", "status", "converged", "flow_steps", "newton_steps", "t_end"]
 _COLUMNS += ["flow_wall_time", "newton_wall_time", "error", "message"]
+#: columns that a notebook shows
+_SHOWN = _COLUMNS[:6]
 
 
 def _row(run: Result | FailedRun) -> dict[str, Any]:
@@ -228,7 +240,7 @@ def train_many(
     n_jobs : int
         Number of processes; 1 works in this one, -1 takes all cores, -2 all but one.
     progress : bool
-        Show a progress bar on a terminal.
+        Show a progress bar on a terminal or in a notebook.
     **arguments
         Of :func:`train`, the same for all starts.
 
@@ -258,7 +270,7 @@ def train_many(
     outcomes: dict[int, Result | FailedRun] = {}
     errors: set[tuple[str, str]] = set()
     last: InfflowError | None = None
-    with _bar(len(starts), progress) as bar:
+    with Bar(progress, total=len(starts), unit=" starts") as bar:
         try:
             with closing(_run_all(net, starts, n_jobs, settings)) as ended:
                 for number, outcome, error in ended:
@@ -406,12 +418,6 @@ def _run(number: int, net: Any, theta: Any, settings: TrainSettings) -> _Outcome
     ) as error:  # whatever it is, sys.exit in a callback too: the other starts go on
         failed = FailedRun(theta, type(error).__name__, str(error), traceback.format_exc())
         return number, failed, error if isinstance(error, InfflowError) else None
-
-
-def _bar(total: int, wanted: bool) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(total=total, unit=" starts", disable=not (wanted and on_terminal()))
 
 
 # --------------------------------------------------------------------------------------------------

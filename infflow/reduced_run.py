@@ -220,7 +220,7 @@ def plan(
     theta0: Array,
     eta: float | Array,
     reduce: str | bool,
-    methods: dict[str, str],
+    methods: dict[str, Any],
     dynamics: Dynamics | None = None,
 ) -> Plan:
     """Whether a run is done in few inputs.
@@ -232,7 +232,7 @@ def plan(
     eta : float or (P,) array
     reduce : {"auto", True, False}
     methods : dict
-        Names of ``solver`` and ``optimizer``.
+        ``solver`` and ``optimizer``: names, or functions of the user.
     dynamics : Dynamics, optional
         What the flow is, where it is not that of the gradient.
 
@@ -260,12 +260,14 @@ def plan(
 
 
 def _not_exact(
-    net: Any, eta: float | Array, methods: dict[str, str], dynamics: Dynamics | None
+    net: Any, eta: float | Array, methods: dict[str, Any], dynamics: Dynamics | None
 ) -> str:
     """What does not commute with rotations of the input; empty if everything does."""
     if dynamics is not None and not dynamics.commutes:
         return f"the path of {dynamics!r} leaves the span of the weights"
     for argument, names in ONE_BY_ONE.items():
+        if callable(methods[argument]):
+            return f"{argument} is a function, which may treat single weights in their own way"
         if methods[argument] in names:
             return f"{argument} {methods[argument]!r} treats single weights in their own way"
     if np.ndim(eta):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from . import summary
 from ._validation import Array, as_real_array, counted, package, public, shown
 from ._version import __version__
 from .channels import Limit
@@ -26,6 +27,7 @@ _SHORT_FORMAT = 2
 _OBSERVABLE = "observable:"
 
 
+@summary.as_table
 @dataclass(eq=False)  # arrays have no truth value; two results are equal if they are the same
 class Result:
     """The outcome of :func:`infflow.train`.
@@ -102,6 +104,19 @@ class Result:
             *([f"  {self.reduction}"] if self.trajectory.lift is not None else []),
         )
         return "\n".join(lines)
+
+    def _summary(self) -> summary.Summary:
+        rows: list[tuple[str, Any]] = [
+            ("loss", f"{self.loss:.6g}{self._beside()}"),
+            ("gradient norm", f"{self.gradient_norm:.3g}"),
+            ("parameters", len(self.theta)),
+            ("flow", f"{self.flow} It ended at t = {self.flow.t:.6g}."),
+            ("newton", str(self.newton)),
+        ]
+        if self.trajectory.lift is not None:
+            rows.append(("inputs", self.reduction))
+        state = "converged" if self.converged else "not converged"
+        return summary.Summary(f"Result: {state}. {self.status.message}", rows)
 
     def _beside(self) -> str:
         return (
@@ -276,7 +291,8 @@ class Result:
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Made if not given. Other pictures of a run are in :mod:`infflow.plotting`.
+            Made with a figure of pyplot if not given. Other pictures of a run are in
+            :mod:`infflow.plotting`.
 
         Returns
         -------

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._validation import Array, as_integer, as_number, as_real_array, as_rng, public
+from . import summary
+from ._validation import Array, as_integer, as_number, as_real_array, as_rng, counted, public
 from .errors import DivergedError, InvalidTypeError, InvalidValueError, SolverFailedError
 from .networks.functions import hessian, hvp
 from .objective import HessianProducts, Objective, as_objective, linearizer
@@ -22,6 +23,7 @@ _DENSE = 64
 _MEMORY = 2**28
 
 
+@summary.as_text_and_table
 class ExtremeEigenpairs(NamedTuple):
     """The smallest and the largest eigenvalues of a Hessian with their vectors;
     see :func:`extreme_eigenpairs`.
@@ -35,7 +37,19 @@ class ExtremeEigenpairs(NamedTuple):
     #: eigenvalue
     residuals: Array
 
+    def _summary(self) -> summary.Summary:
+        P, k = self.bottom_vectors.shape
+        rows = [
+            ("bottom", self.bottom),
+            ("top", self.top),
+            ("residuals", self.residuals),
+            ("vectors", f"{self.bottom_vectors.shape} at each end"),
+        ]
+        title = f"ExtremeEigenpairs: {counted(k, 'eigenvalue')} of {P} at each end"
+        return summary.Summary(title, rows)
 
+
+@summary.as_text_and_table
 class SpectralDensity(NamedTuple):
     """Smoothed density of the eigenvalues of a Hessian; see :func:`spectral_density`."""
 
@@ -45,6 +59,15 @@ class SpectralDensity(NamedTuple):
     width: float  #: standard deviation of the Gaussian that smooths
     nodes: Array  #: (probes, steps) nodes of the quadrature of each probe
     weights: Array  #: (probes, steps) their weights; each row sums to 1
+
+    def _summary(self) -> summary.Summary:
+        probes, steps = self.nodes.shape
+        rows = [("x", self.x), ("density", self.density), ("standard error", self.standard_error)]
+        title = (
+            f"SpectralDensity: {counted(len(self.x), 'point')}, width {self.width:.3g}, "
+            f"{counted(probes, 'probe')} of {counted(steps, 'step')}"
+        )
+        return summary.Summary(title, rows)
 
 
 @public

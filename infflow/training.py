@@ -24,11 +24,12 @@ from .fixedpoints import (
 from .flow import FlowOutcome, SearchFile, integrate
 from .interrupts import saving_before_termination
 from .objective import Freezable, Objective
+from .own_step import OwnStep
 from .reduced_run import FullView, ReducedRun
 from .result import Result
 from .settings import Job, TrainSettings
 from .stopping import Progress, Statistics, StopReason, StopRules
-from .terminal import on_terminal
+from .terminal import Bar
 from .threads import limit_for
 
 #: after these a search has found what it can in the inputs that it has
@@ -44,7 +45,7 @@ def train(
     net: Objective,
     theta0: Any,
     *,
-    solver: str = "auto",
+    solver: str | OwnStep = "auto",
     t_end: float = np.inf,
     rtol: float = 1e-6,
     atol: float = 1e-6,
@@ -57,7 +58,7 @@ def train(
     observables: Any = None,
     max_time_flow: float = 180.0,
     max_steps_flow: int = 10**6,
-    optimizer: str = "auto",
+    optimizer: str | OwnStep = "auto",
     optimizer_options: Mapping[str, Any] | None = None,
     polish: str | None = None,
     max_time_newton: float = 120.0,
@@ -80,14 +81,17 @@ def train(
         What to train.
     theta0 : (P,) array
         Start.
-    solver : str
+    solver : str or callable
         Integrator of the flow. Stiff, with exact Hessians: ``gear`` (BDF made for symmetric
         Jacobians), ``rodas5p``, ``rodas3``, ``exprb`` (exponential), ``kencarp58``, ``trbdf2``,
         ``lsoda``, ``radau``, ``bdf``, ``cvode_bdf`` (by an option with Hessian-vector products
         only); explicit: ``tsit5``, ``dopri5``, ``rk4``; discrete: ``gd``, ``adam``. ``"auto"``
         takes ``gear`` up to 1000 parameters, ``cvode_bdf`` above, and ``tsit5`` where activations
         have kinks and samples are few, as measured (docs/solvers.md); ``rodas5p`` has smaller
-        errors at the same tolerances.
+        errors at the same tolerances. Or a function ``(theta, gradient, state) -> theta, state``
+        that makes one step, such as one of optax or torch.optim (docs/ecosystem.md): ``state`` is
+        None at first, then what it returned; arrays are copies, of all parameters; time is t = k
+        ``step_size``.
     t_end : float
         Time at which the flow ends. With infinity, and an optimizer to follow, the flow also ends
         when its last step and the rest of its path (the Newton step of the quadratic model, if that
@@ -107,7 +111,8 @@ def train(
         their multiplicities, so that the flow is that of the whole network; an array is taken as it
         is.
     step_size : float, optional
-        Step of gd and adam, where time is t = k step_size.
+        Step of gd, adam and functions as solver, where time is t = k step_size. For functions it is
+        only a unit of time, 1 unless given.
     solver_options : dict, optional
         Options of the solver that is named, e.g. ``{"step": 0.01}`` for fixed steps of ``rk4``:
         docs/solvers.md has a table of all, and so has the error for one that is not known.
@@ -140,7 +145,8 @@ def train(
         Hessian-vector products above), ``levenberg_marquardt`` (least squares on finite data),
         ``gauss_newton`` (the same by minibatches), ``bfgs``, ``lbfgs``, ``slsqp``. ``"auto"``
         chooses where the flow ends: ``levenberg_marquardt`` for sums of squares that are nearly
-        zero, else ``newton`` up to 2000 parameters and ``lbfgs`` above.
+        zero, else ``newton`` up to 2000 parameters and ``lbfgs`` above. Or a function, as for
+        ``solver``; its steps go on until a limit ends them.
     optimizer_options : dict, optional
         Options of the optimizer that is named, e.g. ``{"linear_solver": "cg"}`` for ``newton``:
         docs/solvers.md has a table of all.
@@ -159,11 +165,12 @@ def train(
     patience : int
         Steps without a new lowest loss, after which both stages stop.
     batch_size : int, optional
-        Samples per step of gd and adam, which are reshuffled in every epoch (the last batch of an
-        epoch may be smaller). Loss and gradient norm are those on all samples, evaluated after
-        every epoch, and the stopping rules wait for that; a minibatch counts as one gradient.
+        Samples per step of gd, adam and functions as solver, which are reshuffled in every epoch
+        (the last batch of an epoch may be smaller). Loss and gradient norm are those on all
+        samples, evaluated after every epoch, and the stopping rules wait for that; a minibatch
+        counts as one gradient.
     progress : bool
-        Whether a terminal shows a progress bar.
+        Whether a terminal or a notebook shows a progress bar.
     callback : callable, optional
         Function that is called after every accepted step, with an
         :class:`infflow.stopping.Progress`; a true value stops the run. Loss and gradient norm are
@@ -176,18 +183,19 @@ def train(
         solvers, ``gear`` and the discrete ones the resumed run takes the same steps as one that was
         never stopped, bit for bit on the same machine; ``cvode_bdf``, ``lsoda``, ``radau`` and
         ``bdf`` cannot give out their history and start again at the last point, so that the path
-        agrees within the tolerances. Limits (times, steps, losses) may be changed between calls. A
-        search that was stopped goes on from its last point.
+        agrees within the tolerances. A function as solver or optimizer starts again at the last
+        point with the state None, since a file can't keep its state. Limits (times, steps, losses)
+        may be changed between calls. A search that was stopped goes on from its last point.
     reduce : {"auto", True, False}
-        Whether to run in the inputs that the weights span. With a NetI they never leave the span
-        of the rows of W and V and the means of the input (see :func:`infflow.reduce`), so that the
-        run needs no others. "auto" does so where it is exact and there are fewer of them: not with
-        ``adam`` and ``slsqp``, nor with rates ``eta`` that differ within a row of W. What is
-        returned, recorded and handed to functions has all parameters; ``Result.reduction`` says
-        what was done. ``rtol`` and ``atol`` then refer to the parameters in the span, and allow no
-        longer errors than they do for all parameters; ``min_gradient_norm`` holds for the norm in
-        all of them. A search that ends on a saddle which it can't see in the span goes on below it.
-        True raises an error where a reduction is not exact.
+        Whether to run in the inputs that the weights span. With a NetI they never leave the span of
+        the rows of W and V and the means of the input (see :func:`infflow.reduce`), so that the run
+        needs no others. "auto" does so where it is exact and there are fewer of them: not with
+        ``adam``, ``slsqp`` and functions, nor with rates ``eta`` that differ within a row of W.
+        What is returned, recorded and handed to functions has all parameters; ``Result.reduction``
+        says what was done. ``rtol`` and ``atol`` then refer to the parameters in the span, and
+        allow no longer errors than they do for all parameters; ``min_gradient_norm`` holds for the
+        norm in all of them. A search that ends on a saddle which it can't see in the span goes on
+        below it. True raises an error where a reduction is not exact.
 
     Returns
     -------
@@ -530,29 +538,26 @@ def _polished(
 
 
 class _Watch:
-    """The progress bar, shown on a terminal only, and the callback of the user behind it."""
+    """The progress bar, shown where a person watches, and the callback of the user behind it."""
 
     def __init__(self, wanted: bool, callback: Callable[[Progress], Any] | None) -> None:
         self._user = callback
-        self._bar: Any = None
-        self._wanted = wanted and on_terminal()
+        self._bar = Bar(
+            wanted,
+            unit=" steps",
+            bar_format="{desc}: {n_fmt} steps [{elapsed}, {rate_fmt}]{postfix}",
+        )
 
     def __enter__(self) -> _Watch:
-        if self._wanted:
-            from tqdm import tqdm
-
-            self._bar = tqdm(
-                unit=" steps", bar_format="{desc}: {n_fmt} steps [{elapsed}, {rate_fmt}]{postfix}"
-            )
+        self._bar.__enter__()
         return self
 
     def __exit__(self, *details: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.__exit__(*details)
 
     def callback(self) -> Callable[[Progress], Any] | None:
         """The function that the stop rules call after every step."""
-        return self._user if not self._wanted else self._show
+        return self._show if self._bar.is_shown else self._user
 
     def goes_on(self, run: ReducedRun, polished: Objective | None, before: int) -> None:
         """A search goes on with one more input, after so many steps."""
@@ -565,15 +570,8 @@ class _Watch:
             user.objectives["newton"] = polished
 
     def _show(self, now: Progress) -> Any:
-        bar = self._bar
-        bar.n += 1
-        import time
-
-        if time.time() - getattr(bar, "shown_at", 0.0) > 0.2:
-            bar.shown_at = time.time()
+        self._bar.update()
+        if self._bar.is_due():
             when = f", t {now.t:.3g}" if now.stage == "flow" else ""
-            bar.set_description_str(now.stage, refresh=False)
-            bar.set_postfix_str(
-                f"loss {now.loss:.4g}, |grad| {now.gradient_norm:.2g}{when}", refresh=True
-            )
+            self._bar.say(now.stage, f"loss {now.loss:.4g}, |grad| {now.gradient_norm:.2g}{when}")
         return self._user(now) if self._user is not None else None

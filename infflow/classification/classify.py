@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import summary
 from .._validation import Array, as_choice, as_flag, as_integer, public
 from ..channels import Limit
 from ..errors import DivergedError, InvalidTypeError, InvalidValueError, ShapeError, TooLargeError
@@ -21,7 +22,7 @@ from ..networks.infinite.neti import NetI
 from ..networks.inputs import sample_size
 from ..networks.teacher import Teacher
 from ..rounding import gradient_rounding, loss_rounding
-from ..terminal import on_terminal
+from ..terminal import Bar
 from ..threads import limit_for
 from .at_infinity import end_at_infinity
 from .curvature import Curvature, DenseCurvature, Product, ProductCurvature, products
@@ -64,6 +65,7 @@ class PointKind(Enum):
     )
 
 
+@summary.as_table
 @dataclass(frozen=True, eq=False)
 class Classification:
     """What :func:`classify` found.
@@ -181,6 +183,17 @@ class Classification:
 
     __repr__ = __str__
 
+    def _summary(self) -> summary.Summary:
+        head, *lines = str(self).splitlines()
+        rows: list[tuple[str, Any]] = [
+            ("loss", self.loss),
+            ("gradient norm", f"{self.gradient_norm:.3g}"),
+            ("negative eigenvalues", f"{'at least ' if self.unknown else ''}{self.index}"),
+            ("eigenvalues", self.eigenvalues),
+            ("further", "\n".join(line.strip() for line in lines[1:])),
+        ]
+        return summary.Summary(head, rows)
+
     def to_dict(self) -> dict[str, Any]:
         """Everything as a dictionary of arrays, numbers, strings and dictionaries of these."""
         n = self.newton
@@ -259,7 +272,7 @@ def classify(
         the smallest ones. "auto" takes the second above 6000 free parameters, and where matrices do
         not fit in memory.
     progress : bool
-        Say on a terminal what is being computed.
+        Say on a terminal or in a notebook what is being computed.
 
     Returns
     -------
@@ -324,15 +337,15 @@ def classify(
     dense = _is_dense(method, place.net.num_params, len(place.free))
     progress = as_flag("progress", progress)
     quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-    with limit_for(place.net.num_params), Watch(progress) as watch, quiet:
+    with limit_for(place.net.num_params), _bar(progress) as bar, quiet:
         if isinstance(place.net, NetI):  # integrals as accurate as they get
             place = replace(place, net=place.net.frozen(place.theta))
-        drawn = Samples(number, seed, watch.product, place.weights)
-        found = _classify(place, drawn, dense, watch)
+        drawn = Samples(number, seed, bar.update, place.weights)
+        found = _classify(place, drawn, dense, bar)
         found = found if few is None else few.whole(found)
         if found.kind is not PointKind.NOT_CONVERGED:
             return found
-        watch("ends at infinity")
+        bar.stage("ends at infinity")
         return _at_infinity(found, known or end_at_infinity(net, theta, free, few))
 
 
@@ -384,15 +397,15 @@ class _Place:
         return cls(net, few.theta, few.free, teacher, few.weights)
 
 
-def _classify(place: _Place, samples: Samples, dense: bool, watch: Watch) -> Classification:
+def _classify(place: _Place, samples: Samples, dense: bool, bar: Bar) -> Classification:
     net = place.net
     theta = place.theta
     free = place.free
     teacher = place.teacher
-    watch("Hessian")
-    value, gradient, curvature, here = _evaluate(net, theta, free, dense, watch)
+    bar.stage("Hessian")
+    value, gradient, curvature, here = _evaluate(net, theta, free, dense, bar)
     g = gradient[free]
-    watch("symmetries")
+    bar.stage("symmetries")
     noise = _HESSIAN_NOISE * curvature.norm
     is_plain = not _is_regularized(net, theta)
     flat, flats = flat_space(
@@ -411,12 +424,12 @@ def _classify(place: _Place, samples: Samples, dense: bool, watch: Watch) -> Cla
     if excess <= _ZERO_LOSS:
         zero_loss = True
         gap = noise + 10.0 * _curvature_left(net, excess) * curvature.norm
-    watch("eigenvalues")
+    bar.stage("eigenvalues")
     if isinstance(curvature, DenseCurvature):
         rest = all_of_it(curvature, g, flat, gap, place.weights)
     else:
         rest = smallest_of_it(curvature, g, flat, gap, place.weights)
-    watch("Lipschitz constant")
+    bar.stage("Lipschitz constant")
     newton = newton_numbers(net, theta, free, rest, here, samples)
     at_rest = _is_level(value, g, curvature.diagonal, theta[free], rest.null, 0.0)
     # Newton's step to the critical point, to second order, turns the gradient by so much
@@ -484,7 +497,7 @@ def _classify_family(
         )
     number = sample_size(samples, fam.num_params, "samples", minimum=1)
     seed = as_integer("seed", seed, minimum=0)
-    with Watch(as_flag("progress", progress)) as watch:
+    with _bar(as_flag("progress", progress)) as bar:
         fam = fam.frozen(z)
         value = fam.evaluate(z).value
         # relative to the terms of which it is the sum: those of the zero function, which grow as
@@ -493,7 +506,7 @@ def _classify_family(
         zero_loss = excess <= _ZERO_FAMILY
         kinked = bool(fam.activation.kinks)
         left = 10.0 * excess ** (1 / 3 if kinked else 1 / 2) if zero_loss else 0.0
-        point = judge(fam, z, free, Samples(number, seed, watch.product), _HESSIAN_NOISE, left)
+        point = judge(fam, z, free, Samples(number, seed, bar.update), _HESSIAN_NOISE, left)
     newton = point.newton
     counts = point.multiplicities
     index = int(counts[point.is_negative].sum())
@@ -617,7 +630,7 @@ def _checked_teacher(net: Net | NetI, teacher: Teacher | None) -> Teacher | None
 
 
 def _evaluate(
-    net: Net | NetI, theta: Array, free: NDArray[np.intp], dense: bool, watch: Watch
+    net: Net | NetI, theta: Array, free: NDArray[np.intp], dense: bool, bar: Bar
 ) -> tuple[float, Array, Curvature, Product]:
     """Loss, gradient (P,), Hessian on the free parameters, and its product with vectors."""
     found = net.evaluate(theta, 2 if dense else 1)
@@ -625,7 +638,7 @@ def _evaluate(
     gradient = found.g
     if not (math.isfinite(value) and np.isfinite(gradient).all()):
         raise DivergedError("loss or gradient is not finite at this theta: numbers overflow.")
-    here = products(net, theta, free, watch.product)
+    here = products(net, theta, free, bar.update)
     if not dense:
         return value, gradient, ProductCurvature(here, len(free)), here
     if not np.isfinite(found.H).all():
@@ -677,35 +690,12 @@ def _noise(net: Net | NetI) -> float:
     return net.teacher.noise * net.teacher.noise * net.output_dim
 
 
-class Watch:
-    """A line on a terminal that says what is being computed, and how many Hessian-vector products
-    were made for it.
+def _bar(wanted: bool) -> Bar:
+    """A line that says what is being computed, and how many Hessian-vector products were made for
+    it.
     """
-
-    def __init__(self, wanted: bool) -> None:
-        self._wanted = wanted and on_terminal()
-        self._bar: Any = None
-
-    def __enter__(self) -> Watch:
-        if self._wanted:
-            from tqdm import tqdm
-
-            self._bar = tqdm(
-                bar_format="classify: {desc} [{elapsed}, {n_fmt} Hessian-vector products]",
-                leave=False,
-            )
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def __call__(self, stage: str) -> None:
-        """A stage begins."""
-        if self._bar is not None:
-            self._bar.set_description_str(stage)
-
-    def product(self) -> None:
-        """A product was made."""
-        if self._bar is not None:
-            self._bar.update()
+    return Bar(
+        wanted,
+        bar_format="classify: {desc} [{elapsed}, {n_fmt} Hessian-vector products]",
+        leave=False,
+    )

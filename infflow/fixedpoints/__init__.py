@@ -10,10 +10,17 @@
 | `krylov.py` | the same from Hessian-vector products | `methods.py` |
 | `least_squares.py`, `tall_qr.py` | Levenberg-Marquardt | `methods.py` |
 | `gauss_newton.py` | Gauss-Newton on minibatches | `methods.py` |
+| `own_search.py` | a function of the user as search | `methods.py` |
 | `quasi_newton.py` | BFGS, L-BFGS, SLSQP of other libraries | `methods.py` |
 """
 
-from .methods import OPTIMIZERS, Optimizer, automatic_optimizer, choose_optimizer
+from .methods import (
+    OPTIMIZERS,
+    Optimizer,
+    automatic_optimizer,
+    choose_optimizer,
+    own_optimizer,
+)
 from .problem import FixedPointProblem
 from .trust_region import SearchOutcome
 from .turns import search_in_turns, turns_of
@@ -25,6 +32,7 @@ __all__ = [
     "SearchOutcome",
     "automatic_optimizer",
     "choose_optimizer",
+    "own_optimizer",
     "search_in_turns",
     "turns_of",
 ]

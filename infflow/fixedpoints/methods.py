@@ -19,11 +19,13 @@ from ..objective import (
     Objective,
 )
 from ..options import Option, Options, OptionsOf, choice, positive
+from ..own_step import OwnStep, name_of
 from ..stopping import StopReason, StopRules
 from . import gauss_newton
 from .directions import ExactNewton
 from .krylov import KrylovNewton
 from .least_squares import GaussNewton, LeastSquaresProblem, require_squares
+from .own_search import OwnSearch
 from .problem import DENSE, FixedPointProblem
 from .quasi_newton import NloptSlsqp, QuasiNewton
 from .trust_region import SearchOutcome, TrustRegion
@@ -221,6 +223,16 @@ _METHODS = (
 )
 # fmt: on
 OPTIMIZERS: dict[str, Optimizer] = {method.name: method for method in _METHODS}
+
+
+def own_optimizer(step: OwnStep) -> Optimizer:
+    """The row of a function of the user."""
+    name = name_of(step)
+
+    def search(problem: FixedPointProblem, x: Array, rules: StopRules) -> SearchOutcome:
+        return OwnSearch(problem, step, rules).run(name, x)
+
+    return Optimizer(name, "a function", "its own", search, "gradient", {}, "")
 
 
 def automatic_optimizer(num_free: int) -> str:

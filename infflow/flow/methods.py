@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from .._validation import Array
 from ..objective import require_samples
 from ..options import Option, Options, OptionsOf, choice, fraction, integer, positive
+from ..own_step import OwnStep, name_of
 from .batches import Batches
 from .coefficients import DOPRI5, KENCARP58, RK4, RK4_DOUBLED, RODAS3, RODAS5P, TRBDF2, TSIT5
 from .control import PI, PREDICTIVE
@@ -21,6 +23,7 @@ from .exponential import DENSE_ORDER, ERROR_ORDER, ORDER, ExponentialFamily
 from .gear import MAX_ORDER, GearBdf
 from .integrator import Integrator
 from .onestep import build_one_step
+from .own_method import OwnMethod
 from .problem import FlowEvaluation, FlowProblem
 from .rosenbrock import RosenbrockFamily
 from .scipy_solvers import SciPySolver
@@ -191,7 +194,7 @@ def _gear(
     return GearBdf(problem, z, start, **options)
 
 
-def _descent(kind: type[GradientDescent]) -> Build:
+def _descent(kind: Callable[..., Integrator]) -> Build:
     def build(
         problem: FlowProblem, z: Array, start: FlowEvaluation, options: dict[str, Any]
     ) -> Integrator:
@@ -243,6 +246,22 @@ _METHODS = (
 )
 # fmt: on
 SOLVERS: dict[str, Method] = {method.name: method for method in _METHODS}
+
+
+def own_solver(step: OwnStep) -> Method:
+    """The row of a function of the user."""
+    return Method(
+        name_of(step),
+        "own",
+        0,
+        0,
+        _descent(partial(OwnMethod, step=step)),
+        DESCENT_OPTIONS,
+        "",
+        adaptive=False,
+        discrete=True,
+    )
+
 
 #: choices of ``solver="auto"``: the largest number of free parameters, the solver, its options, as
 #: measured (docs/solvers.md)

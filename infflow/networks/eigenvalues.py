@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array, public
+from .. import summary
+from .._validation import Array, counted, public
 from ..memory import SPECTRUM, require_memory
 from ..objective import Objective, as_objective
 from ..threads import limit_for
@@ -19,18 +20,34 @@ from .parameters import finite
 _DENSE = 500
 
 
+@summary.as_text_and_table
 class Eigenvalues(NamedTuple):
     """Eigenvalues of a Hessian; see :func:`hessian_eigenvalues`."""
 
     values: Array  #: (m,), ascending
     multiplicities: NDArray[np.intp]  #: (m,), how often each occurs
 
+    def _summary(self) -> summary.Summary:
+        return of_eigenvalues("Eigenvalues", self.values, [("multiplicities", self.multiplicities)])
 
+
+@summary.as_text_and_table
 class Spectrum(NamedTuple):
     """Eigenvalues ``(P,)``, ascending, and eigenvectors ``(P, P)``, one per column."""
 
     values: Array
     vectors: Array
+
+    def _summary(self) -> summary.Summary:
+        return of_eigenvalues("Spectrum", self.values, [("vectors", f"{self.vectors.shape}")])
+
+
+def of_eigenvalues(name: str, values: Array, further: list[tuple[str, Any]]) -> summary.Summary:
+    """The summary of eigenvalues in ascending order, and of what comes with them."""
+    title = f"{name}: {counted(len(values), 'eigenvalue')}"
+    if len(values):
+        title += f" from {values[0]:.4g} to {values[-1]:.4g}, {(values < 0).sum()} negative"
+    return summary.Summary(title, [("values", values), *further])
 
 
 class PartSpectrum(NamedTuple):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import summary
 from .._validation import (
     Array,
     as_choice,
@@ -51,6 +52,7 @@ class FiniteDataPrediction(NamedTuple):
     reduction: str = ""  #: the inputs that the weights span, where it was found in these
 
 
+@summary.as_text_and_table
 class Overlaps(NamedTuple):
     """Covariances of pre-activations: Q (K, K) of the students, R (K, M) students with teachers, T
     (M, M).
@@ -59,6 +61,11 @@ class Overlaps(NamedTuple):
     Q: Array
     R: Array
     T: Array
+
+    def _summary(self) -> summary.Summary:
+        K, M = self.R.shape
+        title = f"Overlaps: {counted(K, 'student')}, {counted(M, 'teacher')}"
+        return summary.Summary(title, [("Q", self.Q), ("R", self.R), ("T", self.T)])
 
 
 @public

@@ -1,5 +1,5 @@
-"""Pictures: each function draws into a matplotlib ``Axes`` (made if none is given) in one style and
-returns it.
+"""Pictures: each function draws into a matplotlib ``Axes`` in one style and returns it. Where none
+is given, it makes a figure of pyplot, which notebooks show.
 
 | file | what it holds | who calls it |
 |---|---|---|

@@ -41,7 +41,7 @@ def plot_integral(
     points : int
         Grid points in each direction.
     ax : matplotlib Axes, optional
-        Made if not given.
+        Made with a figure of pyplot if not given.
     **options
         Further arguments of :func:`infflow.gaussian_moment`, such as ``rtol`` or ``method``.
 

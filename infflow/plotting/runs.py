@@ -31,7 +31,7 @@ def plot_loss(result: Any, *, gradient_norm: bool = True, ax: Any = None) -> Any
     gradient_norm : bool
         Whether to draw the gradient norm.
     ax : matplotlib Axes, optional
-        Made if not given.
+        Made with a figure of pyplot if not given.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def plot_neurons(net: Any, result: Any, *, directions: Any = None, ax: Any = Non
         The plane to look at. For inputs of dimension 2 the axes; else the two directions in which
         the vectors in the end and those of the teacher are longest (singular vectors).
     ax : matplotlib Axes, optional
-        Made if not given.
+        Made with a figure of pyplot if not given.
 
     Returns
     -------
@@ -119,7 +119,7 @@ def plot_overlaps(net: Any, result: Any, *, which: str = "QR", ax: Any = None) -
     which : {"QR", "Q", "R"}
         Which overlaps; of Q the upper triangle.
     ax : matplotlib Axes, optional
-        Made if not given.
+        Made with a figure of pyplot if not given.
 
     Returns
     -------
@@ -166,7 +166,7 @@ def plot_order_parameters(result: Any, *, ax: Any = None) -> Any:
         One colour per student: solid its overlaps R with the teachers, dashed its squared length,
         dash-dotted its overlaps Q with students that come after it. The error is black.
     ax : matplotlib Axes, optional
-        Made if not given.
+        Made with a figure of pyplot if not given.
 
     Returns
     -------
@@ -219,7 +219,7 @@ def plot_spectrum(net: Any, result: Any, *, points: int = 40, ax: Any = None) ->
     points : int
         Points of the trajectory to use; each takes one Hessian and its eigenvalues.
     ax : matplotlib Axes, optional
-        Made if not given.
+        Made with a figure of pyplot if not given.
 
     Returns
     -------
@@ -268,7 +268,7 @@ def plot_alignment(net: Any, theta: Any, *, ax: Any = None) -> Any:
         from 1.
     theta : (P,) array or Result
     ax : matplotlib Axes, optional
-        Made if not given.
+        Made with a figure of pyplot if not given.
 
     Returns
     -------

@@ -34,7 +34,8 @@ def style() -> Any:
 def new_axes(width: float = 3.6, height: float = 2.7) -> Any:
     """Axes of a fresh figure in the package's style, sizes in inches.
 
-    The figure is made without pyplot, so that no window or global state is involved.
+    The figure is made without pyplot, for files: no window or global state is involved, and nobody
+    has to close it.
     """
     from matplotlib.figure import Figure
 
@@ -49,6 +50,9 @@ def new_axes(width: float = 3.6, height: float = 2.7) -> Any:
 def picture(function: _Function) -> _Function:
     """Run a function ``(..., ax=None) -> Axes`` in the style; make the axes if none are given,
     check them if they are.
+
+    A figure that is made belongs to pyplot: a notebook shows it below the cell, once, and
+    ``pyplot.show()`` opens its window.
     """
 
     @wraps(function)
@@ -60,7 +64,21 @@ def picture(function: _Function) -> _Function:
                 f"ax is {shown(ax)}; a matplotlib Axes is needed, e.g. from "
                 "matplotlib.pyplot.subplots."
             )
-        with style():
-            return function(*args, ax=new_axes() if ax is None else ax, **options)
+        if ax is not None:
+            with style():
+                return function(*args, ax=ax, **options)
+        import matplotlib.pyplot as plt
+
+        # Outside of the style, which would undo what a backend that starts here sets.
+        figure = plt.figure()
+        try:
+            with style():
+                figure.set_size_inches(plt.rcParams["figure.figsize"])
+                figure.set_dpi(plt.rcParams["figure.dpi"])
+                figure.set_layout_engine("constrained")
+                return function(*args, ax=figure.add_subplot(), **options)
+        except BaseException:
+            plt.close(figure)  # nobody is shown half a picture
+            raise
 
     return drawn  # type: ignore[return-value]

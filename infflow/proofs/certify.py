@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array, as_integer, public, shown
+from .._validation import Array, as_flag, as_integer, public, shown
 from ..classification.hidden import hidden_layers, homogeneity
 from ..errors import InvalidTypeError, InvalidValueError
 from ..memory import require_memory
@@ -15,6 +15,7 @@ from ..networks.frozen import free_parameters, frozen_by
 from ..networks.infinite.families.orbits import SymmetricNetI
 from ..networks.infinite.neti import NetI
 from ..networks.unit_rows import UnitRows
+from ..terminal import Bar
 from .ball import working_precision
 from .certificate import Certificate
 from .families import certify_family
@@ -37,6 +38,7 @@ def certify(
     precision: int = 128,
     *,
     eta: Any = None,
+    progress: bool = True,
 ) -> Certificate:
     """Prove that exactly one critical point of the infinite-data loss is near ``theta``, and what
     it is.
@@ -73,6 +75,8 @@ def certify(
     eta : number or (P,) array, optional
         As in :func:`infflow.train`, in the place of ``frozen``: entries 0 freeze a parameter. Where
         both are left out, that of the ``Result`` counts.
+    progress : bool
+        Count evaluations in ball arithmetic on a terminal or in a notebook.
 
     Returns
     -------
@@ -126,15 +130,17 @@ def certify(
     covered_teacher(net)
     problem = short_problem(net, theta, free)
     _require_memory((net if problem is None else problem.net).num_params)
-    with working_precision(precision):
+    counting = "certify: {n_fmt} evaluations in ball arithmetic [{elapsed}]"
+    bar = Bar(as_flag("progress", progress), bar_format=counting, leave=False, delay=0.5)
+    with working_precision(precision), bar:
         network = BallNetwork(net if problem is None else problem.net)
         if problem is None:
             held = _gauge(net, theta, free) if gauge == "auto" else ()
-            found = Proof(network, theta, np.setdiff1d(free, held)).run()
+            found = Proof(network, theta, np.setdiff1d(free, held), bar).run()
         else:
             few = problem.free(free)
             own = _gauge(problem.net, problem.theta, few) if gauge == "auto" else ()
-            found = prove(problem, theta, np.setdiff1d(few, own))
+            found = prove(problem, theta, np.setdiff1d(few, own), bar)
             held = tuple(int(k) for k in problem.whole(np.array(own, dtype=np.intp)))
     return Certificate(
         not found.reason,

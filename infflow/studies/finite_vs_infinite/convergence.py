@@ -36,7 +36,7 @@ from ...networks.parameters import random_params
 from ...networks.statistics import FiniteDataPrediction, finite_data_prediction
 from ...networks.teacher import Teacher
 from ...storage import make_folder, plain, write_json
-from ...terminal import on_terminal
+from ...terminal import Bar
 from ...training import train
 
 # Two solutions that agree to this fraction of their norm are the same minimum; Newton's method
@@ -281,9 +281,11 @@ class ConvergenceResult:
         """Write ``convergence.json`` and ``convergence.png``; raises StorageError if the folder
         cannot be made.
         """
+        from ...plotting import new_axes
+
         directory = make_folder(directory)
         write_json(directory / "convergence.json", self.to_dict())
-        figure = self.plot().figure
+        figure = self.plot(ax=new_axes()).figure
         figure.savefig(directory / "convergence.png", dpi=150)
 
 
@@ -414,8 +416,6 @@ def _all_runs(
     neti: NetI, theta0: Array, result: ConvergenceResult, jobs: int, progress: bool
 ) -> Iterator[Run]:
     """All finite-data runs, the long ones first."""
-    from tqdm import tqdm
-
     setting = result.setting
     predicted = result.prediction.squared_distance
     tasks: Sequence[tuple[int, int]] = [
@@ -425,8 +425,7 @@ def _all_runs(
         delayed(_run)(neti, theta0, result.theta, predicted, N, seed, setting.seed)
         for N, seed in tasks
     )
-    hidden = not (progress and on_terminal())
-    yield from tqdm(runs, total=len(tasks), desc="finite data", unit="run", disable=hidden)
+    yield from Bar(progress, total=len(tasks), desc="finite data", unit=" runs").over(runs)
 
 
 def _run(
