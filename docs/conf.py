@@ -5,8 +5,11 @@ error.
 import os
 import re
 import sys
+from pathlib import Path
 
 import infflow
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 os.environ["INFFLOW_QUIET"] = "1"  # pages say nothing of what compiled while they were made
 
@@ -27,7 +30,12 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
+    "sphinxcontrib.bibtex",
+    "mathml",  # in _ext
 ]
+bibtex_bibfiles = ["references.bib"]
+bibtex_default_style = "plain"
+html_math_renderer = "mathml"
 exclude_patterns = ["_build"]
 suppress_warnings = ["toc.empty_glob"]  # folders may be empty
 templates_path = ["_templates"]
@@ -52,10 +60,13 @@ napoleon_use_rtype = False
 napoleon_custom_sections = [("Attributes", "params_style")]
 nitpicky = True
 
+html_domain_indices = False  # the reference lists modules
 html_theme = "furo"
 html_title = f"infflow {release}"
 html_show_sourcelink = False
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 copybutton_exclude = ".linenos, .gp, .go"
 
 
