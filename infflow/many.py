@@ -247,6 +247,22 @@ def train_many(
     InfflowError
         Before any run, if an argument of ``train`` cannot be used; and if several starts all fail
         with the same error.
+
+    See Also
+    --------
+    train : one start.
+    unique_solutions : which found the same.
+    sweep : a grid of settings.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> starts = [inf.random_params(net, rng=seed) for seed in range(3)]
+    >>> runs = inf.train_many(neti, starts, progress=False)
+    >>> runs.converged.tolist()
+    [True, True, True]
     """
     starts = _check_starts(thetas)
     n_jobs = as_jobs("n_jobs", n_jobs)
@@ -489,6 +505,21 @@ def unique_solutions(
         If the net is not known, or has no teacher neurons to exchange with ``teacher_symmetry``.
     InvalidValueError
         If it has more than one hidden layer, or a tolerance is negative.
+
+    See Also
+    --------
+    train_many : makes the runs.
+    solution_distance : how solutions are compared.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> starts = [inf.random_params(net, rng=seed) for seed in range(3)]
+    >>> groups = inf.unique_solutions(inf.train_many(neti, starts, progress=False))
+    >>> len(groups), groups[0].count
+    (1, 3)
     """
     net = getattr(results, "net", None) if net is None else net
     if net is None:

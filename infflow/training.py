@@ -186,6 +186,25 @@ def train(
     InfflowError
         A subclass that is also ``ValueError`` or ``TypeError``, for every argument that cannot be
         used.
+
+    See Also
+    --------
+    train_many : many starts.
+    classify : what kind of point was found.
+    certify : a proof of it.
+    trajectory_distance : compare two paths.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> res = inf.train(neti, [0.5, 0.1, 0.8], progress=False)
+    >>> res.converged, res.theta.round(6).tolist()
+    (True, [1.0, -0.0, 1.0])
+    >>> path = inf.train(neti, [0.5, 0.1, 0.8], t_end=1.0, max_steps_newton=0, progress=False)
+    >>> path.status.name, float(path.trajectory.t[-1])
+    ('T_END', 1.0)
     """
     settings = TrainSettings(
         solver=solver,

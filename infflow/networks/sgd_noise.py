@@ -87,6 +87,11 @@ def stationary_covariance(
     AccuracyWarning
         If theta diffuses along flat directions without end.
 
+    See Also
+    --------
+    gradient_covariance : the noise.
+    gradient_noise_scale : one number for it.
+
     Examples
     --------
     >>> import infflow as inf
@@ -172,6 +177,11 @@ def gradient_noise_scale(
     ------
     InvalidTypeError, InvalidValueError, ShapeError, MethodError, TooLargeError
         As :func:`infflow.gradient_covariance`.
+
+    See Also
+    --------
+    gradient_covariance : the matrix.
+    stationary_covariance : SGD at a minimum.
 
     Examples
     --------

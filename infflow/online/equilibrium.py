@@ -59,6 +59,11 @@ class Equilibrium:
     InvalidTypeError, InvalidValueError, UnknownNameError
         If an argument cannot be used.
 
+    See Also
+    --------
+    OrderParameters : learning, in the place of equilibrium.
+    continuation : branches of states.
+
     Examples
     --------
     >>> Equilibrium("relu", 2, 1.0).transition().alpha.__round__(1)

@@ -113,6 +113,12 @@ class OrderParameters:
     MethodError
         If closed forms are asked for where there are none.
 
+    See Also
+    --------
+    train : the gradient flow, the limit of small rates.
+    overlaps : order parameters of a network.
+    Spectrum : coloured input in the limit of many inputs.
+
     Notes
     -----
     Goldt et al. write pre-activations w.x/sqrt(D); their w is sqrt(D) times the one here. Then
@@ -121,6 +127,16 @@ class OrderParameters:
 
     In the limit of small rates it is the gradient flow of ``neti``:
     ``inf.train(neti, theta, eta=...)`` at the flow time ``learning_rate * t``.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> dynamics = inf.OrderParameters(neti, learning_rate=0.2)
+    >>> result = dynamics.solve([0.5, 0.1, 0.8], t_end=100.0)
+    >>> bool(result.generalization_error[-1] < 1e-4)
+    False
     """
 
     @public

@@ -90,6 +90,11 @@ def certify(
     InfflowError
         If another argument cannot be used.
 
+    See Also
+    --------
+    classify : evidence, for all networks.
+    train : finds the point.
+
     Notes
     -----
     With the Newton step C g at the centre and X a box of radius r around it, |C g| + |1 - C H(X)| r
@@ -104,6 +109,15 @@ def certify(
     ``assumptions`` says which inputs these were.
 
     The teacher's parameters and the frozen ones are the float64 numbers that were given, exactly.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> proof = inf.certify(neti, [1.0, 0.0, 1.0])
+    >>> bool(proof), proof.is_minimum
+    (True, True)
     """
     if not isinstance(net, (NetI, SymmetricNetI)):
         raise InvalidTypeError(

@@ -10,6 +10,16 @@ and often faster (docs/surrogates.md).
 | `verify.py` | whether these errors hold on fresh points | users, `cli` |
 | `export.py`, `portable.py` | surrogates as functions of other array libraries | users |
 | `training/` | new surrogates | users, `cli` |
+
+See Also
+--------
+NetI : ``method="surrogate"`` uses them.
+
+Examples
+--------
+>>> import infflow as inf
+>>> "tanh" in inf.surrogates.available()
+True
 """
 
 from __future__ import annotations

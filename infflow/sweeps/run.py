@@ -100,6 +100,11 @@ def sweep(
     ClusterError
         If the connection to the cluster is lost; the same call goes on.
 
+    See Also
+    --------
+    Sweep : what it returns.
+    train_many : many starts of one problem.
+
     Examples
     --------
     ``docs/sweeps.md`` has a whole one.

@@ -109,6 +109,14 @@ class NetI:
     StorageError
         If the files of a surrogate cannot be used.
 
+    See Also
+    --------
+    Net : samples.
+    SymmetricNetI : networks of any size, by symmetry.
+    Teacher : a network as target.
+    FunctionTeacher : a function as target.
+    train : follow the flow.
+
     Notes
     -----
     The loss is meaningful down to about 1e-16 of the sum of its terms (of order E y^2)
@@ -119,6 +127,16 @@ class NetI:
     At points without a gradient a mean over directions is used: relu with w = b = 0 has slope 1/2
     there, exactly parallel steps do not push each other sideways. Where the Hessian is infinite it
     raises ``SingularMomentError``.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> round(inf.loss(neti, [0.5, 0.0, 1.0]), 4)
+    0.0519
+    >>> inf.train(neti, [0.5, 0.1, 0.8], progress=False).theta.round(6).tolist()
+    [1.0, -0.0, 1.0]
     """
 
     _arguments: dict[str, Any]  # the constructor's; replace reads them

@@ -309,6 +309,19 @@ def convergence(
         If an argument cannot be used.
     DivergedError
         If the infinite-data run does not end in a minimum without flat directions.
+
+    See Also
+    --------
+    finite_data_prediction : the prediction alone.
+    train : one run.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> setting = dict(activation="erf", input_dim=2, teacher_width=1, student_width=1)
+    >>> study = inf.convergence(**setting, N=(200, 800), seeds=2, seed=0, jobs=1, progress=False)
+    >>> len(study.N)
+    2
     """
     setting = _checked(Setting() if setting is None else setting, changes)
     jobs = as_integer("jobs", jobs, minimum=-1, maximum=2**15)

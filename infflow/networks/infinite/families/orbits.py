@@ -135,6 +135,12 @@ class SymmetricNetI:
     MethodError
         If the method is not defined for the activation.
 
+    See Also
+    --------
+    NetI : one network.
+    continuation : follow a point in the number of neurons.
+    certify : prove it.
+
     Notes
     -----
     The loss is E |student(x) - teacher(x)|^2 without a factor 1/2. It is a sum over orbits of pairs
