@@ -483,11 +483,11 @@ def unique_solutions(
         Leave out runs that did not converge.
     teacher_symmetry : bool
         For a ``NetI`` with a network as teacher: solutions also belong together if an orthogonal
-        map of the inputs takes one to the other that exchanges teacher neurons with equal
-        activations, biases and output weights (up to the signs of odd and even ones), leaves what
-        is orthogonal to the teacher's weights in place, and keeps the distribution of the input.
-        All such maps are searched; others, such as rotations of the teacher's space that permute no
-        neurons, are not.
+        map of the inputs takes one to the other. It exchanges teacher neurons with equal
+        activations, biases and output weights (up to the signs of odd and even ones). It leaves
+        what is orthogonal to the teacher's weights in place, and keeps the distribution of the
+        input. All such maps are searched; others, such as rotations of the teacher's space that
+        permute no neurons, are not.
 
     Returns
     -------

@@ -25,7 +25,9 @@ MEDIAN, LONGEST = 25, 45
 UNREAD: set[str] = set()
 
 ABBREVIATIONS = r"(?<!\be\.g)(?<!\bi\.e)(?<!\betc)(?<!\bvs)(?<!\bcf)(?<!\bal)(?<!\beq)(?<!\bPhys)"
-END = re.compile(ABBREVIATIONS + r"[.!?][)\"”*_]*\s+(?=[\"“(*_`$\[]*([A-Z0-9`$\[(*]|infflow|numba))")
+END = re.compile(
+    ABBREVIATIONS + r"[.!?][)\"”*_]*\s+(?=[\"“(*_`$\[]*([A-Z0-9`$\[(*]|infflow|numba))"
+)
 
 
 def prose(markdown):
@@ -74,7 +76,7 @@ def words(sentence):
 def pages():
     """Pages of the documentation and of the repository's front."""
     files = [path for path in DOCS.rglob("*.md") if not {"_build", "_api"} & set(path.parts)]
-    return sorted(files) + [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    return [*sorted(files), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 
 
 def docstrings():
@@ -128,10 +130,12 @@ def long_sentences(texts):
     return complaints, sorted(lengths, reverse=True)
 
 
+#: the attribute by which an element loads something
+LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
+
+
 class Page(HTMLParser):
     """What one page of the site loads, shows and links."""
-
-    LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
 
     def __init__(self, path):
         super().__init__()
@@ -142,7 +146,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         given = dict(attributes)
-        resource = given.get(self.LOADED.get(tag, ""))
+        resource = given.get(LOADED.get(tag, ""))
         if resource and given.get("rel") not in ("canonical", "index", "search", "next", "prev"):
             self.loads.append(resource)
         if tag == "img" and len((given.get("alt") or "").split()) < 3:

@@ -1,8 +1,8 @@
 """Factors between infflow and others: losses, rates, times, weights; ``inf.conventions.to`` and
 ``inf.conventions.from_``.
 
-Every factor is a line of :data:`CONVENTIONS`; the page docs/conventions.md explains where they come
-from, and a test pins each of them to the formula of its source.
+Every factor is a line of :data:`CONVENTIONS`; the page :doc:`/conventions` explains where they
+come from, and a test pins each of them to the formula of its source.
 
 See Also
 --------

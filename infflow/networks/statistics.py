@@ -79,14 +79,14 @@ def gradient_covariance(
         Chooses these points.
     method : {"auto", "exact", "sampling"}
         For a ``NetI``. "exact" is possible for one Gaussian input without mean and without hidden
-        biases other than zero, where students are identity, polynomials, relu, leaky_relu, abs,
-        erf, normal_cdf, gelu or gaussian, and teacher networks these, step or sign: both layers and
-        the output bias, at any input dimension, to about ten digits. It is also possible wherever
-        the student equals the teacher up to label noise, for any activations and biases. "sampling"
-        takes scrambled Sobol points in the span of all weights, with label noise and what is
-        perpendicular to the span added exactly: 2 to 20 times smaller errors than by random
-        inputs. "auto" is exact where it can be; kinked neurons that are nearly linearly dependent
-        are sampled.
+        biases other than zero. Students may be identity, polynomials, relu, leaky_relu, abs, erf,
+        normal_cdf, gelu or gaussian, and teacher networks these, step or sign. It covers both
+        layers and the output bias, at any input dimension, to about ten digits. It is also possible
+        wherever the student equals the teacher up to label noise, for any activations and biases.
+        The other, "sampling", takes scrambled Sobol points in the span of all weights, with label
+        noise and what is perpendicular to the span added exactly. Its errors are 2 to 20 times
+        smaller than by random inputs. The default, "auto", is exact where it can be; kinked neurons
+        that are nearly linearly dependent are sampled.
 
     Returns
     -------

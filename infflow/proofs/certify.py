@@ -104,8 +104,8 @@ def certify(
     rounded outwards.
 
     With standard normal input and more than 150 parameters the proof takes place in the inputs that
-    the weights span, and one more for each student, which is enough for any number of inputs (see
-    :func:`infflow.reduce`): index, uniqueness and radii are those of the whole network, and
+    the weights span, and one more for each student. This is enough for any number of inputs (see
+    :func:`infflow.reduce`). Index, uniqueness and radii are those of the whole network, and
     ``assumptions`` says which inputs these were.
 
     The teacher's parameters and the frozen ones are the float64 numbers that were given, exactly.

@@ -2,7 +2,7 @@
 
 A surrogate approximates E[f(h1) f(h2)] of two neurons without biases by one smooth function of
 their covariances. ``NetI(..., method="surrogate")`` uses it; closed forms and series are more exact
-and often faster (docs/surrogates.md).
+and often faster (:doc:`/surrogates`).
 
 | room or file | what it holds | who calls it |
 |---|---|---|

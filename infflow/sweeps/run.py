@@ -107,7 +107,7 @@ def sweep(
 
     Examples
     --------
-    ``docs/sweeps.md`` has a whole one.
+    :doc:`/sweeps` has a whole one.
 
     >>> settings = {"seed": range(20), "width": [3, 4, 5]}
     >>> table = sweep(train_one, settings, "runs.db")  # doctest: +SKIP

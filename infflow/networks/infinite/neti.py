@@ -76,7 +76,7 @@ class NetI:
     method : str
         How the Gaussian integrals are evaluated: "auto" (the cheapest that meets ``rtol``, pair by
         pair), or only by "closed", "hermite", "numeric", "cubature" or "surrogate" (perceptrons
-        for networks without biases; approximate, see docs/surrogates.md).
+        for networks without biases; approximate, see :doc:`/surrogates`).
     rtol : float
         Tolerance of the integrals relative to sqrt(E f^2 E g^2); closed forms are exact to
         rounding.

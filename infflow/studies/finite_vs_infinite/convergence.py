@@ -291,8 +291,8 @@ def convergence(
     The infinite-data flow is solved to its fixed point and polished by Newton's method, then the
     same is done for every N and data seed. A run counts as *in the basin* of the infinite-data
     solution if it converged to the point where Newton's method ends that starts at the
-    infinite-data solution on the same finite data, and if this lies within five times the predicted
-    root mean square distance; the others are left out of means and fit, and listed.
+    infinite-data solution on the same finite data. This point has to lie within five times the
+    predicted root mean square distance. Other runs are left out of means and fit, and listed.
 
     Parameters
     ----------
