@@ -6,6 +6,7 @@ and LaTeX that cannot be converted is an error of the build.
 """
 
 import re
+from xml.etree import ElementTree
 
 from docutils import nodes
 from latex2mathml.converter import convert
@@ -15,14 +16,15 @@ MACROS = {
     r"\E": r"\mathbb{E}",
     r"\R": r"\mathbb{R}",
     r"\T": r"\top",
-    r"\tr": r"\operatorname{tr}",
-    r"\diag": r"\operatorname{diag}",
+    r"\tr": r"\mathrm{tr}\,",
+    r"\diag": r"\mathrm{diag}",
     r"\eps": r"\varepsilon",
-    r"\erf": r"\operatorname{erf}",
-    r"\relu": r"\operatorname{relu}",
-    r"\step": r"\operatorname{step}",
+    r"\erf": r"\mathrm{erf}",
+    r"\relu": r"\mathrm{relu}",
+    r"\step": r"\mathrm{step}",
     r"\He": r"\mathrm{He}",
 }
+SPACE = "{http://www.w3.org/1998/Math/MathML}"
 logger = logging.getLogger(__name__)
 
 
@@ -35,11 +37,33 @@ def mathml(latex, display):
     element = convert(source, display=display)
     if unknown := re.search(r"\\[A-Za-z]+|<mi>&</mi>", element):
         raise ValueError(f"{unknown.group()} cannot be converted")
+    element = with_primes(element)
     escaped = latex.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     annotation = f'<annotation encoding="application/x-tex">{escaped}</annotation>'
     inner = re.search(r"<math[^>]*>(.*)</math>", element, flags=re.S).group(1)
     opening = f'<math xmlns="http://www.w3.org/1998/Math/MathML" display="{display}">'
     return f"{opening}<semantics>{inner}{annotation}</semantics></math>"
+
+
+def with_primes(element):
+    """Primes beside what they belong to: as superscripts, browsers raise and shrink them twice."""
+    root = ElementTree.fromstring(element)
+    for node in root.iter():
+        parts = list(node)
+        name = node.tag.removeprefix(SPACE)
+        if name not in ("msup", "msubsup") or not set(parts[-1].itertext()) <= set("′″‴"):
+            continue
+        prime = ElementTree.Element(f"{SPACE}mo", lspace="0em", rspace="0.05em")
+        prime.text = "".join(parts[-1].itertext())
+        base = parts[0]
+        if name == "msubsup":
+            base = ElementTree.Element(f"{SPACE}msub")
+            base.extend(parts[:2])
+        node.clear()
+        node.tag = f"{SPACE}mrow"
+        node.extend([base, prime])
+    ElementTree.register_namespace("", SPACE.strip("{}"))
+    return ElementTree.tostring(root, encoding="unicode")
 
 
 def write(translator, node, display):
