@@ -55,10 +55,13 @@ class OrderParameters:
 
     Every step draws one fresh input x and its label and moves the parameters by
 
-        W <- W - (learning_rate / D) d/dW |y(x) - label|^2,
-        v <- v - (second_layer_rate / D) d/dv |y(x) - label|^2.
+    .. math::
 
-    As D grows at constant t = steps / D, Q = W W', R = W V' and v follow ordinary differential
+        W &\leftarrow W - \frac{\eta}{D}\, \partial_W |y(x) - \text{label}|^2 \\
+        v &\leftarrow v - \frac{\eta_v}{D}\, \partial_v |y(x) - \text{label}|^2
+
+    with the rates eta (``learning_rate``) and eta_v (``second_layer_rate``). As D grows at constant
+    t = steps / D, Q = W W', R = W V' and v follow ordinary differential
     equations (for coloured input one Q and R for each group of eigenvalues). Those of Q contain a
     term of order learning_rate^2, which is the noise of single samples.
 
