@@ -33,10 +33,12 @@ lint: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
 
-docs: venv  ## the documentation site, docs/_build/html; every warning is an error
+docs: venv  ## the site, docs/_build/html; every warning, long sentence, lonely page and external resource is an error
 	rm -rf docs/_build docs/_api
 	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -q -W --keep-going -E -j auto -b html docs docs/_build/html
+	$(BIN)/python scripts/check_pages.py --site docs/_build/html
 
 release-check: venv  ## build wheel and sdist; install the wheel in an empty environment and run the README's example there
 	$(BIN)/python scripts/release_check.py

@@ -54,7 +54,7 @@ def row(activation: str, samples: int, noise: float, seed: int) -> str:
 def main() -> None:
     inf.set_num_threads(1)
     text = [
-        "# Flows on finite data with kinked activations",
+        "# Speed: flows on finite data with kinks",
         "",
         (
             f"Time of the flow and loss that a solver reaches in {SECONDS:g} s, one thread "

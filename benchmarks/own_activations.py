@@ -129,7 +129,7 @@ def row(case: tuple, base: dict[str, tuple[float, float]]) -> str:
 def main() -> None:
     inf.set_num_threads(1)
     text = [
-        "# Networks with activations of one's own",
+        "# Speed: networks with activations of one's own",
         "",
         (
             "Milliseconds of one value, gradient and Hessian of an infinite-data network of "

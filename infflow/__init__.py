@@ -192,6 +192,44 @@ _MODULES = {
 
 __all__ = ["__version__", *_HOME]
 
+# The first page of ``help(infflow)``: names by subject, from the table above.
+_SUBJECTS = {
+    "Networks, losses and derivatives": ("networks", "objective"),
+    "Flow and fixed points": ("training", "many", "result", "classification", "proofs"),
+    "Branches and landscape": ("branches", "landscape"),
+    "Spectra of large Hessians": ("spectrum",),
+    "Online learning and equilibrium": ("online",),
+    "Activations and Gaussian integrals": ("activations", "integrals"),
+    "Sweeps and studies": ("sweeps", "studies"),
+    "Kernels, and other packages": ("exchange",),
+    "Threads and errors": ("threads", "errors"),
+}
+
+
+def _contents() -> str:
+    rooms = {room for subject in _SUBJECTS.values() for room in subject}
+    subjects = {
+        **_SUBJECTS,
+        "Further names": tuple({home.split(".")[0] for home in _HOME.values()} - rooms),
+    }
+    lines = []
+    for title, members in subjects.items():
+        names = [name for name, home in _HOME.items() if home.split(".")[0] in members]
+        if names:
+            lines += [
+                f"{title}:",
+                *(f"    {', '.join(names[k : k + 5])}" for k in range(0, len(names), 5)),
+            ]
+    return "\n".join([*lines, "Modules:", f"    {', '.join(_MODULES)}"])
+
+
+__doc__ = f"""{__doc__}
+Begin with ``help(infflow.train)`` and ``help(infflow.NetI)``; ``infflow --help`` in a shell works
+without Python.
+
+{_contents()}
+"""
+
 
 if not TYPE_CHECKING:  # a name that does not exist is an error to a type checker, too
 

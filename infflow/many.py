@@ -260,6 +260,22 @@ def train_many(
     InfflowError
         Before any run, if an argument of ``train`` cannot be used; and if several starts all fail
         with the same error.
+
+    See Also
+    --------
+    train : one start.
+    unique_solutions : which found the same.
+    sweep : a grid of settings.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> starts = [inf.random_params(net, rng=seed) for seed in range(3)]
+    >>> runs = inf.train_many(neti, starts, progress=False)
+    >>> runs.converged.tolist()
+    [True, True, True]
     """
     starts = _check_starts(thetas)
     n_jobs = as_jobs("n_jobs", n_jobs)
@@ -478,11 +494,11 @@ def unique_solutions(
         that end at infinity belong together if their limits do.
     teacher_symmetry : bool
         For a ``NetI`` with a network as teacher: solutions also belong together if an orthogonal
-        map of the inputs takes one to the other that exchanges teacher neurons with equal
-        activations, biases and output weights (up to the signs of odd and even ones), leaves what
-        is orthogonal to the teacher's weights in place, and keeps the distribution of the input.
-        All such maps are searched; others, such as rotations of the teacher's space that permute no
-        neurons, are not.
+        map of the inputs takes one to the other. It exchanges teacher neurons with equal
+        activations, biases and output weights (up to the signs of odd and even ones). It leaves
+        what is orthogonal to the teacher's weights in place, and keeps the distribution of the
+        input. All such maps are searched; others, such as rotations of the teacher's space that
+        permute no neurons, are not.
 
     Returns
     -------
@@ -500,6 +516,21 @@ def unique_solutions(
         If the net is not known, or has no teacher neurons to exchange with ``teacher_symmetry``.
     InvalidValueError
         If it has more than one hidden layer, or a tolerance is negative.
+
+    See Also
+    --------
+    train_many : makes the runs.
+    solution_distance : how solutions are compared.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> starts = [inf.random_params(net, rng=seed) for seed in range(3)]
+    >>> groups = inf.unique_solutions(inf.train_many(neti, starts, progress=False))
+    >>> len(groups), groups[0].count
+    (1, 3)
     """
     net = getattr(results, "net", None) if net is None else net
     if net is None:

@@ -33,7 +33,23 @@ LEFT_DOMAIN = (DivergedError, SingularMomentError, FloatingPointError, OverflowE
 
 
 class Evaluation(NamedTuple):
-    """Value and, as far as the requested order goes, gradient ``(P,)`` and Hessian ``(P, P)``."""
+    """Value and, as far as the requested order goes, gradient ``(P,)`` and Hessian ``(P, P)``.
+
+    See Also
+    --------
+    loss : the value alone.
+    gradient : the gradient alone.
+    hessian : the Hessian alone.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> found = neti.evaluate([0.5, 0.0, 1.0], order=1)
+    >>> round(found.value, 4), found.gradient.shape, found.hessian is None
+    (0.0519, (3,), True)
+    """
 
     value: float
     gradient: Array | None = None

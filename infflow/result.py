@@ -59,6 +59,20 @@ class Result:
     limit : Limit, optional
         With the status ``CHANNEL``: the neurons that run off to infinity, what they become, and the
         loss there.
+
+    See Also
+    --------
+    train : makes one.
+    classify : what kind of point it is.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> result = inf.train(neti, [0.5, 0.1, 0.8], progress=False)
+    >>> result.converged, result.trajectory.theta.shape[1], result.loss < 1e-20
+    (True, 3, True)
     """
 
     theta: Array
@@ -442,6 +456,18 @@ def trajectory_distance(a: Any, b: Any) -> float:
     -------
     float
         The distance; times do not enter.
+
+    See Also
+    --------
+    train : makes trajectories.
+    solution_distance : of end points, as functions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import infflow as inf
+    >>> inf.trajectory_distance(np.zeros((3, 2)), np.ones((5, 2)))
+    2.0
     """
     first = _points("a", a)
     second = _points("b", b)

@@ -91,6 +91,11 @@ def hessian_operator(net: Objective, theta: Any) -> Any:
         Where :func:`infflow.hvp` raises; the first product is made at once, so that bad arguments
         are noticed here.
 
+    See Also
+    --------
+    hvp : one product.
+    extreme_eigenpairs : both ends of the spectrum.
+
     Examples
     --------
     >>> import numpy as np
@@ -180,6 +185,21 @@ def extreme_eigenpairs(
         If the iteration does not converge.
     InfflowError
         Where :func:`infflow.hvp` raises.
+
+    See Also
+    --------
+    hessian_spectrum : all eigenvalues, dense.
+    hessian_eigenvalues : all, with multiplicities.
+    spectral_density : their density.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> ends = inf.extreme_eigenpairs(neti, [1.0, 0.0, 1.0])
+    >>> bool(0 < ends.bottom[0] < ends.top[0])
+    True
     """
     operator = hessian_operator(net, theta)
     P = operator.shape[0]
@@ -351,10 +371,24 @@ def spectral_density(
     InfflowError
         If an argument cannot be used, and where :func:`infflow.hvp` raises.
 
+    See Also
+    --------
+    extreme_eigenpairs : both ends of the spectrum.
+    hessian_eigenvalues : all eigenvalues.
+
     References
     ----------
     Ubaru, Chen and Saad, SIAM J. Matrix Anal. Appl. 38, 1075 (2017); Lin, Saad and Yang, SIAM
     Review 58, 34 (2016).
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> density = inf.spectral_density(neti, [1.0, 0.0, 1.0], probes=4)
+    >>> density.x.shape, density.density.shape
+    ((400,), (400,))
     """
     operator = hessian_operator(net, theta)
     P = operator.shape[0]

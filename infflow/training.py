@@ -75,71 +75,61 @@ def train(
     """Follow the gradient flow d theta/dt = -eta grad L from ``theta0``, then search the fixed
     point.
 
+    Most runs need the first six arguments and no other; the rest is sorted by what it decides.
+
     Parameters
     ----------
     net : Net, NetI or any object with ``num_params``, ``evaluate(theta, order)``, ``hvp(theta, v)``
         What to train.
     theta0 : (P,) array
         Start.
-    solver : str or callable
+    t_end : float
+        Time at which the flow ends. With infinity it ends where nothing more is to be gained.
+        The notes have the rules.
+    solver : str
         Integrator of the flow. Stiff, with exact Hessians: ``gear`` (BDF made for symmetric
         Jacobians), ``rodas5p``, ``rodas3``, ``exprb`` (exponential), ``kencarp58``, ``trbdf2``,
         ``lsoda``, ``radau``, ``bdf``, ``cvode_bdf`` (by an option with Hessian-vector products
-        only); explicit: ``tsit5``, ``dopri5``, ``rk4``; discrete: ``gd``, ``adam``. ``"auto"``
+        only). Explicit: ``tsit5``, ``dopri5``, ``rk4``. Discrete: ``gd``, ``adam``. ``"auto"``
         takes ``gear`` up to 1000 parameters, ``cvode_bdf`` above, and ``tsit5`` where activations
-        have kinks and samples are few, as measured (docs/solvers.md); ``rodas5p`` has smaller
+        have kinks and samples are few, as :doc:`measured </solvers>`. ``rodas5p`` has smaller
         errors at the same tolerances. Or a function ``(theta, gradient, state) -> theta, state``
-        that makes one step, such as one of optax or torch.optim (docs/ecosystem.md): ``state`` is
-        None at first, then what it returned; arrays are copies, of all parameters; time is t = k
-        ``step_size``.
-    t_end : float
-        Time at which the flow ends. With infinity, and an optimizer to follow, the flow also ends
-        when its last step and the rest of its path (the Newton step of the quadratic model, if that
-        has no negative curvature) are shorter than the tolerances: root mean square of
-        displacement_i/(atol + rtol |theta_i|) at most 1; and, with or without optimizer, when the
-        gradient is below its own rounding error. Above 2,000 parameters a flow without an optimizer
-        also ends when its loss is at rest to rounding and the rest of its path is that short.
+        that makes one step, such as one of optax or torch.optim (:doc:`/ecosystem`). ``state`` is
+        None at first, then what it returned; arrays are copies, of all parameters.
+    eta : float or (P,) array
+        Time scale, or one for each parameter; 0 freezes it in flow and search. With zeros only
+        nothing moves, and the status is ``FROZEN``.
+        Where parameters stand for several (:class:`infflow.SymmetricNetI`), a number is divided by
+        their multiplicities, so that the flow is that of the whole network. An array is taken as it
+        is.
+    dynamics : HeavyBall, NaturalGradient, ModifiedFlow, SGDDiffusion, optional
+        What the flow is, instead of the gradient flow d theta/dt = -eta grad L: momentum, the
+        natural gradient, large steps, or the noise of minibatches. Each class says more, and which
+        solvers can follow it. Losses, stopping rules and the search are those of ``net``.
+    progress : bool
+        Whether a terminal or a notebook shows a progress bar.
+
+    The path
+    --------
     rtol : float
         Relative tolerance of the path, for adaptive solvers: errors count in units of atol + rtol
         |theta_i|, root mean square.
     atol : float
         Absolute tolerance of the path.
-    eta : float or (P,) array
-        Time scale, or one for each parameter; 0 freezes it in flow and search. With zeros only
-        nothing moves, and the status is ``FROZEN``.
-        Where parameters stand for several (:class:`infflow.SymmetricNetI`), a number is divided by
-        their multiplicities, so that the flow is that of the whole network; an array is taken as it
-        is.
     step_size : float, optional
         Step of gd, adam and functions as solver, where time is t = k step_size. For functions it is
         only a unit of time, 1 unless given.
+    batch_size : int, optional
+        Samples per step of gd, adam and functions as solver, which are reshuffled in every epoch
+        (the last batch of an epoch may be smaller). Loss and gradient norm are those on all
+        samples, evaluated after every epoch, and the stopping rules wait for that; a minibatch
+        counts as one gradient.
     solver_options : dict, optional
-        Options of the solver that is named, e.g. ``{"step": 0.01}`` for fixed steps of ``rk4``:
-        docs/solvers.md has a table of all, and so has the error for one that is not known.
-    dynamics : HeavyBall, NaturalGradient, ModifiedFlow, SGDDiffusion, optional
-        What the flow is, instead of the gradient flow d theta/dt = -eta grad L: momentum, the
-        natural gradient, large steps, or the noise of minibatches; each class says more, and
-        which solvers can follow it. Losses, stopping rules and the search are those of ``net``.
-    num_trajectory : int
-        Number of points that are kept along the flow, spaced logarithmically in t; the first is t =
-        0, the last the end. On the way, up to twice as many are in memory; where they take more
-        than 32 MiB (8 num_trajectory P bytes), not more than these, and a flow that ends before
-        ``t_end``, or has none, leaves between half and all of them.
-    t_eval : increasing array of times >= 0, optional
-        Exactly these times instead, whenever the flow ends, so that runs can be stacked. Behind its
-        end theta stays where the flow ended, if it met ``min_loss`` or ``min_gradient_norm`` or
-        came to rest (``t_end`` infinite); where it was cut off by another limit, failed or was left
-        for a search on a path that goes on, these points are not known, and are NaN.
-    observables : dict or list, optional
-        Recorded along the path: ``{"name": function of theta}``, or names (``"lambda_min"``;
-        further ones where ``net`` knows them). Where one raises an error it is NaN, with one
-        :class:`~infflow.errors.IncompleteWarning` per run; only a function that is wrong already at
-        ``theta0`` (no numbers, a name that does not exist) raises, before the flow.
-    max_time_flow : float
-        Seconds for the flow, kept to within one evaluation or factorisation. What numba compiles
-        does not count.
-    max_steps_flow : int
-        Accepted steps of the flow; 0 skips it.
+        Options of the solver that is named, e.g. ``{"step": 0.01}`` for fixed steps of ``rk4``.
+        :doc:`/solvers` has a table of all, and so has the error for one that is not known.
+
+    The search
+    ----------
     optimizer : str
         Method of the search: ``newton`` (trust region; exact Hessian up to 2000 parameters,
         Hessian-vector products above), ``levenberg_marquardt`` (least squares on finite data),
@@ -148,12 +138,20 @@ def train(
         zero, else ``newton`` up to 2000 parameters and ``lbfgs`` above. Or a function, as for
         ``solver``; its steps go on until a limit ends them.
     optimizer_options : dict, optional
-        Options of the optimizer that is named, e.g. ``{"linear_solver": "cg"}`` for ``newton``:
-        docs/solvers.md has a table of all.
+        Options of the optimizer that is named, e.g. ``{"linear_solver": "cg"}`` for ``newton``.
+        :doc:`/solvers` has a table of all.
     polish : {None, "exact"}
         With method surrogate, exact searches the fixed point of the exact loss: the flow follows
         the surrogate's loss, whichever sign it has. ``Result.loss`` is then exact,
         ``Result.surrogate_loss`` not.
+
+    When it stops
+    -------------
+    max_time_flow : float
+        Seconds for the flow, kept to within one evaluation or factorisation. What numba compiles
+        does not count.
+    max_steps_flow : int
+        Accepted steps of the flow; 0 skips it.
     max_time_newton : float
         Seconds for the search, as for the flow.
     max_steps_newton : int
@@ -164,38 +162,52 @@ def train(
         Gradient that is small enough (infinity norm, frozen parameters left out): both stages stop.
     patience : int
         Steps without a new lowest loss, after which both stages stop.
-    batch_size : int, optional
-        Samples per step of gd, adam and functions as solver, which are reshuffled in every epoch
-        (the last batch of an epoch may be smaller). Loss and gradient norm are those on all
-        samples, evaluated after every epoch, and the stopping rules wait for that; a minibatch
-        counts as one gradient.
-    progress : bool
-        Whether a terminal or a notebook shows a progress bar.
     callback : callable, optional
         Function that is called after every accepted step, with an
         :class:`infflow.stopping.Progress`; a true value stops the run. Loss and gradient norm are
-        those of its ``theta`` (with minibatches of the last epoch); ``gear``, ``cvode_bdf``,
+        those of its ``theta`` (with minibatches of the last epoch). ``gear``, ``cvode_bdf``,
         ``lsoda`` and ``bdf`` need one more gradient per step for it, which they save without a
         callback (and with ``patience`` beyond ``max_steps_flow``).
+
+    What is kept
+    ------------
+    num_trajectory : int
+        Number of points that are kept along the flow, spaced logarithmically in t; the first is t =
+        0, the last the end. On the way, up to twice as many are in memory. Where they take more
+        than 32 MiB (8 num_trajectory P bytes), not more than these are, and a flow that ends before
+        ``t_end``, or has none, leaves between half and all of them.
+    t_eval : increasing array of times >= 0, optional
+        Exactly these times instead, whenever the flow ends, so that runs can be stacked. Behind its
+        end theta stays where the flow ended, if it met ``min_loss`` or ``min_gradient_norm`` or
+        came to rest (``t_end`` infinite). Where it was cut off by another limit, failed or was left
+        for a search on a path that goes on, these points are not known, and are NaN.
+    observables : dict or list, optional
+        Recorded along the path: ``{"name": function of theta}``, or names (``"lambda_min"``;
+        further ones where ``net`` knows them). Where one raises an error it is NaN, with one
+        :class:`~infflow.errors.IncompleteWarning` per run; only a function that is wrong already at
+        ``theta0`` (no numbers, a name that does not exist) raises, before the flow.
     checkpoint : str or path-like, optional
         File from which a stopped run goes on (``.npz``), by a later call with the same arguments.
         It is replaced atomically every ten seconds and when the flow ends. With the one-step
         solvers, ``gear`` and the discrete ones the resumed run takes the same steps as one that was
-        never stopped, bit for bit on the same machine; ``cvode_bdf``, ``lsoda``, ``radau`` and
+        never stopped, bit for bit on the same machine. ``cvode_bdf``, ``lsoda``, ``radau`` and
         ``bdf`` cannot give out their history and start again at the last point, so that the path
         agrees within the tolerances. A function as solver or optimizer starts again at the last
         point with the state None, since a file can't keep its state. Limits (times, steps, losses)
         may be changed between calls. A search that was stopped goes on from its last point.
+
+    How it runs
+    -----------
     reduce : {"auto", True, False}
-        Whether to run in the inputs that the weights span. With a NetI they never leave the span of
-        the rows of W and V and the means of the input (see :func:`infflow.reduce`), so that the run
-        needs no others. "auto" does so where it is exact and there are fewer of them: not with
-        ``adam``, ``slsqp`` and functions, nor with rates ``eta`` that differ within a row of W.
-        What is returned, recorded and handed to functions has all parameters; ``Result.reduction``
-        says what was done. ``rtol`` and ``atol`` then refer to the parameters in the span, and
-        allow no longer errors than they do for all parameters; ``min_gradient_norm`` holds for the
-        norm in all of them. A search that ends on a saddle which it can't see in the span goes on
-        below it. True raises an error where a reduction is not exact.
+        Whether to run in the inputs that the weights span. With a NetI they never leave the span
+        of the rows of W and V and the means of the input (see :func:`infflow.reduce`), so that the
+        run needs no others. "auto" does so where it is exact and there are fewer of them. It is
+        not with ``adam``, ``slsqp`` and functions, nor with rates ``eta`` that differ within a row
+        of W. What is returned, recorded and handed to functions has all parameters; ``Result.reduction`` says
+        what was done. ``rtol`` and ``atol`` then refer to the parameters in the span, and allow no
+        longer errors than they do for all parameters; ``min_gradient_norm`` holds for the norm in
+        all of them. A search that ends on a saddle which it can't see in the span goes on below it.
+        True raises an error where a reduction is not exact.
 
     Returns
     -------
@@ -209,6 +221,36 @@ def train(
     InfflowError
         A subclass that is also ``ValueError`` or ``TypeError``, for every argument that cannot be
         used.
+
+    See Also
+    --------
+    train_many : many starts.
+    classify : what kind of point was found.
+    certify : a proof of it.
+    trajectory_distance : compare two paths.
+
+    Notes
+    -----
+    A flow without an end, ``t_end`` infinite, ends by one of three rules.
+
+    - An optimizer follows, and the last step and the rest of the path are shorter than the
+      tolerances: root mean square of displacement_i/(atol + rtol |theta_i|) at most 1. The rest of
+      the path is the Newton step of the quadratic model, if that has no negative curvature.
+    - The gradient is below its own rounding error, with or without an optimizer.
+    - No optimizer follows, there are more than 2,000 parameters, the loss is at rest to rounding,
+      and the rest of the path is that short.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> res = inf.train(neti, [0.5, 0.1, 0.8], progress=False)
+    >>> res.converged, res.theta.round(6).tolist()
+    (True, [1.0, -0.0, 1.0])
+    >>> path = inf.train(neti, [0.5, 0.1, 0.8], t_end=1.0, max_steps_newton=0, progress=False)
+    >>> path.status.name, float(path.trajectory.t[-1])
+    ('T_END', 1.0)
     """
     settings = TrainSettings(
         solver=solver,

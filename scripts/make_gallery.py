@@ -407,8 +407,8 @@ This page is written by `python scripts/make_gallery.py`. How the closed forms c
 
 ## Measured
 
-- **Errors** against the [test vectors](#test-vectors) below, relative to $\\sqrt{E f^{(p)2}\\, E g^{(q)2}}$ (or the moment itself, if larger): the largest over the
-  pairs of the activation with itself, erf, relu and tanh at 13 points, with $r$ from 0.001 to 20, $|u|$ up to 1 and biases; of the moment (*error*), and of the ten
+- **Errors** against the [test vectors](#test-vectors) below, relative to $\\sqrt{E f^{(p)2}\\, E g^{(q)2}}$ (or the moment itself, if larger). Each is the largest over the
+  pairs of the activation with itself, erf, relu and tanh at 13 points, with $r$ from 0.001 to 20, $|u|$ up to 1 and biases. The columns have that of the moment (*error*), and of the ten
   orders of differentiation up to four (*derivatives*). Only moments count whose error bound meets `rtol=1e-10`; *covers* is their share for the Hermite
   series (closed forms: see the sections). Every error lies within its bound, which the tests check. Cubature runs with `rtol=1e-10`, at four points.
 - **Cost** in microseconds per pair of value, gradient and Hessian (21 numbers) at `rtol=1e-10`: 105 pairs of 15 neurons with 20 inputs, $r$ about 1, with biases, one thread.
@@ -433,8 +433,8 @@ f, g, r1, r2, u, b1, b2, values = data["moments"][0]
 dict(zip(map(tuple, data["orders"]), values, strict=True))[1, 1]  # E[f'(r1 x + b1) g'(r2 y + b2)], a decimal string
 ```
 
-The header says what every activation is and which conventions hold: $x, y$ standard normal with correlation $u$;
-arguments are float64 numbers (so $u$ = 0.9999999 is the nearest one); derivatives of kinked functions include delta functions, in other words they are
+The header says what every activation is and which conventions hold. $x, y$ are standard normal with correlation $u$.
+Arguments are float64 numbers, so $u$ = 0.9999999 is the nearest one. Derivatives of kinked functions include delta functions: they are
 derivatives with respect to the means $b_1, b_2$. Values have fewer digits where the integrand cancels to less than 1e-5 of its size; all given digits but the last are right. They
 were made by Gauss-Legendre quadrature in ball arithmetic of 53 digits, independently of the formulas of infflow
 (`scripts/make_test_vectors.py`), and checked by a second rule and by mpmath.
@@ -460,10 +460,10 @@ def uniformity_section() -> list[str]:
         (
             "relative error against 30 digits. Closed forms, mixtures included, keep 15 digits "
             "from "
-            "one end to the other; the Hermite series of at most 256 terms says by its bound where"
+            "one end to the other. The Hermite series of at most 256 terms says by its bound where"
         ),
         (
-            "it stops being accurate, and infflow then takes the closed form; the product rule of "
+            "it stops being accurate, and infflow then takes the closed form. The product rule of "
             "Gauss and Hermite fails silently."
         ),
         "",

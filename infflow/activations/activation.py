@@ -87,6 +87,11 @@ class Activation:
         Instead of all these: the function is the sum of its parts, and evaluators of integrals
         see the parts. ``()`` for others.
 
+    See Also
+    --------
+    activation : from a name or a function of a library.
+    polynomial : from coefficients.
+
     Notes
     -----
     Activations are an algebra: ``2 * a + b - 1``, ``-a``, ``a / 3`` and ``a.affine(scale, shift)``
@@ -728,6 +733,11 @@ def polynomial(coefficients: Sequence[float]) -> Activation:
     ----------
     coefficients : sequence of float
         c0, c1, ..., finite and not empty.
+
+    See Also
+    --------
+    activation : other activations by name.
+    Activation : from formulas and functions.
 
     Examples
     --------

@@ -214,6 +214,11 @@ def activation(x: Any) -> Activation:
         If ``x`` is something else, or a function that is not known; it shows how
         ``Activation.from_callable`` makes one.
 
+    See Also
+    --------
+    Activation : make one from a formula or from functions.
+    polynomial : from coefficients.
+
     Examples
     --------
     >>> import numpy as np

@@ -84,6 +84,19 @@ class Branch:
         Largest estimated error of the derivative of the gradient in the parameter; 0 where it is
         analytic. It does not affect points and changes of the index, which are zeros of exact
         functions, but tangents, and so the length of steps; folds only to second order.
+
+    See Also
+    --------
+    continuation : makes one.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> fam = inf.SymmetricNetI("relu", teachers=[1, 6])
+    >>> minimum = inf.train(fam, [-0.6, 0.2, 1.0, 0.0, 0.3], progress=False)
+    >>> branch = inf.continuation(lambda k: fam.resized([1, k - 1]), minimum, 7.0, 6.0)
+    >>> bool(branch.loss[-1] > branch.loss[0]), int(branch.index.max())
+    (True, 0)
     """
 
     parameter: Array

@@ -287,6 +287,12 @@ def classify(
     InfflowError
         If an argument cannot be used, or the Hessian at theta is infinite or overflows.
 
+    See Also
+    --------
+    certify : a proof.
+    hessian_eigenvalues : the spectrum.
+    unique_solutions : which runs found the same.
+
     Notes
     -----
     A loss below 1e-13 of that of the zero function counts as zero: there, directions without

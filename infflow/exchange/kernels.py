@@ -140,6 +140,11 @@ def ntk_kernel(
     SingularMomentError
         If the kernel is infinite: activations that jump, at equal inputs.
 
+    See Also
+    --------
+    nngp_kernel : the kernel of the random network.
+    mean_field : what depth does.
+
     References
     ----------
     Jacot, Gabriel and Hongler, Neural tangent kernel, NeurIPS 2018, arXiv:1806.07572.

@@ -48,6 +48,18 @@ def from_torch(module: Any, **arguments: Any) -> tuple[Net, Array]:
         its place.
     MissingPackageError
         Without PyTorch.
+
+    See Also
+    --------
+    to_torch : the way back.
+    torch_loss : a loss that PyTorch differentiates.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> import torch  # doctest: +SKIP
+    >>> module = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh())  # doctest: +SKIP
+    >>> net, theta = inf.from_torch(module)  # doctest: +SKIP
     """
     torch = _torch()
     if not isinstance(module, torch.nn.Sequential):
@@ -112,6 +124,17 @@ def to_torch(net: Net, theta: Any) -> Any:
         If ``net`` is no Net, or an activation has no equal in PyTorch.
     MissingPackageError
         Without PyTorch.
+
+    See Also
+    --------
+    from_torch : the way back.
+    torch_loss : a loss that PyTorch differentiates.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(3, "tanh", True)], input_dim=2)
+    >>> module = inf.to_torch(net, inf.random_params(net))  # doctest: +SKIP
     """
     torch = _torch()
     if not isinstance(net, Net):

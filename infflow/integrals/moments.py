@@ -258,6 +258,12 @@ def gaussian_moment(
     AccuracyWarning
         If the error bound does not meet ``rtol``.
 
+    See Also
+    --------
+    gaussian_mean : of one activation.
+    closed_form : the expression.
+    gaussian_expectation : of any function.
+
     Examples
     --------
     >>> gaussian_moment("relu", "relu", 1.0, 1.0, 0.0)  # 1 / (2 pi)
@@ -297,6 +303,11 @@ def gaussian_mean(
     Parameters, result and errors are those of :func:`gaussian_moment`; ``rtol`` is relative to
     ``sqrt(E f^2)``.
 
+    See Also
+    --------
+    gaussian_moment : of two activations.
+    gaussian_expectation : of any function.
+
     Examples
     --------
     >>> gaussian_mean("relu", [0.0, 1.0], 1.0)
@@ -326,6 +337,11 @@ def gaussian_mean(
 def available_methods(f: str | Activation, g: str | Activation) -> tuple[str, ...]:
     """The methods that are defined for a pair: the exact ones in the order of ``method="auto"``,
     and "surrogate" if one is found.
+
+    See Also
+    --------
+    gaussian_moment : takes one of them.
+    closed_form : the expression.
 
     Examples
     --------

@@ -100,6 +100,21 @@ def hessian_spectrum(net: Objective, theta: Any) -> Spectrum:
     Above 500 parameters the eigenvectors of a NetI are found in the inputs that its weights span,
     where these are fewer than all (:func:`infflow.reduce`), and in K x K matrices for the rest.
     :func:`hessian_eigenvalues` needs no matrix of P x P.
+
+    See Also
+    --------
+    hessian : the matrix.
+    hessian_eigenvalues : eigenvalues with multiplicities, of large networks.
+    extreme_eigenpairs : both ends, by products.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> found = inf.hessian_spectrum(neti, [1.0, 0.0, 1.0])
+    >>> bool((found.values > 0).all()), found.vectors.shape
+    (True, (3, 3))
     """
     num_params = as_objective(net).num_params
     require_memory(num_params, "the spectrum of the Hessian", SPECTRUM)
@@ -158,6 +173,12 @@ def hessian_eigenvalues(net: Objective, theta: Any) -> Eigenvalues:
         If the matrices that are needed would not fit in memory.
     InfflowError
         Where :func:`infflow.hessian` raises.
+
+    See Also
+    --------
+    hessian_spectrum : eigenvectors, too.
+    reduce : the span in which it works.
+    extreme_eigenpairs : both ends, by products.
 
     Examples
     --------

@@ -40,6 +40,11 @@ def fisher(net: Net | NetI, theta: Any) -> Array:
     TooLargeError
         If the matrix would not fit in memory.
 
+    See Also
+    --------
+    gradient_covariance : of gradients of the loss.
+    hessian : the Hessian.
+
     Examples
     --------
     >>> import infflow as inf

@@ -278,6 +278,18 @@ def random_params(
         If ``init`` or ``rng`` cannot be used.
     ShapeError
         If a callable returns an array of another shape.
+
+    See Also
+    --------
+    Net : its ``pack`` takes weights of your own.
+    train : takes the start.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(2, "erf", True), (1, "identity", False)], input_dim=3)
+    >>> inf.random_params(net, rng=0).shape, net.num_params
+    ((10,), 10)
     """
     layout = getattr(net, "layout", None)
     if not isinstance(layout, Layout):

@@ -115,6 +115,12 @@ def gradient_covariance(
     DivergedError
         If numbers overflow.
 
+    See Also
+    --------
+    fisher : of gradients of the outputs.
+    finite_data_prediction : what it does to solutions.
+    stationary_covariance : what it does to SGD.
+
     Notes
     -----
     Stein's lemma turns E[phi x x'] into derivatives of fourth moments of the pre-activations, which
@@ -257,6 +263,19 @@ def finite_data_prediction(
     AccuracyWarning
         If theta is not near a stationary point, or an eigenvalue of H is within a factor of 100 of
         ``rtol`` times the largest, so that the prediction depends on whether it counts as zero.
+
+    See Also
+    --------
+    gradient_covariance : the covariance in it.
+    convergence : a comparison with runs.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0], noise=0.1))
+    >>> round(inf.finite_data_prediction(neti, [1.0, 0.0, 1.0], 1000).loss_gap * 1e5, 4)
+    3.0
     """
     method = as_choice("method", method, METHODS)
     result = theta
@@ -344,6 +363,19 @@ def overlaps(net: NetI, theta: Any) -> Overlaps:
         If an argument cannot be used.
     DivergedError
         If numbers overflow.
+
+    See Also
+    --------
+    OrderParameters : their dynamics.
+    cosine_similarity : cosines of weights.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> inf.overlaps(neti, [0.5, 0.1, 1.0]).R.tolist()
+    [[0.5]]
     """
     if not isinstance(net, NetI):
         raise InvalidTypeError(f"net is a {type(net).__name__}; overlaps need an inf.NetI.")

@@ -89,6 +89,11 @@ def mixed_hessian(net: NetI, theta: Any) -> Array:
     TooLargeError
         If the matrix would not fit in memory.
 
+    See Also
+    --------
+    hessian : in the student alone.
+    gradient : also in the teacher.
+
     Examples
     --------
     >>> import infflow as inf

@@ -56,10 +56,13 @@ class OrderParameters:
 
     Every step draws one fresh input x and its label and moves the parameters by
 
-        W <- W - (learning_rate / D) d/dW |y(x) - label|^2,
-        v <- v - (second_layer_rate / D) d/dv |y(x) - label|^2.
+    .. math::
 
-    As D grows at constant t = steps / D, Q = W W', R = W V' and v follow ordinary differential
+        W &\leftarrow W - \frac{\eta}{D}\, \partial_W |y(x) - \text{label}|^2 \\
+        v &\leftarrow v - \frac{\eta_v}{D}\, \partial_v |y(x) - \text{label}|^2
+
+    with the rates eta (``learning_rate``) and eta_v (``second_layer_rate``). As D grows at constant
+    t = steps / D, Q = W W', R = W V' and v follow ordinary differential
     equations (for coloured input one Q and R for each group of eigenvalues). Those of Q contain a
     term of order learning_rate^2, which is the noise of single samples.
 
@@ -114,6 +117,12 @@ class OrderParameters:
     MethodError
         If closed forms are asked for where there are none.
 
+    See Also
+    --------
+    train : the gradient flow, the limit of small rates.
+    overlaps : order parameters of a network.
+    Spectrum : coloured input in the limit of many inputs.
+
     Notes
     -----
     Goldt et al. write pre-activations w.x/sqrt(D); their w is sqrt(D) times the one here. Then
@@ -122,6 +131,16 @@ class OrderParameters:
 
     In the limit of small rates it is the gradient flow of ``neti``:
     ``inf.train(neti, theta, eta=...)`` at the flow time ``learning_rate * t``.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> dynamics = inf.OrderParameters(neti, learning_rate=0.2)
+    >>> result = dynamics.solve([0.5, 0.1, 0.8], t_end=100.0)
+    >>> bool(result.generalization_error[-1] < 1e-4)
+    False
     """
 
     @public

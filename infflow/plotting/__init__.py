@@ -8,6 +8,21 @@ is given, it makes a figure of pyplot, which notebooks show.
 | `branches.py` | branches of critical points | users, `branches` |
 | `studies.py` | `plot_convergence` | users |
 | `style.py` | colours and sizes | all of them, `studies` |
+
+See Also
+--------
+Result : its ``plot`` is ``plot_loss``.
+
+Examples
+--------
+>>> import infflow as inf
+>>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+>>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+>>> from matplotlib.figure import Figure
+>>> result = inf.train(neti, [0.5, 0.1, 0.8], progress=False)
+>>> ax = inf.plotting.plot_loss(result, ax=Figure().subplots())
+>>> ax.get_xscale()
+'log'
 """
 
 from __future__ import annotations

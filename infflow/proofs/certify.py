@@ -97,6 +97,11 @@ def certify(
     InfflowError
         If another argument cannot be used.
 
+    See Also
+    --------
+    classify : evidence, for all networks.
+    train : finds the point.
+
     Notes
     -----
     With the Newton step C g at the centre and X a box of radius r around it, |C g| + |1 - C H(X)| r
@@ -106,11 +111,20 @@ def certify(
     rounded outwards.
 
     With standard normal input and more than 150 parameters the proof takes place in the inputs that
-    the weights span, and one more for each student, which is enough for any number of inputs (see
-    :func:`infflow.reduce`): index, uniqueness and radii are those of the whole network, and
+    the weights span, and one more for each student. This is enough for any number of inputs (see
+    :func:`infflow.reduce`). Index, uniqueness and radii are those of the whole network, and
     ``assumptions`` says which inputs these were.
 
     The teacher's parameters and the frozen ones are the float64 numbers that were given, exactly.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> proof = inf.certify(neti, [1.0, 0.0, 1.0])
+    >>> bool(proof), proof.is_minimum
+    (True, True)
     """
     if not isinstance(net, (NetI, SymmetricNetI)):
         raise InvalidTypeError(

@@ -100,9 +100,14 @@ def sweep(
     ClusterError
         If the connection to the cluster is lost; the same call goes on.
 
+    See Also
+    --------
+    Sweep : what it returns.
+    train_many : many starts of one problem.
+
     Examples
     --------
-    ``docs/sweeps.md`` has a whole one.
+    :doc:`/sweeps` has a whole one.
 
     >>> settings = {"seed": range(20), "width": [3, 4, 5]}
     >>> table = sweep(train_one, settings, "runs.db")  # doctest: +SKIP

@@ -110,6 +110,12 @@ class Net:
     InfflowError
         A subclass that is also ValueError or TypeError, for every argument that cannot be used.
 
+    See Also
+    --------
+    NetI : infinitely many samples.
+    train : follow the flow.
+    random_params : a start.
+
     Examples
     --------
     >>> import numpy as np

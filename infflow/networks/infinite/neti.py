@@ -81,7 +81,7 @@ class NetI:
     method : str
         How the Gaussian integrals are evaluated: "auto" (the cheapest that meets ``rtol``, pair by
         pair), or only by "closed", "hermite", "numeric", "cubature" or "surrogate" (perceptrons
-        for networks without biases; approximate, see docs/surrogates.md).
+        for networks without biases; approximate, see :doc:`/surrogates`).
     rtol : float
         Tolerance of the integrals relative to sqrt(E f^2 E g^2); closed forms are exact to
         rounding.
@@ -114,6 +114,14 @@ class NetI:
     StorageError
         If the files of a surrogate cannot be used.
 
+    See Also
+    --------
+    Net : samples.
+    SymmetricNetI : networks of any size, by symmetry.
+    Teacher : a network as target.
+    FunctionTeacher : a function as target.
+    train : follow the flow.
+
     Notes
     -----
     The loss is meaningful down to about 1e-16 of the sum of its terms (of order E y^2)
@@ -124,6 +132,16 @@ class NetI:
     At points without a gradient a mean over directions is used: relu with w = b = 0 has slope 1/2
     there, exactly parallel steps do not push each other sideways. Where the Hessian is infinite it
     raises ``SingularMomentError``.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> round(inf.loss(neti, [0.5, 0.0, 1.0]), 4)
+    0.0519
+    >>> inf.train(neti, [0.5, 0.1, 0.8], progress=False).theta.round(6).tolist()
+    [1.0, -0.0, 1.0]
     """
 
     _arguments: dict[str, Any]  # the constructor's; replace reads them

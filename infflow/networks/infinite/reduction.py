@@ -394,6 +394,11 @@ def reduce(neti: NetI, theta: Any) -> Reduction:
     ShapeError, InvalidValueError
         If ``theta`` cannot be used.
 
+    See Also
+    --------
+    train : does it by itself.
+    hessian_eigenvalues : spectra by it.
+
     Notes
     -----
     Eigenvalues of a covariance that differ by less than 1e-12 of the largest count as equal.

@@ -299,8 +299,8 @@ def convergence(
     The infinite-data flow is solved to its fixed point and polished by Newton's method, then the
     same is done for every N and data seed. A run counts as *in the basin* of the infinite-data
     solution if it converged to the point where Newton's method ends that starts at the
-    infinite-data solution on the same finite data, and if this lies within five times the predicted
-    root mean square distance; the others are left out of means and fit, and listed.
+    infinite-data solution on the same finite data. This point has to lie within five times the
+    predicted root mean square distance. Other runs are left out of means and fit, and listed.
 
     Parameters
     ----------
@@ -317,6 +317,19 @@ def convergence(
         If an argument cannot be used.
     DivergedError
         If the infinite-data run does not end in a minimum without flat directions.
+
+    See Also
+    --------
+    finite_data_prediction : the prediction alone.
+    train : one run.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> setting = dict(activation="erf", input_dim=2, teacher_width=1, student_width=1)
+    >>> study = inf.convergence(**setting, N=(200, 800), seeds=2, seed=0, jobs=1, progress=False)
+    >>> len(study.N)
+    2
     """
     setting = _checked(Setting() if setting is None else setting, changes)
     jobs = as_integer("jobs", jobs, minimum=-1, maximum=2**15)

@@ -66,6 +66,11 @@ class PolynomialTeacher:
         If an argument cannot be used: no terms, exponents that are negative or do not fit V, a
         degree above 24, rows of V that are not orthonormal.
 
+    See Also
+    --------
+    FunctionTeacher : any function of one or two projections.
+    leap_exponent : how hard it is to learn.
+
     Examples
     --------
     >>> import numpy as np
