@@ -203,11 +203,12 @@ def train(
         of the rows of W and V and the means of the input (see :func:`infflow.reduce`), so that the
         run needs no others. "auto" does so where it is exact and there are fewer of them. It is
         not with ``adam``, ``slsqp`` and functions, nor with rates ``eta`` that differ within a row
-        of W. What is returned, recorded and handed to functions has all parameters; ``Result.reduction`` says
-        what was done. ``rtol`` and ``atol`` then refer to the parameters in the span, and allow no
-        longer errors than they do for all parameters; ``min_gradient_norm`` holds for the norm in
-        all of them. A search that ends on a saddle which it can't see in the span goes on below it.
-        True raises an error where a reduction is not exact.
+        of W. What is returned, recorded and handed to functions has all parameters;
+        ``Result.reduction`` says what was done. ``rtol`` and ``atol`` then refer to the parameters
+        in the span, and allow no longer errors than they do for all parameters;
+        ``min_gradient_norm`` holds for the norm in all of them. A search that ends on a saddle
+        which it can't see in the span goes on below it. True raises an error where a reduction is
+        not exact.
 
     Returns
     -------
