@@ -102,15 +102,15 @@ def train(
         Where parameters stand for several (:class:`infflow.SymmetricNetI`), a number is divided by
         their multiplicities, so that the flow is that of the whole network. An array is taken as it
         is.
-    dynamics : HeavyBall, NaturalGradient, ModifiedFlow, SGDDiffusion, optional
-        What the flow is, instead of the gradient flow d theta/dt = -eta grad L: momentum, the
-        natural gradient, large steps, or the noise of minibatches. Each class says more, and which
-        solvers can follow it. Losses, stopping rules and the search are those of ``net``.
     progress : bool
         Whether a terminal or a notebook shows a progress bar.
 
     The path
     --------
+    dynamics : HeavyBall, NaturalGradient, ModifiedFlow, SGDDiffusion, optional
+        What the flow is, instead of the gradient flow d theta/dt = -eta grad L: momentum, the
+        natural gradient, large steps, or the noise of minibatches. Each class says more, and which
+        solvers can follow it. Losses, stopping rules and the search are those of ``net``.
     rtol : float
         Relative tolerance of the path, for adaptive solvers: errors count in units of atol + rtol
         |theta_i|, root mean square.
