@@ -244,6 +244,7 @@ def test_solvers_ask_with_isinstance():
     allowed = (
         "getattr(theta, 'theta', theta)",
         "getattr(theta, 'settings', None)",
+        "getattr(theta, 'limit', None)",
         "getattr(bar, 'shown_at', 0.0)",
     )
     assert [each for each in probes if not each.endswith(allowed)] == []
