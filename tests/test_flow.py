@@ -469,6 +469,12 @@ class LeastSquares(Quadratic):
             self.matrix,
         )
 
+    def residuals(self, theta):
+        return (self.X @ theta - self.y) / np.sqrt(len(self.y))
+
+    def jacobian(self, theta):
+        return self.X / np.sqrt(len(self.y))
+
     def subset(self, indices):
         return LeastSquares(self.X[indices], self.y[indices])
 
