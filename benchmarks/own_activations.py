@@ -80,7 +80,7 @@ def milliseconds(activation: object, near: float | None) -> tuple[float, str]:
         start = time.perf_counter()
         loss.evaluate(theta * (1 + 1e-9 * k), 2)
         best = min(best, time.perf_counter() - start)
-    codes = np.unique(loss._components[0].loss.evaluator.report.method)
+    codes = np.unique(loss._components[0].loss.examined.jets.method)
     names = {"mixture": "closed", "one-sided": "closed"}
     methods = dict.fromkeys(names.get(METHODS[c], METHODS[c]) for c in codes)
     return 1e3 * best, ", ".join(methods)

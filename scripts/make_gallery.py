@@ -28,10 +28,11 @@ import sympy
 import infflow as inf
 from infflow.activations import Activation, names, resolve
 from infflow.errors import AccuracyWarning, MethodError
-from infflow.integrals.choice import Arguments, PairEvaluator
+from infflow.integrals.choice import Choice
 from infflow.integrals.closed import elu as one_sided
 from infflow.integrals.cubature import pairs as cubature
-from infflow.integrals.registry import EVALUATORS, Points
+from infflow.integrals.evaluator import Arguments, Points
+from infflow.integrals.registry import EVALUATORS
 
 ROOT = Path(__file__).parents[1]
 RTOL = 1e-10
@@ -81,7 +82,7 @@ def errors(
             if pair != (f, f):
                 continue
             some = [some[k] for k in CUBATURE_POINTS]
-        points = Points(*np.array([row[:5] for row in some]).T.copy())
+        points = Points.at(*np.array([row[:5] for row in some]).T.copy())
         for k, (value, bound, scale) in enumerate(_estimates(method, pair, points, orders)):
             for i, row in enumerate(some):
                 size = max(scale[i], abs(value[i]))
@@ -100,7 +101,7 @@ def _estimates(
     f, g = map(resolve, pair)
     if method == "cubature":  # all orders at once
         found = []
-        for r1, r2, u, b1, b2 in zip(*(x.tolist() for x in points), strict=True):
+        for r1, r2, u, b1, b2 in zip(*(x.tolist() for x in points.scales), strict=True):
             det = (r1 * r2) ** 2 * (1 - u) * (1 + u)
             moments = cubature.pair_moments(
                 f, g, r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, det, 2, RTOL
@@ -127,7 +128,7 @@ def cost(f: Activation, method: str, neurons: int = 15, repetitions: int = 20) -
         repetitions = 1
     rng = np.random.default_rng(0)
     i, j = np.triu_indices(neurons, 1)
-    evaluator = PairEvaluator([f] * neurons, i, j, method, RTOL)
+    evaluator = Choice([f] * neurons, i, j, method, RTOL)
 
     def arguments() -> (
         Arguments

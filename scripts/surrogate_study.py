@@ -98,7 +98,7 @@ def speed(folder, neurons, repeats):
         columns = [
             f"{1e6 * np.median(times[m]) / pairs:.2f}" if m in times else "-" for m in METHODS
         ]
-        used = np.bincount(losses["auto"].evaluator.report.method)
+        used = np.bincount(losses["auto"].examined.jets.method)
         print(f"| {name} | {' | '.join(columns)} | {CODES[int(np.argmax(used))]} |", flush=True)
 
 

@@ -12,8 +12,9 @@ import pytest
 import infflow as inf
 from infflow.activations import resolve
 from infflow.activations.activation import relu_power
-from infflow.integrals.choice import Arguments, PairEvaluator
-from infflow.integrals.terms import TermsEvaluator, pair_evaluator
+from infflow.integrals.choice import Choice
+from infflow.integrals.evaluator import Arguments
+from infflow.integrals.terms import TermsChoice, pair_evaluator
 
 X = np.concatenate([np.linspace(-6, 6, 97), [-1e6, -30.0, 30.0, 1e6]])
 
@@ -197,15 +198,16 @@ def test_terms_evaluator_equals_the_registered_activation():
     C = W @ W.T
     det = np.maximum(C[i, i] * C[j, j] - C[i, j] ** 2, 0.0) * (i != j)
     args = Arguments(np.array([C[i, i], C[i, j], C[j, j], b[i], b[j], det]), C.diagonal().copy(), b)
-    expected = PairEvaluator([whole] * 4, i, j)(args, 2)
+    expected = Choice([whole] * 4, i, j)(args, 2)
     split = 0.99 * RELU.affine(1, 0.5) + 0.005 + 0.01 * resolve("identity")
     moved = args._replace(
         pairs=args.pairs - np.array([[0], [0], [0], [0.5], [0.5], [0]]), b=args.b - 0.5
     )
     evaluator = pair_evaluator([split] * 4, i, j)
-    assert isinstance(evaluator, TermsEvaluator)
-    assert np.allclose(evaluator(moved, 2), expected, rtol=1e-12, atol=1e-12)
-    assert (evaluator.bounds() < 1e-12).all()
+    assert isinstance(evaluator, TermsChoice)
+    found = evaluator.evaluate(moved, 2)
+    assert np.allclose(found.values, expected, rtol=1e-12, atol=1e-12)
+    assert (evaluator.bounds(moved, found) < 1e-12).all()
 
 
 @pytest.mark.filterwarnings("ignore::infflow.AccuracyWarning")

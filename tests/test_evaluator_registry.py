@@ -10,13 +10,13 @@ import sys
 CODE = """
 import numpy as np
 from infflow.integrals import registry
-from infflow.integrals.evaluator import Estimate, Points
+from infflow.integrals.evaluator import Estimate, Evaluator, Points
 
 
 def rule(f, g, points, orders, nodes):
     x, w = np.polynomial.hermite_e.hermegauss(nodes)
     w = w / w.sum()
-    r1, r2, u, b1, b2 = (column[:, None, None] for column in points)
+    r1, r2, u, b1, b2 = (column[:, None, None] for column in points.scales)
     h1 = r1 * x[:, None] + b1
     h2 = r2 * (u * x[:, None] + np.sqrt((1 - u) * (1 + u)) * x) + b2
     return [np.einsum("kij,i,j->k", y, w, w) for y in (
@@ -24,7 +24,7 @@ def rule(f, g, points, orders, nodes):
         f.derivative(h1, orders[0]) ** 2 + 0 * h2, g.derivative(h2, orders[1]) ** 2)]
 
 
-class GaussProduct:
+class GaussProduct(Evaluator):
     def defined(self, *activations):
         return all(not a.kinks and a.max_order >= 4 for a in activations)
 
@@ -36,7 +36,7 @@ class GaussProduct:
 
     def mean(self, f, r, b, order, rtol):
         one = np.ones_like(r)
-        points = Points(r, one, 0 * r, b, 0 * r)
+        points = Points.at(r, one, 0 * r, b, 0 * r)
         return self.moment(f, inf.polynomial([1.0]), points, (order, 0), rtol)
 
 

@@ -22,11 +22,12 @@ from hypothesis import strategies as st
 
 from infflow.activations import Activation, names, resolve
 from infflow.errors import AccuracyWarning, InvalidValueError
-from infflow.integrals.choice import Arguments, PairEvaluator
+from infflow.integrals.choice import Choice
 from infflow.integrals.cubature import pairs as cubature
+from infflow.integrals.evaluator import Arguments, Estimate, Points
 from infflow.integrals.jets import COLUMNS
 from infflow.integrals.moments import gaussian_mean, gaussian_moment
-from infflow.integrals.registry import EVALUATORS, Estimate, Points
+from infflow.integrals.registry import EVALUATORS
 
 AGREEMENT = 1e-11
 DATA = Path(__file__).parent / "data" / "gaussian_moments.json"
@@ -50,7 +51,7 @@ def vectors() -> tuple[list[tuple[int, int]], dict[tuple[str, str], Vectors]]:
         rows.setdefault((f, g), []).append(rest)
     table = {
         pair: Vectors(
-            Points(*np.array([row[:5] for row in some]).T.copy()), [row[5] for row in some]
+            Points.at(*np.array([row[:5] for row in some]).T.copy()), [row[5] for row in some]
         )
         for pair, some in rows.items()
     }
@@ -108,7 +109,7 @@ def test_error_bounds_hold(f, method):
             assert not wrong.size, (
                 pair,
                 ORDERS[k],
-                [x[wrong] for x in points],
+                [x[wrong] for x in points.scales],
                 error[wrong],
                 estimate.error_bound[wrong],
             )
@@ -141,25 +142,25 @@ def test_bounds_of_closed_jets_hold(f):
         if pair[0] == f and EVALUATORS["closed"].defined(*map(resolve, pair))
     ):
         points, exact = VECTORS[pair]
-        (r1, r2, u, b1, b2) = points
+        r1, r2, u, b1, b2 = points.scales
         n = len(points.u)
-        evaluator = PairEvaluator(
+        evaluator = Choice(
             [resolve(a) for a in pair for _ in range(n)],
             np.arange(n),
             np.arange(n, 2 * n),
             "closed",
         )
-        det = (r1 * r2) ** 2 * (1 - u) * (1 + u)
-        gaussian = np.stack([r1**2, r1 * r2 * u, r2**2, b1, b2, det])
-        jet = evaluator(
-            Arguments(gaussian, np.concatenate([r1, r2]) ** 2, np.concatenate([b1, b2])), 2
+        args = Arguments(
+            np.stack(points[:6]), np.concatenate([r1, r2]) ** 2, np.concatenate([b1, b2])
         )
+        found = evaluator.evaluate(args, 2)
+        jet = found.values
         regular = np.abs(u) < 1
         for pq, column in JET_COLUMNS.items():
             scale = EVALUATORS["closed"].moment(*map(resolve, pair), points, pq, AGREEMENT).scale
             values = jet[:, COLUMNS.index(column)]
             error = distance(values, [row[ORDERS.index(pq)] for row in exact])
-            allowed = evaluator.bounds() * np.maximum(scale, np.abs(values))
+            allowed = evaluator.bounds(args, found) * np.maximum(scale, np.abs(values))
             assert (error <= allowed)[regular].all(), (pair, column, error, allowed)
 
 
@@ -186,16 +187,16 @@ def test_bounds_of_mixtures_far_from_the_origin(f):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AccuracyWarning)
             evaluators = {
-                m: PairEvaluator([activation] * 2, one, one + 1, m)
-                for m in ("closed", "hermite", "auto")
+                m: Choice([activation] * 2, one, one + 1, m) for m in ("closed", "hermite", "auto")
             }
-            jets = {m: evaluator(pair, 2)[0] for m, evaluator in evaluators.items()}
-        bounds = {m: evaluator.bounds()[0] for m, evaluator in evaluators.items()}
+            found = {m: evaluator.evaluate(pair, 2) for m, evaluator in evaluators.items()}
+        jets = {m: each.values[0] for m, each in found.items()}
+        bounds = {m: evaluators[m].bounds(pair, each)[0] for m, each in found.items()}
         assert (bounds["closed"] > 1e-10) == exceeds
         assert bounds["auto"] <= 1e-10
         if bounds["hermite"] > 1e-10:
             continue
-        points = Points(*(np.array([x]) for x in (r, r, 0.3, b, b)))
+        points = Points.at(*(np.array([x]) for x in (r, r, 0.3, b, b)))
         for pq, column in JET_COLUMNS.items():
             scale = EVALUATORS["hermite"].moment(activation, activation, points, pq, 1e-11).scale[0]
             k = COLUMNS.index(column)
@@ -220,7 +221,7 @@ def test_jets_of_pairs_without_closed_form(kinks):
         np.array([1.2, 0.7]),
         np.array([0.3, -0.5]),
     )
-    jets = [PairEvaluator([a, a], one, one + 1)(pair, 2) for a in (own, tanh)]
+    jets = [Choice([a, a], one, one + 1)(pair, 2) for a in (own, tanh)]
     np.testing.assert_allclose(*jets, rtol=1e-9, atol=1e-10)  # the default tolerance
 
 
@@ -235,7 +236,7 @@ def test_error_estimates_of_cubature_hold(f):
             continue
         points, exact = VECTORS[pair]
         row = (5 * start + 7 * place) % len(exact)
-        r1, r2, u, b1, b2 = (float(x[row]) for x in points)
+        r1, r2, u, b1, b2 = (float(x[row]) for x in points.scales)
         det = (r1 * r2) ** 2 * (1 - u) * (1 + u)
         found = cubature.pair_moments(
             *map(resolve, pair), r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, det, 2, AGREEMENT
@@ -278,7 +279,7 @@ def check_agreement(
             try:
                 with warnings.catch_warnings(), np.errstate(over="ignore", invalid="ignore"):
                     warnings.simplefilter("ignore", AccuracyWarning)
-                    points = Points(*(np.array([x]) for x in point))
+                    points = Points.at(*(np.array([x]) for x in point))
                     estimate = EVALUATORS[method].moment(
                         resolve(f), resolve(g), points, orders, AGREEMENT
                     )
@@ -326,4 +327,4 @@ def test_a_series_of_a_function_that_grows_too_fast():
             call()
     pair = Arguments(np.array([[1.0], [0.1], [1.0], [0.0], [0.0], [0.99]]), np.ones(2), np.zeros(2))
     with pytest.raises(InvalidValueError, match="'fast' grows too fast"):
-        PairEvaluator([f, resolve("erf")], np.array([0]), np.array([1]), "hermite")(pair, 0)
+        Choice([f, resolve("erf")], np.array([0]), np.array([1]), "hermite")(pair, 0)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 import infflow as inf
 from infflow.activations import names, resolve
-from infflow.integrals.choice import Arguments, PairEvaluator
+from infflow.integrals.choice import Choice
+from infflow.integrals.evaluator import Arguments
 from infflow.integrals.hermite import kernels as hermite_kernels
 from infflow.integrals.hermite import series as hermite
 from infflow.networks.infinite import kernels as infinite_kernels
@@ -92,7 +93,7 @@ def evaluator_of(activation, K, M, D, seed=0, **kwargs):
     args = np.empty((6, len(i)))
     norms = np.einsum("id,id->i", W, W)
     infinite_kernels.pair_arguments(W, b, W[:K] @ W.T, norms, args)
-    return PairEvaluator([resolve(activation)] * (K + M), i, j, **kwargs), Arguments(args, norms, b)
+    return Choice([resolve(activation)] * (K + M), i, j, **kwargs), Arguments(args, norms, b)
 
 
 @pytest.mark.parametrize("activation", ["erf", "gelu", "normal_cdf", "gaussian", "square", "cube"])
@@ -113,7 +114,7 @@ def test_search_is_kept_and_widened():
     evaluator, args = evaluator_of("tanh", 4, 3, 6, method="hermite")
     frozen = evaluator.frozen(args, 1e-13)
     frozen(args, 1)
-    series = frozen._hermite
+    series = frozen.evaluators.by_name["hermite"].series
     r = np.sqrt(args.C)
     terms = series.terms
     levels = series.levels.copy()
@@ -165,9 +166,10 @@ def test_the_choice_depends_on_the_arguments_alone():
         order = int(rng.integers(3))
         fresh, _ = evaluator_of("tanh", 4, 3, 6)
         np.testing.assert_array_equal(used(scaled(factor), order), fresh(scaled(factor), order))
-        assert used._hermite.terms == fresh._hermite.terms
-        np.testing.assert_array_equal(used._hermite.levels, fresh._hermite.levels)
-        seen.add((used._hermite.terms, used._hermite.levels.max()))
+        own, other = (each.evaluators.by_name["hermite"].series for each in (used, fresh))
+        assert own.terms == other.terms
+        np.testing.assert_array_equal(own.levels, other.levels)
+        seen.add((own.terms, own.levels.max()))
     assert len(seen) >= 4  # there were choices to make
 
 
@@ -239,8 +241,8 @@ def test_functions_that_do_not_converge_say_so():
             pairs=args.pairs * np.array([400.0, 400.0, 400.0, 1, 1, 160000.0])[:, None],
             C=400 * args.C,
         )
-        evaluator(args, 1)
-    assert evaluator.report.bound.max() > 1e-10
+        found = evaluator.evaluate(args, 1)
+    assert found.bound.max() > 1e-10
 
 
 @pytest.mark.parametrize("f", ["tanh", "softplus", "sigmoid", "silu", "sin", "cos"])

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import sympy
 
+import infflow as inf
 from infflow.activations import Activation, polynomial, resolve
 from infflow.errors import (
     AccuracyWarning,
@@ -24,7 +25,9 @@ from infflow.errors import (
 )
 from infflow.integrals import moments
 from infflow.integrals.closed.formulas import closed_form, symbols
+from infflow.integrals.evaluator import Evaluator
 from infflow.integrals.moments import available_methods, gaussian_mean, gaussian_moment
+from infflow.integrals.registry import EVALUATORS
 
 NAMES = tuple(reference.ACTIVATIONS)
 PAIRS = tuple(itertools.combinations_with_replacement(NAMES, 2))
@@ -228,6 +231,11 @@ def test_available_methods():
         gaussian_moment("relu", "relu", 1.0, 1.0, 0.5, method="surrogate")
 
 
+def test_documents_name_every_registered_method():
+    for public in (gaussian_moment, inf.NetI):
+        assert all(f'"{name}"' in public.__doc__ for name in EVALUATORS)
+
+
 @pytest.mark.parametrize(
     "f,g", [("tanh", "sigmoid"), ("softplus", "erf"), ("silu", "gelu"), ("relu", "tanh")]
 )
@@ -259,7 +267,7 @@ def test_functions_that_grow_too_fast():
         gaussian_moment(steep, "tanh", 1.0, 1.0, 0.2)
 
 
-class _Fake:
+class _Fake(Evaluator):
     """Defined for everything; its value is its bound."""
 
     def __init__(self, bound):

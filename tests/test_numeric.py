@@ -18,9 +18,9 @@ from scipy.special import expit
 import infflow as inf
 from infflow.activations import Activation, names, resolve
 from infflow.errors import AccuracyWarning, InvalidValueError
-from infflow.integrals.choice import METHODS, Arguments, PairEvaluator
+from infflow.integrals.choice import METHODS, Choice
 from infflow.integrals.cubature import pairs as cubature
-from infflow.integrals.evaluator import Points
+from infflow.integrals.evaluator import Arguments, Points
 from infflow.integrals.jets import COLUMNS
 from infflow.integrals.numeric import conditional, series
 from infflow.integrals.numeric.means import neurons, products
@@ -86,7 +86,7 @@ def scatter(n: int, seed: int) -> Points:
     u[3::20] = 1.0
     u[4::20] = -1.0
     u[5::20] = 0.0
-    return Points(r1, r2, u, b1, b2)
+    return Points.at(r1, r2, u, b1, b2)
 
 
 # -- tables ----------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ def test_bounds_hold_on_the_test_vectors(f):
     """All pairs, points and orders; where nothing is singular the bound meets 1e-10."""
     data = vectors()
     for pair in (key for key in data if key != "orders" and key[0] == f):
-        points = Points(*np.array([row[:5] for row in data[pair]]).T.copy())
+        points = Points.at(*np.array([row[:5] for row in data[pair]]).T.copy())
         value, bound, scale = all_moments(*map(resolve, pair), points)
         for k, (p, q) in enumerate(data["orders"]):
             exact = np.array([float(row[5][k]) for row in data[pair]])
@@ -234,7 +234,7 @@ def test_own_activations_against_cubature(seed):
         r1 = 10.0 ** rng.uniform(-2, 1)
         r2 = 10.0 ** rng.uniform(-2, 1)
         b1, b2 = rng.uniform(-3, 3, 2)
-        points = Points(*(np.array([x]) for x in (r1, r2, u, b1, b2)))
+        points = Points.at(*(np.array([x]) for x in (r1, r2, u, b1, b2)))
         value, bound, _ = all_moments(f, g, points)
         det = (r1 * r2) ** 2 * (1 - u) * (1 + u)
         exact = cubature.pair_moments(f, g, r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, det, 2, 1e-12)
@@ -396,15 +396,13 @@ def test_nan_far_out_matters_to_wide_neurons_only():
 
 def jets(f, g, method, points, order=2):
     """Jets of pairs of different neurons."""
-    r1, r2, u, b1, b2 = points
-    n = len(u)
-    det = (r1 * r2) ** 2 * (1 - u) * (1 + u)
+    n = len(points.u)
     args = Arguments(
-        np.stack([r1**2, r1 * r2 * u, r2**2, b1, b2, det]),
-        np.concatenate([r1**2, r2**2]),
-        np.concatenate([b1, b2]),
+        np.stack(points[:6]),
+        np.concatenate([points.C11, points.C22]),
+        np.concatenate([points.b1, points.b2]),
     )
-    evaluator = PairEvaluator([f] * n + [g] * n, np.arange(n), n + np.arange(n), method, 1e-8)
+    evaluator = Choice([f] * n + [g] * n, np.arange(n), n + np.arange(n), method, 1e-8)
     return evaluator(args, order), evaluator
 
 
@@ -415,7 +413,7 @@ def test_jets_in_the_frame_keep_their_digits(f, g):
     """Plain moments of order four grow like 1/s and cancel; jets must not notice."""
     s = np.array([0.5, 1e-2, 1e-4, 1e-6, 1e-8])
     n = len(s)
-    points = Points(
+    points = Points.at(
         np.full(n, 1.3),
         np.full(n, 0.9),
         np.sqrt((1 - s) * (1 + s)),

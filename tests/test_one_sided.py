@@ -13,11 +13,13 @@ from scipy import special
 import infflow as inf
 from infflow.activations import polynomial, resolve
 from infflow.errors import MethodError
-from infflow.integrals.choice import Arguments, PairEvaluator, squared
+from infflow.integrals.choice import Choice
 from infflow.integrals.closed import elu as one_sided
 from infflow.integrals.closed import elu_kernels as kernels
 from infflow.integrals.cubature import distributions
 from infflow.integrals.cubature import pairs as cubature
+from infflow.integrals.cubature.evaluator import squared
+from infflow.integrals.evaluator import Arguments
 from infflow.integrals.jets import COLUMNS, EXCHANGE
 
 PARTNERS = ("elu", "selu", "relu", "erf", "tanh", "identity", "square", "step")
@@ -497,10 +499,10 @@ def test_a_constant_elu_has_a_hessian_and_a_constant_selu_has_none():
                 C=np.array([0.0, 1.0]),
                 b=np.array([0.0, 0.3]),
             )
-            jet = PairEvaluator([resolve(name), resolve(g)], one, one + 1)(args, 2)
+            jet = Choice([resolve(name), resolve(g)], one, one + 1)(args, 2)
             assert np.isfinite(jet).all() == finite
             assert np.isfinite(jet[:, :6]).all()
-        assert np.isfinite(PairEvaluator([resolve(name)], one, one)(pair, 2)).all() or not finite
+        assert np.isfinite(Choice([resolve(name)], one, one)(pair, 2)).all() or not finite
 
 
 def test_hessian_of_networks_against_differences():

@@ -16,8 +16,8 @@ import infflow as inf
 from infflow.activations import Activation, Strip, names, resolve
 from infflow.errors import AccuracyWarning
 from infflow.integrals import resolution
-from infflow.integrals.choice import METHODS, Arguments, PairEvaluator, candidates
-from infflow.integrals.evaluator import Points
+from infflow.integrals.choice import METHODS, Choice, candidates
+from infflow.integrals.evaluator import Arguments, Points
 from infflow.integrals.hermite import series as hermite
 from infflow.integrals.registry import EVALUATORS, in_order
 
@@ -136,7 +136,7 @@ def test_own_activations_up_to_ten_thousand(expression):
     for r in (0.3, 1.0, 3.0, 8.0, 20.0, 27.0, 55.85, 80.0, 137.0, 314.0, 1000.0, 1e4):
         for b in (0.0, float(rng.uniform(-1, 1)) * r, float(rng.normal())):
             square, mean = dense(OWN[expression], r, b)
-            points = Points(*(np.array([x]) for x in (r, r, 1.0, b, b)))
+            points = Points.at(*(np.array([x]) for x in (r, r, 1.0, b, b)))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", AccuracyWarning)
                 pair = EVALUATORS["hermite"].moment(own, own, points, (0, 0), 1e-10)
@@ -164,7 +164,7 @@ def test_own_activations_with_a_partner(expression):
         density = np.exp(-x * x / 2) / np.sqrt(2 * np.pi) * spacing
         given = np.exp(-r2 * r2 * (1 - u * u) / 2) * np.cos(b2 + r2 * u * x)
         exact = (density * OWN[expression](r1 * x + b1) * given).sum()
-        points = Points(*(np.array([v]) for v in (r1, r2, u, b1, b2)))
+        points = Points.at(*(np.array([v]) for v in (r1, r2, u, b1, b2)))
         found = EVALUATORS["hermite"].moment(own, resolve("cos"), points, (0, 0), 1e-10)
         assert abs(found.value[0] - exact) <= found.error_bound[0] + 2e-13, (r1, r2, u, b1, b2)
 
@@ -177,7 +177,7 @@ def test_registered_activations_up_to_ten_thousand(name):
     for r in (0.3, 3.0, 20.0, 27.93, 80.0, 246.0, 900.0, 1e4):
         for b in (0.0, float(rng.uniform(-1, 1)) * r):
             square, mean = dense(f, r, b)
-            points = Points(*(np.array([x]) for x in (r, r, 1.0, b, b)))
+            points = Points.at(*(np.array([x]) for x in (r, r, 1.0, b, b)))
             pair = EVALUATORS["hermite"].moment(f, f, points, (0, 0), 1e-10)
             single = EVALUATORS["hermite"].mean(f, np.array([r]), np.array([b]), 0, 1e-10)
             assert abs(pair.value[0] - square) <= pair.error_bound[0] + 1e-13 * square
@@ -203,7 +203,7 @@ def test_series_against_closed_forms(f):
         for orders in ((0, 0), (1, 1), (0, 3)):
             found, exact = (
                 EVALUATORS[method].moment(
-                    resolve(f), resolve(g), Points(r1, r2, u, b1, b2), orders, 1e-10
+                    resolve(f), resolve(g), Points.at(r1, r2, u, b1, b2), orders, 1e-10
                 )
                 for method in ("hermite", "closed")
             )
@@ -253,15 +253,14 @@ def test_a_series_that_is_refused_stays_one():
         np.full(2, r * r),
         np.array([b, -b]),
     )
-    series = PairEvaluator([resolve("tanh")] * 2, one, one + 1, "hermite")
+    series = Choice([resolve("tanh")] * 2, one, one + 1, "hermite")
     with pytest.warns(AccuracyWarning, match="inf of the Gaussian integrals of tanh"):
         series(pair, 1)
     frozen = series.frozen(pair, 1e-12)
-    assert list(frozen._frozen) == ["hermite"]
-    frozen(pair, 2)
-    assert frozen.report.bound[0] == np.inf
+    assert list(frozen.methods) == ["hermite"]
+    assert frozen.evaluate(pair, 2).bound[0] == np.inf
     found = [
-        PairEvaluator([resolve("tanh")] * 2, one, one + 1, method)(pair, 2)
+        Choice([resolve("tanh")] * 2, one, one + 1, method)(pair, 2)
         for method in ("auto", "closed")
     ]
     np.testing.assert_allclose(*found, rtol=1e-12)
@@ -337,8 +336,8 @@ def test_orders_agree_where_series_and_mixtures_change_hands(name):
         methods = []
         for order in (0, 1, 2):
             values.append(neti.evaluate(theta, order).value)
-            methods.append(part.evaluator.report.method.tolist())
-            bounds = part.evaluator.report.bound
+            methods.append(part.examined.jets.method.tolist())
+            bounds = part.examined.jets.bound
             other = np.array(methods[-1]) != np.array(methods[0])
             assert (bounds[other] <= 1e-12).all()
             used.update(methods[-1])
@@ -439,7 +438,7 @@ def test_a_kernel_matrix_expands_each_neuron_once(monkeypatch):
 
 
 def test_many_different_neurons_in_chunks(monkeypatch):
-    from infflow.integrals import registry as methods
+    from infflow.integrals.hermite import evaluator as methods
 
     rng = np.random.default_rng(0)
     arguments = rng.uniform(0.2, 2, 50), rng.uniform(0.2, 2, 50), rng.uniform(-0.9, 0.9, 50)

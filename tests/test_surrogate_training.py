@@ -10,7 +10,8 @@ import pytest
 import infflow as inf
 from infflow.activations import resolve
 from infflow.errors import InfflowError, MethodError, StorageError
-from infflow.integrals.choice import Arguments, PairEvaluator
+from infflow.integrals.choice import Choice
+from infflow.integrals.evaluator import Arguments
 from infflow.integrals.surrogate.form import PAIRS, SurrogateForm, perceptron, random_form
 from infflow.surrogates.training import Recipe, train_surrogate
 from infflow.surrogates.training.base import exact_series, fit_base, is_exact, parity_parts, unit
@@ -200,7 +201,7 @@ def test_errors_are_those_of_weights():
     n = len(C11)
     zero = np.zeros(12)
     i = np.arange(n)
-    evaluator = PairEvaluator([f] * (2 * n), i, i + n)
+    evaluator = Choice([f] * (2 * n), i, i + n)
     jets = evaluator(
         Arguments(np.array([C11, C12, C22, zero, zero, det]), np.append(C11, C22), np.zeros(2 * n)),
         2,

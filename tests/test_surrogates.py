@@ -193,7 +193,7 @@ def net_within(net, theta):
 
     found = copy.deepcopy(net)
     for part in found._components:
-        evaluator = part.loss.evaluator
+        evaluator = part.loss.evaluator.evaluators.by_name["surrogate"]
         evaluator._surrogates = [
             s if s is None else surrogate_files.Surrogate(s.form, s.card, 0.0, 20.0, s.path)
             for s in evaluator._surrogates

@@ -19,7 +19,8 @@ from infflow.activations import resolve
 from infflow.integrals import jets
 from infflow.integrals.closed import error_bounds as rounding
 from infflow.integrals.closed import pairs as closed
-from infflow.integrals.registry import EVALUATORS, Points
+from infflow.integrals.evaluator import Points
+from infflow.integrals.registry import EVALUATORS
 
 CLOSED = EVALUATORS["closed"]
 ORDERS = [(p, q) for p in range(5) for q in range(5 - p)]
@@ -45,7 +46,7 @@ def tail_points(rng, n, farthest=12.0):
     b[1, same] = (
         np.sign(u) * b[0] / r[0] * r[1] * (1 + rng.choice([0, 1e-4, 1e-2], n) * rng.normal(size=n))
     )[same]
-    return Points(*r, u, *b)
+    return Points.at(*r, u, *b)
 
 
 def of_rows(points, rows):
@@ -62,7 +63,7 @@ def test_bounds_of_all_pairs_and_orders(seed):
     """
     rng = np.random.default_rng(seed)
     points = tail_points(rng, 100)
-    exact = [reference.Point(*point) for point in zip(*points, strict=True)]
+    exact = [reference.Point(*point) for point in zip(*points.scales, strict=True)]
     useful = 0
     count = 0
     for f, g in itertools.product(NAMES, NAMES):
@@ -73,7 +74,7 @@ def test_bounds_of_all_pairs_and_orders(seed):
                 rows, found.value, found.error_bound, found.scale, strict=True
             ):
                 error = abs(value - exact[row].moment(f, g, *orders))
-                assert error <= bound + 1e-290, (f, g, orders, [x[row] for x in points])
+                assert error <= bound + 1e-290, (f, g, orders, [x[row] for x in points.scales])
                 useful += bound <= 1e-10 * max(scale, abs(value))
                 count += 1
     assert count == 4320 and useful > 0.99 * count
@@ -192,7 +193,7 @@ def test_mixtures_and_elu_with_a_dead_ramp(name):
         )
         orders = ((0, 0), (1, 0), (2, 0), (1, 1))[case % 4]
         exact = with_ramp(mean, name, *orders, r1, r2, u, b1, b2)
-        points = Points(*(np.array([x]) for x in (r1, r2, u, b1, b2)))
+        points = Points.at(*(np.array([x]) for x in (r1, r2, u, b1, b2)))
         found = CLOSED.moment(resolve("relu"), resolve(name), points, orders, 1e-10)
         error = abs(found.value[0] - exact)
         assert error <= found.error_bound[0] + 1e-12 * abs(exact), (orders, r1, r2, u, b1, b2)

@@ -76,8 +76,8 @@ def test_bounds_hold_against_quadrature(wave, g):
     exact, sizes = (
         np.array(x) for x in zip(*(quadrature(wave, g, *point) for point in points), strict=True)
     )
-    straight = Points(*np.array(points).T.copy())
-    turned = Points(straight.r2, straight.r1, straight.u, straight.b2, straight.b1)
+    straight = Points.at(*np.array(points).T.copy())
+    turned = Points.at(straight.r2, straight.r1, straight.u, straight.b2, straight.b1)
     for k, (p, q) in enumerate(ORDERS):
         for f, other, at, orders in ((wave, g, straight, (p, q)), (g, wave, turned, (q, p))):
             found = EVALUATORS["closed"].moment(resolve(f), resolve(other), at, orders, 1e-10)

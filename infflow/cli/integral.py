@@ -27,7 +27,7 @@ def integral(
         int, typer.Option(min=0, help="Order of the derivative of the second activation.")
     ] = 0,
     method: Annotated[
-        str, typer.Option(help="auto, closed, hermite, numeric, cubature or surrogate.")
+        str, typer.Option(help="auto, or the name of one; a wrong name gets the list of them.")
     ] = "auto",
     out: Annotated[
         Path | None, typer.Option(help="Folder for integral.json.", show_default=False)

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from .._validation import Array
 from ..activations import Activation
 from ..errors import InvalidValueError, SingularMomentError
-from ..integrals.choice import Arguments
+from ..integrals.evaluator import Arguments
 from ..integrals.jets import F13, F22, F31, J00, J02, J11, J20
 from ..integrals.terms import pair_evaluator
 

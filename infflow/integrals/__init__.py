@@ -5,22 +5,20 @@ Networks hand over covariances and means and get jets; single moments come from 
 | room or file | what it holds | who calls it |
 |---|---|---|
 | `moments.py` | `gaussian_moment`, `gaussian_mean`, `available_methods` | users, `exchange` |
-| `choice.py` | which evaluator takes which pair of a network | `networks/infinite`, `online` |
-| `terms.py` | sums of terms, from the integrals of their parts | `moments.py`, networks |
+| `choice.py` | which evaluator takes which pair of a network | `terms.py`, `networks/infinite` |
+| `terms.py` | sums of terms, from the integrals of their parts | `moments.py`, networks, `online` |
 | `registry.py` | the evaluators, in their order of trial | `moments.py`, `choice.py` |
-| `evaluator.py` | what an evaluator is: points in, estimates with bounds out | every evaluator |
+| `evaluator.py` | what an evaluator is: points in, estimates or jets out | every evaluator |
 | `hermite_coefficients.py` | `hermite_coefficients` | users, `networks/infinite` |
 | `neuron_means.py` | E f^(p)(h) for any order p | `networks/infinite` |
 | `neuron_means_kernels.py` | its closed forms | `neuron_means.py` |
 | `jets.py` | the numbers of a pair that a network needs | evaluators, `networks/infinite` |
-| `from_moments.py` | jets of an evaluator that gives single moments | `choice.py` |
-| `terms.py` | integrals of sums of terms, from those of the parts | `networks/infinite`, `online` |
 | `resolution.py` | how fine a rule has to be: strips, narrow places | `hermite/`, `cubature/` |
 | `growth.py` | the check that a neuron's second moment exists | `choice.py`, `registry.py` |
-| `closed/` | closed forms | `registry.py`, `choice.py` |
-| `hermite/` | Hermite series of smooth activations | `registry.py`, `choice.py` |
-| `numeric/` | any activation by a table of it, all pairs at once | `registry.py`, `choice.py` |
-| `cubature/` | adaptive integration; expectations | `registry.py`, `choice.py`, users |
+| `closed/` | closed forms | `registry.py` |
+| `hermite/` | Hermite series of smooth activations | `registry.py` |
+| `numeric/` | any activation by a table of it, all pairs at once | `registry.py` |
+| `cubature/` | adaptive integration; expectations | `registry.py`, users |
 | `fourth/` | products of four neurons | `networks/gradient_moments.py`, `online` |
-| `surrogate/` | perceptrons that stand in for the integrals | `networks/infinite`, `surrogates` |
+| `surrogate/` | perceptrons that stand in for the integrals | `registry.py`, `surrogates` |
 """

@@ -46,6 +46,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from .._validation import Array
 from ..compiler import njit
 
 #: A neuron whose variance is at most this counts as constant: the reciprocal would overflow.
@@ -170,3 +173,18 @@ def write_jets(moments, C11, C12, C22, det, rows, out):  # type: ignore[no-untyp
             I[4, 0], I[3, 1], I[2, 2], I[1, 3], I[0, 4], c1, c2
         )
         jet[F11] = c2 * jet[F31] + c1 * jet[F13] + sine2 * I[2, 2]
+
+
+# A neuron with itself: only T_n = d^n/db^n E f(h)^2 is defined, since both places hold the same h.
+# The assembly adds 2^n columns per order n, so each moment I(p, q) with p + q = n gets T_n/2^n.
+# With D = d1 + d2 the frame has F40 = D^2 d1^2 = 4 I, F31 = 2 I, F22 = I, F11 = 4 I.
+_SELF_ORDER = np.array([0, 2, 2, 2, 1, 1, *[2] * 3, *[3] * 6, *[4] * 6])
+_SELF_SHARE = 0.5**_SELF_ORDER * np.array([1.0] * 15 + [4.0, 2.0, 1.0, 2.0, 4.0, 4.0])
+
+
+def from_squares(T: Array, order: int) -> Array:
+    """Jets of neurons with themselves from the derivatives ``T`` (neurons, 5) of E f(h)^2."""
+    rows: Array = T[:, _SELF_ORDER[: SIZES[order]]] * _SELF_SHARE[: SIZES[order]]
+    first = rows[:, :6]
+    first[~np.isfinite(first)] = 0.0
+    return rows

@@ -34,8 +34,8 @@ from ..errors import (
     SingularMomentError,
 )
 from . import terms
-from .registry import EVALUATORS, Estimate, Evaluator, Points
-from .surrogate.evaluator import SurrogateMoments
+from .evaluator import Estimate, Points
+from .registry import EVALUATORS
 
 __all__ = [
     "MAX_ORDER",
@@ -49,7 +49,7 @@ __all__ = [
 #: Highest total order of differentiation.
 MAX_ORDER = 4
 #: Names that ``method`` can take beside "auto".
-METHODS = (*EVALUATORS, "surrogate")
+METHODS = tuple(EVALUATORS)
 _PAIR = "a pair of integers such as (1, 0)"
 _EPS = float(np.finfo(np.float64).eps)
 #: Standard deviations other than 0 lie in this range, so that fourth powers neither underflow nor
@@ -57,7 +57,6 @@ _EPS = float(np.finfo(np.float64).eps)
 SCALE_RANGE = (1e-70, 1e70)
 #: Beyond this size of r or b a result that is not finite is put down to overflow.
 _HUGE = 1e35
-_SURROGATE: Evaluator = SurrogateMoments()
 
 
 class GaussianMoment(NamedTuple):
@@ -136,7 +135,7 @@ def _orders(orders: Any) -> tuple[int, int]:
 def _candidates(method: str, *activations: Activation) -> list[str]:
     """Names of the evaluators to try, cheapest first."""
     as_choice("method", method, ("auto", *METHODS))
-    if method == "surrogate" and _SURROGATE.defined(*activations):
+    if method in _named_only(*activations):
         return [method]
     defined = list(terms.in_order(*activations))
     what = " and ".join(dict.fromkeys(repr(activation.name) for activation in activations))
@@ -150,13 +149,22 @@ def _candidates(method: str, *activations: Activation) -> list[str]:
     return [method]
 
 
+def _named_only(*activations: Activation) -> tuple[str, ...]:
+    """The methods that are defined, and that "auto" does not take."""
+    return tuple(
+        name
+        for name, evaluator in EVALUATORS.items()
+        if not evaluator.automatic and evaluator.defined(*activations)
+    )
+
+
 def _choose(
     method: str, rtol: float, activations: tuple[Activation, ...], compute: Any
 ) -> tuple[str, Estimate]:
     """The first estimate whose bound meets rtol, otherwise the best one and a warning."""
     best: tuple[str, Estimate] | None = None
     for name in _candidates(method, *activations):
-        estimate = compute(name, _SURROGATE if name == "surrogate" else EVALUATORS[name])
+        estimate = compute(name, EVALUATORS[name])
         if best is None or np.sum(estimate.error_bound) < np.sum(best[1].error_bound):
             best = (name, estimate)
         tolerance = rtol * np.maximum(estimate.scale, np.abs(estimate.value))
@@ -275,7 +283,7 @@ def gaussian_moment(
     rtol = as_number("rtol", rtol, minimum=0.0)
     full_output = as_flag("full_output", full_output)
     shape, arrays = _points(r1=r1, r2=r2, u=u, b1=b1, b2=b2)
-    points = Points(*arrays)
+    points = Points.at(*arrays)
     with np.errstate(over="ignore", invalid="ignore"):
         name, estimate = _choose(
             method,
@@ -284,7 +292,8 @@ def gaussian_moment(
             partial(terms.moment, f=first, g=second, points=points, orders=(p, q), rtol=rtol),
         )
     what = f"E[{_differentiated(first, p)}(r1 x + b1) {_differentiated(second, q)}(r2 y + b2)]"
-    _raise_unless_finite(estimate.value, what, points._asdict())
+    given = dict(zip(("r1", "r2", "u", "b1", "b2"), arrays, strict=True))
+    _raise_unless_finite(estimate.value, what, given)
     return _output(name, estimate, shape, full_output)
 
 
@@ -349,8 +358,7 @@ def available_methods(f: str | Activation, g: str | Activation) -> tuple[str, ..
     ('closed', 'numeric', 'cubature')
     """
     pair = resolve(f), resolve(g)
-    exact = terms.in_order(*pair)
-    return (*exact, "surrogate") if _SURROGATE.defined(*pair) else exact
+    return (*terms.in_order(*pair), *_named_only(*pair))
 
 
 def _differentiated(activation: Activation, order: int) -> str:

@@ -16,20 +16,19 @@ from __future__ import annotations
 
 import copy
 import warnings
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .._validation import Array, user_level
 from ..activations import Activation, Term
 from ..errors import AccuracyWarning
 from . import registry
-from .choice import Arguments, PairEvaluator, empty_report
-from .evaluator import Estimate, Evaluator, Points
+from .choice import Choice, FrozenChoice, Jets
+from .evaluator import Arguments, Estimate, Evaluator, Index, Points
 from .jets import COLUMN_ORDERS, EXCHANGE, J00, SIZES
-
-Index = NDArray[np.integer]
+from .surrogate.evaluator import SurrogateMethod
 
 # Parts are evaluated to this part of the tolerance, since a sum of them may be smaller than each.
 _SHARE = 1.0 / 8.0
@@ -121,9 +120,9 @@ def mean(
 
 def _moved(points: Points, a: Term, b: Term) -> Points:
     """The arguments of the two parts."""
-    r1, r2, u, b1, b2 = points
+    r1, r2, u, b1, b2 = points.scales
     sign = 1.0 if a.scale * b.scale > 0.0 else -1.0
-    return Points(
+    return Points.at(
         abs(a.scale) * r1,
         abs(b.scale) * r2,
         sign * u,
@@ -136,7 +135,7 @@ def _size(
     name: str, evaluator: Evaluator, f: Activation, r: Array, b: Array, order: int, rtol: float
 ) -> Array:
     """``sqrt(E f^(order)(r x + b)^2)``; where that is infinite, the sum of those of the parts."""
-    points = Points(r, r, np.ones_like(r), b, b)
+    points = Points.at(r, r, np.ones_like(r), b, b)
     square = np.zeros_like(r)
     largest = np.zeros_like(r)
     for a in parts(f):
@@ -163,12 +162,21 @@ def _size(
 
 
 def pair_evaluator(
-    activations: list[Activation], i: Index, j: Index, method: str = "auto", rtol: float = 1e-10
-) -> PairEvaluator | TermsEvaluator:
-    """The evaluator of the pairs i, j: by parts if one of the activations has parts."""
+    activations: list[Activation],
+    i: Index,
+    j: Index,
+    method: str | SurrogateMethod = "auto",
+    rtol: float = 1e-10,
+    names: list[str] | None = None,
+) -> Choice | TermsChoice:
+    """The evaluator of the pairs i, j: by parts if one of the activations has parts.
+
+    Parameters are those of :class:`.choice.Choice`.
+    """
     if any(f.parts for f in activations) and method in ("auto", *_BY_PARTS):
-        return TermsEvaluator(activations, i, j, method, rtol)
-    return PairEvaluator(activations, i, j, method, rtol)
+        assert isinstance(method, str)
+        return TermsChoice(activations, i, j, method, rtol)
+    return Choice(activations, i, j, method, rtol, names)
 
 
 class _Expansion(NamedTuple):
@@ -224,13 +232,13 @@ def _expanded(activations: list[Activation], i: Index, j: Index) -> _Expansion:
     )
 
 
-class TermsEvaluator:
-    """Jets of pairs of neurons whose activations are sums; used like :class:`PairEvaluator`.
+class TermsChoice:
+    """Jets of pairs of neurons whose activations are sums; used like :class:`.choice.Choice`.
 
     Parameters
     ----------
     activations, i, j, method, rtol
-        As for :class:`PairEvaluator`.
+        As there.
     """
 
     def __init__(
@@ -243,14 +251,13 @@ class TermsEvaluator:
         self._parts = _expanded(activations, self.i, self.j)
         cancels = any(len(f.parts) > 1 for f in activations)
         share = _SHARE if cancels else 1.0
-        self._inner = PairEvaluator(
+        self._inner: Choice | FrozenChoice = Choice(
             self._parts.activations, self._parts.first, self._parts.second, method, share * rtol
         )
-        self.report = empty_report(len(self.i))
         self._cancels = cancels
-        self._sizes: tuple[PairEvaluator, _Expansion] | None = None
-        self._last: Arguments | None = None
-        self._warns = True
+        #: whether bounds have to be followed through the sums: closed forms err by rounding only
+        self._follows = cancels and not self._inner.is_smooth
+        self._warns = self._follows
         first = self._parts.first
         second = self._parts.second
         scale = self._parts.scale
@@ -259,7 +266,6 @@ class TermsEvaluator:
         self._factors = (coefficient[first] * coefficient[second])[:, None] * (
             scale[first, None] ** _ORDERS[:, 0] * scale[second, None] ** _ORDERS[:, 1]
         )
-        self._of_pairs = np.empty((6, len(first)))
         s1, s2 = scale[first], scale[second]
         self._scales = np.array([s1 * s1, s1 * s2, s2 * s2, s1, s2, (s1 * s2) ** 2])
         self._shifts = np.zeros_like(self._scales)
@@ -271,22 +277,37 @@ class TermsEvaluator:
         return self._inner.is_smooth
 
     def __call__(self, args: Arguments, order: int) -> Array:
-        """Jets ``(pairs, 1 | 6 | 21)``.
+        """The values of :meth:`evaluate`."""
+        return self.evaluate(args, order).values
+
+    def evaluate(self, args: Arguments, order: int) -> Jets:
+        """Jets of all pairs.
 
         Warns
         -----
         AccuracyWarning
             If the error bound of a part, or that of a sum, misses the tolerance.
         """
-        self._last = args
+        own = self._parts
         columns = SIZES[order]
-        jets = self._inner(self._moved(args), order)
+        parts = self._inner.evaluate(self._moved(args), order)
+        jets = parts.values
         jets *= self._factors[:, :columns]
-        mirrored = self._parts.mirrored
+        mirrored = own.mirrored
         if len(mirrored):
             jets[mirrored] += jets[np.ix_(mirrored, _SWAP[:columns])]
-        found: Array = np.add.reduceat(jets, self._parts.starts, axis=0)
-        self._write_report()
+        largest: Array = np.maximum.reduceat(parts.bound, own.starts)
+        found = Jets(
+            np.add.reduceat(jets, own.starts, axis=0),
+            self._amplified(args, parts.bound) if self._follows else largest,
+            np.maximum.reduceat(parts.method, own.starts),
+            np.add.reduceat(parts.work, own.starts),
+            np.maximum.reduceat(parts.missed, own.starts),
+            parts.seconds,
+            parts,
+        )
+        if self._warns:
+            self._warn(found, parts)
         return found
 
     def _moved(self, args: Arguments) -> Arguments:
@@ -297,46 +318,34 @@ class TermsEvaluator:
         C = args.C[own.owner] * (scale * scale)
         return Arguments(pairs, C, args.b[own.owner] * scale + own.shift)
 
-    def _write_report(self) -> None:
-        inner = self._inner.report
-        own = self._parts
-        self.report.method[:] = np.maximum.reduceat(inner.method, own.starts)
-        self.report.work[:] = np.add.reduceat(inner.work, own.starts)
-        self.report.missed[:] = np.maximum.reduceat(inner.missed, own.starts)
-        self.report.seconds = inner.seconds
-        if not self._cancels or self.is_smooth:
-            self.report.bound[:] = np.maximum.reduceat(inner.bound, own.starts)
+    def _warn(self, found: Jets, parts: Jets) -> None:
+        """Warn of sums whose terms cancel; the evaluators of the parts warn of these."""
+        if not (found.bound > self.rtol).any() or not (parts.bound <= self._inner.rtol).all():
             return
-        self.report.bound[:] = self._amplified(inner.bound)
-        missed = self.report.bound > self.rtol
-        if self._warns and missed.any() and (inner.bound <= self._inner.rtol).all():
-            worst = int(np.argmax(self.report.bound))
-            f, g = (self.activations[k[worst]].name for k in (self.i, self.j))
-            warnings.warn(
-                f"the error bound {self.report.bound[worst]:.1e} of the Gaussian integrals of {f} "
-                f"and {g} misses rtol={self.rtol:g}: their terms cancel. Raise rtol.",
-                AccuracyWarning,
-                stacklevel=user_level(),
-            )
+        worst = int(np.argmax(found.bound))
+        f, g = (self.activations[k[worst]].name for k in (self.i, self.j))
+        warnings.warn(
+            f"the error bound {found.bound[worst]:.1e} of the Gaussian integrals of {f} "
+            f"and {g} misses rtol={self.rtol:g}: their terms cancel. Raise rtol.",
+            AccuracyWarning,
+            stacklevel=user_level(),
+        )
 
-    def bounds(self) -> Array:
-        """Relative error bounds (pairs,) of the last evaluation; cancellation of parts included."""
-        if self._last is None:
-            return self.report.bound.copy()
-        return self._amplified(self._inner.bounds())
+    def bounds(self, args: Arguments, jets: Jets) -> Array:
+        """Relative error bounds (pairs,) of an evaluation; cancellation of parts included."""
+        assert jets.parts is not None
+        return self._amplified(args, self._inner.bounds(self._moved(args), jets.parts))
 
-    def _amplified(self, bounds: Array) -> Array:
-        """Bounds of the parts, with their sizes, relative to the sizes of the sums."""
-        assert self._last is not None
-        args = self._last
-        own = self._parts
+    @cached_property
+    def _sizes(self) -> tuple[Choice, _Expansion]:
+        """What gives the sizes of the sums, from the pairs of parts of each neuron."""
         neurons = np.arange(len(self.activations))
-        if self._sizes is None:
-            expansion = _expanded(self.activations, neurons, neurons)
-            evaluator = PairEvaluator(
-                expansion.activations, expansion.first, expansion.second, self.method, self.rtol
-            )
-            self._sizes = evaluator, expansion
+        own = _expanded(self.activations, neurons, neurons)
+        return Choice(own.activations, own.first, own.second, self.method, self.rtol), own
+
+    def _amplified(self, args: Arguments, bounds: Array) -> Array:
+        """Bounds of the parts, with their sizes, relative to the sizes of the sums."""
+        own = self._parts
         evaluator, expansion = self._sizes
         C = args.C[expansion.owner]
         b = args.b[expansion.owner]
@@ -366,12 +375,15 @@ class TermsEvaluator:
         ratio[total == 0.0] = 0.0
         return np.maximum(ratio, least)
 
-    def frozen(self, args: Arguments, rtol: float) -> TermsEvaluator:
-        """A copy that keeps its methods, as :meth:`PairEvaluator.frozen`."""
+    def frozen(self, args: Arguments, rtol: float) -> TermsChoice:
+        """One that keeps its methods, as :meth:`.choice.Choice.frozen`."""
         other = copy.copy(self)
         share = _SHARE if self._cancels else 1.0
         other._inner = self._inner.frozen(self._moved(args), share * rtol)
-        other.report = copy.deepcopy(self.report)
         other.rtol = rtol
         other._warns = False
         return other
+
+
+#: What :func:`pair_evaluator` returns, and what its ``frozen`` does.
+PairChoice = Choice | FrozenChoice | TermsChoice

@@ -15,8 +15,9 @@ import numpy as np
 
 from .._validation import Array
 from ..activations import Activation
-from ..integrals.choice import Arguments, PairEvaluator
+from ..integrals.choice import Choice
 from ..integrals.closed import pairs as closed
+from ..integrals.evaluator import Arguments
 from ..integrals.surrogate.evaluator import SurrogateMethod, pair_jets
 from ..integrals.surrogate.files import Surrogate
 from ..integrals.surrogate.form import SIZE, SurrogateForm
@@ -117,7 +118,7 @@ def exact_frames(activation: Activation, pairs: PointSet) -> Array:
     C11, C12, C22, det = pairs.covariances()
     zeros = np.zeros(n)
     i = np.arange(n)
-    evaluator = PairEvaluator([activation] * (2 * n), i, i + n, "closed")
+    evaluator = Choice([activation] * (2 * n), i, i + n, "closed")
     jets = evaluator(
         Arguments(
             np.stack([C11, C12, C22, zeros, zeros, det]), np.append(C11, C22), np.zeros(2 * n)

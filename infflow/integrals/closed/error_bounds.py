@@ -16,6 +16,7 @@ import numpy as np
 
 from ..._validation import Array
 from ...activations import Activation, Atom, Wave, logistic_mixture
+from ..evaluator import Points
 from . import elu as one_sided
 from . import error_kernels, powers
 from . import pairs as closed
@@ -114,8 +115,7 @@ def _atom_values(
 def pair_bound(
     f: Activation,
     g: Activation,
-    points: Any,
-    gaussian: tuple[Array, ...],
+    points: Points,
     orders: tuple[int, int],
     sizes: tuple[Array, Array],
     value: Array,
@@ -127,17 +127,17 @@ def pair_bound(
     ----------
     f, g : Activation
     points : Points
-        ``r1, r2, u, b1, b2``.
-    gaussian : tuple of (n,) arrays
-        ``C11, C12, C22, b1, b2, det``.
     orders : (int, int)
     sizes : tuple of (n,) arrays
         Of f and g, by :func:`size_and_scale`.
     value, changes : (n,) arrays
         By :func:`values_and_changes`.
     """
-    r1, r2, _, _, _ = points
-    C11, C12, C22, b1, b2, det = gaussian
+    gaussian = points[:6]
+    b1 = points.b1
+    b2 = points.b2
+    r1 = points.r1
+    r2 = points.r2
     missed = mixture_error(f, r1, b1, orders[0]) + mixture_error(g, r2, b2, orders[1])
     if _is_followed(f) and _is_followed(g) and not (_is_mixture(f) and _is_mixture(g)):
         table = closed.AtomTable([f, g])
@@ -151,7 +151,7 @@ def pair_bound(
     error = error + phase_error(f, r1, b1) + phase_error(g, r2, b2) + missed / (UNITS * _EPS)
     bound: Array = UNITS * _EPS * error * np.maximum(sizes[0] * sizes[1] * growth, np.abs(value))
     if f.waves or g.waves:
-        factor: Array = elementary.damping(f, g, (C11, C12, C22, b1, b2, det), *orders)
+        factor: Array = elementary.damping(f, g, gaussian, *orders)
         bound = bound * factor
     return bound + FOLLOWED * _EPS * changes
 

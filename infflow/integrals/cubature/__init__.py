@@ -2,7 +2,8 @@
 
 | file | what it holds | who calls it |
 |---|---|---|
-| `pairs.py` | moments of a pair of activations | `registry.py`, `choice.py` |
+| `evaluator.py` | single moments, and jets of a network's pairs | `registry.py` |
+| `pairs.py` | moments of a pair of activations | `evaluator.py` |
 | `distributions.py` | an activation as function plus deltas | `pairs.py`, `networks/infinite` |
 | `panels.py` | adaptive Gauss-Kronrod quadrature of many integrals at once | all files here |
 | `expectation.py` | `gaussian_expectation` | users, `networks` |

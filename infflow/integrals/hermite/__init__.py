@@ -3,6 +3,7 @@ pair.
 
 | file | what it holds | who calls it |
 |---|---|---|
-| `series.py` | expansions of neurons, their rules and bounds | `registry.py`, `choice.py` |
+| `evaluator.py` | single moments, and jets of a network's pairs | `registry.py` |
+| `series.py` | expansions of neurons, their rules and bounds | `evaluator.py` |
 | `kernels.py` | jitted sums | `series.py` |
 """

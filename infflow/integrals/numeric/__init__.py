@@ -2,9 +2,9 @@
 
 | file | what it holds | who calls it |
 |---|---|---|
-| `evaluator.py` | moments of networks' pairs, single moments | `registry.py`, `choice.py` |
+| `evaluator.py` | single moments, and jets of a network's pairs | `registry.py` |
 | `pairs.py` | all moments of two neurons: what follows, put together | `evaluator.py` |
-| `series.py` | Hermite series of functions with kinks | `pairs.py`, `registry.py` |
+| `series.py` | Hermite series of functions with kinks | `pairs.py` |
 | `conditional.py` | double integrals: one argument, then the other one given it | `pairs.py` |
 | `jumps.py` | what jumps of the function and its derivatives add | `pairs.py`, `evaluator.py` |
 | `means.py` | integrals over one argument, and how far a neuron reaches | all files above |

@@ -7,19 +7,30 @@ called any more, and nothing is compiled.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ..._validation import Array
 from ...activations import Activation
-from ..evaluator import Estimate, Points
+from ..evaluator import (
+    Arguments,
+    Estimate,
+    Evaluator,
+    Filled,
+    PairIntegrals,
+    Pairs,
+    Points,
+    Request,
+)
+from ..jets import F11, F22, from_squares, write_jets
 from .jumps import corner_moments, mean_derivatives
 from .means import Means, Neurons, neurons, products
 from .pairs import PairMoments, pair_moments, square_derivatives
 from .table import LEVELS, Index
 
-__all__ = ["Moments", "NumericPairs", "NumericRule", "sine_squared"]
+__all__ = ["Moments", "NumericPairs", "NumericRule", "TablePairs", "sine_squared"]
 
 _EPS = float(np.finfo(np.float64).eps)
 # Moments below this may be lost.
@@ -66,7 +77,7 @@ class NumericPairs:
         i, j : (n,) integer arrays
             Neurons; i = j is a neuron with itself.
         pairs : (6, n) array
-            C11, C12, C22, b1, b2, det; see :class:`infflow.integrals.choice.Arguments`.
+            C11, C12, C22, b1, b2, det; see :class:`infflow.integrals.evaluator.Arguments`.
         C, b : arrays
             Variances and means of all neurons.
         order : {0, 1, 2}
@@ -164,12 +175,61 @@ def _largest(error: Array, scale: Array) -> Array:
     return found
 
 
-class NumericRule:
+class TablePairs(PairIntegrals):
+    """Jets of a network's pairs from the moments of :class:`NumericPairs`."""
+
+    def __init__(self, pairs: Pairs, rtol: float) -> None:
+        self._pairs = pairs
+        self._rtol = rtol
+        self._tables = NumericPairs(pairs.activations)
+
+    def fill(
+        self, rows: Index, args: Arguments, order: int, out: Array, request: Request
+    ) -> Filled:
+        """See :meth:`PairIntegrals.fill`."""
+        i = self._pairs.i[rows]
+        j = self._pairs.j[rows]
+        found = self._tables.moments(i, j, args.pairs[:, rows], args.C, args.b, order)
+        C11, C12, C22, _, _, det = (x[rows] for x in args.pairs)
+        with np.errstate(invalid="ignore"):  # infinities of both signs
+            write_jets(found.value, C11, C12, C22, det, rows, out)
+        jets = out[rows]
+        if order == 2:
+            jets[:, F22] += found.corners
+            jets[:, F11] += found.corners * sine_squared(C11, C22, det)
+        jets[found.itself] = from_squares(found.squares, order)
+        # as everywhere, infinite second derivatives stay, infinite first ones are left out
+        jets[:, 6:][~np.isfinite(jets[:, 6:])] = np.inf
+        jets[:, :6][~np.isfinite(jets[:, :6])] = 0.0
+        out[rows] = jets
+        left = np.flatnonzero(~(found.bound <= self._rtol))
+        return Filled(found.bound, found.work, left)
+
+
+class NumericRule(Evaluator):
     """Single moments by the same rules; see :class:`infflow.integrals.evaluator.Evaluator`."""
+
+    omits_kinks = True
 
     def defined(self, *activations: Activation) -> bool:
         """Always: kinks are known, and derivatives that are not given come from the table."""
         return True
+
+    def rank(self, *activations: Activation) -> int:
+        """After series and closed forms."""
+        return 3
+
+    def unit(self, label: str) -> str:
+        """What ``work`` counts."""
+        return "nodes"
+
+    def reason(self, label: str, activations: Sequence[Activation]) -> str:
+        """What it is."""
+        return "table of the activation, Gauss's rules"
+
+    def on_pairs(self, pairs: Pairs, rows: Index, rtol: float) -> PairIntegrals:
+        """All pairs of a network in the same arrays."""
+        return TablePairs(pairs, rtol)
 
     def moment(
         self, f: Activation, g: Activation, points: Points, orders: tuple[int, int], rtol: float

@@ -3,7 +3,7 @@
 
 | file | what it holds | who calls it |
 |---|---|---|
-| `evaluator.py` | jets and moments of one potential | `networks/infinite`, `moments.py` |
+| `evaluator.py` | jets and moments of one potential | `registry.py`, `networks/infinite` |
 | `form.py` | the formula on plain arrays | `evaluator.py`, `surrogates` |
 | `files.py` | weights and cards on disk | `surrogates` |
 """

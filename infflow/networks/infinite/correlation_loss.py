@@ -14,9 +14,10 @@ import numpy as np
 
 from ..._validation import Array
 from ...activations import Activation
-from ...integrals.choice import Arguments
+from ...integrals.evaluator import Arguments
 from ...integrals.jets import SIZES
-from ...integrals.surrogate.evaluator import SurrogateMethod, pair_evaluator
+from ...integrals.surrogate.evaluator import SurrogateMethod
+from ...integrals.terms import pair_evaluator
 from .population_loss import ONE, PopulationLoss, State, Units
 
 
@@ -72,7 +73,7 @@ class CorrelationLoss(PopulationLoss):
         W, B, gram, norms, args = self._arguments(student)
         K, m = self.K, SIZES[order]
         jets = np.zeros((K, self.n, m))
-        jets[:, K:] = self.evaluator(args, order).reshape(K, self.n - K, m)
+        jets[:, K:] = self._evaluate(args, order).reshape(K, self.n - K, m)
         S = student.B @ B.T
         return CorrelationState(State(W, B, S, gram, norms, jets), student.c)
 

@@ -591,7 +591,7 @@ class NetI:
             self.evaluate(theta, 2)
         if self._memo is None:
             raise InvalidValueError("nothing was evaluated yet; pass theta to explain.")
-        parts = [explain.table(part.loss.evaluator, self.rtol) for part in self._components]
+        parts = [explain.table(part.loss, self.rtol) for part in self._components]
         if not isinstance(self.teacher, Teacher):
             errors = [state.cross.error for state in self._memo[2]]  # type: ignore[attr-defined]
             parts = [

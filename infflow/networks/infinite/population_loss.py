@@ -14,9 +14,11 @@ import numpy as np
 
 from ..._validation import Array
 from ...activations import Activation, polynomial
-from ...integrals.choice import Arguments
+from ...integrals.choice import Jets
+from ...integrals.evaluator import Arguments
 from ...integrals.jets import SIZES
-from ...integrals.surrogate.evaluator import SurrogateMethod, pair_evaluator
+from ...integrals.surrogate.evaluator import SurrogateMethod
+from ...integrals.terms import PairChoice, pair_evaluator
 from ...memory import require_pairs
 from . import kernels
 
@@ -46,6 +48,13 @@ class State(NamedTuple):
     jets: Array
 
 
+class Examined(NamedTuple):
+    """Where jets were evaluated last, and what was found; for those who explain it."""
+
+    args: Arguments
+    jets: Jets
+
+
 class PopulationLoss:
     """E |student(x) - teacher(x)|^2 over x = mean + root z with z standard normal.
 
@@ -57,7 +66,7 @@ class PopulationLoss:
         The teacher, in the coordinates of z.
     method, rtol
         How the integrals are evaluated, and their tolerance: see
-        :class:`~infflow.integrals.choice.PairEvaluator` and
+        :class:`~infflow.integrals.choice.Choice` and
         :class:`~infflow.integrals.surrogate.evaluator.SurrogateMethod`.
     """
 
@@ -78,9 +87,10 @@ class PopulationLoss:
         self._method = method
         self._labels = [*(f"student neuron {k}" for k in range(K)), "the output bias"]
         self._labels += [f"teacher neuron {k}" for k in range(M)]
-        self.evaluator = pair_evaluator(
+        self.evaluator: PairChoice = pair_evaluator(
             [*student, ONE, *teacher], self._i, self._j, method, rtol, self._labels
         )
+        self.examined: Examined | None = None
         self._W = np.zeros((n, units.W.shape[1]))
         self._W[K + 1 :] = units.W
         self._b = np.zeros(n)
@@ -113,7 +123,7 @@ class PopulationLoss:
 
     def frozen(self, student: Units, rtol: float) -> PopulationLoss:
         """A copy whose evaluators of integrals do not change near the given students;
-        see :meth:`PairEvaluator.frozen`.
+        see :meth:`~infflow.integrals.choice.Choice.frozen`.
         """
         other = copy.copy(self)
         other._teacher_mean, other._teacher_square = self._teacher_terms(rtol)
@@ -124,8 +134,14 @@ class PopulationLoss:
         """Gram entries and jets at the given students, for derivatives up to ``order``."""
         W, B, gram, norms, args = self._arguments(student)
         jets = np.empty((self.K, self.n, SIZES[order]))
-        kernels.spread(self.evaluator(args, order), jets)
+        kernels.spread(self._evaluate(args, order), jets)
         return State(W, B, B[: self.K] @ B.T, gram, norms, jets)
+
+    def _evaluate(self, args: Arguments, order: int) -> Array:
+        """Jets of all pairs; what was found is kept for :attr:`examined`."""
+        found = self.evaluator.evaluate(args, order)
+        self.examined = Examined(args, found)
+        return found.values
 
     def _arguments(self, student: Units) -> tuple[Array, Array, Array, Array, Arguments]:
         """Weights and output vectors of all neurons, Gram entries, squared lengths, and what the

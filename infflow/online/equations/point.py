@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..._validation import Array
-from ...integrals.choice import Arguments, Index
+from ...integrals.evaluator import Arguments, Index
 from ...integrals.jets import J11
 from ..state import OrderState
 

@@ -70,7 +70,7 @@ class Model:
     batch_size : int
     method, rtol
         How the integrals of pairs are evaluated: see
-        :class:`~infflow.integrals.choice.PairEvaluator`.
+        :class:`~infflow.integrals.choice.Choice`.
     """
 
     students: list[Activation]

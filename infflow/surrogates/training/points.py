@@ -22,9 +22,9 @@ from ..._validation import Array
 from ...activations import Activation
 from ...errors import AccuracyWarning
 from ...integrals import jets
-from ...integrals.choice import Arguments as PairArguments
-from ...integrals.choice import PairEvaluator
+from ...integrals.choice import Choice
 from ...integrals.closed import pairs as closed
+from ...integrals.evaluator import Arguments as PairArguments
 from ...integrals.terms import pair_evaluator
 from .base import LARGEST_R, SMALLEST_R
 
@@ -157,16 +157,19 @@ def exact_frames(f: Activation, points: PointSet, sign: float = 1.0) -> tuple[Ar
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AccuracyWarning)  # bounds are returned and reported
-            found = evaluator(args, 2)
-        bounds[k] = evaluator.bounds()
+            jets = evaluator.evaluate(args, 2)
+        found = jets.values
+        bounds[k] = evaluator.bounds(args, jets)
         missed = np.flatnonzero(~(bounds[k] <= _TOLERANCE)) if method == "hermite" else i[:0]
         if len(missed):
             # tables have no length of a series to exhaust
-            tables = PairEvaluator([f] * (2 * m), missed, missed + m, "numeric", _TOLERANCE)
+            tables = Choice([f] * (2 * m), missed, missed + m, "numeric", _TOLERANCE)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", AccuracyWarning)
-                found[missed] = tables(args._replace(pairs=args.pairs[:, missed]), 2)
-            bounds[start + missed] = tables.bounds()
+                some = args._replace(pairs=args.pairs[:, missed])
+                jets = tables.evaluate(some, 2)
+            found[missed] = jets.values
+            bounds[start + missed] = tables.bounds(some, jets)
         out[:, k] = found[:, FRAME].T
     return out, bounds
 

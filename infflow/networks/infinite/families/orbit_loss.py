@@ -10,9 +10,9 @@ import numpy as np
 
 from ...._validation import Array
 from ....activations import Activation
-from ....integrals.choice import Arguments
+from ....integrals.evaluator import Arguments
 from ....integrals.jets import J02, J11, J20
-from ....integrals.terms import pair_evaluator
+from ....integrals.terms import PairChoice, pair_evaluator
 from . import orbit_kernels
 from .orbit_pairs import list_orbits, list_rows, multiplicities, place_parameters
 
@@ -66,7 +66,7 @@ class OrbitLoss:
     second_layer : bool
         Whether output weights are parameters.
     method, rtol
-        Of the integrals, see :class:`~infflow.integrals.choice.PairEvaluator`.
+        Of the integrals, see :class:`~infflow.integrals.choice.Choice`.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class OrbitLoss:
         self._rtol = rtol
         B = len(students)
         i, j = self.orbits.neurons.T
-        self.evaluator = pair_evaluator([activation] * (2 * B + 1), i, j, method, rtol)
+        self.evaluator: PairChoice = pair_evaluator([activation] * (2 * B + 1), i, j, method, rtol)
         self._table = MeanTable(activation)
         self._low = np.zeros((B + 1, orbit_kernels.LOW))
         self._scaled = np.zeros((B + 1, orbit_kernels.MEANS))

@@ -33,6 +33,7 @@ from ....errors import (
     SingularMomentError,
     TooLargeError,
 )
+from ....integrals.registry import EVALUATORS
 from ....memory import shortage
 from ....objective import Evaluation, required
 from ...finite.net import Net
@@ -51,7 +52,7 @@ from .orbit_spectrum import (
 )
 
 #: How the integrals may be evaluated.
-METHODS = ("auto", "closed", "hermite", "cubature")
+METHODS = ("auto", *(name for name, evaluator in EVALUATORS.items() if evaluator.automatic))
 #: entries of a symmetric point differ by this at most, relative to the largest
 _SYMMETRIC = 1e-9
 #: eigenvalues below this fraction of the largest of their type count as zero
@@ -118,7 +119,7 @@ class SymmetricNetI:
         free student. Several may shadow the same block. By default one for each block.
     train_second_layer : bool
         Whether output weights of students, one for each block, are parameters; else they are one.
-    method : {"auto", "closed", "hermite", "cubature"}
+    method : {"auto", "closed", "hermite", "numeric", "cubature"}
         How the Gaussian integrals are evaluated, as in :class:`~infflow.NetI`.
     rtol : float
         Tolerance of the integrals; closed forms are exact to rounding.

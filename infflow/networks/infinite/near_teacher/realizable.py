@@ -161,7 +161,7 @@ class SegmentLoss:
     Parameters
     ----------
     method, rtol
-        Of the integrals, see :class:`~infflow.integrals.choice.PairEvaluator`.
+        Of the integrals, see :class:`~infflow.integrals.choice.Choice`.
     """
 
     def __init__(self, method: str = "auto", rtol: float = 1e-10) -> None:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from ...._validation import Array
 from ....activations import Activation, polynomial
-from ....integrals.choice import METHODS, Arguments, PairEvaluator, candidates
+from ....integrals.choice import METHODS, Choice, candidates
 from ....integrals.closed import pairs as closed
+from ....integrals.evaluator import Arguments
 from . import realizable_kernels
 
 #: The activation of a constant, which is linear in its output weight alone.
@@ -34,7 +35,7 @@ _VARIATION = 4.0
 # which costs more than the last of the others.
 _CORNER = 0.1
 _CORNER_OF_SERIES = 0.02
-# Methods that give a point with itself the moments of a pair; others (see PairEvaluator) know only
+# Methods that give a point with itself the moments of a pair; others (see Choice) know only
 # its derivatives in common.
 _PLAIN = np.array([name in ("closed", "hermite", "mixture", "numeric") for name in METHODS])
 
@@ -299,18 +300,19 @@ class _Series:
     def __init__(
         self, activations: list[Activation], first: Index, second: Index, method: str, rtol: float
     ) -> None:
-        self._evaluator = PairEvaluator(activations, first, second, method, rtol)
+        self._evaluator = Choice(activations, first, second, method, rtol)
+        self._methods = np.zeros(len(first), dtype=np.int8)
         #: pairs of a point with itself, where it is not known how they are evaluated
         self._itself = np.flatnonzero((first == second) & (not self._evaluator.is_smooth))
 
     def __call__(self, args: Arguments) -> Array:
-        return self._evaluator(args, 2)
+        found = self._evaluator.evaluate(args, 2)
+        self._methods = found.method
+        return found.values
 
     def is_plain(self) -> bool:
         """See :meth:`Segment.is_plain`."""
-        return not len(self._itself) or bool(
-            _PLAIN[self._evaluator.report.method[self._itself]].all()
-        )
+        return not len(self._itself) or bool(_PLAIN[self._methods[self._itself]].all())
 
 
 class _Fixed(_Series):
@@ -320,7 +322,7 @@ class _Fixed(_Series):
 
     def __call__(self, args: Arguments) -> Array:
         if self._last is None or not np.array_equal(self._last[0], args.pairs):
-            self._last = args.pairs.copy(), self._evaluator(args, 2)
+            self._last = args.pairs.copy(), super().__call__(args)
         return self._last[1]
 
 
