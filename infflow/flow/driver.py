@@ -279,6 +279,9 @@ def integrate(
     """
     dynamics = settings.dynamics
     view = FlowProblem if dynamics is None else dynamics.problem
+    if dynamics is not None and dynamics.endless:
+        # it passes through points where the gradient vanishes
+        rules.min_loss = rules.min_gradient_norm = -math.inf
     problem = view(objective, theta0, settings.eta, settings.rtol, settings.atol)
     # overflow in a trial step rejects it; it is no reason for a warning
     with np.errstate(all="ignore"):
