@@ -457,22 +457,32 @@ def _searched(
     from a lower point where a look ahead has found one.
     """
     objective = job.polished or job.objective
-    steps = 0
+    before: Statistics | None = None
+    most = rules.max_steps
     while True:
         lookout = Lookout(objective, job.free, rules)
         rules.lookout = lookout
         found = search_in_turns(methods, problem, x, rules, **job.optimizer_options)
-        found.statistics.steps += steps
         ahead = lookout.after(found)
         rules.lookout = None
-        if ahead is None or ahead.verdict is Verdict.OPEN:
-            return found
-        if ahead.verdict is Verdict.AT_INFINITY:
+        if before is not None:
+            wall_time = found.statistics.wall_time  # the rules count for all
+            found.statistics.add(before, "leapt ahead on a path towards infinity")
+            found.statistics.wall_time = wall_time
+        if ahead is not None and ahead.verdict is Verdict.AT_INFINITY:
             return ended_at(found, ahead, objective, job.free)
-        if ahead.loss >= (1.0 - CLEARLY_LOWER) * found.loss or rules.max_steps <= steps:
-            return found
-        rules.max_steps -= found.statistics.steps - steps
         steps = found.statistics.steps
+        if (
+            ahead is None
+            or ahead.verdict is Verdict.OPEN
+            or ahead.loss >= (1.0 - CLEARLY_LOWER) * found.loss
+            or steps >= most
+        ):
+            if found.statistics.stop_reason is StopReason.CHANNEL:
+                found.statistics.stop_reason = StopReason.MAX_STEPS
+            return found
+        before = found.statistics
+        rules.max_steps = most - steps
         x = problem.z_of(ahead.theta)
 
 

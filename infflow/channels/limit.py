@@ -5,7 +5,7 @@ the loss falls all the way to it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..networks.finite.net import Net
 from ..networks.infinite.neti import NetI
 from ..objective import LEFT_DOMAIN
 from ..stopping import Statistics, StopRules
-from .chart import Chart, chart_of, view_of
+from .chart import Chart, chart_of, theta_of, view_of
 from .units import EndKind, EndUnit, running_off
 
 #: a quadratic model that promises no more than this part of the loss, or of this part of E|y|^2,
@@ -28,6 +28,9 @@ _SETTLED = 1e-9
 _SETTLED_ZERO = 1e-20
 #: curvature below this part of the largest is none
 _FLAT = 1e-11
+#: a limit below this part of the loss of the zero function is zero: solutions are near at finite
+#: distances, too, and a search goes on from there
+_ZERO = 1e-13
 #: rounds in which directions of stencils get unit width again
 _ROUNDS = 4
 #: by how much their width may change in one
@@ -43,7 +46,7 @@ class Verdict(Enum):
     """What was found beyond the end of a path."""
 
     AT_INFINITY = "the loss falls all the way to its minimum at infinity"
-    NEARER = "the loss has lower values before infinity"
+    NEARER = "the loss has lower values before infinity, or is zero"
     OPEN = "no minimum at infinity was found"
 
 
@@ -175,15 +178,19 @@ def find_limit(
     free : (P,) boolean array
         Parameters that may move.
     rules : StopRules
-        Limits of the search in regular coordinates.
+        Limits of the search in regular coordinates; steps are those of all that is tried.
     """
     best: Found | None = None
+    left = rules.max_steps
     for units in units_at(net, theta, free)[:_HYPOTHESES]:
+        if left <= 0:
+            break
         try:
             with np.errstate(all="ignore"):
-                found = _Ending(chart_of(net, units), theta, free).run(rules)
+                found = _Ending(chart_of(net, units), theta, free).run(rules, left)
         except (*LEFT_DOMAIN, InfflowError):
             found = Found(Verdict.OPEN, None, theta, float("inf"))
+        left -= found.statistics.steps
         if found.verdict is Verdict.AT_INFINITY:
             return found
         if best is None or (found.verdict is Verdict.NEARER and found.loss < best.loss):
@@ -201,9 +208,9 @@ class _Ending:
         self.theta = theta
         self.statistics = Statistics("newton")
 
-    def run(self, rules: StopRules) -> Found:
-        """Go to the minimum at infinity, and look back."""
-        z = self._minimised(self.chart.coordinates(self.theta), rules)
+    def run(self, rules: StopRules, steps: int) -> Found:
+        """Go to the minimum at infinity in so many steps, and look back."""
+        z = self._minimised(self.chart.coordinates(self.theta), rules, steps)
         found = self.chart.evaluate(z, 2)
         settled, index = self._settled(found)
         value = found.value
@@ -213,12 +220,18 @@ class _Ending:
         end = (self.theta, self.loss, self.statistics)
         if not settled or self.loss < value - self._noise(value, self.theta):
             return Found(Verdict.OPEN, None, *end)
+        farthest = self._farthest(z, seen)
+        if value <= _ZERO * self._of_zero():
+            return Found(Verdict.NEARER, None, *farthest, self.statistics)
         norm = float(np.abs(found.g[self.free]).max(initial=0.0))
         limit = Limit(self.chart.units, z, value, norm, index, excess)
-        return Found(Verdict.AT_INFINITY, limit, *self._farthest(z, seen), self.statistics)
+        return Found(Verdict.AT_INFINITY, limit, *farthest, self.statistics)
 
-    def _minimised(self, z: Array, rules: StopRules) -> Array:
+    def _minimised(self, z: Array, rules: StopRules, steps: int) -> Array:
+        """The minimum of the limit, with directions of stencils of unit width."""
         for _ in range(_ROUNDS):
+            left = max(steps - self.statistics.steps, 0)
+            rules = replace(rules, max_steps=left, best_loss=np.inf, best_step=0)
             problem = FixedPointProblem(self.chart, z, self.free)
             x = problem.z_of(z)
             found = choose_optimizer(problem, x).run(problem, x, rules)
@@ -296,6 +309,12 @@ class _Ending:
         theta = self.chart.point(z, seen)
         loss = self.chart.net.evaluate(theta, 0).value
         return (theta, loss) if loss < self.loss else (self.theta, self.loss)
+
+    def _of_zero(self) -> float:
+        """Loss of the zero function."""
+        view = view_of(self.chart.net, self.theta)
+        view.A[:] = view.c[:] = 0.0
+        return self.chart.net.evaluate(theta_of(self.chart.net, view), 0).value
 
     def _noise(self, value: float, theta: Array) -> float:
         """Rounding error of a loss at ``theta``."""

@@ -15,8 +15,10 @@ from .limit import Found, Verdict, find_limit, is_covered
 
 #: steps of a search after which it is looked for the first time; then whenever they have doubled
 _FIRST = 100
-#: steps that one look may take
+#: steps that one look may take, and not more than the search has taken
 _STEPS = 400
+#: a loss so much lower is worth a leap while a search goes on
+_MUCH_LOWER = 0.1
 #: ends of a search that are none of a path to infinity, or leave no time to look
 _NO_LOOK = (
     StopReason.MIN_LOSS,
@@ -57,10 +59,13 @@ class Lookout:
             return None
         self.next *= 2
         found = self._look(now.theta)
-        if found is None or found.verdict is not Verdict.AT_INFINITY:
+        if found is None:
             return None
-        self.found = found
-        return StopReason.CHANNEL
+        ends = found.verdict is Verdict.AT_INFINITY
+        if ends or (found.verdict is Verdict.NEARER and found.loss < _MUCH_LOWER * now.loss):
+            self.found = found
+            return StopReason.CHANNEL
+        return None
 
     def after(self, outcome: SearchOutcome) -> Found | None:
         """What is behind the end of a search, or None where there is no reason to look."""
@@ -73,7 +78,7 @@ class Lookout:
         given = self.rules
         limits = StopRules(
             max(given.max_time - given.elapsed(), 0.0),
-            _STEPS,
+            min(_STEPS, max(self.steps, _FIRST)),
             min_loss=-np.inf,
             min_gradient_norm=given.min_gradient_norm,
             patience=_STEPS,

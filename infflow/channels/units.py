@@ -342,6 +342,9 @@ def _pairs(net: Net | NetI, view: View, found: Reach, may_move: NDArray[np.bool_
             apart = float(np.linalg.norm(a - other))
             if not np.linalg.norm(a + other) <= _CLOSE * apart:
                 continue
+            rows = view.U[[i, j]]
+            if np.linalg.norm(rows[0] - sign * rows[1]) > np.linalg.norm(rows):
+                continue  # the pre-activations themselves are looked at only of few
             gap = float(reach(net, (view.U[i] - sign * view.U[j])[None, :]).rms[0])
             size = float(found.rms[i] + found.rms[j])
             if 0.0 < gap <= _CLOSE * size:

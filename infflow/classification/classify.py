@@ -24,7 +24,7 @@ from ..networks.teacher import Teacher
 from ..rounding import gradient_rounding, loss_rounding
 from ..terminal import Bar
 from ..threads import limit_for
-from .at_infinity import end_at_infinity
+from .at_infinity import end_at_infinity, what_runs_off
 from .curvature import Curvature, DenseCurvature, Product, ProductCurvature, products
 from .few_inputs import InFewInputs
 from .hidden import is_piecewise_linear
@@ -352,13 +352,14 @@ def classify(
         if found.kind is not PointKind.NOT_CONVERGED:
             return found
         bar.stage("ends at infinity")
-        return _at_infinity(found, known or end_at_infinity(net, theta, free, few))
+        limit = known or end_at_infinity(net, theta, free, few)
+        if limit is None:
+            return replace(found, reason=found.reason + what_runs_off(net, theta, free))
+        return _at_infinity(found, limit)
 
 
-def _at_infinity(found: Classification, limit: Limit | None) -> Classification:
+def _at_infinity(found: Classification, limit: Limit) -> Classification:
     """What was found on a path that ends at infinity."""
-    if limit is None:
-        return found
     return replace(
         found,
         kind=PointKind.AT_INFINITY,

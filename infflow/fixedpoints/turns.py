@@ -1,8 +1,9 @@
-"""Searches by methods that take turns.
+"""Newton's method and Levenberg-Marquardt in turns.
 
 Newton's method converges quadratically, and is slow in curved canyons, where Levenberg-Marquardt
 with its geodesic acceleration is fast; that one converges linearly where the loss is not small. So
-where nobody has asked for one of them, each gets as many steps as the other until one arrives.
+where nobody has asked for one of them, each gets as many steps as the other until one arrives. Once
+the loss is nearly zero, Levenberg-Marquardt goes on alone.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 from .._validation import Array
 from ..stopping import Progress, StopReason, StopRules
-from .methods import OPTIMIZERS, Optimizer, may_take_squares
+from .methods import OPTIMIZERS, Optimizer, choose_optimizer, may_take_squares
 from .problem import DENSE, FixedPointProblem
 from .trust_region import SearchOutcome
 
@@ -22,10 +23,9 @@ _FIRST = 500
 
 def turns_of(problem: FixedPointProblem, x: Array, chosen: Optimizer) -> tuple[Optimizer, ...]:
     """The methods that take turns where ``chosen`` is what "auto" takes at ``x`` (n,)."""
-    other = {"newton": "levenberg_marquardt", "levenberg_marquardt": "newton"}.get(chosen.name)
-    if other is None or len(x) > DENSE or not may_take_squares(problem, x):
+    if chosen.name != "newton" or len(x) > DENSE or not may_take_squares(problem, x):
         return (chosen,)
-    return (chosen, OPTIMIZERS[other])
+    return (chosen, OPTIMIZERS["levenberg_marquardt"])
 
 
 def search_in_turns(
@@ -47,12 +47,16 @@ def search_in_turns(
     turn = 0
     found: SearchOutcome | None = None
     while True:
+        now = FixedPointProblem(problem.objective, problem.theta0, problem.is_free)  # new counters
+        method = methods[turn % len(methods)]
+        left = most - steps
         length = _FIRST * 2 ** (turn // len(methods))
-        rules.max_steps = min(length, most - steps)
+        if turn and choose_optimizer(now, x) is not methods[0]:
+            method, length = methods[1], left
+        rules.max_steps = min(length, left)
         rules.callback = None if user is None else _counted(user, steps)
         before = found
-        now = FixedPointProblem(problem.objective, problem.theta0, problem.is_free)  # new counters
-        found = methods[turn % len(methods)].run(now, x, rules)
+        found = method.run(now, x, rules)
         if before is not None:
             _join(found, before)
         rules.best_step -= found.statistics.steps - steps
