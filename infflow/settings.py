@@ -46,6 +46,7 @@ from .objective import (
     ChoosesMethod,
     HasJumps,
     HasMetric,
+    HasPieces,
     Objective,
     as_objective,
     require_samples,
@@ -415,7 +416,9 @@ def _solver(net: Any, given: TrainSettings, num_free: int) -> tuple[Method, dict
     defaults: dict[str, Any] = {}
     if name == "auto":
         name, defaults = automatic_solver(
-            num_free, isinstance(net, HasJumps) and net.gradient_jumps
+            num_free,
+            isinstance(net, HasJumps) and net.gradient_jumps,
+            isinstance(net, HasPieces),
         )
     method = SOLVERS[name]
     options = {

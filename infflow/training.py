@@ -26,7 +26,13 @@ from .threads import limit_for
 #: after these a search has found what it can in the inputs that it has
 _SETTLED = (StopReason.MIN_GRADIENT_NORM, StopReason.ROUNDING_FLOOR)
 #: after these the second stage does not begin
-_FINAL = (StopReason.INTERRUPTED, StopReason.CALLBACK, StopReason.NON_FINITE, StopReason.FROZEN)
+_FINAL = (
+    StopReason.INTERRUPTED,
+    StopReason.CALLBACK,
+    StopReason.NON_FINITE,
+    StopReason.FROZEN,
+    StopReason.KINK,
+)
 
 
 @public
@@ -74,9 +80,10 @@ def train(
         Jacobians), ``rodas5p``, ``rodas3``, ``exprb`` (exponential), ``kencarp58``, ``trbdf2``,
         ``lsoda``, ``radau``, ``bdf``, ``cvode_bdf`` (by an option with Hessian-vector products
         only); explicit: ``tsit5``, ``dopri5``, ``rk4``; discrete: ``gd``, ``adam``. ``"auto"``
-        takes ``gear`` up to 1000 parameters, ``cvode_bdf`` above, and ``tsit5`` where activations
-        have kinks and samples are few, as measured (docs/solvers.md); ``rodas5p`` has smaller
-        errors at the same tolerances.
+        takes ``gear`` up to 1000 parameters, ``cvode_bdf`` above, and where activations have kinks
+        and samples are few ``filippov``, which goes from kink to kink and slides along them, or
+        ``tsit5``, as measured (docs/solvers.md); ``rodas5p`` has smaller errors at the same
+        tolerances.
     t_end : float
         Time at which the flow ends. With infinity, and an optimizer to follow, the flow also ends
         when its last step and the rest of its path (the Newton step of the quadratic model, if that

@@ -41,6 +41,7 @@ from . import hvp as net_hvp
 from . import kernels
 from .backprop import Architecture, Data
 from .losses import Loss, resolve_loss
+from .pieces import Pieces, pieces_of
 
 #: Up to this number of samples, those that cross kinks hold up implicit methods (docs/solvers.md).
 _MANY_SAMPLES = 5000
@@ -521,6 +522,13 @@ class Net:
         """
         corners = any(f.has_corners for layer in self.layers for f in layer.activations)
         return corners and len(self.data.X) <= _MANY_SAMPLES
+
+    @property
+    def pieces(self) -> Pieces | None:
+        """Kinks and smooth pieces of the loss, or None: they are known for one hidden layer of
+        neurons that are smooth, or linear on either side of 0 (relu, leaky_relu, abs).
+        """
+        return pieces_of(self)
 
     def loss_rounding(self, theta: Any, value: float) -> float | None:
         """Rounding error to expect of a loss ``value`` at ``theta``; None where it is not known."""
