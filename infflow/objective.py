@@ -237,6 +237,43 @@ class HasJumps(Protocol, metaclass=Capability):
         """Whether it does."""
 
 
+class PiecewiseSmooth(Protocol):
+    """A loss that is smooth on either side of planes in the space of parameters, its *kinks*."""
+
+    @property
+    def size(self) -> int:
+        """Number m of kinks."""
+
+    def values(self, theta: Array) -> Array:
+        """Functions (m,), linear in theta, whose zeros are the kinks."""
+
+    def rounding(self, theta: Array) -> Array:
+        """Rounding errors (m,) of these."""
+
+    def normals(self, kinks: NDArray[np.intp]) -> Array:
+        """Gradients (k, P) of some of these functions."""
+
+    def jumps(self, theta: Array, kinks: NDArray[np.intp]) -> Array:
+        """By how many normals (k,) the gradient above a kink exceeds that below."""
+
+    def evaluate(self, theta: Array, sides: Array, order: int) -> Evaluation:
+        """The loss on one piece, continued smoothly; ``sides`` (m,) are 1 above a kink, -1 below,
+        and 0 for the slope below on the kink itself.
+        """
+
+
+@runtime_checkable
+class HasPieces(Protocol, metaclass=Capability):
+    """Knows where its gradient jumps, and is smooth between.
+
+    Asked by the solver ``filippov``, by ``solver="auto"``, and by ``inf.classify``.
+    """
+
+    @property
+    def pieces(self) -> PiecewiseSmooth | None:
+        """Its kinks and its pieces; None where it does not know them."""
+
+
 @runtime_checkable
 class Observes(Protocol, metaclass=Capability):
     """Knows further quantities by name.
@@ -350,6 +387,7 @@ CAPABILITIES: dict[str, Capability] = {
         Freezable,
         KnowsRounding,
         HasJumps,
+        HasPieces,
         Observes,
         Identified,
         ChecksParameters,

@@ -47,6 +47,7 @@ from .objective import (
     ChoosesMethod,
     HasJumps,
     HasMetric,
+    HasPieces,
     Objective,
     as_objective,
     require_samples,
@@ -446,7 +447,7 @@ def _solver(net: Any, given: TrainSettings, num_free: int) -> tuple[Method, dict
             )
         method, defaults = given.dynamics.method(chosen, num_free, jumps)
     elif chosen == "auto":
-        chosen, defaults = automatic_solver(num_free, jumps)
+        chosen, defaults = automatic_solver(num_free, jumps, isinstance(net, HasPieces))
         method = SOLVERS[chosen]
     else:
         method = SOLVERS[chosen] if isinstance(chosen, str) else own_solver(chosen)

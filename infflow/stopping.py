@@ -33,6 +33,10 @@ class StopReason(Enum):
         "The rest of the path is shorter than the tolerances, or hidden by rounding errors; "
         "Newton takes over."
     )
+    KINK = (
+        "The flow ended on kinks that meet samples, where zero lies between the gradients on "
+        "their sides (critical in the sense of Clarke); inf.classify says what this point is."
+    )
     AT_REST = (
         "The loss is at rest to rounding, and the rest of the path is shorter than the "
         "tolerances; allow a search (max_steps_newton) to find the fixed point itself."
@@ -101,7 +105,7 @@ class StopReason(Enum):
         allows.
         """
         reached = (StopReason.MIN_LOSS, StopReason.MIN_GRADIENT_NORM, StopReason.ROUNDING_FLOOR)
-        return self in reached or self is StopReason.FROZEN
+        return self in reached or self in (StopReason.FROZEN, StopReason.KINK)
 
 
 class TimeIsUp(Exception):

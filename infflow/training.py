@@ -37,7 +37,13 @@ _SETTLED = (StopReason.MIN_GRADIENT_NORM, StopReason.ROUNDING_FLOOR)
 #: part of the loss by which a point ahead has to be lower for a search to go on from there
 CLEARLY_LOWER = 1e-6
 #: after these the second stage does not begin
-_FINAL = (StopReason.INTERRUPTED, StopReason.CALLBACK, StopReason.NON_FINITE, StopReason.FROZEN)
+_FINAL = (
+    StopReason.INTERRUPTED,
+    StopReason.CALLBACK,
+    StopReason.NON_FINITE,
+    StopReason.FROZEN,
+    StopReason.KINK,
+)
 
 
 @public
@@ -91,9 +97,10 @@ def train(
         Jacobians), ``rodas5p``, ``rodas3``, ``exprb`` (exponential), ``kencarp58``, ``trbdf2``,
         ``lsoda``, ``radau``, ``bdf``, ``cvode_bdf`` (by an option with Hessian-vector products
         only). Explicit: ``tsit5``, ``dopri5``, ``rk4``. Discrete: ``gd``, ``adam``. ``"auto"``
-        takes ``gear`` up to 1000 parameters, ``cvode_bdf`` above, and ``tsit5`` where activations
-        have kinks and samples are few, as :doc:`measured </solvers>`. ``rodas5p`` has smaller
-        errors at the same tolerances. Or a function ``(theta, gradient, state) -> theta, state``
+        takes ``gear`` up to 1000 parameters and ``cvode_bdf`` above. Where activations have kinks
+        and samples are few it takes ``filippov``, which goes from kink to kink and slides along
+        them, or ``tsit5``, as :doc:`measured </solvers>`. ``rodas5p`` has smaller errors at the
+        same tolerances. Or a function ``(theta, gradient, state) -> theta, state``
         that makes one step, such as one of optax or torch.optim (:doc:`/ecosystem`). ``state`` is
         None at first, then what it returned; arrays are copies, of all parameters.
     eta : float or (P,) array

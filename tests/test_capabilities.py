@@ -44,9 +44,9 @@ rng = np.random.default_rng(0)
 X = rng.normal(size=(9, 2))
 
 
-def finite(loss="mse", **options):
+def finite(loss="mse", activation="tanh", **options):
     target = rng.integers(3, size=9) if loss == "cross_entropy" else rng.normal(size=(9, 3))
-    layers = [(3, "tanh", True), (3, "identity", False)]
+    layers = [(3, activation, True), (3, "identity", False)]
     return inf.Net(layers, input=X, target=target, loss=loss, **options)
 
 
@@ -99,6 +99,7 @@ NET = {
     "HasFisher",
     "HasGradientCovariance",
 }
+KINKED = NET | {"HasPieces"}
 NETI = {
     "HessianProducts",
     "Freezable",
@@ -114,6 +115,7 @@ SQUARES = {"HessianProducts", "LeastSquares"}
 TABLE = {
     "Net": (finite, NET),
     "Net with labels": (lambda: finite("cross_entropy"), NET),
+    "Net with kinks": (lambda: finite(activation="relu"), KINKED),
     "NetI": (infinite, NETI),
     "NetI of series": (lambda: infinite("softplus", method="hermite"), NETI),
     "NetI with a surrogate": (

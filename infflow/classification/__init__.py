@@ -3,6 +3,7 @@
 | file | what it holds | who calls it |
 |---|---|---|
 | `classify.py` | minimum, degenerate minimum, saddle, not converged | users, `studies` |
+| `kinks.py` | points on kinks that meet samples | `classify.py` |
 | `few_inputs.py` | a point in the inputs that the weights span | `classify.py` |
 | `symmetric.py` | a point of a symmetric family, for the whole network | `classify.py` |
 | `symmetries.py` | directions that symmetries of the network leave flat | `classify.py` |

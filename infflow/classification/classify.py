@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import summary
-from .._validation import Array, as_choice, as_flag, as_integer, public
+from .._validation import Array, as_choice, as_flag, as_integer, counted, public
 from ..channels import Limit
 from ..errors import DivergedError, InvalidTypeError, InvalidValueError, ShapeError, TooLargeError
 from ..memory import SPECTRUM, require_memory
@@ -29,6 +29,7 @@ from .curvature import Curvature, DenseCurvature, Product, ProductCurvature, pro
 from .few_inputs import InFewInputs
 from .hidden import is_piecewise_linear
 from .kantorovich import NewtonNumbers, Samples, newton_numbers
+from .kinks import OnKinks, TangentLoss, on_kinks
 from .rest import all_of_it, smallest_of_it
 from .structure import Structure, duplicate_groups, find_structure
 from .symmetric import judge
@@ -56,6 +57,10 @@ class PointKind(Enum):
     MINIMUM = "a critical point is near, and the loss grows in all directions from there."
     DEGENERATE_MINIMUM = (
         "a critical point is near, and the loss grows in all directions but those that are flat."
+    )
+    KINK_MINIMUM = (
+        "kinks that meet samples hold the point, where zero lies between the gradients on their "
+        "sides, and along the kinks the loss grows in all directions but those that are flat."
     )
     SADDLE = "a critical point is near, and the loss decreases in some directions from there."
     NOT_CONVERGED = "nothing shows that a critical point is near."
@@ -106,6 +111,9 @@ class Classification:
     limit : Limit or None
         Of the kind ``AT_INFINITY``: what runs off, and the loss there, which is also the expected
         one; ``index`` is that of the limit.
+    kinks : tuple of (int, int)
+        Neurons of the hidden layer and samples on whose kinks the point is held. Then gradient,
+        eigenvalues and Newton's numbers are those along the kinks.
     """
 
     kind: PointKind
@@ -124,6 +132,7 @@ class Classification:
     multiplicities: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
     reduction: str = ""
     limit: Limit | None = None
+    kinks: tuple[tuple[int, int], ...] = ()
 
     @property
     def flat_dimension(self) -> int:
@@ -175,6 +184,7 @@ class Classification:
         lines += [f"  flat directions, {self.flat_dimension} in all:"] * bool(self.flat) + [
             f"    {each}" for each in self.flat
         ]
+        lines += [f"  held on {counted(len(self.kinks), 'kink')}"] * bool(self.kinks)
         lines += [f"  not known: {each}" for each in self.unknown]
         lines += [f"  judged in {self.reduction}"] * bool(self.reduction)
         if self.structure is not None:
@@ -222,6 +232,7 @@ class Classification:
             "multiplicities": self.multiplicities,
             "reduction": self.reduction,
             "limit": None if self.limit is None else self.limit.to_dict(),
+            "kinks": self.kinks,
         }
 
 
@@ -307,6 +318,10 @@ def classify(
     activation is straight or an exponential, and those that become kinks or steps. If the loss
     falls all the way to a minimum there, the kind is ``AT_INFINITY``.
 
+    On finite data a kink of relu, leaky_relu or abs may meet a sample exactly, so that the gradient
+    jumps there. Where such kinks hold the point (one hidden layer), the loss along them is judged,
+    and a minimum is a KINK_MINIMUM: the loss also grows across the kinks, to first order.
+
     Biases and weights of deep nets are covered layer by layer; the structure is about the first
     hidden layer.
 
@@ -342,11 +357,14 @@ def classify(
     seed = as_integer("seed", seed, minimum=0)
     dense = _is_dense(method, place.net.num_params, len(place.free))
     progress = as_flag("progress", progress)
+    held_on = on_kinks(net, theta, free) if isinstance(net, Net) and dense else None
     quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
     with limit_for(place.net.num_params), _bar(progress) as bar, quiet:
         if isinstance(place.net, NetI):  # integrals as accurate as they get
             place = replace(place, net=place.net.frozen(place.theta))
         drawn = Samples(number, seed, bar.update, place.weights)
+        if held_on is not None:
+            return _classify_on_kinks(place, held_on, drawn, bar)
         found = _classify(place, drawn, dense, bar)
         found = found if few is None else few.whole(found)
         if found.kind is not PointKind.NOT_CONVERGED:
@@ -477,6 +495,68 @@ def _classify(place: _Place, samples: Samples, dense: bool, bar: Bar) -> Classif
         "dense" if dense else "lanczos",
         unknown,
         counts if not zero_loss else counts[~rest.is_null],
+    )
+
+
+def _classify_on_kinks(place: _Place, point: OnKinks, samples: Samples, bar: Bar) -> Classification:
+    """A point that is held on kinks, by the loss along them."""
+    net = place.net
+    assert isinstance(net, Net)
+    here = point.cell.start
+    T = point.tangents
+    H = here.hessian
+    assert H is not None
+    curvature = DenseCurvature(H)
+    noise = _HESSIAN_NOISE * curvature.norm
+    bar.stage("symmetries")
+    flat, flats = flat_space(
+        families(net, place.theta),
+        T @ here.gradient,
+        DenseCurvature(T @ H @ T.T),
+        place.free,
+        len(place.theta),
+        noise,
+        not _is_regularized(net, place.theta),
+    )
+    flat = point.flat(flat)
+    bar.stage("eigenvalues")
+    rest = all_of_it(curvature, here.gradient, flat, noise, None)
+    bar.stage("Lipschitz constant")
+    loss = TangentLoss(point.cell)
+    y = point.cell.origin
+    every = np.arange(len(y))
+    newton = newton_numbers(loss, y, every, rest, lambda v: H @ v, samples)
+    at = here.value, here.gradient, curvature.diagonal, y
+    at_rest = _is_level(*at, rest.null, 0.0)
+    level = _is_level(*at, flat, newton.lipschitz * newton.length**2)
+    index = int(rest.is_negative.sum())
+    nulls = int(rest.is_null.sum())
+    kind, reason = _verdict(newton, index, nulls, at_rest, level, bool(flats) or nulls > 0)
+    if kind in (PointKind.MINIMUM, PointKind.DEGENERATE_MINIMUM):
+        kind = PointKind.KINK_MINIMUM
+    if nulls:
+        flats = (*flats, FlatDirections(Symmetry.UNKNOWN, -1, (), nulls))
+        if reason and point.touched:
+            reason += (
+                f" {counted(point.touched, 'kink')} more met here without holding the point, which "
+                "may lie at the border of a flat region."
+            )
+    step = np.zeros_like(place.theta)
+    step[place.free] = T @ newton.step
+    return Classification(
+        kind,
+        index,
+        flats,
+        rest.eigenvalues,
+        here.value,
+        float(np.abs(T @ here.gradient).max(initial=0.0)),
+        max(here.value - newton.gain, 0.0),
+        replace(newton, step=step),
+        reason,
+        duplicate_groups(net, place.theta),
+        None if place.teacher is None else find_structure(net, place.theta, place.teacher),
+        multiplicities=rest.multiplicities,
+        kinks=point.kinks,
     )
 
 

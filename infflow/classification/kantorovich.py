@@ -27,8 +27,7 @@ from numpy.typing import NDArray
 
 from .._validation import Array
 from ..errors import DivergedError, SingularMomentError
-from ..networks.finite.net import Net
-from ..networks.infinite.neti import NetI
+from ..objective import Objective
 from ..spectrum import largest_magnitude
 from .curvature import Product, products
 from .rest import Rest
@@ -76,7 +75,7 @@ class NewtonNumbers:
 
 
 def newton_numbers(
-    net: Net | NetI,
+    net: Objective,
     theta: Array,
     free: NDArray[np.intp],
     rest: Rest,
@@ -171,7 +170,7 @@ class Samples(NamedTuple):
 
 
 def _sampled_lipschitz(
-    net: Net | NetI,
+    net: Objective,
     theta: Array,
     free: NDArray[np.intp],
     rest: Rest,

@@ -11,6 +11,8 @@
 | `tableaus.py`, `order_conditions.py` | methods as data that prove their order | steppers |
 | `coefficients.py` | the tableaus themselves | `methods.py` |
 | `gear.py` | variable-order BDF, the default | `methods.py`, `switching.py` |
+| `filippov.py` | from kink to kink, where the gradient jumps | `methods.py` |
+| `kinks.py` | a loss in pieces, in the variables of a flow | `filippov.py`, `classification` |
 | `cvode.py`, `scipy_solvers.py` | integrators of other libraries | `methods.py` |
 | `switching.py` | GMRES first, then `gear.py` | `methods.py` |
 | `descent.py`, `batches.py` | gradient descent, Adam, minibatches | `methods.py` |

@@ -19,6 +19,7 @@ from ..objective import Identified, Objective
 from ..stopping import Progress, Statistics, StopReason, StopRules, TimeIsUp
 from .checkpoint import Checkpoint, SearchFile
 from .end_rules import EndOfPath
+from .filippov import Filippov
 from .integrator import Integrator, Step, StepFailed, is_finite, restored
 from .methods import FALLBACK, SOLVERS, Method
 from .problem import Dynamics, FlowEvaluation, FlowProblem
@@ -64,6 +65,7 @@ _FINAL = (
     StopReason.T_END,
     StopReason.HANDOVER,
     StopReason.AT_REST,
+    StopReason.KINK,
     StopReason.ROUNDING_FLOOR,
     StopReason.FROZEN,
     StopReason.NON_FINITE,
@@ -142,9 +144,8 @@ class _Run:
         self.recorder = Recorder(
             settings.t_end, settings.num_trajectory, settings.t_eval, first_time, problem.size
         )
-        self.end = (
-            EndOfPath(problem, start, settings.hand_over) if math.isinf(settings.t_end) else None
-        )
+        judged = math.isinf(settings.t_end) and not settings.method.ends_itself
+        self.end = EndOfPath(problem, start, settings.hand_over) if judged else None
         self.z0 = z
         here = _Point(z, start.value, problem.force(start))
         self.now = _RunState(0.0, 0, here, here, problem.counts())
@@ -174,14 +175,14 @@ class _Run:
         counts = before.counts if self.file is None else self.problem.counts()
         self.now = _RunState(step.t, before.steps + 1, here, best, counts, self.integrator.state)
         self.recording = self.stepping = False
-        return None if self.end is None else self.end.reached(step, before.here.z)
+        return step.end if self.end is None else self.end.reached(step, before.here.z)
 
     def rests(self, stop: StopReason) -> bool:
         """Whether the flow stays where it ended: at a bound, at rest, or within the tolerances of
         its end.
         """
         if stop in (StopReason.HANDOVER, StopReason.AT_REST):
-            return self.end is not None and self.end.state.rests
+            return self.end is None or self.end.state.rests
         # T_END is reached before t_end where nothing moves any more
         return stop.converged or stop is StopReason.T_END
 
@@ -389,6 +390,9 @@ def _follow(run: _Run) -> StopReason:
             continue
         end = run.take(step)
         stop = rules.check(run.progress())
+        slides = isinstance(run.integrator, Filippov) and run.integrator.slides
+        if slides and stop is StopReason.MIN_GRADIENT_NORM and math.isinf(settings.t_end):
+            return StopReason.KINK  # says more
         if stop in (StopReason.MIN_LOSS, StopReason.MIN_GRADIENT_NORM) and not run.now.here.exact:
             run.make_exact()
             stop = rules.check(run.progress())
@@ -411,6 +415,8 @@ def _outcome(run: _Run, stop: StopReason) -> FlowOutcome:
     statistics.t = run.now.t
     statistics.wall_time = run.rules.elapsed()
     run.count()
+    if isinstance(run.integrator, Filippov):
+        statistics.note = "; ".join(filter(None, (run.integrator.remark, statistics.note)))
     try:
         with plain_interrupts():
             run.make_exact()
@@ -419,6 +425,8 @@ def _outcome(run: _Run, stop: StopReason) -> FlowOutcome:
         run.make_exact()
     if stop is StopReason.MIN_GRADIENT_NORM and not run.settings.method.discrete:
         run.prefer_end()
+    if stop is StopReason.KINK:  # a loss that was lower before was so by rounding
+        run.now = run.now._replace(best=run.now.here)
     _, _, here, best, *_ = run.now
     t, z = run.recorder.finish(run.z0, here.z, run.now.t, run.rests(stop))
     keep_all = run.settings.t_eval is not None

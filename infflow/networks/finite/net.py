@@ -42,6 +42,7 @@ from . import hessian as net_hessian
 from . import hvp as net_hvp
 from .backprop import Architecture, Data
 from .losses import Loss, resolve_loss
+from .pieces import Pieces, pieces_of
 
 #: what to do where a Fisher matrix does not fit
 FISHER_REMEDY = "Use a network with fewer parameters, or inf.reduce where the input is isotropic."
@@ -544,6 +545,13 @@ class Net:
         """
         corners = any(f.has_corners for layer in self.layers for f in layer.activations)
         return corners and len(self.data.X) <= _MANY_SAMPLES
+
+    @property
+    def pieces(self) -> Pieces | None:
+        """Kinks and smooth pieces of the loss, or None: they are known for one hidden layer of
+        neurons that are smooth, or linear on either side of 0 (relu, leaky_relu, abs).
+        """
+        return pieces_of(self)
 
     def loss_rounding(self, theta: Any, value: float) -> float | None:
         """Rounding error to expect of a loss ``value`` at ``theta``; None where it is not known."""
