@@ -63,6 +63,9 @@ ON_PURPOSE = {
 #: (call, argument) -> functions that fail, whose own errors come through
 FAILING_FUNCTIONS = {
     ("train", "callback"): ("class",),
+    ("train", "solver"): ("function",),
+    ("train", "optimizer"): ("function",),
+    ("train by descent", "solver"): ("function",),
     ("random_params", "init"): ("function", "class"),
     ("grow", "init"): ("function", "class"),
     ("continuation", "problem"): ("function",),
@@ -618,6 +621,7 @@ def _cases():
         "OrderParameters.fluctuations",
         ode.fluctuations,
         {
+            "progress": A(False, flag),
             "initial": A(state, "array"),
             "D": A(5, "count"),
             "t_end": A(0.01, "number optional"),
@@ -632,6 +636,7 @@ def _cases():
         "OrderParameters.simulate",
         ode.simulate,
         {
+            "progress": A(False, flag),
             "initial": A(state, "array"),
             "D": A(5, "count"),
             "t_eval": A([0.0, 1.0], "array"),
@@ -642,6 +647,7 @@ def _cases():
         "OrderParameters.solve",
         ode.solve,
         {
+            "progress": A(False, flag),
             "initial": A(state, "array"),
             "t_end": A(0.01, "number optional"),
             "t_eval": A(None, "array optional"),
@@ -767,6 +773,7 @@ def _cases():
             "gauge": A("auto", "optional"),
             "precision": A(64, "count"),
             "eta": A(None, "optional number numbers array"),
+            "progress": A(False, flag),
         },
     )
     yield Call(
