@@ -26,7 +26,7 @@ test: venv
 
 test-neighbours: venv  ## the tests that need JAX or PyTorch, which this installs
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt jax optax torch
-	$(BIN)/python -m pytest tests/test_autodiff.py tests/test_interop.py tests/test_own_step.py
+	$(BIN)/python -m pytest tests/test_autodiff.py tests/test_interop.py tests/test_own_step.py tests/test_what_people_pass.py
 
 lint: venv
 	$(BIN)/ruff check .

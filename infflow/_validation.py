@@ -35,6 +35,8 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 LONG_TRACEBACKS = "INFFLOW_LONG_TRACEBACKS"
 _PACKAGE = __name__.partition(".")[0]
 
+#: most columns of a data frame that a message names
+_COLUMNS = 3
 #: what to do where an array of other things is given
 _CONVERT = "Convert it first, e.g. with numpy.asarray(..., dtype=float)."
 
@@ -210,14 +212,34 @@ def as_real_numbers(name: str, value: Any, *, advice: str = _CONVERT) -> Array:
     if array.dtype.kind not in "fiub":
         if array.ndim == 0:
             raise InvalidTypeError(f"{name} is {shown(value)}; real numbers are needed. {advice}")
-        raise InvalidTypeError(
-            f"{name} has dtype {array.dtype}; real numbers (float64, float32 or integers) are "
-            f"needed. {advice}"
-        )
+        columns = _columns_of_text(value)
+        if columns is None or columns:
+            because = f" because of the columns {columns}" if columns else ""
+            raise InvalidTypeError(
+                f"{name} has dtype {array.dtype}{because}; real numbers (float64, float32 or "
+                f"integers) are needed. {advice}"
+            )
+        # a data frame of numbers of several types
+        array = value.to_numpy(dtype=np.float64, na_value=np.nan)
     scalar = array.ndim == 0
     with np.errstate(over="ignore"):  # of a longer type: infinite
         array = np.ascontiguousarray(array, dtype=np.float64)
     return array.reshape(()) if scalar else array  # ascontiguousarray makes scalars 1-D
+
+
+def _columns_of_text(frame: Any) -> str | None:
+    """Which columns of a data frame are no numbers, for messages; None for anything else."""
+    try:
+        kinds = dict(frame.dtypes.items())
+    except Exception:  # no data frame
+        return None
+    found = [f"{shown(name)} ({kind})" for name, kind in kinds.items() if _kind(kind) not in "fiub"]
+    more = ", ..." * (len(found) > _COLUMNS)
+    return f"{', '.join(found[:_COLUMNS])}{more}" * bool(found)
+
+
+def _kind(dtype: Any) -> str:
+    return str(getattr(dtype, "kind", "O"))
 
 
 def as_array(name: str, value: Any) -> NDArray[Any]:
@@ -241,12 +263,12 @@ def _raise_unconvertible(name: str, value: Any, error: Exception) -> NoReturn:
     if any(_needs_gradient(part) for part in parts):
         raise InvalidTypeError(
             f"{name} is a tensor that records gradients; infflow differentiates by itself. Pass "
-            "tensor.detach()."
+            "tensor.detach(), or let PyTorch differentiate inf.torch_loss(net)."
         ) from error
     if any("Tracer" in kind for kind in kinds):
         raise InvalidTypeError(
             f"{name} is a tracer, which has no values yet. Call infflow outside of jax.jit, "
-            "jax.grad and jax.vmap."
+            "jax.grad and jax.vmap, or transform inf.jax_loss(net)."
         ) from error
     if isinstance(error, ValueError) and isinstance(value, (list, tuple)):
         raise ShapeError(

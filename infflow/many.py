@@ -189,7 +189,7 @@ class Runs(list["Result | FailedRun"]):
         cells = tuple(
             (int(k), *(row[name] for name in _SHOWN)) for k, row in zip(order, rows, strict=True)
         )
-        what = [("the lowest", f"{len(cells)} of {len(self)}")]
+        what = [("the lowest", f"{len(cells)} of {len(self)}")] * (len(cells) < len(self))
         return summary.Summary(repr(self), what, ("start", *_SHOWN), cells)
 
 

@@ -13,10 +13,12 @@ _Class = TypeVar("_Class", bound=type)
 #: entries of an array that are shown at most, and so many at each end where there are more
 _ENTRIES = 36
 _EDGE = 3
+#: longest line of an array
+_WIDTH = 90
 #: rows of a table that are shown at most
 _ROWS = 12
 
-_CELL = "text-align:left;vertical-align:top;white-space:pre-wrap"
+_CELL = "text-align:left;vertical-align:top;white-space:pre-wrap;padding:0.1em 1em 0.1em 0"
 
 
 class Summary(NamedTuple):
@@ -56,7 +58,9 @@ def written(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, np.ndarray):
-        text = np.array2string(value, precision=4, threshold=_ENTRIES, edgeitems=_EDGE)
+        text = np.array2string(
+            value, precision=4, threshold=_ENTRIES, edgeitems=_EDGE, max_line_width=_WIDTH
+        )
         cutting = value.size > _ENTRIES
         return f"{text}, shape {value.shape}" if cutting else text
     return f"{value:.6g}" if isinstance(value, float) else str(value)
@@ -76,17 +80,18 @@ def text(self: Any) -> str:
 def html(self: Any) -> str:
     """The summary as HTML."""
     found: Summary = self._summary()
-    rows = [_line("th", name) + _line("td", written(value)) for name, value in found.rows]
+    rows = [_cell("th", name) + _cell("td", value) for name, value in found.rows]
     parts = [f"<strong>{escape(found.title)}</strong>", _table(rows)]
     if found.table:
-        head = "".join(_line("th", name) for name in found.columns)
-        body = ["".join(_line("td", written(cell)) for cell in row) for row in found.table]
+        head = "".join(_cell("th", name) for name in found.columns)
+        body = ["".join(_cell("td", cell) for cell in row) for row in found.table]
         parts.append(_table([head, *body]))
     return f"<div>{''.join(parts)}</div>"
 
 
-def _line(tag: str, content: str) -> str:
-    return f'<{tag} style="{_CELL}">{escape(content)}</{tag}>'
+def _cell(tag: str, value: Any) -> str:
+    font = ";font-family:monospace" * isinstance(value, np.ndarray)  # columns of matrices align
+    return f'<{tag} style="{_CELL}{font}">{escape(written(value))}</{tag}>'
 
 
 def _table(rows: list[str]) -> str:

@@ -63,6 +63,9 @@ ON_PURPOSE = {
 #: (call, argument) -> functions that fail, whose own errors come through
 FAILING_FUNCTIONS = {
     ("train", "callback"): ("class",),
+    ("train", "solver"): ("function",),
+    ("train", "optimizer"): ("function",),
+    ("train by descent", "solver"): ("function",),
     ("random_params", "init"): ("function", "class"),
     ("grow", "init"): ("function", "class"),
     ("continuation", "problem"): ("function",),
@@ -626,6 +629,7 @@ def _cases():
         "OrderParameters.fluctuations",
         ode.fluctuations,
         {
+            "progress": A(False, flag),
             "initial": A(state, "array"),
             "D": A(5, "count"),
             "t_end": A(0.01, "number optional"),
@@ -640,6 +644,7 @@ def _cases():
         "OrderParameters.simulate",
         ode.simulate,
         {
+            "progress": A(False, flag),
             "initial": A(state, "array"),
             "D": A(5, "count"),
             "t_eval": A([0.0, 1.0], "array"),
@@ -650,6 +655,7 @@ def _cases():
         "OrderParameters.solve",
         ode.solve,
         {
+            "progress": A(False, flag),
             "initial": A(state, "array"),
             "t_end": A(0.01, "number optional"),
             "t_eval": A(None, "array optional"),
@@ -789,6 +795,7 @@ def _cases():
             "gauge": A("auto", "optional"),
             "precision": A(64, "count"),
             "eta": A(None, "optional number numbers array"),
+            "progress": A(False, flag),
         },
     )
     yield Call(

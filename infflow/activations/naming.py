@@ -197,8 +197,8 @@ def activation(x: Any) -> Activation:
     x : str, Activation or callable
         A registered name (``"tanh"``), one with a parameter (``"leaky_relu(0.2)"``,
         ``"softplus(beta=2)"``), an :class:`Activation`, or a function that is known: of NumPy,
-        ``scipy.special``, ``torch``, ``torch.nn.functional``, ``jax.nn`` and ``jax.numpy``, or a
-        module of ``torch.nn``.
+        ``scipy.special``, ``torch``, ``torch.nn.functional``, ``jax.nn``, ``jax.numpy`` and Julia
+        (through juliacall), or a module of ``torch.nn``.
 
     Returns
     -------
@@ -383,6 +383,12 @@ _FUNCTIONS: Mapping[str, Mapping[str, Callable[[], Activation]]] = MappingProxyT
 )
 
 
+#: Names of Julia that are none here; ``sigmoid2`` and others of its package are names here, too.
+JULIA: Mapping[str, str] = MappingProxyType(
+    {"tanh_fast": "tanh", "\u03c3": "sigmoid", "sigmoid_fast": "sigmoid", "atan": "arctan"}
+)
+
+
 #: Modules of ``torch.nn`` by class: a name, or the name of a family and its attribute.
 _MODULES: Mapping[str, str | tuple[str, str]] = MappingProxyType(
     {
@@ -406,7 +412,12 @@ _MODULES: Mapping[str, str | tuple[str, str]] = MappingProxyType(
 
 
 def known_function(function: Any) -> Activation | None:
-    """The activation of a function of a library that is loaded, or of a module of ``torch.nn``."""
+    """The activation of a function of a library that is loaded, of a module of ``torch.nn``, or of
+    a function of Julia, as juliacall hands it over.
+    """
+    if type(function).__module__.partition(".")[0] == "juliacall":
+        name = str(function).rpartition(".")[2]
+        return _named(JULIA.get(name, name))
     for place, table in _FUNCTIONS.items():
         module = sys.modules.get(place)
         if module is None:

@@ -108,7 +108,7 @@ def newton_numbers(
 
 
 def _invariant_number(
-    net: Net | NetI,
+    net: Objective,
     theta: Array,
     free: NDArray[np.intp],
     rest: Rest,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -20,6 +21,7 @@ from .._validation import (
     shown,
 )
 from ..activations import Activation, resolve
+from ..activations.naming import JULIA
 from ..errors import DivergedError, InvalidTypeError, ShapeError
 from ..objective import Capability
 from .parameter_kernels import all_finite
@@ -82,14 +84,31 @@ class Block(NamedTuple):
 
 def parse_layers(layers: Any) -> tuple[Layer, ...]:
     """Check ``[(width, activation | list of activations, bias), ...]``, first hidden layer to
-    output layer.
+    output layer; or a text of it, ``((5, tanh, true), (1, identity, true))`` in Julia.
     """
+    if isinstance(layers, str):
+        layers = _of_text(layers)
     if isinstance(layers, (str, bytes)) or not isinstance(layers, Sequence) or len(layers) == 0:
         raise InvalidTypeError(
             f"layers is {shown(layers)}; a list of (width, activation, bias) is needed, the "
             "output layer last."
         )
     return tuple(_parse_layer(f"layers[{index}]", layer) for index, layer in enumerate(layers))
+
+
+def _of_text(text: str) -> Any:
+    """The layers of a text of triples, as Julia and Python write them; what is none stays a text.
+
+    Nothing is evaluated: a triple is a width, a name with an optional parameter, and a truth value.
+    """
+    name = r"['\":]?([^\W\d]\w*(?:\([^()]*\))?)['\"]?"
+    triple = rf"[(\[]\s*(\d+)\s*,\s*{name}\s*,\s*(true|false|True|False)\s*[)\]]"
+    if not re.fullmatch(rf"\s*[(\[]\s*(?:{triple}\s*,?\s*)+[)\]]\s*", text):
+        return text
+    return [
+        (int(width), JULIA.get(function, function), bias.lower() == "true")
+        for width, function, bias in re.findall(triple, text)
+    ]
 
 
 def _parse_layer(name: str, layer: Any) -> Layer:
