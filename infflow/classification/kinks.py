@@ -62,7 +62,8 @@ class TangentLoss:
 
     def evaluate(self, y: Array, order: int = 0) -> Evaluation:
         """Value and derivatives at y (d,)."""
-        return Evaluation(*self.cell.evaluate(y, max(order, 1)))
+        found = self.cell.evaluate(y, max(order, 1))
+        return Evaluation(found.value, found.gradient, found.hessian)
 
     def hvp(self, y: Array, v: Array) -> Array:
         """The Hessian times v, (d,) or (d, m)."""
