@@ -266,7 +266,7 @@ class Filippov:
         if rest is None or self.problem.error_norm(cell.direction(rest), cell.z, cell.z) > 1.0:
             return goes_on
         for _ in range(_NEWTON):
-            there = cell.evaluate(y + rest, 2)
+            there = cell.evaluate_loss(y + rest, 2)
             if not _size(there.gradient) < _size(here.gradient):
                 break
             y = y + rest
