@@ -321,8 +321,6 @@ class TrainSettings:
             eta = eta / net.multiplicities
         methods = {"solver": now.solver, "optimizer": now.optimizer}
         _require_no_rates(methods, now.eta)
-        if now.dynamics is not None:
-            now.dynamics.check(net, start, eta)
         chosen = plan(net, start, eta, now.reduce, methods, now.dynamics)
         if chosen.run is None:
             return _job(net, start, eta, now, chosen.note)
@@ -354,7 +352,9 @@ class Job:
 def _job(net: Any, start: Array, eta: float | Array, now: TrainSettings, note: str = "") -> Job:
     """The job of checked settings."""
     free = np.broadcast_to(np.asarray(eta) > 0, start.shape)
-    _require_an_end(now)
+    if now.dynamics is not None:
+        _require_an_end(now)
+        now.dynamics.check(net, start, eta)
     method, options = _solver(net, now, int(free.sum()))
     optimizer, search_options = _optimizer(net, now)
     if optimizer is not None:

@@ -696,7 +696,7 @@ def _cases():
         "checkpoint": A(None, "path optional"),
         "reduce": A("auto", flag),
     }
-    yield Call("HeavyBall", inf.HeavyBall, {"friction": A(0.5, "number")})
+    yield Call("HeavyBall", inf.HeavyBall, {"friction": A(0.5, "number function")})
     yield Call("NaturalGradient", inf.NaturalGradient, {"damping": A(0.5, "number")})
     yield Call("ModifiedFlow", inf.ModifiedFlow, {"step_size": A(0.5, "number")})
     yield Call(
