@@ -315,8 +315,6 @@ class Choice:
         seconds = {only.label: running_time() - start}
         found = Jets(values, bound, only.codes, work, only.nothing, seconds)
         if len(left):
-            found = found._replace(missed=np.zeros(len(bound)))
-            found.missed[left] = bound[left]
             self._warn(only.rows[left], args, found)
         return found
 
@@ -330,6 +328,7 @@ class Choice:
             before = None
             if label != labels[0]:
                 before = _Kept(out.values[rows], out.bound[rows], out.method[rows])
+                out.missed[rows] = out.bound[rows]
             request = Request(covered=self._covered(labels, label, args))
             left = self.evaluators.fill(label, rows, args, order, out, request)
             if before is not None:
@@ -337,7 +336,6 @@ class Choice:
             rows = rows[left]
             if not len(rows):
                 return
-            out.missed[rows] = out.bound[rows]
         self._warn(rows, args, out)
 
     def _covered(
