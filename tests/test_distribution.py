@@ -1,5 +1,6 @@
 """What other catalogues say of the package agrees with pyproject.toml."""
 
+import importlib
 import json
 import re
 import tomllib
@@ -91,3 +92,29 @@ def test_oldest_versions_are_said_once():
     assert OLDEST_PYTHON == "3.11"
     oldest = {int(each.rpartition(".")[2]) for each in PROJECT["classifiers"] if ":: 3." in each}
     assert min(oldest) == 11
+
+
+# -- the history of the benchmarks -----------------------------------------------------------------
+
+
+def test_history_and_its_page(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(ROOT))
+    history = importlib.import_module("benchmarks.history")
+    rows = history.read()
+    assert rows and all(set(row["microseconds"]) <= set(history.SENTENCES) for row in rows)
+    assert all(re.fullmatch(r"[0-9a-f]{9}\+?", row["commit"]) for row in rows)
+    assert history.PAGE.read_text() == history.page(rows)  # nobody edits it by hand
+    # a run appends one line, and the cases are those of the page
+    monkeypatch.setattr(history, "HISTORY", tmp_path / "history.jsonl")
+    monkeypatch.setattr(history, "PAGE", tmp_path / "history.md")
+    monkeypatch.setattr(history, "microseconds", lambda call: call() is not None and 2.0)
+    history.main([])
+    history.main([])
+    first, second = history.read(tmp_path / "history.jsonl")
+    first.pop("load")
+    second.pop("load")
+    assert first == second and list(first["microseconds"]) == list(history.SENTENCES)
+    text = (tmp_path / "history.md").read_text()
+    assert text.count(f"| {first['commit']} |") == 2
+    history.main(["--page-only"])
+    assert (tmp_path / "history.md").read_text() == text
