@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._validation import Array, public
-from ..flow.methods import Method, automatic_solver
+from ..flow.methods import FALLBACK, Method, automatic_solver
 from ..flow.problem import FlowEvaluation, FlowProblem
 from ..objective import HessianProducts, Linearizable, Objective, no_products
 from ..options import positive
@@ -82,7 +82,7 @@ class ModifiedFlow:
         self, solver: str, num_free: int, gradient_jumps: bool
     ) -> tuple[Method, dict[str, Any]]:
         """All that follow the gradient flow."""
-        name, options = automatic_solver(num_free, gradient_jumps)
+        name, options = (FALLBACK, {}) if gradient_jumps else automatic_solver(num_free)
         method, _ = chosen(repr(self), solver, name, (), "")
         return method, options if solver == "auto" else {}
 

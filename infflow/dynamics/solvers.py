@@ -8,8 +8,18 @@ from typing import Any
 from ..errors import MethodError
 from ..flow.methods import SOLVERS, Method
 
-#: those that discretise the gradient flow themselves
-DISCRETE = tuple(name for name, method in SOLVERS.items() if method.discrete)
+#: families that see a flow through its problem alone, whatever drives it
+GENERAL = (
+    "explicit Runge-Kutta",
+    "Rosenbrock",
+    "exponential Rosenbrock",
+    "ESDIRK",
+    "Gear",
+    "CVODE",
+    "SciPy",
+)
+#: solvers of other families
+OF_GRADIENTS = tuple(name for name, method in SOLVERS.items() if method.family not in GENERAL)
 
 
 def chosen(
@@ -26,7 +36,7 @@ def chosen(
     automatic : str
         What "auto" means.
     unusable : iterable of str
-        Solvers that cannot follow the dynamics, besides the discrete ones.
+        Solvers that cannot follow the dynamics, besides those made for gradients.
     why : str
         Why these cannot.
 
@@ -37,7 +47,7 @@ def chosen(
     """
     name = automatic if solver == "auto" else solver
     refused = dict.fromkeys(unusable, why)
-    refused |= dict.fromkeys(DISCRETE, "it is a discretisation of the gradient flow")
+    refused |= dict.fromkeys(OF_GRADIENTS, "it is made for the gradient flow alone")
     if name in refused:
         usable = ", ".join(each for each in SOLVERS if each not in refused)
         raise MethodError(
