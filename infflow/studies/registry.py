@@ -80,6 +80,11 @@ STUDIES: dict[str, Study] = {
             "online_sgd.claims",
             "order parameters against simulated online SGD and published formulas",
         ),
+        Study(
+            "online-exponents",
+            "online_exponents.claims",
+            "online learning: power laws, plateaus, information exponents, forgetting",
+        ),
     )
 }
 
