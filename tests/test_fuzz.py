@@ -50,6 +50,9 @@ ON_PURPOSE = {
     ("bivariate_normal_cdf", "k"): ("long double",),
     ("SymmetricNetI", "students"): ("list of None",),  # free students only
     ("sweep", "function"): ("class",),  # it can be called; its runs fail, and are kept as failures
+    # steps of a function that fails are failures of starts
+    ("train_many", "solver"): ("function", "lambda"),
+    ("train_many", "optimizer"): ("function", "lambda"),
     # settings are whatever JSON holds
     ("sweep over seed", "value"): ("empty string", "ragged", "list of None", "list of names"),
     ("values of a setting", "value"): ("ragged", "list of names"),
@@ -66,6 +69,8 @@ FAILING_FUNCTIONS = {
     ("train", "solver"): ("function",),
     ("train", "optimizer"): ("function",),
     ("train by descent", "solver"): ("function",),
+    ("sklearn.GradientFlowRegressor", "solver"): ("function",),
+    ("sklearn.GradientFlowClassifier", "solver"): ("function",),
     ("random_params", "init"): ("function", "class"),
     ("grow", "init"): ("function", "class"),
     ("continuation", "problem"): ("function",),
