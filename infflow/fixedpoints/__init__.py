@@ -16,7 +16,7 @@
 from .methods import OPTIMIZERS, Optimizer, automatic_optimizer, choose_optimizer
 from .problem import FixedPointProblem
 from .trust_region import SearchOutcome
-from .turns import search_in_turns, turns_of
+from .turns import counting_on, search_in_turns, turns_of
 
 __all__ = [
     "OPTIMIZERS",
@@ -25,6 +25,7 @@ __all__ = [
     "SearchOutcome",
     "automatic_optimizer",
     "choose_optimizer",
+    "counting_on",
     "search_in_turns",
     "turns_of",
 ]
