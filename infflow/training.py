@@ -18,6 +18,7 @@ from .fixedpoints import (
     Optimizer,
     SearchOutcome,
     choose_optimizer,
+    counting_on,
     search_in_turns,
     turns_of,
 )
@@ -142,7 +143,8 @@ def train(
         Hessian-vector products above), ``levenberg_marquardt`` (least squares on finite data),
         ``gauss_newton`` (the same by minibatches), ``bfgs``, ``lbfgs``, ``slsqp``. ``"auto"``
         chooses where the flow ends: ``levenberg_marquardt`` for sums of squares that are nearly
-        zero, else ``newton`` up to 2000 parameters and ``lbfgs`` above. Or a function, as for
+        zero, else ``newton`` up to 2000 parameters (on sums of squares in turns with
+        ``levenberg_marquardt``, from 500 steps on) and ``lbfgs`` above. Or a function, as for
         ``solver``; its steps go on until a limit ends them.
     optimizer_options : dict, optional
         Options of the optimizer that is named, e.g. ``{"linear_solver": "cg"}`` for ``newton``.
@@ -220,6 +222,8 @@ def train(
     Returns
     -------
     Result
+        A path that runs off to infinity, while the loss falls to a minimum there, ends with the
+        status ``CHANNEL``; ``Result.limit`` tells which neurons run off and what they become.
         Ctrl-C ends a run early with the best point so far and the status ``INTERRUPTED``. Where
         integrals are evaluated to a tolerance, loss and gradient norm after a search are those of
         ``net.frozen``, as accurate as they get; ``inf.loss`` agrees within the tolerance.
@@ -466,6 +470,7 @@ def _searched(
     objective = job.polished or job.objective
     before: Statistics | None = None
     most = rules.max_steps
+    user = rules.callback
     while True:
         lookout = Lookout(objective, job.free, rules)
         rules.lookout = lookout
@@ -490,7 +495,11 @@ def _searched(
             return found
         before = found.statistics
         rules.max_steps = most - steps
+        rules.callback = counting_on(user, steps)
+        rules.best_step -= steps
         x = problem.z_of(ahead.theta)
+        if job.optimizer is None:
+            methods = turns_of(problem, x, choose_optimizer(problem, x))
 
 
 def _no_search(flow: FlowOutcome, method: str, why: str) -> SearchOutcome:

@@ -355,3 +355,23 @@ def test_newton_kantorovich_in_the_norm_of_the_hessian():
     # far from the minimum neither is small
     away = inf.classify(net, run.theta * 1.3, progress=False)
     assert away.kind.name == "NOT_CONVERGED" and away.newton.invariant > 0.5
+
+
+# --------------------------------------------------------------------------------------------------
+# turns
+
+
+def test_methods_take_turns():
+    net = finite_net("softplus", neurons=4)
+    start = inf.random_params(net, 2)
+    seen = []
+    options = {"max_steps_flow": 20, "progress": False, "callback": lambda now: seen.append(now)}
+    run = inf.train(net, start, max_steps_newton=700, **options)
+    steps = [now.step for now in seen if now.stage == "newton"]
+    assert steps == list(range(len(steps)))  # a callback sees one search
+    if run.newton.steps > 500:
+        assert run.newton.method == "newton, levenberg_marquardt"
+    assert run.newton.steps - len(steps) in (0, -1)  # it may end without a call
+    assert run.newton.gradients > run.newton.steps
+    alone = inf.train(net, start, max_steps_newton=50, optimizer="newton", **options)
+    assert alone.newton.method == "newton"

@@ -23,7 +23,7 @@ from .methods import (
 )
 from .problem import FixedPointProblem
 from .trust_region import SearchOutcome
-from .turns import search_in_turns, turns_of
+from .turns import counting_on, search_in_turns, turns_of
 
 __all__ = [
     "OPTIMIZERS",
@@ -32,6 +32,7 @@ __all__ = [
     "SearchOutcome",
     "automatic_optimizer",
     "choose_optimizer",
+    "counting_on",
     "own_optimizer",
     "search_in_turns",
     "turns_of",

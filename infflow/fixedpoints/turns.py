@@ -54,7 +54,7 @@ def search_in_turns(
         if turn and choose_optimizer(now, x) is not methods[0]:
             method, length = methods[1], left
         rules.max_steps = min(length, left)
-        rules.callback = None if user is None else _counted(user, steps)
+        rules.callback = counting_on(user, steps)
         before = found
         found = method.run(now, x, rules)
         if before is not None:
@@ -68,9 +68,13 @@ def search_in_turns(
             return found
 
 
-def _counted(user: Callable[[Progress], Any], before: int) -> Callable[[Progress], Any]:
-    """The callback, which sees one search."""
-    return lambda now: user(now._replace(step=before + now.step))
+def counting_on(
+    user: Callable[[Progress], Any] | None, before: int
+) -> Callable[[Progress], Any] | None:
+    """The callback of a search that goes on after so many steps: it sees one search."""
+    if user is None or not before:
+        return user
+    return lambda now: user(now._replace(step=before + now.step)) if now.step else None
 
 
 def _join(found: SearchOutcome, before: SearchOutcome) -> None:
