@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from .branches.branch import Branch as Branch
     from .branches.continuation import continuation as continuation
     from .classification.classify import classify as classify
+    from .critical_points.atlas import Atlas as Atlas
+    from .critical_points.atlas import atlas as atlas
     from .errors import AccuracyWarning as AccuracyWarning
     from .errors import InfflowError as InfflowError
     from .errors import SingularMomentError as SingularMomentError
@@ -148,6 +150,8 @@ _HOME = {
     "trajectory_distance": "result",
     "train_many": "many",
     "unique_solutions": "many",
+    "atlas": "critical_points.atlas",
+    "Atlas": "critical_points.atlas",
     "sweep": "sweeps.run",
     "Sweep": "sweeps.table",
     "split_neuron": "landscape.neurons",

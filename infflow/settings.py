@@ -415,11 +415,8 @@ def _solver(net: Any, given: TrainSettings, num_free: int) -> tuple[Method, dict
     name = given.solver
     defaults: dict[str, Any] = {}
     if name == "auto":
-        name, defaults = automatic_solver(
-            num_free,
-            isinstance(net, HasJumps) and net.gradient_jumps,
-            isinstance(net, HasPieces),
-        )
+        jumps = isinstance(net, HasJumps) and net.gradient_jumps
+        name, defaults = automatic_solver(num_free, jumps, jumps and isinstance(net, HasPieces))
     method = SOLVERS[name]
     options = {
         **defaults,

@@ -5,6 +5,7 @@ returns it.
 |---|---|---|
 | `runs.py` | losses, neurons, overlaps, spectra of runs | users, `result.py`, `online` |
 | `integrals.py` | integrals against a parameter | users |
+| `atlas.py` | graphs of critical points | users, `critical_points` |
 | `branches.py` | branches of critical points | users, `branches` |
 | `studies.py` | `plot_convergence` | users |
 | `style.py` | colours and sizes | all of them, `studies` |
@@ -12,6 +13,7 @@ returns it.
 
 from __future__ import annotations
 
+from .atlas import plot_atlas
 from .branches import plot_branch
 from .integrals import plot_integral
 from .runs import (
@@ -29,6 +31,7 @@ __all__ = [
     "STYLE",
     "new_axes",
     "plot_alignment",
+    "plot_atlas",
     "plot_branch",
     "plot_convergence",
     "plot_integral",
