@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from .branches.branch import Branch as Branch
     from .branches.continuation import continuation as continuation
     from .classification.classify import classify as classify
+    from .critical_points.atlas import Atlas as Atlas
+    from .critical_points.atlas import atlas as atlas
     from .dynamics.heavy_ball import HeavyBall as HeavyBall
     from .dynamics.modified_flow import ModifiedFlow as ModifiedFlow
     from .dynamics.natural_gradient import NaturalGradient as NaturalGradient
@@ -156,6 +158,8 @@ _HOME = {
     "trajectory_distance": "result",
     "train_many": "many",
     "unique_solutions": "many",
+    "atlas": "critical_points.atlas",
+    "Atlas": "critical_points.atlas",
     "sweep": "sweeps.run",
     "Sweep": "sweeps.table",
     "split_neuron": "landscape.neurons",

@@ -447,7 +447,7 @@ def _solver(net: Any, given: TrainSettings, num_free: int) -> tuple[Method, dict
             )
         method, defaults = given.dynamics.method(chosen, num_free, jumps)
     elif chosen == "auto":
-        chosen, defaults = automatic_solver(num_free, jumps, isinstance(net, HasPieces))
+        chosen, defaults = automatic_solver(num_free, jumps, jumps and isinstance(net, HasPieces))
         method = SOLVERS[chosen]
     else:
         method = SOLVERS[chosen] if isinstance(chosen, str) else own_solver(chosen)

@@ -48,6 +48,14 @@ def branch():
     return inf.continuation(lambda k: fam.resized([1, k - 1]), minimum, 10.0, 4.0)
 
 
+def atlas():
+    """Two relu students of four orthonormal teachers."""
+    net = inf.Net([(4, "relu", False), (1, "identity", False)], input_dim=4)
+    teacher = inf.Teacher(net, net.pack([(np.eye(4), None), (np.ones((1, 4)), None)]))
+    student = inf.Net([(2, "relu", False), (1, "identity", False)], input_dim=4)
+    return inf.atlas(inf.NetI(student, teacher), 60, progress=False)
+
+
 def pictures():
     """Name of each picture and the axes it is drawn in."""
     net, result = run()
@@ -59,6 +67,7 @@ def pictures():
     yield "integral", plotting.plot_integral("relu", "tanh")
     yield "online", online().plot()
     yield "branch", branch().plot()
+    yield "atlas", atlas().plot()
     study = inf.convergence(N=[1000, 3000, 10000], seeds=8, progress=False)
     yield "study", plotting.plot_convergence(study)
 

@@ -256,3 +256,14 @@ def test_a_start_on_kinks():
     b[:] = -W @ net.input[0]  # both neurons, the same sample
     res = flow(net, theta, 1.0)
     assert res.loss < net.evaluate(theta).value
+
+
+def test_equal_samples_share_their_kinks():
+    """Multipliers of equal planes are not unique; the path is that of weights twice as large."""
+    net = sampled(15)
+    X, y = net.input, net.target
+    twice = net.replace(input=np.vstack([X, X]), target=np.vstack([y, y]))
+    theta = inf.random_params(net, 7)
+    one, two = (flow(each, theta, 30.0) for each in (net, twice))
+    assert "0 met" not in one.flow.note
+    np.testing.assert_allclose(two.theta_flow, one.theta_flow, atol=1e-6)

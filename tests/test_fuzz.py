@@ -104,6 +104,7 @@ NOT_CALLED = {
     "Result": "what train returns",
     "Equilibrium.transition": "without arguments",
     "Equilibrium.unspecialised": "without arguments",
+    "Atlas": "what atlas returns; test_atlas.py calls its methods",
     "Branch": "what continuation returns; test_continuation.py calls its methods",
     "Activation.jet": "without checks, for kernels",
     "Net.scaled": "without checks, for solvers",
@@ -804,6 +805,18 @@ def _cases():
         },
     )
     yield Call(
+        "atlas",
+        inf.atlas,
+        {
+            "net": A(soft),
+            "starts": A(1, "count array"),
+            "rng": rng,
+            "links": A(False, flag),
+            "teacher_symmetry": A("auto", "name " + flag),
+            "progress": A(False, flag),
+        },
+    )
+    yield Call(
         "continuation",
         inf.continuation,
         {
@@ -1069,6 +1082,11 @@ def _cases():
         yield Call(f"OnlineResult.{name}", getattr(online, name), arguments)
     online.save("kept")
     yield Call("OnlineResult.load", type(online).load, {"path": A("kept", "path")})
+    yield Call(
+        "plotting.plot_atlas",
+        inf.plotting.plot_atlas,
+        {"atlas": A(inf.atlas(soft, 1, links=False)), "ax": ax},
+    )
     yield Call(
         "plotting.plot_branch",
         inf.plotting.plot_branch,

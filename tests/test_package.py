@@ -69,6 +69,8 @@ PUBLIC = [
     "trajectory_distance",
     "train_many",
     "unique_solutions",
+    "atlas",
+    "Atlas",
     "sweep",
     "Sweep",
     "split_neuron",

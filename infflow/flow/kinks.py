@@ -108,6 +108,11 @@ class Cell:
             return math.inf
         gradient = self.field.evaluate(z, self.sides, 1).gradient
         delta = self.field.jumps(z, self.held)
+        if len(self.origin) + len(self.held) > len(self.z):  # multipliers are not unique
+            shares = _shares(self.normals, delta, gradient)
+            left = self.normals @ (gradient + self.normals.T @ (shares * delta))
+            size = np.abs(self.normals @ gradient).max() + np.abs(delta).max()
+            return 0.0 if np.abs(left).max() <= BOUND * size else -1.0
         mu = np.linalg.lstsq(self.normals.T, -gradient, rcond=None)[0]
         scale = np.maximum(np.abs(delta), np.abs(mu)) + 1e-300
         return float((np.minimum(mu, delta - mu) / scale).min())

@@ -5,6 +5,7 @@ is given, it makes a figure of pyplot, which notebooks show.
 |---|---|---|
 | `runs.py` | losses, neurons, overlaps, spectra of runs | users, `result.py`, `online` |
 | `integrals.py` | integrals against a parameter | users |
+| `atlas.py` | graphs of critical points | users, `critical_points` |
 | `branches.py` | branches of critical points | users, `branches` |
 | `studies.py` | `plot_convergence` | users |
 | `style.py` | colours and sizes | all of them, `studies` |
@@ -27,6 +28,7 @@ Examples
 
 from __future__ import annotations
 
+from .atlas import plot_atlas
 from .branches import plot_branch
 from .integrals import plot_integral
 from .runs import (
@@ -44,6 +46,7 @@ __all__ = [
     "STYLE",
     "new_axes",
     "plot_alignment",
+    "plot_atlas",
     "plot_branch",
     "plot_convergence",
     "plot_integral",
