@@ -13,7 +13,7 @@ from scipy.special import j1
 import infflow as inf
 from infflow.cli.files import Configuration
 from infflow.dynamics import DYNAMICS, as_dynamics, heavy_ball
-from infflow.dynamics.splitting import noise_step
+from infflow.dynamics.splitting import Splitting, noise_step
 from infflow.errors import (
     InvalidTypeError,
     InvalidValueError,
@@ -383,6 +383,36 @@ def test_a_step_of_the_noise_has_weak_order_two():
     assert (orders > 2.8).all(), orders
 
 
+def test_a_step_of_drift_and_noise_has_weak_order_two(monkeypatch):
+    """dz = -z dt + s (1 + z^2)^(1/2) dW has linear equations for its moments."""
+    net = Quadratic([1.0])
+    nodes, weights = hermegauss(12)
+    weights = weights / weights.sum()
+    drawn = {}
+
+    class Given:
+        def standard_normal(self, shape):
+            return np.array(drawn["normals"]).reshape(shape)
+
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: Given())
+    problem = inf.ModifiedFlow(0.1).problem(net, np.ones(1), 1.0, 1e-6, 1e-6)
+    problem.evaluate = problem.evaluate_loss
+    errors = []
+    for h in (0.2, 0.1):
+        k, a = 0.09 - 2.0, 0.27 - 3.0
+        second = -math.exp(k * h) - 0.09 / k * (math.exp(k * h) - 1.0)
+        third = -math.exp(a * h) - 0.27 / (a + 1.0) * (math.exp(a * h) - math.exp(-h))
+        for i, j in np.ndindex(12, 12):
+            drawn["normals"] = [nodes[i], nodes[j]]
+            start = problem.evaluate(np.ones(1), 1)
+            one = Splitting(problem, np.ones(1), start, lambda x: np.outer(x, x) + 1.0, 0.3, 0, h)
+            z = one.advance(1.0).z[0]
+            second += weights[i] * weights[j] * z**2
+            third += weights[i] * weights[j] * z**3
+        errors.append([abs(second), abs(third)])
+    assert (np.log2(np.divide(*errors)) > 2.7).all(), errors
+
+
 def descent_on(net, theta, step, batch, steps, runs, seed):
     """Ends of many runs of SGD on a bias-free network of one tanh neuron with one input."""
     rng = np.random.default_rng(seed)
@@ -623,6 +653,9 @@ def test_what_an_objective_cannot_do_is_said_at_once():
     with pytest.raises(InvalidTypeError, match=r"Quadratic has none: .*gradient_covariance\(th"):
         follow(net, start, inf.SGDDiffusion(0.1))
     with pytest.raises(InvalidTypeError, match=r"Quadratic has none: .*fisher"):
+        follow(net, start, inf.NaturalGradient(1.0))
+    net.fisher = lambda theta: np.ones(2)
+    with pytest.raises(InvalidTypeError, match=r"fisher\(theta\) returned .*\(P, P\) is needed"):
         follow(net, start, inf.NaturalGradient(1.0))
     plain = Function(1, lambda x: x[0] ** 2, lambda x: 2 * x, lambda x: [[2.0]])
     plain.hvp = None

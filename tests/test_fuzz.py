@@ -22,6 +22,7 @@ import infflow as inf
 from infflow.cli.files import Configuration, train_configuration
 from infflow.cli.files.sections import SECTIONS
 from infflow.cli.files.sweep_file import SweepFile
+from infflow.dynamics import DYNAMICS
 from infflow.errors import AccuracyWarning, ConfigurationError, InfflowError, SolverWarning
 from infflow.fixedpoints import OPTIMIZERS
 from infflow.flow import SOLVERS
@@ -120,6 +121,14 @@ NOT_CALLED = {
     "GaussianMixture.components": "without arguments",
     "GaussianMixture.covariance": "without arguments",
     "Result.to_dict": "without arguments",
+    "HeavyBall.at": "without checks, for solvers",
+    "HeavyBall.slope_at": "without checks, for solvers",
+    "HeavyBall.is_infinite_at_start": "without arguments",
+    **{
+        f"{kind.__name__}.{member}": "without checks, for train"
+        for kind in DYNAMICS.values()
+        for member in ("check", "method", "problem")
+    },
     "Sweep.to_pandas": "without arguments",
     "Sweep.result": "as Sweep.arrays; raises where the function returned none",
     "conventions.Quantity": "a row of a table",
