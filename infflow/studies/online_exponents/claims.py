@@ -129,8 +129,8 @@ class ExponentsResult(StudyResult):
             "Yoshida and Okada 2019",
             {f"G = {count}": length for count, length in found.items()},
             all(length < first for length in others),
-            "decades of time by the number G. Two have the shortest: with equal shares they are the "
-            "most dispersed",
+            "decades of time by the number G. Two have the shortest: with equal shares they are "
+            "the most dispersed",
         )
 
     def _escape(self, k: int) -> Claim:
