@@ -221,5 +221,5 @@ def test_the_prediction_of_the_demo_has_no_sampling_error():
         error = getattr(sampled, f"{name}_error")
         assert 0.0 < error < 0.03 * getattr(exact, name)
         assert abs(getattr(exact, name) - getattr(sampled, name)) < 4.0 * error
-    # to nine digits as on the page; the minimum is known to rounding
+    # the digits of the page; the minimum is known to rounding
     assert exact.squared_distance == pytest.approx(767.4914, rel=1e-6)
