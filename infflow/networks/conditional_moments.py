@@ -293,6 +293,13 @@ def _nodes(rule: _Rule) -> tuple[Array, Array]:
     return y[inside], scale * np.exp(-0.5 * square[inside])
 
 
+def _jet(f: Activation, mu: Array) -> Array:
+    """Value and derivative (2, N) at mu (N,)."""
+    out = np.empty((2, 1, len(mu)))
+    f.jet(mu[None], out)
+    return out[:, 0]
+
+
 class _Sums(NamedTuple):
     """Means over the input across the plane.
 
@@ -366,11 +373,7 @@ class _Pair:
     def _block(self, y: Array, weight: Array, rule: _Rule) -> _Found:
         neurons, plane = self.neurons, self.plane
         mu = neurons.b[:, None] + plane.along @ y.T
-        jets = []
-        for place in self.pair:
-            out = np.empty((2, 1, len(y)))
-            neurons.activations[place].jet(mu[place][None], out)
-            jets.append(out[:, 0])
+        jets = [_jet(neurons.activations[place], mu[place]) for place in self.pair]
         first = weight * jets[0][1] * jets[1][1]
         found = _coefficients(neurons, plane, mu, rule)
         return self._integrals(self._sums(found, first), y, weight, jets)
@@ -563,14 +566,13 @@ class _Assembly:
             y, weight = _nodes(pair.rule)
             mu = neurons.b[:, None] + pair.plane.along @ y.T
             c = _coefficients(neurons, pair.plane, mu, pair.rule).c
-            out = np.empty((2, 1, len(y)))
-            neurons.activations[i].jet(mu[i][None], out)
+            f, slope = _jet(neurons.activations[i], mu[i])
             e = B.T @ c[0]
-            g = weight * out[1, 0]
+            g = weight * slope
             along = (B[i] @ e * g) @ y
             W[i] = pair.plane.U @ along + (B @ B[i] * (c[1] @ g)) @ pair.plane.unit
             b[i] = B[i] @ e @ g
-            A[:, i] = e @ (weight * out[0, 0])
+            A[:, i] = e @ (weight * f)
         pair = self.pairs[K, K]
         c = _coefficients(neurons, pair.plane, neurons.b[:, None], pair.rule).c[0, :, 0]
         return 2.0 * np.concatenate([W.ravel(), b, A.ravel(), B.T @ c])
