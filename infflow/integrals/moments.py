@@ -34,6 +34,7 @@ from ..errors import (
     SingularMomentError,
 )
 from . import terms
+from .growth import check_growth
 from .registry import EVALUATORS, Estimate, Evaluator, Points
 from .surrogate.evaluator import SurrogateMoments
 
@@ -278,6 +279,9 @@ def gaussian_moment(
             partial(terms.moment, f=first, g=second, points=points, orders=(p, q), rtol=rtol),
         )
     what = f"E[{_differentiated(first, p)}(r1 x + b1) {_differentiated(second, q)}(r2 y + b2)]"
+    if np.isinf(estimate.value).any():
+        check_growth(first, points.r1**2, points.b1)
+        check_growth(second, points.r2**2, points.b2)
     _raise_unless_finite(estimate.value, what, points._asdict())
     return _output(name, estimate, shape, full_output)
 
