@@ -27,6 +27,7 @@ import sympy
 
 import infflow as inf
 from infflow.activations import Activation, names, resolve
+from infflow.activations.activation import NAMED
 from infflow.errors import AccuracyWarning, MethodError
 from infflow.integrals.choice import Choice
 from infflow.integrals.closed import elu as one_sided
@@ -478,7 +479,7 @@ def uniformity_section() -> list[str]:
     return [*lines, "", "![Error against variance](images/gallery_uniformity.png)", ""]
 
 
-PRIMITIVES = ("relu_power(2)", "relu_power(3)", "relu_power(4)")
+PRIMITIVES = ("relu_power(2)", "relu_power(3)", "relu_power(4)", "relu_power(5)")
 
 
 def primitives_section() -> list[str]:
@@ -500,6 +501,29 @@ def primitives_section() -> list[str]:
     for name in PRIMITIVES:
         f = inf.activation(name)
         lines.append(f"| `{name}` | `{inf.closed_form(f)}` | `{inf.closed_form(f, f)}` |")
+    half_line = inf.activation("elu") - inf.activation("relu")
+    lines.append(
+        f"| `elu - relu` | `{inf.closed_form(half_line)}` | by an integral over one mean |"
+    )
+    return [*lines, "", *sums_section()]
+
+
+def sums_section() -> list[str]:
+    """What names beside the primitives stand for, and which methods they have."""
+    lines = [
+        "### Sums and functions with a name",
+        "",
+        "| name | sum | kinks | methods with itself |",
+        "|---|---|---|---|",
+    ]
+    for name in NAMED:
+        if name in names():
+            continue
+        f = inf.activation(name)
+        terms = (f + 0).name
+        methods = ", ".join(inf.available_methods(f, f))
+        kinks = ", ".join(f"{k:g}" for k in f.kinks)
+        lines.append(f"| `{name}` | `{terms}` | {kinks} | {methods} |")
     return [*lines, ""]
 
 

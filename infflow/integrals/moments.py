@@ -35,6 +35,7 @@ from ..errors import (
 )
 from . import terms
 from .evaluator import Estimate, Points
+from .growth import check_growth
 from .registry import EVALUATORS
 
 __all__ = [
@@ -292,6 +293,9 @@ def gaussian_moment(
             partial(terms.moment, f=first, g=second, points=points, orders=(p, q), rtol=rtol),
         )
     what = f"E[{_differentiated(first, p)}(r1 x + b1) {_differentiated(second, q)}(r2 y + b2)]"
+    if np.isinf(estimate.value).any():
+        check_growth(first, points.C11, points.b1)
+        check_growth(second, points.C22, points.b2)
     given = dict(zip(("r1", "r2", "u", "b1", "b2"), arrays, strict=True))
     _raise_unless_finite(estimate.value, what, given)
     return _output(name, estimate, shape, full_output)
