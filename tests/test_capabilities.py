@@ -242,7 +242,7 @@ def test_solvers_ask_with_isinstance():
                 continue
             if node.func.id == "hasattr" or (node.func.id == "getattr" and len(node.args) == 3):
                 probes.append(f"{file.name}:{node.lineno}: {ast.unparse(node)}")
-    # a Result is taken for its theta and its eta, a progress bar for its time: no objectives
+    # a Result is taken for its theta, eta and limit, a progress bar for its time: no objectives
     allowed = (
         "getattr(theta, 'theta', theta)",
         "getattr(theta, 'settings', None)",

@@ -375,3 +375,29 @@ def test_methods_take_turns():
     assert run.newton.gradients > run.newton.steps
     alone = inf.train(net, start, max_steps_newton=50, optimizer="newton", **options)
     assert alone.newton.method == "newton"
+
+
+def test_a_kink_that_rests_on_a_sample():
+    x = np.linspace(-2.0, 2.0, 9)
+    y = 1.3 * np.maximum(x, 0.0) + 0.3 * np.random.default_rng(8).normal(size=9)
+    layers = [(1, "softplus", True), (1, "identity", True)]
+    net = inf.Net(layers, input=x[:, None], target=y)
+
+    def best(t):
+        features = np.column_stack([np.maximum(x - t, 0.0), np.ones(9)])
+        return np.mean((features @ np.linalg.lstsq(features, y, rcond=None)[0] - y) ** 2)
+
+    places = np.linspace(-1.9, 1.9, 1521)
+    lowest = places[np.argmin([best(t) for t in places])]
+    t = float(x[np.argmin(np.abs(x - lowest))])
+    assert abs(t - lowest) < 1e-3 and best(t) < min(best(t - 2e-3), best(t + 2e-3))
+    theta = net.pack(
+        [(np.array([[300.0]]), [-300.0 * (t + 1e-3)]), (np.array([[1.3 / 300]]), [0.0])]
+    )
+    free = np.ones(net.num_params, dtype=bool)
+    found = find_limit(net, theta, free, StopRules(60.0, 400, -np.inf, 1e-15, 400))
+    assert found.verdict is Verdict.AT_INFINITY
+    assert found.limit.loss_at_infinity == pytest.approx(best(t), rel=1e-9)
+    assert found.limit.resting == (int(np.argmin(np.abs(x - t))),)
+    assert "rests on 1 sample" in str(found.limit)
+    assert found.limit.gradient_norm < 1e-10

@@ -7,6 +7,7 @@ run off into a piece of their activation, and the networks that are left in the 
 | `limit.py` | `find_limit`: the minimum at infinity, and whether it is the end | `classification` |
 | `chart.py` | coordinates that stay regular at infinity, and the loss in them | `limit.py` |
 | `units.py` | which neurons run off, and what becomes of them | `chart.py`, `limit.py` |
+| `corners.py` | kinks that rest on samples | `limit.py` |
 | `stencil.py` | the derivative of a neuron along a direction, as a few neurons | `units.py` |
 | `asymptotes.py` | straight lines, kinks and exponentials that activations tend to | `units.py` |
 | `reach.py` | the range of pre-activations on the input | `units.py` |

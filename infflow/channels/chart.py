@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -198,6 +199,33 @@ class _Places:
 
 def _places(net: Net | NetI) -> _Places:
     return _Places(net)
+
+
+def pinned(chart: Chart, neuron: int, samples: Array) -> tuple[Chart, csr_matrix]:
+    """The chart in which the pre-activation of a neuron is zero on some samples, and the matrix
+    that gives coordinates of the former from its own.
+
+    The row of the neuron is turned into an orthonormal basis that begins with the samples, whose
+    coordinates are held.
+
+    Parameters
+    ----------
+    chart : Chart
+    neuron : int
+    samples : (m, D + 1) array
+        Inputs, with 1 behind them where there is a bias.
+    """
+    size = chart.num_params
+    rank = int(np.linalg.matrix_rank(samples))
+    basis = np.linalg.svd(samples)[2].T
+    place = _Places(chart.net).incoming[neuron]
+    frame = np.eye(size)
+    frame[np.ix_(place, place)] = basis
+    other = copy.copy(chart)
+    other.matrix = csr_matrix(chart.matrix @ frame)
+    other.held = chart.held.copy()
+    other.held[place[:rank]] = True
+    return other, csr_matrix(frame)
 
 
 class SquaresChart(Chart):

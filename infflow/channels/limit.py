@@ -7,25 +7,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array
+from .._validation import Array, counted
 from ..errors import InfflowError
 from ..fixedpoints import FixedPointProblem, choose_optimizer
 from ..networks.finite.net import Net
 from ..networks.infinite.neti import NetI
 from ..objective import LEFT_DOMAIN
 from ..stopping import Statistics, StopRules
-from .chart import Chart, chart_of, theta_of, view_of
+from .chart import Chart, chart_of, pinned, theta_of, view_of
+from .corners import inputs_of, is_stationary, resting
 from .units import EndKind, EndUnit, running_off
 
 #: a quadratic model that promises no more than this part of the loss, or of this part of E|y|^2,
 #: leaves nothing to be found
 _SETTLED = 1e-9
 _SETTLED_ZERO = 1e-20
+#: the same where the search has not converged: slow paths promise little
+_SETTLED_EARLY = 1e-12
 #: curvature below this part of the largest is none
 _FLAT = 1e-11
 #: a limit below this part of the loss of the zero function is zero: solutions are near at finite
@@ -68,6 +71,9 @@ class Limit:
     excess : tuple of (float, float)
         Distance on the way and by how much the loss is above its limit there, from near to far, as
         far as rounding lets it see.
+    resting : tuple of int
+        Samples on which the kink of a unit rests: the loss of the limit has a corner there, and
+        index and gradient are those along it.
     """
 
     units: tuple[EndUnit, ...]
@@ -76,6 +82,7 @@ class Limit:
     gradient_norm: float
     index: int
     excess: tuple[tuple[float, float], ...] = ()
+    resting: tuple[int, ...] = ()
 
     def network(self, net: Net | NetI) -> tuple[Net | NetI, Array]:
         """The limit as a network of its own, and its parameters: units that merge are stencils
@@ -95,7 +102,10 @@ class Limit:
 
     def __str__(self) -> str:
         units = "; ".join(map(str, self.units))
-        return f"loss {self.loss_at_infinity:.9g} at infinity, where {units}"
+        corner = ""
+        if self.resting:
+            corner = f"; the kink rests on {counted(len(self.resting), 'sample')}"
+        return f"loss {self.loss_at_infinity:.9g} at infinity, where {units}{corner}"
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the coordinates, in numbers, strings and lists."""
@@ -105,6 +115,7 @@ class Limit:
             "gradient_norm": self.gradient_norm,
             "index": self.index,
             "excess": [list(pair) for pair in self.excess],
+            "resting": list(self.resting),
         }
 
     @classmethod
@@ -121,6 +132,7 @@ class Limit:
             float(values["gradient_norm"]),
             int(values["index"]),
             excess,
+            tuple(values["resting"]),
         )
 
 
@@ -198,6 +210,17 @@ def find_limit(
     return best
 
 
+class _Minimum(NamedTuple):
+    """Where a search in regular coordinates came to."""
+
+    z: Array
+    value: float
+    settled: bool  #: whether it is a minimum, or saddle
+    down: int  #: directions of negative curvature
+    gradient_norm: float
+    resting: tuple[int, ...] = ()  #: samples on the kink of a neuron
+
+
 class _Ending:
     """One search for the end of a path."""
 
@@ -211,23 +234,25 @@ class _Ending:
     def run(self, rules: StopRules, steps: int) -> Found:
         """Go to the minimum at infinity in so many steps, and look back."""
         z = self._minimised(self.chart.coordinates(self.theta), rules, steps)
-        found = self.chart.evaluate(z, 2)
-        settled, index = self._settled(found)
+        found = self._judged(z)
+        if not found.settled:
+            found = self._on_a_corner(z, rules, steps) or found
+        z = found.z
         value = found.value
         excess, seen, nearer = self._on_the_way(z, value)
         if nearer is not None:
             return Found(Verdict.NEARER, None, *nearer, self.statistics)
         end = (self.theta, self.loss, self.statistics)
-        if not settled or self.loss < value - self._noise(value, self.theta):
+        if not found.settled or self.loss < value - self._noise(value, self.theta):
             return Found(Verdict.OPEN, None, *end)
         farthest = self._farthest(z, seen)
         if value <= _ZERO * self._of_zero():
             return Found(Verdict.NEARER, None, *farthest, self.statistics)
-        norm = float(np.abs(found.g[self.free]).max(initial=0.0))
-        limit = Limit(self.chart.units, z, value, norm, index, excess)
+        judged = (found.gradient_norm, found.down, excess, found.resting)
+        limit = Limit(self.chart.units, z, value, *judged)
         return Found(Verdict.AT_INFINITY, limit, *farthest, self.statistics)
 
-    def _minimised(self, z: Array, rules: StopRules, steps: int) -> Array:
+    def _minimised(self, z: Array, rules: StopRules, steps: int, normalises: bool = True) -> Array:
         """The minimum of the limit, with directions of stencils of unit width."""
         for _ in range(_ROUNDS):
             left = max(steps - self.statistics.steps, 0)
@@ -238,6 +263,8 @@ class _Ending:
             before = self.statistics
             self.statistics = found.statistics
             self.statistics.add(before, "")
+            if not normalises:
+                return found.theta
             after = self.chart.normalised(found.theta)
             pairs = [u.neurons[1] for u in self.chart.units if u.kind is EndKind.MERGING]
             ratio = np.linalg.norm(view_of(self.chart.net, found.theta).U[pairs], axis=1)
@@ -247,18 +274,55 @@ class _Ending:
                 break
         return z
 
-    def _settled(self, found: Any) -> tuple[bool, int]:
+    def _on_a_corner(self, z: Array, rules: StopRules, steps: int) -> _Minimum | None:
+        """The minimum where a kink rests on samples; None where no kink rests."""
+        found: _Minimum | None = None
+        before = 0
+        while (rests := resting(self.chart, z)) is not None and len(rests[1]) > before:
+            neuron, samples = rests
+            before = len(samples)
+            found = self._pinned_minimum(z, rules, steps, neuron, samples)
+            z = found.z
+            if found.settled:
+                stationary = is_stationary(self.chart, z, neuron, samples)
+                return found._replace(settled=stationary)
+        return found
+
+    def _pinned_minimum(
+        self, z: Array, rules: StopRules, steps: int, neuron: int, samples: NDArray[np.intp]
+    ) -> _Minimum:
+        """The minimum where the kink of a neuron stays on some samples."""
+        chart, free = self.chart, self.free
+        assert isinstance(chart.net, Net)
+        rows = inputs_of(chart.net)[samples]
+        if not chart.net.layers[0].bias:
+            rows = rows[:, :-1]
+        other, frame = pinned(chart, neuron, rows)
+        y = frame.T @ z
+        y[other.held & ~chart.held] = 0.0
+        try:
+            self.chart, self.free = other, free & ~other.held
+            found = self._judged(self._minimised(y, rules, steps, normalises=False))
+        finally:
+            self.chart, self.free = chart, free
+        return found._replace(z=frame @ found.z, resting=tuple(int(k) for k in samples))
+
+    def _judged(self, z: Array) -> _Minimum:
         """Whether the quadratic model promises nothing more, and how many directions lead down."""
+        found = self.chart.evaluate(z, 2)
         H = found.H[np.ix_(self.free, self.free)]
+        g = found.g[self.free]
         values, vectors = np.linalg.eigh(H)
         floor = _FLAT * np.abs(values).max(initial=0.0)
-        components = found.g[self.free] @ vectors
+        components = g @ vectors
         up = values > floor
         promised = 0.5 * float((components[up] ** 2 / values[up]).sum())
         rest = float(np.abs(components[~up]).max(initial=0.0))
-        index = int((values < -floor).sum())
-        bound = _SETTLED * abs(found.value) + _SETTLED_ZERO
-        return promised <= bound and rest <= bound, index
+        part = _SETTLED if self.statistics.stop_reason.converged else _SETTLED_EARLY
+        bound = part * abs(found.value) + _SETTLED_ZERO
+        settled = promised <= bound and rest <= bound
+        down = int((values < -floor).sum())
+        return _Minimum(z, found.value, settled, down, float(np.abs(g).max(initial=0.0)))
 
     def _on_the_way(
         self, z: Array, value: float

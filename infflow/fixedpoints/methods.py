@@ -10,14 +10,7 @@ from typing import Any
 from .._validation import Array, as_choice, counted
 from ..errors import MethodError, UnknownNameError
 from ..memory import require_memory
-from ..objective import (
-    ChoosesLoss,
-    HessianProducts,
-    KnowsRounding,
-    LeastSquares,
-    Linearizable,
-    Objective,
-)
+from ..objective import HessianProducts, KnowsRounding, LeastSquares, Linearizable, Objective
 from ..options import Option, Options, OptionsOf, choice, positive
 from ..own_step import OwnStep, name_of
 from ..stopping import StopReason, StopRules
@@ -254,22 +247,24 @@ def choose_optimizer(problem: FixedPointProblem, x: Array) -> Optimizer:
     Newton's method stalls. It converges only linearly at minima with a large loss, which are for
     Newton's method.
     """
-    objective = problem.objective
-    if len(x) and isinstance(objective, LeastSquares) and isinstance(objective, KnowsRounding):
-        value = problem.evaluate(x, 0).value
-        floor = problem.loss_noise(x, 0.0)  # (eps times the terms)^2
-        nearly_zero = floor is not None and value <= NEARLY_ZERO * floor / _EPS**2
-        if nearly_zero and may_take_squares(problem, x):
-            return OPTIMIZERS["levenberg_marquardt"]
+    floor = squares_floor(problem, x)
+    if floor is not None and problem.evaluate(x, 0).value <= NEARLY_ZERO * floor / _EPS**2:
+        return OPTIMIZERS["levenberg_marquardt"]
     return OPTIMIZERS[automatic_optimizer(len(x))]
 
 
-def may_take_squares(problem: FixedPointProblem, x: Array) -> bool:
-    """Whether the Jacobian of a sum of squares is small enough for Levenberg-Marquardt."""
+def squares_floor(problem: FixedPointProblem, x: Array) -> float | None:
+    """Of a sum of squares that is small enough for Levenberg-Marquardt, the squared rounding error
+    of its terms; None for other objectives.
+    """
     objective = problem.objective
-    if not isinstance(objective, LeastSquares):
-        return False
-    if isinstance(objective, ChoosesLoss) and not objective.is_sum_of_squares:
-        return False
+    if not len(x) or not isinstance(objective, LeastSquares):
+        return None
+    if not isinstance(objective, KnowsRounding):
+        return None
+    floor = problem.loss_noise(x, 0.0)  # (eps times the terms)^2
+    if floor is None:
+        return None
     rows = len(objective.residuals(problem.theta_of(x)))
-    return rows * len(x) <= JACOBIAN_ENTRIES and min(rows, len(x)) <= DENSE
+    fits = rows * len(x) <= JACOBIAN_ENTRIES and min(rows, len(x)) <= DENSE
+    return floor if fits else None

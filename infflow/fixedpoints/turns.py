@@ -13,7 +13,7 @@ from typing import Any
 
 from .._validation import Array
 from ..stopping import Progress, StopReason, StopRules
-from .methods import OPTIMIZERS, Optimizer, choose_optimizer, may_take_squares
+from .methods import OPTIMIZERS, Optimizer, choose_optimizer, squares_floor
 from .problem import DENSE, FixedPointProblem
 from .trust_region import SearchOutcome
 
@@ -23,7 +23,7 @@ _FIRST = 500
 
 def turns_of(problem: FixedPointProblem, x: Array, chosen: Optimizer) -> tuple[Optimizer, ...]:
     """The methods that take turns where ``chosen`` is what "auto" takes at ``x`` (n,)."""
-    if chosen.name != "newton" or len(x) > DENSE or not may_take_squares(problem, x):
+    if chosen.name != "newton" or len(x) > DENSE or squares_floor(problem, x) is None:
         return (chosen,)
     return (chosen, OPTIMIZERS["levenberg_marquardt"])
 
