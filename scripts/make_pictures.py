@@ -73,7 +73,7 @@ def main() -> None:
     folder = parser.parse_args().out
     folder.mkdir(parents=True, exist_ok=True)
     for name, ax in pictures():
-        ax.figure.savefig(folder / f"picture_{name}.png", dpi=130)
+        ax.figure.savefig(folder / f"picture_{name}.png", dpi=100)
         print(folder / f"picture_{name}.png")
 
 

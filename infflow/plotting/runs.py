@@ -288,7 +288,7 @@ def plot_alignment(net: Any, theta: Any, *, ax: Any = None) -> Any:
         for row, k in enumerate(order):
             for m, value in enumerate(cosines[k]):
                 color = "white" if abs(value) > 0.6 else "black"
-                ax.text(m, row, f"{value:.2f}", ha="center", va="center", color=color, fontsize=6)
+                ax.text(m, row, f"{value:.2f}", ha="center", va="center", color=color, fontsize=8)
     ax.figure.colorbar(mesh, ax=ax, label=r"$\cos\angle(w_k, v_m)$")
     ax.set(xlabel="teacher neuron", ylabel="student neuron")
     ax.set(xticks=range(cosines.shape[1]), xticklabels=np.arange(cosines.shape[1]) + 1)
