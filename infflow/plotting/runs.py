@@ -150,7 +150,8 @@ def plot_overlaps(net: Any, result: Any, *, which: str = "QR", ax: Any = None) -
     if cut is not None:
         ax.axhline(cut - 0.5, color="black", linewidth=0.8)
     ax.set(yticks=np.arange(len(rows)), yticklabels=labels)
-    ax.tick_params(axis="y", length=0, labelsize=min(7.0, 130.0 / len(rows)))
+    room = 72 * 0.7 * ax.figure.get_figheight() / len(rows)  # points for each label
+    ax.tick_params(axis="y", length=0, labelsize=min(8.0, room))
     ax.invert_yaxis()
     _time_axis(ax, track.t)
     return ax
