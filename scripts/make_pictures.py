@@ -61,7 +61,7 @@ def pictures():
     net, result = run()
     yield "loss", plotting.plot_loss(result)
     yield "neurons", plotting.plot_neurons(net, result)
-    yield "overlaps", plotting.plot_overlaps(net, result)
+    yield "overlaps", plotting.plot_overlaps(net, result, ax=plotting.new_axes(3.6, 3.6))
     yield "spectrum", plotting.plot_spectrum(net, result)
     yield "alignment", plotting.plot_alignment(net, result)
     yield "integral", plotting.plot_integral("relu", "tanh")
@@ -82,7 +82,7 @@ def main() -> None:
     folder = parser.parse_args().out
     folder.mkdir(parents=True, exist_ok=True)
     for name, ax in pictures():
-        ax.figure.savefig(folder / f"picture_{name}.png", dpi=130)
+        ax.figure.savefig(folder / f"picture_{name}.png", dpi=100)
         print(folder / f"picture_{name}.png")
 
 

@@ -150,7 +150,8 @@ def plot_overlaps(net: Any, result: Any, *, which: str = "QR", ax: Any = None) -
     if cut is not None:
         ax.axhline(cut - 0.5, color="black", linewidth=0.8)
     ax.set(yticks=np.arange(len(rows)), yticklabels=labels)
-    ax.tick_params(axis="y", length=0, labelsize=min(7.0, 130.0 / len(rows)))
+    room = 72 * 0.7 * ax.figure.get_figheight() / len(rows)  # points for each label
+    ax.tick_params(axis="y", length=0, labelsize=min(8.0, room))
     ax.invert_yaxis()
     _time_axis(ax, track.t)
     return ax
@@ -288,7 +289,7 @@ def plot_alignment(net: Any, theta: Any, *, ax: Any = None) -> Any:
         for row, k in enumerate(order):
             for m, value in enumerate(cosines[k]):
                 color = "white" if abs(value) > 0.6 else "black"
-                ax.text(m, row, f"{value:.2f}", ha="center", va="center", color=color, fontsize=6)
+                ax.text(m, row, f"{value:.2f}", ha="center", va="center", color=color, fontsize=8)
     ax.figure.colorbar(mesh, ax=ax, label=r"$\cos\angle(w_k, v_m)$")
     ax.set(xlabel="teacher neuron", ylabel="student neuron")
     ax.set(xticks=range(cosines.shape[1]), xticklabels=np.arange(cosines.shape[1]) + 1)

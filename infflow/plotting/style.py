@@ -16,10 +16,22 @@ from ..errors import InvalidTypeError
 #: look.
 STYLE = str(Path(__file__).with_name("infflow.mplstyle"))
 
-#: First colours of the style's cycle; names such as "C0" would be looked up when a figure is
-#: drawn, outside the style.
-BLUE = "#0072B2"
-ORANGE = "#D55E00"
+#: Colours of the style's cycle, which survive colour blindness; names such as "C0" would be looked
+#: up when a figure is drawn, outside the style.
+COLORS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#000000",
+    "#999999",
+)
+BLUE, ORANGE = COLORS[:2]
+
+#: Widest picture that a page shows at its own size, in inches at 100 dots per inch.
+PAGE_WIDTH = 7.4
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -29,6 +41,25 @@ def style() -> Any:
     import matplotlib.style
 
     return matplotlib.style.context(STYLE)
+
+
+def color(k: int) -> str:
+    """Colour k of the style; after the last one they begin again."""
+    return COLORS[k % len(COLORS)]
+
+
+def sparse_log_ticks(axis: Any) -> None:
+    """Ticks of a logarithmic axis that don't collide: powers of ten, or 1, 2 and 5 of each where
+    there would be fewer than three of them.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    axis.set_minor_formatter(NullFormatter())
+    if high < 1000 * low:
+        subs = (1.0, 2.0, 5.0) if high < 100 * low else (1.0, 3.0)
+        axis.set_major_locator(LogLocator(subs=subs))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def new_axes(width: float = 3.6, height: float = 2.7) -> Any:

@@ -690,17 +690,17 @@ class DescentStudy(StudyResult):
             "rates": {str(depth): self.rates(depth) for depth in self.setting.depths},
         }
 
-    def plot(self) -> Any:
+    def plot(self, picture: str = "") -> Any:
         """Losses, distances and bounds, the post's figure 2, eigenvalues, large steps, the
         saddle.
         """
         from matplotlib.figure import Figure
 
-        from ...plotting import style
+        from ...plotting.style import PAGE_WIDTH, style
 
         with style():
-            figure = Figure(figsize=(10.5, 6), layout="constrained")
-            panels = figure.subplots(2, 3).ravel()
+            figure = Figure(figsize=(PAGE_WIDTH, 8.4), layout="constrained")
+            panels = figure.subplots(3, 2).ravel()
             for draw, ax in zip(PANELS, panels, strict=True):
                 draw(self, ax)
         return figure

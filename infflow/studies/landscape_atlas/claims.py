@@ -408,16 +408,16 @@ class LandscapeResult(StudyResult):
             ]
         }
 
-    def plot(self) -> Any:
+    def plot(self, picture: str = "") -> Any:
         """Loss of every entry against its index, one panel for each activation."""
         from matplotlib.figure import Figure
         from matplotlib.ticker import NullFormatter
 
-        from ...plotting import style
+        from ...plotting.style import PAGE_WIDTH, style
 
         activations = list(dict.fromkeys(a.activation for a in self.atlases))
         with style():
-            figure = Figure(figsize=(4.2 * len(activations), 3.6), layout="constrained")
+            figure = Figure(figsize=(PAGE_WIDTH, 3.6), layout="constrained")
             panels = np.atleast_1d(figure.subplots(1, len(activations)))
             for ax, activation in zip(panels, activations, strict=True):
                 for atlas in (a for a in self.atlases if a.activation == activation):
@@ -435,7 +435,9 @@ class LandscapeResult(StudyResult):
 
 def _draw(ax: Any, atlas: Atlas) -> None:
     """Points, larger the more searches ended there, and lines to where escapes end."""
-    color = _color(atlas.students - 1)
+    from ...plotting.style import COLORS
+
+    color = COLORS[atlas.students - 1]
     shift = 0.12 * (atlas.students - 2)
     for entry, ends in zip(atlas.entries, atlas.ends, strict=True):
         for k in (k for k in ends if k is not None):
@@ -460,14 +462,6 @@ def _draw(ax: Any, atlas: Atlas) -> None:
         label=f"{atlas.students}",
         zorder=2,
     )
-
-
-def _color(k: int) -> str:
-    """Colour k of the style active now; "C0" would be looked up when the figure is drawn."""
-    import matplotlib
-
-    colors = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
-    return str(colors[k % len(colors)])
 
 
 def _ends(ends: list[int | None]) -> str:
