@@ -133,7 +133,8 @@ def main() -> None:
         "",
         (
             "Milliseconds of processor time of one value, gradient and Hessian of an "
-            f"infinite-data network of {WIDTH} students and {WIDTH} teachers with {INPUTS} inputs and biases, one thread"
+            f"infinite-data network of {WIDTH} students and {WIDTH} teachers with {INPUTS} inputs "
+            "and biases, one thread"
         ),
         (
             f"({platform.machine()}): at random weights, and with all weights within about "
