@@ -150,6 +150,8 @@ class Wrapped:
         self.hook = hook
         self.count = 0
         self.num_params = objective.num_params
+        if not hasattr(objective, "residuals"):
+            self.residuals = None
 
     def evaluate(self, theta, order=0):
         self.count += 1

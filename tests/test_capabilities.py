@@ -397,8 +397,12 @@ def test_other_questions():
 
 
 def test_wrappers_lose_nothing():
-    """A Net behind ``__getattr__`` is trained as the Net itself is."""
-    net = finite()
+    """A Net behind ``__getattr__`` is trained as the Net itself is, unless that ends at infinity:
+    there the neurons of the network itself are looked at.
+    """
+    fixed = np.random.default_rng(0)
+    layers = [(3, "tanh", True), (3, "identity", False)]
+    net = inf.Net(layers, input=fixed.normal(size=(9, 4)), target=fixed.normal(size=(9, 3)))
     theta = inf.random_params(net, 4)
     for options in (
         {"optimizer": "levenberg_marquardt"},
@@ -407,6 +411,7 @@ def test_wrappers_lose_nothing():
     ):
         limits = {"progress": False, "max_steps_newton": 5, **options}
         own = inf.train(net, theta, **limits)
+        assert own.limit is None
         forwarded = inf.train(Forwarding(net), theta, **limits)
         assert (own.theta == forwarded.theta).all() and own.loss == forwarded.loss
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -328,7 +328,7 @@ def _checked(net: Any, starts: Any, rng: Any) -> tuple[list[Array], np.random.Ge
             )
     require_memory(net.num_params, "the spectrum of the Hessian", SPECTRUM)
     generator = as_rng(rng)
-    if np.ndim(starts) == 0:
+    if not isinstance(starts, Sized) or getattr(starts, "ndim", 1) == 0:
         number = as_integer("starts", starts, minimum=1, maximum=_MANY)
         draw = [random_params(net, generator, "standard_normal") for _ in range(number)]
         return draw, generator
