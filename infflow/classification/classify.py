@@ -312,11 +312,11 @@ def classify(
     minimum from a saddle or a slow path; unless the gradient vanishes along them and others have
     negative curvature, which makes it a saddle in any case.
 
-    Where nothing shows that a critical point is near, and neurons of a network with one hidden
-    layer look as if they were running off, the end at infinity is searched in regular coordinates:
-    pairs that merge while their output weights run off, neurons whose bias runs off to where the
-    activation is straight or an exponential, and those that become kinks or steps. If the loss
-    falls all the way to a minimum there, the kind is ``AT_INFINITY``.
+    Where nothing shows that a critical point is near, neurons of a network with one hidden layer
+    may look as if they were running off. Then the end at infinity is searched in regular
+    coordinates. It may be a pair that merges while its output weights run off, a neuron whose bias
+    runs off to where the activation is straight or an exponential, or one that becomes a kink or a
+    step. If the loss falls all the way to a minimum there, the kind is ``AT_INFINITY``.
 
     On finite data a kink of relu, leaky_relu or abs may meet a sample exactly, so that the gradient
     jumps there. Where such kinks hold the point (one hidden layer), the loss along them is judged,

@@ -32,9 +32,9 @@ _LOGARITHM = 30.0
 class HeavyBall:
     """The heavy ball with friction: theta'' = -friction theta' - eta grad L, from rest.
 
-    It is what descent with momentum follows: with the step h and the momentum m, theta_(k+1) =
-    theta_k - h grad L + m (theta_k - theta_(k-1)) are points of the ball at times k sqrt(h) with
-    the friction (1 - m)/sqrt(h), up to an error of the first order in sqrt(h).
+    It is what descent with momentum follows. With the step h and the momentum m these are the
+    points theta_(k+1) = theta_k - h grad L + m (theta_k - theta_(k-1)). They are those of the ball
+    at times k sqrt(h) with the friction (1 - m)/sqrt(h), up to an error of first order in sqrt(h).
 
     Parameters
     ----------

@@ -26,10 +26,10 @@ class SGDDiffusion:
     """The Ito diffusion d theta = -grad L dt + sqrt(step_size/batch_size) C(theta)^(1/2) dW.
 
     Mean and covariance of gradient descent with this step size on minibatches, at times k
-    step_size, are those of the diffusion up to errors of the first order in the step size; with
-    ``modified``, which takes the drift -grad (L + step_size/4 |grad L|^2) of
-    :class:`~infflow.ModifiedFlow`, up to errors of the second order (Li, Tai and E, J. Mach. Learn.
-    Res. 20, 1 (2019)). C is the covariance of the gradients of single samples,
+    step_size, are those of the diffusion up to errors of the first order in the step size. With
+    ``modified`` the errors are of the second order (Li, Tai and E, J. Mach. Learn. Res. 20, 1
+    (2019)): its drift is -grad (L + step_size/4 |grad L|^2), that of
+    :class:`~infflow.ModifiedFlow`. C is the covariance of the gradients of single samples,
     :func:`infflow.gradient_covariance`: over the data of a ``Net``, drawn with replacement; for a
     ``NetI`` with fresh samples, exact where it has closed forms.
 

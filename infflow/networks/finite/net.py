@@ -548,8 +548,10 @@ class Net:
 
     @property
     def pieces(self) -> Pieces | None:
-        """Kinks and smooth pieces of the loss, or None: they are known for one hidden layer of
-        neurons that are smooth, or linear on either side of 0 (relu, leaky_relu, abs).
+        """Kinks and smooth pieces of the loss, or None where they are not known.
+
+        They are known for one hidden layer. Its neurons are smooth, or linear on either side of 0
+        (relu, leaky_relu, abs).
         """
         return pieces_of(self)
 
