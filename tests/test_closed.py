@@ -54,7 +54,7 @@ def jet(f, g, args, order=2):
 
 
 def moment(f, g, args, p, q):
-    return closed.pair_moments(TABLE, INDEX[f], INDEX[g], *args, p, q)[0]
+    return closed.pair_moments(TABLE, INDEX[f], INDEX[g], np.array(args), p, q)[0]
 
 
 def random_case(seed, biased=True):

@@ -47,7 +47,7 @@ def jet(f, g, C11, C12, C22, b1=0.0, b2=0.0, det=0.0, order=2):
 def moment(f, g, p, q, C11, C12, C22, b1=0.0, b2=0.0, det=0.0):
     args = [np.array([float(v)]) for v in (C11, C12, C22, b1, b2, det)]
     return closed.pair_moments(
-        TABLE, np.array([NAMES.index(f)]), np.array([NAMES.index(g)]), *args, p, q
+        TABLE, np.array([NAMES.index(f)]), np.array([NAMES.index(g)]), np.array(args), p, q
     )[0]
 
 

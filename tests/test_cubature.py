@@ -26,7 +26,10 @@ def closed_moments(f, g, args):
     arrays = [np.array([float(a)]) for a in args]
     index = np.zeros(1, dtype=np.int64)
     return np.array(
-        [closed.pair_moments(table, index, index + 1, *arrays, p, q)[0] for p, q in cubature.ORDERS]
+        [
+            closed.pair_moments(table, index, index + 1, np.array(arrays), p, q)[0]
+            for p, q in cubature.ORDERS
+        ]
     )
 
 

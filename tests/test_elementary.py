@@ -32,7 +32,7 @@ def arguments(r1, r2, u, b1, b2):
 
 def moment(f, g, point, p, q):
     table = closed.AtomTable([resolve(f), resolve(g)])
-    return closed.pair_moments(table, INDEX, INDEX + 1, *arguments(*point), p, q)[0]
+    return closed.pair_moments(table, INDEX, INDEX + 1, np.array(arguments(*point)), p, q)[0]
 
 
 def function_jet(name, h):

@@ -292,7 +292,7 @@ def test_uniformly_accurate(f, g):
         det = (r1 * r2) ** 2 * (1 - u) * (1 + u)
         args = [np.array([v]) for v in (r1**2, r1 * r2 * u, r2**2, b1, b2, det)]
         for p, q in ORDERS:
-            value = closed.pair_moments(table, index, index + 1, *args, p, q)[0]
+            value = closed.pair_moments(table, index, index + 1, np.array(args), p, q)[0]
             # derivatives of tanh at b = -10 are 1e-8 of tanh there: the rule sees sigmoid at -20,
             # 1e-10 relative to those
             floor = 1e-17 * max(1.0, scale1[p], scale2[q]) if "tanh" in (f, g) else 0.0
@@ -409,14 +409,14 @@ def test_atoms_are_data():
         closed.pair_moments(
             closed.AtomTable([Activation("one", lambda x, out: None, atoms=[a]), resolve("relu")]),
             *(np.array([k]) for k in (0, 1)),
-            *(np.array([v]) for v in (1.1, 0.4, 0.9, 0.3, -0.2, 1.1 * 0.9 - 0.16)),
+            np.array([[1.1], [0.4], [0.9], [0.3], [-0.2], [1.1 * 0.9 - 0.16]]),
             0,
             0,
         )[0]
         for a in atoms
     )
     table = closed.AtomTable([sums, resolve("relu")])
-    args = [np.array([v]) for v in (1.1, 0.4, 0.9, 0.3, -0.2, 1.1 * 0.9 - 0.16)]
-    assert closed.pair_moments(table, np.array([0]), np.array([1]), *args, 0, 0)[
-        0
-    ] == pytest.approx(value, rel=1e-14)
+    args = np.array([[1.1], [0.4], [0.9], [0.3], [-0.2], [1.1 * 0.9 - 0.16]])
+    assert closed.pair_moments(table, np.array([0]), np.array([1]), args, 0, 0)[0] == pytest.approx(
+        value, rel=1e-14
+    )

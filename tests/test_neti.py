@@ -63,7 +63,7 @@ def plain_moments(net):
         det = 0.0 if i == j else c11 * (a @ a)
         args = [np.array([v]) for v in (c11, c12, c22, b1, b2, det)]
         index = [np.array([k], dtype=np.int64) for k in (i, j)]
-        return float(closed.pair_moments(table, *index, *args, p, q)[0])
+        return float(closed.pair_moments(table, *index, np.array(args), p, q)[0])
 
     def mean(i, p, w, b):
         return float(

@@ -32,7 +32,7 @@ def moments(f, g, r1, r2, u, b1, b2):
     u, rest = u if isinstance(u, tuple) else (u, 1 - abs(u))
     numbers = (r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, (r1 * r2) ** 2 * rest * (1 + abs(u)))
     f, g = (resolve(a) if isinstance(a, str) else a for a in (f, g))
-    return one_sided.pair_moments(f, g, *[np.array([float(v)]) for v in numbers])[0]
+    return one_sided.pair_moments(f, g, np.array(numbers)[:, None])[0]
 
 
 @pytest.mark.parametrize(
@@ -419,9 +419,7 @@ NEARLY_PARALLEL = [
 
 def jets(f, g, r1, r2, u, b1, b2, order=2):
     numbers = (r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, (r1 * r2) ** 2 * (1 - u) * (1 + u))
-    return one_sided.pair_jets(
-        resolve(f), resolve(g), *[np.array([float(v)]) for v in numbers], order
-    )[0]
+    return one_sided.pair_jets(resolve(f), resolve(g), np.array(numbers)[:, None], order)[0]
 
 
 @pytest.mark.parametrize(("f", "g", "point", "expected"), NEARLY_PARALLEL)
@@ -545,9 +543,9 @@ def test_many_pairs_are_evaluated_one_by_one():
     u = rng.uniform(-1, 1, 6)
     b1, b2 = rng.normal(size=(2, 6))
     f, g = resolve("selu"), resolve("tanh")
-    together = one_sided.pair_moments(
-        f, g, r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, (r1 * r2) ** 2 * (1 - abs(u)) * (1 + abs(u))
-    )
+    det = (r1 * r2) ** 2 * (1 - abs(u)) * (1 + abs(u))
+    pairs = np.array([r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, det])
+    together = one_sided.pair_moments(f, g, pairs)
     for k in range(6):
         np.testing.assert_allclose(
             together[k], moments("selu", "tanh", r1[k], r2[k], u[k], b1[k], b2[k]), rtol=1e-14

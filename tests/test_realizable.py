@@ -157,9 +157,7 @@ def moment(f):
             (w1[k] * w2[l] - w1[l] * w2[k]) ** 2 for k in range(len(w1)) for l in range(k)
         )
         args = (w1 @ w1, w1 @ w2, w2 @ w2, b1, b2, determinant)
-        return float(
-            closed.pair_moments(table, number, number, *(np.array([x]) for x in args), p, q)[0]
-        )
+        return float(closed.pair_moments(table, number, number, np.array(args)[:, None], p, q)[0])
 
     return found
 

@@ -4,6 +4,7 @@
 |---|---|---|
 | `activation.py` | `Activation`, the registry, `resolve`, sums of terms | everybody |
 | `algebra.py` | `Term`: sums of terms, and the pieces of which they consist | `activation.py` |
+| `callables.py` | a user's functions as a kernel: checks, jumps | `Activation.from_callable` |
 | `data.py` | `Atom`, `Wave`, `Strip`, `Sides`: what closed forms and bounds know | everybody |
 | `from_sympy.py` | what an expression says: derivatives, kinks, parity | `Activation.from_sympy` |
 | `recognise.py` | expressions as sums of terms with a closed form | `from_sympy.py` |

@@ -121,23 +121,24 @@ EXCHANGE = (
 # from moments to jets
 
 
-def in_frame(i40: Any, i31: Any, i22: Any, i13: Any, i04: Any, c1: Any, c2: Any) -> Any:
-    """F40, F31, F22, F13, F04 from plain moments of fourth order.
+def along_once(i31: Any, i22: Any, c: Any) -> Any:
+    """F31 with c = c1, and F13 from i13 with c = c2, of plain moments.
 
-    Arrays and numbers do. Kernels compile it with their own flags.
+    Numbers and arrays do; kernels compile it with their own flags.
     """
-    return (
-        i40 + c1 * (2.0 * i31 + c1 * i22),
-        i31 + c1 * i22,
-        i22,
-        i13 + c2 * i22,
-        i04 + c2 * (2.0 * i13 + c2 * i22),
-    )
+    return i31 + c * i22
+
+
+def along_twice(i40: Any, i31: Any, i22: Any, c: Any) -> Any:
+    """F40 with c = c1, and F04 from i04 and i13 with c = c2; as :func:`along_once`."""
+    return i40 + c * (2.0 * i31 + c * i22)
 
 
 # Sums may be contracted as those of the series before them.
 _FAST = {"contract", "reassoc"}
-_in_frame = njit(forceinline=True, error_model="numpy", fastmath=_FAST)(in_frame)
+_inline = njit(forceinline=True, error_model="numpy", fastmath=_FAST)
+_once = _inline(along_once)
+_twice = _inline(along_twice)
 
 
 @njit(cache=True, error_model="numpy", fastmath=_FAST)
@@ -169,9 +170,11 @@ def write_jets(moments, C11, C12, C22, det, rows, out):  # type: ignore[no-untyp
         jet[M21] = jet[M21B] = I[2, 1]
         jet[M12] = jet[M12B] = I[1, 2]
         jet[M03] = I[0, 3]
-        jet[F40], jet[F31], jet[F22], jet[F13], jet[F04] = _in_frame(
-            I[4, 0], I[3, 1], I[2, 2], I[1, 3], I[0, 4], c1, c2
-        )
+        jet[F40] = _twice(I[4, 0], I[3, 1], I[2, 2], c1)
+        jet[F31] = _once(I[3, 1], I[2, 2], c1)
+        jet[F22] = I[2, 2]
+        jet[F13] = _once(I[1, 3], I[2, 2], c2)
+        jet[F04] = _twice(I[0, 4], I[1, 3], I[2, 2], c2)
         jet[F11] = c2 * jet[F31] + c1 * jet[F13] + sine2 * I[2, 2]
 
 

@@ -3,7 +3,9 @@
 | file | what it holds | who calls it |
 |---|---|---|
 | `evaluator.py` | single moments, and jets of a network's pairs | `registry.py`, `choice.py` |
-| `pairs.py` | activations as a table; moments and jets | `evaluator.py`, `online` |
+| `atoms.py` | activations as rows of a table | the files beside |
+| `pairs.py` | moments and jets of pairs | `evaluator.py`, `online` |
+| `means.py` | means of one activation | `pairs.py`, `waves.py` |
 | `atom_kernels.py` | jitted sums over pairs of atoms | `pairs.py` |
 | `_generated.py` | moments of two smoothed ramps, written by `symbolic.py` | `atom_kernels.py` |
 | `symbolic.py` | their derivation by sympy (`make derive`) | developers |

@@ -63,7 +63,8 @@ _kernel = njit(cache=True, error_model="numpy")
 _inline = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
 # for functions of functions: numba keeps no code on disk in which an argument is a function
 _of_functions = njit(forceinline=True, error_model="numpy")
-_in_frame = njit(forceinline=True, error_model="numpy")(jets.in_frame)
+_once = _of_functions(jets.along_once)
+_twice = _of_functions(jets.along_twice)
 
 
 # ---------------------------------------------------------------- one dimension
@@ -597,15 +598,14 @@ def add_in_frame(out, order, work, c1, c2):
     for slot in range(min(SLOTS[order], S40)):
         out[slot] += work[PLAIN, slot]
     if order == 2:
-        plain = work[PLAIN]
-        f40, f31, f22, f13, f04 = _in_frame(
-            plain[S40], plain[S31], plain[S22], plain[S13], plain[S04], c1, c2
-        )
-        out[S40] += f40
-        out[S31] += f31
-        out[S22] += f22
-        out[S13] += f13
-        out[S04] += f04
+        i31 = work[PLAIN, S31]
+        i22 = work[PLAIN, S22]
+        i13 = work[PLAIN, S13]
+        out[S40] += _twice(work[PLAIN, S40], i31, i22, c1)
+        out[S31] += _once(i31, i22, c1)
+        out[S22] += i22
+        out[S13] += _once(i13, i22, c2)
+        out[S04] += _twice(work[PLAIN, S04], i13, i22, c2)
 
 
 # ---------------------------------------------------------------- pairs

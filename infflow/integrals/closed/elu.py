@@ -25,7 +25,7 @@ from ..._validation import Array
 from ...errors import MethodError
 from ..jets import EXCHANGE, SIZES
 from . import elu_pair_kernels as one_sided_pair_kernels
-from . import pairs as closed
+from .atoms import AtomTable
 from .powers import has_powers
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ __all__ = ["is_defined", "jumps", "pair_jets", "pair_moments", "sides", "single_
 
 _kernels: Any = one_sided_pair_kernels  # mypy does not spread tuples into jitted functions
 _SWAP = np.array(EXCHANGE)
+_TURNED = [2, 1, 0, 4, 3, 5]  # rows of pairs with both arguments exchanged
 
 
 def sides(f: Any) -> tuple[float, float] | None:
@@ -56,20 +57,11 @@ def _row(g: Activation) -> Array:
     """Polynomial and atoms of g, a row of the table of ``atom_kernels``; elu and selu have an empty
     one.
     """
-    row: Array = closed.AtomTable([g]).rows[0]
+    row: Array = AtomTable([g]).rows[0]
     return row
 
 
-def pair_moments(
-    f: Activation,
-    g: Activation,
-    C11: Array,
-    C12: Array,
-    C22: Array,
-    b1: Array,
-    b2: Array,
-    det: Array,
-) -> Array:
+def pair_moments(f: Activation, g: Activation, pairs: Array) -> Array:
     """``E[f^(p)(h1) g^(q)(h2)]`` of n pairs of neurons, all orders p + q <= 4; arguments are not
     checked.
 
@@ -77,10 +69,9 @@ def pair_moments(
     ----------
     f, g : Activation
         A pair for which :func:`is_defined` is true.
-    C11, C12, C22, b1, b2 : (n,) arrays
-        Covariances and means of the two Gaussian arguments.
-    det : (n,) array
-        ``C11 C22 - C12^2``, accurate also where it is small.
+    pairs : (6, n) array
+        Rows C11, C12, C22, b1, b2 of the two Gaussian arguments, and ``det = C11 C22 - C12^2``,
+        accurate also where it is small.
 
     Returns
     -------
@@ -95,27 +86,14 @@ def pair_moments(
     _require(f, g)
     outer = sides(f)
     if outer is None:
-        return np.ascontiguousarray(
-            pair_moments(g, f, C22, C12, C11, b2, b1, det).transpose(0, 2, 1)
-        )
-    out = np.zeros((b1.size, 5, 5))
-    _kernels.pair_moments_loop(
-        _row(g), *outer, *(sides(g) or (0.0, 0.0)), C11, C12, C22, b1, b2, det, out
-    )
+        return np.ascontiguousarray(pair_moments(g, f, pairs[_TURNED]).transpose(0, 2, 1))
+    out = np.zeros((pairs.shape[1], 5, 5))
+    inner = sides(g) or (0.0, 0.0)
+    _kernels.pair_moments_loop(_row(g), *outer, *inner, *np.ascontiguousarray(pairs), out)
     return out
 
 
-def pair_jets(
-    f: Activation,
-    g: Activation,
-    C11: Array,
-    C12: Array,
-    C22: Array,
-    b1: Array,
-    b2: Array,
-    det: Array,
-    order: int,
-) -> Array:
+def pair_jets(f: Activation, g: Activation, pairs: Array, order: int) -> Array:
     """Jets ``(n, 1 | 6 | 21)`` (see ``jets.py``) of n pairs of neurons; arguments are those
     of :func:`pair_moments`.
 
@@ -129,11 +107,10 @@ def pair_jets(
     _require(f, g)
     outer = sides(f)
     if outer is None:
-        return pair_jets(g, f, C22, C12, C11, b2, b1, det, order)[:, _SWAP[: SIZES[order]]]
-    out = np.empty((b1.size, SIZES[order]))
-    _kernels.pair_jets_loop(
-        _row(g), *outer, *(sides(g) or (0.0, 0.0)), C11, C12, C22, b1, b2, det, out
-    )
+        return pair_jets(g, f, pairs[_TURNED], order)[:, _SWAP[: SIZES[order]]]
+    out = np.empty((pairs.shape[1], SIZES[order]))
+    inner = sides(g) or (0.0, 0.0)
+    _kernels.pair_jets_loop(_row(g), *outer, *inner, *np.ascontiguousarray(pairs), out)
     return out
 
 

@@ -29,7 +29,9 @@ BINOMIAL = np.array(
 
 _kernel = njit(cache=True, error_model="numpy")
 _inline = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
-_in_frame = njit(forceinline=True, error_model="numpy")(jets.in_frame)
+_plain_inline = njit(forceinline=True, error_model="numpy")
+_once = _plain_inline(jets.along_once)
+_twice = _plain_inline(jets.along_twice)
 
 
 # ---------------------------------------------------------------- pairs
@@ -80,7 +82,11 @@ def _plain_frame(F, sizes, I, c1, c2):
     """Fourth derivatives along D1 = d1 + c1 d2 and D2 = d2 + c2 d1 (``jets.py``) as sums of
     moments, and of magnitudes.
     """
-    F[0], F[1], F[2], F[3], F[4] = _in_frame(I[4, 0], I[3, 1], I[2, 2], I[1, 3], I[0, 4], c1, c2)
+    F[0] = _twice(I[4, 0], I[3, 1], I[2, 2], c1)
+    F[1] = _once(I[3, 1], I[2, 2], c1)
+    F[2] = I[2, 2]
+    F[3] = _once(I[1, 3], I[2, 2], c2)
+    F[4] = _twice(I[0, 4], I[1, 3], I[2, 2], c2)
     sizes[0] = abs(I[4, 0]) + abs(c1) * (2.0 * abs(I[3, 1]) + abs(c1 * I[2, 2]))
     sizes[1] = abs(I[3, 1]) + abs(c1 * I[2, 2])
     sizes[3] = abs(I[1, 3]) + abs(c2 * I[2, 2])

@@ -57,38 +57,31 @@ class _Term(NamedTuple):
 def pair_values(
     f: Any,
     g: Any,
-    C11: Array,
-    C12: Array,
-    C22: Array,
-    b1: Array,
-    b2: Array,
-    det: Array,
+    pairs: Array,
     orders: tuple[int, int],
 ) -> Array:
-    """``E[f^(p)(h1) g^(q)(h2)]`` at n points."""
+    """``E[f^(p)(h1) g^(q)(h2)]`` of n pairs with the rows C11, C12, C22, b1, b2, det of
+    ``pairs`` (6, n).
+    """
     if one_sided.is_defined(f, g):
-        return one_sided.pair_moments(f, g, C11, C12, C22, b1, b2, det)[:, orders[0], orders[1]]
-    return _atom_values(f, g, C11, C12, C22, b1, b2, det, orders)
+        return one_sided.pair_moments(f, g, pairs)[:, orders[0], orders[1]]
+    return _atom_values(f, g, pairs, orders)
 
 
 def values_and_changes(
     f: Any,
     g: Any,
-    C11: Array,
-    C12: Array,
-    C22: Array,
-    b1: Array,
-    b2: Array,
-    det: Array,
+    pairs: Array,
     orders: tuple[int, int],
 ) -> tuple[Array, Array]:
     """:func:`pair_values`, and by how much the rounding of the means changes those of elu and selu,
     in units of eps.
     """
+    b1, b2 = pairs[3:5]
     if not one_sided.is_defined(f, g):
-        return _atom_values(f, g, C11, C12, C22, b1, b2, det, orders), np.zeros_like(b1)
+        return _atom_values(f, g, pairs, orders), np.zeros_like(b1)
     p, q = orders
-    moments = one_sided.pair_moments(f, g, C11, C12, C22, b1, b2, det)
+    moments = one_sided.pair_moments(f, g, pairs)
     changes = np.zeros_like(b1)
     if p + q < 4:  # the amplification covers fourth order
         slopes = np.abs(b1 * moments[:, p + 1, q]) + np.abs(b2 * moments[:, p, q + 1])
@@ -99,17 +92,12 @@ def values_and_changes(
 def _atom_values(
     f: Any,
     g: Any,
-    C11: Array,
-    C12: Array,
-    C22: Array,
-    b1: Array,
-    b2: Array,
-    det: Array,
+    pairs: Array,
     orders: tuple[int, int],
 ) -> Array:
     table = closed.AtomTable([f, g])
-    zeros = np.zeros(C11.size, dtype=np.int64)
-    return closed.pair_moments(table, zeros, zeros + 1, C11, C12, C22, b1, b2, det, *orders)
+    zeros = np.zeros(pairs.shape[1], dtype=np.int64)
+    return closed.pair_moments(table, zeros, zeros + 1, pairs, *orders)
 
 
 def pair_bound(
@@ -278,9 +266,9 @@ def _growth_of_fastest(fastest: float, rate: float, r: Array, b: Array, order: i
 
 def _mean_square(f: Any, r: Array, b: Array, order: int) -> Array:
     """``E f^(order)(r x + b)^2`` for orders up to 2; rounding must not make it negative."""
-    return np.maximum(
-        pair_values(f, f, r**2, r**2, r**2, b, b, np.zeros_like(r), (order, order)), 0.0
-    )
+    C = r**2
+    pairs = np.array([C, C, C, b, b, np.zeros_like(r)])
+    return np.maximum(pair_values(f, f, pairs, (order, order)), 0.0)
 
 
 def _polynomial_size(coefficients: Array, r: Array, b: Array, order: int) -> Array:

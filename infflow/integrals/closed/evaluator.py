@@ -103,7 +103,7 @@ class ClosedForms(Evaluator):
         self, f: Activation, g: Activation, points: Points, orders: tuple[int, int], rtol: float
     ) -> Estimate:
         """Moments of a pair."""
-        value, changes = error_bounds.values_and_changes(f, g, *points[:6], orders)
+        value, changes = error_bounds.values_and_changes(f, g, np.array(points[:6]), orders)
         size1, scale1 = error_bounds.size_and_scale(f, points.r1, points.b1, orders[0])
         size2, scale2 = error_bounds.size_and_scale(g, points.r2, points.b2, orders[1])
         bound = error_bounds.pair_bound(f, g, points, orders, (size1, size2), value, changes)
@@ -193,8 +193,7 @@ class ClosedPairs(PairIntegrals):
     def _fill_one_sided(self, rows: Index, args: Arguments, order: int, out: Array) -> None:
         itself = self._pairs.i[rows] == self._pairs.j[rows]
         for f, g, some in self._pairs.by_kinds(rows[~itself]):
-            C11, C12, C22, b1, b2, det = np.ascontiguousarray(args.pairs[:, some])
-            out[some] = elu.pair_jets(f, g, C11, C12, C22, b1, b2, det, order)
+            out[some] = elu.pair_jets(f, g, args.pairs[:, some], order)
         for f, _, some in self._pairs.by_kinds(rows[itself]):
             neurons = self._pairs.i[some]
             found = elu.squares(f, args.C[neurons], args.b[neurons])

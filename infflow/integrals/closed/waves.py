@@ -28,8 +28,10 @@ from numpy.typing import NDArray
 
 from ..._validation import Array
 from ...errors import MethodError
-from ..jets import SMALLEST_VARIANCE, in_frame
+from ..jets import SMALLEST_VARIANCE, along_once, along_twice
 from .atom_kernels import S04, S13, S22, S31, S40, SLOT_P, SLOT_Q, SLOTS
+from .atoms import AtomTable, has_means, is_centred
+from .means import means_without_waves
 from .powers import has_powers
 
 if TYPE_CHECKING:
@@ -55,9 +57,7 @@ def is_defined(f: Activation, g: Activation) -> bool:
     first, second = (f, g) if f.waves else (g, f)
     if not first.waves:
         return False
-    from . import pairs as closed  # which imports this module
-
-    return closed.is_defined(second) and not (_oscillates(first) and has_powers(second))
+    return has_means(second) and not (_oscillates(first) and has_powers(second))
 
 
 def single_moments(f: Activation, C: Array, b: Array, max_order: int) -> Array:
@@ -144,9 +144,11 @@ def _to_frame(slots: Array, gaussian: Gaussian) -> None:
     C11, C12, C22 = gaussian[:3]
     c1 = np.divide(C12, C11, out=np.zeros_like(C12), where=C11 > SMALLEST_VARIANCE)
     c2 = np.divide(C12, C22, out=np.zeros_like(C12), where=C22 > SMALLEST_VARIANCE)
-    fourth = [S40, S31, S22, S13, S04]
-    i40, i31, i22, i13, i04 = slots[:, fourth].T
-    slots[:, fourth] = np.transpose(in_frame(i40, i31, i22, i13, i04, c1, c2))
+    i31, i22, i13 = (slots[:, k].copy() for k in (S31, S22, S13))
+    slots[:, S40] = along_twice(slots[:, S40], i31, i22, c1)
+    slots[:, S31] = along_once(i31, i22, c1)
+    slots[:, S13] = along_once(i13, i22, c2)
+    slots[:, S04] = along_twice(slots[:, S04], i13, i22, c2)
 
 
 def _two_waves(v: Wave, w: Wave, gaussian: Gaussian, p: int, q: int) -> Array:
@@ -198,12 +200,10 @@ def _two_oscillations(a: complex, c: complex, k: float, l: float, gaussian: Gaus
 
 def _tilted_means(wave: Wave, g: Activation, gaussian: Gaussian, highest: int) -> Array:
     """``E[exp(k h1) g^(q)(h2)]`` for real k and q = 0 ... highest, shape (highest + 1, n)."""
-    from . import pairs as closed  # which imports this module
-
     C11, C12, C22, b1, b2, _ = gaussian
     k = wave.rate.real
     zeros = np.zeros(C22.size, dtype=np.int64)
-    means = closed.single_moments(closed.AtomTable([g]), zeros, C22, b2 + k * C12, highest)
+    means = means_without_waves(AtomTable([g]), zeros, C22, b2 + k * C12, highest)
     found: Array = np.exp(k * b1 + 0.5 * k * k * C11) * means.T
     return found
 
@@ -212,20 +212,17 @@ def _oscillating_means(k: float, g: Activation, gaussian: Gaussian, highest: int
     """``E[exp(i k h1) g^(q)(h2)]``, q = 0 ... highest, for every g without waves that has a closed
     form.
     """
-    from . import elu as one_sided
-    from . import pairs as closed  # which import this module
-
     C11, C12, C22, b1, b2, _ = gaussian
     mean = b2 + 1j * k * C12
     plain = np.exp(-0.5 * k * k * C11 + 1j * k * b1)
-    sides = one_sided.sides(g)
+    sides = g.sides
     out = np.zeros((highest + 1, C11.size), dtype=np.complex128)
     if sides is not None:
         ramps = _ramps(k, np.zeros(1), gaussian, highest + 1, False)[:, :, 0]
         _one_sided_means(*sides, ramps, _half_exponential(k, gaussian), plain, out)
         return out
     polynomial = list(g.polynomial)
-    centred = closed.is_centred(g)
+    centred = is_centred(g)
     if centred:
         polynomial[0] = 0.0
     for q in range(highest + 1):

@@ -29,7 +29,21 @@ from ..evaluator import (
     Points,
     Request,
 )
-from ..jets import F04, F11, F13, F22, F31, F40, J00, J02, J11, J20, SIZES, in_frame
+from ..jets import (
+    F04,
+    F11,
+    F13,
+    F22,
+    F31,
+    F40,
+    J00,
+    J02,
+    J11,
+    J20,
+    SIZES,
+    along_once,
+    along_twice,
+)
 from . import files as surrogate_files
 from .files import Surrogate
 from .form import SurrogateForm
@@ -71,9 +85,11 @@ def pair_jets(
         d11, d12, d13, d22, d23, d33 = found[4:]
         c1 = np.divide(C12, C11, out=np.zeros_like(C12), where=C11 > 0)
         c2 = np.divide(C12, C22, out=np.zeros_like(C12), where=C22 > 0)
-        frame = in_frame(4.0 * d11, 2.0 * d12, d22, 2.0 * d23, 4.0 * d33, c1, c2)
-        for column, values in zip((F40, F31, F22, F13, F04), frame, strict=True):
-            jets[:, column] = values
+        jets[:, F40] = along_twice(4.0 * d11, 2.0 * d12, d22, c1)
+        jets[:, F31] = along_once(2.0 * d12, d22, c1)
+        jets[:, F22] = d22
+        jets[:, F13] = along_once(2.0 * d23, d22, c2)
+        jets[:, F04] = along_twice(4.0 * d33, 2.0 * d23, d22, c2)
         jets[:, F11] = 4.0 * d13 + 2.0 * c2 * d12 + 2.0 * c1 * d23 + c1 * c2 * d22
     return jets
 

@@ -39,7 +39,8 @@ from ....integrals.jets import (
     J11,
     J20,
     SMALLEST_VARIANCE,
-    in_frame,
+    along_once,
+    along_twice,
     slope,
 )
 
@@ -57,7 +58,9 @@ _PARALLEL = 4 * np.finfo(np.float64).eps
 # Above this 1 - u^2, C11 C22 - C12^2 loses less than a digit.
 _OBLIQUE = 0.1
 
-_in_frame = njit(forceinline=True, fastmath={"contract"}, error_model="numpy")(in_frame)
+_inline = njit(forceinline=True, fastmath={"contract"}, error_model="numpy")
+_once = _inline(along_once)
+_twice = _inline(along_twice)
 
 
 @njit(cache=True, fastmath={"contract"}, error_model="numpy")
@@ -256,9 +259,11 @@ def _series(cxx, cxy, cyy, f, g, order, jet):
         i22 /= cxx * cyy
         i13 /= root * cyy
         i04 /= cyy * cyy
-        jet[F40], jet[F31], jet[F22], jet[F13], jet[F04] = _in_frame(
-            i40, i31, i22, i13, i04, c1, c2
-        )
+        jet[F40] = _twice(i40, i31, i22, c1)
+        jet[F31] = _once(i31, i22, c1)
+        jet[F22] = i22
+        jet[F13] = _once(i13, i22, c2)
+        jet[F04] = _twice(i04, i13, i22, c2)
         jet[F11] = a22 / (cxx * cyy) + c2 * i31 + c1 * i13 + c1 * c2 * i22
 
 
