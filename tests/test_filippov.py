@@ -170,6 +170,7 @@ def test_a_kink_that_holds():
 def test_a_ridge_is_crossed_once():
     res = flow(Wedge(0.5, 1.0, -1.0), [-0.4, 1.0])
     assert res.flow.note.startswith("1 kink crossed, 0 met")
+    assert res.status in (StopReason.ROUNDING_FLOOR, StopReason.MIN_GRADIENT_NORM)
     np.testing.assert_allclose(
         res.theta, np.linalg.solve([[1, -0.5], [-0.5, 1]], [1, 1]), atol=1e-8
     )

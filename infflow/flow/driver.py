@@ -144,8 +144,11 @@ class _Run:
         self.recorder = Recorder(
             settings.t_end, settings.num_trajectory, settings.t_eval, first_time, problem.size
         )
-        judged = math.isinf(settings.t_end) and not settings.method.ends_itself
-        self.end = EndOfPath(problem, start, settings.hand_over) if judged else None
+        self.end = (
+            EndOfPath(problem, start, settings.hand_over, settings.method.ends_itself)
+            if math.isinf(settings.t_end)
+            else None
+        )
         self.z0 = z
         here = _Point(z, start.value, problem.force(start))
         self.now = _RunState(0.0, 0, here, here, problem.counts())
@@ -175,14 +178,14 @@ class _Run:
         counts = before.counts if self.file is None else self.problem.counts()
         self.now = _RunState(step.t, before.steps + 1, here, best, counts, self.integrator.state)
         self.recording = self.stepping = False
-        return step.end if self.end is None else self.end.reached(step, before.here.z)
+        return None if self.end is None else self.end.reached(step, before.here.z)
 
     def rests(self, stop: StopReason) -> bool:
         """Whether the flow stays where it ended: at a bound, at rest, or within the tolerances of
         its end.
         """
         if stop in (StopReason.HANDOVER, StopReason.AT_REST):
-            return self.end is None or self.end.state.rests
+            return self.end is not None and self.end.state.rests
         # T_END is reached before t_end where nothing moves any more
         return stop.converged or stop is StopReason.T_END
 

@@ -96,13 +96,23 @@ class EndOfPath:
         Evaluation at its start.
     hand_over : bool
         Whether an optimizer follows.
+    by_method : bool
+        Whether the integrator says in ``Step.end`` where the path ends; then the only rule here is
+        that of paths that crawl.
     """
 
-    def __init__(self, problem: FlowProblem, start: FlowEvaluation, hand_over: bool) -> None:
+    def __init__(
+        self,
+        problem: FlowProblem,
+        start: FlowEvaluation,
+        hand_over: bool,
+        by_method: bool = False,
+    ) -> None:
         self.problem = problem
         self.hand_over = hand_over
         self._small = 1e-6 * problem.gradient_norm(problem.force(start))
         self._size = len(problem.free)
+        self._by_method = by_method
         # up to that size no products are needed
         self._has_products = problem.has_products or self._size <= LARGEST
         self.state = EndState()
@@ -129,6 +139,8 @@ class EndOfPath:
         low = self.problem.gradient_norm(step.evaluation.gradient) <= self._small
         if self._crawls(step) and low and self.hand_over:
             return StopReason.HANDOVER
+        if self._by_method:
+            return self._said(step)
         short = (
             self.hand_over
             and step.t >= self.state.short
@@ -149,6 +161,13 @@ class EndOfPath:
                 raise
             self._has_products = False
             return None
+
+    def _said(self, step: Step) -> StopReason | None:
+        """What the integrator says, which has gone to the end of the path."""
+        self.state = self.state._replace(rests=step.end is not None)
+        if step.end is StopReason.HANDOVER and not self.hand_over:
+            return StopReason.ROUNDING_FLOOR
+        return step.end
 
     def _judge(
         self, local: DenseModel | KrylovModel, t: float, short: bool, level: bool, small: bool
