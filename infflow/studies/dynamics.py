@@ -434,7 +434,7 @@ class DynamicsStudy(StudyResult):
         """Orders and ratios."""
         return {"orders": {m: self.orders(m) for m in METHODS}, "ratios": self.ratios()}
 
-    def plot(self) -> Any:
+    def plot(self, picture: str = "") -> Any:
         """Large steps, momentum, noise, natural gradient."""
         from matplotlib.figure import Figure
 

@@ -208,7 +208,7 @@ class ExponentsResult(StudyResult):
             "sequences": scalars(self.sequences),
         }
 
-    def plot(self) -> Any:
+    def plot(self, picture: str = "") -> Any:
         """Power laws, plateaus, times on the sphere, forgetting."""
         from matplotlib.figure import Figure
 
