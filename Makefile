@@ -26,17 +26,19 @@ test: venv
 
 test-neighbours: venv  ## the tests that need JAX or PyTorch, which this installs
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt jax optax torch
-	$(BIN)/python -m pytest tests/test_autodiff.py tests/test_interop.py
+	$(BIN)/python -m pytest tests/test_autodiff.py tests/test_interop.py tests/test_own_step.py tests/test_what_people_pass.py
 
 lint: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
 
-docs: venv  ## the documentation site, docs/_build/html; every warning is an error
+docs: venv  ## the site, docs/_build/html; every warning, long sentence, lonely page and external resource is an error
 	rm -rf docs/_build docs/_api
 	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -q -W --keep-going -E -j auto -b html docs docs/_build/html
+	$(BIN)/python scripts/check_pages.py --site docs/_build/html
 
 release-check: venv  ## build wheel and sdist; install the wheel in an empty environment and run the README's example there
 	$(BIN)/python scripts/release_check.py

@@ -160,7 +160,7 @@ def flows() -> list[str]:
     return rows
 
 
-HEAD = """# Functions of one's own
+HEAD = """# Speed: functions of one's own
 
 Networks whose activation is a callable (the piecewise polynomials) or an expression that is not
 recognised as a sum of registered ones, beside built-in ones; processor time on one thread

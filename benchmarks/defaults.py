@@ -89,7 +89,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     inf.set_num_threads(1)
     text = [
-        "# Whole runs of `inf.train` by size",
+        "# Speed: whole runs of `inf.train` by size",
         "",
         (
             "Flow and search of the fixed point with every solver, one thread "

@@ -70,13 +70,14 @@ def page(repeat):
     table = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header), *rows(repeat)]
     machine = f"{platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}"
     lines = (
-        "# Families of symmetric networks",
+        "# Speed: families of symmetric networks",
         "",
         "Made by `python -m benchmarks families` on one thread: " + machine + ".",
         "",
         "Milliseconds of value and gradient / value, gradient and Hessian in the 20 parameters of "
-        "four blocks that shadow four blocks of k teachers in all; of all k^2 eigenvalues of the "
-        "whole network by symmetry types; and of value, gradient and Hessian of a whole network.",
+        "four blocks that shadow four blocks of k teachers in all. The column before the last has "
+        "all k^2 eigenvalues of the whole network by symmetry types, the last one value, gradient "
+        "and Hessian of a whole network.",
         "",
         *table,
         "",

@@ -178,7 +178,7 @@ def main() -> None:
     inf.set_num_threads(1)
     rule = gauss_hermite()
     lines = [
-        "# Speed of the infinite-data network",
+        "# Speed: infinite-data networks",
         "",
         (
             f"{STUDENTS} students, {TEACHERS} teachers, {INPUTS} inputs, biases in both layers, "

@@ -169,7 +169,7 @@ PLACES = ("whole", "span")
 def page(first, second):
     load = os.getloadavg()[0]
     text = [
-        "# How cost grows",
+        "# Speed: how cost grows with inputs and neurons",
         "",
         "The loss of Gaussian input depends on weights through few products, and the gradient flow "
         "never leaves the span",

@@ -200,7 +200,7 @@ def measure(samples, seconds, clock, seed=0):
 def page(singles, runs, setting, threads):
     """The page in Markdown."""
     lines = [
-        "# The paper's largest case",
+        "# Speed: the paper's largest case",
         "",
         (
             f"`{setting['net']}`: relu, softmax with the cross-entropy, barrier beyond "

@@ -575,7 +575,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     inf.set_num_threads(1)
     text = [
-        "# Integrators of the gradient flow",
+        "# Speed: integrators against other libraries",
         "",
         (
             f"t = 0 to {T_END:g}; processor time (one thread, {platform.machine()}) at which the "

@@ -2,11 +2,17 @@
 error.
 """
 
+import builtins
+import inspect
 import os
 import re
 import sys
+import typing
+from pathlib import Path
 
 import infflow
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 os.environ["INFFLOW_QUIET"] = "1"  # pages say nothing of what compiled while they were made
 
@@ -27,7 +33,12 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
+    "sphinxcontrib.bibtex",
+    "mathml",  # in _ext
 ]
+bibtex_bibfiles = ["references.bib"]
+bibtex_default_style = "plain"
+html_math_renderer = "mathml"
 exclude_patterns = ["_build"]
 suppress_warnings = ["toc.empty_glob"]  # folders may be empty
 templates_path = ["_templates"]
@@ -45,17 +56,23 @@ nb_merge_streams = True
 # API reference: one page per public name, from the docstrings (numpydoc style).
 autosummary_generate = True
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"  # the docstrings say types and shapes
+autodoc_typehints = "none"  # the docstrings say types and shapes, typed_signature the rest
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 88
 napoleon_google_docstring = False
 napoleon_use_param = False  # types are prose, "(P,) array", and not links
 napoleon_use_rtype = False
-napoleon_custom_sections = [("Attributes", "params_style")]
+GROUPS = ("The path", "The search", "When it stops", "What is kept", "How it runs")  # of train
+napoleon_custom_sections = [(name, "params_style") for name in ("Attributes", *GROUPS)]
 nitpicky = True
 
+html_domain_indices = False  # the reference lists modules
 html_theme = "furo"
 html_title = f"infflow {release}"
 html_show_sourcelink = False
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 copybutton_exclude = ".linenos, .gp, .go"
 
 
@@ -77,6 +94,37 @@ def escape_bars(app, what, name, obj, options, lines):
             literal = indent
 
 
+class Written:
+    """An annotation as it stands in the source."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def __repr__(self):
+        return self.text
+
+
+def typed_signature(app, what, name, obj, options, signature, return_annotation):
+    """Signatures with the types that the source writes, aliases not resolved."""
+    if what not in ("function", "method", "class") or not signature:
+        return None
+    try:
+        found = inspect.signature(obj)
+    except (TypeError, ValueError):
+        return None
+    parameters = [
+        each.replace(annotation=Written(each.annotation))
+        if isinstance(each.annotation, str)
+        else each
+        for each in found.parameters.values()
+    ]
+    if what == "method" and parameters and parameters[0].name in ("self", "cls"):
+        parameters = parameters[1:]
+    returned = found.return_annotation
+    text = str(found.replace(parameters=parameters, return_annotation=found.empty))
+    return text, returned if isinstance(returned, str) and what != "class" else None
+
+
 def find_by_last_name(app, env, node, contnode):
     """Docstrings name classes and errors without the module where they live: link to the one with
     that name.
@@ -96,11 +144,17 @@ def find_by_last_name(app, env, node, contnode):
     return contnode if exists(node["reftarget"], node.get("py:class")) else None
 
 
+OTHERS = {"collections", "matplotlib", "np", "numpy", "os", "pathlib", "scipy", "sympy", "typing"}
+
+
 def exists(target, class_name):
     """Whether the package has a module, a module-level name, or (in a docstring of a class) an
-    attribute of this name.
+    attribute of this name; types of other packages in signatures count, too.
     """
     name = target.split(".")[-1]
+    first = re.split(r"[.\[]", target)[0]
+    if first in OTHERS or hasattr(builtins, first) or hasattr(typing, first):
+        return True
     modules = [module for key, module in sys.modules.items() if key.partition(".")[0] == "infflow"]
     if target in sys.modules or any(name in vars(module) for module in modules):
         return True
@@ -111,7 +165,8 @@ def exists(target, class_name):
 
 
 def setup(app):
-    """Connect both to Sphinx."""
+    """Connect them to Sphinx."""
     app.connect("autodoc-process-docstring", escape_bars)
+    app.connect("autodoc-process-signature", typed_signature)
     app.connect("missing-reference", find_by_last_name)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

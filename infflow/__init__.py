@@ -25,6 +25,12 @@ if TYPE_CHECKING:  # editors and type checkers see the names below; tests compar
     from .branches.branch import Branch as Branch
     from .branches.continuation import continuation as continuation
     from .classification.classify import classify as classify
+    from .critical_points.atlas import Atlas as Atlas
+    from .critical_points.atlas import atlas as atlas
+    from .dynamics.heavy_ball import HeavyBall as HeavyBall
+    from .dynamics.modified_flow import ModifiedFlow as ModifiedFlow
+    from .dynamics.natural_gradient import NaturalGradient as NaturalGradient
+    from .dynamics.sgd_diffusion import SGDDiffusion as SGDDiffusion
     from .errors import AccuracyWarning as AccuracyWarning
     from .errors import InfflowError as InfflowError
     from .errors import SingularMomentError as SingularMomentError
@@ -140,6 +146,10 @@ _HOME = {
     "Spectrum": "online.spectrum",
     "Equilibrium": "online.equilibrium",
     "train": "training",
+    "HeavyBall": "dynamics.heavy_ball",
+    "NaturalGradient": "dynamics.natural_gradient",
+    "ModifiedFlow": "dynamics.modified_flow",
+    "SGDDiffusion": "dynamics.sgd_diffusion",
     "classify": "classification.classify",
     "continuation": "branches.continuation",
     "Branch": "branches.branch",
@@ -148,6 +158,8 @@ _HOME = {
     "trajectory_distance": "result",
     "train_many": "many",
     "unique_solutions": "many",
+    "atlas": "critical_points.atlas",
+    "Atlas": "critical_points.atlas",
     "sweep": "sweeps.run",
     "Sweep": "sweeps.table",
     "split_neuron": "landscape.neurons",
@@ -183,6 +195,44 @@ _MODULES = {
 }
 
 __all__ = ["__version__", *_HOME]
+
+# The first page of ``help(infflow)``: names by subject, from the table above.
+_SUBJECTS = {
+    "Networks, losses and derivatives": ("networks", "objective"),
+    "Flow and fixed points": ("training", "many", "result", "classification", "proofs"),
+    "Branches and landscape": ("branches", "landscape"),
+    "Spectra of large Hessians": ("spectrum",),
+    "Online learning and equilibrium": ("online",),
+    "Activations and Gaussian integrals": ("activations", "integrals"),
+    "Sweeps and studies": ("sweeps", "studies"),
+    "Kernels, and other packages": ("exchange",),
+    "Threads and errors": ("threads", "errors"),
+}
+
+
+def _contents() -> str:
+    rooms = {room for subject in _SUBJECTS.values() for room in subject}
+    subjects = {
+        **_SUBJECTS,
+        "Further names": tuple({home.split(".")[0] for home in _HOME.values()} - rooms),
+    }
+    lines = []
+    for title, members in subjects.items():
+        names = [name for name, home in _HOME.items() if home.split(".")[0] in members]
+        if names:
+            lines += [
+                f"{title}:",
+                *(f"    {', '.join(names[k : k + 5])}" for k in range(0, len(names), 5)),
+            ]
+    return "\n".join([*lines, "Modules:", f"    {', '.join(_MODULES)}"])
+
+
+__doc__ = f"""{__doc__}
+Begin with ``help(infflow.train)`` and ``help(infflow.NetI)``; ``infflow --help`` in a shell works
+without Python.
+
+{_contents()}
+"""
 
 
 if not TYPE_CHECKING:  # a name that does not exist is an error to a type checker, too

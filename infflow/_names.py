@@ -205,6 +205,8 @@ SYNONYMS: Mapping[str, Mapping[str, str]] = {
         "neuraltangent": "ntk",
         "ntp": "ntk",
         "mf": "mean_field",
+        "sphere": "spherical",
+        "weightnorm": "spherical",
     },
     "fourth_moments": {
         "exact": "closed",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import os
 import reprlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from importlib import import_module
 from numbers import Integral, Real
+from types import TracebackType
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
@@ -29,6 +31,12 @@ from .errors import (
 Array = NDArray[np.float64]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
+#: with this variable of the environment errors show all lines within this package
+LONG_TRACEBACKS = "INFFLOW_LONG_TRACEBACKS"
+_PACKAGE = __name__.partition(".")[0]
+
+#: most columns of a data frame that a message names
+_COLUMNS = 3
 #: what to do where an array of other things is given
 _CONVERT = "Convert it first, e.g. with numpy.asarray(..., dtype=float)."
 
@@ -37,9 +45,11 @@ _CONVERT = "Convert it first, e.g. with numpy.asarray(..., dtype=float)."
 
 
 def public(function: _Function) -> _Function:
-    """Decorate a public function: arguments that it does not have end in an error that suggests.
+    """Decorate a public function: arguments that it does not have end in an error that suggests,
+    and errors of this package are raised at its level.
 
-    Python's own TypeError for them does not know what is meant. The signature stays as it is.
+    Python's own TypeError for such arguments does not know what is meant. The signature stays as it
+    is.
     """
     name = function.__qualname__.removesuffix(".__init__")
 
@@ -47,12 +57,27 @@ def public(function: _Function) -> _Function:
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
-        except TypeError as error:
-            if not isinstance(error, InfflowError):
-                _raise_unless_bound(name, function, args, kwargs)
+        except InfflowError as error:
+            if _is_ours(error.__traceback__) and not os.environ.get(LONG_TRACEBACKS):
+                error.__traceback__ = None  # the reader's line is what matters
+            raise
+        except TypeError:
+            _raise_unless_bound(name, function, args, kwargs)
             raise
 
     return call  # type: ignore[return-value]
+
+
+def _is_ours(traceback: TracebackType | None) -> bool:
+    """Whether all lines of a traceback are of this package; those of others, such as functions that
+    it was given, have to be seen.
+    """
+    while traceback is not None:
+        module = traceback.tb_frame.f_globals.get("__name__", "")
+        if module.partition(".")[0] != _PACKAGE:
+            return False
+        traceback = traceback.tb_next
+    return True
 
 
 def _raise_unless_bound(
@@ -105,12 +130,11 @@ def package(module: str, purpose: str, install: str) -> Any:
 
 def user_level() -> int:
     """The ``stacklevel`` of a warning that points to the first caller outside of this package."""
-    package = __name__.partition(".")[0]
     frame = sys._getframe(1)
     level = 1
     while (
         frame.f_back is not None
-        and frame.f_globals.get("__name__", "").partition(".")[0] == package
+        and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE
     ):
         frame = frame.f_back
         level = level + 1
@@ -188,14 +212,34 @@ def as_real_numbers(name: str, value: Any, *, advice: str = _CONVERT) -> Array:
     if array.dtype.kind not in "fiub":
         if array.ndim == 0:
             raise InvalidTypeError(f"{name} is {shown(value)}; real numbers are needed. {advice}")
-        raise InvalidTypeError(
-            f"{name} has dtype {array.dtype}; real numbers (float64, float32 or integers) are "
-            f"needed. {advice}"
-        )
+        columns = _columns_of_text(value)
+        if columns is None or columns:
+            because = f" because of the columns {columns}" if columns else ""
+            raise InvalidTypeError(
+                f"{name} has dtype {array.dtype}{because}; real numbers (float64, float32 or "
+                f"integers) are needed. {advice}"
+            )
+        # a data frame of numbers of several types
+        array = value.to_numpy(dtype=np.float64, na_value=np.nan)
     scalar = array.ndim == 0
     with np.errstate(over="ignore"):  # of a longer type: infinite
         array = np.ascontiguousarray(array, dtype=np.float64)
     return array.reshape(()) if scalar else array  # ascontiguousarray makes scalars 1-D
+
+
+def _columns_of_text(frame: Any) -> str | None:
+    """Which columns of a data frame are no numbers, for messages; None for anything else."""
+    try:
+        kinds = dict(frame.dtypes.items())
+    except Exception:  # no data frame
+        return None
+    found = [f"{shown(name)} ({kind})" for name, kind in kinds.items() if _kind(kind) not in "fiub"]
+    more = ", ..." * (len(found) > _COLUMNS)
+    return f"{', '.join(found[:_COLUMNS])}{more}" * bool(found)
+
+
+def _kind(dtype: Any) -> str:
+    return str(getattr(dtype, "kind", "O"))
 
 
 def as_array(name: str, value: Any) -> NDArray[Any]:
@@ -219,12 +263,12 @@ def _raise_unconvertible(name: str, value: Any, error: Exception) -> NoReturn:
     if any(_needs_gradient(part) for part in parts):
         raise InvalidTypeError(
             f"{name} is a tensor that records gradients; infflow differentiates by itself. Pass "
-            "tensor.detach()."
+            "tensor.detach(), or let PyTorch differentiate inf.torch_loss(net)."
         ) from error
     if any("Tracer" in kind for kind in kinds):
         raise InvalidTypeError(
             f"{name} is a tracer, which has no values yet. Call infflow outside of jax.jit, "
-            "jax.grad and jax.vmap."
+            "jax.grad and jax.vmap, or transform inf.jax_loss(net)."
         ) from error
     if isinstance(error, ValueError) and isinstance(value, (list, tuple)):
         raise ShapeError(

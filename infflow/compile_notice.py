@@ -5,15 +5,13 @@ made by running notebooks).
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import sys
 import time
 from typing import Any
 
 from numba.core import event
 
-from .terminal import in_notebook, on_terminal
+from .terminal import is_watched
 
 __all__ = ["MESSAGE"]
 
@@ -49,13 +47,6 @@ class _Listener(event.Listener):
         self.depth -= 1
         if self.depth == 0:
             self.spent += time.perf_counter() - self.began
-
-
-def is_watched() -> bool:
-    """Whether this is the process that a person looks at, no worker of it."""
-    if os.environ.get("INFFLOW_QUIET") or multiprocessing.current_process().name != "MainProcess":
-        return False
-    return on_terminal() or in_notebook()
 
 
 def say() -> None:

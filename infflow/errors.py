@@ -8,7 +8,21 @@ from __future__ import annotations
 
 
 class InfflowError(Exception):
-    """Base class of all errors raised on purpose by infflow."""
+    """Base class of all errors raised on purpose by infflow.
+
+    See Also
+    --------
+    AccuracyWarning : where a bound is missed.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> try:
+    ...     inf.gaussian_moment("tahn", "relu", 1.0, 1.0, 0.5)
+    ... except inf.InfflowError as error:
+    ...     print(str(error).partition(".")[0])
+    activation 'tahn' is not known
+    """
 
 
 class InvalidValueError(InfflowError, ValueError):
@@ -34,7 +48,21 @@ class TooLargeError(InvalidValueError):
 
 
 class SingularMomentError(InvalidValueError):
-    """A Gaussian moment or derivative is infinite at the given point."""
+    """A Gaussian moment or derivative is infinite at the given point.
+
+    See Also
+    --------
+    gaussian_moment : raises it.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> try:
+    ...     inf.gaussian_moment("step", "step", 1.0, 1.0, 1.0, orders=(1, 1))
+    ... except inf.SingularMomentError:
+    ...     print("infinite")
+    infinite
+    """
 
 
 class MethodError(InvalidValueError):
@@ -54,7 +82,24 @@ class StorageError(InvalidValueError):
 
 
 class AccuracyWarning(UserWarning):
-    """A result was returned whose error bound does not meet the requested tolerance."""
+    """A result was returned whose error bound does not meet the requested tolerance.
+
+    See Also
+    --------
+    gaussian_moment : asks for ``rtol``.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import infflow as inf
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", inf.AccuracyWarning)
+    ...     try:
+    ...         inf.gaussian_moment("tanh", "tanh", 9.0, 9.0, 0.999999, method="hermite")
+    ...     except inf.AccuracyWarning:
+    ...         print("the bound of the series misses rtol")
+    the bound of the series misses rtol
+    """
 
 
 class TableauError(InvalidValueError):

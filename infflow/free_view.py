@@ -151,7 +151,7 @@ class FreeView:
 
     def nowhere(self, order: int) -> Evaluation:
         """What stands for an evaluation outside of the domain."""
-        n = self.size
+        n = len(self.free)
         gradient = np.full(n, math.nan)
         return Evaluation(math.nan, gradient, np.full((n, n), math.nan) if order == 2 else None)
 

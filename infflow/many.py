@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import threads
+from . import summary, threads
 from ._validation import (
     Array,
     as_flag,
@@ -27,6 +27,7 @@ from ._validation import (
     shown,
     unknown_keyword,
 )
+from .channels import Limit
 from .errors import InfflowError, InvalidTypeError, InvalidValueError, ShapeError
 from .landscape.distance import Function, function_distance, function_of
 from .landscape.teacher_symmetry import TeacherSymmetry
@@ -36,7 +37,7 @@ from .objective import as_objective
 from .result import Result
 from .settings import FIELDS, TrainSettings, check_theta
 from .stopping import StopReason
-from .terminal import on_terminal
+from .terminal import Bar
 from .training import train
 
 
@@ -58,6 +59,7 @@ class FailedRun:
         return f"FailedRun({self.error}: {self.message})"
 
 
+@summary.as_table
 class Runs(list["Result | FailedRun"]):
     """Outcomes in the order of the starts: a list that also knows the network, and gives columns of
     numbers.
@@ -181,9 +183,20 @@ class Runs(list["Result | FailedRun"]):
             f"failed, lowest loss {best:.6g}"
         )
 
+    def _summary(self) -> summary.Summary:
+        order = summary.cut(np.argsort(self.losses, kind="stable"))
+        rows = [_row(list.__getitem__(self, k)) for k in order]
+        cells = tuple(
+            (int(k), *(row[name] for name in _SHOWN)) for k, row in zip(order, rows, strict=True)
+        )
+        what = [("the lowest", f"{len(cells)} of {len(self)}")] * (len(cells) < len(self))
+        return summary.Summary(repr(self), what, ("start", *_SHOWN), cells)
+
 
 _COLUMNS = ["loss", "gradient_norm", "status", "converged", "flow_steps", "newton_steps", "t_end"]
 _COLUMNS += ["flow_wall_time", "newton_wall_time", "error", "message"]
+#: columns that a notebook shows
+_SHOWN = _COLUMNS[:6]
 
 
 def _row(run: Result | FailedRun) -> dict[str, Any]:
@@ -227,7 +240,7 @@ def train_many(
     n_jobs : int
         Number of processes; 1 works in this one, -1 takes all cores, -2 all but one.
     progress : bool
-        Show a progress bar on a terminal.
+        Show a progress bar on a terminal or in a notebook.
     **arguments
         Of :func:`train`, the same for all starts.
 
@@ -247,6 +260,22 @@ def train_many(
     InfflowError
         Before any run, if an argument of ``train`` cannot be used; and if several starts all fail
         with the same error.
+
+    See Also
+    --------
+    train : one start.
+    unique_solutions : which found the same.
+    sweep : a grid of settings.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> starts = [inf.random_params(net, rng=seed) for seed in range(3)]
+    >>> runs = inf.train_many(neti, starts, progress=False)
+    >>> runs.converged.tolist()
+    [True, True, True]
     """
     starts = _check_starts(thetas)
     n_jobs = as_jobs("n_jobs", n_jobs)
@@ -257,7 +286,7 @@ def train_many(
     outcomes: dict[int, Result | FailedRun] = {}
     errors: set[tuple[str, str]] = set()
     last: InfflowError | None = None
-    with _bar(len(starts), progress) as bar:
+    with Bar(progress, total=len(starts), unit=" starts") as bar:
         try:
             with closing(_run_all(net, starts, n_jobs, settings)) as ended:
                 for number, outcome, error in ended:
@@ -407,12 +436,6 @@ def _run(number: int, net: Any, theta: Any, settings: TrainSettings) -> _Outcome
         return number, failed, error if isinstance(error, InfflowError) else None
 
 
-def _bar(total: int, wanted: bool) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(total=total, unit=" starts", disable=not (wanted and on_terminal()))
-
-
 # --------------------------------------------------------------------------------------------------
 # solutions
 
@@ -426,11 +449,14 @@ class SolutionGroup:
     count: int
     members: tuple[int, ...]  #: indices into the list that was given
     converged: bool  #: whether all members are
-    num_neurons: int  #: neurons that are left without dead and duplicated ones
+    #: neurons that are left without dead and duplicated ones; at infinity all
+    num_neurons: int
+    limit: Limit | None = None  #: where the runs end at infinity, if they do
 
     def __repr__(self) -> str:
+        where = "" if self.limit is None else ", at infinity"
         return (
-            f"SolutionGroup(loss {self.loss:.9g}, {counted(self.count, 'run')}, "
+            f"SolutionGroup(loss {self.loss:.9g}{where}, {counted(self.count, 'run')}, "
             f"{counted(self.num_neurons, 'neuron')})"
         )
 
@@ -464,14 +490,15 @@ def unique_solutions(
     loss_rtol, loss_atol : float
         How far losses may differ.
     converged_only : bool
-        Leave out runs that did not converge.
+        Leave out runs that did not converge, and whose path does not end at infinity either. Runs
+        that end at infinity belong together if their limits do.
     teacher_symmetry : bool
         For a ``NetI`` with a network as teacher: solutions also belong together if an orthogonal
-        map of the inputs takes one to the other that exchanges teacher neurons with equal
-        activations, biases and output weights (up to the signs of odd and even ones), leaves what
-        is orthogonal to the teacher's weights in place, and keeps the distribution of the input.
-        All such maps are searched; others, such as rotations of the teacher's space that permute no
-        neurons, are not.
+        map of the inputs takes one to the other. It exchanges teacher neurons with equal
+        activations, biases and output weights (up to the signs of odd and even ones). It leaves
+        what is orthogonal to the teacher's weights in place, and keeps the distribution of the
+        input. All such maps are searched; others, such as rotations of the teacher's space that
+        permute no neurons, are not.
 
     Returns
     -------
@@ -489,6 +516,21 @@ def unique_solutions(
         If the net is not known, or has no teacher neurons to exchange with ``teacher_symmetry``.
     InvalidValueError
         If it has more than one hidden layer, or a tolerance is negative.
+
+    See Also
+    --------
+    train_many : makes the runs.
+    solution_distance : how solutions are compared.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> starts = [inf.random_params(net, rng=seed) for seed in range(3)]
+    >>> groups = inf.unique_solutions(inf.train_many(neti, starts, progress=False))
+    >>> len(groups), groups[0].count
+    (1, 3)
     """
     net = getattr(results, "net", None) if net is None else net
     if net is None:
@@ -507,15 +549,19 @@ def unique_solutions(
     chosen = [
         k
         for k, run in enumerate(results)
-        if isinstance(run, Result) and (run.converged or not converged_only)
+        if isinstance(run, Result)
+        and (run.converged or run.limit is not None or not converged_only)
     ]
-    chosen.sort(key=lambda k: results[k].loss)
+    losses = {k: _loss_of(_result(results, k)) for k in chosen}
+    chosen.sort(key=losses.__getitem__)
     groups: list[tuple[Function, list[int]]] = []
     for k in chosen:
-        function = function_of(net, _result(results, k).theta, rtol)
+        function = _function_of(net, _result(results, k), rtol)
         for representative, members in groups:
-            gap = results[k].loss - results[members[0]].loss
-            if gap > loss_rtol * abs(results[k].loss) + loss_atol:
+            first = _result(results, members[0])
+            gap = losses[k] - losses[members[0]]
+            ends_alike = (first.limit is None) == (_result(results, k).limit is None)
+            if not ends_alike or gap > loss_rtol * abs(losses[k]) + loss_atol:
                 continue
             near = rtol * representative.size
             if function_distance(representative, function) <= near or (
@@ -525,7 +571,7 @@ def unique_solutions(
                 break
         else:
             groups.append((function, [k]))
-    return [_group(results, function, members) for function, members in groups]
+    return [_group(net, results, function, members) for function, members in groups]
 
 
 def _result(results: Sequence[Result | FailedRun], k: int) -> Result:
@@ -534,16 +580,29 @@ def _result(results: Sequence[Result | FailedRun], k: int) -> Result:
     return found
 
 
+def _loss_of(run: Result) -> float:
+    """Loss where a path ends, at infinity too."""
+    return run.loss if run.limit is None else run.limit.loss_at_infinity
+
+
+def _function_of(net: Net | NetI, run: Result, rtol: float) -> Function:
+    """The function at the end of a path, at infinity too."""
+    if run.limit is None:
+        return function_of(net, run.theta, rtol)
+    return function_of(*run.limit.network(net), rtol)
+
+
 def _group(
-    results: Sequence[Result | FailedRun], function: Function, members: list[int]
+    net: Net | NetI, results: Sequence[Result | FailedRun], function: Function, members: list[int]
 ) -> SolutionGroup:
     best = min((_result(results, k) for k in members), key=lambda run: run.gradient_norm)
     together = all(results[k].converged for k in members)
     return SolutionGroup(
         best.theta,
-        best.loss,
+        _loss_of(best),
         len(members),
         tuple(sorted(members)),
         together,
-        len(function.activations),
+        len(function.activations) if best.limit is None else net.layers[0].width,
+        best.limit,
     )

@@ -33,7 +33,23 @@ LEFT_DOMAIN = (DivergedError, SingularMomentError, FloatingPointError, OverflowE
 
 
 class Evaluation(NamedTuple):
-    """Value and, as far as the requested order goes, gradient ``(P,)`` and Hessian ``(P, P)``."""
+    """Value and, as far as the requested order goes, gradient ``(P,)`` and Hessian ``(P, P)``.
+
+    See Also
+    --------
+    loss : the value alone.
+    gradient : the gradient alone.
+    hessian : the Hessian alone.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> found = neti.evaluate([0.5, 0.0, 1.0], order=1)
+    >>> round(found.value, 4), found.gradient.shape, found.hessian is None
+    (0.0519, (3,), True)
+    """
 
     value: float
     gradient: Array | None = None
@@ -221,6 +237,43 @@ class HasJumps(Protocol, metaclass=Capability):
         """Whether it does."""
 
 
+class PiecewiseSmooth(Protocol):
+    """A loss that is smooth on either side of planes in the space of parameters, its *kinks*."""
+
+    @property
+    def size(self) -> int:
+        """Number m of kinks."""
+
+    def values(self, theta: Array) -> Array:
+        """Functions (m,), linear in theta, whose zeros are the kinks."""
+
+    def rounding(self, theta: Array) -> Array:
+        """Rounding errors (m,) of these."""
+
+    def normals(self, kinks: NDArray[np.intp]) -> Array:
+        """Gradients (k, P) of some of these functions."""
+
+    def jumps(self, theta: Array, kinks: NDArray[np.intp]) -> Array:
+        """By how many normals (k,) the gradient above a kink exceeds that below."""
+
+    def evaluate(self, theta: Array, sides: Array, order: int) -> Evaluation:
+        """The loss on one piece, continued smoothly; ``sides`` (m,) are 1 above a kink, -1 below,
+        and 0 for the slope below on the kink itself.
+        """
+
+
+@runtime_checkable
+class HasPieces(Protocol, metaclass=Capability):
+    """Knows where its gradient jumps, and is smooth between.
+
+    Asked by the solver ``filippov``, by ``solver="auto"``, and by ``inf.classify``.
+    """
+
+    @property
+    def pieces(self) -> PiecewiseSmooth | None:
+        """Its kinks and its pieces; None where it does not know them."""
+
+
 @runtime_checkable
 class Observes(Protocol, metaclass=Capability):
     """Knows further quantities by name.
@@ -299,6 +352,29 @@ class HasSymmetryTypes(Protocol, metaclass=Capability):
         """
 
 
+@runtime_checkable
+class HasFisher(Protocol, metaclass=Capability):
+    """Has outputs, and knows the second moment of their gradients.
+
+    Asked by ``inf.NaturalGradient``.
+    """
+
+    def fisher(self, theta: Array) -> Array:
+        """E[grad f grad f'] summed over outputs, (P, P), symmetric, without any penalty."""
+
+
+@runtime_checkable
+class HasGradientCovariance(Protocol, metaclass=Capability):
+    """Is a mean over samples, and knows how the gradients of single ones scatter.
+
+    Asked by ``inf.SGDDiffusion``. It must depend smoothly on ``theta``: where it is sampled, the
+    points are the same at every call.
+    """
+
+    def gradient_covariance(self, theta: Array) -> Array:
+        """Covariance of the gradients of single samples, (P, P), positive semidefinite."""
+
+
 #: all of them by name
 CAPABILITIES: dict[str, Capability] = {
     each.__name__: each
@@ -311,12 +387,15 @@ CAPABILITIES: dict[str, Capability] = {
         Freezable,
         KnowsRounding,
         HasJumps,
+        HasPieces,
         Observes,
         Identified,
         ChecksParameters,
         ChoosesMethod,
         HasMetric,
         HasSymmetryTypes,
+        HasFisher,
+        HasGradientCovariance,
     )
 }
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ._validation import Array, counted
 from .errors import InvalidValueError
 from .flow import Losses, Trajectory, resolve_observable
+from .flow.problem import Dynamics
 from .networks.eigenvalues import spectrum_by_parts
 from .networks.infinite.reduction import Reduction, obstacle, smallest
 from .objective import LEFT_DOMAIN, Objective
@@ -215,7 +216,12 @@ class FullView:
 
 
 def plan(
-    net: Any, theta0: Array, eta: float | Array, reduce: str | bool, methods: dict[str, str]
+    net: Any,
+    theta0: Array,
+    eta: float | Array,
+    reduce: str | bool,
+    methods: dict[str, Any],
+    dynamics: Dynamics | None = None,
 ) -> Plan:
     """Whether a run is done in few inputs.
 
@@ -226,7 +232,9 @@ def plan(
     eta : float or (P,) array
     reduce : {"auto", True, False}
     methods : dict
-        Names of ``solver`` and ``optimizer``.
+        ``solver`` and ``optimizer``: names, or functions of the user.
+    dynamics : Dynamics, optional
+        What the flow is, where it is not that of the gradient.
 
     Raises
     ------
@@ -235,7 +243,7 @@ def plan(
     """
     if reduce is False:
         return Plan(None, "not reduced: reduce is False" if not obstacle(net) else "")
-    why = obstacle(net) or _not_exact(net, eta, methods)
+    why = obstacle(net) or _not_exact(net, eta, methods, dynamics)
     if why:
         if reduce is True:
             raise InvalidValueError(
@@ -251,9 +259,15 @@ def plan(
     return Plan(run, f"reduced to the span of weights: {red}")
 
 
-def _not_exact(net: Any, eta: float | Array, methods: dict[str, str]) -> str:
+def _not_exact(
+    net: Any, eta: float | Array, methods: dict[str, Any], dynamics: Dynamics | None
+) -> str:
     """What does not commute with rotations of the input; empty if everything does."""
+    if dynamics is not None and not dynamics.commutes:
+        return f"the path of {dynamics!r} leaves the span of the weights"
     for argument, names in ONE_BY_ONE.items():
+        if callable(methods[argument]):
+            return f"{argument} is a function, which may treat single weights in their own way"
         if methods[argument] in names:
             return f"{argument} {methods[argument]!r} treats single weights in their own way"
     if np.ndim(eta):

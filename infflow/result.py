@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from . import summary
 from ._validation import Array, as_real_array, counted, package, public, shown
 from ._version import __version__
+from .channels import Limit
 from .errors import InvalidTypeError, ShapeError, StorageError
 from .flow import Trajectory
 from .rotation import Lift, Rotation
@@ -25,6 +27,7 @@ _SHORT_FORMAT = 2
 _OBSERVABLE = "observable:"
 
 
+@summary.as_table
 @dataclass(eq=False)  # arrays have no truth value; two results are equal if they are the same
 class Result:
     """The outcome of :func:`infflow.train`.
@@ -53,6 +56,23 @@ class Result:
     reduction : str
         Whether the run took place in the inputs that the weights span (``train(reduce=...)``), or
         why not; empty where nothing could be reduced.
+    limit : Limit, optional
+        With the status ``CHANNEL``: the neurons that run off to infinity, what they become, and the
+        loss there.
+
+    See Also
+    --------
+    train : makes one.
+    classify : what kind of point it is.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> result = inf.train(neti, [0.5, 0.1, 0.8], progress=False)
+    >>> result.converged, result.trajectory.theta.shape[1], result.loss < 1e-20
+    (True, 3, True)
     """
 
     theta: Array
@@ -69,6 +89,12 @@ class Result:
     platform: str = field(default_factory=lambda: _platform())
     surrogate_loss: float | None = None
     reduction: str = ""
+    limit: Limit | None = None
+
+    @property
+    def loss_at_infinity(self) -> float | None:
+        """To what the loss falls along a path that runs off to infinity; None for other runs."""
+        return None if self.limit is None else self.limit.loss_at_infinity
 
     @property
     def converged(self) -> bool:
@@ -88,9 +114,23 @@ class Result:
             f"  {'converged' if self.converged else 'not converged'}: {self.status.message}",
             f"  flow    {self.flow} It ended at t = {self.flow.t:.6g}.",
             f"  newton  {self.newton}",
+            *([f"  limit   {self.limit}"] if self.limit is not None else []),
             *([f"  {self.reduction}"] if self.trajectory.lift is not None else []),
         )
         return "\n".join(lines)
+
+    def _summary(self) -> summary.Summary:
+        rows: list[tuple[str, Any]] = [
+            ("loss", f"{self.loss:.6g}{self._beside()}"),
+            ("gradient norm", f"{self.gradient_norm:.3g}"),
+            ("parameters", len(self.theta)),
+            ("flow", f"{self.flow} It ended at t = {self.flow.t:.6g}."),
+            ("newton", str(self.newton)),
+        ]
+        if self.trajectory.lift is not None:
+            rows.append(("inputs", self.reduction))
+        state = "converged" if self.converged else "not converged"
+        return summary.Summary(f"Result: {state}. {self.status.message}", rows)
 
     def _beside(self) -> str:
         return (
@@ -130,6 +170,7 @@ class Result:
             "platform": self.platform,
             "surrogate_loss": self.surrogate_loss,
             "reduction": self.reduction,
+            "limit": None if self.limit is None else self.limit.to_dict(),
         }
 
     def save(self, path: Any) -> None:
@@ -158,6 +199,8 @@ class Result:
             rotation = track.lift.rotation
             arrays |= {"trajectory_short": track.points, "rotation_basis": rotation.basis}
             arrays["rotation_start"] = track.lift.short_start
+        if self.limit is not None:
+            arrays["limit_coordinates"] = self.limit.coordinates
         arrays |= {"trajectory_gradient_norm": track.gradient_norm}
         arrays |= {_OBSERVABLE + name: values for name, values in track.observables.items()}
         save_archive(
@@ -211,6 +254,7 @@ class Result:
             metadata["platform"],
             metadata.get("surrogate_loss"),
             metadata.get("reduction", ""),
+            _limit_of(arrays, metadata),
         )
 
     def _check(self, file: str) -> None:
@@ -261,7 +305,8 @@ class Result:
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Made if not given. Other pictures of a run are in :mod:`infflow.plotting`.
+            Made with a figure of pyplot if not given. Other pictures of a run are in
+            :mod:`infflow.plotting`.
 
         Returns
         -------
@@ -271,6 +316,12 @@ class Result:
         from .plotting import plot_loss
 
         return plot_loss(self, ax=ax)
+
+
+def _limit_of(arrays: dict[str, Array], metadata: dict[str, Any]) -> Limit | None:
+    """Where the path ended at infinity, if it did."""
+    found = metadata.get("limit")
+    return None if found is None else Limit.from_dict(arrays["limit_coordinates"], found)
 
 
 def _lift_of(arrays: dict[str, Array]) -> Lift | None:
@@ -303,6 +354,8 @@ def _check_archive(file: str, shapes: Shapes, metadata: dict[str, Any]) -> None:
     if metadata["format"] == _SHORT_FORMAT:
         needed = _short_shapes(file, needed, shapes, P, T)
     needed |= {"trajectory_loss": (T,), "trajectory_gradient_norm": (T,)}
+    if metadata.get("limit") is not None:
+        needed["limit_coordinates"] = (P,)
     for name, shape in needed.items():
         found = shapes.get(name)
         if found != shape:
@@ -403,6 +456,18 @@ def trajectory_distance(a: Any, b: Any) -> float:
     -------
     float
         The distance; times do not enter.
+
+    See Also
+    --------
+    train : makes trajectories.
+    solution_distance : of end points, as functions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import infflow as inf
+    >>> inf.trajectory_distance(np.zeros((3, 2)), np.ones((5, 2)))
+    2.0
     """
     first = _points("a", a)
     second = _points("b", b)

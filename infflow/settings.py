@@ -36,21 +36,24 @@ from ._validation import (
     counted,
     shown,
 )
+from .dynamics import as_dynamics
 from .errors import InvalidTypeError, InvalidValueError, ShapeError
-from .fixedpoints import OPTIMIZERS, Optimizer
+from .fixedpoints import OPTIMIZERS, Optimizer, own_optimizer
 from .fixedpoints.methods import OPTIMIZER_OPTIONS
-from .flow import SOLVERS, FlowSettings, automatic_solver, resolve_observable
+from .flow import SOLVERS, FlowSettings, automatic_solver, own_solver, resolve_observable
 from .flow.methods import SOLVER_OPTIONS, Method
 from .objective import (
     ChecksParameters,
     ChoosesMethod,
     HasJumps,
     HasMetric,
+    HasPieces,
     Objective,
     as_objective,
     require_samples,
 )
 from .options import choice, integer, number, positive, setting
+from .own_step import OwnStep, method_or_step, name_of
 from .reduced_run import FullView, ReducedRun, plan, short_rates
 from .result import plain
 from .stopping import Progress
@@ -139,9 +142,9 @@ VIEW = "view"
 class TrainSettings:
     """Arguments of :func:`infflow.train` behind ``net`` and ``theta0``, as they are given there."""
 
-    solver: str = setting(
+    solver: str | OwnStep = setting(
         "auto",
-        choice("auto", *SOLVERS),
+        method_or_step("auto", *SOLVERS),
         f"integrator of the flow: auto, {', '.join(SOLVERS)}",
         decides=PATH,
     )
@@ -157,7 +160,7 @@ class TrainSettings:
     step_size: float | None = setting(
         None,
         _step_size,
-        "step of gd and adam",
+        "step of gd, adam and functions as solver",
         0.01,
         decides=PATH,
     )
@@ -166,6 +169,13 @@ class TrainSettings:
         SOLVER_OPTIONS.mapping,
         "options of the solver",
         {"max_order": 5},
+        decides=PATH,
+    )
+    dynamics: Any = setting(
+        None,
+        as_dynamics,
+        "what the flow is, instead of the gradient flow",
+        {"kind": "heavy_ball", "friction": 0.5},
         decides=PATH,
     )
     num_trajectory: int = setting(
@@ -200,9 +210,9 @@ class TrainSettings:
         "accepted steps of the flow; 0 skips it",
         decides=REACH,
     )
-    optimizer: str = setting(
+    optimizer: str | OwnStep = setting(
         "auto",
-        choice("auto", *OPTIMIZERS),
+        method_or_step("auto", *OPTIMIZERS),
         f"method of the search: auto, {', '.join(OPTIMIZERS)}",
         decides=REACH,
     )
@@ -253,14 +263,14 @@ class TrainSettings:
     batch_size: int | None = setting(
         None,
         integer(1),
-        "samples per step of gd and adam",
+        "samples per step of gd, adam and functions as solver",
         100,
         decides=PATH,
     )
     progress: bool = setting(
         True,
         as_flag,
-        "whether a terminal shows a progress bar",
+        "whether a terminal or a notebook shows a progress bar",
         decides=VIEW,
     )
     callback: Callable[[Progress], Any] | None = setting(
@@ -285,7 +295,8 @@ class TrainSettings:
 
     def record(self) -> dict[str, Any]:
         """What ``Result.settings`` keeps of it, in a form that JSON can hold."""
-        return {name: plain(getattr(self, name)) for name in _RECORDED}
+        methods = {name: name_of(getattr(self, name)) for name in ("solver", "optimizer")}
+        return {name: plain(methods.get(name, getattr(self, name))) for name in _RECORDED}
 
     def checked(self) -> TrainSettings:
         """The same with every value checked by itself, and converted."""
@@ -309,7 +320,8 @@ class TrainSettings:
         if isinstance(net, HasMetric) and isinstance(eta, float):
             eta = eta / net.multiplicities
         methods = {"solver": now.solver, "optimizer": now.optimizer}
-        chosen = plan(net, start, eta, now.reduce, methods)
+        _require_no_rates(methods, now.eta)
+        chosen = plan(net, start, eta, now.reduce, methods, now.dynamics)
         if chosen.run is None:
             return _job(net, start, eta, now, chosen.note)
         return _short_job(chosen.run, eta, now, chosen.note)
@@ -340,6 +352,9 @@ class Job:
 def _job(net: Any, start: Array, eta: float | Array, now: TrainSettings, note: str = "") -> Job:
     """The job of checked settings."""
     free = np.broadcast_to(np.asarray(eta) > 0, start.shape)
+    if now.dynamics is not None:
+        _require_an_end(now)
+        now.dynamics.check(net, start, eta)
     method, options = _solver(net, now, int(free.sum()))
     optimizer, search_options = _optimizer(net, now)
     if optimizer is not None:
@@ -355,6 +370,7 @@ def _job(net: Any, start: Array, eta: float | Array, now: TrainSettings, note: s
         t_eval=_within(now.t_eval, now.t_end),
         observables=_functions(net, now.observables),
         checkpoint=now.checkpoint,
+        dynamics=now.dynamics,
     )
     polished = _polished(net, now)
     return Job(net, start, free, now, flow, optimizer, search_options, polished, note=note)
@@ -409,15 +425,32 @@ def _matching(eta: Array, num_params: int) -> float | Array:
     return float(eta) if eta.ndim == 0 else eta
 
 
+def _require_no_rates(methods: Mapping[str, Any], eta: Array) -> None:
+    """Functions of the user have rates of their own: eta only says what is frozen."""
+    if callable(methods["solver"]) and not np.isin(eta, (0.0, 1.0)).all():
+        raise InvalidValueError(
+            f"eta is {shown(eta)}; with a function as solver its entries are 0 (frozen) or 1. "
+            "Scale the steps in the function."
+        )
+
+
 def _solver(net: Any, given: TrainSettings, num_free: int) -> tuple[Method, dict[str, Any]]:
     """The integrator and its checked options, with step and batches of discrete ones."""
-    name = given.solver
+    jumps = isinstance(net, HasJumps) and net.gradient_jumps
+    chosen = given.solver
     defaults: dict[str, Any] = {}
-    if name == "auto":
-        name, defaults = automatic_solver(
-            num_free, isinstance(net, HasJumps) and net.gradient_jumps
-        )
-    method = SOLVERS[name]
+    if given.dynamics is not None:
+        if callable(chosen):
+            raise InvalidValueError(
+                f"solver is a function, and dynamics is {given.dynamics!r}: a function makes its "
+                "own steps. Leave out one of them."
+            )
+        method, defaults = given.dynamics.method(chosen, num_free, jumps)
+    elif chosen == "auto":
+        chosen, defaults = automatic_solver(num_free, jumps, jumps and isinstance(net, HasPieces))
+        method = SOLVERS[chosen]
+    else:
+        method = SOLVERS[chosen] if isinstance(chosen, str) else own_solver(chosen)
     options = {
         **defaults,
         **method.check_options(given.solver_options),
@@ -427,7 +460,18 @@ def _solver(net: Any, given: TrainSettings, num_free: int) -> tuple[Method, dict
     return method, options
 
 
+def _require_an_end(given: TrainSettings) -> None:
+    """Raise where a path that never rests has no end, and a search cannot begin."""
+    dynamics = given.dynamics
+    if dynamics is not None and dynamics.endless and np.isinf(given.t_end):
+        raise InvalidValueError(
+            f"{dynamics!r} never comes to rest, and t_end is infinite. Give a t_end."
+        )
+
+
 def _step_option(method: Method, step_size: float | None) -> dict[str, float]:
+    if method.family == "own":
+        return {"step_size": 1.0 if step_size is None else step_size}
     if method.discrete:
         if step_size is None:
             raise InvalidValueError(
@@ -468,7 +512,8 @@ def _optimizer(net: Any, given: TrainSettings) -> tuple[Optimizer | None, dict[s
                 "they are for."
             )
         return None, {}
-    optimizer = OPTIMIZERS[given.optimizer]
+    chosen = given.optimizer
+    optimizer = OPTIMIZERS[chosen] if isinstance(chosen, str) else own_optimizer(chosen)
     optimizer.check_objective(net)
     return optimizer, optimizer.check_options(given.optimizer_options)
 

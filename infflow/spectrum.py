@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._validation import Array, as_integer, as_number, as_real_array, as_rng, public
+from . import summary
+from ._validation import Array, as_integer, as_number, as_real_array, as_rng, counted, public
 from .errors import DivergedError, InvalidTypeError, InvalidValueError, SolverFailedError
 from .networks.functions import hessian, hvp
 from .objective import HessianProducts, Objective, as_objective, linearizer
@@ -22,6 +23,7 @@ _DENSE = 64
 _MEMORY = 2**28
 
 
+@summary.as_text_and_table
 class ExtremeEigenpairs(NamedTuple):
     """The smallest and the largest eigenvalues of a Hessian with their vectors;
     see :func:`extreme_eigenpairs`.
@@ -35,7 +37,19 @@ class ExtremeEigenpairs(NamedTuple):
     #: eigenvalue
     residuals: Array
 
+    def _summary(self) -> summary.Summary:
+        P, k = self.bottom_vectors.shape
+        rows = [
+            ("bottom", self.bottom),
+            ("top", self.top),
+            ("residuals", self.residuals),
+            ("vectors", f"{self.bottom_vectors.shape} at each end"),
+        ]
+        title = f"ExtremeEigenpairs: {counted(k, 'eigenvalue')} of {P} at each end"
+        return summary.Summary(title, rows)
 
+
+@summary.as_text_and_table
 class SpectralDensity(NamedTuple):
     """Smoothed density of the eigenvalues of a Hessian; see :func:`spectral_density`."""
 
@@ -45,6 +59,15 @@ class SpectralDensity(NamedTuple):
     width: float  #: standard deviation of the Gaussian that smooths
     nodes: Array  #: (probes, steps) nodes of the quadrature of each probe
     weights: Array  #: (probes, steps) their weights; each row sums to 1
+
+    def _summary(self) -> summary.Summary:
+        probes, steps = self.nodes.shape
+        rows = [("x", self.x), ("density", self.density), ("standard error", self.standard_error)]
+        title = (
+            f"SpectralDensity: {counted(len(self.x), 'point')}, width {self.width:.3g}, "
+            f"{counted(probes, 'probe')} of {counted(steps, 'step')}"
+        )
+        return summary.Summary(title, rows)
 
 
 @public
@@ -67,6 +90,11 @@ def hessian_operator(net: Objective, theta: Any) -> Any:
     InfflowError
         Where :func:`infflow.hvp` raises; the first product is made at once, so that bad arguments
         are noticed here.
+
+    See Also
+    --------
+    hvp : one product.
+    extreme_eigenpairs : both ends of the spectrum.
 
     Examples
     --------
@@ -157,6 +185,21 @@ def extreme_eigenpairs(
         If the iteration does not converge.
     InfflowError
         Where :func:`infflow.hvp` raises.
+
+    See Also
+    --------
+    hessian_spectrum : all eigenvalues, dense.
+    hessian_eigenvalues : all, with multiplicities.
+    spectral_density : their density.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> ends = inf.extreme_eigenpairs(neti, [1.0, 0.0, 1.0])
+    >>> bool(0 < ends.bottom[0] < ends.top[0])
+    True
     """
     operator = hessian_operator(net, theta)
     P = operator.shape[0]
@@ -328,10 +371,24 @@ def spectral_density(
     InfflowError
         If an argument cannot be used, and where :func:`infflow.hvp` raises.
 
+    See Also
+    --------
+    extreme_eigenpairs : both ends of the spectrum.
+    hessian_eigenvalues : all eigenvalues.
+
     References
     ----------
     Ubaru, Chen and Saad, SIAM J. Matrix Anal. Appl. 38, 1075 (2017); Lin, Saad and Yang, SIAM
     Review 58, 34 (2016).
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> density = inf.spectral_density(neti, [1.0, 0.0, 1.0], probes=4)
+    >>> density.x.shape, density.density.shape
+    ((400,), (400,))
     """
     operator = hessian_operator(net, theta)
     P = operator.shape[0]

@@ -33,6 +33,10 @@ class StopReason(Enum):
         "The rest of the path is shorter than the tolerances, or hidden by rounding errors; "
         "Newton takes over."
     )
+    KINK = (
+        "The flow ended on kinks that meet samples, where zero lies between the gradients on "
+        "their sides (critical in the sense of Clarke); inf.classify says what this point is."
+    )
     AT_REST = (
         "The loss is at rest to rounding, and the rest of the path is shorter than the "
         "tolerances; allow a search (max_steps_newton) to find the fixed point itself."
@@ -64,6 +68,10 @@ class StopReason(Enum):
     SOLVER_FAILED = (
         "The solver gave up (see the note for its own message); take another solver or other "
         "tolerances."
+    )
+    CHANNEL = (
+        "The path runs off to infinity while the loss falls to a limit: `limit` tells which "
+        "neurons run off, what they become, and the loss at infinity."
     )
     LINE_SEARCH = (
         "The line search found no lower loss although the gradient is not small; take "
@@ -97,7 +105,7 @@ class StopReason(Enum):
         allows.
         """
         reached = (StopReason.MIN_LOSS, StopReason.MIN_GRADIENT_NORM, StopReason.ROUNDING_FLOOR)
-        return self in reached or self is StopReason.FROZEN
+        return self in reached or self in (StopReason.FROZEN, StopReason.KINK)
 
 
 class TimeIsUp(Exception):
@@ -187,6 +195,8 @@ class StopRules:
     #: whether every loss has to belong to its very point (a callback looks at it, patience counts
     #: it)
     exact: bool = False
+    #: looks, once in a while, whether the path of a search ends at infinity
+    lookout: Callable[[Progress], StopReason | None] | None = None
     started: float = field(default_factory=lambda: running_time())
 
     def check(self, progress: Progress) -> StopReason | None:
@@ -218,6 +228,8 @@ class StopRules:
             return StopReason.PATIENCE
         if self.elapsed() >= self.max_time:
             return StopReason.MAX_TIME
+        if self.lookout is not None and progress.stage == "newton":
+            return self.lookout(progress)
         return None
 
     def _called_back(self, callback: Callable[[Progress], Any], progress: Progress) -> bool:

@@ -42,6 +42,15 @@ def set_num_threads(n: int | None) -> None:
 
     The default is one thread below 2500 parameters and the libraries' own choice above; 4096 are
     the most that can be asked for.
+
+    See Also
+    --------
+    train_many : one thread for each process.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> inf.set_num_threads(1)
     """
     global _requested
     _requested = None if n is None else as_integer("n", n, minimum=1, maximum=MOST_THREADS)

@@ -11,22 +11,40 @@ from typing import Any
 import numpy as np
 
 from ._validation import Array, public
+from .channels import Lookout, Verdict, ended_at
 from .errors import DivergedError, OutsideDomainError, SingularMomentError
-from .fixedpoints import FixedPointProblem, SearchOutcome, choose_optimizer
+from .fixedpoints import (
+    FixedPointProblem,
+    Optimizer,
+    SearchOutcome,
+    choose_optimizer,
+    counting_on,
+    search_in_turns,
+    turns_of,
+)
 from .flow import FlowOutcome, SearchFile, integrate
 from .interrupts import saving_before_termination
 from .objective import Freezable, Objective
+from .own_step import OwnStep
 from .reduced_run import FullView, ReducedRun
 from .result import Result
 from .settings import Job, TrainSettings
 from .stopping import Progress, Statistics, StopReason, StopRules
-from .terminal import on_terminal
+from .terminal import Bar
 from .threads import limit_for
 
 #: after these a search has found what it can in the inputs that it has
 _SETTLED = (StopReason.MIN_GRADIENT_NORM, StopReason.ROUNDING_FLOOR)
+#: part of the loss by which a point ahead has to be lower for a search to go on from there
+CLEARLY_LOWER = 1e-6
 #: after these the second stage does not begin
-_FINAL = (StopReason.INTERRUPTED, StopReason.CALLBACK, StopReason.NON_FINITE, StopReason.FROZEN)
+_FINAL = (
+    StopReason.INTERRUPTED,
+    StopReason.CALLBACK,
+    StopReason.NON_FINITE,
+    StopReason.FROZEN,
+    StopReason.KINK,
+)
 
 
 @public
@@ -34,19 +52,20 @@ def train(
     net: Objective,
     theta0: Any,
     *,
-    solver: str = "auto",
+    solver: str | OwnStep = "auto",
     t_end: float = np.inf,
     rtol: float = 1e-6,
     atol: float = 1e-6,
     eta: Any = 1.0,
     step_size: float | None = None,
     solver_options: Mapping[str, Any] | None = None,
+    dynamics: Any = None,
     num_trajectory: int = 100,
     t_eval: Any = None,
     observables: Any = None,
     max_time_flow: float = 180.0,
     max_steps_flow: int = 10**6,
-    optimizer: str = "auto",
+    optimizer: str | OwnStep = "auto",
     optimizer_options: Mapping[str, Any] | None = None,
     polish: str | None = None,
     max_time_newton: float = 120.0,
@@ -63,76 +82,85 @@ def train(
     """Follow the gradient flow d theta/dt = -eta grad L from ``theta0``, then search the fixed
     point.
 
+    Most runs need the first six arguments and no other; the rest is sorted by what it decides.
+
     Parameters
     ----------
     net : Net, NetI or any object with ``num_params``, ``evaluate(theta, order)``, ``hvp(theta, v)``
         What to train.
     theta0 : (P,) array
         Start.
+    t_end : float
+        Time at which the flow ends. With infinity it ends where nothing more is to be gained.
+        The notes have the rules.
     solver : str
         Integrator of the flow. Stiff, with exact Hessians: ``gear`` (BDF made for symmetric
         Jacobians), ``rodas5p``, ``rodas3``, ``exprb`` (exponential), ``kencarp58``, ``trbdf2``,
         ``lsoda``, ``radau``, ``bdf``, ``cvode_bdf`` (by an option with Hessian-vector products
-        only); explicit: ``tsit5``, ``dopri5``, ``rk4``; discrete: ``gd``, ``adam``. ``"auto"``
-        takes ``gear`` up to 1000 parameters, ``cvode_bdf`` above, and ``tsit5`` where activations
-        have kinks and samples are few, as measured (docs/solvers.md); ``rodas5p`` has smaller
-        errors at the same tolerances.
-    t_end : float
-        Time at which the flow ends. With infinity, and an optimizer to follow, the flow also ends
-        when its last step and the rest of its path (the Newton step of the quadratic model, if that
-        has no negative curvature) are shorter than the tolerances: root mean square of
-        displacement_i/(atol + rtol |theta_i|) at most 1; and, with or without optimizer, when the
-        gradient is below its own rounding error. Above 2,000 parameters a flow without an optimizer
-        also ends when its loss is at rest to rounding and the rest of its path is that short.
+        only). Explicit: ``tsit5``, ``dopri5``, ``rk4``. Discrete: ``gd``, ``adam``. ``"auto"``
+        takes ``gear`` up to 1000 parameters and ``cvode_bdf`` above. Where activations have kinks
+        and samples are few it takes ``filippov``, which goes from kink to kink and slides along
+        them, or ``tsit5``, as :doc:`measured </solvers>`. ``rodas5p`` has smaller errors at the
+        same tolerances. Or a function ``(theta, gradient, state) -> theta, state``
+        that makes one step, such as one of optax or torch.optim (:doc:`/ecosystem`). ``state`` is
+        None at first, then what it returned; arrays are copies, of all parameters.
+    eta : float or (P,) array
+        Time scale, or one for each parameter; 0 freezes it in flow and search. With zeros only
+        nothing moves, and the status is ``FROZEN``.
+        Where parameters stand for several (:class:`infflow.SymmetricNetI`), a number is divided by
+        their multiplicities, so that the flow is that of the whole network. An array is taken as it
+        is.
+    progress : bool
+        Whether a terminal or a notebook shows a progress bar.
+
+    The path
+    --------
+    dynamics : HeavyBall, NaturalGradient, ModifiedFlow, SGDDiffusion, optional
+        What the flow is, instead of the gradient flow d theta/dt = -eta grad L: momentum, the
+        natural gradient, large steps, or the noise of minibatches. Each class says more, and which
+        solvers can follow it. Losses, stopping rules and the search are those of ``net``.
     rtol : float
         Relative tolerance of the path, for adaptive solvers: errors count in units of atol + rtol
         |theta_i|, root mean square.
     atol : float
         Absolute tolerance of the path.
-    eta : float or (P,) array
-        Time scale, or one for each parameter; 0 freezes it in flow and search. With zeros only
-        nothing moves, and the status is ``FROZEN``.
-        Where parameters stand for several (:class:`infflow.SymmetricNetI`), a number is divided by
-        their multiplicities, so that the flow is that of the whole network; an array is taken as it
-        is.
     step_size : float, optional
-        Step of gd and adam, where time is t = k step_size.
+        Step of gd, adam and functions as solver, where time is t = k step_size. For functions it is
+        only a unit of time, 1 unless given.
+    batch_size : int, optional
+        Samples per step of gd, adam and functions as solver, which are reshuffled in every epoch
+        (the last batch of an epoch may be smaller). Loss and gradient norm are those on all
+        samples, evaluated after every epoch, and the stopping rules wait for that; a minibatch
+        counts as one gradient.
     solver_options : dict, optional
-        Options of the solver that is named, e.g. ``{"step": 0.01}`` for fixed steps of ``rk4``:
-        docs/solvers.md has a table of all, and so has the error for one that is not known.
-    num_trajectory : int
-        Number of points that are kept along the flow, spaced logarithmically in t; the first is t =
-        0, the last the end. On the way, up to twice as many are in memory; where they take more
-        than 32 MiB (8 num_trajectory P bytes), not more than these, and a flow that ends before
-        ``t_end``, or has none, leaves between half and all of them.
-    t_eval : increasing array of times >= 0, optional
-        Exactly these times instead, whenever the flow ends, so that runs can be stacked. Behind its
-        end theta stays where the flow ended, if it met ``min_loss`` or ``min_gradient_norm`` or
-        came to rest (``t_end`` infinite); where it was cut off by another limit, failed or was left
-        for a search on a path that goes on, these points are not known, and are NaN.
-    observables : dict or list, optional
-        Recorded along the path: ``{"name": function of theta}``, or names (``"lambda_min"``;
-        further ones where ``net`` knows them). Where one raises an error it is NaN, with one
-        :class:`~infflow.errors.IncompleteWarning` per run; only a function that is wrong already at
-        ``theta0`` (no numbers, a name that does not exist) raises, before the flow.
-    max_time_flow : float
-        Seconds for the flow, kept to within one evaluation or factorisation. What numba compiles
-        does not count.
-    max_steps_flow : int
-        Accepted steps of the flow; 0 skips it.
+        Options of the solver that is named, e.g. ``{"step": 0.01}`` for fixed steps of ``rk4``.
+        :doc:`/solvers` has a table of all, and so has the error for one that is not known.
+
+    The search
+    ----------
     optimizer : str
         Method of the search: ``newton`` (trust region; exact Hessian up to 2000 parameters,
         Hessian-vector products above), ``levenberg_marquardt`` (least squares on finite data),
         ``gauss_newton`` (the same by minibatches), ``bfgs``, ``lbfgs``, ``slsqp``. ``"auto"``
         chooses where the flow ends: ``levenberg_marquardt`` for sums of squares that are nearly
-        zero, else ``newton`` up to 2000 parameters and ``lbfgs`` above.
+        zero, else ``newton`` up to 2000 parameters (on sums of squares in turns with
+        ``levenberg_marquardt``, from 500 steps on) and ``lbfgs`` above. Or a function, as for
+        ``solver``; its steps go on until a limit ends them.
     optimizer_options : dict, optional
-        Options of the optimizer that is named, e.g. ``{"linear_solver": "cg"}`` for ``newton``:
-        docs/solvers.md has a table of all.
+        Options of the optimizer that is named, e.g. ``{"linear_solver": "cg"}`` for ``newton``.
+        :doc:`/solvers` has a table of all.
     polish : {None, "exact"}
         With method surrogate, exact searches the fixed point of the exact loss: the flow follows
         the surrogate's loss, whichever sign it has. ``Result.loss`` is then exact,
         ``Result.surrogate_loss`` not.
+
+    When it stops
+    -------------
+    max_time_flow : float
+        Seconds for the flow, kept to within one evaluation or factorisation. What numba compiles
+        does not count.
+    max_steps_flow : int
+        Accepted steps of the flow; 0 skips it.
     max_time_newton : float
         Seconds for the search, as for the flow.
     max_steps_newton : int
@@ -143,40 +171,59 @@ def train(
         Gradient that is small enough (infinity norm, frozen parameters left out): both stages stop.
     patience : int
         Steps without a new lowest loss, after which both stages stop.
-    batch_size : int, optional
-        Samples per step of gd and adam, which are reshuffled in every epoch (the last batch of an
-        epoch may be smaller). Loss and gradient norm are those on all samples, evaluated after
-        every epoch, and the stopping rules wait for that; a minibatch counts as one gradient.
-    progress : bool
-        Whether a terminal shows a progress bar.
     callback : callable, optional
         Function that is called after every accepted step, with an
         :class:`infflow.stopping.Progress`; a true value stops the run. Loss and gradient norm are
-        those of its ``theta`` (with minibatches of the last epoch); ``gear``, ``cvode_bdf``,
+        those of its ``theta`` (with minibatches of the last epoch). ``gear``, ``cvode_bdf``,
         ``lsoda`` and ``bdf`` need one more gradient per step for it, which they save without a
         callback (and with ``patience`` beyond ``max_steps_flow``).
+
+    What is kept
+    ------------
+    num_trajectory : int
+        Number of points that are kept along the flow, spaced logarithmically in t; the first is t =
+        0, the last the end. On the way, up to twice as many are in memory. Where they take more
+        than 32 MiB (8 num_trajectory P bytes), not more than these are, and a flow that ends before
+        ``t_end``, or has none, leaves between half and all of them.
+    t_eval : increasing array of times >= 0, optional
+        Exactly these times instead, whenever the flow ends, so that runs can be stacked. Behind its
+        end theta stays where the flow ended, if it met ``min_loss`` or ``min_gradient_norm`` or
+        came to rest (``t_end`` infinite). Where it was cut off by another limit, failed or was left
+        for a search on a path that goes on, these points are not known, and are NaN.
+    observables : dict or list, optional
+        Recorded along the path: ``{"name": function of theta}``, or names (``"lambda_min"``;
+        further ones where ``net`` knows them). Where one raises an error it is NaN, with one
+        :class:`~infflow.errors.IncompleteWarning` per run; only a function that is wrong already at
+        ``theta0`` (no numbers, a name that does not exist) raises, before the flow.
     checkpoint : str or path-like, optional
         File from which a stopped run goes on (``.npz``), by a later call with the same arguments.
         It is replaced atomically every ten seconds and when the flow ends. With the one-step
         solvers, ``gear`` and the discrete ones the resumed run takes the same steps as one that was
-        never stopped, bit for bit on the same machine; ``cvode_bdf``, ``lsoda``, ``radau`` and
+        never stopped, bit for bit on the same machine. ``cvode_bdf``, ``lsoda``, ``radau`` and
         ``bdf`` cannot give out their history and start again at the last point, so that the path
-        agrees within the tolerances. Limits (times, steps, losses) may be changed between calls. A
-        search that was stopped goes on from its last point.
+        agrees within the tolerances. A function as solver or optimizer starts again at the last
+        point with the state None, since a file can't keep its state. Limits (times, steps, losses)
+        may be changed between calls. A search that was stopped goes on from its last point.
+
+    How it runs
+    -----------
     reduce : {"auto", True, False}
         Whether to run in the inputs that the weights span. With a NetI they never leave the span
         of the rows of W and V and the means of the input (see :func:`infflow.reduce`), so that the
-        run needs no others. "auto" does so where it is exact and there are fewer of them: not with
-        ``adam`` and ``slsqp``, nor with rates ``eta`` that differ within a row of W. What is
-        returned, recorded and handed to functions has all parameters; ``Result.reduction`` says
-        what was done. ``rtol`` and ``atol`` then refer to the parameters in the span, and allow no
-        longer errors than they do for all parameters; ``min_gradient_norm`` holds for the norm in
-        all of them. A search that ends on a saddle which it can't see in the span goes on below it.
-        True raises an error where a reduction is not exact.
+        run needs no others. "auto" does so where it is exact and there are fewer of them. It is
+        not with ``adam``, ``slsqp`` and functions, nor with rates ``eta`` that differ within a row
+        of W. What is returned, recorded and handed to functions has all parameters;
+        ``Result.reduction`` says what was done. ``rtol`` and ``atol`` then refer to the parameters
+        in the span, and allow no longer errors than they do for all parameters;
+        ``min_gradient_norm`` holds for the norm in all of them. A search that ends on a saddle
+        which it can't see in the span goes on below it. True raises an error where a reduction is
+        not exact.
 
     Returns
     -------
     Result
+        A path that runs off to infinity, while the loss falls to a minimum there, ends with the
+        status ``CHANNEL``; ``Result.limit`` tells which neurons run off and what they become.
         Ctrl-C ends a run early with the best point so far and the status ``INTERRUPTED``. Where
         integrals are evaluated to a tolerance, loss and gradient norm after a search are those of
         ``net.frozen``, as accurate as they get; ``inf.loss`` agrees within the tolerance.
@@ -186,6 +233,36 @@ def train(
     InfflowError
         A subclass that is also ``ValueError`` or ``TypeError``, for every argument that cannot be
         used.
+
+    See Also
+    --------
+    train_many : many starts.
+    classify : what kind of point was found.
+    certify : a proof of it.
+    trajectory_distance : compare two paths.
+
+    Notes
+    -----
+    A flow without an end, ``t_end`` infinite, ends by one of three rules.
+
+    - An optimizer follows, and the last step and the rest of the path are shorter than the
+      tolerances: root mean square of displacement_i/(atol + rtol |theta_i|) at most 1. The rest of
+      the path is the Newton step of the quadratic model, if that has no negative curvature.
+    - The gradient is below its own rounding error, with or without an optimizer.
+    - No optimizer follows, there are more than 2,000 parameters, the loss is at rest to rounding,
+      and the rest of the path is that short.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> res = inf.train(neti, [0.5, 0.1, 0.8], progress=False)
+    >>> res.converged, res.theta.round(6).tolist()
+    (True, [1.0, -0.0, 1.0])
+    >>> path = inf.train(neti, [0.5, 0.1, 0.8], t_end=1.0, max_steps_newton=0, progress=False)
+    >>> path.status.name, float(path.trajectory.t[-1])
+    ('T_END', 1.0)
     """
     settings = TrainSettings(
         solver=solver,
@@ -195,6 +272,7 @@ def train(
         eta=eta,
         step_size=step_size,
         solver_options=solver_options,
+        dynamics=dynamics,
         num_trajectory=num_trajectory,
         t_eval=t_eval,
         observables=observables,
@@ -261,6 +339,8 @@ def _reduced_result(
         objective, found_at.theta, found_at.gradient_norm
     )
     found_at.theta = last.lift(found_at.theta)
+    if found_at.limit is not None:
+        found_at.limit = replace(found_at.limit, coordinates=last.lift(found_at.limit.coordinates))
     found_at.theta0 = run.lift.start
     found_at.theta_flow = theta_flow
     return found_at
@@ -359,7 +439,8 @@ def _run_search(job: Job, flow: FlowOutcome, watch: _Watch) -> SearchOutcome | N
     try:
         optimizer = optimizer or choose_optimizer(problem, x)
         problem = problem.frozen(x)
-        found = optimizer.run(problem, x, rules, **job.optimizer_options)
+        methods = (optimizer,) if job.optimizer else turns_of(problem, x, optimizer)
+        found = _searched(job, methods, problem, x, rules)
     except (
         DivergedError,
         SingularMomentError,
@@ -374,6 +455,51 @@ def _run_search(job: Job, flow: FlowOutcome, watch: _Watch) -> SearchOutcome | N
     if file is not None:
         file.write(found.theta, found.statistics.steps, rules.elapsed())
     return found
+
+
+def _searched(
+    job: Job,
+    methods: tuple[Optimizer, ...],
+    problem: FixedPointProblem,
+    x: Array,
+    rules: StopRules,
+) -> SearchOutcome:
+    """A search, which ends with the status ``CHANNEL`` where its path ends at infinity, and goes on
+    from a lower point where a look ahead has found one.
+    """
+    objective = job.polished or job.objective
+    before: Statistics | None = None
+    most = rules.max_steps
+    user = rules.callback
+    while True:
+        lookout = Lookout(objective, job.free, rules)
+        rules.lookout = lookout
+        found = search_in_turns(methods, problem, x, rules, **job.optimizer_options)
+        ahead = lookout.after(found)
+        rules.lookout = None
+        if before is not None:
+            wall_time = found.statistics.wall_time  # the rules count for all
+            found.statistics.add(before, "leapt ahead on a path towards infinity")
+            found.statistics.wall_time = wall_time
+        if ahead is not None and ahead.verdict is Verdict.AT_INFINITY:
+            return ended_at(found, ahead, objective, job.free)
+        steps = found.statistics.steps
+        if (
+            ahead is None
+            or ahead.verdict is Verdict.OPEN
+            or ahead.loss >= (1.0 - CLEARLY_LOWER) * found.loss
+            or steps >= most
+        ):
+            if found.statistics.stop_reason is StopReason.CHANNEL:
+                found.statistics.stop_reason = StopReason.MAX_STEPS
+            return found
+        before = found.statistics
+        rules.max_steps = most - steps
+        rules.callback = counting_on(user, steps)
+        rules.best_step -= steps
+        x = problem.z_of(ahead.theta)
+        if job.optimizer is None:
+            methods = turns_of(problem, x, choose_optimizer(problem, x))
 
 
 def _no_search(flow: FlowOutcome, method: str, why: str) -> SearchOutcome:
@@ -450,6 +576,7 @@ def _make_result(
         settings=settings,
         surrogate_loss=surrogate_loss,
         reduction=job.note,
+        limit=None if search is None or best[0] is not search.theta else search.limit,
     )
 
 
@@ -480,29 +607,26 @@ def _polished(
 
 
 class _Watch:
-    """The progress bar, shown on a terminal only, and the callback of the user behind it."""
+    """The progress bar, shown where a person watches, and the callback of the user behind it."""
 
     def __init__(self, wanted: bool, callback: Callable[[Progress], Any] | None) -> None:
         self._user = callback
-        self._bar: Any = None
-        self._wanted = wanted and on_terminal()
+        self._bar = Bar(
+            wanted,
+            unit=" steps",
+            bar_format="{desc}: {n_fmt} steps [{elapsed}, {rate_fmt}]{postfix}",
+        )
 
     def __enter__(self) -> _Watch:
-        if self._wanted:
-            from tqdm import tqdm
-
-            self._bar = tqdm(
-                unit=" steps", bar_format="{desc}: {n_fmt} steps [{elapsed}, {rate_fmt}]{postfix}"
-            )
+        self._bar.__enter__()
         return self
 
     def __exit__(self, *details: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.__exit__(*details)
 
     def callback(self) -> Callable[[Progress], Any] | None:
         """The function that the stop rules call after every step."""
-        return self._user if not self._wanted else self._show
+        return self._show if self._bar.is_shown else self._user
 
     def goes_on(self, run: ReducedRun, polished: Objective | None, before: int) -> None:
         """A search goes on with one more input, after so many steps."""
@@ -515,15 +639,8 @@ class _Watch:
             user.objectives["newton"] = polished
 
     def _show(self, now: Progress) -> Any:
-        bar = self._bar
-        bar.n += 1
-        import time
-
-        if time.time() - getattr(bar, "shown_at", 0.0) > 0.2:
-            bar.shown_at = time.time()
+        self._bar.update()
+        if self._bar.is_due():
             when = f", t {now.t:.3g}" if now.stage == "flow" else ""
-            bar.set_description_str(now.stage, refresh=False)
-            bar.set_postfix_str(
-                f"loss {now.loss:.4g}, |grad| {now.gradient_norm:.2g}{when}", refresh=True
-            )
+            self._bar.say(now.stage, f"loss {now.loss:.4g}, |grad| {now.gradient_norm:.2g}{when}")
         return self._user(now) if self._user is not None else None

@@ -6,21 +6,60 @@ collects the tables of claims on docs/studies/*.md (which scripts/update_study_p
 docs/studies/claims.md, and adds the statements that other pages measure.
 """
 
+import html
+import re
 from pathlib import Path
 
 STUDIES = Path(__file__).parents[1] / "docs" / "studies"
 PAGE = STUDIES / "claims.md"
-#: beginning of a claim's source -> heading
+#: beginning of a claim's source -> heading, and where the claims come from
 SOURCES = {
-    "paper": "The paper (Brea, Martinelli, Şimşek and Gerstner 2023)",
-    "blog": "The blog post (Cohen 2022)",
-    "letter": "The letter (Klausmeier 2020)",
-    "": "Theory, other papers, and infflow's own",
+    "paper": (
+        "The paper",
+        "Brea, Martinelli, Şimşek and Gerstner, *MLPGradientFlow: going with the flow of "
+        "multilayer perceptrons* (2023), [arXiv:2301.10638](https://arxiv.org/abs/2301.10638) "
+        "{cite}`brea2023`.",
+    ),
+    "blog": (
+        "The blog post",
+        "Cohen, *Does Gradient Flow Over Neural Networks Really Represent Gradient Descent?* "
+        "(2022), [offconvex.org](http://www.offconvex.org/2022/01/06/gf-gd/) {cite}`cohen2022`.",
+    ),
+    "letter": (
+        "The letter",
+        'Klausmeier, *Reply to "Neural Network Back-Propagation Revisited with Ordinary '
+        'Differential Equations"* (30 June 2020) {cite}`klausmeier2020`.',
+    ),
+    "": ("Theory, other papers, and infflow's own", "Each line names its source."),
 }
-HEAD = """# Every claim on one page
+#: what a source says -> its entry in docs/references.bib
+ENTRIES = {
+    "paper": "brea2023",
+    "blog": "cohen2022",
+    "theorem": "elkabetz2021",
+    "proposition": "elkabetz2021",
+    "letter": "klausmeier2020",
+    "Owens and Filkin": "owens1989",
+    "Barrett and Dherin": "barrett2021",
+    "Saad and Solla": "saad1995",
+    "Safran and Shamir": "safran2018",
+    "Safran, Yehudai": "safran2020",
+    "Arjevani and Field": "arjevani2021",
+    "Bahadur": "bahadur1966",
+    "Goldt et al.": "goldt2019",
+}
+#: what claims of theory speak about -> the entry that derives it
+THEORY = {
+    "tr(H^+": "vandervaart1998",
+    "displacement is -H^+": "vandervaart1998",
+    "average": "simsek2023",
+    "order parameters": "saad1995",
+    "plateau": "saad1995",
+}
+HEAD = """# Claims and verdicts
 
-Made by `python scripts/make_claims_page.py` from the pages of the studies, where the measurements, the criteria and the pictures are. A claim
-that could not be measured as stated did not hold.
+{held} of {all} claims held. A claim that could not be measured as stated did not hold. Open a line for what was measured, how it was judged,
+and the study with pictures and criteria. `python scripts/make_claims_page.py` makes this page from those of the studies.
 """
 
 #: statements that no study measures: (statement, source, held, what was found, page in docs/)
@@ -129,35 +168,75 @@ def claims(path):
     return rows
 
 
+def citation(source, claim):
+    """The source in words, with links to its entries in the references."""
+    keys = [key for words, key in ENTRIES.items() if words in source]
+    if source == "theory":
+        keys = [key for words, key in THEORY.items() if words in claim][:1]
+    return f"{source} {{cite}}`{','.join(keys)}`" if keys else source
+
+
+def together(rows):
+    """Rows that differ in the case at the end of the sentence only: (sentence, rows by case)."""
+    groups = {}
+    for claim, *rest in rows:
+        base, case = re.fullmatch(r"(.*?)(?: \(([^()]*)\)|: ([^:]*))?\.", claim).group(1, 2)
+        case = case or claim[len(base) + 2 : -1]
+        groups.setdefault((base, rest[0], rest[3]), []).append((claim, case, *rest))
+    for (base, _, _), cases in groups.items():
+        yield cases[0][0] if len(cases) == 1 else base + ".", [each[1:] for each in cases]
+
+
+def line(claim, cases):
+    """One claim: verdict and sentence, and folded what was measured."""
+    _, source, _, _, link = cases[0]
+    held = sum(held == "yes" for _, _, held, _, _ in cases)
+    verdict = "held" if held == len(cases) else "<b>not held</b>"
+    if len(cases) > 1:
+        verdict = (
+            f"<b>{held} of {len(cases)} held</b>" if held < len(cases) else f"{held} of {held} held"
+        )
+    sentence = html.escape(claim.replace("\\|", "|"), quote=False)
+    body = ["| | measured |", "|---|---|"]
+    for case, _, each, measured, _ in cases:
+        label = f"{case or ''}{'' if each == 'yes' else ': **not held**'}" if len(cases) > 1 else ""
+        body.append(f"| {label} | {measured} |")
+    return "\n".join(
+        [
+            f"<details><summary>{verdict}: {sentence}</summary>",
+            "",
+            *body,
+            "",
+            f"Source: {citation(source, claim)}. Page: {link}.",
+            "",
+            "</details>",
+            "",
+        ]
+    )
+
+
 def page(folder=STUDIES):
     """The text of the page."""
     rows = [
-        (path.stem, *row)
+        (claim, source, held, measured, f"[{path.stem}]({path.name})")
         for path in sorted(folder.glob("*.md"))
         if path.name != PAGE.name
-        for row in claims(path)
+        for claim, source, measured, held in claims(path)
     ]
-    parts = [HEAD]
+    rows += [
+        (claim, source, held, found, f"[{name}](../{name}.md)")
+        for claim, source, held, found, name in ELSEWHERE
+    ]
+    parts = [HEAD.format(held=sum(row[2] == "yes" for row in rows), all=len(rows))]
     left = list(rows)
-    for beginning, heading in SOURCES.items():
-        chosen = [row for row in left if row[2].startswith(beginning)]
+    for beginning, (heading, origin) in SOURCES.items():
+        chosen = [row for row in left if row[1].startswith(beginning)]
         left = [row for row in left if row not in chosen]
         if not chosen:
             continue
-        held = sum(row[4] == "yes" for row in chosen)
-        parts.append(f"## {heading}\n\n{held} of {len(chosen)} held.\n")
-        parts.append("| claim | source | held | measured | study |\n|---|---|---|---|---|")
-        parts += [f"| {c} | {s} | {h} | {m} | [{name}]({name}.md) |" for name, c, s, m, h in chosen]
-        parts.append("")
-    parts.append(
-        "## Statements measured on other pages\n\n| statement | source | held | found | page "
-        "|\n|---|---|---|---|---|"
-    )
-    parts += [
-        f"| {s} | {source} | {h} | {found} | [{name}](../{name}.md) |"
-        for s, source, h, found, name in ELSEWHERE
-    ]
-    parts.append("")
+        held = sum(row[2] == "yes" for row in chosen)
+        parts.append(f"## {heading}: {held} of {len(chosen)} held\n\n{origin}\n")
+        parts += [line(*group) for group in together(chosen)]
     return "\n".join(parts)
 
 

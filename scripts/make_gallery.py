@@ -27,6 +27,7 @@ import sympy
 
 import infflow as inf
 from infflow.activations import Activation, names, resolve
+from infflow.activations.activation import NAMED
 from infflow.errors import AccuracyWarning, MethodError
 from infflow.integrals.choice import Choice
 from infflow.integrals.closed import elu as one_sided
@@ -204,47 +205,35 @@ def uniformity(variances: Any) -> dict[str, dict[str, list[float]]]:
 
 def draw(path: Path) -> None:
     """Error against variance."""
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from infflow.plotting.style import COLORS, PAGE_WIDTH, sparse_log_ticks
+    from infflow.plotting.style import style as look
 
     variances = np.logspace(-1, 4, 16)
     data = uniformity(variances)
     labels = {
-        "Gauss-Hermite 50": ("Gauss-Hermite rule, 50 × 50", "C3", "--"),
-        "Gauss-Hermite 100": ("Gauss-Hermite rule, 100 × 100", "C1", "--"),
-        "hermite": ("Hermite series", "C0", "-"),
-        "series bound": ("Hermite series, its bound", "C0", ":"),
-        "closed": ("closed form", "C2", "-"),
+        "Gauss-Hermite 50": ("Gauss-Hermite rule, 50 × 50", COLORS[3], "--"),
+        "Gauss-Hermite 100": ("Gauss-Hermite rule, 100 × 100", COLORS[1], "--"),
+        "hermite": ("Hermite series", COLORS[0], "-"),
+        "series bound": ("Hermite series, its bound", COLORS[0], ":"),
+        "closed": ("closed form", COLORS[2], "-"),
     }
-    figure, axes = plt.subplots(
-        1, len(UNIFORM), figsize=(11, 3.9), sharey=True, layout="constrained"
-    )
-    for axis, (name, columns) in zip(axes, data.items(), strict=True):
-        for key, (label, color, style) in labels.items():
-            error = np.maximum(columns[key], 1e-17)
-            axis.loglog(
-                variances,
-                error,
-                style,
-                color=color,
-                label=label,
-                marker="." if style == "-" else None,
-            )
-        axis.set(title=name, xlabel="variance of both arguments", ylim=(5e-18, 10.0))
-        axis.grid(alpha=0.3)
-    axes[0].set_ylabel("relative error of E[f(h1) f(h2)]")
-    figure.legend(
-        *axes[0].get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=len(labels),
-        fontsize=8,
-        frameon=False,
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    with look():
+        figure = Figure(figsize=(PAGE_WIDTH, 3.6), layout="constrained")
+        axes = figure.subplots(1, len(UNIFORM), sharey=True)
+        for axis, (name, columns) in zip(axes, data.items(), strict=True):
+            for key, (label, color, style) in labels.items():
+                error = np.maximum(columns[key], 1e-17)
+                marker = "." if style == "-" else None
+                axis.loglog(variances, error, style, color=color, label=label, marker=marker)
+            axis.set(title=name, xlabel="variance of both", ylim=(5e-18, 10.0))
+            sparse_log_ticks(axis.xaxis)
+        axes[0].set_ylabel("relative error of E[f(h1) f(h2)]")
+        handles = axes[0].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside lower center", ncols=3)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=100)
 
 
 # -- the page --------------------------------------------------------------------------------------
@@ -408,8 +397,8 @@ This page is written by `python scripts/make_gallery.py`. How the closed forms c
 
 ## Measured
 
-- **Errors** against the [test vectors](#test-vectors) below, relative to $\\sqrt{E f^{(p)2}\\, E g^{(q)2}}$ (or the moment itself, if larger): the largest over the
-  pairs of the activation with itself, erf, relu and tanh at 13 points, with $r$ from 0.001 to 20, $|u|$ up to 1 and biases; of the moment (*error*), and of the ten
+- **Errors** against the [test vectors](#test-vectors) below, relative to $\\sqrt{E f^{(p)2}\\, E g^{(q)2}}$ (or the moment itself, if larger). Each is the largest over the
+  pairs of the activation with itself, erf, relu and tanh at 13 points, with $r$ from 0.001 to 20, $|u|$ up to 1 and biases. The columns have that of the moment (*error*), and of the ten
   orders of differentiation up to four (*derivatives*). Only moments count whose error bound meets `rtol=1e-10`; *covers* is their share for the Hermite
   series (closed forms: see the sections). Every error lies within its bound, which the tests check. Cubature runs with `rtol=1e-10`, at four points.
 - **Cost** in microseconds per pair of value, gradient and Hessian (21 numbers) at `rtol=1e-10`: 105 pairs of 15 neurons with 20 inputs, $r$ about 1, with biases, one thread.
@@ -434,8 +423,8 @@ f, g, r1, r2, u, b1, b2, values = data["moments"][0]
 dict(zip(map(tuple, data["orders"]), values, strict=True))[1, 1]  # E[f'(r1 x + b1) g'(r2 y + b2)], a decimal string
 ```
 
-The header says what every activation is and which conventions hold: $x, y$ standard normal with correlation $u$;
-arguments are float64 numbers (so $u$ = 0.9999999 is the nearest one); derivatives of kinked functions include delta functions, in other words they are
+The header says what every activation is and which conventions hold. $x, y$ are standard normal with correlation $u$.
+Arguments are float64 numbers, so $u$ = 0.9999999 is the nearest one. Derivatives of kinked functions include delta functions: they are
 derivatives with respect to the means $b_1, b_2$. Values have fewer digits where the integrand cancels to less than 1e-5 of its size; all given digits but the last are right. They
 were made by Gauss-Legendre quadrature in ball arithmetic of 53 digits, independently of the formulas of infflow
 (`scripts/make_test_vectors.py`), and checked by a second rule and by mpmath.
@@ -461,10 +450,10 @@ def uniformity_section() -> list[str]:
         (
             "relative error against 30 digits. Closed forms, mixtures included, keep 15 digits "
             "from "
-            "one end to the other; the Hermite series of at most 256 terms says by its bound where"
+            "one end to the other. The Hermite series of at most 256 terms says by its bound where"
         ),
         (
-            "it stops being accurate, and infflow then takes the closed form; the product rule of "
+            "it stops being accurate, and infflow then takes the closed form. The product rule of "
             "Gauss and Hermite fails silently."
         ),
         "",
@@ -475,10 +464,15 @@ def uniformity_section() -> list[str]:
         for k, (key, label) in enumerate(labels.items()):
             cells = " | ".join(digits(x) for x in columns[key])
             lines.append(f"| {name if k == 0 else ''} | {label} | {cells} |")
-    return [*lines, "", "![Error against variance](images/gallery_uniformity.png)", ""]
+    return [
+        *lines,
+        "",
+        "![Relative error against variance: rules of Gauss and Hermite fail above a variance of ten, closed forms never](images/gallery_uniformity.png)",
+        "",
+    ]
 
 
-PRIMITIVES = ("relu_power(2)", "relu_power(3)", "relu_power(4)")
+PRIMITIVES = ("relu_power(2)", "relu_power(3)", "relu_power(4)", "relu_power(5)")
 
 
 def primitives_section() -> list[str]:
@@ -500,6 +494,29 @@ def primitives_section() -> list[str]:
     for name in PRIMITIVES:
         f = inf.activation(name)
         lines.append(f"| `{name}` | `{inf.closed_form(f)}` | `{inf.closed_form(f, f)}` |")
+    half_line = inf.activation("elu") - inf.activation("relu")
+    lines.append(
+        f"| `elu - relu` | `{inf.closed_form(half_line)}` | by an integral over one mean |"
+    )
+    return [*lines, "", *sums_section()]
+
+
+def sums_section() -> list[str]:
+    """What names beside the primitives stand for, and which methods they have."""
+    lines = [
+        "### Sums and functions with a name",
+        "",
+        "| name | sum | kinks | methods with itself |",
+        "|---|---|---|---|",
+    ]
+    for name in NAMED:
+        if name in names():
+            continue
+        f = inf.activation(name)
+        terms = (f + 0).name
+        methods = ", ".join(inf.available_methods(f, f))
+        kinks = ", ".join(f"{k:g}" for k in f.kinks)
+        lines.append(f"| `{name}` | `{terms}` | {kinks} | {methods} |")
     return [*lines, ""]
 
 

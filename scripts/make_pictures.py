@@ -48,17 +48,26 @@ def branch():
     return inf.continuation(lambda k: fam.resized([1, k - 1]), minimum, 10.0, 4.0)
 
 
+def atlas():
+    """Two relu students of four orthonormal teachers."""
+    net = inf.Net([(4, "relu", False), (1, "identity", False)], input_dim=4)
+    teacher = inf.Teacher(net, net.pack([(np.eye(4), None), (np.ones((1, 4)), None)]))
+    student = inf.Net([(2, "relu", False), (1, "identity", False)], input_dim=4)
+    return inf.atlas(inf.NetI(student, teacher), 60, progress=False)
+
+
 def pictures():
     """Name of each picture and the axes it is drawn in."""
     net, result = run()
     yield "loss", plotting.plot_loss(result)
     yield "neurons", plotting.plot_neurons(net, result)
-    yield "overlaps", plotting.plot_overlaps(net, result)
+    yield "overlaps", plotting.plot_overlaps(net, result, ax=plotting.new_axes(3.6, 3.6))
     yield "spectrum", plotting.plot_spectrum(net, result)
     yield "alignment", plotting.plot_alignment(net, result)
     yield "integral", plotting.plot_integral("relu", "tanh")
     yield "online", online().plot()
     yield "branch", branch().plot()
+    yield "atlas", atlas().plot()
     study = inf.convergence(N=[1000, 3000, 10000], seeds=8, progress=False)
     yield "study", plotting.plot_convergence(study)
 
@@ -73,7 +82,7 @@ def main() -> None:
     folder = parser.parse_args().out
     folder.mkdir(parents=True, exist_ok=True)
     for name, ax in pictures():
-        ax.figure.savefig(folder / f"picture_{name}.png", dpi=130)
+        ax.figure.savefig(folder / f"picture_{name}.png", dpi=100)
         print(folder / f"picture_{name}.png")
 
 

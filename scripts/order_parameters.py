@@ -135,13 +135,13 @@ def main():
     options.out.mkdir(parents=True, exist_ok=True)
     rows = []
     with style():
-        figure = Figure(figsize=(8, 6), layout="constrained")
+        figure = Figure(figsize=(7.4, 6), layout="constrained")
         axes = figure.subplots(2, 2)
         for case, pair in zip(CASES, axes, strict=True):
             found = measure(case, options.dimension, options.runs, options.quick)
             draw(pair, case, *found)
             rows.append(summary(case, options.dimension, *found))
-        figure.savefig(options.out / "order_parameters.png", dpi=120)
+        figure.savefig(options.out / "order_parameters.png", dpi=100)
     (options.out / "order_parameters.json").write_text(json.dumps(rows, indent=2) + "\n")
     for row in rows:
         print(json.dumps(row, indent=2))

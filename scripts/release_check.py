@@ -1,16 +1,19 @@
 """Build sdist and wheel, look into them, and use the wheel where nothing else is installed.
 
-    python scripts/release_check.py
+    python scripts/release_check.py [--python EXE ...] [--oldest EXE]
 
-The wheel goes into an empty virtual environment, with its dependencies from the package index, and
-runs the README's example there, away from the sources. Exit code 1 and a sentence if something is
-wrong.
+The wheel goes into empty virtual environments, one for each Python, with its dependencies from the
+package index, and runs all blocks of the README there, away from the sources. One more environment
+has the oldest numba that is supported. Without ``--python`` all of 3.11 to 3.14 that are on the
+path. Exit code 1 and a sentence if something is wrong.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -70,6 +73,8 @@ def look_into_sdist(sdist: Path) -> None:
             "README.md",
             "LICENSE",
             "CHANGELOG.md",
+            "codemeta.json",
+            "conda/recipe.yaml",
             "tests/test_package.py",
         )
         if name not in names
@@ -90,37 +95,58 @@ def versions_agree(wheel: Path) -> None:
         fail(f"CHANGELOG.md has no section {version}.")
 
 
-def use_wheel(wheel: Path, folder: Path) -> None:
-    """Install into an empty environment; the README's example and two commands."""
-    python = folder / "venv" / "bin" / "python"
-    run(sys.executable, "-m", "venv", str(folder / "venv"))
-    constraints = str(ROOT / "constraints.txt")
-    run(
-        str(python),
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "-c",
-        constraints,
-        str(wheel),
-    )
-    example = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)[0]
+def use_wheel(wheel: Path, folder: Path, interpreter: str, *requirements: str) -> None:
+    """Install into an empty environment; all blocks of the README and two commands."""
+    folder.mkdir()
+    python = str(folder / "venv" / "bin" / "python")
+    run(interpreter, "-m", "venv", str(folder / "venv"))
+    pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    run(*pip, str(wheel), *requirements)
     environment = {**os.environ, "PYTHONPATH": "", "OMP_NUM_THREADS": "1"}
+    environment.pop("INFFLOW_QUIET", None)
+    versions = (
+        "import sys, numba, numpy; print('Python', sys.version.split()[0], 'numba', "
+        "numba.__version__, 'numpy', numpy.__version__)"
+    )
+    print(run(python, "-c", versions, cwd=folder, env=environment).strip(), flush=True)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)
     for what in ("compiling", "compiled"):
         start = time.perf_counter()
-        output = run(str(python), "-c", example, cwd=folder, env=environment)
-        print(
-            f"README example, {what}: {time.perf_counter() - start:.1f} s; last line: "
-            f"{output.splitlines()[-1]}"
-        )
-    command = folder / "venv" / "bin" / "infflow"
-    print(run(str(command), "info", cwd=folder, env=environment).splitlines()[0])
-    print(run(str(command), "surrogates", "list", cwd=folder, env=environment).strip())
+        for block in blocks:
+            output = run(python, "-W", "error", "-c", block, cwd=folder, env=environment)
+        seconds = time.perf_counter() - start
+        last = output.splitlines()[-1]
+        print(f"  README, {what}: {seconds:.1f} s; last line: {last}", flush=True)
+    command = str(folder / "venv" / "bin" / "infflow")
+    run(command, "info", cwd=folder, env=environment)
+    run(command, "surrogates", "list", cwd=folder, env=environment)
+
+
+def oldest_numba() -> str:
+    """The requirement of the oldest numba that pyproject.toml allows."""
+    (found,) = re.findall(r'"numba>=([\d.]+)"', (ROOT / "pyproject.toml").read_text())
+    return f"numba=={found}.*"
+
+
+def interpreters() -> list[str]:
+    """All supported versions of Python that are on the path and start."""
+    found = []
+    for minor in range(11, 15):
+        name = f"python3.{minor}"
+        path = shutil.which(name)
+        if path is not None and not subprocess.run([path, "-V"], capture_output=True).returncode:
+            found.append(path)
+        else:
+            print(f"{name}: not found, left out")
+    return found
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description="Build wheel and sdist, and use the wheel.")
+    parser.add_argument("--python", nargs="*", help="interpreters for the wheel")
+    parser.add_argument("--oldest", help="the one for the oldest numba; the first unless given")
+    options = parser.parse_args()
+    pythons = options.python or interpreters() or [sys.executable]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         run(sys.executable, "-m", "build", "--outdir", str(folder / "dist"), str(ROOT))
@@ -129,7 +155,9 @@ def main() -> None:
         look_into_wheel(wheel)
         look_into_sdist(sdist)
         versions_agree(wheel)
-        use_wheel(wheel, folder)
+        for number, python in enumerate(pythons):
+            use_wheel(wheel, folder / f"python{number}", python)
+        use_wheel(wheel, folder / "oldest", options.oldest or pythons[0], oldest_numba())
     print("release check: passed")
 
 

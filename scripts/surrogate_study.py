@@ -245,7 +245,7 @@ def draw(measured, path, fits, example, out):
 
     colours = dict(zip(NAMES, (BLUE, ORANGE, "#009E73"), strict=True))
     with style():
-        figure = Figure(figsize=(10.0, 3.0), layout="constrained")
+        figure = Figure(figsize=(7.4, 3.0), layout="constrained")
         left, middle, right = figure.subplots(1, 3)
         for k, what in enumerate(NAMES):
             at = np.arange(len(measured)) + 0.18 * (k - 1)
@@ -301,7 +301,7 @@ def draw(measured, path, fits, example, out):
             xlabel="terms of a fitted closed form",
             title=f"no network, {example} (dashed: surrogate)",
         )
-        figure.savefig(out / "surrogates.png", dpi=110)
+        figure.savefig(out / "surrogates.png", dpi=100)
 
 
 def main():

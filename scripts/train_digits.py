@@ -282,8 +282,8 @@ def plot(runs, methods, clock, path):
         )
     ax.set_xlabel({"wall": "wall time (s)", "cpu": "processor time (s), one thread"}[clock])
     ax.set_ylabel("training loss, barrier included")
-    ax.legend(fontsize=7)
-    ax.figure.savefig(path, dpi=110, pil_kwargs={"optimize": True})
+    ax.legend()
+    ax.figure.savefig(path, dpi=100, pil_kwargs={"optimize": True})
 
 
 def arguments(argv):

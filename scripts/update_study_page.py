@@ -4,7 +4,7 @@
     python scripts/update_study_page.py out/studies/landscape
 
 replaces what is between the two marks in docs/studies/landscape.md by the text that the study
-wrote, and docs/images/study_landscape.png.
+wrote, and docs/images/study_landscape.png (or several).
 """
 
 import argparse
@@ -32,10 +32,9 @@ def update(folder, docs):
         )
     numbers = (folder / f"{name}.md").read_text().strip()
     page.write_text(f"{before}{BEGIN}\n\n{numbers}\n\n{END}{after}")
-    picture = (
-        Image.open(folder / summary["pictures"][0]).convert("RGB").quantize(128)
-    )  # a third of the size
-    picture.save(docs / "images" / f"study_{name}.png", optimize=True)
+    for each in summary["pictures"]:
+        picture = Image.open(folder / each).convert("RGB").quantize(128)  # a third of the size
+        picture.save(docs / "images" / f"study_{each}", optimize=True)
     return page
 
 

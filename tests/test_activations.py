@@ -406,6 +406,12 @@ def test_from_callable(f):
             InvalidValueError,
             "derivative 1 of activation 'bad' returned NaN at x = ",
         ),
+        (
+            lambda x: np.where(np.abs(x) > 30, np.nan, x),
+            [],
+            InvalidValueError,
+            "activation 'bad' returned NaN at x = -39",
+        ),
         (np.sum, [], ShapeError, r"activation 'bad' returned shape \(\)"),
         (lambda x: x[:2], [], ShapeError, "shape"),
         (lambda x: x + 1j, [], InvalidTypeError, "complex"),

@@ -336,3 +336,24 @@ def test_proofs_refuse_what_is_not_elementary():
     for f in (TANH.affine(2), RELU.affine(1, 1), relu_power(2), CASES["celu"][0]):
         with pytest.raises(MethodError, match="certify"):
             exact_activation(f)
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(1.0, 0.0), (2.0, -1.0), (-0.5, 3.0)])
+def test_a_laplace_density_is_made_of_functions_that_end(scale, shift):
+    """A constant, and one-sided exponentials that are 0 beyond the kink: nothing grows."""
+    f = (1 + ONE_SIDED + ONE_SIDED.affine(-1)).affine(scale, shift)
+    constant = [p.primitive for p in f.parts if p.primitive.sides is None]
+    assert [a.polynomial for a in constant] == [(1.0,)]
+    assert [p.primitive.sides.slope for p in f.parts if p.primitive.sides] == [0.0, 0.0]
+    assert f(X) == pytest.approx(np.exp(-np.abs(scale * X + shift)), abs=1e-14, rel=1e-14)
+
+
+def test_a_reflected_elu_keeps_its_slope():
+    f = ELU.affine(-1) + resolve("identity")
+    assert sum(bool(p.primitive.sides) for p in f.parts) <= 1
+    assert f(X[:97]) == pytest.approx(
+        np.where(X[:97] < 0, 0, np.expm1(-X[:97]) + X[:97]), abs=1e-14
+    )
+    found = inf.gaussian_moment(f, f, 1.2, 0.7, 0.3, 0.4, -0.2)
+    exact = inf.gaussian_moment(f, f, 1.2, 0.7, 0.3, 0.4, -0.2, method="cubature")
+    assert found == pytest.approx(exact, rel=1e-10)

@@ -134,5 +134,5 @@ def test_without_either(monkeypatch):
 
     for name, function in (("jax", inf.jax_loss), ("torch", inf.torch_loss)):
         monkeypatch.setitem(sys.modules, name, None)
-        with pytest.raises(InfflowError, match=f"pip install {name}"):
+        with pytest.raises(InfflowError, match=rf"pip install 'infflow\[{name}\]'"):
             function(NETI)

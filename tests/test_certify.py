@@ -494,7 +494,7 @@ def test_what_is_not_covered():
             inf.NetI(shallow(1, 2, "erf"), FunctionTeacher(lambda z: z[:, 0], np.eye(1, 2))),
             "teachers that are networks",
         ),
-        (variant(parametrization="ntk"), "standard parametrization"),
+        (variant(parametrization="ntk"), "standard and spherical"),
         (variant(ridge=0.1), "without barrier"),
         (variant(input=inf.Gaussian([1.0, 0.0], np.eye(2))), "centred"),
     ):

@@ -13,7 +13,7 @@ from infflow.classification.structure import Role
 from infflow.classification.symmetries import Symmetry, families
 from infflow.networks.infinite.targets.function_teacher import FunctionTeacher
 
-MINIMUM, DEGENERATE, SADDLE, NOT_CONVERGED = PointKind
+MINIMUM, DEGENERATE, _, SADDLE, NOT_CONVERGED, AT_INFINITY = PointKind
 
 
 def shallow(width, dim, activation="erf", bias=False, outputs=1, **options):

@@ -79,8 +79,8 @@ def test_a_person_is_told_on_the_error_stream(clock, monkeypatch, where):
     stream = io.StringIO()
     monkeypatch.delenv("INFFLOW_QUIET", raising=False)
     monkeypatch.setattr(sys, "stderr", stream)
-    monkeypatch.setattr(compile_notice, "on_terminal", lambda: where == "terminal")
-    monkeypatch.setattr(compile_notice, "in_notebook", lambda: where == "notebook")
+    monkeypatch.setattr(terminal, "on_terminal", lambda: where == "terminal")
+    monkeypatch.setattr(terminal, "in_notebook", lambda: where == "notebook")
     listener = compile_notice._Listener()
     for _ in range(3):
         compile_one(listener, clock, 1.0)
@@ -88,15 +88,15 @@ def test_a_person_is_told_on_the_error_stream(clock, monkeypatch, where):
 
 
 def test_workers_and_pages_are_quiet(monkeypatch):
-    monkeypatch.setattr(compile_notice, "on_terminal", lambda: True)
+    monkeypatch.setattr(terminal, "on_terminal", lambda: True)
     monkeypatch.delenv("INFFLOW_QUIET", raising=False)
-    assert compile_notice.is_watched()
+    assert terminal.is_watched()
     monkeypatch.setenv("INFFLOW_QUIET", "1")
-    assert not compile_notice.is_watched()
+    assert not terminal.is_watched()
     monkeypatch.delenv("INFFLOW_QUIET")
     worker = SimpleNamespace(name="SpawnProcess-1")
-    monkeypatch.setattr(compile_notice.multiprocessing, "current_process", lambda: worker)
-    assert not compile_notice.is_watched()
+    monkeypatch.setattr(terminal.multiprocessing, "current_process", lambda: worker)
+    assert not terminal.is_watched()
 
 
 def test_a_notebook_is_known_by_its_shell(monkeypatch):
@@ -106,7 +106,14 @@ def test_a_notebook_is_known_by_its_shell(monkeypatch):
     class TerminalInteractiveShell:
         pass
 
-    for shell, expected in ((ZMQInteractiveShell(), True), (TerminalInteractiveShell(), False)):
+    class Shell(ZMQInteractiveShell):  # of a service
+        pass
+
+    for shell, expected in (
+        (ZMQInteractiveShell(), True),
+        (Shell(), True),
+        (TerminalInteractiveShell(), False),
+    ):
         monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda s=shell: s))
         assert terminal.in_notebook() is expected
     monkeypatch.delitem(sys.modules, "IPython")

@@ -279,6 +279,7 @@ WRONG = {  # a value that is wrong in every field
         "max_steps": "-1",
         "reduce": '"yes"',
         "options": "3",
+        "dynamics": '{kind = "ball"}',
     },
     "newton": {
         "optimizer": '"nweton"',

@@ -4,6 +4,7 @@ what a build cannot know.
 
 import ast
 import fnmatch
+import importlib.util
 import inspect
 import re
 from importlib import import_module
@@ -32,6 +33,31 @@ def test_reference_lists_every_public_name():
         assert getattr(import_module(f"infflow.{module}") if module else inf, last) is not None
 
 
+def test_help_shows_every_name_on_its_first_page():
+    text = inf.__doc__
+    assert all(re.search(rf"\b{name}\b", text) for name in [*inf.__all__[1:], *inf._MODULES])
+    assert len(text.splitlines()) < 60
+
+
+def test_every_public_name_has_an_example_and_a_see_also():
+    """Examples are doctests, which the test run executes."""
+    for name in {*inf.__all__, *inf._MODULES} - {"__version__"}:
+        text = inspect.getdoc(getattr(inf, name))
+        assert ">>> " in text.partition("Examples\n")[2], name
+        assert "See Also\n" in text, name
+
+
+def test_pages_and_docstrings_can_be_read():
+    """Sentences are short, by ``scripts/check_pages.py``, which looks at the built site, too."""
+    path = ROOT / "scripts" / "check_pages.py"
+    spec = importlib.util.spec_from_file_location("check_pages", path)
+    checks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(checks)
+    assert checks.long_sentences({"page": "One " + "word " * 60 + "more."})[0]
+    texts = {page.name: checks.prose(page.read_text()) for page in checks.pages()}
+    assert checks.long_sentences(texts | checks.docstrings())[0] == []
+
+
 def test_every_page_is_reached_from_the_index():
     entries = re.findall(r"```\{toctree\}\n(.*?)```", (DOCS / "index.md").read_text(), flags=re.S)
     patterns = [
@@ -52,7 +78,8 @@ def test_executed_cells_are_python():
         for cell in re.findall(
             r"```\{code-cell\} ipython3\n(.*?)```", page.read_text(), flags=re.S
         ):
-            ast.parse(cell)
+            source = re.sub(r"\A---\n.*?\n---\n", "", cell, flags=re.S)
+            ast.parse(re.sub(r"^:tags: .*", "", source))
             assert page.read_text().startswith("---\nfile_format: mystnb\n"), page.name
             found += 1
     assert found > 10

@@ -22,6 +22,7 @@ import infflow as inf
 from infflow.cli.files import Configuration, train_configuration
 from infflow.cli.files.sections import SECTIONS
 from infflow.cli.files.sweep_file import SweepFile
+from infflow.dynamics import DYNAMICS
 from infflow.errors import AccuracyWarning, ConfigurationError, InfflowError, SolverWarning
 from infflow.fixedpoints import OPTIMIZERS
 from infflow.flow import SOLVERS
@@ -50,6 +51,9 @@ ON_PURPOSE = {
     ("bivariate_normal_cdf", "k"): ("long double",),
     ("SymmetricNetI", "students"): ("list of None",),  # free students only
     ("sweep", "function"): ("class",),  # it can be called; its runs fail, and are kept as failures
+    # steps of a function that fails are failures of starts
+    ("train_many", "solver"): ("function", "lambda"),
+    ("train_many", "optimizer"): ("function", "lambda"),
     # settings are whatever JSON holds
     ("sweep over seed", "value"): ("empty string", "ragged", "list of None", "list of names"),
     ("values of a setting", "value"): ("ragged", "list of names"),
@@ -63,6 +67,11 @@ ON_PURPOSE = {
 #: (call, argument) -> functions that fail, whose own errors come through
 FAILING_FUNCTIONS = {
     ("train", "callback"): ("class",),
+    ("train", "solver"): ("function",),
+    ("train", "optimizer"): ("function",),
+    ("train by descent", "solver"): ("function",),
+    ("sklearn.GradientFlowRegressor", "solver"): ("function",),
+    ("sklearn.GradientFlowClassifier", "solver"): ("function",),
     ("random_params", "init"): ("function", "class"),
     ("grow", "init"): ("function", "class"),
     ("continuation", "problem"): ("function",),
@@ -96,10 +105,14 @@ NOT_CALLED = {
     "Result": "what train returns",
     "Equilibrium.transition": "without arguments",
     "Equilibrium.unspecialised": "without arguments",
+    "Atlas": "what atlas returns; test_atlas.py calls its methods",
     "Branch": "what continuation returns; test_continuation.py calls its methods",
     "Activation.jet": "without checks, for kernels",
     "Net.scaled": "without checks, for solvers",
+    "Net.normalized": "without checks, for solvers",
+    "Net.pulled": "without checks, for solvers",
     "NetI.student_units": "without checks, for solvers",
+    "NetI.acting_gradient": "without checks, for solvers",
     "PolynomialTeacher.monomials": "without arguments",
     "PolynomialTeacher.of_projections": "without checks",
     "PolynomialTeacher.table": "without checks, for losses",
@@ -108,6 +121,14 @@ NOT_CALLED = {
     "GaussianMixture.components": "without arguments",
     "GaussianMixture.covariance": "without arguments",
     "Result.to_dict": "without arguments",
+    "HeavyBall.at": "without checks, for solvers",
+    "HeavyBall.slope_at": "without checks, for solvers",
+    "HeavyBall.is_infinite_at_start": "without arguments",
+    **{
+        f"{kind.__name__}.{member}": "without checks, for train"
+        for kind in DYNAMICS.values()
+        for member in ("check", "method", "problem")
+    },
     "Sweep.to_pandas": "without arguments",
     "Sweep.result": "as Sweep.arrays; raises where the function returned none",
     "conventions.Quantity": "a row of a table",
@@ -142,6 +163,7 @@ def _cases():
     theta = inf.random_params(net, rng=0)
     teacher = inf.Teacher(net, inf.random_params(net, rng=1))
     neti = inf.NetI(net, teacher)
+    fitted = inf.NetI(net, inf.Teacher(net, theta, noise=0.1))  # known without fourth moments
     data = neti.sample(12, 0)
     X, y = data.data.X, data.data.target
     plain = inf.Net([(2, "erf", False), (1, "identity", False)], input_dim=2)
@@ -230,6 +252,8 @@ def _cases():
     yield Call(
         "Net.loss_rounding", data.loss_rounding, {"theta": any_theta, "value": A(1.0, "number")}
     )
+    yield Call("Net.fisher", data.fisher, {"theta": any_theta})
+    yield Call("Net.gradient_covariance", data.gradient_covariance, {"theta": any_theta})
     yield Call("Net.pack", net.pack, {"pairs": A(net.unpack(theta), "list")})
     yield Call("Net.predict", net.predict, {"theta": any_theta, "X": A(X, "array")})
     yield Call("Net.residuals", data.residuals, {"theta": any_theta})
@@ -278,6 +302,8 @@ def _cases():
     yield Call("NetI.check", neti.check, {"theta": any_theta})
     yield Call("NetI.evaluate", neti.evaluate, {"theta": any_theta, "order": A(2, "count")})
     yield Call("NetI.explain", neti.explain, {"theta": A(theta, "array optional")})
+    yield Call("NetI.fisher", neti.fisher, {"theta": any_theta})
+    yield Call("NetI.gradient_covariance", fitted.gradient_covariance, {"theta": any_theta})
     yield Call("NetI.frozen", neti.frozen, {"theta": any_theta, "rtol": A(1e-14, "number")})
     yield Call("NetI.hvp", neti.hvp, {"theta": any_theta, "v": A(theta, "array")})
     yield Call("NetI.observable", neti.observable, {"name": A("overlaps")})
@@ -618,6 +644,7 @@ def _cases():
         "OrderParameters.fluctuations",
         ode.fluctuations,
         {
+            "progress": A(False, flag),
             "initial": A(state, "array"),
             "D": A(5, "count"),
             "t_end": A(0.01, "number optional"),
@@ -632,6 +659,7 @@ def _cases():
         "OrderParameters.simulate",
         ode.simulate,
         {
+            "progress": A(False, flag),
             "initial": A(state, "array"),
             "D": A(5, "count"),
             "t_eval": A([0.0, 1.0], "array"),
@@ -642,6 +670,7 @@ def _cases():
         "OrderParameters.solve",
         ode.solve,
         {
+            "progress": A(False, flag),
             "initial": A(state, "array"),
             "t_end": A(0.01, "number optional"),
             "t_eval": A(None, "array optional"),
@@ -662,6 +691,7 @@ def _cases():
         "eta": A(1.0, "numbers array number"),
         "step_size": A(None, "optional"),
         "solver_options": A({}, "mapping optional"),
+        "dynamics": A(inf.ModifiedFlow(0.1), "optional"),
         "num_trajectory": A(3, "count"),
         "t_eval": A(None, "array optional"),
         "observables": A(None, "list mapping optional array"),
@@ -681,6 +711,19 @@ def _cases():
         "checkpoint": A(None, "path optional"),
         "reduce": A("auto", flag),
     }
+    yield Call("HeavyBall", inf.HeavyBall, {"friction": A(0.5, "number function")})
+    yield Call("NaturalGradient", inf.NaturalGradient, {"damping": A(0.5, "number")})
+    yield Call("ModifiedFlow", inf.ModifiedFlow, {"step_size": A(0.5, "number")})
+    yield Call(
+        "SGDDiffusion",
+        inf.SGDDiffusion,
+        {
+            "step_size": A(0.5, "number"),
+            "batch_size": A(2, "count"),
+            "rng": rng,
+            "modified": A(False, flag),
+        },
+    )
     yield Call("train", inf.train, {"net": any_net, "theta0": any_theta, **of_train})
     discrete = {
         "solver": A("gd"),
@@ -767,6 +810,19 @@ def _cases():
             "gauge": A("auto", "optional"),
             "precision": A(64, "count"),
             "eta": A(None, "optional number numbers array"),
+            "progress": A(False, flag),
+        },
+    )
+    yield Call(
+        "atlas",
+        inf.atlas,
+        {
+            "net": A(soft),
+            "starts": A(1, "count array"),
+            "rng": rng,
+            "links": A(False, flag),
+            "teacher_symmetry": A("auto", "name " + flag),
+            "progress": A(False, flag),
         },
     )
     yield Call(
@@ -1035,6 +1091,11 @@ def _cases():
         yield Call(f"OnlineResult.{name}", getattr(online, name), arguments)
     online.save("kept")
     yield Call("OnlineResult.load", type(online).load, {"path": A("kept", "path")})
+    yield Call(
+        "plotting.plot_atlas",
+        inf.plotting.plot_atlas,
+        {"atlas": A(inf.atlas(soft, 1, links=False)), "ax": ax},
+    )
     yield Call(
         "plotting.plot_branch",
         inf.plotting.plot_branch,

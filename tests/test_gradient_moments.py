@@ -11,20 +11,35 @@ from infflow.errors import (
     MethodError,
     ShapeError,
 )
+from infflow.networks import gradient_moments
+from infflow.networks.conditional_moments import conditional_moments
 from infflow.networks.gradient_moments import covariances
 
 D = 5
+SHIFTED = inf.Gaussian(np.linspace(-0.4, 0.6, D), np.linspace(0.5, 1.5, D))
+MIXTURE = inf.GaussianMixture([0.3, 0.7], np.eye(2, D), np.ones((2, D)) - 0.4 * np.eye(2, D))
 COLOURED = inf.Gaussian(np.zeros(D), np.diag([0.5, 1, 1.5, 1, 2.0]) + 0.2)
 
 
-def problem(f, g, K=2, M=2, O=1, outer=False, hidden=False, parametrization="standard", **options):
+def problem(
+    f,
+    g,
+    K=2,
+    M=2,
+    O=1,
+    outer=False,
+    hidden=False,
+    parametrization="standard",
+    biases=0.0,
+    **options,
+):
     net = inf.Net(
         [(K, f, hidden), (O, "identity", outer)], input_dim=D, parametrization=parametrization
     )
     target = inf.Net([(M, g, False), (O, "identity", outer)], input_dim=D)
     theta = inf.random_params(net, rng=1, init="standard_normal")
     if hidden:
-        net.unpack(theta)[0][1][:] = 0.0
+        net.unpack(theta)[0][1][:] = biases
     noise = options.pop("noise", 0.3)
     star = inf.random_params(target, rng=2, init="standard_normal")
     return inf.NetI(net, inf.Teacher(target, star, noise=noise), **options), theta
@@ -45,6 +60,16 @@ CASES = {
     },
     "smaller span": {"f": "abs", "g": "erf", "K": 1, "M": 1},
     "mixed students": {"f": ["erf", "relu"], "g": "gaussian", "M": 1},
+    "tanh with biases, two outputs": {
+        "f": "tanh",
+        "g": "erf",
+        "O": 2,
+        "outer": True,
+        "hidden": True,
+        "biases": [0.4, -0.7],
+    },
+    "softplus, input with mean": {"f": "softplus", "g": "sigmoid", "input": SHIFTED},
+    "two Gaussians": {"f": ["erf", "silu"], "g": "tanh", "outer": True, "input": MIXTURE},
 }
 
 
@@ -62,16 +87,96 @@ def test_exact_covariance(case):
     np.testing.assert_array_equal(C, C.T)
 
 
+ERROR_FUNCTIONS = {
+    "three students, two outputs": {"f": "erf", "g": "erf", "K": 3, "O": 2},
+    "constants and widths": {
+        "f": ["erf", "normal_cdf"],
+        "g": ["erf(2)", "normal_cdf", "erf"],
+        "M": 3,
+        "outer": True,
+        "hidden": True,
+    },
+    "coloured": {"f": "normal_cdf", "g": "erf", "outer": True, "input": COLOURED},
+    "one of each": {"f": "erf", "g": "normal_cdf", "K": 1, "M": 1},
+}
+
+
+@pytest.mark.parametrize("case", ERROR_FUNCTIONS)
+def test_error_functions_by_conditioning(case, monkeypatch):
+    """Against the rows that serve all closed forms."""
+    neti, theta = problem(**ERROR_FUNCTIONS[case])
+    (C,) = covariances(neti, theta, "exact", 0, np.random.default_rng(0))
+    monkeypatch.setattr(gradient_moments, "as_error_functions", lambda *args: None)
+    (expected,) = covariances(neti, theta, "exact", 0, np.random.default_rng(0))
+    size = np.sqrt(np.outer(np.diagonal(expected), np.diagonal(expected)))
+    np.testing.assert_allclose(C / size, expected / size, atol=1e-12)
+
+
+def by_grid(neti, theta, step=0.18, radius=7.6):
+    """Covariance by the trapezoidal rule over all inputs."""
+    D = neti.input_dim
+    line = step * np.arange(-int(radius / step), int(radius / step) + 1)
+    X = np.stack([axis.ravel() for axis in np.meshgrid(*[line] * D)], axis=1)
+    weights = np.exp(-0.5 * (X**2).sum(axis=1))
+    teacher = neti.teacher
+    y = teacher.net.predict(teacher.theta, X)
+    return inf.gradient_covariance(neti.student.replace(input=X, target=y, weights=weights), theta)
+
+
+@pytest.mark.parametrize("f", ["softplus", "tanh", "gelu", "sin", "own"])
+def test_quadrature_in_planes_against_a_grid(f):
+    """Three inputs, two students, biases: an integral over three dimensions."""
+    if f == "own":
+        f = inf.Activation.from_sympy("own", "x/(1 + x**2)")
+    net = inf.Net([(2, f, True), (2, "identity", True)], input_dim=3)
+    target = inf.Net([(3, f, True), (2, "identity", True)], input_dim=3)
+    theta = 0.8 * np.sin(np.arange(1.0, net.num_params + 1))
+    star = np.cos(np.arange(1.0, target.num_params + 1))
+    neti = inf.NetI(net, inf.Teacher(target, star))
+    C = inf.gradient_covariance(neti, theta, method="exact")
+    expected = by_grid(neti, theta)
+    size = np.sqrt(np.outer(np.diagonal(expected), np.diagonal(expected)))
+    np.testing.assert_allclose(C / size, expected / size, atol=2e-9)
+
+
+def test_quadrature_in_planes_against_closed_forms():
+    """Many inputs, and parallel students, whose plane is a line."""
+    net = inf.Net([(3, "erf", True), (1, "identity", True)], input_dim=D)
+    theta = inf.random_params(net, rng=1, init="standard_normal")
+    W, b = net.unpack(theta)[0]
+    W[1] = -2.0 * W[0]
+    b[:] = 0.0
+    star = inf.random_params(net, rng=2, init="standard_normal")
+    net.unpack(star)[0][1][:] = 0.0
+    neti = inf.NetI(net, inf.Teacher(net, star), input=COLOURED)
+    (parts,) = gradient_moments._units(neti, theta)
+    found = conditional_moments(parts, gradient_moments._activations(neti), 1e12)
+    exact = gradient_moments._exact(parts, neti)
+    size = np.sqrt(np.diagonal(exact.M))
+    np.testing.assert_allclose(
+        found.M / np.outer(size, size), exact.M / np.outer(size, size), atol=1e-9
+    )
+    np.testing.assert_allclose(found.mean / size, exact.mean / size, atol=1e-9)
+
+
+def test_sharp_neurons_are_sampled():
+    neti, theta = problem("tanh", "tanh")
+    with pytest.raises(MethodError, match="in planes does not do"):
+        inf.gradient_covariance(neti, 200.0 * theta, method="exact")
+    assert np.isfinite(inf.gradient_covariance(neti, 200.0 * theta)).all()
+
+
 def test_sampling_is_unbiased_against_plain_samples():
     """The reduction to the span, the part across it and the exact noise, by brute force."""
     neti, theta = problem("tanh", "tanh", hidden=True, outer=True, input=COLOURED)
     net = neti.student
     W, b = net.unpack(theta)[0]
     b[:] = [0.3, -0.5]
-    C = inf.gradient_covariance(neti, theta)
     found = [inf.gradient_covariance(neti.sample(20_000, seed), theta) for seed in range(30)]
     error = np.std(found, axis=0, ddof=1) / np.sqrt(30)
-    assert (np.abs(C - np.mean(found, axis=0)) < 5 * error + 1e-12).all()
+    for method in ("sampling", "exact"):
+        C = inf.gradient_covariance(neti, theta, method=method)
+        assert (np.abs(C - np.mean(found, axis=0)) < 5 * error + 1e-12).all()
     assert W.shape == (2, D)
 
 
@@ -237,11 +342,11 @@ def test_noise_scale():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"f": "tanh", "g": "erf"}, "closed forms of fourth moments need"),
-        ({"f": "erf", "g": "erf", "input": inf.Gaussian(np.ones(D), np.eye(D))}, "mean"),
+        ({"f": "elu", "g": "erf"}, "closed forms of fourth moments need"),
+        ({"f": "relu", "g": "erf", "input": inf.Gaussian(np.ones(D), np.eye(D))}, "mean"),
         (
             {
-                "f": "erf",
+                "f": "relu",
                 "g": "erf",
                 "input": inf.GaussianMixture([0.5, 0.5], np.zeros((2, D)), np.ones((2, D))),
             },

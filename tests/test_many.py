@@ -209,19 +209,15 @@ def test_ctrl_c_keeps_what_has_ended():
 
     waiting = threading.Timer(10.0, os.kill, (os.getpid(), signal.SIGINT))
     ended = []
-    bar = many._bar
 
-    def counting(total, wanted):
-        shown = bar(total, wanted)
-        shown.update = lambda: (
-            ended.append(1),
-            len(ended) == 3 and os.kill(os.getpid(), signal.SIGINT),
-        )
-        return shown
+    def counting(bar):
+        ended.append(1)
+        if len(ended) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
 
     waiting.start()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(many, "_bar", counting)
+        patch.setattr(many.Bar, "update", counting)
         runs = train_many(square(value), [[60.0], [3.0], [4.0], [5.0]], n_jobs=2)
     waiting.cancel()
     assert [type(run) for run in runs] == [FailedRun, Result, Result, Result] and runs[

@@ -17,6 +17,8 @@ from infflow.activations import Activation, Atom, logistic_mixture, resolve
 from infflow.errors import AccuracyWarning, MethodError
 from infflow.integrals import jets
 from infflow.integrals.closed import pairs as closed
+from infflow.integrals.evaluator import Points
+from infflow.integrals.registry import EVALUATORS
 
 MIXTURES = ("sigmoid", "tanh", "softplus", "silu", "g")
 PARTNERS = (*MIXTURES, "relu", "step", "erf", "gelu", "gaussian")
@@ -58,11 +60,83 @@ def test_rule_is_the_logistic_distribution(order):
             error = mixture_derivative(
                 order, mpmath.mpf(x), *logistic_mixture.nodes()
             ) - sigmoid_derivative(order, mpmath.mpf(x))
-            bound = logistic_mixture.relative_error(order, np.array(abs(x))) * np.exp(-abs(x))
+            bound = logistic_mixture.relative_error(order, np.array(x), 0.0) * np.exp(-abs(x))
             assert abs(error) <= bound * [1, 1, 1, 2, 8][order], (
                 x
             )  # 8: sup of |f''''| and its like over exp(-|x|)
             assert abs(error) < 1e-12 * np.exp(-abs(x)) or abs(x) > 12
+
+
+@pytest.mark.parametrize("order", range(5))
+def test_root_mean_squares_of_the_error_of_the_rule(order):
+    """Where the error no longer falls with |x|, but sigmoid does: over narrow and wide neurons."""
+    x = np.arange(0.0, 50.1, 0.5)
+    with mpmath.workdps(40):
+        rule = logistic_mixture.nodes()
+        found = [mixture_derivative(order, mpmath.mpf(-t), *rule) for t in x]
+        error = np.array(
+            [
+                float(e - sigmoid_derivative(order, mpmath.mpf(-t)))
+                for e, t in zip(found, x, strict=True)
+            ]
+        )
+    both = np.concatenate([-x[:0:-1], x])
+    square = np.concatenate([error[:0:-1], error]) ** 2
+    for mean, deviation in itertools.product(
+        (0.0, -8.0, -13.0, -20.0, -37.0), (0.5, 1.0, 4.0, 9.0)
+    ):
+        weight = np.exp(-0.5 * ((both - mean) / deviation) ** 2)
+        weight /= weight.sum()
+        size = np.sqrt(weight @ np.exp(-2.0 * np.abs(both)))
+        bound = logistic_mixture.relative_error(order, np.array(mean), np.array(deviation))
+        assert np.sqrt(weight @ square) <= bound * size
+
+
+NARROW = np.polynomial.legendre.leggauss(60)
+
+
+def mean_given(name, b, u, x):
+    """E[g(h2) | x] for h2 = b + u x + sqrt(1 - u^2) z."""
+    m = b + u * x
+    v = 1.0 - u * u
+    if name == "relu":
+        density = np.exp(-0.5 * m * m / v) / np.sqrt(2.0 * np.pi)
+        return m * special.ndtr(m / np.sqrt(v)) + np.sqrt(v) * density
+    return special.ndtr(m / np.sqrt(v + (name == "normal_cdf")))
+
+
+def exact_with_partner(f, p, r, u, b1, name, b2):
+    """E[f^(p)(h1) g(h2)] and E|f^(p)(h1) g(h2)| by Gauss's rule, h2 of variance 1."""
+    ends = np.linspace(-12.0, 12.0, 49)
+    x = (ends[:-1, None] + 0.25 * (NARROW[0] + 1.0)).ravel()
+    w = np.tile(0.25 * NARROW[1], 48) * np.exp(-0.5 * x * x) / np.sqrt(2.0 * np.pi)
+    jet = np.empty((5, x.size))
+    f.jet(b1 + r * x, jet)
+    terms = w * jet[p] * mean_given(name, b2, u, x)
+    return terms.sum(), np.abs(terms).sum()
+
+
+@pytest.mark.parametrize("name", ["tanh", "sigmoid", "softplus", "silu", "g", "log_cosh"])
+def test_bounds_in_tails(name):
+    """Including b = -6.5, r = 0.05, order 3 of tanh against relu, where a bound was too small."""
+    rng = np.random.default_rng(3)
+    f = resolve(name)
+    closed_forms = EVALUATORS["closed"]
+    for partner in ("relu", "step", "normal_cdf"):
+        n = 24
+        r = 10 ** rng.uniform(-1.5, 0.7, n)
+        b1 = -rng.uniform(2.0, 22.0, n) * (0.5 if name in ("tanh", "log_cosh") else 1.0)
+        u = rng.uniform(-0.99, 0.99, n)
+        b2 = rng.uniform(-3.0, 6.0, n)
+        r[0], b1[0], u[0], b2[0] = 0.05, -6.5, 0.3, 4.0
+        points = Points(r, np.ones(n), u, b1, b2)
+        for p in range(5):
+            found = closed_forms.moment(f, resolve(partner), points, (p, 0), 1e-10)
+            for k in range(n):
+                exact, size = exact_with_partner(f, p, r[k], u[k], b1[k], partner, b2[k])
+                error = abs(found.value[k] - exact)
+                assert error <= found.error_bound[k] + 3e-15 * size, (partner, p, k)
+        assert (found.error_bound <= 1e-10 * found.scale)[np.abs(b1) < 8.0].all()
 
 
 def test_rule_is_small_and_positive():

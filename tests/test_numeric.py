@@ -131,6 +131,12 @@ def test_a_kink_that_is_none_does_no_harm():
         ) == pytest.approx(inf.gaussian_moment("tanh", "relu", *point, orders=orders), abs=1e-12)
 
 
+def test_tables_of_piecewise_polynomials_have_few_coefficients():
+    assert table(resolve("hard_tanh"), 32.0).degree == 2
+    assert table(resolve("relu_power(3)"), 32.0).degree == 4
+    assert table(resolve("mish"), 32.0).degree > 10
+
+
 def test_a_table_is_made_once():
     calls = []
 

@@ -15,7 +15,7 @@ import pytest
 
 import infflow as inf
 from infflow.activations import resolve
-from infflow.integrals.fourth.orthant_kernels import moment
+from infflow.integrals.fourth.orthant_kernels import moment, sign_moment
 from infflow.online import integration, order_parameters
 from infflow.online.equations.fourth_moments import ClosedFourthMoments, SampledFourthMoments
 from infflow.online.integration import OnlineStop
@@ -156,6 +156,22 @@ def test_ramps_and_steps_against_thirty_digits(p):
     assert moment(codes, C, len(p)) == pytest.approx(float(exact), rel=2e-14)
 
 
+@pytest.mark.parametrize("correlation", [0.1, 0.4, 0.7, 0.9, 0.97])
+def test_every_rule_of_the_orthants(correlation):
+    """Canonical correlations from 0.18 to 0.985: each of the five rules is used."""
+    C = np.full((4, 4), correlation) + np.diag([1.0, 1.2, 0.9, 1.1]) * (1.0 - correlation)
+    C[0, 2] -= 0.3 * (1.0 - correlation)
+    C[2, 0] = C[0, 2]
+    with mp.workdps(20):
+        exact = float(orthant_reference.orthant(mp.matrix(C.tolist())))
+    probability = moment(np.array([1, 1, 1, 1]), C, 4)
+    assert probability == pytest.approx(exact, rel=1e-14)
+    scale = 1.0 / np.sqrt(np.diagonal(C))
+    correlations = (C * np.outer(scale, scale))[np.triu_indices(4, 1)]
+    pairs = np.arcsin(correlations).sum() * 2.0 / np.pi
+    assert (1.0 + pairs + sign_moment(C)) / 16.0 == pytest.approx(exact, rel=1e-14)
+
+
 @pytest.mark.parametrize("distance", [1e-1, 1e-3])
 @pytest.mark.parametrize("where", ["next to teachers", "in one plane"])
 def test_relu_moment_next_to_linear_dependence(where, distance):
@@ -181,6 +197,7 @@ MIXES = [
     ["gelu", "erf", "normal_cdf", "sign"],
     ["gaussian", "relu", "gelu", "identity"],
     ["identity", "square", "relu", "erf"],
+    ["relu_power(2)", "leaky_relu(0.2)", "relu_power(2)", "erf"],
 ]
 
 
@@ -202,6 +219,38 @@ def test_closed_forms_agree_with_samples(names):
         sampled.slope[:, :, :2],
     )  # covariances with students: those of teachers do not change
     assert np.abs(slopes[0] - slopes[1]).max() < 0.1 * np.abs(slopes[0]).max()
+
+
+@pytest.mark.parametrize("name", ["hard_tanh", "mish", "relu_power(2)", "hard_swish"])
+def test_fourth_moments_of_own_activations(name):
+    """One student and one teacher against a fine grid; how "auto" gets them."""
+    f = resolve(name)
+    rng = np.random.default_rng(1)
+    C = random_covariance(rng, 2) / 2
+    S = np.array([[1.0, -0.7]])
+    r = np.sqrt(C[0, 0])
+    ends = np.sort([-9.0, 9.0, *(kink / r for kink in f.kinks), -3.0, 0.5, 4.0])
+    nodes, weights = np.polynomial.legendre.leggauss(40)
+    half = np.diff(ends)[:, None] / 2
+    x = (ends[:-1, None] + half * (nodes + 1)).ravel()
+    w = (half * weights).ravel() * np.exp(-x * x / 2)
+    z = np.linspace(-9.0, 9.0, 2001)[:, None]
+    h2 = C[0, 1] / r * x + np.sqrt(C[1, 1] - (C[0, 1] / r) ** 2) * z
+    squares = np.exp(-z * z / 2) * f.derivative(r * x) ** 2 * (f(r * x) - 0.7 * f(h2)) ** 2
+    exact = float((squares * w).sum() * 18.0 / 2000 / (2 * np.pi))
+    neti = make(name, name, 1, 1)[0]
+    op = inf.OrderParameters(neti, 0.3, samples=1000)
+    closed = name == "relu_power(2)"
+    assert op.fourth_moments == ("closed" if closed else "sampling")
+    evaluator = (
+        ClosedFourthMoments([f, f], 1) if closed else SampledFourthMoments([f, f], 1, 20_000, rng)
+    )
+    found = evaluator(C, S, False)
+    smoothing = 0.0 if closed or name == "mish" else 2e-3 * exact
+    allowed = 5 * found.standard_error[0, 0] + 1e-5 * exact + smoothing
+    assert abs(found.value[0, 0] - exact) <= allowed
+    result = op.solve(inf.random_params(neti.student, rng=2), t_end=1.0)
+    assert result.generalization_error[-1] < result.generalization_error[0]
 
 
 def test_standard_error_is_honest():

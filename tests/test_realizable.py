@@ -10,6 +10,7 @@ import infflow as inf
 from infflow.activations import resolve
 from infflow.integrals.closed import pairs as closed
 from infflow.networks.infinite.near_teacher import realizable, segment
+from infflow.networks.infinite.population_loss import Units
 from infflow.networks.infinite.readable import near_teacher
 
 EPS = np.finfo(float).eps
@@ -226,6 +227,40 @@ def test_chosen_rules_are_accurate_enough(f, monkeypatch):
                 patch.setattr(realizable, "rule_for", lambda *_: finest)
                 exact = realizable.loss(matching)
             assert found == pytest.approx(exact, rel=tolerance + 30 * EPS)
+
+
+@pytest.mark.parametrize("f", ["relu", "relu6", "hard_swish"])
+@pytest.mark.parametrize("bias", [0.0, 2.0])
+def test_kinks_apart_are_no_corners(f, bias):
+    """Rules for kinks that don't meet, at angles and distances up to where corners begin."""
+    activations = [resolve(f)] * 3
+    finest = segment._gauss(12, 1.0)
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        start, move = (rng.standard_normal((3, 6)) for _ in range(2))
+        ends = [start + d * move for d in (0.0, 1e-3)]
+        teacher, student = (
+            Units(x[:, :4].copy(), bias * x[:, 4], x[:, 5:].copy(), np.zeros(1)) for x in ends
+        )
+        matching = realizable.match(student, teacher, activations, activations)
+        found = realizable.loss(matching)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(realizable, "rule_for", lambda *_: finest)
+            patch.setattr(segment, "RULES", (*segment.RULES[:2], finest))
+            assert found == pytest.approx(realizable.loss(matching), rel=1e-13)
+
+
+def test_parts_of_one_neuron_take_few_points():
+    """Two kinks of one neuron are parallel, and apart: no corner."""
+    activations = [resolve("hard_swish")] * 2
+    rng = np.random.default_rng(0)
+    teacher = Units(rng.standard_normal((2, 3)), np.zeros(2), np.ones((2, 1)), np.zeros(1))
+    student = teacher._replace(W=teacher.W + 1e-6 * rng.standard_normal((2, 3)))
+    loss = realizable.SegmentLoss()
+    loss(realizable.match(student, teacher, activations, activations))
+    (points,) = loss._segments.values()
+    # four neurons of one kink each: two nodes a pair, and three by three with themselves
+    assert len(points._pairs[-1]) <= 6 * 4 + 4 * 9
 
 
 # ----------------------------------------------------------------------------------- what the loss

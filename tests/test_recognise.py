@@ -205,5 +205,8 @@ def test_bad_expressions(expression, message):
 
 def test_growth_beyond_exp():
     f = inf.Activation.from_sympy("mine", "exp(x**2)")
-    with pytest.raises(inf.InfflowError):
+    with pytest.raises(inf.InfflowError, match="grows too fast"):
         inf.gaussian_moment(f, f, 1.0, 1.0, 0.3)
+    own = inf.Activation.from_callable("own", lambda x: np.exp(x * x))
+    with pytest.raises(inf.InfflowError, match="grows too fast"):
+        inf.gaussian_moment(own, "relu", 1.0, 1.0, 0.3)

@@ -320,19 +320,25 @@ def test_a_million_parameters_need_no_large_matrix():
 # ---------------------------------------------------------------------------------- finite data
 
 
+@pytest.mark.parametrize("method", ["sampling", "exact"])
 @pytest.mark.parametrize("kind", ["standard", "two eigenvalues", "mixture"])
-def test_the_prediction_for_finite_data_is_that_of_the_whole_network(kind, monkeypatch):
+def test_the_prediction_for_finite_data_is_that_of_the_whole_network(kind, method, monkeypatch):
     neti, theta = problem(kind)
     found = inf.train(neti, theta, min_gradient_norm=1e-12)
-    prediction = inf.finite_data_prediction(neti, found.theta, 100, samples=20_000)
+    options = {"samples": 20_000, "method": method}
+    prediction = inf.finite_data_prediction(neti, found.theta, 100, **options)
     assert prediction.reduction == str(inf.reduce(neti, found.theta))
     monkeypatch.setattr(statistics, "reduced", lambda *both: None)
-    whole = inf.finite_data_prediction(neti, found.theta, 100, samples=20_000)
+    whole = inf.finite_data_prediction(neti, found.theta, 100, **options)
     assert whole.reduction == "" and whole.rank == prediction.rank
     for name in ("squared_distance", "loss_gap"):
         errors = [getattr(each, f"{name}_error") for each in (prediction, whole)]
         difference = getattr(prediction, name) - getattr(whole, name)
-        assert abs(difference) < 4.0 * np.hypot(*errors)
+        if method == "exact":
+            assert errors == [0.0, 0.0]
+            assert abs(difference) < 1e-7 * getattr(whole, name)
+        else:
+            assert abs(difference) < 4.0 * np.hypot(*errors)
 
 
 # ------------------------------------------------------------------------------------- training
@@ -435,7 +441,12 @@ def test_what_does_not_commute_with_rotations_keeps_all_parameters(settings, why
 def test_each_setting_that_decides_a_path_commutes_with_rotations_or_is_asked_for():
     """A new one belongs here, and in ``plan`` of ``infflow/reduced_run.py`` if it does not."""
     commute = {"t_end", "rtol", "atol", "step_size", "solver_options", "num_trajectory", "t_eval"}
-    asked = {"solver", "eta", "batch_size"}  # batches are for samples, which a NetI has not
+    asked = {
+        "solver",
+        "eta",
+        "dynamics",
+        "batch_size",
+    }  # batches are for samples, which a NetI has not
     assert commute | asked == {
         name for name, item in FIELDS.items() if item.metadata["decides"] == PATH
     }

@@ -209,3 +209,17 @@ def test_no_slope_where_runs_were_lost():
     assert refusals.held and refusals.value["share that stayed"]["law"] == pytest.approx(0.7)
     assert study.numbers()["law"]["slope"] is None
     assert "14/20" in study.table()
+
+
+def test_the_prediction_of_the_demo_has_no_sampling_error():
+    neti, theta0 = convergence.build(convergence.Setting())
+    theta = inf.train(neti, theta0, progress=False).theta
+    exact = inf.finite_data_prediction(neti, theta, 1)
+    sampled = inf.finite_data_prediction(neti, theta, 1, method="sampling")
+    assert exact.squared_distance_error == exact.loss_gap_error == 0.0
+    for name in ("squared_distance", "loss_gap"):
+        error = getattr(sampled, f"{name}_error")
+        assert 0.0 < error < 0.03 * getattr(exact, name)
+        assert abs(getattr(exact, name) - getattr(sampled, name)) < 4.0 * error
+    # the digits of the page; the minimum is known to rounding
+    assert exact.squared_distance == pytest.approx(767.4914, rel=1e-6)

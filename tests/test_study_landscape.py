@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 
 import infflow as inf
-from infflow.studies.landscape_atlas.atlas import balanced, find_entry, is_smooth, make_entries
+from infflow.critical_points.entries import balanced, find_entry, is_smooth, make_entries
+from infflow.critical_points.search import find_critical_point, morse_index
+from infflow.landscape.teacher_symmetry import TeacherSymmetry
 from infflow.studies.landscape_atlas.claims import (
     _partitions,
     average_loss,
     build,
     relu_average_loss,
 )
-from infflow.studies.landscape_atlas.critical_points import find_critical_point, morse_index
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,9 @@ def test_entries_are_modulo_symmetries_of_students_and_teachers(erf2):
     both = copies_and_averages(erf2, [0, 1, 2], [0, 1, 2])
     half = both.copy()
     half[-2:] = 1.5, 1.5  # two equal neurons share the output weight 3
-    entries = make_entries(erf2, [copies_and_averages(erf2, [0], [1, 2]), flipped, half], [other])
+    searched = [copies_and_averages(erf2, [0], [1, 2]), flipped, half]
+    assert len(make_entries(erf2, searched, [other])) == 3  # teachers told apart
+    entries = make_entries(erf2, searched, [other], TeacherSymmetry(erf2))
     assert [(entry.count, entry.trained) for entry in entries] == [(2, 1), (1, 0)]
     assert entries[0].structure == "average of 2, copy"
     assert entries[1].structure == "average of 3, average of 3 (2 equal)"

@@ -11,8 +11,9 @@ import pytest
 import sweep_functions
 
 import infflow as inf
+from infflow import terminal
 from infflow.studies.finite_vs_infinite.convergence import Setting, convergence
-from infflow.terminal import on_terminal
+from infflow.terminal import Bar, on_terminal
 
 
 class Screen(io.StringIO):
@@ -41,6 +42,46 @@ def test_nobody_else_asks():
     package = Path(inf.__file__).parent
     asking = [path.name for path in package.rglob("*.py") if "isatty" in path.read_text()]
     assert asking == ["terminal.py"]
+
+
+def test_nobody_else_makes_bars():
+    package = Path(inf.__file__).parent
+    making = [path.name for path in package.rglob("*.py") if "tqdm" in path.read_text()]
+    assert sorted(making) == ["compile_notice.py", "terminal.py"]
+
+
+@pytest.mark.parametrize("where", ["on_terminal", "in_notebook"])
+def test_a_bar_is_shown_where_a_person_watches(monkeypatch, where):
+    monkeypatch.delenv("INFFLOW_QUIET", raising=False)
+    for name in ("on_terminal", "in_notebook"):
+        monkeypatch.setattr(terminal, name, lambda name=name: name == where)
+    monkeypatch.setattr(sys, "stderr", screen := io.StringIO())
+    with Bar(total=4.0, desc="path") as bar:
+        bar.move_to(1.0)
+        bar.move_to(3.0)
+        bar.update(1, "done")
+    assert "path: 100%" in screen.getvalue() and "done" in screen.getvalue()
+    assert list(Bar(total=2, desc="parts").over("ab")) == ["a", "b"]
+    assert "parts: 100%" in screen.getvalue()
+    monkeypatch.setattr(sys, "stderr", silent := io.StringIO())
+    with Bar(False, total=4.0) as bar:
+        bar.update()
+        bar.stage("nothing")
+    monkeypatch.setenv("INFFLOW_QUIET", "1")
+    assert list(Bar().over("ab")) == ["a", "b"]
+    assert silent.getvalue() == ""
+
+
+def test_online_learning_has_a_bar(monkeypatch):
+    monkeypatch.delenv("INFFLOW_QUIET", raising=False)
+    net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    dynamics = inf.OrderParameters(inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0])), 0.5)
+    told = []
+    monkeypatch.setattr(Bar, "move_to", lambda self, position: told.append(position))
+    dynamics.solve([0.5, 0.5, 1.0], 2.0)
+    assert told == sorted(told) and told[-1] == 2.0
+    dynamics.simulate([0.5, 0.5, 1.0], 100, [0.0, 10.0])
+    assert told[-1] > 8.0
 
 
 def net():

@@ -85,6 +85,11 @@ class Activation:
         Instead of all these: the function is the sum of its parts, and evaluators of integrals
         see the parts. ``()`` for others.
 
+    See Also
+    --------
+    activation : from a name or a function of a library.
+    polynomial : from coefficients.
+
     Notes
     -----
     Activations are an algebra: ``2 * a + b - 1``, ``-a``, ``a / 3`` and ``a.affine(scale, shift)``
@@ -400,8 +405,8 @@ class Activation:
         InvalidTypeError
             If one of the functions cannot be called on an array.
         ShapeError, InvalidValueError
-            If one returns another shape, complex numbers or NaN, now or later, or if a derivative
-            disagrees with central differences of the function before it.
+            If one returns another shape, complex numbers or NaN, now (within 40) or later, or if a
+            derivative disagrees with central differences of the function before it.
 
         Warns
         -----
@@ -420,6 +425,7 @@ class Activation:
         kernel = CallableKernel(name, [f, *given])
         places = sorted(as_real_array("kinks", kinks, ndim=1).tolist())
         kernel.check_derivatives(places)
+        kernel.check_range()
         places = sorted([*places, *kernel.find_jumps(places)])
         return cls(
             name,
@@ -508,6 +514,11 @@ def polynomial(coefficients: Sequence[float]) -> Activation:
     ----------
     coefficients : sequence of float
         c0, c1, ..., finite and not empty.
+
+    See Also
+    --------
+    activation : other activations by name.
+    Activation : from formulas and functions.
 
     Examples
     --------
@@ -772,7 +783,7 @@ def names() -> tuple[str, ...]:
 
 def registered(name: str) -> Activation:
     """The row of the registry with this name."""
-    return REGISTRY[name] if name in REGISTRY else NUMERIC[name]
+    return NAMED[name]
 
 
 def _row(
@@ -935,35 +946,56 @@ _ROWS = (
 )
 
 REGISTRY: Mapping[str, Activation] = MappingProxyType({row.name: row for row in _ROWS})
-"""The registered activations by name."""
+"""The primitives by name: what terms are made of."""
 
-NUMERIC: Mapping[str, Activation] = MappingProxyType(
+_OTHERS = (
+    _row(
+        "mish",
+        (),
+        "x*tanh(log(1 + exp(x)))",
+        kernels.mish,
+        strip=Strip(0.75 * np.pi, degree=1),
+    ),
+    _row("arctan", (), "atan(x)", kernels.arctan, strip=Strip(1.0), parity=-1),
+    _row("softsign", (0,), "x/(1 + Abs(x))", kernels.softsign, parity=-1),
+    _row(
+        "log_cosh",
+        (),
+        "log(cosh(x))",
+        kernels.log_cosh,
+        polynomial=(-kernels.LN2, -1.0),
+        atoms=lambda: _logistic(0, 2, 2),
+        strip=Strip(0.5 * np.pi, degree=1),
+        parity=1,
+    ),
+)
+
+
+def _power(coefficient: float, n: int, shift: float) -> Term:
+    return Term(coefficient, 1.0, shift, relu_power(n))
+
+
+#: Piecewise polynomials with a name of their own, as terms.
+_SUMS: Mapping[str, Sequence[Term]] = {
+    "hard_tanh": [_power(1.0, 1, 1.0), _power(-1.0, 1, -1.0), Term(-1.0, 1.0, 0.0, _constant())],
+    "relu6": [_power(1.0, 1, 0.0), _power(-1.0, 1, -6.0)],
+    "hard_sigmoid": [_power(1.0 / 6.0, 1, 3.0), _power(-1.0 / 6.0, 1, -3.0)],
+    "hard_swish": [
+        *(_power(1.0 / 6.0, 2, 3.0), _power(-0.5, 1, 3.0)),
+        *(_power(-1.0 / 6.0, 2, -3.0), _power(-0.5, 1, -3.0)),
+    ],
+}
+
+NAMED: Mapping[str, Activation] = MappingProxyType(
     {
-        row.name: row
-        for row in (
-            _row(
-                "mish",
-                (),
-                "x*tanh(log(1 + exp(x)))",
-                kernels.mish,
-                strip=Strip(0.75 * np.pi, degree=1),
-            ),
-            _row("arctan", (), "atan(x)", kernels.arctan, strip=Strip(1.0), parity=-1),
-            _row("softsign", (0,), "x/(1 + Abs(x))", kernels.softsign, parity=-1),
-            _row(
-                "log_cosh",
-                (),
-                "log(cosh(x))",
-                kernels.log_cosh,
-                polynomial=(-kernels.LN2, -1.0),
-                atoms=lambda: _logistic(0, 2, 2),
-                strip=Strip(0.5 * np.pi, degree=1),
-                parity=1,
-            ),
-        )
+        **REGISTRY,
+        **{name: of_terms(terms, name) for name, terms in _SUMS.items()},
+        **{row.name: row for row in _OTHERS},
     }
 )
-"""Functions beside the registry, most of them without a closed form."""
+"""All activations that have a name without parameters: primitives, sums of them, and functions
+most of which have no closed form.
+"""
 
 ALIASES: Mapping[str, str] = MappingProxyType({"linear": "identity", "sigmoid2": "erf"})
 """Other names of registered activations."""

@@ -107,6 +107,7 @@ def pieces(terms: Sequence[Term]) -> tuple[tuple[Piece, ...], tuple[Term, ...]]:
             others.append(term)
     merged = {knot: merged_atoms(parts) for knot, parts in atoms.items()}
     knots = {knot: list(parts) for knot, parts in merged.items() if parts}
+    polynomial = _mirrored_ramps(trimmed(polynomial), sides, knots)
     _take_ramps(sides, knots)
     found = _by_knot(trimmed(polynomial), knots)
     found += [Piece(s, c, (), (), own) for (s, c), own in sides.items() if own.factor != 0.0]
@@ -195,6 +196,35 @@ def merged_atoms(atoms: Sequence[Atom]) -> tuple[Atom, ...]:
         if abs(total) > _CANCELLED * max(map(abs, parts)):
             found.append(Atom(total, order, width))
     return tuple(found)
+
+
+def _mirrored_ramps(
+    polynomial: Sequence[float],
+    sides: dict[tuple[float, float], Sides],
+    knots: dict[float, list[Atom]],
+) -> list[float]:
+    """The polynomial, its linear term given to a reflected one-sided exponential if that saves it.
+
+    With h = s (x - k) and s < 0, ``x - k = relu(x - k) - relu(h)/|s|``: so exp(-|x|) is a constant
+    plus two functions that end at 0, instead of ramps that cancel.
+    """
+    if len(polynomial) != 2:
+        return list(polynomial)
+    slope = polynomial[1]
+    for (scale, shift), own in sides.items():
+        if scale > 0.0 or own.factor == 0.0:
+            continue
+        knot = _known(-shift / scale + 0.0, knots)
+        ramps = merged_atoms([*knots.get(knot, []), Atom(slope, 0)])
+        partner = any(s > 0.0 and _known(-h / s + 0.0, {knot: []}) == knot for s, h in sides)
+        if ramps and not (partner and [(a.order, a.width) for a in ramps] == [(0, 0.0)]):
+            continue
+        sides[scale, shift] = Sides(own.slope + slope / scale, own.factor)
+        knots.pop(knot, None)
+        if ramps:
+            knots[knot] = list(ramps)
+        return added(polynomial[:1], [slope * knot], 1.0)
+    return list(polynomial)
 
 
 def _take_ramps(sides: dict[tuple[float, float], Sides], knots: dict[float, list[Atom]]) -> None:

@@ -18,6 +18,9 @@ _PROBES = np.array(
     [-7.43, -1.27, -0.31, 0.43, 1.07, 2.73, 8.21]
 )  # an activation must be defined on the whole line
 _PROBE_STEP = 2e-3
+# Within this an activation is looked at for NaN, on a grid that meets no round number.
+_DEFINED = 40.0
+_WIDE_PROBES = np.linspace(-_DEFINED, _DEFINED, 159)[1:-1] + 0.0123
 
 
 class CallableKernel:
@@ -72,6 +75,12 @@ class CallableKernel:
                     f" function before it give {fine[i]:.6g}. Correct it, or list the kinks of "
                     "the function."
                 )
+
+    def check_range(self) -> None:
+        """Look for NaN as far out as tables go."""
+        for label, function in zip(self.labels, self.functions, strict=True):
+            with np.errstate(all="ignore"):
+                self._evaluate(label, function, _WIDE_PROBES)
 
     def find_jumps(self, kinks: Sequence[float]) -> list[float]:
         """Places where the function or a derivative that is given jumps beside the kinks that were

@@ -16,7 +16,7 @@ import numpy as np
 from .._validation import as_choice, public, shown
 from ..errors import InvalidTypeError, InvalidValueError
 from . import activation as registry
-from .activation import ALIASES, REGISTRY, Activation, polynomial, relu_power
+from .activation import ALIASES, NAMED, Activation, polynomial, relu_power
 from .algebra import Term
 
 HIGHEST_HERMITE = 20
@@ -40,7 +40,7 @@ class Family(NamedTuple):
 
 
 def _term(coefficient: float, name: str, scale: float = 1.0, shift: float = 0.0) -> Term:
-    return Term(coefficient, scale, shift, REGISTRY[name])
+    return Term(coefficient, scale, shift, NAMED[name])
 
 
 def _power(coefficient: float, n: int, shift: float) -> Term:
@@ -114,9 +114,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             name: _scaled(name)
             for name in ("tanh", "erf", "sigmoid", "normal_cdf", "sin", "cos", "exp", "gaussian")
         },
-        "arctan": Family(
-            _SCALE, lambda scale: [Term(1.0, scale, 0.0, NUMERIC["arctan"])], "arctan(scale x)"
-        ),
+        "arctan": Family(_SCALE, lambda scale: [_term(1.0, "arctan", scale)], "arctan(scale x)"),
         "relu_power": Family(
             Parameter("power", None, "an integer from 0 to 5", _integer_up_to(5)),
             lambda n: [_power(1.0, int(n), 0.0)],
@@ -135,35 +133,15 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
     }
 )
 
-#: Piecewise polynomials with a name of their own, as terms.
-SUMS: Mapping[str, Callable[[], list[Term]]] = MappingProxyType(
-    {
-        "hard_tanh": lambda: [_power(1.0, 1, 1.0), _power(-1.0, 1, -1.0), _constant(-1.0)],
-        "relu6": lambda: [_power(1.0, 1, 0.0), _power(-1.0, 1, -6.0)],
-        "hard_sigmoid": lambda: [_power(1.0 / 6.0, 1, 3.0), _power(-1.0 / 6.0, 1, -3.0)],
-        "hard_swish": lambda: [
-            *(_power(1.0 / 6.0, 2, 3.0), _power(-0.5, 1, 3.0)),
-            *(_power(-1.0 / 6.0, 2, -3.0), _power(-0.5, 1, -3.0)),
-        ],
-    }
-)
-
-#: Functions without a closed form, and log_cosh, a mixture.
-NUMERIC: Mapping[str, Activation] = registry.NUMERIC
-
-
-def _constant(value: float) -> Term:
-    return Term(value, 1.0, 0.0, polynomial([1.0]))
-
 
 def all_names() -> tuple[str, ...]:
     """All names that :func:`resolve` takes without a parameter, aliases left out."""
     by_default = (
         name
         for name, family in FAMILIES.items()
-        if family.parameter.default is not None and name not in REGISTRY and name not in NUMERIC
+        if family.parameter.default is not None and name not in NAMED
     )
-    return (*REGISTRY, *SUMS, *NUMERIC, *by_default)
+    return (*NAMED, *by_default)
 
 
 def resolve(activation: Any) -> Activation:
@@ -197,8 +175,8 @@ def activation(x: Any) -> Activation:
     x : str, Activation or callable
         A registered name (``"tanh"``), one with a parameter (``"leaky_relu(0.2)"``,
         ``"softplus(beta=2)"``), an :class:`Activation`, or a function that is known: of NumPy,
-        ``scipy.special``, ``torch``, ``torch.nn.functional``, ``jax.nn`` and ``jax.numpy``, or a
-        module of ``torch.nn``.
+        ``scipy.special``, ``torch``, ``torch.nn.functional``, ``jax.nn``, ``jax.numpy`` and Julia
+        (through juliacall), or a module of ``torch.nn``.
 
     Returns
     -------
@@ -214,6 +192,11 @@ def activation(x: Any) -> Activation:
         If ``x`` is something else, or a function that is not known; it shows how
         ``Activation.from_callable`` makes one.
 
+    See Also
+    --------
+    Activation : make one from a formula or from functions.
+    polynomial : from coefficients.
+
     Examples
     --------
     >>> import numpy as np
@@ -228,15 +211,12 @@ def _named(name: str) -> Activation:
     call = re.fullmatch(r"\s*(\w+)\s*\((.*)\)\s*", name, flags=re.DOTALL)
     if call is not None:
         return _of_family(call[1], call[2], name)
-    if name in SUMS:
-        return registry.of_terms(SUMS[name](), name)
     if name in FAMILIES and FAMILIES[name].parameter.default is None:
         raise InvalidValueError(_needs(name, name))
-    if name in FAMILIES and name not in REGISTRY and name not in NUMERIC:
+    if name in FAMILIES and name not in NAMED:
         return _of_family(name, "", name)
     found = as_choice("activation", name, [*all_names(), *ALIASES])
-    found = ALIASES.get(found, found)
-    return REGISTRY[found] if found in REGISTRY else NUMERIC[found]
+    return NAMED[ALIASES.get(found, found)]
 
 
 def _of_family(name: str, arguments: str, given: str) -> Activation:
@@ -265,7 +245,7 @@ def _of_family(name: str, arguments: str, given: str) -> Activation:
     if value is None or not math.isfinite(value) or not parameter.allowed(value):
         raise InvalidValueError(_needs(name, given))
     label = name if not text else f"{name}({repr(value).removesuffix('.0')})"
-    if value == parameter.default and (name in REGISTRY or name in NUMERIC):
+    if value == parameter.default and name in NAMED:
         return _named(name)
     return registry.of_terms(build(value), label)
 
@@ -378,6 +358,12 @@ _FUNCTIONS: Mapping[str, Mapping[str, Callable[[], Activation]]] = MappingProxyT
 )
 
 
+#: Names of Julia that are none here; ``sigmoid2`` and others of its package are names here, too.
+JULIA: Mapping[str, str] = MappingProxyType(
+    {"tanh_fast": "tanh", "\u03c3": "sigmoid", "sigmoid_fast": "sigmoid", "atan": "arctan"}
+)
+
+
 #: Modules of ``torch.nn`` by class: a name, or the name of a family and its attribute.
 _MODULES: Mapping[str, str | tuple[str, str]] = MappingProxyType(
     {
@@ -401,7 +387,12 @@ _MODULES: Mapping[str, str | tuple[str, str]] = MappingProxyType(
 
 
 def known_function(function: Any) -> Activation | None:
-    """The activation of a function of a library that is loaded, or of a module of ``torch.nn``."""
+    """The activation of a function of a library that is loaded, of a module of ``torch.nn``, or of
+    a function of Julia, as juliacall hands it over.
+    """
+    if type(function).__module__.partition(".")[0] == "juliacall":
+        name = str(function).rpartition(".")[2]
+        return _named(JULIA.get(name, name))
     for place, table in _FUNCTIONS.items():
         module = sys.modules.get(place)
         if module is None:
@@ -425,7 +416,11 @@ def _of_module(torch_nn: Any, module: Any) -> Activation | None:
     if kind == "Hardtanh":
         low = float(module.min_val)
         high = float(module.max_val)
-        terms = [_power(1.0, 1, -low), _power(-1.0, 1, -high), _constant(low)]
+        terms = [
+            _power(1.0, 1, -low),
+            _power(-1.0, 1, -high),
+            Term(low, 1.0, 0.0, polynomial([1.0])),
+        ]
         return _named("hard_tanh") if (low, high) == (-1.0, 1.0) else registry.of_terms(terms)
     meaning = _MODULES.get(kind)
     if meaning is None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import summary
 from .._validation import Array, as_choice, as_integer, public, shown
 from ..errors import InvalidTypeError, InvalidValueError, SolverFailedError
 from . import events
@@ -62,6 +63,7 @@ class Event:
     __repr__ = __str__
 
 
+@summary.as_table
 @dataclass(frozen=True, eq=False)
 class Branch:
     """A branch of critical points; see :func:`continuation`.
@@ -82,6 +84,19 @@ class Branch:
         Largest estimated error of the derivative of the gradient in the parameter; 0 where it is
         analytic. It does not affect points and changes of the index, which are zeros of exact
         functions, but tangents, and so the length of steps; folds only to second order.
+
+    See Also
+    --------
+    continuation : makes one.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> fam = inf.SymmetricNetI("relu", teachers=[1, 6])
+    >>> minimum = inf.train(fam, [-0.6, 0.2, 1.0, 0.0, 0.3], progress=False)
+    >>> branch = inf.continuation(lambda k: fam.resized([1, k - 1]), minimum, 7.0, 6.0)
+    >>> bool(branch.loss[-1] > branch.loss[0]), int(branch.index.max())
+    (True, 0)
     """
 
     parameter: Array
@@ -107,6 +122,19 @@ class Branch:
         return "\n".join([*lines, *(f"  {each}" for each in self.events)])
 
     __repr__ = __str__
+
+    def _summary(self) -> summary.Summary:
+        head, *_ = str(self).splitlines()
+        rows: list[tuple[str, Any]] = [
+            ("loss", f"{self.loss[0]:.6g} to {self.loss[-1]:.6g}"),
+            ("events", len(self.events)),
+        ]
+        cells = tuple(
+            (each.kind, f"{each.parameter:.12g}", f"{each.loss:.6g}", each.symmetry, each.reason)
+            for each in self.events
+        )
+        columns = ("event", "parameter", "loss", "symmetry type", "reason")
+        return summary.Summary(head, rows, columns, cells)
 
     @public
     def switch(self, event: Event, side: str = "both", apart: int = 1) -> Branch:
@@ -198,7 +226,7 @@ class Branch:
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Made if not given.
+            Made with a figure of pyplot if not given.
 
         Returns
         -------

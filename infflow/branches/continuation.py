@@ -83,6 +83,11 @@ def continuation(
     InfflowError
         If another argument cannot be used.
 
+    See Also
+    --------
+    Branch : what it returns.
+    SymmetricNetI : families with a real size.
+
     Notes
     -----
     Pseudo-arclength continuation (H. B. Keller 1977) with the exact Hessian: steps go along the

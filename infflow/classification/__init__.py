@@ -3,6 +3,7 @@
 | file | what it holds | who calls it |
 |---|---|---|
 | `classify.py` | minimum, degenerate minimum, saddle, not converged | users, `studies` |
+| `kinks.py` | points on kinks that meet samples | `classify.py` |
 | `few_inputs.py` | a point in the inputs that the weights span | `classify.py` |
 | `symmetric.py` | a point of a symmetric family, for the whole network | `classify.py` |
 | `symmetries.py` | directions that symmetries of the network leave flat | `classify.py` |
@@ -10,6 +11,7 @@
 | `rest.py` | the Hessian where no symmetry leaves it flat | `classify.py` |
 | `hidden.py` | hidden layers as the symmetries see them | `symmetries.py` |
 | `features.py` | linear dependences on the data | `symmetries.py` |
+| `at_infinity.py` | ends of paths at infinity | `classify.py` |
 | `pieces.py` | flat directions of piecewise linear layers | `classify.py` |
 | `kantorovich.py` | Newton's step and the Newton-Kantorovich number | `classify.py`, `proofs` |
 | `structure.py` | which teacher neurons a student copies, averages or ignores | `classify.py` |

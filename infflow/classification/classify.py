@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array, as_choice, as_flag, as_integer, public
+from .. import summary
+from .._validation import Array, as_choice, as_flag, as_integer, counted, public
+from ..channels import Limit
 from ..errors import DivergedError, InvalidTypeError, InvalidValueError, ShapeError, TooLargeError
 from ..memory import SPECTRUM, require_memory
 from ..networks.finite.net import Net
@@ -20,12 +22,14 @@ from ..networks.infinite.neti import NetI
 from ..networks.inputs import sample_size
 from ..networks.teacher import Teacher
 from ..rounding import gradient_rounding, loss_rounding
-from ..terminal import on_terminal
+from ..terminal import Bar
 from ..threads import limit_for
+from .at_infinity import end_at_infinity, what_runs_off
 from .curvature import Curvature, DenseCurvature, Product, ProductCurvature, products
 from .few_inputs import InFewInputs
 from .hidden import is_piecewise_linear
 from .kantorovich import NewtonNumbers, Samples, newton_numbers
+from .kinks import OnKinks, TangentLoss, on_kinks
 from .rest import all_of_it, smallest_of_it
 from .structure import Structure, duplicate_groups, find_structure
 from .symmetric import judge
@@ -54,10 +58,19 @@ class PointKind(Enum):
     DEGENERATE_MINIMUM = (
         "a critical point is near, and the loss grows in all directions but those that are flat."
     )
+    KINK_MINIMUM = (
+        "kinks that meet samples hold the point, where zero lies between the gradients on their "
+        "sides, and along the kinks the loss grows in all directions but those that are flat."
+    )
     SADDLE = "a critical point is near, and the loss decreases in some directions from there."
     NOT_CONVERGED = "nothing shows that a critical point is near."
+    AT_INFINITY = (
+        "neurons run off to infinity, and the loss falls to its minimum there; `limit` says which "
+        "neurons, what they become, and the loss at infinity."
+    )
 
 
+@summary.as_table
 @dataclass(frozen=True, eq=False)
 class Classification:
     """What :func:`classify` found.
@@ -95,6 +108,12 @@ class Classification:
         inputs that the weights span.
     reduction : str
         Which inputs these are; empty where all were taken.
+    limit : Limit or None
+        Of the kind ``AT_INFINITY``: what runs off, and the loss there, which is also the expected
+        one; ``index`` is that of the limit.
+    kinks : tuple of (int, int)
+        Neurons of the hidden layer and samples on whose kinks the point is held. Then gradient,
+        eigenvalues and Newton's numbers are those along the kinks.
     """
 
     kind: PointKind
@@ -112,6 +131,8 @@ class Classification:
     unknown: tuple[str, ...] = ()
     multiplicities: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
     reduction: str = ""
+    limit: Limit | None = None
+    kinks: tuple[tuple[int, int], ...] = ()
 
     @property
     def flat_dimension(self) -> int:
@@ -120,8 +141,8 @@ class Classification:
 
     @property
     def h(self) -> float:
-        """Newton-Kantorovich number beta |step| K, with sampled K; at most 1/2 where a critical
-        point is near.
+        """Newton-Kantorovich number beta |step| K, with sampled K, in the coordinates of theta or
+        in the norm of the Hessian; at most 1/2 where a critical point is near.
         """
         return self.newton.h
 
@@ -146,10 +167,15 @@ class Classification:
             f"  loss {self.loss:.6g}, gradient norm {self.gradient_norm:.3g}; {spectrum}",
             f"  Newton: decrement {n.decrement:.3g}, beta {n.beta:.3g} x step {n.length:.3g} x K "
             f"{n.lipschitz:.3g} (sampled)"
-            f" = h {self.h:.3g} {'<=' if self.h <= 0.5 else '>'} 1/2",
+            f" = h {n.plain:.3g} {'<=' if n.plain <= 0.5 else '>'} 1/2",
         ]
+        if n.plain > 0.5:
+            relation = "<=" if n.invariant <= 0.5 else ">"
+            lines.append(f"  in the norm of the Hessian h is {n.invariant:.3g} {relation} 1/2")
         if self.kind is PointKind.NOT_CONVERGED:
             lines.append(f"  {self.reason}")
+        elif self.limit is not None:
+            lines.append(f"  {self.limit}")
         else:
             lines.append(
                 f"  the critical point is about {self.distance:.3g} away (at most "
@@ -158,6 +184,7 @@ class Classification:
         lines += [f"  flat directions, {self.flat_dimension} in all:"] * bool(self.flat) + [
             f"    {each}" for each in self.flat
         ]
+        lines += [f"  held on {counted(len(self.kinks), 'kink')}"] * bool(self.kinks)
         lines += [f"  not known: {each}" for each in self.unknown]
         lines += [f"  judged in {self.reduction}"] * bool(self.reduction)
         if self.structure is not None:
@@ -165,6 +192,17 @@ class Classification:
         return "\n".join(lines)
 
     __repr__ = __str__
+
+    def _summary(self) -> summary.Summary:
+        head, *lines = str(self).splitlines()
+        rows: list[tuple[str, Any]] = [
+            ("loss", self.loss),
+            ("gradient norm", f"{self.gradient_norm:.3g}"),
+            ("negative eigenvalues", f"{'at least ' if self.unknown else ''}{self.index}"),
+            ("eigenvalues", self.eigenvalues),
+            ("further", "\n".join(line.strip() for line in lines[1:])),
+        ]
+        return summary.Summary(head, rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as a dictionary of arrays, numbers, strings and dictionaries of these."""
@@ -183,6 +221,7 @@ class Classification:
             "beta": n.beta,
             "lipschitz_sampled": n.lipschitz,
             "h": self.h,
+            "h_invariant": n.invariant,
             "distance": self.distance,
             "distance_bound": n.distance_bound,
             "reason": self.reason,
@@ -192,6 +231,8 @@ class Classification:
             "unknown": self.unknown,
             "multiplicities": self.multiplicities,
             "reduction": self.reduction,
+            "limit": None if self.limit is None else self.limit.to_dict(),
+            "kinks": self.kinks,
         }
 
 
@@ -212,7 +253,8 @@ def classify(
 
     Directions that symmetries make flat are removed: scaling of homogeneous neurons, duplicated,
     dead and linearly dependent neurons, mixtures of linear or quadratic neurons, null inputs,
-    changes that cancel in piecewise linear layers on finite data. On the rest the
+    changes that cancel in piecewise linear layers on finite data, lengths of weights in the
+    spherical parametrization. On the rest the
     Newton-Kantorovich number h = beta |step| K decides whether a critical point is near (h <= 1/2),
     and the signs of the eigenvalues what it is. K is sampled on the ball around theta, so this is
     strong evidence, not a proof; :func:`infflow.certify` proves.
@@ -241,7 +283,7 @@ def classify(
         the smallest ones. "auto" takes the second above 6000 free parameters, and where matrices do
         not fit in memory.
     progress : bool
-        Say on a terminal what is being computed.
+        Say on a terminal or in a notebook what is being computed.
 
     Returns
     -------
@@ -256,6 +298,12 @@ def classify(
     InfflowError
         If an argument cannot be used, or the Hessian at theta is infinite or overflows.
 
+    See Also
+    --------
+    certify : a proof.
+    hessian_eigenvalues : the spectrum.
+    unique_solutions : which runs found the same.
+
     Notes
     -----
     A loss below 1e-13 of that of the zero function counts as zero: there, directions without
@@ -263,6 +311,16 @@ def classify(
     without curvature make the point NOT_CONVERGED, since second derivatives then cannot tell a
     minimum from a saddle or a slow path; unless the gradient vanishes along them and others have
     negative curvature, which makes it a saddle in any case.
+
+    Where nothing shows that a critical point is near, and neurons of a network with one hidden
+    layer look as if they were running off, the end at infinity is searched in regular coordinates:
+    pairs that merge while their output weights run off, neurons whose bias runs off to where the
+    activation is straight or an exponential, and those that become kinks or steps. If the loss
+    falls all the way to a minimum there, the kind is ``AT_INFINITY``.
+
+    On finite data a kink of relu, leaky_relu or abs may meet a sample exactly, so that the gradient
+    jumps there. Where such kinks hold the point (one hidden layer), the loss along them is judged,
+    and a minimum is a KINK_MINIMUM: the loss also grows across the kinks, to first order.
 
     Biases and weights of deep nets are covered layer by layer; the structure is about the first
     hidden layer.
@@ -288,6 +346,7 @@ def classify(
     if isinstance(net, SymmetricNetI):
         settings = (teacher, samples, seed, method, progress)
         return _classify_family(net, getattr(theta, "theta", theta), held, settings)
+    known = getattr(theta, "limit", None)
     theta = np.array(_checked(net, getattr(theta, "theta", theta)))
     free = free_parameters(held, net.num_params)
     teacher = _checked_teacher(net, teacher)
@@ -298,13 +357,35 @@ def classify(
     seed = as_integer("seed", seed, minimum=0)
     dense = _is_dense(method, place.net.num_params, len(place.free))
     progress = as_flag("progress", progress)
+    held_on = on_kinks(net, theta, free) if isinstance(net, Net) and dense else None
     quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-    with limit_for(place.net.num_params), Watch(progress) as watch, quiet:
+    with limit_for(place.net.num_params), _bar(progress) as bar, quiet:
         if isinstance(place.net, NetI):  # integrals as accurate as they get
             place = replace(place, net=place.net.frozen(place.theta))
-        drawn = Samples(number, seed, watch.product, place.weights)
-        found = _classify(place, drawn, dense, watch)
-        return found if few is None else few.whole(found)
+        drawn = Samples(number, seed, bar.update, place.weights)
+        if held_on is not None:
+            return _classify_on_kinks(place, held_on, drawn, bar)
+        found = _classify(place, drawn, dense, bar)
+        found = found if few is None else few.whole(found)
+        if found.kind is not PointKind.NOT_CONVERGED:
+            return found
+        bar.stage("ends at infinity")
+        limit = known or end_at_infinity(net, theta, free, few)
+        if limit is None:
+            return replace(found, reason=found.reason + what_runs_off(net, theta, free))
+        return _at_infinity(found, limit)
+
+
+def _at_infinity(found: Classification, limit: Limit) -> Classification:
+    """What was found on a path that ends at infinity."""
+    return replace(
+        found,
+        kind=PointKind.AT_INFINITY,
+        index=limit.index,
+        expected_loss=limit.loss_at_infinity,
+        reason="",
+        limit=limit,
+    )
 
 
 def _is_dense(method: str, num_params: int, num_free: int) -> bool:
@@ -341,15 +422,15 @@ class _Place:
         return cls(net, few.theta, few.free, teacher, few.weights)
 
 
-def _classify(place: _Place, samples: Samples, dense: bool, watch: Watch) -> Classification:
+def _classify(place: _Place, samples: Samples, dense: bool, bar: Bar) -> Classification:
     net = place.net
     theta = place.theta
     free = place.free
     teacher = place.teacher
-    watch("Hessian")
-    value, gradient, curvature, here = _evaluate(net, theta, free, dense, watch)
+    bar.stage("Hessian")
+    value, gradient, curvature, here = _evaluate(net, theta, free, dense, bar)
     g = gradient[free]
-    watch("symmetries")
+    bar.stage("symmetries")
     noise = _HESSIAN_NOISE * curvature.norm
     is_plain = not _is_regularized(net, theta)
     flat, flats = flat_space(
@@ -368,12 +449,12 @@ def _classify(place: _Place, samples: Samples, dense: bool, watch: Watch) -> Cla
     if excess <= _ZERO_LOSS:
         zero_loss = True
         gap = noise + 10.0 * _curvature_left(net, excess) * curvature.norm
-    watch("eigenvalues")
+    bar.stage("eigenvalues")
     if isinstance(curvature, DenseCurvature):
         rest = all_of_it(curvature, g, flat, gap, place.weights)
     else:
         rest = smallest_of_it(curvature, g, flat, gap, place.weights)
-    watch("Lipschitz constant")
+    bar.stage("Lipschitz constant")
     newton = newton_numbers(net, theta, free, rest, here, samples)
     at_rest = _is_level(value, g, curvature.diagonal, theta[free], rest.null, 0.0)
     # Newton's step to the critical point, to second order, turns the gradient by so much
@@ -417,6 +498,68 @@ def _classify(place: _Place, samples: Samples, dense: bool, watch: Watch) -> Cla
     )
 
 
+def _classify_on_kinks(place: _Place, point: OnKinks, samples: Samples, bar: Bar) -> Classification:
+    """A point that is held on kinks, by the loss along them."""
+    net = place.net
+    assert isinstance(net, Net)
+    here = point.cell.start
+    T = point.tangents
+    H = here.hessian
+    assert H is not None
+    curvature = DenseCurvature(H)
+    noise = _HESSIAN_NOISE * curvature.norm
+    bar.stage("symmetries")
+    flat, flats = flat_space(
+        families(net, place.theta),
+        T @ here.gradient,
+        DenseCurvature(T @ H @ T.T),
+        place.free,
+        len(place.theta),
+        noise,
+        not _is_regularized(net, place.theta),
+    )
+    flat = point.flat(flat)
+    bar.stage("eigenvalues")
+    rest = all_of_it(curvature, here.gradient, flat, noise, None)
+    bar.stage("Lipschitz constant")
+    loss = TangentLoss(point.cell)
+    y = point.cell.origin
+    every = np.arange(len(y))
+    newton = newton_numbers(loss, y, every, rest, lambda v: H @ v, samples)
+    at = here.value, here.gradient, curvature.diagonal, y
+    at_rest = _is_level(*at, rest.null, 0.0)
+    level = _is_level(*at, flat, newton.lipschitz * newton.length**2)
+    index = int(rest.is_negative.sum())
+    nulls = int(rest.is_null.sum())
+    kind, reason = _verdict(newton, index, nulls, at_rest, level, bool(flats) or nulls > 0)
+    if kind in (PointKind.MINIMUM, PointKind.DEGENERATE_MINIMUM):
+        kind = PointKind.KINK_MINIMUM
+    if nulls:
+        flats = (*flats, FlatDirections(Symmetry.UNKNOWN, -1, (), nulls))
+        if reason and point.touched:
+            reason += (
+                f" {counted(point.touched, 'kink')} more met here without holding the point, which "
+                "may lie at the border of a flat region."
+            )
+    step = np.zeros_like(place.theta)
+    step[place.free] = T @ newton.step
+    return Classification(
+        kind,
+        index,
+        flats,
+        rest.eigenvalues,
+        here.value,
+        float(np.abs(T @ here.gradient).max(initial=0.0)),
+        max(here.value - newton.gain, 0.0),
+        replace(newton, step=step),
+        reason,
+        duplicate_groups(net, place.theta),
+        None if place.teacher is None else find_structure(net, place.theta, place.teacher),
+        multiplicities=rest.multiplicities,
+        kinks=point.kinks,
+    )
+
+
 def _classify_family(
     fam: SymmetricNetI, z: Any, held: Any, settings: tuple[Any, ...]
 ) -> Classification:
@@ -441,7 +584,7 @@ def _classify_family(
         )
     number = sample_size(samples, fam.num_params, "samples", minimum=1)
     seed = as_integer("seed", seed, minimum=0)
-    with Watch(as_flag("progress", progress)) as watch:
+    with _bar(as_flag("progress", progress)) as bar:
         fam = fam.frozen(z)
         value = fam.evaluate(z).value
         # relative to the terms of which it is the sum: those of the zero function, which grow as
@@ -450,7 +593,7 @@ def _classify_family(
         zero_loss = excess <= _ZERO_FAMILY
         kinked = bool(fam.activation.kinks)
         left = 10.0 * excess ** (1 / 3 if kinked else 1 / 2) if zero_loss else 0.0
-        point = judge(fam, z, free, Samples(number, seed, watch.product), _HESSIAN_NOISE, left)
+        point = judge(fam, z, free, Samples(number, seed, bar.update), _HESSIAN_NOISE, left)
     newton = point.newton
     counts = point.multiplicities
     index = int(counts[point.is_negative].sum())
@@ -574,7 +717,7 @@ def _checked_teacher(net: Net | NetI, teacher: Teacher | None) -> Teacher | None
 
 
 def _evaluate(
-    net: Net | NetI, theta: Array, free: NDArray[np.intp], dense: bool, watch: Watch
+    net: Net | NetI, theta: Array, free: NDArray[np.intp], dense: bool, bar: Bar
 ) -> tuple[float, Array, Curvature, Product]:
     """Loss, gradient (P,), Hessian on the free parameters, and its product with vectors."""
     found = net.evaluate(theta, 2 if dense else 1)
@@ -582,7 +725,7 @@ def _evaluate(
     gradient = found.g
     if not (math.isfinite(value) and np.isfinite(gradient).all()):
         raise DivergedError("loss or gradient is not finite at this theta: numbers overflow.")
-    here = products(net, theta, free, watch.product)
+    here = products(net, theta, free, bar.update)
     if not dense:
         return value, gradient, ProductCurvature(here, len(free)), here
     if not np.isfinite(found.H).all():
@@ -595,7 +738,8 @@ def _is_regularized(net: Net | NetI, theta: Array) -> bool:
     """Whether barrier, ridge or pairs to merge act at theta, which breaks all symmetries but
     permutations.
     """
-    return net.regularization.acts_at(theta)
+    student = net.student if isinstance(net, NetI) else net
+    return net.regularization.acts_at(student.normalized(theta))
 
 
 def _relative_excess(net: Net | NetI, theta: Array, value: float) -> float:
@@ -633,35 +777,12 @@ def _noise(net: Net | NetI) -> float:
     return net.teacher.noise * net.teacher.noise * net.output_dim
 
 
-class Watch:
-    """A line on a terminal that says what is being computed, and how many Hessian-vector products
-    were made for it.
+def _bar(wanted: bool) -> Bar:
+    """A line that says what is being computed, and how many Hessian-vector products were made for
+    it.
     """
-
-    def __init__(self, wanted: bool) -> None:
-        self._wanted = wanted and on_terminal()
-        self._bar: Any = None
-
-    def __enter__(self) -> Watch:
-        if self._wanted:
-            from tqdm import tqdm
-
-            self._bar = tqdm(
-                bar_format="classify: {desc} [{elapsed}, {n_fmt} Hessian-vector products]",
-                leave=False,
-            )
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def __call__(self, stage: str) -> None:
-        """A stage begins."""
-        if self._bar is not None:
-            self._bar.set_description_str(stage)
-
-    def product(self) -> None:
-        """A product was made."""
-        if self._bar is not None:
-            self._bar.update()
+    return Bar(
+        wanted,
+        bar_format="classify: {desc} [{elapsed}, {n_fmt} Hessian-vector products]",
+        leave=False,
+    )

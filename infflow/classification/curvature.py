@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import Array
 from ..errors import DivergedError, MethodError
-from ..networks.finite.net import Net
-from ..networks.infinite.neti import NetI
 from ..objective import Linearizable
 from ..spectrum import largest_magnitude
 
@@ -63,7 +61,7 @@ class ProductCurvature:
 
 
 def products(
-    net: Net | NetI, theta: Array, free: NDArray[np.intp], report: Callable[[], object]
+    net: Any, theta: Array, free: NDArray[np.intp], report: Callable[[], object]
 ) -> Product:
     """The Hessian at ``theta`` (P,) on the free parameters, as a function of vectors (n,) or (n,
     k).

@@ -33,13 +33,14 @@ class HiddenLayer:
     incoming: (
         Array  #: (width, fan_in + 1): weights with their factor, and bias (0 without), as they act
     )
-    outgoing: Array  #: (next width, width): entries of theta
+    outgoing: Array  #: (next width, width): entries of theta, normalized
     in_index: Index  #: (width, fan_in or fan_in + 1): where weights and bias lie in theta
     out_index: Index  #: (next width, width)
     in_factors: Array  #: (fan_in or fan_in + 1,): factor of each of them
     bias: bool
     next_bias: Index | None  #: (next width,) biases of the next layer
     out_factor: float  #: with which outgoing weights act
+    unit_rows: bool  #: whether incoming weights, without the bias, have length one
 
     @property
     def width(self) -> int:
@@ -50,6 +51,7 @@ class HiddenLayer:
 def hidden_layers(net: Net | NetI, theta: Array) -> list[HiddenLayer]:
     """All hidden layers of a net, or of the student of an infinite-data net, at ``theta`` (P,)."""
     student = net.student if isinstance(net, NetI) else net
+    theta = student.normalized(theta)
     blocks = net.layout.blocks
     found = []
     index = np.arange(net.num_params)
@@ -74,6 +76,7 @@ def hidden_layers(net: Net | NetI, theta: Array) -> list[HiddenLayer]:
                 block.bias,
                 index[after.biases] if after.bias else None,
                 student.weight_factors[number + 1],
+                student.unit_rows is not None,
             )
         )
     return found

@@ -6,13 +6,19 @@ the Lipschitz constant K on a ball of radius 2 eta, and h = beta eta K <= 1/2, t
 critical point lies within (1 - sqrt(1 - 2h))/(beta K) <= 2 eta, and Newton's method converges to
 it. Here K is *sampled*, so the conclusion is evidence and not a proof;
 :func:`infflow.certify` proves.
+
+The theorem holds in any linear coordinates. Where the number is too large in those of theta, it is
+taken in those in which the Hessian is the identity up to signs: beta is 1, lengths are roots of
+decrements, and K compares a change of the Hessian with the Hessian itself (Deuflhard, section 2.1:
+affine invariance). So a weak direction counts by how much *its* curvature changes, and not by how
+much that of a steep one does, as at minima with one neuron far away from the input.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -21,8 +27,7 @@ from numpy.typing import NDArray
 
 from .._validation import Array
 from ..errors import DivergedError, SingularMomentError
-from ..networks.finite.net import Net
-from ..networks.infinite.neti import NetI
+from ..objective import Objective
 from ..spectrum import largest_magnitude
 from .curvature import Product, products
 from .rest import Rest
@@ -46,22 +51,31 @@ class NewtonNumbers:
     beta: float  #: norm of the inverse Hessian
     lipschitz: float  #: K, sampled
     radius: float  #: of the ball on which it was sampled
+    #: the Newton-Kantorovich number in the norm of the Hessian; infinite where it was not needed
+    invariant: float = math.inf
+
+    @property
+    def plain(self) -> float:
+        """The Newton-Kantorovich number beta eta K in the coordinates of theta."""
+        return 0.0 if self.length == 0.0 else self.beta * self.length * self.lipschitz
 
     @property
     def h(self) -> float:
-        """The Newton-Kantorovich number beta eta K."""
-        return 0.0 if self.length == 0.0 else self.beta * self.length * self.lipschitz
+        """The smaller one of the two."""
+        return min(self.plain, self.invariant)
 
     @property
     def distance_bound(self) -> float:
         """Largest distance of the critical point, if h <= 1/2; otherwise infinite."""
-        return (
-            2.0 * self.length / (1.0 + math.sqrt(1.0 - 2.0 * self.h)) if self.h <= 0.5 else math.inf
-        )
+        if not self.h <= 0.5:
+            return math.inf
+        plain = self.plain <= 0.5
+        length = self.length if plain else self.decrement * math.sqrt(self.beta)
+        return 2.0 * length / (1.0 + math.sqrt(1.0 - 2.0 * self.h))
 
 
 def newton_numbers(
-    net: Net | NetI,
+    net: Objective,
     theta: Array,
     free: NDArray[np.intp],
     rest: Rest,
@@ -87,7 +101,51 @@ def newton_numbers(
     step[free] = rest.step
     radius = max(2.0 * rest.length, CLOSEST * (1.0 + float(np.linalg.norm(theta))))
     K = _sampled_lipschitz(net, theta, free, rest, here, radius, samples)
-    return NewtonNumbers(step, rest.length, rest.decrement, rest.gain, rest.beta, K, radius)
+    found = NewtonNumbers(step, rest.length, rest.decrement, rest.gain, rest.beta, K, radius)
+    if found.h <= 0.5 or rest.modes is None:
+        return found
+    return replace(found, invariant=_invariant_number(net, theta, free, rest, here, samples))
+
+
+def _invariant_number(
+    net: Objective,
+    theta: Array,
+    free: NDArray[np.intp],
+    rest: Rest,
+    here: Product,
+    samples: Samples,
+) -> float:
+    """The Newton-Kantorovich number in the coordinates y with theta = modes |curvature|^(-1/2) y.
+
+    The change of the Hessian is sampled at the distance 2 eta, along the step, along the weakest
+    direction, and along random ones.
+    """
+    assert rest.modes is not None and rest.curvatures is not None
+    roots = np.sqrt(np.abs(rest.curvatures))
+    frame = rest.modes / roots
+    directions = [roots * (rest.modes.T @ rest.step), (roots == roots.min()).astype(float)]
+    directions += samples.directions(len(roots))
+    distance = 2.0 * rest.decrement
+    largest = 0.0
+    for direction in directions:
+        length = float(np.linalg.norm(direction))
+        if length == 0.0:
+            continue
+        moved = theta.copy()
+        moved[free] += frame @ (direction * (distance / length))
+        try:
+            there = products(net, moved, free, samples.report)
+            change = partial(_change_in, frame, there, here)
+            largest = max(largest, largest_magnitude(change, len(roots), _ACCURACY, floor=largest))
+        except (SingularMomentError, DivergedError):
+            return math.inf
+    return 0.5 * largest  # eta K, from the change K 2 eta
+
+
+def _change_in(frame: Array, there: Product, here: Product, v: Array) -> Array:
+    inside = frame @ v
+    found: Array = frame.T @ (there(inside) - here(inside))
+    return found
 
 
 class Samples(NamedTuple):
@@ -106,13 +164,13 @@ class Samples(NamedTuple):
         """
         rng = np.random.default_rng(self.seed)
         found = [rng.standard_normal(n) for _ in range(self.number)]
-        if self.weights is not None:
+        if self.weights is not None and len(self.weights) == n:
             found[::2] = [np.sqrt(self.weights) * each for each in found[::2]]
         return found
 
 
 def _sampled_lipschitz(
-    net: Net | NetI,
+    net: Objective,
     theta: Array,
     free: NDArray[np.intp],
     rest: Rest,

@@ -46,6 +46,9 @@ class Rest:
     beta: float  #: norm of the inverse Hessian; infinite where it is not known
     multiplicities: NDArray[np.intp]  #: how often each of the eigenvalues occurs
     unknown: tuple[str, ...] = ()  #: what was not computed
+    #: (n, dimension) orthonormal eigenvectors with a curvature, and these; None where not all are
+    modes: Array | None = None
+    curvatures: Array | None = None
 
 
 def all_of_it(
@@ -68,6 +71,7 @@ def all_of_it(
     curved = values[~null]
     slopes = slopes[~null]
     step = -slopes / curved
+    modes = outside.lift(vectors[:, ~null])
     return Rest(
         values,
         null,
@@ -75,12 +79,14 @@ def all_of_it(
         outside.lift(vectors[:, null]),
         without(np.hstack([flat, outside.lift(vectors[:, null])])),
         len(curved),
-        outside.lift((vectors[:, ~null] @ step)[:, None])[:, 0],
+        modes @ step,
         float(np.linalg.norm(step)),
         math.sqrt(float(slopes @ (slopes / np.abs(curved)))),
         0.5 * float(slopes @ (slopes / curved)),
         1.0 / float(np.abs(curved).min()) if len(curved) else 0.0,
         multiplicities(outside.lift(vectors) if weights is not None else vectors, weights),
+        modes=modes,
+        curvatures=curved,
     )
 
 

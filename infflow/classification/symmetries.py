@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -23,6 +23,7 @@ from ..errors import TooLargeError
 from ..memory import shortage
 from ..networks.finite.net import Net
 from ..networks.infinite.neti import NetI
+from ..networks.unit_rows import UnitRows
 from ..spectrum import largest_magnitude
 from .curvature import Complement, Curvature
 from .features import input_null_space, layer_signals, neuron_null_space, within
@@ -49,6 +50,8 @@ _FLAT = 1e-3
 _UNCHECKED = 2**28
 #: columns of length one are orthogonal to rounding
 _ORTHOGONAL = 1e-14
+#: a unit vector is a tangent of spheres if its part across them is below this
+_TANGENT = 1e-10
 # Directions are inside of a space if so much of them is outside, relative to their length.
 _CONTAINED = 1e-8
 
@@ -61,6 +64,7 @@ class Symmetry(Enum):
         "scaling of a homogeneous neuron: input weights times c, output weights divided by a "
         "power of c"
     )
+    RADIAL = "lengths of input weights, which the spherical parametrization divides out"
     DUPLICATE = "neurons with the same function share their output weights in any proportion"
     DEAD = (
         "a neuron without effect: its output weights, or its input weights and bias, or its "
@@ -107,6 +111,53 @@ def families(net: Net | NetI, theta: Array, matrices: bool = True) -> Iterator[F
     """All families that are known, the more special ones first; without those that take matrices of
     P by P, on request.
     """
+    if net.unit_rows is None:
+        yield from _of_weights(net, theta, matrices)
+        return
+    yield _radial(net.unit_rows, theta)
+    for family in _of_weights(net, theta, matrices):
+        yield _on_spheres(net.unit_rows, theta, family)
+
+
+def _radial(unit_rows: UnitRows, theta: Array) -> Family:
+    """The lengths of all rows that enter with length one."""
+    parts = unit_rows.split(theta)
+    directions = _directions(len(theta), sum(len(lengths) for _, _, lengths in parts))
+    column = 0
+    for rows, units, _ in parts:
+        for i, unit in enumerate(units):
+            directions[rows.start + i * rows.fan_in :, column][: rows.fan_in] = unit
+            column += 1
+    shortest = min(float(lengths.min()) for _, _, lengths in parts)
+    # the Hessian turns a unit vector along w into the gradient over |w|
+    slack = 10.0 * max(1.0, 1.0 / shortest)
+    return Family(Symmetry.RADIAL, -1, (), directions, True, 0.0, slack)
+
+
+def _on_spheres(unit_rows: UnitRows, theta: Array, family: Family) -> Family:
+    """Those directions of weights that leave the lengths of unit rows as they are, in theta.
+
+    Where the set on which the loss is constant touches the spheres, the loss may change in higher
+    order than the first, so that the Hessian has to confirm what remains of a family that changes
+    lengths.
+    """
+    V = _orthonormal(family.directions)
+    lengths = np.ones(len(theta))
+    radial = []
+    for rows, units, sizes in unit_rows.split(theta):
+        own = V[rows.entries].reshape(rows.width, rows.fan_in, -1)
+        radial.append(np.einsum("ij,ijk->ik", units, own))
+        lengths[rows.entries] = np.repeat(sizes, rows.fan_in)
+    images = np.vstack(radial)
+    if np.abs(images).max(initial=0.0) <= _TANGENT:
+        return replace(family, directions=lengths[:, None] * V)
+    kept = lengths[:, None] * within(V, images, _TANGENT)
+    slack = max(family.gradient_slack, 10.0)
+    return replace(family, directions=kept, exact=False, gradient_slack=slack)
+
+
+def _of_weights(net: Net | NetI, theta: Array, matrices: bool) -> Iterator[Family]:
+    """The families of a network in its weights, with rows of length one where they enter so."""
     for layer in hidden_layers(net, theta):
         if layer.number == 0:
             yield from _null_inputs(net, layer)
@@ -148,7 +199,7 @@ def _null_inputs(net: Net | NetI, layer: HiddenLayer) -> Iterator[Family]:
 
 def _scalings(num_params: int, layer: HiddenLayer) -> Iterator[Family]:
     for i, f in enumerate(layer.activations):
-        degree = homogeneity(f)
+        degree = None if layer.unit_rows else homogeneity(f)
         direction = _directions(num_params, 1)
         if degree is not None:
             direction[layer.in_index[i], 0] = _entries(layer, i)

@@ -120,9 +120,9 @@ def _write(
     result.save(folder / "result.npz")
     files = ["result.npz", "summary.json"]
     if settings.output.plot and len(result.trajectory.t) > 1:
-        from ..plotting import plot_loss
+        from ..plotting import new_axes, plot_loss
 
-        plot_loss(result).figure.savefig(folder / "loss.png")
+        plot_loss(result, ax=new_axes()).figure.savefig(folder / "loss.png")
         files.append("loss.png")
     checkpoint = folder / "checkpoint.npz"
     if result.status.name not in _LIMITS and settings.output.checkpoint:

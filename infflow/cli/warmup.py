@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import ClusterError
-from ..terminal import on_terminal
+from ..terminal import Bar
 from ._common import reports_errors
 from ._events import say
 
@@ -23,17 +23,13 @@ def warmup(
     """
     from concurrent.futures.process import BrokenProcessPool
 
-    from tqdm import tqdm
-
     from ..warmup import WORKLOADS, warm_up
 
     start = time.monotonic()
-    watched = on_terminal()
     try:
-        for name in tqdm(
-            warm_up(jobs), total=len(WORKLOADS), desc="compiling", unit="part", disable=not watched
-        ):
-            if not watched:
+        bar = Bar(total=len(WORKLOADS), desc="compiling", unit=" parts")
+        for name in bar.over(warm_up(jobs)):
+            if not bar.is_shown:
                 say(f"compiled: {name}")
     except BrokenProcessPool as error:
         raise ClusterError(

@@ -1,8 +1,18 @@
 """Factors between infflow and others: losses, rates, times, weights; ``inf.conventions.to`` and
 ``inf.conventions.from_``.
 
-Every factor is a line of :data:`CONVENTIONS`; the page docs/conventions.md explains where they come
-from, and a test pins each of them to the formula of its source.
+Every factor is a line of :data:`CONVENTIONS`; the page :doc:`/conventions` explains where they
+come from, and a test pins each of them to the formula of its source.
+
+See Also
+--------
+OrderParameters : its ``half_loss`` takes rates of other papers.
+
+Examples
+--------
+>>> import infflow as inf
+>>> inf.conventions.from_("saad_solla", "loss", 0.02)
+0.04
 """
 
 from __future__ import annotations

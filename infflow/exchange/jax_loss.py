@@ -60,7 +60,7 @@ def jax_loss(net: Any, teacher: bool = False) -> Callable[..., Any]:
     >>> loss = inf.jax_loss(neti)  # doctest: +SKIP
     >>> jax.grad(loss)(jax.numpy.array([0.5, 1.0]))  # doctest: +SKIP
     """
-    jax = package("jax", "inf.jax_loss", "pip install jax")
+    jax = package("jax", "inf.jax_loss", "'infflow[jax]'")
     found = Derivatives(net, teacher)
     loss = _differentiable(jax, found)
     if not found.has_teacher:

@@ -7,7 +7,6 @@ any activation: exactly also where two inputs are equal or opposite.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +24,7 @@ from .._validation import (
 from ..activations import Activation, resolve
 from ..errors import InvalidValueError, ShapeError
 from ..memory import require_numbers
-from ..terminal import on_terminal
+from ..terminal import Bar
 from .kernel_layers import (
     Diagonal,
     Pairs,
@@ -41,7 +40,7 @@ __all__ = ["nngp_kernel", "ntk_kernel"]
 _BLOCK = 192
 #: Largest standard deviation: products of variances stay far from overflow.
 LARGEST_STD = 1e30
-#: Kernels of more pairs than this show a progress bar on a terminal.
+#: Kernels of so many pairs or more show a progress bar where a person watches.
 _LONG = 10**6
 
 
@@ -141,6 +140,11 @@ def ntk_kernel(
     SingularMomentError
         If the kernel is infinite: activations that jump, at equal inputs.
 
+    See Also
+    --------
+    nngp_kernel : the kernel of the random network.
+    mean_field : what depth does.
+
     References
     ----------
     Jacot, Gabriel and Hongler, Neural tangent kernel, NeurIPS 2018, arXiv:1806.07572.
@@ -229,7 +233,8 @@ def _kernel(problem: Problem, tangent_kernel: bool, gradient: bool) -> Any:
     value = np.empty((n, m))
     slopes = np.empty((n, m, dimension)) if gradient else None
     mirrored = problem.Y is None and not gradient
-    with _progress(n * m) as advance:
+    pairs = n * m
+    with Bar(pairs >= _LONG, total=pairs, unit=" pairs", unit_scale=True, desc="kernel") as bar:
         for rows, columns in _blocks(n, m, mirrored):
             x = problem.X[rows]
             y = problem.X[columns] if problem.Y is None else problem.Y[columns]
@@ -238,7 +243,7 @@ def _kernel(problem: Problem, tangent_kernel: bool, gradient: bool) -> Any:
                 half = at_pairs(problem, x, x, i, j, tangent_kernel).value
                 value[rows.start + i, rows.start + j] = half
                 value[rows.start + j, rows.start + i] = half
-                advance(len(x) ** 2)
+                bar.update(len(x) ** 2)
                 continue
             found = kernel_matrix(problem, x, y, tangent_kernel, "inputs" if gradient else "")
             value[rows, columns] = found.value
@@ -248,7 +253,7 @@ def _kernel(problem: Problem, tangent_kernel: bool, gradient: bool) -> Any:
                 slopes[rows, columns] += along_y[:, :, None] * y[None, :, :]
             if mirrored:
                 value[columns, rows] = found.value.T
-            advance(found.value.size * (1 + mirrored))
+            bar.update(found.value.size * (1 + mirrored))
     return value if slopes is None else Kernel(value, slopes)
 
 
@@ -257,18 +262,6 @@ def _blocks(n: int, m: int, symmetric: bool) -> Iterator[tuple[slice, slice]]:
     for i in range(0, n, _BLOCK):
         for j in range(i if symmetric else 0, m, _BLOCK):
             yield slice(i, min(n, i + _BLOCK)), slice(j, min(m, j + _BLOCK))
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Any]:
-    """A function that is told how many pairs are done."""
-    if total < _LONG or not on_terminal():
-        yield lambda count: None
-        return
-    from tqdm import tqdm
-
-    with tqdm(total=total, unit=" pairs", unit_scale=True, desc="kernel") as bar:
-        yield bar.update
 
 
 class Found(NamedTuple):

@@ -3,6 +3,19 @@
 They fit into pipelines, grid searches and cross-validation. The regressor minimises the mean
 squared error or another loss, the classifier the cross-entropy; both follow the flow with a stiff
 solver and, if asked, Newton's method to the fixed point.
+
+See Also
+--------
+Net : the network behind the estimators.
+
+Examples
+--------
+>>> import numpy as np
+>>> import infflow as inf
+>>> X = np.linspace(-1, 1, 20)[:, None]
+>>> model = inf.sklearn.GradientFlowRegressor((2,), "tanh", random_state=0).fit(X, X[:, 0])
+>>> bool(model.score(X, X[:, 0]) > 0.9)
+True
 """
 
 from __future__ import annotations

@@ -48,6 +48,18 @@ def from_torch(module: Any, **arguments: Any) -> tuple[Net, Array]:
         its place.
     MissingPackageError
         Without PyTorch.
+
+    See Also
+    --------
+    to_torch : the way back.
+    torch_loss : a loss that PyTorch differentiates.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> import torch  # doctest: +SKIP
+    >>> module = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh())  # doctest: +SKIP
+    >>> net, theta = inf.from_torch(module)  # doctest: +SKIP
     """
     torch = _torch()
     if not isinstance(module, torch.nn.Sequential):
@@ -96,8 +108,8 @@ def to_torch(net: Net, theta: Any) -> Any:
     ----------
     net : Net
         Every layer with one activation out of those of :func:`from_torch`. Factors of
-        the parametrization go into the weights; ``ntk`` and ``mean_field`` come back
-        from :func:`from_torch` as ``standard``.
+        the parametrization and lengths of unit rows go into the weights; ``ntk``,
+        ``mean_field`` and ``spherical`` come back from :func:`from_torch` as ``standard``.
     theta : (P,) array
 
     Returns
@@ -112,6 +124,17 @@ def to_torch(net: Net, theta: Any) -> Any:
         If ``net`` is no Net, or an activation has no equal in PyTorch.
     MissingPackageError
         Without PyTorch.
+
+    See Also
+    --------
+    from_torch : the way back.
+    torch_loss : a loss that PyTorch differentiates.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(3, "tanh", True)], input_dim=2)
+    >>> module = inf.to_torch(net, inf.random_params(net))  # doctest: +SKIP
     """
     torch = _torch()
     if not isinstance(net, Net):

@@ -50,7 +50,7 @@ def torch_loss(net: Any, teacher: bool = False) -> Callable[..., Any]:
     >>> loss = inf.torch_loss(neti)  # doctest: +SKIP
     >>> loss(torch.tensor([0.5, 1.0], requires_grad=True)).backward()  # doctest: +SKIP
     """
-    torch = package("torch", "inf.torch_loss", "pip install torch")
+    torch = package("torch", "inf.torch_loss", "'infflow[torch]'")
     found = Derivatives(net, teacher)
     apply = _function(torch, found)
 

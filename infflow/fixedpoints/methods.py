@@ -12,11 +12,13 @@ from ..errors import MethodError, UnknownNameError
 from ..memory import require_memory
 from ..objective import HessianProducts, KnowsRounding, LeastSquares, Linearizable, Objective
 from ..options import Option, Options, OptionsOf, choice, positive
+from ..own_step import OwnStep, name_of
 from ..stopping import StopReason, StopRules
 from . import gauss_newton
 from .directions import ExactNewton
 from .krylov import KrylovNewton
 from .least_squares import GaussNewton, LeastSquaresProblem, require_squares
+from .own_search import OwnSearch
 from .problem import DENSE, FixedPointProblem
 from .quasi_newton import NloptSlsqp, QuasiNewton
 from .trust_region import SearchOutcome, TrustRegion
@@ -216,6 +218,16 @@ _METHODS = (
 OPTIMIZERS: dict[str, Optimizer] = {method.name: method for method in _METHODS}
 
 
+def own_optimizer(step: OwnStep) -> Optimizer:
+    """The row of a function of the user."""
+    name = name_of(step)
+
+    def search(problem: FixedPointProblem, x: Array, rules: StopRules) -> SearchOutcome:
+        return OwnSearch(problem, step, rules).run(name, x)
+
+    return Optimizer(name, "a function", "its own", search, "gradient", {}, "")
+
+
 def automatic_optimizer(num_free: int) -> str:
     """The name that ``optimizer="auto"`` takes for this number of free parameters."""
     return "newton" if num_free <= DENSE else "lbfgs"
@@ -235,12 +247,24 @@ def choose_optimizer(problem: FixedPointProblem, x: Array) -> Optimizer:
     Newton's method stalls. It converges only linearly at minima with a large loss, which are for
     Newton's method.
     """
-    objective = problem.objective
-    if len(x) and isinstance(objective, LeastSquares) and isinstance(objective, KnowsRounding):
-        value = problem.evaluate(x, 0).value
-        floor = problem.loss_noise(x, 0.0)  # (eps times the terms)^2
-        if floor is not None and value <= NEARLY_ZERO * floor / _EPS**2:
-            rows = len(objective.residuals(problem.theta_of(x)))
-            if rows * len(x) <= JACOBIAN_ENTRIES and min(rows, len(x)) <= DENSE:
-                return OPTIMIZERS["levenberg_marquardt"]
+    floor = squares_floor(problem, x)
+    if floor is not None and problem.evaluate(x, 0).value <= NEARLY_ZERO * floor / _EPS**2:
+        return OPTIMIZERS["levenberg_marquardt"]
     return OPTIMIZERS[automatic_optimizer(len(x))]
+
+
+def squares_floor(problem: FixedPointProblem, x: Array) -> float | None:
+    """Of a sum of squares that is small enough for Levenberg-Marquardt, the squared rounding error
+    of its terms; None for other objectives.
+    """
+    objective = problem.objective
+    if not len(x) or not isinstance(objective, LeastSquares):
+        return None
+    if not isinstance(objective, KnowsRounding):
+        return None
+    floor = problem.loss_noise(x, 0.0)  # (eps times the terms)^2
+    if floor is None:
+        return None
+    rows = len(objective.residuals(problem.theta_of(x)))
+    fits = rows * len(x) <= JACOBIAN_ENTRIES and min(rows, len(x)) <= DENSE
+    return floor if fits else None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +42,7 @@ class SearchOutcome:
     gradient_norm: float  #: infinity norm over the free parameters
     loss_noise: float  #: estimated rounding error of the loss
     statistics: Statistics
+    limit: Any = None  #: where a path that runs off to infinity ends, see ``channels``
 
 
 @dataclass

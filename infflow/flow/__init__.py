@@ -11,9 +11,12 @@
 | `tableaus.py`, `order_conditions.py` | methods as data that prove their order | steppers |
 | `coefficients.py` | the tableaus themselves | `methods.py` |
 | `gear.py` | variable-order BDF, the default | `methods.py`, `switching.py` |
+| `filippov.py` | from kink to kink, where the gradient jumps | `methods.py` |
+| `kinks.py` | a loss in pieces, in the variables of a flow | `filippov.py`, `classification` |
 | `cvode.py`, `scipy_solvers.py` | integrators of other libraries | `methods.py` |
 | `switching.py` | GMRES first, then `gear.py` | `methods.py` |
 | `descent.py`, `batches.py` | gradient descent, Adam, minibatches | `methods.py` |
+| `own_method.py` | a function of the user as integrator | `methods.py` |
 | `factorization.py` | the shifted Hessian, factorised | implicit methods |
 | `end_rules.py`, `krylov_path.py` | when the rest of a flow is not worth a step | `driver.py` |
 | `recording.py` | trajectories: which points are kept | `driver.py` |
@@ -23,7 +26,7 @@
 
 from .checkpoint import SearchFile
 from .driver import FlowOutcome, FlowSettings, integrate
-from .methods import SOLVERS, Method, automatic_solver
+from .methods import SOLVERS, Method, automatic_solver, own_solver
 from .recording import Losses, Trajectory, resolve_observable
 
 __all__ = [
@@ -36,5 +39,6 @@ __all__ = [
     "Trajectory",
     "automatic_solver",
     "integrate",
+    "own_solver",
     "resolve_observable",
 ]

@@ -161,7 +161,7 @@ class CvodeBdf:
 
     def _rhs(self, t: float, z: Array, out: Array) -> None:
         try:
-            self._at = np.array(z)  # CVODE re-uses the memory of z
+            self._at = np.array(z)  # CVODE reuses the memory of z
             self.evaluation = self.problem.evaluate(self._at, 1)
             self._left_domain |= not is_finite(self.evaluation)
             np.negative(self.evaluation.gradient, out=out)

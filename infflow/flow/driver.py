@@ -19,9 +19,10 @@ from ..objective import Identified, Objective
 from ..stopping import Progress, Statistics, StopReason, StopRules, TimeIsUp
 from .checkpoint import Checkpoint, SearchFile
 from .end_rules import EndOfPath
+from .filippov import Filippov
 from .integrator import Integrator, Step, StepFailed, is_finite, restored
 from .methods import FALLBACK, SOLVERS, Method
-from .problem import FlowEvaluation, FlowProblem
+from .problem import Dynamics, FlowEvaluation, FlowProblem
 from .recording import Observable, Recorder, Trajectory, check_observables, make_trajectory
 
 
@@ -40,6 +41,7 @@ class FlowSettings:
     observables: Mapping[str, Observable] = field(default_factory=dict)
     hand_over: bool = False  #: whether an optimizer follows that can take over at the end
     checkpoint: Path | None = None
+    dynamics: Dynamics | None = None  #: None: the gradient flow
 
 
 @dataclass
@@ -63,6 +65,7 @@ _FINAL = (
     StopReason.T_END,
     StopReason.HANDOVER,
     StopReason.AT_REST,
+    StopReason.KINK,
     StopReason.ROUNDING_FLOOR,
     StopReason.FROZEN,
     StopReason.NON_FINITE,
@@ -77,6 +80,7 @@ def _identity(
     """Entries in which a checkpoint has to agree: the problem as seen from its start, and the
     settings of the path.
     """
+    dynamics = settings.dynamics
     names = ("t_end", "rtol", "atol", "eta", "num_trajectory", "t_eval")
     objective = problem.objective
     return {
@@ -84,19 +88,20 @@ def _identity(
         "objective": type(objective).__name__,
         "theta0": problem.theta0,
         "loss at theta0": start.value,
-        "gradient at theta0": start.gradient,
+        "gradient at theta0": problem.force(start),
         "solver": settings.method.name,
         "solver_options": dict(settings.options),
         **{name: getattr(settings, name) for name in names},
+        **({} if dynamics is None else {"dynamics": dynamics.name, **dynamics.identity}),
     }
 
 
 class _Point(NamedTuple):
     """A point on the path, with what was evaluated there, or nearby where it is not exact."""
 
-    z: Array  #: shape (n,)
+    z: Array  #: the state of the integrator
     loss: float
-    gradient: Array  #: shape (n,)
+    gradient: Array  #: of the loss, one entry per free parameter
     exact: bool = True
 
 
@@ -129,7 +134,7 @@ class _Run:
         self.settings = settings
         self.rules = rules
         problem.wants_exact = lambda now: (
-            rules.exact or rules.near_bound(now.value, problem.gradient_norm(now.gradient))
+            rules.exact or rules.near_bound(now.value, problem.gradient_norm(problem.force(now)))
         )
         self.statistics = Statistics(settings.method.name)
         self.integrator: Integrator | None = None
@@ -139,11 +144,10 @@ class _Run:
         self.recorder = Recorder(
             settings.t_end, settings.num_trajectory, settings.t_eval, first_time, problem.size
         )
-        self.end = (
-            EndOfPath(problem, start, settings.hand_over) if math.isinf(settings.t_end) else None
-        )
+        judged = math.isinf(settings.t_end) and not settings.method.ends_itself
+        self.end = EndOfPath(problem, start, settings.hand_over) if judged else None
         self.z0 = z
-        here = _Point(z, start.value, start.gradient)
+        here = _Point(z, start.value, problem.force(start))
         self.now = _RunState(0.0, 0, here, here, problem.counts())
         self.stepping = False  # between the states before and after a step
         self.recording = False  # while the recorder is between them, too
@@ -165,19 +169,20 @@ class _Run:
         before = self.now
         self.recording = True
         self.recorder.record(step)
-        here = _Point(step.z, step.evaluation.value, step.evaluation.gradient, step.exact)
+        force = self.problem.force(step.evaluation)
+        here = _Point(step.z, step.evaluation.value, force, step.exact)
         best = here if here.loss < before.best.loss else before.best
         counts = before.counts if self.file is None else self.problem.counts()
         self.now = _RunState(step.t, before.steps + 1, here, best, counts, self.integrator.state)
         self.recording = self.stepping = False
-        return None if self.end is None else self.end.reached(step, before.here.z)
+        return step.end if self.end is None else self.end.reached(step, before.here.z)
 
     def rests(self, stop: StopReason) -> bool:
         """Whether the flow stays where it ended: at a bound, at rest, or within the tolerances of
         its end.
         """
         if stop in (StopReason.HANDOVER, StopReason.AT_REST):
-            return self.end is not None and self.end.state.rests
+            return self.end is None or self.end.state.rests
         # T_END is reached before t_end where nothing moves any more
         return stop.converged or stop is StopReason.T_END
 
@@ -193,8 +198,8 @@ class _Run:
     def _exact(self, point: _Point) -> _Point:
         if point.exact:
             return point
-        loss, gradient, _ = self.problem.evaluate(point.z, 1)
-        return _Point(point.z, loss, gradient)
+        found = self.problem.evaluate_loss(self.problem.position(point.z), 1)
+        return _Point(point.z, found.value, found.gradient)
 
     def prefer_end(self) -> None:
         """Return the end where only it has met the bound of the gradient: a flow only descends, the
@@ -273,10 +278,15 @@ def integrate(
     InvalidValueError
         If loss or gradient at ``theta0`` are not finite.
     """
-    problem = FlowProblem(objective, theta0, settings.eta, settings.rtol, settings.atol)
+    dynamics = settings.dynamics
+    view = FlowProblem if dynamics is None else dynamics.problem
+    if dynamics is not None and dynamics.endless:
+        # it passes through points where the gradient vanishes
+        rules.min_loss = rules.min_gradient_norm = -math.inf
+    problem = view(objective, theta0, settings.eta, settings.rtol, settings.atol)
     # overflow in a trial step rejects it; it is no reason for a warning
     with np.errstate(all="ignore"):
-        z = problem.z_of(theta0)
+        z = problem.initial()
         start = problem.evaluate(z, 1)
         _check_start(problem, start)
         check_observables(objective, settings.observables, theta0)
@@ -380,6 +390,9 @@ def _follow(run: _Run) -> StopReason:
             continue
         end = run.take(step)
         stop = rules.check(run.progress())
+        slides = isinstance(run.integrator, Filippov) and run.integrator.slides
+        if slides and stop is StopReason.MIN_GRADIENT_NORM and math.isinf(settings.t_end):
+            return StopReason.KINK  # says more
         if stop in (StopReason.MIN_LOSS, StopReason.MIN_GRADIENT_NORM) and not run.now.here.exact:
             run.make_exact()
             stop = rules.check(run.progress())
@@ -402,6 +415,8 @@ def _outcome(run: _Run, stop: StopReason) -> FlowOutcome:
     statistics.t = run.now.t
     statistics.wall_time = run.rules.elapsed()
     run.count()
+    if isinstance(run.integrator, Filippov):
+        statistics.note = "; ".join(filter(None, (run.integrator.remark, statistics.note)))
     try:
         with plain_interrupts():
             run.make_exact()
@@ -410,6 +425,8 @@ def _outcome(run: _Run, stop: StopReason) -> FlowOutcome:
         run.make_exact()
     if stop is StopReason.MIN_GRADIENT_NORM and not run.settings.method.discrete:
         run.prefer_end()
+    if stop is StopReason.KINK:  # a loss that was lower before was so by rounding
+        run.now = run.now._replace(best=run.now.here)
     _, _, here, best, *_ = run.now
     t, z = run.recorder.finish(run.z0, here.z, run.now.t, run.rests(stop))
     keep_all = run.settings.t_eval is not None

@@ -85,6 +85,9 @@ class EndOfPath:
     shorter than the tolerances: iterative solutions of the linear systems keep its gradient
     above rounding for ever.
 
+    The rules look at the loss, also where other dynamics follow it: these come to rest at the same
+    points. Where the state has velocities, the rest of the path contains what they reach.
+
     Parameters
     ----------
     problem : FlowProblem
@@ -98,11 +101,13 @@ class EndOfPath:
     def __init__(self, problem: FlowProblem, start: FlowEvaluation, hand_over: bool) -> None:
         self.problem = problem
         self.hand_over = hand_over
-        self._small = 1e-6 * problem.gradient_norm(start.gradient)
+        self._small = 1e-6 * problem.gradient_norm(problem.force(start))
+        self._size = len(problem.free)
         # up to that size no products are needed
-        self._has_products = problem.has_products or problem.size <= LARGEST
+        self._has_products = problem.has_products or self._size <= LARGEST
         self.state = EndState()
         self.lap = Lap()
+        self._z = np.empty(0)  # the whole state at the last look
 
     def kept(self) -> dict[str, Any]:
         """Entries of a checkpoint."""
@@ -110,11 +115,17 @@ class EndOfPath:
 
     def restore(self, kept: dict[str, Any]) -> None:
         """Go on from them."""
-        self.state = restored(self.state, kept["looks"], self.problem.size)
-        self.lap = restored(self.lap, kept["lap"], self.problem.size)
+        self.state = restored(self.state, kept["looks"], self._size)
+        self.lap = restored(self.lap, kept["lap"], self._size)
 
     def reached(self, step: Step, z0: Array) -> StopReason | None:
-        """Whether, and why, the flow can end after this step, which began at ``z0`` (n,)."""
+        """Whether, and why, the flow can end after this step, which began at ``z0``."""
+        problem = self.problem
+        self._z = step.z
+        z0 = problem.position(z0)
+        step = step._replace(
+            z=problem.position(step.z), evaluation=problem.loss_part(step.evaluation)
+        )
         low = self.problem.gradient_norm(step.evaluation.gradient) <= self._small
         if self._crawls(step) and low and self.hand_over:
             return StopReason.HANDOVER
@@ -123,9 +134,7 @@ class EndOfPath:
             and step.t >= self.state.short
             and self._length(step.z - z0, step.z) <= NOISE
         )
-        level = (
-            low and step.t >= self.state.level and (self.hand_over or self.problem.size > LARGEST)
-        )
+        level = low and step.t >= self.state.level and (self.hand_over or self._size > LARGEST)
         small = low and step.t >= self.state.small
         if not (short or level or small) or not self._has_products:
             return None
@@ -136,7 +145,7 @@ class EndOfPath:
             self.state, self.lap = before  # a run that goes on looks at its next step
             raise
         except (NotImplementedError, MethodError, TooLargeError):
-            if self.problem.size <= LARGEST:
+            if self._size <= LARGEST:
                 raise
             self._has_products = False
             return None
@@ -168,12 +177,11 @@ class EndOfPath:
 
     def _model(self, step: Step) -> DenseModel | KrylovModel:
         """The quadratic model at the end of a step."""
-        if self.problem.size <= LARGEST:
+        if self._size <= LARGEST:
             known = step.evaluation.hessian is not None
-            return DenseModel(
-                self.problem, step.evaluation if known else self.problem.evaluate(step.z, 2), step.z
-            )
-        evaluation = step.evaluation if step.exact else self.problem.evaluate(step.z, 1)
+            evaluation = step.evaluation if known else self.problem.evaluate_loss(step.z, 2)
+            return DenseModel(self.problem, evaluation, step.z)
+        evaluation = step.evaluation if step.exact else self.problem.evaluate_loss(step.z, 1)
         return KrylovModel(self.problem, evaluation, step.z)
 
     def _path_ends(self, local: DenseModel | KrylovModel, t: float, level: bool) -> bool:
@@ -182,7 +190,7 @@ class EndOfPath:
         """
         if isinstance(local, DenseModel):
             rest = remaining_path(self.problem, local.evaluation, local.z, t)
-            rests = rest is not None and self._length(rest, local.z) <= 1.0
+            rests = rest is not None and self._reach(rest, local) <= 1.0
             self.state = self.state._replace(rests=rests)
             return rests or (rest is not None and level)
 
@@ -195,7 +203,7 @@ class EndOfPath:
             or KrylovModel(self.problem, local.evaluation, local.z + rest).is_saddle()
         ):
             return False
-        rests = complete and self._length(rest, local.z) <= 1.0
+        rests = complete and self._reach(rest, local) <= 1.0
         self.state = self.state._replace(rests=rests)
         return True
 
@@ -208,7 +216,13 @@ class EndOfPath:
         return steps > CRAWL and step.evaluation.value > 0.9 * loss
 
     def _length(self, displacement: Array, z: Array) -> float:
-        return self.problem.error_norm(displacement, z, z)
+        return self.problem.loss_norm(displacement, z, z)
+
+    def _reach(self, rest: Array, local: DenseModel | KrylovModel) -> float:
+        """Length of the rest of the path, with what velocities add to it."""
+        hessian = local.evaluation.hessian if isinstance(local, DenseModel) else None
+        more = self.problem.excursion(self._z, hessian)
+        return self._length(rest if more is None else np.hypot(rest, more), local.z)
 
     def _loss_rounding(self, local: DenseModel | KrylovModel) -> float:
         """Rounding error of the loss: from the objective where it knows it, else an estimate."""
@@ -220,7 +234,7 @@ class EndOfPath:
         """Whether every derivative is, or cannot change the loss before its variable has
         doubled.
         """
-        value, gradient, _ = local.evaluation
+        value, gradient, *_ = local.evaluation
         return is_hidden(value, gradient, local.diagonal, local.z, 4.0, self._loss_rounding(local))
 
 
@@ -283,7 +297,7 @@ def remaining_path(
         ):
             break
         moved += step
-        evaluation = problem.evaluate(z + moved, 2)
+        evaluation = problem.evaluate_loss(z + moved, 2)
     floor = len(values) * _EPS * largest
     if values[0] < -floor:
         return None

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._validation import Array
-from .factorization import Factors, factorize_shifted
+from .factorization import Factors
 from .onestep import Attempt
 from .problem import FlowEvaluation, FlowProblem
 from .step_kernels import newton_iteration, stage_start
@@ -67,7 +67,7 @@ class ImplicitFamily:
         """
         if self._factors is None and memory.hessian is not None and math.isfinite(memory.shift):
             # memory from a checkpoint
-            self._factors = factorize_shifted(memory.hessian, memory.shift)
+            self._factors = self.problem.factorize(memory.hessian, memory.shift)
         many = memory.iterations > _FEW_ITERATIONS * (len(self._slopes) - 1)
         fresh = memory.hessian is None or (many and self._hessian_at is not z)
         while True:
@@ -105,7 +105,7 @@ class ImplicitFamily:
         if fresh or self._factors is None or not 1 / _SAME_STEP < ratio < _SAME_STEP:
             assert memory.hessian is not None
             self.factorizations += 1
-            self._factors = factorize_shifted(memory.hessian, shift)
+            self._factors = self.problem.factorize(memory.hessian, shift)
             memory = memory._replace(shift=shift)
         return memory
 

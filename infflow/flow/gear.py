@@ -18,7 +18,7 @@ import numpy as np
 from .._validation import Array
 from ..stopping import StopReason
 from .control import initial_step
-from .factorization import Factors, factorize_shifted
+from .factorization import Factors
 from .gear_kernels import correct, difference, moved, newton_residual, predict, rescale
 from .integrator import Step, StepFailed, check_time, is_finite, restored, underflows
 from .problem import FlowEvaluation, FlowProblem
@@ -205,7 +205,7 @@ class GearBdf:
             raise ValueError("order")
         newton = state.newton
         if newton.hessian is not None and math.isfinite(newton.shift):
-            self._factors = factorize_shifted(newton.hessian, newton.shift)
+            self._factors = self.problem.factorize(newton.hessian, newton.shift)
         self.state = state
 
     # ------------------------------------------------------------------------------------------
@@ -293,7 +293,7 @@ class GearBdf:
         stay on a saddle that it has to leave.
         """
         self.problem.require_time()
-        factors = factorize_shifted(hessian, shift)
+        factors = self.problem.factorize(hessian, shift)
         if (
             factors is None
             or factors.definite

@@ -36,6 +36,8 @@ class Step(NamedTuple):
     dense: Callable[[float], Array]  #: the point (n,) at a time in [t0, t], until the next step
     #: False: value and gradient are those of a point nearby (minibatches: of an earlier epoch)
     exact: bool = True
+    #: why the path ends here, where the method judges that itself
+    end: StopReason | None = None
 
 
 class State(Protocol):

@@ -45,8 +45,8 @@ class KrylovModel:
         self.problem = problem
         self.evaluation = evaluation
         self.z = z
-        self._product = problem.linearize(z)
-        self._weights = problem.atol + problem.rtol * np.abs(z)
+        self._product = problem.linearize_loss(z)
+        self._weights = problem.loss_atol + problem.rtol * np.abs(z)
         self._probed: tuple[Array, float] | None = None
 
     @property

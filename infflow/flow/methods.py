@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from .._validation import Array
 from ..objective import require_samples
 from ..options import Option, Options, OptionsOf, choice, fraction, integer, positive
+from ..own_step import OwnStep, name_of
 from .batches import Batches
 from .coefficients import DOPRI5, KENCARP58, RK4, RK4_DOUBLED, RODAS3, RODAS5P, TRBDF2, TSIT5
 from .control import PI, PREDICTIVE
@@ -18,9 +20,11 @@ from .descent import Adam, GradientDescent
 from .esdirk import ImplicitFamily
 from .explicit import ExplicitFamily
 from .exponential import DENSE_ORDER, ERROR_ORDER, ORDER, ExponentialFamily
+from .filippov import Filippov
 from .gear import MAX_ORDER, GearBdf
 from .integrator import Integrator
 from .onestep import build_one_step
+from .own_method import OwnMethod
 from .problem import FlowEvaluation, FlowProblem
 from .rosenbrock import RosenbrockFamily
 from .scipy_solvers import SciPySolver
@@ -95,6 +99,8 @@ class Method:
         now and then, ``cvode_bdf`` too where its linear solver is dense, never with GMRES).
     discrete : bool
         Whether it takes ``step_size``.
+    ends_itself : bool
+        Whether it says in ``Step.end`` where a path without ``t_end`` ends.
     options : mapping
         What ``solver_options`` may hold: the check of each value, and the sentence that
         docs/solvers.md and messages show.
@@ -115,6 +121,7 @@ class Method:
     implicit: bool = False
     needs_hessian: bool = False
     discrete: bool = False
+    ends_itself: bool = False
 
     def check_options(self, options: Mapping[str, Any] | None) -> dict[str, Any]:
         """The options with every value checked, or an error that names the ones that are known."""
@@ -166,6 +173,12 @@ def _exprb(
     )
 
 
+def _filippov(
+    problem: FlowProblem, z: Array, start: FlowEvaluation, options: dict[str, Any]
+) -> Integrator:
+    return Filippov(problem, z, start, **options)
+
+
 def _scipy(name: str) -> Build:
     def build(
         problem: FlowProblem, z: Array, start: FlowEvaluation, options: dict[str, Any]
@@ -191,7 +204,7 @@ def _gear(
     return GearBdf(problem, z, start, **options)
 
 
-def _descent(kind: type[GradientDescent]) -> Build:
+def _descent(kind: Callable[..., Integrator]) -> Build:
     def build(
         problem: FlowProblem, z: Array, start: FlowEvaluation, options: dict[str, Any]
     ) -> Integrator:
@@ -216,6 +229,9 @@ _METHODS = (
     Method("exprb", "exponential Rosenbrock", ORDER, DENSE_ORDER, _exprb, STEP_OPTIONS,
         "Luan and Ostermann, Comput. Math. Appl. 71, 1137 (2016)", implicit=True,
         needs_hessian=True),
+    Method("filippov", "exponential Rosenbrock between kinks", ORDER, DENSE_ORDER, _filippov,
+        SCIPY_OPTIONS, "Filippov 1988, section 4; Luan and Ostermann as exprb", implicit=True,
+        ends_itself=True),
     Method("kencarp58", "ESDIRK", 5, 4, _esdirk(KENCARP58), STEP_OPTIONS,
         "Kennedy and Carpenter, Appl. Num. Math. 136, 183 (2019)", implicit=True),
     Method("trbdf2", "ESDIRK", 2, 2, _esdirk(TRBDF2), STEP_OPTIONS,
@@ -244,6 +260,22 @@ _METHODS = (
 # fmt: on
 SOLVERS: dict[str, Method] = {method.name: method for method in _METHODS}
 
+
+def own_solver(step: OwnStep) -> Method:
+    """The row of a function of the user."""
+    return Method(
+        name_of(step),
+        "own",
+        0,
+        0,
+        _descent(partial(OwnMethod, step=step)),
+        DESCENT_OPTIONS,
+        "",
+        adaptive=False,
+        discrete=True,
+    )
+
+
 #: choices of ``solver="auto"``: the largest number of free parameters, the solver, its options, as
 #: measured (docs/solvers.md)
 AUTOMATIC: tuple[tuple[float, str, Mapping[str, Any]], ...] = (
@@ -251,17 +283,22 @@ AUTOMATIC: tuple[tuple[float, str, Mapping[str, Any]], ...] = (
     (2000, "cvode_bdf", {"linear_solver": "switch"}),
     (math.inf, "cvode_bdf", {"linear_solver": "gmres"}),
 )
+#: up to so many free parameters paths are followed from kink to kink, where these are known
+PIECEWISE = 200
 #: takes the place of an implicit method that fails at the start, and of those above where the
 #: gradient jumps
 FALLBACK = "tsit5"
 
 
-def automatic_solver(num_free: int, gradient_jumps: bool = False) -> tuple[str, dict[str, Any]]:
+def automatic_solver(
+    num_free: int, gradient_jumps: bool = False, knows_pieces: bool = False
+) -> tuple[str, dict[str, Any]]:
     """Name and options that ``solver="auto"`` takes for this number of free parameters.
 
-    ``gradient_jumps``: what an objective says that :class:`~infflow.objective.HasJumps`.
+    ``gradient_jumps``: what an objective says that :class:`~infflow.objective.HasJumps`;
+    ``knows_pieces``: whether it :class:`~infflow.objective.HasPieces`.
     """
     if gradient_jumps:
-        return FALLBACK, {}
+        return ("filippov" if knows_pieces and num_free <= PIECEWISE else FALLBACK), {}
     _, name, options = next(row for row in AUTOMATIC if num_free <= row[0])
     return name, dict(options)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .._validation import Array
-from .factorization import Factors, factorize_shifted
+from .factorization import Factors
 from .onestep import Attempt, NoMemory
 from .problem import FlowEvaluation, FlowProblem
 from .step_kernels import rosenbrock_stage
@@ -71,6 +71,7 @@ class RosenbrockFamily:
     def __init__(self, problem: FlowProblem, tableau: RosenbrockTableau) -> None:
         self.tableau = tableau
         self.factorizations = 0
+        self._factorize = problem.factorize
         self._gradient = lambda z: problem.evaluate(z, 1).gradient
         self._stages = np.empty((len(tableau.a), problem.size))
 
@@ -80,7 +81,7 @@ class RosenbrockFamily:
         """
         assert evaluation.hessian is not None
         self.factorizations += 1
-        factors = factorize_shifted(evaluation.hessian, 1.0 / (self.tableau.gamma * h))
+        factors = self._factorize(evaluation.hessian, 1.0 / (self.tableau.gamma * h))
         if factors is None:
             failed = np.full_like(z, np.nan)
             return Attempt(failed, failed)

@@ -49,6 +49,11 @@ def hermite_coefficients(f: str | Activation, n: int, r: float = 1.0, b: float =
     InvalidTypeError, InvalidValueError, UnknownNameError
         If an argument cannot be used, or f grows so fast that E f^2 is infinite.
 
+    See Also
+    --------
+    information_exponent : the first that is not zero.
+    gaussian_mean : the coefficient of order 0.
+
     Examples
     --------
     >>> hermite_coefficients("relu", 2).round(4)

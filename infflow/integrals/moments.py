@@ -35,6 +35,7 @@ from ..errors import (
 )
 from . import terms
 from .evaluator import Estimate, Points
+from .growth import check_growth
 from .registry import EVALUATORS
 
 __all__ = [
@@ -266,6 +267,12 @@ def gaussian_moment(
     AccuracyWarning
         If the error bound does not meet ``rtol``.
 
+    See Also
+    --------
+    gaussian_mean : of one activation.
+    closed_form : the expression.
+    gaussian_expectation : of any function.
+
     Examples
     --------
     >>> gaussian_moment("relu", "relu", 1.0, 1.0, 0.0)  # 1 / (2 pi)
@@ -286,6 +293,9 @@ def gaussian_moment(
             partial(terms.moment, f=first, g=second, points=points, orders=(p, q), rtol=rtol),
         )
     what = f"E[{_differentiated(first, p)}(r1 x + b1) {_differentiated(second, q)}(r2 y + b2)]"
+    if np.isinf(estimate.value).any():
+        check_growth(first, points.C11, points.b1)
+        check_growth(second, points.C22, points.b2)
     given = dict(zip(("r1", "r2", "u", "b1", "b2"), arrays, strict=True))
     _raise_unless_finite(estimate.value, what, given)
     return _output(name, estimate, shape, full_output)
@@ -305,6 +315,11 @@ def gaussian_mean(
 
     Parameters, result and errors are those of :func:`gaussian_moment`; ``rtol`` is relative to
     ``sqrt(E f^2)``.
+
+    See Also
+    --------
+    gaussian_moment : of two activations.
+    gaussian_expectation : of any function.
 
     Examples
     --------
@@ -335,6 +350,11 @@ def gaussian_mean(
 def available_methods(f: str | Activation, g: str | Activation) -> tuple[str, ...]:
     """The methods that are defined for a pair: the exact ones in the order of ``method="auto"``,
     and "surrogate" if one is found.
+
+    See Also
+    --------
+    gaussian_moment : takes one of them.
+    closed_form : the expression.
 
     Examples
     --------

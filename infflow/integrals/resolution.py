@@ -30,7 +30,7 @@ from .._validation import Array
 from ..activations import Activation, Strip
 from ..errors import InfflowError
 
-__all__ = ["aliasing", "largest_scales", "length", "narrow_places"]
+__all__ = ["aliasing", "largest_scales", "length", "narrow_places", "oscillation"]
 
 # Narrow places of a user's function are looked for on a grid of this step, by second differences of
 # ``_LAG`` steps that are a larger share of the range of values within 1. There are at most so many.
@@ -38,6 +38,8 @@ _FINE = 1.0 / 512.0
 _LAG = 8
 _SHARE = 0.002
 _MOST = 6
+# A function with more extrema than this within 16 oscillates.
+_FEW = 24
 
 # |f^(p)| beside the real line is at most this many times K and its size near by, see the tests.
 _CONSTANT = 4.0
@@ -127,6 +129,30 @@ def length(activation: Activation) -> float:
         used = sizes[1:] > 1e-12 * sizes[1]
         return float((sizes[:-1][used] / sizes[1:][used]).min())
     return 0.0
+
+
+@lru_cache(maxsize=256)
+def oscillation(activation: Activation) -> float:
+    """The length on which a user's function oscillates; infinite if it has few extrema.
+
+    Two rules that both step over oscillations may agree by accident. What is flat but for a few
+    narrow places is for :func:`narrow_places`.
+    """
+    if activation.strip is not None or activation.has_closed_form or activation.waves:
+        return math.inf
+    x = np.arange(-_REACH, _REACH, _FINE) + 0.381966 * _FINE
+    values = np.empty((1, x.size))
+    try:
+        with np.errstate(all="ignore"):
+            activation.jet(x, values)
+    except InfflowError:
+        return math.inf
+    v = values[0][np.isfinite(values[0])]
+    steps = np.diff(v)
+    signs = np.sign(steps[steps != 0.0])
+    if (signs[1:] != signs[:-1]).sum() <= _FEW:
+        return math.inf
+    return float(_FINE * np.ptp(v) / (2.0 * np.abs(steps).max()))
 
 
 @lru_cache(maxsize=256)

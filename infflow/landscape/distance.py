@@ -40,6 +40,17 @@ def cosine_similarity(a: Any, b: Any = None) -> Array:
         If the rows differ in length.
     InvalidValueError
         If a row is zero, so that it has no direction.
+
+    See Also
+    --------
+    solution_distance : of whole networks.
+    overlaps : scalar products.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> inf.cosine_similarity([[1.0, 1.0], [0.0, 2.0]], [[1.0, 0.0], [0.0, 1.0]]).round(4).tolist()
+    [[0.7071, 0.7071], [0.0, 1.0]]
     """
     first = _directions("a", a)
     second = first if b is None else _directions("b", b)
@@ -163,6 +174,19 @@ def solution_distance(net: Net | NetI, a: Any, b: Any, rtol: float = 1e-6) -> fl
     ------
     InvalidTypeError, InvalidValueError, ShapeError
         If the net or the parameters cannot be used.
+
+    See Also
+    --------
+    unique_solutions : groups runs by it.
+    cosine_similarity : of single neurons.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> inf.solution_distance(neti, [0.5, 0.0, 1.0], [-0.5, 0.0, -1.0])
+    0.0
     """
     rtol = as_number("rtol", rtol, minimum=0.0)
     return function_distance(function_of(net, a, rtol), function_of(net, b, rtol))

@@ -71,6 +71,20 @@ def split_neuron(
     ------
     InvalidValueError, ShapeError
         If an argument cannot be used.
+
+    See Also
+    --------
+    grow : add neurons.
+    shrink : merge them again.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> wide, theta = inf.split_neuron(neti, [0.5, 0.0, 1.0], 0, gamma=0.25)
+    >>> theta.tolist()
+    [0.5, 0.0, 0.5, 0.0, 0.25, 0.75]
     """
     theta, layer = _check(net, theta, layer)
     hidden = _hidden(net, theta, layer)
@@ -122,6 +136,20 @@ def grow(
     ------
     InvalidValueError, ShapeError, UnknownNameError
         If an argument cannot be used.
+
+    See Also
+    --------
+    split_neuron : duplicate a neuron.
+    shrink : remove neurons.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> wide, theta = inf.grow(neti, [0.5, 0.0, 1.0], k=2)
+    >>> wide.layers[0].width, inf.loss(wide, theta) == inf.loss(neti, [0.5, 0.0, 1.0])
+    (3, True)
     """
     theta, layer = _check(net, theta, layer)
     k = as_integer("k", k, minimum=1, maximum=WIDEST)
@@ -182,6 +210,21 @@ def shrink(net: Network, theta: Any, rtol: float = 1e-10, layer: int = 0) -> tup
     ------
     InvalidValueError, ShapeError
         If an argument cannot be used.
+
+    See Also
+    --------
+    grow : add neurons.
+    split_neuron : duplicate one.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> wide, theta = inf.split_neuron(neti, [0.5, 0.0, 1.0], 0)
+    >>> small, theta = inf.shrink(wide, theta)
+    >>> theta.tolist()
+    [0.5, 0.0, 1.0]
     """
     theta, layer = _check(net, theta, layer)
     rtol = as_number("rtol", rtol, minimum=0.0)

@@ -197,6 +197,19 @@ def minimise_orthogonal(
     ------
     InvalidValueError, InvalidTypeError, ShapeError, UnknownNameError
         If an argument cannot be used; directions that are parallel or zero.
+
+    See Also
+    --------
+    loss_on_plane : for a grid of points.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> found = inf.minimise_orthogonal(neti, [1.0, 0.0, 1.0], [1, 0, 0], [0, 1, 0], a1=0.5)
+    >>> bool(found.theta[0] == 1.5), bool(found.theta[2] < 1.0)
+    (True, True)
     """
     theta, e1, e2 = _check_plane(net, theta, d1, d2)
     origin = theta + as_number("a1", a1) * e1 + as_number("a2", a2) * e2
@@ -253,6 +266,20 @@ def loss_on_plane(
     ------
     InfflowError
         As :func:`minimise_orthogonal`.
+
+    See Also
+    --------
+    minimise_orthogonal : the best point off the plane.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> inf.loss_on_plane(
+    ...     neti, [1.0, 0.0, 1.0], [1, 0, 0], [0, 0, 1], [0.0, 0.5], [0.0]
+    ... ).shape
+    (2, 1)
     """
     theta, e1, e2 = _check_plane(net, theta, d1, d2)
     first = as_real_array("a1", a1, ndim=1)

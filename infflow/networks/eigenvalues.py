@@ -7,30 +7,47 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array, public
+from .. import summary
+from .._validation import Array, counted, public
 from ..memory import SPECTRUM, require_memory
 from ..objective import Objective, as_objective
 from ..threads import limit_for
-from .finite.net import finite
 from .functions import hessian
 from .infinite.reduction import Reduction, obstacle, smallest
+from .parameters import finite
 
 #: up to this many parameters one matrix is diagonalised
 _DENSE = 500
 
 
+@summary.as_text_and_table
 class Eigenvalues(NamedTuple):
     """Eigenvalues of a Hessian; see :func:`hessian_eigenvalues`."""
 
     values: Array  #: (m,), ascending
     multiplicities: NDArray[np.intp]  #: (m,), how often each occurs
 
+    def _summary(self) -> summary.Summary:
+        return of_eigenvalues("Eigenvalues", self.values, [("multiplicities", self.multiplicities)])
 
+
+@summary.as_text_and_table
 class Spectrum(NamedTuple):
     """Eigenvalues ``(P,)``, ascending, and eigenvectors ``(P, P)``, one per column."""
 
     values: Array
     vectors: Array
+
+    def _summary(self) -> summary.Summary:
+        return of_eigenvalues("Spectrum", self.values, [("vectors", f"{self.vectors.shape}")])
+
+
+def of_eigenvalues(name: str, values: Array, further: list[tuple[str, Any]]) -> summary.Summary:
+    """The summary of eigenvalues in ascending order, and of what comes with them."""
+    title = f"{name}: {counted(len(values), 'eigenvalue')}"
+    if len(values):
+        title += f" from {values[0]:.4g} to {values[-1]:.4g}, {(values < 0).sum()} negative"
+    return summary.Summary(title, [("values", values), *further])
 
 
 class PartSpectrum(NamedTuple):
@@ -83,6 +100,21 @@ def hessian_spectrum(net: Objective, theta: Any) -> Spectrum:
     Above 500 parameters the eigenvectors of a NetI are found in the inputs that its weights span,
     where these are fewer than all (:func:`infflow.reduce`), and in K x K matrices for the rest.
     :func:`hessian_eigenvalues` needs no matrix of P x P.
+
+    See Also
+    --------
+    hessian : the matrix.
+    hessian_eigenvalues : eigenvalues with multiplicities, of large networks.
+    extreme_eigenpairs : both ends, by products.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> found = inf.hessian_spectrum(neti, [1.0, 0.0, 1.0])
+    >>> bool((found.values > 0).all()), found.vectors.shape
+    (True, (3, 3))
     """
     num_params = as_objective(net).num_params
     require_memory(num_params, "the spectrum of the Hessian", SPECTRUM)
@@ -141,6 +173,12 @@ def hessian_eigenvalues(net: Objective, theta: Any) -> Eigenvalues:
         If the matrices that are needed would not fit in memory.
     InfflowError
         Where :func:`infflow.hessian` raises.
+
+    See Also
+    --------
+    hessian_spectrum : eigenvectors, too.
+    reduce : the span in which it works.
+    extreme_eigenpairs : both ends, by products.
 
     Examples
     --------

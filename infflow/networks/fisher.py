@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .._validation import Array, public
 from ..errors import InvalidTypeError
-from ..memory import require_memory
 from ..threads import limit_for
-from .finite.jacobian_moments import fisher_of_data
-from .finite.net import Net, finite
+from .finite.net import Net
 from .infinite.neti import NetI
-from .teacher import Teacher
-
-_REMEDY = "Use a network with fewer parameters, or inf.reduce where the input is isotropic."
+from .parameters import finite
 
 
 @public
@@ -46,6 +40,11 @@ def fisher(net: Net | NetI, theta: Any) -> Array:
     TooLargeError
         If the matrix would not fit in memory.
 
+    See Also
+    --------
+    gradient_covariance : of gradients of the loss.
+    hessian : the Hessian.
+
     Examples
     --------
     >>> import infflow as inf
@@ -59,22 +58,5 @@ def fisher(net: Net | NetI, theta: Any) -> Array:
         raise InvalidTypeError(
             f"net is a {type(net).__name__}; an inf.Net with data or an inf.NetI is needed."
         )
-    require_memory(net.num_params, "the Fisher matrix", remedy=_REMEDY)
-    theta = net.layout.check(theta)
     with limit_for(net.num_params):
-        found = fisher_of_data(net, theta) if isinstance(net, Net) else None
-        if found is None:
-            assert isinstance(net, NetI)
-            found = fisher_of_infinite_data(net, theta)
-    return finite("the Fisher matrix is", found)
-
-
-def fisher_of_infinite_data(net: NetI, theta: Array) -> Array:
-    """Half of the Hessian of E |f_theta - f_theta*|^2 at theta = theta*: there is no residual."""
-    student = net.student.replace(input=None, target=None, weights=None, loss="mse")
-    method = "auto" if net.method == "surrogate" else net.method
-    same = NetI(student, Teacher(student, theta), net.input, method, net.rtol)
-    with np.errstate(over="ignore", invalid="ignore"):
-        H = same.evaluate(theta, 2).hessian
-    assert H is not None
-    return 0.5 * H
+        return finite("the Fisher matrix is", net.fisher(theta))

@@ -13,8 +13,8 @@ from ..errors import InvalidTypeError, InvalidValueError, MethodError, ShapeErro
 from ..memory import require_memory
 from ..objective import HessianProducts, Objective, as_objective
 from ..threads import limit_for
-from .finite.net import Net, finite
-from .parameters import HasLayout
+from .finite.net import Net
+from .parameters import HasLayout, finite
 
 
 @public
@@ -37,6 +37,23 @@ def loss(net: Objective, theta: Any, X: Any = None, y: Any = None, weights: Any 
         If ``theta`` or the data cannot be used, or a ``Net`` has no data.
     DivergedError
         If the loss is not finite at ``theta``.
+
+    See Also
+    --------
+    gradient : its derivative.
+    hessian : its second derivative.
+    train : minimise it.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> round(inf.loss(neti, [0.5, 0.0, 1.0]), 4)
+    0.0519
+    >>> samples = neti.sample(10_000, rng=0)
+    >>> abs(inf.loss(samples, [0.5, 0.0, 1.0]) - inf.loss(neti, [0.5, 0.0, 1.0])) < 2e-3
+    True
     """
     if X is not None or y is not None or weights is not None:
         if not isinstance(net, Net):
@@ -63,6 +80,21 @@ def hessian(net: Objective, theta: Any) -> Array:
     ------
     TooLargeError
         If it would not fit in memory; and the errors of :func:`loss`.
+
+    See Also
+    --------
+    gradient : the first derivative.
+    hvp : products, without the matrix.
+    hessian_spectrum : eigenvalues and eigenvectors.
+    hessian_eigenvalues : eigenvalues of large networks.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> inf.hessian(neti, [1.0, 0.0, 1.0]).shape
+    (3, 3)
     """
     return _evaluate(net, theta, 2)
 
@@ -78,6 +110,21 @@ def hvp(net: Objective, theta: Any, v: Any) -> Array:
         If ``v`` has another shape; and the errors of :func:`loss`.
     InvalidTypeError
         If ``net`` has no ``hvp``.
+
+    See Also
+    --------
+    hessian : the matrix.
+    hessian_operator : the same as a SciPy operator.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> import numpy as np
+    >>> theta, v = [0.5, 0.1, 1.0], [1.0, 0.0, 0.0]
+    >>> np.allclose(inf.hvp(neti, theta, v), inf.hessian(neti, theta) @ v)
+    True
     """
     num_params = _num_params(net)
     if not isinstance(net, HessianProducts):

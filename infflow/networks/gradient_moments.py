@@ -8,64 +8,57 @@ polynomials with a few smoothed ramps and have mean zero, by Stein's lemma,
 
     E[phi x x'] = E[phi] 1 + sum_uv E[d_u d_v phi] w_u w_v',        E[psi x] = sum_u E[d_u psi] w_u,
 
-or means over scrambled Sobol points. Label noise adds 4 noise^2 E[grad f grad f'] exactly, by
-moments of pairs.
+quadratures in planes where all neurons are smooth, or means over scrambled Sobol points. Label
+noise adds 4 noise^2 E[grad f grad f'] exactly, by moments of pairs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import Array
 from ..activations import Activation, polynomial
-from ..errors import MethodError
+from ..errors import MethodError, TooLargeError
 from ..integrals.fourth.quadruples import quadruples_of
 from ..integrals.fourth.rows import closed_form_applies
+from .conditional_moments import (
+    AFFORDABLE,
+    LARGEST,
+    NotResolved,
+    conditional_moments,
+    is_smooth,
+)
+from .error_function_moments import as_error_functions, error_function_moments
 from .finite.covariance import GradientMoments
 from .finite.net import Net
-from .fisher import fisher_of_infinite_data
-from .infinite.neti import AnyTeacher, NetI
 from .infinite.population_loss import Units
 from .infinite.targets.function_teacher import FunctionTeacher
 from .inputs import Component, sample_size
 from .low_discrepancy import sobol_normals
+from .span_moments import Mapped, SpanMoments, in_one_matrix, output_order, span_basis
+from .span_moments import mapped as to_component
 from .teacher import Teacher
+
+if TYPE_CHECKING:
+    from .infinite.neti import AnyTeacher, NetI
 
 METHODS = ("auto", "exact", "sampling")
 #: Independent scramblings of the points; their scatter is the error.
 REPLICATES = 16
-#: Weights beyond this fraction of the largest are in the span.
-_RANK = 1e-13
 #: Smallest eigenvalue of the correlations of kinked neurons at which closed forms have ten digits.
 _APART = 1e-3
+#: With more products of terms, quadrature in planes is quicker than closed forms.
+_MANY = 100_000
 #: Loss relative to the label noise, below which only noise moves the gradients.
 _REALIZED = 1e-16
 
 
 Places = NDArray[np.integer]
 """Indices of neurons, or of pairs of them."""
-
-
-class SpanMoments(NamedTuple):
-    """Second moment ``M`` of gradients in the order W (K, n), b (K,), A (O, K), c (O,), and their
-    mean, in n standard normal inputs along the orthonormal columns of ``basis`` (D, n).
-    """
-
-    M: Array
-    mean: Array
-    basis: Array
-
-
-class Mapped(NamedTuple):
-    """Students and teacher over one Gaussian, in standard normal inputs z, x = mean + root z."""
-
-    students: Units
-    teachers: Units | None
-    component: Component
 
 
 def covariances(
@@ -85,29 +78,64 @@ def covariances(
     Raises
     ------
     MethodError
-        If ``method`` is "exact" and there are no closed forms; the message says why.
+        If ``method`` is "exact" and neither closed forms nor quadrature do; the message says why.
     """
     noise = _noise_part(net, theta)
     if noise is not None and _is_realized(net, theta):
         yield noise
         return
-    problem = why_not_exact(net, theta) if method != "sampling" else "sampling was asked for"
-    if problem and method == "exact":
-        raise MethodError(
-            f"there is no exact covariance of the gradients: {problem}. Use method='sampling' or "
-            "'auto'."
-        )
-    if not problem:
-        yield _lifted_covariance(net, theta, [_exact(_units(net, theta)[0], net)], noise)
-        return
     parts = _units(net, theta)
+    if method != "sampling":
+        moments = _without_samples(net, theta, parts, method)
+        if moments is not None:
+            yield _lifted_covariance(net, theta, moments, noise)
+            return
     share = sample_size(_power_of_two(samples / REPLICATES), net.input_dim, "samples")
     for generator in rng.spawn(REPLICATES):
         found = [_sampled(units, net, share, generator) for units in parts]
         yield _lifted_covariance(net, theta, found, noise)
 
 
-def why_not_exact(net: NetI, theta: Array) -> str:
+def _without_samples(
+    net: NetI, theta: Array, parts: list[Mapped], method: str
+) -> list[SpanMoments] | None:
+    """Moments of all parts by closed forms or quadrature; None if ``method`` is "auto" and neither
+    is possible in reasonable time.
+    """
+    problem = why_not_closed(net, theta)
+    closed = not problem
+    if closed and (_are_few(net) or not is_smooth(_activations(net))):
+        try:
+            return [_exact(parts[0], net)]
+        except TooLargeError as error:
+            problem = str(error)
+            closed = False
+    if isinstance(net.teacher, Teacher) and is_smooth(_activations(net)):
+        affordable = LARGEST if method == "exact" or closed else AFFORDABLE
+        try:
+            return [conditional_moments(each, _activations(net), affordable) for each in parts]
+        except NotResolved as error:
+            problem += f"; and quadrature in planes does not do: {error}"
+        if closed:
+            return [_exact(parts[0], net)]
+    if method == "exact":
+        raise MethodError(
+            f"there is no exact covariance of the gradients: {problem}. Use method='sampling' or "
+            "'auto'."
+        )
+    return None
+
+
+def _are_few(net: NetI) -> bool:
+    """Whether closed forms are quicker than quadrature in planes."""
+    activations = _activations(net)
+    K = net.layout.blocks[0].width
+    terms = max(len(f.atoms) + len(f.polynomial) for f in activations)
+    known = as_error_functions(activations, K) is not None
+    return known or terms**4 * K**2 * len(activations) ** 2 < _MANY
+
+
+def why_not_closed(net: NetI, theta: Array) -> str:
     """Why fourth moments have no closed form at theta, or an empty text."""
     if not isinstance(net.teacher, Teacher):
         return "the teacher is no network"
@@ -145,7 +173,7 @@ def _activations(net: NetI) -> list[Activation]:
 def _noise_part(net: NetI, theta: Array) -> Array | None:
     """What label noise adds, or None without noise."""
     noise = net.teacher.noise
-    return 4.0 * noise * noise * fisher_of_infinite_data(net, theta) if noise > 0.0 else None
+    return 4.0 * noise * noise * net.fisher(theta) if noise > 0.0 else None
 
 
 def _is_realized(net: NetI, theta: Array) -> bool:
@@ -166,27 +194,10 @@ def _units(net: NetI, theta: Array) -> list[Mapped]:
     teachers = net.teacher_units if isinstance(net.teacher, Teacher) else None
     found = []
     for component in net.input.components():
-        mapped = [None if u is None else _mapped(u, component) for u in (students, teachers)]
-        assert mapped[0] is not None
-        found.append(Mapped(mapped[0], mapped[1], component))
+        both = [None if u is None else to_component(u, component) for u in (students, teachers)]
+        assert both[0] is not None
+        found.append(Mapped(both[0], both[1], component))
     return found
-
-
-def _mapped(units: Units, component: Component) -> Units:
-    _, mean, root = component
-    b = units.b if mean is None else units.b + units.W @ mean
-    W = units.W if root is None else units.W @ root
-    return Units(W, b, units.B, units.c)
-
-
-def _basis(rows: Array) -> Array:
-    """Orthonormal columns (D, n) of the span of rows (m, D)."""
-    m, D = rows.shape
-    if m >= D:
-        return np.eye(D)
-    _, sizes, directions = np.linalg.svd(rows, full_matrices=False)
-    rank = int((sizes > _RANK * max(float(sizes.max(initial=0.0)), 1e-300)).sum())
-    return np.ascontiguousarray(directions[: max(rank, 1)].T)
 
 
 # ---------------------------------------------------------------------------------------- sampling
@@ -197,7 +208,7 @@ def _sampled(units: Mapped, net: NetI, N: int, rng: np.random.Generator) -> Span
     students, teachers, (_, mean, root) = units
     teacher = net.teacher
     V = teachers.W if teachers is not None else _projections(teacher, root)
-    Q = _basis(np.vstack([students.W, V]))
+    Q = span_basis(np.vstack([students.W, V]))
     n = Q.shape[1]
     t = sobol_normals(N, n, rng)
     if isinstance(teacher, Teacher):
@@ -240,8 +251,11 @@ def _exact(units: Mapped, net: NetI) -> SpanMoments:
     students, teachers, _ = units
     assert teachers is not None
     K, M = len(students.W), len(teachers.W)
+    neurons = as_error_functions(_activations(net), K)
+    if neurons is not None:
+        return error_function_moments(units, neurons)
     W = np.vstack([students.W, teachers.W])
-    Q = _basis(W)
+    Q = span_basis(W)
     # the constant neuron stands last; it is a student of the second layer, too
     one = K + M
     activations = [*_activations(net), polynomial([1.0])]
@@ -261,9 +275,7 @@ def _span_gradient(net: NetI, units: Mapped, Q: Array) -> Array:
     assert teachers is not None
     small, theta = _reduced(net.student, students, Q)
     target, theta_star = _reduced(net.teacher.net, teachers, Q)
-    gradient = NetI(small, Teacher(target, theta_star), rtol=net.rtol).evaluate(theta, 1).gradient
-    assert gradient is not None
-    return gradient
+    return type(net)(small, Teacher(target, theta_star), rtol=net.rtol).evaluate(theta, 1).g
 
 
 class _Assembly:
@@ -305,27 +317,10 @@ class _Assembly:
 
     def moments(self) -> Array:
         """The matrix in the order W, b, A, c."""
-        K = self.K
-        O = self.B.shape[1]
-        m = self.inputs.shape[1]
         ww, bw, bb = self._first_with_first()
         aw, ab = self._second_with_first()
         aa = self._second_with_second()
-        size = K * m + K + O * K + O
-        M = np.zeros((size, size))
-        w = slice(0, K * m)
-        b = slice(K * m, K * m + K)
-        a = slice(K * m + K, size)
-        M[w, w] = ww
-        M[b, w] = bw
-        M[b, b] = bb
-        M[a, w] = aw
-        M[a, b] = ab
-        M[a, a] = aa
-        M[w, b] = bw.T
-        M[w, a] = aw.T
-        M[b, a] = ab.T
-        return M
+        return in_one_matrix(ww, bw, bb, aw, ab, aa)
 
     def _quadruples(self, first: Places, second: Places) -> tuple[Places, ...]:
         """All (first, second) with all pairs a <= b of neurons."""
@@ -395,7 +390,7 @@ class _Assembly:
             ab[:, o] = found.reshape(shape).T
             t = _scattered(pair, places, weight[:, None] * first, (K * (K + 1), n))
             aw[:, o] = (t @ self.inputs).reshape(*shape, m).transpose(1, 0, 2)
-        order = _output_order(K, O)
+        order = output_order(K, O)
         return aw.reshape(-1, K * m)[order], ab.reshape(-1, K)[order]
 
     def _second_with_second(self) -> Array:
@@ -417,15 +412,9 @@ class _Assembly:
                 upper = found.reshape(K + 1, K + 1)
                 aa[:, o, :, p] += np.triu(upper)
                 aa[:, p, :, o] += np.triu(upper, 1).T
-        order = _output_order(K, O)
+        order = output_order(K, O)
         size = (K + 1) * O
         return aa.reshape(size, size)[np.ix_(order, order)]
-
-
-def _output_order(K: int, O: int) -> Places:
-    """From (neuron, output), the constant last, to A (O, K) and c (O,)."""
-    index = np.arange((K + 1) * O).reshape(K + 1, O)
-    return np.concatenate([index[:K].T.ravel(), index[K]])
 
 
 def _scattered(pair: Places, places: Places, parts: Array, shape: tuple[int, ...]) -> Array:
@@ -453,6 +442,9 @@ def _lifted_covariance(
         total += component.weight * lift.both(part.M)
         g += component.weight * lift.rows(part.mean[:, None])[:, 0]
     total -= np.outer(g, g)
+    if net.unit_rows is not None:
+        half = net.unit_rows.times_jacobian(theta, total)
+        total = net.unit_rows.times_jacobian(theta, np.ascontiguousarray(half.T))
     if noise is not None:
         total += noise
     return (total + total.T) / 2

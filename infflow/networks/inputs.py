@@ -83,6 +83,21 @@ class Gaussian:
     ------
     ShapeError, InvalidValueError
         If the shapes do not fit or the covariance is not symmetric positive semidefinite.
+
+    See Also
+    --------
+    GaussianMixture : several of them.
+    NetI : takes it as input.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> teacher = inf.Teacher(net, [1.0, 0.0, 1.0])
+    >>> neti = inf.NetI(net, teacher, input=inf.Gaussian(np.zeros(2), np.diag([1.0, 0.25])))
+    >>> round(inf.loss(neti, [0.5, 0.0, 1.0]), 4)
+    0.0519
     """
 
     @public
@@ -143,6 +158,23 @@ class GaussianMixture:
 
     The weights are positive and add up to one (they are divided by their sum, which may differ by
     rounding).
+
+    See Also
+    --------
+    Gaussian : one component.
+    NetI : takes it as input.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import infflow as inf
+    >>> clouds = inf.GaussianMixture(
+    ...     [0.5, 0.5], means=[[1.0, 0.0], [-1.0, 0.0]], covs=[np.eye(2), np.eye(2)]
+    ... )
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]), input=clouds)
+    >>> round(inf.loss(neti, [0.5, 0.0, 1.0]), 4)
+    0.0597
     """
 
     @public

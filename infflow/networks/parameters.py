@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -20,19 +21,33 @@ from .._validation import (
     shown,
 )
 from ..activations import Activation, resolve
-from ..errors import InvalidTypeError, ShapeError
+from ..activations.naming import JULIA
+from ..errors import DivergedError, InvalidTypeError, ShapeError
 from ..objective import Capability
 from .parameter_kernels import all_finite
+from .unit_rows import Rows, UnitRows
 
 Pair = tuple[Array, Array | None]
 Init = str | Callable[[np.random.Generator, tuple[int, ...]], Any]
 
 INITS = ("glorot_normal", "glorot_uniform", "standard_normal")
-PARAMETRIZATIONS = ("standard", "ntk", "mean_field")
+PARAMETRIZATIONS = ("standard", "ntk", "mean_field", "spherical")
 WIDEST = 10**8
 """Most neurons of a layer, and most inputs: more of them are a mistake, and beyond the memory of
 any machine with their weights.
 """
+
+
+def finite(what: str, array: Array) -> Array:
+    """The array itself, of any shape, or DivergedError where numbers overflowed on the
+    way to it.
+    """
+    if not all_finite(array.ravel()):
+        raise DivergedError(
+            f"{what} not finite at this theta: numbers overflow. Use smaller parameters or data "
+            "of smaller scale."
+        )
+    return array
 
 
 class Layer(NamedTuple):
@@ -69,14 +84,31 @@ class Block(NamedTuple):
 
 def parse_layers(layers: Any) -> tuple[Layer, ...]:
     """Check ``[(width, activation | list of activations, bias), ...]``, first hidden layer to
-    output layer.
+    output layer; or a text of it, ``((5, tanh, true), (1, identity, true))`` in Julia.
     """
+    if isinstance(layers, str):
+        layers = _of_text(layers)
     if isinstance(layers, (str, bytes)) or not isinstance(layers, Sequence) or len(layers) == 0:
         raise InvalidTypeError(
             f"layers is {shown(layers)}; a list of (width, activation, bias) is needed, the "
             "output layer last."
         )
     return tuple(_parse_layer(f"layers[{index}]", layer) for index, layer in enumerate(layers))
+
+
+def _of_text(text: str) -> Any:
+    """The layers of a text of triples, as Julia and Python write them; what is none stays a text.
+
+    Nothing is evaluated: a triple is a width, a name with an optional parameter, and a truth value.
+    """
+    name = r"['\":]?([^\W\d]\w*(?:\([^()]*\))?)['\"]?"
+    triple = rf"[(\[]\s*(\d+)\s*,\s*{name}\s*,\s*(true|false|True|False)\s*[)\]]"
+    if not re.fullmatch(rf"\s*[(\[]\s*(?:{triple}\s*,?\s*)+[)\]]\s*", text):
+        return text
+    return [
+        (int(width), JULIA.get(function, function), bias.lower() == "true")
+        for width, function, bias in re.findall(triple, text)
+    ]
 
 
 def _parse_layer(name: str, layer: Any) -> Layer:
@@ -251,7 +283,9 @@ def random_params(
         ``"glorot_normal"``: weights of standard deviation sqrt(2/(fan_in + fan_out)), zero biases;
         ``"glorot_uniform"``: uniform weights of the same variance, zero biases (Glorot and Bengio,
         2010); ``"standard_normal"``: weights and biases of unit variance; or ``init(rng, shape)``,
-        called for every weight matrix and every bias vector in the order of ``theta``.
+        called for every weight matrix and every bias vector in the order of ``theta``. With
+        ``parametrization="spherical"`` the rows of hidden weights are divided by their lengths,
+        but for those of a callable.
 
     Returns
     -------
@@ -263,6 +297,18 @@ def random_params(
         If ``init`` or ``rng`` cannot be used.
     ShapeError
         If a callable returns an array of another shape.
+
+    See Also
+    --------
+    Net : its ``pack`` takes weights of your own.
+    train : takes the start.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(2, "erf", True), (1, "identity", False)], input_dim=3)
+    >>> inf.random_params(net, rng=0).shape, net.num_params
+    ((10,), 10)
     """
     layout = getattr(net, "layout", None)
     if not isinstance(layout, Layout):
@@ -286,15 +332,17 @@ def random_params(
                 theta[entries] = generator.uniform(
                     -math.sqrt(3.0) * std, math.sqrt(3.0) * std, size
                 )
-    return theta
+    unit_rows = None if callable(name) else getattr(net, "unit_rows", None)
+    return theta if unit_rows is None else unit_rows.apply(theta)
 
 
 def weight_factors(layout: Layout, parametrization: str) -> tuple[float, ...]:
     """The factor of ``W`` in each layer: ``h = factor W z + b``, with ``W`` and ``b`` the entries
     of ``theta``.
 
-    ``"standard"``: 1; ``"ntk"``: 1/sqrt(fan_in) in every layer; ``"mean_field"``: 1 in the first
-    layer and 1/width of the layer that feeds it in the others. Biases are not scaled.
+    ``"standard"`` and ``"spherical"``: 1; ``"ntk"``: 1/sqrt(fan_in) in every layer;
+    ``"mean_field"``: 1 in the first layer and 1/width of the layer that feeds it in the others.
+    Biases are not scaled.
     """
     as_choice("parametrization", parametrization, PARAMETRIZATIONS)
     if parametrization == "ntk":
@@ -302,6 +350,14 @@ def weight_factors(layout: Layout, parametrization: str) -> tuple[float, ...]:
     if parametrization == "mean_field":
         return (1.0, *(1.0 / block.fan_in for block in layout.blocks[1:]))
     return (1.0,) * len(layout.blocks)
+
+
+def unit_rows(layout: Layout, parametrization: str) -> UnitRows | None:
+    """The rows that are divided by their lengths: those of all hidden layers of ``"spherical"``."""
+    if parametrization != "spherical":
+        return None
+    hidden = enumerate(layout.blocks[:-1], 1)
+    return UnitRows([Rows(k.start, k.width, k.fan_in, f"W{number}") for number, k in hidden])
 
 
 def factor_vector(layout: Layout, factors: Sequence[float]) -> Array | None:

@@ -46,13 +46,14 @@ def stationary_covariance(
     samples: int = 100_000,
     rng: Any = 0,
 ) -> Array:
-    """Covariance of theta in the stationary state of gradient descent with constant steps.
+    r"""Covariance of theta in the stationary state of gradient descent with constant steps.
 
     theta <- theta - step_size * (mean gradient of a fresh batch), next to a minimum with the
     Hessian H and the covariance C of single-sample gradients, has the covariance Sigma with
 
-        H Sigma + Sigma H - step_size H Sigma H = step_size C / batch_size,
+    .. math:: H \Sigma + \Sigma H - \eta H \Sigma H = \frac{\eta}{B}\, C
 
+    for steps of size eta (``step_size``) and batches of B samples (``batch_size``),
     to leading order in the step size. In the eigenbasis of H it is one division per entry
     (Mandt, Hoffman and Blei, J. Mach. Learn. Res. 18, 134, 2017).
 
@@ -86,6 +87,11 @@ def stationary_covariance(
     -----
     AccuracyWarning
         If theta diffuses along flat directions without end.
+
+    See Also
+    --------
+    gradient_covariance : the noise.
+    gradient_noise_scale : one number for it.
 
     Examples
     --------
@@ -172,6 +178,11 @@ def gradient_noise_scale(
     ------
     InvalidTypeError, InvalidValueError, ShapeError, MethodError, TooLargeError
         As :func:`infflow.gradient_covariance`.
+
+    See Also
+    --------
+    gradient_covariance : the matrix.
+    stationary_covariance : SGD at a minimum.
 
     Examples
     --------

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import summary
 from .._validation import (
     Array,
     as_choice,
@@ -24,11 +25,12 @@ from ..memory import SPECTRUM, require_memory
 from ..threads import limit_for
 from .eigenvalues import hessian_spectrum, reduced, spectrum_by_parts
 from .finite import covariance
-from .finite.net import Net, finite
+from .finite.net import Net
 from .frozen import free_parameters, frozen_by
 from .gradient_moments import METHODS, covariances
 from .infinite.neti import NetI
 from .inputs import times_covariance
+from .parameters import finite
 
 #: fewest samples of a covariance
 _FEWEST = 40
@@ -50,6 +52,7 @@ class FiniteDataPrediction(NamedTuple):
     reduction: str = ""  #: the inputs that the weights span, where it was found in these
 
 
+@summary.as_text_and_table
 class Overlaps(NamedTuple):
     """Covariances of pre-activations: Q (K, K) of the students, R (K, M) students with teachers, T
     (M, M).
@@ -58,6 +61,11 @@ class Overlaps(NamedTuple):
     Q: Array
     R: Array
     T: Array
+
+    def _summary(self) -> summary.Summary:
+        K, M = self.R.shape
+        title = f"Overlaps: {counted(K, 'student')}, {counted(M, 'teacher')}"
+        return summary.Summary(title, [("Q", self.Q), ("R", self.R), ("T", self.T)])
 
 
 @public
@@ -78,15 +86,19 @@ def gradient_covariance(
     rng : int or numpy.random.Generator
         Chooses these points.
     method : {"auto", "exact", "sampling"}
-        For a ``NetI``. "exact" is possible for one Gaussian input without mean and without hidden
-        biases other than zero, where students are identity, polynomials, relu, leaky_relu, abs,
-        erf, normal_cdf, gelu or gaussian, and teacher networks these, step or sign: both layers and
-        the output bias, at any input dimension, to about ten digits. It is also possible wherever
-        the student equals the teacher up to label noise, for any activations and biases. "sampling"
-        takes scrambled Sobol points in the span of all weights, with label noise and what is
-        perpendicular to the span added exactly: 2 to 20 times smaller errors than by random
-        inputs. "auto" is exact where it can be; kinked neurons that are nearly linearly dependent
-        are sampled.
+        For a ``NetI``. "exact" is possible for both layers and all biases, at any input dimension,
+
+        - where all neurons are smooth (no kinks), for any Gaussian input and mixtures of them, by
+          quadrature in the planes of pairs of students, to about nine digits;
+        - by closed forms, to about ten digits, where students are identity, polynomials, relu,
+          leaky_relu, abs, erf, normal_cdf, gelu or gaussian and teacher networks these, step or
+          sign, for one Gaussian input without mean and without hidden biases other than zero;
+        - wherever the student equals the teacher up to label noise.
+
+        "sampling" takes scrambled Sobol points in the span of all weights, with label noise and
+        what is perpendicular to the span added exactly: 2 to 20 times smaller errors than by random
+        inputs. "auto" is exact where it can be within seconds: sharp or many smooth neurons and
+        kinked neurons that are nearly linearly dependent are sampled.
 
     Returns
     -------
@@ -102,6 +114,12 @@ def gradient_covariance(
         If the matrix would not fit in memory.
     DivergedError
         If numbers overflow.
+
+    See Also
+    --------
+    fisher : of gradients of the outputs.
+    finite_data_prediction : what it does to solutions.
+    stationary_covariance : what it does to SGD.
 
     Notes
     -----
@@ -245,6 +263,19 @@ def finite_data_prediction(
     AccuracyWarning
         If theta is not near a stationary point, or an eigenvalue of H is within a factor of 100 of
         ``rtol`` times the largest, so that the prediction depends on whether it counts as zero.
+
+    See Also
+    --------
+    gradient_covariance : the covariance in it.
+    convergence : a comparison with runs.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0], noise=0.1))
+    >>> round(inf.finite_data_prediction(neti, [1.0, 0.0, 1.0], 1000).loss_gap * 1e5, 4)
+    3.0
     """
     method = as_choice("method", method, METHODS)
     result = theta
@@ -332,6 +363,19 @@ def overlaps(net: NetI, theta: Any) -> Overlaps:
         If an argument cannot be used.
     DivergedError
         If numbers overflow.
+
+    See Also
+    --------
+    OrderParameters : their dynamics.
+    cosine_similarity : cosines of weights.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> inf.overlaps(neti, [0.5, 0.1, 1.0]).R.tolist()
+    [[0.5]]
     """
     if not isinstance(net, NetI):
         raise InvalidTypeError(f"net is a {type(net).__name__}; overlaps need an inf.NetI.")

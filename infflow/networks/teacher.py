@@ -8,7 +8,8 @@ import numpy as np
 
 from .._validation import Array, as_number, as_rng, public
 from ..errors import InvalidTypeError
-from .finite.net import Net, finite
+from .finite.net import Net
+from .parameters import finite
 
 
 class Teacher:
@@ -23,6 +24,20 @@ class Teacher:
     noise : float
         Standard deviation of Gaussian noise added to every output of every sample; it adds
         ``noise**2`` per output to the infinite-data loss.
+
+    See Also
+    --------
+    NetI : takes it.
+    FunctionTeacher : a function in its place.
+    PolynomialTeacher : a polynomial in its place.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> teacher = inf.Teacher(net, [1.0, 0.0, 1.0], noise=0.1)
+    >>> round(inf.loss(inf.NetI(net, teacher), [1.0, 0.0, 1.0]), 6)
+    0.01
     """
 
     @public

@@ -12,9 +12,9 @@ from ..memory import require_memory
 from ..objective import Objective
 from ..threads import limit_for
 from . import functions
-from .finite.net import finite
 from .infinite.joint import JointLoss
 from .infinite.neti import NetI
+from .parameters import finite
 
 __all__ = ["gradient", "mixed_hessian"]
 
@@ -88,6 +88,11 @@ def mixed_hessian(net: NetI, theta: Any) -> Array:
         As :func:`infflow.loss`.
     TooLargeError
         If the matrix would not fit in memory.
+
+    See Also
+    --------
+    hessian : in the student alone.
+    gradient : also in the teacher.
 
     Examples
     --------

@@ -38,6 +38,11 @@ def check_network(neti: Any) -> None:
                 f"the {name} has biases; order parameters are implemented for networks without. "
                 "Use (width, activation, False) in both layers."
             )
+    if neti.unit_rows is not None:
+        raise InvalidValueError(
+            "the student has parametrization 'spherical'; order parameters need 'standard'. Use "
+            'OrderParameters(..., constraint="sphere"), which keeps rows on their spheres.'
+        )
     if neti.student.weight_factors != (1.0, 1.0):
         raise InvalidValueError(
             f"the student has parametrization {neti.student.parametrization!r}; 'standard' is "

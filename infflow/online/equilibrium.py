@@ -38,7 +38,10 @@ class Equilibrium:
     students. With the load alpha = beta P/(K D), for P samples at the temperature 1/beta ->
     infinity,
 
-        beta f = alpha K e_g - (1/2) log det(Q - R T^-1 R'),     e_g = E (student - teacher)^2 / 2
+    .. math::
+
+        \beta f = \alpha K e_g - \tfrac12 \log\det(Q - R\, T^{-1} R^\top), \qquad
+        e_g = \tfrac12 E\, (\text{student} - \text{teacher})^2
 
     per input dimension (Oostwal, Straat and Biehl, Physica A 564, 125517, 2021). Its minima are the
     states of learning: unspecialised (R = S) and specialised (R > S).
@@ -58,6 +61,11 @@ class Equilibrium:
     ------
     InvalidTypeError, InvalidValueError, UnknownNameError
         If an argument cannot be used.
+
+    See Also
+    --------
+    OrderParameters : learning, in the place of equilibrium.
+    continuation : branches of states.
 
     Examples
     --------

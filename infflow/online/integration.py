@@ -13,6 +13,7 @@ from .._validation import Array
 from ..compile_time import running_time
 from ..errors import SingularMomentError
 from ..stopping import TimeIsUp
+from ..terminal import Bar
 
 SOLVERS = ("cvode_bdf", "radau", "bdf")
 
@@ -268,11 +269,12 @@ def integrate(
     times: Array,
     settings: Settings,
     clock: Clock | None = None,
+    bar: Bar | None = None,
 ) -> Path:
     """Integrate from t = 0 and keep the given times (increasing, >= 0); the last one ends it.
 
     With a clock the solver starts anew at every jump. The limit of time holds to within one
-    evaluation and does not count what numba compiles.
+    evaluation and does not count what numba compiles. A bar is told the time after every step.
     """
     steps = 0
     t_end = float(times[-1])
@@ -300,6 +302,8 @@ def integrate(
             growth = _growth(t_reached, z, stepper.t, stepper.z)
             t_reached = stepper.t
             z = stepper.z
+            if bar is not None:
+                bar.move_to(min(t_reached, t_end))
             while index < len(times) and times[index] <= t_reached:
                 kept_z.append(z if times[index] == t_reached else stepper.at(float(times[index])))
                 kept_t.append(float(times[index]))

@@ -23,6 +23,7 @@ from ..errors import InvalidValueError, MethodError, SingularMomentError
 from ..integrals.fourth.rows import closed_form_applies, jumps
 from ..networks.infinite.neti import NetI
 from ..networks.inputs import sample_size
+from ..terminal import Bar
 from ..threads import limit_for
 from .checks import check_network, checked_state, groups_of
 from .equations.fourth_moments import ClosedFourthMoments, FourthMoments, SampledFourthMoments
@@ -55,10 +56,13 @@ class OrderParameters:
 
     Every step draws one fresh input x and its label and moves the parameters by
 
-        W <- W - (learning_rate / D) d/dW |y(x) - label|^2,
-        v <- v - (second_layer_rate / D) d/dv |y(x) - label|^2.
+    .. math::
 
-    As D grows at constant t = steps / D, Q = W W', R = W V' and v follow ordinary differential
+        W &\leftarrow W - \frac{\eta}{D}\, \partial_W |y(x) - \text{label}|^2 \\
+        v &\leftarrow v - \frac{\eta_v}{D}\, \partial_v |y(x) - \text{label}|^2
+
+    with the rates eta (``learning_rate``) and eta_v (``second_layer_rate``). As D grows at constant
+    t = steps / D, Q = W W', R = W V' and v follow ordinary differential
     equations (for coloured input one Q and R for each group of eigenvalues). Those of Q contain a
     term of order learning_rate^2, which is the noise of single samples.
 
@@ -113,6 +117,12 @@ class OrderParameters:
     MethodError
         If closed forms are asked for where there are none.
 
+    See Also
+    --------
+    train : the gradient flow, the limit of small rates.
+    overlaps : order parameters of a network.
+    Spectrum : coloured input in the limit of many inputs.
+
     Notes
     -----
     Goldt et al. write pre-activations w.x/sqrt(D); their w is sqrt(D) times the one here. Then
@@ -121,6 +131,16 @@ class OrderParameters:
 
     In the limit of small rates it is the gradient flow of ``neti``:
     ``inf.train(neti, theta, eta=...)`` at the flow time ``learning_rate * t``.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> dynamics = inf.OrderParameters(neti, learning_rate=0.2)
+    >>> result = dynamics.solve([0.5, 0.1, 0.8], t_end=100.0)
+    >>> bool(result.generalization_error[-1] < 1e-4)
+    False
     """
 
     @public
@@ -367,6 +387,7 @@ class OrderParameters:
         min_error: float = 0.0,
         max_time: float = 180.0,
         max_steps: int = 10**6,
+        progress: bool = True,
     ) -> OnlineResult:
         """Integrate the equations.
 
@@ -389,6 +410,8 @@ class OrderParameters:
         max_time, max_steps : float, int
             Limits: seconds, kept to within one evaluation and without those that numba compiles;
             steps of the solver.
+        progress : bool
+            Whether a terminal or a notebook shows a progress bar.
 
         Returns
         -------
@@ -410,10 +433,11 @@ class OrderParameters:
             as_integer("max_steps", max_steps, minimum=1),
         )
         equations = self.equations
+        bar = _bar(progress, "solve", times)
         started = running_time()
         equations.evaluations = equations.jacobians = 0
-        with np.errstate(over="ignore", invalid="ignore"), limit_for(len(z0)):
-            path = integrate(equations, z0, times, settings, self._clock())
+        with np.errstate(over="ignore", invalid="ignore"), limit_for(len(z0)), bar:
+            path = integrate(equations, z0, times, settings, self._clock(), bar)
         return self._result(
             path.t,
             path.z,
@@ -437,6 +461,7 @@ class OrderParameters:
         samples: int = 8192,
         rng: Any = 0,
         max_time: float = 180.0,
+        progress: bool = True,
     ) -> OnlineResult:
         """Scatter of single runs in ``D`` dimensions around the solution, to leading order in 1/D.
 
@@ -458,6 +483,8 @@ class OrderParameters:
             Chooses these points.
         max_time : float
             Limit in seconds.
+        progress : bool
+            Whether a terminal or a notebook shows a progress bar.
 
         Returns
         -------
@@ -490,8 +517,9 @@ class OrderParameters:
         system = Fluctuations(self.equations, 2 ** round(math.log2(samples)), generator)
         settings = Settings("cvode_bdf", 1e-6, 1e-9, 0.0, limit, 10**6)
         self.equations.evaluations = self.equations.jacobians = 0
+        bar = _bar(progress, "fluctuations", times)
         started = running_time()
-        with np.errstate(over="ignore", invalid="ignore"), limit_for(system.size):
+        with np.errstate(over="ignore", invalid="ignore"), limit_for(system.size), bar:
             grid = self._grid(times)
             mean = integrate(self.equations, z0, grid, settings, self._clock())
             system.prepare(mean.t, mean.z, self._set_time)
@@ -501,7 +529,7 @@ class OrderParameters:
                 system.set_time(t)
 
             clock = Clock(self._schedule.jumps, set_time)
-            path = integrate(system, system.start(z0), times, settings, clock)
+            path = integrate(system, system.start(z0), times, settings, clock, bar)
         result = self._result(
             path.t,
             path.z[:, : system.n],
@@ -646,7 +674,9 @@ class OrderParameters:
         return lift(self.neti, model.groups, model.T, checked, D, as_rng(rng))
 
     @public
-    def simulate(self, initial: Any, D: int, t_eval: Any, rng: Any = 0) -> OnlineResult:
+    def simulate(
+        self, initial: Any, D: int, t_eval: Any, rng: Any = 0, *, progress: bool = True
+    ) -> OnlineResult:
         """Online gradient descent itself in ``D`` dimensions, from weights with the given order
         parameters.
 
@@ -658,6 +688,8 @@ class OrderParameters:
         t_eval : increasing array of times >= 0
             Times (steps / D) of the points; rounded to whole steps.
         rng : int or numpy.random.Generator
+        progress : bool
+            Whether a terminal or a notebook shows a progress bar.
 
         Returns
         -------
@@ -679,8 +711,9 @@ class OrderParameters:
             lifted.neti, None if (variances == 1.0).all() else variances, model, self._schedule
         )
         steps = np.rint(times * D).astype(np.int64)
-        with np.errstate(over="ignore", invalid="ignore"):  # a simulation may diverge
-            found = simulate(descent, lifted.theta, steps, generator)
+        bar = _bar(progress, "simulate", steps / D)
+        with np.errstate(over="ignore", invalid="ignore"), bar:  # a simulation may diverge
+            found = simulate(descent, lifted.theta, steps, generator, bar)
         V = lifted.neti.teacher_units.W
         cuts = np.cumsum(sizes)[:-1]
         states = [where.pack(_overlaps(W, V, v, cuts)) for W, v in found]
@@ -704,6 +737,17 @@ class OrderParameters:
             f"second_layer_rate={_short(self.second_layer_rate)}{half}, "
             f"fourth_moments={self.fourth_moments!r})"
         )
+
+
+def _bar(progress: bool, what: str, times: Array) -> Bar:
+    """A bar along the time, for runs that take long enough to look at it."""
+    return Bar(
+        as_flag("progress", progress),
+        total=float(times[-1]),
+        desc=what,
+        delay=0.5,
+        bar_format="{desc}: {percentage:3.0f}%|{bar}| t {n:.4g} of {total:.4g} [{elapsed}]",
+    )
 
 
 def _overlaps(W: Array, V: Array, v: Array, cuts: Any) -> OrderState:

@@ -139,7 +139,7 @@ class OnlineResult:
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Made if not given.
+            Made with a figure of pyplot if not given.
 
         Returns
         -------

@@ -41,6 +41,10 @@ class Spectrum:
     InvalidTypeError, InvalidValueError, ShapeError
         If eigenvalues are negative, or shares are not positive or don't add up to one.
 
+    See Also
+    --------
+    OrderParameters : takes it.
+
     Examples
     --------
     >>> Spectrum([0.5, 2.0], [2 / 3, 1 / 3])

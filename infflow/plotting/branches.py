@@ -23,7 +23,7 @@ def plot_branch(branch: Any, *, ax: Any = None) -> Any:
         Of :func:`infflow.continuation`. Minima are drawn solid, saddles dashed; squares mark folds
         and circles branch points.
     ax : matplotlib Axes, optional
-        Made if not given.
+        Made with a figure of pyplot if not given.
 
     Returns
     -------

@@ -41,7 +41,7 @@ def plot_integral(
     points : int
         Grid points in each direction.
     ax : matplotlib Axes, optional
-        Made if not given.
+        Made with a figure of pyplot if not given.
     **options
         Further arguments of :func:`infflow.gaussian_moment`, such as ``rtol`` or ``method``.
 
@@ -71,7 +71,7 @@ def plot_integral(
     surface = ax.contourf(u, size, values, levels=20)
     surface.set_edgecolor("face")  # no white lines between the levels in PDF
     lines = ax.contour(u, size, values, levels=surface.levels[::4], colors="white", linewidths=0.4)
-    ax.clabel(lines, fontsize=6, fmt="%.3g")
+    ax.clabel(lines, fontsize=8, fmt="%.3g")
     ax.figure.colorbar(surface, ax=ax, label=_label(first.name, second.name, orders))
     ax.set(xlabel="correlation $u$", ylabel="standard deviation $r$")
     return ax

@@ -31,7 +31,7 @@ def plot_loss(result: Any, *, gradient_norm: bool = True, ax: Any = None) -> Any
     gradient_norm : bool
         Whether to draw the gradient norm.
     ax : matplotlib Axes, optional
-        Made if not given.
+        Made with a figure of pyplot if not given.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def plot_neurons(net: Any, result: Any, *, directions: Any = None, ax: Any = Non
         The plane to look at. For inputs of dimension 2 the axes; else the two directions in which
         the vectors in the end and those of the teacher are longest (singular vectors).
     ax : matplotlib Axes, optional
-        Made if not given.
+        Made with a figure of pyplot if not given.
 
     Returns
     -------
@@ -119,7 +119,7 @@ def plot_overlaps(net: Any, result: Any, *, which: str = "QR", ax: Any = None) -
     which : {"QR", "Q", "R"}
         Which overlaps; of Q the upper triangle.
     ax : matplotlib Axes, optional
-        Made if not given.
+        Made with a figure of pyplot if not given.
 
     Returns
     -------
@@ -150,7 +150,8 @@ def plot_overlaps(net: Any, result: Any, *, which: str = "QR", ax: Any = None) -
     if cut is not None:
         ax.axhline(cut - 0.5, color="black", linewidth=0.8)
     ax.set(yticks=np.arange(len(rows)), yticklabels=labels)
-    ax.tick_params(axis="y", length=0, labelsize=min(7.0, 130.0 / len(rows)))
+    room = 72 * 0.7 * ax.figure.get_figheight() / len(rows)  # points for each label
+    ax.tick_params(axis="y", length=0, labelsize=min(8.0, room))
     ax.invert_yaxis()
     _time_axis(ax, track.t)
     return ax
@@ -166,7 +167,7 @@ def plot_order_parameters(result: Any, *, ax: Any = None) -> Any:
         One colour per student: solid its overlaps R with the teachers, dashed its squared length,
         dash-dotted its overlaps Q with students that come after it. The error is black.
     ax : matplotlib Axes, optional
-        Made if not given.
+        Made with a figure of pyplot if not given.
 
     Returns
     -------
@@ -219,7 +220,7 @@ def plot_spectrum(net: Any, result: Any, *, points: int = 40, ax: Any = None) ->
     points : int
         Points of the trajectory to use; each takes one Hessian and its eigenvalues.
     ax : matplotlib Axes, optional
-        Made if not given.
+        Made with a figure of pyplot if not given.
 
     Returns
     -------
@@ -268,7 +269,7 @@ def plot_alignment(net: Any, theta: Any, *, ax: Any = None) -> Any:
         from 1.
     theta : (P,) array or Result
     ax : matplotlib Axes, optional
-        Made if not given.
+        Made with a figure of pyplot if not given.
 
     Returns
     -------
@@ -288,7 +289,7 @@ def plot_alignment(net: Any, theta: Any, *, ax: Any = None) -> Any:
         for row, k in enumerate(order):
             for m, value in enumerate(cosines[k]):
                 color = "white" if abs(value) > 0.6 else "black"
-                ax.text(m, row, f"{value:.2f}", ha="center", va="center", color=color, fontsize=6)
+                ax.text(m, row, f"{value:.2f}", ha="center", va="center", color=color, fontsize=8)
     ax.figure.colorbar(mesh, ax=ax, label=r"$\cos\angle(w_k, v_m)$")
     ax.set(xlabel="teacher neuron", ylabel="student neuron")
     ax.set(xticks=range(cosines.shape[1]), xticklabels=np.arange(cosines.shape[1]) + 1)

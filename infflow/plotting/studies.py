@@ -22,7 +22,7 @@ def plot_convergence(result: ConvergenceResult, ax: Any = None) -> Any:
     ----------
     result : ConvergenceResult
     ax : matplotlib Axes, optional
-        Made if not given.
+        Made with a figure of pyplot if not given.
 
     Returns
     -------

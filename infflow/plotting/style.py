@@ -16,10 +16,22 @@ from ..errors import InvalidTypeError
 #: look.
 STYLE = str(Path(__file__).with_name("infflow.mplstyle"))
 
-#: First colours of the style's cycle; names such as "C0" would be looked up when a figure is
-#: drawn, outside the style.
-BLUE = "#0072B2"
-ORANGE = "#D55E00"
+#: Colours of the style's cycle, which survive colour blindness; names such as "C0" would be looked
+#: up when a figure is drawn, outside the style.
+COLORS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#000000",
+    "#999999",
+)
+BLUE, ORANGE = COLORS[:2]
+
+#: Widest picture that a page shows at its own size, in inches at 100 dots per inch.
+PAGE_WIDTH = 7.4
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -31,10 +43,30 @@ def style() -> Any:
     return matplotlib.style.context(STYLE)
 
 
+def color(k: int) -> str:
+    """Colour k of the style; after the last one they begin again."""
+    return COLORS[k % len(COLORS)]
+
+
+def sparse_log_ticks(axis: Any) -> None:
+    """Ticks of a logarithmic axis that don't collide: powers of ten, or 1, 2 and 5 of each where
+    there would be fewer than three of them.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    axis.set_minor_formatter(NullFormatter())
+    if high < 1000 * low:
+        subs = (1.0, 2.0, 5.0) if high < 100 * low else (1.0, 3.0)
+        axis.set_major_locator(LogLocator(subs=subs))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
 def new_axes(width: float = 3.6, height: float = 2.7) -> Any:
     """Axes of a fresh figure in the package's style, sizes in inches.
 
-    The figure is made without pyplot, so that no window or global state is involved.
+    The figure is made without pyplot, for files: no window or global state is involved, and nobody
+    has to close it.
     """
     from matplotlib.figure import Figure
 
@@ -49,6 +81,9 @@ def new_axes(width: float = 3.6, height: float = 2.7) -> Any:
 def picture(function: _Function) -> _Function:
     """Run a function ``(..., ax=None) -> Axes`` in the style; make the axes if none are given,
     check them if they are.
+
+    A figure that is made belongs to pyplot: a notebook shows it below the cell, once, and
+    ``pyplot.show()`` opens its window.
     """
 
     @wraps(function)
@@ -60,7 +95,21 @@ def picture(function: _Function) -> _Function:
                 f"ax is {shown(ax)}; a matplotlib Axes is needed, e.g. from "
                 "matplotlib.pyplot.subplots."
             )
-        with style():
-            return function(*args, ax=new_axes() if ax is None else ax, **options)
+        if ax is not None:
+            with style():
+                return function(*args, ax=ax, **options)
+        import matplotlib.pyplot as plt
+
+        # Outside of the style, which would undo what a backend that starts here sets.
+        figure = plt.figure()
+        try:
+            with style():
+                figure.set_size_inches(plt.rcParams["figure.figsize"])
+                figure.set_dpi(plt.rcParams["figure.dpi"])
+                figure.set_layout_engine("constrained")
+                return function(*args, ax=figure.add_subplot(), **options)
+        except BaseException:
+            plt.close(figure)  # nobody is shown half a picture
+            raise
 
     return drawn  # type: ignore[return-value]

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from .. import summary
 from .._validation import Array
 
 
@@ -24,6 +25,7 @@ class Enclosure(NamedTuple):
 NOTHING = Enclosure(math.nan, math.nan)
 
 
+@summary.as_table
 @dataclass(frozen=True, eq=False)
 class Certificate:
     """What :func:`certify` proved, or why it did not.
@@ -49,7 +51,8 @@ class Certificate:
     theta : (P,) array
         The point that was given.
     frozen, gauge : tuple of int
-        Parameters held at their values: on request; and to fix the scaling of homogeneous neurons.
+        Parameters held at their values: on request; and to fix the scaling of homogeneous neurons,
+        or the lengths of rows in the spherical parametrization.
     assumptions : tuple of str
         What the statement is about.
     """
@@ -96,6 +99,20 @@ class Certificate:
         return "\n".join([*lines, *(f"  {each}" for each in self.assumptions)])
 
     __repr__ = __str__
+
+    def _summary(self) -> summary.Summary:
+        head, *_ = str(self).splitlines()
+        rows: list[tuple[str, Any]] = []
+        if self.proved:
+            rows = [
+                ("loss", self.loss_digits),
+                ("negative eigenvalues", self.index),
+                ("positive eigenvalues", self.positive),
+                ("radius", f"{self.radius:.3g}"),
+                ("unique within", f"{self.uniqueness_radius:.3g}"),
+            ]
+        rows += [("precision", f"{self.precision} bits"), ("about", "\n".join(self.assumptions))]
+        return summary.Summary(head, rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as a dictionary of arrays, numbers, strings and tuples of these."""

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array, as_integer, public, shown
+from .._validation import Array, as_flag, as_integer, public, shown
 from ..classification.hidden import hidden_layers, homogeneity
 from ..errors import InvalidTypeError, InvalidValueError
 from ..memory import require_memory
 from ..networks.frozen import free_parameters, frozen_by
 from ..networks.infinite.families.orbits import SymmetricNetI
 from ..networks.infinite.neti import NetI
+from ..networks.unit_rows import UnitRows
+from ..terminal import Bar
 from .ball import working_precision
 from .certificate import Certificate
 from .families import certify_family
@@ -36,6 +38,7 @@ def certify(
     precision: int = 128,
     *,
     eta: Any = None,
+    progress: bool = True,
 ) -> Certificate:
     """Prove that exactly one critical point of the infinite-data loss is near ``theta``, and what
     it is.
@@ -49,9 +52,10 @@ def certify(
     net : NetI or SymmetricNetI
         A family speaks about the whole network that it stands for: existence is proved in its few
         parameters, and index and positive count all eigenvalues of the whole, for any number of
-        neurons. A NetI has to be without biases, barrier, ridge and merge, in the standard
-        parametrization, with centred Gaussian input. Activations of both are identity, square,
-        cube, erf, normal_cdf, gelu, gaussian, relu, leaky_relu, abs, or polynomials of one's own.
+        neurons. A NetI has to be without biases, barrier, ridge and merge, in the standard or the
+        spherical parametrization, with centred Gaussian input. Activations of both are identity,
+        square, cube, erf, normal_cdf, gelu, gaussian, relu, leaky_relu, abs, or polynomials of
+        one's own.
         The proof is about these functions, as ``assumptions`` prints them, not about their float64
         weights: leaky_relu has the slope 1/100 exactly, gaussian is exp(-x^2/2). Only polynomials
         of one's own have float64 coefficients by definition, those of ``Activation.polynomial``.
@@ -64,12 +68,15 @@ def certify(
         "auto" also holds one output weight of each homogeneous neuron at its value (the largest),
         unless frozen parameters fix its scaling already. The gradient along the scaling vanishes
         everywhere, so that nothing is lost: a critical point of the restricted loss is one of the
-        loss, and the Hessian has an additional zero eigenvalue for each gauge.
+        loss, and the Hessian has an additional zero eigenvalue for each gauge. In the spherical
+        parametrization the largest weight of each row is held, in the place of its length.
     precision : int
         Bits of the ball arithmetic.
     eta : number or (P,) array, optional
         As in :func:`infflow.train`, in the place of ``frozen``: entries 0 freeze a parameter. Where
         both are left out, that of the ``Result`` counts.
+    progress : bool
+        Count evaluations in ball arithmetic on a terminal or in a notebook.
 
     Returns
     -------
@@ -90,6 +97,11 @@ def certify(
     InfflowError
         If another argument cannot be used.
 
+    See Also
+    --------
+    classify : evidence, for all networks.
+    train : finds the point.
+
     Notes
     -----
     With the Newton step C g at the centre and X a box of radius r around it, |C g| + |1 - C H(X)| r
@@ -99,11 +111,20 @@ def certify(
     rounded outwards.
 
     With standard normal input and more than 150 parameters the proof takes place in the inputs that
-    the weights span, and one more for each student, which is enough for any number of inputs (see
-    :func:`infflow.reduce`): index, uniqueness and radii are those of the whole network, and
+    the weights span, and one more for each student. This is enough for any number of inputs (see
+    :func:`infflow.reduce`). Index, uniqueness and radii are those of the whole network, and
     ``assumptions`` says which inputs these were.
 
     The teacher's parameters and the frozen ones are the float64 numbers that were given, exactly.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> proof = inf.certify(neti, [1.0, 0.0, 1.0])
+    >>> bool(proof), proof.is_minimum
+    (True, True)
     """
     if not isinstance(net, (NetI, SymmetricNetI)):
         raise InvalidTypeError(
@@ -123,15 +144,17 @@ def certify(
     covered_teacher(net)
     problem = short_problem(net, theta, free)
     _require_memory((net if problem is None else problem.net).num_params)
-    with working_precision(precision):
+    counting = "certify: {n_fmt} evaluations in ball arithmetic [{elapsed}]"
+    bar = Bar(as_flag("progress", progress), bar_format=counting, leave=False, delay=0.5)
+    with working_precision(precision), bar:
         network = BallNetwork(net if problem is None else problem.net)
         if problem is None:
             held = _gauge(net, theta, free) if gauge == "auto" else ()
-            found = Proof(network, theta, np.setdiff1d(free, held)).run()
+            found = Proof(network, theta, np.setdiff1d(free, held), bar).run()
         else:
             few = problem.free(free)
             own = _gauge(problem.net, problem.theta, few) if gauge == "auto" else ()
-            found = prove(problem, theta, np.setdiff1d(few, own))
+            found = prove(problem, theta, np.setdiff1d(few, own), bar)
             held = tuple(int(k) for k in problem.whole(np.array(own, dtype=np.intp)))
     return Certificate(
         not found.reason,
@@ -151,7 +174,11 @@ def certify(
 
 
 def _gauge(net: NetI, theta: Array, free: NDArray[np.intp]) -> tuple[int, ...]:
-    """For each homogeneous neuron whose scaling is free, the index of its largest output weight."""
+    """For each homogeneous neuron whose scaling is free, the index of its largest output weight;
+    in the spherical parametrization that of the largest weight of each row whose length is free.
+    """
+    if net.unit_rows is not None:
+        return _largest_of_rows(net.unit_rows, theta, free)
     (layer,) = hidden_layers(net, theta)
     held = []
     for i, f in enumerate(layer.activations):
@@ -162,6 +189,17 @@ def _gauge(net: NetI, theta: Array, free: NDArray[np.intp]) -> tuple[int, ...]:
         largest = layer.out_index[np.argmax(np.abs(layer.outgoing[:, i])), i]
         if homogeneity(f) and theta[largest] != 0.0 and np.isin(moved, free).all():
             held.append(int(largest))
+    return tuple(held)
+
+
+def _largest_of_rows(rows: UnitRows, theta: Array, free: NDArray[np.intp]) -> tuple[int, ...]:
+    """In each row without a frozen weight that is not zero, where its largest weight stands."""
+    held = []
+    for each in rows.rows:
+        places = np.arange(each.start, each.entries.stop).reshape(each.width, each.fan_in)
+        for row in places:
+            if np.isin(row[theta[row] != 0.0], free).all():
+                held.append(int(row[np.argmax(np.abs(theta[row]))]))
     return tuple(held)
 
 
@@ -189,7 +227,15 @@ def _assumptions(
         lines.append(
             f"{frozen} parameters are frozen at their values; the statement is about the others"
         )
-    if held:
+    if net.unit_rows is not None:
+        lines.append("input weights enter as w/|w|")
+    if held and net.unit_rows is not None:
+        lines.append(
+            f"gauge: input weights theta[{', '.join(map(str, held))}] hold the lengths of their "
+            "rows, on which the loss does not depend; "
+            f"in all parameters the critical points form a family of dimension {len(held)}"
+        )
+    elif held:
         lines.append(
             f"gauge: output weights theta[{', '.join(map(str, held))}] hold the scaling of their "
             "homogeneous neurons; "

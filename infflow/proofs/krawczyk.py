@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._validation import Array
+from ..terminal import Bar
 from .ball import Ball, flint, lower, magnitude, total, upper
 from .certificate import NOTHING, Enclosure
 from .network import BallEvaluation
@@ -44,10 +45,17 @@ class Outcome:
 
 
 class Proof:
-    """One proof; runs within a working precision."""
+    """One proof; runs within a working precision. ``bar`` counts its evaluations."""
 
-    def __init__(self, network: BallFunction, theta: Array, keep: NDArray[np.intp]) -> None:
+    def __init__(
+        self,
+        network: BallFunction,
+        theta: Array,
+        keep: NDArray[np.intp],
+        bar: Bar | None = None,
+    ) -> None:
         self.network, self.theta, self.keep = network, theta, [int(k) for k in keep]
+        self.bar = bar
 
     def run(self) -> Outcome:
         """Find boxes that pass Krawczyk's test, then enclose loss and inertia in the smallest."""
@@ -104,6 +112,8 @@ class Proof:
         for k in self.keep:
             theta[k] = arb(float(self.theta[k]), radius)
         found = self.network.evaluate(theta, value)
+        if self.bar is not None:
+            self.bar.update()
         rows = found.hessian.tolist()
         H = flint().arb_mat([[rows[i][j] for j in self.keep] for i in self.keep])
         return found.value, [found.gradient[k] for k in self.keep], H

@@ -13,9 +13,13 @@ from .._validation import Array
 from ..errors import MethodError
 from ..networks.infinite.neti import NetI
 from ..networks.teacher import Teacher
+from . import unit_rows
 from .activations import exact_activation
 from .ball import Ball, flint, total
 from .pairs import BallMatrix, PairDerivatives, inner, pair_derivatives, pair_value
+
+#: parametrizations whose weights are known without rounding
+COVERED = ("standard", "spherical")
 
 
 class BallEvaluation(NamedTuple):
@@ -32,8 +36,8 @@ class BallNetwork:
     Parameters
     ----------
     net : NetI
-        Without biases, standard parametrization, centred Gaussian input, no barrier, ridge or pairs
-        to merge; activations with closed forms and continuous Hessians.
+        Without biases, standard or spherical parametrization, centred Gaussian input, no barrier,
+        ridge or pairs to merge; activations with closed forms and continuous Hessians.
 
     Raises
     ------
@@ -44,14 +48,14 @@ class BallNetwork:
     def __init__(self, net: NetI) -> None:
         teacher = covered_teacher(net)
         self.layout = net.layout
+        self._unit_rows = net.unit_rows
         self.f = [exact_activation(f) for f in net.layers[0].activations]
         self.g = [exact_activation(g) for g in teacher.net.layers[0].activations]
         (component,) = net.input.components()
         self._root = None if component.root is None else _matrix(component.root.T)
-        units = net.teacher_units
         #: columns (D, 1), in the coordinates of standard normal inputs
-        self.teacher_weights = [self._to_standard(_column(v)) for v in units.W]
-        self._D = [_column(-b) for b in units.B]
+        self.teacher_weights = [self._to_standard(v) for v in _teacher_weights(teacher)]
+        self._D = [_column(-b) for b in net.teacher_units.B]
         self._noise = flint().arb(teacher.noise) ** 2 * net.output_dim
 
     def _to_standard(self, w: BallMatrix) -> BallMatrix:
@@ -60,7 +64,7 @@ class BallNetwork:
 
     def value(self, theta: list[Ball]) -> Ball:
         """The loss over the box ``theta`` of P balls."""
-        W, B = self._units(theta)
+        W, B = self._units(self._normalized(theta))
         n, f = len(W), [*self.f, *self.g]
         return self._noise + total(
             (1 if i == j else 2) * inner(B[i], B[j]) * pair_value(f[i], f[j], W[i], W[j])
@@ -70,14 +74,21 @@ class BallNetwork:
 
     def evaluate(self, theta: list[Ball], value: bool = True) -> BallEvaluation:
         """Loss (zero unless ``value``), gradient and Hessian over the box ``theta`` of P balls."""
-        W, B = self._units(theta)
+        W, B = self._units(self._normalized(theta))
         K = len(self.f)
         n = len(W)
         f = [*self.f, *self.g]
         pairs = {
             (i, j): pair_derivatives(f[i], f[j], W[i], W[j]) for i in range(K) for j in range(i, n)
         }
-        return _Assembly(self, W, B, pairs).result(self.value(theta) if value else flint().arb(0))
+        found = _Assembly(self, W, B, pairs).result(self.value(theta) if value else flint().arb(0))
+        if self._unit_rows is None:
+            return found
+        pulled = unit_rows.pulled(self._unit_rows, theta, found.gradient, found.hessian)
+        return BallEvaluation(found.value, *pulled)
+
+    def _normalized(self, theta: list[Ball]) -> list[Ball]:
+        return theta if self._unit_rows is None else unit_rows.normalized(self._unit_rows, theta)
 
     def _units(self, theta: list[Ball]) -> tuple[list[BallMatrix], list[BallMatrix]]:
         """Weights and output vectors of students and teachers, columns of balls."""
@@ -193,6 +204,16 @@ def _matrix(M: Array) -> BallMatrix:
     return flint().arb_mat([[float(x) for x in row] for row in np.atleast_2d(M)])
 
 
+def _teacher_weights(teacher: Teacher) -> list[BallMatrix]:
+    """Input weights of its neurons, columns (D, 1)."""
+    theta = [flint().arb(float(x)) for x in teacher.theta]
+    if teacher.net.unit_rows is not None:
+        theta = unit_rows.normalized(teacher.net.unit_rows, theta)
+    block = teacher.net.layout.blocks[0]
+    D = block.fan_in
+    return [flint().arb_mat(D, 1, theta[i * D : (i + 1) * D]) for i in range(block.width)]
+
+
 _INSTEAD = "inf.classify(net, theta) covers this case, with evidence in the place of a proof."
 
 
@@ -213,9 +234,9 @@ def covered_teacher(net: NetI) -> Teacher:
                 "count too). Set up student and teacher "
                 f"with layers (width, activation, False) if the problem needs none. {_INSTEAD}"
             )
-        if each.parametrization != "standard":
+        if each.parametrization not in COVERED:
             raise MethodError(
-                f"certify covers the standard parametrization; the {name} has "
+                f"certify covers the parametrizations {' and '.join(COVERED)}; the {name} has "
                 f"{each.parametrization!r}. Multiply its factors into the weights."
             )
     if net.regularization.active:

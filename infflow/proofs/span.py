@@ -27,6 +27,7 @@ from ..networks.infinite.neti import NetI
 from ..networks.infinite.reduction import Reduction
 from ..networks.inputs import StandardNormal
 from ..networks.teacher import Teacher
+from ..terminal import Bar
 from .ball import Ball, flint, magnitude, total, upper
 from .krawczyk import Outcome, Proof, float_matrix, inertia
 from .network import BallNetwork
@@ -152,7 +153,9 @@ def _outside(Q: Array, row: Array) -> Array:
 class ShortProof(Proof):
     """The proof in few inputs; its outcome is about all of them."""
 
-    def __init__(self, problem: ShortProblem, keep: NDArray[np.intp]) -> None:
+    def __init__(
+        self, problem: ShortProblem, keep: NDArray[np.intp], bar: Bar | None = None
+    ) -> None:
         self.problem = problem
         self.factor = _cholesky(_gram(problem.rows))
         network = BallNetwork(problem.net)
@@ -162,7 +165,7 @@ class ShortProof(Proof):
         network.teacher_weights = [
             flint().arb_mat(len(row) + len(zeros), 1, [*row, *zeros]) for row in coordinates
         ]
-        super().__init__(network, problem.theta, keep)
+        super().__init__(network, problem.theta, keep, bar)
 
     def run(self) -> Outcome:
         """The outcome of the test, with radii in the parameters of the whole network."""
@@ -236,9 +239,11 @@ class ShortProof(Proof):
     _given: Array
 
 
-def prove(problem: ShortProblem, theta: Array, keep: NDArray[np.intp]) -> Outcome:
+def prove(
+    problem: ShortProblem, theta: Array, keep: NDArray[np.intp], bar: Bar | None = None
+) -> Outcome:
     """Run the proof about the point ``theta`` (P,), on the parameters of ``net`` that are kept."""
-    proof = ShortProof(problem, keep)
+    proof = ShortProof(problem, keep, bar)
     proof._given = theta[: problem.width * problem.full.input_dim]
     return proof.run()
 

@@ -9,7 +9,9 @@
 | `descent_vs_flow/`, `stiffness/` | the blog post; the letter |
 | `finite_vs_infinite/` | the paper's law of 1/N |
 | `landscape_atlas/`, `online_sgd/` | critical points of small students; order parameters |
+| `online_exponents/` | power laws, plateaus, spheres, tasks one after the other |
 | `families/` | families of symmetric networks |
+| `dynamics.py` | the closing question of the blog post |
 | `flow_accuracy.py`, `fixed_points.py`, `speed.py` | the paper's other figures |
 | `objectives.py` | small losses that studies share |
 """

@@ -25,6 +25,7 @@ from ..networks.finite.net import Net
 from ..networks.infinite.neti import NetI
 from ..networks.parameters import random_params
 from ..networks.teacher import Teacher
+from ..plotting.style import PAGE_WIDTH, color, style
 from ..training import train
 from .study import Claim, StudyResult, StudySetting, markdown_table, run_grid
 
@@ -459,21 +460,21 @@ class FlowAccuracyStudy(StudyResult):
         )
         return {"runs": [{key: row[key] for key in keys} for row in self.runs]}
 
-    def plot(self) -> Any:
+    def plot(self, picture: str = "") -> Any:
         """Progress and final loss against distance, as in the paper's figure 1."""
         from matplotlib.figure import Figure
 
-        from ..plotting import style
-
         with style():
-            figure = Figure(figsize=(9, 3.4 * len(self.setting.hidden)), layout="constrained")
+            figure = Figure(
+                figsize=(PAGE_WIDTH, 3.6 * len(self.setting.hidden)), layout="constrained"
+            )
             panels = figure.subplots(len(self.setting.hidden), 2, squeeze=False)
             for hidden, (left, right) in zip(self.setting.hidden, panels, strict=True):
                 for k, method in enumerate(self.setting.methods):
                     rows = [r for r in self.runs if (r["hidden"], r["method"]) == (hidden, method)]
                     x = [max(r["distance"], 1e-20) for r in rows]
                     look: dict[str, Any] = {
-                        "color": f"C{k % 8}",
+                        "color": color(k),
                         "ls": "",
                         "ms": 5,
                         "marker": "os^Dv<>pX"[k // 8 * 3 + k % 3],
@@ -484,6 +485,6 @@ class FlowAccuracyStudy(StudyResult):
                 left.set(title=title, xlabel="distance to reference d_m", ylabel="progress t_m")
                 right.set(title=title, xlabel="distance to reference d_m", ylabel="final loss")
             figure.legend(
-                *panels[0, 0].get_legend_handles_labels(), loc="outside right upper", fontsize=7
+                *panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4
             )
         return figure

@@ -1,6 +1,4 @@
-"""Objectives that studies put beside a network: a saddle, and the loss that large steps of descent
-seem to follow.
-"""
+"""What studies put beside a network: a saddle, and descent and balls with momentum."""
 
 from __future__ import annotations
 
@@ -35,32 +33,6 @@ class Saddle:
     def hvp(self, theta: Array, v: Array) -> Array:
         """Hessian times ``v``."""
         return (self.curvature * v.T).T
-
-
-class ModifiedLoss:
-    """L + (eta/4) |grad L|^2, whose flow follows gradient descent with step size eta to second
-    order (Barrett and Dherin, ICLR 2021).
-    """
-
-    def __init__(self, net: WithProducts, eta: float) -> None:
-        self.net = net
-        self.eta = eta
-
-    @property
-    def num_params(self) -> int:
-        """Number of parameters."""
-        return self.net.num_params
-
-    def evaluate(self, theta: Array, order: int = 0) -> Evaluation:
-        """Value and gradient grad L + (eta/2) H grad L; there is no Hessian, which would need third
-        derivatives of L.
-        """
-        value, g, _ = self.net.evaluate(theta, 1)
-        assert g is not None
-        value += 0.25 * self.eta * float(g @ g)
-        return Evaluation(
-            value, g + 0.5 * self.eta * self.net.hvp(theta, g) if order >= 1 else None
-        )
 
 
 def heavy_ball_flow(

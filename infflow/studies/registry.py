@@ -66,6 +66,11 @@ STUDIES: dict[str, Study] = {
             "when gradient descent follows gradient flow",
         ),
         Study(
+            "dynamics",
+            "dynamics",
+            "large steps, momentum, noise and natural gradients, and the flows that model them",
+        ),
+        Study(
             "stiffness",
             "stiffness.claims",
             "what stiff solvers do on classification and regression",
@@ -74,6 +79,11 @@ STUDIES: dict[str, Study] = {
             "online-sgd",
             "online_sgd.claims",
             "order parameters against simulated online SGD and published formulas",
+        ),
+        Study(
+            "online-exponents",
+            "online_exponents.claims",
+            "online learning: power laws, plateaus, information exponents, forgetting",
         ),
     )
 }

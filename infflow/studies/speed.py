@@ -317,14 +317,14 @@ class SpeedStudy(StudyResult):
             ]
         }
 
-    def plot(self) -> Any:
+    def plot(self, picture: str = "") -> Any:
         """Milliseconds against samples, a panel for each number of parameters."""
         from matplotlib.figure import Figure
 
-        from ..plotting import style
+        from ..plotting.style import PAGE_WIDTH, style
 
         with style():
-            figure = Figure(figsize=(3.6 * len(self.rows), 6), layout="constrained")
+            figure = Figure(figsize=(PAGE_WIDTH, 5.6), layout="constrained")
             panels = figure.subplots(2, len(self.rows), squeeze=False, sharex=True)
             for row, column in zip(self.rows, panels.T, strict=True):
                 for ax, what in zip(column, ("gradient", "hessian"), strict=True):

@@ -96,6 +96,8 @@ class StudyResult:
     """
 
     name: ClassVar[str]
+    #: what is appended to the study's name for each of its pictures
+    pictures: ClassVar[tuple[str, ...]] = ("",)
     setting: StudySetting
     rows: list[dict[str, Any]] = field(repr=False)
     wall_seconds: float
@@ -109,8 +111,8 @@ class StudyResult:
         """Every claim with what was measured."""
         raise NotImplementedError
 
-    def plot(self) -> Any:
-        """The picture, a matplotlib ``Figure`` (made without pyplot)."""
+    def plot(self, picture: str = "") -> Any:
+        """One of the ``pictures``, a matplotlib ``Figure`` (made without pyplot)."""
         raise NotImplementedError
 
     def table(self) -> str:
@@ -127,7 +129,7 @@ class StudyResult:
             "study": self.name,
             "settings": plain(asdict(self.setting), nan=False),
             "claims": [claim.to_dict() for claim in self.claims()],
-            "pictures": [f"{self.name}.png"],
+            "pictures": [f"{self.name}{picture}.png" for picture in self.pictures],
             "numbers": plain(self.numbers(), nan=False),
             "wall_seconds": self.wall_seconds,
             "run_seconds": self.run_seconds,
@@ -154,7 +156,7 @@ class StudyResult:
         return "\n".join([*rows, "", seconds, "", self.table().strip(), ""])
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``summary.json``, the picture ``NAME.png`` and the text ``NAME.md``, each
+        """Write ``summary.json``, pictures such as ``NAME.png`` and the text ``NAME.md``, each
         atomically.
 
         Raises
@@ -163,9 +165,10 @@ class StudyResult:
             If the folder cannot be made or written.
         """
         path = make_folder(folder)
-        picture = io.BytesIO()
-        self.plot().savefig(picture, format="png", dpi=100)
-        write_atomically(path / f"{self.name}.png", picture.getvalue())
+        for picture in self.pictures:
+            content = io.BytesIO()
+            self.plot(picture).savefig(content, format="png", dpi=100)
+            write_atomically(path / f"{self.name}{picture}.png", content.getvalue())
         write_atomically(path / f"{self.name}.md", self.report().encode())
         write_json(path / "summary.json", self.to_dict())
 

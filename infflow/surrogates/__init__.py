@@ -2,7 +2,7 @@
 
 A surrogate approximates E[f(h1) f(h2)] of two neurons without biases by one smooth function of
 their covariances. ``NetI(..., method="surrogate")`` uses it; closed forms and series are more exact
-and often faster (docs/surrogates.md).
+and often faster (:doc:`/surrogates`).
 
 | room or file | what it holds | who calls it |
 |---|---|---|
@@ -10,6 +10,16 @@ and often faster (docs/surrogates.md).
 | `verify.py` | whether these errors hold on fresh points | users, `cli` |
 | `export.py`, `portable.py` | surrogates as functions of other array libraries | users |
 | `training/` | new surrogates | users, `cli` |
+
+See Also
+--------
+NetI : ``method="surrogate"`` uses them.
+
+Examples
+--------
+>>> import infflow as inf
+>>> "tanh" in inf.surrogates.available()
+True
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any
 
 from .._validation import as_flag, as_function, public
 from ..errors import ClusterError, StorageError
-from ..terminal import on_terminal
+from ..terminal import Bar
 from .grid import Run, make_runs
 from .outcome import Outcome
 from .pools import Pool, WorkerDiedError, check_pool, make_pool
@@ -78,7 +78,7 @@ def sweep(
         for array jobs on machines that share a folder. When all have ended, the call without slots
         collects them.
     progress : bool
-        Show a progress bar on a terminal.
+        Show a progress bar on a terminal or in a notebook.
     callback : callable, optional
         Called in this process with the row of every run that has ended.
 
@@ -100,9 +100,14 @@ def sweep(
     ClusterError
         If the connection to the cluster is lost; the same call goes on.
 
+    See Also
+    --------
+    Sweep : what it returns.
+    train_many : many starts of one problem.
+
     Examples
     --------
-    ``docs/sweeps.md`` has a whole one.
+    :doc:`/sweeps` has a whole one.
 
     >>> settings = {"seed": range(20), "width": [3, 4, 5]}
     >>> table = sweep(train_one, settings, "runs.db")  # doctest: +SKIP
@@ -233,22 +238,20 @@ class _Loop:
 
 
 class _Report:
-    """A bar on a terminal, and the callback."""
+    """A bar where a person watches, and the callback."""
 
     def __init__(
         self, total: int, remaining: int, progress: bool, callback: Callable[..., Any] | None
     ) -> None:
-        from tqdm import tqdm
-
         self._callback = callback
-        shown = bool(progress) and on_terminal()
-        self._bar = tqdm(total=total, initial=total - remaining, unit=" runs", disable=not shown)
+        self._bar = Bar(progress, total=total, initial=total - remaining, unit=" runs")
 
     def __enter__(self) -> _Report:
+        self._bar.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
+    def __exit__(self, *details: object) -> None:
+        self._bar.__exit__(*details)
 
     def ended(self, run: Run, outcome: Outcome) -> None:
         """Show the end of a run of this process."""

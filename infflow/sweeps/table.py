@@ -32,6 +32,29 @@ class Sweep:
         (of a :class:`Result`: ``loss``, ``gradient_norm``, ``converged``, ``stop_reason``,
         ``t_flow``, ``flow_steps``, ``newton_steps``), ``status`` (``done``, ``failed``,
         ``running``, ``pending``) and ``error``, which is None unless the run failed.
+
+    See Also
+    --------
+    sweep : makes one.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import infflow as inf
+    >>> from infflow.cli.files import train_configuration
+    >>> student = {"hidden": 1, "input_dim": 2, "activation": "erf"}
+    >>> config = {"student": student, "teacher": {"hidden": 1}}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = inf.sweep(
+    ...         train_configuration,
+    ...         {"seed": [0, 1]},
+    ...         folder + "/runs.db",
+    ...         fixed={"config": config},
+    ...         backend="sequential",
+    ...         progress=False,
+    ...     )
+    ...     [row["status"] for row in inf.Sweep.load(folder + "/runs.db").rows]
+    ['done', 'done']
     """
 
     @public

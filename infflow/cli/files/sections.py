@@ -167,6 +167,7 @@ class FlowSettings:
     max_steps: int = _of_train("max_steps_flow")
     reduce: Any = _of_train("reduce")
     options: dict[str, Any] | None = _of_train("solver_options", table)
+    dynamics: dict[str, Any] | None = _of_train("dynamics", table)
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,11 @@ def bivariate_normal_cdf(h: Any, k: Any, u: Any) -> Array:
     InvalidTypeError, ShapeError
         For anything that is not an array of real numbers; for shapes that do not broadcast.
 
+    See Also
+    --------
+    gaussian_moment : moments of activations.
+    gaussian_expectation : of any function.
+
     Notes
     -----
     Plackett's integral over the correlation (Biometrika 41, 1954) for ``|u| <= 0.8``, otherwise

@@ -316,12 +316,12 @@ def _descent(ends, n, place, low, high):
 
 
 @_kernel
-def _panels(ends, row, A, K, r, b2, slope, s):
+def _panels(ends, row, S1, A, K, r, b2, slope, s):
     """Sorted ends of panels in x = (h1 - b1)/r into ``ends``; returns their number.
 
-    K is the kink of f, ``mu = b2 + slope x``. The range is what the squares of f and of its
-    derivatives need: those of exp(h1) are largest at x = min(K, 2 r), and those of order 2 and
-    higher end at K.
+    K is the kink of f, beyond which it is 0 if its slope S1 is; ``mu = b2 + slope x``. The range is
+    what the squares of f and of its derivatives need: those of exp(h1) are largest at
+    x = min(K, 2 r), and those of order 2 and higher end at K.
     """
     low = K - REACH if -FAR < K < 0.0 else -REACH
     high = REACH + min(2.0 * r, max(K, 0.0))
@@ -333,6 +333,8 @@ def _panels(ends, row, A, K, r, b2, slope, s):
         high = max(high, centre + BEYOND) if centre > REACH - BEYOND else high
     low = max(low, -FAR)
     high = min(high, FAR)
+    if S1 == 0.0:
+        high = max(min(high, K), low)
     ends[0] = low
     ends[1] = high
     n = 2
@@ -390,7 +392,7 @@ def regular_integrals(out, frame, row, S1, A1, S2, A2, r, b1, b2, slope, s, work
     out[:] = 0.0
     frame[:] = 0.0
     K = -b1 / r
-    count = _panels(ends, row, A2, K, r, b2, slope, s)
+    count = _panels(ends, row, S1, A2, K, r, b2, slope, s)
     for i in range(count - 1):
         parts = max(math.ceil((ends[i + 1] - ends[i]) / LONGEST_PANEL), 1)
         length = (ends[i + 1] - ends[i]) / parts

@@ -198,7 +198,8 @@ def _pair(row, S1, A1, S2, A2, C11, C12, C22, b1, b2, det, I, F, infinite, space
     r2 = math.sqrt(C22) if C22 > SMALLEST_VARIANCE else 0.0
     bumps(b1, r1, bump1)
     bumps(b2, r2, bump2)
-    if r1 == 0.0 or r2 == 0.0:
+    constant = A2 == 0.0 and S2 == 0.0 and row[WIDTH_COUNT] == 0.0 and row[COEFFICIENT_COUNT] <= 1.0
+    if constant or r1 == 0.0 or r2 == 0.0:
         prepare(row, r2, work)
         regular_means(row, S2, A2, b2, r2, work, Q)
         whole_means(Q, jump2, bump2, whole2)

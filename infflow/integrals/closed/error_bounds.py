@@ -235,17 +235,33 @@ def _one_sided_size_and_scale(f: Activation, r: Array, b: Array, order: int) -> 
 def mixture_error(f: Any, r: Array, b: Array, order: int) -> Array:
     """Error of a logistic mixture over the root mean square of its function; 0 for others.
 
-    The error of the derivatives is a fraction of exp(-|x|) that grows with |x|; their squares shift
-    the mean by the variance towards 0.
+    A sum has the rate of its slowest part, 2 for tanh; derivatives of the fastest are larger by
+    the power of the ratio. silu is x times a mixture.
     """
     if not _is_mixture(f):
         return np.zeros_like(b)
-    widths = {atom.width for atom in f.atoms}
-    # 2 for tanh; a sum has the rate of its slowest part
-    rate = logistic_mixture.nodes()[0][-1] / max(widths)
-    return logistic_mixture.relative_error(
-        order, np.maximum(rate * np.abs(b) - (rate * r) ** 2, 0.0)
-    )
+    widths = [atom.width for atom in f.atoms]
+    first, *_, last = logistic_mixture.nodes()[0]
+    rate = last / max(widths)
+    growth = _growth_of_fastest(first / min(widths), rate, r, b, order)
+    if any(atom.order == 2 for atom in f.atoms):
+        far = np.maximum(np.abs(b) - 2.0 * r * r - r, 0.0)  # where it is largest
+        growth = growth * (1.0 + np.abs(b) + r) / (1.0 + far)
+    return logistic_mixture.relative_error(order, rate * b, rate * r, growth)
+
+
+def _growth_of_fastest(fastest: float, rate: float, r: Array, b: Array, order: int) -> Array:
+    """What aliasing of the fastest part adds to that of the slowest, as a factor.
+
+    It has fallen to nothing where the argument of the fastest part is 40.
+    """
+    if fastest <= 1.01 * rate:
+        return np.ones_like(b)
+    beyond = np.maximum(np.abs(b) - 40.0 / fastest, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        distance = np.where(beyond > 0.0, beyond / r, 0.0)
+    growth: Array = 1.0 + (fastest / rate) ** order * np.exp(-0.25 * distance * distance)
+    return growth
 
 
 def _mean_square(f: Any, r: Array, b: Array, order: int) -> Array:

@@ -609,6 +609,11 @@ def closed_form(
     UnknownNameError
         If an activation is not registered.
 
+    See Also
+    --------
+    gaussian_moment : its value.
+    available_methods : whether there is one.
+
     References
     ----------
     Saad and Solla, Phys. Rev. E 52, 4225 (1995) for erf; Cho and Saul, NeurIPS 22 (2009) for relu.

@@ -170,6 +170,11 @@ def gaussian_expectation(
     AccuracyWarning
         If the error estimate does not meet ``rtol``.
 
+    See Also
+    --------
+    gaussian_moment : of two activations, exact.
+    gaussian_mean : of one activation.
+
     Examples
     --------
     >>> cov = [[1, 0.5], [0.5, 1]]

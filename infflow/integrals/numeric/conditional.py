@@ -342,7 +342,7 @@ def smoothed_polynomials(g: Table, mean: Array, sigma: Array) -> Array:
             break
         factor = factor * (0.5 * ratio / k)
         coefficients = coefficients + factor[:, None, None] * terms.coefficients[k - 1][piece]
-    result: Array = vandermonde(t) @ coefficients
+    result: Array = vandermonde(t, g.degree) @ coefficients
     return result
 
 
@@ -376,8 +376,10 @@ def _find_even_derivatives(coefficients: Array) -> _Even:
     sizes = [1.0]
     factor = 1.0
     current = coefficients
+    degree = coefficients.shape[1]
+    twice = _TWICE[:degree, :degree]
     for k in range(1, _TERMS):
-        current = _TWICE @ current
+        current = twice @ current
         factor *= 0.5 / k
         found.append(current)
         ratio = np.abs(current).sum(axis=1) / np.where(size > 0.0, size, 1.0)

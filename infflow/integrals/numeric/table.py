@@ -73,8 +73,8 @@ class Table(NamedTuple):
         Where the polynomials interpolate.
     between : (P, 2) array
         Kinks next to each piece, infinite where there is none.
-    coefficients : (P, DEGREE, LEVELS) array
-        Chebyshev coefficients on the windows.
+    coefficients : (P, degree, LEVELS) array
+        Chebyshev coefficients on the windows; at most DEGREE, fewer where all others are 0.
     errors : (P, LEVELS) array
         Absolute errors on the pieces.
     kinks : (k,) array
@@ -103,6 +103,11 @@ class Table(NamedTuple):
     def levels(self) -> int:
         """The number of function and derivatives; LEVELS, or less in :meth:`upto`."""
         return self.coefficients.shape[2]
+
+    @property
+    def degree(self) -> int:
+        """The number of coefficients of each polynomial."""
+        return self.coefficients.shape[1]
 
     def upto(self, levels: int) -> Table:
         """The table of fewer derivatives."""
@@ -141,13 +146,13 @@ def _differentiation() -> Array:
 DERIVATIVE = _differentiation()
 
 
-def vandermonde(t: Array) -> Array:
-    """Chebyshev polynomials ``(*t.shape, DEGREE)``."""
-    out = np.empty((DEGREE, *t.shape))
+def vandermonde(t: Array, degree: int) -> Array:
+    """The first ``degree`` >= 2 Chebyshev polynomials ``(*t.shape, degree)``."""
+    out = np.empty((degree, *t.shape))
     out[0] = 1.0
     out[1] = t
     twice = 2.0 * t
-    for k in range(2, DEGREE):
+    for k in range(2, degree):
         np.multiply(twice, out[k - 1], out=out[k])
         out[k] -= out[k - 2]
     return np.moveaxis(out, 0, -1)
@@ -162,7 +167,7 @@ def values(found: Table, piece: Index, h: Array) -> Array:
     """Function and derivatives ``(n, Q, LEVELS)`` at the points h (n, Q) of n pieces."""
     low, high = found.windows[piece].T
     t = (h - (0.5 * (low + high))[:, None]) / (0.5 * (high - low))[:, None]
-    result: Array = vandermonde(t) @ found.coefficients[piece]
+    result: Array = vandermonde(t, found.degree) @ found.coefficients[piece]
     return result
 
 
@@ -198,6 +203,9 @@ def table(activation: Activation, reach: float, fine: bool = False, levels: int 
     lows, highs, windows, coefficients, errors = (
         np.concatenate(parts) for parts in zip(*done, strict=True)
     )
+    # piecewise polynomials need few of them
+    used = max(2, int(np.flatnonzero(coefficients.any(axis=(0, 2))).max(initial=0)) + 1)
+    coefficients = np.ascontiguousarray(coefficients[:, :used])
     order = np.argsort(lows)
     edges = np.append(lows[order], highs[order][-1:])
     return Table(
@@ -359,7 +367,9 @@ def _sides(
     def at(piece: Index) -> Array:
         low, high = windows[piece].T
         t = (kinks - 0.5 * (low + high)) / (0.5 * (high - low))
-        found: Array = np.einsum("kd,kdp->kp", vandermonde(t), coefficients[piece])
+        found: Array = np.einsum(
+            "kd,kdp->kp", vandermonde(t, coefficients.shape[1]), coefficients[piece]
+        )
         return found
 
     left = at(before)

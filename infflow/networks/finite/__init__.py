@@ -6,6 +6,7 @@
 | `backprop.py`, `hessian.py`, `hvp.py` | derivatives, over blocks of samples | `net.py` |
 | `kernels.py` | jitted passes over one block | the three above |
 | `losses/` | the losses, one file each, and their registry | all files above |
+| `pieces.py` | kinks that meet samples, and the smooth pieces between | `net.py`, `flow` |
 | `sum_of_squares*.py` | compensated residuals and their Jacobian | `net.py` |
 | `covariance.py` | covariance of the gradients of single samples | `statistics.py` |
 | `jacobian_moments.py` | second moments of the gradients of outputs | `fisher.py` |

@@ -4,6 +4,8 @@ moves a solution.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.linalg.blas import dsyrk
 
@@ -11,9 +13,12 @@ from ..._validation import Array
 from ...errors import InvalidValueError, ShapeError
 from ...memory import require_memory
 from ...threads import limit_for
+from ..parameters import finite
 from . import kernels
 from .backprop import Architecture, Workspace, block_size, blocks, errors, forward, output_error
-from .net import Net, finite
+
+if TYPE_CHECKING:
+    from .net import Net
 
 #: how messages call it, and what to do where it does not fit
 NAME = "the covariance of the gradients"
@@ -65,7 +70,6 @@ class GradientMoments:
         arch = net.architecture
         arch.require_derivatives(1)
         phi = net.scaled(theta)
-        factors = net.factors
         block = block_size(len(data.X), Workspace.floats_per_sample(arch, 1) + len(phi))
         work: CovarianceWorkspace = arch.borrow(CovarianceWorkspace, block)
         params = arch.layout.views(phi)
@@ -77,11 +81,9 @@ class GradientMoments:
             output_error(arch, data, target, work)
             errors(arch, params, work)
             sample_gradients(arch, X, work)
-            if factors is not None:
-                work.rows *= factors[:, None]
-            work.rows *= work.root
-            self._first += total * (work.rows @ work.root)
-            dsyrk(total, work.rows.T, beta=1.0, c=self._second.T, trans=1, overwrite_c=1)
+            rows = net.pulled(theta, work.rows) * work.root
+            self._first += total * (rows @ work.root)
+            dsyrk(total, rows.T, beta=1.0, c=self._second.T, trans=1, overwrite_c=1)
         arch.give_back(work, block)
         self.weight += total
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.linalg.blas import dsyrk
 
@@ -9,7 +11,9 @@ from ..._validation import Array
 from . import kernels
 from .backprop import Workspace, block_size, blocks, errors, forward
 from .covariance import CovarianceWorkspace, sample_gradients
-from .net import Net
+
+if TYPE_CHECKING:
+    from .net import Net
 
 
 def fisher_of_data(net: Net, theta: Array) -> Array:
@@ -18,7 +22,6 @@ def fisher_of_data(net: Net, theta: Array) -> Array:
     arch = net.architecture
     arch.require_derivatives(1)
     phi = net.scaled(theta)
-    factors = net.factors
     total: Array = np.zeros((len(theta), len(theta)))  # lower triangle
     block = block_size(len(data.X), Workspace.floats_per_sample(arch, 1) + len(phi))
     work: CovarianceWorkspace = arch.borrow(CovarianceWorkspace, block)
@@ -32,10 +35,8 @@ def fisher_of_data(net: Net, theta: Array) -> Array:
                 work.delta[-1][o] = 1.0
                 errors(arch, params, work)
                 sample_gradients(arch, X, work)
-                if factors is not None:
-                    work.rows *= factors[:, None]
-                work.rows *= work.root
-                dsyrk(1.0, work.rows.T, beta=1.0, c=total.T, trans=1, overwrite_c=1)
+                rows = net.pulled(theta, work.rows) * work.root
+                dsyrk(1.0, rows.T, beta=1.0, c=total.T, trans=1, overwrite_c=1)
     arch.give_back(work, block)
     kernels.mirror(total)
     return total

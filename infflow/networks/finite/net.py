@@ -19,9 +19,9 @@ from ..._validation import (
     public,
     shown,
 )
-from ...errors import DivergedError, InvalidTypeError, InvalidValueError, ShapeError
+from ...errors import InvalidTypeError, InvalidValueError, ShapeError
+from ...memory import require_memory
 from ...objective import Evaluation
-from ..parameter_kernels import all_finite
 from ..parameters import (
     PARAMETRIZATIONS,
     WIDEST,
@@ -29,18 +29,23 @@ from ..parameters import (
     Layout,
     Pair,
     factor_vector,
+    finite,
     parse_layers,
+    unit_rows,
     weight_factors,
 )
 from ..regularization import Regularization
 from ..replacement import changed, recorded
 from . import backprop as net_backprop
+from . import covariance, jacobian_moments, kernels
 from . import hessian as net_hessian
 from . import hvp as net_hvp
-from . import kernels
 from .backprop import Architecture, Data
 from .losses import Loss, resolve_loss
+from .pieces import Pieces, pieces_of
 
+#: what to do where a Fisher matrix does not fit
+FISHER_REMEDY = "Use a network with fewer parameters, or inf.reduce where the input is isotropic."
 #: Up to this number of samples, those that cross kinks hold up implicit methods (docs/solvers.md).
 _MANY_SAMPLES = 5000
 
@@ -49,7 +54,8 @@ class Net:
     """A multilayer perceptron, with data or as an architecture only.
 
     Layer l computes ``z_l = s_l(h_l)`` with ``h_l = factor_l W_l z_{l-1} + b_l``; the
-    parametrization sets the factors.
+    parametrization sets the factors. In the spherical one the rows of ``W_l`` of hidden layers are
+    divided by their lengths.
 
     Parameters
     ----------
@@ -79,9 +85,13 @@ class Net:
         neurons of a layer together. Layers count from 1, as in ``W1, b1``, and neurons from 0.
         ``w`` is the row of W in theta, with the bias where the layer has one; output weights have
         no part in it.
-    parametrization : {"standard", "ntk", "mean_field"}
+    parametrization : {"standard", "ntk", "mean_field", "spherical"}
         Factor of ``W``: 1; 1/sqrt(fan_in); 1 in the first layer and 1/fan_in in the others. The
-        factors are outside theta, and biases are not scaled.
+        factors are outside theta, and biases are not scaled. "spherical": hidden weights enter as
+        ``w/|w|``, row by row, each without its bias; the output layer is as it is. The flow keeps
+        ``|w|``, on which the loss does not depend; it is the flow on unit spheres, at a speed of
+        ``1/|w|^2``. Ridge, barrier and merge are those of the weights as they enter. For spheres
+        of another radius scale the argument of the activation, ``activation.affine(radius, 0)``.
 
     Attributes
     ----------
@@ -91,6 +101,8 @@ class Net:
         Width, one activation per neuron, and bias of each layer.
     weight_factors : tuple of float
         Factor of ``W`` in each layer.
+    unit_rows : UnitRows or None
+        The rows that enter with length one.
     layout : Layout
         Shapes and offsets of the parameters.
 
@@ -98,6 +110,12 @@ class Net:
     ------
     InfflowError
         A subclass that is also ValueError or TypeError, for every argument that cannot be used.
+
+    See Also
+    --------
+    NetI : infinitely many samples.
+    train : follow the flow.
+    random_params : a start.
 
     Examples
     --------
@@ -148,6 +166,7 @@ class Net:
         self.parametrization = as_choice("parametrization", parametrization, PARAMETRIZATIONS)
         self.weight_factors = weight_factors(self.layout, parametrization)
         self.factors = factor_vector(self.layout, self.weight_factors)
+        self.unit_rows = unit_rows(self.layout, parametrization)
         if X is None and (target is not None or weights is not None):
             raise InvalidValueError(
                 "Net was given target or weights without input; pass input as well."
@@ -331,8 +350,29 @@ class Net:
         return self.layout.unpack(theta)
 
     def scaled(self, theta: Array) -> Array:
-        """The matrices and biases that multiply and add: ``theta`` times its factors, ``(P,)``."""
-        return theta if self.factors is None else theta * self.factors
+        """The matrices and biases that multiply and add, ``(P,)``: ``theta`` times its factors, or
+        with its rows of length one.
+        """
+        point = self.normalized(theta)
+        return point if self.factors is None else point * self.factors
+
+    def normalized(self, theta: Array) -> Array:
+        """``theta`` with rows of length one where they enter so, ``(P,)``; penalties act on it.
+
+        Raises
+        ------
+        InvalidValueError
+            If such a row is zero.
+        """
+        return theta if self.unit_rows is None else self.unit_rows.apply(theta)
+
+    def pulled(self, theta: Array, columns: Array) -> Array:
+        """Gradients in ``theta``, ``(P,)`` or ``(P, m)``, from those in :meth:`scaled`."""
+        if self.factors is not None:
+            return columns * self.factors.reshape(-1, *(1,) * (columns.ndim - 1))
+        if self.unit_rows is not None:
+            return self.unit_rows.times_jacobian(theta, columns)
+        return columns
 
     # ----------------------------------------------------------------------------------------------
     # evaluation
@@ -372,10 +412,15 @@ class Net:
         TooLargeError
             If the Hessian would not fit in memory.
         """
-        data = self.data
         theta = self.layout.check(theta)
         order = as_integer("order", order, minimum=0, maximum=2)
-        phi = self.scaled(theta)
+        found = self._evaluate(self.normalized(theta), order)
+        return found if self.unit_rows is None else self.unit_rows.pull(theta, found)
+
+    def _evaluate(self, theta: Array, order: int) -> Evaluation:
+        """The same where all rows have the length with which they enter."""
+        data = self.data
+        phi = theta if self.factors is None else theta * self.factors
         gradient: Array | None = None
         hessian: Array | None = None
         with np.errstate(over="ignore", invalid="ignore"):
@@ -409,9 +454,9 @@ class Net:
         data = self.data
         theta = self.layout.check(theta)
         phi = self.scaled(theta)
-        return self._product(
-            theta, v, lambda columns: net_hvp.hvp(self.architecture, phi, data, columns)
-        )
+        return self._products(
+            theta, lambda columns: net_hvp.hvp(self.architecture, phi, data, columns)
+        )(v)
 
     def linearize(self, theta: Any) -> Callable[[Any], Array]:
         """The Hessian at ``theta`` ``(P,)`` as a function of ``v``, for many products:
@@ -426,21 +471,32 @@ class Net:
         theta = self.layout.check(theta).copy()
         with np.errstate(over="ignore", invalid="ignore"):
             operator = net_hvp.HessianOperator(self.architecture, self.scaled(theta), self.data)
-        return lambda v: self._product(theta, v, operator)
+        return self._products(theta, operator)
 
-    def _product(self, theta: Array, v: Any, product: Callable[[Array], Array]) -> Array:
+    def _products(self, theta: Array, product: Callable[[Array], Array]) -> Callable[[Any], Array]:
         """Hessian at ``theta`` times ``v``, from the one with respect to the scaled parameters."""
-        v = self.layout.check_directions(v)
-        columns = v.reshape(self.num_params, -1)
-        with np.errstate(over="ignore", invalid="ignore"):
+        point = self.normalized(theta)
+
+        def scaled(columns: Array) -> Array:
             if self.factors is None:
                 result = product(columns)
             else:
                 result = product(columns * self.factors[:, None]) * self.factors[:, None]
-            result = result.reshape(v.shape)
             if self._regularization.active:
-                result += self._regularization.hvp(theta, v)
-        return result
+                result += self._regularization.hvp(point, columns)
+            return result
+
+        times: Callable[[Array], Array] = scaled
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.unit_rows is not None:
+                times = self.unit_rows.product(theta, self._evaluate(point, 1).g, scaled)
+
+        def checked(v: Any) -> Array:
+            v = self.layout.check_directions(v)
+            with np.errstate(over="ignore", invalid="ignore"):
+                return times(v.reshape(self.num_params, -1)).reshape(v.shape)
+
+        return checked
 
     # ----------------------------------------------------------------------------------------------
     # sums of squares
@@ -468,6 +524,20 @@ class Net:
         with np.errstate(over="ignore", invalid="ignore"):
             return residuals.jacobian(self, self.layout.check(theta))
 
+    # ----------------------------------------------------------------------------------------------
+    # second moments of gradients
+
+    def fisher(self, theta: Any) -> Array:
+        """``E[grad f grad f']`` over the samples, ``(P, P)``; see :func:`infflow.fisher`."""
+        require_memory(self.num_params, "the Fisher matrix", remedy=FISHER_REMEDY)
+        return jacobian_moments.fisher_of_data(self, self.layout.check(theta))
+
+    def gradient_covariance(self, theta: Any) -> Array:
+        """Covariance of the gradients of single samples, ``(P, P)``; see
+        :func:`infflow.gradient_covariance`.
+        """
+        return covariance.gradient_covariance(self, theta)
+
     @property
     def gradient_jumps(self) -> bool:
         """Whether kinks of activations cross samples so seldom that each crossing is a jump of the
@@ -476,6 +546,13 @@ class Net:
         corners = any(f.has_corners for layer in self.layers for f in layer.activations)
         return corners and len(self.data.X) <= _MANY_SAMPLES
 
+    @property
+    def pieces(self) -> Pieces | None:
+        """Kinks and smooth pieces of the loss, or None: they are known for one hidden layer of
+        neurons that are smooth, or linear on either side of 0 (relu, leaky_relu, abs).
+        """
+        return pieces_of(self)
+
     def loss_rounding(self, theta: Any, value: float) -> float | None:
         """Rounding error to expect of a loss ``value`` at ``theta``; None where it is not known."""
         from . import sum_of_squares as residuals
@@ -483,18 +560,6 @@ class Net:
         return residuals.loss_rounding(
             self, self.layout.check(theta), as_number("value", value, infinite=True)
         )
-
-
-def finite(what: str, array: Array) -> Array:
-    """The array itself, of any shape, or DivergedError where numbers overflowed on the
-    way to it.
-    """
-    if not all_finite(array.ravel()):
-        raise DivergedError(
-            f"{what} not finite at this theta: numbers overflow. Use smaller parameters or data "
-            "of smaller scale."
-        )
-    return array
 
 
 def check_inputs(name: str, value: Any) -> Array:

@@ -68,6 +68,11 @@ def quadrature_net(
         If the net has more than two inputs (with a Gauss rule) or another loss, or the target
         function returns something else.
 
+    See Also
+    --------
+    FunctionTeacher : one hidden layer, any number of inputs.
+    Net : a sample in its place.
+
     Notes
     -----
     Errors on Sobol points of a smooth network of four inputs and two hidden layers fall like N^-1.3

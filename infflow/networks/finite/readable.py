@@ -29,6 +29,8 @@ def layer(net: Net, index: int, theta: Array, z: Taylor) -> Taylor:
     spec = net.layers[index]
     factor = net.weight_factors[index]
     W, b = net.unpack(theta)[index]
+    if net.unit_rows is not None and index < len(net.layers) - 1:
+        return _activated(net, index, _unit_rows(net, index, theta, z))
     value = factor * W @ z.value + (0.0 if b is None else b)
     first = factor * W @ z.first
     second = factor * np.einsum("ik,kab->iab", W, z.second)
@@ -43,8 +45,42 @@ def layer(net: Net, index: int, theta: Array, z: Taylor) -> Taylor:
             position += 1
     if b is not None:
         first[np.arange(spec.width), position + np.arange(spec.width)] += 1.0
+    return _activated(net, index, Taylor(value, first, second))
+
+
+def _unit_rows(net: Net, index: int, theta: Array, z: Taylor) -> Taylor:
+    """``W z / |w| + b`` of one layer, row by row, by the rules for products and quotients."""
+    W, b = net.unpack(theta)[index]
+    numbers, biases = net.unpack(np.arange(net.num_params, dtype=float))[index]
+    P = net.num_params
+    rows = []
+    for i, (w, places) in enumerate(zip(W, numbers.astype(int), strict=True)):
+        n = float(np.sqrt(w @ w))
+        n1 = np.zeros(P)
+        n1[places] = w / n
+        n2 = np.zeros((P, P))
+        n2[np.ix_(places, places)] = (np.eye(len(w)) - np.outer(w, w) / n**2) / n
+        s1 = w @ z.first
+        s1[places] += z.value
+        s2 = np.einsum("k,kab->ab", w, z.second)
+        s2[places, :] += z.first
+        s2[:, places] += z.first.T
+        s = float(w @ z.value)
+        h1 = s1 / n - s * n1 / n**2
+        h2 = s2 / n - (np.outer(s1, n1) + np.outer(n1, s1)) / n**2
+        h2 = h2 - s * n2 / n**2 + 2.0 * s * np.outer(n1, n1) / n**3
+        if b is not None and biases is not None:
+            h1[int(biases[i])] += 1.0
+        rows.append(Taylor(np.array(s / n + (0.0 if b is None else b[i])), h1, h2))
+    return Taylor(*(np.array(part) for part in zip(*rows, strict=True)))
+
+
+def _activated(net: Net, index: int, h: Taylor) -> Taylor:
+    """``s(h)`` of one layer."""
+    value, first, second = h
+    spec = net.layers[index]
     f, f1, f2 = (
-        np.array([s.derivative(h, order) for s, h in zip(spec.activations, value, strict=True)])
+        np.array([s.derivative(x, order) for s, x in zip(spec.activations, value, strict=True)])
         for order in range(3)
     )
     outer = np.einsum("ia,ib->iab", first, first)

@@ -55,7 +55,7 @@ def residuals(net: Net, theta: Array) -> Array:
                 low = jet[1] * h_low
             out[start : start + 1024] = ((high - data.target[start : start + 1024].T) + low).T
     out *= root[:, None]
-    return np.concatenate([out.ravel(), net.regularization.residuals(theta)])
+    return np.concatenate([out.ravel(), net.regularization.residuals(net.normalized(theta))])
 
 
 def jacobian(net: Net, theta: Array) -> Array:
@@ -68,7 +68,6 @@ def jacobian(net: Net, theta: Array) -> Array:
     """
     data = _squares(net)
     arch = net.architecture
-    factors = net.factors
     N = len(data.X)
     O = net.output_dim
     arch.require_derivatives(1)
@@ -91,11 +90,13 @@ def jacobian(net: Net, theta: Array) -> Array:
                 errors(arch, params, work)
                 sample_gradients(arch, X, work)
                 by_sample[start : start + block, o] = work.rows.T
-        if factors is not None:
-            J *= factors
         by_sample *= root[:, None, None]
+        if net.factors is not None:
+            J *= net.factors
+        net.regularization.fill_jacobian(net.normalized(theta), J[N * O :])
+        if net.unit_rows is not None:
+            J = np.ascontiguousarray(net.unit_rows.times_jacobian(theta, J.T).T)
     arch.give_back(work, block)
-    net.regularization.fill_jacobian(theta, J[N * O :])
     return J
 
 

@@ -7,6 +7,8 @@ that network opposite a target of zero, and a linear map takes the parameters th
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from ...objective import Evaluation
 from ..finite.net import Net
 from ..parameters import Layout
 from ..teacher import Teacher
+from ..unit_rows import UnitRows
 from .neti import NetI
 
 
@@ -67,6 +70,11 @@ class JointLoss:
         first = len(student.layers[0].activations)
         places = [_places(self._joint.layout, student, 0, 1.0)]
         places.append(_places(self._joint.layout, teacher, first, -1.0))
+        shifted = [
+            *([] if student.unit_rows is None else student.unit_rows.rows),
+            *([] if teacher.unit_rows is None else teacher.unit_rows.shifted(self.num_student)),
+        ]
+        self._unit_rows = UnitRows(shifted)
         self._place: NDArray[np.int64] = np.concatenate([place for place, _ in places])
         self._factor: Array = np.concatenate([factor for _, factor in places])
 
@@ -80,6 +88,16 @@ class JointLoss:
         theta, theta_teacher = self.split(z)
         if order == 2:
             require_memory(self.num_params)
+        found = self._evaluate(self._unit_rows.apply(z), order)
+        value = found.value
+        if np.array_equal(theta_teacher, self.teacher_theta):
+            # The network itself knows how to sum a small loss without cancellation.
+            value = self.net.evaluate(theta, 0).value
+        return self._unit_rows.pull(z, found._replace(value=value))
+
+    def _evaluate(self, z: Array, order: int) -> Evaluation:
+        """The same where all rows have the length with which they enter."""
+        theta = z[: self.num_student]
         found = self._joint.evaluate(self._map(z), order)
         value = found.value + self._noise
         gradient = None if order < 1 else self._pull(found.g)
@@ -87,9 +105,6 @@ class JointLoss:
         penalty = self.net.regularization
         if penalty.active:
             value += penalty.value(theta)
-        if np.array_equal(theta_teacher, self.teacher_theta):
-            # The network itself knows how to sum a small loss without cancellation.
-            value = self.net.evaluate(theta, 0).value
         if penalty.active and gradient is not None:
             gradient[: self.num_student] += penalty.gradient(theta)
         if penalty.active and hessian is not None:
@@ -100,15 +115,23 @@ class JointLoss:
 
     def hvp(self, z: Any, v: Any) -> Array:
         """Hessian times v (P + P_teacher,) or (P + P_teacher, m)."""
-        theta, _ = self.split(z)
+        z = np.concatenate(self.split(z))
         v = np.asarray(v, dtype=np.float64)
-        columns = v.reshape(self.num_params, -1)
+        point = self._unit_rows.apply(z)
+        times: Callable[[Array], Array] = partial(self._times, point)
+        if self._unit_rows.rows:
+            times = self._unit_rows.product(z, self._evaluate(point, 1).g, times)
+        return times(v.reshape(self.num_params, -1)).reshape(v.shape)
+
+    def _times(self, z: Array, columns: Array) -> Array:
+        """Hessian times columns, where all rows have the length with which they enter."""
         pushed = np.stack([self._map(column) for column in columns.T], axis=1)
         product = self._pull(self._joint.hvp(self._map(z), pushed))
         if self.net.regularization.active:
+            theta = z[: self.num_student]
             own = columns[: self.num_student]
             product[: self.num_student] += self.net.regularization.hvp(theta, own)
-        return product.reshape(v.shape)
+        return product
 
     def _map(self, z: Array) -> Array:
         """Parameters of the network side by side; both output biases share a place."""

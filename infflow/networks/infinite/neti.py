@@ -25,13 +25,16 @@ from ...integrals.surrogate.evaluator import OUTSIDE, SurrogateMethod
 from ...integrals.surrogate.files import folders
 from ...memory import require_memory
 from ...objective import Evaluation
-from ..finite.net import Net
+from ..finite import covariance
+from ..finite.net import FISHER_REMEDY, Net
+from ..gradient_moments import covariances
 from ..inputs import Component, Multiple, as_input, times_covariance
 from ..low_discrepancy import SAMPLING, sobol_sample
 from ..parameters import Layout
 from ..regularization import Regularization
 from ..replacement import changed, recorded
 from ..teacher import Teacher
+from ..unit_rows import UnitRows
 from . import explain
 from .correlation_loss import CorrelationLoss
 from .near_teacher import realizable
@@ -48,6 +51,8 @@ LOSSES = ("squared", "correlation")
 #: what labels the input
 AnyTeacher = Teacher | FunctionTeacher | PolynomialTeacher
 
+#: points of a covariance of gradients that has no closed form
+_SAMPLES = 100_000
 # Below this fraction of the sum of its terms the loss has lost five digits, and a student this
 # close to the teacher is evaluated without cancellation.
 _CANCELLED = 1e-5
@@ -66,7 +71,7 @@ class NetI:
     student : Net
         Architecture with one hidden layer and identity output; any bias, activation per neuron,
         several outputs, any parametrization. Its own regularisation, if any, does not count; that
-        given here does.
+        given here does. In the spherical parametrization it acts on weights of length one.
     teacher : Teacher, PolynomialTeacher or FunctionTeacher
         A network of the same kind with its parameters and label noise; its neurons, activations and
         parametrization are its own. Or a polynomial of any number of projections of the input, or
@@ -76,7 +81,7 @@ class NetI:
     method : str
         How the Gaussian integrals are evaluated: "auto" (the cheapest that meets ``rtol``, pair by
         pair), or only by "closed", "hermite", "numeric", "cubature" or "surrogate" (perceptrons
-        for networks without biases; approximate, see docs/surrogates.md).
+        for networks without biases; approximate, see :doc:`/surrogates`).
     rtol : float
         Tolerance of the integrals relative to sqrt(E f^2 E g^2); closed forms are exact to
         rounding.
@@ -109,6 +114,14 @@ class NetI:
     StorageError
         If the files of a surrogate cannot be used.
 
+    See Also
+    --------
+    Net : samples.
+    SymmetricNetI : networks of any size, by symmetry.
+    Teacher : a network as target.
+    FunctionTeacher : a function as target.
+    train : follow the flow.
+
     Notes
     -----
     The loss is meaningful down to about 1e-16 of the sum of its terms (of order E y^2)
@@ -119,6 +132,16 @@ class NetI:
     At points without a gradient a mean over directions is used: relu with w = b = 0 has slope 1/2
     there, exactly parallel steps do not push each other sideways. Where the Hessian is infinite it
     raises ``SingularMomentError``.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 0.0, 1.0]))
+    >>> round(inf.loss(neti, [0.5, 0.0, 1.0]), 4)
+    0.0519
+    >>> inf.train(neti, [0.5, 0.1, 0.8], progress=False).theta.round(6).tolist()
+    [1.0, -0.0, 1.0]
     """
 
     _arguments: dict[str, Any]  # the constructor's; replace reads them
@@ -191,6 +214,8 @@ class NetI:
         #: Evaluates the loss next to the teacher; made when it is first needed.
         self._near: tuple[realizable.Matcher, list[realizable.SegmentLoss]] | None = None
         self._was_close = False
+        #: Two copies of the student, for its Fisher matrix; made when it is first needed.
+        self._pairs: NetI | None = None
         self._lock = Lock()
 
     # ----------------------------------------------------------------------------------------------
@@ -215,6 +240,11 @@ class NetI:
     def output_dim(self) -> int:
         """Number of outputs."""
         return self.student.output_dim
+
+    @property
+    def unit_rows(self) -> UnitRows | None:
+        """The rows of the student's weights that enter with length one."""
+        return self.student.unit_rows
 
     @property
     def layers(self) -> Any:
@@ -286,12 +316,21 @@ class NetI:
             if math.isfinite(value) and not np.isfinite(hessian).all():
                 raise SingularMomentError(_singular_message(self._components[0].loss, states))
         if self.regularization.active:
-            value += self.regularization.value(theta)
+            point = self.student.normalized(theta)
+            value += self.regularization.value(point)
             if gradient is not None:
-                gradient += self.regularization.gradient(theta)
+                gradient += self.regularization.gradient(point)
             if hessian is not None:
-                self.regularization.add_hessian(theta, hessian)
-        return Evaluation(value, gradient, hessian)
+                self.regularization.add_hessian(point, hessian)
+        found = Evaluation(value, gradient, hessian)
+        return found if self.unit_rows is None else self.unit_rows.pull(theta, found)
+
+    def acting_gradient(self, theta: Array) -> Array:
+        """Gradient ``(P,)`` in the weights of length one, at ``theta``; see ``unit_rows.py``."""
+        gradient = self._sum(_MappedLoss.gradient, self._states(theta, 2))
+        if self.regularization.active:
+            gradient += self.regularization.gradient(self.student.normalized(theta))
+        return gradient
 
     def hvp(self, theta: Any, v: Any) -> Array:
         """Hessian times ``v`` of shape ``(P,)`` or ``(P, m)``, without forming the Hessian.
@@ -300,17 +339,60 @@ class NetI:
         """
         theta = self.layout.check(theta)
         v = self.layout.check_directions(v)
-        states = self._states(theta, 2)
         columns = v.reshape(self.num_params, -1)
-        product = np.zeros_like(columns)
-        for part, state in zip(self._components, states, strict=True):
-            for m in range(columns.shape[1]):
-                product[:, m] += part.weight * part.product(state, columns[:, m])
-        if not np.isfinite(product).all():
-            raise SingularMomentError(_singular_message(self._components[0].loss, states))
-        if self.regularization.active:
-            product += self.regularization.hvp(theta, columns)
-        return product.reshape(v.shape)
+        times = self._times(theta)
+        if self.unit_rows is not None:
+            times = self.unit_rows.product(theta, self.acting_gradient(theta), times)
+        return times(columns).reshape(v.shape)
+
+    def _times(self, theta: Array) -> Callable[[Array], Array]:
+        """The Hessian times columns ``(P, m)``; in the weights of length one, where there are."""
+        states = self._states(theta, 2)
+        point = self.student.normalized(theta)
+
+        def times(columns: Array) -> Array:
+            product = np.zeros_like(columns)
+            for part, state in zip(self._components, states, strict=True):
+                for m in range(columns.shape[1]):
+                    product[:, m] += part.weight * part.product(state, columns[:, m])
+            if not np.isfinite(product).all():
+                raise SingularMomentError(_singular_message(self._components[0].loss, states))
+            if self.regularization.active:
+                product += self.regularization.hvp(point, columns)
+            return product
+
+        return times
+
+    def fisher(self, theta: Any) -> Array:
+        """``E[grad f grad f']`` over the input, exactly, ``(P, P)``; see :func:`infflow.fisher`."""
+        require_memory(self.num_params, "the Fisher matrix", remedy=FISHER_REMEDY)
+        theta = self.check(theta)
+        method = "auto" if self.method == "surrogate" else self.method
+        if _is_doubled(self.student):
+            if self._pairs is None:
+                self._pairs = NetI(*_doubled(self.student), self.input, method, self.rtol)
+            return _fisher_of_pairs(self._pairs, self.student, theta)
+        student = self.student.replace(input=None, target=None, weights=None, loss="mse")
+        # half of the Hessian of E |f_theta - f_theta*|^2 at theta = theta*: there is no residual
+        same = NetI(student, Teacher(student, theta), self.input, method, self.rtol)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return 0.5 * same.evaluate(theta, 2).H
+
+    def gradient_covariance(self, theta: Any) -> Array:
+        """Covariance of the gradients of single samples, ``(P, P)``, exact where it can be, and
+        else over the same points at every call; see :func:`infflow.gradient_covariance`.
+        """
+        theta = self.check(theta)
+        if self.loss != "squared":
+            raise MethodError(
+                f"this network has loss {self.loss!r}; gradients of single samples are those of "
+                "the squared loss. Use net.replace(loss='squared')."
+            )
+        require_memory(self.num_params, covariance.NAME, remedy=covariance.REMEDY)
+        rng = np.random.default_rng(0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = list(covariances(self, theta, "auto", _SAMPLES, rng))
+        return np.sum(found, axis=0) / len(found)
 
     def frozen(self, theta: Any, rtol: float = 1e-14) -> NetI:
         """The same loss with a fixed choice of evaluators, for a search of fixed points from
@@ -719,13 +801,56 @@ def _teacher_units(teacher: AnyTeacher) -> Units:
 
 def _units(net: Net, theta: Array) -> Units:
     """Effective weights, biases and output vectors of a shallow network."""
-    (W, b), (A, c) = net.layout.views(theta)
+    (W, b), (A, c) = net.layout.views(net.normalized(theta))
     first, second = net.weight_factors
     if first != 1.0:
         W = first * W
     if second != 1.0:
         A = second * A
     return Units(W, np.zeros(len(W)) if b is None else b, A.T, np.zeros(len(A)) if c is None else c)
+
+
+def _is_doubled(student: Net) -> bool:
+    """Whether the Fisher matrix is a block of the Hessian of two equal students, which takes no new
+    network per point; with kinks the other blocks are infinite.
+    """
+    smooth = not any(f.kinks for f in student.layers[0].activations)
+    return smooth and student.parametrization in ("standard", "ntk", "mean_field")
+
+
+def _doubled(student: Net) -> tuple[Net, Teacher]:
+    """A student with all hidden neurons twice, and a teacher without output."""
+    hidden, outer = student.layers
+    twice = Net(
+        [
+            (2 * hidden.width, [*hidden.activations, *hidden.activations], hidden.bias),
+            (outer.width, "identity", outer.bias),
+        ],
+        student.input_dim,
+    )
+    silent = Net([(1, "identity", False), (outer.width, "identity", False)], student.input_dim)
+    return twice, Teacher(silent, [1.0] + [0.0] * (silent.num_params - 1))
+
+
+def _fisher_of_pairs(pairs: NetI, student: Net, theta: Array) -> Array:
+    """Half of the block of one copy with the other in the Hessian of E |f_1 + f_2|^2."""
+    (W, b), (A, c) = student.unpack(student.scaled(theta))
+    K = len(W)
+    both = [(np.vstack([W, W]), None if b is None else np.tile(b, 2)), (np.hstack([A, A]), c)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        H = pairs.evaluate(pairs.pack(both), 2).H
+    (W, b), (A, c) = pairs.unpack(np.arange(float(pairs.num_params)))
+    rest = [] if c is None else [c]
+    first, second = (
+        np.concatenate(
+            [W[k].ravel(), *([] if b is None else [b[k]]), A[:, k].ravel(), *rest]
+        ).astype(np.int64)
+        for k in (slice(0, K), slice(K, 2 * K))
+    )
+    block: Array = H[np.ix_(first, second)]
+    block = 0.25 * (block + block.T)
+    factors = student.factors
+    return block if factors is None else factors[:, None] * block * factors
 
 
 def _check_shallow(name: str, net: Net) -> None:

@@ -29,8 +29,6 @@ from .population_loss import PopulationLoss
 from .targets.function_teacher import FunctionTeacher
 from .targets.polynomial_teacher import PolynomialTeacher
 
-#: parametrizations whose factors do not depend on the direction of the weights
-COVERED = ("standard", "ntk", "mean_field")
 #: a row may lie outside of the span by this fraction of its length, and of that of the longest
 _OWN = 1e-10
 _LONGEST = 1e-13
@@ -146,7 +144,8 @@ class Reduction:
             Symmetric. For standard normal input ``J_ij = 2 (a_i.a_j) E[f_i' f_j'] + 2 delta_ij
             E[(a_i.e) f_i'']`` with the residual e = student - teacher; times the eigenvalue of the
             covariance and the squared factor of the parametrization for others; plus ridge,
-            barrier and pairs to merge.
+            barrier and pairs to merge. In the spherical parametrization J_ij/(|w_i| |w_j|), less
+            (g_i.w_i)/|w_i|^3 on the diagonal, with the gradient g in weights of length one.
 
         Raises
         ------
@@ -185,7 +184,12 @@ class Reduction:
         if not np.isfinite(J).all():
             raise SingularMomentError("the Hessian outside of the span is infinite or overflows.")
         if net.regularization.active:
-            net.regularization.add_outside(theta_n, J)
+            net.regularization.add_outside(net.student.normalized(theta_n), J)
+        if net.unit_rows is not None:  # directions outside of the span are tangents of the spheres
+            ((_, _, lengths),) = net.unit_rows.split(theta_n)
+            J /= np.outer(lengths, lengths)
+            gradient = net.acting_gradient(theta_n)
+            J[np.diag_indices(K)] -= net.unit_rows.radial_slopes(theta_n, gradient)
         return (J + J.T) / 2
 
     def _group(self, group: Any) -> int:
@@ -336,8 +340,6 @@ def obstacle(net: Any) -> str:
         return f"the input is a {type(net.input).__name__}"
     if type(net.teacher) not in (Teacher, FunctionTeacher, PolynomialTeacher):
         return f"the teacher is a {type(net.teacher).__name__}"
-    if net.student.parametrization not in COVERED:
-        return f"the student has the parametrization {net.student.parametrization!r}"
     return ""
 
 
@@ -373,7 +375,7 @@ def reduce(neti: NetI, theta: Any) -> Reduction:
     Parameters
     ----------
     neti : NetI
-        In the standard parametrization, "ntk" or "mean_field"; any regularisation.
+        In any parametrization, with any regularisation.
     theta : (P,) array or Result
         Parameters, whose input weights belong to the span.
 
@@ -388,9 +390,14 @@ def reduce(neti: NetI, theta: Any) -> Reduction:
     InvalidTypeError
         If ``neti`` is no NetI.
     MethodError
-        If its input, teacher or parametrization is none of those that are covered.
+        If its input or teacher is none of those that are covered.
     ShapeError, InvalidValueError
         If ``theta`` cannot be used.
+
+    See Also
+    --------
+    train : does it by itself.
+    hessian_eigenvalues : spectra by it.
 
     Notes
     -----

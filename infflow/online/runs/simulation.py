@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..._validation import Array
 from ...networks.infinite.neti import NetI
+from ...terminal import Bar
 from ..equations.right_hand_side import Model
 from ..rates import Rates, Schedule
 
@@ -28,7 +29,11 @@ class Descent(NamedTuple):
 
 
 def simulate(
-    descent: Descent, theta: Array, steps: NDArray[np.int64], rng: np.random.Generator
+    descent: Descent,
+    theta: Array,
+    steps: NDArray[np.int64],
+    rng: np.random.Generator,
+    bar: Bar | None = None,
 ) -> list[tuple[Array, Array]]:
     """Weights (W, v) after the given numbers of steps, each with one fresh batch.
 
@@ -40,6 +45,8 @@ def simulate(
     steps : (T,) int array
         Not decreasing.
     rng : numpy.random.Generator
+    bar : Bar, optional
+        Is told the time, steps / D.
 
     Returns
     -------
@@ -60,6 +67,10 @@ def simulate(
             if not np.isfinite(W).all():
                 return kept
             kept.append((W.copy(), v.copy()))
+            if bar is not None:
+                bar.move_to(step / D)
+        if bar is not None and step % _BLOCK == 0:
+            bar.move_to(step / D)
         if not constant:
             rates = schedule.at(step / D)
         change_w, change_v = one_step(W, v, *draw(model.batch_size), rates)

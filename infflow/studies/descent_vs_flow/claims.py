@@ -14,13 +14,14 @@ import numpy as np
 
 from ..._validation import Array, as_integer
 from ...compile_time import running_time
+from ...dynamics import ModifiedFlow
 from ...networks.finite.net import Net
 from ...networks.infinite.neti import NetI
 from ...networks.parameters import random_params
 from ...networks.teacher import Teacher
 from ...objective import Objective
 from ...training import train
-from ..objectives import ModifiedLoss, Saddle, heavy_ball_descent, heavy_ball_flow
+from ..objectives import Saddle, heavy_ball_descent, heavy_ball_flow
 from ..study import Claim, StudyResult, StudySetting, markdown_table, run_grid
 from . import linear_networks
 from .euler_bound import cumulative, fundamental_bound, sample_curvature, theorem1_factor
@@ -225,7 +226,7 @@ def large_steps(step: float, t_end: float, seed: int) -> dict[str, Any]:
     count = round(t_end / step)
     t: Array = step * np.arange(count + 1.0)
     path = _descent(net, theta, step, count, 1)
-    modified = _flow(ModifiedLoss(net, step), theta, t, solver="dopri5")
+    modified = _flow(net, theta, t, solver="dopri5", dynamics=ModifiedFlow(step))
     far = {
         "plain": np.linalg.norm(path - _flow(net, theta, t), axis=1).max(),
         "modified": np.linalg.norm(path - modified, axis=1).max(),
@@ -689,17 +690,17 @@ class DescentStudy(StudyResult):
             "rates": {str(depth): self.rates(depth) for depth in self.setting.depths},
         }
 
-    def plot(self) -> Any:
+    def plot(self, picture: str = "") -> Any:
         """Losses, distances and bounds, the post's figure 2, eigenvalues, large steps, the
         saddle.
         """
         from matplotlib.figure import Figure
 
-        from ...plotting import style
+        from ...plotting.style import PAGE_WIDTH, style
 
         with style():
-            figure = Figure(figsize=(10.5, 6), layout="constrained")
-            panels = figure.subplots(2, 3).ravel()
+            figure = Figure(figsize=(PAGE_WIDTH, 8.4), layout="constrained")
+            panels = figure.subplots(3, 2).ravel()
             for draw, ax in zip(PANELS, panels, strict=True):
                 draw(self, ax)
         return figure

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ...plotting.style import color
+
 #: divisors of the largest step size
 DIVISORS = (1, 2, 5, 10, 20)
 
@@ -32,18 +34,22 @@ def draw_distances(study: Any, ax: Any) -> None:
         ax.semilogy(
             row["t"][1:],
             row["distance"][k][1:],
-            color=f"C{k}",
+            color=color(k),
             label=f"step {study.setting.step / divisor:g}",
         )
     ax.semilogy(
         row["t"][1:],
         row["bound"][-1][1:],
         "--",
-        color=f"C{len(DIVISORS) - 1}",
+        color=color(len(DIVISORS) - 1),
         label="bound, smallest step",
     )
     ax.semilogy(
-        row["t"][1:], row["theorem1"][-1][1:], ":", color=f"C{len(DIVISORS) - 1}", label="theorem 1"
+        row["t"][1:],
+        row["theorem1"][-1][1:],
+        ":",
+        color=color(len(DIVISORS) - 1),
+        label="theorem 1",
     )
     ax.set(title=case(row), xlabel="t", ylabel="distance of descent from flow")
     ax.legend()
@@ -52,7 +58,7 @@ def draw_distances(study: Any, ax: Any) -> None:
 def draw_figure2(study: Any, ax: Any) -> None:
     """The post's figure 2: largest against smallest step."""
     for k, row in enumerate(study.follows):
-        ax.loglog(row["moved"][1:], row["from_smallest_step"][1:], color=f"C{k}", label=case(row))
+        ax.loglog(row["moved"][1:], row["from_smallest_step"][1:], color=color(k), label=case(row))
     ax.set(
         title=f"step {study.setting.step:g} against a twentieth of it",
         xlabel="distance from the start",
@@ -66,7 +72,7 @@ def draw_eigenvalues(study: Any, ax: Any) -> None:
     name = study.flows[-1]["network"]
     for k, row in enumerate(row for row in study.flows if row["network"] == name):
         ax.semilogx(
-            row["t"][1:], row["lowest"][1:], color=f"C{k}", label=f"weights {row['scale']:g}"
+            row["t"][1:], row["lowest"][1:], color=color(k), label=f"weights {row['scale']:g}"
         )
     ax.set(title=name, xlabel="t", ylabel="smallest eigenvalue")
     ax.set_yscale("symlog", linthresh=0.1)
@@ -93,8 +99,8 @@ def draw_saddle(study: Any, ax: Any) -> None:
     for k, m in enumerate((1.0, 2.0)):
         rows = [row for row in study.saddles if row["m"] == m]
         t = np.array([row["t"] for row in rows])
-        ax.semilogy(t, [row["step"] for row in rows], "o", color=f"C{k}", label=f"m = {m:g}")
-        ax.semilogy(t, np.exp(-m * t) / (m**2 * t), "-", color=f"C{k}", lw=1)
+        ax.semilogy(t, [row["step"] for row in rows], "o", color=color(k), label=f"m = {m:g}")
+        ax.semilogy(t, np.exp(-m * t) / (m**2 * t), "-", color=color(k), lw=1)
     ax.set(
         title="saddle: step for a distance of 1/2",
         xlabel="t",

@@ -297,15 +297,16 @@ class FamiliesResult(StudyResult):
             "proofs": self.proofs,
         }
 
-    def plot(self) -> Any:
+    def plot(self, picture: str = "") -> Any:
         """Losses and lowest eigenvalues along branches in k, and the averages of erf."""
         from matplotlib.figure import Figure
 
-        from ...plotting import style
+        from ...plotting.style import PAGE_WIDTH, style
 
         with style():
-            figure = Figure(figsize=(9.6, 3.2), layout="constrained")
-            left, middle, right = figure.subplots(1, 3)
+            figure = Figure(figsize=(PAGE_WIDTH, 6.0), layout="constrained")
+            (left, middle), (right, empty) = figure.subplots(2, 2)
+            empty.set_axis_off()
             for row in self.branches:
                 label = f"{row['off']} off"
                 _draw(left, row["parameter"], row["loss"], row["index"], label)

@@ -453,16 +453,17 @@ class FiniteDataResult(StudyResult):
             for result in self.results
         }
 
-    def plot(self) -> Any:
+    def plot(self, picture: str = "") -> Any:
         """Figure 4 with its prediction; measured against predicted displacement; relu with and
         without kinks; dimensions.
         """
         from matplotlib.figure import Figure
 
         from ...plotting import plot_convergence, style
+        from ...plotting.style import PAGE_WIDTH
 
         with style():
-            figure = Figure(figsize=(8, 6.2), layout="constrained")
+            figure = Figure(figsize=(PAGE_WIDTH, 6.2), layout="constrained")
             panels = figure.subplots(2, 2).ravel()
             main = self.of("law")[0]
             plot_convergence(main.summary, ax=panels[0])

@@ -8,12 +8,13 @@ formula of M-estimation; van der Vaart, Asymptotic Statistics, 1998, theorem 5.2
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from joblib import Parallel, delayed
 
 from ..._validation import (
     Array,
@@ -35,7 +36,7 @@ from ...networks.parameters import random_params
 from ...networks.statistics import FiniteDataPrediction, finite_data_prediction
 from ...networks.teacher import Teacher
 from ...storage import make_folder, plain, write_json
-from ...terminal import on_terminal
+from ...terminal import Bar
 from ...training import train
 
 # Two solutions that agree to this fraction of their norm are the same minimum; Newton's method
@@ -48,6 +49,11 @@ _NON_DEGENERATE = 1e-8
 _BOOTSTRAP = 2000
 # Squared distance of two solutions, relative to the squared length, that is rounding.
 _ZERO_DISTANCE = 1e-16
+# With this many samples a Hessian costs many gradients, so that a method without it is faster at
+# equal tolerance.
+_SOLVER = "cvode_bdf"
+# Samples of a run that is there to compile kernels.
+_FEW = 100
 #: with fewer runs in the basin of the infinite-data solution, a mean over them is that of a
 #: selection, and no slope is reported
 ENOUGH = 0.8
@@ -275,9 +281,11 @@ class ConvergenceResult:
         """Write ``convergence.json`` and ``convergence.png``; raises StorageError if the folder
         cannot be made.
         """
+        from ...plotting import new_axes
+
         directory = make_folder(directory)
         write_json(directory / "convergence.json", self.to_dict())
-        figure = self.plot().figure
+        figure = self.plot(ax=new_axes()).figure
         figure.savefig(directory / "convergence.png", dpi=150)
 
 
@@ -291,8 +299,8 @@ def convergence(
     The infinite-data flow is solved to its fixed point and polished by Newton's method, then the
     same is done for every N and data seed. A run counts as *in the basin* of the infinite-data
     solution if it converged to the point where Newton's method ends that starts at the
-    infinite-data solution on the same finite data, and if this lies within five times the predicted
-    root mean square distance; the others are left out of means and fit, and listed.
+    infinite-data solution on the same finite data. This point has to lie within five times the
+    predicted root mean square distance. Other runs are left out of means and fit, and listed.
 
     Parameters
     ----------
@@ -309,6 +317,19 @@ def convergence(
         If an argument cannot be used.
     DivergedError
         If the infinite-data run does not end in a minimum without flat directions.
+
+    See Also
+    --------
+    finite_data_prediction : the prediction alone.
+    train : one run.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> setting = dict(activation="erf", input_dim=2, teacher_width=1, student_width=1)
+    >>> study = inf.convergence(**setting, N=(200, 800), seeds=2, seed=0, jobs=1, progress=False)
+    >>> len(study.N)
+    2
     """
     setting = _checked(Setting() if setting is None else setting, changes)
     jobs = as_integer("jobs", jobs, minimum=-1, maximum=2**15)
@@ -316,7 +337,9 @@ def convergence(
         raise InvalidValueError("jobs is 0; a number of processes is needed, or -1 for all cores.")
     progress = as_flag("progress", progress)
     neti, theta0 = build(setting)
+    elsewhere = _compile_elsewhere(neti, theta0, jobs)
     infinite = train(neti, theta0, progress=progress)
+    list(elsewhere)
     _check_minimum(neti, infinite.theta)
     result = ConvergenceResult(
         setting,
@@ -381,25 +404,41 @@ def _check_minimum(neti: NetI, theta: Array) -> None:
         )
 
 
+def _compile_elsewhere(neti: NetI, theta0: Array, jobs: int) -> Iterable[None]:
+    """Let a worker compile the kernels of finite data while this process solves the infinite-data
+    problem; the workers of the runs to come are the same.
+    """
+    if jobs == 1:
+        return ()
+    started: Iterable[None] = _pool(jobs)([delayed(_small_run)(neti, theta0)])
+    return started
+
+
+def _small_run(neti: NetI, theta0: Array) -> None:
+    """Call every kernel that a run on finite data calls."""
+    net = neti.sample(_FEW, np.random.default_rng(0))
+    train(net, theta0, solver=_SOLVER, max_steps_flow=1, max_steps_newton=1, progress=False)
+
+
+def _pool(jobs: int) -> Parallel:
+    """Workers whose outcomes arrive as they end."""
+    return Parallel(n_jobs=jobs, return_as="generator_unordered", inner_max_num_threads=1)
+
+
 def _all_runs(
     neti: NetI, theta0: Array, result: ConvergenceResult, jobs: int, progress: bool
 ) -> Iterator[Run]:
     """All finite-data runs, the long ones first."""
-    from joblib import Parallel, delayed
-    from tqdm import tqdm
-
     setting = result.setting
     predicted = result.prediction.squared_distance
     tasks: Sequence[tuple[int, int]] = [
         (N, seed) for N in sorted(setting.N, reverse=True) for seed in range(setting.seeds)
     ]
-    parallel = Parallel(n_jobs=jobs, return_as="generator_unordered", inner_max_num_threads=1)
-    runs = parallel(
+    runs = _pool(jobs)(
         delayed(_run)(neti, theta0, result.theta, predicted, N, seed, setting.seed)
         for N, seed in tasks
     )
-    hidden = not (progress and on_terminal())
-    yield from tqdm(runs, total=len(tasks), desc="finite data", unit="run", disable=hidden)
+    yield from Bar(progress, total=len(tasks), desc="finite data", unit=" runs").over(runs)
 
 
 def _run(
@@ -409,9 +448,7 @@ def _run(
     solution.
     """
     net = neti.sample(N, np.random.default_rng([base, N, seed]))
-    # with this many samples a Hessian costs many gradients, so that a method without it is faster
-    # at equal tolerance
-    result = train(net, theta0, solver="cvode_bdf", progress=False)
+    result = train(net, theta0, solver=_SOLVER, progress=False)
     continued = train(net, solution, max_steps_flow=0, progress=False)
     same = np.linalg.norm(result.theta - continued.theta) <= _SAME * np.linalg.norm(continued.theta)
     distance = float(np.sum((result.theta - solution) ** 2))

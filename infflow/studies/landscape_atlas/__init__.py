@@ -2,7 +2,5 @@
 
 | file | what it holds |
 |---|---|
-| `claims.py` | the study: settings, claims, picture |
-| `atlas.py` | the list of critical points and which saddle joins which minima |
-| `critical_points.py` | the search for saddles |
+| `claims.py` | the study: settings, claims, picture; searches are those of `critical_points` |
 """

@@ -11,19 +11,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..._validation import Array, as_integer
 from ...compile_time import running_time
+from ...critical_points.entries import (
+    FLOW_LIMITS,
+    Entry,
+    escape,
+    find_entry,
+    is_smooth,
+    make_entries,
+)
+from ...critical_points.search import find_critical_point
+from ...landscape.teacher_symmetry import TeacherSymmetry
 from ...networks.finite.net import Net
 from ...networks.infinite.neti import NetI
 from ...networks.teacher import Teacher
 from ...training import train
 from ..study import Claim, StudyResult, StudySetting, markdown_table, run_grid
-from .atlas import FLOW_LIMITS, Atlas, Entry, escape, find_entry, is_smooth, make_entries
-from .critical_points import find_critical_point
 
 _BLOCK = 10  # starts for each run that is stored
 
@@ -86,6 +94,34 @@ def relu_average_loss(m: int) -> float:
 
 # --------------------------------------------------------------------------------------------------
 # the runs
+
+
+class Atlas(NamedTuple):
+    """All entries of one network, by loss, and how the searches went.
+
+    ``converged`` searches and ``flows_converged`` flows ended at points without gradient where the
+    loss is smooth.
+    """
+
+    activation: str
+    teachers: int
+    students: int
+    entries: list[Entry]
+    searches: int
+    converged: int
+    flows: int
+    flows_converged: int
+    flows_at_kink: int  #: converged flows that ended where a neuron has lost its input weights
+    #: for each entry those where flows along both sides of its steepest escape direction end
+    ends: list[list[int | None]]
+    end_losses: list[list[float]]
+
+    @property
+    def seen_once(self) -> int:
+        """Entries found once; their number over that of all searches estimates the chance that the
+        next one is new (Good 1953).
+        """
+        return sum(entry.count + entry.trained == 1 for entry in self.entries)
 
 
 def _start(neti: NetI, rng: np.random.Generator) -> Array:
@@ -161,7 +197,8 @@ def _atlas(activation: str, teachers: int, students: int, rows: list[dict[str, A
     ]
     trained = [theta for theta, converged, smooth in ends if converged and smooth]
     at_kink = sum(not smooth for _, _, smooth in ends)
-    entries = make_entries(build(activation, teachers, students), searched, trained)
+    neti = build(activation, teachers, students)
+    entries = make_entries(neti, searched, trained, TeacherSymmetry(neti))
     starts = len(rows) * _BLOCK
     return Atlas(
         activation,
@@ -173,6 +210,8 @@ def _atlas(activation: str, teachers: int, students: int, rows: list[dict[str, A
         starts,
         len(trained),
         at_kink,
+        [[] for _ in entries],
+        [[] for _ in entries],
     )
 
 
@@ -292,9 +331,11 @@ class LandscapeResult(StudyResult):
         return claims
 
     def _flows(self) -> list[Claim]:
-        saddles = [(a, e) for a in self.atlases for e in a.entries if e.index]
         escapes = [
-            (e, k, loss) for _, e in saddles for k, loss in zip(e.ends, e.end_losses, strict=True)
+            (e, k, loss)
+            for a in self.atlases
+            for e, ends, losses in zip(a.entries, a.ends, a.end_losses, strict=True)
+            for k, loss in zip(ends, losses, strict=True)
         ]
         lower = sum(loss < e.loss for e, _, loss in escapes)
         known = sum(k is not None for _, k, _ in escapes)
@@ -344,7 +385,7 @@ class LandscapeResult(StudyResult):
                     e.trained,
                     e.structure,
                     e.escape,
-                    _ends(e),
+                    _ends(atlas.ends[k]),
                 )
                 for k, e in enumerate(atlas.entries)
             )
@@ -367,16 +408,16 @@ class LandscapeResult(StudyResult):
             ]
         }
 
-    def plot(self) -> Any:
+    def plot(self, picture: str = "") -> Any:
         """Loss of every entry against its index, one panel for each activation."""
         from matplotlib.figure import Figure
         from matplotlib.ticker import NullFormatter
 
-        from ...plotting import style
+        from ...plotting.style import PAGE_WIDTH, style
 
         activations = list(dict.fromkeys(a.activation for a in self.atlases))
         with style():
-            figure = Figure(figsize=(4.2 * len(activations), 3.6), layout="constrained")
+            figure = Figure(figsize=(PAGE_WIDTH, 3.6), layout="constrained")
             panels = np.atleast_1d(figure.subplots(1, len(activations)))
             for ax, activation in zip(panels, activations, strict=True):
                 for atlas in (a for a in self.atlases if a.activation == activation):
@@ -394,10 +435,12 @@ class LandscapeResult(StudyResult):
 
 def _draw(ax: Any, atlas: Atlas) -> None:
     """Points, larger the more searches ended there, and lines to where escapes end."""
-    color = _color(atlas.students - 1)
+    from ...plotting.style import COLORS
+
+    color = COLORS[atlas.students - 1]
     shift = 0.12 * (atlas.students - 2)
-    for entry in atlas.entries:
-        for k in (k for k in entry.ends if k is not None):
+    for entry, ends in zip(atlas.entries, atlas.ends, strict=True):
+        for k in (k for k in ends if k is not None):
             other = atlas.entries[k]
             ax.plot(
                 [entry.index + shift, other.index + shift],
@@ -421,16 +464,8 @@ def _draw(ax: Any, atlas: Atlas) -> None:
     )
 
 
-def _color(k: int) -> str:
-    """Colour k of the style active now; "C0" would be looked up when the figure is drawn."""
-    import matplotlib
-
-    colors = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
-    return str(colors[k % len(colors)])
-
-
-def _ends(entry: Entry) -> str:
-    return ", ".join(sorted({"elsewhere" if k is None else str(k) for k in entry.ends})) or "-"
+def _ends(ends: list[int | None]) -> str:
+    return ", ".join(sorted({"elsewhere" if k is None else str(k) for k in ends})) or "-"
 
 
 def _partitions(total: int, parts: int, largest: int | None = None) -> list[tuple[int, ...]]:
@@ -481,19 +516,24 @@ def run(
 
 def _follow_escapes(atlases: list[Atlas], options: dict[str, Any]) -> None:
     """Gradient flow from both sides of every saddle, and the entry where it ends."""
-    saddles = [(atlas, entry) for atlas in atlases for entry in atlas.entries if entry.index]
+    saddles = [(a, k) for a in atlases for k, entry in enumerate(a.entries) if entry.index]
     points = [
-        {"activation": a.activation, "teachers": a.teachers, "theta": e.theta.tolist(), "sign": s}
-        for a, e in saddles
+        {
+            "activation": a.activation,
+            "teachers": a.teachers,
+            "theta": a.entries[k].theta.tolist(),
+            "sign": s,
+        }
+        for a, k in saddles
         for s in (1.0, -1.0)
     ]
     if not points:
         return
     ends = run_grid(follow, points, **options)
-    for (atlas, entry), pair in zip(saddles, zip(ends[::2], ends[1::2], strict=True), strict=True):
+    for (atlas, k), pair in zip(saddles, zip(ends[::2], ends[1::2], strict=True), strict=True):
         neti = build(atlas.activation, atlas.teachers, atlas.students)
-        entry.ends = [
-            find_entry(neti, atlas.entries, row["end"]) if row["converged"] else None
-            for row in pair
-        ]
-        entry.end_losses = [row["loss"] for row in pair]
+        symmetry = TeacherSymmetry(neti)
+        for row in pair:
+            found = find_entry(neti, atlas.entries, row["end"], symmetry)
+            atlas.ends[k].append(found if row["converged"] else None)
+            atlas.end_losses[k].append(row["loss"])

@@ -18,12 +18,15 @@ from ...networks.finite.net import Net
 from ...networks.infinite.neti import NetI
 from ...networks.teacher import Teacher
 from ...online.order_parameters import OnlineResult, OrderParameters
+from ...plotting.style import PAGE_WIDTH, color, sparse_log_ticks, style
 from ...training import train
 from ..study import Claim, StudyResult, StudySetting, markdown_table, run_grid
 from . import published
 
 _NOISE = 0.1
 _LIMIT = 1e-6  # rate that stands for zero
+#: rate x time up to which plateaus are shown
+_SHOWN = 500
 _SPECIALISED = 0.3  # difference of a student's overlaps with two teachers that ends the plateau
 _SIMULATED_RATE = 1.0
 
@@ -52,7 +55,7 @@ class Setting(StudySetting):
     dimensions: tuple[int, ...] = (125, 250, 500, 1000, 2000)
     t_end: float = 60.0
     rates: tuple[float, ...] = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 2.5, 3.0)
-    asymmetries: tuple[float, ...] = (1e-3, 1e-5, 1e-7)
+    asymmetries: tuple[float, ...] = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
     networks: tuple[tuple[int, int], ...] = ((1, 1), (2, 2), (3, 2), (4, 2), (3, 1))
     final_rates: tuple[float, ...] = (0.2, 0.1, 0.05, 0.02, 0.01)
 
@@ -165,7 +168,7 @@ def plateau(rate: float, asymmetry: float) -> dict[str, Any]:
     # flows get slowly to where both students are alike, and alike to both teachers; Newton's method
     # does not
     symmetric = op.fixed_point(op.solve(_plateau_start(neti, 0.0), t_end=100.0 / rate).state())
-    keep = slice(0, None, 20)
+    keep = np.unique(np.linspace(0, np.sum(rate * run.t <= _SHOWN) - 1, 301).astype(int))
     return {
         "length": _length(run),
         "growth": float(symmetric.eigenvalues[0].real),
@@ -465,19 +468,20 @@ class OnlineStudy(StudyResult):
             "limits": self.limits,
         }
 
-    def plot(self) -> Any:
+    def plot(self, picture: str = "") -> Any:
         """Overlaps, their scatter, plateaus over the scaled time, plateau lengths, final errors."""
         from matplotlib.figure import Figure
 
-        from ...plotting import style
-
         with style():
-            figure = Figure(figsize=(10.5, 6), layout="constrained")
-            panels = figure.subplots(2, 3).ravel()
+            figure = Figure(figsize=(PAGE_WIDTH, 8.4), layout="constrained")
+            panels = figure.subplots(3, 2).ravel()
             for draw, ax in zip(
                 (_overlaps, _scatter, _errors, _lengths, _asymmetries, _finals), panels, strict=True
             ):
                 draw(self, ax)
+                for axis in (ax.xaxis, ax.yaxis):
+                    if axis.get_scale() == "log":
+                        sparse_log_ticks(axis)
         return figure
 
 
@@ -487,15 +491,15 @@ def _overlaps(study: OnlineStudy, ax: Any) -> None:
     runs = study._overlaps(D)
     for i in range(2):
         for m in range(2):
-            ax.plot(t, study.equations["R"][:, i, m], color=f"C{2 * i + m}")
-            ax.plot(t, study.equations["flow"][:, i, m], ":", color=f"C{2 * i + m}", lw=1)
+            ax.plot(t, study.equations["R"][:, i, m], color=color(2 * i + m))
+            ax.plot(t, study.equations["flow"][:, i, m], ":", color=color(2 * i + m), lw=1)
             ax.errorbar(
                 t[::6],
                 runs[:, ::6, i, m].mean(0),
                 runs[:, ::6, i, m].std(0, ddof=1),
                 fmt="o",
                 ms=3,
-                color=f"C{2 * i + m}",
+                color=color(2 * i + m),
             )
     ax.set(
         title=f"equations, flow (dotted), D = {D} (dots)",
@@ -517,13 +521,13 @@ def _errors(study: OnlineStudy, ax: Any) -> None:
     rows = [row for row in study.plateaus if row["asymmetry"] == study.setting.asymmetries[0]]
     for k, row in enumerate(rows[:: max(1, len(rows) // 4)]):
         ax.semilogy(
-            row["rate"] * row["t"], row["errors"], color=f"C{k}", label=f"rate {row['rate']:g}"
+            row["rate"] * row["t"], row["errors"], color=color(k), label=f"rate {row['rate']:g}"
         )
     ax.set(
         title="plateaus",
         xlabel="rate x t",
         ylabel="generalization error",
-        xlim=(0, 500),
+        xlim=(0, _SHOWN),
         ylim=(1e-6, None),
     )
     ax.legend()
@@ -535,7 +539,7 @@ def _lengths(study: OnlineStudy, ax: Any) -> None:
             study.setting.rates,
             study.scaled_lengths(asymmetry),
             "o-",
-            color=f"C{k}",
+            color=color(k),
             label=f"asymmetry {asymmetry:g}",
         )
     ax.set(title="length of the plateau", xlabel="learning rate", ylabel="rate x length")
@@ -548,8 +552,8 @@ def _asymmetries(study: OnlineStudy, ax: Any) -> None:
         rows = [study._at(rate, a)[0] for a in x]
         y = np.array([rate * row["length"] for row in rows])
         line = y[0] + np.log(x[0] / x) * rate / rows[0]["growth"]
-        ax.semilogx(x, y, "o", color=f"C{k}", label=f"rate {rate:g}")
-        ax.semilogx(x, line, "-", color=f"C{k}", lw=1)
+        ax.semilogx(x, y, "o", color=color(k), label=f"rate {rate:g}")
+        ax.semilogx(x, line, "-", color=color(k), lw=1)
     ax.set(
         title="dots measured, lines by the eigenvalue",
         xlabel="asymmetry at the start",
@@ -565,11 +569,11 @@ def _finals(study: OnlineStudy, ax: Any) -> None:
             [r["rate"] for r in rows],
             [r["final"] for r in rows],
             "o",
-            color=f"C{k}",
+            color=color(k),
             label=f"K = {K}, M = {M}",
         )
         ax.loglog(
-            [r["rate"] for r in rows], [study._law(r) for r in rows], "-", color=f"C{k}", lw=1
+            [r["rate"] for r in rows], [study._law(r) for r in rows], "-", color=color(k), lw=1
         )
     ax.set(
         title="final error, label noise; lines: formula",

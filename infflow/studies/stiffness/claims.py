@@ -16,6 +16,7 @@ import numpy as np
 
 from ..._validation import Array
 from ...compile_time import running_time
+from ...plotting.style import PAGE_WIDTH, sparse_log_ticks, style
 from ..study import Claim, StudyResult, StudySetting, markdown_table, run_grid
 from .ode_codes import CODES
 from .panels import draw_errors, draw_losses, draw_stiffness
@@ -23,6 +24,9 @@ from .runs import PROBLEMS, descend, reference, solve, tightening
 
 #: part of the way from the loss at the start to that at the end of the flow that may be left
 _TARGET = 1e-2
+
+#: what is drawn on each picture
+_PANELS = {"": draw_stiffness, "-errors": draw_errors, "-losses": draw_losses}
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,7 @@ class StiffnessStudy(StudyResult):
     """Outcome of the study ``stiffness``; the runs by kind, see the functions that made them."""
 
     name = "stiffness"
+    pictures = tuple(_PANELS)
     setting: Setting
     references: list[dict[str, Any]]
     runs: list[dict[str, Any]]
@@ -552,21 +557,28 @@ class StiffnessStudy(StudyResult):
             ],
         }
 
-    def plot(self) -> Any:
-        """Stiffness and steps, error against time, loss against seconds."""
+    def plot(self, picture: str = "") -> Any:
+        """Stiffness along the flows; error against seconds; loss against seconds: one panel for
+        each problem.
+        """
         from matplotlib.figure import Figure
 
-        from ...plotting import style
-
+        rows = (len(self.setting.problems) + 1) // 2
         with style():
-            figure = Figure(figsize=(3.6 * len(self.setting.problems), 8), layout="constrained")
-            panels = figure.subplots(3, len(self.setting.problems), squeeze=False)
-            for column, problem in zip(panels.T, self.setting.problems, strict=True):
-                draw_stiffness(self, problem, column[0])
-                draw_errors(self, problem, column[1])
-                draw_losses(self, problem, column[2])
-            for ax in panels[1:, -1]:
-                ax.legend(fontsize=6, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+            figure = Figure(figsize=(PAGE_WIDTH, 2.9 * rows + 0.6), layout="constrained")
+            panels = figure.subplots(rows, 2, squeeze=False).ravel()
+            handles: dict[str, Any] = {}
+            for ax in panels:
+                ax.set_axis_off()
+            for ax, problem in zip(panels, self.setting.problems, strict=False):
+                ax.set_axis_on()
+                _PANELS[picture](self, problem, ax)
+                ax.set_title(problem)
+                for axis in (ax.xaxis, ax.yaxis):
+                    sparse_log_ticks(axis)
+                found = ax.get_legend_handles_labels()
+                handles |= dict(zip(found[1], found[0], strict=True))
+            figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
         return figure
 
 

@@ -6,7 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from ...plotting.style import color
 from .ode_codes import CODES
+
+#: dashes that stand for a Jacobian; colours stand for codes
+DASHES = {"exact": "-", "differences": "--", "products": ":"}
+
+
+def look(label: str) -> dict[str, Any]:
+    """Colour of the code and dashes of the Jacobian of a line's label."""
+    code, _, jacobian = label.partition(", ")
+    return {"color": color(list(CODES).index(code)), "linestyle": DASHES.get(jacobian, "-")}
 
 
 def lines(study: Any, problem: str) -> list[tuple[str, list[dict[str, Any]]]]:
@@ -24,22 +34,21 @@ def draw_stiffness(study: Any, problem: str, ax: Any) -> None:
     reference = study.of(problem)
     ax.loglog(reference["t"][1:], reference["stiffness"][1:], label="stiffness")
     ax.loglog(reference["t"][1:], reference["largest"][1:], label="largest eigenvalue")
-    ax.set(title=problem, xlabel="t")
-    ax.legend(fontsize=6)
+    ax.set(xlabel="t")
 
 
 def draw_errors(study: Any, problem: str, ax: Any) -> None:
     """Distance of the end point against seconds, a line for each code."""
-    for k, (label, rows) in enumerate(lines(study, problem)):
+    for label, rows in lines(study, problem):
         done = [r for r in rows if r["complete"]]
         if done:
             ax.loglog(
                 [r["total_seconds"] for r in done],
                 [study.distance(r) for r in done],
-                "o-",
+                marker="o",
                 ms=3,
-                color=f"C{k}",
                 label=label,
+                **look(label),
             )
     ax.set(xlabel="seconds", ylabel="distance from the reference")
 
@@ -47,12 +56,12 @@ def draw_errors(study: Any, problem: str, ax: Any) -> None:
 def draw_losses(study: Any, problem: str, ax: Any) -> None:
     """Excess loss against seconds at the middle tolerance, and where descent reached the goal."""
     lowest = study.of(problem)["loss"][-1]
-    for k, (label, rows) in enumerate(lines(study, problem)):
+    for label, rows in lines(study, problem):
         if rows:
             row = rows[len(rows) // 2]
             excess = np.maximum(np.asarray(row["record_loss"]) - lowest, 1e-12)
             ax.loglog(
-                row["record_seconds"], excess, color=f"C{k}", label=f"{label}, {row['tol']:g}"
+                row["record_seconds"], excess, label=f"{label}, {row['tol']:g}", **look(label)
             )
     for name, marker in (("momentum", "x"), ("adam", "+")):
         seconds = study.best(problem, name, "seconds")

@@ -11,8 +11,13 @@ from ...activations import Activation
 from ...integrals.moments import gaussian_mean
 from ...integrals.surrogate.form import PARITIES, Part
 
-#: Most smoothed ramps or steps of a base.
+#: Most smoothed ramps or steps of a base. One that errs by more than :data:`COARSE` with these gets
+#: more, until it errs by :data:`FINE`: functions with slow tails, such as arctan, have more scales
+#: than a perceptron learns.
 MAX_TERMS = 4
+MOST_TERMS = 8
+COARSE = 1e-3
+FINE = 3e-5
 #: Range of the standard deviations r; what a card states.
 SMALLEST_R = 1e-6
 LARGEST_R = 10.0
@@ -74,7 +79,8 @@ def fit_base(f: Activation, parity_name: str) -> Part:
     """The closed part for one parity of an activation: widths, weights and polynomial by least
     squares on value, slope and curvature.
 
-    The smallest number of terms that meets the part to rounding, at most :data:`MAX_TERMS`.
+    The smallest number of terms that meets the part to rounding, at most :data:`MAX_TERMS`, or
+    :data:`MOST_TERMS`.
     """
     from scipy.optimize import least_squares
 
@@ -100,8 +106,9 @@ def fit_base(f: Activation, parity_name: str) -> Part:
     size = max(float(np.linalg.norm(target)), 1e-300)
     best = (np.empty(0), solve(np.empty(0))[0])
     best_error = float(np.linalg.norm(solve(np.empty(0))[1])) / size
-    for terms in range(1, MAX_TERMS + 1):
-        if best_error <= _EXACT:
+    for terms in range(1, MOST_TERMS + 1):
+        enough = _EXACT if terms <= MAX_TERMS else COARSE if terms == MAX_TERMS + 1 else FINE
+        if best_error <= enough:
             break
         for scale in (0.25, 0.5, 1.0, 2.0):
             start = np.log(scale) + 0.6 * (np.arange(terms) - 0.5 * (terms - 1))

@@ -1,4 +1,6 @@
-"""Progress of a training, stage by stage: a bar on a terminal, else a line now and then."""
+"""Progress of a training, stage by stage: a bar where a person watches, else a line now and
+then.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import sys
 import time
 from typing import Any
 
-from ...terminal import on_terminal
+from ...terminal import Bar
 
 # Seconds between two lines.
 _INTERVAL = 10.0
@@ -32,25 +34,15 @@ class Stage:
         self._total = total
         self._unit = unit
         self._done = done
-        self._lines = shown and not on_terminal()
-        self._bar: Any = None
-        self._shown = shown
+        self._bar = Bar(shown, total=total, initial=done, desc=what, unit=f" {unit}")
+        self._lines = shown and not self._bar.is_shown
         self._next = 0.0
         self._said = -1
 
     def __enter__(self) -> Stage:
         if self._lines:
             self._say("")
-        else:
-            from tqdm import tqdm
-
-            self._bar = tqdm(
-                total=self._total,
-                initial=self._done,
-                desc=self._what,
-                unit=f" {self._unit}",
-                disable=not self._shown,
-            )
+        self._bar.__enter__()
         return self
 
     def advance(self, count: int, text: str = "") -> None:
@@ -58,14 +50,11 @@ class Stage:
         self._done += count
         if self._lines and time.perf_counter() >= self._next:
             self._say(text)
-        if self._bar is not None:
-            self._bar.set_postfix_str(text, refresh=False)
-            self._bar.update(count)
+        self._bar.update(count, text)
 
-    def __exit__(self, *_: Any) -> None:
-        if self._bar is not None:
-            self._bar.close()
-        elif self._lines and self._said != self._done:
+    def __exit__(self, *details: Any) -> None:
+        self._bar.__exit__(*details)
+        if self._lines and self._said != self._done:
             self._say("")
 
     def _say(self, text: str) -> None:

@@ -98,7 +98,7 @@ def train_surrogate(
         A file from which a later call with the same arguments goes on, replaced atomically every
         ten seconds, and when the training is interrupted.
     progress : bool
-        Show progress bars on a terminal, and lines where there is none.
+        Show progress bars on a terminal or in a notebook, and lines where there is none.
     recipe : Recipe, optional
         Other numbers than the default ones.
 

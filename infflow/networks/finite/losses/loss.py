@@ -49,6 +49,10 @@ class Loss(ABC):
     is_shift_invariant : bool
         Adding the same number to all outputs changes nothing, so that the loss is flat along it.
 
+    See Also
+    --------
+    Net : takes it, or its name.
+
     Examples
     --------
     >>> import numpy as np

@@ -96,8 +96,8 @@ class SymmetricNetI:
     Teachers have orthonormal weights and output weights one, and come in blocks. A block of
     students that shadows a block of teachers has one student for each of them, with weight ``own``
     on that teacher, ``within`` on the others of the block, and ``between`` on every other block.
-    These numbers are the parameters z, whatever the number k of teachers: permutations of the
-    neurons within blocks leave the loss and such points as they are, so a critical point of the
+    These numbers are the parameters z, whatever the number k of teachers. Permutations of the
+    neurons within blocks leave the loss and such points as they are. So a critical point of the
     family is one of the whole network, and the gradient flow of the whole stays in the family.
 
     Solvers treat a family like a :class:`~infflow.NetI`. ``multiplicities`` says how many
@@ -135,6 +135,12 @@ class SymmetricNetI:
         that does not exist.
     MethodError
         If the method is not defined for the activation.
+
+    See Also
+    --------
+    NetI : one network.
+    continuation : follow a point in the number of neurons.
+    certify : prove it.
 
     Notes
     -----

@@ -32,9 +32,6 @@ _kernels: Any = realizable_kernels  # mypy does not spread tuples into jitted fu
 
 # A student further than this from its teacher neuron, relative to its length, is left unmatched.
 _NEAR = 0.01
-# Two neurons with kinks that move by more than this part of the angle between them get the rule for
-# corners.
-_CORNER = 0.02
 # Neurons are nearly parallel where the squared sine is below this.
 _NARROW = 0.2
 # Closed forms of mixtures keep their accuracy up to means of this size.
@@ -194,7 +191,8 @@ class SegmentLoss:
         W, b, _, dW, db, _ = path.ends
         wedge = np.empty(len(W))
         distance, mean = _kernels.survey(
-            W, b, dW, db, path.products, traits.kinked, _CORNER, _NARROW, flags, wedge
+            *(W, b, dW, db, path.products, traits.kinked, traits.farthest),
+            *(traits.corner, _NARROW, flags, wedge),
         )
         if not traits.needs_series or self._method != "auto" or mean > _LARGEST_MEAN:
             flags[NARROW] = False

@@ -34,6 +34,11 @@ from ..kernels import perpendicular_part
 
 # Above this 1 - u^2 products of vectors lose less than a digit in the perpendicular parts.
 _OBLIQUE = 0.1
+# Kinks of nearly parallel neurons are apart beyond so many conditional deviations.
+_APART = 9.0
+# A kink at h moves by 1 + |h| times the relative distance of its neuron, and derivatives of its
+# density bring powers of about 4 + |h|.
+_FAR_KINK = 0.25
 # A perpendicular part below this fraction of the neuron's length is rounding: the two are parallel.
 _PARALLEL = 4 * np.finfo(np.float64).eps
 
@@ -177,19 +182,24 @@ def _nearest(w, b, length, V, vb, sizes, alike, homogeneous, parity, near):
 
 
 @njit(cache=True, error_model="numpy")
-def survey(W, b, dW, db, G, kinked, corner_above, narrow_below, flags, wedge):
+def survey(W, b, dW, db, G, kinked, farthest, corner_above, narrow_below, flags, wedge):
     """The largest distance by which neurons of regular pairs move, and the largest mean.
 
     Distances are relative where scales do not matter (kinks), else absolute; with |b| far out they
     count more. Where two neurons with kinks move by more than ``corner_above`` of the angle between
-    them, ``flags[0]`` (n, n) is set; where the squared sine of that angle is below
-    ``narrow_below``, ``flags[1]`` is. ``wedge`` (n,) receives the Gram determinants of w and dw.
+    them, ``flags[0]`` (n, n) is set, unless their kinks, which are within ``farthest`` (n,) of 0,
+    meet nowhere within reach; where the squared sine of that angle is below ``narrow_below``,
+    ``flags[1]`` is. ``wedge`` (n,) receives the Gram determinants of w and dw.
     """
     n = W.shape[0]
     corner = flags[0]
     narrow = flags[1]
     move = np.empty(n)
     work = np.empty(W.shape[1])
+    # the middle of the kinks in standard deviations, how far they are from it, and may move
+    place = np.empty(n)
+    around = np.empty(n)
+    shift = np.empty(n)
     largest = 0.0
     mean = 0.0
     for i in range(n):
@@ -198,9 +208,14 @@ def survey(W, b, dW, db, G, kinked, corner_above, narrow_below, flags, wedge):
         mean = max(mean, abs(b[i]), abs(b[i] + db[i]))
         wedge[i] = own * perpendicular_part(W[i], dW[i], own, G[i, n + i], work)
         distance = math.sqrt(change + db[i] * db[i])
+        deviation = math.sqrt(own)
+        place[i] = b[i] / deviation if own > 0.0 else 0.0
+        around[i] = farthest[i] / deviation if own > 0.0 else np.inf
+        shift[i] = distance / deviation if own > 0.0 else np.inf
         if distance > 0.0:
-            length = math.sqrt(own) if kinked[i] else max(1.0, math.sqrt(own))
-            distance *= (1.0 + abs(b[i]) / length) ** 2
+            length = deviation if kinked[i] else max(1.0, deviation)
+            far = abs(b[i]) / length
+            distance *= (1.0 + far) * (1.0 + (_FAR_KINK if kinked[i] else 1.0) * far)
             if kinked[i]:
                 distance /= length
         move[i] = distance
@@ -218,12 +233,27 @@ def survey(W, b, dW, db, G, kinked, corner_above, narrow_below, flags, wedge):
             if both and ratio > 0.0:
                 if sine2 < _OBLIQUE:
                     sine2 = perpendicular_part(W[i], W[j], own, product, work) / own_j
-                ratio /= math.sqrt(sine2)
+                sine = math.sqrt(sine2)
+                other = math.copysign(place[j], product * place[j])
+                gap = abs(place[i] - other) - around[i] - around[j]
+                most = max(abs(other), abs(place[i])) + max(around[i], around[j])
+                if not _apart(gap, most, sine, shift[i] + shift[j]):
+                    ratio /= sine
             is_corner = both and not ratio <= corner_above
             corner[i, j] = corner[j, i] = is_corner
             if not is_corner:
                 largest = max(largest, ratio)
     return largest, mean
+
+
+@njit(cache=True, error_model="numpy")
+def _apart(gap, most, sine, shift):
+    """Whether the joint density of two kinks is nothing, also after they have moved and turned.
+
+    They are ``gap`` apart and at most ``most`` from the mean, in standard deviations.
+    """
+    turned = sine + shift
+    return gap - (shift + turned * turned) * (1.0 + most) > _APART * turned
 
 
 @njit(cache=True, error_model="numpy")

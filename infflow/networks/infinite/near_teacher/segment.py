@@ -26,11 +26,15 @@ _kernels: Any = realizable_kernels  # mypy does not spread tuples into jitted fu
 
 # Relative error of the rules: rounding where all integrals are closed forms, else a fraction of the
 # tolerance of the series.
-_ROUNDING = 1e-16
+_ROUNDING = 1e-15
 _FRACTION = 1e-3
 # Derivative n of the integrand is about the power n of this, in units of the distance of
 # :func:`.realizable_kernels.survey`.
 _VARIATION = 4.0
+# Movements in units of the angle between two kinks from which on they get the rule for corners,
+# which costs more than the last of the others.
+_CORNER = 0.1
+_CORNER_OF_SERIES = 0.02
 # Methods that give a point with itself the moments of a pair; others (see Choice) know only
 # its derivatives in common.
 _PLAIN = np.array([name in ("closed", "hermite", "mixture", "numeric") for name in METHODS])
@@ -60,7 +64,13 @@ def _gauss(n: int, constant: float) -> Rule:
 
 _ROOT_6 = 6.0**0.5
 #: For closed forms, which cost the same everywhere.
-RULES = (_gauss(1, 24.0), _gauss(2, 4320.0), _gauss(3, 2016000.0))
+RULES = (
+    _gauss(1, 24.0),
+    _gauss(2, 4320.0),
+    _gauss(3, 2016000.0),
+    _gauss(4, 1778112000.0),
+    _gauss(5, 2534876467200.0),
+)
 #: For series. Radau's rules have the teacher among their nodes, which does not move: it is expanded
 #: once.
 RULES_OF_SERIES = (
@@ -78,19 +88,22 @@ RULES_OF_SERIES = (
 class Traits:
     """Properties of n activations on which the choice of rules rests.
 
-    ``kinked`` (n,) says which have kinks; ``needs_series`` whether series are the first choice for
-    one.
+    ``kinked`` (n,) says which have kinks, ``farthest`` (n,) how far these are from 0 at most;
+    ``needs_series`` whether series are the first choice for one. ``corner``: two neurons with kinks
+    that move by more than this part of the angle between them get the rule for corners.
     """
 
     def __init__(self, activations: list[Activation]) -> None:
         self.activations = activations
         self.kinked = np.array([bool(f.kinks) for f in activations])
+        self.farthest = np.array([max(map(abs, f.kinks), default=0.0) for f in activations])
         self.needs_series = any(candidates(f, f)[0] != "closed" for f in dict.fromkeys(activations))
+        self.corner = _CORNER_OF_SERIES if self.needs_series else _CORNER
 
 
 def rule_for(traits: Traits, distance: float, rtol: float) -> Rule:
     """The first rule that is accurate enough for neurons that move by this distance."""
-    rules = RULES
+    rules: tuple[Rule, ...] = RULES
     tolerance = _ROUNDING
     if traits.needs_series:
         rules = RULES_OF_SERIES

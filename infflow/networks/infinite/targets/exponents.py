@@ -44,6 +44,11 @@ def information_exponent(f: str | Activation | PolynomialTeacher, rtol: float = 
     InvalidValueError
         If no coefficient but that of the constant differs from zero.
 
+    See Also
+    --------
+    hermite_coefficients : where it comes from.
+    leap_exponent : of several directions.
+
     Examples
     --------
     >>> import infflow as inf
@@ -108,6 +113,11 @@ def leap_exponent(teacher: PolynomialTeacher, rtol: float = 1e-9) -> int:
         If something else is given, e.g. an activation: see :func:`information_exponent`.
     InvalidValueError
         If the directions are not orthogonal, or all terms but the constant are zero.
+
+    See Also
+    --------
+    information_exponent : of one direction.
+    PolynomialTeacher : what it takes.
 
     Examples
     --------

@@ -52,6 +52,11 @@ class FunctionTeacher:
         If F cannot be called on points, or returns another shape or NaN; if V or kinks have another
         shape.
 
+    See Also
+    --------
+    PolynomialTeacher : polynomials of any number of projections.
+    quadrature_net : any function of two inputs, for deep students.
+
     Examples
     --------
     >>> import numpy as np

@@ -20,7 +20,8 @@ from ...._validation import (
     shown,
 )
 from ....errors import InvalidTypeError, InvalidValueError, ShapeError, TooLargeError
-from ...finite.net import check_columns, finite
+from ...finite.net import check_columns
+from ...parameters import finite
 from .hermite_table import HermiteTable, expand, hermite_to_monomials
 
 BASES = ("hermite", "monomial")
@@ -64,6 +65,11 @@ class PolynomialTeacher:
     InvalidTypeError, InvalidValueError, ShapeError
         If an argument cannot be used: no terms, exponents that are negative or do not fit V, a
         degree above 24, rows of V that are not orthonormal.
+
+    See Also
+    --------
+    FunctionTeacher : any function of one or two projections.
+    leap_exponent : how hard it is to learn.
 
     Examples
     --------

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ..._validation import Array
-from ...errors import SingularMomentError
+from .._validation import Array
+from ..errors import SingularMomentError
 
 # Rounding noise of gradients is 1e-16 to 1e-15 of terms of order one.
 _CONVERGED = 1e-13
@@ -24,7 +24,7 @@ _FLAT = 1e-7
 
 
 @dataclass(frozen=True, eq=False)
-class CriticalPoint:
+class SearchEnd:
     """Where a search ended."""
 
     theta: Array
@@ -36,7 +36,7 @@ class CriticalPoint:
 
 def find_critical_point(
     net: Any, theta: Array, index: int, walk: int = 60, steps: int = 300
-) -> CriticalPoint:
+) -> SearchEnd:
     """Search a critical point from ``theta`` (P,), preferably one of the given index.
 
     Parameters
@@ -53,7 +53,7 @@ def find_critical_point(
         theta = _saddle_dynamics(net, theta, index, walk)
     theta, value, g, H = _newton_root(net, theta, steps)
     norm = float(np.abs(g).max())
-    return CriticalPoint(
+    return SearchEnd(
         theta, value, norm, morse_index(H), norm <= _CONVERGED * (1.0 + float(np.abs(H).max()))
     )
 
