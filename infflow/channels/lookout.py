@@ -71,7 +71,10 @@ class Lookout:
         """What is behind the end of a search, or None where there is no reason to look."""
         reason = outcome.statistics.stop_reason
         if self.found is None and self.watches and reason not in _NO_LOOK:
-            self.found = self._look(outcome.theta)
+            try:
+                self.found = self._look(outcome.theta)
+            except KeyboardInterrupt:
+                outcome.statistics.stop_reason = StopReason.INTERRUPTED
         return self.found
 
     def _look(self, theta: NDArray[np.float64]) -> Found | None:
