@@ -16,7 +16,7 @@ from .limit import Found, Verdict, find_limit, is_covered
 #: steps of a search after which it is looked for the first time; then whenever they have doubled
 _FIRST = 100
 #: steps that one look may take, and not more than the search has taken
-_STEPS = 400
+_STEPS = 150
 #: a loss so much lower is worth a leap while a search goes on
 _MUCH_LOWER = 0.1
 #: ends of a search that are none of a path to infinity, or leave no time to look
