@@ -1,5 +1,7 @@
 """Ends of paths at infinity: the loss there, the way to it, and what train and classify say."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -64,6 +66,8 @@ def test_asymptotes():
     assert (below.slope, below.intercept, below.rate, below.factor) == (0.0, 0.0, 1.0, 1.0)
     assert side_of(inf.activation("erf"), 1).rate == 0.0  # the tail of erf is no exponential
     assert side_of(inf.activation("sin"), 1) is None
+    narrow = inf.Activation.from_callable("narrow", lambda x: np.array([math.exp(v) for v in x]))
+    assert side_of(narrow, 1) is None and kinked(narrow) is None  # math.exp raises OverflowError
     h = np.linspace(-2.0, 2.0, 5)
     scale = 1e9
     for name in ("softplus", "gelu", "log_cosh"):
@@ -401,3 +405,14 @@ def test_a_kink_that_rests_on_a_sample():
     assert found.limit.resting == (int(np.argmin(np.abs(x - t))),)
     assert "rests on 1 sample" in str(found.limit)
     assert found.limit.gradient_norm < 1e-10
+
+
+def test_ctrl_c_while_it_looks(monkeypatch):
+    neti = bumps()
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("infflow.channels.lookout.find_limit", interrupted)
+    run = inf.train(neti, inf.random_params(neti, 0), progress=False)
+    assert run.status is StopReason.INTERRUPTED and run.limit is None

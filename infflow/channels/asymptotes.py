@@ -45,13 +45,18 @@ class Side(NamedTuple):
 
 @lru_cache(maxsize=64)
 def side_of(f: Activation, sign: int) -> Side | None:
-    """The straight line that a smooth activation tends to on one side; None where there is none."""
-    with np.errstate(all="ignore"):
-        far, farther = f(sign * np.array([_FAR, _FARTHER]))
-        slope = float((farther - far) / (sign * (_FARTHER - _FAR)))
-        intercept = float(far - slope * sign * _FAR)
-        middle = 0.5 * (_FAR + _FARTHER)
-        gap = abs(float(f(sign * middle)) - (slope * sign * middle + intercept))
+    """The straight line that a smooth activation tends to on one side; None where there is none,
+    or where a function of a user cannot be evaluated that far away.
+    """
+    middle = 0.5 * (_FAR + _FARTHER)
+    try:
+        with np.errstate(all="ignore"):
+            far, centre, farther = f(sign * np.array([_FAR, middle, _FARTHER]))
+            slope = float((farther - far) / (sign * (_FARTHER - _FAR)))
+            intercept = float(far - slope * sign * _FAR)
+            gap = abs(float(centre) - (slope * sign * middle + intercept))
+    except (ArithmeticError, ValueError):
+        return None
     if not np.isfinite([slope, intercept]).all() or gap > _TOLERANCE * middle:
         return None
     slope = _rounded(slope)

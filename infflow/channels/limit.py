@@ -18,7 +18,7 @@ from ..fixedpoints import FixedPointProblem, choose_optimizer
 from ..networks.finite.net import Net
 from ..networks.infinite.neti import NetI
 from ..objective import LEFT_DOMAIN
-from ..stopping import Statistics, StopRules
+from ..stopping import Statistics, StopReason, StopRules
 from .chart import Chart, chart_of, pinned, theta_of, view_of
 from .corners import inputs_of, is_stationary, resting
 from .units import EndKind, EndUnit, running_off
@@ -263,6 +263,8 @@ class _Ending:
             before = self.statistics
             self.statistics = found.statistics
             self.statistics.add(before, "")
+            if self.statistics.stop_reason is StopReason.INTERRUPTED:
+                raise KeyboardInterrupt  # for the search, or the user, that asked
             if not normalises:
                 return found.theta
             after = self.chart.normalised(found.theta)

@@ -16,7 +16,7 @@ from .limit import Found, Verdict, find_limit, is_covered
 #: steps of a search after which it is looked for the first time; then whenever they have doubled
 _FIRST = 100
 #: steps that one look may take, and not more than the search has taken
-_STEPS = 400
+_STEPS = 150
 #: a loss so much lower is worth a leap while a search goes on
 _MUCH_LOWER = 0.1
 #: ends of a search that are none of a path to infinity, or leave no time to look
@@ -71,7 +71,10 @@ class Lookout:
         """What is behind the end of a search, or None where there is no reason to look."""
         reason = outcome.statistics.stop_reason
         if self.found is None and self.watches and reason not in _NO_LOOK:
-            self.found = self._look(outcome.theta)
+            try:
+                self.found = self._look(outcome.theta)
+            except KeyboardInterrupt:
+                outcome.statistics.stop_reason = StopReason.INTERRUPTED
         return self.found
 
     def _look(self, theta: NDArray[np.float64]) -> Found | None:
