@@ -132,8 +132,9 @@ def main() -> None:
         "# Networks with activations of one's own",
         "",
         (
-            "Milliseconds of processor time of one value, gradient and Hessian of an infinite-data network of "
-            f"{WIDTH} students and {WIDTH} teachers with {INPUTS} inputs and biases, one thread"
+            "Milliseconds of processor time of one value, gradient and Hessian of an "
+            f"infinite-data network of {WIDTH} students and {WIDTH} teachers with {INPUTS} "
+            "inputs and biases, one thread"
         ),
         (
             f"({platform.machine()}): at random weights, and with all weights within about "
