@@ -465,3 +465,16 @@ def test_a_limit_of_time_holds_for_the_integrals():
     used, tested = info["points_used"]
     assert 2_000 <= used < 40_000
     assert 200 <= tested < 4_000
+
+
+def test_slow_tails_take_more_terms_and_a_perceptron_only_if_it_helps():
+    """arctan's base of four terms errs by a thousandth; eight are better than a perceptron is."""
+    few = Recipe(points=200, held_out=100, steps=5, batch=20)
+    form, info = train_surrogate("arctan", recipe=few, progress=False)
+    part = form.parts["odd"]
+    assert len(part.widths) > 4
+    left = info["parts"]["odd"]["left_by_perceptron"]
+    assert bool(part.network) == (left <= 0.8)
+    assert info["held_out"]["value"]["median"] < 1e-7
+    assert info["held_out"]["gradient"]["median"] < 1e-6
+    assert len(fit_base(resolve("tanh"), "odd").widths) == 4  # that of the shipped one

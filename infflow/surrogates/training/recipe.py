@@ -20,7 +20,7 @@ from ...integrals.surrogate.form import PARITIES, SIZE, Part, SurrogateForm
 from ...options import fraction
 from ...storage import as_path
 from .base import LARGEST_R, SMALLEST_R, grows_at_most_linearly
-from .objective import Index, Layer, SobolevObjective, split
+from .objective import Index, JetLinearisation, Layer, SobolevObjective, split
 from .points import PointSet, errors, exact_parts, sample_points, to_frame, upper_triangle
 from .problem import (
     FINAL_WEIGHTS,
@@ -37,6 +37,8 @@ from .progress import Stage
 # Exact integrals are taken in so many blocks, and may use this share of the time.
 _BLOCKS = 20
 _DATA_SHARE = 0.5
+# A perceptron that leaves more than this share of the error of the closed part is left out.
+_HELPFUL = 0.8
 
 PARAMETRISATION = "sum of parity parts: closed base, exact moment, perceptron"
 
@@ -268,13 +270,27 @@ class _Training:
         scale = problem.typical_output()
         theta, steps = self._descend(name, problem, scale)
         network = self._last_solve(problem, theta, scale)
+        left = self._left(part, name, network)
         report = {
             "base_terms": len(part.widths),
             "steps": steps,
             "exact": False,
             "moment_error": error,
+            "left_by_perceptron": left,
         }
-        return replace(part, network=network), report
+        return replace(part, network=network if left <= _HELPFUL else []), report
+
+    def _left(self, part: Part, name: str, network: list[tuple[Array, Array]]) -> float:
+        """The root mean square error at held-out points, as the last solve weighs it, over that of
+        the closed part alone.
+        """
+        problem = PartProblem(part, self.held_out, self.state["held_out"][name])
+        objective = problem.objective(FINAL_WEIGHTS, 1.0)
+        linearisation = JetLinearisation(
+            network, problem.features, objective.rows, objective.targets
+        )
+        alone = float(np.linalg.norm(objective.targets))
+        return float(np.linalg.norm(linearisation.residuals)) / max(alone, 1e-300)
 
     def _descend(self, name: str, problem: PartProblem, scale: float) -> tuple[Array, int]:
         """Gauss-Newton steps; returns the parameters and the number of steps."""
