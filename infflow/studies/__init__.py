@@ -10,6 +10,7 @@
 | `finite_vs_infinite/` | the paper's law of 1/N |
 | `landscape_atlas/`, `online_sgd/` | critical points of small students; order parameters |
 | `families/` | families of symmetric networks |
+| `infinite_width/` | finite width beside the kernels of infinite width |
 | `flow_accuracy.py`, `fixed_points.py`, `speed.py` | the paper's other figures |
 | `objectives.py` | small losses that studies share |
 """
