@@ -12,6 +12,7 @@
 | `online_exponents/` | power laws, plateaus, spheres, tasks one after the other |
 | `families/` | families of symmetric networks |
 | `dynamics.py` | the closing question of the blog post |
+| `infinite_width/` | finite width beside the kernels of infinite width |
 | `flow_accuracy.py`, `fixed_points.py`, `speed.py` | the paper's other figures |
 | `objectives.py` | small losses that studies share |
 """

@@ -59,6 +59,11 @@ STUDIES: dict[str, Study] = {
             "fixed_points",
             "how near to a fixed point every method gets, and what was found",
         ),
+        Study(
+            "infinite-width",
+            "infinite_width.claims",
+            "networks of finite width beside the kernels of infinite width",
+        ),
         Study("speed", "speed", "gradients and Hessians against PyTorch and JAX"),
         Study(
             "descent-vs-flow",
