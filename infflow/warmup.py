@@ -153,6 +153,7 @@ def _order_parameters() -> None:
     for name in ("erf", "relu", "gelu"):
         neti, theta = _pair(name, name, bias=False)
         inf.OrderParameters(neti, 0.1).solve(theta, 0.1)
+        inf.gradient_covariance(neti, theta)
     neti, theta = _pair("tanh", "tanh", bias=False)
     inf.OrderParameters(neti, 0.1, samples=1000).solve(theta, 0.1)  # sampled fourth moments
 
