@@ -37,6 +37,8 @@ from .threads import limit_for
 _SETTLED = (StopReason.MIN_GRADIENT_NORM, StopReason.ROUNDING_FLOOR)
 #: part of the loss by which a point ahead has to be lower for a search to go on from there
 CLEARLY_LOWER = 1e-6
+#: how often it may do so
+_LEAPS = 5
 #: after these the second stage does not begin
 _FINAL = (
     StopReason.INTERRUPTED,
@@ -470,6 +472,7 @@ def _searched(
     objective = job.polished or job.objective
     before: Statistics | None = None
     most = rules.max_steps
+    leaps = 0
     user = rules.callback
     while True:
         lookout = Lookout(objective, job.free, rules)
@@ -487,12 +490,15 @@ def _searched(
         if (
             ahead is None
             or ahead.verdict is Verdict.OPEN
+            or leaps == _LEAPS
+            or found.statistics.stop_reason.converged
             or ahead.loss >= (1.0 - CLEARLY_LOWER) * found.loss
             or steps >= most
         ):
             if found.statistics.stop_reason is StopReason.CHANNEL:
                 found.statistics.stop_reason = StopReason.MAX_STEPS
             return found
+        leaps += 1
         before = found.statistics
         rules.max_steps = most - steps
         rules.callback = counting_on(user, steps)

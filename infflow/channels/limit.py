@@ -176,6 +176,13 @@ def units_at(
     return running_off(net, view_of(net, theta), may_move)
 
 
+def is_zero(net: Net | NetI, theta: Array, loss: float) -> bool:
+    """Whether a loss at ``theta`` (P,) is zero, compared with that of the zero function."""
+    view = view_of(net, theta)
+    view.A[:] = view.c[:] = 0.0
+    return loss <= _ZERO * net.evaluate(theta_of(net, view), 0).value
+
+
 def find_limit(
     net: Net | NetI, theta: Array, free: NDArray[np.bool_], rules: StopRules
 ) -> Found | None:
@@ -246,7 +253,7 @@ class _Ending:
         if not found.settled or self.loss < value - self._noise(value, self.theta):
             return Found(Verdict.OPEN, None, *end)
         farthest = self._farthest(z, seen)
-        if value <= _ZERO * self._of_zero():
+        if is_zero(self.chart.net, self.theta, value):
             return Found(Verdict.NEARER, None, *farthest, self.statistics)
         judged = (found.gradient_norm, found.down, excess, found.resting)
         limit = Limit(self.chart.units, z, value, *judged)
@@ -375,12 +382,6 @@ class _Ending:
         theta = self.chart.point(z, seen)
         loss = self.chart.net.evaluate(theta, 0).value
         return (theta, loss) if loss < self.loss else (self.theta, self.loss)
-
-    def _of_zero(self) -> float:
-        """Loss of the zero function."""
-        view = view_of(self.chart.net, self.theta)
-        view.A[:] = view.c[:] = 0.0
-        return self.chart.net.evaluate(theta_of(self.chart.net, view), 0).value
 
     def _noise(self, value: float, theta: Array) -> float:
         """Rounding error of a loss at ``theta``."""

@@ -11,7 +11,7 @@ from .._validation import counted
 from ..fixedpoints import SearchOutcome
 from ..fixedpoints.problem import DENSE
 from ..stopping import Progress, StopReason, StopRules
-from .limit import Found, Verdict, find_limit, is_covered
+from .limit import Found, Verdict, find_limit, is_covered, is_zero
 
 #: steps of a search after which it is looked for the first time; then whenever they have doubled
 _FIRST = 100
@@ -71,6 +71,8 @@ class Lookout:
         """What is behind the end of a search, or None where there is no reason to look."""
         reason = outcome.statistics.stop_reason
         if self.found is None and self.watches and reason not in _NO_LOOK:
+            if reason.converged and is_zero(self.objective, outcome.theta, outcome.loss):
+                return None
             try:
                 self.found = self._look(outcome.theta)
             except KeyboardInterrupt:
