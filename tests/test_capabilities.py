@@ -138,7 +138,7 @@ TABLE = {
     "tests, rosenbrock": (rosenbrock, SQUARES),
     "tests, parabola": (lambda: Quadratic([1.0, 2.0]), SQUARES),
     "tests, network": (TanhNetwork, PRODUCTS),
-    "tests, wrapped": (lambda: Wrapped(TanhNetwork(), lambda count, theta: None), SQUARES),
+    "tests, wrapped": (lambda: Wrapped(TanhNetwork(), lambda count, theta: None), PRODUCTS),
 }
 
 

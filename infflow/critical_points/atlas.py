@@ -89,6 +89,21 @@ class Atlas:
         Searches for critical points, and how many found one where the loss is smooth.
     flows, flows_converged : int
         The same for gradient flows from the starts.
+
+    See Also
+    --------
+    atlas : makes one.
+    classify : what kind of point one theta is.
+
+    Examples
+    --------
+    >>> import infflow as inf
+    >>> net = inf.Net([(1, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> two = inf.Net([(2, "erf", False), (1, "identity", False)], input_dim=2)
+    >>> neti = inf.NetI(net, inf.Teacher(two, [1.0, 0.0, 0.0, 1.0, 1.0, 1.0]))
+    >>> found = inf.atlas(neti, 4, progress=False)
+    >>> len(found.minima), found.points[0].index
+    (1, 0)
     """
 
     net: Net | NetI
