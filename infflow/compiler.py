@@ -178,7 +178,7 @@ def njit(*, cache: bool = False, optimised: bool = False, **options: Any) -> Any
 
     def decorate(function: Callable[..., Any]) -> _Kernel:
         fixed = {"nopython": True, "boundscheck": None, "no_cfunc_wrapper": True}  # no C calls it
-        kernel = _Kernel(function, None, {**fixed, **options})
+        kernel = _Kernel(function, {}, {**fixed, **options})
         kernel.optimised = optimised
         if cache:
             kernel.enable_caching()
