@@ -132,13 +132,13 @@ def main() -> None:
         "# Speed: networks with activations of one's own",
         "",
         (
-            "Milliseconds of processor time of one value, gradient and Hessian of an "
-            f"infinite-data network of {WIDTH} students and {WIDTH} teachers with {INPUTS} "
-            "inputs and biases, one thread"
+            "Milliseconds of processor time of one value, gradient and Hessian on infinite data, "
+            f"one thread ({platform.machine()}): {WIDTH} students and {WIDTH} teachers with "
+            f"{INPUTS} inputs and biases."
         ),
         (
-            f"({platform.machine()}): at random weights, and with all weights within about "
-            f"{NEAR:g} of the teacher's (*near*), where losses are evaluated without cancellation."
+            f"Weights are random, or within about {NEAR:g} of the teacher's (*near*), where losses "
+            "are evaluated without cancellation."
         ),
         (
             "*Before*: when only registered activations had closed forms. *Ratio*: to the "

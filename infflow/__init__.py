@@ -199,8 +199,15 @@ __all__ = ["__version__", *_HOME]
 # The first page of ``help(infflow)``: names by subject, from the table above.
 _SUBJECTS = {
     "Networks, losses and derivatives": ("networks", "objective"),
-    "Flow and fixed points": ("training", "many", "result", "classification", "proofs"),
-    "Branches and landscape": ("branches", "landscape"),
+    "Flow and fixed points": (
+        "training",
+        "dynamics",
+        "many",
+        "result",
+        "classification",
+        "proofs",
+    ),
+    "Branches and landscape": ("branches", "critical_points", "landscape"),
     "Spectra of large Hessians": ("spectrum",),
     "Online learning and equilibrium": ("online",),
     "Activations and Gaussian integrals": ("activations", "integrals"),
