@@ -153,7 +153,7 @@ def main(arguments: list[str]) -> None:
         with HISTORY.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         print(json.dumps(row, indent=1))
-    PAGE.write_text(page(read()), encoding="utf-8")
+    PAGE.write_text(page(read(HISTORY)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -213,7 +213,7 @@ def test_train_refuses_bad_files_before_it_writes(config, tmp_path):
         "5 errors:" in done.stderr
         and "line 4: student.hiden is not known in [student]. Did you mean 'hidden'?" in done.stderr
     )
-    assert "line 14: flow.solver is 3; one of the names" in done.stderr
+    assert "line 14: flow.solver is 3; a function" in done.stderr
     config.write_text(CONFIG)
     done = run("train", config, "--out", config / "out")
     assert done.exit_code == 2 and "cannot make the folder" in done.stderr

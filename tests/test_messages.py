@@ -93,7 +93,7 @@ def test_nothing_is_proposed_where_nothing_is_near():
 # -- keywords -------------------------------------------------------------------------------------
 
 FUNCTIONS = [getattr(inf, name) for name in inf.__all__ if name != "__version__"]
-NOT_MADE_BY_USERS = (inf.Branch, inf.Result, inf.Evaluation, inf.Loss)
+NOT_MADE_BY_USERS = (inf.Atlas, inf.Branch, inf.Result, inf.Evaluation, inf.Loss)
 
 
 def test_every_public_function_and_class_suggests():

@@ -129,7 +129,7 @@ def test_bounds_in_tails(name):
         u = rng.uniform(-0.99, 0.99, n)
         b2 = rng.uniform(-3.0, 6.0, n)
         r[0], b1[0], u[0], b2[0] = 0.05, -6.5, 0.3, 4.0
-        points = Points(r, np.ones(n), u, b1, b2)
+        points = Points.at(r, np.ones(n), u, b1, b2)
         for p in range(5):
             found = closed_forms.moment(f, resolve(partner), points, (p, 0), 1e-10)
             for k in range(n):

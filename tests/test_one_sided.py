@@ -566,8 +566,7 @@ def test_products_with_a_constant_are_means():
     f = resolve("elu")
     r, b = np.array([0.3, 1.0, 3.0]), np.array([-2.0, 0.5, 1.0])
     C12 = 0.4 * r
-    out = one_sided.pair_moments(
-        f, inf.polynomial([2.0]), r**2, C12, np.ones(3), b, np.zeros(3), r**2 - C12**2
-    )
+    pairs = np.array([r**2, C12, np.ones(3), b, np.zeros(3), r**2 - C12**2])
+    out = one_sided.pair_moments(f, inf.polynomial([2.0]), pairs)
     assert out[:, :, 0] == pytest.approx(2.0 * one_sided.single_moments(f, r**2, b, 4), rel=1e-15)
     assert not out[:, :, 1:].any()

@@ -27,7 +27,7 @@ from ..networks.finite.net import Net
 from ..networks.infinite.neti import NetI
 from ..networks.parameters import random_params
 from ..networks.teacher import Teacher
-from ..terminal import on_terminal
+from ..terminal import Bar
 from ..threads import limit_for
 from ..training import train
 from .entries import (
@@ -267,7 +267,7 @@ def atlas(
         Whether maps of the input that exchange equal teacher neurons make no difference, see
         :func:`infflow.unique_solutions`. "auto": where the teacher is a network.
     progress : bool
-        Whether a terminal shows how far it is.
+        Whether a terminal or a notebook shows how far it is.
 
     Returns
     -------
@@ -308,7 +308,8 @@ def atlas(
     students = net.layers[0].width
     searched = []
     trained = []
-    bar = _Bar(as_flag("progress", progress), len(thetas))
+    shown_as = f"atlas of {counted(len(thetas), 'start')}"
+    bar = Bar(as_flag("progress", progress), unit=" searches", desc=shown_as)
     with limit_for(net.num_params), bar:
         for theta in thetas:
             index = int(generator.integers(-1, 2 * students + 1))
@@ -365,7 +366,7 @@ def _symmetry(net: Net | NetI, wanted: Any) -> TeacherSymmetry | None:
 
 
 def _links(
-    net: Net | NetI, points: list[Entry], symmetry: TeacherSymmetry | None, bar: _Bar
+    net: Net | NetI, points: list[Entry], symmetry: TeacherSymmetry | None, bar: Bar
 ) -> list[Link]:
     """Flows from all saddles; ends that are new become points."""
     found = []
@@ -403,28 +404,3 @@ def _in_order(points: list[Entry], links: list[Link]) -> tuple[list[Entry], list
 
 def _number(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
-
-
-class _Bar:
-    """Searches and flows so far, on a terminal only."""
-
-    def __init__(self, wanted: bool, starts: int) -> None:
-        self._wanted = wanted and on_terminal()
-        self._starts = starts
-        self._bar: Any = None
-
-    def __enter__(self) -> _Bar:
-        if self._wanted:
-            from tqdm import tqdm
-
-            self._bar = tqdm(unit=" searches", desc=f"atlas of {counted(self._starts, 'start')}")
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def update(self) -> None:
-        """One more is done."""
-        if self._bar is not None:
-            self._bar.update()

@@ -251,7 +251,7 @@ class InfiniteWidthResult(StudyResult):
         rows = [{name: row[name] for name in row if name != "kernel"} for row in self.rows]
         return {"exponents": powers, "networks": rows}
 
-    def plot(self) -> Any:
+    def plot(self, picture: str = "") -> Any:
         """Gaps of outputs on the left, distances of kernels on the right, against the width."""
         from matplotlib.figure import Figure
 
