@@ -207,7 +207,7 @@ def test_ctrl_c_keeps_what_has_ended():
             time.sleep(60)
         return (x[0] - 2) ** 2
 
-    waiting = threading.Timer(10.0, os.kill, (os.getpid(), signal.SIGINT))
+    waiting = threading.Timer(40.0, os.kill, (os.getpid(), signal.SIGINT))
     ended = []
 
     def counting(bar):
