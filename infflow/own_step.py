@@ -6,6 +6,7 @@ remembers, None at first, and nobody but the function looks into it.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -29,12 +30,28 @@ def method_or_step(*names: str) -> Check:
         if isinstance(value, str):
             return as_choice(name, value, names)
         if callable(value) and not isinstance(value, type):
+            _require_three_arguments(name, value)
             return value
         raise InvalidTypeError(
             f"{name} is {shown(value)}; {_FORM}, or one of the names {_listed(names)} is needed."
         )
 
     return check
+
+
+def _require_three_arguments(name: str, function: Callable[..., Any]) -> None:
+    """Raise where a call with theta, gradient and state must fail."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of some functions that are not written in Python
+        return
+    try:
+        signature.bind(None, None, None)
+    except TypeError as error:
+        raise InvalidTypeError(
+            f"{name} is a function {signature}, which cannot be called with three arguments "
+            f"({error}); {_FORM} is needed."
+        ) from None
 
 
 def _listed(names: Iterable[str]) -> str:

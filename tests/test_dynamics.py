@@ -695,3 +695,14 @@ def test_solvers_that_cannot_follow_are_refused_with_those_that_can(solver):
     neti, theta = teacher_student(2)
     with pytest.raises(MethodError, match="has a method of its own"):
         follow(neti.sample(5, 0), theta, inf.SGDDiffusion(0.1), solver="tsit5")
+
+
+def test_nothing_moves_where_all_is_frozen(capfd):
+    """Neither does a factorisation of an empty Fisher matrix complain."""
+    layers = [(2, "tanh", True), (1, "identity", True)]
+    net = inf.Net(layers, input=np.ones((4, 2)), target=np.ones(4))
+    theta = inf.random_params(net, rng=0)
+    found = follow(net, theta, inf.NaturalGradient(0.1), eta=np.zeros(len(theta)))
+    assert found.status.name == "FROZEN"
+    printed = capfd.readouterr()
+    assert printed.out == "" and printed.err == ""

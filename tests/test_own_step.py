@@ -239,3 +239,15 @@ def test_torch(net, theta0):
     result = flow(net, theta0, step, step_size=RATE)
     known = flow(net, theta0, "adam", step_size=RATE)
     np.testing.assert_allclose(result.trajectory.theta[:-1], known.trajectory.theta[:-1], atol=1e-9)
+
+
+@pytest.mark.parametrize("step", [lambda theta: theta, lambda theta, g, state, more: (theta, g)])
+@pytest.mark.parametrize("argument", ["solver", "optimizer"])
+def test_functions_of_another_number_of_arguments(net, theta0, argument, step):
+    with pytest.raises(InvalidTypeError, match=f"{argument} is a function .* three arguments"):
+        inf.train(net, theta0, progress=False, **{argument: step})
+
+
+def test_a_function_and_a_dynamics(net, theta0):
+    with pytest.raises(InvalidValueError, match="Leave out one of them"):
+        inf.train(net, theta0, solver=descend, dynamics=inf.HeavyBall(1.0), progress=False)

@@ -151,6 +151,8 @@ class NaturalProblem(FlowProblem):
             raise InvalidTypeError(
                 f"fisher(theta) returned {shown(full)}; an array (P, P) is needed."
             )
+        if not matrix.size:  # everything is frozen
+            return lambda b: b
         matrix = matrix + self._damping * np.eye(len(matrix))
         size = float(np.abs(matrix).sum(axis=0).max(initial=0.0))
         factor, info = dpotrf(matrix, lower=1) if np.isfinite(size) else (matrix, 1)

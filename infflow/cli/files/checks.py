@@ -52,6 +52,16 @@ def table(name: str, value: Any) -> dict[str, Any]:
     return value
 
 
+def dynamics(name: str, value: Any) -> dict[str, Any]:
+    """A table with the kind of a dynamics and its arguments."""
+    if not isinstance(value, dict):
+        raise InvalidTypeError(
+            f"{name} is {shown(value)}; a table is needed, e.g. "
+            '{kind = "heavy_ball", friction = 0.5}.'
+        )
+    return value
+
+
 def array(*ndim: int) -> Check:
     """Nested lists of numbers with one of these depths; 0 is a number."""
 

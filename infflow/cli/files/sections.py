@@ -17,7 +17,19 @@ from ...networks.infinite.neti import METHODS, OUTSIDE
 from ...networks.parameters import INITS, PARAMETRIZATIONS
 from ...options import Check, choice, integer, number, setting
 from ...settings import FIELDS
-from .checks import activation, array, boolean, components, loss, merges, table, text, texts, widths
+from .checks import (
+    activation,
+    array,
+    boolean,
+    components,
+    dynamics,
+    loss,
+    merges,
+    table,
+    text,
+    texts,
+    widths,
+)
 
 _LABELS = " and ".join(name for name, kind in LOSSES.items() if kind.needs_labels)
 
@@ -167,7 +179,7 @@ class FlowSettings:
     max_steps: int = _of_train("max_steps_flow")
     reduce: Any = _of_train("reduce")
     options: dict[str, Any] | None = _of_train("solver_options", table)
-    dynamics: dict[str, Any] | None = _of_train("dynamics", table)
+    dynamics: dict[str, Any] | None = _of_train("dynamics", dynamics)
 
 
 @dataclass(frozen=True)
