@@ -130,7 +130,7 @@ class Atlas:
 
     @property
     def unresolved(self) -> list[int]:
-        """Numbers of the others: no eigenvalue is clearly negative, and some may be zero."""
+        """Numbers of the others. No eigenvalue is clearly negative, and some may be zero."""
         known = {*self.minima, *self.saddles}
         return [k for k in range(len(self.points)) if k not in known]
 
