@@ -1,6 +1,6 @@
 """Can a perceptron stand in for integrals of neurons with biases? A table of docs/surrogates.md.
 
-    python scripts/surrogate_biases.py [--steps 150] [--points 8000] [--write]
+    python scripts/surrogate_biases.py [--steps 60] [--points 3000] [--write]
 
 Fits E[f(r1 x + b1) f(r2 y + b2)] over its largest size by the same perceptron, with two hidden
 layers of 30 softplus neurons and as many steps of Levenberg and Marquardt's method, once as a
@@ -88,8 +88,8 @@ def row(name, biases, number, steps):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--points", type=int, default=8000)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--points", type=int, default=3000)
     parser.add_argument("--write", action="store_true", help="put the table into the page")
     options = parser.parse_args()
     lines = [
