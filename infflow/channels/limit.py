@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array, counted
-from ..errors import InfflowError
+from .._validation import Array, as_items, as_number, counted, public, shown
+from ..errors import InfflowError, InvalidTypeError, InvalidValueError, ShapeError
 from ..fixedpoints import FixedPointProblem, choose_optimizer
 from ..networks.finite.net import Net
 from ..networks.infinite.neti import NetI
@@ -84,6 +84,7 @@ class Limit:
     excess: tuple[tuple[float, float], ...] = ()
     resting: tuple[int, ...] = ()
 
+    @public
     def network(self, net: Net | NetI) -> tuple[Net | NetI, Array]:
         """The limit as a network of its own, and its parameters: units that merge are stencils
         of neurons, others have another activation.
@@ -92,13 +93,61 @@ class Limit:
         ----------
         net : Net or NetI
             The network that was trained.
+
+        Raises
+        ------
+        InvalidValueError
+            If it is another one.
         """
-        chart = chart_of(net, self.units)
+        chart = self._chart(net)
         return chart.limit, chart.parameters(self.coordinates)
 
+    @public
     def theta(self, net: Net | NetI, distances: Sequence[float]) -> Array:
-        """Parameters (P,) on the way, with one distance for each unit."""
-        return chart_of(net, self.units).point(self.coordinates, distances)
+        """Parameters (P,) on the way, with one distance for each unit.
+
+        Parameters
+        ----------
+        net : Net or NetI
+            The network that was trained.
+        distances : sequence of float
+            Above zero; what they mean is in the table of ``infflow/channels/units.py``.
+
+        Raises
+        ------
+        InvalidValueError
+            If the network is another one, or parameters at a distance leave the range of floating
+            point numbers.
+        """
+        chart = self._chart(net)
+        what = f"a sequence of {counted(len(self.units), 'number')}, one for each unit at infinity"
+        given = as_items("distances", distances, what)
+        if len(given) != len(self.units):
+            raise ShapeError(f"distances has {counted(len(given), 'item')}; {what}, is needed.")
+        names = (f"distances[{k}]" for k in range(len(given)))
+        far = [
+            as_number(*each, minimum=0.0, strict=True) for each in zip(names, given, strict=True)
+        ]
+        try:
+            with np.errstate(all="ignore"):
+                return chart.point(self.coordinates, far)
+        except InvalidValueError as error:  # of parameters that are not finite
+            raise InvalidValueError(
+                f"at distances {far} parameters are beyond the range of floating point numbers; "
+                "take moderate ones, such as those of Limit.excess."
+            ) from error
+
+    def _chart(self, net: Net | NetI) -> Chart:
+        """That of the network that was trained; others are refused."""
+        P = len(self.coordinates)
+        needed = f"the network that was trained, with {counted(P, 'parameter')}, is needed."
+        if not isinstance(net, (Net, NetI)):
+            raise InvalidTypeError(f"net is {shown(net)}; {needed}")
+        if net.num_params != P:
+            raise ShapeError(f"net has {counted(net.num_params, 'parameter')}; {needed}")
+        if len(net.layers) != 2 or not all(unit.suits(net) for unit in self.units):
+            raise InvalidValueError(f"net is {shown(net)}, where no such limit exists; {needed}")
+        return chart_of(net, self.units)
 
     def __str__(self) -> str:
         units = "; ".join(map(str, self.units))

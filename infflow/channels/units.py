@@ -116,6 +116,24 @@ class EndUnit:
         """Put parameters at a distance in the place of coordinates."""
         _WAYS[self.kind].leave(self, view, f, net, distance)
 
+    def suits(self, net: Net | NetI) -> bool:
+        """Whether the first layer of a network has such neurons."""
+        activations = net.layers[0].activations
+        if max(self.neurons) >= len(activations):
+            return False
+        f, *others = (activations[k] for k in self.neurons)
+        if f.kinks or any(g is not f for g in others):
+            return False
+        if self.kind is EndKind.MERGING:
+            return self.sign > 0 or f.parity != 0
+        if self.holds_bias:
+            line = side_of(f, self.sign) if net.layers[0].bias and net.layers[1].bias else None
+            scale = None if line is None else line.slope if self.has_scale else line.rate
+            return bool(scale)
+        limit = kinked(f) if net.unit_rows is None else None
+        is_step = limit is not None and side_of(f, 1).slope == 0.0  # type: ignore[union-attr]
+        return limit is not None and is_step == (self.kind is EndKind.STEP)
+
     def rescale(self, view: View, net: Net | NetI) -> None:
         """Bring coordinates to the width, or length, that they have after :meth:`enter`."""
         _WAYS[self.kind].rescale(self, view, net)
