@@ -492,7 +492,9 @@ def test_unit_rows_that_merge(seed, loss):
     far = run.limit.theta(neti, [1e3])
     assert inf.loss(neti, far) == pytest.approx(loss, abs=1e-8)
     for lengths in ([1e-3, 1e-3], [0.1, 10.0], [100.0, 100.0]):
-        found = inf.classify(neti, with_lengths(neti, run.theta, lengths), progress=False)
+        theta = with_lengths(neti, run.theta, lengths)
+        assert units_at(neti, theta)[0] == run.limit.units
+        found = inf.classify(neti, theta, progress=False)
         assert found.kind.name == "AT_INFINITY" and found.index == 0
         assert found.expected_loss == pytest.approx(run.loss_at_infinity, abs=1e-11)
 
@@ -507,6 +509,8 @@ def test_a_unit_row_becomes_linear():
     run = inf.train(net, inf.random_params(net, 0), progress=False)
     assert run.status is StopReason.CHANNEL
     assert [unit.kind for unit in run.limit.units] == [EndKind.LINEAR]
+    chart, z = chart_of(net, run.limit.units), run.limit.coordinates
+    assert chart.point(z, [8.0], [2.0]) == pytest.approx(chart.point(z, [8.0]))  # no factor to move
     for length in (1e-3, 0.1, 100.0):
         found = inf.classify(net, with_lengths(net, run.theta, [length] * 2), progress=False)
         assert found.kind.name == "AT_INFINITY"

@@ -11,7 +11,9 @@ of coordinates has the shape of theta:
 | step | w | a | s w, a |
 | exponential | w, bias 0 | a | bias in the tail by s, output weight grown |
 
-What these add to the outputs as a constant is in the coordinates of the next bias.
+What these add to the outputs as a constant is in the coordinates of the next bias. Where rows enter
+with length one (see ``networks/unit_rows.py``), w is the row of length one, Delta is tangent to the
+sphere, and there are no kinks and steps.
 """
 
 from __future__ import annotations
