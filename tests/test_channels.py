@@ -7,10 +7,11 @@ import pytest
 from scipy.integrate import quad
 
 import infflow as inf
-from infflow.channels import EndKind, EndUnit, Verdict, find_limit, units_at
+from infflow.channels import EndKind, EndUnit, Limit, Verdict, find_limit, units_at
 from infflow.channels.asymptotes import kinked, side_of
-from infflow.channels.chart import chart_of, view_of
+from infflow.channels.chart import chart_of, tangent, unit_rows_of, view_of
 from infflow.channels.stencil import central_weights, stencil_of
+from infflow.errors import InvalidTypeError, InvalidValueError, ShapeError
 from infflow.stopping import StopReason, StopRules
 
 SMOOTH = ["erf", "tanh", "sigmoid", "softplus", "gelu", "silu", "sin", "gaussian", "cube"]
@@ -416,3 +417,187 @@ def test_ctrl_c_while_it_looks(monkeypatch):
     monkeypatch.setattr("infflow.channels.lookout.find_limit", interrupted)
     run = inf.train(neti, inf.random_params(neti, 0), progress=False)
     assert run.status is StopReason.INTERRUPTED and run.limit is None
+
+
+# --------------------------------------------------------------------------------------------------
+# rows that enter with length one
+
+
+def with_lengths(net, theta, lengths):
+    """The same network where rows enter with length one: rows times other lengths."""
+    (W, b), second = net.unpack(theta)
+    return net.pack([(np.reshape(lengths, (-1, 1)) * W, b), second])
+
+
+@pytest.mark.parametrize(("name", "outputs"), [("erf", 1), ("softplus", 2)])
+def test_merged_unit_rows_by_hand(name, outputs):
+    """Against f'(h) times the derivative of h along the sphere, for any length of w and Delta."""
+    net = finite_net(name, outputs=outputs, parametrization="spherical")
+    chart = chart_of(net, [EndUnit(EndKind.MERGING, (0, 1))])
+    given = with_lengths(net, inf.random_params(net, 3, init="standard_normal"), [30.0, 7.0, 0.1])
+    z = chart.normalised(given)
+    view = view_of(net, given)
+    f = net.layers[0].activations[0]
+    X = net.input
+    w, other = view.U[0, :-1], view.U[2, :-1]
+    size = np.linalg.norm(w)
+    u = w / size
+    along = (view.U[1, :-1] - u * (u @ view.U[1, :-1])) / size
+    h, d = X @ u + view.U[0, -1], X @ along + view.U[1, -1]
+    g = X @ (other / np.linalg.norm(other)) + view.U[2, -1]
+    units = np.column_stack([f(h), f.derivative(h, 1) * d, f(g)])
+    error = units @ view.A.T + view.c - net.target
+    assert chart.evaluate(z).value == pytest.approx(np.sum(error**2) / len(X), rel=1e-11)
+    assert chart.normalised(z) == pytest.approx(z, abs=1e-13)
+    losses = [net.evaluate(chart.point(z, [s])).value for s in (30.0, 60.0)]
+    excess = np.array(losses) - chart.evaluate(z).value
+    assert excess[0] / excess[1] == pytest.approx(4.0, rel=2e-2)
+
+
+@pytest.mark.parametrize("parametrization", ["standard", "ntk", "spherical"])
+def test_directions_that_change_nothing_are_held(parametrization):
+    net = finite_net("tanh", parametrization=parametrization)
+    chart = chart_of(net, [EndUnit(EndKind.MERGING, (0, 2))])
+    z = chart.normalised(inf.random_params(net, 3, init="standard_normal"))
+    other, free, frame = tangent(chart, z, np.ones(len(z), dtype=bool))
+    assert (frame @ frame.T).toarray() == pytest.approx(np.eye(len(z)), abs=1e-14)
+    y = frame.T @ z
+    found = other.evaluate(y, 2)
+    slopes = derivatives(lambda at: other.evaluate(at).value, y, 1e-6)
+    assert found.g == pytest.approx(slopes, abs=1e-7)
+    lengths = [2, 1, 1] if parametrization == "spherical" else [1, 0, 0]
+    assert (~free).sum() == sum(lengths)
+    # what is held leaves no flat direction: with it the Hessian of the squares has this many more
+    J = chart.jacobian(z)
+    rank = np.linalg.matrix_rank(J, 1e-9 * np.linalg.norm(J))
+    kept = other.jacobian(y)[:, free]
+    assert rank == len(z) - sum(lengths) == np.linalg.matrix_rank(kept, 1e-9 * np.linalg.norm(J))
+
+
+def unit_rows_run(seed):
+    teacher = inf.Net([(3, "erf", True), (1, "identity", False)], input_dim=4)
+    layers = [(2, "erf", True), (1, "identity", False)]
+    student = inf.Net(layers, input_dim=4, parametrization="spherical")
+    theta = inf.random_params(teacher, rng=100 + seed, init="standard_normal")
+    neti = inf.NetI(student, inf.Teacher(teacher, theta))
+    return neti, inf.train(neti, inf.random_params(neti, rng=seed), progress=False)
+
+
+@pytest.mark.parametrize(("seed", "loss"), [(0, 0.00482784686), (17, 0.01951367171)])
+def test_unit_rows_that_merge(seed, loss):
+    neti, run = unit_rows_run(seed)
+    assert run.status is StopReason.CHANNEL
+    assert run.loss_at_infinity == pytest.approx(loss, abs=1e-10)
+    assert all(excess > 0.0 for _, excess in run.limit.excess)
+    far = run.limit.theta(neti, [1e3])
+    assert inf.loss(neti, far) == pytest.approx(loss, abs=1e-8)
+    for lengths in ([1e-3, 1e-3], [0.1, 10.0], [100.0, 100.0]):
+        theta = with_lengths(neti, run.theta, lengths)
+        assert units_at(neti, theta)[0] == run.limit.units
+        found = inf.classify(neti, theta, progress=False)
+        assert found.kind.name == "AT_INFINITY" and found.index == 0
+        assert found.expected_loss == pytest.approx(run.loss_at_infinity, abs=1e-11)
+
+
+def test_a_unit_row_becomes_linear():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 2))
+    y = X @ [0.7, -0.4] + inf.activation("softplus")(2.0 * X @ [0.6, 0.8] - 1.0)
+    layers = [(2, "softplus", True), (1, "identity", True)]
+    target = y + 0.1 * np.sin(3.0 * X[:, 0])
+    net = inf.Net(layers, input=X, target=target, parametrization="spherical")
+    run = inf.train(net, inf.random_params(net, 0), progress=False)
+    assert run.status is StopReason.CHANNEL
+    assert [unit.kind for unit in run.limit.units] == [EndKind.LINEAR]
+    chart, z = chart_of(net, run.limit.units), run.limit.coordinates
+    assert chart.point(z, [8.0], [2.0]) == pytest.approx(chart.point(z, [8.0]))  # no factor to move
+    for length in (1e-3, 0.1, 100.0):
+        found = inf.classify(net, with_lengths(net, run.theta, [length] * 2), progress=False)
+        assert found.kind.name == "AT_INFINITY"
+        assert found.expected_loss == pytest.approx(run.loss_at_infinity, rel=1e-9)
+
+
+def test_unit_rows_become_no_steps():
+    """Their input weights have a length; on wide samples they look like steps all the same."""
+    X = 1e4 * np.random.default_rng(0).normal(size=(50, 2))
+    layers = [(2, "erf", True), (1, "identity", True)]
+    for parametrization, kinds in (("standard", {EndKind.STEP}), ("spherical", set())):
+        net = inf.Net(layers, input=X, target=np.ones(50), parametrization=parametrization)
+        theta = inf.random_params(net, 0)
+        found = {unit.kind for units in units_at(net, theta) for unit in units}
+        assert found == kinds
+
+
+def test_rows_with_frozen_weights_keep_their_length():
+    net = finite_net("erf", parametrization="spherical")
+    theta = with_lengths(net, inf.random_params(net, 3), [5.0, 5.0, 5.0])
+    free = np.ones(net.num_params, dtype=bool)
+    free[5] = False  # a weight of neuron 2
+    lengths = np.linalg.norm(view_of(net, unit_rows_of(net, theta, free)).U[:, :-1], axis=1)
+    assert lengths == pytest.approx([1.0, 1.0, 5.0])
+    chart = chart_of(net, [EndUnit(EndKind.MERGING, (0, 1))])
+    _, may_move, frame = tangent(chart, chart.coordinates(theta), free)
+    assert not may_move[5] and may_move[4]
+    assert frame[4:6].toarray() == pytest.approx(np.eye(net.num_params)[4:6])
+
+
+# --------------------------------------------------------------------------------------------------
+# bad input
+
+
+def limit_by_hand():
+    neti = bumps()
+    units = (EndUnit(EndKind.MERGING, (0, 1), -1),)
+    return neti, Limit(units, np.array([0.9, 0.4, 1.7, 3.7]), 0.04, 0.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("distances", "error", "words"),
+    [
+        ([], ShapeError, "0 items; a sequence of 1 number"),
+        ([10.0, 20.0], ShapeError, "2 items; a sequence of 1 number"),
+        (["a"], InvalidTypeError, r"distances\[0\] is 'a'; a real number"),
+        (10.0, InvalidTypeError, "distances is 10.0; a sequence"),
+        ([0.0], InvalidValueError, "must be above 0"),
+        ([-1.0], InvalidValueError, "must be above 0"),
+        ([np.inf], InvalidValueError, "a finite number"),
+        ([1e-320], InvalidValueError, "beyond the range"),
+    ],
+)
+def test_distances_that_are_none(distances, error, words):
+    neti, limit = limit_by_hand()
+    with pytest.raises(error, match=words):
+        limit.theta(neti, distances)
+
+
+def test_limits_of_other_networks():
+    neti, limit = limit_by_hand()
+    assert np.isfinite(limit.theta(neti, np.array([10.0]))).all()
+    relu = inf.Net([(2, "relu", False), (1, "identity", False)], input_dim=1)
+    narrow = inf.Net([(1, "erf", True), (1, "identity", True)], input_dim=1)
+    softplus = inf.Net([(2, "softplus", False), (1, "identity", False)], input_dim=1)
+    for call in (limit.network, lambda net: limit.theta(net, [10.0])):
+        with pytest.raises(
+            ShapeError, match=r"net has \d+ parameters; the network that was trained"
+        ):
+            call(infinite_net())
+        for net in (relu, narrow, softplus):  # softplus is neither odd nor even
+            with pytest.raises(InvalidValueError, match="no such limit"):
+                call(net)
+        with pytest.raises(InvalidTypeError, match="net is 'net'"):
+            call("net")
+
+
+@pytest.mark.parametrize(
+    ("kind", "sign", "suited"),
+    [
+        (EndKind.LINEAR, 1, {"softplus"}),
+        (EndKind.EXPONENTIAL, -1, {"softplus", "tanh"}),
+        (EndKind.KINK, 1, {"softplus"}),
+        (EndKind.STEP, 1, {"erf", "tanh"}),
+    ],
+)
+def test_which_activations_have_which_ends(kind, sign, suited):
+    unit = EndUnit(kind, (1,), sign)
+    names = ("softplus", "tanh", "erf", "sin", "relu")
+    assert {name for name in names if unit.suits(finite_net(name))} == suited

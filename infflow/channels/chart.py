@@ -44,6 +44,8 @@ class Chart:
         Its parameters from the coordinates.
     held : (P,) boolean array
         Coordinates that mean nothing: biases that have run off.
+    directions : (P,) boolean array
+        Coordinates that are differences of input weights of two neurons.
     """
 
     def __init__(self, net: Net | NetI, units: Sequence[EndUnit]) -> None:
@@ -55,6 +57,10 @@ class Chart:
         self.limit = _with_neurons(net, [part.activation for part in parts])
         self.matrix = _matrix(net, self.limit, parts)
         self.held = np.zeros(net.num_params, dtype=bool)
+        self.directions = np.zeros(net.num_params, dtype=bool)
+        rows = _Places(net).incoming
+        for unit in self.units:
+            self.directions[rows[list(unit.neurons[1:])]] = True
         if net.layers[0].bias:
             biases = np.arange(net.num_params)[net.layout.blocks[0].biases]
             for unit in self.units:
@@ -104,25 +110,54 @@ class Chart:
     def coordinates(self, theta: Array) -> Array:
         """Where the path that has come to ``theta`` (P,) would end if it went straight on."""
         view = view_of(self.net, theta)
+        if self.net.unit_rows is not None:
+            running = [k for unit in self.units for k in unit.neurons]
+            view.U[running, :-1] /= np.linalg.norm(view.U[running, :-1], axis=1)[:, None]
         for unit in self.units:
             unit.enter(view, self.activations[unit.neurons[0]], self.net)
-        return theta_of(self.net, view)
+        return self.normalised(theta_of(self.net, view))
 
     def point(self, z: Array, distances: Sequence[float], scales: Sequence[float] = ()) -> Array:
         """Parameters (P,) at some distance of each unit on the way to coordinates ``z``; scales
         go from the input to the output weights of those units for which that makes no difference.
         """
         view = view_of(self.net, z)
+        self._to_spheres(view)
         for k, unit in enumerate(self.units):
-            if scales and unit.has_scale:
+            if scales and self.has_scale(unit):
                 view.U[list(unit.neurons)] *= scales[k]
                 view.A[:, list(unit.neurons)] /= scales[k]
             unit.leave(view, self.activations[unit.neurons[0]], self.net, distances[k])
         return theta_of(self.net, view)
 
     def normalised(self, z: Array) -> Array:
-        """The same point with directions of stencils of unit width."""
-        return self.coordinates(self.point(z, [unit.distances[0] for unit in self.units]))
+        """The same limit with directions of stencils of unit width, and rows of units of unit
+        length where only their directions count.
+        """
+        view = view_of(self.net, z)
+        self._to_spheres(view)
+        for unit in self.units:
+            unit.rescale(view, self.net)
+        return theta_of(self.net, view)
+
+    def has_scale(self, unit: EndUnit) -> bool:
+        """Whether a factor can go from the input to the output weights of the limit."""
+        return unit.has_scale and self.net.unit_rows is None
+
+    def _to_spheres(self, view: View) -> None:
+        """Of units whose rows enter with length one: w/|w| in the place of w, and the derivative
+        of w/|w| along Delta in the place of Delta.
+        """
+        if self.net.unit_rows is None:
+            return
+        for unit in self.units:
+            first, *others = unit.neurons
+            length = np.linalg.norm(view.U[first, :-1])
+            view.U[first, :-1] /= length
+            u = view.U[first, :-1]
+            for k in others:
+                along = view.U[k, :-1]
+                view.U[k, :-1] = (along - u * (u @ along)) / length
 
 
 def view_of(net: Net | NetI, theta: Array) -> View:
@@ -226,6 +261,68 @@ def pinned(chart: Chart, neuron: int, samples: Array) -> tuple[Chart, csr_matrix
     other.held = chart.held.copy()
     other.held[place[:rank]] = True
     return other, csr_matrix(frame)
+
+
+def tangent(
+    chart: Chart, z: Array, free: NDArray[np.bool_]
+) -> tuple[Chart, NDArray[np.bool_], csr_matrix]:
+    """The chart without directions that change nothing, what may move in it, and the matrix that
+    gives coordinates of the former from its own.
+
+    The directions are the length of Delta, which goes to the output weights, and where rows enter
+    with length one also that of w and the part of Delta along w. Rows are turned into an
+    orthonormal basis that begins with these, and what belongs to them is held. Rows with frozen
+    entries stay as they are.
+
+    Parameters
+    ----------
+    chart : Chart
+    z : (P,) array
+        Where the tangents are taken.
+    free : (P,) boolean array
+        Coordinates that may move.
+    """
+    net = chart.net
+    rows = _Places(net).incoming
+    weights = rows[:, : net.layout.blocks[0].fan_in]
+    leaders = {k: unit.neurons[0] for unit in chart.units for k in unit.neurons[1:]}
+    other = copy.copy(chart)
+    other.held = chart.held.copy()
+    frame = csr_matrix((np.ones(len(z)), (np.arange(len(z)),) * 2)).tolil()
+    for k in range(len(rows)):
+        place = rows[k] if k in leaders else weights[k]
+        axes = []
+        if net.unit_rows is not None and free[place].all():
+            u = np.zeros(len(place))
+            u[: weights.shape[1]] = z[weights[leaders.get(k, k)]]
+            axes.append(u)
+        if k in leaders and z[place].any():
+            axes.append(z[place])
+        if axes:
+            frame[np.ix_(place, place)] = _basis(np.array(axes).T)
+            other.held[place[: len(axes)]] = True
+    found = csr_matrix(frame)
+    other.matrix = csr_matrix(chart.matrix @ found)
+    return other, free & ~other.held, found
+
+
+def _basis(axes: Array) -> Array:
+    """Orthonormal columns (n, n), the first of which span some vectors (n, m)."""
+    Q: Array = np.linalg.qr(np.column_stack([axes, np.eye(len(axes))]))[0]
+    return Q
+
+
+def unit_rows_of(net: Net | NetI, theta: Array, free: NDArray[np.bool_]) -> Array:
+    """The same network with rows of length one where they enter so; rows with frozen weights stay
+    as they are.
+    """
+    if net.unit_rows is None:
+        return theta
+    found = theta.copy()
+    for each, units, _ in net.unit_rows.split(theta):
+        moves = free[each.entries].reshape(units.shape).all(axis=1)
+        found[each.entries].reshape(units.shape)[moves] = units[moves]
+    return found
 
 
 class SquaresChart(Chart):

@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import Array, counted
-from ..errors import InfflowError
+from .._validation import Array, as_items, as_number, counted, public, shown
+from ..errors import InfflowError, InvalidTypeError, InvalidValueError, ShapeError
 from ..fixedpoints import FixedPointProblem, choose_optimizer
 from ..networks.finite.net import Net
 from ..networks.infinite.neti import NetI
 from ..objective import LEFT_DOMAIN
 from ..stopping import Statistics, StopReason, StopRules
-from .chart import Chart, chart_of, pinned, theta_of, view_of
+from .chart import Chart, chart_of, pinned, tangent, theta_of, unit_rows_of, view_of
 from .corners import inputs_of, is_stationary, resting
 from .units import EndKind, EndUnit, running_off
 
@@ -84,6 +84,7 @@ class Limit:
     excess: tuple[tuple[float, float], ...] = ()
     resting: tuple[int, ...] = ()
 
+    @public
     def network(self, net: Net | NetI) -> tuple[Net | NetI, Array]:
         """The limit as a network of its own, and its parameters: units that merge are stencils
         of neurons, others have another activation.
@@ -92,13 +93,61 @@ class Limit:
         ----------
         net : Net or NetI
             The network that was trained.
+
+        Raises
+        ------
+        InvalidValueError
+            If it is another one.
         """
-        chart = chart_of(net, self.units)
+        chart = self._chart(net)
         return chart.limit, chart.parameters(self.coordinates)
 
+    @public
     def theta(self, net: Net | NetI, distances: Sequence[float]) -> Array:
-        """Parameters (P,) on the way, with one distance for each unit."""
-        return chart_of(net, self.units).point(self.coordinates, distances)
+        """Parameters (P,) on the way, with one distance for each unit.
+
+        Parameters
+        ----------
+        net : Net or NetI
+            The network that was trained.
+        distances : sequence of float
+            Above zero; what they mean is in the table of ``infflow/channels/units.py``.
+
+        Raises
+        ------
+        InvalidValueError
+            If the network is another one, or parameters at a distance leave the range of floating
+            point numbers.
+        """
+        chart = self._chart(net)
+        what = f"a sequence of {counted(len(self.units), 'number')}, one for each unit at infinity"
+        given = as_items("distances", distances, what)
+        if len(given) != len(self.units):
+            raise ShapeError(f"distances has {counted(len(given), 'item')}; {what}, is needed.")
+        names = (f"distances[{k}]" for k in range(len(given)))
+        far = [
+            as_number(*each, minimum=0.0, strict=True) for each in zip(names, given, strict=True)
+        ]
+        try:
+            with np.errstate(all="ignore"):
+                return chart.point(self.coordinates, far)
+        except InvalidValueError as error:  # of parameters that are not finite
+            raise InvalidValueError(
+                f"at distances {far} parameters are beyond the range of floating point numbers; "
+                "take moderate ones, such as those of Limit.excess."
+            ) from error
+
+    def _chart(self, net: Net | NetI) -> Chart:
+        """That of the network that was trained; others are refused."""
+        P = len(self.coordinates)
+        needed = f"the network that was trained, with {counted(P, 'parameter')}, is needed."
+        if not isinstance(net, (Net, NetI)):
+            raise InvalidTypeError(f"net is {shown(net)}; {needed}")
+        if net.num_params != P:
+            raise ShapeError(f"net has {counted(net.num_params, 'parameter')}; {needed}")
+        if len(net.layers) != 2 or not all(unit.suits(net) for unit in self.units):
+            raise InvalidValueError(f"net is {shown(net)}, where no such limit exists; {needed}")
+        return chart_of(net, self.units)
 
     def __str__(self) -> str:
         units = "; ".join(map(str, self.units))
@@ -173,7 +222,8 @@ def units_at(
         view = view_of(net, np.where(free, 0.0, 1.0))
         biases = view.U[:, -1] if net.layers[0].bias else 0.0
         may_move = (np.abs(view.U[:, :-1]).sum(1) + np.abs(view.A).sum(0) + np.abs(biases)) == 0.0
-    return running_off(net, view_of(net, theta), may_move)
+    student = net.student if isinstance(net, NetI) else net
+    return running_off(net, view_of(net, student.normalized(theta)), may_move)
 
 
 def is_zero(net: Net | NetI, theta: Array, loss: float) -> bool:
@@ -201,6 +251,7 @@ def find_limit(
     """
     best: Found | None = None
     left = rules.max_steps
+    theta = unit_rows_of(net, theta, free)
     for units in units_at(net, theta, free)[:_HYPOTHESES]:
         if left <= 0:
             break
@@ -264,24 +315,37 @@ class _Ending:
         for _ in range(_ROUNDS):
             left = max(steps - self.statistics.steps, 0)
             rules = replace(rules, max_steps=left, best_loss=np.inf, best_step=0)
-            problem = FixedPointProblem(self.chart, z, self.free)
-            x = problem.z_of(z)
+            chart, free, frame = tangent(self.chart, z, self.free)
+            y = frame.T @ z
+            problem = FixedPointProblem(chart, y, free)
+            x = problem.z_of(y)
             found = choose_optimizer(problem, x).run(problem, x, rules)
+            end = frame @ found.theta
             before = self.statistics
             self.statistics = found.statistics
             self.statistics.add(before, "")
             if self.statistics.stop_reason is StopReason.INTERRUPTED:
                 raise KeyboardInterrupt  # for the search, or the user, that asked
             if not normalises:
-                return found.theta
-            after = self.chart.normalised(found.theta)
-            pairs = [u.neurons[1] for u in self.chart.units if u.kind is EndKind.MERGING]
-            ratio = np.linalg.norm(view_of(self.chart.net, found.theta).U[pairs], axis=1)
-            ratio /= np.linalg.norm(view_of(self.chart.net, after).U[pairs], axis=1)
-            z = after
-            if not pairs or np.abs(np.log(ratio)).max() <= np.log(_CHANGE):
+                return end
+            after = self.chart.normalised(end)
+            z = unit_rows_of(self.chart.net, after, self.free & ~self.chart.directions)
+            if self._kept_width(end, z):
                 break
         return z
+
+    def _kept_width(self, before: Array, after: Array) -> bool:
+        """Whether directions of stencils, and rows that enter with length one, have about the same
+        length in two vectors of coordinates.
+        """
+        pairs = [u.neurons[1] for u in self.chart.units if u.kind is EndKind.MERGING]
+        old, new = (view_of(self.chart.net, z).U for z in (before, after))
+        ratio = np.linalg.norm(old[pairs], axis=1) / np.linalg.norm(new[pairs], axis=1)
+        if self.chart.net.unit_rows is not None:
+            others = np.setdiff1d(np.arange(len(old)), pairs)
+            lengths = (np.linalg.norm(each[others, :-1], axis=1) for each in (old, new))
+            ratio = np.r_[ratio, np.divide(*lengths)]
+        return bool(np.abs(np.log(ratio)).max(initial=0.0) <= np.log(_CHANGE))
 
     def _on_a_corner(self, z: Array, rules: StopRules, steps: int) -> _Minimum | None:
         """The minimum where a kink rests on samples; None where no kink rests."""
@@ -318,9 +382,10 @@ class _Ending:
 
     def _judged(self, z: Array) -> _Minimum:
         """Whether the quadratic model promises nothing more, and how many directions lead down."""
-        found = self.chart.evaluate(z, 2)
-        H = found.H[np.ix_(self.free, self.free)]
-        g = found.g[self.free]
+        chart, free, frame = tangent(self.chart, z, self.free)
+        found = chart.evaluate(frame.T @ z, 2)
+        H = found.H[np.ix_(free, free)]
+        g = found.g[free]
         values, vectors = np.linalg.eigh(H)
         floor = _FLAT * np.abs(values).max(initial=0.0)
         components = g @ vectors
@@ -344,7 +409,7 @@ class _Ending:
         farthest = [unit.distances[0] for unit in self.chart.units]
         lowest: tuple[Array, float] | None = None
         for k, unit in enumerate(self.chart.units):
-            for scale in _SCALES if unit.has_scale else (1.0,):
+            for scale in _SCALES if self.chart.has_scale(unit) else (1.0,):
                 losses = [self._above(z, value, k, s, scale) for s in unit.distances]
                 seen = [each for each in losses if each[0] != 0.0]
                 if scale == 1.0:

@@ -11,7 +11,9 @@ of coordinates has the shape of theta:
 | step | w | a | s w, a |
 | exponential | w, bias 0 | a | bias in the tail by s, output weight grown |
 
-What these add to the outputs as a constant is in the coordinates of the next bias.
+What these add to the outputs as a constant is in the coordinates of the next bias. Where rows enter
+with length one (see ``networks/unit_rows.py``), w is the row of length one, Delta is tangent to the
+sphere, and there are no kinks and steps.
 """
 
 from __future__ import annotations
@@ -116,6 +118,28 @@ class EndUnit:
         """Put parameters at a distance in the place of coordinates."""
         _WAYS[self.kind].leave(self, view, f, net, distance)
 
+    def suits(self, net: Net | NetI) -> bool:
+        """Whether the first layer of a network has such neurons."""
+        activations = net.layers[0].activations
+        if max(self.neurons) >= len(activations):
+            return False
+        f, *others = (activations[k] for k in self.neurons)
+        if f.kinks or any(g is not f for g in others):
+            return False
+        if self.kind is EndKind.MERGING:
+            return self.sign > 0 or f.parity != 0
+        if self.holds_bias:
+            line = side_of(f, self.sign) if net.layers[0].bias and net.layers[1].bias else None
+            scale = None if line is None else line.slope if self.has_scale else line.rate
+            return bool(scale)
+        limit = kinked(f) if net.unit_rows is None else None
+        is_step = limit is not None and side_of(f, 1).slope == 0.0  # type: ignore[union-attr]
+        return limit is not None and is_step == (self.kind is EndKind.STEP)
+
+    def rescale(self, view: View, net: Net | NetI) -> None:
+        """Bring coordinates to the width, or length, that they have after :meth:`enter`."""
+        _WAYS[self.kind].rescale(self, view, net)
+
     @property
     def holds_bias(self) -> bool:
         """Whether the bias of the neuron is no coordinate."""
@@ -149,12 +173,20 @@ class _Merging:
             view.A[:, j] *= f.parity
         middle = 0.5 * (view.U[i] + view.U[j])
         half = 0.5 * (view.U[i] - view.U[j])
-        length = width_of(net, half)
         both = view.A[:, i] + view.A[:, j]
-        view.A[:, j] = (view.A[:, i] - view.A[:, j]) * length
+        view.A[:, j] = view.A[:, i] - view.A[:, j]
         view.A[:, i] = both
         view.U[i] = middle
-        view.U[j] = half / length
+        view.U[j] = half
+
+    @staticmethod
+    def rescale(unit: EndUnit, view: View, net: Net | NetI) -> None:
+        _, j = unit.neurons
+        length = width_of(net, view.U[j])
+        if net.unit_rows is not None:
+            length = max(length, float(np.linalg.norm(view.U[j, :-1])) / _ARC)
+        view.U[j] /= length
+        view.A[:, j] *= length
 
     @staticmethod
     def leave(unit: EndUnit, view: View, f: Activation, net: Net | NetI, distance: float) -> None:
@@ -178,6 +210,11 @@ class _Single:
         (i,) = unit.neurons
         return [Part(activation, ((i, 1.0),), ((i, 1.0),))]
 
+    @staticmethod
+    def rescale(unit: EndUnit, view: View, net: Net | NetI) -> None:
+        """The bias, which runs off, means nothing."""
+        view.U[list(unit.neurons), -1] = 0.0
+
 
 class _Linear(_Single):
     distances = (2.0, 4.0, 8.0, 14.0, 30.0)
@@ -186,13 +223,13 @@ class _Linear(_Single):
     def parts(cls, unit: EndUnit, f: Activation, side: int) -> list[Part]:
         return cls.part(unit, straight())
 
-    @staticmethod
-    def enter(unit: EndUnit, view: View, f: Activation, net: Net | NetI) -> None:
+    @classmethod
+    def enter(cls, unit: EndUnit, view: View, f: Activation, net: Net | NetI) -> None:
         (i,) = unit.neurons
         line = _side(f, unit.sign)
         view.c[:] += view.A[:, i] * line.line(view.U[i, -1])
         view.A[:, i] *= line.slope
-        view.U[i, -1] = 0.0
+        cls.rescale(unit, view, net)
 
     @staticmethod
     def leave(unit: EndUnit, view: View, f: Activation, net: Net | NetI, distance: float) -> None:
@@ -210,13 +247,13 @@ class _Exponential(_Single):
     def parts(cls, unit: EndUnit, f: Activation, side: int) -> list[Part]:
         return cls.part(unit, exponential(_side(f, unit.sign)))
 
-    @staticmethod
-    def enter(unit: EndUnit, view: View, f: Activation, net: Net | NetI) -> None:
+    @classmethod
+    def enter(cls, unit: EndUnit, view: View, f: Activation, net: Net | NetI) -> None:
         (i,) = unit.neurons
         line = _side(f, unit.sign)
         view.c[:] += view.A[:, i] * line.intercept
         view.A[:, i] *= line.tail(view.U[i, -1])
-        view.U[i, -1] = 0.0
+        cls.rescale(unit, view, net)
 
     @staticmethod
     def leave(unit: EndUnit, view: View, f: Activation, net: Net | NetI, distance: float) -> None:
@@ -238,6 +275,10 @@ class _Kink(_Single):
 
     @staticmethod
     def enter(unit: EndUnit, view: View, f: Activation, net: Net | NetI) -> None:
+        """Coordinates are parameters but for their length."""
+
+    @staticmethod
+    def rescale(unit: EndUnit, view: View, net: Net | NetI) -> None:
         (i,) = unit.neurons
         length = width_of(net, view.U[i])
         view.U[i] /= length
@@ -263,6 +304,9 @@ _WAYS: dict[EndKind, type[_Merging | _Linear | _Exponential | _Kink]] = {
 #: width of a direction in units of its root mean square on Gaussian input; on samples it is the
 #: largest value
 _WIDE = 2.5
+#: length of a direction where rows enter with length one: nodes of stencils lie on an arc, and
+#: their derivative has errors below 1e-13 up to here
+_ARC = 0.2
 
 
 def width_of(net: Net | NetI, row: Array) -> float:
@@ -317,6 +361,9 @@ def running_off(
         for i, f in enumerate(activations)
         if i not in taken and may_move[i] and not f.kinks
     ]
+    if net.unit_rows is not None:  # these rows have a length and cannot run off
+        fixed = (EndKind.KINK, EndKind.STEP)
+        options = [[unit for unit in each if unit.kind not in fixed] for each in options]
     options = [each for each in options if each]
     first = (*pairs, *(each[0] for each in options))
     others = [
@@ -343,6 +390,8 @@ def _pairs(net: Net | NetI, view: View, found: Reach, may_move: NDArray[np.bool_
             if not np.linalg.norm(a + other) <= _CLOSE * apart:
                 continue
             rows = view.U[[i, j]]
+            if net.unit_rows is not None and sign * float(rows[0, :-1] @ rows[1, :-1]) <= 0.0:
+                continue  # no direction lies between them
             if np.linalg.norm(rows[0] - sign * rows[1]) > np.linalg.norm(rows):
                 continue  # the pre-activations themselves are looked at only of few
             gap = float(reach(net, (view.U[i] - sign * view.U[j])[None, :]).rms[0])
