@@ -185,7 +185,8 @@ class Filippov:
     def _way(self, now: FilippovState) -> float:
         """A length that the tolerances don't see, but time and the values of kinks do."""
         smallest = _WAY * float(np.min(self.problem.atol))
-        unseen = self._field.noise(now.z).max() + np.linalg.norm(now.gradient) * np.spacing(now.t)
+        noise = self._field.noise(now.z).max(initial=0.0)
+        unseen = noise + np.linalg.norm(now.gradient) * np.spacing(now.t)
         return max(smallest, float(unseen) / _WAY)
 
     def _rest(self, now: FilippovState, t_end: float) -> Step:
