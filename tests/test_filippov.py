@@ -8,6 +8,8 @@ import pytest
 import infflow as inf
 from infflow.classification.classify import PointKind
 from infflow.flow import SOLVERS, automatic_solver
+from infflow.flow.kinks import Field
+from infflow.flow.problem import FlowProblem
 from infflow.objective import HasPieces
 from infflow.stopping import StopReason
 
@@ -268,3 +270,87 @@ def test_equal_samples_share_their_kinks():
     one, two = (flow(each, theta, 30.0) for each in (net, twice))
     assert "0 met" not in one.flow.note
     np.testing.assert_allclose(two.theta_flow, one.theta_flow, atol=1e-6)
+
+
+# ------------------------------------------------------------------------------ vanishing neurons
+
+
+def on_sine(N, K, ridge=0.0):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((N, 2))
+    y = np.sin(X.sum(1)) + 0.1 * rng.standard_normal(N)
+    layers = [(K, "relu", True), (1, "identity", True)]
+    return inf.Net(layers, input=X, target=y, ridge=ridge)
+
+
+def test_a_neuron_passes_through_zero():
+    """All of its kinks meet there, at t = 33.4; errors go on to be those of the tolerances."""
+    net = on_sine(60, 5)
+    theta = inf.random_params(net, 10)
+    before = flow(net, theta, 33.4)
+    (W, b), _ = net.unpack(before.theta_flow)
+    assert np.hypot(np.linalg.norm(W, axis=1), b).min() < 1e-3
+    loose, tight = (flow(net, theta, 40.0, rtol=r, atol=r) for r in (1e-5, 1e-9))
+    assert tight.status is StopReason.T_END and tight.loss < 0.95 * before.loss
+    assert np.abs(loose.theta_flow - tight.theta_flow).max() < 1e-4
+
+
+@pytest.mark.parametrize("seed", [0, 9])
+def test_a_neuron_decays_by_ridge(seed):
+    """Its kinks are not waited for: the rest of the network is at a minimum without it."""
+    net = on_sine(30, 3, ridge=0.1)
+    res = inf.train(net, inf.random_params(net, seed), progress=False)
+    assert res.status is StopReason.KINK and res.converged
+    (W, b), (a, _) = net.unpack(res.theta)
+    size = np.sqrt((W**2).sum(axis=1) + b**2)
+    gone = int(size.argmin())
+    assert size[gone] < 1e-12 and abs(a[0, gone]) < 1e-12
+    smaller = on_sine(30, 2, ridge=0.1)
+    kept = np.arange(3) != gone
+    (W2, b2), (a2, c2) = smaller.unpack(rest := np.empty(smaller.num_params))
+    W2[:], b2[:], a2[:], c2[:] = W[kept], b[kept], a[:, kept], net.unpack(res.theta)[1][1]
+    assert smaller.evaluate(rest).value == pytest.approx(res.loss, rel=1e-12)
+
+
+@pytest.mark.parametrize(("target", "leaves"), [(1.0, True), (-1.0, False)])
+def test_the_way_out_of_zero(target, leaves):
+    """A neuron at zero with output weight 1 grows where samples ask for more, else it rests."""
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((20, 2))
+    layers = [(1, "relu", False), (1, "identity", False)]
+    net = inf.Net(layers, input=X, target=np.full(20, target))
+    theta = np.array([0.0, 0.0, 1.0])
+    field = Field(FlowProblem(net, theta, 1.0, 1e-6, 1e-6))
+    assert field.is_corner(theta)
+    point, sides = field.way_out(theta, -np.ones(20), 1e-6)
+    if leaves:
+        assert np.linalg.norm(point - theta) == pytest.approx(1e-6)
+        assert net.evaluate(point).value < net.evaluate(theta).value
+        np.testing.assert_array_equal(sides, np.sign(field.values(point)))
+    else:
+        np.testing.assert_array_equal(point, theta)
+        assert (sides == 0).all()
+        around = 1e-6 * rng.standard_normal((200, 2))
+        assert all(net.evaluate([*w, 1.0]).value > net.evaluate(theta).value for w in around)
+
+
+def test_one_kink_is_no_corner():
+    net = sampled(10)
+    theta = inf.random_params(net, 6)
+    (W, b), _ = net.unpack(theta)
+    b[0] = -W[0] @ net.input[0]
+    field = Field(FlowProblem(net, theta, 1.0, 1e-6, 1e-6))
+    assert len(field.meets(theta)) == 1 and not field.is_corner(theta)
+
+
+@pytest.mark.parametrize("t_end", [1000.0, 1e6])
+def test_rest_on_a_kink_before_t_end(t_end):
+    """No search is started from there, which would fail on the kink."""
+    net = on_sine(30, 3)
+    theta = inf.random_params(net, 1)
+    endless = inf.train(net, theta, progress=False)
+    res = inf.train(net, theta, t_end=t_end, progress=False)
+    assert endless.status is res.status is StopReason.KINK and res.converged
+    assert res.newton.steps == 0
+    np.testing.assert_allclose(res.theta, endless.theta, atol=1e-8)
+    assert flow(net, theta, 5.0).status is StopReason.T_END

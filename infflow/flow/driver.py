@@ -393,8 +393,7 @@ def _follow(run: _Run) -> StopReason:
             continue
         end = run.take(step)
         stop = rules.check(run.progress())
-        slides = isinstance(run.integrator, Filippov) and run.integrator.slides
-        if slides and stop is StopReason.MIN_GRADIENT_NORM and math.isinf(settings.t_end):
+        if stop is StopReason.MIN_GRADIENT_NORM and _is_on_kinks(run):
             return StopReason.KINK  # says more
         if stop in (StopReason.MIN_LOSS, StopReason.MIN_GRADIENT_NORM) and not run.now.here.exact:
             run.make_exact()
@@ -402,11 +401,16 @@ def _follow(run: _Run) -> StopReason:
         if stop is not None and run.now.t < settings.t_end:
             return stop
         if run.now.t >= settings.t_end:
-            return StopReason.T_END
+            rests = settings.hand_over and step.end is StopReason.KINK  # a search would fail there
+            return StopReason.KINK if rests else StopReason.T_END
         if end is not None:
             return end
         if run.file is not None and run.file.due():
             run.file.write(run.state(None))
+
+
+def _is_on_kinks(run: _Run) -> bool:
+    return isinstance(run.integrator, Filippov) and run.integrator.on_kinks
 
 
 def _outcome(run: _Run, stop: StopReason) -> FlowOutcome:

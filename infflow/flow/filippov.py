@@ -43,6 +43,8 @@ _LOOKS = (0.25, 0.5, 0.75, 1.0)
 _BEYOND = 2.0
 #: changes of sides at one point, without a step between them
 _CHANGES = 100
+#: length of a way out of a point where these are too many, in units of atol
+_WAY = 1e-3
 #: a step up to this length, in units of the tolerances, may be the last one
 _LAST = 2.0
 #: Newton steps to the end of the path
@@ -112,6 +114,11 @@ class Filippov:
         return _held(self.state.sides) > 0
 
     @property
+    def on_kinks(self) -> bool:
+        """Whether the path is on kinks now, or a neuron has vanished, whose kinks are there."""
+        return self.slides or self._field.is_corner(self.state.z)
+
+    @property
     def remark(self) -> str:
         """How often kinks were met."""
         now = self.state
@@ -125,7 +132,7 @@ class Filippov:
     def advance(self, t_end: float) -> Step:
         """One accepted step: to the next kink, where one is met."""
         now = self.state
-        for _ in range(_CHANGES):
+        for change in range(1, 2 * _CHANGES):
             cell = self._cell
             if not cell.start.gradient.size:
                 return self._rest(now, t_end)
@@ -142,6 +149,9 @@ class Filippov:
             now = _counting(now, sides)._replace(
                 z=z, control=control, rejected=attempt.rejected, factorizations=attempt.number
             )
+            if change == _CHANGES and t <= now.t:
+                z, sides = self._field.way_out(z, sides, self._way(now))
+                now = _counting(now, sides)._replace(z=z)
             self._cell = Cell(self._field, z, sides)
             if t > now.t:
                 return self._accept(cell, now, t, path, h, t_end)
@@ -156,8 +166,11 @@ class Filippov:
         """The step from the present state to ``now``, whose time is still the old one."""
         t0 = now.t
         end = None
-        if math.isinf(t_end) and self.problem.error_norm(now.z - cell.z, cell.z, now.z) <= _LAST:
+        asked = math.isinf(t_end) or t >= t_end
+        if asked and self.problem.error_norm(now.z - cell.z, cell.z, now.z) <= _LAST:
             end, z = self._end(self._cell, t)
+            if end is StopReason.HANDOVER and t >= t_end:
+                end = None
             if end is not None:
                 now = now._replace(z=z)
                 self._cell = Cell(self._field, z, now.sides)
@@ -169,13 +182,19 @@ class Filippov:
         evaluation = FlowEvaluation(found.value, gradient)
         return Step(t0, t, now.z, evaluation, lambda time: path((time - t0) / h), end=end)
 
+    def _way(self, now: FilippovState) -> float:
+        """A length that the tolerances don't see, but time and the values of kinks do."""
+        smallest = _WAY * float(np.min(self.problem.atol))
+        noise = self._field.noise(now.z).max(initial=0.0)
+        unseen = noise + np.linalg.norm(now.gradient) * np.spacing(now.t)
+        return max(smallest, float(unseen) / _WAY)
+
     def _rest(self, now: FilippovState, t_end: float) -> Step:
         """Nothing is free to move."""
-        end = StopReason.KINK if math.isinf(t_end) else None
-        t = t_end if end is None else now.t + now.control.h
+        t = now.t + now.control.h if math.isinf(t_end) else t_end
         self.state = now._replace(t=t)
         evaluation = FlowEvaluation(now.value, now.gradient)
-        return Step(now.t, t, now.z, evaluation, lambda time: now.z, end=end)
+        return Step(now.t, t, now.z, evaluation, lambda time: now.z, end=StopReason.KINK)
 
     def _failure(self, reason: StopReason, now: FilippovState) -> StepFailed:
         return StepFailed(
@@ -231,7 +250,7 @@ class Filippov:
 
     def _crossing(self, cell: Cell, path: Path) -> tuple[float, Kinks]:
         sides = cell.sides
-        noise = _BEYOND * self._field.rounding(cell.z)
+        noise = _BEYOND * self._field.noise(cell.z)
         before = 0.0
         for look in _LOOKS:
             signed = sides * self._field.values(path(look))
@@ -278,9 +297,10 @@ class Filippov:
         z = cell.lift(y)
         if self._field.size:
             signed = cell.sides * self._field.values(z)
-            if (signed < -_BEYOND * self._field.rounding(z)).any() or cell.margin(z) < 0.0:
+            if (signed < -_BEYOND * self._field.noise(z)).any() or cell.margin(z) < 0.0:
                 return goes_on
-        return (StopReason.KINK if len(cell.held) else StopReason.HANDOVER), z
+        on_kinks = len(cell.held) > 0 or self._field.is_corner(z)
+        return (StopReason.KINK if on_kinks else StopReason.HANDOVER), z
 
 
 class _Accepted(NamedTuple):

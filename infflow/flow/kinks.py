@@ -23,6 +23,8 @@ Kinks = NDArray[np.intp]
 _MET = 4.0
 #: a multiplier within this part of its bounds is at them
 BOUND = 1e-9
+#: directions in which a way out of a point where many kinks meet is looked for
+_DIRECTIONS = 20
 
 
 class Smooth:
@@ -150,6 +152,13 @@ class Field:
         """Their rounding errors (m,)."""
         return self.pieces.rounding(self.problem.theta_of(z))
 
+    def noise(self, z: Array) -> Array:
+        """The same (m,), but at least the error of the largest: where a neuron vanishes next to
+        others, its kinks are not known better than that.
+        """
+        rounding = self.rounding(z)
+        return np.full_like(rounding, rounding.max(initial=0.0))
+
     def normals(self, kinks: Kinks) -> Array:
         """Their gradients (k, n)."""
         return self.pieces.normals(kinks)[:, self.problem.free] * self.problem.scale
@@ -164,6 +173,45 @@ class Field:
         near[crossed] = True
         near |= sides == 0
         return np.flatnonzero(near)
+
+    def meets(self, z: Array) -> Kinks:
+        """The kinks on which ``z`` lies as far as they are known, with all of a vanished neuron."""
+        met = np.flatnonzero(np.abs(self.values(z)) <= _MET * self.noise(z))
+        return met[self.normals(met).any(axis=1)]
+
+    def is_corner(self, z: Array) -> bool:
+        """Whether more kinks meet in ``z`` than are independent: there a neuron has vanished."""
+        normals = self.normals(self.meets(z))
+        return len(normals) > 0 and len(normals) > np.linalg.matrix_rank(normals)
+
+    def way_out(self, z: Array, sides: Array, length: float) -> tuple[Array, Array]:
+        """The point and the sides from which a path goes on where more kinks meet than it can tell
+        apart, such as all of a neuron that passes through zero.
+
+        The loss is homogeneous to first order around the point in which they meet, so that a path
+        that is once lower never comes back. It is looked for at this distance: straight on, or
+        above all kinks, then along the force that is met there. Where nothing lower is found the
+        path rests on all of these kinks.
+        """
+        kinks = self.meets(z)
+        center = self.onto(z, kinks)
+        _, values, rows = np.linalg.svd(self.normals(kinks), full_matrices=False)
+        span = rows[values > 1e-12 * values.max(initial=0.0)]
+        for begin in (sides[kinks], 1.0):
+            out = sides.copy()
+            out[kinks] = begin
+            for _ in range(_DIRECTIONS):
+                force = -(span @ self.evaluate(center, out, 1).gradient)
+                size = np.linalg.norm(force)
+                if not size > 0.0:
+                    break
+                point = center + length * (span.T @ (force / size))
+                out[kinks] = np.where(self.values(point)[kinks] > 0.0, 1, -1)
+                slope = span @ self.evaluate(center, out, 1).gradient
+                if slope @ force < -BOUND * size * size:
+                    return point, out
+        out[kinks] = 0
+        return center, out
 
     def onto(self, z: Array, kinks: Kinks) -> Array:
         """The point on these planes next to ``z``, which lies on them to rounding."""
