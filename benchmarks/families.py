@@ -9,7 +9,6 @@ Four blocks of students that shadow four blocks of teachers: 20 parameters, from
 
 from __future__ import annotations
 
-import argparse
 import platform
 import time
 from pathlib import Path
@@ -17,6 +16,8 @@ from pathlib import Path
 import numpy as np
 
 import infflow as inf
+
+from . import _page
 
 TARGET = Path(__file__).parents[1] / "docs" / "benchmarks" / "families.md"
 SHARES = np.array([0.1, 0.2, 0.3, 0.4])
@@ -86,15 +87,7 @@ def page(repeat):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--repeat", type=int, default=200, help="calls of each mean")
-    parser.add_argument("--out", type=Path, default=TARGET)
-    arguments = parser.parse_args()
-    text = page(arguments.repeat)
-    arguments.out.write_text(text)
-    print(text)
+    _page.write(page, TARGET, __doc__, 200)
 
 
 if __name__ == "__main__":

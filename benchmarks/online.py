@@ -9,7 +9,6 @@ docs/benchmarks/online.md.
 
 from __future__ import annotations
 
-import argparse
 import platform
 import time
 from pathlib import Path
@@ -17,6 +16,8 @@ from pathlib import Path
 import numpy as np
 
 import infflow as inf
+
+from . import _page
 
 TARGET = Path(__file__).parents[1] / "docs" / "benchmarks" / "online.md"
 D = 20
@@ -176,15 +177,7 @@ def page(repeat):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--repeat", type=int, default=30, help="calls of each mean")
-    parser.add_argument("--out", type=Path, default=TARGET)
-    arguments = parser.parse_args()
-    text = page(arguments.repeat)
-    arguments.out.write_text(text)
-    print(text)
+    _page.write(page, TARGET, __doc__, 30)
 
 
 if __name__ == "__main__":
