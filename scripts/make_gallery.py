@@ -104,9 +104,8 @@ def _estimates(
         found = []
         for r1, r2, u, b1, b2 in zip(*(x.tolist() for x in points.scales), strict=True):
             det = (r1 * r2) ** 2 * (1 - u) * (1 + u)
-            moments = cubature.pair_moments(
-                f, g, r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, det, 2, RTOL
-            )
+            gaussian = cubature.Gaussian(r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, det)
+            moments = cubature.pair_moments(f, g, gaussian, 2, RTOL)
             found.append(np.stack([moments.value, moments.error, moments.scale]))
         for pq in orders:
             yield tuple(np.stack(found)[:, :, cubature.ORDERS.index(pq)].T)

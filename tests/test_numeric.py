@@ -237,7 +237,7 @@ def test_own_activations_against_cubature(seed):
         points = Points.at(*(np.array([x]) for x in (r1, r2, u, b1, b2)))
         value, bound, _ = all_moments(f, g, points)
         det = (r1 * r2) ** 2 * (1 - u) * (1 + u)
-        exact = cubature.pair_moments(f, g, r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, det, 2, 1e-12)
+        exact = cubature.pair_moments(f, g, (r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, det), 2, 1e-12)
         for k, (p, q) in enumerate(cubature.ORDERS):
             error = abs(value[0, p, q] - exact.value[k])
             assert error <= bound[0, p, q] + exact.error[k], (u, (p, q))
