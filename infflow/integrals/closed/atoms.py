@@ -109,7 +109,7 @@ def is_centred(activation: Activation | powers.LowPart) -> bool:
 
 
 def _pack(activation: Activation | powers.LowPart) -> list[float]:
-    """One row of the table, described in ``atom_kernels``."""
+    """One row of the table, described in ``slots.py``."""
     if activation.waves or activation.sides is not None:
         return [0.0, 0.0, 0.0]  # waves.py and elu.py evaluate those
     if not activation.has_closed_form:
