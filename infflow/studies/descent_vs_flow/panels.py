@@ -52,7 +52,8 @@ def draw_distances(study: Any, ax: Any) -> None:
         label="theorem 1",
     )
     ax.set(title=case(row), xlabel="t", ylabel="distance of descent from flow")
-    ax.legend()
+    ax.set_ylim(top=300 * ax.get_ylim()[1])  # room for the legend
+    ax.legend(loc="upper left", ncols=2)
 
 
 def draw_figure2(study: Any, ax: Any) -> None:
