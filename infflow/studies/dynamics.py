@@ -498,4 +498,4 @@ class DynamicsStudy(StudyResult):
             xlim=(1e-2, None),
             ylim=(max(float(natural["loss"].min()), 1e-20), 3 * float(plain["loss"][0])),
         )
-        ax.legend()
+        ax.legend(loc="lower left")

@@ -543,7 +543,11 @@ def _draw_race(study: FixedPointStudy, hidden: int, ax: Any) -> None:
     for k, method in enumerate(METHODS):
         losses = [r["loss"] for r in study.races if (r["hidden"], r["method"]) == (hidden, method)]
         ax.semilogy(np.full(len(losses), k), np.maximum(losses, 1e-34), "o", ms=4, color=color(k))
-    ax.set_xticks(range(len(METHODS)), [m.replace("_", "\n") for m in METHODS], rotation=90)
+    ax.set_xticks(
+        range(len(METHODS)),
+        [m.replace("_", "\n").replace(", ", ",\n") for m in METHODS],
+        rotation=90,
+    )
     ax.set(title=f"{4 * hidden + 1} parameters", ylabel="mean squared error")
 
 

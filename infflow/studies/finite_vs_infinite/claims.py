@@ -520,7 +520,7 @@ class FiniteDataResult(StudyResult):
             D, measured, scatter, fmt="o", color=BLUE, label=r"$N\,|\theta_N - \theta^*|^2$"
         )
         ax.set(xlabel="inputs, of which the teacher uses 4", ylim=(0, None), title="dimension")
-        ax.legend()
+        ax.legend(loc="lower right")
 
 
 def _median_slope(errors: dict[int, Array]) -> tuple[float, float, float]:

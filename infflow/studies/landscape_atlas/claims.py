@@ -427,6 +427,7 @@ class LandscapeResult(StudyResult):
                     ylabel="loss",
                     yscale="log",
                 )
+                ax.xaxis.get_major_locator().set_params(integer=True)
                 ax.legend(title="student neurons")
             tidy(figure)
         return figure
