@@ -27,8 +27,10 @@ SOURCES = {
     ),
     "letter": (
         "The letter",
-        'Klausmeier, *Reply to "Neural Network Back-Propagation Revisited with Ordinary '
-        'Differential Equations"* (30 June 2020) {cite}`klausmeier2020`.',
+        "Klausmeier, *Reply to: Neural Network Back-Propagation Revisited with Ordinary "
+        "Differential Equations* (30 June 2020), [eklausmeier.goip.de](https://eklausmeier.goip.de"
+        "/blog/2020/06-30-reply-to-neural-network-back-propagation-revisited-with-ordinary-"
+        "differential-equations) {cite}`klausmeier2020`.",
     ),
     "": ("Theory, other papers, and infflow's own", "Each line names its source."),
 }
@@ -47,6 +49,10 @@ ENTRIES = {
     "Arjevani and Field": "arjevani2021",
     "Bahadur": "bahadur1966",
     "Goldt et al.": "goldt2019",
+    "Ben Arous": "benarous2021",
+    "Yoshida and Okada": "yoshida2019",
+    "Lee, Goldt and Saxe": "lee2021",
+    "Worschech and Rosenow": "worschech2024",
 }
 #: what claims of theory speak about -> the entry that derives it
 THEORY = {
