@@ -41,7 +41,7 @@ __all__ = ["Regular", "regular_moments"]
 _EPS = float(np.finfo(np.float64).eps)
 # Outer panels are at most so wide, in standard deviations of x, and of z where a kink is in reach
 # or an inner rule is needed; up to the width of the short one they take the short rule.
-_WIDEST = 2.0
+_WIDEST = 4.0
 _WIDEST_KINK = 4.3
 _WIDEST_INNER = 3.0
 # Where the density falls by more than a factor of exp of this within a standard deviation of z, the
