@@ -56,9 +56,9 @@ _ALLOWED = 1e-13
 _HALVINGS = 3
 # How far a Gaussian reaches, in standard deviations.
 _REACH = 8.5
-# How far it has to stay in the window of a piece: the polynomial goes on to be accurate beyond for
-# a while, where little of the Gaussian is left.
-_REACH_OF_WINDOWS = 4.5
+# How far it has to stay in the window of a piece. The function may vary by orders of magnitude
+# beyond, so that little of the Gaussian may be left there.
+_REACH_OF_WINDOWS = 8.0
 # Breaks nearer to a harder one than this part of the piece are left out.
 _NEAR = 0.02
 # Outer panels and kernel entries that are held at a time.

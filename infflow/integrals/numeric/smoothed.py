@@ -17,7 +17,6 @@ Seen from the side where the mean is, t is negative, and the addition falls like
 
 from __future__ import annotations
 
-from math import factorial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -181,23 +180,23 @@ def _at_zero(count: int) -> Array:
 
 
 def _find_beyond(g: Table) -> _Beyond:
-    """Taylor coefficients of the differences at all kinks."""
-    k = len(g.kinks)
-    top = g.levels - 1
-    derivatives = np.zeros((k, g.degree + g.levels))
-    derivatives[:, : g.levels] = g.jumps
+    """Taylor coefficients of the differences at all kinks.
+
+    Those of each derivative are of its own polynomials, since these are what was smoothed.
+    """
+    terms = np.zeros((len(g.kinks), g.degree, g.levels))
     after = np.clip(np.searchsorted(g.edges, g.kinks), 1, len(g.edges) - 2)
+    differentiate = DERIVATIVE[: g.degree, : g.degree]
     for sign, piece in ((1.0, after), (-1.0, after - 1)):
         low, high = g.windows[piece].T
         half = 0.5 * (high - low)
-        basis = vandermonde(((g.kinks - 0.5 * (low + high)) / half), g.degree)
-        current = g.coefficients[piece, :, top]
-        for n in range(1, g.degree):
-            current = current @ DERIVATIVE[: g.degree, : g.degree].T / half[:, None]
-            derivatives[:, top + n] += sign * (basis * current).sum(axis=1)
-    terms = np.zeros((k, g.degree, g.levels))
-    for j in range(g.degree):
-        terms[:, j] = derivatives[:, j : j + g.levels] / factorial(j)
+        basis = vandermonde((g.kinks - 0.5 * (low + high)) / half, g.degree)
+        current = g.coefficients[piece]
+        for j in range(1, g.degree):
+            current = differentiate @ current / (j * half)[:, None, None]
+            terms[:, j] += sign * (basis[:, None] @ current)[:, 0]
+    # differences within the errors are none
+    terms[:, 0] = g.jumps
     return _Beyond(terms[:, :_TERMS_BEYOND], _widest(g, after, terms))
 
 
