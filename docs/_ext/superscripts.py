@@ -10,7 +10,7 @@ from docutils import nodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 #: a power behind a letter, digit or bracket: a number, a name, a plus, or anything in brackets
-POWER = re.compile(r"(?<=[\w)\]|}])\^(\([^()]*(?:\([^()]*\))?[^()]*\)|-?\d+(?:\.\d+)?|\+|-?\w)")
+POWER = re.compile(r"(?<=[\w)\]|}])\^(-?\([^()]*(?:\([^()]*\))?[^()]*\)|-?\d+(?:\.\d+)?|\+|-?\w)")
 WORDS = (
     (re.compile(r"\bgrad (?=[LRf](?![a-z]))"), "∇"),
     (re.compile(r"\bsqrt(?=\()"), "√"),
@@ -22,12 +22,11 @@ AS_IT_IS = (
     nodes.math,
     nodes.math_block,
     nodes.raw,
-    nodes.comment,
 )
 
 
 def without_brackets(exponent):
-    """``(-1/2)`` as ``-1/2``, with a minus sign that is one."""
+    """``(-1/2)`` as ``-1/2``, with a minus sign that is one; ``-(1 + b)`` keeps its brackets."""
     bare = exponent[1:-1] if exponent.startswith("(") else exponent
     return bare.replace("-", "−")
 
