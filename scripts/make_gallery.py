@@ -29,7 +29,7 @@ import sympy
 
 import infflow as inf
 from infflow.activations import Activation, names, resolve
-from infflow.activations.activation import NAMED
+from infflow.activations.naming import NAMED
 from infflow.errors import AccuracyWarning, MethodError
 from infflow.integrals.choice import Choice
 from infflow.integrals.closed import elu as one_sided
