@@ -164,10 +164,10 @@ def test_powers_and_numbers_of_the_site():
 
     assert written("N^(-1/2), k^2") == [
         ("Text", "N"),
-        ("superscript", "−1/2"),  # noqa: RUF001
+        ("superscript", "−1/2"),
         ("Text", ", k"),
         ("superscript", "2"),
     ]
-    assert written("t^-(1 + b)")[1] == ("superscript", "−(1 + b)")  # noqa: RUF001
+    assert written("t^-(1 + b)")[1] == ("superscript", "−(1 + b)")
     assert written("up to 1e-10.") == [("Text", "up to "), ("inline", "1e-10"), ("Text", ".")]
     assert written("a_1 and b") == [("Text", "a_1 and b")]
