@@ -35,6 +35,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinxcontrib.bibtex",
     "mathml",  # in _ext
+    "superscripts",  # in _ext
 ]
 bibtex_bibfiles = ["references.bib"]
 bibtex_default_style = "plain"

@@ -46,10 +46,10 @@ def plot_loss(result: Any, *, gradient_norm: bool = True, ax: Any = None) -> Any
     )
     later = track.t > 0
     drawn = []
-    for label, values in shown:
+    for (label, values), color in zip(shown, (BLUE, ORANGE), strict=False):
         kept = np.where(values > 0, values, np.nan)[later]
         if np.isfinite(kept).any():
-            ax.plot(track.t[later], kept, label=label)
+            ax.plot(track.t[later], kept, color=color, label=label)
             drawn.append(label)
     final = getattr(result, "loss", None)
     if isinstance(final, float) and final > 0:
@@ -92,10 +92,10 @@ def plot_neurons(net: Any, result: Any, *, directions: Any = None, ax: Any = Non
     paths = np.array([student.unpack(theta)[0][0] for theta in points])  # (T, K, D)
     plane = _plane(directions, paths[-1] if teacher is None else np.vstack([paths[-1], teacher]))
     flat = paths @ plane.T
-    for k in range(flat.shape[1]):
-        line = ax.plot(*flat[:, k].T, alpha=0.8, linewidth=1.0)[0]
-        ax.plot(*flat[0, k], "o", color=line.get_color(), markerfacecolor="white", markersize=3)
-        ax.plot(*flat[-1, k], "o", color=line.get_color(), label="student" if k == 0 else None)
+    for k, color in enumerate(_colors(flat.shape[1])):
+        ax.plot(*flat[:, k].T, color=color, alpha=0.8, linewidth=1.0)
+        ax.plot(*flat[0, k], "o", color=color, markerfacecolor="white", markersize=3)
+        ax.plot(*flat[-1, k], "o", color=color, label="student" if k == 0 else None)
     if teacher is not None:
         ax.plot(*(teacher @ plane.T).T, "*", color="black", markersize=7, label="teacher", zorder=1)
         ax.legend()

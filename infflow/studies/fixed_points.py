@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from .._validation import Array, as_integer
-from ..classification.classify import PointKind, classify
+from ..classification.classify import classify
+from ..classification.point_kind import PointKind
 from ..compile_time import running_time
 from ..networks.finite.net import Net
 from ..networks.infinite.neti import NetI
