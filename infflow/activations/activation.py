@@ -72,7 +72,7 @@ class Activation:
     parity : int
         1 for even, -1 for odd functions, 0 for others.
     homogeneous : bool
-        Whether f(c x) = c f(x) for all c > 0.
+        Whether :math:`f(c x) = c f(x)` for all :math:`c > 0`.
     max_order : int
         Highest derivative available.
     sides : Sides or None
@@ -488,7 +488,7 @@ def _polynomial_source(coefficients: Sequence[float]) -> str:
 
 @public
 def polynomial(coefficients: Sequence[float]) -> Activation:
-    """The activation c0 + c1 x + c2 x^2 + ...
+    r"""The activation :math:`c_0 + c_1 x + c_2 x^2 + \dots`
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ from .._validation import (
     public,
     shown,
 )
-from ..classification.classify import PointKind
+from ..classification.point_kind import PointKind
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from ..landscape.teacher_symmetry import TeacherSymmetry
 from ..memory import SPECTRUM, require_memory

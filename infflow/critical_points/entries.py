@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from .._validation import Array
-from ..classification.classify import Classification, PointKind, classify
+from ..classification.classify import classify
 from ..classification.hidden import hidden_layers, homogeneity
+from ..classification.point_kind import Classification, PointKind
 from ..landscape.distance import Function, function_distance, function_of
 from ..landscape.teacher_symmetry import TeacherSymmetry
 from ..many import unique_solutions

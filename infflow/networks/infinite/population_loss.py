@@ -215,3 +215,22 @@ class PopulationLoss:
         B = np.empty_like(V_B)
         kernels.hessian_product(*state, direction.W, direction.b, V_B, W, b, B)
         return np.concatenate([W.ravel(), b, B[:-1].T.ravel(), B[-1]])
+
+
+def singular_message(loss: PopulationLoss, states: list[State]) -> str:
+    """Which neurons make the Hessian infinite."""
+    for state in states:
+        bad = np.argwhere(~np.isfinite(state.jets).all(axis=2))
+        if len(bad):
+            i, j = (int(k) for k in bad[0])
+            if i == j or state.norms[i] == 0.0:
+                return (
+                    f"the Hessian is infinite: student neuron {i} has a kink and lies at w = b = "
+                    "0. Move it away from zero."
+                )
+            other = f"student neuron {j}" if j < loss.K else f"teacher neuron {j - loss.K - 1}"
+            return (
+                f"the Hessian is infinite: student neuron {i} and {other} have kinks and are "
+                "parallel. Move one of them, or use a smooth activation."
+            )
+    return "the Hessian is infinite or overflows at these parameters."
