@@ -186,6 +186,11 @@ def find_entry(
     )
 
 
+def students_of(net: Net | NetI, theta: Array) -> Function:
+    """The function of the students at a point, by which points are compared."""
+    return _function(net, _silenced(net, theta).theta)
+
+
 def _silenced(net: Net | NetI, theta: Array) -> Result:
     """A Result at theta whose neurons without effect are silent, so that what they would do does
     not tell points apart.
