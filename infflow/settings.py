@@ -133,8 +133,8 @@ def _checkpoint(name: str, value: Any) -> Any:
 
 # -- the settings ---------------------------------------------------------------------------------
 
-#: What a setting decides: the path, which a checkpoint has to agree in; how long and how far runs
-#: go; or only what is seen of them, which is not recorded.
+#: A setting decides one of these: the path, which a checkpoint has to agree in; how long and how
+#: far runs go; or only what is seen of them, which is not recorded.
 PATH = "path"
 REACH = "reach"
 VIEW = "view"
@@ -361,7 +361,7 @@ class Job:
     optimizer: Optimizer | None  #: None: chosen where the flow ends
     optimizer_options: dict[str, Any]
     polished: Objective | None  #: objective of the second stage, where it is another one
-    reduced: ReducedRun | None = None  #: what it stands for, where it is one in few inputs
+    reduced: ReducedRun | None = None  #: the run that it stands for, where it is one in few inputs
     note: str = ""  #: whether it is one, and why not
 
 

@@ -64,8 +64,8 @@ class Atlas:
     flows, flows_converged : int
         The same for gradient flows from the starts.
     limits : list of FarEnd
-        Ends at infinity of flows from starts and saddles: the :class:`Limit`, and how many flows
-        run off to it.
+        Ends at infinity of flows from starts and saddles: the ``limit``, and how many ``flows`` run
+        off to it.
 
     See Also
     --------

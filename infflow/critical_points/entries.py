@@ -69,7 +69,7 @@ class Entry:
     kind: PointKind
     structure: str
     escape: float | None
-    function: Function = field(repr=False)  #: of the students
+    function: Function = field(repr=False)  #: the students, for comparisons
 
     def holds(
         self, function: Function, loss: float, index: int, symmetry: TeacherSymmetry | None = None

@@ -21,7 +21,7 @@ _KIND = "infflow.Atlas"
 _FORMAT = 1
 #: whole numbers of an atlas
 _COUNTS = ("searches", "converged", "flows", "flows_converged")
-#: what distinguishes one loss from another network's, relative to the loss
+#: largest difference of a loss from the file's, relative to it: more means another network
 _SAME = 1e-6
 
 

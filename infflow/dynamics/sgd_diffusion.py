@@ -132,7 +132,7 @@ class SGDDiffusion:
             )
         if self.modified and not isinstance(objective, HessianProducts | Linearizable):
             raise _no_products(objective, repr(self))
-        objective.gradient_covariance(theta0)  # what it cannot do, it says now
+        objective.gradient_covariance(theta0)  # raises now where it cannot be had
 
     def method(
         self, solver: str, num_free: int, gradient_jumps: bool

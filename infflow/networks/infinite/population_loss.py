@@ -23,7 +23,7 @@ from ...integrals.terms import PairChoice, pair_evaluator
 from ...memory import require_pairs
 from . import kernels
 
-#: what the output bias multiplies
+#: the constant neuron, whose output weight is the output bias
 ONE = polynomial([1.0])
 
 
