@@ -83,6 +83,13 @@ def test_help_has_an_example(command):
         assert option in shown.output
 
 
+@pytest.mark.parametrize("group", [[], ["surrogates"]])
+def test_lists_of_commands_have_whole_sentences(group):
+    listed = run(*group, "--help").output.partition("Commands:")[2].strip().splitlines()
+    assert len(listed) >= 3
+    assert all(line.endswith(".") and "..." not in line for line in listed)
+
+
 def test_bad_usage_has_exit_code_2(tmp_path):
     for arguments in (
         ["nonsense"],

@@ -57,15 +57,16 @@ def classify(
     method: str = "auto",
     progress: bool = True,
 ) -> Classification:
-    """Say what kind of point ``theta`` is: small gradients and eigenvalues near zero prove nothing.
+    r"""Say what kind of point ``theta`` is: small gradients and eigenvalues near zero prove
+    nothing.
 
     Directions that symmetries make flat are removed: scaling of homogeneous neurons, duplicated,
     dead and linearly dependent neurons, mixtures of linear or quadratic neurons, null inputs,
     changes that cancel in piecewise linear layers on finite data, lengths of weights in the
-    spherical parametrization. On the rest the
-    Newton-Kantorovich number h = beta |step| K decides whether a critical point is near (h <= 1/2),
-    and the signs of the eigenvalues what it is. K is sampled on the ball around theta, so this is
-    strong evidence, not a proof; :func:`infflow.certify` proves.
+    spherical parametrization. On the rest the Newton-Kantorovich number
+    :math:`h = \beta\, |\text{step}|\, K` decides whether a critical point is near
+    (:math:`h \le 1/2`), and the signs of the eigenvalues what it is. K is sampled on the ball
+    around theta, so this is strong evidence, not a proof; :func:`infflow.certify` proves.
 
     Parameters
     ----------

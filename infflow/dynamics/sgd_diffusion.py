@@ -24,22 +24,22 @@ _SEEDS = 2**63 - 1
 
 
 class SGDDiffusion:
-    """The Ito diffusion d theta = -grad L dt + sqrt(step_size/batch_size) C(theta)^(1/2) dW.
+    r"""The Ito diffusion :math:`d\theta = -\nabla L\, dt + \sqrt{h/B}\; C(\theta)^{1/2}\, dW`.
 
-    Mean and covariance of gradient descent with this step size on minibatches, at times k
-    step_size, are those of the diffusion up to errors of the first order in the step size. With
+    Mean and covariance of gradient descent with this step size on minibatches, at times
+    :math:`k h`, are those of the diffusion up to errors of the first order in the step size. With
     ``modified`` the errors are of the second order (Li, Tai and E, J. Mach. Learn. Res. 20, 1
-    (2019)): its drift is -grad (L + step_size/4 |grad L|^2), that of
-    :class:`~infflow.ModifiedFlow`. C is the covariance of the gradients of single samples,
+    (2019)): its drift is :math:`-\nabla (L + \tfrac{h}{4} |\nabla L|^2)`, that of
+    :class:`~infflow.ModifiedFlow`. :math:`C` is the covariance of the gradients of single samples,
     :func:`infflow.gradient_covariance`: over the data of a ``Net``, drawn with replacement; for a
     ``NetI`` with fresh samples, exact where it has closed forms.
 
     Parameters
     ----------
     step_size : float
-        Of the descent that is modelled, positive.
+        :math:`h` of the descent that is modelled, positive.
     batch_size : int
-        Samples per step.
+        :math:`B`, samples per step.
     rng : int or numpy.random.Generator
         The seed of the path; a generator draws one. :func:`infflow.train_many` gives each start a
         path of its own.

@@ -224,7 +224,8 @@ def gaussian_moment(
     rtol: float = 1e-10,
     full_output: bool = False,
 ) -> Any:
-    """``E[f^(p)(r1 x + b1) g^(q)(r2 y + b2)]`` for standard normal x, y with correlation u.
+    r""":math:`\E[f^{(p)}(r_1 x + b_1)\, g^{(q)}(r_2 y + b_2)]` for standard normal x, y with
+    correlation u.
 
     Parameters
     ----------
@@ -243,8 +244,9 @@ def gaussian_moment(
         ``rtol``. "surrogate" gives p + q even, without biases, and the largest error on its card as
         the bound.
     rtol : float
-        Tolerance, relative to ``sqrt(E f^2 E g^2)`` of the differentiated functions (where that is
-        infinite: of lower derivatives over powers of r; or to the value itself if that is larger).
+        Tolerance, relative to :math:`\sqrt{\E f^2\, \E g^2}` of the differentiated functions (where
+        that is infinite: of lower derivatives over powers of r; or to the value itself if that is
+        larger).
     full_output : bool
         Return a :class:`GaussianMoment`: value, method, error bound, work.
 
@@ -311,10 +313,10 @@ def gaussian_mean(
     rtol: float = 1e-10,
     full_output: bool = False,
 ) -> Any:
-    """``E f^(p)(r x + b)`` for standard normal x, p = ``order`` <= 4.
+    r""":math:`\E f^{(p)}(r x + b)` for standard normal x, :math:`p` = ``order`` <= 4.
 
     Parameters, result and errors are those of :func:`gaussian_moment`; ``rtol`` is relative to
-    ``sqrt(E f^2)``.
+    :math:`\sqrt{\E f^2}`.
 
     See Also
     --------

@@ -14,10 +14,12 @@ from .parameters import finite
 
 @public
 def fisher(net: Net | NetI, theta: Any) -> Array:
-    """``E[grad f grad f']`` summed over outputs: the Fisher matrix for label noise of size one.
+    r""":math:`\E[\nabla f\, \nabla f^\T]` summed over outputs: the Fisher matrix for label noise of
+    size one.
 
     Twice this matrix is the Hessian of the squared loss where the network fits its targets; label
-    noise of the standard deviation s adds 4 s^2 times it to the covariance of gradients.
+    noise of the standard deviation :math:`s` adds :math:`4 s^2` times it to the covariance of
+    gradients.
 
     Parameters
     ----------

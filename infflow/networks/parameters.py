@@ -271,7 +271,7 @@ class HasLayout(Protocol, metaclass=Capability):
 def random_params(
     net: HasLayout, rng: int | np.random.Generator = 0, init: Init = "glorot_normal"
 ) -> Array:
-    """Random initial parameters.
+    r"""Random initial parameters.
 
     Parameters
     ----------
@@ -280,12 +280,13 @@ def random_params(
     rng : int or numpy.random.Generator
         Seed or generator.
     init : str or callable
-        ``"glorot_normal"``: weights of standard deviation sqrt(2/(fan_in + fan_out)), zero biases;
-        ``"glorot_uniform"``: uniform weights of the same variance, zero biases (Glorot and Bengio,
-        2010); ``"standard_normal"``: weights and biases of unit variance; or ``init(rng, shape)``,
-        called for every weight matrix and every bias vector in the order of ``theta``. With
-        ``parametrization="spherical"`` the rows of hidden weights are divided by their lengths,
-        but for those of a callable.
+        ``"glorot_normal"``: weights of standard deviation
+        :math:`\sqrt{2/(\text{fan-in} + \text{fan-out})}`, zero biases. ``"glorot_uniform"``:
+        uniform weights of the same variance, zero biases (Glorot and Bengio, 2010).
+        ``"standard_normal"``: weights and biases of unit variance. Or ``init(rng, shape)``, called
+        for every weight matrix and every bias vector in the order of ``theta``. With
+        ``parametrization="spherical"`` the rows of hidden weights are divided by their lengths, but
+        for those of a callable.
 
     Returns
     -------

@@ -72,7 +72,7 @@ class Overlaps(NamedTuple):
 def gradient_covariance(
     net: Net | NetI, theta: Any, samples: int = 100_000, rng: Any = 0, *, method: str = "auto"
 ) -> Array:
-    """Covariance of the gradients of the loss of single samples at ``theta``, the regularisation
+    r"""Covariance of the gradients of the loss of single samples at ``theta``, the regularisation
     left out.
 
     Parameters
@@ -123,8 +123,8 @@ def gradient_covariance(
 
     Notes
     -----
-    Stein's lemma turns E[phi x x'] into derivatives of fourth moments of the pre-activations, which
-    have closed forms (Saad and Solla, Phys. Rev. E 52, 4225, 1995, for erf).
+    Stein's lemma turns :math:`\E[\phi\, x x^\T]` into derivatives of fourth moments of the
+    pre-activations, which have closed forms (Saad and Solla, Phys. Rev. E 52, 4225, 1995, for erf).
 
     Examples
     --------
@@ -215,14 +215,15 @@ def finite_data_prediction(
     frozen: Any = None,
     eta: Any = None,
 ) -> FiniteDataPrediction:
-    """Expected squared distance and loss gap of the solution for ``N`` samples, to leading order in
-    1/N.
+    r"""Expected squared distance and loss gap of the solution for ``N`` samples, to leading order
+    in 1/N.
 
-    With the Hessian H of the infinite-data loss at its minimum theta* and the covariance C of
-    single-sample gradients, E |theta_N - theta*|^2 = tr(H^+ C H^+)/N and E [L(theta_N) - L(theta*)]
-    = tr(H^+ C)/(2N): the sandwich formula of M-estimation (van der Vaart, Asymptotic Statistics,
-    1998, theorem 5.21). In directions that symmetries leave flat nothing is predicted; H^+ leaves
-    them out.
+    Let :math:`H` be the Hessian of the infinite-data loss at its minimum :math:`\theta_*`, and
+    :math:`C` the covariance of single-sample gradients. Then
+    :math:`\E|\theta_N - \theta_*|^2 = \tr(H^+ C H^+)/N` and
+    :math:`\E[L(\theta_N) - L(\theta_*)] = \tr(H^+ C)/(2N)`. This is the sandwich formula of
+    M-estimation (van der Vaart, Asymptotic Statistics, 1998, theorem 5.21). In directions that
+    symmetries leave flat nothing is predicted; :math:`H^+` leaves them out.
 
     Parameters
     ----------
@@ -342,10 +343,11 @@ def _warn_of_small_eigenvalues(values: Array, scale: float, rtol: float) -> None
 
 @public
 def overlaps(net: NetI, theta: Any) -> Overlaps:
-    """Order parameters: covariances of the pre-activations of students and teachers.
+    r"""Order parameters: covariances of the pre-activations of students and teachers.
 
     Weights enter as they act on the input (factors of the parametrization included); for standard
-    normal input Q = W W', R = W V', T = V V', without a division by the input dimension.
+    normal input :math:`Q = W W^\T`, :math:`R = W V^\T` and :math:`T = V V^\T`, without a division
+    by the input dimension.
 
     Parameters
     ----------

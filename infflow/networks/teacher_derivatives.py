@@ -68,10 +68,11 @@ def gradient(net: Objective, theta: Any, wrt: str = "student") -> Array:
 
 @public
 def mixed_hessian(net: NetI, theta: Any) -> Array:
-    """Second derivatives ``(P, P_teacher)`` of the loss in student and teacher.
+    r"""Second derivatives ``(P, P_teacher)`` of the loss in student and teacher.
 
-    With the Hessian H of the student they move a fixed point with the teacher, d theta =
-    -H^-1 (mixed Hessian) d theta_teacher, by the implicit function theorem.
+    With the Hessian H of the student they move a fixed point with the teacher,
+    :math:`d\theta = -H^{-1} M\, d\theta_\text{teacher}` with the mixed Hessian :math:`M`, by the
+    implicit function theorem.
 
     Parameters
     ----------

@@ -58,10 +58,11 @@ class OrderParameters:
         W &\leftarrow W - \frac{\eta}{D}\, \partial_W |y(x) - \text{label}|^2 \\
         v &\leftarrow v - \frac{\eta_v}{D}\, \partial_v |y(x) - \text{label}|^2
 
-    with the rates eta (``learning_rate``) and eta_v (``second_layer_rate``). As D grows at constant
-    t = steps / D, Q = W W', R = W V' and v follow ordinary differential
-    equations (for coloured input one Q and R for each group of eigenvalues). Those of Q contain a
-    term of order learning_rate^2, which is the noise of single samples.
+    with the rates :math:`\eta` (``learning_rate``) and :math:`\eta_v` (``second_layer_rate``). As
+    :math:`D` grows at constant :math:`t = \text{steps}/D`, :math:`Q = W W^\T`, :math:`R = W V^\T`
+    and :math:`v` follow ordinary differential equations (for coloured input one Q and R for each
+    group of eigenvalues). Those of Q contain a term of order :math:`\eta^2`, which is the noise of
+    single samples.
 
     Parameters
     ----------
@@ -79,13 +80,13 @@ class OrderParameters:
         first layer learns.
     half_loss : bool
         Rates refer to half of the squared error, the convention of Saad and Solla (1995) and Goldt
-        et al. (2019): pass their eta, and eta_v. The time t is the same in both;
+        et al. (2019): pass their :math:`\eta` and :math:`\eta_v`. The time t is the same in both;
         ``OrderParameters(neti, eta, half_loss=True)`` and ``OrderParameters(neti, eta / 2)`` are
         equal.
     fourth_moments : {"auto", "closed", "sampling"}
-        How the term of order learning_rate^2 is evaluated. "auto" takes closed forms where there
-        are (identity, polynomials, relu, leaky_relu, abs, erf, normal_cdf, gelu), else evenly
-        spread points.
+        How the term of order :math:`\eta^2` is evaluated. "auto" takes closed forms where there are
+        (identity, polynomials, relu, leaky_relu, abs, erf, normal_cdf, gelu), else evenly spread
+        points.
     samples : int
         Number of points for "sampling"; 64 times a power of two is taken, the nearest.
     rng : int or numpy.random.Generator
@@ -122,9 +123,9 @@ class OrderParameters:
 
     Notes
     -----
-    Goldt et al. write pre-activations w.x/sqrt(D); their w is sqrt(D) times the one here. Then
-    their rates eta/sqrt(D) of the first and eta_v/D of the second layer are both 1/D here: plain
-    gradient descent with one step size.
+    Goldt et al. write pre-activations :math:`w \cdot x/\sqrt D`; their :math:`w` is :math:`\sqrt D`
+    times the one here. Then their rates :math:`\eta/\sqrt D` of the first and :math:`\eta_v/D` of
+    the second layer are both :math:`1/D` here: plain gradient descent with one step size.
 
     In the limit of small rates it is the gradient flow of ``neti``:
     ``inf.train(neti, theta, eta=...)`` at the flow time ``learning_rate * t``.
@@ -256,8 +257,8 @@ class OrderParameters:
         return self.equations.coordinates.unpack(self.equations.value(z))
 
     def generalization_error(self, state: Any) -> float:
-        """E |student - teacher|^2 at a state or at theta, without label noise and without a factor
-        1/2.
+        r""":math:`\E\,|\text{student} - \text{teacher}|^2` at a state or at theta, without label
+        noise and without a factor 1/2.
         """
         return self.equations.error(self._initial(state))
 
@@ -428,11 +429,12 @@ class OrderParameters:
         max_time: float = 180.0,
         progress: bool = True,
     ) -> OnlineResult:
-        """Scatter of single runs in ``D`` dimensions around the solution, to leading order in 1/D.
+        r"""Scatter of single runs in ``D`` dimensions around the solution, to leading order in 1/D.
 
-        The covariance Sigma/D of the order parameters of a run obeys d Sigma/dt = J Sigma + Sigma
-        J' + B, with the Jacobian J and the covariance B of the changes of one step (van Kampen's
-        expansion). All runs start with the same order parameters.
+        The covariance :math:`\Sigma/D` of the order parameters of a run obeys
+        :math:`\dot\Sigma = J \Sigma + \Sigma J^\T + B`, with the Jacobian :math:`J` and the
+        covariance :math:`B` of the changes of one step (van Kampen's expansion). All runs start
+        with the same order parameters.
 
         Parameters
         ----------
@@ -576,14 +578,14 @@ class OrderParameters:
     def simulate(
         self, initial: Any, D: int, t_eval: Any, rng: Any = 0, *, progress: bool = True
     ) -> OnlineResult:
-        """Online gradient descent itself in ``D`` dimensions, from weights with the given order
+        r"""Online gradient descent itself in ``D`` dimensions, from weights with the given order
         parameters.
 
         Parameters
         ----------
         initial : (Q, R, v) or (P,) array
         D : int
-            Input dimension, at least K + M. Finite-size effects are of order 1/sqrt(D).
+            Input dimension, at least K + M. Finite-size effects are of order :math:`1/\sqrt D`.
         t_eval : increasing array of times >= 0
             Times (steps / D) of the points; rounded to whole steps.
         rng : int or numpy.random.Generator

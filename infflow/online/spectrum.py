@@ -76,7 +76,8 @@ class Spectrum:
 
     @classmethod
     def power_law(cls, beta: float, levels: int, nodes: int | None = None) -> Spectrum:
-        """Eigenvalues l^-(1 + beta), l = 1 ... levels, with equal shares and the mean 1.
+        r"""Eigenvalues :math:`l^{-(1 + \beta)}` for :math:`l = 1 \dots` ``levels``, with equal
+        shares and the mean 1.
 
         The spectrum of data with a hierarchy of scales (Worschech and Rosenow, arXiv:2410.09005).
 

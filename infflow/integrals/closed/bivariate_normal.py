@@ -17,7 +17,7 @@ __all__ = ["bivariate_normal_cdf"]
 
 @public
 def bivariate_normal_cdf(h: Any, k: Any, u: Any) -> Array:
-    """``P(X < h, Y < k)`` of standard normal X, Y with correlation u.
+    """:math:`P(X < h, Y < k)` of standard normal X, Y with correlation u.
 
     Parameters
     ----------

@@ -577,11 +577,12 @@ def _triple(f: _Exact, g: _Exact, gaussian: _Gaussian) -> _Sum:
 def closed_form(
     *activations: str | Activation, biases: bool = False, derivatives: Iterable[int] | None = None
 ) -> Expr:
-    """Sympy expression of a one-, two- or three-dimensional Gaussian integral.
+    r"""Sympy expression of a one-, two- or three-dimensional Gaussian integral.
 
-    ``closed_form(f)`` is ``E f(h)`` for h of variance ``C`` and mean ``b``; ``closed_form(f, g)``
-    is ``E[f(h1) g(h2)]`` for covariance ``C11, C12, C22`` and means ``b1, b2``;
-    ``closed_form(f, "h", g)`` is ``E[f'(h1) h2 g(h3)]``, the integral that drives order parameters.
+    ``closed_form(f)`` is :math:`\E f(h)` for :math:`h` of variance ``C`` and mean ``b``;
+    ``closed_form(f, g)`` is :math:`\E[f(h_1)\, g(h_2)]` for covariance ``C11, C12, C22`` and means
+    ``b1, b2``; ``closed_form(f, "h", g)`` is :math:`\E[f'(h_1)\, h_2\, g(h_3)]`, the integral that
+    drives order parameters.
 
     Parameters
     ----------
@@ -593,7 +594,8 @@ def closed_form(
         ``b1, b2, b3``.
     derivatives : sequence of int, optional
         Orders of differentiation of f, or of f and g (one- and two-dimensional integrals):
-        ``E[f^(p)(h1) g^(q)(h2)]``. For kinked activations in the sense of distributions.
+        :math:`\E[f^{(p)}(h_1)\, g^{(q)}(h_2)]`. For kinked activations in the sense of
+        distributions.
 
     Returns
     -------

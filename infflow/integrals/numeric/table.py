@@ -25,7 +25,7 @@ from ...activations import Activation
 from ...errors import InfflowError
 from ..resolution import narrow_places
 
-__all__ = ["DEGREE", "LEVELS", "Table", "smallest_reach", "table", "values"]
+__all__ = ["DEGREE", "FEW", "LEVELS", "Table", "smallest_reach", "table", "values"]
 
 Index = NDArray[np.int64]
 
@@ -54,6 +54,10 @@ _NEGLIGIBLE = (1e-17, 1e-30)
 _GRADED = 1e-2
 # Pieces are not halved below this width, relative to their distance from 0 (at least 1).
 _NARROWEST = 2.0**-12
+#: Polynomials of so many coefficients may be those of the next pieces, too, which are told by values
+#: that agree within so many units of rounding.
+FEW = 8
+_AGREE = 64 * _EPS
 # A table with more pieces than this is not made.
 _MOST = 1 << 14
 # Activations must be finite within this.
@@ -71,6 +75,11 @@ class Table(NamedTuple):
         Ends of the pieces, ascending.
     windows : (P, 2) array
         Where the polynomials interpolate.
+    valid : (P, 2) array
+        How far the polynomial of each piece goes on to be the function: the windows, or for
+        polynomials all pieces up to the next kink.
+    joints : (j,) array
+        Those of the edges where the polynomial changes.
     between : (P, 2) array
         Kinks next to each piece, infinite where there is none.
     coefficients : (P, degree, LEVELS) array
@@ -86,6 +95,8 @@ class Table(NamedTuple):
 
     edges: Array
     windows: Array
+    valid: Array
+    joints: Array
     between: Array
     coefficients: Array
     errors: Array
@@ -208,14 +219,17 @@ def table(activation: Activation, reach: float, fine: bool = False, levels: int 
     coefficients = np.ascontiguousarray(coefficients[:, :used])
     order = np.argsort(lows)
     edges = np.append(lows[order], highs[order][-1:])
+    windows = windows[order]
+    coefficients = coefficients[order]
     return Table(
         edges,
-        windows[order],
+        windows,
+        *_runs(edges, windows, coefficients, kinks),
         np.stack(_neighbours(edges[:-1], kinks), axis=1),
-        coefficients[order],
+        coefficients,
         errors[order],
         kinks,
-        *_sides(edges, windows[order], coefficients[order], errors[order], kinks),
+        *_sides(edges, windows, coefficients, errors[order], kinks),
     )
 
 
@@ -350,6 +364,33 @@ def _differentiate(
         kept = (kept @ DERIVATIVE.T) / half[:, None]
         coefficients[..., p] = kept
         errors[:, p] = errors[:, p - 1] * factor
+
+
+def _runs(
+    edges: Array, windows: Array, coefficients: Array, kinks: Array
+) -> tuple[Array, Array]:
+    """How far the polynomial of each piece is valid (P, 2), and the edges where it changes."""
+    degree = coefficients.shape[1]
+    if degree > FEW:
+        return windows, edges
+    low, high = windows.T
+    centre = 0.5 * (low + high)
+    half = 0.5 * (high - low)
+    # the next piece at its own points, by its own polynomial and by the one before
+    points = centre[1:, None] + half[1:, None] * _POINTS
+    t = (points - centre[:-1, None]) / half[:-1, None]
+    before = vandermonde(t, degree)
+    found = before @ coefficients[:-1]
+    size = np.abs(before) @ np.abs(coefficients[:-1])
+    own = vandermonde(np.broadcast_to(_POINTS, t.shape), degree) @ coefficients[1:]
+    same = (np.abs(found - own) <= _AGREE * size).all(axis=(1, 2))
+    same &= ~np.isin(edges[1:-1], kinks)
+    start = np.concatenate([[True], ~same])
+    run = np.cumsum(start) - 1
+    first = np.flatnonzero(start)
+    last = np.append(first[1:], len(start)) - 1
+    valid = np.stack([low[first], high[last]], axis=1)[run]
+    return valid, np.append(edges[:-1][start], edges[-1])
 
 
 def _sides(

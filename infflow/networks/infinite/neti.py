@@ -52,12 +52,12 @@ _SAMPLES = 100_000
 
 
 class NetI:
-    """Expected loss of a student on a teacher's labels, over infinitely many Gaussian inputs.
+    r"""Expected loss of a student on a teacher's labels, over infinitely many Gaussian inputs.
 
-    ``L(theta) = E |student(x) - teacher(x)|^2``, summed over outputs, plus ``noise**2`` per output,
-    plus the regularisation. Solvers and the functions :func:`infflow.loss`,
-    :func:`~infflow.gradient`, :func:`~infflow.hessian` and :func:`~infflow.hvp` treat it like a
-    :class:`~infflow.Net` with data.
+    :math:`L(\theta) = \E\,|\text{student}(x) - \text{teacher}(x)|^2`, summed over outputs, plus
+    ``noise**2`` per output, plus the regularisation. Solvers and the functions
+    :func:`infflow.loss`, :func:`~infflow.gradient`, :func:`~infflow.hessian` and
+    :func:`~infflow.hvp` treat it like a :class:`~infflow.Net` with data.
 
     Parameters
     ----------
@@ -76,13 +76,13 @@ class NetI:
         pair), or only by "closed", "hermite", "numeric", "cubature" or "surrogate" (perceptrons
         for networks without biases; approximate, see :doc:`/surrogates`).
     rtol : float
-        Tolerance of the integrals relative to sqrt(E f^2 E g^2); closed forms are exact to
-        rounding.
+        Tolerance of the integrals relative to :math:`\sqrt{\E f^2\, \E g^2}`; closed forms are
+        exact to rounding.
     maxnorm, ridge : float
         The barrier's c and the ridge coefficient.
     merge : dict or list of dict, optional
-        ``{"layer": 1, "pair": (i, j), "lambda": c}`` adds ``c/2 |w_i - w_j|^2``, biases included:
-        see :class:`~infflow.Net`.
+        ``{"layer": 1, "pair": (i, j), "lambda": c}`` adds :math:`\tfrac{c}{2} |w_i - w_j|^2`,
+        biases included: see :class:`~infflow.Net`.
     outside : {"error", "exact"}
         With ``method="surrogate"``: pairs outside of a surrogate's domain, with biases or with
         activations that have no surrogate raise an error, or are evaluated exactly.
@@ -90,10 +90,10 @@ class NetI:
         With ``method="surrogate"``: a folder with surrogates of your own, searched first; by
         default the one that the environment variable INFFLOW_SURROGATES names, if it is set.
     loss : {"squared", "correlation"}
-        "correlation" is the squared loss without the pairs of students, E |y|^2 - 2 E[y.student]
-        (plus label noise): neurons don't see each other. It is linear in the second layer and
-        unbounded below, so keep that layer fixed (``eta``), bound the weights by ``ridge``,
-        ``maxnorm``, and train with ``min_loss=-inf``.
+        "correlation" is the squared loss without the pairs of students,
+        :math:`\E|y|^2 - 2\, \E[y \cdot \text{student}]` (plus label noise): neurons don't see each
+        other. It is linear in the second layer and unbounded below, so keep that layer fixed
+        (``eta``), bound the weights by ``ridge``, ``maxnorm``, and train with ``min_loss=-inf``.
 
     Raises
     ------
@@ -117,10 +117,10 @@ class NetI:
 
     Notes
     -----
-    The loss is meaningful down to about 1e-16 of the sum of its terms (of order E y^2)
-    in general. Next to a solution that matches the teacher neuron by neuron it is
-    evaluated by another formula without cancellation, and meaningful down to underflow;
-    see :mod:`infflow.networks.infinite.near_teacher.realizable`.
+    The loss is meaningful down to about 1e-16 of the sum of its terms (of order :math:`\E y^2`) in
+    general. Next to a solution that matches the teacher neuron by neuron it is evaluated by another
+    formula without cancellation, and meaningful down to underflow; see
+    :mod:`infflow.networks.infinite.near_teacher.realizable`.
 
     At points without a gradient a mean over directions is used: relu with w = b = 0 has slope 1/2
     there, exactly parallel steps do not push each other sideways. Where the Hessian is infinite it
@@ -358,7 +358,9 @@ class NetI:
         return times
 
     def fisher(self, theta: Any) -> Array:
-        """``E[grad f grad f']`` over the input, exactly, ``(P, P)``; see :func:`infflow.fisher`."""
+        r""":math:`\E[\nabla f\, \nabla f^\T]` over the input, exactly, ``(P, P)``; see
+        :func:`infflow.fisher`.
+        """
         require_memory(self.num_params, "the Fisher matrix", remedy=FISHER_REMEDY)
         theta = self.check(theta)
         method = "auto" if self.method == "surrogate" else self.method
@@ -394,14 +396,15 @@ class NetI:
         return np.sum(found, axis=0) / len(found)
 
     def frozen(self, theta: Any, rtol: float = 1e-14) -> NetI:
-        """The same loss with a fixed choice of evaluators, for a search of fixed points from
+        r"""The same loss with a fixed choice of evaluators, for a search of fixed points from
         ``theta``.
 
         Where integrals are evaluated to a tolerance, methods and lengths of series change from
         point to point, and loss and gradient jump by as much as the tolerance allows. The network
-        that is returned keeps those that meet ``rtol`` at ``theta`` (relative to sqrt(E f^2 E g^2);
-        elsewhere the most accurate ones), until an error bound grows tenfold. It is this network
-        itself where all integrals are closed forms, and with a :class:`FunctionTeacher`.
+        that is returned keeps those that meet ``rtol`` at ``theta`` (relative to
+        :math:`\sqrt{\E f^2\, \E g^2}`; elsewhere the most accurate ones), until an error bound
+        grows tenfold. It is this network itself where all integrals are closed forms, and with a
+        :class:`FunctionTeacher`.
 
         Raises
         ------
@@ -585,7 +588,7 @@ class NetI:
 
     @public
     def sample(self, N: int, rng: Any, method: str = "random") -> Net:
-        """Finite data of the same teacher and input for the same student.
+        r"""Finite data of the same teacher and input for the same student.
 
         Parameters
         ----------
@@ -595,7 +598,7 @@ class NetI:
         method : {"random", "sobol"}
             Independent inputs, or scrambled Sobol points, which fill the space evenly: means over
             them have errors that fall almost like 1/N for smooth networks of few inputs, instead of
-            like 1/sqrt(N). Best with a power of two for N; at most 21,200 inputs.
+            like :math:`1/\sqrt N`. Best with a power of two for N; at most 21,200 inputs.
 
         Returns
         -------

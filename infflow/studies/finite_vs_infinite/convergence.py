@@ -145,7 +145,7 @@ class ConvergenceResult:
         return np.array([d.std(ddof=1) / np.sqrt(len(d)) if len(d) > 1 else np.nan for d in groups])
 
     def mean_loss_gap(self) -> Array:
-        """Mean of L(theta_N) - L(theta*) over the runs that are used, ``(n,)``."""
+        r"""Mean of :math:`L(\theta_N) - L(\theta_*)` over the runs that are used, ``(n,)``."""
         return self._mean("loss_gap")
 
     def _mean(self, what: str) -> Array:
@@ -153,7 +153,7 @@ class ConvergenceResult:
         return np.array([np.mean(group) if group else np.nan for group in groups])
 
     def predicted(self) -> Array:
-        """tr(H^+ C H^+)/N, ``(n,)``."""
+        r""":math:`\tr(H^+ C H^+)/N`, ``(n,)``."""
         return self.prediction.squared_distance / self.N
 
     def fit(self) -> Fit:
