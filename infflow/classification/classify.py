@@ -465,7 +465,7 @@ def _relative_excess(net: Net | NetI, theta: Array, value: float) -> float:
     silent = theta.copy()
     silent[net.layout.blocks[-1].start :] = 0.0
     scale = net.evaluate(silent, 0).value - noise
-    resolution = float(np.finfo(float).eps) * value  # what noise hides of the rest
+    resolution = float(np.finfo(float).eps) * value  # noise hides as much of the rest
     return max(value - noise, resolution) / scale if scale > 0.0 else math.inf
 
 

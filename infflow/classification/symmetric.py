@@ -186,7 +186,7 @@ def judge(
 
 
 def _as_net(whole: InWholeLengths) -> Any:
-    return whole  # what takes a net here only multiplies with its Hessian
+    return whole  # callers that take a net here only multiply with its Hessian
 
 
 def _scaling(fam: SymmetricNetI, z: Array, roots: Array) -> Array:

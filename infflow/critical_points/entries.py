@@ -69,7 +69,7 @@ class Entry:
     kind: PointKind
     structure: str
     escape: float | None
-    function: Function = field(repr=False)  #: of the students
+    function: Function = field(repr=False)  #: the students, for comparisons
 
     def holds(
         self, function: Function, loss: float, index: int, symmetry: TeacherSymmetry | None = None
@@ -184,6 +184,11 @@ def find_entry(
         (k for k, each in enumerate(entries) if each.holds(function, point.loss, index, symmetry)),
         None,
     )
+
+
+def students_of(net: Net | NetI, theta: Array) -> Function:
+    """The function of the students at a point, by which points are compared."""
+    return _function(net, _silenced(net, theta).theta)
 
 
 def _silenced(net: Net | NetI, theta: Array) -> Result:

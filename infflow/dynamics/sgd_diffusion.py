@@ -15,6 +15,7 @@ from ..flow.problem import FlowEvaluation, FlowProblem
 from ..objective import HasGradientCovariance, HessianProducts, Linearizable, Objective, Sampled
 from ..objective import no_products as _no_products
 from ..options import Option, positive
+from ..seeds import seed_of_run
 from .modified_flow import ModifiedProblem
 from .splitting import Splitting
 
@@ -40,7 +41,8 @@ class SGDDiffusion:
     batch_size : int
         :math:`B`, samples per step.
     rng : int or numpy.random.Generator
-        The seed of the path; a generator draws one.
+        The seed of the path; a generator draws one. :func:`infflow.train_many` gives each start a
+        path of its own.
     modified : bool
         Whether the drift is that of the modified loss.
 
@@ -109,6 +111,11 @@ class SGDDiffusion:
             "modified step": self.step_size if self.modified else 0.0,
         }
 
+    def of_run(self, number: int) -> SGDDiffusion:
+        """The same with the path of run ``number`` of many; run 0 keeps the seed."""
+        seed = seed_of_run(self.seed, number)
+        return SGDDiffusion(self.step_size, self.batch_size, seed, self.modified)
+
     def check(self, objective: Objective, theta0: Array, eta: float | Array) -> None:
         """It needs a covariance, and samples for its batches."""
         if not isinstance(objective, HasGradientCovariance):
@@ -125,7 +132,7 @@ class SGDDiffusion:
             )
         if self.modified and not isinstance(objective, HessianProducts | Linearizable):
             raise _no_products(objective, repr(self))
-        objective.gradient_covariance(theta0)  # what it cannot do, it says now
+        objective.gradient_covariance(theta0)  # raises now where it cannot be had
 
     def method(
         self, solver: str, num_free: int, gradient_jumps: bool

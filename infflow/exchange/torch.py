@@ -12,8 +12,8 @@ from ..activations import Activation, resolve
 from ..errors import InvalidTypeError, InvalidValueError
 from ..networks.finite.net import Net
 
-#: Where PyTorch's softplus changes to the identity (``threshold``): exp(-40) is below the rounding
-#: of 40.
+#: PyTorch's softplus becomes the identity here (its ``threshold``): exp(-40) is below the rounding
+#: error of 40.
 _SOFTPLUS_THRESHOLD = 40.0
 
 

@@ -101,7 +101,7 @@ class _Point(NamedTuple):
 
     z: Array  #: the state of the integrator
     loss: float
-    gradient: Array  #: of the loss, one entry per free parameter
+    gradient: Array  #: gradient of the loss, one entry per free parameter
     exact: bool = True
 
 

@@ -52,7 +52,7 @@ def fisher(net: Net | NetI, theta: Any) -> Array:
     >>> import infflow as inf
     >>> net = inf.Net([(1, "identity", False), (1, "identity", False)], input_dim=1)
     >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 1.0]))
-    >>> fisher(neti, [2.0, 3.0])  # of f = a w x
+    >>> fisher(neti, [2.0, 3.0])  # f = a w x
     array([[9., 6.],
            [6., 4.]])
     """

@@ -131,7 +131,7 @@ def gradient_covariance(
     >>> import infflow as inf
     >>> net = inf.Net([(1, "identity", False), (1, "identity", False)], input_dim=1)
     >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 1.0]))
-    >>> gradient_covariance(neti, [2.0, 1.0])  # of 2 (a w - 1) x^2 (a, w), and E x^4 - 1 = 2
+    >>> gradient_covariance(neti, [2.0, 1.0])  # gradients 2 (a w - 1) x^2 (a, w); E x^4 - 1 = 2
     array([[ 8., 16.],
            [16., 32.]])
     """

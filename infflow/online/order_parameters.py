@@ -41,7 +41,7 @@ from .times import kept_times, noise_times
 
 CONSTRAINTS = ("sphere",)
 
-#: what solvers can resolve; smaller tolerances count as this
+#: tolerance that solvers can resolve; smaller ones count as this
 _ROUNDING_OF_STEPS = 2.5e-14
 #: most points that are kept
 _MOST_POINTS = 10**6

@@ -156,21 +156,9 @@ def certify(
             own = _gauge(problem.net, problem.theta, few) if gauge == "auto" else ()
             found = prove(problem, theta, np.setdiff1d(few, own), bar)
             held = tuple(int(k) for k in problem.whole(np.array(own, dtype=np.intp)))
-    return Certificate(
-        not found.reason,
-        found.reason,
-        found.radius,
-        found.uniqueness_radius,
-        found.loss,
-        found.loss_digits,
-        found.index,
-        found.positive,
-        theta,
-        tuple(int(k) for k in np.setdiff1d(np.arange(len(theta)), free)),
-        held,
-        _assumptions(net, network, problem, len(theta) - len(free), held),
-        precision,
-    )
+    frozen = np.setdiff1d(np.arange(len(theta)), free)
+    lines = _assumptions(net, network, problem, len(frozen), held)
+    return found.certificate(theta, frozen, held, lines, precision)
 
 
 def _gauge(net: NetI, theta: Array, free: NDArray[np.intp]) -> tuple[int, ...]:

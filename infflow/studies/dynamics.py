@@ -271,7 +271,7 @@ def run(
 
 
 METHODS = ("large steps", "momentum", "natural gradient")
-#: what models each, and the order in the step to which it does
+#: the flow that models each, and the order in the step to which it does
 MODELS = {
     "large steps": ("flow of L + step/4 |grad L|^2", 2),
     "momentum": ("heavy ball", 1),

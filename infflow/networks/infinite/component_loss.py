@@ -149,7 +149,7 @@ class ComponentLoss:
             rows = np.concatenate([W.reshape(*b.shape, D), b[..., None]], axis=-1).reshape(
                 -1, D + 1
             )
-            with np.errstate(invalid="ignore"):  # of infinite Hessians, which the caller refuses
+            with np.errstate(invalid="ignore"):  # the caller refuses infinite Hessians
                 W = (rows @ np.vstack([self._root.T, self._mean])).reshape(W.shape)
         parts = [self._factors[0] * W, *([b] if self._hidden_bias else [])]
         parts += [self._factors[1] * A, *([c] if self._output_bias else [])]

@@ -11,7 +11,7 @@ from .population_loss import Units
 from .targets.function_teacher import FunctionTeacher
 from .targets.polynomial_teacher import PolynomialTeacher
 
-#: what labels the input
+#: a target, which labels the input
 AnyTeacher = Teacher | FunctionTeacher | PolynomialTeacher
 
 

@@ -21,7 +21,7 @@ from ..study import Claim, StudyResult, StudySetting, markdown_table, run_grid
 from .runs import plateau, power_law, sphere, tasks
 
 _EXPONENT = 0.02  # by which measured exponents may differ
-_RATE = 0.1  # of students on the sphere
+_RATE = 0.1  # learning rate of students on the sphere
 _RANGE = 10.0  # largest over smallest eigenvalue where their number varies
 
 

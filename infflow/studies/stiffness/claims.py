@@ -25,7 +25,7 @@ from .runs import PROBLEMS, descend, reference, solve, tightening
 #: part of the way from the loss at the start to that at the end of the flow that may be left
 _TARGET = 1e-2
 
-#: what is drawn on each picture
+#: ending of each picture, and the function that draws it
 _PANELS = {"": draw_stiffness, "-errors": draw_errors, "-losses": draw_losses}
 
 

@@ -285,7 +285,7 @@ class _Jobs:
     def _add(self, i: int, s: float, j: int, t: float, weight: float) -> None:
         p = self._point(i, s)
         q = self._point(j, t, "copy" if self._copies and (i, s) == (j, t) else None)
-        # those at the teacher come second: series are kept apart for first and second places
+        # points at the teacher come second: series are kept apart for first and second places
         pair = (p, q) if (s == 0.0, p) <= (t == 0.0, q) else (q, p)
         self.weights[pair] = self.weights.get(pair, 0.0) + weight
 
