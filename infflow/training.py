@@ -565,6 +565,8 @@ def _make_result(
             best = (search.theta, search.loss, search.gradient_norm)
         elif status is StopReason.NON_FINITE and flow_status.converged:
             status = flow_status  # the flow was there already
+        elif status is StopReason.CHANNEL:
+            status = StopReason.LOWER_BEFORE  # the point that is returned is not on that path
         elif status.converged and _is_clearly_above(search, flow):
             status = StopReason.LOWER_BEFORE
     surrogate_loss = None
