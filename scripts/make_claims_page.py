@@ -196,7 +196,7 @@ def together(rows):
 def with_powers(sentence):
     """Powers as HTML; the site's texts have theirs from docs/_ext/superscripts.py."""
     sentence = sentence.replace("sqrt(", "\u221a(").replace("grad L", "\u2207L")
-    power = r"(?<=[\w)|])\^(?:\(([^()]*(?:\([^()]*\))?[^()]*)\)|(-?\d+|\+|-?\w))"
+    power = r"(?<=[\w)|])\^(?:\(([^()]*(?:\([^()]*\))?[^()]*)\)|(-\([^()]*\)|-?\d+|\+|-?\w))"
     return re.sub(power, lambda found: f"<sup>{found[1] or found[2]}</sup>", sentence)
 
 

@@ -146,3 +146,28 @@ def test_maps_of_rooms_are_true_and_complete():
             on_map = any(fnmatch.fnmatch(name, pattern) for pattern in named)
             assert on_map, f"the map of {room} lacks {name}"
     assert maps > 25
+
+
+def test_powers_and_numbers_of_the_site():
+    spec = importlib.util.spec_from_file_location(
+        "superscripts", ROOT / "docs" / "_ext" / "superscripts.py"
+    )
+    extension = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(extension)
+
+    def written(text):
+        return [
+            (type(piece).__name__, piece.astext())
+            for k, part in enumerate(extension.POWER.split(text))
+            for piece in (extension.raised(part) if k % 2 else extension.kept_together(part))
+        ]
+
+    assert written("N^(-1/2), k^2") == [
+        ("Text", "N"),
+        ("superscript", "−1/2"),
+        ("Text", ", k"),
+        ("superscript", "2"),
+    ]
+    assert written("t^-(1 + b)")[1] == ("superscript", "−(1 + b)")
+    assert written("up to 1e-10.") == [("Text", "up to "), ("inline", "1e-10"), ("Text", ".")]
+    assert written("a_1 and b") == [("Text", "a_1 and b")]

@@ -1,4 +1,4 @@
-"""Powers in running text become superscripts when the site is built.
+"""Powers in running text become superscripts when the site is built, and numbers stay on one line.
 
 Docstrings, claims and tables write ``k^2``, ``N^(-1/2)``, ``H^+`` and ``|grad L|^2``, as they are
 read on a terminal. Code and formulas stay as they are.
@@ -10,7 +10,9 @@ from docutils import nodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 #: a power behind a letter, digit or bracket: a number, a name, a plus, or anything in brackets
-POWER = re.compile(r"(?<=[\w)\]|}])\^(\([^()]*(?:\([^()]*\))?[^()]*\)|-?\d+(?:\.\d+)?|\+|-?\w)")
+POWER = re.compile(r"(?<=[\w)\]|}])\^(-?\([^()]*(?:\([^()]*\))?[^()]*\)|-?\d+(?:\.\d+)?|\+|-?\w)")
+#: what a line must not end within
+NUMBER = re.compile(r"(?<![\w.])(-?\d[\d.,]*e-\d+)(?!\w)")
 WORDS = (
     (re.compile(r"\bgrad (?=[LRf](?![a-z]))"), "∇"),
     (re.compile(r"\bsqrt(?=\()"), "√"),
@@ -22,12 +24,11 @@ AS_IT_IS = (
     nodes.math,
     nodes.math_block,
     nodes.raw,
-    nodes.comment,
 )
 
 
 def without_brackets(exponent):
-    """``(-1/2)`` as ``-1/2``, with a minus sign that is one."""
+    """``(-1/2)`` as ``-1/2``, with a minus sign that is one; ``-(1 + b)`` keeps its brackets."""
     bare = exponent[1:-1] if exponent.startswith("(") else exponent
     return bare.replace("-", "−")
 
@@ -48,19 +49,28 @@ class Superscripts(SphinxPostTransform):
         written = str(text)
         for pattern, sign in WORDS:
             written = pattern.sub(sign, written)
-        parts = POWER.split(written)
-        if len(parts) == 1:
-            if written != str(text):
-                text.parent.replace(text, nodes.Text(written))
-            return
-        found = []
-        for k, part in enumerate(parts):
-            if k % 2:
-                exponent = without_brackets(part)
-                found.append(nodes.superscript(exponent, exponent))
-            elif part:
-                found.append(nodes.Text(part))
-        text.parent.replace(text, found)
+        found = [
+            piece
+            for k, part in enumerate(POWER.split(written))
+            for piece in (raised(part) if k % 2 else kept_together(part))
+        ]
+        if len(found) > 1 or any(str(piece) != str(text) for piece in found):
+            text.parent.replace(text, found)
+
+
+def raised(power):
+    """A superscript."""
+    exponent = without_brackets(power)
+    return [nodes.superscript(exponent, exponent)]
+
+
+def kept_together(text):
+    """Texts, and between them numbers such as 1e-10, within which no line ends."""
+    for k, part in enumerate(NUMBER.split(text)):
+        if k % 2:
+            yield nodes.inline(part, part, classes=["number"])
+        elif part:
+            yield nodes.Text(part)
 
 
 def ancestors(node):
