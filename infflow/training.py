@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ._validation import Array, public
 from .channels import Lookout, Verdict, ended_at
@@ -52,7 +53,7 @@ _FINAL = (
 @public
 def train(
     net: Objective,
-    theta0: Any,
+    theta0: ArrayLike,
     *,
     solver: str | OwnStep = "auto",
     t_end: float = np.inf,
