@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ._validation import Array, public
 from .channels import Lookout, Verdict, ended_at
@@ -52,7 +53,7 @@ _FINAL = (
 @public
 def train(
     net: Objective,
-    theta0: Any,
+    theta0: ArrayLike,
     *,
     solver: str | OwnStep = "auto",
     t_end: float = np.inf,
@@ -565,6 +566,8 @@ def _make_result(
             best = (search.theta, search.loss, search.gradient_norm)
         elif status is StopReason.NON_FINITE and flow_status.converged:
             status = flow_status  # the flow was there already
+        elif status is StopReason.CHANNEL:
+            status = StopReason.LOWER_BEFORE  # the point that is returned is not on that path
         elif status.converged and _is_clearly_above(search, flow):
             status = StopReason.LOWER_BEFORE
     surrogate_loss = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .._validation import Array, as_choice, as_flag, as_integer, counted, public
 from ..channels import Limit
@@ -48,7 +48,7 @@ _ZERO_LOSS = 1e-13
 def classify(
     net: Net | NetI | SymmetricNetI,
     theta: Any,
-    frozen: Any = None,
+    frozen: ArrayLike | None = None,
     teacher: Teacher | None = None,
     samples: int = 8,
     seed: int = 0,

@@ -260,7 +260,7 @@ def atlas(
     net: Net | NetI,
     starts: Any = 50,
     *,
-    rng: Any = 0,
+    rng: int | np.random.Generator = 0,
     links: bool = True,
     teacher_symmetry: bool | str = "auto",
     progress: bool = True,

@@ -85,7 +85,11 @@ class SGDDiffusion:
 
     @public
     def __init__(
-        self, step_size: float, batch_size: int = 1, rng: Any = 0, modified: bool = False
+        self,
+        step_size: float,
+        batch_size: int = 1,
+        rng: int | np.random.Generator = 0,
+        modified: bool = False,
     ) -> None:
         self.step_size = positive("step_size", step_size)
         self.batch_size = as_integer("batch_size", batch_size, minimum=1)

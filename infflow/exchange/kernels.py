@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .._validation import (
     Array,
@@ -61,8 +61,8 @@ class Kernel(NamedTuple):
 @public
 def nngp_kernel(
     layers: Any,
-    X: Any,
-    Y: Any = None,
+    X: ArrayLike,
+    Y: ArrayLike | None = None,
     weight_std: Any = 1.0,
     bias_std: Any = 0.0,
     gradient: bool = False,
@@ -119,8 +119,8 @@ def nngp_kernel(
 @public
 def ntk_kernel(
     layers: Any,
-    X: Any,
-    Y: Any = None,
+    X: ArrayLike,
+    Y: ArrayLike | None = None,
     weight_std: Any = 1.0,
     bias_std: Any = 0.0,
     gradient: bool = False,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._validation import Array, counted, package, public
 from ..activations import Activation, resolve
@@ -101,7 +102,7 @@ def from_torch(module: Any, **arguments: Any) -> tuple[Net, Array]:
 
 
 @public
-def to_torch(net: Net, theta: Any) -> Any:
+def to_torch(net: Net, theta: ArrayLike) -> Any:
     """A ``torch.nn.Sequential`` in double precision with the outputs of ``net.predict(theta, .)``.
 
     Parameters

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._validation import (
     Array,
@@ -214,11 +215,11 @@ def _shaped(array: Array, shape: tuple[int, ...]) -> Any:
 def gaussian_moment(
     f: str | Activation,
     g: str | Activation,
-    r1: Any,
-    r2: Any,
-    u: Any,
-    b1: Any = 0.0,
-    b2: Any = 0.0,
+    r1: ArrayLike,
+    r2: ArrayLike,
+    u: ArrayLike,
+    b1: ArrayLike = 0.0,
+    b2: ArrayLike = 0.0,
     orders: tuple[int, int] = (0, 0),
     method: str = "auto",
     rtol: float = 1e-10,
@@ -306,8 +307,8 @@ def gaussian_moment(
 @public
 def gaussian_mean(
     f: str | Activation,
-    r: Any,
-    b: Any = 0.0,
+    r: ArrayLike,
+    b: ArrayLike = 0.0,
     order: int = 0,
     method: str = "auto",
     rtol: float = 1e-10,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from numpy.typing import ArrayLike
 
 from .._validation import Array, public
 from ..errors import InvalidTypeError
@@ -13,7 +13,7 @@ from .parameters import finite
 
 
 @public
-def fisher(net: Net | NetI, theta: Any) -> Array:
+def fisher(net: Net | NetI, theta: ArrayLike) -> Array:
     r""":math:`\E[\nabla f\, \nabla f^\T]` summed over outputs: the Fisher matrix for label noise of
     size one.
 

@@ -161,6 +161,14 @@ class Layout:
             (k.weights, (k.width, k.fan_in), k.biases if k.bias else None) for k in blocks
         ]
 
+    def __repr__(self) -> str:
+        return f"Layout({self._shapes()}; {counted(self.num_params, 'parameter')})"
+
+    def _shapes(self) -> str:
+        return ", ".join(
+            f"W {b.width}x{b.fan_in}" + (f" and b {b.width}" * b.bias) for b in self.blocks
+        )
+
     def check(self, theta: Any) -> Array:
         """``theta`` as a finite float64 vector of length P; a float64 array is passed through, not
         copied.
@@ -175,11 +183,8 @@ class Layout:
             return theta
         array = as_real_array("theta", theta, advice=self._what_theta_is())
         if array.shape != (self.num_params,):
-            shapes = ", ".join(
-                f"W {b.width}x{b.fan_in}" + (f" and b {b.width}" * b.bias) for b in self.blocks
-            )
             raise ShapeError(
-                f"theta has shape {array.shape}; ({self.num_params},) is needed: {shapes}. "
+                f"theta has shape {array.shape}; ({self.num_params},) is needed: {self._shapes()}. "
                 "Build it with net.pack or random_params."
             )
         return array if array.flags.writeable else array.copy()

@@ -8,7 +8,7 @@ import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .._validation import Array, as_choice, as_integer, as_number, counted, public, user_level
 from ..errors import AccuracyWarning, InvalidTypeError, InvalidValueError
@@ -37,14 +37,14 @@ class GradientNoiseScale(NamedTuple):
 @public
 def stationary_covariance(
     net: Net | NetI,
-    theta: Any,
+    theta: ArrayLike,
     step_size: float,
     batch_size: int = 1,
     *,
     rtol: float = 1e-10,
     method: str = "auto",
     samples: int = 100_000,
-    rng: Any = 0,
+    rng: int | np.random.Generator = 0,
 ) -> Array:
     r"""Covariance of theta in the stationary state of gradient descent with constant steps.
 
@@ -149,11 +149,11 @@ def _warn_of_diffusion(inner: Array, flat: NDArray[np.bool_]) -> None:
 @public
 def gradient_noise_scale(
     net: Net | NetI,
-    theta: Any,
+    theta: ArrayLike,
     *,
     method: str = "auto",
     samples: int = 100_000,
-    rng: Any = 0,
+    rng: int | np.random.Generator = 0,
 ) -> GradientNoiseScale:
     r"""Sizes of batches at which the noise of gradients matters.
 

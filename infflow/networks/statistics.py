@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .. import summary
 from .._validation import (
@@ -70,7 +70,12 @@ class Overlaps(NamedTuple):
 
 @public
 def gradient_covariance(
-    net: Net | NetI, theta: Any, samples: int = 100_000, rng: Any = 0, *, method: str = "auto"
+    net: Net | NetI,
+    theta: ArrayLike,
+    samples: int = 100_000,
+    rng: int | np.random.Generator = 0,
+    *,
+    method: str = "auto",
 ) -> Array:
     r"""Covariance of the gradients of the loss of single samples at ``theta``, the regularisation
     left out.
@@ -137,7 +142,7 @@ def gradient_covariance(
     """
     method = as_choice("method", method, METHODS)
     if isinstance(net, Net):
-        return covariance.gradient_covariance(net, theta)
+        return covariance.gradient_covariance(net, cast("Array", theta))  # which checks it
     theta, samples, generator = _checked(net, theta, samples, rng)
     _require_covariance(net.num_params)
     with np.errstate(over="ignore", invalid="ignore"), limit_for(net.num_params):
@@ -208,11 +213,11 @@ def finite_data_prediction(
     theta: Any,
     N: float,
     samples: int = 100_000,
-    rng: Any = 0,
+    rng: int | np.random.Generator = 0,
     rtol: float = 1e-10,
     *,
     method: str = "auto",
-    frozen: Any = None,
+    frozen: ArrayLike | None = None,
     eta: Any = None,
 ) -> FiniteDataPrediction:
     r"""Expected squared distance and loss gap of the solution for ``N`` samples, to leading order
@@ -342,7 +347,7 @@ def _warn_of_small_eigenvalues(values: Array, scale: float, rtol: float) -> None
 
 
 @public
-def overlaps(net: NetI, theta: Any) -> Overlaps:
+def overlaps(net: NetI, theta: ArrayLike) -> Overlaps:
     r"""Order parameters: covariances of the pre-activations of students and teachers.
 
     Weights enter as they act on the input (factors of the parametrization included); for standard

@@ -8,6 +8,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._validation import (
     Array,
@@ -145,13 +146,13 @@ class OrderParameters:
     def __init__(
         self,
         neti: NetI,
-        learning_rate: Any,
-        second_layer_rate: Any = None,
+        learning_rate: ArrayLike,
+        second_layer_rate: ArrayLike | None = None,
         *,
         half_loss: bool = False,
         fourth_moments: str = "auto",
         samples: int = 100_000,
-        rng: Any = 0,
+        rng: int | np.random.Generator = 0,
         batch_size: int = 1,
         constraint: str | None = None,
         schedule: Any = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .._validation import Array, as_flag, as_integer, public, shown
 from ..classification.hidden import hidden_layers, homogeneity
@@ -33,7 +33,7 @@ _BALL_MATRICES = 100
 def certify(
     net: NetI | SymmetricNetI,
     theta: Any,
-    frozen: Any = None,
+    frozen: ArrayLike | None = None,
     gauge: str | None = "auto",
     precision: int = 128,
     *,

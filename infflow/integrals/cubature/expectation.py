@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..._validation import (
     Array,
@@ -130,7 +131,7 @@ class Integrand:
 @public
 def gaussian_expectation(
     function: Callable[[Array], Any],
-    mean: Any,
+    mean: ArrayLike,
     cov: Any,
     rtol: float = 1e-8,
     full_output: bool = False,

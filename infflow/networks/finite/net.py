@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..._validation import (
     Array,
@@ -140,7 +140,7 @@ class Net:
         input_dim: int | None = None,
         input: Any = None,
         target: Any = None,
-        weights: Any = None,
+        weights: ArrayLike | None = None,
         loss: str | Loss = "mse",
         maxnorm: float = np.inf,
         ridge: float = 0.0,

@@ -32,7 +32,7 @@ def quadrature_net(
     input: Any = None,
     prune: float = DEFAULT_PRUNE,
     method: str = "gauss",
-    rng: Any = 0,
+    rng: int | np.random.Generator = 0,
 ) -> Net:
     r"""A :class:`Net` of any depth whose loss is the infinite-data loss by a rule: of Gauss and
     Hermite for one or two inputs, on scrambled Sobol points for any number.

@@ -97,7 +97,7 @@ class Fit(NamedTuple):
     slope_ci: tuple[float, float]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class ConvergenceResult:
     """Outcome of :func:`convergence`.
 
@@ -120,6 +120,9 @@ class ConvergenceResult:
     infinite_time: float
     prediction: FiniteDataPrediction
     runs: list[Run] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return self.table()
 
     @property
     def N(self) -> Array:

@@ -8,6 +8,7 @@ from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ...._validation import (
     Array,
@@ -86,7 +87,7 @@ class PolynomialTeacher:
     def __init__(
         self,
         terms: Mapping[Any, Any],
-        V: Any,
+        V: ArrayLike,
         basis: str = "hermite",
         noise: float = 0.0,
     ) -> None:
