@@ -54,8 +54,8 @@ _NEGLIGIBLE = (1e-17, 1e-30)
 _GRADED = 1e-2
 # Pieces are not halved below this width, relative to their distance from 0 (at least 1).
 _NARROWEST = 2.0**-12
-#: Polynomials of so many coefficients may be those of the next pieces, too, which are told by values
-#: that agree within so many units of rounding.
+#: Polynomials of so many coefficients may be those of the next pieces, too. Values that agree within
+#: so many units of rounding tell.
 FEW = 8
 _AGREE = 64 * _EPS
 # A table with more pieces than this is not made.
@@ -366,9 +366,7 @@ def _differentiate(
         errors[:, p] = errors[:, p - 1] * factor
 
 
-def _runs(
-    edges: Array, windows: Array, coefficients: Array, kinks: Array
-) -> tuple[Array, Array]:
+def _runs(edges: Array, windows: Array, coefficients: Array, kinks: Array) -> tuple[Array, Array]:
     """How far the polynomial of each piece is valid (P, 2), and the edges where it changes."""
     degree = coefficients.shape[1]
     if degree > FEW:
