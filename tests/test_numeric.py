@@ -464,6 +464,18 @@ def test_nan_far_out_matters_to_wide_neurons_only():
     assert not found.error_bound[0] < 1e-3
 
 
+def test_dead_neurons_take_no_cubature():
+    """Their moments leave the range of float64: 0 is as good as any method can say."""
+    f = hard_tanh()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for r, b, orders in ((0.01, 8.0, (1, 1)), (0.02, -3.0, (2, 0)), (0.05, 5.0, (1, 3))):
+            found = inf.gaussian_moment(f, f, r, 2.0, 0.999, b, 0.3, orders, full_output=True)
+            assert found.method == "numeric"
+            assert found.value == 0.0
+            assert found.error_bound <= TINY
+
+
 # -- networks --------------------------------------------------------------------------------------
 
 

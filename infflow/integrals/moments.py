@@ -54,6 +54,8 @@ MAX_ORDER = 4
 METHODS = tuple(EVALUATORS)
 _PAIR = "a pair of integers such as (1, 0)"
 _EPS = float(np.finfo(np.float64).eps)
+# Errors below this meet any tolerance: the moments of dead neurons leave the range of float64.
+_LOST = 1e-270
 #: Standard deviations other than 0 lie in this range, so that fourth powers neither underflow nor
 #: overflow.
 SCALE_RANGE = (1e-70, 1e70)
@@ -169,7 +171,7 @@ def _choose(
         estimate = compute(name, EVALUATORS[name])
         if best is None or np.sum(estimate.error_bound) < np.sum(best[1].error_bound):
             best = (name, estimate)
-        tolerance = rtol * np.maximum(estimate.scale, np.abs(estimate.value))
+        tolerance = rtol * np.maximum(estimate.scale, np.abs(estimate.value)) + _LOST
         if (estimate.error_bound <= tolerance).all() or not np.isfinite(estimate.value).all():
             return name, estimate
     assert best is not None  # _candidates is never empty
@@ -247,7 +249,7 @@ def gaussian_moment(
     rtol : float
         Tolerance, relative to :math:`\sqrt{\E f^2\, \E g^2}` of the differentiated functions (where
         that is infinite: of lower derivatives over powers of r; or to the value itself if that is
-        larger).
+        larger). Errors below 1e-270 always meet it.
     full_output : bool
         Return a :class:`GaussianMoment`: value, method, error bound, work.
 

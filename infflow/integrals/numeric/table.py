@@ -43,7 +43,10 @@ _LAST = 3
 # Rounding of the function, relative to its largest value on the piece: where coefficients are level
 # and below this, halving does not help.
 _NOISE = 1e-9
-# The same relative to the largest values near 0, for pieces below this width (relative as below).
+# Coefficients are level where the last are so large beside those that stand 6 to 12 places before
+# them: such as fall steadily have not come down to the noise then.
+_LEVEL = 0.05
+# Noise relative to the largest values near 0, for pieces below this width (relative as below).
 _ABSOLUTE = 1e-12
 _FINE = 0.125
 # Values below this fraction of the largest one are not resolved to their own size: in a coarse
@@ -54,8 +57,8 @@ _NEGLIGIBLE = (1e-17, 1e-30)
 _GRADED = 1e-2
 # Pieces are not halved below this width, relative to their distance from 0 (at least 1).
 _NARROWEST = 2.0**-12
-#: Polynomials of so many coefficients may be those of the next pieces, too, which are told by values
-#: that agree within so many units of rounding.
+#: Polynomials of so many coefficients may be those of the next pieces, too, which is so where
+#: values agree within so many units of rounding.
 FEW = 8
 _AGREE = 64 * _EPS
 # A table with more pieces than this is not made.
@@ -297,11 +300,11 @@ def _interpolate(
         beyond = np.maximum.accumulate(np.abs(coefficients[:, ::-1, :given]), axis=1)[:, ::-1]
         coefficients[..., :given][beyond <= 2 * _EPS * largest[:, None]] = 0.0
         last = np.abs(coefficients[:, -_LAST:, :given]).max(axis=1)
-        before = np.abs(coefficients[:, -2 * _LAST : -_LAST, :given]).max(axis=1)
+        before = np.abs(coefficients[:, -4 * _LAST : -2 * _LAST, :given]).max(axis=1)
         allowed = np.maximum(_RESOLVED * largest, negligible)
-        level = (last > 0.1 * before) & (last <= _NOISE * largest)
+        level = (last > _LEVEL * before) & (last <= _NOISE * largest)
         fine = half <= _FINE * np.maximum(1.0, np.abs(windows).max(axis=1))
-        level |= (last > 0.1 * before) & (last <= _ABSOLUTE * size) & fine[:, None]
+        level |= (last > _LEVEL * before) & (last <= _ABSOLUTE * size) & fine[:, None]
         good = ((last <= allowed) | level).all(axis=1)
         if graded:
             smallest = np.abs(jet).min(axis=1)
@@ -366,9 +369,7 @@ def _differentiate(
         errors[:, p] = errors[:, p - 1] * factor
 
 
-def _runs(
-    edges: Array, windows: Array, coefficients: Array, kinks: Array
-) -> tuple[Array, Array]:
+def _runs(edges: Array, windows: Array, coefficients: Array, kinks: Array) -> tuple[Array, Array]:
     """How far the polynomial of each piece is valid (P, 2), and the edges where it changes."""
     degree = coefficients.shape[1]
     if degree > FEW:
