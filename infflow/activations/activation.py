@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
+from numba.core.dispatcher import Dispatcher
 
 from .._validation import (
     Array,
@@ -175,6 +176,11 @@ class Activation:
             if not np.allclose(left, right, rtol=1e-6, atol=1e-6):
                 return True
         return False
+
+    @cached_property
+    def is_compiled(self) -> bool:
+        """Whether :meth:`jet` is machine code, which never warns of overflow as NumPy does."""
+        return isinstance(self._kernel, Dispatcher | _PolynomialKernel)
 
     # ----------------------------------------------------------------------------------------------
     # evaluation
