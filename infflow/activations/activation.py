@@ -14,6 +14,7 @@ from functools import cached_property, lru_cache
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
+from numba.core.dispatcher import Dispatcher
 
 from .._validation import (
     Array,
@@ -29,7 +30,7 @@ from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from .algebra import Term
 from .callables import CallableKernel
 from .data import MAX_ORDER, Atom, Kernel, Sides, Strip, Wave
-from .polynomial_kernel import polynomial_kernel
+from .polynomial_kernel import PolynomialKernel, polynomial_kernel
 from .sum_text import expression as sum_expression
 
 _Part = TypeVar("_Part", Atom, Wave)
@@ -174,6 +175,11 @@ class Activation:
             if not np.allclose(left, right, rtol=1e-6, atol=1e-6):
                 return True
         return False
+
+    @cached_property
+    def is_compiled(self) -> bool:
+        """Whether :meth:`jet` is machine code, which never warns of overflow as NumPy does."""
+        return isinstance(self._kernel, Dispatcher | PolynomialKernel)
 
     # ----------------------------------------------------------------------------------------------
     # evaluation

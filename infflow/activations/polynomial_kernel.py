@@ -11,11 +11,11 @@ from .._validation import Array
 from . import kernels
 from .data import MAX_ORDER, Kernel
 
-__all__ = ["polynomial_kernel"]
+__all__ = ["PolynomialKernel", "polynomial_kernel"]
 
 
 @dataclass(frozen=True)
-class _PolynomialKernel:
+class PolynomialKernel:
     table: Array
 
     def __call__(self, x: Array, out: Array) -> None:
@@ -24,7 +24,7 @@ class _PolynomialKernel:
 
 def polynomial_kernel(coefficients: Sequence[float]) -> Kernel:
     """The kernel of c0 + c1 x + c2 x^2 + ..."""
-    return _PolynomialKernel(_derivative_table(coefficients))
+    return PolynomialKernel(_derivative_table(coefficients))
 
 
 def _derivative_table(coefficients: Sequence[float]) -> Array:

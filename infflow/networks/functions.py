@@ -4,6 +4,7 @@ its spectrum.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, cast
 
 import numpy as np
@@ -150,6 +151,10 @@ def hvp(net: Objective, theta: ArrayLike, v: ArrayLike) -> Array:
         return finite("the Hessian-vector product is", product)
 
 
+#: What evaluations of order 0, 1 and 2 are asked for, as messages begin.
+_RESULTS = ("the loss is", "the gradient is", "the Hessian is")
+
+
 def _num_params(net: Objective) -> int:
     return as_objective(net).num_params
 
@@ -161,18 +166,23 @@ def _quiet() -> np.errstate:
 
 def _evaluate(net: Objective, theta: Any, order: int) -> Any:
     """Loss, gradient or Hessian on a suitable number of threads; raise where it is not finite."""
+    if type(net) is Net and net.is_compiled:  # an objective, with a layout, that never warns
+        with nullcontext() if net.needs_no_blas(order) else limit_for(net.num_params):
+            result: Any = net.evaluate(theta, order)[order]
+        finite(_RESULTS[order], np.asarray(result))
+        return result
     num_params = _num_params(net)
-    name = ("loss", "gradient", "Hessian")[order]
     if not isinstance(net, HasLayout):
         theta = as_vector("theta", theta, num_params)
         if order == 2:
             require_memory(num_params)
     with limit_for(num_params), _quiet():
-        result: Any = net.evaluate(theta, order)[order]
+        result = net.evaluate(theta, order)[order]
         if result is None:
+            name = _RESULTS[order].removesuffix(" is")
             raise MethodError(
-                f"evaluate(theta, {order}) of {type(net).__name__} left out the {name}; return "
+                f"evaluate(theta, {order}) of {type(net).__name__} left out {name}; return "
                 "it as well."
             )
-        finite(f"the {name} is", np.asarray(result, dtype=np.float64))
+        finite(_RESULTS[order], np.asarray(result, dtype=np.float64))
     return result

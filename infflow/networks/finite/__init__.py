@@ -4,7 +4,8 @@
 |---|---|---|
 | `net.py` | `Net` | users |
 | `backprop.py`, `hessian.py`, `hvp.py` | derivatives, over blocks of samples | `net.py` |
-| `kernels.py` | jitted passes over one block | the three above |
+| `one_output*.py` | the same for one hidden layer and one output, in few calls | `net.py` |
+| `kernels.py` | jitted passes over one block | the files above |
 | `losses/` | the losses, one file each, and their registry | all files above |
 | `pieces.py` | kinks that meet samples, and the smooth pieces between | `net.py`, `flow` |
 | `sum_of_squares*.py` | compensated residuals and their Jacobian | `net.py` |

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,8 @@ class Architecture:
             len(groups) == 1 and _is_identity(groups[0][0]) for groups in self.groups
         )
         self.widths = tuple(layer.width for layer in layers)
+        self.num_neurons = sum(self.widths)
+        self.max_order = min(f.max_order for groups in self.groups for f, _ in groups)
         self.few_inputs = input_dim <= FEW_INPUTS
         self.plain = len(layers) == 2 and self.linear[1] and self.few_inputs and self.widths[1] == 1
         self._pool: dict[tuple[Any, ...], list[Any]] = {}
@@ -89,6 +92,8 @@ class Architecture:
 
     def require_derivatives(self, order: int) -> None:
         """Raise if an activation has fewer than ``order`` derivatives."""
+        if order <= self.max_order:
+            return
         for groups in self.groups:
             for activation, _ in groups:
                 if activation.max_order < order:
@@ -147,9 +152,10 @@ class Workspace:
     @staticmethod
     def floats_per_sample(arch: Architecture, order: int) -> int:
         """Numbers stored per sample."""
-        return (order + 3) * sum(arch.widths) + arch.layout.input_dim + 2
+        return (order + 3) * arch.num_neurons + arch.layout.input_dim + 2
 
 
+@lru_cache
 def block_size(num_samples: int, floats_per_sample: int, cache: int = CACHE_BYTES) -> int:
     """Samples per block: what fits into the cache, but at least 128 where memory allows, evenly
     divided.
@@ -272,34 +278,6 @@ def _first_layer(
     kernels.first_layer_gradient(error, slope, work.xt, gW, NOTHING if gb is None else gb)
 
 
-class ShallowSums:
-    """Gradient of a net with one hidden layer, identity outputs and few inputs, one pass over the
-    hidden layer.
-
-    ``slopes`` ``(K, H, d)`` are the sums of ``c_i d1_j x_q`` with the output errors c, the bias (x
-    = 1) last if there is one. They give the first layer's gradient and couple the two layers in the
-    Hessian.
-    """
-
-    def __init__(self, arch: Architecture) -> None:
-        hidden, out = arch.layout.blocks
-        self.slopes = np.zeros((out.width, hidden.width, hidden.fan_in + hidden.bias))
-        self._unused = np.zeros(out.width)
-
-    def add(self, work: Workspace, grads: list[Pair]) -> None:
-        """Add the sums of a block, and to ``grads`` the gradient of the output layer."""
-        gA, gb = grads[1]
-        totals = self._unused if gb is None else gb
-        kernels.error_moments(
-            work.delta[1], work.z[0], work.d1[0], work.xt, self.slopes, gA, totals
-        )
-
-    def finish(self, A: Array, grads: list[Pair]) -> None:
-        """Add the gradient of the first layer for the output weights ``A`` ``(K, H)``."""
-        gW, gb = grads[0]
-        kernels.first_layer_from_slopes(A, self.slopes, gW, NOTHING if gb is None else gb)
-
-
 def value_and_gradient(
     arch: Architecture, phi: Array, data: Data, order: int
 ) -> tuple[float, Array | None]:
@@ -312,17 +290,12 @@ def value_and_gradient(
     params = arch.layout.views(phi)
     gradient = np.zeros(len(phi)) if order else None
     grads = [] if gradient is None else arch.layout.views(gradient)
-    sums = ShallowSums(arch) if order and arch.plain else None
     value = 0.0
     for X, target in blocks(data, block, work.w):
         forward(arch, params, X, work)
         value += output_error(arch, data, target, work)
-        if sums is not None:
-            sums.add(work, grads)
-        elif order:
+        if order:
             backward(arch, params, X, work, grads)
-    if sums is not None:
-        sums.finish(params[1][0], grads)
     arch.give_back(work, block, order)
     return value, gradient
 

@@ -34,9 +34,9 @@ from ..parameters import Pair
 from . import kernels
 from .backprop import (
     CACHE_BYTES,
+    NOTHING,
     Architecture,
     Data,
-    ShallowSums,
     Workspace,
     block_size,
     blocks,
@@ -96,11 +96,39 @@ def _is_shallow(arch: Architecture, data: Data) -> bool:
 
 
 class ShallowWorkspace(Workspace):
-    """Adds the scaled Jacobian ``rows`` ``(M, B)`` of one output of unit weights."""
+    """Adds the scaled Jacobian ``rows`` ``(M, B)`` of one output whose weights are ``ones``."""
 
     def __init__(self, arch: Architecture, block: int) -> None:
         super().__init__(arch, block, order=2)
         self.rows = np.empty((_num_rows(arch), block))
+        self.ones = np.ones(arch.widths[0])
+
+
+class ShallowSums:
+    """Gradient of a net with one hidden layer and identity outputs, one pass over the hidden layer.
+
+    ``slopes`` ``(K, H, d)`` are the sums of ``c_i d1_j x_q`` with the output errors c, the bias (x
+    = 1) last if there is one. They give the first layer's gradient and couple the two layers in the
+    Hessian.
+    """
+
+    def __init__(self, arch: Architecture) -> None:
+        hidden, out = arch.layout.blocks
+        self.slopes = np.zeros((out.width, hidden.width, hidden.fan_in + hidden.bias))
+        self._unused = np.zeros(out.width)
+
+    def add(self, work: Workspace, grads: list[Pair]) -> None:
+        """Add the sums of a block, and to ``grads`` the gradient of the output layer."""
+        gA, gb = grads[1]
+        totals = self._unused if gb is None else gb
+        kernels.error_moments(
+            work.delta[1], work.z[0], work.d1[0], work.xt, self.slopes, gA, totals
+        )
+
+    def finish(self, A: Array, grads: list[Pair]) -> None:
+        """Add the gradient of the first layer for the output weights ``A`` ``(K, H)``."""
+        gW, gb = grads[0]
+        kernels.first_layer_from_slopes(A, self.slopes, gW, NOTHING if gb is None else gb)
 
 
 def _shallow(arch: Architecture, phi: Array, data: Data, gradient: Array, hessian: Array) -> float:
@@ -126,7 +154,7 @@ def _shallow(arch: Architecture, phi: Array, data: Data, gradient: Array, hessia
         if not arch.linear[0]:
             _curvatures(arch, A, work, curvatures)
         kernels.tangent_rows(
-            work.z[0], work.d1[0], work.xt, work.w, first.bias, second.bias, work.rows
+            work.z[0], work.d1[0], work.xt, work.w, work.ones, first.bias, second.bias, work.rows
         )
         dsyrk(
             1.0, work.rows.T, beta=beta, c=gram.T, trans=1, overwrite_c=1

@@ -71,12 +71,12 @@ def first_layer_gradient(e, d1, xt, gW, gb):
 
 
 @njit(cache=True)
-def tangent_rows(z, d1, xt, w, bias1, bias2, rows):
-    """Rows of the scaled Jacobian of one output of a one-hidden-layer net whose output weights are
-    all one.
+def tangent_rows(z, d1, xt, w, a, bias1, bias2, rows):
+    """Rows of the scaled Jacobian of one output of a one-hidden-layer net with output weights ``a``
+    ``(H,)``.
 
-    In the order of theta: ``d1_j x_q`` (row ``j D + q``), ``d1_j`` if ``bias1``, ``z_j``, 1 if
-    ``bias2``, all times ``sqrt(2 w)``; ``rows`` is ``(H D + H bias1 + H + bias2, B)``.
+    In the order of theta: ``a_j d1_j x_q`` (row ``j D + q``), ``a_j d1_j`` if ``bias1``, ``z_j``, 1
+    if ``bias2``, all times ``sqrt(2 w)``; ``rows`` is ``(H D + H bias1 + H + bias2, B)``.
     """
     hidden, size = z.shape
     dim = xt.shape[0] - 1
@@ -88,8 +88,9 @@ def tangent_rows(z, d1, xt, w, bias1, bias2, rows):
         root[n] = np.sqrt(2.0 * w[n])
     for j in range(hidden):
         slope = d1[j]
+        factor = a[j]
         for n in range(size):
-            t[n] = slope[n] * root[n]
+            t[n] = factor * slope[n] * root[n]
         for q in range(dim):
             x = xt[q]
             row = rows[j * dim + q]

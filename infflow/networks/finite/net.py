@@ -37,7 +37,7 @@ from ..parameters import (
 from ..regularization import Regularization
 from ..replacement import changed, recorded
 from . import backprop as net_backprop
-from . import covariance, jacobian_moments, kernels
+from . import covariance, jacobian_moments, kernels, one_output
 from . import hessian as net_hessian
 from . import hvp as net_hvp
 from .backprop import Architecture, Data
@@ -106,6 +106,8 @@ class Net:
         The rows that enter with length one.
     layout : Layout
         Shapes and offsets of the parameters.
+    is_compiled : bool
+        Whether an evaluation is machine code alone, which never warns of overflow as NumPy does.
 
     Raises
     ------
@@ -172,6 +174,11 @@ class Net:
             raise InvalidValueError(
                 "Net was given target or weights without input; pass input as well."
             )
+        self.is_compiled = (
+            one_output.is_compiled(self.architecture, self._loss)
+            and self.factors is None
+            and not self._regularization.active
+        )
         self._data = None if X is None else self._check_data(X, target, weights)
 
     def _check_data(self, X: Array, target: Any, weights: Any) -> Data:
@@ -414,18 +421,26 @@ class Net:
             If the Hessian would not fit in memory.
         """
         theta = self.layout.check(theta)
-        order = as_integer("order", order, minimum=0, maximum=2)
-        found = self._evaluate(self.normalized(theta), order)
-        return found if self.unit_rows is None else self.unit_rows.pull(theta, found)
+        if type(order) is not int or not 0 <= order <= 2:
+            order = as_integer("order", order, minimum=0, maximum=2)
+        if self.unit_rows is None:
+            return self._evaluate(theta, order)
+        return self.unit_rows.pull(theta, self._evaluate(self.normalized(theta), order))
 
     def _evaluate(self, theta: Array, order: int) -> Evaluation:
         """The same where all rows have the length with which they enter."""
         data = self.data
+        if self.is_compiled:
+            return Evaluation(*one_output.derivatives(self.architecture, theta, data, order))
         phi = theta if self.factors is None else theta * self.factors
         gradient: Array | None = None
         hessian: Array | None = None
         with np.errstate(over="ignore", invalid="ignore"):
-            if order == 2:
+            if one_output.applies(self.architecture, order, data.loss):
+                value, gradient, hessian = one_output.derivatives(
+                    self.architecture, phi, data, order
+                )
+            elif order == 2:
                 value, gradient, hessian = net_hessian.derivatives(self.architecture, phi, data)
             else:
                 value, gradient = net_backprop.value_and_gradient(
@@ -442,6 +457,15 @@ class Net:
                 if hessian is not None:
                     self._regularization.add_hessian(theta, hessian)
         return Evaluation(value, gradient, hessian)
+
+    def needs_no_blas(self, order: int) -> bool:
+        """Whether :meth:`evaluate` does without BLAS, so that nobody has to choose its threads."""
+        data = self._data
+        return (
+            data is not None
+            and self.is_compiled
+            and one_output.is_small(self.architecture, len(data.X), order)
+        )
 
     def hvp(self, theta: Any, v: Any) -> Array:
         """Hessian times ``v`` of shape ``(P,)`` or ``(P, m)``, by Pearlmutter's R-operator (Neural

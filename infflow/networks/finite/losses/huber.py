@@ -39,6 +39,7 @@ class Huber(Loss):
     delta: float = 1.0
 
     is_zero_at_target = True
+    is_compiled = True
 
     def __post_init__(self) -> None:
         object.__setattr__(

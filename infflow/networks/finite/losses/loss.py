@@ -48,6 +48,9 @@ class Loss(ABC):
         Targets are integer labels of classes.
     is_shift_invariant : bool
         Adding the same number to all outputs changes nothing, so that the loss is flat along it.
+    is_compiled : bool
+        :meth:`value_and_gradient` is machine code, such as a function of numba, and never warns of
+        overflow as NumPy does. Small networks need less time a call then.
 
     See Also
     --------
@@ -86,6 +89,7 @@ class Loss(ABC):
     is_zero_at_target: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = False
     is_shift_invariant: ClassVar[bool] = False
+    is_compiled: ClassVar[bool] = False
 
     def check_outputs(self, outputs: int) -> None:
         """Raise InvalidValueError if a network with so many outputs cannot have this loss."""

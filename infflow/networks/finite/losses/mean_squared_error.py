@@ -19,6 +19,7 @@ class MeanSquaredError(Loss):
     is_sum_of_squares = True
     curvature_is_constant = True
     is_zero_at_target = True
+    is_compiled = True
 
     def value_and_gradient(self, z: Array, target: Array, w: Array, gradient: Array) -> float:
         """Value; the gradient is ``2 w (z - y)``."""
