@@ -16,9 +16,12 @@ __all__ = ["PolynomialKernel", "polynomial_kernel"]
 
 @dataclass(frozen=True)
 class PolynomialKernel:
+    """A polynomial by its table of coefficients, called as kernels of activations are."""
+
     table: Array
 
     def __call__(self, x: Array, out: Array) -> None:
+        """Write value and derivatives at ``x`` into ``out``, as many as it has rows."""
         kernels.polynomial(x, out, self.table)
 
 
