@@ -263,7 +263,7 @@ def draw(measured, path, fits, example, out):
         left.set(
             yscale="log",
             ylabel="distance to the exact value",
-            title="random networks (dotted: paper)",
+            title="random networks\n(dotted: paper)",
         )
         left.set_xticks(range(len(measured)), measured, rotation=30)
         left.legend(
@@ -279,7 +279,7 @@ def draw(measured, path, fits, example, out):
             yscale="log",
             xlabel="t",
             ylabel=r"$|\theta_s(t) - \theta(t)|$",
-            title=f"flow on the surrogate, {example}",
+            title=f"flow on the surrogate,\n{example}",
         )
         for k, what in enumerate(NAMES):
             right.plot(
@@ -299,7 +299,7 @@ def draw(measured, path, fits, example, out):
         right.set(
             yscale="log",
             xlabel="terms of a fitted closed form",
-            title=f"no network, {example} (dashed: surrogate)",
+            title=f"no network, {example}\n(dashed: surrogate)",
         )
         figure.savefig(out / "surrogates.png", dpi=100)
 
