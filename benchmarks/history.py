@@ -123,7 +123,7 @@ def page(history: list[dict[str, Any]]) -> str:
     """The page of a history."""
     names = [name for name in SENTENCES if name != "numpy"]
     lines = [
-        "# History",
+        "# Speed: history of the timed cases",
         "",
         "`make bench` measures these cases, on one thread, and appends a line to",
         "[history.jsonl](history.jsonl) (`python -m benchmarks history` does so alone). A case is",

@@ -131,7 +131,7 @@ def page(repeat):
     machine = f"{platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}"
     header = ["activation", *(f"G = {count}" for count in GROUPS)]
     lines = (
-        "# Order parameters and exact noise",
+        "# Speed: order parameters and exact noise",
         "",
         "Made by `python -m benchmarks online` on one thread: " + machine + ".",
         "",

@@ -152,7 +152,7 @@ def page(rows: list[Row]) -> str:
         else "neural-tangents could not be imported where this was made"
     )
     lines = [
-        "# Kernels of infinite width beside neural-tangents",
+        "# Speed: kernels of infinite width beside neural-tangents",
         "",
         "`python -m benchmarks width_kernels`. The tangent kernel of one hidden layer at 100 x 100",
         "inputs of dimension 10. neural-tangents evaluates erf and gelu by closed forms, and",

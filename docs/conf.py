@@ -35,6 +35,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinxcontrib.bibtex",
     "mathml",  # in _ext
+    "superscripts",  # in _ext
 ]
 bibtex_bibfiles = ["references.bib"]
 bibtex_default_style = "plain"
@@ -92,6 +93,21 @@ def escape_bars(app, what, name, obj, options, lines):
             )
         if literal is None and line.rstrip().endswith("::"):
             literal = indent
+
+
+def tables_of_rooms(app, what, name, obj, options, lines):
+    """Docstrings of packages have a map of their files, a table in markdown: write it in
+    reStructuredText.
+    """
+    rows = [k for k, line in enumerate(lines) if line.startswith(r"\|")]
+    if what != "module" or len(rows) < 3:
+        return
+    cells = [[c.strip() for c in lines[k].strip("\\| ").split(r" \| ")] for k in rows]
+    table = [".. list-table::", "   :header-rows: 1", ""]
+    for row in cells[:1] + cells[2:]:
+        texts = [re.sub(r"`([^`]+)`", r"``\1``", each) for each in row]
+        table += [f"   {'*' if k == 0 else ' '} - {text}" for k, text in enumerate(texts)]
+    lines[rows[0] : rows[-1] + 1] = [*table, ""]
 
 
 class Written:
@@ -167,6 +183,7 @@ def exists(target, class_name):
 def setup(app):
     """Connect them to Sphinx."""
     app.connect("autodoc-process-docstring", escape_bars)
+    app.connect("autodoc-process-docstring", tables_of_rooms)
     app.connect("autodoc-process-signature", typed_signature)
     app.connect("missing-reference", find_by_last_name)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

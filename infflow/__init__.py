@@ -1,18 +1,79 @@
-"""infflow: teacher-student neural networks in the limit of infinite Gaussian data.
+"""Teacher-student neural networks in the limit of infinite Gaussian data.
 
-Exact losses, gradients and Hessians of one-hidden-layer networks with infinitely many Gaussian
-inputs, and of multilayer perceptrons with finite data, driven by the same gradient-flow integrators
-and Newton methods. ``import infflow as inf`` gives all public names; each is loaded when it is
-first used, so that importing costs little.
+Losses, gradients and Hessians are exact: of networks with one hidden layer for infinitely many
+Gaussian inputs (NetI), and of multilayer perceptrons on finite data (Net). The same gradient-flow
+integrators and Newton methods train both. ``import infflow as inf`` gives all names below, and each
+is loaded when it is first used. Begin with ``help(inf.train)`` and ``help(inf.NetI)``.
+
+Networks and data
+    Net: a multilayer perceptron, with or without data
+    NetI: a student and a teacher at infinitely many inputs
+    SymmetricNetI: students and orthonormal teachers in blocks, any size
+    Teacher, FunctionTeacher, PolynomialTeacher: what labels the inputs
+    Gaussian, GaussianMixture: the distribution of the input
+    Loss: base class of losses on finite data
+    random_params: random initial parameters
+    quadrature_net: a Net of any depth at the nodes of a Gaussian rule
+    reduce: the same network in the inputs that its weights span
+
+Losses and derivatives
+    loss, gradient, hessian, hvp: at theta; hvp multiplies without forming the Hessian
+    hessian_spectrum, hessian_eigenvalues: with eigenvectors; with multiplicities
+    hessian_operator, extreme_eigenpairs, spectral_density: of Hessians too large to form
+    mixed_hessian: second derivatives in student and teacher
+    overlaps: covariances of students and teachers
+    gradient_covariance, fisher: of single samples; of the network's outputs
+    gradient_noise_scale, stationary_covariance: batches and noise of stochastic descent
+    finite_data_prediction: what N samples change, to leading order in 1/N
+    information_exponent, leap_exponent: how hard a target is to learn at first
+    Evaluation: value, gradient and Hessian of an objective of yours
+
+Flow and fixed points
+    train, Result: follow the flow, then search its fixed point
+    train_many, unique_solutions: from many starts; which solutions they found
+    HeavyBall, NaturalGradient, ModifiedFlow, SGDDiffusion: other dynamics for train
+    classify, certify: what kind of point it is; a proof of it
+    convergence: finite-data solutions against the infinite-data one
+    trajectory_distance: how far two trajectories are apart
+    OrderParameters, Spectrum: online learning in many dimensions, coloured inputs
+    Equilibrium: free energy of a committee at high temperature
+
+Landscape
+    atlas, Atlas: critical points, and which saddles join which minima
+    continuation, Branch: a critical point followed along a parameter
+    split_neuron, grow, shrink: networks of other widths, the same function
+    loss_on_plane, minimise_orthogonal: the loss on planes, and minimised across them
+    cosine_similarity, solution_distance: of weight vectors; of networks as functions
+
+Activations and Gaussian integrals
+    activation, Activation, polynomial: activations by name or of your own
+    gaussian_moment, gaussian_mean: E f g of two pre-activations; E f of one
+    available_methods: how a pair of activations can be integrated
+    closed_form: the formula of an integral, by sympy
+    hermite_coefficients: of an activation, in orthonormal polynomials
+    gaussian_expectation: of any function of up to three inputs
+    bivariate_normal_cdf: P(X < h, Y < k)
+
+Many runs, other packages
+    sweep, Sweep: a function at all points of a grid, saved as it runs
+    from_torch, to_torch, torch_loss, jax_loss: networks and losses of PyTorch and JAX
+    nngp_kernel, ntk_kernel, mean_field: networks of infinite width
+    set_num_threads: of linear algebra
+    InfflowError, AccuracyWarning, SingularMomentError: errors and warnings
+
+Modules: inf.plotting (pictures), inf.sklearn (estimators), inf.conventions (factors of other
+papers), inf.surrogates (perceptrons in place of integrals). ``infflow --help`` in a shell is for
+work without Python.
 """
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import compile_cache
-from ._version import __version__
+from ._version import __version__ as __version__
 
 compile_cache.ensure()
 
@@ -194,57 +255,15 @@ _MODULES = {
     "surrogates": "surrogates",
 }
 
-__all__ = ["__version__", *_HOME]
-
-# The first page of ``help(infflow)``: names by subject, from the table above.
-_SUBJECTS = {
-    "Networks, losses and derivatives": ("networks", "objective"),
-    "Flow and fixed points": (
-        "training",
-        "dynamics",
-        "many",
-        "result",
-        "classification",
-        "proofs",
-    ),
-    "Branches and landscape": ("branches", "critical_points", "landscape"),
-    "Spectra of large Hessians": ("spectrum",),
-    "Online learning and equilibrium": ("online",),
-    "Activations and Gaussian integrals": ("activations", "integrals"),
-    "Sweeps and studies": ("sweeps", "studies"),
-    "Kernels, and other packages": ("exchange",),
-    "Threads and errors": ("threads", "errors"),
-}
-
-
-def _contents() -> str:
-    rooms = {room for subject in _SUBJECTS.values() for room in subject}
-    subjects = {
-        **_SUBJECTS,
-        "Further names": tuple({home.split(".")[0] for home in _HOME.values()} - rooms),
-    }
-    lines = []
-    for title, members in subjects.items():
-        names = [name for name, home in _HOME.items() if home.split(".")[0] in members]
-        if names:
-            lines += [
-                f"{title}:",
-                *(f"    {', '.join(names[k : k + 5])}" for k in range(0, len(names), 5)),
-            ]
-    return "\n".join([*lines, "Modules:", f"    {', '.join(_MODULES)}"])
-
-
-__doc__ = f"""{__doc__}
-Begin with ``help(infflow.train)`` and ``help(infflow.NetI)``; ``infflow --help`` in a shell works
-without Python.
-
-{_contents()}
-"""
-
+_NAMES = ["__version__", *_HOME]
 
 if not TYPE_CHECKING:  # a name that does not exist is an error to a type checker, too
 
     def __getattr__(name: str) -> Any:
+        # ``help(infflow)`` shows the docstring above. With a list of names pydoc would load them
+        # all, and write all of their docstrings after it: 6,000 lines.
+        if name == "__all__" and sys._getframe(1).f_globals.get("__name__") != "pydoc":
+            return list(_NAMES)
         if name in _MODULES:
             return import_module(f"{__name__}.{_MODULES[name]}")
         if name not in _HOME:
@@ -255,4 +274,4 @@ if not TYPE_CHECKING:  # a name that does not exist is an error to a type checke
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, *_MODULES])
+    return sorted([*_NAMES, *_MODULES])

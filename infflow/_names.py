@@ -16,8 +16,8 @@ _SOFTMAX = (
 _NEWTON = "It belongs to the search of fixed points: optimizer={0!r}."
 _FLOW = "It belongs to the flow: solver={0!r}."
 
-#: kind of name -> other word -> a name of ours, or a sentence; other words are in the form
-#: of :func:`_plain`
+#: kind of name -> other word -> a name of ours, or a sentence; other words are as
+#: :func:`_plain` writes them
 SYNONYMS: Mapping[str, Mapping[str, str]] = {
     "activation": {
         "softmax": _SOFTMAX,

@@ -37,7 +37,7 @@ _PACKAGE = __name__.partition(".")[0]
 
 #: most columns of a data frame that a message names
 _COLUMNS = 3
-#: what to do where an array of other things is given
+#: advice where an array of other things is given
 _CONVERT = "Convert it first, e.g. with numpy.asarray(..., dtype=float)."
 
 
@@ -222,7 +222,7 @@ def as_real_numbers(name: str, value: Any, *, advice: str = _CONVERT) -> Array:
         # a data frame of numbers of several types
         array = value.to_numpy(dtype=np.float64, na_value=np.nan)
     scalar = array.ndim == 0
-    with np.errstate(over="ignore"):  # of a longer type: infinite
+    with np.errstate(over="ignore"):  # numbers of a longer type become infinite
         array = np.ascontiguousarray(array, dtype=np.float64)
     return array.reshape(()) if scalar else array  # ascontiguousarray makes scalars 1-D
 
@@ -253,7 +253,7 @@ def as_array(name: str, value: Any) -> NDArray[Any]:
         raise InvalidTypeError(f"{name} is a Result; its parameters are needed. Pass result.theta.")
     try:
         return np.asarray(value)
-    except Exception as error:  # of NumPy, or of the object that is converted
+    except Exception as error:  # NumPy raises, or the object that is converted
         _raise_unconvertible(name, value, error)
 
 
@@ -437,7 +437,7 @@ def as_items(name: str, value: Any, what: str) -> list[Any]:
         raise InvalidValueError(
             f"{name} has too many items: {shown(value)}; {what} is needed."
         ) from error
-    except Exception as error:  # of the object
+    except Exception as error:  # the object raises
         _raise_unconvertible(name, value, error)
 
 

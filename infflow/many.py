@@ -242,7 +242,10 @@ def train_many(
     progress : bool
         Show a progress bar on a terminal or in a notebook.
     **arguments
-        Of :func:`train`, the same for all starts.
+        Of :func:`train`, the same for all starts. Random numbers, those of minibatches and of
+        :class:`SGDDiffusion`, are independent from start to start: their seeds come from the one
+        that is given and from the number of the start. The first start keeps that seed.
+        ``settings`` of each result has the seed with which :func:`train` makes the run again.
 
     Returns
     -------
@@ -426,7 +429,7 @@ def _run_alone(number: int, net: Any, theta: Any, settings: TrainSettings) -> _O
 
 def _run(number: int, net: Any, theta: Any, settings: TrainSettings) -> _Outcome:
     try:
-        return number, train(net, theta, **vars(settings)), None
+        return number, train(net, theta, **vars(settings.of_run(number))), None
     except KeyboardInterrupt:
         raise
     except (

@@ -14,7 +14,7 @@ _PAIR = 256
 #: Matrices that the eigenvalues and eigenvectors of one take: itself, the vectors, and LAPACK's
 #: work.
 SPECTRUM = 5
-#: What goes on without a matrix; the end of every message.
+#: Ways on without a matrix; the end of every message.
 MATRIX_FREE = (
     "Use what never forms it: hvp, hessian_operator, extreme_eigenpairs and spectral_density; "
     "in train "

@@ -147,11 +147,11 @@ class OptionsOf:
             raise UnknownNameError(
                 f"{self.argument} has {shown(key)}, but {self.kind} {method!r} takes no options."
             )
-        what = f"option of {self.kind} {method!r}"
+        of = f"of {self.kind} {method!r}"
         if not isinstance(key, str):
             raise InvalidTypeError(
-                f"{what} is {shown(key)}; one of the names {', '.join(known)} is needed."
+                f"an option {of} is {shown(key)}; one of the names {', '.join(known)} is needed."
             )
         hint = suggestion("option", key, known)
         rows = "; ".join(f"{name} ({option.sentence})" for name, option in known.items())
-        raise UnknownNameError(f"{what} {shown(key)} is not known.{hint} Known: {rows}.")
+        raise UnknownNameError(f"option {shown(key)} {of} is not known.{hint} Known: {rows}.")

@@ -43,7 +43,7 @@ def _require_three_arguments(name: str, function: Callable[..., Any]) -> None:
     """Raise where a call with theta, gradient and state must fail."""
     try:
         signature = inspect.signature(function)
-    except (TypeError, ValueError):  # of some functions that are not written in Python
+    except (TypeError, ValueError):  # some functions that are not written in Python have none
         return
     try:
         signature.bind(None, None, None)

@@ -200,8 +200,9 @@ class FullView:
     def __init__(self, user: Callable[[Progress], Any], run: ReducedRun) -> None:
         self.user = user
         self.run = run
-        self.objectives: dict[str, Objective] = {}  #: of a stage, where it is not the network
-        self.steps_before = 0  #: of a search that goes on
+        #: objective of a stage, where it is not the network
+        self.objectives: dict[str, Objective] = {}
+        self.steps_before = 0  #: steps of a search that goes on
 
     def __call__(self, now: Progress) -> Any:
         """What the user answers, who is shown all parameters."""

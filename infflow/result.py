@@ -441,11 +441,11 @@ def _parameter_names(net: Any, num_params: int) -> list[str]:
 
 @public
 def trajectory_distance(a: Any, b: Any) -> float:
-    """Mean squared distance of the points of one trajectory to the nearest points of another.
+    r"""Mean squared distance of the points of one trajectory to the nearest points of another.
 
-    d = (1/T_a) sum_i min_j |theta_b(t_j) - theta_a(t_i)|^2, the d_m of Brea et al. (Figure 1) with
-    the trajectory of method m as ``a`` and a densely sampled reference as ``b``. It is not
-    symmetric.
+    :math:`d = \tfrac{1}{T_a} \sum_i \min_j |\theta_b(t_j) - \theta_a(t_i)|^2`, the :math:`d_m` of
+    Brea et al. (Figure 1) with the trajectory of method m as ``a`` and a densely sampled reference
+    as ``b``. It is not symmetric.
 
     Parameters
     ----------

@@ -42,6 +42,7 @@ from .fixedpoints import OPTIMIZERS, Optimizer, own_optimizer
 from .fixedpoints.methods import OPTIMIZER_OPTIONS
 from .flow import SOLVERS, FlowSettings, automatic_solver, own_solver, resolve_observable
 from .flow.methods import SOLVER_OPTIONS, Method
+from .flow.problem import Seeded
 from .objective import (
     ChecksParameters,
     ChoosesMethod,
@@ -56,6 +57,7 @@ from .options import choice, integer, number, positive, setting
 from .own_step import OwnStep, method_or_step, name_of
 from .reduced_run import FullView, ReducedRun, plan, short_rates
 from .result import plain
+from .seeds import seed_of_run
 from .stopping import Progress
 from .storage import as_path
 
@@ -131,8 +133,8 @@ def _checkpoint(name: str, value: Any) -> Any:
 
 # -- the settings ---------------------------------------------------------------------------------
 
-#: What a setting decides: the path, which a checkpoint has to agree in; how long and how far runs
-#: go; or only what is seen of them, which is not recorded.
+#: A setting decides one of these: the path, which a checkpoint has to agree in; how long and how
+#: far runs go; or only what is seen of them, which is not recorded.
 PATH = "path"
 REACH = "reach"
 VIEW = "view"
@@ -306,6 +308,20 @@ class TrainSettings:
             found[name] = None if value is None and optional else check(name, value)
         return TrainSettings(**found)
 
+    def of_run(self, number: int) -> TrainSettings:
+        """Those of run ``number`` of many: its random numbers are independent of the others'."""
+        if number == 0:
+            return self
+        changes: dict[str, Any] = {}
+        dynamics = None if self.dynamics is None else as_dynamics("dynamics", self.dynamics)
+        if isinstance(dynamics, Seeded):
+            changes["dynamics"] = dynamics.of_run(number)
+        if self.batch_size is not None:
+            options = self.solver_options or {}
+            seed = seed_of_run(options.get("seed", 0), number)
+            changes["solver_options"] = {**options, "seed": seed}
+        return replace(self, **changes)
+
     def job(self, net: Any, theta0: Any) -> Job:
         """What is to be done from one start, with everything checked.
 
@@ -345,7 +361,7 @@ class Job:
     optimizer: Optimizer | None  #: None: chosen where the flow ends
     optimizer_options: dict[str, Any]
     polished: Objective | None  #: objective of the second stage, where it is another one
-    reduced: ReducedRun | None = None  #: what it stands for, where it is one in few inputs
+    reduced: ReducedRun | None = None  #: the run that it stands for, where it is one in few inputs
     note: str = ""  #: whether it is one, and why not
 
 

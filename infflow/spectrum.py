@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import summary
 from ._validation import Array, as_integer, as_number, as_real_array, as_rng, counted, public
@@ -71,7 +72,7 @@ class SpectralDensity(NamedTuple):
 
 
 @public
-def hessian_operator(net: Objective, theta: Any) -> Any:
+def hessian_operator(net: Objective, theta: ArrayLike) -> Any:
     """The Hessian at ``theta`` as a SciPy operator that multiplies without being formed.
 
     Parameters
@@ -146,12 +147,12 @@ def hessian_operator(net: Objective, theta: Any) -> Any:
 @public
 def extreme_eigenpairs(
     net: Objective,
-    theta: Any,
+    theta: ArrayLike,
     k: int = 1,
     *,
     rtol: float = 1e-10,
     max_iterations: int | None = None,
-    rng: Any = 0,
+    rng: int | np.random.Generator = 0,
 ) -> ExtremeEigenpairs:
     """The ``k`` smallest and the ``k`` largest eigenvalues of the Hessian with eigenvectors, by
     Lanczos (ARPACK).
@@ -331,13 +332,13 @@ def _tridiagonal(diagonal: list[float], beside: list[float]) -> tuple[Array, Arr
 @public
 def spectral_density(
     net: Objective,
-    theta: Any,
+    theta: ArrayLike,
     *,
     x: Any = None,
     width: float | None = None,
     steps: int = 80,
     probes: int = 10,
-    rng: Any = 0,
+    rng: int | np.random.Generator = 0,
 ) -> SpectralDensity:
     """Density of the eigenvalues of the Hessian, by stochastic Lanczos quadrature.
 

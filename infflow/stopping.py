@@ -78,9 +78,8 @@ class StopReason(Enum):
         "optimizer='newton' from here."
     )
     LOWER_BEFORE = (
-        "The search converged to a higher loss than that of an earlier point of the flow, which "
-        "is returned: "
-        "the loss jumps, or steps of gd or adam are too long; train again from theta."
+        "The search ended at a higher loss than that of an earlier point of the flow, which is "
+        "returned: the loss jumps, or steps of the flow are too long; train again from theta."
     )
     FROZEN = (
         "All parameters are frozen (eta is 0 everywhere): nothing moves, and the run ends where "

@@ -336,7 +336,7 @@ def _read_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Header:
         If the size in the directory is not that of such an array.
     """
     with archive.open(info) as member, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the compiler, about a header that is no dictionary
+        warnings.simplefilter("ignore")  # the compiler warns about a header that is no dictionary
         version = np.lib.format.read_magic(member)
         read = (
             np.lib.format.read_array_header_1_0

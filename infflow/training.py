@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ._validation import Array, public
 from .channels import Lookout, Verdict, ended_at
@@ -52,7 +53,7 @@ _FINAL = (
 @public
 def train(
     net: Objective,
-    theta0: Any,
+    theta0: ArrayLike,
     *,
     solver: str | OwnStep = "auto",
     t_end: float = np.inf,
@@ -81,8 +82,8 @@ def train(
     checkpoint: Any = None,
     reduce: str | bool = "auto",
 ) -> Result:
-    """Follow the gradient flow d theta/dt = -eta grad L from ``theta0``, then search the fixed
-    point.
+    r"""Follow the gradient flow :math:`\dot\theta = -\eta \nabla L` from ``theta0``, then search
+    the fixed point.
 
     Most runs need the first six arguments and no other; the rest is sorted by what it decides.
 
@@ -118,17 +119,18 @@ def train(
     The path
     --------
     dynamics : HeavyBall, NaturalGradient, ModifiedFlow, SGDDiffusion, optional
-        What the flow is, instead of the gradient flow d theta/dt = -eta grad L: momentum, the
-        natural gradient, large steps, or the noise of minibatches. Each class says more, and which
-        solvers can follow it. Losses, stopping rules and the search are those of ``net``.
+        What the flow is, instead of the gradient flow :math:`\dot\theta = -\eta \nabla L`:
+        momentum, the natural gradient, large steps, or the noise of minibatches. Each class says
+        more, and which solvers can follow it. Losses, stopping rules and the search are those of
+        ``net``.
     rtol : float
-        Relative tolerance of the path, for adaptive solvers: errors count in units of atol + rtol
-        |theta_i|, root mean square.
+        Relative tolerance of the path, for adaptive solvers: errors count in units of
+        :math:`\text{atol} + \text{rtol}\, |\theta_i|`, root mean square.
     atol : float
         Absolute tolerance of the path.
     step_size : float, optional
-        Step of gd, adam and functions as solver, where time is t = k step_size. For functions it is
-        only a unit of time, 1 unless given.
+        Step of gd, adam and functions as solver, where time is ``t = k * step_size``. For functions
+        it is only a unit of time, 1 unless given.
     batch_size : int, optional
         Samples per step of gd, adam and functions as solver, which are reshuffled in every epoch
         (the last batch of an epoch may be smaller). Loss and gradient norm are those on all
@@ -248,8 +250,9 @@ def train(
     A flow without an end, ``t_end`` infinite, ends by one of three rules.
 
     - An optimizer follows, and the last step and the rest of the path are shorter than the
-      tolerances: root mean square of displacement_i/(atol + rtol |theta_i|) at most 1. The rest of
-      the path is the Newton step of the quadratic model, if that has no negative curvature.
+      tolerances: root mean square of :math:`\Delta_i/(\text{atol} + \text{rtol}\, |\theta_i|)` at
+      most 1, with the displacement :math:`\Delta`. The rest of the path is the Newton step of the
+      quadratic model, if that has no negative curvature.
     - The gradient is below its own rounding error, with or without an optimizer.
     - No optimizer follows, there are more than 2,000 parameters, the loss is at rest to rounding,
       and the rest of the path is that short.
@@ -563,6 +566,8 @@ def _make_result(
             best = (search.theta, search.loss, search.gradient_norm)
         elif status is StopReason.NON_FINITE and flow_status.converged:
             status = flow_status  # the flow was there already
+        elif status is StopReason.CHANNEL:
+            status = StopReason.LOWER_BEFORE  # the point that is returned is not on that path
         elif status.converged and _is_clearly_above(search, flow):
             status = StopReason.LOWER_BEFORE
     surrogate_loss = None

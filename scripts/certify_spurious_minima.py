@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 import infflow as inf
-from infflow.classification.classify import Classification
+from infflow.classification.point_kind import Classification
 from infflow.proofs.certify import Certificate
 
 PAGE = Path(__file__).parent.parent / "docs" / "certificates.md"

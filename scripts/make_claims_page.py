@@ -27,8 +27,10 @@ SOURCES = {
     ),
     "letter": (
         "The letter",
-        'Klausmeier, *Reply to "Neural Network Back-Propagation Revisited with Ordinary '
-        'Differential Equations"* (30 June 2020) {cite}`klausmeier2020`.',
+        "Klausmeier, *Reply to: Neural Network Back-Propagation Revisited with Ordinary "
+        "Differential Equations* (30 June 2020), [eklausmeier.goip.de](https://eklausmeier.goip.de"
+        "/blog/2020/06-30-reply-to-neural-network-back-propagation-revisited-with-ordinary-"
+        "differential-equations) {cite}`klausmeier2020`.",
     ),
     "": ("Theory, other papers, and infflow's own", "Each line names its source."),
 }
@@ -47,6 +49,10 @@ ENTRIES = {
     "Arjevani and Field": "arjevani2021",
     "Bahadur": "bahadur1966",
     "Goldt et al.": "goldt2019",
+    "Ben Arous": "benarous2021",
+    "Yoshida and Okada": "yoshida2019",
+    "Lee, Goldt and Saxe": "lee2021",
+    "Worschech and Rosenow": "worschech2024",
 }
 #: what claims of theory speak about -> the entry that derives it
 THEORY = {
@@ -187,6 +193,13 @@ def together(rows):
         yield cases[0][0] if len(cases) == 1 else base + ".", [each[1:] for each in cases]
 
 
+def with_powers(sentence):
+    """Powers as HTML; the site's texts have theirs from docs/_ext/superscripts.py."""
+    sentence = sentence.replace("sqrt(", "\u221a(").replace("grad L", "\u2207L")
+    power = r"(?<=[\w)|])\^(?:\(([^()]*(?:\([^()]*\))?[^()]*)\)|(-\([^()]*\)|-?\d+|\+|-?\w))"
+    return re.sub(power, lambda found: f"<sup>{found[1] or found[2]}</sup>", sentence)
+
+
 def line(claim, cases):
     """One claim: verdict and sentence, and folded what was measured."""
     _, source, _, _, link = cases[0]
@@ -196,7 +209,7 @@ def line(claim, cases):
         verdict = (
             f"<b>{held} of {len(cases)} held</b>" if held < len(cases) else f"{held} of {held} held"
         )
-    sentence = html.escape(claim.replace("\\|", "|"), quote=False)
+    sentence = with_powers(html.escape(claim.replace("\\|", "|"), quote=False))
     body = ["| | measured |", "|---|---|"]
     for case, _, each, measured, _ in cases:
         label = f"{case or ''}{'' if each == 'yes' else ': **not held**'}" if len(cases) > 1 else ""

@@ -11,10 +11,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from decimal import Decimal, localcontext
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +29,7 @@ import sympy
 
 import infflow as inf
 from infflow.activations import Activation, names, resolve
-from infflow.activations.activation import NAMED
+from infflow.activations.naming import NAMED
 from infflow.errors import AccuracyWarning, MethodError
 from infflow.integrals.choice import Choice
 from infflow.integrals.closed import elu as one_sided
@@ -104,9 +106,8 @@ def _estimates(
         found = []
         for r1, r2, u, b1, b2 in zip(*(x.tolist() for x in points.scales), strict=True):
             det = (r1 * r2) ** 2 * (1 - u) * (1 + u)
-            moments = cubature.pair_moments(
-                f, g, r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, det, 2, RTOL
-            )
+            gaussian = cubature.Gaussian(r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, det)
+            moments = cubature.pair_moments(f, g, gaussian, 2, RTOL)
             found.append(np.stack([moments.value, moments.error, moments.scale]))
         for pq in orders:
             yield tuple(np.stack(found)[:, :, cubature.ORDERS.index(pq)].T)
@@ -393,7 +394,7 @@ INTRODUCTION = """# Gallery of Gaussian integrals
 For jointly Gaussian $h_1, h_2$ with covariance $C_{11}, C_{12}, C_{22}$, infflow evaluates $E[f^{(p)}(h_1)\\, g^{(q)}(h_2)]$, $p + q \\le 4$, of
 any two activations by three independent methods: closed forms, Hermite series, and cubature, each with an error bound.
 This page is written by `python scripts/make_gallery.py`. How the closed forms come about is told in
-[mathematics.md](mathematics.md).
+[mathematics](mathematics.md).
 
 ## Measured
 
@@ -475,6 +476,21 @@ def uniformity_section() -> list[str]:
 PRIMITIVES = ("relu_power(2)", "relu_power(3)", "relu_power(4)", "relu_power(5)")
 
 
+def displayed(f: inf.Activation) -> list[str]:
+    """Mean and moment with itself as a formula, a line for each term."""
+    rows = [latex(term) for term in sympy.Add.make_args(inf.closed_form(f, f))]
+    moment = " \\\\\n&\\quad + ".join(rows)
+    mean = latex(inf.closed_form(f))
+    return ["$$", rf"E f(h) &= {mean}, \\", f"E[f(h_1) f(h_2)] &= {moment}", "$$"]
+
+
+def with_fractions(name: str) -> str:
+    """Decimals of thirds and the like as fractions."""
+    return re.sub(
+        r"\d+\.\d{6,}", lambda found: str(Fraction(found[0]).limit_denominator(1000)), name
+    )
+
+
 def primitives_section() -> list[str]:
     """Means and pair moments of primitives that sums of terms are made of, by their
     closed forms.
@@ -488,16 +504,17 @@ def primitives_section() -> list[str]:
         ),
         "are closed. Without biases:",
         "",
-        "| primitive | $E f(h)$ | $E[f(h_1) f(h_2)]$ |",
-        "|---|---|---|",
     ]  # fmt: skip
     for name in PRIMITIVES:
         f = inf.activation(name)
-        lines.append(f"| `{name}` | `{inf.closed_form(f)}` | `{inf.closed_form(f, f)}` |")
+        lines += [f"**{name}**", "", *displayed(f), ""]
     half_line = inf.activation("elu") - inf.activation("relu")
-    lines.append(
-        f"| `elu - relu` | `{inf.closed_form(half_line)}` | by an integral over one mean |"
-    )
+    mean = latex(inf.closed_form(half_line))
+    lines += [
+        "**elu - relu**: the moment of a pair is an integral over one mean, and",
+        "",
+        f"$$ E f(h) = {mean} $$",
+    ]
     return [*lines, "", *sums_section()]
 
 
@@ -513,7 +530,7 @@ def sums_section() -> list[str]:
         if name in names():
             continue
         f = inf.activation(name)
-        terms = (f + 0).name
+        terms = with_fractions((f + 0).name)
         methods = ", ".join(inf.available_methods(f, f))
         kinks = ", ".join(f"{k:g}" for k in f.kinks)
         lines.append(f"| `{name}` | `{terms}` | {kinks} | {methods} |")

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 import infflow as inf
 from infflow import plotting
-from infflow.plotting.style import sparse_log_ticks
+from infflow.plotting.style import BLUE, ORANGE, PAGE_WIDTH, color, sparse_log_ticks
 
 SIZES = (300, 1_000, 3_000, 10_000, 30_000)
 QUIET = {"progress": False, "num_trajectory": 300}
@@ -45,10 +45,10 @@ def paths(net, theta0, result, samples, ax):
         for k in range(3):
             x = run.trajectory.theta[:, 2 * k]
             y = run.trajectory.theta[:, 2 * k + 1]
-            ax.plot(x, y, color=f"C{k}", **style)
+            ax.plot(x, y, color=color(k), **style)
     for k in range(3):
-        ax.plot(*theta0[2 * k : 2 * k + 2], "o", mfc="white", color=f"C{k}")
-        ax.plot(*result.theta[2 * k : 2 * k + 2], "o", color=f"C{k}")
+        ax.plot(*theta0[2 * k : 2 * k + 2], "o", mfc="white", color=color(k))
+        ax.plot(*result.theta[2 * k : 2 * k + 2], "o", color=color(k))
     stars = net.teacher.net.unpack(net.teacher.theta)[0][0]
     ax.plot(*stars.T, "*", color="black", ms=7, zorder=5)
     ax.set_aspect("equal")
@@ -69,15 +69,15 @@ def descent(net, result, ax):
     """Gradient norm along the flow, and where Newton's method takes it."""
     t = result.trajectory.t[1:]
     norms = [np.abs(inf.gradient(net, theta)).max() for theta in result.trajectory.theta[1:]]
-    ax.loglog(t, norms, color="C0")
+    ax.loglog(t, norms, color=BLUE)
     ax.annotate(
         "",
         (t[-1] * 1.5, result.gradient_norm),
         (t[-1] * 1.5, norms[-1]),
-        arrowprops={"arrowstyle": "->", "color": "C1"},
+        arrowprops={"arrowstyle": "->", "color": ORANGE},
     )
-    ax.plot(t[-1] * 1.5, result.gradient_norm, "o", color="C1")
-    ax.text(t[-1] * 0.5, result.gradient_norm, "Newton", color="C1", ha="right", va="center")
+    ax.plot(t[-1] * 1.5, result.gradient_norm, "o", color=ORANGE)
+    ax.text(t[-1] * 0.5, result.gradient_norm, "Newton", color=ORANGE, ha="right", va="center")
     ax.text(
         t[3],
         1e-8,
@@ -99,10 +99,10 @@ def distances(net, result, ax):
         measured.append([((theta - result.theta) ** 2).sum() for theta in found])
     for N, values in zip(SIZES, measured, strict=True):
         ax.plot(np.full(len(values), N), values, ".", color="0.7", ms=2.5)
-    ax.plot(SIZES, np.mean(measured, axis=1), "o", color="C0", label="mean of 20 data sets")
+    ax.plot(SIZES, np.mean(measured, axis=1), "o", color=BLUE, label="mean of 20 data sets")
     predicted = inf.finite_data_prediction(net, result.theta, 1).squared_distance
     ax.plot(
-        SIZES, predicted / np.array(SIZES), color="C1", label="predicted, tr(H$^{+}$CH$^{+}$)/N"
+        SIZES, predicted / np.array(SIZES), color=ORANGE, label="predicted, tr(H$^{+}$CH$^{+}$)/N"
     )
     ax.set(xscale="log", yscale="log", title="3  Compare finite data")
     ax.set(xlabel="samples N", ylabel="squared distance of solutions")
@@ -123,7 +123,7 @@ def main() -> None:
     result = inf.train(net, theta0, **QUIET)
     samples = [inf.train(net.sample(300, rng=seed), theta0, **QUIET) for seed in range(6)]
     with plotting.style():
-        figure = Figure(figsize=(7.4, 2.8), layout="constrained")
+        figure = Figure(figsize=(PAGE_WIDTH, 2.8), layout="constrained")
         left, middle, right = figure.subplots(1, 3)
         paths(net, theta0, result, samples, left)
         descent(net, result, middle)

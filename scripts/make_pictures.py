@@ -61,7 +61,7 @@ def pictures():
     net, result = run()
     yield "loss", plotting.plot_loss(result)
     yield "neurons", plotting.plot_neurons(net, result)
-    yield "overlaps", plotting.plot_overlaps(net, result, ax=plotting.new_axes(3.6, 3.6))
+    yield "overlaps", plotting.plot_overlaps(net, result, ax=plotting.new_axes(3.6, 4.2))
     yield "spectrum", plotting.plot_spectrum(net, result)
     yield "alignment", plotting.plot_alignment(net, result)
     yield "integral", plotting.plot_integral("relu", "tanh")

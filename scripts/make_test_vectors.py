@@ -345,24 +345,32 @@ def moments_by_conditioning(f: str, g: str, point: Sequence[float], rule: Rule) 
         bump = density(-b1, r1 * r1)
         inner = MEANS[g](b2 - slope * b1, v)
         for p, q in ALL_ORDERS:
-            value, size = result[p, q]
-            for m in range(p):
-                k = p - 1 - m  # E delta^(k)(h1) H(h1) = (-1)^k (n H)^(k)(0)
-                term = (
-                    (-1) ** k
-                    * J[m]
-                    * sum(
-                        (
-                            math.comb(k, j) * slope**j * inner[q + j] * bump[k - j]
-                            for j in range(k + 1)
-                        ),
-                        arb(0),
-                    )
-                )
-                value = value + term
-                size = size + abs(term)
-            result[p, q] = value, size
+            terms = at_jumps(J, (p, q), slope, inner, bump)
+            result[p, q] = with_terms(result[p, q], terms)
     return result
+
+
+def at_jumps(J: Jet, orders: tuple[int, int], slope: arb, inner: Jet, bump: Jet) -> list[arb]:
+    """Terms of E[f^(p)(h) H(h)] from jumps J of f, f', ... at h = 0, with the density ``bump``.
+
+    H has the derivatives slope^j inner[q + j], and E delta^(k)(h) H(h) = (-1)^k (n H)^(k)(0).
+    """
+    p, q = orders
+    terms = []
+    for m in range(p):
+        k = p - 1 - m
+        parts = (math.comb(k, j) * slope**j * inner[q + j] * bump[k - j] for j in range(k + 1))
+        terms.append((-1) ** k * J[m] * sum(parts, arb(0)))
+    return terms
+
+
+def with_terms(moment: tuple[arb, arb], terms: list[arb]) -> tuple[arb, arb]:
+    """A value and the sum of the absolute terms that it consists of, with more terms."""
+    value, size = moment
+    for term in terms:
+        value = value + term
+        size = size + abs(term)
+    return value, size
 
 
 def products(F: list[Jet], G: list[Jet]) -> Moments:
@@ -387,7 +395,6 @@ def moments_in_parallel(f: str, g: str, point: Sequence[float], rule: Rule) -> M
     G = [[w * y for y in jet(g, r2 * u * x + b2)] for x, w in nodes]
     result = products(F, G)
     for p, q in ALL_ORDERS:
-        value, size = result[p, q]
         for a, order, one, other, other_order, (ra, ba, rb, bb) in (
             (f, p, r1, g, q, (r1, b1, r2 * u, b2)),
             (g, q, r2, f, p, (r2 * u, b2, r1, b1)),
@@ -398,22 +405,8 @@ def moments_in_parallel(f: str, g: str, point: Sequence[float], rule: Rule) -> M
             bump = density(-ba, one * one)
             inner = jet(other, bb - rb * ba / ra)
             slope = rb / ra
-            for m in range(order):
-                k = order - 1 - m
-                term = (
-                    (-1) ** k
-                    * J[m]
-                    * sum(
-                        (
-                            math.comb(k, j) * slope**j * inner[other_order + j] * bump[k - j]
-                            for j in range(k + 1)
-                        ),
-                        arb(0),
-                    )
-                )
-                value = value + term
-                size = size + abs(term)
-        result[p, q] = value, size
+            terms = at_jumps(J, (order, other_order), slope, inner, bump)
+            result[p, q] = with_terms(result[p, q], terms)
     return result
 
 

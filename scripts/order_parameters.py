@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 import infflow as inf
-from infflow.plotting import style
+from infflow.plotting.style import BLUE, ORANGE, PAGE_WIDTH, color, style
 
 
 @dataclass(frozen=True)
@@ -100,13 +100,18 @@ def draw(axes, case, exact, flow, simulated):
     error = np.array([run.generalization_error for run in simulated])
     for i in range(R.shape[2]):
         for m in range(R.shape[3]):
-            colour = f"C{i}"
-            left.plot(exact.t, exact.R[:, i, m], "-" if m == 0 else "--", color=colour)
+            colour = color(i)
+            label = f"student {i + 1}" if m == 0 else None
+            dashes = "-" if m == 0 else "--"
+            left.plot(exact.t, exact.R[:, i, m], dashes, color=colour, label=label)
             left.errorbar(
                 t, R[:, :, i, m].mean(0), R[:, :, i, m].std(0, ddof=1), fmt="o", ms=3, color=colour
             )
+    for m, dashes in enumerate(("-", "--")):
+        left.plot([], [], dashes, color="0.4", label=f"teacher {m + 1}")
     left.set(title=case.title, xlabel="t = steps / D", ylabel="overlaps R")
-    right.plot(exact.t, exact.generalization_error, color="C0", label="order parameters")
+    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
+    right.plot(exact.t, exact.generalization_error, color=BLUE, label="order parameters")
     right.plot(
         flow.t * 1e-6,
         flow.generalization_error,
@@ -115,10 +120,10 @@ def draw(axes, case, exact, flow, simulated):
         label="gradient flow (rate to 0)",
     )
     right.errorbar(
-        t, error.mean(0), error.std(0, ddof=1), fmt="o", ms=3, color="C3", label="simulation"
+        t, error.mean(0), error.std(0, ddof=1), fmt="o", ms=3, color=ORANGE, label="simulation"
     )
     right.set(title=case.title, xlabel="t = steps / D", ylabel="generalization error", yscale="log")
-    right.legend(fontsize=8)
+    right.legend()
 
 
 def main():
@@ -135,7 +140,7 @@ def main():
     options.out.mkdir(parents=True, exist_ok=True)
     rows = []
     with style():
-        figure = Figure(figsize=(7.4, 6), layout="constrained")
+        figure = Figure(figsize=(PAGE_WIDTH, 6.6), layout="constrained")
         axes = figure.subplots(2, 2)
         for case, pair in zip(CASES, axes, strict=True):
             found = measure(case, options.dimension, options.runs, options.quick)

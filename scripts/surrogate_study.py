@@ -22,7 +22,7 @@ from infflow.integrals.choice import METHODS as CODES
 from infflow.integrals.surrogate.evaluator import SurrogateMethod
 from infflow.integrals.surrogate.form import PARITIES, Part, SurrogateForm
 from infflow.networks.infinite.population_loss import PopulationLoss, Units
-from infflow.plotting.style import BLUE, ORANGE, style
+from infflow.plotting.style import BLUE, ORANGE, PAGE_WIDTH, color, style
 from infflow.surrogates import measure as errors
 from infflow.surrogates.training import base
 from infflow.threads import one_thread
@@ -243,9 +243,9 @@ def draw(measured, path, fits, example, out):
     """Accuracy, the flow, and how far a few terms get."""
     from matplotlib.figure import Figure
 
-    colours = dict(zip(NAMES, (BLUE, ORANGE, "#009E73"), strict=True))
+    colours = dict(zip(NAMES, (BLUE, ORANGE, color(2)), strict=True))
     with style():
-        figure = Figure(figsize=(7.4, 3.0), layout="constrained")
+        figure = Figure(figsize=(PAGE_WIDTH, 3.0), layout="constrained")
         left, middle, right = figure.subplots(1, 3)
         for k, what in enumerate(NAMES):
             at = np.arange(len(measured)) + 0.18 * (k - 1)

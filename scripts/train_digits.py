@@ -25,6 +25,7 @@ import numpy as np
 
 import infflow as inf
 from infflow.plotting import new_axes
+from infflow.plotting.style import BLUE, ORANGE, PAGE_WIDTH, color, tidy
 
 LEVELS = (1e-1, 1e-2)
 """The table says when the loss first fell to these."""
@@ -61,16 +62,16 @@ def flow(tolerance, dashes="-"):
         "atol": tolerance,
     }
     return Method(
-        f"CVODE, tolerance {tolerance:.0e}", options | {"max_steps_newton": 0}, "C0", dashes
+        f"CVODE, tolerance {tolerance:.0e}", options | {"max_steps_newton": 0}, BLUE, dashes
     )
 
 
 def adam(step_size, dashes="-"):
     options = {"solver": "adam", "step_size": step_size, "max_steps_newton": 0}
-    return Method(f"Adam, step size {step_size:g}", options, "C1", dashes)
+    return Method(f"Adam, step size {step_size:g}", options, ORANGE, dashes)
 
 
-LBFGS = Method("L-BFGS", {"optimizer": "lbfgs", "max_steps_flow": 0}, "C2")
+LBFGS = Method("L-BFGS", {"optimizer": "lbfgs", "max_steps_flow": 0}, color(2))
 METHODS = [
     flow(1e-2, ":"),
     flow(1e-4),
@@ -269,7 +270,7 @@ def verdict(runs, methods):
 
 def plot(runs, methods, clock, path):
     """Loss against time, log-log."""
-    ax = new_axes(5.4, 3.8)
+    ax = new_axes(PAGE_WIDTH, 4.2)
     for r, method in zip(runs, methods, strict=True):
         seconds = np.maximum(r.curve["seconds"], 5e-3)
         ax.loglog(
@@ -283,6 +284,7 @@ def plot(runs, methods, clock, path):
     ax.set_xlabel({"wall": "wall time (s)", "cpu": "processor time (s), one thread"}[clock])
     ax.set_ylabel("training loss, barrier included")
     ax.legend()
+    tidy(ax.figure)
     ax.figure.savefig(path, dpi=100, pil_kwargs={"optimize": True})
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import infflow as inf
 from infflow.activations import resolve
-from infflow.activations.activation import relu_power
+from infflow.activations.sums import relu_power
 from infflow.integrals.choice import Choice
 from infflow.integrals.evaluator import Arguments
 from infflow.integrals.terms import TermsChoice, pair_evaluator

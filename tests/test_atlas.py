@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import infflow as inf
-from infflow.errors import InvalidTypeError, InvalidValueError, ShapeError
+from infflow.errors import InvalidTypeError, InvalidValueError, ShapeError, StorageError
 from infflow.studies.landscape_atlas.claims import average_loss, build
 
 
@@ -84,6 +84,83 @@ def test_finite_data_and_given_starts():
     assert found.points[0].structure == ""
     again = inf.atlas(net, starts, progress=False)
     np.testing.assert_array_equal(again.points[0].theta, found.points[0].theta)
+
+
+@pytest.fixture(scope="module")
+def far():
+    """Two neurons without biases that are to make a bump: some flows run off to infinity."""
+    student = inf.Net([(2, "erf", False), (1, "identity", False)], input_dim=1)
+    net = inf.Net([(2, "erf", True), (1, "identity", False)], input_dim=1)
+    theta = net.pack([(np.full((2, 1), 5.0), np.array([-2.5, 2.5])), (np.ones((1, 2)), None)])
+    neti = inf.NetI(student, inf.Teacher(net, theta))
+    starts = np.stack([inf.random_params(neti, seed) for seed in (0, 1, 2)])
+    return inf.atlas(neti, starts, progress=False)
+
+
+def test_ends_at_infinity_have_names(far):
+    """The loss there is that of test_channels.py; flows from starts and saddles are counted."""
+    losses = [each.limit.loss_at_infinity for each in far.limits]
+    assert losses[0] == pytest.approx(0.0423721519589, abs=1e-10)
+    assert far.limits[0].limit.units[0].kind.name == "MERGING"
+    from_saddles = sum(link.limit is not None for link in far.links)
+    assert sum(each.flows for each in far.limits) >= from_saddles + 2
+    for link in far.links:
+        assert link.end is None or link.limit is None
+        if link.limit is not None:
+            limit = far.limits[link.limit].limit
+            assert link.loss == pytest.approx(limit.loss_at_infinity, abs=1e-6)
+    text = str(far)
+    assert "infinity 0: loss 0.042" in text and "merge" in text
+    assert ("leads to infinity 0" in text) == any(link.limit == 0 for link in far.links)
+    assert far.to_dict()["limits"][0]["flows"] == far.limits[0].flows
+
+
+@pytest.mark.parametrize("which", ["found", "far"])
+def test_files(which, request, tmp_path):
+    """What is read is what was written, and goes on finding its points."""
+    atlas = request.getfixturevalue(which)
+    atlas.save(tmp_path / "atlas")
+    again = inf.Atlas.load(tmp_path / "atlas.npz", atlas.net)
+    assert str(again) == str(atlas)
+    np.testing.assert_equal(again.to_dict(), atlas.to_dict())
+    for one, other in zip(again.links, atlas.links, strict=True):
+        np.testing.assert_array_equal(one.path, other.path)
+    for one, other in zip(again.limits, atlas.limits, strict=True):
+        np.testing.assert_array_equal(one.limit.coordinates, other.limit.coordinates)
+    for k, each in enumerate(atlas.points):
+        assert again.find(each.theta) == k
+    if which == "found":
+        theta = atlas.points[0].theta
+        (W, _), (a, _) = atlas.net.unpack(theta)
+        turned = atlas.net.pack([(-W[::-1][:, [1, 2, 0]], None), (-a[:, ::-1], None)])
+        assert again.find(turned) == 0  # the symmetry of the teacher is read as well
+
+
+def test_bad_files(found, tmp_path):
+    path = tmp_path / "atlas.npz"
+    found.save(path)
+    other = build("relu", 3, 2)
+    for net, error, message in (
+        (build("erf", 4, 2), InvalidValueError, "8 parameters"),
+        (other, InvalidValueError, "a point of loss"),
+        (None, InvalidTypeError, "NetI"),
+    ):
+        with pytest.raises(error, match=message):
+            inf.Atlas.load(path, net)
+    with np.load(path) as file:
+        kept = dict(file)
+    damaged = {
+        "missing": {name: each for name, each in kept.items() if name != "paths"},
+        "shorter": {**kept, "paths": kept["paths"][:-1]},
+        "points": {**kept, "theta": kept["theta"][1:]},
+        "NaN": {**kept, "theta": np.full_like(kept["theta"], np.nan)},
+    }
+    for arrays in damaged.values():
+        np.savez(path, **arrays)
+        with pytest.raises(StorageError, match="damaged"):
+            inf.Atlas.load(path, found.net)
+    with pytest.raises(StorageError, match="does not exist"):
+        inf.Atlas.load(tmp_path / "none", found.net)
 
 
 def test_what_it_shows(found):

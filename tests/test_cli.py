@@ -83,6 +83,13 @@ def test_help_has_an_example(command):
         assert option in shown.output
 
 
+@pytest.mark.parametrize("group", [[], ["surrogates"]])
+def test_lists_of_commands_have_whole_sentences(group):
+    listed = run(*group, "--help").output.partition("Commands:")[2].strip().splitlines()
+    assert len(listed) >= 3
+    assert all(line.endswith(".") and "..." not in line for line in listed)
+
+
 def test_bad_usage_has_exit_code_2(tmp_path):
     for arguments in (
         ["nonsense"],
@@ -260,17 +267,23 @@ def infflow(*arguments):
         signal.signal(signal.SIGINT, before)
 
 
-def test_ctrl_c_leaves_a_state_that_can_be_resumed(config, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "end"),
+    [(signal.SIGINT, "t_end = 1e6\n"), (signal.SIGTERM, "")],
+    ids=["ctrl_c", "sigterm_of_a_batch_system"],
+)
+def test_signals_leave_a_state_that_can_be_resumed(config, tmp_path, number, end):
     out = tmp_path / "out"
-    endless = CONFIG + (
-        "[flow]\nsolver = 'rk4'\noptions = {{step = 1e-3}}\nt_end = 1e6\nmax_steps = "
-        "{}\n[newton]\nmax_steps = 0\n"
+    endless = (
+        CONFIG
+        + f"[flow]\nsolver = 'rk4'\noptions = {{{{step = 1e-3}}}}\n{end}"
+        + "max_steps = {}\n[newton]\nmax_steps = 0\n"
     )
     config.write_text(endless.format(10**9))
     process = infflow("train", config, "--out", out, "--json")
     assert process.stderr.readline().startswith("training")
     assert process.stderr.readline().startswith("flow: step")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     stdout, stderr = process.communicate(timeout=300)
     report = json.loads(stdout)
     assert (
@@ -280,28 +293,6 @@ def test_ctrl_c_leaves_a_state_that_can_be_resumed(config, tmp_path):
     done = run("train", config, "--out", out, "--json")
     assert done.exit_code == 0 and "going on from a checkpoint" in done.stderr
     assert json.loads(done.stdout)["flow_steps"] == report["flow_steps"] + 5
-
-
-def test_sigterm_leaves_a_state_that_can_be_resumed(config, tmp_path):
-    """Batch systems send it before they kill."""
-    out = tmp_path / "out"
-    endless = CONFIG + (
-        "[flow]\nsolver = 'rk4'\noptions = {{step = 1e-3}}\nmax_steps = "
-        "{}\n[newton]\nmax_steps = 0\n"
-    )
-    config.write_text(endless.format(10**9))
-    process = infflow("train", config, "--out", out, "--json")
-    process.stderr.readline()
-    assert process.stderr.readline().startswith("flow: step")
-    process.send_signal(signal.SIGTERM)
-    stdout, stderr = process.communicate(timeout=300)
-    report = json.loads(stdout)
-    assert (
-        process.returncode == 1 and report["interrupted"] and "the same command goes on" in stderr
-    )
-    config.write_text(endless.format(report["flow_steps"] + 5))
-    done = run("train", config, "--out", out, "--json")
-    assert done.exit_code == 0 and json.loads(done.stdout)["flow_steps"] == report["flow_steps"] + 5
 
 
 # -----------------------------------------------------------------------------------------------

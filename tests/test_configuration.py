@@ -332,7 +332,7 @@ def test_errors_in_every_field_are_listed_at_once_with_their_lines(tmp_path):
             "[flow]\nsolver = 'cvode_bdf'\n[flow.options]\nmax_ordr = 2",
             [
                 (
-                    "line 4: flow.options: option of solver 'cvode_bdf' 'max_ordr' is not known. "
+                    "line 4: flow.options: option 'max_ordr' of solver 'cvode_bdf' is not known. "
                     "Did you mean 'max_order'?"
                 )
             ],

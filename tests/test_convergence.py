@@ -60,7 +60,7 @@ def test_saved_files(small, tmp_path):
     assert data["N"] == list(SMALL.N)
     assert data["slope_ci"][0] < data["slope"] < data["slope_ci"][1]
     assert (tmp_path / "convergence.png").read_bytes().startswith(b"\x89PNG")
-    assert "slope" in small.table()
+    assert "slope" in small.table() and repr(small) == small.table()
 
 
 def synthetic(exponent, scatter=0.2, spoilt=0):

@@ -239,7 +239,7 @@ def test_error_estimates_of_cubature_hold(f):
         r1, r2, u, b1, b2 = (float(x[row]) for x in points.scales)
         det = (r1 * r2) ** 2 * (1 - u) * (1 + u)
         found = cubature.pair_moments(
-            *map(resolve, pair), r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, det, 2, AGREEMENT
+            *map(resolve, pair), (r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, det), 2, AGREEMENT
         )
         columns = [cubature.ORDERS.index(pq) for pq in ORDERS]
         error = distance(found.value[columns], exact[row])

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import infflow as inf
 from infflow.activations import FAMILIES, REGISTRY, all_names, resolve
-from infflow.activations.activation import NAMED
+from infflow.activations.naming import NAMED
 from infflow.cli import app
 
 POINTS = (-31.7, -7.3, -3.0, -2.9, -1.2, -0.31, -1e-3, 1e-3, 0.4, 0.97, 1.1, 2.9, 3.2, 6.1, 17.0)

@@ -53,8 +53,8 @@ def test_it_scales_with_the_dimension():
 
 def test_covariance_of_one_step():
     """B against the changes of 20,000 single steps in 600 dimensions."""
-    from infflow.online.order_parameters import _overlaps
     from infflow.online.runs.simulation import Descent, simulate
+    from infflow.online.runs.weights import overlaps
 
     dynamics, theta = system("noisy students")
     state = dynamics.state(theta)
@@ -68,7 +68,7 @@ def test_covariance_of_one_step():
     changes = []
     for _ in range(6000):
         ((W, v),) = simulate(descent, lifted.theta, np.array([1]), rng)
-        changes.append(where.pack(_overlaps(W, V, v, [])))
+        changes.append(where.pack(overlaps(W, V, v, [])))
     found = np.cov(np.array(changes).T) * big**2
     z = where.pack(state)
     B = Fluctuations(dynamics.equations, 2**15, np.random.default_rng(1)).step_covariance(z)

@@ -41,6 +41,47 @@ def double_well():
     )
 
 
+NOISY = {
+    "diffusion": {"dynamics": inf.SGDDiffusion(0.1, 5, rng=7)},
+    "table": {"dynamics": {"kind": "sgd_diffusion", "step_size": 0.1, "batch_size": 5, "rng": 7}},
+    "minibatches": {
+        "solver": "gd",
+        "step_size": 0.1,
+        "batch_size": 5,
+        "solver_options": {"seed": 7},
+    },
+}
+
+
+@pytest.mark.parametrize("case", NOISY)
+def test_random_numbers_are_independent_from_start_to_start(case):
+    """One seed gives every start a path of its own, the same again, and the first as alone."""
+    data = teacher_student().sample(40, rng=0)
+    start = inf.random_params(data, rng=3)
+    noise = {**NOISY[case], "t_end": 2.0, "max_steps_newton": 0, "progress": False}
+    runs = train_many(data, [start] * 3, **noise)
+    ends = np.array([run.theta_flow for run in runs])
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        assert np.abs(ends[i] - ends[j]).max() > 1e-3
+    again = train_many(data, [start] * 3, n_jobs=2, **noise)
+    np.testing.assert_array_equal(ends, [run.theta_flow for run in again])
+    np.testing.assert_array_equal(ends[0], inf.train(data, start, **noise).theta_flow)
+
+
+def test_settings_tell_how_to_make_one_of_many_runs_again():
+    data = teacher_student().sample(40, rng=0)
+    start = inf.random_params(data, rng=3)
+    given = {"t_end": 1.0, "max_steps_newton": 0, "progress": False}
+    for noise in (NOISY["diffusion"], NOISY["minibatches"]):
+        run = train_many(data, [start] * 2, **noise, **given)[1]
+        kept = {name: run.settings[name] for name in noise}
+        if "dynamics" in kept:
+            kept["dynamics"] = eval(kept["dynamics"], {"SGDDiffusion": inf.SGDDiffusion})
+        np.testing.assert_array_equal(
+            inf.train(data, start, **kept, **given).theta_flow, run.theta_flow
+        )
+
+
 def test_results_come_in_order_and_failures_are_recorded():
     net = teacher_student()
     thetas = starts(net, 3)

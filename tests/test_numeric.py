@@ -22,8 +22,8 @@ from infflow.integrals.choice import METHODS, Choice
 from infflow.integrals.cubature import pairs as cubature
 from infflow.integrals.evaluator import Arguments, Points
 from infflow.integrals.jets import COLUMNS
-from infflow.integrals.numeric import conditional, series
-from infflow.integrals.numeric.means import neurons, products
+from infflow.integrals.numeric import conditional, series, smoothed
+from infflow.integrals.numeric.means import _neurons, neurons, products
 from infflow.integrals.numeric.pairs import pair_moments, square_derivatives
 from infflow.integrals.numeric.table import LEVELS, table, values
 from infflow.integrals.registry import EVALUATORS
@@ -237,7 +237,7 @@ def test_own_activations_against_cubature(seed):
         points = Points.at(*(np.array([x]) for x in (r1, r2, u, b1, b2)))
         value, bound, _ = all_moments(f, g, points)
         det = (r1 * r2) ** 2 * (1 - u) * (1 + u)
-        exact = cubature.pair_moments(f, g, r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, det, 2, 1e-12)
+        exact = cubature.pair_moments(f, g, (r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, det), 2, 1e-12)
         for k, (p, q) in enumerate(cubature.ORDERS):
             error = abs(value[0, p, q] - exact.value[k])
             assert error <= bound[0, p, q] + exact.error[k], (u, (p, q))
@@ -282,6 +282,79 @@ def test_work_is_bounded_wherever_kinks_meet(kinks):
     i = np.arange(n)
     found = pair_moments(first, second, i, i, np.sqrt((1 - s) * (1 + s)), s)
     assert found.work.max() < 4000
+
+
+@pytest.mark.parametrize(
+    "f", [hard_tanh(), softsign(), resolve("elu"), resolve("relu_power(3)"), resolve("step")]
+)
+def test_kinks_smoothed_in_closed_form(f):
+    """Against the inner rule, which shares the table only; also at the widest Gaussian."""
+    found = table(f, 64.0)
+    # nothing but the pieces on both sides is in reach
+    after = np.searchsorted(found.edges, found.kinks)
+    width = np.minimum(np.diff(found.valid)[after - 1, 0], np.diff(found.valid)[after, 0])
+    widest = np.minimum(smoothed.widest_at_kinks(found), width / 16)
+    assert (widest > 0.005).all()
+    for kink, sigma in [(k, w * s) for k, w in enumerate(widest) for s in (1e-7, 1e-3, 0.1, 1.0)]:
+        for side in (-1.0, 1.0):
+            offset = side * sigma * np.linspace(0.0, 7.0, 15).reshape(3, 5)
+            mean = found.kinks[kink] + offset
+            sigmas = np.full(3, sigma)
+            closed = smoothed.smoothed_polynomials(found, mean, sigmas)
+            closed += smoothed.beyond_kinks(found, mean, sigmas, np.full(3, kink))
+            ruled = conditional._by_inner_rule(found, mean, sigmas, np.full(3, 12.0))
+            # the values next to the kink are known to the rounding of the pieces
+            size = np.abs(ruled).max(axis=(0, 1)) + 0.02
+            assert (np.abs(closed - ruled) <= 1e-13 * size).all(), (kink, sigma, side)
+
+
+@pytest.mark.parametrize("f", [hard_tanh(), softsign(), resolve("elu"), resolve("relu_power(2)")])
+def test_closed_kinks_and_inner_rule_agree(f, monkeypatch):
+    """Nearly parallel pairs whose kinks are anywhere, dead ones too."""
+    rng = np.random.default_rng(5)
+    n = 150
+    s = 10.0 ** rng.uniform(-10, -0.5, n)
+    r = 10.0 ** rng.uniform(-2, 1, n)
+    b = rng.uniform(-6, 6, n)
+    first = neurons(f, r, b)
+    second = neurons(f, r * np.exp(s * rng.normal(size=n)), b + s * r * rng.normal(size=n))
+    args = first, second, np.sqrt((1 - s) * (1 + s)), s
+    closed = conditional.regular_moments(*args)
+    monkeypatch.setattr(conditional, "_STEEPEST", -1.0)
+    ruled = conditional.regular_moments(*args)
+    assert (closed.work < ruled.work).any() or (closed.value != ruled.value).any()
+    scale = first.scale[:, :, None] * second.scale[:, None, :]
+    for p, q in ORDERS:
+        known = np.isfinite(scale[:, p, q])
+        error = np.abs(closed.value - ruled.value)[:, p, q]
+        allowed = (closed.error + ruled.error)[:, p, q]
+        # x^2/2 is rounded
+        allowed += (4e-15 + 5e-16 * first.reach**2) * scale[:, p, q]
+        assert (error <= allowed)[known].all(), (p, q)
+
+
+def test_functions_that_rise_beyond_the_window_of_a_piece():
+    """A Gaussian of deviation 6 on a flat piece of erf, seven deviations from where erf rises."""
+    erf = resolve("erf")
+    points = Points.at(*(np.array([x]) for x in (26.57, 20.43, 0.9518, 3.571, -32.54)))
+    coarse, _, _ = all_moments(erf, erf, points)
+    s = np.sqrt((1 - points.u) * (1 + points.u))
+    fine = [
+        _neurons(erf, r, b, LEVELS, fine=True)
+        for r, b in ((points.r1, points.b1), (points.r2, points.b2))
+    ]
+    found = conditional.regular_moments(*fine, points.u, s)
+    for p, q in ORDERS:
+        error = np.abs(found.value - coarse)[0, p, q]
+        assert error <= 1e-15 * fine[0].scale[0, p] * fine[1].scale[0, q] + 1e-17, (p, q)
+
+
+def test_polynomials_go_on_over_pieces():
+    found = table(hard_tanh(), 64.0)
+    np.testing.assert_array_equal(found.joints, [-64, -1, 1, 64])
+    assert (found.valid[found.piece(np.array([5.0]))] == [[1.0, 64.0]]).all()
+    found = table(softsign(), 64.0)
+    np.testing.assert_array_equal(found.joints, found.edges)
 
 
 def test_series_and_conditional_rule_agree():
@@ -389,6 +462,18 @@ def test_nan_far_out_matters_to_wide_neurons_only():
     assert near == pytest.approx(inf.gaussian_moment("tanh", "relu", 1.0, 1.0, 0.4), abs=1e-10)
     found = NUMERIC.mean(a, np.array([30.0]), np.array([0.0]), 0, 1e-10)
     assert not found.error_bound[0] < 1e-3
+
+
+def test_dead_neurons_take_no_cubature():
+    """Their moments leave the range of float64: 0 is as good as any method can say."""
+    f = hard_tanh()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for r, b, orders in ((0.01, 8.0, (1, 1)), (0.02, -3.0, (2, 0)), (0.05, 5.0, (1, 3))):
+            found = inf.gaussian_moment(f, f, r, 2.0, 0.999, b, 0.3, orders, full_output=True)
+            assert found.method == "numeric"
+            assert found.value == 0.0
+            assert found.error_bound <= TINY
 
 
 # -- networks --------------------------------------------------------------------------------------

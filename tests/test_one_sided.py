@@ -43,7 +43,7 @@ def test_all_orders_against_cubature(g):
         r1, r2, u, b1, b2 = point
         det = (r1 * r2) ** 2 * (1 - u) * (1 + u)
         reference = cubature.pair_moments(
-            resolve(f), resolve(g), r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, det, 2, 1e-12
+            resolve(f), resolve(g), (r1 * r1, r1 * r2 * u, r2 * r2, b1, b2, det), 2, 1e-12
         )
         values = moments(f, g, *point)
         mirrored = moments(g, f, r2, r1, u, b2, b1)
@@ -275,7 +275,7 @@ def test_parallel_neurons_against_cubature(f, g, sign):
     b1 = 0.4
     b2 = -0.3
     reference = cubature.pair_moments(
-        resolve(f), resolve(g), r1**2, sign * r1 * r2, r2**2, b1, b2, 0.0, 2, 1e-12
+        resolve(f), resolve(g), (r1**2, sign * r1 * r2, r2**2, b1, b2, 0.0), 2, 1e-12
     )
     found = moments(f, g, r1, r2, sign, b1, b2)
     for k, (p, q) in enumerate(ORDERS):
@@ -310,7 +310,7 @@ def test_constant_neurons_against_cubature(f, g):
         (0.0, 0.0, -0.3, 0.6),
     ):
         reference = cubature.pair_moments(
-            resolve(f), resolve(g), r1**2, 0.0, r2**2, b1, b2, 0.0, 2, 1e-12
+            resolve(f), resolve(g), (r1**2, 0.0, r2**2, b1, b2, 0.0), 2, 1e-12
         )
         found = moments(f, g, r1, r2, 0.0, b1, b2)
         for k, (p, q) in enumerate(ORDERS):

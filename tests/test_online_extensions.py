@@ -107,8 +107,8 @@ def test_right_hand_side_is_that_of_many_single_steps(name):
     lifted = dynamics.lift(dynamics.state(theta), big, rng=0)
     start = dynamics.state(theta)
     expected = dynamics.equations.coordinates.pack(dynamics.derivative(start))
-    from infflow.online.order_parameters import _overlaps, group_sizes
     from infflow.online.runs.simulation import Descent, simulate
+    from infflow.online.runs.weights import group_sizes, overlaps
 
     sizes = group_sizes(dynamics.equations.model.groups.shares, big)
     variances = np.repeat(dynamics.equations.eigenvalues, sizes)
@@ -121,7 +121,7 @@ def test_right_hand_side_is_that_of_many_single_steps(name):
     changes = []
     for _ in range(1500):
         ((W, v),) = simulate(descent, lifted.theta, np.array([1]), rng)
-        changes.append((where.pack(_overlaps(W, V, v, cuts)) - first) * big)
+        changes.append((where.pack(overlaps(W, V, v, cuts)) - first) * big)
     mean = np.mean(changes, axis=0)
     error = np.std(changes, axis=0) / np.sqrt(len(changes))
     # five standard errors, and what is of order 1/D

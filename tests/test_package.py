@@ -117,6 +117,20 @@ def test_public_names():
         _ = inf.nonsense
 
 
+def test_help_is_a_page_that_has_all_names():
+    page = python("import infflow; help(infflow)")
+    description, _, _ = page.partition("PACKAGE CONTENTS")
+    assert len(description.splitlines()) <= 80
+    assert len(page.splitlines()) <= 150  # the rooms, one line each
+    entries = re.findall(r"^ {8}(\w+(?:, \w+)*): ", description, flags=re.M)
+    assert sorted(", ".join(entries).split(", ")) == sorted(PUBLIC)
+    assert all(f"inf.{name} (" in description for name in inf._MODULES)
+
+
+def test_star_import_has_all_names():
+    assert python("from infflow import *; print(NetI.__name__, train.__name__)") == "NetI train\n"
+
+
 def test_type_checkers_see_all_public_names():
     tree = ast.parse((ROOT / "infflow/__init__.py").read_text())
     block = next(n for n in tree.body if isinstance(n, ast.If) and isinstance(n.test, ast.Name))

@@ -145,6 +145,7 @@ def test_random_params_refuses(net):
 
 def test_weight_factors():
     layout = Layout(9, [(4, True), (16, True), (1, False)])
+    assert repr(layout) == "Layout(W 4x9 and b 4, W 16x4 and b 16, W 1x16; 136 parameters)"
     assert weight_factors(layout, "standard") == (1.0, 1.0, 1.0)
     assert weight_factors(layout, "ntk") == (1 / 3, 1 / 2, 1 / 4)
     assert weight_factors(layout, "mean_field") == (1.0, 1 / 4, 1 / 16)

@@ -2,6 +2,8 @@
 matplotlib as it was.
 """
 
+from itertools import pairwise
+
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from matplotlib.figure import Figure
 import infflow as inf
 from infflow import plotting
 from infflow.errors import InfflowError
-from infflow.plotting.style import STYLE
+from infflow.plotting.style import STYLE, short, tidy
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +104,47 @@ def test_overlaps(run, which, rows):
     last = inf.overlaps(net, result.trajectory.theta[-1])
     assert values[-1, -1] == (last.Q[2, 2] if which == "Q" else last.R[2, 1])
     assert values[1, -1] == (last.R[0, 1] if which == "R" else last.Q[0, 1])
+
+
+def test_labels_of_overlaps_do_not_collide(run):
+    net, result = run
+    ax = plotting.plot_overlaps(net, result, ax=plotting.new_axes(3.6, 1.5))
+    ax.figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in ax.get_yticklabels()]
+    assert 2 < len(boxes) < 15
+    assert all(above.y0 > below.y1 for above, below in pairwise(boxes))
+    assert all(label.get_fontsize() >= 8 for label in ax.get_yticklabels())
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1e-3, "0.001"),
+        (0.05, "0.05"),
+        (2000.0, "2000"),
+        (1e4, "$10^{4}$"),
+        (3e-5, r"$3\times10^{-5}$"),
+    ],
+)
+def test_numbers_of_ticks(value, text):
+    assert short(value) == text
+
+
+@pytest.mark.parametrize("high", [20.0, 500.0, 1e5, 1e15])
+def test_ticks_of_logarithmic_axes_do_not_collide(high):
+    ax = plotting.new_axes(3.0, 2.0)
+    ax.loglog([1.0, high], [1.0, high])
+    tidy(ax.figure)
+    ax.figure.draw_without_rendering()
+    low, top = ax.get_xlim()
+    shown = [
+        label.get_window_extent()
+        for label in ax.get_xticklabels(which="both")
+        if label.get_text() and low <= label.get_position()[0] <= top
+    ]
+    shown.sort(key=lambda box: box.x0)
+    assert len(shown) >= 3
+    assert all(left.x1 < right.x0 for left, right in pairwise(shown))
 
 
 def test_spectrum(run):

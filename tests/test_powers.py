@@ -17,7 +17,7 @@ from test_tails import tail_points
 
 import infflow as inf
 from infflow.activations import resolve
-from infflow.activations.activation import relu_power
+from infflow.activations.sums import relu_power
 from infflow.integrals.evaluator import Points
 from infflow.integrals.registry import EVALUATORS
 

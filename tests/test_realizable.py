@@ -340,8 +340,8 @@ def test_copies_share_no_evaluators_next_to_the_teacher(f):
         assert inf.loss(other, theta) == pytest.approx(loss, rel=1e-12)
         assert other._near is not neti._near
         assert other._lock is not neti._lock
-        mine = neti._near[1][0]
-        its = other._near[1][0]
+        mine = neti._near._segments[0]
+        its = other._near._segments[0]
         assert mine is not its
         assert mine._segments is not its._segments
         assert mine._differences is not its._differences

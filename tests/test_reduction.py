@@ -111,6 +111,17 @@ def test_softplus_by_series_and_several_activations():
     np.testing.assert_allclose(red.lift(here.g), whole.g, atol=1e-12)
 
 
+def assert_agrees(red, neti, theta, tolerance):
+    """Value, gradient and spectrum in few inputs are those in all."""
+    whole = neti.evaluate(theta, 2)
+    here = red.net.evaluate(red.theta, 1)
+    np.testing.assert_allclose(here.value, whole.value, rtol=tolerance)
+    np.testing.assert_allclose(red.lift(here.g), whole.g, atol=tolerance)
+    values, counts = inf.hessian_eigenvalues(neti, theta)
+    spectrum = np.repeat(values, counts)
+    np.testing.assert_allclose(spectrum, np.linalg.eigvalsh(whole.H), atol=tolerance)
+
+
 def test_teachers_that_are_functions():
     V = np.random.default_rng(0).normal(size=(2, 15))
     teacher = inf.FunctionTeacher(lambda z: np.sin(z[:, 0]) * z[:, 1], V / 4)
@@ -119,12 +130,7 @@ def test_teachers_that_are_functions():
     theta = inf.random_params(s, rng=2, init="standard_normal")
     red = inf.reduce(neti, theta)
     assert red.input_dim == 5
-    whole = neti.evaluate(theta, 2)
-    here = red.net.evaluate(red.theta, 1)
-    np.testing.assert_allclose(here.value, whole.value, rtol=1e-9)
-    np.testing.assert_allclose(red.lift(here.g), whole.g, atol=1e-9)
-    values, counts = inf.hessian_eigenvalues(neti, theta)
-    np.testing.assert_allclose(np.repeat(values, counts), np.linalg.eigvalsh(whole.H), atol=1e-9)
+    assert_agrees(red, neti, theta, 1e-9)
 
 
 def test_an_arbitrary_covariance_spans_everything():
@@ -746,9 +752,4 @@ def test_teachers_that_are_polynomials(parametrization, loss):
     theta = inf.random_params(s, rng=2, init="standard_normal")
     red = inf.reduce(neti, theta)
     assert red.input_dim == 5
-    whole = neti.evaluate(theta, 2)
-    here = red.net.evaluate(red.theta, 1)
-    np.testing.assert_allclose(here.value, whole.value, rtol=1e-12)
-    np.testing.assert_allclose(red.lift(here.g), whole.g, atol=1e-12)
-    values, counts = inf.hessian_eigenvalues(neti, theta)
-    np.testing.assert_allclose(np.repeat(values, counts), np.linalg.eigvalsh(whole.H), atol=1e-12)
+    assert_agrees(red, neti, theta, 1e-12)

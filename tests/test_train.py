@@ -535,22 +535,24 @@ def test_a_flow_that_has_converged_needs_no_search():
     assert found.status is StopReason.MIN_LOSS and found.newton.stop_reason is StopReason.NON_FINITE
 
 
-def test_a_search_that_ends_above_the_flow_does_not_make_its_best_point_converged(monkeypatch):
+@pytest.mark.parametrize("reason", [StopReason.MIN_GRADIENT_NORM, StopReason.CHANNEL])
+def test_a_search_that_ends_above_the_flow_says_nothing_of_its_best_point(reason):
     def outcome(loss):
         best = (np.array([1.0]), 0.5, 0.3)
         trajectory = Trajectory(np.zeros(1), np.ones((1, 1)), {}, lambda theta: 1.0)
         return FlowOutcome(np.array([2.0]), 1.0, loss, 0.3, *best, trajectory, Statistics("gd"))
 
     def search(loss):
-        rests = Statistics("newton", stop_reason=StopReason.MIN_GRADIENT_NORM)
-        return SearchOutcome(np.array([3.0]), loss, 1e-16, 1e-17, rests)
+        return SearchOutcome(
+            np.array([3.0]), loss, 1e-16, 1e-17, Statistics("newton", stop_reason=reason)
+        )
 
     job = training.Job(None, np.zeros(1), np.ones(1, dtype=bool), None, None, None, {}, None)
     above, below = (
         training._make_result(job, outcome(0.8), search(loss), {}) for loss in (0.7, 0.4)
     )
     assert above.theta == 1.0 and above.status is StopReason.LOWER_BEFORE and not above.converged
-    assert below.theta == 3.0 and below.converged
+    assert below.theta == 3.0 and below.status is reason
 
 
 @pytest.mark.parametrize("activation", ["tanh", "gelu", "silu"])

@@ -16,6 +16,8 @@ MACROS = {
     r"\E": r"\mathbb{E}",
     r"\R": r"\mathbb{R}",
     r"\T": r"\top",
+    r"\lvert": "|",
+    r"\rvert": "|",
     r"\tr": r"\mathrm{tr}\,",
     r"\diag": r"\mathrm{diag}",
     r"\eps": r"\varepsilon",
@@ -37,7 +39,7 @@ def mathml(latex, display):
     element = convert(source, display=display)
     if unknown := re.search(r"\\[A-Za-z]+|<mi>&</mi>", element):
         raise ValueError(f"{unknown.group()} cannot be converted")
-    element = with_primes(element)
+    element = with_details(element)
     escaped = latex.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     annotation = f'<annotation encoding="application/x-tex">{escaped}</annotation>'
     inner = re.search(r"<math[^>]*>(.*)</math>", element, flags=re.S).group(1)
@@ -45,12 +47,16 @@ def mathml(latex, display):
     return f"{opening}<semantics>{inner}{annotation}</semantics></math>"
 
 
-def with_primes(element):
-    """Primes beside what they belong to: as superscripts, browsers raise and shrink them twice."""
+def with_details(element):
+    """Primes beside what they belong to: as superscripts, browsers raise and shrink them twice.
+    Bars close to what is between them, since browsers take them for relations.
+    """
     root = ElementTree.fromstring(element)
     for node in root.iter():
         parts = list(node)
         name = node.tag.removeprefix(SPACE)
+        if name == "mo" and node.text == "|":
+            node.attrib |= {"lspace": "0.05em", "rspace": "0.05em"}
         if name not in ("msup", "msubsup") or not set(parts[-1].itertext()) <= set("′″‴"):
             continue
         prime = ElementTree.Element(f"{SPACE}mo", lspace="0em", rspace="0.05em")

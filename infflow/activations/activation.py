@@ -2,19 +2,16 @@
 
 An activation is a name, a kernel for the value and derivatives, its kinks, a
 sympy expression, and, where there is one, its closed form: a polynomial plus a
-sum of :class:`Atom`. The registry at the end of this file is a table with one row
-per activation; :meth:`Activation.from_sympy` and :meth:`Activation.from_callable`
-make rows of a user's own.
+sum of :class:`Atom`. ``registry.py`` has a table with one row per activation;
+:meth:`Activation.from_sympy` and :meth:`Activation.from_callable` make rows of a
+user's own.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
-from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 from numba.core.dispatcher import Dispatcher
@@ -30,22 +27,22 @@ from .._validation import (
     shown,
 )
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError
-from . import algebra, kernels, logistic_mixture
 from .algebra import Term
 from .callables import CallableKernel
-from .data import Atom, Sides, Strip, Wave
-
-Kernel = Callable[[Array, Array], Any]
-"""``kernel(x, out)``: derivatives 0 to m - 1 at ``x`` of shape ``(n,)`` into ``out`` of shape
-``(m, n)``.
-"""
-
-MAX_ORDER = 4
-"""Highest derivative of the registered activations."""
-
+from .data import MAX_ORDER, Atom, Kernel, Sides, Strip, Wave
+from .polynomial_kernel import PolynomialKernel, polynomial_kernel
+from .sum_text import expression as sum_expression
 
 _Part = TypeVar("_Part", Atom, Wave)
-_ROOT_2_PI = math.sqrt(2.0 * math.pi)
+
+
+class Sums(NamedTuple):
+    """What makes sums of activations, see ``sums.py``."""
+
+    #: from terms
+    of_terms: Callable[[Sequence[Term]], Activation]
+    #: from a name, an expression, and terms with names of their primitives
+    of_names: Callable[[str, Any, Sequence[tuple[float, float, float, str]]], Activation]
 
 
 class Activation:
@@ -76,7 +73,7 @@ class Activation:
     parity : int
         1 for even, -1 for odd functions, 0 for others.
     homogeneous : bool
-        Whether f(c x) = c f(x) for all c > 0.
+        Whether :math:`f(c x) = c f(x)` for all :math:`c > 0`.
     max_order : int
         Highest derivative available.
     sides : Sides or None
@@ -106,6 +103,8 @@ class Activation:
     sides: Sides | None = None
     parts: tuple[Term, ...] = ()
     _terms: tuple[Term, ...] = ()
+    # Sums need the registered activations, which are made of this class: ``sums.py`` enters them.
+    _sums: ClassVar[Sums]
     # numbers of NumPy leave products with an activation to it
     __array_ufunc__ = None
 
@@ -180,7 +179,7 @@ class Activation:
     @cached_property
     def is_compiled(self) -> bool:
         """Whether :meth:`jet` is machine code, which never warns of overflow as NumPy does."""
-        return isinstance(self._kernel, Dispatcher | _PolynomialKernel)
+        return isinstance(self._kernel, Dispatcher | PolynomialKernel)
 
     # ----------------------------------------------------------------------------------------------
     # evaluation
@@ -249,7 +248,7 @@ class Activation:
         import sympy
 
         if self._terms and self._source is None:
-            return _expression(self._terms)
+            return sum_expression(self._terms)
         if self._source is None:
             raise InvalidValueError(
                 f"Activation {self.name!r} was made from callables and has no sympy expression;"
@@ -308,21 +307,23 @@ class Activation:
             raise InvalidValueError(
                 "scale is 0; another number is needed. inf.polynomial([c]) is a constant."
             )
-        return of_terms([Term(c, s * scale, s * shift + h, f) for c, s, h, f in self.terms])
+        return self._sums.of_terms(
+            [Term(c, s * scale, s * shift + h, f) for c, s, h, f in self.terms]
+        )
 
     def __add__(self, other: Any) -> Activation:
-        return of_terms([*self.terms, *_summand(other)])
+        return self._sums.of_terms([*self.terms, *_summand(other)])
 
     __radd__ = __add__
 
     def __sub__(self, other: Any) -> Activation:
-        return of_terms([*self.terms, *_multiplied(_summand(other), -1.0)])
+        return self._sums.of_terms([*self.terms, *_multiplied(_summand(other), -1.0)])
 
     def __rsub__(self, other: Any) -> Activation:
-        return of_terms([*_summand(other), *_multiplied(self.terms, -1.0)])
+        return self._sums.of_terms([*_summand(other), *_multiplied(self.terms, -1.0)])
 
     def __mul__(self, other: Any) -> Activation:
-        return of_terms(_multiplied(self.terms, _factor(self.name, "multiplied", other)))
+        return self._sums.of_terms(_multiplied(self.terms, _factor(self.name, "multiplied", other)))
 
     __rmul__ = __mul__
 
@@ -330,10 +331,10 @@ class Activation:
         divisor = _factor(self.name, "divided", other)
         if divisor == 0.0:
             raise InvalidValueError(f"{self.name} is divided by 0; another number is needed.")
-        return of_terms([Term(c / divisor, s, h, f) for c, s, h, f in self.terms])
+        return self._sums.of_terms([Term(c / divisor, s, h, f) for c, s, h, f in self.terms])
 
     def __neg__(self) -> Activation:
-        return of_terms(_multiplied(self.terms, -1.0))
+        return self._sums.of_terms(_multiplied(self.terms, -1.0))
 
     def __pos__(self) -> Activation:
         return self
@@ -370,17 +371,17 @@ class Activation:
         name = _as_name(name)
         recognised = recognise(name, expr)
         if recognised is not None:
-            return _of_names(name, *recognised)
+            return cls._sums.of_names(name, *recognised)
         found = analyse(name, expr)
         return cls(
             name,
-            _polynomial_kernel(found.polynomial) if found.polynomial else found.kernel,
+            polynomial_kernel(found.polynomial) if found.polynomial else found.kernel,
             source=found.expression,
             kinks=found.kinks,
             polynomial=found.polynomial,
             parity=found.parity,
             homogeneous=found.homogeneous,
-            recipe=(_from_sympy, (name, found.expression)),
+            recipe=(from_sympy, (name, found.expression)),
         )
 
     @classmethod
@@ -441,7 +442,8 @@ class Activation:
         )
 
 
-def _from_sympy(name: str, expr: Any) -> Activation:
+def from_sympy(name: str, expr: Any) -> Activation:
+    """:meth:`Activation.from_sympy`, as a function that pickles can name."""
     return Activation.from_sympy(name, expr)
 
 
@@ -481,28 +483,6 @@ def _all_of(kind: type[_Part], name: str, parts: Any) -> tuple[_Part, ...]:
 # polynomials
 
 
-def _derivative_table(coefficients: Sequence[float]) -> Array:
-    """Coefficients of the derivatives 0 to 4 as the rows of a table."""
-    table = np.zeros((MAX_ORDER + 1, len(coefficients)))
-    row = np.array(coefficients, dtype=np.float64)
-    for k in range(MAX_ORDER + 1):
-        table[k, : row.size] = row
-        row = row[1:] * np.arange(1, row.size)
-    return table
-
-
-@dataclass(frozen=True)
-class _PolynomialKernel:
-    table: Array
-
-    def __call__(self, x: Array, out: Array) -> None:
-        kernels.polynomial(x, out, self.table)
-
-
-def _polynomial_kernel(coefficients: Sequence[float]) -> Kernel:
-    return _PolynomialKernel(_derivative_table(coefficients))
-
-
 def _polynomial_strip(coefficients: Sequence[float]) -> Strip | None:
     """That of a polynomial; None where there are no coefficients."""
     return Strip(degree=len(coefficients) - 1) if coefficients else None
@@ -514,7 +494,7 @@ def _polynomial_source(coefficients: Sequence[float]) -> str:
 
 @public
 def polynomial(coefficients: Sequence[float]) -> Activation:
-    """The activation c0 + c1 x + c2 x^2 + ...
+    r"""The activation :math:`c_0 + c_1 x + c_2 x^2 + \dots`
 
     Parameters
     ----------
@@ -541,7 +521,7 @@ def polynomial(coefficients: Sequence[float]) -> Activation:
     odd = not any(c[0::2])
     return Activation(
         f"polynomial({c})",
-        _polynomial_kernel(c),
+        polynomial_kernel(c),
         source=_polynomial_source(c),
         polynomial=c,
         parity=1 if even else -1 if odd else 0,
@@ -577,431 +557,3 @@ def _multiplied(terms: Sequence[Term], factor: float) -> list[Term]:
 @lru_cache(maxsize=1)
 def _constant() -> Activation:
     return polynomial([1.0])
-
-
-def of_terms(terms: Sequence[Term], name: str | None = None) -> Activation:
-    """The sum of the terms, the same object for the same sum; ``name`` in the place of its own."""
-    rest = [0.0]
-    flat: list[Term] = []
-    for coefficient, scale, shift, primitive in terms:
-        if primitive.has_closed_form and not primitive.has_atoms:
-            own = algebra.moved(primitive.polynomial, scale, shift)
-            rest = algebra.added(rest, own, coefficient)
-        else:
-            flat.append(Term(coefficient, scale, shift, primitive))
-    found = list(algebra.collected(flat))
-    coefficients = algebra.trimmed(rest)
-    if not found:
-        return _known_polynomial(coefficients or (0.0,), name)
-    if coefficients:
-        found.append(Term(1.0, 1.0, 0.0, _known_polynomial(coefficients, None)))
-    for number in (number for term in found for number in term[:3]):
-        if not np.isfinite(number):
-            raise InvalidValueError(
-                f"A sum of activations has the number {number}; its numbers must be finite."
-            )
-    only = found[0]
-    if len(found) == 1 and only[:3] == (1.0, 1.0, 0.0) and name in (None, only.primitive.name):
-        return only.primitive
-    return _summed(tuple(found), name)
-
-
-@lru_cache(maxsize=256)
-def _known_polynomial(coefficients: tuple[float, ...], name: str | None) -> Activation:
-    found = polynomial(coefficients)
-    found.name = name or found.name
-    found._recipe = (_known_polynomial, (coefficients, name))
-    return found
-
-
-@lru_cache(maxsize=1024)
-def _summed(terms: tuple[Term, ...], name: str | None) -> Activation:
-    """The sum of distinct terms, polynomials last and at most one."""
-    groups, others = algebra.pieces(terms)
-    if not groups and not others:
-        return polynomial([0.0])
-    whole = groups[0] if len(groups) == 1 and not others else None
-    if whole is not None and (whole.scale, whole.shift) != (1.0, 0.0):
-        whole = None
-    kinks = sorted({kink for group in groups for kink in algebra.kinks(group)})
-    kinks = sorted({*kinks, *((k - h) / s for _, s, h, f in others for k in f.kinks)})
-    found = Activation(
-        name or _sum_name(terms),
-        _sum_kernel(terms, groups, others),
-        kinks=kinks,
-        polynomial=whole.polynomial if whole else (),
-        atoms=whole.atoms if whole else (),
-        parity=algebra.parity(terms),
-        homogeneous=all(f.homogeneous and h == 0.0 for _, _, h, f in terms),
-        max_order=min(f.max_order for _, _, _, f in terms),
-        recipe=(_summed, (terms, name)),
-    )
-    found._terms = terms
-    if whole is not None:
-        found.sides = whole.sides
-    else:
-        own = [Term(1.0, g.scale, g.shift, _of_piece(g)) for g in groups]
-        found.parts = (*own, *others)
-    return found
-
-
-def _of_names(
-    name: str, expression: Any, terms: Sequence[tuple[float, float, float, str]]
-) -> Activation:
-    """The sum of terms whose primitives are names; "1" and "x^n" are the polynomial."""
-    found = []
-    for coefficient, scale, shift, primitive in terms:
-        if primitive.startswith("relu_power"):
-            f = relu_power(int(primitive[11:-1]))
-        elif primitive.startswith("x^"):
-            f = polynomial([0.0] * int(primitive[2:]) + [1.0])
-        else:
-            f = registered(primitive)
-        found.append(Term(coefficient, scale, shift, f))
-    known = of_terms(found, name)
-    whole = Activation.__new__(Activation)  # the other one serves all equal sums
-    vars(whole).update(vars(known))
-    whole.name = name
-    whole._source = expression
-    whole._recipe = (_from_sympy, (name, expression))
-    return whole
-
-
-def _sum_kernel(
-    terms: Sequence[Term], groups: Sequence[algebra.Piece], others: Sequence[Term]
-) -> Kernel:
-    """Piece by piece for piecewise polynomials of several knots, whose terms would cancel."""
-    pieces = [(-g.shift, atom) for g in groups for atom in g.atoms]
-    if len({knot for knot, _ in pieces}) < 2 or others or any(g.sides for g in groups):
-        return algebra.SumKernel(terms)
-    if any(atom.width > 0.0 or atom.order > 1 for _, atom in pieces):
-        return algebra.SumKernel(terms)
-    rest = [0.0]
-    for group in groups:
-        rest = algebra.added(rest, algebra.moved(group.polynomial, 1.0, group.shift), 1.0)
-    return algebra.PiecewiseKernel(pieces, rest, terms)
-
-
-@lru_cache(maxsize=1024)
-def _of_piece(piece: algebra.Piece) -> Activation:
-    """The function of a piece, of the argument that its scale and shift make."""
-    bare = piece._replace(scale=1.0, shift=0.0)
-    if bare != piece:
-        return _of_piece(bare)
-    if piece.sides is not None:
-        slope, factor = piece.sides
-        elu = Term(factor, 1.0, 0.0, REGISTRY["elu"])
-        return of_terms([elu, Term(slope - factor, 1.0, 0.0, REGISTRY["relu"])])
-    terms = [Term(1.0, 1.0, 0.0, polynomial(piece.polynomial or (0.0,)))]
-    for atom in piece.atoms:
-        terms += _of_atom(atom)
-    return of_terms(terms)
-
-
-def _of_atom(atom: Atom) -> list[Term]:
-    """An atom as terms of registered activations."""
-    weight = atom.weight
-    order = atom.order
-    width = atom.width
-    if width == 0.0:
-        n = 1 - order
-        return [Term(weight / math.factorial(n), 1.0, 0.0, relu_power(n))]
-    normal = [REGISTRY[name] for name in ("gelu", "normal_cdf", "gaussian")]
-    bump = Term(weight / (width * _ROOT_2_PI), 1.0 / width, 0.0, normal[2])
-    if order == 2:
-        return [bump]
-    if order == 1:
-        return [Term(weight, 1.0 / width, 0.0, normal[1])]
-    return [
-        Term(weight * width, 1.0 / width, 0.0, normal[0]),
-        bump._replace(coefficient=weight * width / _ROOT_2_PI),
-    ]
-
-
-@lru_cache(maxsize=8)
-def relu_power(n: int) -> Activation:
-    """``max(x, 0)^n`` for n = 0 to 5: step, relu, and truncated powers."""
-    if n < 2:
-        return REGISTRY[("step", "relu")[n]]
-    atom = Atom(float(math.factorial(n)), 1 - n)
-    return Activation(
-        f"relu_power({n})",
-        algebra.PiecewiseKernel([(0.0, atom)], ()),
-        source=f"Max(0, x)**{n}",
-        kinks=[0.0],
-        atoms=[atom],
-        recipe=(relu_power, (n,)),
-    )
-
-
-def _sum_name(terms: Sequence[Term]) -> str:
-    """A sum of terms as one writes it."""
-    parts: list[str] = []
-    for coefficient, scale, shift, primitive in terms:
-        if primitive.has_closed_form and not primitive.has_atoms:
-            parts += _powers(primitive.polynomial)
-            continue
-        inner = _joined(_powers((shift, scale))[::-1])
-        name = primitive.name if primitive.name.isidentifier() else f"[{primitive.name}]"
-        parts.append(_signed(coefficient, f"{name}({inner})"))
-    return _joined(parts)
-
-
-def _powers(coefficients: Sequence[float]) -> list[str]:
-    names = ["", "x", *(f"x^{n}" for n in range(2, len(coefficients)))]
-    return [_signed(c, names[n]) for n, c in enumerate(coefficients) if c != 0.0]
-
-
-def _signed(coefficient: float, what: str) -> str:
-    """A sign, and the product of the absolute number and what it multiplies."""
-    sign = "- " if coefficient < 0.0 else "+ "
-    size = repr(abs(coefficient)).removesuffix(".0")
-    if not what:
-        return sign + size
-    return sign + (what if size == "1" else f"{size}*{what}")
-
-
-def _joined(parts: Sequence[str]) -> str:
-    text = " ".join(parts) or "0"
-    return text.removeprefix("+ ") if text.startswith("+ ") else text.replace("- ", "-", 1)
-
-
-def _expression(terms: Sequence[Term]) -> Any:
-    """The sympy expression of a sum, its decimal numbers as they are written."""
-    import sympy
-
-    x = sympy.Symbol("x", real=True)
-    total = sympy.Integer(0)
-    for coefficient, scale, shift, primitive in terms:
-        c, s, h = (sympy.Rational(repr(number)) for number in (coefficient, scale, shift))
-        total += c * primitive.expression.subs(x, s * x + h)
-    return total
-
-
-# --------------------------------------------------------------------------------------------------
-# the registry
-
-
-def names() -> tuple[str, ...]:
-    """Names of the registered activations, without aliases."""
-    return tuple(REGISTRY)
-
-
-def registered(name: str) -> Activation:
-    """The row of the registry with this name."""
-    return NAMED[name]
-
-
-def _row(
-    name: str,
-    kinks: Sequence[float],
-    source: str,
-    kernel: Kernel | None = None,
-    *,
-    polynomial: Sequence[float] = (),
-    atoms: Sequence[Atom] | Callable[[], Sequence[Atom]] = (),
-    waves: Sequence[Wave] = (),
-    strip: Strip | None = None,
-    parity: int = 0,
-    homogeneous: bool = False,
-    sides: Sides | None = None,
-) -> Activation:
-    """A row of the registry; without a kernel it is its polynomial."""
-    row = Activation(
-        name,
-        _polynomial_kernel(polynomial) if kernel is None else kernel,
-        source=source,
-        kinks=kinks,
-        polynomial=polynomial,
-        atoms=atoms,
-        waves=waves,
-        strip=strip,
-        parity=parity,
-        homogeneous=homogeneous,
-        recipe=(registered, (name,)),
-    )
-    row.sides = sides
-    return row
-
-
-def _logistic(order: int, scale: float = 1.0, weight: float = 1.0) -> list[Atom]:
-    """Atoms of ``weight * sigmoid(scale x)`` (order 1) or ``weight * softplus(x)`` (order 0)."""
-    widths, weights = logistic_mixture.nodes()
-    return [
-        Atom(weight * float(p), order, float(s) / scale)
-        for s, p in zip(widths, weights, strict=True)
-    ]
-
-
-def _silu_atoms() -> list[Atom]:
-    """Smoothed gelus, x Phi(x/s) = rho_s - s^2 rho_s'', in the same mixture."""
-    return [part for a in _logistic(0) for part in (a, Atom(-a.weight * a.width**2, 2, a.width))]
-
-
-_NORMAL = Strip(curvature=1)
-_ELU = "Piecewise(({0}*x, x > 0), ({0}*{1}*(exp(x) - 1), True))"
-_ROWS = (
-    _row("identity", (), "x", polynomial=(0, 1), parity=-1, homogeneous=True),
-    _row("square", (), "x**2/2", polynomial=(0, 0, 0.5), parity=1),
-    _row("cube", (), "x**3", polynomial=(0, 0, 0, 1), parity=-1),
-    _row("relu", (0,), "Max(0, x)", kernels.relu, atoms=[Atom(1, 0)], homogeneous=True),
-    _row(
-        "leaky_relu",
-        (0,),
-        "Max(x/100, x)",
-        kernels.leaky_relu,
-        polynomial=(0, 0.01),
-        atoms=[Atom(0.99, 0)],
-        homogeneous=True,
-    ),
-    _row(
-        "abs",
-        (0,),
-        "Abs(x)",
-        kernels.absolute,
-        polynomial=(0, -1),
-        atoms=[Atom(2, 0)],
-        parity=1,
-        homogeneous=True,
-    ),
-    _row("step", (0,), "Heaviside(x, 0)", kernels.step, atoms=[Atom(1, 1)]),
-    _row("sign", (0,), "sign(x)", kernels.sign, polynomial=(-1,), atoms=[Atom(2, 1)], parity=-1),
-    _row(
-        "erf",
-        (),
-        "erf(x/sqrt(2))",
-        kernels.erf,
-        polynomial=(-1,),
-        atoms=[Atom(2, 1, 1)],
-        strip=_NORMAL,
-        parity=-1,
-    ),
-    _row(
-        "normal_cdf",
-        (),
-        "(1 + erf(x/sqrt(2)))/2",
-        kernels.normal_cdf,
-        atoms=[Atom(1, 1, 1)],
-        strip=_NORMAL,
-    ),
-    _row(
-        "gelu",
-        (),
-        "x*(1 + erf(x/sqrt(2)))/2",
-        kernels.gelu,
-        atoms=[Atom(1, 0, 1), Atom(-1, 2, 1)],
-        strip=Strip(curvature=1, degree=1),
-    ),
-    _row(
-        "gaussian",
-        (),
-        "exp(-x**2/2)",
-        kernels.gaussian,
-        atoms=[Atom((2 * np.pi) ** 0.5, 2, 1)],
-        strip=_NORMAL,
-        parity=1,
-    ),
-    _row(
-        "sigmoid",
-        (),
-        "1/(1 + exp(-x))",
-        kernels.sigmoid,
-        atoms=lambda: _logistic(1),
-        strip=Strip(np.pi),
-    ),
-    _row(
-        "tanh",
-        (),
-        "tanh(x)",
-        kernels.tanh,
-        polynomial=(-1,),
-        atoms=lambda: _logistic(1, 2, 2),
-        strip=Strip(np.pi / 2),
-        parity=-1,
-    ),
-    _row(
-        "softplus",
-        (),
-        "log(1 + exp(x))",
-        kernels.softplus,
-        atoms=lambda: _logistic(0),
-        strip=Strip(np.pi, degree=1),
-    ),
-    _row(
-        "silu", (), "x/(1 + exp(-x))", kernels.silu, atoms=_silu_atoms, strip=Strip(np.pi, degree=1)
-    ),
-    _row(
-        "g",
-        (),
-        "1/(1 + exp(-4*x)) + log(1 + exp(x))",
-        kernels.g,
-        atoms=lambda: _logistic(0) + _logistic(1, 4),
-        strip=Strip(np.pi / 4, degree=1),
-    ),
-    _row("elu", (0,), _ELU.format("1", "1"), kernels.elu, sides=Sides(1.0, 1.0)),
-    _row(
-        "selu",
-        (0,),
-        _ELU.format(kernels.SELU_SCALE, kernels.SELU_ALPHA),
-        kernels.selu,
-        sides=Sides(kernels.SELU_SCALE, kernels.SELU_SCALE * kernels.SELU_ALPHA),
-    ),
-    _row("exp", (), "exp(x)", kernels.exp, waves=[Wave(1, 1)], strip=Strip()),
-    _row("sin", (), "sin(x)", kernels.sin, waves=[Wave(-1j, 1j)], strip=Strip(rate=1), parity=-1),
-    _row("cos", (), "cos(x)", kernels.cos, waves=[Wave(1, 1j)], strip=Strip(rate=1), parity=1),
-)
-
-REGISTRY: Mapping[str, Activation] = MappingProxyType({row.name: row for row in _ROWS})
-"""The primitives by name: what terms are made of."""
-
-_OTHERS = (
-    _row(
-        "mish",
-        (),
-        "x*tanh(log(1 + exp(x)))",
-        kernels.mish,
-        strip=Strip(0.75 * np.pi, degree=1),
-    ),
-    _row("arctan", (), "atan(x)", kernels.arctan, strip=Strip(1.0), parity=-1),
-    _row("softsign", (0,), "x/(1 + Abs(x))", kernels.softsign, parity=-1),
-    _row(
-        "log_cosh",
-        (),
-        "log(cosh(x))",
-        kernels.log_cosh,
-        polynomial=(-kernels.LN2, -1.0),
-        atoms=lambda: _logistic(0, 2, 2),
-        strip=Strip(0.5 * np.pi, degree=1),
-        parity=1,
-    ),
-)
-
-
-def _power(coefficient: float, n: int, shift: float) -> Term:
-    return Term(coefficient, 1.0, shift, relu_power(n))
-
-
-#: Piecewise polynomials with a name of their own, as terms.
-_SUMS: Mapping[str, Sequence[Term]] = {
-    "hard_tanh": [_power(1.0, 1, 1.0), _power(-1.0, 1, -1.0), Term(-1.0, 1.0, 0.0, _constant())],
-    "relu6": [_power(1.0, 1, 0.0), _power(-1.0, 1, -6.0)],
-    "hard_sigmoid": [_power(1.0 / 6.0, 1, 3.0), _power(-1.0 / 6.0, 1, -3.0)],
-    "hard_swish": [
-        *(_power(1.0 / 6.0, 2, 3.0), _power(-0.5, 1, 3.0)),
-        *(_power(-1.0 / 6.0, 2, -3.0), _power(-0.5, 1, -3.0)),
-    ],
-}
-
-NAMED: Mapping[str, Activation] = MappingProxyType(
-    {
-        **REGISTRY,
-        **{name: of_terms(terms, name) for name, terms in _SUMS.items()},
-        **{row.name: row for row in _OTHERS},
-    }
-)
-"""All activations that have a name without parameters: primitives, sums of them, and functions
-most of which have no closed form.
-"""
-
-ALIASES: Mapping[str, str] = MappingProxyType({"linear": "identity", "sigmoid2": "erf"})
-"""Other names of registered activations."""

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from .._validation import Array
+
+Kernel = Callable[[Array, Array], Any]
+"""``kernel(x, out)``: derivatives 0 to m - 1 at ``x`` of shape ``(n,)`` into ``out`` of shape
+``(m, n)``.
+"""
+
+MAX_ORDER = 4
+"""Highest derivative of the registered activations."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import ast
 import math
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -15,11 +15,41 @@ import numpy as np
 
 from .._validation import as_choice, public, shown
 from ..errors import InvalidTypeError, InvalidValueError
-from . import activation as registry
-from .activation import ALIASES, NAMED, Activation, polynomial, relu_power
+from .activation import Activation, polynomial
 from .algebra import Term
+from .registry import OTHERS, REGISTRY
+from .sums import of_terms, relu_power
 
 HIGHEST_HERMITE = 20
+
+
+def _power(coefficient: float, n: int, shift: float) -> Term:
+    return Term(coefficient, 1.0, shift, relu_power(n))
+
+
+#: Piecewise polynomials with a name of their own, as terms.
+SUMS: Mapping[str, Sequence[Term]] = {
+    "hard_tanh": [
+        *(_power(1.0, 1, 1.0), _power(-1.0, 1, -1.0)),
+        Term(-1.0, 1.0, 0.0, polynomial([1.0])),
+    ],
+    "relu6": [_power(1.0, 1, 0.0), _power(-1.0, 1, -6.0)],
+    "hard_sigmoid": [_power(1.0 / 6.0, 1, 3.0), _power(-1.0 / 6.0, 1, -3.0)],
+    "hard_swish": [
+        *(_power(1.0 / 6.0, 2, 3.0), _power(-0.5, 1, 3.0)),
+        *(_power(-1.0 / 6.0, 2, -3.0), _power(-0.5, 1, -3.0)),
+    ],
+}
+
+NAMED: Mapping[str, Activation] = MappingProxyType(
+    {**REGISTRY, **{name: of_terms(terms, name) for name, terms in SUMS.items()}, **OTHERS}
+)
+"""All activations that have a name without parameters: primitives, sums of them, and functions
+most of which have no closed form.
+"""
+
+ALIASES: Mapping[str, str] = MappingProxyType({"linear": "identity", "sigmoid2": "erf"})
+"""Other names of registered activations."""
 
 
 class Parameter(NamedTuple):
@@ -41,10 +71,6 @@ class Family(NamedTuple):
 
 def _term(coefficient: float, name: str, scale: float = 1.0, shift: float = 0.0) -> Term:
     return Term(coefficient, scale, shift, NAMED[name])
-
-
-def _power(coefficient: float, n: int, shift: float) -> Term:
-    return Term(coefficient, 1.0, shift, relu_power(n))
 
 
 def _hermite(n: float) -> list[Term]:
@@ -247,7 +273,7 @@ def _of_family(name: str, arguments: str, given: str) -> Activation:
     label = name if not text else f"{name}({repr(value).removesuffix('.0')})"
     if value == parameter.default and name in NAMED:
         return _named(name)
-    return registry.of_terms(build(value), label)
+    return of_terms(build(value), label)
 
 
 def _number(text: str) -> float | None:
@@ -284,7 +310,7 @@ _ROOT_2 = math.sqrt(2.0)
 
 
 def _erf() -> Activation:
-    return registry.of_terms([_term(1.0, "erf", _ROOT_2)])
+    return of_terms([_term(1.0, "erf", _ROOT_2)])
 
 
 def _erfc() -> Activation:
@@ -292,15 +318,15 @@ def _erfc() -> Activation:
 
 
 def _log_sigmoid() -> Activation:
-    return registry.of_terms([_term(-1.0, "softplus", -1.0)])
+    return of_terms([_term(-1.0, "softplus", -1.0)])
 
 
 def _negative() -> Activation:
-    return registry.of_terms([_term(-1.0, "identity")])
+    return of_terms([_term(-1.0, "identity")])
 
 
 def _square() -> Activation:
-    return registry.of_terms([_term(2.0, "square")])
+    return of_terms([_term(2.0, "square")])
 
 
 _UFUNCS = {
@@ -421,7 +447,7 @@ def _of_module(torch_nn: Any, module: Any) -> Activation | None:
             _power(-1.0, 1, -high),
             Term(low, 1.0, 0.0, polynomial([1.0])),
         ]
-        return _named("hard_tanh") if (low, high) == (-1.0, 1.0) else registry.of_terms(terms)
+        return _named("hard_tanh") if (low, high) == (-1.0, 1.0) else of_terms(terms)
     meaning = _MODULES.get(kind)
     if meaning is None:
         return None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._validation import Array, as_function, as_integer, as_number, as_vector, public
 from ..errors import InvalidValueError, MethodError
@@ -38,7 +39,7 @@ def continuation(
     start: float,
     stop: float,
     *,
-    frozen: Any = None,
+    frozen: ArrayLike | None = None,
     step: float | None = None,
     max_step: float | None = None,
     max_points: int = 1000,

@@ -54,7 +54,7 @@ class CurvePoint(NamedTuple):
     tangent: Array  #: (n + 1,), of length one
     types: list[SymmetryType]
     levels: list[Array]  #: eigenvalues of each type, ascending
-    contraction: float  #: of Newton's method on the way: the ratio of its first two steps
+    contraction: float  #: ratio of the first two steps of Newton's method on the way
 
 
 class Failed(Exception):
@@ -239,7 +239,7 @@ class Curve:
             plane[-1] = 1.0
         start = y
         slope = self.slope(y)
-        is_stale = False  # of another point than the present one
+        is_stale = False  # the slope belongs to the present point
         lengths: list[float] = []
         for _ in range(_MOST_ITERATIONS):
             _, g, H = self.evaluate(y)

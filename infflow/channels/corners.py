@@ -20,7 +20,7 @@ from .units import EndKind
 
 #: samples whose pre-activation is below this part of its root mean square rest on the kink
 _RESTS = 1e-5
-#: what may be left of the gradient, relative to the largest share of one sample
+#: largest gradient of a corner at rest, relative to the largest share of one sample
 _LEFT = 1e-6
 
 

@@ -131,7 +131,7 @@ class Limit:
         try:
             with np.errstate(all="ignore"):
                 return chart.point(self.coordinates, far)
-        except InvalidValueError as error:  # of parameters that are not finite
+        except InvalidValueError as error:  # parameters are not finite
             raise InvalidValueError(
                 f"at distances {far} parameters are beyond the range of floating point numbers; "
                 "take moderate ones, such as those of Limit.excess."

@@ -35,7 +35,7 @@ from .stencil import stencil_of
 
 #: difference of the pre-activations of a pair, and sum of its output weights, relative to each
 _CLOSE = 0.3
-#: what is left of a straight line on the input, relative to the pre-activation
+#: largest deviation from a straight line on the input, relative to the pre-activation
 _STRAIGHT = 1e-2
 #: root mean square of the pre-activation from which a neuron may have become a kink, and what is
 #: left of that

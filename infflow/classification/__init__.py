@@ -2,7 +2,9 @@
 
 | file | what it holds | who calls it |
 |---|---|---|
-| `classify.py` | minimum, degenerate minimum, saddle, not converged | users, `studies` |
+| `classify.py` | `classify`: a point of a network, and what it is | users, `studies` |
+| `point_kind.py` | minimum, saddle and others; what was found of a point | users, here |
+| `verdict.py` | which of them it is, from spectrum, Newton's numbers and slopes | `classify.py` |
 | `kinks.py` | points on kinks that meet samples | `classify.py` |
 | `few_inputs.py` | a point in the inputs that the weights span | `classify.py` |
 | `symmetric.py` | a point of a symmetric family, for the whole network | `classify.py` |

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
-from enum import Enum
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from .. import summary
 from .._validation import Array, as_choice, as_flag, as_integer, counted, public
 from ..channels import Limit
 from ..errors import DivergedError, InvalidTypeError, InvalidValueError, ShapeError, TooLargeError
@@ -21,19 +19,20 @@ from ..networks.infinite.families.orbits import SymmetricNetI
 from ..networks.infinite.neti import NetI
 from ..networks.inputs import sample_size
 from ..networks.teacher import Teacher
-from ..rounding import gradient_rounding, loss_rounding
 from ..terminal import Bar
 from ..threads import limit_for
 from .at_infinity import end_at_infinity, what_runs_off
 from .curvature import Curvature, DenseCurvature, Product, ProductCurvature, products
 from .few_inputs import InFewInputs
 from .hidden import is_piecewise_linear
-from .kantorovich import NewtonNumbers, Samples, newton_numbers
+from .kantorovich import Samples, newton_numbers
 from .kinks import OnKinks, TangentLoss, on_kinks
+from .point_kind import Classification, PointKind
 from .rest import all_of_it, smallest_of_it
-from .structure import Structure, duplicate_groups, find_structure
-from .symmetric import judge
+from .structure import duplicate_groups, find_structure
+from .symmetric import classify_family
 from .symmetries import FlatDirections, Symmetry, families, flat_space
+from .verdict import HESSIAN_NOISE, is_level, verdict
 
 METHODS = ("auto", "dense", "lanczos")
 
@@ -41,206 +40,15 @@ METHODS = ("auto", "dense", "lanczos")
 #: many only where it is
 _SMALL = 64
 _LARGE = 6000
-#: rounding error of Hessians, relative to their norm
-_HESSIAN_NOISE = 1e-13
-#: slopes up to so many rounding errors are zero
-_SLOPE = 50.0
 #: a squared error below this fraction of E|y|^2 is zero
 _ZERO_LOSS = 1e-13
-#: the same of a family, relative to the terms that its loss is the sum of
-_ZERO_FAMILY = 1e-14
-
-
-class PointKind(Enum):
-    """What a point is; the value is the sentence that the user reads."""
-
-    MINIMUM = "a critical point is near, and the loss grows in all directions from there."
-    DEGENERATE_MINIMUM = (
-        "a critical point is near, and the loss grows in all directions but those that are flat."
-    )
-    KINK_MINIMUM = (
-        "kinks that meet samples hold the point, where zero lies between the gradients on their "
-        "sides, and along the kinks the loss grows in all directions but those that are flat."
-    )
-    SADDLE = "a critical point is near, and the loss decreases in some directions from there."
-    NOT_CONVERGED = "nothing shows that a critical point is near."
-    AT_INFINITY = (
-        "neurons run off to infinity, and the loss falls to its minimum there; `limit` says which "
-        "neurons, what they become, and the loss at infinity."
-    )
-
-
-@summary.as_table
-@dataclass(frozen=True, eq=False)
-class Classification:
-    """What :func:`classify` found.
-
-    Attributes
-    ----------
-    kind : PointKind
-    index : int
-        Number m of directions of negative curvature, flat ones left out.
-    flat : tuple of FlatDirections
-        Flat directions, with the symmetry and the neurons behind each.
-    eigenvalues : (n,) array
-        Spectrum of the Hessian on the free parameters without the directions that symmetries make
-        flat, ascending; with the method "lanczos" its smallest members.
-    loss, gradient_norm : float
-        At theta; infinity norm over the free parameters.
-    expected_loss : float
-        Loss to be expected at the critical point: loss at theta minus half the squared Newton
-        decrement (with signs).
-    newton : NewtonNumbers
-        Step, decrement, beta, sampled Lipschitz constant.
-    reason : str
-        Why the point is not converged, or empty.
-    duplicates : tuple of tuples
-        Groups of neurons of the first hidden layer that compute the same function up to sign and
-        scale.
-    structure : Structure or None
-        Which teacher neurons the students copy, average or ignore, where a teacher is known.
-    method : {"dense", "lanczos"}
-        Whether all eigenvalues were computed, or the smallest ones from Hessian-vector products.
-    unknown : tuple of str
-        What is not known for that reason.
-    multiplicities : (n,) array of int
-        How often each of the eigenvalues occurs: more than once where the Hessian was judged in the
-        inputs that the weights span.
-    reduction : str
-        Which inputs these are; empty where all were taken.
-    limit : Limit or None
-        Of the kind ``AT_INFINITY``: what runs off, and the loss there, which is also the expected
-        one; ``index`` is that of the limit.
-    kinks : tuple of (int, int)
-        Neurons of the hidden layer and samples on whose kinks the point is held. Then gradient,
-        eigenvalues and Newton's numbers are those along the kinks.
-    """
-
-    kind: PointKind
-    index: int
-    flat: tuple[FlatDirections, ...]
-    eigenvalues: Array
-    loss: float
-    gradient_norm: float
-    expected_loss: float
-    newton: NewtonNumbers
-    reason: str
-    duplicates: tuple[tuple[int, ...], ...]
-    structure: Structure | None
-    method: str = "dense"
-    unknown: tuple[str, ...] = ()
-    multiplicities: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
-    reduction: str = ""
-    limit: Limit | None = None
-    kinks: tuple[tuple[int, int], ...] = ()
-
-    @property
-    def flat_dimension(self) -> int:
-        """Number of flat directions."""
-        return sum(each.dimension for each in self.flat)
-
-    @property
-    def h(self) -> float:
-        """Newton-Kantorovich number beta |step| K, with sampled K, in the coordinates of theta or
-        in the norm of the Hessian; at most 1/2 where a critical point is near.
-        """
-        return self.newton.h
-
-    @property
-    def distance(self) -> float:
-        """Estimated distance to the critical point, the length of the Newton step."""
-        return self.newton.length
-
-    def __str__(self) -> str:
-        n = self.newton
-        low = self.eigenvalues
-        name = self.kind.name.lower().replace("_", " ")
-        at_least = "at least " if self.unknown else ""
-        name += f" of index {at_least}{self.index}" if self.kind is PointKind.SADDLE else ""
-        spectrum = (
-            f"{int(self.multiplicities.sum())} eigenvalues from {low[0]:.3g} to {low[-1]:.3g}"
-            if len(low)
-            else "no other directions"
-        )
-        lines = [
-            f"{name}: {self.kind.value}",
-            f"  loss {self.loss:.6g}, gradient norm {self.gradient_norm:.3g}; {spectrum}",
-            f"  Newton: decrement {n.decrement:.3g}, beta {n.beta:.3g} x step {n.length:.3g} x K "
-            f"{n.lipschitz:.3g} (sampled)"
-            f" = h {n.plain:.3g} {'<=' if n.plain <= 0.5 else '>'} 1/2",
-        ]
-        if n.plain > 0.5:
-            relation = "<=" if n.invariant <= 0.5 else ">"
-            lines.append(f"  in the norm of the Hessian h is {n.invariant:.3g} {relation} 1/2")
-        if self.kind is PointKind.NOT_CONVERGED:
-            lines.append(f"  {self.reason}")
-        elif self.limit is not None:
-            lines.append(f"  {self.limit}")
-        else:
-            lines.append(
-                f"  the critical point is about {self.distance:.3g} away (at most "
-                f"{n.distance_bound:.3g}), its loss about {self.expected_loss:.6g}"
-            )
-        lines += [f"  flat directions, {self.flat_dimension} in all:"] * bool(self.flat) + [
-            f"    {each}" for each in self.flat
-        ]
-        lines += [f"  held on {counted(len(self.kinks), 'kink')}"] * bool(self.kinks)
-        lines += [f"  not known: {each}" for each in self.unknown]
-        lines += [f"  judged in {self.reduction}"] * bool(self.reduction)
-        if self.structure is not None:
-            lines += ["  " + line for line in str(self.structure).splitlines()]
-        return "\n".join(lines)
-
-    __repr__ = __str__
-
-    def _summary(self) -> summary.Summary:
-        head, *lines = str(self).splitlines()
-        rows: list[tuple[str, Any]] = [
-            ("loss", self.loss),
-            ("gradient norm", f"{self.gradient_norm:.3g}"),
-            ("negative eigenvalues", f"{'at least ' if self.unknown else ''}{self.index}"),
-            ("eigenvalues", self.eigenvalues),
-            ("further", "\n".join(line.strip() for line in lines[1:])),
-        ]
-        return summary.Summary(head, rows)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything as a dictionary of arrays, numbers, strings and dictionaries of these."""
-        n = self.newton
-        return {
-            "kind": self.kind.name,
-            "index": self.index,
-            "flat_dimension": self.flat_dimension,
-            "flat": [{**each.__dict__, "symmetry": each.symmetry.name} for each in self.flat],
-            "eigenvalues": self.eigenvalues,
-            "loss": self.loss,
-            "gradient_norm": self.gradient_norm,
-            "expected_loss": self.expected_loss,
-            "newton_step": n.step,
-            "newton_decrement": n.decrement,
-            "beta": n.beta,
-            "lipschitz_sampled": n.lipschitz,
-            "h": self.h,
-            "h_invariant": n.invariant,
-            "distance": self.distance,
-            "distance_bound": n.distance_bound,
-            "reason": self.reason,
-            "duplicates": self.duplicates,
-            "structure": None if self.structure is None else self.structure.to_dict(),
-            "method": self.method,
-            "unknown": self.unknown,
-            "multiplicities": self.multiplicities,
-            "reduction": self.reduction,
-            "limit": None if self.limit is None else self.limit.to_dict(),
-            "kinks": self.kinks,
-        }
 
 
 @public
 def classify(
     net: Net | NetI | SymmetricNetI,
     theta: Any,
-    frozen: Any = None,
+    frozen: ArrayLike | None = None,
     teacher: Teacher | None = None,
     samples: int = 8,
     seed: int = 0,
@@ -249,15 +57,16 @@ def classify(
     method: str = "auto",
     progress: bool = True,
 ) -> Classification:
-    """Say what kind of point ``theta`` is: small gradients and eigenvalues near zero prove nothing.
+    r"""Say what kind of point ``theta`` is: small gradients and eigenvalues near zero prove
+    nothing.
 
     Directions that symmetries make flat are removed: scaling of homogeneous neurons, duplicated,
     dead and linearly dependent neurons, mixtures of linear or quadratic neurons, null inputs,
     changes that cancel in piecewise linear layers on finite data, lengths of weights in the
-    spherical parametrization. On the rest the
-    Newton-Kantorovich number h = beta |step| K decides whether a critical point is near (h <= 1/2),
-    and the signs of the eigenvalues what it is. K is sampled on the ball around theta, so this is
-    strong evidence, not a proof; :func:`infflow.certify` proves.
+    spherical parametrization. On the rest the Newton-Kantorovich number
+    :math:`h = \beta\, |\text{step}|\, K` decides whether a critical point is near
+    (:math:`h \le 1/2`), and the signs of the eigenvalues what it is. K is sampled on the ball
+    around theta, so this is strong evidence, not a proof; :func:`infflow.certify` proves.
 
     Parameters
     ----------
@@ -431,7 +240,7 @@ def _classify(place: _Place, samples: Samples, dense: bool, bar: Bar) -> Classif
     value, gradient, curvature, here = _evaluate(net, theta, free, dense, bar)
     g = gradient[free]
     bar.stage("symmetries")
-    noise = _HESSIAN_NOISE * curvature.norm
+    noise = HESSIAN_NOISE * curvature.norm
     is_plain = not _is_regularized(net, theta)
     flat, flats = flat_space(
         families(net, theta, dense),
@@ -456,15 +265,15 @@ def _classify(place: _Place, samples: Samples, dense: bool, bar: Bar) -> Classif
         rest = smallest_of_it(curvature, g, flat, gap, place.weights)
     bar.stage("Lipschitz constant")
     newton = newton_numbers(net, theta, free, rest, here, samples)
-    at_rest = _is_level(value, g, curvature.diagonal, theta[free], rest.null, 0.0)
+    at_rest = is_level(value, g, curvature.diagonal, theta[free], rest.null, 0.0)
     # Newton's step to the critical point, to second order, turns the gradient by so much
-    level = _is_level(
+    level = is_level(
         value, g, curvature.diagonal, theta[free], flat, newton.lipschitz * newton.length**2
     )
     counts = rest.multiplicities
     index = int(counts[rest.is_negative].sum())
     nulls = int(counts[rest.is_null].sum())
-    kind, reason = _verdict(
+    kind, reason = verdict(
         newton, index, 0 if zero_loss else nulls, at_rest, level, bool(flats) or nulls > 0
     )
     if nulls:
@@ -507,7 +316,7 @@ def _classify_on_kinks(place: _Place, point: OnKinks, samples: Samples, bar: Bar
     H = here.hessian
     assert H is not None
     curvature = DenseCurvature(H)
-    noise = _HESSIAN_NOISE * curvature.norm
+    noise = HESSIAN_NOISE * curvature.norm
     bar.stage("symmetries")
     flat, flats = flat_space(
         families(net, place.theta),
@@ -527,11 +336,11 @@ def _classify_on_kinks(place: _Place, point: OnKinks, samples: Samples, bar: Bar
     every = np.arange(len(y))
     newton = newton_numbers(loss, y, every, rest, lambda v: H @ v, samples)
     at = here.value, here.gradient, curvature.diagonal, y
-    at_rest = _is_level(*at, rest.null, 0.0)
-    level = _is_level(*at, flat, newton.lipschitz * newton.length**2)
+    at_rest = is_level(*at, rest.null, 0.0)
+    level = is_level(*at, flat, newton.lipschitz * newton.length**2)
     index = int(rest.is_negative.sum())
     nulls = int(rest.is_null.sum())
-    kind, reason = _verdict(newton, index, nulls, at_rest, level, bool(flats) or nulls > 0)
+    kind, reason = verdict(newton, index, nulls, at_rest, level, bool(flats) or nulls > 0)
     if kind in (PointKind.MINIMUM, PointKind.DEGENERATE_MINIMUM):
         kind = PointKind.KINK_MINIMUM
     if nulls:
@@ -585,104 +394,7 @@ def _classify_family(
     number = sample_size(samples, fam.num_params, "samples", minimum=1)
     seed = as_integer("seed", seed, minimum=0)
     with _bar(as_flag("progress", progress)) as bar:
-        fam = fam.frozen(z)
-        value = fam.evaluate(z).value
-        # relative to the terms of which it is the sum: those of the zero function, which grow as
-        # the square of the number of neurons, would hide minima whose loss falls with it
-        excess = value * 2.0 * np.finfo(float).eps / fam.loss_rounding(z, value)
-        zero_loss = excess <= _ZERO_FAMILY
-        kinked = bool(fam.activation.kinks)
-        left = 10.0 * excess ** (1 / 3 if kinked else 1 / 2) if zero_loss else 0.0
-        point = judge(fam, z, free, Samples(number, seed, bar.update), _HESSIAN_NOISE, left)
-    newton = point.newton
-    counts = point.multiplicities
-    index = int(counts[point.is_negative].sum())
-    nulls = int(counts[point.is_null].sum())
-    of_newton = newton.lipschitz * newton.length**2
-    here = (value, point.gradient, point.curvatures, point.x)
-    at_rest = _is_level(*here, point.rest.null, 0.0)
-    level = _is_level(*here, point.flat, of_newton)
-    flats = point.flats
-    kind, reason = _verdict(
-        newton, index, 0 if zero_loss else nulls, at_rest, level, bool(flats) or nulls > 0
-    )
-    if nulls:
-        why = Symmetry.ZERO_LOSS if zero_loss else Symmetry.UNKNOWN
-        flats = (*flats, FlatDirections(why, -1, (), nulls))
-    kept = ~point.is_null if zero_loss else np.ones(len(counts), dtype=bool)
-    return Classification(
-        kind,
-        index,
-        flats,
-        point.eigenvalues[kept],
-        value,
-        point.largest,
-        max(value - newton.gain, 0.0),
-        newton,
-        reason,
-        (),
-        None,
-        multiplicities=counts[kept],
-        reduction=(
-            f"a family of {fam.num_params} parameters, the whole network by symmetry types: {fam!r}"
-        ),
-    )
-
-
-def _is_level(
-    value: float, gradient: Array, curvatures: Array, x: Array, directions: Array, allowance: float
-) -> bool:
-    """Whether the loss has no slope along orthonormal directions (n, k), but for rounding and an
-    allowance.
-
-    Rounding of the gradient, or slopes that change the loss by no more than its rounding over a
-    distance as long as x.
-    """
-    reach = max(1.0, float(np.linalg.norm(x)))
-    harmless = _SLOPE * loss_rounding(value, curvatures, x) / reach + allowance
-    noise = _SLOPE * gradient_rounding(value, curvatures, x) @ np.abs(directions)
-    return bool((np.abs(gradient @ directions) <= noise + harmless).all())
-
-
-def _verdict(
-    newton: NewtonNumbers, index: int, unexplained: int, at_rest: bool, level: bool, flat: bool
-) -> tuple[PointKind, str]:
-    """Kind and reason.
-
-    ``at_rest``: the gradient has no part in the unexplained directions without curvature;
-    ``level``: nor in those of symmetries.
-    """
-    if unexplained and not (
-        index and at_rest
-    ):  # negative curvature decides, whatever the others do
-        return PointKind.NOT_CONVERGED, (
-            f"{unexplained} direction(s) have no curvature and no known symmetry explains them, "
-            "so second derivatives "
-            "cannot decide. Train longer or with Newton's method; if it stays so, look at the "
-            "loss along them."
-        )
-    if not level:
-        return PointKind.NOT_CONVERGED, (
-            "The loss has a slope along directions that a symmetry would leave flat, e.g. "
-            "neurons that are nearly but not quite equal "
-            "move along a channel. Train longer."
-        )
-    if math.isinf(newton.beta):
-        return PointKind.NOT_CONVERGED, (
-            "Lanczos's method found no positive eigenvalue beside those that are zero or "
-            "negative, so that how regular the "
-            'Hessian is on the other directions is not known. Use method="dense" where matrices '
-            "fit in memory."
-        )
-    if not newton.h <= 0.5:
-        return PointKind.NOT_CONVERGED, (
-            "The Newton-Kantorovich test fails: this may be a slow stretch of the path. Train "
-            "longer "
-            f"(Newton's method proposes a step of length {newton.length:.3g})."
-        )
-    if index:
-        return PointKind.SADDLE, ""
-    return (PointKind.DEGENERATE_MINIMUM if flat else PointKind.MINIMUM), ""
+        return classify_family(fam, z, free, Samples(number, seed, bar.update))
 
 
 def _checked(net: Any, theta: Any) -> Array:
@@ -753,7 +465,7 @@ def _relative_excess(net: Net | NetI, theta: Array, value: float) -> float:
     silent = theta.copy()
     silent[net.layout.blocks[-1].start :] = 0.0
     scale = net.evaluate(silent, 0).value - noise
-    resolution = float(np.finfo(float).eps) * value  # what noise hides of the rest
+    resolution = float(np.finfo(float).eps) * value  # noise hides as much of the rest
     return max(value - noise, resolution) / scale if scale > 0.0 else math.inf
 
 

@@ -8,7 +8,6 @@ what is found there is counted with its multiplicity.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +16,7 @@ from .._validation import Array
 from ..networks.finite.net import Net
 from ..networks.infinite.neti import NetI
 from ..networks.infinite.reduction import Reduction, obstacle, smallest
-
-if TYPE_CHECKING:
-    from .classify import Classification
+from .point_kind import Classification
 
 
 @dataclass(frozen=True)

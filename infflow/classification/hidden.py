@@ -91,7 +91,7 @@ def homogeneity(f: Activation) -> int | None:
         return powers[0] if len(powers) == 1 and powers[0] > 0 else None
     orders = {atom.order for atom in f.atoms}
     if len(orders) == 1 and all(atom.width == 0.0 for atom in f.atoms):
-        degree = 1 - orders.pop()  # of truncated powers
+        degree = 1 - orders.pop()  # truncated powers have one degree each
         if degree >= 1:
             return degree if powers in ([], [degree]) else None
     steps = all(atom.order == 1 and atom.width == 0.0 for atom in f.atoms)

@@ -35,7 +35,7 @@ from .rest import Rest
 #: The Hessian is compared at points at least this far away, relative to 1 + |theta|: closer,
 #: rounding hides K.
 CLOSEST = 1e-5
-#: of norms of differences of Hessians
+#: relative accuracy of norms of differences of Hessians
 _ACCURACY = 1e-2
 
 
@@ -50,7 +50,7 @@ class NewtonNumbers:
     gain: float
     beta: float  #: norm of the inverse Hessian
     lipschitz: float  #: K, sampled
-    radius: float  #: of the ball on which it was sampled
+    radius: float  #: radius of the ball on which it was sampled
     #: the Newton-Kantorovich number in the norm of the Hessian; infinite where it was not needed
     invariant: float = math.inf
 
@@ -151,7 +151,7 @@ def _change_in(frame: Array, there: Product, here: Product, v: Array) -> Array:
 class Samples(NamedTuple):
     """How K is sampled."""
 
-    number: int  #: of random directions
+    number: int  #: number of random directions
     seed: int
     report: Callable[[], object]  #: called after each product
     weights: Array | None = None  #: (n,) how many parameters each one stands for

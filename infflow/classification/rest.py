@@ -33,19 +33,19 @@ class Rest:
     parameters.
     """
 
-    eigenvalues: Array  #: those that are known, ascending
+    eigenvalues: Array  #: all that are known, ascending
     is_null: NDArray[np.bool_]  #: which of them count as zero
     is_negative: NDArray[np.bool_]  #: which of them are below zero for sure
     null: Array  #: (n, q) orthonormal vectors of those
     project: Product  #: orthogonal projection (n,) to (n,) on directions that have a curvature
-    dimension: int  #: of the space of those, where all eigenvalues are known; else at most so many
+    dimension: int  #: number of those directions, or an upper bound of it
     step: Array  #: (n,) Newton step there
-    length: float  #: of that, at most, where it is not exact
+    length: float  #: length of the step; an upper bound where it is not exact
     decrement: float  #: sqrt(g' |H|^-1 g)
-    gain: float  #: what the quadratic model predicts for the step
+    gain: float  #: fall of the loss that the quadratic model predicts for the step
     beta: float  #: norm of the inverse Hessian; infinite where it is not known
     multiplicities: NDArray[np.intp]  #: how often each of the eigenvalues occurs
-    unknown: tuple[str, ...] = ()  #: what was not computed
+    unknown: tuple[str, ...] = ()  #: statements that were not computed
     #: (n, dimension) orthonormal eigenvectors with a curvature, and these; None where not all are
     modes: Array | None = None
     curvatures: Array | None = None
@@ -219,7 +219,7 @@ def _newton_step(curvature: Curvature, project: Product, gradient: Array) -> tup
     if size == 0.0:
         return np.zeros(n), 0.0
     operator = LinearOperator((n, n), matvec=inside, rmatvec=inside, dtype=np.float64)
-    # of length one: MINRES compares squares with rounding errors of one
+    # a gradient of length one, since MINRES compares squares with rounding errors of one
     step = size * project(minres(operator, -gradient / size, rtol=_RESIDUAL, maxiter=_STEPS)[0])
     return step, float(np.linalg.norm(gradient + inside(step)))
 

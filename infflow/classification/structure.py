@@ -48,10 +48,10 @@ class NeuronRole:
     teachers: tuple[
         int, ...
     ]  #: the teacher neurons that it copies, averages or points against, the largest share first
-    coefficients: tuple[float, ...]  #: of the regression of its weights on theirs
+    coefficients: tuple[float, ...]  #: coefficients of the regression of its weights on theirs
     output_ratio: (
         float | None
-    )  #: of a copy: its output weights over those of the teacher neuron (least squares)
+    )  #: output weights of a copy over those of its teacher neuron (least squares)
 
     def __str__(self) -> str:
         if self.role is Role.DEAD:

@@ -19,8 +19,13 @@ from ..objective import Evaluation
 from .curvature import DenseCurvature, products
 from .hidden import homogeneity
 from .kantorovich import NewtonNumbers, Samples, newton_numbers
+from .point_kind import Classification
 from .rest import Rest, all_of_it
 from .symmetries import FlatDirections, Symmetry
+from .verdict import HESSIAN_NOISE, is_level, verdict
+
+#: a loss below this fraction of the terms that it is the sum of is zero
+_ZERO = 1e-14
 
 
 class InWholeLengths:
@@ -84,13 +89,56 @@ class FamilyPoint:
     flats: tuple[FlatDirections, ...]
 
 
+def classify_family(
+    fam: SymmetricNetI, z: Array, free: NDArray[np.intp], samples: Samples
+) -> Classification:
+    """What the point z (P,) is, with ``free`` parameters, for the whole network."""
+    fam = fam.frozen(z)
+    value = fam.evaluate(z).value
+    # relative to the terms of which it is the sum: those of the zero function, which grow as
+    # the square of the number of neurons, would hide minima whose loss falls with it
+    excess = value * 2.0 * np.finfo(float).eps / fam.loss_rounding(z, value)
+    zero_loss = excess <= _ZERO
+    kinked = bool(fam.activation.kinks)
+    left = 10.0 * excess ** (1 / 3 if kinked else 1 / 2) if zero_loss else 0.0
+    point = judge(fam, z, free, samples, left)
+    newton = point.newton
+    counts = point.multiplicities
+    index = int(counts[point.is_negative].sum())
+    nulls = int(counts[point.is_null].sum())
+    of_newton = newton.lipschitz * newton.length**2
+    here = (value, point.gradient, point.curvatures, point.x)
+    at_rest = is_level(*here, point.rest.null, 0.0)
+    level = is_level(*here, point.flat, of_newton)
+    flats = point.flats
+    kind, reason = verdict(
+        newton, index, 0 if zero_loss else nulls, at_rest, level, bool(flats) or nulls > 0
+    )
+    if nulls:
+        why = Symmetry.ZERO_LOSS if zero_loss else Symmetry.UNKNOWN
+        flats = (*flats, FlatDirections(why, -1, (), nulls))
+    kept = ~point.is_null if zero_loss else np.ones(len(counts), dtype=bool)
+    return Classification(
+        kind,
+        index,
+        flats,
+        point.eigenvalues[kept],
+        value,
+        point.largest,
+        max(value - newton.gain, 0.0),
+        newton,
+        reason,
+        (),
+        None,
+        multiplicities=counts[kept],
+        reduction=(
+            f"a family of {fam.num_params} parameters, the whole network by symmetry types: {fam!r}"
+        ),
+    )
+
+
 def judge(
-    fam: SymmetricNetI,
-    z: Array,
-    free: NDArray[np.intp],
-    samples: Samples,
-    noise: float,
-    left: float,
+    fam: SymmetricNetI, z: Array, free: NDArray[np.intp], samples: Samples, left: float
 ) -> FamilyPoint:
     """Judge the point z (P,).
 
@@ -98,9 +146,9 @@ def judge(
     ----------
     free : (n,) indices
         All parameters, or all but the output weights.
-    noise, left : float
-        Eigenvalues within ``noise`` and, next to loss zero, within ``left`` of zero count as zero,
-        relative to the largest of their type.
+    left : float
+        Eigenvalues within the rounding error of Hessians and, next to loss zero, within ``left``
+        of zero count as zero, relative to the largest of their type.
     """
     whole = InWholeLengths(fam)
     x = z * whole.roots
@@ -110,11 +158,11 @@ def judge(
     scales = fam.train_second_layer and not mask.any() and bool(homogeneity(fam.activation))
     flat = _scaling(fam, z, whole.roots)[free][:, : len(fam.students) if scales else 0]
     curvature = DenseCurvature(np.ascontiguousarray(H[np.ix_(free, free)]))
-    rest = all_of_it(curvature, g[free], flat, (noise + left) * curvature.norm, None)
+    rest = all_of_it(curvature, g[free], flat, (HESSIAN_NOISE + left) * curvature.norm, None)
     here = products(_as_net(whole), x, free, samples.report)
     newton = newton_numbers(_as_net(whole), x, free, rest, here, samples)
     newton = NewtonNumbers(**{**newton.__dict__, "step": newton.step / whole.roots})
-    types = _types(fam, z, mask, rest, (noise, left, float(np.abs(g).max())), bool(scales))
+    types = _types(fam, z, mask, rest, (HESSIAN_NOISE, left, float(np.abs(g).max())), bool(scales))
     values, counts, null, negative = (np.concatenate(each) for each in zip(*types, strict=True))
     order = np.argsort(values, kind="stable")
     flats = tuple(
@@ -138,7 +186,7 @@ def judge(
 
 
 def _as_net(whole: InWholeLengths) -> Any:
-    return whole  # what takes a net here only multiplies with its Hessian
+    return whole  # callers that take a net here only multiply with its Hessian
 
 
 def _scaling(fam: SymmetricNetI, z: Array, roots: Array) -> Array:

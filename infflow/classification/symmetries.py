@@ -555,4 +555,4 @@ def _new_directions(V: Array, basis: Array) -> Array:
     U = (V @ vectors[:, new]) / np.sqrt(squares[new])
     return np.linalg.qr(U - basis @ (basis.T @ U))[
         0
-    ]  # what rounding left along the basis was scaled up with it
+    ]  # parts along the basis that rounding left were scaled up as well

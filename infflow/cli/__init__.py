@@ -51,14 +51,15 @@ app = _Application(
     rich_markup_mode=None,  # else the brackets of E[f g] are taken for markup
 )
 
-for command in (  # in the order of --help
-    train.train,
-    sweep.sweep,
-    converge.converge,
-    study.study,
-    integral.integral,
-    info.info,
-    warmup.warmup,
-):
-    app.command()(command)
+# In the order of --help. Lists of commands cut first sentences of docstrings at a line's end.
+for command, summary in {
+    train.train: "Train one network, as a configuration file says.",
+    sweep.sweep: "Train all combinations of a grid of settings.",
+    converge.converge: "The demo: finite against infinite data.",
+    study.study: "Measure claims about teacher-student networks.",
+    integral.integral: "One Gaussian integral of two activations.",
+    info.info: "Versions, threads, and where compiled code is kept.",
+    warmup.warmup: "Compile kernels ahead, once per machine.",
+}.items():
+    app.command(short_help=summary)(command)
 app.add_typer(surrogates.app, name="surrogates")

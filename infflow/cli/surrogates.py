@@ -22,7 +22,7 @@ _TRAINING_SHARE = 0.85
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Perceptrons that stand in for Gaussian integrals (docs/surrogates.md).",
+    help="Perceptrons that stand in for Gaussian integrals.",
 )
 
 _Dir = Annotated[
@@ -44,7 +44,7 @@ _From = Annotated[
 ]
 
 
-@app.command("list")
+@app.command("list", short_help="Cards of all surrogates: domains and errors.")
 @reports_errors
 def list_(
     directory: _Dir = None,
@@ -89,7 +89,7 @@ def list_(
         typer.echo(f"wrote {file}")
 
 
-@app.command()
+@app.command(short_help="Compute the errors on the cards again.")
 @reports_errors
 def verify(
     names: Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sized
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from .._validation import (
     public,
     shown,
 )
-from ..classification.classify import PointKind
+from ..classification.point_kind import PointKind
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError
 from ..landscape.teacher_symmetry import TeacherSymmetry
 from ..memory import SPECTRUM, require_memory
@@ -30,6 +30,7 @@ from ..networks.teacher import Teacher
 from ..terminal import Bar
 from ..threads import limit_for
 from ..training import train
+from . import record
 from .entries import (
     FLOW_LIMITS,
     Entry,
@@ -39,39 +40,12 @@ from .entries import (
     is_smooth,
     make_entries,
 )
+from .links import EnergyPath, FarEnd, FarEnds, Link
 from .search import find_critical_point
 
 _MINIMA = (PointKind.MINIMUM, PointKind.DEGENERATE_MINIMUM)
 #: most starts: more are a mistake
 _MANY = 10**6
-
-
-class Link(NamedTuple):
-    """A flow from beside a saddle.
-
-    ``start`` and ``end`` are numbers of points in :attr:`Atlas.points`; ``end`` is None where the
-    flow was not done after its 300 steps, or ended at a kink.
-    """
-
-    start: int
-    direction: int  #: which escape direction, 0 the steepest
-    sign: int  #: to which side of it
-    end: int | None
-    loss: float  #: at the end
-    path: Array  #: points (n, P) along the flow, the saddle first
-
-
-class EnergyPath(NamedTuple):
-    """A path of least energy between two minima: both flows from the saddle between them.
-
-    Ends and saddle belong to the points of the atlas up to symmetries.
-    """
-
-    theta: Array  #: (n, P), from the first minimum over the saddle to the second
-    loss: Array  #: (n,)
-    length: Array  #: (n,) along the path
-    saddle: int  #: its number
-    barrier: float  #: loss of the saddle above that of the first minimum
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +63,9 @@ class Atlas:
         Searches for critical points, and how many found one where the loss is smooth.
     flows, flows_converged : int
         The same for gradient flows from the starts.
+    limits : list of FarEnd
+        Ends at infinity of flows from starts and saddles: the ``limit``, and how many ``flows`` run
+        off to it.
 
     See Also
     --------
@@ -113,6 +90,7 @@ class Atlas:
     converged: int
     flows: int
     flows_converged: int
+    limits: list[FarEnd] = field(default_factory=list)
     _symmetry: TeacherSymmetry | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
@@ -142,7 +120,7 @@ class Atlas:
         return sum(each.count + each.trained == 1 for each in self.points)
 
     def ends(self, saddle: int) -> list[int | None]:
-        """Where flows from this saddle end, numbers of points."""
+        """Where flows from this saddle end, numbers of points; None at infinity and elsewhere."""
         return [link.end for link in self.links if link.start == saddle]
 
     def find(self, theta: Any) -> int | None:
@@ -200,15 +178,55 @@ class Atlas:
         """Everything but network and paths, as numbers, strings, arrays and lists of these."""
         return {
             "points": [each.to_dict() for each in self.points],
-            "links": [
-                {name: value for name, value in link._asdict().items() if name != "path"}
-                for link in self.links
-            ],
+            "links": [link.to_dict() for link in self.links],
+            "limits": [far.to_dict() for far in self.limits],
             "searches": self.searches,
             "converged": self.converged,
             "flows": self.flows,
             "flows_converged": self.flows_converged,
         }
+
+    def save(self, path: Any) -> None:
+        """Write everything but the network to one ``.npz`` file, atomically and without pickles.
+
+        Parameters
+        ----------
+        path : str or path-like
+            File name; ``.npz`` is added where there is no suffix. An existing file is replaced.
+        """
+        counts = {
+            "searches": self.searches,
+            "converged": self.converged,
+            "flows": self.flows,
+            "flows_converged": self.flows_converged,
+        }
+        exchanges = self._symmetry is not None
+        contents = record.Contents(self.points, self.links, self.limits, counts, exchanges)
+        record.save(path, contents, self.net.num_params)
+
+    @classmethod
+    def load(cls, path: Any, net: Net | NetI) -> Atlas:
+        """Read a file that :meth:`save` wrote; everything is read and checked at once.
+
+        Parameters
+        ----------
+        path : str or path-like
+            File name; ``.npz`` is added where there is no suffix.
+        net : Net or NetI
+            The network of which the atlas was made; the losses of all points are compared.
+
+        Raises
+        ------
+        StorageError
+            If the file is missing, damaged, or something else; the message names it.
+        InvalidTypeError, InvalidValueError
+            If the atlas was made of another network.
+        """
+        _require_shallow(net)
+        found = record.load(path, net)
+        symmetry = TeacherSymmetry(net) if found.exchanges_teachers else None
+        far = found.limits
+        return cls(net, found.points, found.links, **found.counts, limits=far, _symmetry=symmetry)
 
     def __str__(self) -> str:
         lines = [
@@ -221,7 +239,7 @@ class Atlas:
             f"{self.flows_converged} of {counted(self.flows, 'flow')} ended at a critical point"
         ]
         for k, each in enumerate(self.points):
-            found = sorted({"elsewhere" if e is None else str(e) for e in self.ends(k)})
+            found = sorted({link.goal for link in self.links if link.start == k})
             leads = f", leads to {', '.join(found)}" * bool(found)
             about = f", {each.structure}" * bool(each.structure)
             about += ", unresolved" * (k in self.unresolved)
@@ -229,6 +247,7 @@ class Atlas:
             lines.append(
                 f"  {k}: loss {each.loss:.9g}, index {each.index}, found {times}x{about}{leads}"
             )
+        lines += [f"  infinity {k}: {far}" for k, far in enumerate(self.limits)]
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -241,7 +260,7 @@ def atlas(
     net: Net | NetI,
     starts: Any = 50,
     *,
-    rng: Any = 0,
+    rng: int | np.random.Generator = 0,
     links: bool = True,
     teacher_symmetry: bool | str = "auto",
     progress: bool = True,
@@ -308,6 +327,7 @@ def atlas(
     students = net.layers[0].width
     searched = []
     trained = []
+    far = FarEnds()
     shown_as = f"atlas of {counted(len(thetas), 'start')}"
     bar = Bar(as_flag("progress", progress), unit=" searches", desc=shown_as)
     with limit_for(net.num_params), bar:
@@ -317,31 +337,20 @@ def atlas(
             if point.converged and is_smooth(net, point.theta):
                 searched.append(point.theta)
             end = train(net, theta, **FLOW_LIMITS)
+            far.add(end.limit)
             if end.converged and is_smooth(net, end.theta):
                 trained.append(end.theta)
             bar.update()
         points = make_entries(net, searched, trained, symmetry)
-        ends = _links(net, points, symmetry, bar) if links else []
+        ends = _links(net, points, symmetry, far, bar) if links else []
     n = len(thetas)
     found = _in_order(points, ends)
-    return Atlas(net, *found, n, len(searched), n, len(trained), symmetry)
+    return Atlas(net, *found, n, len(searched), n, len(trained), far.ends, symmetry)
 
 
 def _checked(net: Any, starts: Any, rng: Any) -> tuple[list[Array], np.random.Generator]:
     """Starts, and where random numbers come from."""
-    if not isinstance(net, (Net, NetI)):
-        raise InvalidTypeError(f"net is {shown(net)}; an inf.NetI, or an inf.Net with data.")
-    if len(net.layers) != 2:
-        raise InvalidValueError(
-            f"the net has {counted(len(net.layers) - 1, 'hidden layer')}; an atlas needs one."
-        )
-    if isinstance(net, Net):
-        _ = net.data  # raises without
-        if any(f.kinks for layer in net.layers for f in layer.activations):
-            raise InvalidValueError(
-                "the activations have kinks, which meet samples: Hessians do not see them. Take "
-                "smooth activations, or infinite data, inf.NetI."
-            )
+    _require_shallow(net)
     require_memory(net.num_params, "the spectrum of the Hessian", SPECTRUM)
     generator = as_rng(rng)
     if not isinstance(starts, Sized) or getattr(starts, "ndim", 1) == 0:
@@ -357,6 +366,23 @@ def _checked(net: Any, starts: Any, rng: Any) -> tuple[list[Array], np.random.Ge
     return [net.layout.check(row).copy() for row in np.ascontiguousarray(given)], generator
 
 
+def _require_shallow(net: Any) -> None:
+    """An infinite-data network, or one on data, smooth, with one hidden layer."""
+    if not isinstance(net, (Net, NetI)):
+        raise InvalidTypeError(f"net is {shown(net)}; an inf.NetI, or an inf.Net with data.")
+    if len(net.layers) != 2:
+        raise InvalidValueError(
+            f"the net has {counted(len(net.layers) - 1, 'hidden layer')}; an atlas needs one."
+        )
+    if isinstance(net, Net):
+        _ = net.data  # raises without
+        if any(f.kinks for layer in net.layers for f in layer.activations):
+            raise InvalidValueError(
+                "the activations have kinks, which meet samples: Hessians do not see them. Take "
+                "smooth activations, or infinite data, inf.NetI."
+            )
+
+
 def _symmetry(net: Net | NetI, wanted: Any) -> TeacherSymmetry | None:
     known = isinstance(net, NetI) and isinstance(net.teacher, Teacher)
     if isinstance(wanted, str):
@@ -366,9 +392,13 @@ def _symmetry(net: Net | NetI, wanted: Any) -> TeacherSymmetry | None:
 
 
 def _links(
-    net: Net | NetI, points: list[Entry], symmetry: TeacherSymmetry | None, bar: Bar
+    net: Net | NetI,
+    points: list[Entry],
+    symmetry: TeacherSymmetry | None,
+    far: FarEnds,
+    bar: Bar,
 ) -> list[Link]:
-    """Flows from all saddles; ends that are new become points."""
+    """Flows from all saddles; ends that are new become points, or ends at infinity."""
     found = []
     k = 0
     while k < len(points):
@@ -384,7 +414,8 @@ def _links(
                         number = len(points)
                         points += make_entries(net, [], [theta], symmetry)
                 path = np.vstack([saddle.theta, end.trajectory.theta, end.theta])
-                found.append(Link(k, direction, sign, number, end.loss, path))
+                limit = far.add(end.limit)
+                found.append(Link(k, direction, sign, number, end.loss, path, limit))
                 bar.update()
         k += 1
     return found

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from .._validation import Array
-from ..classification.classify import Classification, PointKind, classify
+from ..classification.classify import classify
 from ..classification.hidden import hidden_layers, homogeneity
+from ..classification.point_kind import Classification, PointKind
 from ..landscape.distance import Function, function_distance, function_of
 from ..landscape.teacher_symmetry import TeacherSymmetry
 from ..many import unique_solutions
@@ -68,7 +69,7 @@ class Entry:
     kind: PointKind
     structure: str
     escape: float | None
-    function: Function = field(repr=False)  #: of the students
+    function: Function = field(repr=False)  #: the students, for comparisons
 
     def holds(
         self, function: Function, loss: float, index: int, symmetry: TeacherSymmetry | None = None
@@ -183,6 +184,11 @@ def find_entry(
         (k for k, each in enumerate(entries) if each.holds(function, point.loss, index, symmetry)),
         None,
     )
+
+
+def students_of(net: Net | NetI, theta: Array) -> Function:
+    """The function of the students at a point, by which points are compared."""
+    return _function(net, _silenced(net, theta).theta)
 
 
 def _silenced(net: Net | NetI, theta: Array) -> Result:

@@ -30,25 +30,28 @@ _LOGARITHM = 30.0
 
 
 class HeavyBall:
-    """The heavy ball with friction: theta'' = -friction theta' - eta grad L, from rest.
+    r"""The heavy ball with friction: :math:`\ddot\theta = -\gamma \dot\theta - \eta \nabla L`, from
+    rest.
 
-    It is what descent with momentum follows. With the step h and the momentum m these are the
-    points theta_(k+1) = theta_k - h grad L + m (theta_k - theta_(k-1)). They are those of the ball
-    at times k sqrt(h) with the friction (1 - m)/sqrt(h), up to an error of first order in sqrt(h).
+    It is what descent with momentum follows. With the step :math:`h` and the momentum :math:`m`
+    these are the points :math:`\theta_{k+1} = \theta_k - h \nabla L + m (\theta_k - \theta_{k-1})`.
+    They are those of the ball at times :math:`k \sqrt h` with the friction
+    :math:`\gamma = (1 - m)/\sqrt h`, up to an error of first order in :math:`\sqrt h`.
 
     Parameters
     ----------
     friction : float, function of t, or "nesterov"
-        Not negative. Nesterov's accelerated method is the friction 3/t, which a function may say,
-        too. One that is infinite at t = 0 like c/t has the regular start, theta'' = -grad L/(1 +
-        c): it is taken at sqrt(t^2 + s^2), with s so short that the path differs by a tenth of the
+        :math:`\gamma`, not negative. Nesterov's accelerated method is the friction :math:`3/t`,
+        which a function may say, too. One that is infinite at :math:`t = 0` like :math:`c/t` has
+        the regular start, :math:`\ddot\theta = -\nabla L/(1 + c)`: it is taken at
+        :math:`\sqrt{t^2 + s^2}`, with :math:`s` so short that the path differs by a tenth of the
         tolerances at most.
 
     Notes
     -----
     The state is theta and its velocity. Stiff solvers eliminate the velocity: each of their linear
-    systems takes one factorisation of (s^2 + s friction) 1 + H, as large as that of the gradient
-    flow. The loss may rise on the way; ``Result.theta`` is the lowest point seen.
+    systems takes one factorisation of :math:`(s^2 + s \gamma) 1 + H`, as large as that of the
+    gradient flow. The loss may rise on the way; ``Result.theta`` is the lowest point seen.
 
     Raises
     ------

@@ -20,7 +20,8 @@ _APART = float(np.finfo(float).eps) ** (1 / 3)
 
 
 class ModifiedFlow:
-    """The flow of L + step_size/4 |grad L|^2: theta' = -grad L - step_size/2 H grad L.
+    r"""The flow of :math:`L + \tfrac{h}{4} |\nabla L|^2`:
+    :math:`\dot\theta = -\nabla L - \tfrac{h}{2} H \nabla L`.
 
     Gradient descent with this step size follows it up to an error of the second order in the step,
     and the gradient flow up to one of the first order (Barrett and Dherin, ICLR 2021).
@@ -28,14 +29,15 @@ class ModifiedFlow:
     Parameters
     ----------
     step_size : float
-        Of the descent that is modelled, positive.
+        :math:`h` of the descent that is modelled, positive.
 
     Notes
     -----
-    Velocities take one Hessian-vector product. Implicit solvers get the Jacobian H + step_size/2
-    (H^2 + T), T the derivative of the Hessian along the gradient, as a difference of two Hessians:
-    it is good to nine digits or so, and exact at fixed points. Losses and stopping rules are those
-    of L. With rates ``eta`` it is the flow of descent with these rates.
+    Velocities take one Hessian-vector product. Implicit solvers get the Jacobian
+    :math:`H + \tfrac{h}{2} (H^2 + T)`, with :math:`T` the derivative of the Hessian along the
+    gradient, as a difference of two Hessians: it is good to nine digits or so, and exact at fixed
+    points. Losses and stopping rules are those of L. With rates ``eta`` it is the flow of descent
+    with these rates.
 
     Raises
     ------

@@ -28,26 +28,26 @@ _EXACT = ("rodas5p", "rodas3", "exprb", "gear")
 
 
 class NaturalGradient:
-    """The natural gradient flow theta' = -eta (F + damping 1)^-1 grad L.
+    r"""The natural gradient flow :math:`\dot\theta = -\eta (F + \delta 1)^{-1} \nabla L`.
 
-    F = E[grad f grad f'], summed over outputs, is the Fisher matrix :func:`infflow.fisher`: over
-    the samples of a ``Net``, exactly over the input of a ``NetI``. Without damping the path of the
-    outputs does not depend on how the network is parametrised, and next to a solution that fits
-    all targets every error decays as exp(-2 eta t): a squared loss without factor 1/2 has H = 2 F
-    there.
+    :math:`F = \E[\nabla f\, \nabla f^\T]`, summed over outputs, is the Fisher matrix
+    :func:`infflow.fisher`: over the samples of a ``Net``, exactly over the input of a ``NetI``.
+    Without damping the path of the outputs does not depend on how the network is parametrised. Next
+    to a solution that fits all targets every error then decays as :math:`e^{-2 \eta t}`, since a
+    squared loss without factor 1/2 has :math:`H = 2 F` there.
 
     Parameters
     ----------
     damping : float
-        Not negative. It is needed where F is singular.
+        :math:`\delta`, not negative. It is needed where :math:`F` is singular.
 
     Notes
     -----
     Every velocity takes one Fisher matrix and its factorisation. The Jacobian would need third
     derivatives; implicit solvers that iterate (``kencarp58``, ``trbdf2``, those of libraries) get
-    (F + damping 1)^-1 H, which is exact at fixed points, and all their errors are controlled.
-    Rosenbrock and exponential methods need more, and ``gear`` a symmetric matrix. The flow is
-    seldom stiff: "auto" takes ``tsit5``.
+    :math:`(F + \delta 1)^{-1} H`, which is exact at fixed points, and all their errors are
+    controlled. Rosenbrock and exponential methods need more, and ``gear`` a symmetric matrix. The
+    flow is seldom stiff: "auto" takes ``tsit5``.
 
     Raises
     ------

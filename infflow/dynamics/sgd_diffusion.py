@@ -15,6 +15,7 @@ from ..flow.problem import FlowEvaluation, FlowProblem
 from ..objective import HasGradientCovariance, HessianProducts, Linearizable, Objective, Sampled
 from ..objective import no_products as _no_products
 from ..options import Option, positive
+from ..seeds import seed_of_run
 from .modified_flow import ModifiedProblem
 from .splitting import Splitting
 
@@ -23,24 +24,25 @@ _SEEDS = 2**63 - 1
 
 
 class SGDDiffusion:
-    """The Ito diffusion d theta = -grad L dt + sqrt(step_size/batch_size) C(theta)^(1/2) dW.
+    r"""The Ito diffusion :math:`d\theta = -\nabla L\, dt + \sqrt{h/B}\; C(\theta)^{1/2}\, dW`.
 
-    Mean and covariance of gradient descent with this step size on minibatches, at times k
-    step_size, are those of the diffusion up to errors of the first order in the step size. With
+    Mean and covariance of gradient descent with this step size on minibatches, at times
+    :math:`k h`, are those of the diffusion up to errors of the first order in the step size. With
     ``modified`` the errors are of the second order (Li, Tai and E, J. Mach. Learn. Res. 20, 1
-    (2019)): its drift is -grad (L + step_size/4 |grad L|^2), that of
-    :class:`~infflow.ModifiedFlow`. C is the covariance of the gradients of single samples,
+    (2019)): its drift is :math:`-\nabla (L + \tfrac{h}{4} |\nabla L|^2)`, that of
+    :class:`~infflow.ModifiedFlow`. :math:`C` is the covariance of the gradients of single samples,
     :func:`infflow.gradient_covariance`: over the data of a ``Net``, drawn with replacement; for a
     ``NetI`` with fresh samples, exact where it has closed forms.
 
     Parameters
     ----------
     step_size : float
-        Of the descent that is modelled, positive.
+        :math:`h` of the descent that is modelled, positive.
     batch_size : int
-        Samples per step.
+        :math:`B`, samples per step.
     rng : int or numpy.random.Generator
-        The seed of the path; a generator draws one.
+        The seed of the path; a generator draws one. :func:`infflow.train_many` gives each start a
+        path of its own.
     modified : bool
         Whether the drift is that of the modified loss.
 
@@ -83,7 +85,11 @@ class SGDDiffusion:
 
     @public
     def __init__(
-        self, step_size: float, batch_size: int = 1, rng: Any = 0, modified: bool = False
+        self,
+        step_size: float,
+        batch_size: int = 1,
+        rng: int | np.random.Generator = 0,
+        modified: bool = False,
     ) -> None:
         self.step_size = positive("step_size", step_size)
         self.batch_size = as_integer("batch_size", batch_size, minimum=1)
@@ -109,6 +115,11 @@ class SGDDiffusion:
             "modified step": self.step_size if self.modified else 0.0,
         }
 
+    def of_run(self, number: int) -> SGDDiffusion:
+        """The same with the path of run ``number`` of many; run 0 keeps the seed."""
+        seed = seed_of_run(self.seed, number)
+        return SGDDiffusion(self.step_size, self.batch_size, seed, self.modified)
+
     def check(self, objective: Objective, theta0: Array, eta: float | Array) -> None:
         """It needs a covariance, and samples for its batches."""
         if not isinstance(objective, HasGradientCovariance):
@@ -125,7 +136,7 @@ class SGDDiffusion:
             )
         if self.modified and not isinstance(objective, HessianProducts | Linearizable):
             raise _no_products(objective, repr(self))
-        objective.gradient_covariance(theta0)  # what it cannot do, it says now
+        objective.gradient_covariance(theta0)  # raises now where it cannot be had
 
     def method(
         self, solver: str, num_free: int, gradient_jumps: bool

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .._validation import (
     Array,
@@ -61,18 +61,19 @@ class Kernel(NamedTuple):
 @public
 def nngp_kernel(
     layers: Any,
-    X: Any,
-    Y: Any = None,
+    X: ArrayLike,
+    Y: ArrayLike | None = None,
     weight_std: Any = 1.0,
     bias_std: Any = 0.0,
     gradient: bool = False,
     rtol: float = 1e-10,
 ) -> Any:
-    """The covariance of the outputs of a wide network with random weights.
+    r"""The covariance of the outputs of a wide network with random weights.
 
-    ``K = weight_std^2 X Y' / D + bias_std^2``, then for each hidden layer
-    ``K <- weight_std^2 E[f(h1) f(h2)] + bias_std^2`` with (h1, h2) of covariance K: the Gaussian
-    process of a network with a linear read-out, as neural-tangents defines it.
+    :math:`K = \sigma_w^2 X Y^\T / D + \sigma_b^2`, then for each hidden layer
+    :math:`K \leftarrow \sigma_w^2\, \E[f(h_1) f(h_2)] + \sigma_b^2` with :math:`(h_1, h_2)` of
+    covariance :math:`K`: the Gaussian process of a network with a linear read-out, as
+    neural-tangents defines it.
 
     Parameters
     ----------
@@ -81,12 +82,12 @@ def nngp_kernel(
     X, Y : (n, D) and (m, D) arrays
         Inputs. Without ``Y`` it is ``X``.
     weight_std, bias_std : float, or one per layer of weights
-        Standard deviations: ``weight_std / sqrt(fan-in)`` of weights, ``bias_std`` of biases. A
-        sequence has one entry per hidden layer and one for the read-out.
+        Standard deviations: :math:`\sigma_w/\sqrt{\text{fan-in}}` of weights, :math:`\sigma_b` of
+        biases. A sequence has one entry per hidden layer and one for the read-out.
     gradient : bool
         Return also the derivative in ``X``.
     rtol : float
-        Tolerance of the integrals, relative to sqrt(E f^2 E f^2).
+        Tolerance of the integrals, relative to :math:`\E f^2`.
 
     Returns
     -------
@@ -118,19 +119,20 @@ def nngp_kernel(
 @public
 def ntk_kernel(
     layers: Any,
-    X: Any,
-    Y: Any = None,
+    X: ArrayLike,
+    Y: ArrayLike | None = None,
     weight_std: Any = 1.0,
     bias_std: Any = 0.0,
     gradient: bool = False,
     rtol: float = 1e-10,
 ) -> Any:
-    """The neural tangent kernel: inner products of gradients of a wide network at initialisation.
+    r"""The neural tangent kernel: inner products of gradients of a wide network at initialisation.
 
-    ``Theta = K`` at the first layer, then ``Theta <- K + weight_std^2 E[f'(h1) f'(h2)] Theta``,
-    where K on the right is that of :func:`nngp_kernel` behind the layer, and (h1, h2) has that
-    before it. All weights and biases are trained, in the parametrisation that is called "ntk":
-    factors ``weight_std / sqrt(fan-in)`` and ``bias_std`` stand outside of the parameters.
+    :math:`\Theta = K` at the first layer, then
+    :math:`\Theta \leftarrow K + \sigma_w^2\, \E[f'(h_1) f'(h_2)]\, \Theta`. Here :math:`K` is that
+    of :func:`nngp_kernel` behind the layer, and :math:`(h_1, h_2)` has that before it. All weights
+    and biases are trained, in the parametrisation that is called "ntk": factors
+    :math:`\sigma_w/\sqrt{\text{fan-in}}` and :math:`\sigma_b` stand outside of the parameters.
 
     Parameters, results and errors are those of :func:`nngp_kernel`. Where the kernel has a cusp
     (kinked activations at equal inputs) the gradient is the mean of those on both sides.

@@ -28,21 +28,22 @@ _APART = 1e-12
 
 
 class MeanField(NamedTuple):
-    """Fixed points of the maps of variance and correlation through a hidden layer.
+    r"""Fixed points of the maps of variance and correlation through a hidden layer.
 
     Attributes
     ----------
     variance : float
-        q*, where q = weight_std^2 E f(sqrt(q) z)^2 + bias_std^2: 0 or infinite where variances
-        vanish or grow without end.
+        :math:`q_*`, where :math:`q = \sigma_w^2\, \E f(\sqrt q\, z)^2 + \sigma_b^2` with
+        ``weight_std`` and ``bias_std``: 0 or infinite where variances vanish or grow without end.
     correlation : float
-        c*, the stable fixed point of the correlation of two inputs of variance q*.
+        :math:`c_*`, the stable fixed point of the correlation of two inputs of variance
+        :math:`q_*`.
     chi : float
-        weight_std^2 E f'(sqrt(q*) z)^2, the slope of the map of correlations at 1 and the mean
-        growth of squared gradients. Below 1 is order, above 1 chaos.
+        :math:`\sigma_w^2\, \E f'(\sqrt{q_*}\, z)^2`, the slope of the map of correlations at 1 and
+        the mean growth of squared gradients. Below 1 is order, above 1 chaos.
     variance_depth, correlation_depth : float
-        Layers over which distances from q* and c* fall by e: -1 / log of the slope of the map.
-        Infinite at slope 1.
+        Layers over which distances from :math:`q_*` and :math:`c_*` fall by :math:`e`: -1 / log of
+        the slope of the map. Infinite at slope 1.
     """
 
     variance: float

@@ -6,14 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._validation import Array, counted, package, public
 from ..activations import Activation, resolve
 from ..errors import InvalidTypeError, InvalidValueError
 from ..networks.finite.net import Net
 
-#: Where PyTorch's softplus changes to the identity (``threshold``): exp(-40) is below the rounding
-#: of 40.
+#: PyTorch's softplus becomes the identity here (its ``threshold``): exp(-40) is below the rounding
+#: error of 40.
 _SOFTPLUS_THRESHOLD = 40.0
 
 
@@ -101,7 +102,7 @@ def from_torch(module: Any, **arguments: Any) -> tuple[Net, Array]:
 
 
 @public
-def to_torch(net: Net, theta: Any) -> Any:
+def to_torch(net: Net, theta: ArrayLike) -> Any:
     """A ``torch.nn.Sequential`` in double precision with the outputs of ``net.predict(theta, .)``.
 
     Parameters

@@ -101,7 +101,7 @@ class _Point(NamedTuple):
 
     z: Array  #: the state of the integrator
     loss: float
-    gradient: Array  #: of the loss, one entry per free parameter
+    gradient: Array  #: gradient of the loss, one entry per free parameter
     exact: bool = True
 
 
@@ -329,7 +329,7 @@ def integrate(
 def _check_start(problem: FlowProblem, start: FlowEvaluation) -> None:
     if not is_finite(start):
         raise InvalidValueError(
-            f"loss or gradient at theta0 is not finite (loss {start.value}). {problem.outside} "
+            f"loss or gradient at theta0 is not finite. {problem.outside} "
             "Start from a point where both are finite, e.g. with smaller parameters."
         )
 

@@ -101,7 +101,7 @@ class GearState(NamedTuple):
     #: shape (MAX_ORDER + 1, n)
     history: Array
     change: Array | None = None  #: corrected minus predicted point of the last step, (n,)
-    before: Array | None = None  #: that of the step before, if of the same size and order
+    before: Array | None = None  #: the change before, if size and order are the same
     error: float = 0.0  #: norm of the error estimate of the last step
     wait: int = 2  #: steps until size and order are looked at
     steps: int = 0

@@ -80,7 +80,7 @@ class Cell:
         """The same at y (d,)."""
         return self._restricted(self.field.evaluate(self.lift(y), self.sides, order))
 
-    #: What end rules ask of a problem; here the flow is that of the loss.
+    #: End rules ask for this; the flow here is the one of the loss.
     evaluate_loss = evaluate
 
     def _restricted(self, found: FlowEvaluation) -> FlowEvaluation:

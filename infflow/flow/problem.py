@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -216,6 +216,7 @@ class Dynamics(Protocol):
        libraries) need the Jacobian roughly, Rosenbrock methods need it exactly.
     4. ``identity`` is what a checkpoint has to agree in, ``commutes`` whether a rotation of the
        input rotates the path, ``endless`` whether it never comes to rest.
+    5. One with random numbers is :class:`Seeded` as well.
     """
 
     @property
@@ -246,3 +247,11 @@ class Dynamics(Protocol):
         self, objective: Objective, theta0: Array, eta: float | Array, rtol: float, atol: float
     ) -> FlowProblem:
         """What the integrator sees."""
+
+
+@runtime_checkable
+class Seeded(Protocol):
+    """A dynamics with random numbers, which are those of a seed."""
+
+    def of_run(self, number: int) -> Dynamics:
+        """The same with the random numbers of run ``number`` of many; run 0 keeps the seed."""

@@ -8,6 +8,7 @@ found at one. Both return :class:`Jets`: values, bounds, methods and work.
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -32,6 +33,7 @@ __all__ = [
     "Choice",
     "FrozenChoice",
     "Jets",
+    "PairEvaluation",
     "candidates",
     "evaluator_of",
 ]
@@ -193,7 +195,19 @@ class _Evaluators:
         return found
 
 
-class Choice:
+class PairEvaluation(ABC):
+    """What a loss asks for the jets of its pairs."""
+
+    @abstractmethod
+    def evaluate(self, args: Arguments, order: int) -> Jets:
+        """Jets of all pairs, and what is known of each."""
+
+    def __call__(self, args: Arguments, order: int) -> Array:
+        """The values of :meth:`evaluate`."""
+        return self.evaluate(args, order).values
+
+
+class Choice(PairEvaluation):
     """Jets of a fixed list of pairs among a fixed list of neurons.
 
     Nothing of it changes after it is made. Its evaluators may keep expansions of neurons that do
@@ -284,10 +298,6 @@ class Choice:
             return True
         first = (group.labels[0] for group in self.groups)
         return all(evaluator_of(label).is_smooth(label) for label in first)
-
-    def __call__(self, args: Arguments, order: int) -> Array:
-        """The values of :meth:`evaluate`."""
-        return self.evaluate(args, order).values
 
     def evaluate(self, args: Arguments, order: int) -> Jets:
         """Jets of all pairs.
@@ -400,7 +410,7 @@ def _keep_better(before: _Kept, left: Index, rows: Index, out: Jets) -> None:
     out.method[back] = before.method[better]
 
 
-class FrozenChoice:
+class FrozenChoice(PairEvaluation):
     """The jets of a :class:`Choice` as one smooth function of their arguments, next to a point.
 
     Every pair keeps one method, with rules of fixed length: the first that meets ``rtol`` at the
@@ -435,10 +445,6 @@ class FrozenChoice:
     def is_smooth(self) -> bool:
         """As that of the choice."""
         return self.choice.is_smooth
-
-    def __call__(self, args: Arguments, order: int) -> Array:
-        """The values of :meth:`evaluate`."""
-        return self.evaluate(args, order).values
 
     def evaluate(self, args: Arguments, order: int) -> Jets:
         """Jets of all pairs."""

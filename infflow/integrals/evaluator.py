@@ -248,6 +248,13 @@ class Evaluator(ABC):
         """Whether pairs of that label stay with the method whatever their arguments are."""
         return False
 
+    def squares_are_pairs(self, label: str) -> bool:
+        """Whether a neuron with itself gets the moments of a pair.
+
+        Other methods know only the derivatives of E f(h)^2 in the mean that both places share.
+        """
+        return False
+
     def unit(self, label: str) -> str:
         """What ``work`` counts for pairs of that label."""
         return "evaluations"

@@ -23,10 +23,11 @@ _TOLERANCE = 1e-14
 
 @public
 def hermite_coefficients(f: str | Activation, n: int, r: float = 1.0, b: float = 0.0) -> Array:
-    """Coefficients of f(r x + b) in orthonormal Hermite polynomials of a standard normal x.
+    r"""Coefficients of :math:`f(r x + b)` in orthonormal Hermite polynomials of a standard normal
+    x.
 
-    ``E[f(r x + b) He_k(x)] / sqrt(k!)`` for k = 0 ... n, with probabilists' polynomials, so that
-    their squares add up to ``E f(r x + b)^2``.
+    :math:`\E[f(r x + b) \He_k(x)] / \sqrt{k!}` for :math:`k = 0 \dots n`, with probabilists'
+    polynomials, so that their squares add up to :math:`\E f(r x + b)^2`.
 
     Parameters
     ----------
@@ -41,13 +42,13 @@ def hermite_coefficients(f: str | Activation, n: int, r: float = 1.0, b: float =
     Returns
     -------
     ndarray (n + 1,)
-        To rounding relative to ``sqrt(E f^2)`` where f is made of polynomials, smoothed ramps or
-        waves (sigmoid and its relatives: 1e-13); else by adaptive quadrature to 1e-14.
+        To rounding relative to :math:`\sqrt{\E f^2}` where f is made of polynomials, smoothed ramps
+        or waves (sigmoid and its relatives: 1e-13); else by adaptive quadrature to 1e-14.
 
     Raises
     ------
     InvalidTypeError, InvalidValueError, UnknownNameError
-        If an argument cannot be used, or f grows so fast that E f^2 is infinite.
+        If an argument cannot be used, or f grows so fast that :math:`\E f^2` is infinite.
 
     See Also
     --------

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._validation import (
     Array,
@@ -53,6 +54,8 @@ MAX_ORDER = 4
 METHODS = tuple(EVALUATORS)
 _PAIR = "a pair of integers such as (1, 0)"
 _EPS = float(np.finfo(np.float64).eps)
+# Errors below this meet any tolerance: the moments of dead neurons leave the range of float64.
+_LOST = 1e-270
 #: Standard deviations other than 0 lie in this range, so that fourth powers neither underflow nor
 #: overflow.
 SCALE_RANGE = (1e-70, 1e70)
@@ -168,7 +171,7 @@ def _choose(
         estimate = compute(name, EVALUATORS[name])
         if best is None or np.sum(estimate.error_bound) < np.sum(best[1].error_bound):
             best = (name, estimate)
-        tolerance = rtol * np.maximum(estimate.scale, np.abs(estimate.value))
+        tolerance = rtol * np.maximum(estimate.scale, np.abs(estimate.value)) + _LOST
         if (estimate.error_bound <= tolerance).all() or not np.isfinite(estimate.value).all():
             return name, estimate
     assert best is not None  # _candidates is never empty
@@ -214,17 +217,18 @@ def _shaped(array: Array, shape: tuple[int, ...]) -> Any:
 def gaussian_moment(
     f: str | Activation,
     g: str | Activation,
-    r1: Any,
-    r2: Any,
-    u: Any,
-    b1: Any = 0.0,
-    b2: Any = 0.0,
+    r1: ArrayLike,
+    r2: ArrayLike,
+    u: ArrayLike,
+    b1: ArrayLike = 0.0,
+    b2: ArrayLike = 0.0,
     orders: tuple[int, int] = (0, 0),
     method: str = "auto",
     rtol: float = 1e-10,
     full_output: bool = False,
 ) -> Any:
-    """``E[f^(p)(r1 x + b1) g^(q)(r2 y + b2)]`` for standard normal x, y with correlation u.
+    r""":math:`\E[f^{(p)}(r_1 x + b_1)\, g^{(q)}(r_2 y + b_2)]` for standard normal x, y with
+    correlation u.
 
     Parameters
     ----------
@@ -243,8 +247,9 @@ def gaussian_moment(
         ``rtol``. "surrogate" gives p + q even, without biases, and the largest error on its card as
         the bound.
     rtol : float
-        Tolerance, relative to ``sqrt(E f^2 E g^2)`` of the differentiated functions (where that is
-        infinite: of lower derivatives over powers of r; or to the value itself if that is larger).
+        Tolerance, relative to :math:`\sqrt{\E f^2\, \E g^2}` of the differentiated functions (where
+        that is infinite: of lower derivatives over powers of r; or to the value itself if that is
+        larger). Errors below 1e-270 always meet it.
     full_output : bool
         Return a :class:`GaussianMoment`: value, method, error bound, work.
 
@@ -304,17 +309,17 @@ def gaussian_moment(
 @public
 def gaussian_mean(
     f: str | Activation,
-    r: Any,
-    b: Any = 0.0,
+    r: ArrayLike,
+    b: ArrayLike = 0.0,
     order: int = 0,
     method: str = "auto",
     rtol: float = 1e-10,
     full_output: bool = False,
 ) -> Any:
-    """``E f^(p)(r x + b)`` for standard normal x, p = ``order`` <= 4.
+    r""":math:`\E f^{(p)}(r x + b)` for standard normal x, :math:`p` = ``order`` <= 4.
 
     Parameters, result and errors are those of :func:`gaussian_moment`; ``rtol`` is relative to
-    ``sqrt(E f^2)``.
+    :math:`\sqrt{\E f^2}`.
 
     See Also
     --------

@@ -25,7 +25,7 @@ from .._validation import Array, user_level
 from ..activations import Activation, Term
 from ..errors import AccuracyWarning
 from . import registry
-from .choice import Choice, FrozenChoice, Jets
+from .choice import Choice, FrozenChoice, Jets, PairEvaluation
 from .evaluator import Arguments, Estimate, Evaluator, Index, Points
 from .jets import COLUMN_ORDERS, EXCHANGE, J00, SIZES
 from .surrogate.evaluator import SurrogateMethod
@@ -232,7 +232,7 @@ def _expanded(activations: list[Activation], i: Index, j: Index) -> _Expansion:
     )
 
 
-class TermsChoice:
+class TermsChoice(PairEvaluation):
     """Jets of pairs of neurons whose activations are sums; used like :class:`.choice.Choice`.
 
     Parameters
@@ -275,10 +275,6 @@ class TermsChoice:
     def is_smooth(self) -> bool:
         """Whether nothing is chosen by tolerances, so that freezing changes nothing."""
         return self._inner.is_smooth
-
-    def __call__(self, args: Arguments, order: int) -> Array:
-        """The values of :meth:`evaluate`."""
-        return self.evaluate(args, order).values
 
     def evaluate(self, args: Arguments, order: int) -> Jets:
         """Jets of all pairs.

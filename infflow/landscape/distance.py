@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._validation import Array, as_number, as_real_array, counted, public
 from ..activations import Activation
@@ -151,7 +152,7 @@ def _squared_distance(parity: int, a: Function, i: int, b: Function, j: int) -> 
 
 
 @public
-def solution_distance(net: Net | NetI, a: Any, b: Any, rtol: float = 1e-6) -> float:
+def solution_distance(net: Net | NetI, a: Any, b: ArrayLike, rtol: float = 1e-6) -> float:
     """Distance of two parameter vectors as functions: modulo permutation, sign and scale of
     neurons, dead and equal ones.
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .._validation import Array, as_choice, as_integer, as_number, as_rng, public
 from ..activations import Activation, resolve
@@ -42,7 +42,7 @@ class _Hidden(NamedTuple):
 
 @public
 def split_neuron(
-    net: Network, theta: Any, i: int, gamma: float = 0.5, layer: int = 0
+    net: Network, theta: ArrayLike, i: int, gamma: float = 0.5, layer: int = 0
 ) -> tuple[Network, Array]:
     """Duplicate hidden neuron ``i``: two neurons with its input weights, output weights gamma a and
     (1 - gamma) a.
@@ -101,9 +101,9 @@ def split_neuron(
 @public
 def grow(
     net: Network,
-    theta: Any,
+    theta: ArrayLike,
     k: int = 1,
-    rng: Any = 0,
+    rng: int | np.random.Generator = 0,
     output: str = "zero",
     init: Init = "glorot_normal",
     activation: Any = None,
@@ -180,7 +180,9 @@ def grow(
 
 
 @public
-def shrink(net: Network, theta: Any, rtol: float = 1e-10, layer: int = 0) -> tuple[Network, Array]:
+def shrink(
+    net: Network, theta: ArrayLike, rtol: float = 1e-10, layer: int = 0
+) -> tuple[Network, Array]:
     """Remove dead hidden neurons and merge duplicates; the function stays the same up to ``rtol``.
 
     Dead are neurons with zero output weights, and those with zero input weights, whose constant

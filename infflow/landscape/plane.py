@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._validation import (
     Array,
@@ -156,9 +157,9 @@ class Section:
 @public
 def minimise_orthogonal(
     net: Objective,
-    theta: Any,
-    d1: Any,
-    d2: Any,
+    theta: ArrayLike,
+    d1: ArrayLike,
+    d2: ArrayLike,
     a1: float = 0.0,
     a2: float = 0.0,
     *,
@@ -235,9 +236,9 @@ def minimise_orthogonal(
 @public
 def loss_on_plane(
     net: Objective,
-    theta: Any,
-    d1: Any,
-    d2: Any,
+    theta: ArrayLike,
+    d1: ArrayLike,
+    d2: ArrayLike,
     a1: Any,
     a2: Any,
     *,

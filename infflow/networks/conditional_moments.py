@@ -36,7 +36,7 @@ _CUT = 1e-11
 _INNER_RADIUS = 12.0
 #: largest relative difference of the two rules; the finer one has about twice as many digits
 _AGREEMENT = 3e-5
-#: what is left of the squares of all activations after the last term, times correlations
+#: largest remainder of the squares of all activations after the last term, times correlations
 _TAIL = 3e-13
 #: numbers of terms that are tried
 _TERMS = (12, 18, 27, 40, 60, 90, 135, 200, 300, 450)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .. import summary
 from .._validation import Array, counted, public
@@ -93,7 +93,7 @@ def spectrum_by_parts(red: Reduction, theta_n: Array) -> PartSpectrum:
 
 
 @public
-def hessian_spectrum(net: Objective, theta: Any) -> Spectrum:
+def hessian_spectrum(net: Objective, theta: ArrayLike) -> Spectrum:
     """Eigenvalues (ascending) and eigenvectors (columns) of the Hessian at ``theta``; errors as in
     :func:`hessian`.
 
@@ -150,7 +150,7 @@ def _whole_spectrum(red: Reduction) -> Spectrum:
 
 
 @public
-def hessian_eigenvalues(net: Objective, theta: Any) -> Eigenvalues:
+def hessian_eigenvalues(net: Objective, theta: ArrayLike) -> Eigenvalues:
     """All eigenvalues of the Hessian at ``theta``, with multiplicities.
 
     Parameters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from numpy.typing import ArrayLike
 
 from .._validation import Array, public
 from ..errors import InvalidTypeError
@@ -13,11 +13,13 @@ from .parameters import finite
 
 
 @public
-def fisher(net: Net | NetI, theta: Any) -> Array:
-    """``E[grad f grad f']`` summed over outputs: the Fisher matrix for label noise of size one.
+def fisher(net: Net | NetI, theta: ArrayLike) -> Array:
+    r""":math:`\E[\nabla f\, \nabla f^\T]` summed over outputs: the Fisher matrix for label noise of
+    size one.
 
     Twice this matrix is the Hessian of the squared loss where the network fits its targets; label
-    noise of the standard deviation s adds 4 s^2 times it to the covariance of gradients.
+    noise of the standard deviation :math:`s` adds :math:`4 s^2` times it to the covariance of
+    gradients.
 
     Parameters
     ----------
@@ -50,7 +52,7 @@ def fisher(net: Net | NetI, theta: Any) -> Array:
     >>> import infflow as inf
     >>> net = inf.Net([(1, "identity", False), (1, "identity", False)], input_dim=1)
     >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 1.0]))
-    >>> fisher(neti, [2.0, 3.0])  # of f = a w x
+    >>> fisher(neti, [2.0, 3.0])  # f = a w x
     array([[9., 6.],
            [6., 4.]])
     """

@@ -5,9 +5,10 @@ its spectrum.
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._validation import Array, as_real_array, as_vector, public
 from ..errors import InvalidTypeError, InvalidValueError, MethodError, ShapeError
@@ -19,7 +20,13 @@ from .parameters import HasLayout, finite
 
 
 @public
-def loss(net: Objective, theta: Any, X: Any = None, y: Any = None, weights: Any = None) -> float:
+def loss(
+    net: Objective,
+    theta: ArrayLike,
+    X: ArrayLike | None = None,
+    y: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+) -> float:
     """Loss at ``theta``, regularisation included.
 
     Parameters
@@ -74,7 +81,7 @@ def gradient(net: Objective, theta: Any) -> Array:
 
 
 @public
-def hessian(net: Objective, theta: Any) -> Array:
+def hessian(net: Objective, theta: ArrayLike) -> Array:
     """Symmetric Hessian ``(P, P)`` of :func:`loss` at ``theta`` ``(P,)``.
 
     Raises
@@ -101,7 +108,7 @@ def hessian(net: Objective, theta: Any) -> Array:
 
 
 @public
-def hvp(net: Objective, theta: Any, v: Any) -> Array:
+def hvp(net: Objective, theta: ArrayLike, v: ArrayLike) -> Array:
     """Hessian times ``v`` of shape ``(P,)``, or ``(P, m)`` with one direction per column, without
     forming the Hessian.
 
@@ -140,7 +147,8 @@ def hvp(net: Objective, theta: Any, v: Any) -> Array:
                 f"v has shape {v.shape}; ({num_params},) or ({num_params}, m) is needed."
             )
     with limit_for(num_params), _quiet():
-        return finite("the Hessian-vector product is", net.hvp(theta, v))
+        product = net.hvp(cast("Array", theta), cast("Array", v))  # networks check them
+        return finite("the Hessian-vector product is", product)
 
 
 #: What evaluations of order 0, 1 and 2 are asked for, as messages begin.

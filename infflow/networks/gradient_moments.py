@@ -44,7 +44,8 @@ from .span_moments import mapped as to_component
 from .teacher import Teacher
 
 if TYPE_CHECKING:
-    from .infinite.neti import AnyTeacher, NetI
+    from .infinite.neti import NetI
+    from .infinite.neurons import AnyTeacher
 
 METHODS = ("auto", "exact", "sampling")
 #: Independent scramblings of the points; their scatter is the error.

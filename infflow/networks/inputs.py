@@ -9,6 +9,7 @@ import sys
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._validation import Array, as_integer, as_real_array, as_rng, counted, public
 from ..errors import InvalidTypeError, InvalidValueError, ShapeError, TooLargeError
@@ -101,7 +102,7 @@ class Gaussian:
     """
 
     @public
-    def __init__(self, mean: Any = 0.0, cov: Any = None) -> None:
+    def __init__(self, mean: ArrayLike = 0.0, cov: ArrayLike | None = None) -> None:
         if cov is None:
             raise InvalidTypeError(
                 "Gaussian needs cov: a matrix (D, D), or the variances (D,) of independent inputs."

@@ -161,6 +161,14 @@ class Layout:
             (k.weights, (k.width, k.fan_in), k.biases if k.bias else None) for k in blocks
         ]
 
+    def __repr__(self) -> str:
+        return f"Layout({self._shapes()}; {counted(self.num_params, 'parameter')})"
+
+    def _shapes(self) -> str:
+        return ", ".join(
+            f"W {b.width}x{b.fan_in}" + (f" and b {b.width}" * b.bias) for b in self.blocks
+        )
+
     def check(self, theta: Any) -> Array:
         """``theta`` as a finite float64 vector of length P; a float64 array is passed through, not
         copied.
@@ -175,11 +183,8 @@ class Layout:
             return theta
         array = as_real_array("theta", theta, advice=self._what_theta_is())
         if array.shape != (self.num_params,):
-            shapes = ", ".join(
-                f"W {b.width}x{b.fan_in}" + (f" and b {b.width}" * b.bias) for b in self.blocks
-            )
             raise ShapeError(
-                f"theta has shape {array.shape}; ({self.num_params},) is needed: {shapes}. "
+                f"theta has shape {array.shape}; ({self.num_params},) is needed: {self._shapes()}. "
                 "Build it with net.pack or random_params."
             )
         return array if array.flags.writeable else array.copy()
@@ -271,7 +276,7 @@ class HasLayout(Protocol, metaclass=Capability):
 def random_params(
     net: HasLayout, rng: int | np.random.Generator = 0, init: Init = "glorot_normal"
 ) -> Array:
-    """Random initial parameters.
+    r"""Random initial parameters.
 
     Parameters
     ----------
@@ -280,12 +285,13 @@ def random_params(
     rng : int or numpy.random.Generator
         Seed or generator.
     init : str or callable
-        ``"glorot_normal"``: weights of standard deviation sqrt(2/(fan_in + fan_out)), zero biases;
-        ``"glorot_uniform"``: uniform weights of the same variance, zero biases (Glorot and Bengio,
-        2010); ``"standard_normal"``: weights and biases of unit variance; or ``init(rng, shape)``,
-        called for every weight matrix and every bias vector in the order of ``theta``. With
-        ``parametrization="spherical"`` the rows of hidden weights are divided by their lengths,
-        but for those of a callable.
+        ``"glorot_normal"``: weights of standard deviation
+        :math:`\sqrt{2/(\text{fan-in} + \text{fan-out})}`, zero biases. ``"glorot_uniform"``:
+        uniform weights of the same variance, zero biases (Glorot and Bengio, 2010).
+        ``"standard_normal"``: weights and biases of unit variance. Or ``init(rng, shape)``, called
+        for every weight matrix and every bias vector in the order of ``theta``. With
+        ``parametrization="spherical"`` the rows of hidden weights are divided by their lengths, but
+        for those of a callable.
 
     Returns
     -------

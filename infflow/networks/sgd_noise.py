@@ -8,7 +8,7 @@ import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .._validation import Array, as_choice, as_integer, as_number, counted, public, user_level
 from ..errors import AccuracyWarning, InvalidTypeError, InvalidValueError
@@ -37,25 +37,26 @@ class GradientNoiseScale(NamedTuple):
 @public
 def stationary_covariance(
     net: Net | NetI,
-    theta: Any,
+    theta: ArrayLike,
     step_size: float,
     batch_size: int = 1,
     *,
     rtol: float = 1e-10,
     method: str = "auto",
     samples: int = 100_000,
-    rng: Any = 0,
+    rng: int | np.random.Generator = 0,
 ) -> Array:
     r"""Covariance of theta in the stationary state of gradient descent with constant steps.
 
-    theta <- theta - step_size * (mean gradient of a fresh batch), next to a minimum with the
-    Hessian H and the covariance C of single-sample gradients, has the covariance Sigma with
+    Each step is :math:`\theta \leftarrow \theta - \eta g` with the mean gradient :math:`g` of a
+    fresh batch. Next to a minimum with the Hessian :math:`H` and the covariance :math:`C` of
+    single-sample gradients the covariance :math:`\Sigma` of theta obeys
 
     .. math:: H \Sigma + \Sigma H - \eta H \Sigma H = \frac{\eta}{B}\, C
 
-    for steps of size eta (``step_size``) and batches of B samples (``batch_size``),
-    to leading order in the step size. In the eigenbasis of H it is one division per entry
-    (Mandt, Hoffman and Blei, J. Mach. Learn. Res. 18, 134, 2017).
+    for steps of size :math:`\eta` (``step_size``) and batches of :math:`B` samples
+    (``batch_size``), to leading order in the step size. In the eigenbasis of H it is one division
+    per entry (Mandt, Hoffman and Blei, J. Mach. Learn. Res. 18, 134, 2017).
 
     Parameters
     ----------
@@ -148,18 +149,19 @@ def _warn_of_diffusion(inner: Array, flat: NDArray[np.bool_]) -> None:
 @public
 def gradient_noise_scale(
     net: Net | NetI,
-    theta: Any,
+    theta: ArrayLike,
     *,
     method: str = "auto",
     samples: int = 100_000,
-    rng: Any = 0,
+    rng: int | np.random.Generator = 0,
 ) -> GradientNoiseScale:
-    """Sizes of batches at which the noise of gradients matters.
+    r"""Sizes of batches at which the noise of gradients matters.
 
-    ``simple`` = tr(C)/|g|^2 and ``critical`` = tr(H C)/(g'H g), with the gradient g and the Hessian
-    H of the loss and the covariance C of single-sample gradients (McCandlish et al.,
-    arXiv:1812.06162, eqs. 2.8 and 2.9). A step along the gradient of a batch of B samples gains
-    1/(1 + critical/B) of what one along g gains at best.
+    ``simple`` is :math:`\tr C / |g|^2` and ``critical`` :math:`\tr(H C) / (g^\T H g)`, with the
+    gradient :math:`g` and the Hessian :math:`H` of the loss and the covariance :math:`C` of
+    single-sample gradients (McCandlish et al., arXiv:1812.06162, eqs. 2.8 and 2.9). A step along
+    the gradient of a batch of :math:`B` samples gains the share :math:`1/(1 + \text{critical}/B)`
+    of what one along :math:`g` gains at best.
 
     Parameters
     ----------
@@ -172,7 +174,7 @@ def gradient_noise_scale(
     -------
     GradientNoiseScale
         ``simple`` and ``critical`` are infinite where the gradient vanishes; ``critical`` is also
-        infinite where g'H g is not positive, so that no step length is best.
+        infinite where :math:`g^\T H g` is not positive, so that no step length is best.
 
     Raises
     ------

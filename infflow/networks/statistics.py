@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .. import summary
 from .._validation import (
@@ -70,9 +70,14 @@ class Overlaps(NamedTuple):
 
 @public
 def gradient_covariance(
-    net: Net | NetI, theta: Any, samples: int = 100_000, rng: Any = 0, *, method: str = "auto"
+    net: Net | NetI,
+    theta: ArrayLike,
+    samples: int = 100_000,
+    rng: int | np.random.Generator = 0,
+    *,
+    method: str = "auto",
 ) -> Array:
-    """Covariance of the gradients of the loss of single samples at ``theta``, the regularisation
+    r"""Covariance of the gradients of the loss of single samples at ``theta``, the regularisation
     left out.
 
     Parameters
@@ -123,21 +128,21 @@ def gradient_covariance(
 
     Notes
     -----
-    Stein's lemma turns E[phi x x'] into derivatives of fourth moments of the pre-activations, which
-    have closed forms (Saad and Solla, Phys. Rev. E 52, 4225, 1995, for erf).
+    Stein's lemma turns :math:`\E[\phi\, x x^\T]` into derivatives of fourth moments of the
+    pre-activations, which have closed forms (Saad and Solla, Phys. Rev. E 52, 4225, 1995, for erf).
 
     Examples
     --------
     >>> import infflow as inf
     >>> net = inf.Net([(1, "identity", False), (1, "identity", False)], input_dim=1)
     >>> neti = inf.NetI(net, inf.Teacher(net, [1.0, 1.0]))
-    >>> gradient_covariance(neti, [2.0, 1.0])  # of 2 (a w - 1) x^2 (a, w), and E x^4 - 1 = 2
+    >>> gradient_covariance(neti, [2.0, 1.0])  # gradients 2 (a w - 1) x^2 (a, w); E x^4 - 1 = 2
     array([[ 8., 16.],
            [16., 32.]])
     """
     method = as_choice("method", method, METHODS)
     if isinstance(net, Net):
-        return covariance.gradient_covariance(net, theta)
+        return covariance.gradient_covariance(net, cast("Array", theta))  # which checks it
     theta, samples, generator = _checked(net, theta, samples, rng)
     _require_covariance(net.num_params)
     with np.errstate(over="ignore", invalid="ignore"), limit_for(net.num_params):
@@ -208,21 +213,22 @@ def finite_data_prediction(
     theta: Any,
     N: float,
     samples: int = 100_000,
-    rng: Any = 0,
+    rng: int | np.random.Generator = 0,
     rtol: float = 1e-10,
     *,
     method: str = "auto",
-    frozen: Any = None,
+    frozen: ArrayLike | None = None,
     eta: Any = None,
 ) -> FiniteDataPrediction:
-    """Expected squared distance and loss gap of the solution for ``N`` samples, to leading order in
-    1/N.
+    r"""Expected squared distance and loss gap of the solution for ``N`` samples, to leading order
+    in 1/N.
 
-    With the Hessian H of the infinite-data loss at its minimum theta* and the covariance C of
-    single-sample gradients, E |theta_N - theta*|^2 = tr(H^+ C H^+)/N and E [L(theta_N) - L(theta*)]
-    = tr(H^+ C)/(2N): the sandwich formula of M-estimation (van der Vaart, Asymptotic Statistics,
-    1998, theorem 5.21). In directions that symmetries leave flat nothing is predicted; H^+ leaves
-    them out.
+    Let :math:`H` be the Hessian of the infinite-data loss at its minimum :math:`\theta_*`, and
+    :math:`C` the covariance of single-sample gradients. Then
+    :math:`\E|\theta_N - \theta_*|^2 = \tr(H^+ C H^+)/N` and
+    :math:`\E[L(\theta_N) - L(\theta_*)] = \tr(H^+ C)/(2N)`. This is the sandwich formula of
+    M-estimation (van der Vaart, Asymptotic Statistics, 1998, theorem 5.21). In directions that
+    symmetries leave flat nothing is predicted; :math:`H^+` leaves them out.
 
     Parameters
     ----------
@@ -341,11 +347,12 @@ def _warn_of_small_eigenvalues(values: Array, scale: float, rtol: float) -> None
 
 
 @public
-def overlaps(net: NetI, theta: Any) -> Overlaps:
-    """Order parameters: covariances of the pre-activations of students and teachers.
+def overlaps(net: NetI, theta: ArrayLike) -> Overlaps:
+    r"""Order parameters: covariances of the pre-activations of students and teachers.
 
     Weights enter as they act on the input (factors of the parametrization included); for standard
-    normal input Q = W W', R = W V', T = V V', without a division by the input dimension.
+    normal input :math:`Q = W W^\T`, :math:`R = W V^\T` and :math:`T = V V^\T`, without a division
+    by the input dimension.
 
     Parameters
     ----------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._validation import Array, as_number, as_rng, public
 from ..errors import InvalidTypeError
@@ -41,7 +42,7 @@ class Teacher:
     """
 
     @public
-    def __init__(self, net: Net, theta: Any, noise: float = 0.0) -> None:
+    def __init__(self, net: Net, theta: ArrayLike, noise: float = 0.0) -> None:
         if not isinstance(net, Net):
             raise InvalidTypeError(
                 f"the teacher's net is a {type(net).__name__}; an inf.Net is needed."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._validation import Array, as_choice, public
 from ..errors import InvalidTypeError
@@ -23,7 +24,7 @@ WHOSE = ("student", "teacher")
 
 
 @public
-def gradient(net: Objective, theta: Any, wrt: str = "student") -> Array:
+def gradient(net: Objective, theta: ArrayLike, wrt: str = "student") -> Array:
     """Gradient of :func:`infflow.loss` at ``theta`` ``(P,)``.
 
     Parameters
@@ -67,11 +68,12 @@ def gradient(net: Objective, theta: Any, wrt: str = "student") -> Array:
 
 
 @public
-def mixed_hessian(net: NetI, theta: Any) -> Array:
-    """Second derivatives ``(P, P_teacher)`` of the loss in student and teacher.
+def mixed_hessian(net: NetI, theta: ArrayLike) -> Array:
+    r"""Second derivatives ``(P, P_teacher)`` of the loss in student and teacher.
 
-    With the Hessian H of the student they move a fixed point with the teacher, d theta =
-    -H^-1 (mixed Hessian) d theta_teacher, by the implicit function theorem.
+    With the Hessian H of the student they move a fixed point with the teacher,
+    :math:`d\theta = -H^{-1} M\, d\theta_\text{teacher}` with the mixed Hessian :math:`M`, by the
+    implicit function theorem.
 
     Parameters
     ----------

@@ -3,6 +3,8 @@
 | file | what it holds | who calls it |
 |---|---|---|
 | `order_parameters.py` | `OrderParameters` | users, `studies` |
+| `setup.py` | rates and fourth moments that its arguments ask for | `order_parameters.py` |
+| `outcome.py` | from points that were reached to a result | `order_parameters.py` |
 | `result.py`, `record.py` | `OnlineResult`, and its files | `order_parameters.py` |
 | `equations/` | right-hand sides, their Jacobian, the noise of samples | `integration.py` |
 | `runs/` | single runs: weights, simulations, their scatter | `order_parameters.py` |

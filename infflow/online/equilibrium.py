@@ -35,8 +35,8 @@ class Equilibrium:
 
     K students and K teachers with weights of length one, output weights 1 and outputs divided by
     the root of K; overlaps R of a student with its own teacher, S with the others, C of two
-    students. With the load alpha = beta P/(K D), for P samples at the temperature 1/beta ->
-    infinity,
+    students. With the load :math:`\alpha = \beta P/(K D)`, for :math:`P` samples at the temperature
+    :math:`1/\beta \to \infty`,
 
     .. math::
 
@@ -53,7 +53,8 @@ class Equilibrium:
     activation : str or Activation
     K : float
         Number of students and teachers, at least 2; any real number. Differences of free energies
-        lose digits like K^2: transitions are found up to some hundred (relu), some tens (erf).
+        lose digits like :math:`K^2`: transitions are found up to some hundred (relu), some tens
+        (erf).
     alpha : float
         Load, >= 0.
 
@@ -91,7 +92,9 @@ class Equilibrium:
         return float(gaussian_moment(self.activation, self.activation, 1.0, 1.0, c, orders=orders))
 
     def generalization_error(self, z: Any) -> float:
-        """e_g = E (student - teacher)^2 / 2 at z = (R, S, C), outputs over the root of K."""
+        r""":math:`e_g = \tfrac12 \E (\text{student} - \text{teacher})^2` at z = (R, S, C), outputs
+        over the root of K.
+        """
         R, S, C = self._checked(z)
         G = self._moment
         own = 2.0 * G(1.0, 0) - 2.0 * G(R, 0)
@@ -177,7 +180,9 @@ class Equilibrium:
         return found.value, onto.T @ found.gradient, onto.T @ found.hessian @ onto
 
     def curvature(self, z: Any) -> float:
-        """Second derivative of beta f along specialisation, dR = 1, dS = -1/(K - 1)."""
+        r"""Second derivative of :math:`\beta f` along specialisation, :math:`dR = 1`,
+        :math:`dS = -1/(K - 1)`.
+        """
         along = np.array([1.0, -1.0 / (self.K - 1.0), 0.0])
         H = self.evaluate(z, 2).hessian
         assert H is not None
@@ -197,7 +202,7 @@ class Equilibrium:
         Raises
         ------
         InvalidValueError
-            If the unspecialised state is stable up to a load of 10^6.
+            If the unspecialised state is stable up to a load of :math:`10^6`.
         """
         from scipy.optimize import brentq
 

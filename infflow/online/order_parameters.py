@@ -8,6 +8,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._validation import (
     Array,
@@ -20,34 +21,31 @@ from .._validation import (
 )
 from ..compile_time import running_time
 from ..errors import InvalidValueError, MethodError, SingularMomentError
-from ..integrals.fourth.rows import closed_form_applies, jumps
 from ..networks.infinite.neti import NetI
 from ..networks.inputs import sample_size
 from ..terminal import Bar
 from ..threads import limit_for
 from .checks import check_network, checked_state, groups_of
-from .equations.fourth_moments import ClosedFourthMoments, FourthMoments, SampledFourthMoments
+from .equations.fourth_moments import FourthMoments
 from .equations.right_hand_side import Equations, Model
 from .fixed_point import OnlineFixedPoint, find_fixed_point
-from .integration import SOLVERS, Clock, OnlineStop, Settings, integrate
-from .rates import Rates, Schedule, as_rates
+from .integration import SOLVERS, Clock, OnlineStop, Path, Settings, integrate
+from .outcome import SIMULATION, Run, result_of
 from .result import OnlineResult
 from .runs.fluctuations import Fluctuations, deviations
 from .runs.simulation import Descent, simulate
-from .runs.weights import Lifted, group_sizes, lift
+from .runs.weights import Lifted, group_sizes, lift, overlaps
+from .setup import METHODS, fourth_moments_of, learning_of
 from .state import OrderState
 from .targets import target_of
-from .times import default_times, kept_times
+from .times import kept_times, noise_times
 
-METHODS = ("auto", "closed", "sampling")
 CONSTRAINTS = ("sphere",)
 
-#: what solvers can resolve; smaller tolerances count as this
+#: tolerance that solvers can resolve; smaller ones count as this
 _ROUNDING_OF_STEPS = 2.5e-14
 #: most points that are kept
 _MOST_POINTS = 10**6
-#: times at which the noise of steps is found, for fluctuations
-_NOISE_POINTS = 200
 
 
 class OrderParameters:
@@ -61,10 +59,11 @@ class OrderParameters:
         W &\leftarrow W - \frac{\eta}{D}\, \partial_W |y(x) - \text{label}|^2 \\
         v &\leftarrow v - \frac{\eta_v}{D}\, \partial_v |y(x) - \text{label}|^2
 
-    with the rates eta (``learning_rate``) and eta_v (``second_layer_rate``). As D grows at constant
-    t = steps / D, Q = W W', R = W V' and v follow ordinary differential
-    equations (for coloured input one Q and R for each group of eigenvalues). Those of Q contain a
-    term of order learning_rate^2, which is the noise of single samples.
+    with the rates :math:`\eta` (``learning_rate``) and :math:`\eta_v` (``second_layer_rate``). As
+    :math:`D` grows at constant :math:`t = \text{steps}/D`, :math:`Q = W W^\T`, :math:`R = W V^\T`
+    and :math:`v` follow ordinary differential equations (for coloured input one Q and R for each
+    group of eigenvalues). Those of Q contain a term of order :math:`\eta^2`, which is the noise of
+    single samples.
 
     Parameters
     ----------
@@ -82,13 +81,13 @@ class OrderParameters:
         first layer learns.
     half_loss : bool
         Rates refer to half of the squared error, the convention of Saad and Solla (1995) and Goldt
-        et al. (2019): pass their eta, and eta_v. The time t is the same in both;
+        et al. (2019): pass their :math:`\eta` and :math:`\eta_v`. The time t is the same in both;
         ``OrderParameters(neti, eta, half_loss=True)`` and ``OrderParameters(neti, eta / 2)`` are
         equal.
     fourth_moments : {"auto", "closed", "sampling"}
-        How the term of order learning_rate^2 is evaluated. "auto" takes closed forms where there
-        are (identity, polynomials, relu, leaky_relu, abs, erf, normal_cdf, gelu), else evenly
-        spread points.
+        How the term of order :math:`\eta^2` is evaluated. "auto" takes closed forms where there are
+        (identity, polynomials, relu, leaky_relu, abs, erf, normal_cdf, gelu), else evenly spread
+        points.
     samples : int
         Number of points for "sampling"; 64 times a power of two is taken, the nearest.
     rng : int or numpy.random.Generator
@@ -125,9 +124,9 @@ class OrderParameters:
 
     Notes
     -----
-    Goldt et al. write pre-activations w.x/sqrt(D); their w is sqrt(D) times the one here. Then
-    their rates eta/sqrt(D) of the first and eta_v/D of the second layer are both 1/D here: plain
-    gradient descent with one step size.
+    Goldt et al. write pre-activations :math:`w \cdot x/\sqrt D`; their :math:`w` is :math:`\sqrt D`
+    times the one here. Then their rates :math:`\eta/\sqrt D` of the first and :math:`\eta_v/D` of
+    the second layer are both :math:`1/D` here: plain gradient descent with one step size.
 
     In the limit of small rates it is the gradient flow of ``neti``:
     ``inf.train(neti, theta, eta=...)`` at the flow time ``learning_rate * t``.
@@ -147,13 +146,13 @@ class OrderParameters:
     def __init__(
         self,
         neti: NetI,
-        learning_rate: Any,
-        second_layer_rate: Any = None,
+        learning_rate: ArrayLike,
+        second_layer_rate: ArrayLike | None = None,
         *,
         half_loss: bool = False,
         fourth_moments: str = "auto",
         samples: int = 100_000,
-        rng: Any = 0,
+        rng: int | np.random.Generator = 0,
         batch_size: int = 1,
         constraint: str | None = None,
         schedule: Any = None,
@@ -168,27 +167,24 @@ class OrderParameters:
             None if constraint is None else as_choice("constraint", constraint, CONSTRAINTS)
         )
         self.input_noise = as_number("input_noise", input_noise, minimum=0.0)
-        self._schedule = self._make_schedule(learning_rate, second_layer_rate, schedule)
+        learning = learning_of(neti, learning_rate, second_layer_rate, schedule, self.half_loss)
+        self.learning_rate = learning.learning_rate
+        self.second_layer_rate = learning.second_layer_rate
+        self._schedule = learning.schedule
         groups = groups_of(neti, spectrum)
         target = target_of(neti)
         T = groups.gram(target.directions, target.directions)
         #: covariance of the teacher's pre-activations, for a polynomial of its directions
         self.T: Array = np.einsum("g,gij->ij", groups.eigenvalues, T)
         students = list(neti.student.layers[0].activations)
-        activations = [*students, *target.activations]
+        teachers = list(target.activations)
         as_choice("fourth_moments", fourth_moments, METHODS)
-        samples = sample_size(samples, len(activations), "samples", minimum=1000)
+        neurons = len(students) + len(teachers)
+        samples = sample_size(samples, neurons, "samples", minimum=1000)
         generator = as_rng(rng)
         fourth: FourthMoments | None = None
-        if self._first_layer_moves:
-            _refuse_jumps(students)
-            if fourth_moments == "auto":
-                closed = closed_form_applies(activations, len(students))
-                fourth_moments = "closed" if closed else "sampling"
-            if fourth_moments == "closed":
-                fourth = ClosedFourthMoments(activations, len(students))
-            else:
-                fourth = SampledFourthMoments(activations, len(students), samples, generator)
+        if learning.first_layer_moves:
+            fourth = fourth_moments_of(students, teachers, fourth_moments, samples, generator)
         self.fourth_moments = "none" if fourth is None else fourth.name
         model = Model(
             students=students,
@@ -204,25 +200,6 @@ class OrderParameters:
             rtol=neti.rtol,
         )
         self.equations = Equations(model, self._schedule.at(0.0))
-
-    def _make_schedule(self, first: Any, second: Any, given: Any) -> Schedule:
-        """The rates, constant or not, for the loss without a factor 1/2."""
-        K = self.neti.student.layers[0].width
-        w = as_rates("learning_rate", first, K)
-        v = w if second is None else as_rates("second_layer_rate", second, K)
-        self.learning_rate, self.second_layer_rate = _plain(w), _plain(v)
-        factor = 0.5 if self.half_loss else 1.0
-        noise = self.neti.teacher.noise
-        ridge = self.neti.regularization.ridge
-        ones = np.ones(self.neti.output_dim)
-        schedule = Schedule(Rates(factor * w, factor * v, noise, ridge, ones), given, factor)
-        scheduled = {"learning_rate", "second_layer_rate"} & set(schedule.names)
-        self._first_layer_moves = bool(w.any()) or "learning_rate" in scheduled
-        if not (w.any() or v.any() or scheduled):
-            raise InvalidValueError(
-                "Both rates are 0, so nothing moves; give one of the layers a positive rate."
-            )
-        return schedule
 
     # ----------------------------------------------------------------------------------------------
     # states
@@ -281,8 +258,8 @@ class OrderParameters:
         return self.equations.coordinates.unpack(self.equations.value(z))
 
     def generalization_error(self, state: Any) -> float:
-        """E |student - teacher|^2 at a state or at theta, without label noise and without a factor
-        1/2.
+        r""":math:`\E\,|\text{student} - \text{teacher}|^2` at a state or at theta, without label
+        noise and without a factor 1/2.
         """
         return self.equations.error(self._initial(state))
 
@@ -347,10 +324,8 @@ class OrderParameters:
 
         Raises
         ------
-        ShapeError, InvalidValueError
-            If no weights have these order parameters.
-        SingularMomentError
-            If a kinked student has weights of length 0.
+        InfflowError
+            As :meth:`jacobian`; MethodError where rates change in time.
 
         Examples
         --------
@@ -438,16 +413,8 @@ class OrderParameters:
         equations.evaluations = equations.jacobians = 0
         with np.errstate(over="ignore", invalid="ignore"), limit_for(len(z0)), bar:
             path = integrate(equations, z0, times, settings, self._clock(), bar)
-        return self._result(
-            path.t,
-            path.z,
-            path.status,
-            path.note,
-            path.steps,
-            running_time() - started,
-            self.fourth_moments,
-            settings.max_time,
-        )
+        wall_time = running_time() - started
+        return self._result(Run(path, wall_time, self.fourth_moments, settings.max_time))
 
     @public
     def fluctuations(
@@ -463,11 +430,12 @@ class OrderParameters:
         max_time: float = 180.0,
         progress: bool = True,
     ) -> OnlineResult:
-        """Scatter of single runs in ``D`` dimensions around the solution, to leading order in 1/D.
+        r"""Scatter of single runs in ``D`` dimensions around the solution, to leading order in 1/D.
 
-        The covariance Sigma/D of the order parameters of a run obeys d Sigma/dt = J Sigma + Sigma
-        J' + B, with the Jacobian J and the covariance B of the changes of one step (van Kampen's
-        expansion). All runs start with the same order parameters.
+        The covariance :math:`\Sigma/D` of the order parameters of a run obeys
+        :math:`\dot\Sigma = J \Sigma + \Sigma J^\T + B`, with the Jacobian :math:`J` and the
+        covariance :math:`B` of the changes of one step (van Kampen's expansion). All runs start
+        with the same order parameters.
 
         Parameters
         ----------
@@ -520,9 +488,9 @@ class OrderParameters:
         bar = _bar(progress, "fluctuations", times)
         started = running_time()
         with np.errstate(over="ignore", invalid="ignore"), limit_for(system.size), bar:
-            grid = self._grid(times)
-            mean = integrate(self.equations, z0, grid, settings, self._clock())
-            system.prepare(mean.t, mean.z, self._set_time)
+            grid = noise_times(times, self._schedule.jumps)
+            solution = integrate(self.equations, z0, grid, settings, self._clock())
+            system.prepare(solution.t, solution.z, self._set_time)
 
             def set_time(t: float) -> None:
                 self._set_time(t)
@@ -530,15 +498,8 @@ class OrderParameters:
 
             clock = Clock(self._schedule.jumps, set_time)
             path = integrate(system, system.start(z0), times, settings, clock, bar)
-        result = self._result(
-            path.t,
-            path.z[:, : system.n],
-            path.status,
-            path.note,
-            path.steps,
-            running_time() - started,
-            self.fourth_moments,
-        )
+        mean = path._replace(z=path.z[:, : system.n])
+        result = self._result(Run(mean, running_time() - started, self.fourth_moments))
         found = deviations(system, path.z, D)
         return replace(
             result,
@@ -552,15 +513,6 @@ class OrderParameters:
             settings={**result.settings, "standard_deviations_in": D},
         )
 
-    def _grid(self, times: Array) -> Array:
-        """Times at which the noise of steps is found: those kept, and both sides of jumps."""
-        end = float(times[-1])
-        if end == 0.0:
-            return times
-        jumps_ = np.array([t for t in self._schedule.jumps if t < end])
-        parts = [times, jumps_, np.nextafter(jumps_, 0.0), [0.0]]
-        return np.unique(np.concatenate([*parts, default_times(end, _NOISE_POINTS)]))
-
     def _clock(self) -> Clock | None:
         """What sets the rates of the equations, or None if they are constant."""
         if self._schedule.is_constant:
@@ -570,58 +522,8 @@ class OrderParameters:
     def _set_time(self, t: float) -> None:
         self.equations.rates = self._schedule.at(t)
 
-    def _result(
-        self,
-        t: Array,
-        z: Array,
-        status: OnlineStop,
-        note: str,
-        steps: int,
-        wall_time: float,
-        fourth: str,
-        max_time: float = math.inf,
-    ) -> OnlineResult:
-        equations = self.equations
-        counts = (equations.evaluations, equations.jacobians) if fourth != "simulation" else (0, 0)
-        sampled = self._sampling_errors(t, z, max_time - wall_time) if fourth == "sampling" else []
-        outputs = equations.coordinates.O
-        with np.errstate(over="ignore", invalid="ignore"):
-            errors = np.array([equations.output_errors(point) for point in z])
-        errors = errors.reshape(len(z), outputs)
-        Q, R, v = equations.coordinates.grouped(z)
-        values = equations.eigenvalues
-        return OnlineResult(
-            t,
-            np.einsum("g,tgij->tij", values, Q),
-            np.einsum("g,tgij->tij", values, R),
-            v,
-            self.T,
-            errors.sum(axis=1),
-            status,
-            note,
-            steps,
-            *counts,
-            wall_time,
-            fourth,
-            max(sampled, default=0.0),
-            self._settings(),
-            Q,
-            R,
-            errors,
-        )
-
-    def _sampling_errors(self, t: Array, z: Array, max_time: float) -> list[float]:
-        """Standard errors at the points z (T, n), from the last one back, as many as the time
-        allows but at least one.
-        """
-        until = running_time() + max_time
-        found = []
-        for time, point in zip(t[::-1], z[::-1], strict=True):
-            self._set_time(float(time))
-            found.append(self.equations.fourth_error(point))
-            if running_time() >= until:
-                break
-        return found
+    def _result(self, run: Run) -> OnlineResult:
+        return result_of(run, self.equations, self._schedule, self.T, self._settings())
 
     def _settings(self) -> dict[str, Any]:
         """What a file of the result says of the equations."""
@@ -677,14 +579,14 @@ class OrderParameters:
     def simulate(
         self, initial: Any, D: int, t_eval: Any, rng: Any = 0, *, progress: bool = True
     ) -> OnlineResult:
-        """Online gradient descent itself in ``D`` dimensions, from weights with the given order
+        r"""Online gradient descent itself in ``D`` dimensions, from weights with the given order
         parameters.
 
         Parameters
         ----------
         initial : (Q, R, v) or (P,) array
         D : int
-            Input dimension, at least K + M. Finite-size effects are of order 1/sqrt(D).
+            Input dimension, at least K + M. Finite-size effects are of order :math:`1/\sqrt D`.
         t_eval : increasing array of times >= 0
             Times (steps / D) of the points; rounded to whole steps.
         rng : int or numpy.random.Generator
@@ -716,19 +618,13 @@ class OrderParameters:
             found = simulate(descent, lifted.theta, steps, generator, bar)
         V = lifted.neti.teacher_units.W
         cuts = np.cumsum(sizes)[:-1]
-        states = [where.pack(_overlaps(W, V, v, cuts)) for W, v in found]
+        states = [where.pack(overlaps(W, V, v, cuts)) for W, v in found]
         finite = len(states) == len(steps)
         status = OnlineStop.SIMULATED if finite else OnlineStop.DIVERGED
         made = int(steps[len(states) - 1]) if states else 0
-        return self._result(
-            steps[: len(states)] / D,
-            np.array(states).reshape(len(states), where.size),
-            status,
-            "",
-            made,
-            running_time() - started,
-            "simulation",
-        )
+        z = np.array(states).reshape(len(states), where.size)
+        path = Path(steps[: len(states)] / D, z, made, status, "")
+        return self._result(Run(path, running_time() - started, SIMULATION))
 
     def __repr__(self) -> str:
         half = ", half_loss=True" if self.half_loss else ""
@@ -748,30 +644,6 @@ def _bar(progress: bool, what: str, times: Array) -> Bar:
         delay=0.5,
         bar_format="{desc}: {percentage:3.0f}%|{bar}| t {n:.4g} of {total:.4g} [{elapsed}]",
     )
-
-
-def _overlaps(W: Array, V: Array, v: Array, cuts: Any) -> OrderState:
-    """Order parameters of weights whose columns are sorted by groups."""
-    students = np.split(W, cuts, axis=1)
-    teachers = np.split(V, cuts, axis=1)
-    Q = np.array([w @ w.T for w in students])
-    R = np.array([w @ u.T for w, u in zip(students, teachers, strict=True)])
-    return OrderState(Q, R, v)
-
-
-def _refuse_jumps(students: list[Any]) -> None:
-    for activation in students:
-        if jumps(activation):
-            raise SingularMomentError(
-                f"{activation.name} jumps: the variance of its gradients is infinite, so that "
-                "there is no online learning with it. Use a continuous activation, e.g. erf or "
-                "relu."
-            )
-
-
-def _plain(rates: Array) -> float | list[float]:
-    """One number where all are the same."""
-    return float(rates[0]) if (rates == rates[0]).all() else rates.tolist()
 
 
 def _short(rate: float | list[float]) -> str:

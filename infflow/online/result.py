@@ -15,7 +15,7 @@ from .state import OrderState
 
 @dataclass(eq=False)
 class OnlineResult:
-    """Order parameters along online learning, from the equations or from a simulation.
+    r"""Order parameters along online learning, from the equations or from a simulation.
 
     Attributes
     ----------
@@ -28,8 +28,8 @@ class OnlineResult:
     T : (M, M) array
         Covariance of the teacher's pre-activations, constant.
     generalization_error : (T,) array
-        E |student - teacher|^2 without label noise and without a factor 1/2; at least its rounding
-        error.
+        :math:`\E\,|\text{student} - \text{teacher}|^2` without label noise and without a factor
+        1/2; at least its rounding error.
     status : OnlineStop
         Why it ended; ``status.message`` is a sentence, ``note`` has details.
     steps, evaluations, jacobians : int

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .._validation import Array, as_integer, as_number, as_real_array, counted, public
 from ..errors import InvalidValueError, ShapeError
@@ -52,7 +52,7 @@ class Spectrum:
     """
 
     @public
-    def __init__(self, eigenvalues: Any, shares: Any) -> None:
+    def __init__(self, eigenvalues: ArrayLike, shares: ArrayLike) -> None:
         values = as_real_array("eigenvalues", eigenvalues, ndim=1)
         given = as_real_array("shares", shares, ndim=1)
         if len(values) != len(given) or not len(values):
@@ -76,7 +76,8 @@ class Spectrum:
 
     @classmethod
     def power_law(cls, beta: float, levels: int, nodes: int | None = None) -> Spectrum:
-        """Eigenvalues l^-(1 + beta), l = 1 ... levels, with equal shares and the mean 1.
+        r"""Eigenvalues :math:`l^{-(1 + \beta)}` for :math:`l = 1 \dots` ``levels``, with equal
+        shares and the mean 1.
 
         The spectrum of data with a hierarchy of scales (Worschech and Rosenow, arXiv:2410.09005).
 

@@ -1,7 +1,8 @@
-"""Times at which points are kept."""
+"""Times at which points are kept, and at which noise is found."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from ..errors import InvalidValueError
 
 #: the shortest run
 _SHORTEST = 1e-300
+#: times at which the noise of steps is found, for fluctuations
+_NOISE_POINTS = 200
 
 
 def default_times(end: float, num: int) -> Array:
@@ -48,3 +51,13 @@ def kept_times(t_end: Any, t_eval: Any, num: int) -> Array:
             )
         times = times if times[-1] == end else np.r_[times, end]
     return times
+
+
+def noise_times(times: Array, jumps: Sequence[float]) -> Array:
+    """Times at which the noise of steps is found: those kept, and both sides of jumps."""
+    end = float(times[-1])
+    if end == 0.0:
+        return times
+    inside = np.array([t for t in jumps if t < end])
+    parts = [times, inside, np.nextafter(inside, 0.0), [0.0]]
+    return np.unique(np.concatenate([*parts, default_times(end, _NOISE_POINTS)]))

@@ -52,7 +52,7 @@ def plot_atlas(atlas: Any, *, ax: Any = None) -> Any:
     for k in range(len(loss)):
         place, side = ((-6, 2), "right") if index[k] == 0 else ((5, 2), "left")  # beside the lines
         ax.annotate(
-            str(k), (x[k], loss[k]), xytext=place, textcoords="offset points", ha=side, fontsize=7
+            str(k), (x[k], loss[k]), xytext=place, textcoords="offset points", ha=side, fontsize=8
         )
     ax.margins(x=0.12)
     ax.set_xlabel("index")

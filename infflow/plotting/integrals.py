@@ -27,8 +27,8 @@ def plot_integral(
     ax: Any = None,
     **options: Any,
 ) -> Any:
-    """The surface E[f^(p)(r x) g^(q)(r y)] over the correlation u of x and y and the standard
-    deviation r.
+    r"""The surface :math:`\E[f^{(p)}(r x)\, g^{(q)}(r y)]` over the correlation u of x and y and
+    the standard deviation r.
 
     Parameters
     ----------

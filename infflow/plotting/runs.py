@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from .style import BLUE, ORANGE, picture
 
 #: most students that a legend names
 _NAMED = 4
+#: height of a label's line in points
+_LABEL = 9.5
 
 
 @picture
@@ -43,10 +46,10 @@ def plot_loss(result: Any, *, gradient_norm: bool = True, ax: Any = None) -> Any
     )
     later = track.t > 0
     drawn = []
-    for label, values in shown:
+    for (label, values), color in zip(shown, (BLUE, ORANGE), strict=False):
         kept = np.where(values > 0, values, np.nan)[later]
         if np.isfinite(kept).any():
-            ax.plot(track.t[later], kept, label=label)
+            ax.plot(track.t[later], kept, color=color, label=label)
             drawn.append(label)
     final = getattr(result, "loss", None)
     if isinstance(final, float) and final > 0:
@@ -89,10 +92,10 @@ def plot_neurons(net: Any, result: Any, *, directions: Any = None, ax: Any = Non
     paths = np.array([student.unpack(theta)[0][0] for theta in points])  # (T, K, D)
     plane = _plane(directions, paths[-1] if teacher is None else np.vstack([paths[-1], teacher]))
     flat = paths @ plane.T
-    for k in range(flat.shape[1]):
-        line = ax.plot(*flat[:, k].T, alpha=0.8, linewidth=1.0)[0]
-        ax.plot(*flat[0, k], "o", color=line.get_color(), markerfacecolor="white", markersize=3)
-        ax.plot(*flat[-1, k], "o", color=line.get_color(), label="student" if k == 0 else None)
+    for k, color in enumerate(_colors(flat.shape[1])):
+        ax.plot(*flat[:, k].T, color=color, alpha=0.8, linewidth=1.0)
+        ax.plot(*flat[0, k], "o", color=color, markerfacecolor="white", markersize=3)
+        ax.plot(*flat[-1, k], "o", color=color, label="student" if k == 0 else None)
     if teacher is not None:
         ax.plot(*(teacher @ plane.T).T, "*", color="black", markersize=7, label="teacher", zorder=1)
         ax.legend()
@@ -110,7 +113,8 @@ def plot_neurons(net: Any, result: Any, *, directions: Any = None, ax: Any = Non
 @picture
 def plot_overlaps(net: Any, result: Any, *, which: str = "QR", ax: Any = None) -> Any:
     """Overlaps Q (student with student) and R (student with teacher) as a heat map, one row per
-    pair, against time.
+    pair, against time. Where the figure is too low for a label on each row, every second one or
+    fewer have theirs.
 
     Parameters
     ----------
@@ -149,9 +153,10 @@ def plot_overlaps(net: Any, result: Any, *, which: str = "QR", ax: Any = None) -
     ax.figure.colorbar(mesh, ax=ax, label="overlap")
     if cut is not None:
         ax.axhline(cut - 0.5, color="black", linewidth=0.8)
-    ax.set(yticks=np.arange(len(rows)), yticklabels=labels)
-    room = 72 * 0.7 * ax.figure.get_figheight() / len(rows)  # points for each label
-    ax.tick_params(axis="y", length=0, labelsize=min(8.0, room))
+    room = 72 * 0.75 * ax.figure.get_figheight()  # points for all labels
+    every = max(1, math.ceil(_LABEL * len(rows) / room))
+    ax.set(yticks=np.arange(len(rows))[::every], yticklabels=labels[::every])
+    ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()
     _time_axis(ax, track.t)
     return ax

@@ -8,7 +8,7 @@ import numpy as np
 
 from .._validation import shown
 from ..errors import InvalidTypeError
-from .style import BLUE, ORANGE, picture
+from .style import BLUE, ORANGE, picture, sparse_log_ticks
 
 if TYPE_CHECKING:
     from ..studies.finite_vs_infinite.convergence import ConvergenceResult
@@ -61,10 +61,8 @@ def plot_convergence(result: ConvergenceResult, ax: Any = None) -> Any:
     )
     ax.set_xscale("log")
     ax.set_yscale("log")
-    if max(N) >= 10 * min(N):  # there is a power of ten to label: no labels between, which overlap
-        from matplotlib.ticker import NullFormatter
-
-        ax.xaxis.set_minor_formatter(NullFormatter())
+    sparse_log_ticks(ax.xaxis)
+    sparse_log_ticks(ax.yaxis)
     ax.set_xlabel("number of samples $N$")
     ax.set_ylabel(r"$|\theta_N - \theta^*|^2$")
     ax.legend()

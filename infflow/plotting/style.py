@@ -59,7 +59,24 @@ def sparse_log_ticks(axis: Any) -> None:
     if high < 1000 * low:
         subs = (1.0, 2.0, 5.0) if high < 100 * low else (1.0, 3.0)
         axis.set_major_locator(LogLocator(subs=subs))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+
+
+def short(value: float) -> str:
+    """A number for a tick: in full between 0.001 and 10,000, else with a power of ten."""
+    if 0.999e-3 <= abs(value) < 0.999e4 or value == 0:
+        return f"{value:g}"
+    digits, power = f"{value:.2e}".split("e")
+    number = f"10^{{{int(power)}}}"
+    return f"${number}$" if float(digits) == 1 else rf"${float(digits):g}\times{number}$"
+
+
+def tidy(figure: Any) -> None:
+    """Sparse ticks on all logarithmic axes of a figure that is complete."""
+    for ax in figure.axes:
+        for axis in (ax.xaxis, ax.yaxis):
+            if axis.get_scale() == "log" and axis.get_visible():
+                sparse_log_ticks(axis)
 
 
 def new_axes(width: float = 3.6, height: float = 2.7) -> Any:

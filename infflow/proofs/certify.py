@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .._validation import Array, as_flag, as_integer, public, shown
 from ..classification.hidden import hidden_layers, homogeneity
@@ -33,14 +33,14 @@ _BALL_MATRICES = 100
 def certify(
     net: NetI | SymmetricNetI,
     theta: Any,
-    frozen: Any = None,
+    frozen: ArrayLike | None = None,
     gauge: str | None = "auto",
     precision: int = 128,
     *,
     eta: Any = None,
     progress: bool = True,
 ) -> Certificate:
-    """Prove that exactly one critical point of the infinite-data loss is near ``theta``, and what
+    r"""Prove that exactly one critical point of the infinite-data loss is near ``theta``, and what
     it is.
 
     Gradient and Hessian are evaluated in ball arithmetic; Krawczyk's test proves existence and
@@ -55,10 +55,10 @@ def certify(
         neurons. A NetI has to be without biases, barrier, ridge and merge, in the standard or the
         spherical parametrization, with centred Gaussian input. Activations of both are identity,
         square, cube, erf, normal_cdf, gelu, gaussian, relu, leaky_relu, abs, or polynomials of
-        one's own.
-        The proof is about these functions, as ``assumptions`` prints them, not about their float64
-        weights: leaky_relu has the slope 1/100 exactly, gaussian is exp(-x^2/2). Only polynomials
-        of one's own have float64 coefficients by definition, those of ``Activation.polynomial``.
+        one's own. The proof is about these functions, as ``assumptions`` prints them, not about
+        their float64 weights: leaky_relu has the slope 1/100 exactly, gaussian is
+        :math:`e^{-x^2/2}`. Only polynomials of one's own have float64 coefficients by definition,
+        those of ``Activation.polynomial``.
     theta : (P,) array or Result
         An accurate critical point, as Newton's method finds it; a ``Result`` knows its ``eta``.
     frozen : (P,) boolean array, optional
@@ -104,11 +104,11 @@ def certify(
 
     Notes
     -----
-    With the Newton step C g at the centre and X a box of radius r around it, |C g| + |1 - C H(X)| r
-    < r (largest components and row sums) implies that X contains exactly one zero of g (R.
-    Krawczyk, Computing 4 (1969) 187-201; S. Rump, Acta Numerica 19 (2010) 287-449, section 13). The
-    proof relies on python-flint being correct; numbers in float64 are only guesses, and bounds
-    rounded outwards.
+    Let :math:`C g` be the Newton step at the centre, and :math:`X` a box of radius :math:`r` around
+    it. Then :math:`|C g| + |1 - C H(X)|\, r < r` (largest components and row sums) implies that
+    :math:`X` contains exactly one zero of :math:`g` (R. Krawczyk, Computing 4 (1969) 187-201; S.
+    Rump, Acta Numerica 19 (2010) 287-449, section 13). The proof relies on python-flint being
+    correct; numbers in float64 are only guesses, and bounds rounded outwards.
 
     With standard normal input and more than 150 parameters the proof takes place in the inputs that
     the weights span, and one more for each student. This is enough for any number of inputs (see
@@ -156,21 +156,9 @@ def certify(
             own = _gauge(problem.net, problem.theta, few) if gauge == "auto" else ()
             found = prove(problem, theta, np.setdiff1d(few, own), bar)
             held = tuple(int(k) for k in problem.whole(np.array(own, dtype=np.intp)))
-    return Certificate(
-        not found.reason,
-        found.reason,
-        found.radius,
-        found.uniqueness_radius,
-        found.loss,
-        found.loss_digits,
-        found.index,
-        found.positive,
-        theta,
-        tuple(int(k) for k in np.setdiff1d(np.arange(len(theta)), free)),
-        held,
-        _assumptions(net, network, problem, len(theta) - len(free), held),
-        precision,
-    )
+    frozen = np.setdiff1d(np.arange(len(theta)), free)
+    lines = _assumptions(net, network, problem, len(frozen), held)
+    return found.certificate(theta, frozen, held, lines, precision)
 
 
 def _gauge(net: NetI, theta: Array, free: NDArray[np.intp]) -> tuple[int, ...]:

@@ -251,21 +251,7 @@ def certify_family(
         proof = _FamilyProof(fam, z, held or fixed)
         found = proof.run()
         lines = _assumptions(fam, fixed, held, proof)
-    return Certificate(
-        not found.reason,
-        found.reason,
-        found.radius,
-        found.uniqueness_radius,
-        found.loss,
-        found.loss_digits,
-        found.index,
-        found.positive,
-        z,
-        fixed,
-        held,
-        lines,
-        precision,
-    )
+    return found.certificate(z, fixed, held, lines, precision)
 
 
 def _gauge(fam: SymmetricNetI) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from .._validation import Array
 from ..terminal import Bar
 from .ball import Ball, flint, lower, magnitude, total, upper
-from .certificate import NOTHING, Enclosure
+from .certificate import NOTHING, Certificate, Enclosure
 from .network import BallEvaluation
 from .pairs import BallMatrix
 
@@ -42,6 +43,31 @@ class Outcome:
     loss_digits: str = ""
     index: int = -1
     positive: int = -1
+
+    def certificate(
+        self,
+        theta: Array,
+        frozen: Iterable[int],
+        gauge: tuple[int, ...],
+        assumptions: tuple[str, ...],
+        precision: int,
+    ) -> Certificate:
+        """What it says of ``theta`` (P,), where the last four fields are those arguments."""
+        return Certificate(
+            not self.reason,
+            self.reason,
+            self.radius,
+            self.uniqueness_radius,
+            self.loss,
+            self.loss_digits,
+            self.index,
+            self.positive,
+            theta,
+            tuple(int(k) for k in frozen),
+            gauge,
+            assumptions,
+            precision,
+        )
 
 
 class Proof:

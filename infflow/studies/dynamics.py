@@ -21,6 +21,7 @@ from ..networks.finite.net import Net
 from ..networks.infinite.neti import NetI
 from ..networks.parameters import random_params
 from ..networks.teacher import Teacher
+from ..plotting.style import PAGE_WIDTH, color, style, tidy
 from ..training import train
 from .objectives import heavy_ball_descent
 from .study import Claim, StudyResult, StudySetting, markdown_table, run_grid
@@ -270,7 +271,7 @@ def run(
 
 
 METHODS = ("large steps", "momentum", "natural gradient")
-#: what models each, and the order in the step to which it does
+#: the flow that models each, and the order in the step to which it does
 MODELS = {
     "large steps": ("flow of L + step/4 |grad L|^2", 2),
     "momentum": ("heavy ball", 1),
@@ -438,15 +439,14 @@ class DynamicsStudy(StudyResult):
         """Large steps, momentum, noise, natural gradient."""
         from matplotlib.figure import Figure
 
-        from ..plotting import style
-
         with style():
-            figure = Figure(figsize=(9.0, 6.8), layout="constrained")
+            figure = Figure(figsize=(PAGE_WIDTH, 6.2), layout="constrained")
             axes = figure.subplots(2, 2)
             self._draw_order(axes[0, 0], "large steps", "descent with large steps")
             self._draw_order(axes[0, 1], "momentum", "descent with momentum")
             self._draw_noise(axes[1, 0])
             self._draw_natural(axes[1, 1])
+            tidy(figure)
         return figure
 
     def _draw_order(self, ax: Any, method: str, title: str) -> None:
@@ -456,24 +456,23 @@ class DynamicsStudy(StudyResult):
         flow = np.array([row["from_flow"] for row in rows])
         own = np.array([row["from_model"] for row in rows])
         ax.loglog(h, flow, "o-", label="from gradient flow")
-        ax.loglog(h, own, "s-", label=f"from the {model}")
+        written = model.replace("|grad L|^2", r"$|\nabla L|^2$")
+        ax.loglog(h, own, "s-", label=f"from the {written}")
         ax.loglog(h, own[0] * (h / h[0]) ** order, "k:", lw=1, label=f"order {order}")
-        ax.set_xticks(h, [f"{x:g}" for x in h])
-        ax.minorticks_off()
         ax.set(xlabel="time of a step", ylabel="largest distance", title=title)
         ax.legend()
 
     def _draw_noise(self, ax: Any) -> None:
         for k, row in enumerate(self.noisy):
-            color = f"C{k}"
             t = row["t"]
             own = np.sqrt(row["variance_of_diffusion"])
             width = row["error_of_diffusion"] / np.maximum(own, 1e-300)
-            ax.fill_between(t, own - width, own + width, color=color, alpha=0.3, lw=0)
-            ax.plot(t, own, color=color, lw=1)
+            ax.fill_between(t, own - width, own + width, color=color(k), alpha=0.3, lw=0)
+            ax.plot(t, own, color=color(k), lw=1)
             every = max(1, len(t) // 10)
             label = f"step {row['step']:g}"
-            ax.plot(t[::every], np.sqrt(row["variance"][::every]), "o", color=color, label=label)
+            scatter = np.sqrt(row["variance"][::every])
+            ax.plot(t[::every], scatter, "o", color=color(k), label=label)
         ax.plot([], [], "k-", lw=1, label="diffusion")
         ax.set(
             xlabel="time",
@@ -499,4 +498,4 @@ class DynamicsStudy(StudyResult):
             xlim=(1e-2, None),
             ylim=(max(float(natural["loss"].min()), 1e-20), 3 * float(plain["loss"][0])),
         )
-        ax.legend()
+        ax.legend(loc="lower left")

@@ -16,14 +16,15 @@ from typing import Any
 import numpy as np
 
 from .._validation import Array, as_integer
-from ..classification.classify import PointKind, classify
+from ..classification.classify import classify
+from ..classification.point_kind import PointKind
 from ..compile_time import running_time
 from ..networks.finite.net import Net
 from ..networks.infinite.neti import NetI
 from ..networks.parameters import random_params
 from ..networks.teacher import Teacher
 from ..objective import Evaluation
-from ..plotting.style import PAGE_WIDTH, color, style
+from ..plotting.style import PAGE_WIDTH, color, style, tidy
 from ..training import train
 from .objectives import WithProducts
 from .study import Claim, StudyResult, StudySetting, markdown_table, run_grid
@@ -43,6 +44,8 @@ _ZERO = 1e-25  # losses below this are those of exact solutions; rounding leaves
 _BOUNDS = (1e-8, 0.0)  # on the gradient of BFGS: a common default, and none
 # losses between the two are searched on, to see whether the verdict on them was right
 _SMALL = 1e-8
+#: of points, a marker for each number of students over teachers
+_MARKERS = "os^D"
 _COLOURS = ("lowest eigenvalue below -1e-8", "-1e-8 to 0", "0 to 1e-8", "above 1e-8")
 
 
@@ -459,8 +462,10 @@ class FixedPointStudy(StudyResult):
                 "Scaled up, BFGS gets lower, and still not as low as Newton's method.",
                 "paper, p. 4",
                 found,
-                bool(solved) and min(default[1:]) < 0.1 * default[0] and newton <= min(default),
-                note,
+                bool(solved)
+                and min(default[1:]) < 0.1 * default[0]
+                and newton < 0.1 * min(default),
+                f"{note}; a factor of ten asked of both, since losses of 1e-32 are rounding",
             ),
         ]
 
@@ -533,6 +538,7 @@ class FixedPointStudy(StudyResult):
                 _draw_race(self, hidden, figure.add_subplot(top[0, k]))
             _draw_eigenvalues(self, figure.add_subplot(top[1, 0]))
             _draw_kinds(self, figure.add_subplot(top[1, 1]))
+            tidy(figure)
         return figure
 
 
@@ -540,7 +546,11 @@ def _draw_race(study: FixedPointStudy, hidden: int, ax: Any) -> None:
     for k, method in enumerate(METHODS):
         losses = [r["loss"] for r in study.races if (r["hidden"], r["method"]) == (hidden, method)]
         ax.semilogy(np.full(len(losses), k), np.maximum(losses, 1e-34), "o", ms=4, color=color(k))
-    ax.set_xticks(range(len(METHODS)), [m.replace("_", "\n") for m in METHODS], rotation=90)
+    ax.set_xticks(
+        range(len(METHODS)),
+        [m.replace("_", "\n").replace(", ", ",\n") for m in METHODS],
+        rotation=90,
+    )
     ax.set(title=f"{4 * hidden + 1} parameters", ylabel="mean squared error")
 
 
@@ -574,27 +584,33 @@ def _draw_eigenvalues(study: FixedPointStudy, ax: Any) -> None:
         xlabel="mean squared error",
         ylabel="largest entry of the gradient",
     )
-    ax.legend()
+    _legend_below(ax)
 
 
 def _draw_kinds(study: FixedPointStudy, ax: Any) -> None:
-    for k, kind in enumerate(PointKind):
-        for marker, width in zip("os^D", study.setting.widths, strict=False):
+    found = {row["kind"] for row in study.ends}
+    for k, kind in enumerate(kind for kind in PointKind if kind.name in found):
+        ax.plot([], [], "o", ms=4, color=color(k), label=kind.name.lower().replace("_", " "))
+        for marker, width in zip(_MARKERS, study.setting.widths, strict=False):
             rows = [r for r in study.ends if (r["kind"], r["width"]) == (kind.name, width)]
-            label = (
-                kind.name.lower().replace("_", " ") if width == study.setting.widths[0] else None
-            )
             ax.loglog(
                 [max(r["loss"], 1e-34) for r in rows],
                 [max(r["gradient_norm"], 1e-19) for r in rows],
                 marker,
                 ms=4,
                 color=color(k),
-                label=label,
             )
+    for marker, width in zip(_MARKERS, study.setting.widths, strict=False):
+        label = f"{width} student{'s' * (width > 1)} a teacher"
+        ax.plot([], [], marker, ms=4, color="0.5", label=label)
     ax.set(
-        title="by classify; circle, square, triangle: D1/D1* rising",
+        title="end points by classify",
         xlabel="mean squared error",
         ylabel="largest entry of the gradient",
     )
-    ax.legend()
+    _legend_below(ax)
+
+
+def _legend_below(ax: Any) -> None:
+    """Points may be anywhere in the panel."""
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=2)

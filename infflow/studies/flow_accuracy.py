@@ -25,7 +25,7 @@ from ..networks.finite.net import Net
 from ..networks.infinite.neti import NetI
 from ..networks.parameters import random_params
 from ..networks.teacher import Teacher
-from ..plotting.style import PAGE_WIDTH, color, style
+from ..plotting.style import PAGE_WIDTH, color, style, tidy
 from ..training import train
 from .study import Claim, StudyResult, StudySetting, markdown_table, run_grid
 
@@ -482,9 +482,10 @@ class FlowAccuracyStudy(StudyResult):
                     left.loglog(x, [max(r["progress"], 1e-6) for r in rows], label=method, **look)
                     right.loglog(x, [r["loss"] for r in rows], **look)
                 title = f"{4 * hidden + 1} parameters"
-                left.set(title=title, xlabel="distance to reference d_m", ylabel="progress t_m")
-                right.set(title=title, xlabel="distance to reference d_m", ylabel="final loss")
+                left.set(title=title, xlabel="distance to reference $d_m$", ylabel="progress $t_m$")
+                right.set(title=title, xlabel="distance to reference $d_m$", ylabel="final loss")
             figure.legend(
                 *panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4
             )
+            tidy(figure)
         return figure

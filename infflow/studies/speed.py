@@ -63,6 +63,9 @@ class Setting(StudySetting):
 
 QUICK = Setting(hidden=(10,), samples=(10, 100), longest=0.1)
 
+#: order of colours in the picture
+_LIBRARIES = ("infflow", "torch", "jax", "torch.func")
+
 
 # -------------------------------------------------------------------------------------------------
 # three libraries
@@ -321,29 +324,37 @@ class SpeedStudy(StudyResult):
         """Milliseconds against samples, a panel for each number of parameters."""
         from matplotlib.figure import Figure
 
-        from ..plotting.style import PAGE_WIDTH, style
+        from ..plotting.style import PAGE_WIDTH, style, tidy
 
         with style():
-            figure = Figure(figsize=(PAGE_WIDTH, 5.6), layout="constrained")
+            figure = Figure(figsize=(PAGE_WIDTH, 5.2), layout="constrained")
             panels = figure.subplots(2, len(self.rows), squeeze=False, sharex=True)
             for row, column in zip(self.rows, panels.T, strict=True):
                 for ax, what in zip(column, ("gradient", "hessian"), strict=True):
-                    for key in (key for key in self.keys() if key.endswith(what)):
-                        ax.loglog(
-                            self.setting.samples,
-                            row[f"ms {key}"],
-                            "o-",
-                            ms=3,
-                            label=key.replace("_", "."),
-                        )
-                    ax.set(
-                        title=f"{what}, {4 * row['hidden'] + 1} parameters",
-                        xlabel="samples",
-                        ylabel="milliseconds",
-                    )
-            panels[0, 0].legend()
-            panels[1, 0].legend()
+                    self._draw(row, what, ax)
+                column[-1].set_xlabel("samples")
+            for ax, what in zip(panels[:, 0], ("gradient", "Hessian"), strict=True):
+                ax.set_ylabel(f"milliseconds, {what}")
+            names = dict(zip(*panels[1, 0].get_legend_handles_labels()[::-1], strict=True))
+            figure.legend(names.values(), names.keys(), loc="outside lower center", ncols=4)
+            tidy(figure)
         return figure
+
+    def _draw(self, row: dict[str, Any], what: str, ax: Any) -> None:
+        """Milliseconds of one size; a library has one colour in all panels."""
+        from ..plotting.style import color
+
+        for key in (key for key in self.keys() if key.endswith(what)):
+            library = key.removesuffix(what).replace(" func_", ".func").strip()
+            ax.loglog(
+                self.setting.samples,
+                row[f"ms {key}"],
+                "o-",
+                ms=3,
+                color=color(_LIBRARIES.index(library)),
+                label=library,
+            )
+        ax.set_title(f"{4 * row['hidden'] + 1} parameters")
 
 
 def _cell(row: dict[str, Any], key: str, k: int) -> str | None:

@@ -96,7 +96,7 @@ class StudyResult:
     """
 
     name: ClassVar[str]
-    #: what is appended to the study's name for each of its pictures
+    #: endings of the files of its pictures, behind the name of the study
     pictures: ClassVar[tuple[str, ...]] = ("",)
     setting: StudySetting
     rows: list[dict[str, Any]] = field(repr=False)

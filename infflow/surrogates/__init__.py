@@ -1,8 +1,8 @@
-"""Perceptrons that stand in for Gaussian integrals: files, cards, checks and export.
+r"""Perceptrons that stand in for Gaussian integrals: files, cards, checks and export.
 
-A surrogate approximates E[f(h1) f(h2)] of two neurons without biases by one smooth function of
-their covariances. ``NetI(..., method="surrogate")`` uses it; closed forms and series are more exact
-and often faster (:doc:`/surrogates`).
+A surrogate approximates :math:`\E[f(h_1) f(h_2)]` of two neurons without biases by one smooth
+function of their covariances. ``NetI(..., method="surrogate")`` uses it; closed forms and series
+are more exact and often faster (:doc:`/surrogates`).
 
 | room or file | what it holds | who calls it |
 |---|---|---|

@@ -23,7 +23,7 @@ _LAYERS = tuple(
 def export(
     name: str, format: str = "numpy", surrogates_dir: Any = None
 ) -> Callable[[Any, Any, Any], Any]:
-    """A surrogate as a function of another array library, which can differentiate, batch and
+    r"""A surrogate as a function of another array library, which can differentiate, batch and
     compile it.
 
     Parameters
@@ -39,8 +39,8 @@ def export(
     Returns
     -------
     callable
-        ``f(r1, r2, u)``, an approximation of E[f(r1 x) f(r2 y)] for standard normal x, y of
-        correlation u. The arguments are arrays of the library or numbers, broadcast, and are not
+        ``f(r1, r2, u)``, an approximation of :math:`\E[f(r_1 x) f(r_2 y)]` for standard normal x, y
+        of correlation u. The arguments are arrays of the library or numbers, broadcast, and are not
         checked against the domain on the card.
 
     Raises

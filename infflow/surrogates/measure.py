@@ -25,7 +25,7 @@ from ..networks.infinite.population_loss import PopulationLoss, Units
 from .training import points as training_points
 from .training.points import INPUT_DIM, WEIGHT_SIZE, PointSet
 
-#: What is measured, in the order of the columns of errors.
+#: Quantities in the order of the columns of errors.
 QUANTITIES = ("value", "gradient", "hessian")
 #: Points and networks of a card, for activations with a closed form and, since exact integrals
 #: take longer, for others; the seed.

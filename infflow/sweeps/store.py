@@ -180,7 +180,7 @@ class Store:
                 raise
 
     # -------------------------------------------------------------------------------------------
-    # what is to be done
+    # runs that are to be done
 
     def enter(self, runs: Sequence[Run]) -> None:
         """Add the runs that are not known yet, as pending."""
@@ -259,7 +259,7 @@ class Store:
                 self._execute("UPDATE owners SET heartbeat = ? WHERE token = ?", time.time(), token)
 
     # ---------------------------------------------------------------------------------------------
-    # what came of it
+    # results of runs
 
     def file(self, key: str) -> Path:
         """Where the arrays of a run are."""

@@ -105,7 +105,7 @@ class Configuration:
         return cls(seed, **sections)
 
     # --------------------------------------------------------------------------------------------
-    # what it describes
+    # the network, its start and the arguments of the run
 
     def network(self) -> Net:
         """The student without data."""

@@ -10,7 +10,9 @@ from ...compiler import njit
 
 
 @njit(cache=True, error_model="numpy")
-def atoms_00(out, w, order, b1, b2, i1, i2, g1, g2, e1, e2, m1, m2, r1, r2, d1, d2, R1, R2, P1, P2, q1, q2, A00, A10, A01, L):
+def atoms_00(out, w, order, first, second, A00, L):
+    b1, i1, g1, e1, m1, r1, d1, R1, P1, q1, A10 = first
+    b2, i2, g2, e2, m2, r2, d2, R2, P2, q2, A01 = second
     out[0] += w * (A00)
     if order == 0:
         return
@@ -37,7 +39,9 @@ def atoms_00(out, w, order, b1, b2, i1, i2, g1, g2, e1, e2, m1, m2, r1, r2, d1, 
 
 
 @njit(cache=True, error_model="numpy")
-def atoms_01(out, w, order, b1, b2, i1, i2, g1, g2, e1, e2, m1, m2, r1, r2, d1, d2, R1, R2, P1, P2, q1, q2, A00, A10, A01, L):
+def atoms_01(out, w, order, first, second, A00, L):
+    b1, i1, g1, e1, m1, r1, d1, R1, P1, q1, A10 = first
+    b2, i2, g2, e2, m2, r2, d2, R2, P2, q2, A01 = second
     out[0] += w * (A01)
     if order == 0:
         return
@@ -70,7 +74,9 @@ def atoms_01(out, w, order, b1, b2, i1, i2, g1, g2, e1, e2, m1, m2, r1, r2, d1, 
 
 
 @njit(cache=True, error_model="numpy")
-def atoms_11(out, w, order, b1, b2, i1, i2, g1, g2, e1, e2, m1, m2, r1, r2, d1, d2, R1, R2, P1, P2, q1, q2, A00, A10, A01, L):
+def atoms_11(out, w, order, first, second, A00, L):
+    b1, i1, g1, e1, m1, r1, d1, R1, P1, q1, A10 = first
+    b2, i2, g2, e2, m2, r2, d2, R2, P2, q2, A01 = second
     out[0] += w * (L)
     if order == 0:
         return
@@ -117,7 +123,9 @@ def atoms_11(out, w, order, b1, b2, i1, i2, g1, g2, e1, e2, m1, m2, r1, r2, d1, 
 
 
 @njit(cache=True, error_model="numpy")
-def atoms_02(out, w, order, b1, b2, i1, i2, g1, g2, e1, e2, m1, m2, r1, r2, d1, d2, R1, R2, P1, P2, q1, q2, A00, A10, A01, L):
+def atoms_02(out, w, order, first, second, A00, L):
+    b1, i1, g1, e1, m1, r1, d1, R1, P1, q1, A10 = first
+    b2, i2, g2, e2, m2, r2, d2, R2, P2, q2, A01 = second
     out[0] += w * (R2*d2)
     if order == 0:
         return
@@ -164,7 +172,9 @@ def atoms_02(out, w, order, b1, b2, i1, i2, g1, g2, e1, e2, m1, m2, r1, r2, d1, 
 
 
 @njit(cache=True, error_model="numpy")
-def atoms_12(out, w, order, b1, b2, i1, i2, g1, g2, e1, e2, m1, m2, r1, r2, d1, d2, R1, R2, P1, P2, q1, q2, A00, A10, A01, L):
+def atoms_12(out, w, order, first, second, A00, L):
+    b1, i1, g1, e1, m1, r1, d1, R1, P1, q1, A10 = first
+    b2, i2, g2, e2, m2, r2, d2, R2, P2, q2, A01 = second
     out[0] += w * (P2*d2)
     if order == 0:
         return
@@ -228,7 +238,9 @@ def atoms_12(out, w, order, b1, b2, i1, i2, g1, g2, e1, e2, m1, m2, r1, r2, d1, 
 
 
 @njit(cache=True, error_model="numpy")
-def atoms_22(out, w, order, b1, b2, i1, i2, g1, g2, e1, e2, m1, m2, r1, r2, d1, d2, R1, R2, P1, P2, q1, q2, A00, A10, A01, L):
+def atoms_22(out, w, order, first, second, A00, L):
+    b1, i1, g1, e1, m1, r1, d1, R1, P1, q1, A10 = first
+    b2, i2, g2, e2, m2, r2, d2, R2, P2, q2, A01 = second
     x0 = d1*q1
     out[0] += w * (x0)
     if order == 0:

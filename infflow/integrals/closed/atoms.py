@@ -64,20 +64,27 @@ class AtomTable:
         )
         few = bool(self.widths.max(initial=0) < MANY_WIDTHS)
         self.only_atoms = few and not self.waves.any() and not self.powers.any()
-        self.jets_loop = self._jets_loop()
+        # Tables are pickled with networks, and a kernel that is pickled is compiled again in the
+        # other process, without its cache. So its name is stored.
+        self._loop = self._least_loop()
 
-    def _jets_loop(self) -> Any:
+    @property
+    def jets_loop(self) -> Any:
         """The loop over pairs that compiles least."""
+        return getattr(_kernels, self._loop)
+
+    def _least_loop(self) -> str:
+        """The name of the loop over pairs that compiles least."""
         if self.powers.any():
-            return _kernels.pair_jets_loop
+            return "pair_jets_loop"
         orders = {atom.order for a in self.activations for atom in a.atoms}
         constant = all(row[0] <= 1.0 for row in self.rows)  # polynomials
         if constant and orders == {0}:
-            return _kernels.ramp_jets_loop
+            return "ramp_jets_loop"
         centred = all(row[2] != 0.0 for row in self.rows if row[1] > 0.0)
         if constant and orders == {1} and centred:
-            return _kernels.centred_jets_loop
-        return _kernels.pair_jets_loop
+            return "centred_jets_loop"
+        return "pair_jets_loop"
 
     def mixtures(self, f: Index, g: Index, C11: Array, C22: Array) -> Index:
         """Which of the pairs are for ``mixture_kernels``."""
@@ -109,7 +116,7 @@ def is_centred(activation: Activation | powers.LowPart) -> bool:
 
 
 def _pack(activation: Activation | powers.LowPart) -> list[float]:
-    """One row of the table, described in ``atom_kernels``."""
+    """One row of the table, described in ``slots.py``."""
     if activation.waves or activation.sides is not None:
         return [0.0, 0.0, 0.0]  # waves.py and elu.py evaluate those
     if not activation.has_closed_form:

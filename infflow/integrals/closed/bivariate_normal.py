@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..._validation import Array, as_real_array, as_real_numbers, public
 from ...errors import InvalidValueError, ShapeError
@@ -16,8 +17,8 @@ __all__ = ["bivariate_normal_cdf"]
 
 
 @public
-def bivariate_normal_cdf(h: Any, k: Any, u: Any) -> Array:
-    """``P(X < h, Y < k)`` of standard normal X, Y with correlation u.
+def bivariate_normal_cdf(h: ArrayLike, k: ArrayLike, u: ArrayLike) -> Array:
+    """:math:`P(X < h, Y < k)` of standard normal X, Y with correlation u.
 
     Parameters
     ----------

@@ -54,7 +54,7 @@ def is_defined(f: Activation, g: Activation) -> bool:
 
 @lru_cache(maxsize=64)
 def _row(g: Activation) -> Array:
-    """Polynomial and atoms of g, a row of the table of ``atom_kernels``; elu and selu have an empty
+    """Polynomial and atoms of g, a row of the table of ``slots.py``; elu and selu have an empty
     one.
     """
     row: Array = AtomTable([g]).rows[0]

@@ -17,7 +17,7 @@ derivative of density times conditional mean).
 
 The one integral runs over the standardised h1 on Gauss-Legendre panels that end at the kink of f,
 where ``mu = 0``, and at fixed multiples of the lengths on which n(x), exp(h1) and Q_q change
-(``_panels``). A row of the table of ``closed_kernels`` describes the polynomial and the atoms of g.
+(``_panels``). A row of the table of ``slots.py`` describes the polynomial and the atoms of g.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from ...activations.vector_math import (
     ramp_tail,
 )
 from ...compiler import njit
-from .atom_kernels import COEFFICIENT_COUNT, FIRST, SHIFT, WIDTH_COUNT
 from .bivariate_normal_kernels import NODES, WEIGHTS
+from .slots import COEFFICIENT_COUNT, FIRST, SHIFT, WIDTH_COUNT
 
 INV_SQRT_2PI = 0.3989422804014327
 SMALLEST_VARIANCE = 1e-100  # below, a variance counts as 0: its inverse powers must not overflow

@@ -1,16 +1,16 @@
-"""Jitted moments and jets of pairs with elu and selu: the integrals of ``one_sided_kernels``, and
+"""Jitted moments and jets of pairs with elu and selu: the integrals of ``elu_kernels``, and
 the delta functions' closed terms.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...compiler import njit
 from .. import jets
-from .atom_kernels import COEFFICIENT_COUNT, FIRST, WIDTH_COUNT
 from .elu_kernels import (
     ORDERS,
     ROUNDING,
@@ -22,6 +22,8 @@ from .elu_kernels import (
     regular_means,
     whole_means,
 )
+from .polynomial_kernels import along_once, along_twice
+from .slots import COEFFICIENT_COUNT, FIRST, WIDTH_COUNT
 
 BINOMIAL = np.array(
     [[1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0], [1.0, 2.0, 1.0, 0.0], [1.0, 3.0, 3.0, 1.0]]
@@ -29,12 +31,23 @@ BINOMIAL = np.array(
 
 _kernel = njit(cache=True, error_model="numpy")
 _inline = njit(forceinline=True, error_model="numpy", fastmath={"contract"})
-_plain_inline = njit(forceinline=True, error_model="numpy")
-_once = _plain_inline(jets.along_once)
-_twice = _plain_inline(jets.along_twice)
 
 
 # ---------------------------------------------------------------- pairs
+
+
+class Deltas(NamedTuple):
+    """What belongs to the delta functions of a pair, each four numbers.
+
+    Jumps of the derivatives of f and g; densities of h1 and h2 at 0 with their derivatives, and the
+    one of h1 given h2 = 0.
+    """
+
+    jump1: Any
+    jump2: Any
+    bump1: Any
+    bump2: Any
+    conditional1: Any
 
 
 @_kernel
@@ -48,14 +61,13 @@ def _constant(I, infinite, means1, means2, infinite1, infinite2):
 
 
 @_kernel
-def _delta_terms(
-    out, jump1, jump2, c1, c2, bump1, bump2, conditional1, conditional2, regular1, whole2
-):
+def _delta_terms(out, deltas, c1, c2, regular1, whole2):
     """Add delta functions of f against all of g, and those of g against the regular part of f.
 
-    ``bump1``: density of h1 at 0 with its derivatives, ``conditional1``: the one of h1 given h2 =
-    0; the others likewise.
+    ``regular1``: means of the regular parts of f given h2 = 0, ``whole2``: of all of g given
+    h1 = 0.
     """
+    jump1, jump2, bump1, bump2, conditional1 = deltas
     for p in range(ORDERS):
         for q in range(ORDERS - p):
             total = 0.0
@@ -82,11 +94,11 @@ def _plain_frame(F, sizes, I, c1, c2):
     """Fourth derivatives along D1 = d1 + c1 d2 and D2 = d2 + c2 d1 (``jets.py``) as sums of
     moments, and of magnitudes.
     """
-    F[0] = _twice(I[4, 0], I[3, 1], I[2, 2], c1)
-    F[1] = _once(I[3, 1], I[2, 2], c1)
+    F[0] = along_twice(I[4, 0], I[3, 1], I[2, 2], c1)
+    F[1] = along_once(I[3, 1], I[2, 2], c1)
     F[2] = I[2, 2]
-    F[3] = _once(I[1, 3], I[2, 2], c2)
-    F[4] = _twice(I[0, 4], I[1, 3], I[2, 2], c2)
+    F[3] = along_once(I[1, 3], I[2, 2], c2)
+    F[4] = along_twice(I[0, 4], I[1, 3], I[2, 2], c2)
     sizes[0] = abs(I[4, 0]) + abs(c1) * (2.0 * abs(I[3, 1]) + abs(c1 * I[2, 2]))
     sizes[1] = abs(I[3, 1]) + abs(c1 * I[2, 2])
     sizes[3] = abs(I[1, 3]) + abs(c2 * I[2, 2])
@@ -103,29 +115,15 @@ def _take(F, sizes, k, a, b, c, d, e, magnitude):
 
 
 @_kernel
-def _direct_frame(
-    F,
-    sizes,
-    integrals,
-    frame,
-    r1,
-    c1,
-    c2,
-    sine2,
-    jump1,
-    jump2,
-    bump1,
-    bump2,
-    conditional1,
-    means1,
-    whole2,
-):
+def _direct_frame(F, sizes, integrals, frame, r1, slopes, sine2, deltas, means1, whole2):
     """The same for nearly parallel neurons, without moments that grow like 1/s and cancel.
 
     D1 leaves the mean of g given h1 as it is and acts on the density of h1 only, D2 likewise, and
     D2 = sine2 d2 + c2 D1. With w_p the mean of f^(p) given h2 = 0, delta functions of g''
     contribute derivatives of ``N(b2) w(b1 - c2 b2)``.
     """
+    c1, c2 = slopes
+    jump1, jump2, bump1, bump2, conditional1 = deltas
     v, m = frame[0], frame[1]
     N = bump2[0]
     N1 = bump2[1]
@@ -168,12 +166,15 @@ def workspace(row):
 
 
 @_kernel
-def _pair(row, S1, A1, S2, A2, C11, C12, C22, b1, b2, det, I, F, infinite, space):
+def _pair(row, sides, gaussian, I, F, infinite, space):
     """I(p, q), p + q <= 4, and fourth derivatives in the frame, both without their infinite parts.
 
+    ``sides`` are S1, A1, S2, A2, ``gaussian`` C11, C12, C22, b1, b2 and the determinant.
     ``infinite`` (5, 5) says which moments are infinite. Returns the sum of the orders of the kinks
     if they coincide, otherwise -1.
     """
+    S1, A1, S2, A2 = sides
+    C11, C12, C22, b1, b2, det = gaussian
     work = space[0]
     ends = space[1]
     Q = space[2]
@@ -221,7 +222,7 @@ def _pair(row, S1, A1, S2, A2, C11, C12, C22, b1, b2, det, I, F, infinite, space
     if coincide:
         m2 = 0.0
     sine2 = (s2 / r2) ** 2
-    m1 = b1 * sine2 - c2 * m2  # b1 - c2 b2 with the rounding error of m2, as in closed_kernels
+    m1 = b1 * sine2 - c2 * m2  # b1 - c2 b2 with the rounding error of m2, as in two_atoms_kernels
     prepare(row, s2, work)
     regular_integrals(
         integrals, frame, row, S1, A1, S2, A2, r1, b1, b2, C12 / r1, s2, work, ends, Q
@@ -235,27 +236,12 @@ def _pair(row, S1, A1, S2, A2, C11, C12, C22, b1, b2, det, I, F, infinite, space
         for q in range(ORDERS - p):
             I[p, q] = integrals[min(p, 2), q]
             infinite[p, q] = coincide and p + q >= first1 + first2 + 2
-    _delta_terms(I, jump1, jump2, c1, c2, bump1, bump2, conditional1, conditional2, means1, whole2)
+    deltas = Deltas(jump1, jump2, bump1, bump2, conditional1)
+    _delta_terms(I, deltas, c1, c2, means1, whole2)
     _plain_frame(F, sizes, I, c1, c2)
     if coincide:
         sizes[:] = np.inf
-    _direct_frame(
-        F,
-        sizes,
-        integrals,
-        frame,
-        r1,
-        c1,
-        c2,
-        sine2,
-        jump1,
-        jump2,
-        bump1,
-        bump2,
-        conditional1,
-        means1,
-        whole2,
-    )
+    _direct_frame(F, sizes, integrals, frame, r1, (c1, c2), sine2, deltas, means1, whole2)
     return first1 + first2 if coincide else -1
 
 
@@ -268,23 +254,8 @@ def pair_moments_loop(row, S1, A1, S2, A2, C11, C12, C22, b1, b2, det, out):
     F = np.empty(ORDERS)
     infinite = np.empty((ORDERS, ORDERS), dtype=np.bool_)
     for n in range(b1.size):
-        _pair(
-            row,
-            S1,
-            A1,
-            S2,
-            A2,
-            C11[n],
-            C12[n],
-            C22[n],
-            b1[n],
-            b2[n],
-            det[n],
-            out[n],
-            F,
-            infinite,
-            space,
-        )
+        gaussian = (C11[n], C12[n], C22[n], b1[n], b2[n], det[n])
+        _pair(row, (S1, A1, S2, A2), gaussian, out[n], F, infinite, space)
         for p in range(ORDERS):
             for q in range(ORDERS - p):
                 if infinite[p, q]:
@@ -302,9 +273,8 @@ def pair_jets_loop(row, S1, A1, S2, A2, C11, C12, C22, b1, b2, det, out):
     smooth1 = jumps(np.zeros(FIRST), S1, A1, scratch) > 1
     smooth2 = jumps(row, S2, A2, scratch) > 1
     for n in range(b1.size):
-        kinks = _pair(
-            row, S1, A1, S2, A2, C11[n], C12[n], C22[n], b1[n], b2[n], det[n], I, F, infinite, space
-        )
+        gaussian = (C11[n], C12[n], C22[n], b1[n], b2[n], det[n])
+        kinks = _pair(row, (S1, A1, S2, A2), gaussian, I, F, infinite, space)
         jet = out[n]
         jet[jets.J00] = I[0, 0]
         if jet.size == 1:

@@ -1,4 +1,4 @@
-"""Jitted estimates of what rounding does to the moments of ``closed_kernels``.
+"""Jitted estimates of what rounding does to the moments of ``atom_kernels``.
 
 Errors are in units of eps. They follow the formulas of the kernels, with the notation of
 ``symbolic.py``: what is computed directly has the relative error of its own evaluation and of the
@@ -19,18 +19,11 @@ import math
 import numpy as np
 
 from ...compiler import njit
-from .atom_kernels import (
-    COEFFICIENT_COUNT,
-    FIRST,
-    ROUNDING,
-    SHIFT,
-    WIDTH_COUNT,
-    gaussian_at_zero,
-    ramp_mean,
-    reciprocal,
-    stein_sums,
-)
+from .atom_mean_kernels import gaussian_at_zero, ramp_mean, reciprocal
 from .bivariate_normal_kernels import PLACKETT_LIMIT
+from .slots import COEFFICIENT_COUNT, FIRST, SHIFT, WIDTH_COUNT
+from .stein_kernels import stein_sums
+from .two_atoms_kernels import sides
 
 EPS = 2.220446049250313e-16
 OWN = 4.0  # roundings of an evaluation whose arguments are exact
@@ -146,29 +139,16 @@ def _recursion(F, m, n, b, i, g):
 @_kernel
 def _term_error(m, n, widths, shifts, gaussian, F):
     """The error of K(m, n) of the atoms with these squared widths; what it follows is in
-    ``closed_kernels``.
+    ``two_atoms_kernels``.
     """
-    t1, t2 = widths
+    C12 = gaussian[1]
+    first, second, D, parallel = sides(gaussian, *widths, *shifts)
+    b1, V1, i1, g1, m1, s1, r1, d1, F1, q1, P1 = first
+    b2, V2, i2, g2, m2, s2, r2, d2, F2, q2, P2 = second
     shift1, shift2 = shifts
-    C11, C12, C22, b1, b2, det = gaussian
-    V1, V2 = C11 + t1, C22 + t2
-    i1, i2 = reciprocal(V1), reciprocal(V2)
-    g1, g2 = C12 * i1, C12 * i2
-    D = det + t1 * C22 + t2 * C11 + t1 * t2
-    m1 = b2 - g1 * b1
-    m2 = b1 * (D * i1 * i2) - g2 * m1 if i1 > 0.0 and i2 > 0.0 else b1 - g2 * b2
-    s1 = D * i1 if i1 > 0.0 else V2
-    s2 = D * i2 if i2 > 0.0 else V1
-    r1, r2 = reciprocal(s1), reciprocal(s2)
-    E1 = abs(b2) + abs(g1 * b1)
-    E2 = abs(b1) + abs(g2 * b2)
-    if i1 > 0.0 and i2 > 0.0 and r1 == 0.0 and abs(m1) <= ROUNDING * abs(b2):
-        m1 = m2 = E1 = E2 = 0.0
+    E1 = 0.0 if parallel else abs(b2) + abs(g1 * b1)
+    E2 = 0.0 if parallel else abs(b1) + abs(g2 * b2)
     x1, x2 = b1 * b1 * i1, b2 * b2 * i2
-    d1, F1 = gaussian_at_zero(b1, i1, shift1)
-    d2, F2 = gaussian_at_zero(b2, i2, shift2)
-    q1, P1 = gaussian_at_zero(m1, r1, shift2)
-    q2, P2 = gaussian_at_zero(m2, r2, shift1)
     R1 = ramp_mean(m1, s1, r1, P1, q1)
     R2 = ramp_mean(m2, s2, r2, P2, q2)
     if m >= 2:
@@ -177,9 +157,7 @@ def _term_error(m, n, widths, shifts, gaussian, F):
     if n >= 2:
         _row(F, n + m - 2, x2, E2, d2, abs(R2), P2, q2, m2, s2, r2)
         return _recursion(F, n, m, b2, i2, g2)
-    A00, A10, A01, L, lost = stein_sums(
-        b1, b2, C12, V1, V2, i1, i2, s1, shift1, shift2, F1, F2, d1, d2, R1, R2, P1, P2
-    )
+    A00, A10, A01, L, lost = stein_sums(first, second, C12, shift1, shift2, R1, R2)
     step1 = d1 * abs(P1)
     step2 = d2 * abs(P2)
     if lost:
@@ -255,7 +233,7 @@ def _shift_error(k, shift, b, V):
 
 @_kernel
 def pair_error_loop(table, f, g, C11, C12, C22, b1, b2, det, p, q, out):
-    """Estimates of the errors of ``closed_kernels.pair_moments_loop`` in units of eps."""
+    """Estimates of the errors of ``atom_kernels.pair_moments_loop`` in units of eps."""
     F = np.zeros((HIGHEST, HIGHEST))
     for i in range(f.size):
         start1 = FIRST + int(table[f[i], COEFFICIENT_COUNT])
@@ -280,7 +258,7 @@ def pair_error_loop(table, f, g, C11, C12, C22, b1, b2, det, p, q, out):
 
 @_kernel
 def single_error_loop(table, f, C, b, order, out):
-    """Estimates of the errors of ``closed_kernels.single_moments_loop`` in units of eps."""
+    """Estimates of the errors of ``atom_mean_kernels.single_moments_loop`` in units of eps."""
     for i in range(f.size):
         polynomial = _polynomial_size(table, f[i], order, b[i], C[i])
         out[i] = _mean_error(table, f[i], order, b[i], C[i]) + OWN * polynomial

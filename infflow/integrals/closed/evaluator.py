@@ -87,6 +87,10 @@ class ClosedForms(Evaluator):
         """Mixtures may miss a tolerance, and then go elsewhere."""
         return label != "mixture"
 
+    def squares_are_pairs(self, label: str) -> bool:
+        """Those of elu and selu are not."""
+        return label != "one-sided"
+
     def unit(self, label: str) -> str:
         """What ``work`` counts."""
         return "atoms on panels" if label == "one-sided" else "pairs of atoms"

@@ -8,13 +8,13 @@ import numpy as np
 
 from ..._validation import Array
 from ...errors import MethodError
-from . import atom_kernels, elu, powers
-from .atom_kernels import MAX_ORDER
+from . import atom_mean_kernels, elu, powers
 from .atoms import AtomTable, Index
+from .slots import MAX_ORDER
 
 __all__ = ["means_without_waves"]
 
-_kernels: Any = atom_kernels  # mypy does not spread tuples into jitted functions
+_kernels: Any = atom_mean_kernels  # mypy does not spread tuples into jitted functions
 
 
 def means_without_waves(table: AtomTable, f: Index, C: Array, b: Array, max_order: int) -> Array:

@@ -21,24 +21,21 @@ import numpy as np
 from ...activations.vector_math import clipped_magnitude, erf_scaled, exp_, normal_tail, ramp_tail
 from ...compiler import njit
 from .. import jets
-from .atom_kernels import (
+from .atom_mean_kernels import INV_SQRT_2PI, work_rows
+from .bivariate_normal_kernels import DEAD, FAR, INV_2PI, NODES, PLACKETT_LIMIT, WEIGHTS, sine_
+from .polynomial_kernels import add_in_frame, add_polynomials
+from .slots import (
     COEFFICIENT_COUNT,
-    ENOUGH,
     EXCHANGED,
     FIRST,
-    INV_SQRT_2PI,
     PLAIN,
     SHIFT,
     SLOT_P,
     SLOT_Q,
     SLOTS,
     WIDTH_COUNT,
-    add_in_frame,
-    add_polynomials,
-    tail_sums,
-    work_rows,
 )
-from .bivariate_normal_kernels import DEAD, FAR, INV_2PI, NODES, PLACKETT_LIMIT, WEIGHTS, sine_
+from .stein_kernels import ENOUGH, tail_sums
 
 # rows of the arrays over the widths of g that depend on g only, and on the width of f as well
 V2, I2, X2, D2, F2, TAIL2 = range(6)
@@ -291,7 +288,7 @@ def _tails(h, r1, shift1, shift2, one, pair, u, A):
     """Replace the sums of widths at which a neuron is hardly ever active, or where their terms
     cancel.
 
-    The conditions are those of ``closed_kernels``.
+    The conditions are those of ``stein_kernels``.
     """
     cdf_h = _density_and_probability(h, 0.0)[1]
     for j in range(A.shape[1]):
@@ -398,7 +395,7 @@ def _add_sums(out, count, sums):
 
 @_kernel
 def add_mixture(out, order, t1, W1, t2, W2, shift1, shift2, C11, C12, C22, b1, b2, det):
-    """Add the plain moments of all pairs of atoms to the slots of ``closed_kernels``.
+    """Add the plain moments of all pairs of atoms to the slots of ``slots.py``.
 
     ``t`` (n,) are the squared widths in ascending order, those of g positive; ``W`` a tuple of the
     weights of ramps, steps and densities. C11 + t1 must be positive.
@@ -479,12 +476,12 @@ def mixture_slots_loop(table, f, g, C11, C12, C22, b1, b2, det, plain, order, ou
     for n in range(f.size):
         c1 = 0.0 if plain else jets.slope(C12[n], C11[n])
         c2 = 0.0 if plain else jets.slope(C12[n], C22[n])
+        slopes = (c1, c2)
         for slot in range(SLOTS[order]):
             out[n, slot] = 0.0
         if table[f[n], COEFFICIENT_COUNT] > 0.0 or table[g[n], COEFFICIENT_COUNT] > 0.0:
-            add_polynomials(
-                out[n], order, table, f[n], g[n], C11[n], C12[n], C22[n], b1[n], b2[n], c1, c2, work
-            )
+            gaussian = (C11[n], C12[n], C22[n], b1[n], b2[n], det[n])
+            add_polynomials(out[n], order, table, f[n], g[n], gaussian, slopes, work)
         exchanged = table[f[n], WIDTH_COUNT] > table[g[n], WIDTH_COUNT]
         i, j = (g[n], f[n]) if exchanged else (f[n], g[n])
         V1, V2 = (C22[n], C11[n]) if exchanged else (C11[n], C22[n])
@@ -510,4 +507,4 @@ def mixture_slots_loop(table, f, g, C11, C12, C22, b1, b2, det, plain, order, ou
         )
         for slot in range(SLOTS[order]):
             work[PLAIN, EXCHANGED[slot] if exchanged else slot] = slots[slot]
-        add_in_frame(out[n], order, work, c1, c2)
+        add_in_frame(out[n], order, work, slopes)

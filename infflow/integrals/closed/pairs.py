@@ -33,12 +33,11 @@ from numpy.typing import NDArray
 
 from ..._validation import Array
 from ..jets import SIZES
-from . import atom_kernels as closed_kernels
-from . import powers
+from . import atom_kernels, powers
 from . import waves as elementary
-from .atom_kernels import SLOT_P, SLOT_Q, SLOTS
 from .atoms import MANY_WIDTHS, AtomTable, has_means, is_centred
 from .means import means_without_waves
+from .slots import SLOT_P, SLOT_Q, SLOTS
 
 if TYPE_CHECKING:
     from ...activations import Activation
@@ -55,7 +54,7 @@ __all__ = [
 
 Index = NDArray[np.int64]
 
-_kernels: Any = closed_kernels  # mypy does not spread tuples into jitted functions
+_kernels: Any = atom_kernels  # mypy does not spread tuples into jitted functions
 
 
 def is_defined(*activations: Activation) -> bool:

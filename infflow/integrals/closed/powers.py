@@ -1,7 +1,7 @@
 """Closed forms of truncated powers with each other, polynomials and smoothed ramps.
 
 Truncated powers ``T_n(x) = max(x, 0)^n/n!`` are atoms of order 1 - n, integrals of the ramp. Their
-kernels (``power_kernels.py``) are compiled only where an activation has one. Partners are all
+kernels (``power_*kernels.py``) are compiled only where an activation has one. Partners are all
 activations that are a polynomial plus atoms, mixtures included.
 """
 
@@ -18,7 +18,7 @@ from ...activations import Atom
 from ...errors import MethodError
 from ..jets import SIZES, SMALLEST_VARIANCE
 from . import atom_kernels
-from .atom_kernels import SLOTS
+from .slots import SLOTS
 
 __all__ = [
     "HIGHEST",
@@ -42,7 +42,7 @@ LOST = 1e-10
 LOST_IN_JETS = 1e-8
 # Roundings of an evaluation whose arguments are exact.
 _OWN = 8.0
-#: A ramp as a row of the table of ``atom_kernels``.
+#: A ramp as a row of the table of ``slots.py``.
 _RAMP = np.array([[0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0]])
 
 
@@ -94,7 +94,7 @@ def _row(f: Any) -> _Row:
 
 
 def pair_slots(f: Any, g: Any, gaussian: tuple[Array, ...], order: int, plain: bool) -> Array:
-    """Moments of one pair at n points, in the slots of ``atom_kernels``, shape (n, 15).
+    """Moments of one pair at n points, in the slots of ``slots.py``, shape (n, 15).
 
     All products of which at least one factor is a power, for the others to be added.
     ``gaussian`` are C11, C12, C22, b1, b2, det; infinite moments are ``inf``.
@@ -134,9 +134,9 @@ def _tables(
     wf: Array, tf: float, wg: Array, tg: float, arguments: Array, lost: float
 ) -> tuple[Array, Array]:
     """Tables (n, 6, 6) of G(i, j) for these weights and squared widths, and of their errors."""
-    from . import power_kernels
+    from . import power_table_kernels
 
-    kernels: Any = power_kernels
+    kernels: Any = power_table_kernels
     ramp_kernels: Any = atom_kernels
     tables = np.zeros((2, arguments.shape[1], HIGHEST + 1, HIGHEST + 1))
     top1, top2 = (int(np.flatnonzero(w)[-1]) - 1 for w in (wf, wg))
@@ -221,9 +221,9 @@ def mean_errors(f: Any, C: Array, b: Array, order: int) -> Array:
 
 def _conditional(mean: Array, variance: Array) -> Array:
     """Means (6, n) of T_j at N(mean, variance)."""
-    from . import power_kernels
+    from . import power_mean_kernels
 
-    kernels: Any = power_kernels
+    kernels: Any = power_mean_kernels
     out = np.empty((mean.size, HIGHEST + 1))
     kernels.conditional_means_loop(mean, variance, out)
     return np.ascontiguousarray(out.T)
@@ -291,7 +291,7 @@ class _Sizes:
 
 def add_single_moments(f: Any, C: Array, b: Array, out: Array) -> None:
     """Add those of the powers of f to ``out`` (n, m): ``E f^(p)(h)``; ``inf`` where infinite."""
-    from . import power_kernels  # compiled only where it is needed
+    from . import power_mean_kernels  # compiled only where it is needed
 
-    kernels: Any = power_kernels
+    kernels: Any = power_mean_kernels
     kernels.single_moments_loop(_row(f).weights[0], C, b, out.shape[1] - 1, out)

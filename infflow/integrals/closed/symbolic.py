@@ -59,8 +59,10 @@ b1, b2, C12, V1, V2, i1, i2, g1, g2, e1, e2, m1, m2, s1, s2, r1, r2, d1, d2, P1,
 )
 SUMS = R1, R2, A00, A10, A01 = sympy.symbols("R1 R2 A00 A10 A01")
 
-#: Arguments of the generated functions.
-ARGUMENTS = "b1 b2 i1 i2 g1 g2 e1 e2 m1 m2 r1 r2 d1 d2 R1 R2 P1 P2 q1 q2 A00 A10 A01 L"
+#: What generated functions take of each neuron (:class:`.two_atoms_kernels.Arguments`); A00 and L
+#: belong to both.
+FIRST = "b1, i1, g1, e1, m1, r1, d1, R1, P1, q1, A10"
+SECOND = "b2, i2, g2, e2, m2, r2, d2, R2, P2, q2, A01"
 
 _EXCHANGED = {
     x: Symbol(x.name[:-1] + {"1": "2", "2": "1"}[x.name[-1]])
@@ -279,7 +281,9 @@ def _function(k1: int, k2: int) -> str:
     done: set[Symbol] = set()
     lines = [
         '@njit(cache=True, error_model="numpy")',
-        f"def atoms_{k1}{k2}(out, w, order, {', '.join(ARGUMENTS.split())}):",
+        f"def atoms_{k1}{k2}(out, w, order, first, second, A00, L):",
+        f"    {FIRST} = first",
+        f"    {SECOND} = second",
     ]
     slot = 0
     for order, stage in enumerate(parts):

@@ -29,10 +29,10 @@ from numpy.typing import NDArray
 from ..._validation import Array
 from ...errors import MethodError
 from ..jets import SMALLEST_VARIANCE, along_once, along_twice
-from .atom_kernels import S04, S13, S22, S31, S40, SLOT_P, SLOT_Q, SLOTS
 from .atoms import AtomTable, has_means, is_centred
 from .means import means_without_waves
 from .powers import has_powers
+from .slots import S04, S13, S22, S31, S40, SLOT_P, SLOT_Q, SLOTS
 
 if TYPE_CHECKING:
     from ...activations import Activation, Wave
@@ -72,7 +72,7 @@ def single_moments(f: Activation, C: Array, b: Array, max_order: int) -> Array:
 
 
 def pair_slots(f: Activation, g: Activation, gaussian: Gaussian, order: int, plain: bool) -> Array:
-    """Moments of one pair of activations at n points, in the slots of ``atom_kernels``, shape (n,
+    """Moments of one pair of activations at n points, in the slots of ``slots.py``, shape (n,
     15).
 
     Infinite moments are ``inf``. Where a value overflows it is ``nan``, or ``inf`` as well unless

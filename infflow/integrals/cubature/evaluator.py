@@ -55,8 +55,8 @@ class Cubature(Evaluator):
         slot = cubature.ORDERS.index(orders)
         order = (sum(orders) + 1) // 2
         found = []
-        for C11, C12, C22, b1, b2, det in np.array(points[:6]).T.tolist():
-            found.append(cubature.pair_moments(f, g, C11, C12, C22, b1, b2, det, order, rtol))
+        for point in np.array(points[:6]).T.tolist():
+            found.append(cubature.pair_moments(f, g, cubature.Gaussian(*point), order, rtol))
         columns = [[x.value for x in found], [x.error for x in found], [x.scale for x in found]]
         value, error, scale = (np.array([moment[slot] for moment in column]) for column in columns)
         return Estimate(value, error, scale, sum(x.work for x in found))
@@ -113,13 +113,13 @@ def _pair(
     """
     from . import pairs as cubature  # scipy.integrate is loaded where it is needed only
 
-    C11, C12, C22, b1, b2, det = (float(x) for x in pair)
-    found = cubature.pair_moments(f, g, C11, C12, C22, b1, b2, det, order, rtol)
+    gaussian = cubature.Gaussian(*(float(x) for x in pair))
+    found = cubature.pair_moments(f, g, gaussian, order, rtol)
     moments = np.zeros((1, 5, 5))
     for (p, q), value in zip(cubature.ORDERS, found.value, strict=False):
         moments[0, p, q] = value
     jet = np.empty((1, SIZES[order]))
-    entries = [np.array([x]) for x in (C11, C12, C22, det)]
+    entries = [np.array([x]) for x in (*gaussian[:3], gaussian.det)]
     write_jets(moments, *entries, np.zeros(1, dtype=np.int64), jet)
     return jet[0], _relative(found.error, found.scale), found.work
 

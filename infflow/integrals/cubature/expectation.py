@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..._validation import (
     Array,
@@ -130,12 +131,13 @@ class Integrand:
 @public
 def gaussian_expectation(
     function: Callable[[Array], Any],
-    mean: Any,
+    mean: ArrayLike,
     cov: Any,
     rtol: float = 1e-8,
     full_output: bool = False,
 ) -> Expectation | ExpectationDetails:
-    """``E function(x)`` for x ~ N(mean, cov) in up to 3 dimensions, by adaptive cubature.
+    r""":math:`\E f(x)` for :math:`x \sim \mathcal{N}(\text{mean}, \text{cov})` in up to 3
+    dimensions, by adaptive cubature.
 
     Parameters
     ----------
@@ -147,7 +149,7 @@ def gaussian_expectation(
     cov : (d, d) array, or a number for d = 1
         Symmetric positive semidefinite; a singular one leaves an integral over its range.
     rtol : float
-        Tolerance relative to ``sqrt(E function^2)``, component by component.
+        Tolerance relative to :math:`\sqrt{\E f^2}`, component by component.
     full_output : bool
         Return :class:`ExpectationDetails`.
 

@@ -74,6 +74,19 @@ class PairMoments(NamedTuple):
     work: int
 
 
+class Gaussian(NamedTuple):
+    """Covariance and means of the two arguments, and ``det = C11 C22 - C12^2``, accurate also where
+    it is small; 0 for parallel neurons.
+    """
+
+    C11: float
+    C12: float
+    C22: float
+    b1: float
+    b2: float
+    det: float
+
+
 class _Pair(NamedTuple):
     """Standard deviations, means, slopes of the regressions and conditional standard deviations of
     a pair of arguments.
@@ -86,27 +99,29 @@ class _Pair(NamedTuple):
     C12: float
 
 
+class _Regular(NamedTuple):
+    """What the integrals of regular parts are of: moments of some orders and scales, and the range
+    of the first argument in standard deviations.
+    """
+
+    f: Activation
+    g: Activation
+    pair: _Pair
+    orders: tuple[tuple[int, int], ...]
+    scale: Array
+    X: float
+    rtol: float
+
+
 def pair_moments(
-    f: Activation,
-    g: Activation,
-    C11: float,
-    C12: float,
-    C22: float,
-    b1: float,
-    b2: float,
-    det: float,
-    order: int = 2,
-    rtol: float = 1e-10,
+    f: Activation, g: Activation, gaussian: Gaussian, order: int = 2, rtol: float = 1e-10
 ) -> PairMoments:
     """``E[f^(p)(h1) g^(q)(h2)]`` of one pair of neurons, arguments not checked.
 
     Parameters
     ----------
     f, g : Activation
-    C11, C12, C22, b1, b2 : float
-        Covariance and means of the two arguments.
-    det : float
-        ``C11 C22 - C12^2``, accurate also where it is small; 0 for parallel neurons.
+    gaussian : Gaussian
     order : {0, 1, 2}
         The first 1, 6 or 15 of :data:`ORDERS`.
     rtol : float
@@ -123,6 +138,7 @@ def pair_moments(
         If an activation grows too fast for its argument, returns NaN, or lacks a derivative at a
         degenerate point.
     """
+    C11, C12, C22, b1, b2, det = gaussian
     rtol = max(rtol, SMALLEST_RTOL)
     orders = ORDERS[: _COUNTS[order]]
     highest = 2 * order
@@ -276,10 +292,8 @@ def _regular_moments(
     if not len(used):
         return PairMoments(value, error, scale, 0)
     some = tuple(orders[k] for k in used)
-    if pair.left[0] == 0.0:
-        found, gap, work = _parallel(f, g, pair, some, scale[used], X, rtol)
-    else:
-        found, gap, work = _cells(f, g, pair, some, scale[used], X, rtol)
+    integrals = _parallel if pair.left[0] == 0.0 else _cells
+    found, gap, work = integrals(_Regular(f, g, pair, some, scale[used], X, rtol))
     value[used] = found
     error[used] = gap + (1e-2 * rtol + 8 * _EPS) * scale[used]
     return PairMoments(value, error, scale, work)
@@ -303,16 +317,9 @@ def _density_scale(pair: _Pair, k: int, l: int) -> float:
     return float(np.sqrt(factorial(k + l)) / (pair.left[1] ** k * pair.left[0] ** l))
 
 
-def _parallel(
-    f: Activation,
-    g: Activation,
-    pair: _Pair,
-    orders: tuple[tuple[int, int], ...],
-    scale: Array,
-    X: float,
-    rtol: float,
-) -> tuple[Array, Array, int]:
-    """One-dimensional integrals for correlation 1 or -1."""
+def _parallel(regular: _Regular) -> tuple[Array, Array, int]:
+    """One-dimensional integrals for correlation 1 or -1: values, errors, points."""
+    f, g, pair, orders, scale, X, rtol = regular
     for a, needed in ((f, max(p for p, _ in orders)), (g, max(q for _, q in orders))):
         if needed > a.max_order:
             a.derivative(0.0, needed)  # raises the error that says which derivative is needed
@@ -355,20 +362,13 @@ def _products(
     return out
 
 
-def _cells(
-    f: Activation,
-    g: Activation,
-    pair: _Pair,
-    orders: tuple[tuple[int, int], ...],
-    scale: Array,
-    X: float,
-    rtol: float,
-) -> tuple[Array, Array, int]:
+def _cells(regular: _Regular) -> tuple[Array, Array, int]:
     """The double integral, cell by cell: x between breaks of f, e between the curves on which g
     breaks.
     """
     from scipy.integrate import cubature
 
+    f, g, pair, orders, scale, X, rtol = regular
     s1, s2 = pair.s
     b1, b2 = pair.b
     s = pair.left[0]
@@ -479,13 +479,8 @@ def score(k: int, l: int, y1: Array, y2: Array, p11: float, p12: float, p22: flo
 def nquad_moment(
     f: Activation,
     g: Activation,
-    C11: float,
-    C12: float,
-    C22: float,
-    b1: float,
-    b2: float,
-    p: int,
-    q: int,
+    gaussian: Gaussian,
+    orders: tuple[int, int],
     rtol: float = 1e-9,
 ) -> tuple[float, float]:
     """One moment by ``scipy.integrate.nquad``, all derivatives moved onto the density: value and
@@ -495,7 +490,7 @@ def nquad_moment(
     """
     from scipy.integrate import nquad
 
-    det = C11 * C22 - C12 * C12
+    C11, C12, C22, b1, b2, det = gaussian
     s1 = np.sqrt(C11)
     s = np.sqrt(det / C11)
     slope = C12 / C11
@@ -505,7 +500,7 @@ def nquad_moment(
         d1, d2 = s1 * x, slope * s1 * x + s * e
         y1 = precision[0] * d1 + precision[1] * d2
         y2 = precision[1] * d1 + precision[2] * d2
-        weight = score(p, q, np.array(y1), np.array(y2), *precision)
+        weight = score(*orders, np.array(y1), np.array(y2), *precision)
         values = f(b1 + d1) * g(b2 + d2)
         return float(values * weight * np.exp(-0.5 * (x * x + e * e)) / (2 * np.pi))
 

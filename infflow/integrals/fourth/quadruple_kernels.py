@@ -31,6 +31,16 @@ def lowered(code, x, factor):
 
 
 @njit(cache=True)
+def second_derivative(code, x, y, factor, D, k):
+    """The factor times E[d_x d_y G] of a row."""
+    changed = code.copy()
+    factor = lowered(changed, x, factor)
+    if factor != 0.0:
+        factor = lowered(changed, y, factor)
+    return factor * moment(changed, D, k) if factor != 0.0 else 0.0
+
+
+@njit(cache=True)
 def place_of(unit, quadruple):
     """The first place of a neuron in a quadruple."""
     for s in range(4):
@@ -75,13 +85,9 @@ def quadruple_moments(
                 continue
             s = place_of(unit[row, x], quadruples[q])
             for y in range(x, m):
-                changed = code[row].copy()
-                factor = lowered(changed, x, c)
-                if factor != 0.0:
-                    factor = lowered(changed, y, factor)
-                if factor != 0.0:
+                part = second_derivative(code[row], x, y, c, D, m)
+                if part != 0.0:
                     t = place_of(unit[row, y], quadruples[q])
-                    part = factor * moment(changed, D, m)
                     second[q, s, t] += part
                     if y != x:
                         second[q, t, s] += part

@@ -62,6 +62,10 @@ class HermiteSeries(Evaluator):
         """After closed forms of few terms."""
         return 1
 
+    def squares_are_pairs(self, label: str) -> bool:
+        """They are."""
+        return True
+
     def unit(self, label: str) -> str:
         """What ``work`` counts."""
         return "terms"

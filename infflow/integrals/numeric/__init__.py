@@ -6,6 +6,7 @@
 | `pairs.py` | all moments of two neurons: what follows, put together | `evaluator.py` |
 | `series.py` | Hermite series of functions with kinks | `pairs.py` |
 | `conditional.py` | double integrals: one argument, then the other one given it | `pairs.py` |
+| `smoothed.py` | polynomials and single kinks smoothed by a Gaussian, closed | `conditional.py` |
 | `jumps.py` | what jumps of the function and its derivatives add | `pairs.py`, `evaluator.py` |
 | `means.py` | integrals over one argument, and how far a neuron reaches | all files above |
 | `panels.py` | panels of Gauss's rule for many neurons at once | `means.py`, `conditional.py` |

@@ -7,15 +7,16 @@ function of the conditional mean m = b2 + r2 u x alone,
 
 the function R_q smoothed by a Gaussian. The outer rule is Gauss's on panels that end at the kinks
 of f, at the images of the pieces of g, and so far from the images of its kinks as the Gaussian
-reaches. There are two ways to G:
+reaches. There are three ways to G:
 
-* Where the Gaussian stays in the window of a piece, R_q is a polynomial, and smoothing it is
-  ``exp(sigma^2/2 d^2/dm^2)``: a sum of even derivatives of the piece. So nearly parallel neurons,
-  for which sigma is small, cost no inner rule at all but next to the kinks of g.
-* Elsewhere outer panels are at most four sigma wide, and the inner rule is Gauss's on panels within
-  pieces of g.
+* Where the Gaussian stays in the window of a piece, R_q is a polynomial, which is smoothed in
+  closed form (:mod:`.smoothed`).
+* Where it also reaches over one kink, there is a closed form, too. Outer panels are some sigma
+  wide. So nearly parallel neurons, for which sigma is small, cost no inner rule at all.
+* Elsewhere outer panels are some sigma wide, and the inner rule is Gauss's on panels within pieces
+  of g.
 
-Both are exact for the table up to rounding. The outer rule is compared with what the last Legendre
+All are exact for the table up to rounding. The outer rule is compared with what the last Legendre
 coefficients of its integrand say.
 """
 
@@ -31,29 +32,35 @@ from ..._validation import Array
 from .means import Neurons
 from .panels import NODES as INNER_NODES
 from .panels import cover, density, points, spread, sums, table_values
-from .table import DERIVATIVE, Index, Table, values, vandermonde
+from .smoothed import beyond_kinks, smoothed_polynomials, widest_at_kinks
+from .table import Index, Table, values
 
 __all__ = ["Regular", "regular_moments"]
 
 
 _EPS = float(np.finfo(np.float64).eps)
-# Outer panels are at most so wide, in standard deviations of x, and of z where an inner rule is
-# needed; up to the width of the short one they take the short rule.
-_WIDEST = 2.0
+# Outer panels are at most so wide, in standard deviations of x, and of z where a kink is in reach
+# or an inner rule is needed; up to the width of the short one they take the short rule.
+_WIDEST = 4.0
+_WIDEST_KINK = 4.3
 _WIDEST_INNER = 3.0
+# Where the density falls by more than a factor of exp of this within a standard deviation of z, the
+# closed form next to kinks would lose digits that matter.
+_STEEPEST = 0.5
+# Ways to G other than the number of a kink.
+_SMOOTH = -1
+_INNER = -2
 _SHORT = 0.6
 # Error of a panel, relative, above which it is halved, and how often.
 _ALLOWED = 1e-13
 _HALVINGS = 3
 # How far a Gaussian reaches, in standard deviations.
 _REACH = 8.5
-# How far it has to stay in the window of a piece: the polynomial goes on to be accurate beyond for
-# a while, where little of the Gaussian is left.
-_REACH_OF_WINDOWS = 4.5
+# How far it has to stay in the window of a piece. The function may vary by orders of magnitude
+# beyond, so that little of the Gaussian may be left there.
+_REACH_OF_WINDOWS = 8.0
 # Breaks nearer to a harder one than this part of the piece are left out.
 _NEAR = 0.02
-# Terms of exp(sigma^2/2 d^2/dm^2).
-_TERMS = 12
 # Outer panels and kernel entries that are held at a time.
 _PANELS = 1000
 _ENTRIES = 1 << 17
@@ -94,12 +101,16 @@ class Regular(NamedTuple):
 
 
 class _Outer(NamedTuple):
-    """Outer panels [low, high] of the pairs (row); ``poly``: G is a smoothed polynomial there."""
+    """Outer panels [low, high] of the pairs (row).
+
+    ``way`` to G: ``_SMOOTH`` for a smoothed polynomial, the number of the kink in reach, ``_INNER``
+    for the inner rule.
+    """
 
     row: Index
     low: Array
     high: Array
-    poly: NDArray[np.bool_]
+    way: Index
 
     def take(self, which: NDArray[Any]) -> _Outer:
         """Some of the panels."""
@@ -143,7 +154,7 @@ def regular_moments(first: Neurons, second: Neurons, u: Array, s: Array) -> Regu
         if not len(panels.row):
             break
         rest = []
-        short = panels.poly & (panels.high - panels.low <= _SHORT)
+        short = (panels.way == _SMOOTH) & (panels.high - panels.low <= _SHORT)
         for rule, chosen in zip(_RULES, (short, ~short), strict=True):
             which = np.flatnonzero(chosen)
             for start in range(0, len(which), _PANELS):
@@ -160,13 +171,13 @@ def regular_moments(first: Neurons, second: Neurons, u: Array, s: Array) -> Regu
 
 def _halved(parts: list[_Outer]) -> _Outer:
     """The halves of these panels."""
-    row, low, high, poly = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    row, low, high, way = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     middle = 0.5 * (low + high)
     return _Outer(
         np.concatenate([row, row]),
         np.concatenate([low, middle]),
         np.concatenate([middle, high]),
-        np.concatenate([poly, poly]),
+        np.concatenate([way, way]),
     )
 
 
@@ -183,6 +194,23 @@ def _outer_panels(f: Table, g: Table, pairs: _Pairs) -> _Outer:
     row = row[keep]
     low = low[keep]
     high = high[keep]
+    way = _ways(g, pairs, row, low, high)
+    slope = np.abs(pairs.r2 * pairs.u)[row]
+    widest = np.select([way == _SMOOTH, way == _INNER], [np.inf, _WIDEST_INNER], _WIDEST_KINK)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inner = np.where(slope == 0.0, np.inf, widest * (pairs.r2 * pairs.s)[row] / slope)
+    inner = np.where(way == _SMOOTH, np.inf, inner)
+    parts = np.ceil((high - low) / np.minimum(_WIDEST, inner))
+    parts = np.maximum(parts, 1.0).astype(np.int64)
+    run, place = spread(parts)
+    step = (high - low)[run] / parts[run]
+    start = low[run] + place * step
+    end = np.where(place == parts[run] - 1, high[run], start + step)
+    return _Outer(row[run], start, end, way[run])
+
+
+def _ways(g: Table, pairs: _Pairs, row: Index, low: Array, high: Array) -> Index:
+    """The ways to G (n,) between the ends of these panels."""
     slope = pairs.r2[row] * pairs.u[row]
     sigma = pairs.r2[row] * pairs.s[row]
     mean = pairs.b2[row, None] + slope[:, None] * np.stack([low, 0.5 * (low + high), high], axis=1)
@@ -191,23 +219,34 @@ def _outer_panels(f: Table, g: Table, pairs: _Pairs) -> _Outer:
     highest = mean.max(axis=1)
     # breaks are exact to this only, which decides where they stand at a kink
     rounding = 16 * _EPS * (np.abs(pairs.b2) + pairs.r2 * np.abs(pairs.u) * pairs.X)[row]
-    poly: NDArray[np.bool_] = np.ones(len(row), dtype=bool)
-    for limits, reach in ((g.windows, _REACH_OF_WINDOWS), (g.between, pairs.Z[row])):
-        left, right = limits[piece].T
-        slack = np.where(np.isfinite(right - left), 1e-12 * (right - left), 0.0) + rounding
-        poly &= (lowest - reach * sigma >= left - slack) & (
-            highest + reach * sigma <= right + slack
-        )
-    poly |= sigma == 0.0
-    with np.errstate(divide="ignore"):
-        inner = np.where(poly | (slope == 0.0), np.inf, _WIDEST_INNER * sigma / np.abs(slope))
-    parts = np.ceil((high - low) / np.minimum(_WIDEST, inner))
-    parts = np.maximum(parts, 1.0).astype(np.int64)
-    run, place = spread(parts)
-    step = (high - low)[run] / parts[run]
-    start = low[run] + place * step
-    end = np.where(place == parts[run] - 1, high[run], start + step)
-    return _Outer(row[run], start, end, poly[run])
+    below = lowest - _REACH_OF_WINDOWS * sigma
+    above = highest + _REACH_OF_WINDOWS * sigma
+    left, right = g.valid[piece].T
+    slack = np.where(np.isfinite(right - left), 1e-12 * (right - left), 0.0) + rounding
+    smooth = (below >= left - slack) & (above <= right + slack)
+    left, right = g.between[piece].T
+    slack = np.where(np.isfinite(right - left), 1e-12 * (right - left), 0.0) + rounding
+    below_all = lowest - pairs.Z[row] * sigma
+    above_all = highest + pairs.Z[row] * sigma
+    smooth &= (below_all >= left - slack) & (above_all <= right + slack)
+    smooth |= sigma == 0.0
+    way: Index = np.where(smooth, _SMOOTH, _INNER)
+    if len(g.kinks):
+        first = np.searchsorted(g.kinks, below_all + slack)
+        last = np.searchsorted(g.kinks, above_all - slack)
+        number = np.minimum(first, len(g.kinks) - 1)
+        after = np.searchsorted(g.edges, g.kinks)
+        inside = (after >= 1) & (after < len(g.edges) - 1)
+        after = np.where(inside, after, 1)
+        steep = pairs.s[row] * np.maximum(np.abs(low), np.abs(high))
+        closed = (last - first == 1) & inside[number] & (sigma <= widest_at_kinks(g)[number])
+        closed &= (below >= g.valid[after - 1, 0][number]) & (above <= g.valid[after, 1][number])
+        # panels lie on one side
+        k = g.kinks[number]
+        closed &= (lowest >= k - slack) | (highest <= k + slack)
+        closed &= steep <= _STEEPEST * np.abs(pairs.u[row])
+        way[closed & ~smooth] = number[closed & ~smooth]
+    return way
 
 
 def _breaks(f: Table, g: Table, pairs: _Pairs) -> Array:
@@ -220,10 +259,10 @@ def _breaks(f: Table, g: Table, pairs: _Pairs) -> Array:
         kinks = (g.kinks - b2) / (r2 * u)
         width = Z * s / np.abs(u)
         zones = np.concatenate([kinks - width, kinks + width], axis=1)
-        images = (g.edges - b2) / (r2 * u)
-        gaps = _gaps(g.edges) / (r2 * np.abs(u))
-    pieces = (f.edges - b1) / r1
-    own = _gaps(f.edges) / r1
+        images = (g.joints - b2) / (r2 * u)
+        gaps = _gaps(g.joints) / (r2 * np.abs(u))
+    pieces = (f.joints - b1) / r1
+    own = _gaps(f.joints) / r1
     groups = (
         (ends, np.zeros_like(ends)),
         (hard, np.zeros_like(hard)),
@@ -236,7 +275,7 @@ def _breaks(f: Table, g: Table, pairs: _Pairs) -> Array:
     near = np.concatenate([np.broadcast_to(group[1], group[0].shape) for group in groups], axis=1)
     outside = ~((x > -X) & (x < X))
     # G does not vary on the length of pieces that the Gaussian is wider than
-    wide = 3.0 * r2 * s >= _gaps(g.edges)
+    wide = 3.0 * r2 * s >= _gaps(g.joints)
     outside[:, -wide.shape[1] :] |= wide
     outside[:, :2] = False
     x = np.where(outside, X, x)
@@ -264,7 +303,7 @@ def _gaps(edges: Array) -> Array:
 
 def _products(f: Table, g: Table, pairs: _Pairs, panels: _Outer, rule: _Rule) -> Array:
     """R_p(h1) G_q times the density and half the width of the panels, (panels, Q, orders)."""
-    row, low, high, poly = panels
+    row, low, high, way = panels
     half = 0.5 * (high - low)
     centre = 0.5 * (high + low)
     x = centre[:, None] + half[:, None] * rule.nodes
@@ -272,14 +311,15 @@ def _products(f: Table, g: Table, pairs: _Pairs, panels: _Outer, rule: _Rule) ->
     F = values(f, f.piece(pairs.b1[row] + pairs.r1[row] * centre), h1)
     mean = pairs.b2[row, None] + (pairs.r2 * pairs.u)[row, None] * x
     sigma = (pairs.r2 * pairs.s)[row]
-    if poly.all():
-        G = smoothed_polynomials(g, mean, sigma)
+    closed = way != _INNER
+    if closed.all():
+        G = _by_closed_forms(g, mean, sigma, way)
     else:
         G = np.empty((len(row), len(rule.nodes), g.levels))
-        some = np.flatnonzero(poly)
+        some = np.flatnonzero(closed)
         if len(some):
-            G[some] = smoothed_polynomials(g, mean[some], sigma[some])
-        some = np.flatnonzero(~poly)
+            G[some] = _by_closed_forms(g, mean[some], sigma[some], way[some])
+        some = np.flatnonzero(~closed)
         G[some] = _by_inner_rule(g, mean[some], sigma[some], pairs.Z[row[some]])
     F *= (density(x) * half[:, None])[..., None]
     levels = f.levels
@@ -326,65 +366,13 @@ def _outer_errors(products: Array, rule: _Rule) -> Array:
     return found
 
 
-def smoothed_polynomials(g: Table, mean: Array, sigma: Array) -> Array:
-    """G (n, Q, LEVELS) at means (n, Q) of n panels that each lie in one piece of g."""
-    piece = g.piece(mean[:, mean.shape[1] // 2])
-    low, high = g.windows[piece].T
-    half = 0.5 * (high - low)
-    t = (mean - (0.5 * (low + high))[:, None]) / half[:, None]
-    ratio = (sigma / half) ** 2
-    coefficients = g.coefficients[piece]
-    terms = _even_derivatives(g)
-    factor = np.ones(len(piece))
-    largest = float(ratio.max(initial=0.0))
-    for k in range(1, _TERMS):
-        if largest == 0.0 or terms.sizes[k] * largest**k < 1e-18:
-            break
-        factor = factor * (0.5 * ratio / k)
-        coefficients = coefficients + factor[:, None, None] * terms.coefficients[k - 1][piece]
-    result: Array = vandermonde(t, g.degree) @ coefficients
-    return result
-
-
-class _Even(NamedTuple):
-    """Coefficients of d^2k/dt^2k of all pieces, k = 1, 2, ..., and the largest size of each term
-    relative to that of the piece, over 2^k k!.
-    """
-
-    coefficients: tuple[Array, ...]
-    sizes: tuple[float, ...]
-
-
-def _even_derivatives(g: Table) -> _Even:
-    key = id(g.coefficients)
-    found = _KEPT.get(key)
-    if found is None or found[0] is not g.coefficients:
-        if len(_KEPT) > 32:
-            _KEPT.clear()
-        found = (g.coefficients, _find_even_derivatives(g.coefficients))
-        _KEPT[key] = found
-    return found[1]
-
-
-_KEPT: dict[int, tuple[Array, _Even]] = {}
-_TWICE = DERIVATIVE @ DERIVATIVE
-
-
-def _find_even_derivatives(coefficients: Array) -> _Even:
-    size = np.abs(coefficients).sum(axis=1)
-    found = []
-    sizes = [1.0]
-    factor = 1.0
-    current = coefficients
-    degree = coefficients.shape[1]
-    twice = _TWICE[:degree, :degree]
-    for k in range(1, _TERMS):
-        current = twice @ current
-        factor *= 0.5 / k
-        found.append(current)
-        ratio = np.abs(current).sum(axis=1) / np.where(size > 0.0, size, 1.0)
-        sizes.append(float(ratio.max(initial=0.0)) * factor)
-    return _Even(tuple(found), tuple(sizes))
+def _by_closed_forms(g: Table, mean: Array, sigma: Array, way: Index) -> Array:
+    """G (n, Q, LEVELS) of smoothed polynomials, with a kink in reach or not."""
+    G = smoothed_polynomials(g, mean, sigma)
+    some = np.flatnonzero(way != _SMOOTH)
+    if len(some):
+        G[some] += beyond_kinks(g, mean[some], sigma[some], way[some])
+    return G
 
 
 def _by_inner_rule(g: Table, mean: Array, sigma: Array, Z: Array) -> Array:

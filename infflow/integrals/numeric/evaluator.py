@@ -219,6 +219,10 @@ class NumericRule(Evaluator):
         """After series and closed forms."""
         return 3
 
+    def squares_are_pairs(self, label: str) -> bool:
+        """They are."""
+        return True
+
     def unit(self, label: str) -> str:
         """What ``work`` counts."""
         return "nodes"

@@ -55,16 +55,17 @@ def bumps(distance: Array, s: Array, count: int) -> Array:
 
     ``distance`` is c - E h. For s = 0 they are infinite at distance 0, and else 0.
     """
-    out = np.zeros((count, len(s)))
+    out = np.empty((count, len(s)))
     wide = s > 0.0
-    z = distance[wide] / s[wide]
+    inverse = np.divide(1.0, s, out=np.ones_like(s), where=wide)
+    z = distance * inverse
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        out[0, wide] = density(z) / s[wide]
+        np.multiply(density(z), inverse, out=out[0])
         if count > 1:
-            out[1, wide] = z * out[0, wide] / s[wide]
+            out[1] = z * out[0] * inverse
         for k in range(2, count):
-            out[k, wide] = (z * out[k - 1, wide] - (k - 1) * out[k - 2, wide] / s[wide]) / s[wide]
-    out[:, wide] = np.where(np.abs(z) < 38.0, out[:, wide], 0.0)
+            out[k] = (z * out[k - 1] - (k - 1) * out[k - 2] * inverse) * inverse
+    out[:, ~(wide & (np.abs(z) < 38.0))] = 0.0
     out[:, ~wide & (distance == 0.0)] = np.inf
     return out
 
@@ -142,40 +143,39 @@ def _one_side(first: Neurons, second: Neurons, u: Array, s: Array, Z: Array, out
     n = len(u)
     sigma = second.r * s
     slope = second.r * u / first.r
-    centres = []
-    roundings = []
-    for kink in first.found.kinks[active]:
-        _, centre, rounding = _conditional(first, second, u, kink)
-        centres.append(_snapped(centre, rounding, sigma, second.found))
-        roundings.append(rounding)
-    whole = means(
-        second.found,
-        np.tile(sigma, len(active)),
-        np.concatenate(centres),
-        np.tile(Z, len(active)),
-    )
-    for place, k in enumerate(active):
-        part = slice(place * n, (place + 1) * n)
-        M = whole.value[part]
-        error = whole.error[part]
-        moved = _moved(
-            second.found, sigma, centres[place], roundings[place], np.sqrt(whole.square[part])
-        )
-        A = bumps(first.found.kinks[k] - first.b, first.r, first.levels - 1)
-        for p in range(1, first.levels):
-            for q in range(first.levels - p):
-                for m in range(p):
-                    if jumps[k, m] == 0.0:
-                        continue
-                    j = p - 1 - m
-                    share = 16 * _EPS + uncertain[k, m] / abs(jumps[k, m])
-                    for i in range(j + 1):
-                        factor = jumps[k, m] * comb(j, i) * (-slope) ** i * A[j - i]
-                        out.value[:, p, q] += factor * M[:, q + i]
-                        size = np.abs(factor)
-                        out.error[:, p, q] += size * error[:, q + i]
-                        out.error[:, p, q] += share * size * np.abs(M[:, q + i])
-                        out.rounding[:, p, q] += size * moved[:, q + i]
+    kinks = first.found.kinks[active]
+    shape = (len(active), n)
+    centre = np.empty(shape)
+    rounding = np.empty(shape)
+    for k, kink in enumerate(kinks):
+        _, mean, rounding[k] = _conditional(first, second, u, kink)
+        centre[k] = _snapped(mean, rounding[k], sigma, second.found)
+    sigmas = np.tile(sigma, len(active))
+    part = means(second.found, sigmas, centre.ravel(), np.tile(Z, len(active)))
+    rms = np.sqrt(part.square)
+    moved = _moved(second.found, sigmas, centre.ravel(), rounding.ravel(), rms)
+    # derivatives first, then kinks and pairs
+    M, error, moved = (x.T.reshape(-1, *shape) for x in (part.value, part.error, moved))
+    A = bumps(
+        (kinks[:, None] - first.b).ravel(), np.tile(first.r, len(active)), first.levels - 1
+    ).reshape(-1, *shape)
+    powers = [(-slope) ** i for i in range(first.levels)]
+    for m in np.flatnonzero((jumps[active] != 0.0).any(axis=0)):
+        jump = jumps[active, m][:, None]
+        some = jump != 0.0
+        share = np.divide(uncertain[active, m][:, None], np.abs(jump), where=some, out=0 * jump)
+        share += 16 * _EPS
+        # errors that belong to each derivative of E R_q
+        wrong = error + share * np.abs(M)
+        for p in range(m + 1, first.levels):
+            j = p - 1 - m
+            for i in range(j + 1):
+                factor = comb(j, i) * powers[i] * jump * A[j - i]
+                size = np.abs(factor)
+                for q in range(first.levels - p):
+                    out.value[:, p, q] += (factor * M[q + i]).sum(axis=0)
+                    out.error[:, p, q] += (size * wrong[q + i]).sum(axis=0)
+                    out.rounding[:, p, q] += (size * moved[q + i]).sum(axis=0)
 
 
 def _snapped(mean: Array, rounding: Array, sigma: Array, g: Table) -> Array:
@@ -212,8 +212,10 @@ def _both_sides(first: Neurons, second: Neurons, u: Array, s: Array, out: Jumps)
             ]
             if not orders:
                 continue
-            A, B, uncertain = _densities(first, second, u, s, kink, other)
-            C, D, _ = _densities(second, first, u, s, other, kink)
+            alone = orders == [(1, 1)]
+            A, B, uncertain = _densities(first, second, u, s, (kink, other), 1 if alone else 4)
+            if not alone:
+                C, D, _ = _densities(second, first, u, s, (other, kink), 4)
             for m, l in orders:
                 weight = J[m] * K[l]
                 share = 16 * _EPS + dJ[m] / abs(J[m]) + dK[l] / abs(K[l])
@@ -235,23 +237,24 @@ def _kinks(found: Table) -> Iterator[tuple[float, Array, Array]]:
 
 
 def _densities(
-    first: Neurons, second: Neurons, u: Array, s: Array, kink: float, other: float
+    first: Neurons, second: Neurons, u: Array, s: Array, kinks: tuple[float, float], count: int
 ) -> tuple[Array, Array, Array]:
-    """Density of h1 at its kink, conditional density of h2 at its own, their derivatives (4, n).
+    """Density of h1 at its kink, conditional density of h2 at its own, derivatives (count, n).
 
     And how far rounding of the conditional mean moves the latter.
     """
+    kink, other = kinks
     _, mean, rounding = _conditional(first, second, u, kink)
     sigma = second.r * s
     distance = other - mean
     coincide = (sigma == 0.0) & (np.abs(distance) <= rounding + _SAME * abs(other))
     distance = np.where(coincide, 0.0, distance)
-    A = bumps(kink - first.b, first.r, 4)
-    B = bumps(distance, sigma, 4)
+    A = bumps(kink - first.b, first.r, count)
+    B = bumps(distance, sigma, count)
     uncertain = np.zeros_like(B)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         envelope = np.exp(-0.25 * (distance / sigma) ** 2)
-        for k in range(4):
+        for k in range(count):
             size = np.sqrt(factorial(k + 1)) * envelope / sigma ** (k + 2)
             uncertain[k] = np.where(sigma > 0.0, (rounding + _SAME * abs(other)) * size, 0.0)
     return A, B, uncertain

@@ -10,7 +10,7 @@ import numpy as np
 from ..._validation import Array
 from .conditional import regular_moments
 from .jumps import bumps, deltas, mean_derivatives
-from .means import Means, Neurons, products
+from .means import REACHES, Means, Neurons, products
 from .series import LARGEST, expansions, longest, series
 from .table import LEVELS, Index
 
@@ -81,6 +81,9 @@ def pair_moments(
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = [np.where(a.scale > 0.0, a.error / a.scale, 0.0) for a in (first, second)]
         table = (shares[0][i][:, :, None] + shares[1][j][:, None, :] + 32 * _EPS) * out.scale
+        # and rounding of x^2 / 2 where all of the moments come from far out
+        far = np.maximum(first.reach[i], second.reach[j])
+        table += np.where(far > REACHES[0], _EPS * far**2, 0.0)[:, None, None] * out.scale
     out.error[:] += np.where(out.scale > 0.0, table, 0.0)
     return out
 

@@ -25,7 +25,7 @@ from ...activations import Activation
 from ...errors import InfflowError
 from ..resolution import narrow_places
 
-__all__ = ["DEGREE", "LEVELS", "Table", "smallest_reach", "table", "values"]
+__all__ = ["DEGREE", "FEW", "LEVELS", "Table", "smallest_reach", "table", "values"]
 
 Index = NDArray[np.int64]
 
@@ -43,7 +43,10 @@ _LAST = 3
 # Rounding of the function, relative to its largest value on the piece: where coefficients are level
 # and below this, halving does not help.
 _NOISE = 1e-9
-# The same relative to the largest values near 0, for pieces below this width (relative as below).
+# Coefficients are level where the last are so large beside those that stand 6 to 12 places before
+# them: such as fall steadily have not come down to the noise then.
+_LEVEL = 0.05
+# Noise relative to the largest values near 0, for pieces below this width (relative as below).
 _ABSOLUTE = 1e-12
 _FINE = 0.125
 # Values below this fraction of the largest one are not resolved to their own size: in a coarse
@@ -54,6 +57,10 @@ _NEGLIGIBLE = (1e-17, 1e-30)
 _GRADED = 1e-2
 # Pieces are not halved below this width, relative to their distance from 0 (at least 1).
 _NARROWEST = 2.0**-12
+#: Polynomials of so many coefficients may be those of the next pieces, too, which is so where
+#: values agree within so many units of rounding.
+FEW = 8
+_AGREE = 64 * _EPS
 # A table with more pieces than this is not made.
 _MOST = 1 << 14
 # Activations must be finite within this.
@@ -71,6 +78,11 @@ class Table(NamedTuple):
         Ends of the pieces, ascending.
     windows : (P, 2) array
         Where the polynomials interpolate.
+    valid : (P, 2) array
+        How far the polynomial of each piece goes on to be the function: the windows, or for
+        polynomials all pieces up to the next kink.
+    joints : (j,) array
+        Those of the edges where the polynomial changes.
     between : (P, 2) array
         Kinks next to each piece, infinite where there is none.
     coefficients : (P, degree, LEVELS) array
@@ -86,6 +98,8 @@ class Table(NamedTuple):
 
     edges: Array
     windows: Array
+    valid: Array
+    joints: Array
     between: Array
     coefficients: Array
     errors: Array
@@ -208,14 +222,17 @@ def table(activation: Activation, reach: float, fine: bool = False, levels: int 
     coefficients = np.ascontiguousarray(coefficients[:, :used])
     order = np.argsort(lows)
     edges = np.append(lows[order], highs[order][-1:])
+    windows = windows[order]
+    coefficients = coefficients[order]
     return Table(
         edges,
-        windows[order],
+        windows,
+        *_runs(edges, windows, coefficients, kinks),
         np.stack(_neighbours(edges[:-1], kinks), axis=1),
-        coefficients[order],
+        coefficients,
         errors[order],
         kinks,
-        *_sides(edges, windows[order], coefficients[order], errors[order], kinks),
+        *_sides(edges, windows, coefficients, errors[order], kinks),
     )
 
 
@@ -283,11 +300,11 @@ def _interpolate(
         beyond = np.maximum.accumulate(np.abs(coefficients[:, ::-1, :given]), axis=1)[:, ::-1]
         coefficients[..., :given][beyond <= 2 * _EPS * largest[:, None]] = 0.0
         last = np.abs(coefficients[:, -_LAST:, :given]).max(axis=1)
-        before = np.abs(coefficients[:, -2 * _LAST : -_LAST, :given]).max(axis=1)
+        before = np.abs(coefficients[:, -4 * _LAST : -2 * _LAST, :given]).max(axis=1)
         allowed = np.maximum(_RESOLVED * largest, negligible)
-        level = (last > 0.1 * before) & (last <= _NOISE * largest)
+        level = (last > _LEVEL * before) & (last <= _NOISE * largest)
         fine = half <= _FINE * np.maximum(1.0, np.abs(windows).max(axis=1))
-        level |= (last > 0.1 * before) & (last <= _ABSOLUTE * size) & fine[:, None]
+        level |= (last > _LEVEL * before) & (last <= _ABSOLUTE * size) & fine[:, None]
         good = ((last <= allowed) | level).all(axis=1)
         if graded:
             smallest = np.abs(jet).min(axis=1)
@@ -350,6 +367,31 @@ def _differentiate(
         kept = (kept @ DERIVATIVE.T) / half[:, None]
         coefficients[..., p] = kept
         errors[:, p] = errors[:, p - 1] * factor
+
+
+def _runs(edges: Array, windows: Array, coefficients: Array, kinks: Array) -> tuple[Array, Array]:
+    """How far the polynomial of each piece is valid (P, 2), and the edges where it changes."""
+    degree = coefficients.shape[1]
+    if degree > FEW:
+        return windows, edges
+    low, high = windows.T
+    centre = 0.5 * (low + high)
+    half = 0.5 * (high - low)
+    # the next piece at its own points, by its own polynomial and by the one before
+    points = centre[1:, None] + half[1:, None] * _POINTS
+    t = (points - centre[:-1, None]) / half[:-1, None]
+    before = vandermonde(t, degree)
+    found = before @ coefficients[:-1]
+    size = np.abs(before) @ np.abs(coefficients[:-1])
+    own = vandermonde(np.broadcast_to(_POINTS, t.shape), degree) @ coefficients[1:]
+    same = (np.abs(found - own) <= _AGREE * size).all(axis=(1, 2))
+    same &= ~np.isin(edges[1:-1], kinks)
+    start = np.concatenate([[True], ~same])
+    run = np.cumsum(start) - 1
+    first = np.flatnonzero(start)
+    last = np.append(first[1:], len(start)) - 1
+    valid = np.stack([low[first], high[last]], axis=1)[run]
+    return valid, np.append(edges[:-1][start], edges[-1])
 
 
 def _sides(

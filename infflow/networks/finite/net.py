@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..._validation import (
     Array,
@@ -51,11 +51,11 @@ _MANY_SAMPLES = 5000
 
 
 class Net:
-    """A multilayer perceptron, with data or as an architecture only.
+    r"""A multilayer perceptron, with data or as an architecture only.
 
-    Layer l computes ``z_l = s_l(h_l)`` with ``h_l = factor_l W_l z_{l-1} + b_l``; the
-    parametrization sets the factors. In the spherical one the rows of ``W_l`` of hidden layers are
-    divided by their lengths.
+    Layer l computes :math:`z_l = s_l(h_l)` with :math:`h_l = c_l W_l z_{l-1} + b_l`; the
+    parametrization sets the factors :math:`c_l`. In the spherical one the rows of ``W_l`` of hidden
+    layers are divided by their lengths.
 
     Parameters
     ----------
@@ -69,29 +69,30 @@ class Net:
     target : array_like (N,) or (N, output_dim), optional
         Targets; for ``loss="cross_entropy"`` integer labels ``(N,)`` in 0..output_dim-1.
     weights : array_like (N,), optional
-        Sample weights, not negative, not all zero; the loss is ``sum w l / sum w``.
+        Sample weights, not negative, not all zero; the loss is :math:`\sum w \ell \,/ \sum w`.
     loss : {"mse", "cross_entropy", "huber", "huber(delta)"} or Loss
         Mean over samples of the squared error summed over outputs (no factor 1/2); mean negative
         log-likelihood of the softmax of the outputs; or as the first, with
-        ``2 delta |e| - delta^2`` in the place of ``e^2`` for errors beyond ``delta`` (1 by
-        default). :class:`infflow.Loss` says how to write another.
+        :math:`2 \delta |e| - \delta^2` in the place of :math:`e^2` for errors beyond :math:`\delta`
+        (1 by default). :class:`infflow.Loss` says how to write another.
     maxnorm : float
-        ``c`` of the barrier of the paper's eq. 6, ``(|theta|^2/2 - c)^2`` where
-        ``|theta|^2/2 > c``; infinite: none.
+        ``c`` of the barrier of the paper's eq. 6, :math:`(|\theta|^2/2 - c)^2` where
+        :math:`|\theta|^2/2 > c`; infinite: none.
     ridge : float
-        Adds ``ridge/2 |theta|^2``.
+        Adds :math:`\tfrac{\lambda}{2} |\theta|^2` with this :math:`\lambda`.
     merge : dict or list of dict, optional
-        ``{"layer": 1, "pair": (i, j), "lambda": c}`` adds ``c/2 |w_i - w_j|^2``, which brings two
-        neurons of a layer together. Layers count from 1, as in ``W1, b1``, and neurons from 0.
-        ``w`` is the row of W in theta, with the bias where the layer has one; output weights have
-        no part in it.
+        ``{"layer": 1, "pair": (i, j), "lambda": c}`` adds :math:`\tfrac{c}{2} |w_i - w_j|^2`, which
+        brings two neurons of a layer together. Layers count from 1, as in ``W1, b1``, and neurons
+        from 0. ``w`` is the row of W in theta, with the bias where the layer has one; output
+        weights have no part in it.
     parametrization : {"standard", "ntk", "mean_field", "spherical"}
-        Factor of ``W``: 1; 1/sqrt(fan_in); 1 in the first layer and 1/fan_in in the others. The
-        factors are outside theta, and biases are not scaled. "spherical": hidden weights enter as
-        ``w/|w|``, row by row, each without its bias; the output layer is as it is. The flow keeps
-        ``|w|``, on which the loss does not depend; it is the flow on unit spheres, at a speed of
-        ``1/|w|^2``. Ridge, barrier and merge are those of the weights as they enter. For spheres
-        of another radius scale the argument of the activation, ``activation.affine(radius, 0)``.
+        Factor of ``W``: 1; :math:`1/\sqrt{\text{fan-in}}`; 1 in the first layer and 1/fan-in in the
+        others. The factors are outside theta, and biases are not scaled. "spherical": hidden
+        weights enter as ``w/|w|``, row by row, each without its bias; the output layer is as it is.
+        The flow keeps ``|w|``, on which the loss does not depend; it is the flow on unit spheres,
+        at a speed of ``1/|w|^2``. Ridge, barrier and merge are those of the weights as they enter.
+        For spheres of another radius scale the argument of the activation,
+        ``activation.affine(radius, 0)``.
 
     Attributes
     ----------
@@ -141,7 +142,7 @@ class Net:
         input_dim: int | None = None,
         input: Any = None,
         target: Any = None,
-        weights: Any = None,
+        weights: ArrayLike | None = None,
         loss: str | Loss = "mse",
         maxnorm: float = np.inf,
         ridge: float = 0.0,
@@ -552,7 +553,9 @@ class Net:
     # second moments of gradients
 
     def fisher(self, theta: Any) -> Array:
-        """``E[grad f grad f']`` over the samples, ``(P, P)``; see :func:`infflow.fisher`."""
+        r""":math:`\E[\nabla f\, \nabla f^\T]` over the samples, ``(P, P)``; see
+        :func:`infflow.fisher`.
+        """
         require_memory(self.num_params, "the Fisher matrix", remedy=FISHER_REMEDY)
         return jacobian_moments.fisher_of_data(self, self.layout.check(theta))
 

@@ -32,9 +32,9 @@ def quadrature_net(
     input: Any = None,
     prune: float = DEFAULT_PRUNE,
     method: str = "gauss",
-    rng: Any = 0,
+    rng: int | np.random.Generator = 0,
 ) -> Net:
-    """A :class:`Net` of any depth whose loss is the infinite-data loss by a rule: of Gauss and
+    r"""A :class:`Net` of any depth whose loss is the infinite-data loss by a rule: of Gauss and
     Hermite for one or two inputs, on scrambled Sobol points for any number.
 
     The nodes are the data and their weights the sample weights, so that everything that works for
@@ -75,17 +75,18 @@ def quadrature_net(
 
     Notes
     -----
-    Errors on Sobol points of a smooth network of four inputs and two hidden layers fall like N^-1.3
-    from 2^8 to 2^11 points and N^-0.8 to 2^14 (measured; random inputs: N^-0.5).
+    Errors on Sobol points of a smooth network of four inputs and two hidden layers fall like
+    :math:`N^{-1.3}` from :math:`2^8` to :math:`2^{11}` points and :math:`N^{-0.8}` to
+    :math:`2^{14}` (measured; random inputs: :math:`N^{-0.5}`).
 
     The Gauss rule resolves features wider than the distance of its nodes, about
-    ``pi / sqrt(nodes)``: 0.13 standard deviations with 600 nodes. Relative errors of the loss
-    against ``NetI`` for one neuron of weight norm r opposite one of norm 1, two inputs: erf, tanh,
-    softplus, gelu below 5e-14 for r up to 4; tanh 5e-9 at r = 20 (its Hessian 8e-7).
-    Kinks are not resolved: relu 6e-6, step 4e-3; gradients and Hessians are worse (relu 3e-3 and
-    0.2 at r = 1), and lack what the kinks contribute: the pointwise second derivative of relu is
-    zero. ``tests/test_quadrature_net.py`` measures these numbers. There is no error estimate:
-    compare two numbers of nodes, or use ``NetI`` for one hidden layer.
+    :math:`\pi / \sqrt{n}` with :math:`n` nodes per axis: 0.13 standard deviations with 600 nodes.
+    Relative errors of the loss against ``NetI`` for one neuron of weight norm r opposite one of
+    norm 1, two inputs: erf, tanh, softplus, gelu below 5e-14 for r up to 4; tanh 5e-9 at r = 20
+    (its Hessian 8e-7). Kinks are not resolved: relu 6e-6, step 4e-3; gradients and Hessians are
+    worse (relu 3e-3 and 0.2 at r = 1), and lack what the kinks contribute: the pointwise second
+    derivative of relu is zero. ``tests/test_quadrature_net.py`` measures these numbers. There is no
+    error estimate: compare two numbers of nodes, or use ``NetI`` for one hidden layer.
 
     Examples
     --------

@@ -11,14 +11,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..._validation import Array
-from ...activations import Activation
 from ...integrals.evaluator import Arguments
 from ...integrals.jets import SIZES
-from ...integrals.surrogate.evaluator import SurrogateMethod
-from ...integrals.terms import pair_evaluator
-from .population_loss import ONE, PopulationLoss, State, Units
+from .population_loss import PopulationLoss, State, Units
 
 
 class CorrelationState(NamedTuple):
@@ -41,29 +39,14 @@ class CorrelationState(NamedTuple):
 class CorrelationLoss(PopulationLoss):
     """The interface of :class:`PopulationLoss`; arguments as there."""
 
-    def __init__(
-        self,
-        student: list[Activation],
-        teacher: list[Activation],
-        units: Units,
-        method: str | SurrogateMethod,
-        rtol: float,
-    ) -> None:
-        super().__init__(student, teacher, units, method, rtol)
-        self._cross = np.flatnonzero(self._j >= self.K)
-        self.evaluator = pair_evaluator(
-            [*student, ONE, *teacher],
-            self._i[self._cross],
-            self._j[self._cross],
-            method,
-            rtol,
-            self._labels,
-        )
+    def _needed(self, second: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Those of a student with the constant or a teacher."""
+        return np.flatnonzero(second >= self.K)
 
     def _arguments(self, student: Units) -> tuple[Array, Array, Array, Array, Arguments]:
         """As for the squared loss, with the pairs of students left out."""
         W, B, gram, norms, (args, norms_, b) = super()._arguments(student)
-        kept = np.ascontiguousarray(args[:, self._cross])
+        kept = np.ascontiguousarray(args[:, self._pairs])
         B[: self.K] = 0.0
         B[self.K] = self._B[self.K]
         return W, B, gram, norms, Arguments(kept, norms_, b)

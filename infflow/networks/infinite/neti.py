@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from ..._validation import Array, as_choice, as_integer, as_number, as_rng, public, shown
-from ...activations import Activation
 from ...errors import (
     InvalidTypeError,
     InvalidValueError,
@@ -21,50 +20,44 @@ from ...errors import (
     UnknownNameError,
 )
 from ...integrals.moments import METHODS as MOMENT_METHODS
-from ...integrals.surrogate.evaluator import OUTSIDE, SurrogateMethod
+from ...integrals.surrogate.evaluator import OUTSIDE
 from ...integrals.surrogate.files import folders
 from ...memory import require_memory
 from ...objective import Evaluation
 from ..finite import covariance
 from ..finite.net import FISHER_REMEDY, Net
 from ..gradient_moments import covariances
-from ..inputs import Component, Multiple, as_input, times_covariance
+from ..inputs import as_input, times_covariance
 from ..low_discrepancy import SAMPLING, sobol_sample
 from ..parameters import Layout
 from ..regularization import Regularization
 from ..replacement import changed, recorded
 from ..teacher import Teacher
 from ..unit_rows import UnitRows
-from . import explain
-from .correlation_loss import CorrelationLoss
-from .near_teacher import realizable
-from .population_loss import PopulationLoss, State, Units
-from .targets.function_integrals import FunctionIntegrals
-from .targets.function_loss import FunctionCorrelationLoss, FunctionLoss
+from . import doubled_student, explain
+from .checks import check_shallow
+from .component_loss import ComponentLoss, Population
+from .near_teacher.near_loss import CANCELLED, NearLoss
+from .neurons import AnyTeacher, neurons_of, teacher_neurons
+from .population_loss import State, Units, singular_message
 from .targets.function_teacher import FunctionTeacher
-from .targets.polynomial_integrals import PolynomialIntegrals
 from .targets.polynomial_teacher import PolynomialTeacher
 
 METHODS = ("auto", *MOMENT_METHODS)
 #: squared error, and its cross terms alone
 LOSSES = ("squared", "correlation")
-#: what labels the input
-AnyTeacher = Teacher | FunctionTeacher | PolynomialTeacher
 
 #: points of a covariance of gradients that has no closed form
 _SAMPLES = 100_000
-# Below this fraction of the sum of its terms the loss has lost five digits, and a student this
-# close to the teacher is evaluated without cancellation.
-_CANCELLED = 1e-5
 
 
 class NetI:
-    """Expected loss of a student on a teacher's labels, over infinitely many Gaussian inputs.
+    r"""Expected loss of a student on a teacher's labels, over infinitely many Gaussian inputs.
 
-    ``L(theta) = E |student(x) - teacher(x)|^2``, summed over outputs, plus ``noise**2`` per output,
-    plus the regularisation. Solvers and the functions :func:`infflow.loss`,
-    :func:`~infflow.gradient`, :func:`~infflow.hessian` and :func:`~infflow.hvp` treat it like a
-    :class:`~infflow.Net` with data.
+    :math:`L(\theta) = \E\,|\text{student}(x) - \text{teacher}(x)|^2`, summed over outputs, plus
+    ``noise**2`` per output, plus the regularisation. Solvers and the functions
+    :func:`infflow.loss`, :func:`~infflow.gradient`, :func:`~infflow.hessian` and
+    :func:`~infflow.hvp` treat it like a :class:`~infflow.Net` with data.
 
     Parameters
     ----------
@@ -83,13 +76,13 @@ class NetI:
         pair), or only by "closed", "hermite", "numeric", "cubature" or "surrogate" (perceptrons
         for networks without biases; approximate, see :doc:`/surrogates`).
     rtol : float
-        Tolerance of the integrals relative to sqrt(E f^2 E g^2); closed forms are exact to
-        rounding.
+        Tolerance of the integrals relative to :math:`\sqrt{\E f^2\, \E g^2}`; closed forms are
+        exact to rounding.
     maxnorm, ridge : float
         The barrier's c and the ridge coefficient.
     merge : dict or list of dict, optional
-        ``{"layer": 1, "pair": (i, j), "lambda": c}`` adds ``c/2 |w_i - w_j|^2``, biases included:
-        see :class:`~infflow.Net`.
+        ``{"layer": 1, "pair": (i, j), "lambda": c}`` adds :math:`\tfrac{c}{2} |w_i - w_j|^2`,
+        biases included: see :class:`~infflow.Net`.
     outside : {"error", "exact"}
         With ``method="surrogate"``: pairs outside of a surrogate's domain, with biases or with
         activations that have no surrogate raise an error, or are evaluated exactly.
@@ -97,10 +90,10 @@ class NetI:
         With ``method="surrogate"``: a folder with surrogates of your own, searched first; by
         default the one that the environment variable INFFLOW_SURROGATES names, if it is set.
     loss : {"squared", "correlation"}
-        "correlation" is the squared loss without the pairs of students, E |y|^2 - 2 E[y.student]
-        (plus label noise): neurons don't see each other. It is linear in the second layer and
-        unbounded below, so keep that layer fixed (``eta``), bound the weights by ``ridge``,
-        ``maxnorm``, and train with ``min_loss=-inf``.
+        "correlation" is the squared loss without the pairs of students,
+        :math:`\E|y|^2 - 2\, \E[y \cdot \text{student}]` (plus label noise): neurons don't see each
+        other. It is linear in the second layer and unbounded below, so keep that layer fixed
+        (``eta``), bound the weights by ``ridge``, ``maxnorm``, and train with ``min_loss=-inf``.
 
     Raises
     ------
@@ -124,10 +117,10 @@ class NetI:
 
     Notes
     -----
-    The loss is meaningful down to about 1e-16 of the sum of its terms (of order E y^2)
-    in general. Next to a solution that matches the teacher neuron by neuron it is
-    evaluated by another formula without cancellation, and meaningful down to underflow;
-    see :mod:`infflow.networks.infinite.near_teacher.realizable`.
+    The loss is meaningful down to about 1e-16 of the sum of its terms (of order :math:`\E y^2`) in
+    general. Next to a solution that matches the teacher neuron by neuron it is evaluated by another
+    formula without cancellation, and meaningful down to underflow; see
+    :mod:`infflow.networks.infinite.near_teacher.realizable`.
 
     At points without a gradient a mean over directions is used: relu with w = b = 0 has slope 1/2
     there, exactly parallel steps do not push each other sideways. Where the Hessian is infinite it
@@ -170,9 +163,9 @@ class NetI:
                 "give it parameters, or an inf.PolynomialTeacher(terms, V) or "
                 "inf.FunctionTeacher(F, V)."
             )
-        _check_shallow("student", student)
+        check_shallow("student", student)
         if isinstance(teacher, Teacher):
-            _check_shallow("teacher", teacher.net)
+            check_shallow("teacher", teacher.net)
         for what in ("input_dim", "output_dim"):
             own = getattr(student, what)
             other = getattr(teacher, what)
@@ -196,24 +189,25 @@ class NetI:
             )
         self.rtol = as_number("rtol", rtol, minimum=0.0, strict=True)
         self.regularization = Regularization.from_arguments(maxnorm, ridge, merge, self.layout)
-        self.teacher_units = _teacher_units(teacher)
+        self.teacher_units = teacher_neurons(teacher)
+        population = Population(
+            student,
+            teacher,
+            self.teacher_units,
+            self.loss,
+            self.method,
+            self.rtol,
+            self.outside,
+            surrogates_dir,
+        )
         with np.errstate(over="ignore", invalid="ignore"):  # evaluations say where weights overflow
             self._components = [
-                _MappedLoss(self, component) for component in self.input.components()
+                ComponentLoss(population, component) for component in self.input.components()
             ]
         self._noise = teacher.noise * teacher.noise * student.output_dim
-        self._realizable = (
-            self.method != "surrogate"
-            and self.loss == "squared"
-            and isinstance(teacher, Teacher)
-            and realizable.is_covered(
-                [*student.layers[0].activations, *teacher.net.layers[0].activations]
-            )
-        )
         self._memo: tuple[bytes, int, list[State]] | None = None
         #: Evaluates the loss next to the teacher; made when it is first needed.
-        self._near: tuple[realizable.Matcher, list[realizable.SegmentLoss]] | None = None
-        self._was_close = False
+        self._near: NearLoss | None = None
         #: Two copies of the student, for its Fisher matrix; made when it is first needed.
         self._pairs: NetI | None = None
         self._lock = Lock()
@@ -276,7 +270,7 @@ class NetI:
         """Weights, biases and output vectors as they act on the input, factors of the
         parametrization included.
         """
-        return _units(self.student, theta)
+        return neurons_of(self.student, theta)
 
     # ----------------------------------------------------------------------------------------------
     # derivatives
@@ -310,11 +304,11 @@ class NetI:
         value = (self._value(theta, states) if close is None else close) + self._noise
         gradient = hessian = None
         if order >= 1:
-            gradient = self._sum(_MappedLoss.gradient, states)
+            gradient = self._sum(ComponentLoss.gradient, states)
         if order == 2:
-            hessian = self._sum(_MappedLoss.hessian, states)
+            hessian = self._sum(ComponentLoss.hessian, states)
             if math.isfinite(value) and not np.isfinite(hessian).all():
-                raise SingularMomentError(_singular_message(self._components[0].loss, states))
+                raise SingularMomentError(singular_message(self._components[0].loss, states))
         if self.regularization.active:
             point = self.student.normalized(theta)
             value += self.regularization.value(point)
@@ -327,7 +321,7 @@ class NetI:
 
     def acting_gradient(self, theta: Array) -> Array:
         """Gradient ``(P,)`` in the weights of length one, at ``theta``; see ``unit_rows.py``."""
-        gradient = self._sum(_MappedLoss.gradient, self._states(theta, 2))
+        gradient = self._sum(ComponentLoss.gradient, self._states(theta, 2))
         if self.regularization.active:
             gradient += self.regularization.gradient(self.student.normalized(theta))
         return gradient
@@ -356,7 +350,7 @@ class NetI:
                 for m in range(columns.shape[1]):
                     product[:, m] += part.weight * part.product(state, columns[:, m])
             if not np.isfinite(product).all():
-                raise SingularMomentError(_singular_message(self._components[0].loss, states))
+                raise SingularMomentError(singular_message(self._components[0].loss, states))
             if self.regularization.active:
                 product += self.regularization.hvp(point, columns)
             return product
@@ -364,14 +358,21 @@ class NetI:
         return times
 
     def fisher(self, theta: Any) -> Array:
-        """``E[grad f grad f']`` over the input, exactly, ``(P, P)``; see :func:`infflow.fisher`."""
+        r""":math:`\E[\nabla f\, \nabla f^\T]` over the input, exactly, ``(P, P)``; see
+        :func:`infflow.fisher`.
+        """
         require_memory(self.num_params, "the Fisher matrix", remedy=FISHER_REMEDY)
         theta = self.check(theta)
         method = "auto" if self.method == "surrogate" else self.method
-        if _is_doubled(self.student):
+        if doubled_student.is_covered(self.student):
             if self._pairs is None:
-                self._pairs = NetI(*_doubled(self.student), self.input, method, self.rtol)
-            return _fisher_of_pairs(self._pairs, self.student, theta)
+                both = doubled_student.doubled(self.student)
+                self._pairs = NetI(*both, self.input, method, self.rtol)
+            layout = self._pairs.layout
+            at = doubled_student.point(layout, self.student, theta)
+            with np.errstate(over="ignore", invalid="ignore"):
+                H = self._pairs.evaluate(at, 2).H
+            return doubled_student.fisher(H, layout, self.student)
         student = self.student.replace(input=None, target=None, weights=None, loss="mse")
         # half of the Hessian of E |f_theta - f_theta*|^2 at theta = theta*: there is no residual
         same = NetI(student, Teacher(student, theta), self.input, method, self.rtol)
@@ -395,14 +396,15 @@ class NetI:
         return np.sum(found, axis=0) / len(found)
 
     def frozen(self, theta: Any, rtol: float = 1e-14) -> NetI:
-        """The same loss with a fixed choice of evaluators, for a search of fixed points from
+        r"""The same loss with a fixed choice of evaluators, for a search of fixed points from
         ``theta``.
 
         Where integrals are evaluated to a tolerance, methods and lengths of series change from
         point to point, and loss and gradient jump by as much as the tolerance allows. The network
-        that is returned keeps those that meet ``rtol`` at ``theta`` (relative to sqrt(E f^2 E g^2);
-        elsewhere the most accurate ones), until an error bound grows tenfold. It is this network
-        itself where all integrals are closed forms, and with a :class:`FunctionTeacher`.
+        that is returned keeps those that meet ``rtol`` at ``theta`` (relative to
+        :math:`\sqrt{\E f^2\, \E g^2}`; elsewhere the most accurate ones), until an error bound
+        grows tenfold. It is this network itself where all integrals are closed forms, and with a
+        :class:`FunctionTeacher`.
 
         Raises
         ------
@@ -474,7 +476,9 @@ class NetI:
 
         return overlaps
 
-    def _sum(self, derivative: Callable[[_MappedLoss, State], Array], states: list[State]) -> Array:
+    def _sum(
+        self, derivative: Callable[[ComponentLoss, State], Array], states: list[State]
+    ) -> Array:
         """Gradient or Hessian, from those of the components."""
         total = derivative(self._components[0], states[0])
         if len(states) > 1:
@@ -510,12 +514,11 @@ class NetI:
             scale += part.weight * terms
         if self.loss == "correlation" or self.method == "surrogate":
             return value  # may be negative, a surrogate's by as much as it errs
-        if value > _CANCELLED * scale or not math.isfinite(value):
+        if value > CANCELLED * scale or not math.isfinite(value):
             return value
         if isinstance(self.teacher, Teacher):
             with self._lock:  # evaluators keep expansions from call to call
-                close = self._close_value(self.student_units(theta), self.teacher)
-            self._was_close = self._is_surely_close(close)
+                close = self._near_loss(self.teacher).value(self.student_units(theta))
             if close is not None:
                 return close
         # Never report less than can be resolved: a rounding error below zero is not a solution.
@@ -526,49 +529,20 @@ class NetI:
 
         Integrals of the plain sum are not evaluated for it. The result is the same with them.
         """
-        if not (self._was_close and isinstance(self.teacher, Teacher)):
+        near = self._near
+        if near is None or not near.was_close:
             return None
         with self._lock:
-            close = self._close_value(self.student_units(theta), self.teacher)
-        self._was_close = self._is_surely_close(close)
-        return close if self._was_close else None
+            close = near.value(self.student_units(theta))
+        return close if near.was_close else None
 
-    def _is_surely_close(self, close: float | None) -> bool:
-        """Whether the plain sum is certain to be lost in rounding where the loss is ``close``."""
-        least = sum(part.weight * part.loss.least_scale for part in self._components)
-        return close is not None and close <= 0.5 * _CANCELLED * least
-
-    def _affine_value(self, student: Units, teacher: Teacher) -> float:
-        """The loss where all neurons are linear."""
-        f, g = (list(net.layers[0].activations) for net in (self.student, teacher.net))
-        total = 0.0
-        for part in self._components:
-            ends = (part.to_component(student), part.to_component(self.teacher_units))
-            total += part.weight * realizable.affine_loss(*ends, f, g)
-        return total
-
-    def _close_value(self, student: Units, teacher: Teacher) -> float | None:
-        """The loss of a student next to the teacher, without cancellation; None elsewhere, or where
-        it is not finite.
-        """
+    def _near_loss(self, teacher: Teacher) -> NearLoss:
+        """What evaluates the loss next to the teacher, made when it is first needed."""
         if self._near is None:
             f, g = (list(net.layers[0].activations) for net in (self.student, teacher.net))
-            parts = [realizable.SegmentLoss(self.method, self.rtol) for _ in self._components]
-            self._near = realizable.Matcher(self.teacher_units, f, g), parts
-        match, losses = self._near
-        matching = match(student)
-        if matching.exact:
-            return 0.0
-        if realizable.is_affine(match.activations):
-            return self._affine_value(student, teacher)
-        if not (self._realizable and matching.close):
-            return None
-        close = 0.0
-        for part, loss in zip(self._components, losses, strict=True):
-            close += part.weight * loss(part.map_matching(matching))
-        return (
-            close if math.isfinite(close) else None
-        )  # it is not where kinks meet, at a teacher neuron with w = b = 0
+            where = (f, g, self.teacher_units)
+            self._near = NearLoss(self._components, *where, self.method, self.rtol)
+        return self._near
 
     @public
     def explain(self, theta: Any = None) -> str:
@@ -614,7 +588,7 @@ class NetI:
 
     @public
     def sample(self, N: int, rng: Any, method: str = "random") -> Net:
-        """Finite data of the same teacher and input for the same student.
+        r"""Finite data of the same teacher and input for the same student.
 
         Parameters
         ----------
@@ -624,7 +598,7 @@ class NetI:
         method : {"random", "sobol"}
             Independent inputs, or scrambled Sobol points, which fill the space evenly: means over
             them have errors that fall almost like 1/N for smooth networks of few inputs, instead of
-            like 1/sqrt(N). Best with a power of two for N; at most 21,200 inputs.
+            like :math:`1/\sqrt N`. Best with a power of two for N; at most 21,200 inputs.
 
         Returns
         -------
@@ -663,226 +637,3 @@ class NetI:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._memo, self._lock = None, Lock()
-
-
-class _MappedLoss:
-    """The population loss of one component, with the linear map from parameters to its coordinates.
-
-    With x = mean + root z: w.x + b = (root' w).z + (b + w.mean).
-    """
-
-    def __init__(self, net: NetI, component: Component) -> None:
-        self.weight, self._mean, self._root = component
-        self._layout = net.layout
-        self._factors = net.student.weight_factors
-        self._hidden_bias, self._output_bias = (block.bias for block in net.layout.blocks)
-        self._plain = self._mean is None and self._root is None and self._factors == (1.0, 1.0)
-        self.loss = self._make_loss(net)
-
-    def _make_loss(self, net: NetI) -> PopulationLoss:
-        """The loss of this teacher, squared or correlation, in the coordinates of z."""
-        f = list(net.student.layers[0].activations)
-        method = self._method(net)
-        squared = net.loss == "squared"
-        if isinstance(net.teacher, Teacher):
-            g = list(net.teacher.net.layers[0].activations)
-            kind = PopulationLoss if squared else CorrelationLoss
-            return kind(f, g, self.to_component(net.teacher_units), method, net.rtol)
-        where = f, self._mean, self._root, net.rtol
-        integrals: FunctionIntegrals | PolynomialIntegrals
-        if isinstance(net.teacher, FunctionTeacher):
-            integrals = FunctionIntegrals(net.teacher, *where)
-        else:
-            integrals = PolynomialIntegrals(net.teacher, *where)
-        own = FunctionLoss if squared else FunctionCorrelationLoss
-        return own(f, integrals, net.input_dim, method, net.rtol)
-
-    def _method(self, net: NetI) -> str | SurrogateMethod:
-        """Method of the integrals. A surrogate covers no pair of students with biases."""
-        if net.method != "surrogate":
-            return net.method
-        if self._hidden_bias or (self._mean is not None and self._mean.any()):
-            if net.outside == "exact":
-                return "auto"
-            what = (
-                "student's hidden neurons have biases"
-                if self._hidden_bias
-                else "input has a mean, which acts as biases"
-            )
-            raise MethodError(
-                f"the {what}, and surrogates stand for pairs without. Leave them away, or use "
-                "outside='exact' or method='auto'."
-            )
-        constant = self._output_bias or bool(net.teacher_units.c.any())
-        return SurrogateMethod(net.outside, net.surrogates_dir, constant)
-
-    def frozen(self, units: Units, rtol: float) -> _MappedLoss:
-        """A copy whose evaluators do not change near the units, which are in the
-        coordinates of z.
-        """
-        other = copy.copy(self)
-        other.loss = self.loss.frozen(units, rtol)
-        return other
-
-    def to_component(self, units: Units) -> Units:
-        """Units in the coordinates of z."""
-        W, b = units.W, units.b
-        if self._mean is not None:
-            b = b + W @ self._mean
-        if self._root is not None:
-            W = W @ self._root
-        return Units(W, b, units.B, units.c)
-
-    def map_matching(self, matching: realizable.Matching) -> realizable.Matching:
-        """A matching in the coordinates of z."""
-        return matching._replace(units=self.to_component(matching.units))
-
-    def gradient(self, state: State) -> Array:
-        """Gradient ``(P,)`` with respect to the student's parameters."""
-        if self._plain:
-            return self.loss.gradient(state, self._hidden_bias, self._output_bias)
-        return self._pull(self.loss.gradient(state, True, True))
-
-    def product(self, state: State, v: Array) -> Array:
-        """Hessian times a direction ``(P,)``."""
-        (V, vb), (VB, vc) = self._layout.views(v)
-        K, O = len(V), len(VB)
-        direction = Units(
-            self._factors[0] * V,
-            np.zeros(K) if vb is None else vb,
-            self._factors[1] * VB.T,
-            np.zeros(O) if vc is None else vc,
-        )
-        return self._pull(self.loss.product(state, self.to_component(direction)))
-
-    def hessian(self, state: State) -> Array:
-        """Hessian ``(P, P)`` with respect to the student's parameters."""
-        if self._plain:
-            return self.loss.hessian(state, self._hidden_bias, self._output_bias)
-        full = self.loss.hessian(state, True, True)
-        half = self._pull(full)
-        hessian = self._pull(np.ascontiguousarray(half.T))
-        return (hessian + hessian.T) / 2  # the two products round differently
-
-    def _pull(self, G: Array) -> Array:
-        """Gradients with respect to theta from those of the loss with all biases, along the last
-        axis of ``G``.
-        """
-        K = self._layout.blocks[0].width
-        D = self._layout.input_dim
-        O = self._layout.blocks[1].width
-        W, b, A, c = np.split(G, [K * D, K * D + K, K * D + K + O * K], axis=-1)
-        if isinstance(self._root, Multiple):
-            assert self._mean is not None
-            moved = b[..., None] * self._mean
-            W = W @ self._root.T + moved.reshape(W.shape)
-        elif self._root is not None:
-            assert self._mean is not None  # a component has both or neither
-            rows = np.concatenate([W.reshape(*b.shape, D), b[..., None]], axis=-1).reshape(
-                -1, D + 1
-            )
-            with np.errstate(invalid="ignore"):  # of infinite Hessians, which the caller refuses
-                W = (rows @ np.vstack([self._root.T, self._mean])).reshape(W.shape)
-        parts = [self._factors[0] * W, *([b] if self._hidden_bias else [])]
-        parts += [self._factors[1] * A, *([c] if self._output_bias else [])]
-        return np.concatenate(parts, axis=-1)
-
-
-def _teacher_units(teacher: AnyTeacher) -> Units:
-    """Neurons of the teacher; for a function its projections, which no loss uses but the overlaps
-    do.
-    """
-    if isinstance(teacher, Teacher):
-        return _units(teacher.net, teacher.theta)
-    k = len(teacher.V)
-    O = teacher.output_dim
-    return Units(teacher.V, np.zeros(k), np.zeros((k, O)), np.zeros(O))
-
-
-def _units(net: Net, theta: Array) -> Units:
-    """Effective weights, biases and output vectors of a shallow network."""
-    (W, b), (A, c) = net.layout.views(net.normalized(theta))
-    first, second = net.weight_factors
-    if first != 1.0:
-        W = first * W
-    if second != 1.0:
-        A = second * A
-    return Units(W, np.zeros(len(W)) if b is None else b, A.T, np.zeros(len(A)) if c is None else c)
-
-
-def _is_doubled(student: Net) -> bool:
-    """Whether the Fisher matrix is a block of the Hessian of two equal students, which takes no new
-    network per point; with kinks the other blocks are infinite.
-    """
-    smooth = not any(f.kinks for f in student.layers[0].activations)
-    return smooth and student.parametrization in ("standard", "ntk", "mean_field")
-
-
-def _doubled(student: Net) -> tuple[Net, Teacher]:
-    """A student with all hidden neurons twice, and a teacher without output."""
-    hidden, outer = student.layers
-    twice = Net(
-        [
-            (2 * hidden.width, [*hidden.activations, *hidden.activations], hidden.bias),
-            (outer.width, "identity", outer.bias),
-        ],
-        student.input_dim,
-    )
-    silent = Net([(1, "identity", False), (outer.width, "identity", False)], student.input_dim)
-    return twice, Teacher(silent, [1.0] + [0.0] * (silent.num_params - 1))
-
-
-def _fisher_of_pairs(pairs: NetI, student: Net, theta: Array) -> Array:
-    """Half of the block of one copy with the other in the Hessian of E |f_1 + f_2|^2."""
-    (W, b), (A, c) = student.unpack(student.scaled(theta))
-    K = len(W)
-    both = [(np.vstack([W, W]), None if b is None else np.tile(b, 2)), (np.hstack([A, A]), c)]
-    with np.errstate(over="ignore", invalid="ignore"):
-        H = pairs.evaluate(pairs.pack(both), 2).H
-    (W, b), (A, c) = pairs.unpack(np.arange(float(pairs.num_params)))
-    rest = [] if c is None else [c]
-    first, second = (
-        np.concatenate(
-            [W[k].ravel(), *([] if b is None else [b[k]]), A[:, k].ravel(), *rest]
-        ).astype(np.int64)
-        for k in (slice(0, K), slice(K, 2 * K))
-    )
-    block: Array = H[np.ix_(first, second)]
-    block = 0.25 * (block + block.T)
-    factors = student.factors
-    return block if factors is None else factors[:, None] * block * factors
-
-
-def _check_shallow(name: str, net: Net) -> None:
-    """One hidden layer, identity output, squared error."""
-    if len(net.layers) != 2 or not all(_is_identity(f) for f in net.layers[-1].activations):
-        shape = " -> ".join(f"{layer.width} {layer.activations[0].name}" for layer in net.layers)
-        raise InvalidValueError(
-            f"{name} has the layers {shape}; infinite data needs exactly one hidden layer and an "
-            "identity output layer. Use inf.Net with sampled data for other networks."
-        )
-    if not net.loss.is_sum_of_squares:
-        raise InvalidValueError(f"{name} has loss {net.loss_name!r}; infinite data needs 'mse'.")
-
-
-def _is_identity(f: Activation) -> bool:
-    return f.polynomial == (0.0, 1.0) and not f.atoms and not f.waves  # whatever its name is
-
-
-def _singular_message(loss: PopulationLoss, states: list[State]) -> str:
-    """Which neurons make the Hessian infinite."""
-    for state in states:
-        bad = np.argwhere(~np.isfinite(state.jets).all(axis=2))
-        if len(bad):
-            i, j = (int(k) for k in bad[0])
-            if i == j or state.norms[i] == 0.0:
-                return (
-                    f"the Hessian is infinite: student neuron {i} has a kink and lies at w = b = "
-                    "0. Move it away from zero."
-                )
-            other = f"student neuron {j}" if j < loss.K else f"teacher neuron {j - loss.K - 1}"
-            return (
-                f"the Hessian is infinite: student neuron {i} and {other} have kinks and are "
-                "parallel. Move one of them, or use a smooth activation."
-            )
-    return "the Hessian is infinite or overflows at these parameters."

@@ -11,6 +11,7 @@ import copy
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..._validation import Array
 from ...activations import Activation, polynomial
@@ -22,7 +23,7 @@ from ...integrals.terms import PairChoice, pair_evaluator
 from ...memory import require_pairs
 from . import kernels
 
-#: what the output bias multiplies
+#: the constant neuron, whose output weight is the output bias
 ONE = polynomial([1.0])
 
 
@@ -83,12 +84,20 @@ class PopulationLoss:
         self.K = K
         self.n = n
         require_pairs(n)
-        self._i, self._j = np.triu_indices(K, m=n)  # pairs i < K, i <= j < n, row by row
+        i, j = np.triu_indices(K, m=n)  # pairs i < K, i <= j < n, row by row
+        self._num_pairs = len(i)
+        #: numbers of the pairs whose integrals the loss has
+        self._pairs = self._needed(j)
         self._method = method
         self._labels = [*(f"student neuron {k}" for k in range(K)), "the output bias"]
         self._labels += [f"teacher neuron {k}" for k in range(M)]
         self.evaluator: PairChoice = pair_evaluator(
-            [*student, ONE, *teacher], self._i, self._j, method, rtol, self._labels
+            [*student, ONE, *teacher],
+            i[self._pairs],
+            j[self._pairs],
+            method,
+            rtol,
+            self._labels,
         )
         self.examined: Examined | None = None
         self._W = np.zeros((n, units.W.shape[1]))
@@ -100,6 +109,10 @@ class PopulationLoss:
         self._B[K + 1 :] = -units.B
         self._norms = np.einsum("jd,jd->j", self._W, self._W)
         self._teacher_mean, self._teacher_square = self._teacher_terms()
+
+    def _needed(self, second: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Numbers of the pairs that the loss has, from their second neurons: all."""
+        return np.arange(len(second))
 
     def _teacher_terms(self, finest: float | None = None) -> tuple[Array, float]:
         """sum_j B_j E f_j (O,) and sum_jk B_j.B_k E[f_j f_k] over the teacher; with ``finest`` as
@@ -158,7 +171,7 @@ class PopulationLoss:
         B[K] += student.c
         gram = W[:K] @ W.T
         norms[:K] = gram.diagonal()
-        args = np.empty((6, len(self._i)))
+        args = np.empty((6, self._num_pairs))
         kernels.pair_arguments(W, b, gram, norms, args)
         return W, B, gram, norms, Arguments(args, norms, b)
 
@@ -215,3 +228,22 @@ class PopulationLoss:
         B = np.empty_like(V_B)
         kernels.hessian_product(*state, direction.W, direction.b, V_B, W, b, B)
         return np.concatenate([W.ravel(), b, B[:-1].T.ravel(), B[-1]])
+
+
+def singular_message(loss: PopulationLoss, states: list[State]) -> str:
+    """Which neurons make the Hessian infinite."""
+    for state in states:
+        bad = np.argwhere(~np.isfinite(state.jets).all(axis=2))
+        if len(bad):
+            i, j = (int(k) for k in bad[0])
+            if i == j or state.norms[i] == 0.0:
+                return (
+                    f"the Hessian is infinite: student neuron {i} has a kink and lies at w = b = "
+                    "0. Move it away from zero."
+                )
+            other = f"student neuron {j}" if j < loss.K else f"teacher neuron {j - loss.K - 1}"
+            return (
+                f"the Hessian is infinite: student neuron {i} and {other} have kinks and are "
+                "parallel. Move one of them, or use a smooth activation."
+            )
+    return "the Hessian is infinite or overflows at these parameters."

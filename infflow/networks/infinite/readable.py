@@ -7,6 +7,7 @@ or rearranged, so it is exact away from parallel kinked neurons only.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,28 @@ teachers.
 """
 
 
+class _Sizes(NamedTuple):
+    """Numbers of students, inputs and outputs, from which places in theta follow."""
+
+    K: int
+    D: int
+    O: int
+
+    @property
+    def P(self) -> int:
+        """Number of parameters."""
+        return self.K * self.D + self.K + self.O * self.K + self.O
+
+    def bias_of_output(self, o: int) -> int:
+        """Where the bias of an output lies."""
+        return self.P - self.O + o
+
+    def places(self, o: int, i: int) -> tuple[slice, int, int] | None:
+        """Where w, b and the output weight of student i lie; None for a teacher."""
+        K, D, _ = self
+        return (slice(i * D, i * D + D), K * D + i, K * D + K + o * K + i) if i < K else None
+
+
 def evaluate(
     student: Units, teacher: Units, mean: Callable[..., float], moment: Moment
 ) -> tuple[float, Array, Array]:
@@ -28,31 +51,30 @@ def evaluate(
     ``mean(i, p, w, b)`` is E f^(p)(h) of neuron i.
     """
     K, D = student.W.shape
-    O = len(student.c)
+    sizes = _Sizes(K, D, len(student.c))
     W = np.vstack([student.W, teacher.W])
     b = np.concatenate([student.b, teacher.b])
     B = np.vstack([student.B, -teacher.B])
     c = student.c - teacher.c
+    residual = Units(W, b, B, c)
     n = len(W)
-    P = K * D + K + O * K + O
     value = float(c @ c)
-    gradient = np.zeros(P)
-    hessian = np.zeros((P, P))
-    for o in range(O):
+    gradient = np.zeros(sizes.P)
+    hessian = np.zeros((sizes.P, sizes.P))
+    for o in range(sizes.O):
         for i in range(n):
-            terms = _single(K, D, O, o, i, W, b, B, c, mean)
+            terms = _single(sizes, o, i, residual, mean)
             value = value + terms[0]
             gradient = gradient + terms[1]
             hessian = hessian + terms[2]
             for j in range(n):
-                terms = _pair(K, D, O, o, i, j, W, b, B, moment)
+                terms = _pair(sizes, o, i, j, residual, moment)
                 value = value + terms[0]
                 gradient = gradient + terms[1]
                 hessian = hessian + terms[2]
-        if O:
-            place = K * D + K + O * K + o
-            gradient[place] += 2 * c[o]
-            hessian[place, place] += 2
+        place = sizes.bias_of_output(o)
+        gradient[place] += 2 * c[o]
+        hessian[place, place] += 2
     return value, gradient, hessian
 
 
@@ -104,25 +126,20 @@ def near_teacher(
     return total
 
 
-def _places(K: int, D: int, O: int, o: int, i: int) -> tuple[slice, int, int] | None:
-    """Where w, b and the output weight of student i lie; None for a teacher."""
-    return (slice(i * D, i * D + D), K * D + i, K * D + K + o * K + i) if i < K else None
-
-
 def _pair(
-    K: int, D: int, O: int, o: int, i: int, j: int, W: Array, b: Array, B: Array, moment: Moment
+    sizes: _Sizes, o: int, i: int, j: int, residual: Units, moment: Moment
 ) -> tuple[float, Array, Array]:
     """B_i B_j E[f_i f_j] of one output and its derivatives, the two neurons taken as
     independent.
     """
-    P = K * D + K + O * K + O
-    gradient = np.zeros(P)
-    hessian = np.zeros((P, P))
+    W, b, B, _ = residual
+    gradient = np.zeros(sizes.P)
+    hessian = np.zeros((sizes.P, sizes.P))
 
     def moments(p: int, q: int) -> float:
         return moment(i, j, p, q, W[i], float(b[i]), W[j], float(b[j]))
 
-    one = np.eye(D)
+    one = np.eye(sizes.D)
     x = W[i]
     y = W[j]
     s = B[i, o] * B[j, o]
@@ -145,7 +162,7 @@ def _pair(
         [I[1, 2] * y + I[2, 1] * x, I[0, 3] * y + I[1, 2] * x],
     ]
     d_bb = [[I[2, 0], I[1, 1]], [I[1, 1], I[0, 2]]]
-    places = [_places(K, D, O, o, i), _places(K, D, O, o, j)]
+    places = [sizes.places(o, i), sizes.places(o, j)]
     out = [B[i, o], B[j, o]]
     for k, place in enumerate(places):
         if place is None:
@@ -174,29 +191,20 @@ def _pair(
 
 
 def _single(
-    K: int,
-    D: int,
-    O: int,
-    o: int,
-    i: int,
-    W: Array,
-    b: Array,
-    B: Array,
-    c: Array,
-    mean: Callable[..., float],
+    sizes: _Sizes, o: int, i: int, residual: Units, mean: Callable[..., float]
 ) -> tuple[float, Array, Array]:
     """2 c B_i E f_i of one output and its derivatives."""
-    P = K * D + K + O * K + O
-    gradient = np.zeros(P)
-    hessian = np.zeros((P, P))
+    W, b, B, c = residual
+    gradient = np.zeros(sizes.P)
+    hessian = np.zeros((sizes.P, sizes.P))
     m = [mean(i, p, W[i], float(b[i])) for p in range(5)]
-    place_c = K * D + K + O * K + o
+    place_c = sizes.bias_of_output(o)
     gradient[place_c] += 2 * B[i, o] * m[0]
-    place = _places(K, D, O, o, i)
+    place = sizes.places(o, i)
     if place is None:
         return 2 * c[o] * B[i, o] * m[0], gradient, hessian
     w, bias, a = place
-    one = np.eye(D)
+    one = np.eye(sizes.D)
     ww = np.outer(W[i], W[i])
     for factor, row in ((2 * c[o] * B[i, o], None), (2 * c[o], a), (2 * B[i, o], place_c)):
         if row is None:

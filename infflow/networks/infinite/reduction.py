@@ -364,13 +364,14 @@ def _smallest(net: NetI, theta: Array) -> Reduction:
 
 @public
 def reduce(neti: NetI, theta: Any) -> Reduction:
-    """The network in the inputs that the weights at ``theta`` span.
+    r"""The network in the inputs that the weights at ``theta`` span.
 
-    For input N(m, s^2 1) the span is that of the rows of W and V and of m: n = min(D, K + M + 1)
-    inputs at most. For other covariances it is the smallest subspace that contains them and that
-    the covariance maps into itself, found by its spectral projectors; for mixtures one that all
-    covariances map into themselves. Loss, gradient flow, gradient descent, Newton's method, trust
-    regions and L-BFGS are the same in ``net`` as in the whole network.
+    For input :math:`\mathcal{N}(m, s^2 1)` the span is that of the rows of W and V and of m:
+    :math:`\min(D, K + M + 1)` inputs at most. For other covariances it is the smallest subspace
+    that contains them and that the covariance maps into itself, found by its spectral projectors;
+    for mixtures one that all covariances map into themselves. Loss, gradient flow, gradient
+    descent, Newton's method, trust regions and L-BFGS are the same in ``net`` as in the whole
+    network.
 
     Parameters
     ----------

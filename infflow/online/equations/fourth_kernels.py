@@ -7,31 +7,8 @@ from __future__ import annotations
 import numpy as np
 
 from ...compiler import njit
-from ...integrals.fourth.orthant_kernels import POWER, moment
-
-
-@njit(cache=True)
-def _covariance(unit, width2, k, C, D):
-    for x in range(k):
-        for y in range(k):
-            D[x, y] = C[unit[x], unit[y]]
-        D[x, x] += width2[x]
-
-
-@njit(cache=True)
-def _second_derivative(p, x, y, D, k):
-    """E[d_x d_y G]."""
-    q = p.copy()
-    factor = 1.0
-    for r in (x, y):
-        if q[r] == POWER:
-            return 0.0
-        if q[r] > POWER:
-            factor *= q[r] - POWER
-            q[r] -= 1
-        else:
-            q[r] += 1
-    return factor * moment(q, D, k)
+from ...integrals.fourth.orthant_kernels import moment
+from ...integrals.fourth.quadruple_kernels import row_covariance, second_derivative
 
 
 @njit(cache=True)
@@ -59,7 +36,7 @@ def closed_sums(
     for row in range(coefficient.shape[0]):
         i, k, a, b = quadruple[row]
         m = count[row]
-        _covariance(unit[row], width2[row], m, C, D)
+        row_covariance(unit[row], width2[row], m, C, D)
         value = coefficient[row] * moment(code[row], D, m)
         projected[i, k, a] += S[k, b] * value
         if i != k:
@@ -78,7 +55,7 @@ def closed_sums(
                 u = min(unit[row, x], unit[row, y])
                 v = max(unit[row, x], unit[row, y])
                 half = 0.5 if x == y else 1.0
-                slope[i, k, u, v] += half * weight * _second_derivative(code[row], x, y, D, m)
+                slope[i, k, u, v] += half * weight * second_derivative(code[row], x, y, 1.0, D, m)
 
 
 #: Rows of ``F`` in ``sample_sums``: f, f', and with jumps smoothed f' and f'^2, each followed by

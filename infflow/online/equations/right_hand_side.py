@@ -108,7 +108,7 @@ class Equations:
         self.n = K + m
         self.evaluations = self.jacobians = 0
         self.eigenvalues = model.groups.eigenvalues
-        #: of the noise term in each group
+        #: share of the noise term in each group
         self.noise_shares = self.eigenvalues * model.groups.shares / model.batch_size
         self._kinked = any(activation.kinks for activation in model.students)
         self._i, self._j = (x.ravel() for x in np.indices((K, self.n)))

@@ -1,8 +1,8 @@
-"""Weights with given order parameters."""
+"""Weights with given order parameters, and back."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -94,3 +94,15 @@ def _teacher(neti: NetI, rows: Array) -> Teacher | PolynomialTeacher:
     )
     theta = net.pack([(rows, None), (neti.teacher_units.B.T, None)])
     return Teacher(net, theta, old.noise)
+
+
+def overlaps(W: Array, V: Array, v: Array, cuts: Any) -> OrderState:
+    """Order parameters of weights W (K, D), V (M, D), v (O, K).
+
+    Groups of columns begin at ``cuts``.
+    """
+    students = np.split(W, cuts, axis=1)
+    teachers = np.split(V, cuts, axis=1)
+    Q = np.array([w @ w.T for w in students])
+    R = np.array([w @ u.T for w, u in zip(students, teachers, strict=True)])
+    return OrderState(Q, R, v)

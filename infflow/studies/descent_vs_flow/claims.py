@@ -696,11 +696,12 @@ class DescentStudy(StudyResult):
         """
         from matplotlib.figure import Figure
 
-        from ...plotting.style import PAGE_WIDTH, style
+        from ...plotting.style import PAGE_WIDTH, style, tidy
 
         with style():
             figure = Figure(figsize=(PAGE_WIDTH, 8.4), layout="constrained")
             panels = figure.subplots(3, 2).ravel()
             for draw, ax in zip(PANELS, panels, strict=True):
                 draw(self, ax)
+            tidy(figure)
         return figure

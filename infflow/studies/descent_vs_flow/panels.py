@@ -52,7 +52,8 @@ def draw_distances(study: Any, ax: Any) -> None:
         label="theorem 1",
     )
     ax.set(title=case(row), xlabel="t", ylabel="distance of descent from flow")
-    ax.legend()
+    ax.set_ylim(top=300 * ax.get_ylim()[1])  # room for the legend
+    ax.legend(loc="upper left", ncols=2)
 
 
 def draw_figure2(study: Any, ax: Any) -> None:
@@ -86,12 +87,13 @@ def draw_large_steps(study: Any, ax: Any) -> None:
         "plain": "descent, flow",
         "modified": "descent, modified flow",
         "ball_plain": "momentum, flow",
-        "ball": "momentum, heavy-ball flow",
+        "ball": "momentum, heavy ball",
     }
     for key, label in names.items():
         ax.loglog(h, [row[key] for row in study.steps], "o-", label=label)
     ax.set(title="large steps and momentum", xlabel="step", ylabel="largest distance")
-    ax.legend()
+    ax.set_ylim(top=60 * ax.get_ylim()[1])  # room for the legend
+    ax.legend(loc="upper left", ncols=2, columnspacing=1.0)
 
 
 def draw_saddle(study: Any, ax: Any) -> None:

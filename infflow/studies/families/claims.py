@@ -305,14 +305,13 @@ class FamiliesResult(StudyResult):
 
         with style():
             figure = Figure(figsize=(PAGE_WIDTH, 6.0), layout="constrained")
-            (left, middle), (right, empty) = figure.subplots(2, 2)
-            empty.set_axis_off()
+            (left, middle), (right, key) = figure.subplots(2, 2)
             for row in self.branches:
                 label = f"{row['off']} off"
                 _draw(left, row["parameter"], row["loss"], row["index"], label)
                 middle.plot(row["parameter"], row["smallest"], label=label)
                 if not math.isnan(row["turn"]):
-                    middle.plot(row["turn"], 0.0, "o", color="black", markersize=3.5)
+                    middle.plot(row["turn"], 0.0, "o", color="black", markersize=3.5, zorder=3)
             for row in self.more[-1:]:
                 order = np.argsort(row["parameter"])
                 k = row["parameter"][order]
@@ -323,8 +322,11 @@ class FamiliesResult(StudyResult):
             for ax, ylabel in ((left, "loss"), (middle, "lowest eigenvalue of the whole network")):
                 ax.set(xlabel="number k of teachers, real", ylabel=ylabel)
                 ax.set_xlim(4, self.setting.begin)
-            left.set_ylim(0.0, 1.35 * max(float(row["loss"].max()) for row in self.branches))
-            left.legend(loc="upper right")
+            left.set_ylim(bottom=0.0)
+            left.plot([], [], "--", color="0.4", label="saddle")
+            left.plot([], [], "o", color="black", markersize=3.5, label="turns into a saddle")
+            key.set_axis_off()
+            key.legend(*left.get_legend_handles_labels(), loc="center", title="upper panels")
             (row,) = self.averages
             right.plot(row["parameter"], row["loss"], label="branch")
             m = np.arange(math.ceil(row["parameter"].min()), row["parameter"].max() + 0.5)

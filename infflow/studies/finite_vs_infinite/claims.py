@@ -459,8 +459,8 @@ class FiniteDataResult(StudyResult):
         """
         from matplotlib.figure import Figure
 
-        from ...plotting import plot_convergence, style
-        from ...plotting.style import PAGE_WIDTH
+        from ...plotting import plot_convergence
+        from ...plotting.style import PAGE_WIDTH, style, tidy
 
         with style():
             figure = Figure(figsize=(PAGE_WIDTH, 6.2), layout="constrained")
@@ -478,20 +478,21 @@ class FiniteDataResult(StudyResult):
                 panels[2].set_title(result.case.activation)
                 panels[2].legend()
             self._draw_dimensions(panels[3])
+            tidy(figure)
         return figure
 
     def _draw_shifts(self, ax: Any) -> None:
-        import matplotlib
+        from ...plotting.style import color
 
-        colors = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
-        for color, result in zip(colors, self.of("law", "kinks"), strict=False):
+        for k, result in enumerate(self.of("law", "kinks")):
             used = [run for run in result.runs if run["same_basin"]]
             predicted, measured = (
                 [run[name] for run in used] for name in ("predicted_squared", "squared_distance")
             )
-            ax.loglog(predicted, measured, ".", color=color, markersize=3, label=result.case.name)
+            label = result.case.name
+            ax.loglog(predicted, measured, ".", color=color(k), markersize=3, label=label)
         low, high = ax.get_xlim()
-        ax.plot([low, high], [low, high], color="0.5", lw=0.8, zorder=0)
+        ax.plot([low, high], [low, high], color="0.5", lw=0.8, zorder=0, label="equal")
         ax.set(
             xlabel=r"predicted $|H^+\nabla L_N(\theta^*)|^2$",
             ylabel=r"$|\theta_N - \theta^*|^2$",
@@ -519,7 +520,7 @@ class FiniteDataResult(StudyResult):
             D, measured, scatter, fmt="o", color=BLUE, label=r"$N\,|\theta_N - \theta^*|^2$"
         )
         ax.set(xlabel="inputs, of which the teacher uses 4", ylim=(0, None), title="dimension")
-        ax.legend()
+        ax.legend(loc="lower right")
 
 
 def _median_slope(errors: dict[int, Array]) -> tuple[float, float, float]:

@@ -97,7 +97,7 @@ class Fit(NamedTuple):
     slope_ci: tuple[float, float]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class ConvergenceResult:
     """Outcome of :func:`convergence`.
 
@@ -120,6 +120,9 @@ class ConvergenceResult:
     infinite_time: float
     prediction: FiniteDataPrediction
     runs: list[Run] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return self.table()
 
     @property
     def N(self) -> Array:
@@ -145,7 +148,7 @@ class ConvergenceResult:
         return np.array([d.std(ddof=1) / np.sqrt(len(d)) if len(d) > 1 else np.nan for d in groups])
 
     def mean_loss_gap(self) -> Array:
-        """Mean of L(theta_N) - L(theta*) over the runs that are used, ``(n,)``."""
+        r"""Mean of :math:`L(\theta_N) - L(\theta_*)` over the runs that are used, ``(n,)``."""
         return self._mean("loss_gap")
 
     def _mean(self, what: str) -> Array:
@@ -153,7 +156,7 @@ class ConvergenceResult:
         return np.array([np.mean(group) if group else np.nan for group in groups])
 
     def predicted(self) -> Array:
-        """tr(H^+ C H^+)/N, ``(n,)``."""
+        r""":math:`\tr(H^+ C H^+)/N`, ``(n,)``."""
         return self.prediction.squared_distance / self.N
 
     def fit(self) -> Fit:

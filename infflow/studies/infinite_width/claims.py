@@ -255,25 +255,30 @@ class InfiniteWidthResult(StudyResult):
         """Gaps of outputs on the left, distances of kernels on the right, against the width."""
         from matplotlib.figure import Figure
 
-        from ...plotting import style
+        from ...plotting.style import PAGE_WIDTH, style
 
         with style():
-            figure = Figure(figsize=(3.4 * len(self.cases), 3.2), layout="constrained")
+            figure = Figure(figsize=(PAGE_WIDTH, 3.6), layout="constrained")
             panels = np.atleast_1d(figure.subplots(1, len(self.cases), sharey=True))
             for ax, case in zip(panels, self.cases, strict=True):
                 self._draw(ax, case)
             panels[0].set_ylabel("root mean square over networks")
             handles, labels = panels[0].get_legend_handles_labels()
-            figure.legend(handles, labels, loc="outside lower center", ncols=2)
+            slope = panels[0].plot([], [], color="0.7", linewidth=0.8)[0]
+            figure.legend(
+                [*handles, slope],
+                [*labels, "power of the theory"],
+                loc="outside lower center",
+                ncols=2,
+            )
         return figure
 
     def _draw(self, ax: Any, case: tuple[str, int]) -> None:
-        import matplotlib
+        from ...plotting.style import BLUE, ORANGE
 
         widths = np.array(self.setting.widths_of(case[1]), dtype=float)
-        colors = matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]
         styles = {"gap": "-", "own_gap": "-", "fluctuation": ":", "movement": ":"}
-        for quantity, color in zip(THEORY, [*colors[:2], *colors[:2]], strict=True):
+        for quantity, color in zip(THEORY, (BLUE, ORANGE, BLUE, ORANGE), strict=True):
             values = self.values(case, quantity)
             mean = np.sqrt(np.mean(values**2, axis=1))
             what = "outputs beside the " if quantity in ("gap", "own_gap") else ""

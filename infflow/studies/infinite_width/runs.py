@@ -59,7 +59,7 @@ def predicted(kernel: Array, start: Array, y: Array, t: float) -> Array:
 
 def tangent_kernel(net: Net, theta: Array) -> Array:
     """Inner products (n + m, n + m) of the gradients of outputs, at the inputs of ``net``."""
-    rows = net.jacobian(theta)  # of residuals over the root of their number
+    rows = net.jacobian(theta)  # residuals over the root of their number
     found: Array = len(rows) * (rows @ rows.T)
     return found
 

@@ -411,9 +411,8 @@ class LandscapeResult(StudyResult):
     def plot(self, picture: str = "") -> Any:
         """Loss of every entry against its index, one panel for each activation."""
         from matplotlib.figure import Figure
-        from matplotlib.ticker import NullFormatter
 
-        from ...plotting.style import PAGE_WIDTH, style
+        from ...plotting.style import PAGE_WIDTH, style, tidy
 
         activations = list(dict.fromkeys(a.activation for a in self.atlases))
         with style():
@@ -428,8 +427,9 @@ class LandscapeResult(StudyResult):
                     ylabel="loss",
                     yscale="log",
                 )
-                ax.yaxis.set_minor_formatter(NullFormatter())
+                ax.xaxis.get_major_locator().set_params(integer=True)
                 ax.legend(title="student neurons")
+            tidy(figure)
         return figure
 
 

@@ -21,7 +21,7 @@ from ..study import Claim, StudyResult, StudySetting, markdown_table, run_grid
 from .runs import plateau, power_law, sphere, tasks
 
 _EXPONENT = 0.02  # by which measured exponents may differ
-_RATE = 0.1  # of students on the sphere
+_RATE = 0.1  # learning rate of students on the sphere
 _RANGE = 10.0  # largest over smallest eigenvalue where their number varies
 
 
@@ -212,34 +212,47 @@ class ExponentsResult(StudyResult):
         """Power laws, plateaus, times on the sphere, forgetting."""
         from matplotlib.figure import Figure
 
-        from ...plotting import style
+        from ...plotting.style import PAGE_WIDTH, style, tidy
 
         with style():
-            figure = Figure(figsize=(12.0, 3.2), layout="constrained")
-            axes = figure.subplots(1, 4)
-            for row in self.rows:
-                start = row["t"][0]
-                label = f"beta = {row['beta']:g}"
-                (line,) = axes[0].loglog(row["t"] / start, row["curve"], label=label)
-                law = row["curve"][0] * (row["t"] / start) ** (-row["beta"] / (1 + row["beta"]))
-                axes[0].loglog(row["t"] / start, law, ":", color=line.get_color())
-            axes[0].set(xlabel="time, over that of direction 10", ylabel="error")
-            for row in self.spreads:
-                axes[1].loglog(row["t"], row["curve"], label=f"{row['ratio']:g}")
-            axes[1].set(xlabel="t = steps / D", ylabel="error", xlim=(0.1, 2e3), ylim=(1e-4, 1.5))
-            axes[1].legend(title="largest/smallest")
-            for k in self.setting.exponents:
-                rows = [row for row in self.escapes if row["k"] == k]
-                starts = [1.0 / row["start"] for row in rows]
-                axes[2].loglog(starts, [row["time"] for row in rows], "o-", label=f"k = {k}")
-            axes[2].set(xlabel="1/R0", ylabel="time to R = 1/2")
-            overlaps = [row["overlap"] for row in self.sequences]
-            rise = [row["forgotten"] for row in self.sequences]
-            axes[3].plot(overlaps, rise, "o-")
-            axes[3].set(xlabel="overlap of the two teachers", ylabel="rise of the first error")
-            for ax in (axes[0], axes[2]):
-                ax.legend()
+            figure = Figure(figsize=(PAGE_WIDTH, 5.8), layout="constrained")
+            panels = figure.subplots(2, 2).ravel()
+            draw = (self._draw_laws, self._draw_plateaus, self._draw_escapes, self._draw_forgetting)
+            for function, ax in zip(draw, panels, strict=True):
+                function(ax)
+            tidy(figure)
         return figure
+
+    def _draw_laws(self, ax: Any) -> None:
+        for row in self.rows:
+            t = row["t"] / row["t"][0]
+            (line,) = ax.loglog(t, row["curve"], label=rf"$\beta$ = {row['beta']:g}")
+            law = row["curve"][0] * t ** (-row["beta"] / (1 + row["beta"]))
+            ax.loglog(t, law, ":", color=line.get_color())
+        ax.plot([], [], ":", color="0.4", label=r"$t^{-\beta/(1+\beta)}$")
+        ax.set(title="power laws", xlabel="time, over that of direction 10", ylabel="error")
+        ax.legend()
+
+    def _draw_plateaus(self, ax: Any) -> None:
+        for row in self.spreads:
+            ax.loglog(row["t"], row["curve"], label=f"{row['ratio']:g}")
+        ax.set(title="plateaus", xlabel="t = steps / D", ylabel="error")
+        ax.set(xlim=(0.1, 2e3), ylim=(1e-4, 1.5))
+        ax.legend(title="largest/smallest eigenvalue", loc="lower left")
+
+    def _draw_escapes(self, ax: Any) -> None:
+        for k in self.setting.exponents:
+            rows = [row for row in self.escapes if row["k"] == k]
+            starts = [1.0 / row["start"] for row in rows]
+            ax.loglog(starts, [row["time"] for row in rows], "o-", label=f"k = {k}")
+        ax.set(title="escape on the sphere", xlabel="$1/R_0$", ylabel="time to R = 1/2")
+        ax.legend()
+
+    def _draw_forgetting(self, ax: Any) -> None:
+        overlaps = [row["overlap"] for row in self.sequences]
+        ax.plot(overlaps, [row["forgotten"] for row in self.sequences], "o-")
+        ax.set(title="forgetting", xlabel="overlap of the two teachers")
+        ax.set_ylabel("rise of the first error")
 
 
 def run(

@@ -18,7 +18,7 @@ from ...networks.finite.net import Net
 from ...networks.infinite.neti import NetI
 from ...networks.teacher import Teacher
 from ...online.order_parameters import OnlineResult, OrderParameters
-from ...plotting.style import PAGE_WIDTH, color, sparse_log_ticks, style
+from ...plotting.style import PAGE_WIDTH, color, style, tidy
 from ...training import train
 from ..study import Claim, StudyResult, StudySetting, markdown_table, run_grid
 from . import published
@@ -479,9 +479,7 @@ class OnlineStudy(StudyResult):
                 (_overlaps, _scatter, _errors, _lengths, _asymmetries, _finals), panels, strict=True
             ):
                 draw(self, ax)
-                for axis in (ax.xaxis, ax.yaxis):
-                    if axis.get_scale() == "log":
-                        sparse_log_ticks(axis)
+            tidy(figure)
         return figure
 
 
@@ -491,7 +489,8 @@ def _overlaps(study: OnlineStudy, ax: Any) -> None:
     runs = study._overlaps(D)
     for i in range(2):
         for m in range(2):
-            ax.plot(t, study.equations["R"][:, i, m], color=color(2 * i + m))
+            label = f"$R_{{{i + 1}{m + 1}}}$"
+            ax.plot(t, study.equations["R"][:, i, m], color=color(2 * i + m), label=label)
             ax.plot(t, study.equations["flow"][:, i, m], ":", color=color(2 * i + m), lw=1)
             ax.errorbar(
                 t[::6],
@@ -506,6 +505,7 @@ def _overlaps(study: OnlineStudy, ax: Any) -> None:
         xlabel="t = steps / D",
         ylabel="overlaps R",
     )
+    ax.legend(loc="center right", ncols=2)
 
 
 def _scatter(study: OnlineStudy, ax: Any) -> None:
@@ -525,7 +525,7 @@ def _errors(study: OnlineStudy, ax: Any) -> None:
         )
     ax.set(
         title="plateaus",
-        xlabel="rate x t",
+        xlabel="rate × t",
         ylabel="generalization error",
         xlim=(0, _SHOWN),
         ylim=(1e-6, None),
@@ -542,7 +542,7 @@ def _lengths(study: OnlineStudy, ax: Any) -> None:
             color=color(k),
             label=f"asymmetry {asymmetry:g}",
         )
-    ax.set(title="length of the plateau", xlabel="learning rate", ylabel="rate x length")
+    ax.set(title="length of the plateau", xlabel="learning rate", ylabel="rate × length")
     ax.legend()
 
 
@@ -557,7 +557,7 @@ def _asymmetries(study: OnlineStudy, ax: Any) -> None:
     ax.set(
         title="dots measured, lines by the eigenvalue",
         xlabel="asymmetry at the start",
-        ylabel="rate x length",
+        ylabel="rate × length",
     )
     ax.legend()
 

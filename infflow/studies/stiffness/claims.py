@@ -16,7 +16,7 @@ import numpy as np
 
 from ..._validation import Array
 from ...compile_time import running_time
-from ...plotting.style import PAGE_WIDTH, sparse_log_ticks, style
+from ...plotting.style import PAGE_WIDTH, style, tidy
 from ..study import Claim, StudyResult, StudySetting, markdown_table, run_grid
 from .ode_codes import CODES
 from .panels import draw_errors, draw_losses, draw_stiffness
@@ -25,7 +25,7 @@ from .runs import PROBLEMS, descend, reference, solve, tightening
 #: part of the way from the loss at the start to that at the end of the flow that may be left
 _TARGET = 1e-2
 
-#: what is drawn on each picture
+#: ending of each picture, and the function that draws it
 _PANELS = {"": draw_stiffness, "-errors": draw_errors, "-losses": draw_losses}
 
 
@@ -574,11 +574,10 @@ class StiffnessStudy(StudyResult):
                 ax.set_axis_on()
                 _PANELS[picture](self, problem, ax)
                 ax.set_title(problem)
-                for axis in (ax.xaxis, ax.yaxis):
-                    sparse_log_ticks(axis)
                 found = ax.get_legend_handles_labels()
                 handles |= dict(zip(found[1], found[0], strict=True))
             figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
+            tidy(figure)
         return figure
 
 

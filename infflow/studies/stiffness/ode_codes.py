@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -120,6 +120,20 @@ class Record:
         return dict(zip(("t", "loss", "seconds", *COUNTERS), np.array(self.rows).T, strict=True))
 
 
+class Task(NamedTuple):
+    """One flow by one code; every driver returns the point it came to, and the time there."""
+
+    net: Counted
+    theta: Array
+    t_end: float
+    jacobian: str
+    tol: float
+    record: Record
+    code: str
+    max_order: int
+    seconds: float
+
+
 def integrate(
     net: Objective,
     theta: Array,
@@ -134,54 +148,35 @@ def integrate(
     """One flow: end point, the record of its steps, and whether it got to ``t_end`` within the time
     limit.
     """
-    counted = Counted(net)
-    record = Record(net)
-    driver: Callable[..., tuple[Array, float]] = {
+    task = Task(Counted(net), theta, t_end, jacobian, tol, Record(net), code, max_order, seconds)
+    driver: Callable[[Task], tuple[Array, float]] = {
         "zvode": _zvode,
         "lsoda": _lsoda,
         "cvode": _cvode,
     }.get(code, _infflow)
-    record.start()
-    end, t = driver(
-        counted,
-        theta,
-        t_end,
-        jacobian,
-        tol,
-        record,
-        code=code,
-        max_order=max_order,
-        seconds=seconds,
-    )
-    return end, record.arrays(), bool(t >= t_end * (1 - 1e-9))
+    task.record.start()
+    end, t = driver(task)
+    return end, task.record.arrays(), bool(t >= t_end * (1 - 1e-9))
 
 
-def _zvode(
-    net: Counted,
-    theta: Array,
-    t_end: float,
-    jacobian: str,
-    tol: float,
-    record: Record,
-    *,
-    max_order: int,
-    seconds: float,
-    **_: Any,
-) -> tuple[Array, float]:
+def _zvode(task: Task) -> tuple[Array, float]:
     from scipy.integrate import ode
 
-    exact = (lambda t, z: net.jacobian(z.real)) if jacobian == "exact" else None
+    net = task.net
+    t_end = task.t_end
+    record = task.record
+    exact = (lambda t, z: net.jacobian(z.real)) if task.jacobian == "exact" else None
     solver = ode(lambda t, z: net.slope(z.real), exact)
     options: dict[str, Any] = {
         "method": "bdf",
-        "with_jacobian": jacobian != "fixed point",
-        "order": max_order,
+        "with_jacobian": task.jacobian != "fixed point",
+        "order": task.max_order,
     }
-    solver.set_integrator("zvode", rtol=tol, atol=tol, nsteps=10**6, **options).set_initial_value(
-        theta
-    )
-    end = theta
-    while solver.t < t_end and record.seconds < seconds and solver.successful():
+    solver.set_integrator(
+        "zvode", rtol=task.tol, atol=task.tol, nsteps=10**6, **options
+    ).set_initial_value(task.theta)
+    end = task.theta
+    while solver.t < t_end and record.seconds < task.seconds and solver.successful():
         point = solver.integrate(t_end, step=True).real.copy()
         if not np.isfinite(point).all():  # the code goes on with infinities
             return end, float(record.rows[-1][0]) if record.rows else 0.0
@@ -194,23 +189,16 @@ def _zvode(
     return end, reached
 
 
-def _lsoda(
-    net: Counted,
-    theta: Array,
-    t_end: float,
-    jacobian: str,
-    tol: float,
-    record: Record,
-    *,
-    seconds: float,
-    **_: Any,
-) -> tuple[Array, float]:
+def _lsoda(task: Task) -> tuple[Array, float]:
     from scipy.integrate import LSODA
 
-    exact = (lambda t, z: net.jacobian(z)) if jacobian == "exact" else None
-    solver = LSODA(lambda t, z: net.slope(z), 0.0, theta, t_end, rtol=tol, atol=tol, jac=exact)
+    net = task.net
+    record = task.record
+    exact = (lambda t, z: net.jacobian(z)) if task.jacobian == "exact" else None
+    tolerances = {"rtol": task.tol, "atol": task.tol}
+    solver = LSODA(lambda t, z: net.slope(z), 0.0, task.theta, task.t_end, jac=exact, **tolerances)
     steps = 0
-    while solver.status == "running" and record.seconds < seconds:
+    while solver.status == "running" and record.seconds < task.seconds:
         solver.step()
         steps += 1
         counters = {
@@ -223,19 +211,12 @@ def _lsoda(
     return solver.y, float(solver.t)
 
 
-def _cvode(
-    net: Counted,
-    theta: Array,
-    t_end: float,
-    jacobian: str,
-    tol: float,
-    record: Record,
-    *,
-    max_order: int,
-    seconds: float,
-    **_: Any,
-) -> tuple[Array, float]:
+def _cvode(task: Task) -> tuple[Array, float]:
     from sksundae.cvode import CVODE, CVODEJacTimes
+
+    net = task.net
+    t_end = task.t_end
+    record = task.record
 
     def rhs(t: float, z: Array, out: Array) -> None:
         out[:] = net.slope(z)
@@ -247,29 +228,29 @@ def _cvode(
         out[:] = -net.hvp(np.array(z), np.array(v))
 
     options: dict[str, Any] = {
-        "rtol": tol,
-        "atol": tol,
-        "max_order": max_order,
+        "rtol": task.tol,
+        "atol": task.tol,
+        "max_order": task.max_order,
         "method": "BDF",
         "linsolver": "lapackdense",
     }
-    if jacobian == "exact":
+    if task.jacobian == "exact":
         options["jacfn"] = matrix
-    elif jacobian == "products":
+    elif task.jacobian == "products":
         options |= {"linsolver": "gmres", "jactimes": CVODEJacTimes(None, product)}
     solver = CVODE(rhs, **options)
-    solver.init_step(0.0, theta)
+    solver.init_step(0.0, task.theta)
     steps = 0
     t = 0.0
-    end = theta
-    while t < t_end and record.seconds < seconds:
+    end = task.theta
+    while t < t_end and record.seconds < task.seconds:
         found = solver.step(t_end, "onestep", t_end)
         if found.status < 0:
             break
         steps = steps + 1
         t = float(found.t)
         end = np.array(found.y)
-        factorized = math.nan if jacobian == "products" else float(found.njev)
+        factorized = math.nan if task.jacobian == "products" else float(found.njev)
         counters = {
             "steps": steps,
             "gradients": net.gradients,
@@ -280,35 +261,27 @@ def _cvode(
     return end, t
 
 
-def _infflow(
-    net: Counted,
-    theta: Array,
-    t_end: float,
-    jacobian: str,
-    tol: float,
-    record: Record,
-    *,
-    code: str,
-    seconds: float,
-    **_: Any,
-) -> tuple[Array, float]:
+def _infflow(task: Task) -> tuple[Array, float]:
+    net = task.net
+    record = task.record
+
     def callback(progress: Any) -> None:
         counters = {"steps": progress.step, "gradients": net.gradients, "jacobians": net.jacobians}
         record.add(progress.t, progress.theta, counters)
 
     options: dict[str, Any] = {
-        "rtol": tol,
-        "atol": tol,
+        "rtol": task.tol,
+        "atol": task.tol,
         "max_steps_newton": 0,
         "progress": False,
         "num_trajectory": 2,
     }
     found = train(
         net,
-        theta,
-        solver=code,
-        t_end=t_end,
-        max_time_flow=seconds,
+        task.theta,
+        solver=task.code,
+        t_end=task.t_end,
+        max_time_flow=task.seconds,
         callback=callback,
         min_gradient_norm=0.0,
         **options,

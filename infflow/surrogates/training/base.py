@@ -26,7 +26,7 @@ _DEGREE = 80
 # on the weights, relative: two ramps of nearly equal widths with large opposite weights would lose
 # digits
 _RIDGE = 1e-5
-_ROW_WEIGHTS = (1.0, 1.0, 0.3)  # of value, slope and curvature
+_ROW_WEIGHTS = (1.0, 1.0, 0.3)  # value, slope and curvature
 
 
 def parity_parts(f: Activation, x: Array, orders: int = 3) -> dict[str, Array]:

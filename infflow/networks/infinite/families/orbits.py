@@ -91,7 +91,7 @@ class OrbitSpectrum(NamedTuple):
 
 
 class SymmetricNetI:
-    """Students that shadow orthonormal teachers, block by block, with standard normal inputs.
+    r"""Students that shadow orthonormal teachers, block by block, with standard normal inputs.
 
     Teachers have orthonormal weights and output weights one, and come in blocks. A block of
     students that shadows a block of teachers has one student for each of them, with weight ``own``
@@ -101,11 +101,11 @@ class SymmetricNetI:
     family is one of the whole network, and the gradient flow of the whole stays in the family.
 
     Solvers treat a family like a :class:`~infflow.NetI`. ``multiplicities`` says how many
-    parameters of the whole network each entry of z stands for. The length of a vector of the whole
-    is sum of multiplicity x entry^2, and with a number ``eta`` :func:`infflow.train` takes the flow
-    of the whole,
-    dz/dt = -eta grad L/multiplicities; Newton's method measures its steps in the same way. An
-    ``eta`` of shape (P,) is taken as it is; ``fam.eta`` is the one that stands for 1.
+    parameters of the whole network each entry of z stands for, :math:`m_i`. The squared length of a
+    vector of the whole is :math:`\sum_i m_i z_i^2`. With a number ``eta`` :func:`infflow.train`
+    takes the flow of the whole, :math:`\dot z_i = -\eta\, \partial_i L / m_i`; Newton's method
+    measures its steps in the same way. An ``eta`` of shape (P,) is taken as it is; ``fam.eta`` is
+    the one that stands for 1.
 
     Parameters
     ----------
@@ -144,10 +144,10 @@ class SymmetricNetI:
 
     Notes
     -----
-    The loss is E |student(x) - teacher(x)|^2 without a factor 1/2. It is a sum over orbits of pairs
-    of neurons. The Hermite terms of order 0 and 1 of the residual are squares of sums and are
-    evaluated as such, so that nothing cancels in the k^2 pairs of many neurons (polynomials, atoms
-    and waves; other activations lose digits as k^2).
+    The loss is :math:`\E\,|\text{student}(x) - \text{teacher}(x)|^2` without a factor 1/2. It is a
+    sum over orbits of pairs of neurons. The Hermite terms of order 0 and 1 of the residual are
+    squares of sums and are evaluated as such, so that nothing cancels in the :math:`k^2` pairs of
+    many neurons (polynomials, atoms and waves; other activations lose digits as :math:`k^2`).
 
     References
     ----------
@@ -341,10 +341,10 @@ class SymmetricNetI:
     # ------------------------------------------------------------------------------ derivatives
 
     def evaluate(self, z: Any, order: int = 0) -> Evaluation:
-        """Loss, and gradient (P,) in z from order 1, and Hessian (P, P) at order 2.
+        r"""Loss, and gradient (P,) in z from order 1, and Hessian (P, P) at order 2.
 
-        Derivatives are plain ones: with E the matrix that lifts z to the whole network, the
-        gradient is E' times that of the whole, and the Hessian E' H E.
+        Derivatives are plain ones: with :math:`E` the matrix that lifts z to the whole network, the
+        gradient is :math:`E^\T \nabla L` and the Hessian :math:`E^\T H E`.
 
         Raises
         ------
@@ -498,7 +498,7 @@ class SymmetricNetI:
 
     @public
     def symmetry_types(self, z: Any, frozen: Any = None) -> list[SymmetryType]:
-        """The Hessian of the whole network at z, one small matrix for each symmetry type.
+        r"""The Hessian of the whole network at z, one small matrix for each symmetry type.
 
         Parameters
         ----------
@@ -510,10 +510,10 @@ class SymmetricNetI:
         -------
         list of SymmetryType
             The trivial one, in which the family itself moves, first. Its matrix is the Hessian in
-            orthonormal coordinates, sqrt(multiplicities) z. Of the others each matrix stands for
-            ``dimension`` equal blocks of the Hessian. See :mod:`.orbit_spectrum` for the types.
-            Further inputs have types of their own, whose vectors are the weights of the student
-            blocks on one of them.
+            orthonormal coordinates, :math:`\sqrt{m_i}\, z_i` with the multiplicities :math:`m_i`.
+            Of the others each matrix stands for ``dimension`` equal blocks of the Hessian. See
+            :mod:`.orbit_spectrum` for the types. Further inputs have types of their own, whose
+            vectors are the weights of the student blocks on one of them.
 
         Raises
         ------

@@ -2,7 +2,8 @@
 
 | file | what it holds | who calls it |
 |---|---|---|
-| `realizable.py`, `realizable_kernels.py` | the loss of matched neurons | `neti.py` |
+| `near_loss.py` | the loss, summed over the Gaussians of the input | `neti.py` |
+| `realizable.py`, `realizable_kernels.py` | the loss of matched neurons | `near_loss.py` |
 | `differences.py`, `differences_kernels.py` | the same from series | `realizable.py` |
 | `segment.py` | points between teacher and student, and their integrals | `realizable.py` |
 """

@@ -83,7 +83,7 @@ class Matcher:
     def __init__(self, teacher: Units, f: list[Activation], g: list[Activation]) -> None:
         teacher, g = _merged(teacher, g)
         self._teacher = Units(*(np.ascontiguousarray(x) for x in teacher))
-        self.activations = [*f, *g]  #: of students and teachers
+        self.activations = [*f, *g]  #: students, then teachers
         self._alike = np.array([[_same(a, other) for other in g] for a in f])
         self._homogeneous = np.array([a.homogeneous for a in f])
         self._parity = np.array([float(a.parity) for a in f])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...._validation import Array
 from ....activations import Activation, polynomial
-from ....integrals.choice import METHODS, Choice, candidates
+from ....integrals.choice import METHODS, Choice, candidates, evaluator_of
 from ....integrals.closed import pairs as closed
 from ....integrals.evaluator import Arguments
 from . import realizable_kernels
@@ -35,9 +35,8 @@ _VARIATION = 4.0
 # which costs more than the last of the others.
 _CORNER = 0.1
 _CORNER_OF_SERIES = 0.02
-# Methods that give a point with itself the moments of a pair; others (see Choice) know only
-# its derivatives in common.
-_PLAIN = np.array([name in ("closed", "hermite", "mixture", "numeric") for name in METHODS])
+# Methods that give a point with itself the moments of a pair.
+_PLAIN = np.array([evaluator_of(label).squares_are_pairs(label) for label in METHODS])
 
 #: Places of the flags of :class:`Segment`.
 CORNER, NARROW, DONE = range(3)
@@ -286,7 +285,7 @@ class _Jobs:
     def _add(self, i: int, s: float, j: int, t: float, weight: float) -> None:
         p = self._point(i, s)
         q = self._point(j, t, "copy" if self._copies and (i, s) == (j, t) else None)
-        # those at the teacher come second: series are kept apart for first and second places
+        # points at the teacher come second: series are kept apart for first and second places
         pair = (p, q) if (s == 0.0, p) <= (t == 0.0, q) else (q, p)
         self.weights[pair] = self.weights.get(pair, 0.0) + weight
 

@@ -19,11 +19,11 @@ _LAST = 64
 
 @public
 def information_exponent(f: str | Activation | PolynomialTeacher, rtol: float = 1e-9) -> int:
-    """The lowest order k >= 1 of a Hermite coefficient that is not zero.
+    r"""The lowest order :math:`k \ge 1` of a Hermite coefficient that is not zero.
 
-    Online gradient descent on a sphere finds a single direction after about D samples for k = 1, D
-    log D for k = 2, D^(k-1) for k >= 3 (Ben Arous, Gheissari and Jagannath, J. Mach. Learn. Res.
-    22, 106, 2021).
+    Online gradient descent on a sphere finds a single direction after about :math:`D` samples for
+    :math:`k = 1`, :math:`D \log D` for :math:`k = 2` and :math:`D^{k-1}` for :math:`k \ge 3` (Ben
+    Arous, Gheissari and Jagannath, J. Mach. Learn. Res. 22, 106, 2021).
 
     Parameters
     ----------
@@ -87,13 +87,13 @@ def _teacher_sizes(teacher: PolynomialTeacher) -> Array:
 
 @public
 def leap_exponent(teacher: PolynomialTeacher, rtol: float = 1e-9) -> int:
-    """The largest leap that learning a polynomial of several directions has to take.
+    r"""The largest leap that learning a polynomial of several directions has to take.
 
-    Terms ``prod_i He_{a_i}(v_i.x)`` are learned one after the other. The leap to a term is the sum
-    of its exponents over directions that no earlier term has; the exponent is the largest leap on
-    the best way through all terms (Abbe, Boix-Adsera and Misiakiewicz, COLT 2023). For one
-    direction it is the information exponent. A staircase z1 + z1 z2 + z1 z2 z3 has 1, the parity
-    z1 z2 z3 has 3.
+    Terms :math:`\prod_i \He_{a_i}(v_i \cdot x)` are learned one after the other. The leap to a term
+    is the sum of its exponents over directions that no earlier term has; the exponent is the
+    largest leap on the best way through all terms (Abbe, Boix-Adsera and Misiakiewicz, COLT 2023).
+    For one direction it is the information exponent. A staircase
+    :math:`z_1 + z_1 z_2 + z_1 z_2 z_3` has 1, the parity :math:`z_1 z_2 z_3` has 3.
 
     Parameters
     ----------

@@ -7,6 +7,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ...._validation import (
     Array,
@@ -68,7 +69,7 @@ class FunctionTeacher:
 
     @public
     def __init__(
-        self, F: Callable[[Array], Any], V: Any, noise: float = 0.0, kinks: Sequence[Any] = ()
+        self, F: Callable[[Array], Any], V: ArrayLike, noise: float = 0.0, kinks: Sequence[Any] = ()
     ) -> None:
         self.V = np.atleast_2d(as_real_array("V", V, ndim=(1, 2))).copy()
         k = len(self.V)

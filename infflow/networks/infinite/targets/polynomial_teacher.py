@@ -8,6 +8,7 @@ from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ...._validation import (
     Array,
@@ -32,11 +33,12 @@ _ORTHONORMAL = 1e-10
 
 
 class PolynomialTeacher:
-    """Targets that are a polynomial of projections ``z = V x``, in any number of directions.
+    r"""Targets that are a polynomial of projections ``z = V x``, in any number of directions.
 
-    By Stein's lemma ``E[f(w.x + b) prod_i He_{a_i}(v_i.x)]`` is ``E f^(|a|)(w.x + b)`` times
-    ``prod_i (w.v_i)^{a_i}`` for orthonormal directions. So value, gradient and Hessian of a
-    :class:`NetI` with such a teacher need one number per neuron and order.
+    By Stein's lemma :math:`\E[f(w \cdot x + b) \prod_i \He_{a_i}(v_i \cdot x)]` is
+    :math:`\E f^{(|a|)}(w \cdot x + b)` times :math:`\prod_i (w \cdot v_i)^{a_i}` for orthonormal
+    directions. So value, gradient and Hessian of a :class:`NetI` with such a teacher need one
+    number per neuron and order.
 
     Parameters
     ----------
@@ -47,8 +49,8 @@ class PolynomialTeacher:
     V : (k, D) or (D,) array
         The directions; orthonormal rows for ``basis="hermite"``, any rows for ``"monomial"``.
     basis : {"hermite", "monomial"}
-        A term is ``c prod_i He_{a_i}(v_i.x) / sqrt(prod_i a_i!)`` with probabilists' polynomials,
-        or ``c prod_i (v_i.x)^{a_i}``.
+        A term is :math:`c \prod_i \He_{a_i}(v_i \cdot x) / \sqrt{a_i!}` with probabilists'
+        polynomials, or :math:`c \prod_i (v_i \cdot x)^{a_i}`.
     noise : float
         Standard deviation of Gaussian label noise; adds ``noise**2`` per output to the
         infinite-data loss.
@@ -85,7 +87,7 @@ class PolynomialTeacher:
     def __init__(
         self,
         terms: Mapping[Any, Any],
-        V: Any,
+        V: ArrayLike,
         basis: str = "hermite",
         noise: float = 0.0,
     ) -> None:
@@ -152,7 +154,8 @@ class PolynomialTeacher:
         return y + self.noise * as_rng(rng).standard_normal(y.shape) if self.noise > 0 else y
 
     def table(self, mean: Array | None = None, root: Array | None = None) -> HermiteTable:
-        """The polynomial as Hermite products of standard normal numbers, x = mean + root z.
+        r"""The polynomial as Hermite products of standard normal numbers,
+        :math:`x = \text{mean} + \text{root}\, z`.
 
         Arguments are not checked.
 
