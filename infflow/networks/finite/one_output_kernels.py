@@ -106,7 +106,11 @@ def add_residual_part(theta, jet, xt, error, bias2, slopes, hessian):
     dim = xt.shape[0] - 1
     d = slopes.shape[1]
     first = len(theta) - hidden - bias2
-    curvatures = np.zeros((hidden, d, d))
+    curvatures = np.empty((hidden, d, d))
+    for j in range(hidden):
+        for q in range(d):
+            for r in range(q + 1):
+                curvatures[j, q, r] = 0.0
     curvature_moments(error, jet[2], xt, curvatures)
     for j in range(hidden):
         a = theta[first + j]
