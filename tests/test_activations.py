@@ -401,6 +401,12 @@ def test_from_callable(f):
     [
         (np.sqrt, [], InvalidValueError, "activation 'bad' returned NaN at x = "),
         (
+            lambda x: 1.0 / np.where(np.abs(x) < 1.0, 0.0, x),
+            [],
+            InvalidValueError,
+            "activation 'bad' is infinite at x = -0.494",
+        ),
+        (
             np.arctan,
             [np.log],
             InvalidValueError,

@@ -579,6 +579,31 @@ def test_a_network_at_its_teacher():
     assert np.linalg.eigvalsh(found.hessian).min() > -1e-12
 
 
+def test_a_network_of_a_function_without_derivatives():
+    """Next to the teacher, where cubature needs derivatives: the tables' ones, with a warning."""
+    mish = Activation.from_callable("bare", lambda x: x * np.tanh(np.logaddexp(0.0, x)))
+    found = []
+    for activation in ("mish", mish):
+        net = inf.Net([(1, activation, True), (1, "identity", True)], input_dim=2)
+        star = inf.random_params(net, rng=0)
+        neti = inf.NetI(net, inf.Teacher(net, star))
+        theta = star + 1e-3 * np.random.default_rng(1).normal(size=star.size)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AccuracyWarning)
+            found.append(neti.evaluate(theta, order=2))
+    one, other = found
+    assert other.value == pytest.approx(one.value, rel=1e-8)
+    np.testing.assert_allclose(other.gradient, one.gradient, rtol=1e-7)
+    np.testing.assert_allclose(other.hessian, one.hessian, atol=1e-7 * np.abs(one.hessian).max())
+
+
+def test_values_without_derivatives_are_exact():
+    """Coefficients that fall slowly on a wide piece are not taken for noise."""
+    mish = Activation.from_callable("bare", lambda x: x * np.tanh(np.logaddexp(0.0, x)))
+    found = inf.gaussian_mean(mish, 2.0, 0.0, method="numeric", full_output=True)
+    assert abs(found.value - inf.gaussian_mean("mish", 2.0, 0.0)) <= found.error_bound <= 1e-12
+
+
 def test_neurons_without_weights():
     """w = 0: constants, also on a kink of the function."""
     net = inf.Net([(2, as_callables("relu"), True), (1, "identity", False)], input_dim=2)

@@ -20,6 +20,8 @@ _PROBES = np.array(
 _PROBE_STEP = 2e-3
 # Within this an activation is looked at for NaN, on a grid that meets no round number.
 _DEFINED = 40.0
+# Within this no function that any neuron can have overflows.
+_FINITE = 8.0
 _WIDE_PROBES = np.linspace(-_DEFINED, _DEFINED, 159)[1:-1] + 0.0123
 
 
@@ -77,10 +79,16 @@ class CallableKernel:
                 )
 
     def check_range(self) -> None:
-        """Look for NaN as far out as tables go."""
+        """Look for NaN as far out as tables go, and for infinite values next to 0."""
         for label, function in zip(self.labels, self.functions, strict=True):
             with np.errstate(all="ignore"):
-                self._evaluate(label, function, _WIDE_PROBES)
+                values = self._evaluate(label, function, _WIDE_PROBES)
+            bad = np.isinf(values) & (np.abs(_WIDE_PROBES) <= _FINITE)
+            if bad.any():
+                raise InvalidValueError(
+                    f"The function for {label} is infinite at x = {_WIDE_PROBES[bad][0]:g}; it "
+                    "must be finite for all real numbers."
+                )
 
     def find_jumps(self, kinks: Sequence[float]) -> list[float]:
         """Places where the function or a derivative that is given jumps beside the kinks that were

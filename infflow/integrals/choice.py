@@ -339,7 +339,9 @@ class Choice(PairEvaluation):
             if label != labels[0]:
                 before = _Kept(out.values[rows], out.bound[rows], out.method[rows])
                 out.missed[rows] = out.bound[rows]
-            request = Request(covered=self._covered(labels, label, args))
+            request = Request(
+                covered=self._covered(labels, label, args), has_other=before is not None
+            )
             left = self.evaluators.fill(label, rows, args, order, out, request)
             if before is not None:
                 _keep_better(before, left, rows, out)
@@ -473,7 +475,8 @@ class FrozenChoice(PairEvaluation):
                     rows = rows[~(bounds[rows] <= max(self.choice.rtol, self.rtol))]
                 if not len(rows):
                     break
-                self.evaluators.fill(label, rows, args, 2, found, _REQUEST)
+                request = Request(has_other=label != labels[0])
+                self.evaluators.fill(label, rows, args, 2, found, request)
                 better = rows[(found.bound[rows] < bounds[rows]) | (label == labels[0])]
                 codes[better] = _CODES[label]
                 bounds[better] = found.bound[better]
