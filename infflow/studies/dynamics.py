@@ -460,7 +460,8 @@ class DynamicsStudy(StudyResult):
         ax.loglog(h, own, "s-", label=f"from the {written}")
         ax.loglog(h, own[0] * (h / h[0]) ** order, "k:", lw=1, label=f"order {order}")
         ax.set(xlabel="time of a step", ylabel="largest distance", title=title)
-        ax.legend()
+        ax.set_ylim(top=20.0 * flow.max())  # room for the legend above the lines
+        ax.legend(loc="upper left")
 
     def _draw_noise(self, ax: Any) -> None:
         for k, row in enumerate(self.noisy):
