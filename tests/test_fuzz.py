@@ -108,6 +108,8 @@ NOT_CALLED = {
     "Atlas": "what atlas returns; test_atlas.py calls its methods",
     "Branch": "what continuation returns; test_continuation.py calls its methods",
     "Activation.jet": "without checks, for kernels",
+    "Net.needs_no_blas": "asked by the functions of losses, with an order of theirs",
+    "SGDDiffusion.of_run": "asked by train_many, with the number of a start",
     "Net.scaled": "without checks, for solvers",
     "Net.normalized": "without checks, for solvers",
     "Net.pulled": "without checks, for solvers",

@@ -95,7 +95,8 @@ class Activation:
 
     Examples
     --------
-    >>> leaky = 0.2 * REGISTRY["identity"] + 0.8 * REGISTRY["relu"]
+    >>> import infflow as inf
+    >>> leaky = 0.2 * inf.activation("identity") + 0.8 * inf.activation("relu")
     >>> leaky, leaky.atoms
     (Activation('0.8*relu(x) + 0.2*x'), (Atom(weight=0.8, order=0, width=0.0),))
     """
@@ -175,6 +176,11 @@ class Activation:
             if not np.allclose(left, right, rtol=1e-6, atol=1e-6):
                 return True
         return False
+
+    @property
+    def lacks_derivatives(self) -> bool:
+        """Whether integrals need derivatives that were not given."""
+        return self.max_order < MAX_ORDER
 
     @cached_property
     def is_compiled(self) -> bool:
@@ -298,7 +304,8 @@ class Activation:
 
         Examples
         --------
-        >>> REGISTRY["tanh"].affine(2.0, -1.0)
+        >>> import infflow as inf
+        >>> inf.activation("tanh").affine(2.0, -1.0)
         Activation('tanh(2*x - 1)')
         """
         scale = as_number("scale", scale)

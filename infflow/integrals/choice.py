@@ -340,7 +340,8 @@ class Choice(PairEvaluation):
                 before = _Kept(out.values[rows], out.bound[rows], out.method[rows])
                 out.missed[rows] = out.bound[rows]
             request = Request(
-                covered=self._covered(labels, label, args), has_other=before is not None
+                covered=self._covered(labels, label, args),
+                before=None if before is None else before.bound,
             )
             left = self.evaluators.fill(label, rows, args, order, out, request)
             if before is not None:
@@ -395,6 +396,8 @@ class Choice(PairEvaluation):
                 check_growth(self.activations[k], args.C[k : k + 1], args.b[k : k + 1])
         is_free = self.method == "auto" or isinstance(self.method, SurrogateMethod)
         remedy = "" if is_free else " or use method='auto'"
+        if any(self.activations[k[worst]].lacks_derivatives for k in (self.i, self.j)):
+            remedy += ", or give the derivatives of the function to Activation.from_callable"
         warnings.warn(
             f"the error bound {out.bound[worst]:.1e} of the Gaussian integrals of {f} "
             f"and {g} misses rtol={self.rtol:g}. Raise rtol{remedy}.",
@@ -475,7 +478,7 @@ class FrozenChoice(PairEvaluation):
                     rows = rows[~(bounds[rows] <= max(self.choice.rtol, self.rtol))]
                 if not len(rows):
                     break
-                request = Request(has_other=label != labels[0])
+                request = Request(before=None if label == labels[0] else bounds[rows])
                 self.evaluators.fill(label, rows, args, 2, found, request)
                 better = rows[(found.bound[rows] < bounds[rows]) | (label == labels[0])]
                 codes[better] = _CODES[label]

@@ -136,13 +136,13 @@ class Request(NamedTuple):
     ``is_fixed``: by rules that do not depend on tolerances, as accurate as these go, for a function
     that is smooth. ``covered(rows)`` says for which rows (mask) another evaluator is sure to meet
     the tolerance with all derivatives; whoever might miss it at a higher order can leave them.
-    ``has_other``: another evaluator filled the rows before, and missed the tolerance; what can't be
-    evaluated well is then left with an infinite bound.
+    ``before``: the bounds of the rows by another evaluator, which missed the tolerance; what can't
+    be evaluated better, or only at a price that nobody would pay, is left with an infinite bound.
     """
 
     is_fixed: bool = False
     covered: Callable[[Index], Flags] | None = None
-    has_other: bool = False
+    before: Array | None = None
 
 
 class Filled(NamedTuple):

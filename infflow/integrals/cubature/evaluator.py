@@ -8,7 +8,7 @@ from math import comb
 import numpy as np
 
 from ..._validation import Array
-from ...activations import MAX_ORDER, Activation
+from ...activations import Activation
 from ..evaluator import (
     Arguments,
     Estimate,
@@ -26,6 +26,9 @@ __all__ = ["Cubature", "CubaturePairs", "squared"]
 
 # A derivative that is moved onto a density of this relative width costs a digit.
 _NARROW = 0.1
+# Derivatives that are not given cost cubature a second a pair. No solver needs more digits of
+# second derivatives than this, which tables of the function have in microseconds.
+_ENOUGH = 1e-6
 
 
 class Cubature(Evaluator):
@@ -100,20 +103,25 @@ class CubaturePairs(PairIntegrals):
             j = int(self._pairs.j[row])
             f = self._pairs.activations[i]
             g = self._pairs.activations[j]
-            if i == j:
-                found = _itself(f, args.C[i], args.b[i], order, self._rtol)
-            elif request.has_other and order > 0 and _loses_digits(f, g, args.pairs[:, row]):
+            before = None if request.before is None else request.before[k]
+            if before is not None and _is_worse(f, g, args.pairs[:, row], order, before):
                 found = np.zeros(out.shape[1]), np.inf, 0
+            elif i == j:
+                found = _itself(f, args.C[i], args.b[i], order, self._rtol)
             else:
                 found = _pair(f, g, args.pairs[:, row], order, self._rtol)
             out[row], bound[k], work[k] = found
         return Filled(bound, work, np.flatnonzero(bound > self._rtol))
 
 
-def _loses_digits(f: Activation, g: Activation, pair: Array) -> bool:
-    """Whether derivatives are not given and have to be those of a narrow conditional density."""
+def _is_worse(f: Activation, g: Activation, pair: Array, order: int, before: float) -> bool:
+    """Whether another evaluator's bound is good enough for functions without derivatives, or these
+    would have to be those of a narrow conditional density.
+    """
+    if order == 0 or not (f.lacks_derivatives or g.lacks_derivatives):
+        return False
     C11, _, C22, _, _, det = pair
-    return min(f.max_order, g.max_order) < MAX_ORDER and bool(det < _NARROW**2 * C11 * C22)
+    return before <= _ENOUGH or bool(det < _NARROW**2 * C11 * C22)
 
 
 def _pair(
