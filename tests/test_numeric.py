@@ -333,6 +333,22 @@ def test_closed_kinks_and_inner_rule_agree(f, monkeypatch):
         assert (error <= allowed)[known].all(), (p, q)
 
 
+@pytest.mark.parametrize("r,rest", [(1e-7, 1e-14), (1e-7, 1e-12), (1e-5, 1e-15), (1e-3, 1e-15)])
+def test_kinks_of_small_parallel_neurons_are_not_passed_over(r, rest):
+    """Both at the kink, the Gaussian far narrower than the piece: the chance that signs agree."""
+    f = Activation.from_callable(
+        "hat",
+        lambda x: np.maximum(1.0 - np.abs(x), 0.0),
+        [lambda x: -np.sign(x) * (np.abs(x) < 1.0), zero, zero, zero],
+        kinks=[-1.0, 0.0, 1.0],
+    )
+    u = 1.0 - rest
+    exact = 1.0 - 2.0 / np.pi * np.arctan2(np.sqrt((1.0 - u) * (1.0 + u)), u)
+    points = Points.at(*(np.array([x]) for x in (r, 1.1 * r, u, 0.0, 0.0)))
+    value, bound, _ = all_moments(f, f, points)
+    assert abs(value[0, 1, 1] - exact) <= bound[0, 1, 1] <= 1e-12
+
+
 def test_functions_that_rise_beyond_the_window_of_a_piece():
     """A Gaussian of deviation 6 on a flat piece of erf, seven deviations from where erf rises."""
     erf = resolve("erf")

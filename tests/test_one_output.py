@@ -10,6 +10,7 @@ from infflow.activations import REGISTRY, Activation
 from infflow.errors import DivergedError
 from infflow.networks import functions
 from infflow.networks.finite import one_output, readable
+from infflow.networks.finite.losses.mean_squared_error import MeanSquaredError
 from infflow.networks.finite.net import Net
 
 # Relative to the largest entry, as in test_net.py.
@@ -88,6 +89,27 @@ def test_other_losses_have_value_and_gradient_here():
     assert difference(found.H, hessian) < TWIN
     assert difference(net.evaluate(theta, 1).g, gradient) < TWIN
     assert difference(net.evaluate(theta, 0).value, value) < TWIN
+
+
+class Overwrites(MeanSquaredError):
+    """A squared error in Python that uses the array of weights as room of its own."""
+
+    is_compiled = False
+
+    def value_and_gradient(self, z, target, w, gradient):
+        error = z - target.T
+        w *= 2.0
+        np.multiply(w, error, out=gradient)
+        return float(np.sum(gradient * error)) / 2.0
+
+
+def test_weights_that_a_loss_overwrites_are_written_again():
+    net, theta = make_net(loss=Overwrites())
+    wanted = make_net()[0].evaluate(theta, 1)
+    for order in (0, 1, 1):
+        found = net.evaluate(theta, order)
+        assert difference(found.value, wanted.value) < TWIN
+    assert difference(found.g, wanted.g) < TWIN
 
 
 @pytest.mark.parametrize("name", sorted(REGISTRY))

@@ -224,8 +224,9 @@ def _ways(g: Table, pairs: _Pairs, row: Index, low: Array, high: Array) -> Index
     left, right = g.valid[piece].T
     slack = np.where(np.isfinite(right - left), 1e-12 * (right - left), 0.0) + rounding
     smooth = (below >= left - slack) & (above <= right + slack)
+    # a kink that is passed over is an error of the order of this distance
     left, right = g.between[piece].T
-    slack = np.where(np.isfinite(right - left), 1e-12 * (right - left), 0.0) + rounding
+    slack = rounding
     below_all = lowest - pairs.Z[row] * sigma
     above_all = highest + pairs.Z[row] * sigma
     smooth &= (below_all >= left - slack) & (above_all <= right + slack)

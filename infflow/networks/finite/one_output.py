@@ -96,6 +96,9 @@ def derivatives(
         if data.weights is not None:
             w = work.w
             w[:] = data.weights
+        elif not data.loss.is_compiled:  # one of the user's may write to it
+            w = work.w
+            w[:] = work.equal
         value = _errors(arch, phi, data, data.X, data.target, w, work)
         _add(phi, w, work, gradient, hessian, beta=0.0)
     else:
