@@ -141,6 +141,22 @@ def test_integral_writes_what_it_says(tmp_path):
     assert run(*asked, "--seed", -1).exit_code == 2
 
 
+@pytest.mark.parametrize("keep", [True, False])
+def test_an_interrupted_training_says_where_it_goes_on(tmp_path, monkeypatch, keep):
+    """A line names the checkpoint, if there is one."""
+    from infflow.surrogates.training import recipe
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recipe, "exact_parts", interrupted)
+    more = () if keep else ("--no-resume",)
+    done = run("surrogates", "train", "tanh", "--out", tmp_path, *more)
+    file = tmp_path / ".tanh.checkpoint.npz"
+    assert done.exit_code == 1 and "infflow: interrupted" in done.stderr
+    assert file.exists() == keep == (f"the same command goes on from {file}" in done.stderr)
+
+
 def test_surrogates_write_cards_and_what_was_verified(tmp_path):
     done = run("surrogates", "list", "--seed", 0, "--out", tmp_path, "--json")
     assert done.exit_code == 0

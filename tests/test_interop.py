@@ -40,8 +40,13 @@ def test_without_torch(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     net = inf.Net([(1, "identity", False)], input_dim=1)
-    for call in (lambda: inf.to_torch(net, [1.0]), lambda: inf.from_torch(None)):
-        with pytest.raises(MissingPackageError, match="pip install torch"):
+    calls = {
+        "to_torch": lambda: inf.to_torch(net, [1.0]),
+        "from_torch": lambda: inf.from_torch(None),
+    }
+    for name, call in calls.items():
+        message = rf"inf\.{name} needs torch.* pip install 'infflow\[torch\]'"
+        with pytest.raises(MissingPackageError, match=message):
             call()
 
 

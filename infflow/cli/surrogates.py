@@ -176,13 +176,18 @@ def train(
         )
     make_folder(out)
     checkpoint = out / f".{name}.checkpoint.npz" if resume else None
-    form, info = train_surrogate(
-        activation,
-        seed=seed,
-        max_time=_TRAINING_SHARE * max_time,
-        checkpoint=checkpoint,
-        progress=not json_output,
-    )
+    try:
+        form, info = train_surrogate(
+            activation,
+            seed=seed,
+            max_time=_TRAINING_SHARE * max_time,
+            checkpoint=checkpoint,
+            progress=not json_output,
+        )
+    except KeyboardInterrupt:
+        if checkpoint is not None and checkpoint.exists():
+            typer.echo(f"the same command goes on from {checkpoint}", err=True)
+        raise
     if not json_output:
         typer.echo(f"{name}, card: errors at fresh points and of random networks", err=True)
     found = surrogates.save(form, info, out, activation)

@@ -62,7 +62,7 @@ def from_torch(module: Any, **arguments: Any) -> tuple[Net, Array]:
     >>> module = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh())  # doctest: +SKIP
     >>> net, theta = inf.from_torch(module)  # doctest: +SKIP
     """
-    torch = _torch()
+    torch = _torch("inf.from_torch")
     if not isinstance(module, torch.nn.Sequential):
         raise InvalidTypeError(
             f"module is a {type(module).__name__}; a torch.nn.Sequential is needed."
@@ -137,7 +137,7 @@ def to_torch(net: Net, theta: ArrayLike) -> Any:
     >>> net = inf.Net([(3, "tanh", True)], input_dim=2)
     >>> module = inf.to_torch(net, inf.random_params(net))  # doctest: +SKIP
     """
-    torch = _torch()
+    torch = _torch("inf.to_torch")
     if not isinstance(net, Net):
         hint = " Give its student, net.student." if hasattr(net, "student") else ""
         raise InvalidTypeError(f"net is a {type(net).__name__}; an inf.Net is needed.{hint}")
@@ -156,9 +156,8 @@ def to_torch(net: Net, theta: ArrayLike) -> Any:
     return torch.nn.Sequential(*modules)
 
 
-def _torch() -> Any:
-    torch = package("torch", "this", "torch")
-    return torch
+def _torch(purpose: str) -> Any:
+    return package("torch", purpose, "'infflow[torch]'")
 
 
 def _flatten(torch: Any, module: Any, prefix: str) -> list[tuple[str, Any]]:

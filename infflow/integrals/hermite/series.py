@@ -188,7 +188,7 @@ class Profile(NamedTuple):
 
 @lru_cache(maxsize=8192)
 def profile(activation: Activation, rtol: float, r_step: int, b_step: int) -> Profile:
-    """Profile at a point of the grid of r and b, see :func:`hermite_kernels.has_moved`.
+    """Profile at a point of the grid of r and b, see :func:`kernels.has_moved`.
 
     The levels are the coarsest that meet ``rtol`` with all derivatives, or else the most accurate
     ones.

@@ -123,7 +123,8 @@ def train_surrogate(
     if f.max_order < 4:
         raise MethodError(
             f"a surrogate needs an activation with four derivatives; {f.name!r} has "
-            f"{f.max_order} derivatives. Use method='auto' for it."
+            f"{f.max_order}. Give them to from_callable (derivatives=[...]), or make it by "
+            "from_sympy, which derives them."
         )
     if f.kinks and (f.homogeneous or _jumps(f)):
         raise MethodError(
