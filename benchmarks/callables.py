@@ -80,6 +80,7 @@ def activations() -> dict[str, str | inf.Activation]:
         "erf(x)": derive("my erf", "erf(x)"),
         "tanh(2x)": derive("my tanh(2x)", "tanh(2*x)"),
         "mish": derive("my mish", "x*tanh(log(1 + exp(x)))"),
+        "mish, no derivatives": make("plain mish", lambda x: x * np.tanh(np.logaddexp(0.0, x))),
         "x sigmoid(2x)": derive("my x sigmoid(2x)", "x/(1 + exp(-2*x))"),
         "arctan": derive("my arctan", "atan(x)"),
     }
