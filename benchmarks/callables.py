@@ -122,7 +122,7 @@ def times() -> list[str]:
         ]
         before = " | ".join(f"{x:,}" for x in BEFORE[name]) if name in BEFORE else " | "
         rows.append(
-            f"| {name} | {before} | {found[0]:.1f} | {found[1]:.1f} | "
+            f"| {name} | {before} | {found[0]:.2f} | {found[1]:.2f} | "
             f"{found[0] / built_in['away']:.0f} | {found[1] / built_in['near']:.0f} | "
             f"{', '.join(methods)} |"
         )
@@ -173,8 +173,8 @@ recognised as a sum of registered ones, beside built-in ones; processor time on 
 means weights within 1e-3 of it. "Before" is adaptive cubature where it was needed, in wall time of
 an idle machine. The columns of ratios refer to tanh in the same run.
 
-| activation | before, ms | next to the teacher | ms | next to the teacher | ratio | \
-next to the teacher | methods |
+| activation | before, ms | before, near, ms | now, ms | now, near, ms | ratio | ratio, near | \
+methods |
 |---|---|---|---|---|---|---|---|
 """
 FLOWS = """

@@ -67,7 +67,7 @@ def end_row(samples: int, seed: int) -> str:
     line = (
         f"| {samples} | {seed} | {seconds:.1f} s | {found.flow.steps} | {found.flow.note} | "
         f"{found.status.name}, t = {found.flow.t:.1e} | {found.loss:.6g} | "
-        f"{found.gradient_norm:.0e} | {kind.kind.name}, {held} kinks |"
+        f"{found.gradient_norm:.0e} | {kind.kind.name}, {held} kink{'s' * (held != 1)} |"
     )
     print(line, flush=True)
     return line

@@ -212,7 +212,8 @@ def page(singles, runs, setting, threads):
             f"{setting['data']:.0f} MB, a vector of parameters {setting['vector']:.2f} MB."
         ),
         (
-            f"{threads} thread(s) of BLAS, {os.cpu_count()} cores, {platform.machine()}, NumPy "
+            f"{threads} thread{'s' * (threads != 1)} of BLAS, {os.cpu_count()} cores, "
+            f"{platform.machine()}, NumPy "
             f"{np.__version__}. Where wall time and processor time differ,"
         ),
         (

@@ -111,7 +111,7 @@ def row(case: tuple, base: dict[str, tuple[float, float]]) -> str:
     old = [f"{t:,g}" for t in before] if before else ["", ""]
     known = inf.activation(activation)
     cells = [
-        name,
+        name.replace("|", r"\|"),
         method,
         old[0],
         f"{far:.2f}",

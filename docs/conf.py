@@ -3,6 +3,7 @@ error.
 """
 
 import builtins
+import enum
 import inspect
 import os
 import re
@@ -120,6 +121,22 @@ class Written:
         return self.text
 
 
+def written(parameter):
+    """A parameter with its annotation as the source has it; dots for a default that is made."""
+    note = getattr(parameter.annotation, "__forward_arg__", parameter.annotation)
+    if isinstance(note, str):
+        parameter = parameter.replace(annotation=Written(note))
+    if str(parameter.default) == "<factory>":
+        parameter = parameter.replace(default=Written("..."))
+    return parameter
+
+
+def list_members(app, what, name, obj, options, lines):
+    """Members of enumerations, with their values."""
+    if inspect.isclass(obj) and issubclass(obj, enum.Enum):
+        lines += ["", *(f"* ``{member.name}``: {member.value}" for member in obj)]
+
+
 def typed_signature(app, what, name, obj, options, signature, return_annotation):
     """Signatures with the types that the source writes, aliases not resolved."""
     if what not in ("function", "method", "class") or not signature:
@@ -128,12 +145,9 @@ def typed_signature(app, what, name, obj, options, signature, return_annotation)
         found = inspect.signature(obj)
     except (TypeError, ValueError):
         return None
-    parameters = [
-        each.replace(annotation=Written(each.annotation))
-        if isinstance(each.annotation, str)
-        else each
-        for each in found.parameters.values()
-    ]
+    if inspect.isclass(obj) and issubclass(obj, enum.Enum):
+        return "", None
+    parameters = [written(each) for each in found.parameters.values() if each.name[0] != "_"]
     if what == "method" and parameters and parameters[0].name in ("self", "cls"):
         parameters = parameters[1:]
     returned = found.return_annotation
@@ -184,6 +198,7 @@ def setup(app):
     """Connect them to Sphinx."""
     app.connect("autodoc-process-docstring", escape_bars)
     app.connect("autodoc-process-docstring", tables_of_rooms)
+    app.connect("autodoc-process-docstring", list_members)
     app.connect("autodoc-process-signature", typed_signature)
     app.connect("missing-reference", find_by_last_name)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

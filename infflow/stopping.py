@@ -120,7 +120,7 @@ class Progress(NamedTuple):
     step: int  #: accepted steps so far in this stage
     t: float  #: time of the flow; NaN in the second stage
     theta: Array  #: parameters, shape (P,), a copy of its own
-    loss: float
+    loss: float  #: loss at theta
     gradient_norm: float  #: infinity norm over the parameters that are not frozen
 
 
@@ -141,7 +141,7 @@ class Statistics:
     factorizations: int | None = 0
     wall_time: float = 0.0  #: seconds, without those that numba compiled
     stop_reason: StopReason = StopReason.SKIPPED
-    #: details: where values became infinite, which method was replaced, a library's message
+    #: where values became infinite, which method was replaced, a library's message
     note: str = ""
     t: float = 0.0  #: time that a flow reached
 

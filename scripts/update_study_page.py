@@ -33,7 +33,7 @@ def update(folder, docs):
     numbers = (folder / f"{name}.md").read_text().strip()
     page.write_text(f"{before}{BEGIN}\n\n{numbers}\n\n{END}{after}")
     for each in summary["pictures"]:
-        picture = Image.open(folder / each).convert("RGB").quantize(128)  # a third of the size
+        picture = Image.open(folder / each).convert("RGB").quantize(256)  # half of the size
         picture.save(docs / "images" / f"study_{each}", optimize=True)
     return page
 

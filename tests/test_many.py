@@ -256,11 +256,16 @@ def test_ctrl_c_keeps_what_has_ended():
         if len(ended) == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
+    # Shells start programs in the background with SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     waiting.start()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(many.Bar, "update", counting)
-        runs = train_many(square(value), [[60.0], [3.0], [4.0], [5.0]], n_jobs=2)
-    waiting.cancel()
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(many.Bar, "update", counting)
+            runs = train_many(square(value), [[60.0], [3.0], [4.0], [5.0]], n_jobs=2)
+    finally:
+        waiting.cancel()
+        signal.signal(signal.SIGINT, before)
     assert [type(run) for run in runs] == [FailedRun, Result, Result, Result] and runs[
         0
     ].error == "KeyboardInterrupt"

@@ -210,6 +210,15 @@ def test_kernels_for_scikit_learn(name):
         kernel(X, X, eval_gradient=True)
 
 
+def test_names_of_hyperparameters_for_scikit_learn():
+    """scikit-learn names those that end at a bound by their place in theta."""
+    kernel = inf.sklearn.NNGPKernel(["erf"], weight_std=2.0, bias_std=0.3)
+    names = [each.name for each in kernel.hyperparameters]
+    values = [getattr(kernel, name) for name in names]
+    np.testing.assert_allclose(kernel.theta, np.log(values), rtol=1e-15)
+    np.testing.assert_array_equal(kernel.bounds, [np.log(h.bounds) for h in kernel.hyperparameters])
+
+
 def test_mean_field_of_known_cases():
     critical = inf.mean_field("relu", math.sqrt(2.0))
     assert critical.variance == 1.0 and abs(critical.chi - 1) < 1e-14

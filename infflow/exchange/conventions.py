@@ -30,6 +30,8 @@ from ..errors import InvalidTypeError, ShapeError
 from ..networks.finite.net import Net
 from ..networks.infinite.neti import NetI
 
+__all__ = ["CONVENTIONS", "from_", "from_weight_matrices", "to", "to_weight_matrices"]
+
 Sizes = Mapping[str, float]
 
 
@@ -92,6 +94,8 @@ _ORDER_PARAMETERS = {
 }
 
 #: The conventions by name.
+#:
+#: :meta hide-value:
 CONVENTIONS: dict[str, Convention] = {
     convention.name: convention
     for convention in (

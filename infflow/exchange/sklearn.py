@@ -46,6 +46,8 @@ from ..training import train
 from .sklearn_kernels import NNGPKernel as NNGPKernel
 from .sklearn_kernels import NTKKernel as NTKKernel
 
+__all__ = ["GradientFlowClassifier", "GradientFlowRegressor", "NNGPKernel", "NTKKernel"]
+
 #: The flow has come as far as was asked for; handed over and skipped are stages without an end of
 #: their own.
 _DONE = (StopReason.T_END, StopReason.HANDOVER, StopReason.SKIPPED)

@@ -44,6 +44,11 @@ class _WidthKernel(Kernel):
         bounds = "fixed" if self.bias_std == 0 else self.bias_std_bounds
         return Hyperparameter("bias_std", "numeric", bounds)
 
+    @property
+    def hyperparameters(self) -> list[Hyperparameter]:
+        """In the order of ``theta``, by which scikit-learn names what it warns of."""
+        return [self.hyperparameter_weight_std, self.hyperparameter_bias_std]
+
     def __call__(self, X: Any, Y: Any = None, eval_gradient: bool = False) -> Any:
         """The kernel (n, m), and with ``eval_gradient`` its gradient (n, n, free) in ``theta``.
 

@@ -265,8 +265,9 @@ class OrderParameters:
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """Names of the variables in the order of :meth:`jacobian`: of each group the upper triangle
-        of Q and R, then v, each row by row.
+        """Names of the variables in the order of :meth:`jacobian`.
+
+        For each group these are the upper triangle of Q, and R, then v, each row by row.
         """
         return self.equations.coordinates.names()
 

@@ -265,7 +265,7 @@ class Net:
 
     @property
     def data(self) -> Data:
-        """Inputs ``X``, ``target``, normalised ``weights`` (None: equal) and the loss; raises
+        """Inputs ``X``, ``target``, normalised ``weights`` (None if equal) and the loss; raises
         without data.
         """
         if self._data is None:

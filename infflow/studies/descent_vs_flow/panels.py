@@ -77,7 +77,8 @@ def draw_eigenvalues(study: Any, ax: Any) -> None:
         )
     ax.set(title=name, xlabel="t", ylabel="smallest eigenvalue")
     ax.set_yscale("symlog", linthresh=0.1)
-    ax.legend()
+    ax.set_ylim(top=1e3)  # room for the legend
+    ax.legend(loc="upper left", ncols=2)
 
 
 def draw_large_steps(study: Any, ax: Any) -> None:
@@ -92,8 +93,8 @@ def draw_large_steps(study: Any, ax: Any) -> None:
     for key, label in names.items():
         ax.loglog(h, [row[key] for row in study.steps], "o-", label=label)
     ax.set(title="large steps and momentum", xlabel="step", ylabel="largest distance")
-    ax.set_ylim(top=60 * ax.get_ylim()[1])  # room for the legend
-    ax.legend(loc="upper left", ncols=2, columnspacing=1.0)
+    ax.set_ylim(top=1e3 * ax.get_ylim()[1])  # room for the legend
+    ax.legend(loc="upper left")
 
 
 def draw_saddle(study: Any, ax: Any) -> None:

@@ -476,7 +476,9 @@ class FiniteDataResult(StudyResult):
                     result.case.N, without, ":", color="0.4", label="predicted without kinks"
                 )
                 panels[2].set_title(result.case.activation)
-                panels[2].legend()
+                bottom = panels[2].get_ylim()[0]
+                panels[2].set_ylim(bottom=1e-2 * bottom)  # room for the legend
+                panels[2].legend(loc="lower left")
             self._draw_dimensions(panels[3])
             tidy(figure)
         return figure
