@@ -216,7 +216,8 @@ def test_names_of_hyperparameters_for_scikit_learn():
     names = [each.name for each in kernel.hyperparameters]
     values = [getattr(kernel, name) for name in names]
     np.testing.assert_allclose(kernel.theta, np.log(values), rtol=1e-15)
-    np.testing.assert_array_equal(kernel.bounds, [np.log(h.bounds) for h in kernel.hyperparameters])
+    bounds = np.vstack([np.log(each.bounds) for each in kernel.hyperparameters])
+    np.testing.assert_array_equal(kernel.bounds, bounds)
 
 
 def test_mean_field_of_known_cases():
