@@ -183,6 +183,8 @@ FLOWS = """
 
 `inf.train` from five starts to a gradient of {gradient:g}; {neurons} students, {neurons} teachers,
 {inputs} inputs, biases.
+A run with a larger gradient was on its way to a minimum at infinity, or its time was over. Losses
+are those where it stopped.
 
 | activation | losses | largest gradient | seconds |
 |---|---|---|---|
