@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import infflow as inf
+from infflow.critical_points.links import FarEnds
 from infflow.errors import InvalidTypeError, InvalidValueError, ShapeError, StorageError
 from infflow.studies.landscape_atlas.claims import average_loss, build
 
@@ -113,6 +116,15 @@ def test_ends_at_infinity_have_names(far):
     assert "infinity 0: loss 0.042" in text and "merge" in text
     assert ("leads to infinity 0" in text) == any(link.limit == 0 for link in far.links)
     assert far.to_dict()["limits"][0]["flows"] == far.limits[0].flows
+
+
+def test_ends_at_infinity_of_equal_loss_are_told_apart_by_their_functions(far):
+    limit = far.limits[0].limit
+    ends = FarEnds(far.net, None)
+    other = replace(limit, coordinates=2.0 * limit.coordinates)
+    found = [ends.add(each) for each in (limit, other, None, limit)]
+    assert found == [0, 1, None, 0]
+    assert [each.flows for each in ends.ends] == [2, 1]
 
 
 @pytest.mark.parametrize("which", ["found", "far"])

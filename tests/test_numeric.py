@@ -349,6 +349,24 @@ def test_kinks_of_small_parallel_neurons_are_not_passed_over(r, rest):
     assert abs(value[0, 1, 1] - exact) <= bound[0, 1, 1] <= 1e-12
 
 
+def test_rounding_of_small_neurons_next_to_a_kink_is_in_the_bound():
+    """The argument is rounded relative to b, a kink of 1 is met within r: the share is eps/r."""
+    f = as_callables("hard_tanh")
+    rng = np.random.default_rng(0)
+    n = 400
+    r1, r2 = 10.0 ** rng.uniform(-8, -3, (2, n))
+    u = np.where(rng.random(n) < 0.5, 1.0, -1.0) * (1.0 - 10.0 ** rng.uniform(-10, 0, n))
+    side = rng.choice([-1.0, 1.0], (2, n))
+    b1, b2 = side * (1.0 + rng.uniform(-2, 2, (2, n)) * (r1, r2))
+    value, bound, _ = all_moments(f, f, Points.at(r1, r2, u, b1, b2))
+    # the slope is one inside of the kinks
+    t1, t2 = (1.0 - np.abs((b1, b2))) / (r1, r2)
+    exact = inf.bivariate_normal_cdf(t1, t2, side[0] * side[1] * u)
+    error = np.abs(value[:, 1, 1] - exact)
+    assert (error <= bound[:, 1, 1] + 1e-14).all()
+    assert (error > 1e-12).any()  # it matters
+
+
 def test_functions_that_rise_beyond_the_window_of_a_piece():
     """A Gaussian of deviation 6 on a flat piece of erf, seven deviations from where erf rises."""
     erf = resolve("erf")

@@ -94,8 +94,6 @@ def test_other_losses_have_value_and_gradient_here():
 class Overwrites(MeanSquaredError):
     """A squared error in Python that uses the array of weights as room of its own."""
 
-    is_compiled = False
-
     def value_and_gradient(self, z, target, w, gradient):
         error = z - target.T
         w *= 2.0

@@ -327,7 +327,7 @@ def atlas(
     students = net.layers[0].width
     searched = []
     trained = []
-    far = FarEnds()
+    far = FarEnds(net, symmetry)
     shown_as = f"atlas of {counted(len(thetas), 'start')}"
     bar = Bar(as_flag("progress", progress), unit=" searches", desc=shown_as)
     with limit_for(net.num_params), bar:

@@ -78,7 +78,7 @@ class Entry:
         return (
             index == self.index
             and abs(loss - self.loss) <= _SAME_LOSS
-            and _equivalent(self.function, function, symmetry)
+            and equivalent(self.function, function, symmetry)
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -220,7 +220,7 @@ def hessian(net: Net | NetI, theta: Array) -> Array:
     return net.evaluate(theta, 2).H
 
 
-def _equivalent(a: Function, b: Function, symmetry: TeacherSymmetry | None) -> bool:
+def equivalent(a: Function, b: Function, symmetry: TeacherSymmetry | None) -> bool:
     """Whether order and signs of neurons, or a symmetry of the teacher, map one function to the
     other.
     """

@@ -6,6 +6,11 @@ from typing import Any, NamedTuple
 
 from .._validation import Array, counted
 from ..channels import Limit
+from ..landscape.distance import Function, function_of
+from ..landscape.teacher_symmetry import TeacherSymmetry
+from ..networks.finite.net import Net
+from ..networks.infinite.neti import NetI
+from .entries import equivalent
 
 #: losses of limits closer than this are equal: searches in regular coordinates end at about the
 #: square root of rounding
@@ -68,23 +73,27 @@ class FarEnd(NamedTuple):
 
 
 class FarEnds:
-    """Ends at infinity, each once: those of equal loss where the same happens to neurons."""
+    """Ends at infinity, each once: those of equal loss whose functions are the same, modulo the
+    symmetries that make no difference to points.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, net: Net | NetI, symmetry: TeacherSymmetry | None) -> None:
         self.ends: list[FarEnd] = []
+        self._functions: list[Function] = []
+        self._net = net
+        self._symmetry = symmetry
 
     def add(self, limit: Limit | None) -> int | None:
         """The number of an end, which is counted; None where there is none."""
         if limit is None:
             return None
+        function = function_of(*limit.network(self._net))
         for k, (known, flows) in enumerate(self.ends):
-            if _are_same(known, limit):
+            gap = abs(known.loss_at_infinity - limit.loss_at_infinity)
+            same = equivalent(self._functions[k], function, self._symmetry)
+            if same and gap <= _SAME_LOSS:
                 self.ends[k] = FarEnd(known, flows + 1)
                 return k
         self.ends.append(FarEnd(limit, 1))
+        self._functions.append(function)
         return len(self.ends) - 1
-
-
-def _are_same(a: Limit, b: Limit) -> bool:
-    kinds, others = (sorted(unit.kind.name for unit in limit.units) for limit in (a, b))
-    return kinds == others and abs(a.loss_at_infinity - b.loss_at_infinity) <= _SAME_LOSS

@@ -296,7 +296,11 @@ def _regular_moments(
     found, gap, work = integrals(_Regular(f, g, pair, some, scale[used], X, rtol))
     value[used] = found
     error[used] = gap + (1e-2 * rtol + 8 * _EPS) * scale[used]
-    return PairMoments(value, error, scale, work)
+    # Derivatives of the density of nearly parallel neurons are large, what they stand for is not:
+    # users' tolerances are relative to functions and powers of the standard deviations.
+    sine = pair.left[1] / pair.s[0]
+    moved = np.array([max(p - lf, 0) + max(q - lg, 0) for p, q in orders])
+    return PairMoments(value, error, scale * sine**moved, work)
 
 
 def _plain_values(

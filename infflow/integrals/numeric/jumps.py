@@ -28,7 +28,7 @@ from .means import Means, Neurons, means
 from .panels import density
 from .table import LEVELS, Table
 
-__all__ = ["Jumps", "bumps", "corner_moments", "deltas", "mean_derivatives"]
+__all__ = ["Jumps", "bumps", "corner_moments", "deltas", "mean_derivatives", "moved_kinks"]
 
 _EPS = float(np.finfo(np.float64).eps)
 # Kinks nearer to each other than this, in units of rounding, coincide.
@@ -196,6 +196,23 @@ def _moved(g: Table, sigma: Array, mean: Array, rounding: Array, rms: Array) -> 
             near = np.where(sigma > 0.0, density((k - mean) / sigma) / sigma, 0.0)
         out += (rounding * near)[:, None] * np.abs(jump)
     return out
+
+
+def moved_kinks(first: Neurons, second: Neurons) -> Array:
+    """How far rounding of h2 moves regular parts (n, levels, levels) at the kinks of g.
+
+    The kinks of f stand at (k - b1)/r1, which is exact to rounding of itself. Those of g are met
+    where h2 = b2 + r2 (u x + s z) passes k, which is rounded relative to b2: small neurons next to
+    a kink other than 0 lose digits.
+    """
+    rounding = _SAME * (np.abs(second.b) + second.r)
+    found = second.found
+    moved = np.zeros((len(second.r), found.levels))
+    for k, jump in zip(found.kinks, found.jumps, strict=True):
+        near = bumps(k - second.b, second.r, 1)[0]
+        moved += (rounding * near)[:, None] * np.abs(jump)
+    result: Array = first.rms[:, :, None] * moved[:, None, :]
+    return result
 
 
 def _both_sides(first: Neurons, second: Neurons, u: Array, s: Array, out: Jumps) -> None:

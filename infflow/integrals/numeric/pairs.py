@@ -9,7 +9,7 @@ import numpy as np
 
 from ..._validation import Array
 from .conditional import regular_moments
-from .jumps import bumps, deltas, mean_derivatives
+from .jumps import bumps, deltas, mean_derivatives, moved_kinks
 from .means import REACHES, Means, Neurons, products
 from .series import LARGEST, expansions, longest, series
 from .table import LEVELS, Index
@@ -126,7 +126,7 @@ def _joint(
         out.value[rows] = regular.value + jumps.value
     out.corners[rows] = jumps.corners
     out.error[rows] = regular.error + jumps.error
-    out.rounding[rows] = jumps.rounding
+    out.rounding[rows] = jumps.rounding + moved_kinks(first, second)
     out.work[rows] = regular.work
 
 

@@ -15,6 +15,28 @@ _FAST = {"reassoc", "contract", "nsz"}
 
 
 @njit(cache=True)
+def affine_row(xt, weights, shift, row):
+    """``row = shift + weights' x`` ``(B,)`` for few ``weights`` ``(D,)``."""
+    dim = weights.size
+    size = row.size
+    x = xt[0]
+    factor = weights[0]
+    if dim == 2:
+        x2 = xt[1]
+        factor2 = weights[1]
+        for n in range(size):
+            row[n] = shift + factor * x[n] + factor2 * x2[n]
+        return
+    for n in range(size):
+        row[n] = shift + factor * x[n]
+    for q in range(1, dim):
+        x = xt[q]
+        factor = weights[q]
+        for n in range(size):
+            row[n] += factor * x[n]
+
+
+@njit(cache=True)
 def affine_from_rows(X, W, b, xt, h):
     """``xt[:D] = X'`` and ``h = W X' + b`` for ``X`` ``(B, D)`` with few columns; ``xt``
     ``(D + 1, B)``.
@@ -24,23 +46,7 @@ def affine_from_rows(X, W, b, xt, h):
         for n in range(size):
             xt[q, n] = X[n, q]
     for j in range(h.shape[0]):
-        row = h[j]
-        x = xt[0]
-        factor = W[j, 0]
-        shift = b[j]
-        if dim == 2:
-            x2 = xt[1]
-            factor2 = W[j, 1]
-            for n in range(size):
-                row[n] = shift + factor * x[n] + factor2 * x2[n]
-            continue
-        for n in range(size):
-            row[n] = shift + factor * x[n]
-        for q in range(1, dim):
-            x = xt[q]
-            factor = W[j, q]
-            for n in range(size):
-                row[n] += factor * x[n]
+        affine_row(xt, W[j], b[j], h[j])
 
 
 @njit(cache=True, fastmath=_FAST)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...compiler import njit
-from .kernels import curvature_moments, mirror, tangent_rows
+from .kernels import affine_row, curvature_moments, mirror, tangent_rows
 
 _FAST = {"reassoc", "contract", "nsz"}  # sums run on vectors
 
@@ -30,23 +30,8 @@ def hidden_layer(theta, X, bias1, xt, h):
             x[n] = X[n, q]
     hidden = h.shape[0]
     for j in range(hidden):
-        row = h[j]
         shift = theta[hidden * dim + j] if bias1 else 0.0
-        x = xt[0]
-        factor = theta[j * dim]
-        if dim == 2:
-            x2 = xt[1]
-            factor2 = theta[j * dim + 1]
-            for n in range(size):
-                row[n] = shift + factor * x[n] + factor2 * x2[n]
-            continue
-        for n in range(size):
-            row[n] = shift + factor * x[n]
-        for q in range(1, dim):
-            x = xt[q]
-            factor = theta[j * dim + q]
-            for n in range(size):
-                row[n] += factor * x[n]
+        affine_row(xt, theta[j * dim : (j + 1) * dim], shift, h[j])
 
 
 @njit(cache=True)

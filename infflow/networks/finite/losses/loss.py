@@ -91,6 +91,12 @@ class Loss(ABC):
     is_shift_invariant: ClassVar[bool] = False
     is_compiled: ClassVar[bool] = False
 
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """A class that evaluates in its own way says anew whether that is machine code."""
+        super().__init_subclass__(**arguments)
+        if "value_and_gradient" in vars(cls) and "is_compiled" not in vars(cls):
+            cls.is_compiled = False
+
     def check_outputs(self, outputs: int) -> None:
         """Raise InvalidValueError if a network with so many outputs cannot have this loss."""
         return
